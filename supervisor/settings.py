@@ -1,0 +1,179 @@
+"""All settings, read once: flag, credentials file, environment, .env, default. The only place that reads os.environ."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Annotated, Any, Literal, TypeVar
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from worker.settings import WorkerSettings
+
+MAX_SHOWN_VALUE = 60
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class SupervisorSettings(BaseModel):
+    """The supervisor's and the monitor's own numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    worker_concurrency: Annotated[int, Field(ge=1, le=64, description="how many workers (`--procs`)")] = 1
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="least severe line that is logged")] = (
+        "INFO"
+    )
+    status_addr: Annotated[
+        str,
+        Field(
+            pattern=r"^(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}$",
+            description="loopback address of /metrics and /healthz; port 0 picks a free one",
+        ),
+    ] = "127.0.0.1:9464"
+    runtime_directory: Annotated[
+        str, Field(description="private directory of locks and control sockets; empty: one per user")
+    ] = ""
+    drain_timeout_seconds: Annotated[
+        float, Field(ge=1, le=3600, description="from SIGTERM to the end of the last job; the rest is returned")
+    ] = 60
+    drain_shortened_seconds: Annotated[
+        float, Field(ge=0, le=600, description="what a second SIGTERM or SIGINT leaves of that")
+    ] = 5
+    boot_timeout_seconds: Annotated[float, Field(ge=1, le=600, description="from fork to the first look at the queue")] = 30
+    restart_backoff_seconds: Annotated[
+        float, Field(ge=0.1, le=60, description="wait before the second restart in a row; doubles with each")
+    ] = 1
+    restart_backoff_max_seconds: Annotated[float, Field(ge=1, le=3600, description="longest such wait")] = 60
+    healthy_after_seconds: Annotated[
+        float, Field(ge=1, le=3600, description="a worker that ran this long ends a row of crashes")
+    ] = 10
+
+    @property
+    def runtime_path(self) -> Path:
+        return Path(self.runtime_directory or Path(gettempdir()) / f"learning-supervisor-{os.getuid()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    supervisor: SupervisorSettings
+    worker: WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One wrong setting: its variable, the value as given (secrets masked) and what would be right."""
+
+    variable: str
+    shown_value: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}={self.shown_value}: {self.remedy}"
+
+
+class SettingsError(Exception):
+    """All problems of a configuration at once."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as documents show it."""
+
+    variable: str
+    default: str
+    bound: str
+    help: str
+    is_secret: bool
+
+
+def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Settings:
+    """The first that is set and not empty of flag, credentials, environment, .env, default. Raises SettingsError."""
+    file_values = dotenv_values(env_file or Path(".env"))
+    given = dict(os.environ)
+    sources = (file_values, given, _credentials(given.get("CREDENTIALS_DIRECTORY", "")), flags)
+    return parse({name: value for source in sources for name, value in source.items() if value})
+
+
+def parse(values: Mapping[str, str | None]) -> Settings:
+    """Settings as a function of a mapping of variables."""
+    problems: list[Problem] = []
+    supervisor = _validated(SupervisorSettings, values, problems)
+    worker = _validated(WorkerSettings, values, problems)
+    if supervisor is None or worker is None:
+        raise SettingsError(problems)
+    return Settings(supervisor, worker)
+
+
+def all_settings() -> Iterator[Setting]:
+    """Every setting in the order of its field: what .env.example and the README's table are made from."""
+    for model in (SupervisorSettings, WorkerSettings):
+        for name, info in model.model_fields.items():
+            default = "" if info.is_required() or info.default is None else _plain(info.default)
+            yield Setting(_variable(name, info), default, _bound(info), info.description or "", info.annotation is SecretStr)
+
+
+def _validated(model: type[Model], values: Mapping[str, str | None], problems: list[Problem]) -> Model | None:
+    named = {}
+    for name, info in model.model_fields.items():
+        given = next((values[v] for v in _variables(name, info) if values.get(v)), None)
+        if given is not None:
+            named[_variable(name, info) if info.validation_alias else name] = given
+    try:
+        return model.model_validate(named)
+    except ValidationError as error:
+        problems.extend(_problem(model, dict(e)) for e in error.errors())
+        return None
+
+
+def _problem(model: type[BaseModel], error: dict[str, Any]) -> Problem:
+    name = str(error["loc"][0]).lower() if error["loc"] else ""
+    info = model.model_fields.get(name)
+    if info is None:
+        return Problem(model.__name__, "", error["msg"])
+    is_secret = info.annotation is SecretStr
+    given = "(unset)" if error["type"] == "missing" else "***" if is_secret else str(error["input"])[:MAX_SHOWN_VALUE]
+    bound = _bound(info)
+    return Problem(
+        _variable(name, info),
+        given,
+        f"{error['msg'].removeprefix('Value error, ')}{f' (allowed: {bound})' if bound else ''}: {info.description}",
+    )
+
+
+def _credentials(directory: str) -> dict[str, str]:
+    """systemd puts secrets into files named like the variable; they win over the environment."""
+    path = Path(directory)
+    if not directory or not path.is_dir():
+        return {}
+    return {file.name: file.read_text().strip() for file in path.iterdir() if file.is_file()}
+
+
+def _variables(name: str, info: FieldInfo) -> list[str]:
+    alias = info.validation_alias
+    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [name.upper()]
+
+
+def _variable(name: str, info: FieldInfo) -> str:
+    return _variables(name, info)[0]
+
+
+def _bound(info: FieldInfo) -> str:
+    choices = getattr(info.annotation, "__args__", ())
+    if getattr(info.annotation, "__origin__", None) is Literal:
+        return " | ".join(choice or "(empty)" for choice in choices)
+    low = next((rule.ge for rule in info.metadata if hasattr(rule, "ge")), None)
+    high = next((rule.le for rule in info.metadata if hasattr(rule, "le")), None)
+    return f"{low}..{high}" if low is not None else ""
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value).lower() if isinstance(value, bool) else str(value)

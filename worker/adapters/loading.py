@@ -1,0 +1,31 @@
+"""Finding the two adapters by the name of their module, in the worker after the fork."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from worker.settings import WorkerSettings
+
+
+class AdapterMissing(Exception):
+    """The module named in the settings cannot be loaded. Names the module and the class of the error."""
+
+
+def load_adapter(module_name: str, settings: WorkerSettings, on_progress: Callable[[], None]) -> Any:
+    """`build()` of the module. Ours ask for the settings and report progress; the platform's take nothing."""
+    try:
+        build = importlib.import_module(module_name).build
+        offered = {"settings": settings, "on_progress": on_progress}
+        taken = inspect.signature(build).parameters
+        return build(**{name: value for name, value in offered.items() if name in taken})
+    except Exception as error:
+        raise AdapterMissing(f"adapter module {module_name}: {type(error).__name__}") from error
+
+
+def accepted(function: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:
+    """What of `offered` the function's signature takes: an adapter may leave out instruction_md and hints_md."""
+    parameters = inspect.signature(function).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return offered
+    return {name: value for name, value in offered.items() if name in parameters}

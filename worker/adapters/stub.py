@@ -1,0 +1,37 @@
+"""Adapters that invent their results: for trying the queue without a model. `check` and `status` say so loudly."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.core.criteria import MAX_SCORE, Answer, CriterionResult, analysis
+
+_EXPLANATION = "Platzhalter: kein Modell hat diese Abgabe gelesen."
+
+
+@dataclass(frozen=True, slots=True)
+class StubReading:
+    text_md: str = "Platzhalter: kein Modell hat diese Seite gelesen."
+    raw_metadata: Mapping[str, Any] = field(default_factory=lambda: {"adapter": "stub"})
+
+
+@dataclass(frozen=True, slots=True)
+class StubFeedback:
+    analysis_json: Mapping[str, Any]
+    feedback_md: str = "**Platzhalter** ohne Modell: Diese Rückmeldung ist nicht echt."
+    parse_status: str = "stub"
+
+
+class Stub:
+    """Both adapters at once; the same answer every time."""
+
+    def extract(self, *, submission: Mapping[str, Any], job_payload: Mapping[str, Any]) -> StubReading:  # noqa: ARG002  the interface
+        return StubReading()
+
+    def analyze(self, *, text_md: str, criteria: Sequence[str]) -> StubFeedback:  # noqa: ARG002  the interface
+        results = [CriterionResult(criterion=c, score=MAX_SCORE // 2, explanation_md=_EXPLANATION) for c in criteria]
+        return StubFeedback(analysis(Answer(score=3, criteria_results=results, feedback_md=_EXPLANATION), criteria))
+
+
+def build() -> Stub:
+    return Stub()

@@ -1,0 +1,20 @@
+"""When the text of an earlier OCR may be used again, so that no picture is read twice."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from worker.core.job import Payload
+
+
+def origin(content_sha256: str, adapter: str, model_identity: str, prompt: str) -> str:
+    """What a text was made from, as one hash: the content, the adapter's module, the model and the prompt."""
+    parts = (content_sha256, adapter, model_identity, hashlib.sha256(prompt.encode()).hexdigest())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def is_usable(payload: Payload, submission: Mapping[str, Any], origin_now: str) -> bool:
+    """A text of the web side for an extracted submission, or one of ours made from the same things."""
+    if not payload.cached_text_md:
+        return False
+    return submission["analysis_status"] == "extracted" or payload.cached_from == origin_now

@@ -1,0 +1,151 @@
+"""A leased job, what its payload must say, and the one Outcome that every job ends with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+MAX_CRITERIA = 10
+MAX_EXPIRIES = 5
+WORKER_CRASHED = "worker_crashed"
+
+
+class ErrorCode(StrEnum):
+    """What a failed submission may carry; the platform's functions refuse any other."""
+
+    VISION_FAILED = "vision_failed"
+    FEEDBACK_FAILED = "feedback_failed"
+    INPUT_CORRUPT = "input_corrupt"
+    INPUT_UNSUPPORTED = "input_unsupported"
+    INPUT_TOO_LARGE = "input_too_large"
+
+
+class Stage(StrEnum):
+    """The two stages that call a model; also the `phase` of the platform's mark_retry."""
+
+    VISION = "vision"
+    FEEDBACK = "feedback"
+
+    @property
+    def failure(self) -> ErrorCode:
+        return ErrorCode.VISION_FAILED if self is Stage.VISION else ErrorCode.FEEDBACK_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A job that is ours while `lease_key` stands in its row. `payload` is as found: not yet validated."""
+
+    job_id: UUID
+    submission_id: UUID
+    lease_key: UUID
+    payload: Any
+    retry_count: int
+    age_seconds: float = 0.0
+
+
+def _counted(value: object) -> int:
+    """Counters in a payload that nobody of ours wrote count as none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+Count = Annotated[int, BeforeValidator(_counted)]
+
+
+class Payload(BaseModel):
+    """What the platform wrote about the job, and what workers added. Unknown keys are kept for the adapters elsewhere."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    submission_id: UUID
+    student_sub: Annotated[str, Field(min_length=1)]
+    kind: Literal["text", "image", "file"]
+    criteria: Annotated[tuple[str, ...], Field(max_length=MAX_CRITERIA)]
+    instruction_md: str | None = None
+    hints_md: str | None = None
+    cached_text_md: str | None = None
+    cached_from: str | None = None
+    crashes: Count = 0
+    expiries: Count = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The submission's result. `analysis` is a criteria.v2 document."""
+
+    text_md: str
+    feedback_md: str
+    analysis: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Over for good: the submission gets `error_code`, the job's row stays as `failed` with `job_error_code`."""
+
+    error_code: ErrorCode
+    job_error_code: str
+    error_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A transient error: again after `delay_seconds`, one attempt burnt."""
+
+    stage: Stage
+    error_class: str
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Given back without burning an attempt: a drain, or a server that is not available."""
+
+    reason: Literal["drain", "unavailable"]
+    delay_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyFinal:
+    """The submission was completed or failed by somebody else: only the job's row is left to delete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The lease is not ours any more: nothing may be written."""
+
+
+Settled = Completed | Failed | Retried | Returned | AlreadyFinal  # each is one write
+Outcome = Settled | Lost
+
+
+def parse_payload(lease: Lease) -> Payload | Failed:
+    """The payload, or why this job can never run. The class of the error is named, never its value."""
+    try:
+        payload = Payload.model_validate(lease.payload)
+    except ValidationError as error:
+        fields = sorted({str(e["loc"][0]) if e["loc"] else "payload" for e in error.errors()})
+        return Failed(ErrorCode.VISION_FAILED, "payload_invalid", f"payload_invalid: {', '.join(fields)[:100]}")
+    if payload.submission_id != lease.submission_id:
+        return Failed(ErrorCode.VISION_FAILED, "payload_invalid", "payload_invalid: submission_id")
+    return payload
+
+
+def quarantine(payload: Payload, max_crashes: int) -> Failed | None:
+    """A job that killed its workers, or whose lease ran out again and again, is not tried any more."""
+    if payload.crashes < max_crashes and payload.expiries < MAX_EXPIRIES:
+        return None
+    has_text = payload.kind == "text" or bool(payload.cached_text_md)
+    return Failed(ErrorCode.FEEDBACK_FAILED if has_text else ErrorCode.VISION_FAILED, WORKER_CRASHED, WORKER_CRASHED)
+
+
+def storable(value: Any) -> Any:
+    """The text, or JSON of texts, without what PostgreSQL cannot store: NUL characters and unpaired surrogates."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return value

@@ -1,0 +1,112 @@
+"""The job in hand: renewing its lease for each step, taking a permit for each model call, and leaving in time."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from worker.contract import Phase, Wiring
+from worker.core.job import Lease, Lost, Outcome, Returned, Stage
+from worker.inbox import Inbox
+from worker.job_queue import permit
+from worker.job_queue.connection import Connection
+from worker.job_queue.permit import NO_PERMITS, HeldPermit, Permits
+from worker.report import Report
+from worker.session import Session
+from worker.settings import WorkerSettings
+
+STATEMENT_PROMISE_SECONDS = 20.0  # twice the statement timeout
+PERMIT_WAIT_SECONDS = 1.0  # how long a stop may go unnoticed while all permits are taken
+LEASE_MARGIN_SECONDS = 10.0  # the contract's: beyond a step's hard limit and the grace
+PROMISE_SLACK_SECONDS = 5.0  # the adapter's own deadline comes first
+
+Answer = TypeVar("Answer")
+
+
+class Ended(Exception):
+    """The job is over before its last step."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(type(outcome).__name__)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What a worker has around it, whatever the job."""
+
+    wiring: Wiring
+    settings: WorkerSettings
+    vision: Any
+    feedback: Any
+    report: Report
+    inbox: Inbox
+    session: Session
+
+    def stop_by_seconds(self) -> float | None:
+        """By when this worker must be gone (monotonic); None while nobody asked it to go."""
+        if self.inbox.stop_asked_at_seconds is None:
+            return None
+        control = self.wiring.scoreboard.control()
+        if control.is_draining:
+            return control.drain_by_seconds
+        return self.inbox.stop_asked_at_seconds + self.settings.terminate_grace_seconds
+
+
+class HeldLease:
+    """One lease from its start to its settling. Its end is judged on the monotonic clock from before each renewal was sent."""
+
+    def __init__(self, place: Workplace, lease: Lease, leased_at_seconds: float) -> None:
+        self._place, self.lease = place, lease
+        self._until_seconds = leased_at_seconds + place.settings.worker_lease_seconds
+        self.permit: HeldPermit | None = None
+
+    def ask(self, question: Callable[[Connection], Answer]) -> Answer:
+        """A question to the database that makes sense only while the lease is ours. Raises LeaseRanOut."""
+        return self._place.session.ask(question, self._until_seconds)
+
+    def begin(self, stage: Stage, hard_limit_seconds: float, model: str) -> None:
+        """Renews the lease for a step and takes one of the model's permits. Raises Ended if lost, or if time is too short."""
+        permits = self._permits(model)
+        while True:
+            self._leave_if_time_is_short(hard_limit_seconds)
+            self._place.report.enter(Phase.PERMIT, STATEMENT_PROMISE_SECONDS)
+            self._renew(hard_limit_seconds, permits if self.permit is None else NO_PERMITS)
+            if self.permit is not None or permits is NO_PERMITS:
+                break
+            self._wait_for_permit(permits)
+        self._place.report.enter(Phase[stage.name], hard_limit_seconds + PROMISE_SLACK_SECONDS)
+
+    def renewing(self, hard_limit_seconds: float, write: Callable[[Connection, float], bool]) -> None:
+        """A fenced write that renews the lease, given the new lease's seconds. Raises Ended if the lease is not ours."""
+        settings = self._place.settings
+        margin_seconds = settings.terminate_grace_seconds + LEASE_MARGIN_SECONDS
+        lease_seconds = max(settings.worker_lease_seconds, hard_limit_seconds + margin_seconds)
+        sent_at_seconds = time.monotonic()
+        if not self.ask(lambda connection: write(connection, lease_seconds)):
+            raise Ended(Lost())
+        self._until_seconds = sent_at_seconds + lease_seconds
+
+    def _renew(self, hard_limit_seconds: float, permits: Permits) -> None:
+        def start(connection: Connection, lease_seconds: float) -> bool:
+            begun = permit.begin_step(connection, self.lease, lease_seconds, permits)
+            self.permit = self.permit or begun.permit
+            return begun.is_ours
+
+        self.renewing(hard_limit_seconds, start)
+
+    def _wait_for_permit(self, permits: Permits) -> None:
+        """Each slot queues for a number of its own choice, so that waiting workers spread over the permits."""
+        number = self._place.wiring.slot % permits.count + 1
+        self.permit = self.ask(lambda c: permit.wait_for_permit(c, permits, number, PERMIT_WAIT_SECONDS))
+
+    def _permits(self, model: str) -> Permits:
+        settings = self._place.settings
+        if settings.ai_backend == "stub":
+            return NO_PERMITS
+        return Permits.of(settings.ollama_base_url, model, settings.ollama_num_parallel)
+
+    def _leave_if_time_is_short(self, step_seconds: float) -> None:
+        stop_by_seconds = self._place.stop_by_seconds()
+        if stop_by_seconds is not None and time.monotonic() + step_seconds > stop_by_seconds:
+            raise Ended(Returned("drain"))

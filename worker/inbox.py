@@ -1,0 +1,44 @@
+"""What can end a worker's wait: a wake-up of the monitor, a request to stop, or the end of the supervisor."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from worker.contract import ExitCode
+
+
+class Inbox:
+    """Waits on the slot's eventfd and the lifeline. The signal handler only remembers, and ends the wait."""
+
+    def __init__(self, wake_fd: int, lifeline_fd: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wake_fd, self._lifeline_fd, self._clock = wake_fd, lifeline_fd, clock
+        self._poll = select.poll()
+        self._poll.register(wake_fd, select.POLLIN)
+        self._poll.register(lifeline_fd, select.POLLIN)
+        self.stop_asked_at_seconds: float | None = None
+
+    def install(self) -> None:
+        """SIGTERM asks to stop. SIGINT and SIGHUP are the supervisor's affair: a terminal sends them to everybody."""
+        signal.signal(signal.SIGTERM, self._remember)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.stop_asked_at_seconds is not None
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Returns at a wake-up, at a request to stop or after the timeout; without a supervisor it does not return."""
+        for fd, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000):
+            if fd == self._lifeline_fd:
+                os._exit(ExitCode.SUPERVISOR_GONE)
+            os.eventfd_read(self._wake_fd)
+
+    def _remember(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.stop_asked_at_seconds is None:
+            self.stop_asked_at_seconds = self._clock()
+        os.eventfd_write(self._wake_fd, 1)

@@ -1,0 +1,58 @@
+"""Taking a job, and what stands in a lease key."""
+
+import secrets
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg.rows import DictRow
+
+from worker.core.job import Lease
+from worker.job_queue.connection import Connection
+from worker.job_queue.statements import statement
+
+_LEASE, _FIND = statement("lease"), statement("find_lease")
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOwner:
+    """Who holds a lease: 32 bits each, random per instance and per start of a worker."""
+
+    instance: int
+    incarnation: int
+
+    def new_key(self) -> UUID:
+        """A UUID of version 8: instance, 58 random bits, incarnation."""
+        raw = bytearray(self.instance.to_bytes(4) + secrets.token_bytes(8) + self.incarnation.to_bytes(4))
+        raw[6] = raw[6] & 0x0F | 0x80  # version 8
+        raw[8] = raw[8] & 0x3F | 0x80  # variant of RFC 9562
+        return UUID(bytes=bytes(raw))
+
+    @classmethod
+    def of(cls, key: UUID) -> "LeaseOwner | None":
+        """Who made the key; None for a key that is not of our making, such as the platform's own worker's."""
+        if key.version != 8:
+            return None
+        return cls(int.from_bytes(key.bytes[:4]), int.from_bytes(key.bytes[12:]))
+
+
+def lease_job(connection: Connection, lease_key: UUID, lease_seconds: float) -> Lease | None:
+    """The oldest job that may run, now ours and committed; None if there is none. One round trip."""
+    row = connection.execute(_LEASE, {"lease_key": lease_key, "lease_seconds": lease_seconds}).fetchone()
+    return _lease(row) if row else None
+
+
+def find_lease(connection: Connection, lease_key: UUID) -> Lease | None:
+    """The job that carries this key: asked after a connection was lost in the middle of `lease_job`."""
+    row = connection.execute(_FIND, {"lease_key": lease_key}).fetchone()
+    return _lease(row) if row else None
+
+
+def _lease(row: DictRow) -> Lease:
+    return Lease(
+        job_id=row["id"],
+        submission_id=row["submission_id"],
+        lease_key=row["lease_key"],
+        payload=row["payload"],
+        retry_count=row["retry_count"],
+        age_seconds=row["age_seconds"],
+    )

@@ -1,0 +1,44 @@
+"""The one write that ends a job: an Outcome becomes one fenced statement."""
+
+from typing import Any, LiteralString, assert_never
+
+from psycopg.types.json import Jsonb
+
+from worker.core.job import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Settled
+from worker.job_queue.connection import Connection
+from worker.job_queue.permit import HeldPermit, execute
+from worker.job_queue.statements import statement
+
+_SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
+_RELEASE, _DELETE = statement("release"), statement("delete_job")
+
+
+def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None) -> bool:
+    """False if the lease is not ours any more: then nothing was written. Repeating it after a lost connection is safe.
+
+    Gives the permit back in the same round trip.
+    """
+    if isinstance(outcome, Lost):
+        return False
+    sql, fields = _statement_of(outcome)
+    return execute(connection, sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}, held) == 1
+
+
+def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
+    match outcome:
+        case Completed(text_md, feedback_md, analysis):
+            return _SETTLE, {"text_md": text_md, "feedback_md": feedback_md, "analysis": Jsonb(dict(analysis))}
+        case Failed(error_code, job_error_code, error_class):
+            return _FAIL, {
+                "error_code": error_code,
+                "job_error_code": job_error_code,
+                "error_class": error_class or job_error_code,
+            }
+        case Retried(stage, error_class, delay_seconds):
+            return _RETRY, {"stage": stage, "error_class": error_class, "delay_seconds": delay_seconds}
+        case Returned(_, delay_seconds):
+            return _RELEASE, {"delay_seconds": delay_seconds}
+        case AlreadyFinal():
+            return _DELETE, {}
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,15 @@
+-- Renews the lease for a step and, while it is ours, tries for one of the model's permits in the same round trip.
+-- Primary key. generate_series is read row by row, so the first free number ends the search and no second one is taken.
+with renewed as (
+    update public.learning_submission_jobs
+    set leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s), updated_at = clock_timestamp()
+    where id = %(job_id)s and lease_key = %(lease_key)s
+    returning id
+)
+select exists (select from renewed) as is_ours,
+    case when exists (select from renewed) then (
+        select number
+        from generate_series(1, %(permits)s::int) as number
+        where pg_try_advisory_lock(%(permit_key)s::int, number)
+        limit 1
+    ) end as permit

@@ -1,0 +1,10 @@
+-- Commits the OCR text into the payload before feedback starts, and renews the lease. Primary key.
+update public.learning_submission_jobs
+set payload = payload || jsonb_build_object(
+        'cached_text_md', %(text_md)s::text,
+        'cached_raw_metadata', %(raw_metadata)s::jsonb,
+        'cached_from', %(origin)s::text),
+    leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+    updated_at = clock_timestamp()
+where id = %(job_id)s and lease_key = %(lease_key)s
+returning id

@@ -1,0 +1,10 @@
+-- The submission fails for good; the job's row stays for the operator. Primary key.
+with ended as (
+    update public.learning_submission_jobs
+    set status = 'failed', error_code = %(job_error_code)s, lease_key = null, leased_until = null,
+        updated_at = clock_timestamp()
+    where id = %(job_id)s and lease_key = %(lease_key)s
+    returning submission_id
+)
+select public.learning_worker_update_failed(ended.submission_id, %(error_code)s::text, %(error_class)s::text)
+from ended

@@ -1,0 +1,39 @@
+-- Takes one job: the oldest expired lease if there is one, else the oldest visible job; counts an expiry.
+-- Index (status, visible_at), twice: the leased rows are as few as there are workers, the queued ones are walked from the
+-- oldest, so there is no sort. The database's clock decides.
+with expired as (
+    select id
+    from public.learning_submission_jobs
+    where status = 'leased' and leased_until <= clock_timestamp()
+    order by visible_at
+    limit 1
+    for update skip locked
+), queued as (
+    select id
+    from public.learning_submission_jobs
+    where status = 'queued' and visible_at <= now() and not exists (select from expired)
+    order by visible_at
+    limit 1
+    for update skip locked
+), candidate as (
+    select id, true as is_expired from expired
+    union all
+    select id, false from queued
+)
+update public.learning_submission_jobs as job
+set status = 'leased',
+    lease_key = %(lease_key)s,
+    leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+    updated_at = clock_timestamp(),
+    payload = case
+        when candidate.is_expired and jsonb_typeof(job.payload) = 'object'
+        then jsonb_set(job.payload, '{expiries}', to_jsonb(case
+            when jsonb_typeof(job.payload -> 'expiries') = 'number'
+            then least(greatest((job.payload ->> 'expiries')::numeric, 0), 1000)::int + 1
+            else 1 end))
+        else job.payload
+    end
+from candidate
+where job.id = candidate.id
+returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count,
+    extract(epoch from clock_timestamp() - job.created_at)::float8 as age_seconds

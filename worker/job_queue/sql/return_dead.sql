@@ -1,0 +1,30 @@
+-- Gives back a dead worker's job, fenced; counts the death and quarantines the job at the limit. Primary key.
+-- `count_as` is crashes or expiries, or null where the job did not cause the death.
+with seen as (
+    select id,
+        case when jsonb_typeof(payload) = 'object' then payload else '{}'::jsonb end as payload,
+        case when jsonb_typeof(payload -> %(count_as)s::text) = 'number'
+            then least(greatest((payload ->> %(count_as)s::text)::numeric, 0), 1000)::int else 0 end + 1 as deaths
+    from public.learning_submission_jobs
+    where id = %(job_id)s and lease_key = %(lease_key)s
+    for update
+), returned as (
+    update public.learning_submission_jobs as job
+    set status = case when %(count_as)s::text is not null and seen.deaths >= %(limit)s::int
+            then 'failed' else 'queued' end,
+        error_code = case when %(count_as)s::text is not null and seen.deaths >= %(limit)s::int
+            then 'worker_crashed' else job.error_code end,
+        payload = case when %(count_as)s::text is null or jsonb_typeof(job.payload) <> 'object' then job.payload
+            else jsonb_set(job.payload, array[%(count_as)s::text], to_jsonb(seen.deaths)) end,
+        lease_key = null, leased_until = null, updated_at = clock_timestamp()
+    from seen
+    where job.id = seen.id
+    returning job.submission_id, job.status,
+        seen.payload ->> 'kind' = 'text' or coalesce(seen.payload ->> 'cached_text_md', '') <> '' as has_text
+)
+select status = 'failed' as is_quarantined,
+    case when status = 'failed' then public.learning_worker_update_failed(
+        submission_id,
+        case when coalesce(has_text, false) then 'feedback_failed' else 'vision_failed' end,
+        'worker_crashed')::text end
+from returned

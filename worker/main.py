@@ -1,0 +1,64 @@
+"""A worker process: the first code after the fork, and what is imported before it."""
+
+import functools
+import os
+import sys
+import traceback
+from types import TracebackType
+
+import httpx
+
+from worker.adapters.loading import AdapterMissing, load_adapter
+from worker.contract import EventKind, ExitCode, Phase, Wiring
+from worker.held_lease import Workplace
+from worker.inbox import Inbox
+from worker.job_queue.connection import Refused, connect
+from worker.loop import Loop
+from worker.report import Report
+from worker.session import Session
+from worker.settings import WorkerSettings
+
+BOOT_PROMISE_SECONDS = 30.0
+
+
+def preload() -> None:
+    """Called once before the first fork. A client made and closed here leaves its TLS tables in memory that forks share."""
+    httpx.Client().close()
+
+
+def run(wiring: Wiring, settings: WorkerSettings) -> int:
+    """Runs one worker to its end; the exit code. Expects signals blocked until its handlers stand."""
+    report = Report(wiring)
+    report.enter(Phase.BOOT, BOOT_PROMISE_SECONDS)
+    inbox = Inbox(wiring.wake_fd, wiring.lifeline_fd)
+    inbox.install()
+    try:
+        return _work(wiring, settings, report, inbox)
+    except (Refused, AdapterMissing) as refusal:
+        print(f"learning-supervisor worker: {refusal}", file=sys.stderr)  # noqa: T201  the one line nobody may miss
+        report.send(EventKind.REFUSED, error_class=type(refusal).__name__)
+        return ExitCode.REFUSED
+    except Exception as bug:  # noqa: BLE001  the last line of the process: told by class and place, then the exit code
+        report.send(EventKind.BUG, error_class=f"{type(bug).__name__} at {_place_of(bug.__traceback__)}")
+        return ExitCode.BUG
+
+
+def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox) -> int:
+    vision = load_adapter(settings.vision_adapter, settings, report.progress)
+    feedback = load_adapter(settings.feedback_adapter, settings, report.progress)
+    opener = functools.partial(
+        connect,
+        settings.learning_database_url.get_secret_value(),
+        f"learning-supervisor slot {wiring.slot} pid {os.getpid()}",
+        allows_service_role=settings.allow_service_dsn_for_testing,
+    )
+    session = Session(opener, report, inbox)
+    report.send(EventKind.BOOTED)
+    Loop(Workplace(wiring, settings, vision, feedback, report, inbox, session)).run()
+    return ExitCode.DONE
+
+
+def _place_of(trace: TracebackType | None) -> str:
+    """File and line alone: an exception's message may carry a pupil's text."""
+    frames = traceback.extract_tb(trace)
+    return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "unknown"  # noqa: PTH119  no path object on the way out

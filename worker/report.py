@@ -1,0 +1,72 @@
+"""What a worker tells about itself: its record in the scoreboard, and events to the monitor."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID
+
+from worker.contract import MAX_EVENT_BYTES, Counter, Event, EventKind, Phase, StepName, Wiring
+from worker.scoreboard import COUNTERS, WorkerRecord
+
+
+class Report:
+    """One writer of one record. Nothing here blocks: a full socket drops the event and counts that."""
+
+    def __init__(self, wiring: Wiring, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wiring, self._clock = wiring, clock
+        before = wiring.scoreboard.worker(wiring.slot)  # the slot's totals go on where its last worker left them
+        self._record = WorkerRecord(wiring.incarnation, Phase.BOOT, counters=before.counters if before else (0,) * COUNTERS)
+
+    @property
+    def phase(self) -> Phase:
+        return Phase(self._record.phase)
+
+    def enter(self, phase: Phase, promise_seconds: float = math.inf) -> None:
+        """Begins a phase and promises its end: the supervisor acts on a broken promise."""
+        now = self._clock()
+        self._write(replace(self._record, phase=phase, deadline_seconds=now + promise_seconds, progress_seconds=now))
+
+    def progress(self) -> None:
+        """Something came: a token, a row. It never moves the promise, which is the phase's hard limit."""
+        self._write(replace(self._record, progress_seconds=self._clock()))
+
+    def hold(self, job_id: UUID | None, lease_key: UUID | None) -> None:
+        """Names the lease: before its statement is sent, so that a death in between is covered; None when it is settled."""
+        self._write(replace(self._record, job_id=job_id, lease_key=lease_key))
+
+    def count(self, counter: Counter) -> None:
+        counters = tuple(n + (place == counter) for place, n in enumerate(self._record.counters))
+        self._write(replace(self._record, counters=counters))
+
+    def send(
+        self,
+        kind: EventKind,
+        *,
+        job_id: UUID | None = None,
+        submission_id: UUID | None = None,
+        step: StepName | None = None,
+        outcome: str = "",
+        error_class: str = "",
+        seconds: float = 0.0,
+    ) -> None:
+        """One datagram to the monitor."""
+        event = Event(
+            kind=kind,
+            incarnation=self._wiring.incarnation,
+            job_id=job_id,
+            submission_id=submission_id,
+            step=step,
+            outcome=outcome,
+            error_class=error_class[:200],
+            seconds=seconds,
+        )
+        try:
+            os.write(self._wiring.event_fd, event.encode()[:MAX_EVENT_BYTES])
+        except OSError:  # full, or nobody reads: the totals stand in the scoreboard
+            self.count(Counter.EVENTS_DROPPED)
+
+    def _write(self, record: WorkerRecord) -> None:
+        self._record = record
+        self._wiring.scoreboard.write_worker(self._wiring.slot, record)

@@ -1,0 +1,174 @@
+"""The scoreboard: anonymous shared memory made before the first fork, one writer per record, no lock.
+
+A record is kept in two buffers, each with a sequence number and a checksum. A writer killed in the middle of a write leaves
+the record before it; a reader that meets a write takes the other buffer. Times are seconds of the monotonic clock, which
+all processes of one host share. What a worker writes is a claim: `Scoreboard.worker` checks bounds and answers None for
+what cannot be.
+"""
+
+import math
+import mmap
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+MAX_SLOTS = 64
+COUNTERS = 16
+MAX_PHASE = 9
+MAX_STAGE = 5
+_NO_ID = bytes(16)
+_HEADER = struct.Struct("<QI")  # sequence, checksum
+_READ_TRIES = 8
+
+_WORKER = struct.Struct(f"<IB16s16sdd{COUNTERS}Q")
+_LEDGER = struct.Struct("<BiIIdi")
+_CONTROL = struct.Struct("<I?d")
+_READINGS = struct.Struct("<Iddd??QQ")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """What a worker says of itself. `deadline_seconds` is infinite where nothing is promised (idle)."""
+
+    incarnation: int = 0
+    phase: int = 0
+    job_id: UUID | None = None
+    lease_key: UUID | None = None
+    deadline_seconds: float = math.inf
+    progress_seconds: float = 0.0
+    counters: tuple[int, ...] = (0,) * COUNTERS
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRecord:
+    """What the supervisor says of a slot. `pid` 0: none; `last_status`: exit code, or minus the signal, as in subprocess."""
+
+    stage: int = 0
+    pid: int = 0
+    starts: int = 0
+    crashes: int = 0
+    since_seconds: float = 0.0
+    last_status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecord:
+    """What the supervisor asks of all workers: how many slots may lease, and by when a drain ends."""
+
+    leasing_slots: int = 0
+    is_draining: bool = False
+    drain_by_seconds: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingsRecord:
+    """What the monitor knows: when it last looked at the queue, by when it promised to look again, and totals that outlive it."""
+
+    incarnation: int = 0
+    deadline_seconds: float = math.inf
+    looked_at_seconds: float = 0.0
+    next_due_seconds: float = math.inf
+    is_connected: bool = False
+    is_listening: bool = False
+    leases_returned: int = 0
+    quarantined: int = 0
+
+
+class Record:
+    """Two checked buffers at an offset of the shared memory. One process writes, any may read."""
+
+    def __init__(self, memory: mmap.mmap, offset: int, body: struct.Struct) -> None:
+        self._memory, self._offset, self._body = memory, offset, body
+        self._stride = _HEADER.size + body.size
+
+    def write(self, *values: object) -> None:
+        sequence = max(self._sequence_of(0), self._sequence_of(1)) + 1
+        body = self._body.pack(*values)
+        start = self._offset + (sequence % 2) * self._stride
+        self._memory[start + _HEADER.size : start + self._stride] = body
+        _HEADER.pack_into(self._memory, start, sequence, _checksum(sequence, body))
+
+    def read(self) -> tuple[Any, ...] | None:
+        """The newest whole body, or None if none was ever written."""
+        for _ in range(_READ_TRIES):  # each try meets at most one write in progress
+            whole = [b for b in (self._buffer(0), self._buffer(1)) if b is not None]
+            if whole:
+                return self._body.unpack(max(whole)[1])
+        return None
+
+    def _buffer(self, side: int) -> tuple[int, bytes] | None:
+        start = self._offset + side * self._stride
+        image = self._memory[start : start + self._stride]
+        sequence, checksum = _HEADER.unpack_from(image)
+        body = image[_HEADER.size :]
+        return (sequence, body) if sequence and checksum == _checksum(sequence, body) else None
+
+    def _sequence_of(self, side: int) -> int:
+        buffer = self._buffer(side)
+        return buffer[0] if buffer else 0
+
+
+class Scoreboard:
+    """All records of an instance. Made by the supervisor, inherited by every child."""
+
+    def __init__(self) -> None:
+        shapes = [_CONTROL, _READINGS] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
+        sizes = [2 * (_HEADER.size + shape.size) for shape in shapes]
+        self._memory = mmap.mmap(-1, sum(sizes))
+        records = [Record(self._memory, sum(sizes[:place]), shape) for place, shape in enumerate(shapes)]
+        self._control, self._readings = records[:2]
+        self._workers, self._ledgers = records[2 : 2 + MAX_SLOTS], records[2 + MAX_SLOTS :]
+
+    def write_worker(self, slot: int, record: WorkerRecord) -> None:
+        incarnation, phase, job_id, lease_key, *times, counters = _values(record)
+        self._workers[slot].write(incarnation, phase, _packed(job_id), _packed(lease_key), *times, *counters)
+
+    def worker(self, slot: int) -> WorkerRecord | None:
+        """The slot's claim about itself; None where nothing was written or what was written cannot be."""
+        values = self._workers[slot].read()
+        if values is None:
+            return None
+        incarnation, phase, job_id, lease_key, deadline, progress, *counters = values
+        record = WorkerRecord(incarnation, phase, _unpacked(job_id), _unpacked(lease_key), deadline, progress, tuple(counters))
+        return record if _is_possible(record) else None
+
+    def write_ledger(self, slot: int, record: LedgerRecord) -> None:
+        """`slot` -1 is the monitor."""
+        self._ledgers[slot].write(*_values(record))
+
+    def ledger(self, slot: int) -> LedgerRecord:
+        return LedgerRecord(*self._ledgers[slot].read() or ())
+
+    def write_control(self, record: ControlRecord) -> None:
+        self._control.write(*_values(record))
+
+    def control(self) -> ControlRecord:
+        return ControlRecord(*self._control.read() or ())
+
+    def write_readings(self, record: ReadingsRecord) -> None:
+        self._readings.write(*_values(record))
+
+    def readings(self) -> ReadingsRecord:
+        return ReadingsRecord(*self._readings.read() or ())
+
+
+def _values(record: WorkerRecord | LedgerRecord | ControlRecord | ReadingsRecord) -> tuple[Any, ...]:
+    return tuple(getattr(record, name) for name in record.__slots__)
+
+
+def _checksum(sequence: int, body: bytes) -> int:
+    return zlib.crc32(body, sequence & 0xFFFFFFFF)
+
+
+def _packed(identity: UUID | None) -> bytes:
+    return identity.bytes if identity else _NO_ID
+
+
+def _unpacked(identity: bytes) -> UUID | None:
+    return None if identity == _NO_ID else UUID(bytes=identity)
+
+
+def _is_possible(record: WorkerRecord) -> bool:
+    return 1 <= record.phase <= MAX_PHASE and not (math.isnan(record.deadline_seconds) or math.isnan(record.progress_seconds))

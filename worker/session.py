@@ -1,0 +1,73 @@
+"""The worker's connection across outages: a question is repeated on new connections until it is answered."""
+
+import math
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from worker.contract import EventKind, Phase
+from worker.inbox import Inbox
+from worker.job_queue.connection import Connection, Unavailable, outages_named
+from worker.report import Report
+
+CONNECT_PROMISE_SECONDS = 60.0
+FIRST_WAIT_SECONDS = 0.1
+MAX_WAIT_SECONDS = 5.0
+
+Answer = TypeVar("Answer")
+
+
+class Stopped(Exception):
+    """Asked to stop while there was no database and no job in hand."""
+
+
+class LeaseRanOut(Exception):
+    """No database until the lease in hand had ended: somebody else may have the job now."""
+
+
+class Session:
+    """One connection at a time. Waits with jitter, so that workers do not come back as a herd."""
+
+    def __init__(self, connect: Callable[[], Connection], report: Report, inbox: Inbox) -> None:
+        self._connect, self._report, self._inbox = connect, report, inbox
+        self._connection: Connection | None = None
+
+    def ask(self, question: Callable[[Connection], Answer], until_seconds: float = math.inf) -> Answer:
+        """The answer, however many connections it takes. `question` must be safe to repeat: fenced, or by lease key.
+
+        Raises LeaseRanOut after `until_seconds` (monotonic), Stopped if asked to stop without a lease, Refused.
+        """
+        wait_seconds = FIRST_WAIT_SECONDS
+        while True:
+            try:
+                with outages_named():
+                    return question(self._open())
+            except Unavailable as outage:
+                self._lose(outage)
+            self._wait(wait_seconds, until_seconds)
+            wait_seconds = min(2 * wait_seconds, MAX_WAIT_SECONDS)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            phase = self._report.phase
+            self._report.enter(Phase.CONNECT, CONNECT_PROMISE_SECONDS)
+            self._connection = self._connect()
+            self._report.enter(phase, CONNECT_PROMISE_SECONDS)
+        return self._connection
+
+    def _lose(self, outage: Unavailable) -> None:
+        self.close()
+        self._report.send(EventKind.CONNECTION_LOST, error_class=str(outage))
+
+    def _wait(self, wait_seconds: float, until_seconds: float) -> None:
+        if time.monotonic() >= until_seconds:
+            raise LeaseRanOut
+        if self._inbox.is_stopping and until_seconds == math.inf:
+            raise Stopped
+        self._inbox.wait(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret

@@ -1,0 +1,161 @@
+"""The numbers and names a worker goes by. One field is one setting: its variable is the field's name in capitals."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+
+from worker.job_queue.dsn import role_of
+
+SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
+ADAPTERS = {
+    "stub": ("worker.adapters.stub", "worker.adapters.stub"),
+    "local": ("worker.adapters.vision", "worker.adapters.feedback"),
+}
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _is_near(url: str) -> bool:
+    """Loopback or a dotless service name: a pupil's work leaves this machine or its container network in no other way."""
+    host = urlsplit(url).hostname or ""
+    return host in _LOOPBACK or (bool(host) and "." not in host and ":" not in host)
+
+
+def _near_url(url: str) -> str:
+    if urlsplit(url).scheme not in {"http", "https"} or not _is_near(url):
+        raise ValueError("give an http URL whose host is loopback or a service name without a dot")
+    return url.rstrip("/")
+
+
+def _store_url(url: str) -> str:
+    scheme = urlsplit(url).scheme
+    if scheme == "https" or (scheme == "http" and _is_near(url)) or not url:
+        return url.rstrip("/")
+    raise ValueError("give an https URL; plain http only to loopback or a service name without a dot")
+
+
+NearUrl = Annotated[str, BeforeValidator(_near_url)]
+StoreUrl = Annotated[str, BeforeValidator(_store_url)]
+
+
+class WorkerSettings(BaseModel):
+    """Names, meanings and defaults are the platform's where it has the setting; see the README's table."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    allow_service_dsn_for_testing: Annotated[bool, Field(description="accept a superuser or service role in the DSN")] = False
+    learning_database_url: Annotated[
+        SecretStr,
+        Field(
+            validation_alias=AliasChoices("LEARNING_DATABASE_URL", "LEARNING_DB_URL", "DATABASE_URL"),
+            description="PostgreSQL DSN of the worker's restricted role; else LEARNING_DB_URL, DATABASE_URL",
+        ),
+    ]
+
+    ai_backend: Annotated[
+        Literal["stub", "local"], Field(description="stub invents results without a model; local asks Ollama")
+    ] = "stub"
+    learning_vision_adapter: Annotated[
+        str,
+        Field(pattern=r"^[\w.]*$", description="module with build() that reads pictures; empty: chosen by AI_BACKEND"),
+    ] = ""
+    learning_feedback_adapter: Annotated[
+        str,
+        Field(pattern=r"^[\w.]*$", description="module with build() that writes feedback; empty: chosen by AI_BACKEND"),
+    ] = ""
+    ai_vision_model: Annotated[str, Field(min_length=1, description="Ollama model that reads pictures")] = "qwen2.5vl:3b"
+    ai_feedback_model: Annotated[str, Field(min_length=1, description="Ollama model that writes feedback")] = "gpt-oss:latest"
+    ai_timeout_vision: Annotated[int, Field(ge=1, le=300, description="seconds for one page")] = 30
+    ai_timeout_feedback: Annotated[int, Field(ge=1, le=300, description="seconds for the feedback of one submission")] = 15
+    ai_think_level: Annotated[
+        Literal["", "low", "medium", "high"], Field(description="for models that cannot stop thinking; empty: off")
+    ] = ""
+    ai_num_ctx: Annotated[int | None, Field(ge=4, le=1_048_576, description="context window in tokens, both models")] = None
+    ai_num_ctx_vision: Annotated[int | None, Field(ge=4, le=1_048_576, description="the same for the vision model")] = None
+    ai_num_ctx_feedback: Annotated[int | None, Field(ge=4, le=1_048_576, description="the same for the feedback model")] = None
+    ai_num_batch: Annotated[int | None, Field(ge=1, le=65_536, description="prompt batch, both models")] = None
+    ai_num_batch_vision: Annotated[int | None, Field(ge=1, le=65_536, description="the same for the vision model")] = None
+    ai_num_batch_feedback: Annotated[int | None, Field(ge=1, le=65_536, description="the same for the feedback model")] = None
+    ai_num_thread: Annotated[int | None, Field(ge=1, le=1024, description="threads of a runner, both models")] = None
+    ai_num_thread_vision: Annotated[int | None, Field(ge=1, le=1024, description="the same for the vision model")] = None
+    ai_num_thread_feedback: Annotated[int | None, Field(ge=1, le=1024, description="the same for the feedback model")] = None
+    ai_num_gpu: Annotated[int | None, Field(ge=-1, le=1024, description="layers on the GPU, both models")] = None
+    ai_num_gpu_vision: Annotated[int | None, Field(ge=-1, le=1024, description="the same for the vision model")] = None
+    ai_num_gpu_feedback: Annotated[int | None, Field(ge=-1, le=1024, description="the same for the feedback model")] = None
+    ollama_base_url: Annotated[NearUrl, Field(description="Ollama on loopback or under a service name without a dot")] = (
+        "http://127.0.0.1:11434"
+    )
+    ollama_num_parallel: Annotated[
+        int, Field(ge=1, le=64, description="calls that one model takes at once, as set on the Ollama server")
+    ] = 1
+
+    storage_verify_root: Annotated[str, Field(description="local directory that holds the buckets; empty: the object store")] = ""
+    supabase_url: Annotated[StoreUrl, Field(description="base URL of the platform's object store")] = ""
+    supabase_service_role_key: Annotated[SecretStr, Field(validate_default=True, description="key for the object store")] = (
+        SecretStr("")
+    )
+    learning_storage_bucket: Annotated[str, Field(pattern=r"^[\w-]+$", description="bucket that holds the submissions")] = (
+        "submissions"
+    )
+    learning_max_upload_bytes: Annotated[
+        int, Field(ge=1, le=1_073_741_824, description="largest file that is read, in bytes")
+    ] = 10_485_760
+    max_pdf_pages: Annotated[int, Field(ge=1, le=200, description="a longer PDF is refused as input_too_large")] = 20
+
+    worker_max_retries: Annotated[int, Field(ge=0, le=100, description="further tries after a transient error")] = 3
+    worker_backoff_seconds: Annotated[
+        float, Field(ge=0, le=3600, description="wait before the first further try; doubles with each")
+    ] = 10
+    worker_lease_seconds: Annotated[int, Field(ge=5, le=3600, description="shortest lease of a job")] = 45
+    worker_poll_interval: Annotated[
+        float, Field(ge=0.05, le=60, description="seconds between looks at the queue when no notification comes")
+    ] = 0.5
+    worker_max_crashes: Annotated[int, Field(ge=1, le=100, description="a job that killed this many workers is quarantined")] = 2
+    worker_max_job_age_seconds: Annotated[
+        int, Field(ge=0, le=31_536_000, description="a job older than this fails instead of being returned; 0: off")
+    ] = 0
+    terminate_grace_seconds: Annotated[
+        float, Field(ge=0.1, le=300, description="from SIGTERM to SIGKILL for a worker that broke its promise")
+    ] = 5
+
+    @field_validator("learning_database_url")
+    @classmethod
+    def _is_no_service_dsn(cls, dsn: SecretStr, info: ValidationInfo) -> SecretStr:
+        role = role_of(dsn.get_secret_value())
+        if role in SERVICE_ROLES and not info.data.get("allow_service_dsn_for_testing"):
+            raise ValueError(f"{role} bypasses row security; give the worker's own restricted role")
+        return dsn
+
+    @field_validator("supabase_service_role_key")
+    @classmethod
+    def _is_given_with_the_store(cls, key: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("supabase_url") and not key.get_secret_value():
+            raise ValueError("SUPABASE_URL is set without this key: set both or neither")
+        return key
+
+    @property
+    def vision_adapter(self) -> str:
+        return self.learning_vision_adapter or ADAPTERS[self.ai_backend][0]
+
+    @property
+    def feedback_adapter(self) -> str:
+        return self.learning_feedback_adapter or ADAPTERS[self.ai_backend][1]
+
+    def model_options(self, stage: Literal["vision", "feedback"]) -> dict[str, int]:
+        """The frozen Ollama options of one model; a difference between two requests would make the server reload it."""
+        chosen = {}
+        for name in ("num_ctx", "num_batch", "num_thread", "num_gpu"):
+            value = getattr(self, f"ai_{name}_{stage}")
+            value = getattr(self, f"ai_{name}") if value is None else value
+            if value is not None:
+                chosen[name] = value
+        return chosen
