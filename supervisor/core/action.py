@@ -1,0 +1,50 @@
+"""What the supervisor may do. Every action carries its Why."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from supervisor.core.fleet import Why
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    slot: int
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """SIGTERM; the process has until `stop_by_seconds`."""
+
+    slot: int
+    stop_by_seconds: float
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """SIGKILL to the process group."""
+
+    slot: int
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnLease:
+    """Ask the monitor to give a dead worker's job back."""
+
+    slot: int
+    job_id: UUID | None
+    lease_key: UUID
+    is_counted: bool
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Nothing is left to do: the supervisor's own exit code."""
+
+    exit_code: int
+
+
+Action = Spawn | Terminate | Kill | ReturnLease | Finish
