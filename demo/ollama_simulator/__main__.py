@@ -1,0 +1,22 @@
+"""`python -m demo.ollama_simulator`: reads the settings, ties itself to its parent if asked to, serves until a signal."""
+
+import asyncio
+import sys
+
+from demo.ollama_simulator.parent import die_with_parent
+from demo.ollama_simulator.server import serve
+from demo.ollama_simulator.settings import parse
+
+
+def main() -> None:
+    """Exit status: 0 after SIGTERM or SIGINT, 1 when the port cannot be had, 2 for a wrong option."""
+    settings = parse(sys.argv[1:])
+    if settings.parent_pid is not None:
+        die_with_parent(settings.parent_pid)
+    try:
+        asyncio.run(serve(settings))
+    except OSError as error:
+        sys.exit(f"ollama_simulator: cannot listen on {settings.host} port {settings.port}: {error.strerror}")
+
+
+main()

@@ -1,0 +1,87 @@
+"""What the simulated model says. It knows no instruction: nothing in a prompt changes the kind of the answer."""
+
+import hashlib
+from dataclasses import dataclass
+
+from demo.ollama_simulator.api_error import ApiError, engine_error
+from demo.ollama_simulator.catalogue import Model
+from demo.ollama_simulator.criteria import criteria_in
+from demo.ollama_simulator.dialect import Dialect
+from demo.ollama_simulator.json_text import compact
+from demo.ollama_simulator.ocr import UnreadableImageError, ocr_text
+from demo.ollama_simulator.options import UNLIMITED, Options
+from demo.ollama_simulator.request import Ask
+from demo.ollama_simulator.schema import SchemaError, Subject, document
+from demo.ollama_simulator.token import tokens
+
+FEEDBACK = (
+    "Du hast die Aufgabe vollständig bearbeitet und deinen Weg gut erklärt.",
+    "Der Ansatz stimmt; achte beim nächsten Mal noch auf die Einheiten.",
+    "Deine Begründung ist nachvollziehbar, ein Beispiel würde sie noch stärker machen.",
+    "Die wichtigsten Punkte sind genannt, der Schluss darf ausführlicher sein.",
+    "Du gehst Schritt für Schritt vor, und das Ergebnis ist richtig.",
+)
+THOUGHT = "Ich vergleiche die Lösung Punkt für Punkt mit der Aufgabe."
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One token of an answer; exactly one of the two texts is not empty."""
+
+    content: str = ""
+    thinking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`eval_count` counts the end token too when the model came to its end (recordings 05 and 11)."""
+
+    pieces: tuple[Piece, ...]
+    done_reason: str
+    eval_count: int
+
+
+def compose(ask: Ask, model: Model, options: Options, dialect: Dialect) -> Answer:
+    """The whole answer, cut to `num_predict` tokens. Raises ApiError for an image or a schema that cannot be used."""
+    if ask.images and not model.is_vision:
+        raise engine_error(*dialect.image_refusal)
+    thought = tokens(THOUGHT) if model.is_thinking and ask.think is not False else []
+    spoken = tokens(_until_stop(_text(ask, dialect), options.stop))
+    pieces = [*(Piece(thinking=text) for text in thought), *(Piece(content=text) for text in spoken)]
+    if options.num_predict == UNLIMITED or len(pieces) < options.num_predict:
+        return Answer(tuple(pieces), "stop", len(pieces) + 1)
+    return Answer(tuple(pieces[: options.num_predict]), "length", options.num_predict)
+
+
+def check_format(ask: Ask) -> None:
+    """Anything but "json" and an object is refused by Ollama itself, before the engine sees it."""
+    if ask.format is not None and ask.format != "json" and not isinstance(ask.format, dict):
+        raw = compact(compact(ask.format))
+        raise ApiError(500, f'invalid format: {raw}; expected "json" or a valid JSON Schema object')
+
+
+def _text(ask: Ask, dialect: Dialect) -> str:
+    read = "\n\n".join(_read(image) for image in ask.images)
+    seed = hashlib.sha256(ask.prompt.encode("utf-8", errors="replace")).hexdigest()
+    sentences = (read,) if read else FEEDBACK
+    if ask.format is None:
+        return sentences[int(seed, 16) % len(sentences)]
+    schema = ask.format if isinstance(ask.format, dict) else {"properties": {"antwort": {}}, "required": ["antwort"]}
+    try:
+        value = document(schema, Subject(seed, sentences, criteria_in(ask.prompt)))
+    except SchemaError as error:
+        raise dialect.schema_refusal(str(error)) from error
+    return compact(value, sorts_keys=dialect.sorts_properties)
+
+
+def _read(image: bytes) -> str:
+    try:
+        return ocr_text(image)
+    except UnreadableImageError as error:
+        raise engine_error(400, "Failed to load image or audio file", "invalid_request_error") from error
+
+
+def _until_stop(text: str, stop: tuple[str, ...]) -> str:
+    for word in filter(None, stop):
+        text = text.partition(word)[0]
+    return text

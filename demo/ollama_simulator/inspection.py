@@ -1,0 +1,56 @@
+"""/_simulator: what tests look at and order. The real server has nothing of it."""
+
+from dataclasses import asdict
+
+from aiohttp import web
+
+from demo.ollama_simulator.body import read_object
+from demo.ollama_simulator.call import Call
+from demo.ollama_simulator.simulator import SIMULATOR, Simulator
+from demo.ollama_simulator.wire import json_response
+
+
+async def calls(http: web.Request) -> web.Response:
+    return json_response([_public(call) for call in http.app[SIMULATOR].calls.calls])
+
+
+async def reset_calls(http: web.Request) -> web.Response:
+    http.app[SIMULATOR].calls.reset()
+    return json_response({})
+
+
+async def state(http: web.Request) -> web.Response:
+    """`running` holds a slot, `waiting` is in line for one or for the load; `max_in_flight` since the calls were reset."""
+    simulator = http.app[SIMULATOR]
+    running = {runner.model.name: runner.running for runner in simulator.scheduler.runners()}
+    return json_response(
+        {
+            "num_parallel": simulator.settings.num_parallel,
+            "loaded": list(running),
+            "loading": simulator.scheduler.loading,
+            "models": {name: _traffic(simulator, name, running.get(name, 0)) for name in simulator.catalogue.models},
+        }
+    )
+
+
+async def order_fault(http: web.Request) -> web.Response:
+    http.app[SIMULATOR].faults.order(read_object(await http.read(), "Fault"))
+    return json_response({})
+
+
+async def clear_faults(http: web.Request) -> web.Response:
+    http.app[SIMULATOR].faults.clear()
+    return json_response({})
+
+
+def _traffic(simulator: Simulator, name: str, running: int) -> dict[str, int]:
+    in_flight = simulator.calls.in_flight[name]
+    return {
+        "running": running,
+        "waiting": in_flight - running,
+        "max_in_flight": simulator.calls.max_in_flight[name],
+    }
+
+
+def _public(call: Call) -> dict[str, object]:
+    return {name: value for name, value in asdict(call).items() if name != "started_ns"}

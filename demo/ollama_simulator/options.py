@@ -1,0 +1,67 @@
+"""`options` of a request: Ollama's types for them, and the three that the simulator acts upon."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from demo.ollama_simulator.api_error import ApiError
+
+DEFAULT_NUM_CTX = 4096  # Ollama's default context below 23 GiB of VRAM
+UNLIMITED = -1
+
+GO_TYPES = {  # api/types.go, Options; an unknown name is ignored
+    **dict.fromkeys(("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "draft_num_predict"), "integer"),
+    **dict.fromkeys(("num_keep", "seed", "num_predict", "top_k", "repeat_last_n"), "integer"),
+    **dict.fromkeys(("temperature", "top_p", "min_p", "typical_p", "repeat_penalty"), "float32"),
+    **dict.fromkeys(("presence_penalty", "frequency_penalty"), "float32"),
+    "use_mmap": "boolean",
+    "stop": "array",
+}
+LOAD_OPTIONS = ("num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")  # with num_ctx: a difference reloads the model
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a model is loaded with. `num_ctx` is the context of one slot in tokens."""
+
+    num_ctx: int
+    others: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`num_predict` is a number of tokens, `UNLIMITED` where the request gives no positive one."""
+
+    load: LoadOptions
+    num_predict: int
+    stop: tuple[str, ...]
+
+
+def read_options(given: Mapping[str, object]) -> Options:
+    """A value of a wrong type is a 500, not a 400: Ollama reads options after it has found the model."""
+    values = {name: value for name, value in given.items() if name in GO_TYPES and value is not None}
+    for name, value in values.items():
+        _check(name, value)
+    num_ctx, num_predict, stop = values.get("num_ctx"), values.get("num_predict"), values.get("stop")
+    return Options(
+        load=LoadOptions(_whole(num_ctx) or DEFAULT_NUM_CTX, tuple(values.get(name) for name in LOAD_OPTIONS)),
+        num_predict=max(_whole(num_predict), 0) or UNLIMITED,
+        stop=tuple(map(str, stop)) if isinstance(stop, list) else (),
+    )
+
+
+def _check(name: str, value: object) -> None:
+    go_type = GO_TYPES[name]
+    fits = {
+        "integer": isinstance(value, int | float) and not isinstance(value, bool),
+        "float32": isinstance(value, int | float) and not isinstance(value, bool),
+        "boolean": isinstance(value, bool),
+        "array": isinstance(value, list),
+    }
+    if not fits[go_type]:
+        raise ApiError(500, f'option "{name}" must be of type {go_type}')
+    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+        raise ApiError(500, f'option "{name}" must be of an array of strings')
+
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0
