@@ -1,0 +1,46 @@
+"""A client that can ask, look elsewhere, and then read its answer or leave."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+from urllib.parse import urlsplit
+
+from demo.ollama_simulator.process import SimulatorProcess
+from tests.ollama.condition import PATIENCE_SECONDS
+
+
+class PendingCall:
+    """One request that has been sent. `close` leaves without reading the answer."""
+
+    def __init__(self, url: str, path: str, body: Mapping[str, object]) -> None:
+        self._connection = HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_SECONDS)
+        self._connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        self._response: HTTPResponse | None = None
+
+    def first_line(self) -> dict[str, Any]:
+        self._response = self._connection.getresponse()
+        line: dict[str, Any] = json.loads(self._response.readline())
+        return line
+
+    def answer(self) -> dict[str, Any]:
+        """The body of an answer that is not streamed."""
+        answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
+        return answer
+
+    def close(self) -> None:
+        """The socket goes with the last of the two objects that hold it."""
+        if self._response is not None:
+            self._response.close()
+        self._connection.close()
+
+
+@contextmanager
+def pending_chat(simulator: SimulatorProcess, model: str, **more: object) -> Iterator[PendingCall]:
+    messages = [{"role": "user", "content": "Hallo"}]
+    call = PendingCall(simulator.url, "/api/chat", {"model": model, "messages": messages, "stream": False, **more})
+    try:
+        yield call
+    finally:
+        call.close()

@@ -1,0 +1,122 @@
+"""The simulator as a process: its command line, its end, its tie to the parent."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import httpx
+import psutil
+import pytest
+
+from demo.ollama_simulator.process import PROJECT_ROOT, start_simulator
+from tests.ollama.client import pending_chat
+from tests.ollama.condition import PATIENCE_SECONDS, until
+
+SCRIPT = PROJECT_ROOT / "scripts" / "ollama_simulator"
+PARENT = """
+import os
+from demo.ollama_simulator.process import start_simulator
+with start_simulator() as simulator:
+    print(simulator.pid, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, cwd="/")
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_script(end: signal.Signals) -> None:
+    """The script says where it listens in one line, answers there, and ends with status 0 on SIGTERM and SIGINT."""
+    command: Sequence[str] = [str(SCRIPT), "--port", "0", "--num-parallel", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("listening on ").strip()
+        names = [model["name"] for model in httpx.get(f"{url}/api/tags", trust_env=False).json()["models"]]
+        process.send_signal(end)
+        rest = process.stdout.read()
+    assert names == ["qwen2.5vl:3b", "gpt-oss:latest"]
+    assert (process.returncode, rest) == (0, "")
+
+
+def test_ends_while_a_request_hangs() -> None:
+    """A request that hangs does not hold up the end: SIGTERM suffices."""
+    with start_simulator(model=["chain"], load_seconds=0) as simulator:
+        simulator.fault("hang")
+        with pending_chat(simulator, "chain"):
+            until(lambda: simulator.state()["models"]["chain:latest"]["running"] == 1)
+            os.kill(simulator.pid, signal.SIGTERM)
+            until(lambda: is_gone(simulator.pid))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example"])
+def test_loopback_only(host: str) -> None:
+    """An address that others can reach is refused with a reason."""
+    result = run("--port", "0", "--host", host)
+    assert result.returncode == 2
+    assert f"{host} is not a loopback address" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "option", [("--num-parallel", "0"), ("--port", "65536"), ("--tokens-per-second", "0"), ("--load-seconds", "nan")]
+)
+def test_option_refused(option: tuple[str, str]) -> None:
+    """A number out of range is refused before anything listens."""
+    assert run(*option).returncode == 2
+
+
+def test_port_taken() -> None:
+    """A port that somebody else has is an error that names it."""
+    with start_simulator() as simulator:
+        port = str(httpx.URL(simulator.url).port)
+        result = run("--port", port)
+    assert result.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in result.stderr
+
+
+def test_ends_with_the_block() -> None:
+    """The process is gone when the block is left."""
+    with start_simulator() as simulator:
+        assert not is_gone(simulator.pid)
+    assert is_gone(simulator.pid)
+
+
+def test_same_port_again() -> None:
+    """A simulator that was killed can come back at its old address at once."""
+    with start_simulator() as first:
+        port = int(first.url.rpartition(":")[2])
+        os.kill(first.pid, signal.SIGKILL)
+        until(lambda: is_gone(first.pid))
+        with start_simulator(port=port) as second:
+            assert second.url == first.url
+            assert second.calls() == []
+
+
+def test_start_failure() -> None:
+    """A simulator that does not start is an error with its exit status, not a wait."""
+    with pytest.raises(RuntimeError, match="did not start"), start_simulator(host="0.0.0.0"):
+        pass
+
+
+def test_dies_with_its_parent() -> None:
+    """When the parent is killed, the simulator goes too."""
+    parent = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, text=True, check=False, cwd=PROJECT_ROOT)
+    assert parent.returncode == -signal.SIGKILL
+    until(lambda: is_gone(int(parent.stdout)))
+
+
+def test_parent_gone_before() -> None:
+    """A parent that died before the tie was made is noticed too."""
+    result = run("--port", "0", "--die-with-parent", str(2**22 + 1))
+    assert result.returncode == 1
+    assert "the parent has already ended" in result.stderr

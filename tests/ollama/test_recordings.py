@@ -1,0 +1,41 @@
+"""The simulator beside recorded answers of Ollama 0.32.15: the same requests, the same shapes."""
+
+import pytest
+
+from demo.ollama_simulator.process import SimulatorProcess
+from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
+
+
+@pytest.mark.parametrize("name", names())
+def test_replay(simulator: SimulatorProcess, name: str) -> None:
+    """Each recorded request gets the recorded status, headers, keys, types, error text and way to end, in the same order."""
+    for exchange in exchanges(name):
+        answer = replay(simulator.client, exchange)
+        assert answered_shape(answer) == recorded_shape(exchange), exchange["request"]
+
+
+def test_version(simulator: SimulatorProcess) -> None:
+    """The version is the one whose answers were recorded."""
+    assert simulator.client.get("/api/version").json() == {"version": "0.32.15"}
+
+
+def test_head(simulator: SimulatorProcess) -> None:
+    """HEAD is answered where Ollama routes it, without a body."""
+    for path in ("/", "/api/version", "/api/tags"):
+        answer = simulator.client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+    assert simulator.client.head("/api/ps").status_code == 405
+
+
+def test_created_at_is_utc(simulator: SimulatorProcess) -> None:
+    """created_at ends with Z whatever the server's zone."""
+    answer = simulator.client.post("/api/generate", json={"model": "chain", "prompt": "x", "stream": False}).json()
+    assert answer["created_at"].endswith("Z")
+
+
+def test_model_is_echoed(simulator: SimulatorProcess) -> None:
+    """An answer names the model as it was asked for, the lists name it with its tag (recordings 05 and 19)."""
+    for asked in ("chain", "chain:latest"):
+        answer = simulator.client.post("/api/generate", json={"model": asked, "prompt": "x", "stream": False}).json()
+        assert answer["model"] == asked
+    assert [model["name"] for model in simulator.client.get("/api/ps").json()["models"]] == ["chain:latest"]
