@@ -1,0 +1,462 @@
+"""What the supervisor does: an example row for each rule of `decide`, which rule wins, and the bounds that follow."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import pytest
+
+from supervisor.core.action import Action, Finish, Kill, ReturnLease, Spawn, Terminate
+from supervisor.core.decide import (
+    RULES,
+    Rule,
+    control,
+    decide,
+    dismiss_the_monitor,
+    drain_by,
+    fill_vacant_slots,
+    finish,
+    kill_after_the_drain,
+    kill_after_the_grace,
+    return_dead_leases,
+    terminate_broken_promises,
+    terminate_for_the_drain,
+    terminate_slow_boots,
+    vacant_until,
+    wake_at,
+)
+from supervisor.core.fact import Exited, Killed, LeaseSent, Promised, Spawned, SpawnFailed, StopAsked, Terminated, record
+from supervisor.core.fleet import MONITOR, DeadLease, Fleet, Run, Slot, Stage, Why
+from supervisor.core.policy import Policy
+from worker.scoreboard import ControlRecord
+
+NOW = 1000.0
+INSTANT = 0.001
+POLICY = Policy(
+    tick_seconds=1,
+    boot_timeout_seconds=30,
+    terminate_grace_seconds=4,
+    drain_timeout_seconds=60,
+    drain_shortened_seconds=7,
+    release_seconds=2,
+    backoff_seconds=1,
+    backoff_max_seconds=50,
+    healthy_after_seconds=10,
+)
+DRAIN_JUST_OVER = (NOW - 60,)
+ASKED_NOW = (NOW,)
+JOB, KEY, OTHER_KEY = UUID(int=1), UUID(int=2), UUID(int=3)
+
+
+def vacant(number: int = 0, *, since: float = 0.0, runs: tuple[Run, ...] = (), starts: int = 1) -> Slot:
+    return Slot(number, Stage.VACANT, since, crash_runs=runs, starts=starts)
+
+
+def starting(number: int = 0, *, since: float = NOW) -> Slot:
+    return Slot(number, Stage.STARTING, since, pid=100 + number, incarnation=7, started_at_seconds=since, starts=1)
+
+
+def running(number: int = 0, *, deadline: float = math.inf) -> Slot:
+    return replace(starting(number, since=0.0), stage=Stage.RUNNING, deadline_seconds=deadline)
+
+
+def stopping(number: int = 0, *, stop_by: float = math.inf, why: Why = Why.DRAIN) -> Slot:
+    return replace(running(number), stage=Stage.STOPPING, stop_by_seconds=stop_by, stop_why=why)
+
+
+def killed(number: int = 0) -> Slot:
+    return replace(stopping(number, stop_by=0.0), stage=Stage.KILLED)
+
+
+def fleet(*workers: Slot, monitor: Slot | None = None, asked: tuple[float, ...] = (), dead: tuple[DeadLease, ...] = ()) -> Fleet:
+    """These workers and a healthy monitor."""
+    return Fleet((*workers, monitor or running(MONITOR)), asked, dead)
+
+
+def dead_lease(key: UUID = KEY, *, sent_to: int = 0) -> DeadLease:
+    return DeadLease(0, JOB, key, is_counted=True, sent_to=sent_to)
+
+
+@dataclass(frozen=True)
+class Row:
+    """`rule` is the one that answers; without it the answer would be another."""
+
+    rule: Rule
+    fleet: Fleet
+    actions: tuple[Action, ...]
+
+
+BROKEN = running(deadline=NOW - INSTANT)
+LAST_OUT = Terminate(MONITOR, NOW + 2, Why.LAST_OUT)
+RETURN = ReturnLease(0, JOB, KEY, is_counted=True, why=Why.DEATH_IN_A_JOB)
+NOBODY = (vacant(0), vacant(1))
+
+ROWS = {
+    "drain is over": Row(
+        kill_after_the_drain,
+        fleet(stopping(0), stopping(1), asked=DRAIN_JUST_OVER),
+        (Kill(0, Why.DRAIN_EXPIRED), Kill(1, Why.DRAIN_EXPIRED)),
+    ),
+    "drain is over for a worker that was never asked": Row(
+        kill_after_the_drain, fleet(running(), asked=DRAIN_JUST_OVER), (Kill(0, Why.DRAIN_EXPIRED),)
+    ),
+    "second request shortened the drain": Row(
+        kill_after_the_drain, fleet(stopping(), asked=(NOW - 8, NOW - 7)), (Kill(0, Why.DRAIN_EXPIRED),)
+    ),
+    "third request is now": Row(
+        kill_after_the_drain,
+        fleet(starting(0), running(1), stopping(2), asked=(NOW - 1, NOW - 1, NOW)),
+        tuple(Kill(number, Why.STOP_NOW) for number in range(3)),
+    ),
+    "grace is over": Row(
+        kill_after_the_grace, fleet(stopping(stop_by=NOW, why=Why.BROKEN_PROMISE)), (Kill(0, Why.GRACE_EXPIRED),)
+    ),
+    "grace of the monitor is over": Row(
+        kill_after_the_grace,
+        fleet(running(), monitor=stopping(MONITOR, stop_by=NOW, why=Why.LAST_OUT)),
+        (Kill(MONITOR, Why.GRACE_EXPIRED),),
+    ),
+    "first request drains": Row(
+        terminate_for_the_drain,
+        fleet(starting(0), running(1), asked=ASKED_NOW),
+        (Terminate(0, NOW + 60, Why.DRAIN), Terminate(1, NOW + 60, Why.DRAIN)),
+    ),
+    "boot is too slow": Row(terminate_slow_boots, fleet(starting(since=NOW - 30)), (Terminate(0, NOW + 4, Why.BOOT_TOO_SLOW),)),
+    "boot of the monitor is too slow": Row(
+        terminate_slow_boots,
+        fleet(running(), monitor=starting(MONITOR, since=NOW - 30)),
+        (Terminate(MONITOR, NOW + 4, Why.BOOT_TOO_SLOW),),
+    ),
+    "promise is broken": Row(terminate_broken_promises, fleet(BROKEN), (Terminate(0, NOW + 4, Why.BROKEN_PROMISE),)),
+    "promise of the monitor is broken": Row(
+        terminate_broken_promises,
+        fleet(running(), monitor=running(MONITOR, deadline=NOW - INSTANT)),
+        (Terminate(MONITOR, NOW + 4, Why.BROKEN_PROMISE),),
+    ),
+    "lease of the dead": Row(return_dead_leases, fleet(running(), dead=(dead_lease(),)), (RETURN,)),
+    "lease that a monitor before was asked for": Row(
+        return_dead_leases, fleet(running(), dead=(dead_lease(sent_to=6),)), (RETURN,)
+    ),
+    "two leases of one slot": Row(
+        return_dead_leases,
+        fleet(running(), dead=(dead_lease(), dead_lease(OTHER_KEY))),
+        (RETURN, replace(RETURN, lease_key=OTHER_KEY)),
+    ),
+    "lease while the fleet drains": Row(
+        return_dead_leases, fleet(vacant(since=NOW), asked=ASKED_NOW, dead=(dead_lease(),)), (RETURN,)
+    ),
+    "first start": Row(
+        fill_vacant_slots,
+        Fleet.of(1),
+        (Spawn(0, Why.FIRST_START), Spawn(MONITOR, Why.FIRST_START)),
+    ),
+    "replacement": Row(fill_vacant_slots, fleet(vacant()), (Spawn(0, Why.REPLACEMENT),)),
+    "backoff is over": Row(
+        fill_vacant_slots, fleet(vacant(runs=(Run(NOW - 2, 0.0), Run(NOW - 1, 0.0)))), (Spawn(0, Why.REPLACEMENT),)
+    ),
+    "workers are gone": Row(dismiss_the_monitor, fleet(*NOBODY, asked=ASKED_NOW), (LAST_OUT,)),
+    "workers are gone and the monitor still boots": Row(
+        dismiss_the_monitor, fleet(*NOBODY, asked=ASKED_NOW, monitor=starting(MONITOR)), (LAST_OUT,)
+    ),
+    "time to return leases is over": Row(
+        dismiss_the_monitor,
+        fleet(vacant(0), vacant(1, since=NOW - 2), asked=ASKED_NOW, dead=(dead_lease(sent_to=7),)),
+        (LAST_OUT,),
+    ),
+    "nobody is left": Row(finish, fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), (Finish(0),)),
+    "a worker was killed during the stop": Row(
+        finish, replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), was_cut_short=True), (Finish(75),)
+    ),
+    "the configuration is refused": Row(
+        finish,
+        replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), was_cut_short=True, is_refused=True),
+        (Finish(78),),
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_example(row: Row) -> None:
+    """The fleet of the row is answered with exactly its actions."""
+    assert decide(row.fleet, POLICY, NOW) == row.actions
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_example_needs_its_rule(row: Row) -> None:
+    """The row's actions come from its rule and from no other, so that the row fails when the rule is removed."""
+    others = [action for rule in RULES if rule is not row.rule for action in rule(row.fleet, POLICY, NOW)]
+    assert tuple(row.rule(row.fleet, POLICY, NOW)) == row.actions
+    assert not set(row.actions) & set(others)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_has_an_example(rule: Rule) -> None:
+    """No rule stands in the tuple without a row that needs it."""
+    assert any(row.rule is rule for row in ROWS.values())
+
+
+QUIET = {
+    "all is well": fleet(running(0, deadline=NOW + 1), running(1)),
+    "drain is not over": fleet(stopping(), asked=(NOW - 60 + INSTANT,)),
+    "second request leaves some time": fleet(stopping(), asked=(NOW - 8, NOW - 7 + INSTANT)),
+    "grace is not over": fleet(stopping(stop_by=NOW + INSTANT, why=Why.BROKEN_PROMISE)),
+    "boot still has time": fleet(starting(since=NOW - 30 + INSTANT)),
+    "promise is kept to the last instant": fleet(running(deadline=NOW)),
+    "boot has promised nothing yet": fleet(replace(starting(), deadline_seconds=None)),
+    "killed and not yet reaped": fleet(killed(), asked=(NOW - 99, NOW - 98, NOW - 97)),
+    "monitor was asked already": fleet(running(), dead=(dead_lease(sent_to=7),)),
+    "monitor is too young for a lease": fleet(running(), monitor=starting(MONITOR), dead=(dead_lease(),)),
+    "monitor is on its way out": fleet(running(), monitor=stopping(MONITOR), dead=(dead_lease(),)),
+    "backoff is not over": fleet(vacant(runs=(Run(NOW - 2, 0.0), Run(NOW - 1 + INSTANT, 0.0)))),
+    "a dead monitor is not replaced in a stop": fleet(stopping(), asked=ASKED_NOW, monitor=vacant(MONITOR)),
+    "monitor waits for the last worker": fleet(vacant(0), stopping(1), asked=ASKED_NOW),
+    "monitor waits for a lease": fleet(vacant(since=NOW - 2 + INSTANT), asked=ASKED_NOW, dead=(dead_lease(sent_to=7),)),
+    "monitor is dismissed once": fleet(vacant(), asked=ASKED_NOW, monitor=stopping(MONITOR)),
+    "the end waits for the monitor": fleet(vacant(), asked=ASKED_NOW, monitor=killed(MONITOR)),
+}
+
+
+@pytest.mark.parametrize("calm", QUIET.values(), ids=QUIET.keys())
+def test_nothing_to_do(calm: Fleet) -> None:
+    """An instant before its time, or in the stage beside it, no rule has anything to do."""
+    assert decide(calm, POLICY, NOW) == ()
+
+
+PRECEDENCE: dict[str, tuple[Fleet, tuple[Action, ...]]] = {
+    "drain kill over grace kill": (
+        fleet(stopping(stop_by=NOW), asked=DRAIN_JUST_OVER),
+        (Kill(0, Why.DRAIN_EXPIRED),),
+    ),
+    "drain kill over drain": (fleet(running(), asked=DRAIN_JUST_OVER), (Kill(0, Why.DRAIN_EXPIRED),)),
+    "drain kill over a broken promise": (fleet(BROKEN, asked=DRAIN_JUST_OVER), (Kill(0, Why.DRAIN_EXPIRED),)),
+    "drain over a slow boot": (
+        fleet(starting(since=NOW - 30), asked=ASKED_NOW),
+        (Terminate(0, NOW + 60, Why.DRAIN),),
+    ),
+    "drain over a broken promise": (fleet(BROKEN, asked=ASKED_NOW), (Terminate(0, NOW + 60, Why.DRAIN),)),
+    "broken promise over last out": (
+        fleet(vacant(), asked=ASKED_NOW, monitor=running(MONITOR, deadline=NOW - INSTANT)),
+        (Terminate(MONITOR, NOW + 4, Why.BROKEN_PROMISE),),
+    ),
+    "a lease beside a start in the same slot": (
+        fleet(vacant(), dead=(dead_lease(),)),
+        (RETURN, Spawn(0, Why.REPLACEMENT)),
+    ),
+    "each slot on its own, in the order of the rules": (
+        fleet(vacant(0), running(1, deadline=NOW - INSTANT), starting(2, since=NOW - 30), stopping(3, stop_by=NOW)),
+        (
+            Kill(3, Why.GRACE_EXPIRED),
+            Terminate(2, NOW + 4, Why.BOOT_TOO_SLOW),
+            Terminate(1, NOW + 4, Why.BROKEN_PROMISE),
+            Spawn(0, Why.REPLACEMENT),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("torn", "actions"), PRECEDENCE.values(), ids=PRECEDENCE.keys())
+def test_the_first_rule_wins(torn: Fleet, actions: tuple[Action, ...]) -> None:
+    """Where several rules have something to do with a slot, the earlier one is obeyed and the slot gets one signal."""
+    assert decide(torn, POLICY, NOW) == actions
+
+
+def overdue(number: int, stage: Stage) -> Slot:
+    """A slot of this stage for which every time has passed."""
+    slot = replace(starting(number, since=0.0), stage=stage, deadline_seconds=1.0, stop_by_seconds=1.0)
+    return replace(slot, pid=0 if stage is Stage.VACANT else slot.pid)
+
+
+def every_fleet(asked: tuple[tuple[float, ...], ...]) -> Iterator[Fleet]:
+    """Two workers and the monitor in every combination of stages, each with and without a dead lease."""
+    for first, second, monitor in itertools.product(Stage, repeat=3):
+        for requests, dead in itertools.product(asked, ((), (dead_lease(),))):
+            slots = overdue(0, first), overdue(1, second)
+            yield fleet(*slots, monitor=overdue(MONITOR, monitor), asked=requests, dead=dead)
+
+
+STOPS = (ASKED_NOW, DRAIN_JUST_OVER, (NOW - 1, NOW), (NOW, NOW, NOW))
+
+
+def test_no_start_after_a_request_to_stop() -> None:
+    """In no combination of stages and requests is a process started once a stop was asked for (invariant 2)."""
+    for asked_fleet in every_fleet(STOPS):
+        assert not [a for a in decide(asked_fleet, POLICY, NOW) if isinstance(a, Spawn)], asked_fleet
+
+
+def test_asked_twice_it_answers_the_same() -> None:
+    """In every combination of stages and requests the second answer is the first (invariant 10)."""
+    for asked_fleet in every_fleet(((), *STOPS)):
+        assert decide(asked_fleet, POLICY, NOW) == decide(asked_fleet, POLICY, NOW)
+
+
+def test_one_signal_for_each_slot_and_none_for_the_dead() -> None:
+    """In every combination a slot gets at most one signal or start, and a signal only while its child lives (invariant 1)."""
+    for asked_fleet in every_fleet(((), *STOPS)):
+        moves = [a for a in decide(asked_fleet, POLICY, NOW) if isinstance(a, Spawn | Terminate | Kill)]
+        assert len(moves) == len({a.slot for a in moves}), asked_fleet
+        for move in moves:
+            assert isinstance(move, Spawn) is (asked_fleet.slot(move.slot).stage is Stage.VACANT)
+
+
+def test_what_was_done_is_not_done_again() -> None:
+    """Once the answer to any fleet is carried out, asking at the same instant adds nothing but what that made possible."""
+    for asked_fleet in every_fleet(((), *STOPS)):
+        actions = decide(asked_fleet, POLICY, NOW)
+        after = asked_fleet
+        for action in actions:
+            after = carried_out(after, action, NOW)
+        assert not set(actions) & {a for a in decide(after, POLICY, NOW) if not isinstance(a, Finish)}, asked_fleet
+
+
+def carried_out(before: Fleet, action: Action, at: float) -> Fleet:
+    match action:
+        case Spawn(slot):
+            return record(before, Spawned(slot, 100 + slot, 7, at))
+        case Terminate(slot, stop_by, why):
+            return record(before, Terminated(slot, why, stop_by, at))
+        case Kill(slot, why):
+            return record(before, Killed(slot, why, at))
+        case ReturnLease():
+            return record(before, LeaseSent(action.lease_key, before.monitor.incarnation))
+        case Finish():
+            return before
+
+
+DRAINS: dict[str, tuple[tuple[float, ...], float]] = {
+    "never asked": ((), math.inf),
+    "first leaves the drain": ((NOW,), NOW + 60),
+    "second shortens": ((NOW, NOW + 10), NOW + 17),
+    "late second does not lengthen": ((NOW, NOW + 58), NOW + 60),
+    "third is now": ((NOW, NOW + 1, NOW + 2), NOW + 2),
+    "third after the end changes nothing": ((NOW, NOW + 1, NOW + 90), NOW + 8),
+}
+
+
+@pytest.mark.parametrize(("asked", "end"), DRAINS.values(), ids=DRAINS.keys())
+def test_drain_by(asked: tuple[float, ...], end: float) -> None:
+    """Requests to stop move the drain's end nearer and never away."""
+    recorded = fleet(running())
+    for at in asked:
+        recorded = record(recorded, StopAsked(at))
+    assert drain_by(recorded, POLICY) == end
+
+
+@pytest.mark.parametrize(("asked", "end"), list(DRAINS.values())[1:], ids=list(DRAINS)[1:])
+def test_a_worker_that_will_not_leave(asked: tuple[float, ...], end: float) -> None:
+    """It is killed at the drain's end and not before, whatever its SIGTERM left it."""
+    stubborn = fleet(stopping(stop_by=NOW + 999), asked=asked)
+    assert decide(stubborn, POLICY, end - INSTANT) == ()
+    (kill,) = decide(stubborn, POLICY, end)
+    assert isinstance(kill, Kill)
+
+
+def test_a_fourth_request_is_still_now() -> None:
+    """Impatience is remembered three requests deep and keeps meaning now."""
+    asked = fleet(running())
+    for at in (NOW - 3, NOW - 2, NOW - 1, NOW):
+        asked = record(asked, StopAsked(at))
+    assert decide(asked, POLICY, NOW) == (Kill(0, Why.STOP_NOW),)
+    assert len(asked.stop_asked_at_seconds) == 3
+
+
+CONTROLS = {
+    "leasing": (fleet(running(0), vacant(1)), ControlRecord(2, False, math.inf)),
+    "draining": (fleet(running(0), vacant(1), asked=ASKED_NOW), ControlRecord(0, True, NOW + 60)),
+    "draining faster": (fleet(running(0), asked=(NOW - 9, NOW)), ControlRecord(0, True, NOW + 7)),
+}
+
+
+@pytest.mark.parametrize(("told", "expected"), CONTROLS.values(), ids=CONTROLS.keys())
+def test_control(told: Fleet, expected: ControlRecord) -> None:
+    """Every worker may lease until a stop is asked for; then none, and all are told by when."""
+    assert control(told, POLICY) == expected
+
+
+def crashes(*lived: float, last_at: float = NOW) -> tuple[Run, ...]:
+    """Lives in a row that ended as crashes, the last one at `last_at`."""
+    return tuple(Run(last_at - place, seconds) for place, seconds in zip(range(len(lived) - 1, -1, -1), lived, strict=True))
+
+
+WAITS: dict[str, tuple[tuple[Run, ...], float]] = {
+    "no crash": ((), -math.inf),
+    "first crash": (crashes(0), NOW),
+    "second": (crashes(0, 0), NOW + 1),
+    "third": (crashes(0, 0, 0), NOW + 2),
+    "sixth": (crashes(*[0] * 6), NOW + 16),
+    "capped": (crashes(*[0] * 16), NOW + 50),
+    "just too short to be healthy": (crashes(0, 10 - INSTANT), NOW + 1),
+    "healthy life ends the row": (crashes(0, 0, 0, 10), NOW),
+    "row after a healthy life": (crashes(0, 0, 10, 0, 0), NOW + 1),
+}
+
+
+@pytest.mark.parametrize(("runs", "expected"), WAITS.values(), ids=WAITS.keys())
+def test_vacant_until(runs: tuple[Run, ...], expected: float) -> None:
+    """The wait doubles with each short life in a row, up to its limit."""
+    assert vacant_until(vacant(runs=runs), POLICY) == expected
+
+
+WAKES = {
+    "next tick": (fleet(running()), NOW + 1),
+    "promise ends": (fleet(running(deadline=NOW + 0.25)), NOW + 0.25),
+    "broken promise is no time to come": (fleet(BROKEN), NOW + 1),
+    "grace ends": (fleet(stopping(stop_by=NOW + 0.25)), NOW + 0.25),
+    "boot ends": (fleet(starting(since=NOW - 29.75)), NOW + 0.25),
+    "backoff ends": (fleet(vacant(runs=crashes(0, 0, last_at=NOW - 0.75))), NOW + 0.25),
+    "drain ends": (fleet(stopping(), asked=(NOW - 59.75,)), NOW + 0.25),
+    "monitor's promise ends": (fleet(running(), monitor=running(MONITOR, deadline=NOW + 0.25)), NOW + 0.25),
+    "earliest of several": (fleet(running(0, deadline=NOW + 0.5), stopping(1, stop_by=NOW + 0.25)), NOW + 0.25),
+    "a time of another stage": (fleet(replace(killed(), stop_by_seconds=NOW + 0.25)), NOW + 1),
+}
+
+
+@pytest.mark.parametrize(("asleep", "expected"), WAKES.values(), ids=WAKES.keys())
+def test_wake_at(asleep: Fleet, expected: float) -> None:
+    """The supervisor sleeps to the next time that a rule names, never past a tick and never into the past."""
+    assert wake_at(asleep, POLICY, NOW) == expected
+
+
+def start_times(lived_seconds: float | None) -> list[float]:
+    """Slot 0's starts in its first minute, when every life lasts that long (None: the fork fails); the others are healthy."""
+    now, before, starts = 0.0, Fleet.of(2), []
+    for _ in range(1000):
+        for action in decide(before, Policy(), now):
+            assert isinstance(action, Spawn)
+            if action.slot == 0:
+                starts.append(now)
+            before = begun(before, action.slot, now, fails=action.slot == 0 and lived_seconds is None)
+        crashing = before.slot(0)
+        ends_at = crashing.started_at_seconds + (lived_seconds or 0.0) if crashing.is_occupied else math.inf
+        if ends_at <= now:
+            before = record(before, Exited(0, crashing.pid, 1, now))
+            continue
+        now = min(wake_at(before, Policy(), now), ends_at)
+        if now >= 60:
+            assert [slot.starts for slot in before.slots[1:]] == [1, 1]
+            return starts
+    raise AssertionError(f"{len(starts)} starts by {now} s")
+
+
+def begun(before: Fleet, slot: int, now: float, *, fails: bool) -> Fleet:
+    if fails:
+        return record(before, SpawnFailed(slot, 11, now))
+    return record(record(before, Spawned(slot, 100 + slot, 7, now)), Promised(slot, math.inf, now))
+
+
+CRASH_LOOPS: dict[str, tuple[float | None, list[float]]] = {
+    "dies at once": (0.0, [0, 0, 1, 3, 7, 15, 31]),
+    "fork fails": (None, [0, 1, 2, 4, 8, 16, 32]),
+    "dies after a second": (1.0, [0, 1, 3, 6, 11, 20, 37]),
+    "dies after five seconds": (5.0, [0, 5, 11, 18, 27, 40]),
+    "lives long enough to be healthy": (20.0, [0, 20, 40]),
+}
+
+
+@pytest.mark.parametrize(("lived_seconds", "expected"), CRASH_LOOPS.values(), ids=CRASH_LOOPS.keys())
+def test_a_crash_loop_is_bounded(lived_seconds: float | None, expected: list[float]) -> None:
+    """A slot is started at most seven times in its first minute, and the healthy slots go on (invariant 8)."""
+    starts = start_times(lived_seconds)
+    assert starts == expected
+    assert len(starts) <= 7
