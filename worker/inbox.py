@@ -26,6 +26,7 @@ class Inbox:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # blocked since before the fork: none was lost
 
     @property
     def is_stopping(self) -> bool:

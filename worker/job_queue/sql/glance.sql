@@ -1,7 +1,9 @@
--- Is a job waiting, and in how many seconds is the next one due? Index (status, visible_at), three short walks;
--- now() and not clock_timestamp(), as a volatile function cannot bound an index walk.
+-- Is a job waiting, and in how many seconds is the next one due? Index (status, visible_at), four short walks;
+-- now() and not clock_timestamp(), as a volatile function cannot bound an index walk; min() and not exists(), for which
+-- the planner would rather read a table from its start, however many failed rows lie there.
 select
-    exists (select from public.learning_submission_jobs where status = 'queued' and visible_at <= now())
+    (select min(visible_at) from public.learning_submission_jobs
+        where status = 'queued' and visible_at <= now()) is not null
         or exists (select from public.learning_submission_jobs
             where status = 'leased' and leased_until <= clock_timestamp()) as is_waiting,
     extract(epoch from least(

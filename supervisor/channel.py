@@ -1,0 +1,62 @@
+"""The typed messages between supervisor and monitor, one per packet of a SOCK_SEQPACKET pair, never blocking."""
+
+import os
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+MAX_MESSAGE_BYTES = 1024
+
+
+class ReturnLeaseRequest(BaseModel):
+    """Supervisor to monitor: give this dead worker's lease back. `job_id` is None if it died before it knew its job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["return_lease"] = "return_lease"
+    job_id: UUID | None
+    lease_key: UUID
+    is_counted: bool
+
+
+class LeaseReturnedReport(BaseModel):
+    """Monitor to supervisor: done. `outcome`: returned, quarantined or not_found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["lease_returned"] = "lease_returned"
+    lease_key: UUID
+    outcome: Annotated[str, Field(max_length=32)]
+
+
+Message = ReturnLeaseRequest | LeaseReturnedReport
+_ANY: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+
+
+def send(fd: int, message: Message) -> bool:
+    """False if the other side takes nothing now; who sends looks at what is still to be done and tries again."""
+    try:
+        os.write(fd, message.model_dump_json().encode())
+    except OSError:
+        return False
+    return True
+
+
+def receive(fd: int) -> list[Message] | None:
+    """All messages that have come; None when the other side is gone and nothing is left.
+
+    A malformed one is dropped: whatever it asked for is still visible as undone.
+    """
+    messages: list[Message] = []
+    while True:
+        try:
+            packet = os.read(fd, MAX_MESSAGE_BYTES)
+        except OSError:
+            return messages
+        if not packet:
+            return messages or None
+        try:
+            messages.append(_ANY.validate_json(packet))
+        except ValidationError:
+            continue

@@ -1,0 +1,106 @@
+"""What `check` looks at before the first job: the installation, the settings, the database, the adapters."""
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from rich.console import Console
+from rich.markup import escape
+
+from supervisor.adapters.instance import Instance, RuntimeDirectoryRefused
+from supervisor.settings import Settings
+from worker.job_queue.connection import Refused, Unavailable, connect
+from worker.job_queue.inspection import inspect
+
+DISTRIBUTION = "learning-supervisor"
+MONITOR_CONNECTIONS = 1
+
+
+class Level(Enum):
+    """How a finding is shown."""
+
+    OK = "[green]ok[/]     "
+    WARNING = "[bold yellow]warning[/]"
+    FAILED = "[bold red]failed[/] "
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that was looked at, and what to do about it."""
+
+    level: Level
+    subject: str
+    remedy: str = ""
+
+
+def findings(settings: Settings) -> list[Line]:
+    """Nothing is changed anywhere; the settings themselves have been read, so they are in order."""
+    return [Line(Level.OK, "settings"), *_installation(), *_runtime(settings), *_adapters(settings), *_database(settings)]
+
+
+def show(lines: list[Line], console: Console) -> None:
+    for line in lines:
+        remedy = f": {line.remedy}" if line.remedy else ""
+        console.print(f"{line.level.value} {escape(line.subject + remedy)}", soft_wrap=True)
+
+
+def _installation() -> Iterator[Line]:
+    """supervisord brings a package of the same import name; whichever was installed last would win."""
+    owners = set(importlib.metadata.packages_distributions().get("supervisor", ())) - {DISTRIBUTION}
+    if owners:
+        remedy = f"{', '.join(sorted(owners))} brings a package `supervisor` too: give {DISTRIBUTION} an environment of its own"
+        yield Line(Level.FAILED, "import name `supervisor`", remedy)
+    else:
+        yield Line(Level.OK, "import name `supervisor` is ours alone")
+
+
+def _runtime(settings: Settings) -> Iterator[Line]:
+    try:
+        instance = Instance(settings.supervisor.runtime_path)
+    except RuntimeDirectoryRefused as refusal:
+        yield Line(Level.FAILED, "runtime directory", str(refusal))
+    else:
+        instance.retire()
+        yield Line(Level.OK, f"runtime directory {instance.directory}")
+
+
+def _adapters(settings: Settings) -> Iterator[Line]:
+    worker = settings.worker
+    for role, module in (("vision", worker.vision_adapter), ("feedback", worker.feedback_adapter)):
+        if _is_importable(module):
+            yield Line(Level.OK, f"{role} adapter {module}")
+        else:
+            variable = f"LEARNING_{role.upper()}_ADAPTER"
+            yield Line(Level.FAILED, f"{role} adapter {module}", f"no such module: correct {variable} or install its package")
+    if worker.ai_backend == "stub":
+        yield Line(
+            Level.WARNING, "AI_BACKEND=stub", "every feedback is invented, no model is asked: set AI_BACKEND=local for real ones"
+        )
+    elif not (worker.storage_verify_root or worker.supabase_url):
+        yield Line(Level.FAILED, "files of submissions", "set STORAGE_VERIFY_ROOT or SUPABASE_URL: no picture could be read")
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _database(settings: Settings) -> Iterator[Line]:
+    worker = settings.worker
+    dsn = worker.learning_database_url.get_secret_value()
+    try:
+        connection = connect(dsn, f"{DISTRIBUTION} check", allows_service_role=worker.allow_service_dsn_for_testing)
+    except Unavailable as outage:
+        yield Line(Level.FAILED, "database", f"cannot connect ({outage}): look at LEARNING_DATABASE_URL and at the server")
+        return
+    except Refused as refusal:
+        yield Line(Level.FAILED, "database", str(refusal))
+        return
+    with connection:
+        yield Line(Level.OK, f"database: PostgreSQL {connection.info.server_version // 10_000}")
+        for finding in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
+            yield Line(Level.FAILED if finding.remedy else Level.OK, finding.subject, finding.remedy)

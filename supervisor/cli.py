@@ -1,0 +1,93 @@
+"""The command line: start, status, check."""
+
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from supervisor import checkup, status_view
+from supervisor.adapters.instance import RuntimeDirectoryRefused
+from supervisor.settings import Settings, SettingsError, read_settings
+from supervisor.start import start as run_supervisor
+
+EXIT_CONFIG = 78
+EXIT_DEGRADED, EXIT_NOT_RUNNING = 1, 3
+
+_ENV_FILE = click.option(
+    "--env-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Read this instead of ./.env."
+)
+
+
+@click.group()
+@click.version_option(version("learning-supervisor"), prog_name="learning-supervisor")
+def main() -> None:
+    """Works off pupils' submissions with isolated workers, and never loses one."""
+
+
+@main.command()
+@click.option("--procs", type=str, help="How many workers, 1 to 64 (WORKER_CONCURRENCY).")
+@_ENV_FILE
+def start(procs: str | None, env_file: Path | None) -> None:
+    """Run the workers until SIGTERM or SIGINT.
+
+    \b
+    0   drained: every job was finished or returned
+    75  the drain took too long: workers were killed, their jobs returned
+    78  a setting is wrong or the database refuses the role: nothing was started
+    """
+    settings = _settings(env_file, {"WORKER_CONCURRENCY": procs} if procs else {})
+    try:
+        sys.exit(run_supervisor(settings))
+    except RuntimeDirectoryRefused as refusal:
+        click.echo(f"learning-supervisor: {refusal}", err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="The whole status document.")
+@_ENV_FILE
+def status(as_json: bool, env_file: Path | None) -> None:
+    """Say whether it works, and if not, why.
+
+    \b
+    0  all is well     1  degraded, stopping or down     3  not running
+    """
+    directory = _settings(env_file, {}).supervisor.runtime_path
+    documents = status_view.documents(directory)
+    if as_json:
+        click.echo(json.dumps({"instances": documents}, indent=2))
+    else:
+        status_view.show(documents, directory, Console())
+    sys.exit(_status_code(documents))
+
+
+@main.command()
+@_ENV_FILE
+def check(env_file: Path | None) -> None:
+    """Look at settings, database, rights and adapters: each line is ok, or says what to do.
+
+    \b
+    0  everything is ready     1  something must be done     78  a setting is wrong
+    """
+    findings = checkup.findings(_settings(env_file, {}))
+    checkup.show(findings, Console())
+    sys.exit(EXIT_DEGRADED if any(f.level is checkup.Level.FAILED for f in findings) else 0)
+
+
+def _settings(env_file: Path | None, flags: dict[str, str]) -> Settings:
+    try:
+        return read_settings(flags, env_file)
+    except SettingsError as error:
+        click.echo(f"learning-supervisor: {len(error.problems)} wrong settings:", err=True)
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+def _status_code(documents: list[dict[str, object]]) -> int:
+    if not documents:
+        return EXIT_NOT_RUNNING
+    return 0 if all(document["state"] == "ok" for document in documents) else EXIT_DEGRADED

@@ -1,0 +1,108 @@
+"""The only file that words log lines: each is a projection of a fact, an action or an event, with ids and classes alone."""
+
+import datetime
+from collections.abc import Callable
+from typing import assert_never
+
+from supervisor.core.action import Action, Finish, Kill, ReturnLease, Spawn, Terminate
+from supervisor.core.fact import (
+    Exited,
+    Fact,
+    Killed,
+    LeaseReturned,
+    LeaseSent,
+    Promised,
+    Spawned,
+    SpawnFailed,
+    StopAsked,
+    Terminated,
+)
+from supervisor.core.fleet import MONITOR
+from worker.contract import Event, EventKind
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class Journal:
+    """logfmt lines: time, level, what happened, then key=value."""
+
+    def __init__(self, level: str, write: Callable[[str], None]) -> None:
+        self._least, self._write = LEVELS.index(level), write
+
+    def action(self, action: Action) -> None:
+        match action:
+            case Spawn(slot, why) | Kill(slot, why) | Terminate(slot, _, why):
+                level = "WARNING" if isinstance(action, Kill) else "INFO"
+                self._line(level, type(action).__name__.lower(), slot=_slot(slot), why=why.value)
+            case ReturnLease(slot, job_id, lease_key, is_counted, why):
+                self._line(
+                    "INFO", "return_lease", slot=_slot(slot), job=job_id, lease=lease_key, counted=is_counted, why=why.value
+                )
+            case Finish(exit_code):
+                self._line("INFO", "finished", exit_code=exit_code)
+            case _:
+                assert_never(action)
+
+    def fact(self, fact: Fact) -> None:
+        match fact:
+            case Spawned(slot, pid, incarnation):
+                self._line("INFO", "spawned", slot=_slot(slot), pid=pid, incarnation=f"{incarnation:08x}")
+            case SpawnFailed(slot, errno):
+                self._line("ERROR", "spawn_failed", slot=_slot(slot), errno=errno)
+            case Exited(slot, pid, status, _, job_id):
+                level = "INFO" if status == 0 else "WARNING"
+                self._line(level, "exited", slot=_slot(slot), pid=pid, cause=cause(status), job=job_id)
+            case StopAsked():
+                self._line("INFO", "stop_asked")
+            case LeaseReturned(lease_key, outcome):
+                self._line("INFO", "lease_returned", lease=lease_key, outcome=outcome)
+            case Promised() | Terminated() | Killed() | LeaseSent():
+                pass  # the action was told, or there is nothing to tell
+            case _:
+                assert_never(fact)
+
+    def event(self, slot: int, event: Event) -> None:
+        """What a worker reported."""
+        levels = {EventKind.SETTLED: "INFO", EventKind.STEP: "DEBUG", EventKind.LEASED: "DEBUG", EventKind.BOOTED: "INFO"}
+        self._line(
+            levels.get(event.kind, "WARNING"),
+            event.kind.value,
+            slot=slot,
+            job=event.job_id,
+            submission=event.submission_id,
+            step=event.step,
+            outcome=event.outcome,
+            error=event.error_class,
+            seconds=f"{event.seconds:.3f}" if event.seconds else "",
+        )
+
+    def started(self, **details: object) -> None:
+        self._line("INFO", "started", **details)
+
+    def stub_in_use(self) -> None:
+        self._line("WARNING", "stub_in_use", meaning="AI_BACKEND=stub: every feedback is invented, no model is asked")
+
+    def monitor(self, level: str, what: str, **details: object) -> None:
+        """What the monitor noticed."""
+        self._line(level, what, **details)
+
+    def _line(self, level: str, what: str, **details: object) -> None:
+        if LEVELS.index(level) < self._least:
+            return
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        shown = " ".join(f"{key}={_quoted(value)}" for key, value in details.items() if value not in (None, ""))
+        self._write(f"{now} {level} {what} {shown}".rstrip())
+
+
+def cause(status: int) -> str:
+    """An exit status in words: `exit 70`, `signal 9`."""
+    return f"signal {-status}" if status < 0 else f"exit {status}"
+
+
+def _slot(number: int) -> str:
+    return "monitor" if number == MONITOR else str(number)
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return f'"{text}"' if " " in text else text

@@ -1,0 +1,41 @@
+"""Events of the workers: read from each slot's own socket, so that the sender is known and a flood hurts only itself."""
+
+import os
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from supervisor.journal import Journal
+from supervisor.monitor.metrics import Metrics
+from supervisor.monitor.waker import Waker
+from worker.contract import MAX_EVENT_BYTES, Event, EventKind
+
+MAX_EVENTS_AT_ONCE = 100
+
+
+class Events:
+    """Each event goes to the metrics and the log; a leased job means that there may be another one for somebody idle."""
+
+    def __init__(self, read_fds: Sequence[int], metrics: Metrics, waker: Waker, journal: Journal) -> None:
+        self._read_fds, self._metrics, self._waker, self._journal = read_fds, metrics, waker, journal
+        self.malformed = 0
+
+    def take(self, slot: int) -> None:
+        """What has come from one slot; the rest stays for the next turn, after everybody else's."""
+        for _ in range(MAX_EVENTS_AT_ONCE):
+            try:
+                datagram = os.read(self._read_fds[slot], MAX_EVENT_BYTES)
+            except BlockingIOError:
+                return
+            self._take_one(slot, datagram)
+
+    def _take_one(self, slot: int, datagram: bytes) -> None:
+        try:
+            event = Event.decode(datagram)
+        except ValidationError:
+            self.malformed += 1
+            return
+        self._metrics.observe(event)
+        self._journal.event(slot, event)
+        if event.kind is EventKind.LEASED:
+            self._waker.wake_one()

@@ -1,0 +1,74 @@
+"""The two servers: /metrics and /healthz on loopback, the status document on the instance's own Unix socket."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from supervisor.journal import Journal
+from supervisor.monitor.metrics import Metrics
+
+RETRY_SECONDS = 5.0
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+
+Snapshot = Callable[[], dict[str, Any]]
+
+
+async def serve_metrics(
+    address: str, metrics: Metrics, snapshot: Snapshot, on_bound: Callable[[str], None], journal: Journal
+) -> None:
+    """Until cancelled. A taken port is told and tried again: the work does not depend on who looks at it."""
+
+    async def show_metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": EXPOSITION})
+
+    async def show_health(_request: web.Request) -> web.Response:
+        state, sentence = (snapshot()[key] for key in ("state", "sentence"))
+        return web.json_response({"state": state, "sentence": sentence}, status=200 if state in {"ok", "degraded"} else 503)
+
+    runner = await _runner([web.get("/metrics", show_metrics), web.get("/healthz", show_health)])
+    host, _, port = address.rpartition(":")
+    site = await _bound(lambda: web.TCPSite(runner, host.strip("[]"), int(port)), address, journal)
+    listening = next(iter(site._server.sockets))
+    on_bound(_shown(listening))
+    await asyncio.Event().wait()
+
+
+async def serve_control(path: Path, snapshot: Snapshot, journal: Journal) -> None:
+    """Until cancelled. The socket lies in a private directory: who can reach it may know."""
+
+    async def show_status(_request: web.Request) -> web.Response:
+        return web.json_response(snapshot())
+
+    path.unlink(missing_ok=True)  # a predecessor of this instance left it
+    runner = await _runner([web.get("/status", show_status)])
+    await _bound(lambda: web.UnixSite(runner, path), str(path), journal)
+    await asyncio.Event().wait()
+
+
+async def _runner(routes: list[web.RouteDef]) -> web.AppRunner:
+    app = web.Application(client_max_size=4096)
+    app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=5.0, shutdown_timeout=0.5)
+    await runner.setup()
+    return runner
+
+
+async def _bound(make: Callable[[], web.BaseSite], address: str, journal: Journal) -> Any:
+    while True:
+        site = make()
+        try:
+            await site.start()
+        except OSError as error:
+            journal.monitor("WARNING", "cannot_listen", address=address, errno=error.errno, remedy="free it or set STATUS_ADDR")
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return site
+
+
+def _shown(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"{host}:{port}"

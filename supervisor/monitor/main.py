@@ -1,0 +1,95 @@
+"""The monitor process: the first code after the fork. One event loop, no thread."""
+
+import asyncio
+import functools
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.journal import Journal
+from supervisor.monitor.events import Events
+from supervisor.monitor.http import serve_control, serve_metrics
+from supervisor.monitor.metrics import Metrics
+from supervisor.monitor.queue_watch import QueueWatch
+from supervisor.monitor.releases import Releases
+from supervisor.monitor.status import snapshot
+from supervisor.monitor.waker import Waker
+from supervisor.settings import Settings
+from worker.contract import ExitCode
+from worker.job_queue.connection import Refused
+from worker.scoreboard import Scoreboard
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorWiring:
+    """What the monitor inherits from the supervisor."""
+
+    instance: int
+    incarnation: int
+    scoreboard: Scoreboard
+    channel_fd: int
+    lifeline_fd: int
+    wake_fds: list[int]
+    event_fds: list[int]
+    directory: Path
+    control_socket: Path
+
+
+def run(wiring: MonitorWiring, settings: Settings, journal: Journal) -> int:
+    """Runs the monitor to its end; the exit code."""
+    code = ExitCode.DONE
+    try:
+        asyncio.run(_monitor(wiring, settings, journal))
+    except* Refused as refusals:
+        journal.monitor("ERROR", "refused", reason=str(refusals.exceptions[0]))
+        code = ExitCode.REFUSED
+    return code
+
+
+async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) -> None:
+    waker = Waker(wiring.scoreboard, wiring.wake_fds)
+    releases = Releases(wiring.channel_fd, wiring.directory, settings.worker.worker_max_crashes, journal)
+    watch = QueueWatch(settings.worker, wiring.scoreboard, wiring.incarnation, releases, waker, journal)
+    metrics = Metrics(wiring.scoreboard, watch.sight)
+    events = Events(wiring.event_fds, metrics, waker, journal)
+    shown = functools.partial(
+        snapshot, wiring.scoreboard, watch.sight, instance=wiring.instance, is_stub=settings.worker.ai_backend == "stub"
+    )
+    stop = _attach(wiring, events, releases, watch)
+    async with asyncio.TaskGroup() as tasks:
+        serving = [
+            tasks.create_task(watch.run()),
+            tasks.create_task(serve_control(wiring.control_socket, shown, journal)),
+            tasks.create_task(
+                serve_metrics(
+                    settings.supervisor.status_addr,
+                    metrics,
+                    shown,
+                    lambda address: setattr(watch.sight, "http_address", address),
+                    journal,
+                )
+            ),
+        ]
+        await stop.wait()
+        for task in serving:
+            task.cancel()
+
+
+def _attach(wiring: MonitorWiring, events: Events, releases: Releases, watch: QueueWatch) -> asyncio.Event:
+    """Everything that comes by a descriptor or a signal; the event that ends the monitor."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def take_requests() -> None:
+        releases.take_requests()
+        watch.stir()
+
+    loop.add_reader(wiring.lifeline_fd, os._exit, ExitCode.SUPERVISOR_GONE)
+    loop.add_reader(wiring.channel_fd, take_requests)
+    for slot, fd in enumerate(wiring.event_fds):
+        loop.add_reader(fd, events.take, slot)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    return stop

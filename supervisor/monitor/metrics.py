@@ -1,0 +1,108 @@
+"""The only prometheus_client registry: totals come from the scoreboard at each scrape, durations from the workers' events."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from supervisor.core.fleet import MONITOR, Stage
+from supervisor.monitor.sight import Sight
+from supervisor.monitor.status import SlotStatus, slot_statuses
+from worker.contract import Counter, Event, EventKind
+from worker.core.job import WORKER_CRASHED, ErrorCode
+from worker.scoreboard import Scoreboard
+
+_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+_FAILED = {code: Counter[f"FAILED_{code.value.removesuffix('_failed').upper()}"] for code in ErrorCode}
+_PLAIN = {
+    "learning_ocr_reused": (Counter.OCR_REUSED, "jobs whose OCR text was used again"),
+    "learning_writes_rejected": (Counter.REJECTED_BY_FENCE, "results dropped because the lease was taken over"),
+    "learning_adapter_bugs": (Counter.ADAPTER_BUGS, "exceptions of an adapter under no agreed name"),
+    "learning_events_dropped": (Counter.EVENTS_DROPPED, "events that found the monitor's socket full"),
+}
+
+
+class Metrics:
+    """`observe` takes a worker's event; `exposition` is what a scrape gets."""
+
+    def __init__(self, scoreboard: Scoreboard, sight: Sight) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Totals(scoreboard, sight))
+        self._durations = Histogram(
+            "ai_worker_duration_seconds", "seconds per step", ["step"], registry=self._registry, buckets=_BUCKETS
+        )
+
+    def observe(self, event: Event) -> None:
+        if event.step is not None and event.kind in {EventKind.STEP, EventKind.SETTLED}:
+            self._durations.labels(event.step.value).observe(event.seconds)
+
+    def exposition(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+class _Totals(Collector):
+    """Nothing is counted here: the slots count, and their totals outlive every process but the supervisor."""
+
+    def __init__(self, scoreboard: Scoreboard, sight: Sight) -> None:
+        self._scoreboard, self._sight = scoreboard, sight
+
+    def collect(self) -> Iterable[Metric]:
+        slots = slot_statuses(self._scoreboard)
+        yield GaugeMetricFamily("analysis_jobs_inflight", "jobs in work", sum(slot.is_busy for slot in slots))
+        yield from self._outcomes(slots)
+        for name, (counter, text) in _PLAIN.items():
+            yield CounterMetricFamily(name, text, _sum(slots, counter))
+        calls = CounterMetricFamily("learning_model_calls", "calls of an adapter", labels=["stage"])
+        calls.add_metric(["vision"], _sum(slots, Counter.VISION_CALLS))
+        calls.add_metric(["feedback"], _sum(slots, Counter.FEEDBACK_CALLS))
+        yield calls
+        yield from self._processes(slots)
+        yield from self._queue()
+
+    def _outcomes(self, slots: list[SlotStatus]) -> Iterable[Metric]:
+        processed = CounterMetricFamily("ai_worker_processed", "jobs by how they ended", labels=["status"])
+        failed = CounterMetricFamily("ai_worker_failed", "submissions failed for good", labels=["error_code"])
+        retried = CounterMetricFamily("ai_worker_retry", "transient errors", labels=["phase"])
+        quarantined = self._scoreboard.readings().quarantined
+        by_code = {code: _sum(slots, counter) for code, counter in _FAILED.items()}
+        processed.add_metric(["completed"], _sum(slots, Counter.COMPLETED))
+        processed.add_metric(["failed"], sum(by_code.values()) + quarantined)
+        processed.add_metric(["returned"], _sum(slots, Counter.RETURNED))
+        for code, total in by_code.items():
+            failed.add_metric([code.value], total)
+        failed.add_metric([WORKER_CRASHED], quarantined)
+        retried.add_metric(["vision"], _sum(slots, Counter.RETRIED_VISION))
+        retried.add_metric(["feedback"], _sum(slots, Counter.RETRIED_FEEDBACK))
+        return processed, failed, retried
+
+    def _processes(self, slots: list[SlotStatus]) -> Iterable[Metric]:
+        stages = GaugeMetricFamily("learning_workers", "workers by stage", labels=["stage"])
+        for stage in Stage:
+            stages.add_metric([stage.name.lower()], sum(slot.ledger.stage == stage for slot in slots))
+        monitor = self._scoreboard.ledger(MONITOR)
+        starts = CounterMetricFamily("learning_process_starts", "processes started", labels=["role"])
+        crashes = CounterMetricFamily("learning_process_crashes", "exits nobody asked for", labels=["role"])
+        starts.add_metric(["worker"], sum(slot.ledger.starts for slot in slots))
+        starts.add_metric(["monitor"], monitor.starts)
+        crashes.add_metric(["worker"], sum(slot.ledger.crashes for slot in slots))
+        crashes.add_metric(["monitor"], monitor.crashes)
+        return stages, starts, crashes
+
+    def _queue(self) -> Iterable[Metric]:
+        stats, readings = self._sight.stats, self._scoreboard.readings()
+        jobs = GaugeMetricFamily("learning_queue_jobs", "rows by status, counted to a bound", labels=["status"])
+        for status in ("queued", "leased", "failed"):
+            jobs.add_metric([status], getattr(stats, status))
+        yield jobs
+        yield GaugeMetricFamily(
+            "learning_queue_oldest_wait_seconds", "age of the oldest visible job", stats.oldest_wait_seconds or 0
+        )
+        yield GaugeMetricFamily(
+            "learning_database_connected", "1 while the monitor reaches the database", self._sight.is_connected
+        )
+        yield CounterMetricFamily("learning_leases_returned", "leases of the dead given back", readings.leases_returned)
+
+
+def _sum(slots: list[SlotStatus], counter: Counter) -> int:
+    return sum(slot.total(counter) for slot in slots)

@@ -1,0 +1,137 @@
+"""The monitor's one connection: it listens, looks at the queue now and then, wakes workers and gives leases back."""
+
+import asyncio
+import math
+import random
+import time
+from dataclasses import replace
+
+import psycopg
+from psycopg.rows import dict_row
+
+from supervisor.journal import Journal
+from supervisor.monitor.releases import Releases
+from supervisor.monitor.sight import Sight
+from supervisor.monitor.waker import Waker
+from worker.job_queue import connection as worker_connection
+from worker.job_queue.dead_lease import AsyncConnection, Returned
+from worker.job_queue.glance import glance, listen, queue_stats
+from worker.scoreboard import Scoreboard
+from worker.settings import WorkerSettings
+
+MONITOR_PROMISE_SECONDS = 60.0
+COUNT_EVERY_SECONDS = 1.0
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
+
+
+class QueueWatch:
+    """One task, one statement at a time. An outage ends a connection, never the watch."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        scoreboard: Scoreboard,
+        incarnation: int,
+        releases: Releases,
+        waker: Waker,
+        journal: Journal,
+    ) -> None:
+        self._settings, self._scoreboard, self._releases = settings, scoreboard, releases
+        self._waker, self._journal = waker, journal
+        self._readings = replace(scoreboard.readings(), incarnation=incarnation, is_connected=False, is_listening=False)
+        self._stirred = asyncio.Event()
+        self.sight = Sight()
+
+    def stir(self) -> None:
+        """Something is to be done before the next look."""
+        self._stirred.set()
+
+    async def run(self) -> None:
+        """Until it is cancelled. Raises Refused for a role that must not be used."""
+        wait_seconds = FIRST_WAIT_SECONDS
+        while True:
+            self._promise()
+            try:
+                connection = await self._connect()
+                async with connection:
+                    wait_seconds = FIRST_WAIT_SECONDS
+                    await self._serve(connection)
+            except (psycopg.Error, OSError) as outage:
+                self._lose(outage)
+            await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret
+            wait_seconds = min(2 * wait_seconds, MAX_WAIT_SECONDS)
+
+    async def _connect(self) -> AsyncConnection:
+        options = worker_connection.options("learning-supervisor monitor")
+        dsn = self._settings.learning_database_url.get_secret_value()
+        connection = await psycopg.AsyncConnection.connect(dsn, **options, autocommit=True, row_factory=dict_row)
+        allows = self._settings.allow_service_dsn_for_testing
+        worker_connection.refuse_service_role(connection, allows_service_role=allows)
+        await connection.execute(f"set statement_timeout = {worker_connection.STATEMENT_TIMEOUT_MS}")
+        await listen(connection)
+        return connection
+
+    async def _serve(self, connection: AsyncConnection) -> None:
+        self.sight.is_connected = self.sight.is_listening = True
+        self.sight.outage = ""
+        self._journal.monitor("INFO", "connected")
+        while True:
+            self._promise()
+            await self._releases.give_back(connection, self._count_returned)
+            await self._releases.sweep(connection, self._count_returned)
+            look_again_seconds = await self._look(connection)
+            await self._wait(connection, min(look_again_seconds, self._releases.due_in_seconds()))
+
+    async def _look(self, connection: AsyncConnection) -> float:
+        """Looks at the queue and wakes a worker for what waits there; in how many seconds to look again."""
+        look = await glance(connection)
+        if look.is_waiting:
+            self._waker.wake_one()
+        now = time.monotonic()
+        if now >= self.sight.counted_at_seconds + COUNT_EVERY_SECONDS:
+            self.sight.stats, self.sight.counted_at_seconds = await queue_stats(connection), now
+        self.sight.looked_at_seconds, self.sight.next_due_seconds = now, now + look.due_in_seconds
+        self._promise()
+        due_in_seconds = look.due_in_seconds if look.due_in_seconds > 0 else math.inf
+        return min(self._settings.worker_poll_interval, due_in_seconds)
+
+    async def _wait(self, connection: AsyncConnection, timeout_seconds: float) -> None:
+        """Until a notification, a request or the time; then one wake-up per notification."""
+        loop = asyncio.get_running_loop()
+        self._stirred.clear()
+        loop.add_reader(connection.fileno(), self._stirred.set)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._stirred.wait()
+        except TimeoutError:
+            return
+        finally:
+            loop.remove_reader(connection.fileno())
+        async for _ in connection.notifies(timeout=0):
+            self._waker.wake_one()
+
+    def _lose(self, outage: BaseException) -> None:
+        if self.sight.is_connected or self.sight.outage != type(outage).__name__:
+            self._journal.monitor("WARNING", "connection_lost", error=type(outage).__name__)
+        self.sight.is_connected = self.sight.is_listening = False
+        self.sight.outage = type(outage).__name__
+        self._promise()
+
+    def _count_returned(self, outcome: Returned) -> None:
+        returned = self._readings.leases_returned + (outcome is not Returned.NOT_FOUND)
+        quarantined = self._readings.quarantined + (outcome is Returned.QUARANTINED)
+        self._readings = replace(self._readings, leases_returned=returned, quarantined=quarantined)
+        if outcome is Returned.RETURNED:
+            self._waker.wake_one()
+
+    def _promise(self) -> None:
+        """Everything between two promises has a bound of its own, all of them together far below this."""
+        self._readings = replace(
+            self._readings,
+            deadline_seconds=time.monotonic() + MONITOR_PROMISE_SECONDS,
+            looked_at_seconds=self.sight.looked_at_seconds,
+            next_due_seconds=self.sight.next_due_seconds,
+            is_connected=self.sight.is_connected,
+            is_listening=self.sight.is_listening,
+        )
+        self._scoreboard.write_readings(self._readings)

@@ -1,0 +1,75 @@
+"""Giving back the leases of the dead: of our own workers when the supervisor asks, of whole instances when their lock is free."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from supervisor import channel
+from supervisor.adapters.instance import dead_instances, forget
+from supervisor.journal import Journal
+from worker.job_queue.dead_lease import AsyncConnection, Returned, leases_of, return_expired, return_lease
+
+SECOND_LOOK_SECONDS = 0.2  # a dead worker's last statement may still commit after the first look
+SWEEP_SECONDS = 2.0
+
+
+class Releases:
+    """What is still to be given back. Nothing is lost with this process: the supervisor asks its successor again."""
+
+    def __init__(self, channel_fd: int, directory: Path, max_crashes: int, journal: Journal) -> None:
+        self._channel_fd, self._directory, self._max_crashes, self._journal = channel_fd, directory, max_crashes, journal
+        self._asked: deque[channel.ReturnLeaseRequest] = deque()
+        self._second_looks: deque[tuple[float, channel.ReturnLeaseRequest]] = deque()
+        self._swept_at_seconds = float("-inf")
+
+    def take_requests(self) -> None:
+        """Reads what the supervisor asked for."""
+        for message in channel.receive(self._channel_fd) or ():
+            if isinstance(message, channel.ReturnLeaseRequest):
+                self._asked.append(message)
+
+    def due_in_seconds(self) -> float:
+        """When there is something to do again."""
+        if self._asked:
+            return 0.0
+        return max(0.0, self._second_looks[0][0] - time.monotonic()) if self._second_looks else SWEEP_SECONDS
+
+    async def give_back(self, connection: AsyncConnection, on_returned: Callable[[Returned], None]) -> None:
+        """Everything that is due. A request leaves its queue only after its statement was answered."""
+        while self._asked:
+            request = self._asked[0]
+            outcome = await self._return(connection, request)
+            self._asked.popleft()
+            if outcome is Returned.NOT_FOUND:
+                self._second_looks.append((time.monotonic() + SECOND_LOOK_SECONDS, request))
+            else:
+                self._report(request, outcome, on_returned)
+        while self._second_looks and self._second_looks[0][0] <= time.monotonic():
+            request = self._second_looks[0][1]
+            outcome = await self._return(connection, request)
+            self._second_looks.popleft()
+            self._report(request, outcome, on_returned)
+
+    async def sweep(self, connection: AsyncConnection, on_returned: Callable[[Returned], None]) -> None:
+        """Frees the leases of instances whose lock can be taken, and forgets them when that is done."""
+        if time.monotonic() < self._swept_at_seconds + SWEEP_SECONDS:
+            return
+        with dead_instances(self._directory) as numbers:
+            for number in numbers:
+                for job_id, lease_key in await leases_of(connection, number):
+                    outcome = await return_expired(connection, job_id, lease_key)
+                    self._journal.monitor(
+                        "WARNING", "dead_instance_lease", instance=f"{number:08x}", job=job_id, outcome=outcome.value
+                    )
+                    on_returned(outcome)
+                forget(self._directory, number)
+        self._swept_at_seconds = time.monotonic()
+
+    async def _return(self, connection: AsyncConnection, request: channel.ReturnLeaseRequest) -> Returned:
+        limit = self._max_crashes if request.is_counted else None
+        return await return_lease(connection, request.job_id, request.lease_key, max_crashes=limit)
+
+    def _report(self, request: channel.ReturnLeaseRequest, outcome: Returned, on_returned: Callable[[Returned], None]) -> None:
+        channel.send(self._channel_fd, channel.LeaseReturnedReport(lease_key=request.lease_key, outcome=outcome.value))
+        on_returned(outcome)

@@ -1,0 +1,19 @@
+"""What the monitor knows at the moment; what it serves is made from this and the scoreboard."""
+
+from dataclasses import dataclass, field
+
+from worker.job_queue.glance import QueueStats
+
+
+@dataclass(slots=True)
+class Sight:
+    """Written by the queue watch alone."""
+
+    is_connected: bool = False
+    is_listening: bool = False
+    outage: str = "not connected yet"
+    looked_at_seconds: float = 0.0
+    next_due_seconds: float = float("inf")
+    stats: QueueStats = field(default_factory=QueueStats)
+    counted_at_seconds: float = float("-inf")
+    http_address: str = ""

@@ -1,0 +1,109 @@
+"""The state of an instance in words and numbers: what `status`, /healthz and the control socket tell."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from supervisor.core.fleet import MONITOR, Stage
+from supervisor.journal import cause
+from supervisor.monitor.sight import Sight
+from worker.contract import Counter, Phase
+from worker.job_queue.glance import COUNT_BOUND
+from worker.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
+
+BUSY = frozenset({Phase.READ, Phase.PERMIT, Phase.VISION, Phase.FEEDBACK, Phase.SETTLE})
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStatus:
+    """One worker as both sides tell it: the supervisor's ledger, and the worker's own record while it lives."""
+
+    number: int
+    ledger: LedgerRecord
+    claim: WorkerRecord | None
+
+    @property
+    def is_running(self) -> bool:
+        return self.ledger.stage == Stage.RUNNING
+
+    @property
+    def phase(self) -> Phase | None:
+        return Phase(self.claim.phase) if self.claim and self.ledger.pid else None
+
+    @property
+    def is_busy(self) -> bool:
+        return self.is_running and self.phase in BUSY
+
+    def total(self, counter: Counter) -> int:
+        return self.claim.counters[counter] if self.claim else 0
+
+
+def slot_statuses(scoreboard: Scoreboard) -> list[SlotStatus]:
+    """Every slot that was ever used, in order."""
+    slots = (SlotStatus(number, scoreboard.ledger(number), scoreboard.worker(number)) for number in range(MAX_SLOTS))
+    return [slot for slot in slots if slot.ledger.starts]
+
+
+def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
+    """(ok | degraded | down | draining, one sentence that a person understands)."""
+    slots = slot_statuses(scoreboard)
+    running = [slot for slot in slots if slot.is_running]
+    if scoreboard.control().is_draining:
+        return "draining", f"Stopping: {len([s for s in slots if s.ledger.pid])} workers finish their jobs."
+    if not sight.is_connected:
+        return "down", f"The database cannot be reached ({sight.outage}): nothing is lost, work goes on when it is back."
+    if not running:
+        return "down", "No worker runs: see the log for the reason of the last exits."
+    if len(running) < len(slots):
+        missing = ", ".join(f"worker {s.number} ({cause(s.ledger.last_status)})" for s in slots if not s.is_running)
+        return "degraded", f"{len(running)} of {len(slots)} workers run; missing: {missing}."
+    busy = sum(slot.is_busy for slot in slots)
+    return "ok", f"All is well: {len(slots)} workers, {busy} at work, {_bounded(sight.stats.queued)} waiting."
+
+
+def snapshot(scoreboard: Scoreboard, sight: Sight, *, instance: int, is_stub: bool) -> dict[str, Any]:
+    """The status document. Ids, numbers and classes only."""
+    state, sentence = verdict(scoreboard, sight)
+    return {
+        "instance": f"{instance:08x}",
+        "state": state,
+        "sentence": sentence,
+        "is_stub": is_stub,
+        "metrics_address": sight.http_address,
+        "queue": {
+            "is_connected": sight.is_connected,
+            "is_listening": sight.is_listening,
+            "queued": sight.stats.queued,
+            "leased": sight.stats.leased,
+            "failed": sight.stats.failed,
+            "oldest_wait_seconds": sight.stats.oldest_wait_seconds,
+        },
+        "workers": [_worker(slot) for slot in slot_statuses(scoreboard)],
+        "monitor": _process(scoreboard.ledger(MONITOR)),
+    }
+
+
+def _worker(slot: SlotStatus) -> dict[str, Any]:
+    job_id = slot.claim.job_id if slot.claim and slot.ledger.pid else None
+    return {
+        "slot": slot.number,
+        **_process(slot.ledger),
+        "phase": slot.phase.name.lower() if slot.phase else None,
+        "job_id": str(job_id) if job_id else None,
+        "totals": {counter.name.lower(): slot.total(counter) for counter in Counter},
+    }
+
+
+def _process(ledger: LedgerRecord) -> dict[str, Any]:
+    return {
+        "stage": Stage(ledger.stage).name.lower(),
+        "pid": ledger.pid or None,
+        "since_seconds": round(time.monotonic() - ledger.since_seconds, 1),
+        "starts": ledger.starts,
+        "crashes": ledger.crashes,
+        "last_exit": cause(ledger.last_status) if ledger.starts > bool(ledger.pid) else None,
+    }
+
+
+def _bounded(count: int) -> str:
+    return f"more than {COUNT_BOUND - 1}" if count >= COUNT_BOUND else str(count)

@@ -1,0 +1,96 @@
+"""The composition root: puts settings, world, children and loop together."""
+
+import gc
+import os
+from dataclasses import dataclass
+
+from supervisor import loop
+from supervisor.adapters import process
+from supervisor.adapters.descriptors import Descriptors
+from supervisor.adapters.instance import Instance
+from supervisor.adapters.log_stream import LogStream
+from supervisor.adapters.signal_inbox import SignalInbox
+from supervisor.adapters.unix_world import UnixWorld
+from supervisor.core.fleet import MONITOR, Fleet
+from supervisor.core.policy import Policy
+from supervisor.journal import Journal
+from supervisor.monitor import main as monitor_main
+from supervisor.settings import Settings, SupervisorSettings
+from worker import main as worker_main
+from worker.contract import Wiring
+from worker.scoreboard import Scoreboard
+
+
+def start(settings: Settings) -> int:
+    """Supervises until asked to stop; the exit code. Raises RuntimeDirectoryRefused."""
+    journal = Journal(settings.supervisor.log_level, LogStream().write)
+    instance = Instance(settings.supervisor.runtime_path)
+    signals = SignalInbox()
+    signals.install()
+    process.become_subreaper()
+    household = Household(settings, instance, Scoreboard(), Descriptors(), journal)
+    world = UnixWorld(household.scoreboard, household.descriptors, signals, household.run_child)
+    journal.started(pid=os.getpid(), instance=f"{instance.number:08x}", workers=settings.supervisor.worker_concurrency)
+    if settings.worker.ai_backend == "stub":
+        journal.stub_in_use()
+    worker_main.preload()
+    process.freeze_memory()
+    exit_code = loop.run(world, Fleet.of(settings.supervisor.worker_concurrency), policy(settings), journal)
+    instance.retire()
+    return exit_code
+
+
+def policy(settings: Settings) -> Policy:
+    """The settings' numbers as the rules take them."""
+    own: SupervisorSettings = settings.supervisor
+    return Policy(
+        boot_timeout_seconds=own.boot_timeout_seconds,
+        terminate_grace_seconds=settings.worker.terminate_grace_seconds,
+        drain_timeout_seconds=own.drain_timeout_seconds,
+        drain_shortened_seconds=own.drain_shortened_seconds,
+        backoff_seconds=own.restart_backoff_seconds,
+        backoff_max_seconds=own.restart_backoff_max_seconds,
+        healthy_after_seconds=own.healthy_after_seconds,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """What every child is forked from."""
+
+    settings: Settings
+    instance: Instance
+    scoreboard: Scoreboard
+    descriptors: Descriptors
+    journal: Journal
+
+    def run_child(self, slot: int, incarnation: int) -> int:
+        """What a forked process does, by its slot; its exit code."""
+        gc.enable()
+        if slot == MONITOR:
+            return monitor_main.run(self._monitor_wiring(incarnation), self.settings, self.journal)
+        return worker_main.run(self._worker_wiring(slot, incarnation), self.settings.worker)
+
+    def _worker_wiring(self, slot: int, incarnation: int) -> Wiring:
+        return Wiring(
+            slot=slot,
+            instance=self.instance.number,
+            incarnation=incarnation,
+            scoreboard=self.scoreboard,
+            wake_fd=self.descriptors.wake_fds[slot],
+            event_fd=self.descriptors.event_write_fds[slot],
+            lifeline_fd=self.descriptors.lifeline_fd,
+        )
+
+    def _monitor_wiring(self, incarnation: int) -> monitor_main.MonitorWiring:
+        return monitor_main.MonitorWiring(
+            instance=self.instance.number,
+            incarnation=incarnation,
+            scoreboard=self.scoreboard,
+            channel_fd=self.descriptors.monitor_channel_fd,
+            lifeline_fd=self.descriptors.lifeline_fd,
+            wake_fds=self.descriptors.wake_fds,
+            event_fds=self.descriptors.event_read_fds,
+            directory=self.instance.directory,
+            control_socket=self.instance.control_socket,
+        )

@@ -1,0 +1,57 @@
+"""What `status` shows: one sentence first, then a table for who wants to know more."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from supervisor.adapters.instance import live_sockets
+
+TIMEOUT_SECONDS = 3.0
+_COLOURS = {"ok": "bold green", "degraded": "bold yellow", "draining": "bold yellow", "down": "bold red"}
+
+
+def documents(directory: Path) -> list[dict[str, Any]]:
+    """The status document of every instance that answers on its control socket."""
+    answers = (_asked(path) for path in live_sockets(directory))
+    return [answer for answer in answers if answer is not None]
+
+
+def show(found: list[dict[str, Any]], directory: Path, console: Console) -> None:
+    if not found:
+        console.print(f"[bold red]Not running[/]: no instance answers in {directory}.")
+        console.print("Start it with `learning-supervisor start`, or as a service: `systemctl start learning-supervisor`.")
+    for document in found:
+        console.print(f"[{_COLOURS[document['state']]}]{document['sentence']}[/]")
+        if document["is_stub"]:
+            console.print("[bold red]AI_BACKEND=stub: every feedback is invented, no model is asked.[/]")
+        console.print(_table(document))
+
+
+def _asked(path: Path) -> dict[str, Any] | None:
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=TIMEOUT_SECONDS) as client:
+            answer: dict[str, Any] = client.get("http://instance/status").raise_for_status().json()
+            return answer
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def _table(document: dict[str, Any]) -> Table:
+    queue = document["queue"]
+    title = f"instance {document['instance']} · {queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
+    table = Table(title=title, title_justify="left", caption=f"metrics: http://{document['metrics_address']}/metrics")
+    for column in ("worker", "pid", "stage", "phase", "job", "completed", "starts", "crashes", "last exit"):
+        table.add_column(column)
+    for worker in document["workers"]:
+        table.add_row(*_row(str(worker["slot"]), worker, str(worker["totals"]["completed"])))
+    table.add_row(*_row("monitor", document["monitor"], ""))
+    return table
+
+
+def _row(name: str, process: dict[str, Any], completed: str) -> tuple[str, ...]:
+    shown = (process["pid"], process["stage"], process.get("phase"), process.get("job_id"))
+    rest = (completed, process["starts"], process["crashes"], process["last_exit"])
+    return (name, *("" if value is None else str(value) for value in (*shown, *rest)))
