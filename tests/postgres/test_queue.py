@@ -1,0 +1,675 @@
+"""The statements of the queue one by one, as the worker's restricted role, on a database whose guard stands open."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from demo.database import Database, temporary_database, url
+from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
+from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
+from worker.job_queue import dead_lease
+from worker.job_queue.checkpoint import Reading, write_checkpoint
+from worker.job_queue.connection import STATEMENT_TIMEOUT_MS, Connection, Refused, Unavailable, connect
+from worker.job_queue.dead_lease import AsyncConnection, leases_of, return_expired, return_lease
+from worker.job_queue.glance import COUNT_BOUND, QueueStats, glance, listen, queue_stats
+from worker.job_queue.lease import LeaseOwner, find_lease, lease_job
+from worker.job_queue.permit import NO_PERMITS, begin_step
+from worker.job_queue.settle import settle
+from worker.job_queue.submission import read_submission
+
+pytestmark = pytest.mark.postgres
+
+LEASE_SECONDS = 45.0
+HOUR_SECONDS = 3600.0
+ANALYSIS = {"schema": "criteria.v2", "score": 4, "criteria_results": []}
+COMPLETED = Completed("what was read", "well done", ANALYSIS)
+FAILED = Failed(ErrorCode.INPUT_CORRUPT, "input_corrupt", "VisionPermanentError")
+READING = Reading("what was read", {"pages": 1}, "what it was made from")
+Answer = TypeVar("Answer")
+Write = Callable[[Connection, Lease], bool]
+
+
+@pytest.fixture(scope="module")
+def shared_database(cluster_dsn: str) -> Iterator[Database]:
+    with temporary_database(cluster_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def queue(shared_database: Database) -> Iterator[FilledQueue]:
+    with open_queue(shared_database) as cleared:
+        yield cleared
+
+
+def take(queue: FilledQueue) -> Lease:
+    lease = lease_job(queue.worker, uuid4(), LEASE_SECONDS)
+    assert lease is not None
+    return lease
+
+
+def as_lease(entered: Entered) -> Lease:
+    assert entered.lease_key is not None
+    return Lease(entered.job_id, entered.submission_id, entered.lease_key, {}, 0)
+
+
+def settling(outcome: Outcome) -> Write:
+    return lambda connection, lease: settle(connection, lease, outcome)
+
+
+# Taking a job
+
+
+def test_jobs_are_taken_in_the_order_they_became_visible(queue: FilledQueue) -> None:
+    """The oldest visible job comes first, whatever the order of their rows."""
+    entered = {age: queue.enter(visible_in_seconds=-age).job_id for age in (20, 40, 10, 30)}
+    assert [take(queue).job_id for _ in entered] == [entered[age] for age in (40, 30, 20, 10)]
+
+
+@pytest.mark.parametrize(
+    "columns", [{"visible_in_seconds": HOUR_SECONDS}, {"leased_for_seconds": HOUR_SECONDS}, {"status": "failed"}]
+)
+def test_no_job_that_may_not_run_is_taken(queue: FilledQueue, columns: dict[str, Any]) -> None:
+    """A delayed, a leased and a failed job stay as they are, and the worker is told that there is nothing."""
+    queue.enter(**columns)
+    before = queue.everything()
+    assert lease_job(queue.worker, uuid4(), LEASE_SECONDS) is None
+    assert queue.everything() == before
+
+
+def test_a_lease_is_the_workers_own_key_and_the_databases_time(queue: FilledQueue) -> None:
+    """The row carries the key that the worker made and an end by the database's clock, and the worker knows the job."""
+    entered, key = queue.enter(retry_count=2, payload={"hints_md": "none"}), uuid4()
+    lease = lease_job(queue.worker, key, LEASE_SECONDS)
+    job = queue.job(entered.job_id)
+    assert (job["status"], job["lease_key"]) == ("leased", key)
+    assert timedelta(seconds=LEASE_SECONDS - 5) < job["leased_for"] <= timedelta(seconds=LEASE_SECONDS)
+    assert lease == Lease(entered.job_id, entered.submission_id, key, job["payload"], 2, lease.age_seconds if lease else 0)
+    assert lease is not None
+    assert 0 <= lease.age_seconds < 60
+
+
+def test_an_expired_lease_is_taken_over_before_anything_else(queue: FilledQueue) -> None:
+    """The job of a worker that vanished does not queue again behind all others."""
+    queue.enter(visible_in_seconds=-HOUR_SECONDS)
+    expired = queue.enter(leased_for_seconds=-1)
+    assert take(queue).job_id == expired.job_id
+
+
+@pytest.mark.parametrize(
+    ("found", "counted"),
+    [
+        ("{}", 1),
+        ('{"expiries": 2}', 3),
+        ('{"expiries": 2.2}', 3),
+        ('{"expiries": -7}', 1),
+        ('{"expiries": "2"}', 1),
+        ('{"expiries": null}', 1),
+        ('{"expiries": [1]}', 1),
+        ('{"expiries": 1e300}', 1001),
+        ('{"expiries": 99999999999999999999}', 1001),
+    ],
+)
+def test_an_expiry_is_counted_in_the_payload(queue: FilledQueue, found: str, counted: int) -> None:
+    """Taking over an expired lease adds one to what is a sensible number, and starts at one where there is none."""
+    entered = queue.enter(payload=found, leased_for_seconds=-1)
+    assert take(queue).payload["expiries"] == counted
+    assert queue.job(entered.job_id)["payload"]["expiries"] == counted
+
+
+@pytest.mark.parametrize("payload", ["[]", '["expiries"]', '"text"', "7", "null", "true"])
+def test_a_payload_that_is_no_object_can_be_leased(queue: FilledQueue, payload: str) -> None:
+    """Leasing never raises for what stands in a payload, which is left as it is: the worker fails such a job itself."""
+    entered = queue.enter(payload=payload, leased_for_seconds=-1)
+    before = queue.job(entered.job_id)["payload"]
+    assert take(queue).payload == before
+    assert queue.job(entered.job_id)["payload"] == before
+
+
+def test_only_expiries_are_counted_as_such(queue: FilledQueue) -> None:
+    """A job leased for the first time, or after a release, has had no expiry."""
+    queue.enter()
+    first = take(queue)
+    settle(queue.worker, first, Returned("drain"))
+    assert "expiries" not in {**first.payload, **take(queue).payload}
+
+
+def test_a_locked_row_is_skipped(queue: FilledQueue) -> None:
+    """While somebody else's transaction holds the oldest job, the next one is taken at once, and after that none."""
+    oldest, next_one = queue.enter(visible_in_seconds=-2), queue.enter(visible_in_seconds=-1)
+    with queue.owner.transaction():
+        queue.owner.execute("select from learning_submission_jobs where id = %s for update", [oldest.job_id])
+        assert take(queue).job_id == next_one.job_id
+        assert lease_job(queue.worker, uuid4(), LEASE_SECONDS) is None
+
+
+def test_workers_never_share_a_job(queue: FilledQueue) -> None:
+    """Six connections that lease at once until nothing is left take each job exactly once."""
+    entered = {queue.enter(leased_for_seconds=-1 if n % 4 == 0 else None).job_id for n in range(40)}
+
+    def take_all(_: int) -> list[UUID]:
+        with worker_connection(queue.database) as worker:
+            return [lease.job_id for lease in iter(lambda: lease_job(worker, uuid4(), LEASE_SECONDS), None)]
+
+    with ThreadPoolExecutor(6) as pool:
+        taken = [job_id for each in pool.map(take_all, range(6)) for job_id in each]
+    assert sorted(taken) == sorted(entered)
+
+
+def test_a_lease_is_found_again_by_its_key(queue: FilledQueue) -> None:
+    """After a lost acknowledgement the worker finds the job it leased, and nothing once the lease has ended."""
+    queue.enter()
+    lease = take(queue)
+    found = find_lease(queue.worker, lease.lease_key)
+    assert found is not None
+    assert (found.job_id, found.submission_id, found.payload) == (lease.job_id, lease.submission_id, lease.payload)
+    assert find_lease(queue.worker, uuid4()) is None
+    settle(queue.worker, lease, Returned("drain"))
+    assert find_lease(queue.worker, lease.lease_key) is None
+
+
+# Fences: every write after a lease
+
+SETTLING: dict[str, Write] = {
+    "complete": settling(COMPLETED),
+    "fail": settling(FAILED),
+    "retry": settling(Retried(Stage.VISION, "VisionTransientError", 10)),
+    "release": settling(Returned("drain")),
+    "delay": settling(Returned("unavailable", 5)),
+    "delete": settling(AlreadyFinal()),
+}
+RENEWING: dict[str, Write] = {
+    "renew": lambda connection, lease: begin_step(connection, lease, LEASE_SECONDS, NO_PERMITS).is_ours,
+    "checkpoint": lambda connection, lease: write_checkpoint(connection, lease, READING, LEASE_SECONDS),
+}
+WRITES = SETTLING | RENEWING
+every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+
+
+@every_write
+def test_a_write_with_another_key_changes_nothing(queue: FilledQueue, write: Write) -> None:
+    """The id alone is not enough: with a foreign key neither a job nor a submission changes, and the worker is told."""
+    mine = as_lease(queue.enter(leased_for_seconds=HOUR_SECONDS))
+    before = queue.everything()
+    assert not write(queue.worker, Lease(mine.job_id, mine.submission_id, uuid4(), {}, 0))
+    assert queue.everything() == before
+
+
+@every_write
+def test_a_write_with_another_id_changes_nothing(queue: FilledQueue, write: Write) -> None:
+    """The key alone is not enough either: neither the job of the id nor that of the key changes."""
+    mine, other = (queue.enter(leased_for_seconds=HOUR_SECONDS) for _ in range(2))
+    before = queue.everything()
+    assert not write(queue.worker, Lease(other.job_id, other.submission_id, as_lease(mine).lease_key, {}, 0))
+    assert queue.everything() == before
+
+
+@every_write
+def test_a_write_touches_its_own_job_alone(queue: FilledQueue, write: Write) -> None:
+    """The holder's write is accepted, and every other row stays as it was, other leases included."""
+    for columns in ({}, {"leased_for_seconds": HOUR_SECONDS}, {"status": "failed"}):
+        queue.enter(**cast(Any, columns))
+    others = queue.everything()
+    assert write(queue.worker, as_lease(queue.enter(leased_for_seconds=HOUR_SECONDS)))
+    rows = queue.everything()
+    assert [row for row in rows if row in others] == others
+
+
+@every_write
+def test_an_expired_lease_that_nobody_took_still_writes(queue: FilledQueue, write: Write) -> None:
+    """The key decides, not the clock."""
+    assert write(queue.worker, as_lease(queue.enter(leased_for_seconds=-HOUR_SECONDS)))
+
+
+@every_write
+def test_a_lease_that_was_taken_over_writes_nothing(queue: FilledQueue, write: Write) -> None:
+    """The worker that was too slow changes nothing of its successor's job."""
+    slow = as_lease(queue.enter(leased_for_seconds=-1))
+    take(queue)
+    before = queue.everything()
+    assert not write(queue.worker, slow)
+    assert queue.everything() == before
+
+
+@pytest.mark.parametrize("write", SETTLING.values(), ids=SETTLING.keys())
+def test_settling_twice_is_harmless(queue: FilledQueue, write: Write) -> None:
+    """A repeated statement, as after a lost acknowledgement, finds nothing of its own and changes nothing."""
+    mine = as_lease(queue.enter(leased_for_seconds=HOUR_SECONDS))
+    assert write(queue.worker, mine)
+    before = queue.everything()
+    assert not write(queue.worker, mine)
+    assert queue.everything() == before
+    assert len(queue.results()) <= 1
+
+
+def test_a_lost_job_is_not_written(queue: FilledQueue) -> None:
+    """The outcome that says so ends in no statement."""
+    mine = as_lease(queue.enter(leased_for_seconds=HOUR_SECONDS))
+    before = queue.everything()
+    assert not settle(queue.worker, mine, Lost())
+    assert queue.everything() == before
+
+
+# What each write does
+
+
+def test_completing_writes_the_result_and_ends_the_job(queue: FilledQueue) -> None:
+    """Text, feedback and analysis stand in the submission, written once, and the job's row is gone."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+    assert settle(queue.worker, as_lease(entered), COMPLETED)
+    row = queue.submission(entered.submission_id)
+    assert (row["analysis_status"], row["text_body"], row["feedback_md"]) == ("completed", "what was read", "well done")
+    assert (row["analysis_json"], row["error_code"], row["vision_attempts"]) == (ANALYSIS, None, 1)
+    assert queue.results() == [(entered.submission_id, "completed")]
+    assert queue.job_ids() == set()
+
+
+def test_a_result_that_is_refused_leaves_the_job(database: Database) -> None:
+    """Result and deletion are one statement: where the first cannot be written, the second has not happened."""
+    with open_queue(database) as queue:
+        queue.owner.execute("alter table learning_submissions add check (feedback_md <> 'well done')")
+        entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+        before = queue.everything()
+        with pytest.raises(psycopg.errors.CheckViolation):
+            settle(queue.worker, as_lease(entered), COMPLETED)
+        assert queue.everything() == before
+
+
+def test_failing_keeps_the_row_for_the_operator(queue: FilledQueue) -> None:
+    """The submission has failed with the platform's code, the job's row stays with its own, without a lease."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+    assert settle(queue.worker, as_lease(entered), Failed(ErrorCode.VISION_FAILED, "submission_not_visible"))
+    job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
+    assert (job["status"], job["error_code"], job["lease_key"], job["leased_until"]) == (
+        "failed",
+        "submission_not_visible",
+        None,
+        None,
+    )
+    assert (row["analysis_status"], row["error_code"]) == ("failed", "vision_failed")
+    assert row["vision_last_error"] == "submission_not_visible"
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_error_code_is_one_of_the_platforms(queue: FilledQueue, code: ErrorCode) -> None:
+    """The function accepts each code that a worker may name, and the error's class is what is remembered of it."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+    assert settle(queue.worker, as_lease(entered), Failed(code, code, "SomeError"))
+    row = queue.submission(entered.submission_id)
+    assert (row["error_code"], queue.job(entered.job_id)["error_code"]) == (code, code)
+    last_error = "feedback_last_error" if code is ErrorCode.FEEDBACK_FAILED else "vision_last_error"
+    assert row[last_error] == "SomeError"
+
+
+def test_a_code_that_the_function_refuses_leaves_the_job(queue: FilledQueue) -> None:
+    """Failing is one statement too."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+    before = queue.everything()
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        settle(queue.worker, as_lease(entered), Failed(cast(ErrorCode, "meteor"), "meteor"))
+    assert queue.everything() == before
+
+
+@pytest.mark.parametrize(("stage", "attempts"), [(Stage.VISION, 1), (Stage.FEEDBACK, 0)])
+def test_a_retry_burns_an_attempt_and_waits(queue: FilledQueue, stage: Stage, attempts: int) -> None:
+    """The job is queued for later with one retry more, and the submission says which stage is tried again."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS, retry_count=1)
+    assert settle(queue.worker, as_lease(entered), Retried(stage, "SomeError", HOUR_SECONDS))
+    job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
+    assert (job["status"], job["retry_count"], job["error_code"], job["lease_key"]) == ("queued", 2, "SomeError", None)
+    assert lease_job(queue.worker, uuid4(), LEASE_SECONDS) is None
+    assert (row["analysis_status"], row["error_code"]) == ("pending", f"{stage}_retrying")
+    assert (row["vision_attempts"], row[f"{stage}_last_error"]) == (attempts, "SomeError")
+
+
+def test_a_retry_without_a_wait_is_visible_at_once(queue: FilledQueue) -> None:
+    """WORKER_BACKOFF_SECONDS may be 0."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+    settle(queue.worker, as_lease(entered), Retried(Stage.VISION, "SomeError", 0))
+    assert take(queue).retry_count == 1
+
+
+def test_a_release_keeps_the_place_in_the_queue(queue: FilledQueue) -> None:
+    """A job that is given back burns no attempt, is next again, and leaves no trace in the submission."""
+    given_back = queue.enter(visible_in_seconds=-10)
+    queue.enter(visible_in_seconds=-5)
+    lease, submission = take(queue), queue.submission(given_back.submission_id)
+    assert settle(queue.worker, lease, Returned("drain"))
+    again = take(queue)
+    assert (again.job_id, again.retry_count) == (given_back.job_id, 0)
+    assert queue.submission(given_back.submission_id) == submission
+
+
+def test_a_release_with_a_delay_lets_others_go_first(queue: FilledQueue) -> None:
+    """While a server has no room its job waits, again without burning an attempt."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS, retry_count=1)
+    settle(queue.worker, as_lease(entered), Returned("unavailable", HOUR_SECONDS))
+    job = queue.job(entered.job_id)
+    assert (job["status"], job["retry_count"], job["lease_key"]) == ("queued", 1, None)
+    assert lease_job(queue.worker, uuid4(), LEASE_SECONDS) is None
+
+
+def test_deleting_the_job_leaves_the_submission(queue: FilledQueue) -> None:
+    """Where somebody else has finished the submission only the job's row goes."""
+    entered = queue.enter(analysis_status="completed", leased_for_seconds=HOUR_SECONDS)
+    submission = queue.submission(entered.submission_id)
+    assert settle(queue.worker, as_lease(entered), AlreadyFinal())
+    assert queue.job_ids() == set()
+    assert queue.submission(entered.submission_id) == submission
+    assert queue.results() == []
+
+
+def test_a_checkpoint_adds_to_the_payload_and_renews(queue: FilledQueue) -> None:
+    """The text, its metadata and its origin join the platform's keys, in the same write that prolongs the lease."""
+    entered = queue.enter(kind="image", payload={"hints_md": "kept"}, leased_for_seconds=1)
+    assert write_checkpoint(queue.worker, as_lease(entered), READING, HOUR_SECONDS)
+    job = queue.job(entered.job_id)
+    assert (
+        job["payload"].items()
+        >= {
+            "hints_md": "kept",
+            "student_sub": STUDENT,
+            "cached_text_md": READING.text_md,
+            "cached_raw_metadata": READING.raw_metadata,
+            "cached_from": READING.origin,
+        }.items()
+    )
+    assert job["leased_for"] > timedelta(minutes=50)
+
+
+def test_a_step_renews_the_lease(queue: FilledQueue) -> None:
+    """Beginning a step prolongs the lease by what the step may take, and changes nothing else of the job."""
+    entered = queue.enter(leased_for_seconds=1)
+    before = queue.job(entered.job_id)
+    assert begin_step(queue.worker, as_lease(entered), HOUR_SECONDS, NO_PERMITS).is_ours
+    after = queue.job(entered.job_id)
+    assert after["leased_for"] > timedelta(minutes=50)
+    moved = {"leased_until", "leased_for", "updated_at"}
+    assert {name for name in after if after[name] != before[name]} == moved
+
+
+# Reading a submission
+
+
+def test_a_submission_is_read_under_its_students_subject(queue: FilledQueue) -> None:
+    """With the right subject the row is there, with all that the steps need."""
+    entered = queue.enter(kind="image")
+    row = read_submission(queue.worker, entered.submission_id, STUDENT)
+    assert row is not None
+    assert (row["id"], row["kind"], row["storage_key"]) == (entered.submission_id, "image", "key")
+    assert (row["analysis_status"], row["internal_metadata"]) == ("pending", {})
+
+
+@pytest.mark.parametrize("subject", ["student-2", "", "%", "student-1 "])
+def test_a_wrong_subject_sees_nothing(queue: FilledQueue, subject: str) -> None:
+    """Row security hides the row from anybody but its student."""
+    assert read_submission(queue.worker, queue.enter().submission_id, subject) is None
+
+
+def test_the_subject_does_not_outlive_its_transaction(queue: FilledQueue) -> None:
+    """After a read the connection has no subject and sees no row, were it asked for the same one."""
+    entered = queue.enter()
+    assert read_submission(queue.worker, entered.submission_id, STUDENT)
+    subject = queue.worker.execute("select current_setting('app.current_sub', true) as subject").fetchone()
+    rows = queue.worker.execute("select * from learning_submissions").fetchall()
+    assert (subject, rows) == ({"subject": ""}, [])
+    assert queue.worker.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+
+
+# The monitor's side
+
+
+async def _with_monitor(
+    database: Database, question: Callable[..., Awaitable[Answer]], arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Answer:
+    connection: AsyncConnection = await psycopg.AsyncConnection.connect(
+        database.worker_dsn, autocommit=True, row_factory=dict_row
+    )
+    async with connection:
+        return await question(connection, *arguments, **options)
+
+
+def monitor(queue: FilledQueue, question: Callable[..., Awaitable[Answer]], *arguments: Any, **options: Any) -> Answer:
+    """Asks on an asynchronous connection, as the monitor does."""
+    return asyncio.run(_with_monitor(queue.database, question, arguments, options))
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "max_crashes", "returned", "crashes", "error_code"),
+    [
+        ("image", {}, 2, "returned", 1, None),
+        ("image", {}, None, "returned", None, None),
+        ("image", {"crashes": 7}, None, "returned", 7, None),
+        ("image", {"crashes": 1}, 3, "returned", 2, None),
+        ("image", {"crashes": "1"}, 2, "returned", 1, None),
+        ("image", {"crashes": -5}, 2, "returned", 1, None),
+        ("image", {}, 1, "quarantined", 1, "vision_failed"),
+        ("image", {"crashes": 1}, 2, "quarantined", 2, "vision_failed"),
+        ("image", {"crashes": 10**30}, 2, "quarantined", 1001, "vision_failed"),
+        ("image", {"crashes": 1, "cached_text_md": ""}, 2, "quarantined", 2, "vision_failed"),
+        ("image", {"crashes": 1, "cached_text_md": "read"}, 2, "quarantined", 2, "feedback_failed"),
+        ("file", {"crashes": 1, "cached_text_md": "read"}, 2, "quarantined", 2, "feedback_failed"),
+        ("text", {"crashes": 1}, 2, "quarantined", 2, "feedback_failed"),
+    ],
+)
+def test_a_crash_is_counted_up_to_the_quarantine(
+    queue: FilledQueue,
+    kind: str,
+    payload: dict[str, object],
+    max_crashes: int | None,
+    returned: str,
+    crashes: int | None,
+    error_code: str | None,
+) -> None:
+    """A dead worker's job is queued again with its crashes counted, or at the limit fails with the code of its stage."""
+    entered = queue.enter(kind=kind, payload=payload, leased_for_seconds=HOUR_SECONDS)
+    answer = monitor(queue, return_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
+    job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
+    status, job_error = ("failed", "worker_crashed") if error_code else ("queued", None)
+    assert (answer, job["payload"].get("crashes")) == (returned, crashes)
+    assert (job["status"], job["error_code"], job["lease_key"], job["leased_until"]) == (status, job_error, None, None)
+    assert (row["analysis_status"], row["error_code"]) == ("failed" if error_code else "pending", error_code)
+
+
+@pytest.mark.parametrize(("expiries", "returned"), [(0, "returned"), (3, "returned"), (4, "quarantined"), (9, "quarantined")])
+def test_the_fifth_expiry_is_the_last(queue: FilledQueue, expiries: int, returned: str) -> None:
+    """The lease of a dead instance is freed and counted as an expiry; at the fifth the job is quarantined."""
+    entered = queue.enter(kind="image", payload={"expiries": expiries}, leased_for_seconds=HOUR_SECONDS)
+    assert monitor(queue, return_expired, entered.job_id, entered.lease_key) == returned
+    assert queue.job(entered.job_id)["payload"]["expiries"] == expiries + 1
+    assert queue.results() == ([(entered.submission_id, "failed")] if returned == "quarantined" else [])
+
+
+@pytest.mark.parametrize("payload", ["[]", '"text"', "null", "[1, 2]"])
+@pytest.mark.parametrize(("max_crashes", "status"), [(None, "queued"), (2, "queued"), (1, "failed")])
+def test_no_payload_keeps_a_job_from_being_returned(
+    queue: FilledQueue, payload: str, max_crashes: int | None, status: str
+) -> None:
+    """A payload that is no object counts nothing and changes nothing, and is no reason to raise."""
+    entered = queue.enter(payload=payload, leased_for_seconds=HOUR_SECONDS)
+    before = queue.job(entered.job_id)["payload"]
+    monitor(queue, return_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
+    job = queue.job(entered.job_id)
+    assert (job["status"], job["payload"]) == (status, before)
+
+
+def test_a_returned_job_keeps_its_place(queue: FilledQueue) -> None:
+    """The job of a dead worker is next again."""
+    dead = queue.enter(visible_in_seconds=-10, leased_for_seconds=HOUR_SECONDS)
+    queue.enter(visible_in_seconds=-5)
+    monitor(queue, return_lease, dead.job_id, dead.lease_key, max_crashes=2)
+    assert take(queue).job_id == dead.job_id
+
+
+def test_a_job_is_returned_by_its_key_alone(queue: FilledQueue) -> None:
+    """A worker that died before it knew its job had its key on the scoreboard, and that is enough."""
+    entered, other = (queue.enter(leased_for_seconds=HOUR_SECONDS) for _ in range(2))
+    assert monitor(queue, return_lease, None, entered.lease_key, max_crashes=2) is dead_lease.Returned.RETURNED
+    assert (queue.job(entered.job_id)["status"], queue.job(other.job_id)["status"]) == ("queued", "leased")
+
+
+@pytest.mark.parametrize("knows_job", [True, False])
+@pytest.mark.parametrize("end", ["settled", "taken over", "released"])
+def test_what_a_dead_worker_no_longer_held_is_not_returned(queue: FilledQueue, end: str, *, knows_job: bool) -> None:
+    """A job that was settled, taken over or released before the death is left alone."""
+    entered = queue.enter(leased_for_seconds=-1)
+    match end:
+        case "settled":
+            settle(queue.worker, as_lease(entered), COMPLETED)
+        case "taken over":
+            take(queue)
+        case "released":
+            settle(queue.worker, as_lease(entered), Returned("drain"))
+    before = queue.everything()
+    answer = monitor(queue, return_lease, entered.job_id if knows_job else None, entered.lease_key, max_crashes=1)
+    assert answer is dead_lease.Returned.NOT_FOUND
+    assert queue.everything() == before
+
+
+def test_leases_are_known_by_their_instance(queue: FilledQueue) -> None:
+    """The jobs that an instance holds, of all its workers, and neither another's nor those of the platform's own worker."""
+    ours, theirs = [LeaseOwner(7, 1), LeaseOwner(7, 2)], LeaseOwner(8, 1)
+    keys = [owner.new_key() for owner in (*ours, theirs)] + [uuid4()]
+    for key in keys:
+        queue.enter()
+        assert lease_job(queue.worker, key, LEASE_SECONDS) is not None
+    queue.enter()
+    found = monitor(queue, leases_of, 7)
+    assert {key for _, key in found} == set(keys[:2])
+    assert all(queue.job(job_id)["lease_key"] == key for job_id, key in found)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "is_waiting", "due_in_seconds"),
+    [
+        ([], False, math.inf),
+        ([{"status": "failed"}], False, math.inf),
+        ([{}], True, math.inf),
+        ([{"visible_in_seconds": 30}], False, 30),
+        ([{"visible_in_seconds": 90}, {"visible_in_seconds": 30}], False, 30),
+        ([{"leased_for_seconds": 20}], False, 20),
+        ([{"leased_for_seconds": 20}, {"visible_in_seconds": 30}], False, 20),
+        ([{"leased_for_seconds": -5}], True, -5),
+        ([{}, {"visible_in_seconds": 30}], True, 30),
+    ],
+)
+def test_a_glance_tells_what_waits_and_what_is_due(
+    queue: FilledQueue, jobs: list[dict[str, Any]], is_waiting: bool, due_in_seconds: float
+) -> None:
+    """Whether a job may run now, and when the next delayed or leased one is due."""
+    for columns in jobs:
+        queue.enter(**columns)
+    seen = monitor(queue, glance)
+    assert seen.is_waiting is is_waiting
+    assert seen.due_in_seconds == due_in_seconds or due_in_seconds - 5 < seen.due_in_seconds <= due_in_seconds
+
+
+def test_the_queue_is_counted_by_status(queue: FilledQueue) -> None:
+    """Rows of each status, delayed ones among the queued, and how long the oldest visible job has waited."""
+    for columns in ({"visible_in_seconds": -40}, {}, {"visible_in_seconds": 40}, {"leased_for_seconds": 9}, {"status": "failed"}):
+        queue.enter(**cast(Any, columns))
+    stats = monitor(queue, queue_stats)
+    assert (stats.queued, stats.leased, stats.failed) == (3, 1, 1)
+    assert stats.oldest_wait_seconds is not None
+    assert 40 <= stats.oldest_wait_seconds < 50
+
+
+def test_an_empty_queue_has_nobody_waiting(queue: FilledQueue) -> None:
+    """No rows are zero rows, and the oldest wait is absent."""
+    assert monitor(queue, queue_stats) == QueueStats(0, 0, 0, None)
+
+
+def test_counting_is_bounded(queue: FilledQueue) -> None:
+    """A queue of any length costs a count of at most the bound."""
+    entered = queue.enter()
+    queue.owner.execute(
+        "insert into learning_submission_jobs (submission_id, payload) select %s, '{}' from generate_series(1, %s)",
+        [entered.submission_id, COUNT_BOUND],
+    )
+    assert monitor(queue, queue_stats).queued == COUNT_BOUND
+
+
+def test_a_new_submission_is_heard_of(queue: FilledQueue) -> None:
+    """A listener is notified by the platform's own trigger when a submission comes in."""
+
+    async def hear(connection: AsyncConnection) -> str:
+        await listen(connection)
+        entered = queue.enter()
+        heard = [note async for note in connection.notifies(timeout=20, stop_after=1)]
+        return "this one" if [note.payload for note in heard] == [str(entered.submission_id)] else str(heard)
+
+    assert monitor(queue, hear) == "this one"
+
+
+# Connecting
+
+
+def test_a_superuser_is_refused(queue: FilledQueue) -> None:
+    """Row security would protect nobody from a superuser: the worker does not start with one."""
+    with pytest.raises(Refused, match="bypasses row security"):
+        connect(queue.database.admin_dsn, "test")
+
+
+def test_a_superuser_may_be_allowed(queue: FilledQueue) -> None:
+    """ALLOW_SERVICE_DSN_FOR_TESTING lets one in."""
+    with connect(queue.database.admin_dsn, "test", allows_service_role=True) as connection:
+        assert connection.execute("select 1 as one").fetchone() == {"one": 1}
+
+
+@contextmanager
+def service_role(queue: FilledQueue) -> Iterator[None]:
+    """Roles belong to the whole server: a run beside this one waits for the name."""
+    with queue.owner.transaction():
+        queue.owner.execute("select pg_advisory_xact_lock(hashtext('service_role'))")
+        with owner_connection(queue.database) as other:
+            other.execute("create role service_role login password 'secret'")
+            try:
+                yield
+            finally:
+                other.execute("drop role service_role")
+
+
+def test_a_service_role_is_refused_by_its_name(queue: FilledQueue) -> None:
+    """A role that is no superuser but bears a service role's name is refused all the same."""
+    with service_role(queue), pytest.raises(Refused, match="service_role"):
+        connect(url(queue.database.admin_dsn, user="service_role", password="secret", dbname="postgres"), "test")
+
+
+def test_a_connection_says_whose_it_is_and_has_limits(queue: FilledQueue) -> None:
+    """The operator sees the worker's name in pg_stat_activity, and no statement may run for ever."""
+    with connect(queue.database.worker_dsn, "learning-supervisor slot 3 pid 4711") as connection:
+        pid = connection.info.backend_pid
+        named = queue.one("select application_name, usename from pg_stat_activity where pid = %s", [pid])
+        timeout = connection.execute("select setting from pg_settings where name = 'statement_timeout'").fetchone()
+    assert named == {
+        "application_name": "learning-supervisor slot 3 pid 4711",
+        "usename": f"{queue.database.name}_worker",
+    }
+    assert timeout == {"setting": str(STATEMENT_TIMEOUT_MS)}
+
+
+@pytest.mark.parametrize("change", [{"dbname": "no such database"}, {"user": "no such role"}, {"port": "1"}])
+def test_what_waiting_may_cure_is_unavailable(queue: FilledQueue, change: dict[str, str]) -> None:
+    """A server, a database or a role that is not there now is waited for, and named by the error's class alone."""
+    with pytest.raises(Unavailable, match=r"^\w+$"):
+        connect(url(queue.database.worker_dsn, **change), "test")
+
+
+def test_the_role_may_do_no_more_than_its_statements(queue: FilledQueue) -> None:
+    """All of this ran as a role without INSERT on the queue and without UPDATE on submissions."""
+    entered = queue.enter()
+    for forbidden in (
+        "insert into learning_submission_jobs (submission_id, payload) values (%s, '{}')",
+        "update learning_submissions set feedback_md = '' where id = %s",
+        "delete from learning_submissions where id = %s",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            queue.worker.execute(cast(Any, forbidden), [entered.submission_id])
