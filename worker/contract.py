@@ -1,7 +1,9 @@
 """What the supervisor and a worker agree on: phases, counters, exit codes, the wiring a worker inherits, and its events."""
 
+import traceback
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -10,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from worker.scoreboard import Scoreboard
 
 MAX_EVENT_BYTES = 2048
-MAX_PAGES_LIMIT = 200
 
 
 class Phase(IntEnum):
@@ -116,3 +117,9 @@ class Wiring:
     wake_fd: int  # eventfd: the monitor wakes an idle worker
     event_fd: int  # datagram socket: events to the monitor
     lifeline_fd: int  # pipe: end of file when the supervisor is gone
+
+
+def place_of(error: BaseException) -> str:
+    """File and line where it was raised, without its message, which may carry a pupil's text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"

@@ -32,12 +32,15 @@ class Inbox:
     def is_stopping(self) -> bool:
         return self.stop_asked_at_seconds is not None
 
-    def wait(self, timeout_seconds: float) -> None:
-        """Returns at a wake-up, at a request to stop or after the timeout; without a supervisor it does not return."""
+    def wait(self, timeout_seconds: float) -> bool:
+        """True at a wake-up or a request to stop, False after the timeout; without a supervisor it does not return."""
+        is_woken = False
         for fd, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000):
             if fd == self._lifeline_fd:
                 os._exit(ExitCode.SUPERVISOR_GONE)
             os.eventfd_read(self._wake_fd)
+            is_woken = True
+        return is_woken
 
     def _remember(self, _signal: int, _frame: FrameType | None) -> None:
         if self.stop_asked_at_seconds is None:

@@ -12,7 +12,8 @@ from worker.job_queue.settle import settle
 from worker.session import LeaseRanOut, Stopped
 from worker.steps import Steps
 
-MONITORED_WAIT_SECONDS = 2.0  # how long an idle worker trusts the monitor to wake it
+MONITORED_WAIT_SECONDS = 2.0  # how often an idle worker makes sure that somebody will wake it
+TRUST_SECONDS = 5.0  # a monitor that has not looked at the queue for so long wakes nobody
 IDLE_PROMISE_SECONDS = 60.0
 
 _FAILED = {
@@ -73,6 +74,8 @@ class Loop:
         outcome = Steps(self._place, held).run()
         self._place.report.enter(Phase.SETTLE, STATEMENT_PROMISE_SECONDS)
         outcome = self._settled(held, outcome)
+        if isinstance(outcome, Lost) and held.permit is not None:
+            self._place.session.close()  # no statement of ours was accepted: this frees the permit for certain
         self._place.report.hold(None, None)
         self._tell(held.lease, outcome, time.monotonic() - started_at_seconds)
 
@@ -85,12 +88,14 @@ class Loop:
         return outcome if is_written else Lost()
 
     def _wait(self) -> None:
-        """A fresh look of the monitor means that it will wake us; without it every worker polls for itself."""
-        settings, scoreboard = self._place.settings, self._place.wiring.scoreboard
-        looked_ago_seconds = time.monotonic() - scoreboard.readings().looked_at_seconds
-        is_monitored = looked_ago_seconds < max(MONITORED_WAIT_SECONDS, 3 * settings.worker_poll_interval)
-        self._place.report.enter(Phase.IDLE, IDLE_PROMISE_SECONDS + settings.worker_poll_interval)
-        self._place.inbox.wait(MONITORED_WAIT_SECONDS if is_monitored else settings.worker_poll_interval)
+        """While the monitor looks at the queue it wakes us, and we ask nobody; without it every worker polls for itself."""
+        place, poll_seconds = self._place, self._place.settings.worker_poll_interval
+        is_woken = False
+        while not is_woken and not place.inbox.is_stopping:
+            looked_ago_seconds = time.monotonic() - place.wiring.scoreboard.readings().looked_at_seconds
+            is_monitored = looked_ago_seconds < TRUST_SECONDS
+            place.report.enter(Phase.IDLE, IDLE_PROMISE_SECONDS + poll_seconds)
+            is_woken = place.inbox.wait(MONITORED_WAIT_SECONDS if is_monitored else poll_seconds) or not is_monitored
 
     def _tell(self, lease: Lease, outcome: Outcome, seconds: float) -> None:
         counter, word = _told(outcome)

@@ -3,13 +3,11 @@
 import functools
 import os
 import sys
-import traceback
-from types import TracebackType
 
 import httpx
 
 from worker.adapters.loading import AdapterMissing, load_adapter
-from worker.contract import EventKind, ExitCode, Phase, Wiring
+from worker.contract import EventKind, ExitCode, Phase, Wiring, place_of
 from worker.held_lease import Workplace
 from worker.inbox import Inbox
 from worker.job_queue.connection import Refused, connect
@@ -39,7 +37,7 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
         report.send(EventKind.REFUSED, error_class=type(refusal).__name__)
         return ExitCode.REFUSED
     except Exception as bug:  # noqa: BLE001  the last line of the process: told by class and place, then the exit code
-        report.send(EventKind.BUG, error_class=f"{type(bug).__name__} at {_place_of(bug.__traceback__)}")
+        report.send(EventKind.BUG, error_class=f"{type(bug).__name__} at {place_of(bug)}")
         return ExitCode.BUG
 
 
@@ -56,9 +54,3 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox
     report.send(EventKind.BOOTED)
     Loop(Workplace(wiring, settings, vision, feedback, report, inbox, session)).run()
     return ExitCode.DONE
-
-
-def _place_of(trace: TracebackType | None) -> str:
-    """File and line alone: an exception's message may carry a pupil's text."""
-    frames = traceback.extract_tb(trace)
-    return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "unknown"  # noqa: PTH119  no path object on the way out

@@ -16,7 +16,7 @@ from supervisor.monitor.releases import Releases
 from supervisor.monitor.status import snapshot
 from supervisor.monitor.waker import Waker
 from supervisor.settings import Settings
-from worker.contract import ExitCode
+from worker.contract import ExitCode, place_of
 from worker.job_queue.connection import Refused
 from worker.scoreboard import Scoreboard
 
@@ -44,6 +44,10 @@ def run(wiring: MonitorWiring, settings: Settings, journal: Journal) -> int:
     except* Refused as refusals:
         journal.monitor("ERROR", "refused", reason=str(refusals.exceptions[0]))
         code = ExitCode.REFUSED
+    except* Exception as bugs:  # noqa: BLE001  the last words of the process: told by class and place, then the exit code
+        for bug in bugs.exceptions:
+            journal.monitor("ERROR", "bug", error=type(bug).__name__, at=place_of(bug))
+        code = ExitCode.BUG
     return code
 
 

@@ -21,6 +21,7 @@ from worker.settings import WorkerSettings
 
 MONITOR_PROMISE_SECONDS = 60.0
 COUNT_EVERY_SECONDS = 1.0
+SECOND_LOOK_SECONDS = 0.05  # after news: was it taken, and is it a job for later?
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
 
 
@@ -40,6 +41,7 @@ class QueueWatch:
         self._waker, self._journal = waker, journal
         self._readings = replace(scoreboard.readings(), incarnation=incarnation, is_connected=False, is_listening=False)
         self._stirred = asyncio.Event()
+        self._look_at_seconds = -math.inf
         self.sight = Sight()
 
     def stir(self) -> None:
@@ -73,6 +75,7 @@ class QueueWatch:
 
     async def _serve(self, connection: AsyncConnection) -> None:
         self.sight.is_connected = self.sight.is_listening = True
+        self._look_at_seconds = -math.inf
         self.sight.outage = ""
         self._journal.monitor("INFO", "connected")
         while True:
@@ -83,7 +86,9 @@ class QueueWatch:
             await self._wait(connection, min(look_again_seconds, self._releases.due_in_seconds()))
 
     async def _look(self, connection: AsyncConnection) -> float:
-        """Looks at the queue and wakes a worker for what waits there; in how many seconds to look again."""
+        """Looks at the queue, if it is time, and wakes a worker for what waits there; in how many seconds to look again."""
+        if time.monotonic() < self._look_at_seconds:
+            return self._look_at_seconds - time.monotonic()
         look = await glance(connection)
         if look.is_waiting:
             self._waker.wake_one()
@@ -93,7 +98,9 @@ class QueueWatch:
         self.sight.looked_at_seconds, self.sight.next_due_seconds = now, now + look.due_in_seconds
         self._promise()
         due_in_seconds = look.due_in_seconds if look.due_in_seconds > 0 else math.inf
-        return min(self._settings.worker_poll_interval, due_in_seconds)
+        look_again_seconds = min(self._settings.worker_poll_interval, due_in_seconds)
+        self._look_at_seconds = now + look_again_seconds
+        return look_again_seconds
 
     async def _wait(self, connection: AsyncConnection, timeout_seconds: float) -> None:
         """Until a notification, a request or the time; then one wake-up per notification."""
@@ -109,6 +116,7 @@ class QueueWatch:
             loop.remove_reader(connection.fileno())
         async for _ in connection.notifies(timeout=0):
             self._waker.wake_one()
+            self._look_at_seconds = min(self._look_at_seconds, time.monotonic() + SECOND_LOOK_SECONDS)
 
     def _lose(self, outage: BaseException) -> None:
         if self.sight.is_connected or self.sight.outage != type(outage).__name__:
