@@ -1,0 +1,119 @@
+"""The play itself: hand in, start, kill a worker in the middle of reading a page, watch, drain, account."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from rich.console import Console
+from rich.live import Live
+
+from demo import view
+from demo.account import Fate, fates, summary
+from demo.stage import Stage, drain, set_up, supervisor
+from demo.submissions import Submission, demo_submissions, enter_all
+from supervisor.status_view import documents
+
+SIMULATED_SECONDS, REAL_SECONDS = 60.0, 1800.0
+LOOK_AGAIN_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class Victim:
+    """The worker that is killed: its pid, and the pid of who came in its place."""
+
+    slot: int = -1
+    pid: int = 0
+    replaced_by: int = 0
+
+    def strike(self, workers: list[dict[str, Any]]) -> None:
+        """SIGKILL to the first worker that is seen with a page before the model; afterwards looks for its replacement."""
+        for worker in workers:
+            if not self.pid and worker["phase"] == "vision" and worker["job_id"] and worker["pid"]:
+                self.slot, self.pid = worker["slot"], worker["pid"]
+                os.kill(self.pid, signal.SIGKILL)  # a process that this demo's own supervisor started
+            elif worker["slot"] == self.slot and worker["pid"] not in {self.pid, None} and worker["stage"] == "running":
+                self.replaced_by = worker["pid"]
+
+
+@dataclass(slots=True)
+class Play:
+    """What is known while it runs."""
+
+    stage: Stage
+    connection: psycopg.Connection[Any]
+    submissions: tuple[Submission, ...]
+    ids: tuple[UUID, ...]
+    victim: Victim = field(default_factory=Victim)
+    status: dict[str, Any] = field(default_factory=dict)
+    fates: list[Fate] = field(default_factory=list)
+
+    def look(self) -> None:
+        found = documents(self.stage.runtime_directory)
+        self.status = found[0] if found else {}
+        self.victim.strike(self.status.get("workers", []))
+        self.fates = fates(self.connection, self.ids)
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.fates) and all(fate.is_final for fate in self.fates) and bool(self.victim.replaced_by)
+
+
+def run(console: Console, *, keeps: bool) -> int:
+    """0 only if every submission ended as it must and the killed worker was replaced."""
+    began_at_seconds = time.monotonic()
+    with _prepared(console) as play, supervisor(play.stage) as process:
+        _watch(play, process, console)
+        if keeps:
+            _keep(play, process, console)
+        exit_code = drain(process)
+        play.fates = fates(play.connection, play.ids)
+        replaced = int(bool(play.victim.pid and play.victim.replaced_by))
+        console.print(view.account_table(play.submissions, play.fates, play.victim.pid))
+        console.print(view.one_feedback(play.submissions, play.fates))
+        is_right = exit_code == 0 and bool(replaced) and _ended_as_expected(play)
+        if not is_right:
+            console.print(view.failure(play.stage.log, exit_code))
+        console.print(f"drained with exit code {exit_code}; {time.monotonic() - began_at_seconds:.1f} s in all", style="dim")
+        console.print(summary(play.fates, killed_and_replaced=replaced), soft_wrap=True, highlight=False)
+    return 0 if is_right else 1
+
+
+@contextmanager
+def _prepared(console: Console) -> Iterator[Play]:
+    with console.status("starting a database and a model server"), set_up() as stage:
+        submissions = demo_submissions()
+        with psycopg.connect(stage.database.admin_dsn, autocommit=True) as connection:
+            ids = enter_all(connection, submissions, storage_root=stage.storage_root)
+            yield Play(stage, connection, submissions, ids)
+
+
+def _watch(play: Play, process: subprocess.Popen[bytes], console: Console) -> None:
+    until_seconds = time.monotonic() + (SIMULATED_SECONDS if play.stage.is_simulated else REAL_SECONDS)
+    with Live(console=console, refresh_per_second=8) as live:
+        while not play.is_over and process.poll() is None and time.monotonic() < until_seconds:
+            play.look()
+            live.update(view.progress(play.submissions, play.fates, play.status, play.victim.pid))
+            time.sleep(LOOK_AGAIN_SECONDS)
+
+
+def _keep(play: Play, process: subprocess.Popen[bytes], console: Console) -> None:
+    """Everything goes on until Ctrl-C."""
+    console.print(view.where_to_look(play.stage, process.pid, play.status))
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        console.print("stopping")
+
+
+def _ended_as_expected(play: Play) -> bool:
+    return all(
+        fate.status == submission.expected_status and fate.error_code == submission.expected_error_code and fate.results == 1
+        for submission, fate in zip(play.submissions, play.fates, strict=True)
+    )
