@@ -1,0 +1,124 @@
+"""The plans of all statements over a long queue: each walks an index, none reads the table or sorts it."""
+
+import re
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from typing import LiteralString
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from demo.database import Database, temporary_database
+from tests.postgres.filled_queue import FilledQueue, open_queue
+from worker.job_queue.connection import Connection
+from worker.job_queue.glance import COUNT_BOUND
+from worker.job_queue.statements import statement
+
+pytestmark = pytest.mark.postgres
+
+QUEUED, LEASED = 50_000, 4
+LOOKS = ("glance", "lease", "find_job", "leased_keys")
+MANY_PAGES = 100
+FILL: LiteralString = """
+    insert into learning_submission_jobs (submission_id, payload, visible_at)
+    select %s, '{}', now() - make_interval(secs => number) from generate_series(1, %s) as number
+"""
+WITHOUT_JOBS = {"set_subject", "read_submission"}
+STATEMENTS = sorted(
+    {file.name.removesuffix(".sql") for file in files("worker.job_queue").joinpath("sql").iterdir()} - WITHOUT_JOBS
+)
+VALUES: dict[str, object] = {
+    "analysis": "{}",
+    "bound": COUNT_BOUND,
+    "count_as": "crashes",
+    "delay_seconds": 10.0,
+    "error_class": "SomeError",
+    "error_code": "vision_failed",
+    "feedback_md": "feedback",
+    "job_error_code": "vision_failed",
+    "job_id": uuid4(),
+    "lease_key": uuid4(),
+    "lease_seconds": 45.0,
+    "limit": 2,
+    "origin": "origin",
+    "permit_key": 1,
+    "permits": 2,
+    "raw_metadata": "{}",
+    "stage": "vision",
+    "text_md": "text",
+}
+
+
+@pytest.fixture(scope="module")
+def long_database(cluster_dsn: str) -> Iterator[Database]:
+    with temporary_database(cluster_dsn) as fresh:
+        with open_queue(fresh) as queue:
+            fill(queue)
+        yield fresh
+
+
+@pytest.fixture
+def worker(long_database: Database) -> Iterator[Connection]:
+    with psycopg.connect(long_database.worker_dsn, autocommit=True, row_factory=psycopg.rows.dict_row) as connection:
+        yield connection
+
+
+def fill(queue: FilledQueue) -> None:
+    """A long queue, a few leases, one of them expired, and statistics that know of it."""
+    submission_id = queue.enter().submission_id
+    queue.owner.execute(FILL, [submission_id, QUEUED])
+    for number in range(LEASED):
+        queue.enter(leased_for_seconds=60.0 * number - 30)
+    queue.owner.execute("analyze learning_submission_jobs")
+
+
+def custom_plan(connection: Connection, name: str) -> str:
+    """As for the first five executions on a connection: planned for these very values."""
+    return _text(connection.execute(b"explain " + statement(name).encode(), VALUES))
+
+
+def generic_plan(connection: Connection, name: str) -> str:
+    """As PostgreSQL may choose to plan a prepared statement later: for no values in particular."""
+    text = statement(name)
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", text)
+    connection.execute("set plan_cache_mode = force_generic_plan")
+    connection.execute(f"prepare asked as {numbered}".encode())
+    values = psycopg.sql.SQL(", ").join(psycopg.sql.Literal(_literal(VALUES[name])) for name in names)
+    arguments = psycopg.sql.SQL("({})").format(values) if names else psycopg.sql.SQL("")
+    return _text(connection.execute(psycopg.sql.SQL("explain execute asked") + arguments))
+
+
+def _literal(value: object) -> object:
+    return value if isinstance(value, int | float) else str(value)
+
+
+def _text(cursor: psycopg.Cursor[psycopg.rows.DictRow]) -> str:
+    return "\n".join(row["QUERY PLAN"] for row in cursor)
+
+
+@pytest.mark.parametrize("plan", [custom_plan, generic_plan])
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_walks_an_index(worker: Connection, name: str, plan: Callable[[Connection, str], str]) -> None:
+    """Over 50 000 queued rows no statement reads the queue's table from end to end, and none sorts."""
+    lines = plan(worker, name).splitlines()
+    assert [line for line in lines if re.search(r"Seq Scan on learning_submission_jobs|Sort", line)] == []
+    assert [line for line in lines if re.search(r"Index (Only )?Scan using learning_submission_jobs", line)] != []
+
+
+def test_a_long_past_does_not_slow_a_look(database: Database) -> None:
+    """A look at the queue and a lease read a few pages each, however many failed rows lie at the table's start."""
+    with open_queue(database) as queue:
+        queue.owner.execute(FILL, [queue.enter().submission_id, QUEUED // 2])
+        queue.owner.execute("update learning_submission_jobs set status = 'failed'")
+        fill(queue)
+        assert {name: pages_read(queue.worker, name) < MANY_PAGES for name in LOOKS} == dict.fromkeys(LOOKS, True)
+
+
+def pages_read(connection: Connection, name: str) -> int:
+    with connection.transaction(force_rollback=True):
+        plan = _text(connection.execute(b"explain (analyze, buffers, timing off) " + statement(name).encode(), VALUES))
+    found = re.search(r"Buffers: shared ([a-z0-9= ]+)", plan)
+    assert found is not None
+    return sum(map(int, re.findall(r"(?:hit|read)=(\d+)", found[1])))
