@@ -1,0 +1,395 @@
+"""Settings: where a value comes from, what is refused and how that is told, and the defaults of the platform."""
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from supervisor.core.policy import Policy
+from supervisor.settings import Setting, Settings, SettingsError, all_settings, parse
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "dont-tell"
+DSN = f"postgresql://worker:{PASSWORD}@db/platform"
+SETTINGS = list(all_settings())
+
+READ = """
+import json, sys
+from pathlib import Path
+from supervisor.settings import read_settings
+flags, env_file = json.loads(sys.argv[1])
+print(read_settings(flags, Path(env_file) if env_file else None).worker.model_dump_json())
+"""
+
+
+def parsed(**values: str) -> Settings:
+    return parse({"LEARNING_DATABASE_URL": DSN, **values})
+
+
+def refused(values: dict[str, str | None]) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        parse(values)
+    return caught.value
+
+
+def value_of(settings: Settings, variable: str) -> object:
+    name = variable.lower()
+    return getattr(settings.supervisor if name in type(settings.supervisor).model_fields else settings.worker, name)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One variable, set in some of the sources."""
+
+    variable: str
+    expected: int | None
+    flag: str | None = None
+    credentials: str | None = None
+    environment: str | None = None
+    env_file: str | None = None
+
+
+LADDER = {
+    "set nowhere": Rung("AI_NUM_CTX", None),
+    ".env": Rung("AI_NUM_CTX_VISION", 8, env_file="8"),
+    "environment over .env": Rung("AI_NUM_CTX_FEEDBACK", 7, environment="7", env_file="8"),
+    "credentials over environment": Rung("AI_NUM_BATCH", 6, credentials="6\n", environment="7", env_file="8"),
+    "flag over credentials": Rung("AI_NUM_BATCH_VISION", 5, flag="5", credentials="6", environment="7", env_file="8"),
+    "flag over .env": Rung("AI_NUM_BATCH_FEEDBACK", 5, flag="5", env_file="8"),
+    "empty flag": Rung("AI_NUM_THREAD", 6, flag="", credentials="6"),
+    "empty credentials": Rung("AI_NUM_THREAD_VISION", 7, credentials="\n", environment="7"),
+    "empty environment": Rung("AI_NUM_THREAD_FEEDBACK", 8, environment="", env_file="8"),
+    "empty everywhere": Rung("AI_NUM_GPU", None, flag="", credentials="", environment="", env_file=""),
+}
+
+
+def given(source: str) -> dict[str, str]:
+    return {rung.variable: value for rung in LADDER.values() if (value := getattr(rung, source)) is not None}
+
+
+def read_in_a_process(
+    directory: Path, environment: dict[str, str], flags: dict[str, str], env_file: str = ""
+) -> dict[str, object]:
+    """What `read_settings` gives a process in this directory that has this environment and nothing else."""
+    command = [sys.executable, "-c", READ, json.dumps([flags, env_file])]
+    variables = {"PYTHONPATH": str(ROOT), "LEARNING_DATABASE_URL": DSN, **environment}
+    output = subprocess.run(command, cwd=directory, env=variables, capture_output=True, check=True, timeout=60).stdout
+    values: dict[str, object] = json.loads(output)
+    return values
+
+
+def env_text(values: dict[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """The whole ladder, read by one process."""
+    directory = tmp_path_factory.mktemp("settings")
+    (directory / ".env").write_text(env_text(given("env_file")))
+    credentials = directory / "credentials"
+    (credentials / "a directory").mkdir(parents=True)
+    for name, value in given("credentials").items():
+        (credentials / name).write_text(value)
+    return read_in_a_process(directory, {"CREDENTIALS_DIRECTORY": str(credentials), **given("environment")}, given("flag"))
+
+
+@pytest.mark.parametrize("rung", LADDER.values(), ids=LADDER.keys())
+def test_the_order_of_sources(read: dict[str, object], rung: Rung) -> None:
+    """The first that is set and not empty of flag, credentials file, environment, .env and default."""
+    assert read[rung.variable.lower()] == rung.expected
+
+
+def test_another_env_file(tmp_path: Path) -> None:
+    """A file that is named is read instead of .env, and a credentials directory that does not exist holds nothing."""
+    (tmp_path / ".env").write_text("AI_NUM_CTX=8\nAI_NUM_GPU=8\n")
+    (tmp_path / "other.env").write_text("AI_NUM_CTX='9'\n")
+    values = read_in_a_process(tmp_path, {"CREDENTIALS_DIRECTORY": "/nonexistent"}, {}, "other.env")
+    assert (values["ai_num_ctx"], values["ai_num_gpu"]) == (9, None)
+
+
+PLATFORM_DEFAULTS = {
+    "ALLOW_SERVICE_DSN_FOR_TESTING": False,
+    "AI_BACKEND": "stub",
+    "AI_VISION_MODEL": "qwen2.5vl:3b",
+    "AI_FEEDBACK_MODEL": "gpt-oss:latest",
+    "AI_TIMEOUT_VISION": 30,
+    "AI_TIMEOUT_FEEDBACK": 15,
+    "AI_THINK_LEVEL": "",
+    "OLLAMA_BASE_URL": "http://127.0.0.1:11434",
+    "WORKER_CONCURRENCY": 1,
+    "WORKER_MAX_RETRIES": 3,
+    "WORKER_BACKOFF_SECONDS": 10,
+    "WORKER_LEASE_SECONDS": 45,
+    "WORKER_POLL_INTERVAL": 0.5,
+    "WORKER_MAX_CRASHES": 2,
+    "WORKER_MAX_JOB_AGE_SECONDS": 0,
+    "LOG_LEVEL": "INFO",
+    "LEARNING_STORAGE_BUCKET": "submissions",
+    "LEARNING_MAX_UPLOAD_BYTES": 10 * 1024 * 1024,
+    "MAX_PDF_PAGES": 20,
+    "STORAGE_VERIFY_ROOT": "",
+    "SUPABASE_URL": "",
+}
+
+
+@pytest.mark.parametrize(("variable", "default"), PLATFORM_DEFAULTS.items(), ids=PLATFORM_DEFAULTS.keys())
+def test_platform_defaults(variable: str, default: object) -> None:
+    """With nothing but a DSN every setting of the platform means what it always meant, set to nothing or not set at all."""
+    assert value_of(parsed(), variable) == default
+    assert value_of(parsed(**{variable: ""}), variable) == default
+
+
+def test_the_policy_defaults_are_the_settings_defaults() -> None:
+    """The numbers that `decide` goes by when told nothing are those that an operator finds documented."""
+    settings, policy = parsed(), Policy()
+    assert policy == Policy(
+        tick_seconds=policy.tick_seconds,
+        release_seconds=policy.release_seconds,
+        boot_timeout_seconds=settings.supervisor.boot_timeout_seconds,
+        terminate_grace_seconds=settings.worker.terminate_grace_seconds,
+        drain_timeout_seconds=settings.supervisor.drain_timeout_seconds,
+        drain_shortened_seconds=settings.supervisor.drain_shortened_seconds,
+        backoff_seconds=settings.supervisor.restart_backoff_seconds,
+        backoff_max_seconds=settings.supervisor.restart_backoff_max_seconds,
+        healthy_after_seconds=settings.supervisor.healthy_after_seconds,
+    )
+
+
+BOUNDED = {setting.variable: setting for setting in SETTINGS if ".." in setting.bound}
+CONTRACT_BOUNDS = {"AI_TIMEOUT_VISION": "1..300", "AI_TIMEOUT_FEEDBACK": "1..300", "WORKER_CONCURRENCY": "1..64"}
+
+
+@pytest.mark.parametrize(("variable", "bound"), CONTRACT_BOUNDS.items(), ids=CONTRACT_BOUNDS.keys())
+def test_contract_bounds(variable: str, bound: str) -> None:
+    """The bounds that the platform states are ours."""
+    assert BOUNDED[variable].bound == bound
+
+
+@pytest.mark.parametrize("setting", BOUNDED.values(), ids=BOUNDED.keys())
+def test_bounds(setting: Setting) -> None:
+    """A number is accepted at both ends of its bound; past them it is refused with name, value, bound and remedy."""
+    low, high = setting.bound.split("..")
+    for edge in (low, high):
+        assert value_of(parsed(**{setting.variable: edge}), setting.variable) == float(edge)
+    for beyond in (str(float(low) - 1).removesuffix(".0"), str(int(high) + 1), "nan", "much"):
+        (problem,) = refused({"LEARNING_DATABASE_URL": DSN, setting.variable: beyond}).problems
+        assert str(problem).startswith(f"{setting.variable}={beyond}: ")
+        assert problem.remedy.endswith(f"(allowed: {setting.bound}): {setting.help}")
+
+
+CHOICES = {
+    "backend": ("AI_BACKEND", "cloud", "allowed: stub | local"),
+    "think level": ("AI_THINK_LEVEL", "deep", "allowed: (empty) | low | medium | high"),
+    "log level": ("LOG_LEVEL", "LOUD", "allowed: DEBUG | INFO | WARNING | ERROR"),
+    "adapter module": ("LEARNING_VISION_ADAPTER", "os;rm", r"^[\w.]*$"),
+    "bucket": ("LEARNING_STORAGE_BUCKET", "../etc", r"^[\w-]+$"),
+    "public status page": ("STATUS_ADDR", "0.0.0.0:80", "loopback"),
+    "boolean": ("ALLOW_SERVICE_DSN_FOR_TESTING", "perhaps", "boolean"),
+}
+
+
+@pytest.mark.parametrize(("variable", "value", "remedy"), CHOICES.values(), ids=CHOICES.keys())
+def test_choices(variable: str, value: str, remedy: str) -> None:
+    """A value that is none of the choices is refused with name, value and what would be right."""
+    (problem,) = refused({"LEARNING_DATABASE_URL": DSN, variable: value}).problems
+    assert (problem.variable, problem.shown_value) == (variable, value)
+    assert remedy in problem.remedy
+
+
+def test_all_problems_at_once() -> None:
+    """One reading tells every wrong setting of supervisor and worker, a line each, and the one that is missing."""
+    wrong = {"WORKER_CONCURRENCY": "65", "LOG_LEVEL": "LOUD", "AI_TIMEOUT_VISION": "0", "OLLAMA_BASE_URL": "http://8.8.8.8"}
+    error = refused({**wrong, "SUPABASE_URL": "https://store.example"})
+    missing = {"LEARNING_DATABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"}
+    assert {problem.variable for problem in error.problems} == set(wrong) | missing
+    assert len(str(error).splitlines()) == len(wrong) + len(missing)
+    assert "LEARNING_DATABASE_URL=(unset): " in str(error)
+
+
+def test_a_long_value_is_cut() -> None:
+    """A whole file pasted into a variable does not fill the log."""
+    (problem,) = refused({"LEARNING_DATABASE_URL": DSN, "AI_BACKEND": "x" * 10_000}).problems
+    assert problem.shown_value == "x" * 60
+
+
+SECRETS: dict[str, dict[str, str | None]] = {
+    "service role": {"LEARNING_DATABASE_URL": f"postgresql://postgres:{PASSWORD}@db/platform"},
+    "service role as words": {"LEARNING_DATABASE_URL": f"host=db user=postgres password={PASSWORD}"},
+    "no DSN at all": {"LEARNING_DATABASE_URL": PASSWORD},
+    "malformed URL": {"LEARNING_DATABASE_URL": f"postgresql://worker:{PASSWORD}@[db/platform"},
+    "unknown option": {"DATABASE_URL": f"host=db secret={PASSWORD}"},
+    "unclosed quote": {"LEARNING_DB_URL": f"host=db password='{PASSWORD}"},
+    "key beside a bad store": {
+        "LEARNING_DATABASE_URL": DSN,
+        "SUPABASE_URL": "http://store.example",
+        "SUPABASE_SERVICE_ROLE_KEY": PASSWORD,
+    },
+}
+
+
+@pytest.mark.parametrize("values", SECRETS.values(), ids=SECRETS.keys())
+def test_no_secret_is_told(values: dict[str, str | None]) -> None:
+    """Neither the message nor the traceback of a refused configuration shows a password or a key."""
+    error = refused(values)
+    assert PASSWORD not in "".join((str(error), repr(error.problems), *traceback.format_exception(error)))
+
+
+def test_accepted_settings_show_no_secret() -> None:
+    """Settings that are logged or printed keep their secrets."""
+    settings = parsed(SUPABASE_URL="https://store.example", SUPABASE_SERVICE_ROLE_KEY=PASSWORD)
+    assert PASSWORD not in repr(settings) + settings.worker.model_dump_json()
+    assert {setting.variable for setting in SETTINGS if setting.is_secret} == {
+        "LEARNING_DATABASE_URL",
+        "SUPABASE_SERVICE_ROLE_KEY",
+    }
+
+
+DSN_NAMES = ("LEARNING_DATABASE_URL", "LEARNING_DB_URL", "DATABASE_URL")
+
+
+@pytest.mark.parametrize("place", range(3), ids=DSN_NAMES)
+def test_the_order_of_dsn_names(place: int) -> None:
+    """The DSN is the first of its three names that is set and not empty."""
+    values = {name: f"postgresql://worker@host{number}/db" for number, name in enumerate(DSN_NAMES)}
+    values.update(dict.fromkeys(DSN_NAMES[:place], ""))
+    assert parse(values).worker.learning_database_url.get_secret_value() == f"postgresql://worker@host{place}/db"
+
+
+ROLES = {
+    "postgres": ("postgresql://postgres:x@db/platform", "postgres"),
+    "service_role": ("postgresql://service_role:x@db/platform", "service_role"),
+    "supabase_admin": ("postgresql://supabase_admin:x@db/platform", "supabase_admin"),
+    "as words": ("host=db user=postgres dbname=platform", "postgres"),
+    "in the query": ("postgresql://db/platform?user=postgres", "postgres"),
+    "percent-encoded": ("postgresql://%70ostgres@db/platform", "postgres"),
+}
+
+
+@pytest.mark.parametrize(("dsn", "role"), ROLES.values(), ids=ROLES.keys())
+def test_service_roles(dsn: str, role: str) -> None:
+    """A role that bypasses row security is refused by name, however the DSN is written, unless a test allows it."""
+    (problem,) = refused({"LEARNING_DATABASE_URL": dsn}).problems
+    assert problem.remedy.startswith(f"{role} bypasses row security")
+    allowed = parsed(LEARNING_DATABASE_URL=dsn, ALLOW_SERVICE_DSN_FOR_TESTING="true")
+    assert allowed.worker.learning_database_url.get_secret_value() == dsn
+
+
+OPTIONS: dict[str, tuple[dict[str, str], dict[str, int], dict[str, int]]] = {
+    "none": ({}, {}, {}),
+    "both models": (
+        {"AI_NUM_CTX": "8192", "AI_NUM_BATCH": "64"},
+        {"num_ctx": 8192, "num_batch": 64},
+        {"num_ctx": 8192, "num_batch": 64},
+    ),
+    "vision alone": ({"AI_NUM_THREAD_VISION": "4"}, {"num_thread": 4}, {}),
+    "feedback alone": ({"AI_NUM_THREAD_FEEDBACK": "4"}, {}, {"num_thread": 4}),
+    "one differs": ({"AI_NUM_CTX": "8192", "AI_NUM_CTX_VISION": "4096"}, {"num_ctx": 4096}, {"num_ctx": 8192}),
+    "nought is a value": ({"AI_NUM_GPU": "99", "AI_NUM_GPU_FEEDBACK": "0"}, {"num_gpu": 99}, {"num_gpu": 0}),
+    "all layers": ({"AI_NUM_GPU": "-1"}, {"num_gpu": -1}, {"num_gpu": -1}),
+}
+
+
+@pytest.mark.parametrize(("values", "vision", "feedback"), OPTIONS.values(), ids=OPTIONS.keys())
+def test_model_options(values: dict[str, str], vision: dict[str, int], feedback: dict[str, int]) -> None:
+    """An option is the model's own where it is set, else that of both, else not sent at all."""
+    worker = parsed(**values).worker
+    assert (worker.model_options("vision"), worker.model_options("feedback")) == (vision, feedback)
+
+
+NEAR = [
+    "http://127.0.0.1:11434",
+    "http://localhost",
+    "http://[::1]:11434",
+    "http://ollama:11434",
+    "https://ollama",
+    "HTTP://OLLAMA",
+]
+FAR = [
+    "http://ollama.example",
+    "http://10.0.0.7:11434",
+    "http://[2001:db8::1]",
+    "http://localhost.",
+    "http://localhost@ollama.example",
+    "http://",
+    "http://[::1",
+    "ollama:11434",
+    "ftp://ollama",
+    "file:///ollama",
+]
+
+
+@pytest.mark.parametrize("url", NEAR)
+def test_ollama_is_near(url: str) -> None:
+    """Loopback or a service name without a dot is accepted, its last slash dropped."""
+    assert parsed(OLLAMA_BASE_URL=f"{url}/").worker.ollama_base_url == url
+
+
+@pytest.mark.parametrize("url", FAR)
+def test_ollama_is_not_far(url: str) -> None:
+    """No other host is accepted: a pupil's work does not leave the machine."""
+    (problem,) = refused({"LEARNING_DATABASE_URL": DSN, "OLLAMA_BASE_URL": url}).problems
+    assert (problem.variable, problem.shown_value) == ("OLLAMA_BASE_URL", url)
+
+
+STORES = {
+    "https anywhere": ("https://store.example/", True),
+    "http to a service name": ("http://kong:8000", True),
+    "http to loopback": ("http://127.0.0.1:54321", True),
+    "http to a far host": ("http://store.example", False),
+    "another scheme": ("ftp://store", False),
+    "no scheme": ("store.example", False),
+}
+
+
+@pytest.mark.parametrize(("url", "is_accepted"), STORES.values(), ids=STORES.keys())
+def test_the_object_store(url: str, *, is_accepted: bool) -> None:
+    """The store may be far over https; plain http only to loopback or a service name without a dot."""
+    values: dict[str, str | None] = {"LEARNING_DATABASE_URL": DSN, "SUPABASE_URL": url, "SUPABASE_SERVICE_ROLE_KEY": "key"}
+    if is_accepted:
+        assert parse(values).worker.supabase_url == url.rstrip("/")
+    else:
+        assert [problem.variable for problem in refused(values).problems] == ["SUPABASE_URL"]
+
+
+ADAPTERS = {
+    "stub": ({}, "worker.adapters.stub", "worker.adapters.stub"),
+    "local": ({"AI_BACKEND": "local"}, "worker.adapters.vision", "worker.adapters.feedback"),
+    "one named": (
+        {"AI_BACKEND": "local", "LEARNING_VISION_ADAPTER": "platform.ocr"},
+        "platform.ocr",
+        "worker.adapters.feedback",
+    ),
+    "the other named": ({"LEARNING_FEEDBACK_ADAPTER": "platform.feedback"}, "worker.adapters.stub", "platform.feedback"),
+}
+
+
+@pytest.mark.parametrize(("values", "vision", "feedback"), ADAPTERS.values(), ids=ADAPTERS.keys())
+def test_adapters(values: dict[str, str], vision: str, feedback: str) -> None:
+    """An adapter is the module that is named, else the one of the backend."""
+    worker = parsed(**values).worker
+    assert (worker.vision_adapter, worker.feedback_adapter) == (vision, feedback)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
+def test_every_setting_is_documented(setting: Setting) -> None:
+    """Each setting has a help, and the default that documents show is accepted and changes nothing."""
+    assert setting.help
+    shown = {setting.variable: setting.default} if setting.default else {}
+    assert value_of(parsed(**shown), setting.variable) == value_of(parsed(), setting.variable)
+
+
+def test_no_variable_twice() -> None:
+    """No two settings share a variable."""
+    assert len({setting.variable for setting in SETTINGS}) == len(SETTINGS)
+
+
+def test_one_runtime_directory_for_each_user() -> None:
+    """Without a setting two users of one host do not meet in one directory."""
+    assert str(os.getuid()) in parsed().supervisor.runtime_path.name
+    assert parsed(RUNTIME_DIRECTORY="/run/learning").supervisor.runtime_path == Path("/run/learning")
