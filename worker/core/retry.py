@@ -42,7 +42,7 @@ def failure_of(error: BaseException, stage: Stage) -> Failure:
     """By the names along the class's ancestry, since the platform's adapters bring classes of their own."""
     kind = next((_KINDS[c.__name__] for c in type(error).__mro__ if c.__name__ in _KINDS), Kind.BUG)
     code = getattr(error, "error_code", None)
-    return Failure(stage, kind, type(error).__name__, ErrorCode(code) if code in _INPUT_CODES else None)
+    return Failure(stage, kind, type(error).__name__, ErrorCode(code) if isinstance(code, str) and code in _INPUT_CODES else None)
 
 
 @dataclass(frozen=True, slots=True)

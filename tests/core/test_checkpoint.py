@@ -1,0 +1,36 @@
+"""When a text that was read before is used again, and what makes it another text."""
+
+import pytest
+
+from tests.core.test_job import accepted
+from worker.core.checkpoint import is_usable, origin
+
+FROM = ("sha-of-the-photo", "worker.adapters.vision", "sha-of-the-model", "Lies den Text.")
+NOW = origin(*FROM)
+
+USABLE: dict[str, tuple[str, str | None, str | None, bool]] = {
+    "nothing was read": ("pending", None, None, False),
+    "extracted but not read": ("extracted", None, None, False),
+    "empty text": ("extracted", "", NOW, False),
+    "read by the web side": ("extracted", "text", None, True),
+    "text of the web side before it was extracted": ("pending", "text", None, False),
+    "ours, while pending": ("pending", "text", NOW, True),
+    "ours, while extracted": ("extracted", "text", NOW, True),
+    "ours, from other things": ("pending", "text", "another origin", False),
+    "ours, from other things, but extracted": ("extracted", "text", "another origin", True),
+}
+
+
+@pytest.mark.parametrize(("status", "text", "made_from", "expected"), USABLE.values(), ids=USABLE.keys())
+def test_usable(status: str, text: str | None, made_from: str | None, *, expected: bool) -> None:
+    """A text is used again when the web side stands for it or when it was made from the very same things."""
+    payload = accepted(cached_text_md=text, cached_from=made_from)
+    assert is_usable(payload, {"analysis_status": status}, NOW) is expected
+
+
+@pytest.mark.parametrize("part", range(4), ids=["content", "adapter", "model", "prompt"])
+def test_each_part_makes_another_origin(part: int) -> None:
+    """Another photo, adapter, model or prompt is another origin; the same four are always the same."""
+    changed = tuple(value + ("x" if place == part else "") for place, value in enumerate(FROM))
+    assert origin(*changed) != NOW
+    assert origin(*FROM) == NOW

@@ -1,0 +1,57 @@
+"""Lease keys: who made one stands in it, and a key of somebody else is not taken for ours."""
+
+import uuid
+from uuid import UUID
+
+import pytest
+
+from worker.job_queue.lease import LeaseOwner
+
+OWNERS = {
+    "noughts": LeaseOwner(0, 0),
+    "ones": LeaseOwner(2**32 - 1, 2**32 - 1),
+    "instance alone": LeaseOwner(2**32 - 1, 0),
+    "incarnation alone": LeaseOwner(0, 2**32 - 1),
+    "any": LeaseOwner(0x01234567, 0x89ABCDEF),
+}
+
+
+@pytest.mark.parametrize("owner", OWNERS.values(), ids=OWNERS.keys())
+def test_the_owner_stands_in_the_key(owner: LeaseOwner) -> None:
+    """A key is a UUID of version 8 from which instance and incarnation come back, also by way of its text."""
+    keys = [owner.new_key() for _ in range(100)]
+    assert {(key.version, key.variant) for key in keys} == {(8, uuid.RFC_4122)}
+    assert {LeaseOwner.of(UUID(str(key))) for key in keys} == {owner}
+
+
+def test_no_two_keys_are_the_same() -> None:
+    """Every lease of one worker has a key of its own: it is the fence."""
+    owner = OWNERS["any"]
+    assert len({owner.new_key() for _ in range(10_000)}) == 10_000
+
+
+def test_58_bits_are_random() -> None:
+    """Between the two ends every bit but those of version and variant takes both values."""
+    owner, always, ever = OWNERS["noughts"], 2**128 - 1, 0
+    for _ in range(200):
+        number = owner.new_key().int
+        always, ever = always & number, ever | number
+    assert (ever & ~always).bit_count() == 58
+
+
+FOREIGN = {
+    "version 1": uuid.uuid1(),
+    "version 3": uuid.uuid3(uuid.NAMESPACE_DNS, "platform"),
+    "version 4": uuid.uuid4(),
+    "version 5": uuid.uuid5(uuid.NAMESPACE_DNS, "platform"),
+    "version 7": UUID("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"),
+    "nil": UUID(int=0),
+    "max": UUID(int=2**128 - 1),
+    "8 in another variant": UUID("01234567-0000-8000-c000-000089abcdef"),
+}
+
+
+@pytest.mark.parametrize("key", FOREIGN.values(), ids=FOREIGN.keys())
+def test_a_foreign_key_has_no_owner(key: UUID) -> None:
+    """A key of another kind, such as the platform's own worker's, is nobody's whom we could judge dead."""
+    assert LeaseOwner.of(key) is None
