@@ -96,11 +96,11 @@ class Steps:
         self._place.report.count(Counter.VISION_CALLS)
         with self._timed(StepName.VISION):
             reading = self._called(Stage.VISION, lambda: self._extract(submission, made_from))
+        permit, self._held.permit = self._held.permit, None  # goes back with the checkpoint, whatever becomes of that
         self._held.renewing(
             settings.ai_timeout_feedback,
-            lambda connection, seconds: write_checkpoint(connection, self._lease, reading, seconds, self._held.permit),
+            lambda connection, seconds: write_checkpoint(connection, self._lease, reading, seconds, permit),
         )
-        self._held.permit = None
         return reading.text_md
 
     def _extract(self, submission: Submission, made_from: str) -> Reading:

@@ -80,5 +80,11 @@ def execute(connection: Connection, sql: LiteralString, values: Mapping[str, Any
         return connection.execute(sql, values).rowcount
     with connection.pipeline():
         cursor = connection.execute(sql, values)
-        connection.execute("select pg_advisory_unlock(%s::int, %s::int)", (held.key, held.number))
+        give_back(connection, held)
     return cursor.rowcount
+
+
+def give_back(connection: Connection, held: HeldPermit | None) -> None:
+    """By itself where a job ends without a statement. A connection that stays open would keep the permit for ever."""
+    if held is not None:
+        connection.execute("select pg_advisory_unlock(%s::int, %s::int)", (held.key, held.number))

@@ -6,7 +6,7 @@ from psycopg.types.json import Jsonb
 
 from worker.core.job import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Settled
 from worker.job_queue.connection import Connection
-from worker.job_queue.permit import HeldPermit, execute
+from worker.job_queue.permit import HeldPermit, execute, give_back
 from worker.job_queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
@@ -16,9 +16,10 @@ _RELEASE, _DELETE = statement("release"), statement("delete_job")
 def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None) -> bool:
     """False if the lease is not ours any more: then nothing was written. Repeating it after a lost connection is safe.
 
-    Gives the permit back in the same round trip.
+    Gives the permit back in the same round trip, also where there is nothing to write.
     """
     if isinstance(outcome, Lost):
+        give_back(connection, held)
         return False
     sql, fields = _statement_of(outcome)
     return execute(connection, sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}, held) == 1

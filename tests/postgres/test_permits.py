@@ -1,0 +1,252 @@
+"""Permits: never more calls to a model than it has places for, whoever asks, and none lost with whoever held it."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Lock
+from uuid import uuid4
+
+import pytest
+
+from demo.database import Database, temporary_database
+from tests.postgres.filled_queue import FilledQueue, open_queue, worker_connection
+from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
+from worker.job_queue.checkpoint import Reading, write_checkpoint
+from worker.job_queue.connection import Connection
+from worker.job_queue.permit import NO_PERMITS, HeldPermit, Permits, begin_step, execute, wait_for_permit
+from worker.job_queue.settle import settle
+
+pytestmark = pytest.mark.postgres
+
+PATIENCE_SECONDS = 20.0
+LEASE_SECONDS = 60.0
+LOCKS = """
+    select classid::bigint as key, objid::int as number, granted, pid from pg_locks
+     where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
+"""
+
+
+@pytest.fixture(scope="module")
+def shared_database(cluster_dsn: str) -> Iterator[Database]:
+    with temporary_database(cluster_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def queue(shared_database: Database) -> Iterator[FilledQueue]:
+    with open_queue(shared_database) as cleared:
+        yield cleared
+
+
+@pytest.fixture
+def sessions(queue: FilledQueue) -> Iterator[Callable[[], "Session"]]:
+    """Opens sessions with a leased job each; all are closed at the end."""
+    with ExitStack() as opened:
+        yield lambda: Session(queue, opened.enter_context(worker_connection(queue.database)))
+
+
+class Session:
+    """A worker's connection and the job it holds."""
+
+    def __init__(self, queue: FilledQueue, connection: Connection) -> None:
+        entered = queue.enter(leased_for_seconds=LEASE_SECONDS)
+        assert entered.lease_key is not None
+        self.connection = connection
+        self.lease = Lease(entered.job_id, entered.submission_id, entered.lease_key, {}, 0)
+
+    def begin(self, permits: Permits) -> HeldPermit | None:
+        start = begin_step(self.connection, self.lease, LEASE_SECONDS, permits)
+        assert start.is_ours
+        return start.permit
+
+    def give_back(self, held: HeldPermit | None) -> None:
+        assert execute(self.connection, "select 1", {}, held) == 1
+
+
+Sessions = Callable[[], Session]
+
+
+def model(count: int) -> Permits:
+    """Permits of a model that no other test knows."""
+    return Permits.of("http://127.0.0.1:11434", f"model-{uuid4()}", count)
+
+
+def held_numbers(queue: FilledQueue, permits: Permits) -> list[int]:
+    """Numbers that any session holds, one for each time it is held."""
+    return sorted(lock["number"] for lock in locks(queue, permits) if lock["granted"])
+
+
+def locks(queue: FilledQueue, permits: Permits) -> list[dict[str, int]]:
+    return [lock for lock in queue.owner.execute(LOCKS) if lock["key"] == permits.key % 2**32]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Each look is a question to the database, so that no pause is needed."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s"
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_there_are_never_more_than_counted(queue: FilledQueue, sessions: Sessions, count: int) -> None:
+    """Two sessions more than permits: each permit is taken once, the others get none and keep their renewed lease."""
+    permits = model(count)
+    held = [sessions().begin(permits) for _ in range(count + 2)]
+    assert [permit.number for permit in held if permit] == list(range(1, count + 1))
+    assert held[count:] == [None, None]
+    assert held_numbers(queue, permits) == list(range(1, count + 1))
+
+
+def test_a_session_takes_exactly_one_number(queue: FilledQueue, sessions: Sessions) -> None:
+    """The series of numbers ends at the first that is free: no second one is locked on the way."""
+    permits = model(64)
+    first, second = sessions(), sessions()
+    assert first.begin(permits) == HeldPermit(permits.key, 1)
+    assert second.begin(permits) == HeldPermit(permits.key, 2)
+    assert held_numbers(queue, permits) == [1, 2]
+
+
+def test_models_and_servers_have_permits_of_their_own(sessions: Sessions) -> None:
+    """A call to one model takes no place from another, nor from the same model on another server."""
+    here, there = "http://127.0.0.1:11434", "http://ollama:11434"
+    names = [(here, "vision"), (here, "feedback"), (there, "vision")]
+    assert len({Permits.of(*name, 1).key for name in names}) == 3
+    assert all(sessions().begin(Permits.of(*name, 1)) for name in names)
+    assert not any(sessions().begin(Permits.of(*name, 1)) for name in names)
+
+
+def test_no_permits_to_take_is_no_permit(queue: FilledQueue, sessions: Sessions) -> None:
+    """A step without a model renews its lease and locks nothing."""
+    assert sessions().begin(NO_PERMITS) is None
+    assert held_numbers(queue, NO_PERMITS) == []
+
+
+def test_a_lost_lease_takes_no_permit(queue: FilledQueue, sessions: Sessions) -> None:
+    """Who does not hold the job has no business with the model: nothing is locked that nobody would give back."""
+    permits, session = model(3), sessions()
+    stranger = Lease(session.lease.job_id, session.lease.submission_id, uuid4(), {}, 0)
+    start = begin_step(session.connection, stranger, LEASE_SECONDS, permits)
+    assert (start.is_ours, start.permit) == (False, None)
+    assert held_numbers(queue, permits) == []
+
+
+# Giving back
+
+
+def test_a_permit_is_given_back_with_a_statement(sessions: Sessions) -> None:
+    """What one session gives back the next one gets, and it is the same number."""
+    permits, first, second = model(1), sessions(), sessions()
+    held = first.begin(permits)
+    assert second.begin(permits) is None
+    first.give_back(held)
+    assert second.begin(permits) == held
+
+
+def test_closing_the_connection_frees_the_permit(queue: FilledQueue, sessions: Sessions) -> None:
+    """A worker that ends gives back what it held."""
+    permits, first, second = model(1), sessions(), sessions()
+    held = first.begin(permits)
+    first.connection.close()
+    until(lambda: held_numbers(queue, permits) == [])
+    assert second.begin(permits) == held
+
+
+def test_death_frees_the_permit(queue: FilledQueue, sessions: Sessions) -> None:
+    """So does one whose connection ends without a word."""
+    permits, first, second = model(1), sessions(), sessions()
+    held = first.begin(permits)
+    queue.owner.execute("select pg_terminate_backend(%s)", [first.connection.info.backend_pid])
+    until(lambda: held_numbers(queue, permits) == [])
+    assert second.begin(permits) == held
+
+
+OUTCOMES: list[Outcome] = [
+    Completed("text", "feedback", {}),
+    Failed(ErrorCode.VISION_FAILED, "vision_failed", "SomeError"),
+    Retried(Stage.VISION, "SomeError", 0),
+    Returned("drain"),
+    AlreadyFinal(),
+    Lost(),
+]
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
+def test_every_end_of_a_job_gives_its_permit_back(
+    queue: FilledQueue, sessions: Sessions, outcome: Outcome, *, is_taken_over: bool
+) -> None:
+    """However a job ends, a lost lease included, its worker keeps no permit into the next one."""
+    permits, session = model(1), sessions()
+    held = session.begin(permits)
+    if is_taken_over:
+        queue.owner.execute("update learning_submission_jobs set lease_key = %s where id = %s", [uuid4(), session.lease.job_id])
+    is_written = settle(session.connection, session.lease, outcome, held)
+    assert is_written == (not is_taken_over and not isinstance(outcome, Lost))
+    assert held_numbers(queue, permits) == []
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_checkpoint_gives_the_permit_back(queue: FilledQueue, sessions: Sessions, *, is_ours: bool) -> None:
+    """The vision model's permit is free as soon as its text is committed, or as the lease turns out to be lost."""
+    permits, session = model(1), sessions()
+    held = session.begin(permits)
+    lease = session.lease if is_ours else Lease(session.lease.job_id, session.lease.submission_id, uuid4(), {}, 0)
+    assert write_checkpoint(session.connection, lease, Reading("text", {}, "origin"), LEASE_SECONDS, held) == is_ours
+    assert held_numbers(queue, permits) == []
+
+
+# Waiting
+
+
+def test_waiting_ends_when_a_permit_is_given_back(queue: FilledQueue, sessions: Sessions) -> None:
+    """A session that waits is woken by the database at the moment the number is free, long before its patience ends."""
+    permits, holder, waiter = model(1), sessions(), sessions()
+    held = holder.begin(permits)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait_for_permit, waiter.connection, permits, 1, PATIENCE_SECONDS / 4)
+        until(lambda: any(not lock["granted"] for lock in locks(queue, permits)))
+        holder.give_back(held)
+        assert waiting.result() == held
+    assert [lock["pid"] for lock in locks(queue, permits)] == [waiter.connection.info.backend_pid]
+
+
+def test_waiting_has_an_end(queue: FilledQueue, sessions: Sessions) -> None:
+    """After the timeout there is no permit and no lock, and the connection serves on with its own limits."""
+    permits, holder, waiter = model(1), sessions(), sessions()
+    holder.begin(permits)
+    started_at_seconds = time.monotonic()
+    assert wait_for_permit(waiter.connection, permits, 1, 0.2) is None
+    assert 0.2 <= time.monotonic() - started_at_seconds < PATIENCE_SECONDS
+    assert waiter.connection.execute("show lock_timeout").fetchone() == {"lock_timeout": "0"}
+    assert [lock["pid"] for lock in locks(queue, permits)] == [holder.connection.info.backend_pid]
+
+
+def test_a_permit_waited_for_is_held_once(queue: FilledQueue, sessions: Sessions) -> None:
+    """Session locks count how often they are taken: one that was waited for is free after it was given back once."""
+    permits, session = model(1), sessions()
+    held = wait_for_permit(session.connection, permits, 1, PATIENCE_SECONDS)
+    assert session.begin(NO_PERMITS) is None
+    session.give_back(held)
+    assert held_numbers(queue, permits) == []
+
+
+def test_many_workers_never_exceed_the_count(sessions: Sessions) -> None:
+    """Six sessions take and give back two permits as fast as they can, by trying and by waiting: never three at once."""
+    permits, guard, holding, most = model(2), Lock(), 0, 0
+
+    def call_model(session: Session, number: int) -> None:
+        nonlocal holding, most
+        for _ in range(15):
+            held = session.begin(permits) or wait_for_permit(session.connection, permits, number, PATIENCE_SECONDS)
+            with guard:
+                holding += 1
+                most = max(most, holding)
+            session.connection.execute("select 1")
+            with guard:
+                holding -= 1
+            session.give_back(held)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(call_model, [sessions() for _ in range(6)], [1, 2] * 3))
+    assert (most <= 2, holding) == (True, 0)
