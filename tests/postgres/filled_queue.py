@@ -67,16 +67,17 @@ class FilledQueue:
         """`payload` adds to the platform's keys; a str is JSON that takes their place. Negative seconds lie in the past."""
         row = {"student_sub": STUDENT, "kind": kind, "analysis_status": analysis_status, **_content(kind)}
         submission_id: UUID = self.one(INSERT_SUBMISSION, row)["id"]
+        lease_key = None if leased_for_seconds is None else uuid4()
         job = {
             "submission_id": submission_id,
             "payload": payload if isinstance(payload, str) else _payload(submission_id, kind, payload or {}),
             "status": status if leased_for_seconds is None else "leased",
             "retry_count": retry_count,
             "visible_in_seconds": visible_in_seconds,
-            "lease_key": None if leased_for_seconds is None else uuid4(),
+            "lease_key": lease_key,
             "leased_for_seconds": leased_for_seconds,
         }
-        return Entered(self.one(INSERT_JOB, job)["id"], submission_id, job["lease_key"])
+        return Entered(self.one(INSERT_JOB, job)["id"], submission_id, lease_key)
 
     def one(self, query: LiteralString, values: Any = None) -> DictRow:
         row = self.owner.execute(query, values).fetchone()
