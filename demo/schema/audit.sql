@@ -1,0 +1,83 @@
+-- Witnesses for tests: who wrote which result, took which lease, finished which job. They write with their owner's
+-- rights into tables that a worker can neither read nor write.
+
+create table public.audit_results (
+    number           bigint primary key generated always as identity,
+    submission_id    uuid not null,
+    old_status       text not null,
+    new_status       text not null,
+    application_name text not null default current_setting('application_name'),
+    backend_pid      integer not null default pg_backend_pid(),
+    at               timestamptz not null default clock_timestamp()
+);
+
+create table public.audit_leases (
+    number           bigint primary key generated always as identity,
+    job_id           uuid not null,
+    submission_id    uuid not null,
+    lease_key        uuid not null,
+    application_name text not null default current_setting('application_name'),
+    backend_pid      integer not null default pg_backend_pid(),
+    at               timestamptz not null default clock_timestamp()
+);
+
+create table public.audit_finishes (
+    number           bigint primary key generated always as identity,
+    job_id           uuid not null,
+    submission_id    uuid not null,
+    lease_key        uuid,
+    application_name text not null default current_setting('application_name'),
+    backend_pid      integer not null default pg_backend_pid(),
+    at               timestamptz not null default clock_timestamp()
+);
+
+create function public.audit_result() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    as $$
+        begin
+            insert into public.audit_results (submission_id, old_status, new_status)
+            values (new.id, old.analysis_status, new.analysis_status);
+            return null;
+        end
+    $$;
+
+create function public.audit_lease() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    as $$
+        begin
+            insert into public.audit_leases (job_id, submission_id, lease_key)
+            values (new.id, new.submission_id, new.lease_key);
+            return null;
+        end
+    $$;
+
+create function public.audit_finish() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    as $$
+        begin
+            insert into public.audit_finishes (job_id, submission_id, lease_key)
+            values (old.id, old.submission_id, old.lease_key);
+            return null;
+        end
+    $$;
+
+revoke all on function public.audit_result(), public.audit_lease(), public.audit_finish() from public;
+
+-- `update of` fires whenever the column is written, also with the value it had: that is the second write we look for.
+create trigger audit_result
+    after update of analysis_status on public.learning_submissions
+    for each row when (new.analysis_status in ('completed', 'failed')) execute function public.audit_result();
+
+create trigger audit_lease
+    after update on public.learning_submission_jobs
+    for each row when (new.lease_key is not null and new.lease_key is distinct from old.lease_key)
+    execute function public.audit_lease();
+
+create trigger audit_finish
+    after delete on public.learning_submission_jobs
+    for each row execute function public.audit_finish();
+
+-- The guard would hide a second write: it stands open here, so that each one leaves a row above.
+create or replace function public.learning_submission_accepts_result(p_status text) returns boolean
+    language sql immutable
+    as $$ select true $$;

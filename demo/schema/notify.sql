@@ -1,0 +1,14 @@
+-- Wakes listeners. Notifications leave at commit, so the job that came in the same transaction is there by then.
+
+create or replace function public.learning_submissions_notify() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    as $$
+        begin
+            perform pg_notify('learning_submissions', new.id::text);
+            return null;
+        end
+    $$;
+
+create or replace trigger learning_submissions_notify
+    after insert or update of analysis_status, completed_at on public.learning_submissions
+    for each row execute function public.learning_submissions_notify();
