@@ -1,0 +1,53 @@
+"""One PostgreSQL server for the whole run, a fresh database for each test that asks for one.
+
+A run with several processes starts the server before them and hands its URL on in TEST_DATABASE_URL; a run of one
+process starts it when the first test asks. A TEST_DATABASE_URL from outside (a superuser's) is used as it is.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from demo.cluster import Cluster
+from demo.database import Database, temporary_database
+
+VARIABLE = "TEST_DATABASE_URL"
+SHARED_CLUSTER = pytest.StashKey[Cluster]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if is_controller and VARIABLE not in os.environ:
+        cluster = config.stash[SHARED_CLUSTER] = Cluster.start()
+        os.environ[VARIABLE] = cluster.admin_dsn
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if SHARED_CLUSTER in config.stash:
+        config.stash[SHARED_CLUSTER].stop()
+        del os.environ[VARIABLE]
+
+
+@pytest.fixture(scope="session")
+def cluster_dsn() -> Iterator[str]:
+    """The superuser's URL of the server under test."""
+    if VARIABLE in os.environ:
+        yield os.environ[VARIABLE]
+    else:
+        with Cluster.start() as cluster:
+            yield cluster.admin_dsn
+
+
+@pytest.fixture
+def database(cluster_dsn: str) -> Iterator[Database]:
+    """Without the functions' guard, with an audit that sees every write (demo/schema/audit.sql)."""
+    with temporary_database(cluster_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def plain_database(cluster_dsn: str) -> Iterator[Database]:
+    """As on the platform: the functions silently refuse a second result."""
+    with temporary_database(cluster_dsn, audited=False) as fresh:
+        yield fresh

@@ -1,0 +1,147 @@
+"""The throw-away server goes with its starter, whatever ends that."""
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from demo.cluster import Cluster, ClusterError
+
+START_AND_WAIT = """
+import pathlib, sys
+from demo.cluster import Cluster
+cluster = Cluster.start(pathlib.Path(sys.argv[1]))
+print(cluster.pid, cluster.directory, flush=True)
+input()
+"""
+
+
+def server_processes(postmaster_pid: int) -> list[int]:
+    """A pidfd for the postmaster and each of its children: readable once that process has ended, waited for or not."""
+    postmaster = psutil.Process(postmaster_pid)
+    return [os.pidfd_open(process.pid) for process in (postmaster, *postmaster.children())]
+
+
+def have_ended(pidfds: list[int], timeout_seconds: float) -> bool:
+    """Wait for all of them, one after the other, and close them."""
+    ended = [bool(select.select([pidfd], [], [], timeout_seconds)[0]) for pidfd in pidfds]
+    for pidfd in pidfds:
+        os.close(pidfd)
+    return all(ended)
+
+
+@pytest.fixture
+def parent() -> Iterator[Path]:
+    """A place that no other run sweeps; short, and open to the server's user where we are root."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as place:
+        Path(place).chmod(0o711)
+        yield Path(place)
+
+
+@contextmanager
+def starter(parent: Path) -> Iterator[tuple[int, Path]]:
+    """A process with a server of its own, killed at the end: the postmaster's pid and its directory."""
+    command = [sys.executable, "-c", START_AND_WAIT, str(parent)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        assert process.stdout is not None
+        pid, directory = process.stdout.readline().split()
+        yield int(pid), Path(directory)
+        process.kill()
+
+
+@pytest.fixture
+def killed_directory(parent: Path) -> Path:
+    """What a starter left behind that was killed with its server running; the server is gone by now."""
+    with starter(parent) as (postmaster_pid, directory):
+        processes = server_processes(postmaster_pid)
+    assert len(processes) > 1
+    assert have_ended(processes, timeout_seconds=10)
+    return directory
+
+
+def test_the_server_dies_with_its_starter(killed_directory: Path) -> None:
+    """SIGKILL of the starter ends the postmaster and its children, by an immediate shutdown."""
+    assert "received immediate shutdown request" in (killed_directory / "server.log").read_text()
+
+
+def test_the_next_start_sweeps_what_a_killed_one_left(parent: Path, killed_directory: Path) -> None:
+    """A directory whose starter and server are dead is removed by the next start, one in use is not."""
+    with Cluster.start(parent) as first, Cluster.start(parent) as second:
+        assert sorted(parent.glob("learning-pg-*")) == sorted([first.directory, second.directory])
+        assert killed_directory not in (first.directory, second.directory)
+        psycopg.connect(first.admin_dsn).close()
+
+
+def test_a_running_server_alone_keeps_its_directory(parent: Path) -> None:
+    """The server inherits the lock on its directory: nobody takes that while it runs, not even after its starter."""
+    with Cluster.start(parent) as cluster:
+        held = [link.readlink() for link in Path(f"/proc/{cluster.pid}/fd").iterdir()]
+        assert cluster.directory in held
+
+
+def test_stop_leaves_neither_process_nor_directory() -> None:
+    """Leaving the block ends every process of the server and removes its directory; stopping twice is harmless."""
+    with Cluster.start() as cluster:
+        processes = server_processes(cluster.pid)
+    assert have_ended(processes, timeout_seconds=0)
+    assert not cluster.directory.exists()
+    cluster.stop()
+
+
+def test_a_connected_client_does_not_hold_up_the_stop() -> None:
+    """An open transaction is ended by the stop and not waited for."""
+    with Cluster.start() as cluster:
+        client = psycopg.connect(cluster.admin_dsn)
+        client.execute("select 1")
+        processes = server_processes(cluster.pid)
+    assert have_ended(processes, timeout_seconds=0)
+    with pytest.raises(psycopg.OperationalError):
+        client.execute("select 1")
+
+
+def test_ctrl_c_at_the_terminal_is_ours_alone() -> None:
+    """The server is in a process group of its own, so that it outlives the tests that a Ctrl-C ends."""
+    with Cluster.start() as cluster:
+        assert os.getpgid(cluster.pid) == cluster.pid != os.getpgrp()
+
+
+def test_tcp_is_for_passwords_only() -> None:
+    """A server asked to listens on loopback, and trusts nobody there: its superuser has no password."""
+    with Cluster.start(tcp=True) as cluster, pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(host="127.0.0.1", port=cluster.port, user="postgres", dbname="postgres", password="guess")
+
+
+def test_only_a_durable_server_syncs() -> None:
+    """Tests go without fsync; a durable server has PostgreSQL's own defaults."""
+    with Cluster.start() as fast, psycopg.connect(fast.admin_dsn) as connection:
+        assert connection.execute("show fsync").fetchone() == ("off",)
+    with Cluster.start(durable=True) as durable, psycopg.connect(durable.admin_dsn) as connection:
+        assert connection.execute("select current_setting('fsync'), current_setting('full_page_writes')").fetchone() == (
+            "on",
+            "on",
+        )
+
+
+def test_a_server_is_not_started_in_a_side_thread() -> None:
+    """The kernel's death signal belongs to the thread that forked, so another than the main one is refused."""
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ClusterError, match="main thread"):
+        pool.submit(Cluster.start).result()
+
+
+def test_a_failed_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    """Where no socket fits, the error carries the server's own words, and the directory is gone again."""
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    with pytest.raises(ClusterError, match=r"too long|[Pp]ermission denied"):
+        Cluster.start(deep)
+    assert list(deep.iterdir()) == []
