@@ -66,7 +66,7 @@ def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permi
 def wait_for_permit(connection: Connection, permits: Permits, number: int, timeout_seconds: float) -> HeldPermit | None:
     """Sleeps in PostgreSQL's own lock queue until `number` is free: no polling. None after the timeout."""
     try:
-        with connection.transaction():
+        with connection.pipeline():  # one implicit transaction, in which the timeout holds; the lock outlives it
             connection.execute("select set_config('lock_timeout', %s, true)", (f"{int(timeout_seconds * 1000)}ms",))
             connection.execute("select pg_advisory_lock(%s::int, %s::int)", (permits.key, number))
     except errors.LockNotAvailable:

@@ -1,0 +1,39 @@
+"""`scripts/bench NAME [--json]`: one benchmark, with the machine it ran on."""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+
+from rich.console import Console
+from rich.table import Table
+
+NAMES = {"overhead": "bench.overhead", "roundtrips": "bench.round_trips"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("name", choices=sorted(NAMES))
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    arguments = parser.parse_args()
+    figures = {**importlib.import_module(NAMES[arguments.name]).measure(), **_environment()}
+    if arguments.json:
+        print(json.dumps(figures))
+    else:
+        _show(arguments.name, figures)
+
+
+def _environment() -> dict[str, object]:
+    return {"cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
+
+
+def _show(name: str, figures: dict[str, object]) -> None:
+    table = Table("what", "figure", title=name)
+    for key, value in figures.items():
+        table.add_row(key, str(value))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
