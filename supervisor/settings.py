@@ -1,6 +1,7 @@
 """All settings, read once: flag, credentials file, environment, .env, default. The only place that reads os.environ."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,23 @@ from tempfile import gettempdir
 from typing import Annotated, Any, Literal, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from worker.settings import WorkerSettings
 
 MAX_SHOWN_VALUE = 60
+MAX_CREDENTIAL_BYTES = 65_536
+MAX_PORT = 65_535
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[::1\]")
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def _loopback_address(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not _LOOPBACK.fullmatch(host) or not port.isdecimal() or int(port) > MAX_PORT:
+        raise ValueError("give a loopback address and a port, such as 127.0.0.1:9464")
+    return address
 
 
 class SupervisorSettings(BaseModel):
@@ -28,10 +39,8 @@ class SupervisorSettings(BaseModel):
     )
     status_addr: Annotated[
         str,
-        Field(
-            pattern=r"^(127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d{1,5}$",
-            description="loopback address of /metrics and /healthz; port 0 picks a free one",
-        ),
+        BeforeValidator(_loopback_address),
+        Field(description="loopback address of /metrics and /healthz; port 0 picks a free one"),
     ] = "127.0.0.1:9464"
     runtime_directory: Annotated[
         str, Field(description="private directory of locks and control sockets; empty: one per user")
@@ -122,37 +131,50 @@ def all_settings() -> Iterator[Setting]:
 def _validated(model: type[Model], values: Mapping[str, str | None], problems: list[Problem]) -> Model | None:
     named = {}
     for name, info in model.model_fields.items():
-        given = next((values[v] for v in _variables(name, info) if values.get(v)), None)
-        if given is not None:
+        given = values.get(_given_variable(name, info, values))
+        if given:
             named[_variable(name, info) if info.validation_alias else name] = given
     try:
         return model.model_validate(named)
     except ValidationError as error:
-        problems.extend(_problem(model, dict(e)) for e in error.errors())
+        problems.extend(_problem(model, dict(e), values) for e in error.errors())
         return None
 
 
-def _problem(model: type[BaseModel], error: dict[str, Any]) -> Problem:
-    name = str(error["loc"][0]).lower() if error["loc"] else ""
-    info = model.model_fields.get(name)
-    if info is None:
-        return Problem(model.__name__, "", error["msg"])
-    is_secret = info.annotation is SecretStr
-    given = "(unset)" if error["type"] == "missing" else "***" if is_secret else str(error["input"])[:MAX_SHOWN_VALUE]
-    bound = _bound(info)
-    return Problem(
-        _variable(name, info),
-        given,
-        f"{error['msg'].removeprefix('Value error, ')}{f' (allowed: {bound})' if bound else ''}: {info.description}",
-    )
+def _problem(model: type[BaseModel], error: dict[str, Any], values: Mapping[str, str | None]) -> Problem:
+    name = str(error["loc"][0]).lower()
+    info = model.model_fields[name]
+    variable, bound = _given_variable(name, info, values), _bound(info)
+    message = error["msg"].removeprefix("Value error, ")
+    allowed = f" (allowed: {bound})" if bound else ""
+    return Problem(variable, _shown(values.get(variable), info), f"{message}{allowed}: {info.description}")
+
+
+def _shown(value: str | None, info: FieldInfo) -> str:
+    """Secrets are masked, and URLs that carry a password."""
+    if not value:
+        return "(unset)"
+    return "***" if info.annotation is SecretStr or "@" in value else value[:MAX_SHOWN_VALUE]
 
 
 def _credentials(directory: str) -> dict[str, str]:
     """systemd puts secrets into files named like the variable; they win over the environment."""
-    path = Path(directory)
-    if not directory or not path.is_dir():
+    if not directory:
         return {}
-    return {file.name: file.read_text().strip() for file in path.iterdir() if file.is_file()}
+    files = [Path(directory) / variable for variable in _all_variables()]
+    return {
+        file.name: file.read_bytes()[:MAX_CREDENTIAL_BYTES].decode(errors="replace").strip() for file in files if file.is_file()
+    }
+
+
+def _all_variables() -> list[str]:
+    fields = (field for model in (SupervisorSettings, WorkerSettings) for field in model.model_fields.items())
+    return [variable for name, info in fields for variable in _variables(name, info)]
+
+
+def _given_variable(name: str, info: FieldInfo, values: Mapping[str, str | None]) -> str:
+    """The first of the field's variables that is set, else its proper one."""
+    return next((variable for variable in _variables(name, info) if values.get(variable)), _variable(name, info))
 
 
 def _variables(name: str, info: FieldInfo) -> list[str]:

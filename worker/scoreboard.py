@@ -17,10 +17,10 @@ from uuid import UUID
 MAX_SLOTS = 64
 COUNTERS = 16
 MAX_PHASE = 9
-MAX_STAGE = 5
 _NO_ID = bytes(16)
 _HEADER = struct.Struct("<QI")  # sequence, checksum
 _READ_TRIES = 8
+_MAX_SEQUENCE = 2**63  # beyond it a sequence was not counted up to, but damaged
 
 _WORKER = struct.Struct(f"<IB16s16sdd{COUNTERS}Q")
 _LEDGER = struct.Struct("<BiIIdi")
@@ -103,7 +103,8 @@ class Record:
         image = self._memory[start : start + self._stride]
         sequence, checksum = _HEADER.unpack_from(image)
         body = image[_HEADER.size :]
-        return (sequence, body) if sequence and checksum == _checksum(sequence, body) else None
+        is_whole = 0 < sequence < _MAX_SEQUENCE and checksum == _checksum(sequence, body)
+        return (sequence, body) if is_whole else None
 
     def _sequence_of(self, side: int) -> int:
         buffer = self._buffer(side)
@@ -159,7 +160,7 @@ def _values(record: WorkerRecord | LedgerRecord | ControlRecord | ReadingsRecord
 
 
 def _checksum(sequence: int, body: bytes) -> int:
-    return zlib.crc32(body, sequence & 0xFFFFFFFF)
+    return zlib.crc32(body, zlib.crc32(sequence.to_bytes(8)))
 
 
 def _packed(identity: UUID | None) -> bytes:

@@ -1,5 +1,6 @@
 """The numbers and names a worker goes by. One field is one setting: its variable is the field's name in capitals."""
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -21,26 +22,36 @@ ADAPTERS = {
     "stub": ("worker.adapters.stub", "worker.adapters.stub"),
     "local": ("worker.adapters.vision", "worker.adapters.feedback"),
 }
+_SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # no digits first: a plain number is an address too
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def _is_near(url: str) -> bool:
     """Loopback or a dotless service name: a pupil's work leaves this machine or its container network in no other way."""
     host = urlsplit(url).hostname or ""
-    return host in _LOOPBACK or (bool(host) and "." not in host and ":" not in host)
+    return host in _LOOPBACK or _SERVICE_NAME.fullmatch(host) is not None
 
 
 def _near_url(url: str) -> str:
-    if urlsplit(url).scheme not in {"http", "https"} or not _is_near(url):
-        raise ValueError("give an http URL whose host is loopback or a service name without a dot")
+    if urlsplit(url).scheme not in {"http", "https"} or not _is_near(url) or not _has_plain_authority(url):
+        raise ValueError("give an http URL whose host is loopback or a service name without a dot, without user and password")
     return url.rstrip("/")
 
 
 def _store_url(url: str) -> str:
     scheme = urlsplit(url).scheme
-    if scheme == "https" or (scheme == "http" and _is_near(url)) or not url:
+    if not url or ((scheme == "https" or (scheme == "http" and _is_near(url))) and _has_plain_authority(url)):
         return url.rstrip("/")
-    raise ValueError("give an https URL; plain http only to loopback or a service name without a dot")
+    raise ValueError("give an https URL without user and password; plain http only to loopback or a name without a dot")
+
+
+def _has_plain_authority(url: str) -> bool:
+    """No user, no password, and a port that is one."""
+    parts = urlsplit(url)
+    try:
+        return parts.username is None and parts.port != 0
+    except ValueError:
+        return False
 
 
 NearUrl = Annotated[str, BeforeValidator(_near_url)]
@@ -131,7 +142,7 @@ class WorkerSettings(BaseModel):
     @classmethod
     def _is_no_service_dsn(cls, dsn: SecretStr, info: ValidationInfo) -> SecretStr:
         role = role_of(dsn.get_secret_value())
-        if role in SERVICE_ROLES and not info.data.get("allow_service_dsn_for_testing"):
+        if role.partition(".")[0] in SERVICE_ROLES and not info.data.get("allow_service_dsn_for_testing"):
             raise ValueError(f"{role} bypasses row security; give the worker's own restricted role")
         return dsn
 

@@ -35,6 +35,15 @@ def kill_after_the_grace(fleet: Fleet, _policy: Policy, now_seconds: float) -> I
             yield Kill(slot.number, Why.GRACE_EXPIRED)
 
 
+def kill_the_last_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+    """Whatever the monitor is busy with, the end of a stop does not wait for it (invariant 2)."""
+    if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
+        return
+    is_late = now_seconds >= workers_gone_at(fleet) + policy.release_seconds + policy.tick_seconds
+    if is_late and fleet.monitor.stage in {Stage.STARTING, Stage.RUNNING, Stage.STOPPING}:
+        yield Kill(MONITOR, Why.GRACE_EXPIRED)
+
+
 def terminate_for_the_drain(fleet: Fleet, policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """Every worker finishes its job and leaves; the idle ones leave at once."""
     if fleet.is_stopping:
@@ -92,6 +101,7 @@ def finish(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Actio
 RULES: tuple[Rule, ...] = (
     kill_after_the_drain,
     kill_after_the_grace,
+    kill_the_last_monitor,
     terminate_for_the_drain,
     terminate_slow_boots,
     terminate_broken_promises,
@@ -147,4 +157,5 @@ def vacant_until(slot: Slot, policy: Policy) -> float:
 
 
 def workers_gone_at(fleet: Fleet) -> float:
-    return max((slot.since_seconds for slot in fleet.workers), default=-math.inf)
+    """During a stop, with no worker left: since when. Who was gone before the request counts from the request."""
+    return max((*fleet.stop_asked_at_seconds[:1], *(slot.since_seconds for slot in fleet.workers)))

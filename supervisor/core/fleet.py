@@ -108,7 +108,8 @@ class Fleet:
         return bool(self.stop_asked_at_seconds)
 
     def slot(self, number: int) -> Slot:
-        return next(slot for slot in self.slots if slot.number == number)
+        """Raises KeyError for a number that is no slot."""
+        return {slot.number: slot for slot in self.slots}[number]
 
     def with_slot(self, changed: Slot) -> "Fleet":
         return replace(self, slots=tuple(changed if slot.number == changed.number else slot for slot in self.slots))

@@ -20,6 +20,7 @@ from supervisor.core.decide import (
     finish,
     kill_after_the_drain,
     kill_after_the_grace,
+    kill_the_last_monitor,
     return_dead_leases,
     terminate_broken_promises,
     terminate_for_the_drain,
@@ -118,6 +119,16 @@ ROWS = {
         fleet(running(), monitor=stopping(MONITOR, stop_by=NOW, why=Why.LAST_OUT)),
         (Kill(MONITOR, Why.GRACE_EXPIRED),),
     ),
+    "the monitor holds up the end of a stop": Row(
+        kill_the_last_monitor,
+        fleet(
+            vacant(0, since=NOW - 3),
+            vacant(1, since=NOW - 3),
+            asked=(NOW - 4,),
+            monitor=stopping(MONITOR, stop_by=NOW + 300, why=Why.BROKEN_PROMISE),
+        ),
+        (Kill(MONITOR, Why.GRACE_EXPIRED),),
+    ),
     "first request drains": Row(
         terminate_for_the_drain,
         fleet(starting(0), running(1), asked=ASKED_NOW),
@@ -162,7 +173,7 @@ ROWS = {
     ),
     "time to return leases is over": Row(
         dismiss_the_monitor,
-        fleet(vacant(0), vacant(1, since=NOW - 2), asked=ASKED_NOW, dead=(dead_lease(sent_to=7),)),
+        fleet(vacant(0), vacant(1, since=NOW - 2), asked=(NOW - 3,), dead=(dead_lease(sent_to=7),)),
         (LAST_OUT,),
     ),
     "nobody is left": Row(finish, fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), (Finish(0),)),

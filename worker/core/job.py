@@ -1,5 +1,6 @@
 """A leased job, what its payload must say, and the one Outcome that every job ends with."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -141,11 +142,11 @@ def quarantine(payload: Payload, max_crashes: int) -> Failed | None:
 
 
 def storable(value: Any) -> Any:
-    """The text, or JSON of texts, without what PostgreSQL cannot store: NUL characters and unpaired surrogates."""
+    """The text, or JSON of texts, without what PostgreSQL cannot store: NUL, unpaired surrogates, NaN and infinities."""
     if isinstance(value, str):
         return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, Mapping):
         return {storable(str(key)): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
