@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString
 
 import psutil
 import psycopg
@@ -36,22 +37,32 @@ def work_off(command: tuple[str, ...], environment: Mapping[str, str], database:
         enter_all(owner, tuple(text_submissions(jobs, seed=1)), storage_root=home)
         process = subprocess.Popen(command, env=dict(environment), stderr=subprocess.DEVNULL)
         try:
-            _wait_until_empty(owner)
-            tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            cpu_seconds = sum(member.cpu_times().user + member.cpu_times().system for member in tree)
-            pss_bytes = sum(member.memory_full_info().pss for member in tree)
+            _wait_until(owner, "select 1 from audit_finishes limit 1")
+            booted_cpu_seconds = _cpu_seconds(process.pid)
+            _wait_until(owner, "select 1 where not exists (select from learning_submission_jobs)")
+            cpu_seconds = _cpu_seconds(process.pid) - booted_cpu_seconds
+            pss_bytes = sum(member.memory_full_info().pss for member in _tree(process.pid))
         finally:
             process.terminate()
             process.wait()
         return Cost(_median_gap_ms(owner), 1000 * cpu_seconds / jobs, pss_bytes)
 
 
-def _wait_until_empty(owner: psycopg.Connection) -> None:
+def _tree(pid: int) -> list[psutil.Process]:
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+
+
+def _cpu_seconds(pid: int) -> float:
+    times = [member.cpu_times() for member in _tree(pid)]
+    return float(sum(spent.user + spent.system for spent in times))
+
+
+def _wait_until(owner: psycopg.Connection, query: LiteralString) -> None:
     until_seconds = time.monotonic() + DEADLINE_SECONDS
-    while owner.execute("select 1 from learning_submission_jobs limit 1").fetchone():
+    while not owner.execute(query).fetchone():
         if time.monotonic() > until_seconds:
             raise TimeoutError("the queue is not empty yet")
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def _median_gap_ms(owner: psycopg.Connection) -> float:
