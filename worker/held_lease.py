@@ -65,6 +65,10 @@ class HeldLease:
         """A question to the database that makes sense only while the lease is ours. Raises LeaseRanOut."""
         return self._place.session.ask(question, self._until_seconds)
 
+    def is_running(self) -> bool:
+        """Whether nobody else can have taken the job yet."""
+        return time.monotonic() < self._until_seconds
+
     def begin(self, stage: Stage, hard_limit_seconds: float, model: str) -> None:
         """Renews the lease for a step and takes one of the model's permits. Raises Ended if lost, or if time is too short."""
         permits = self._permits(model)

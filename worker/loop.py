@@ -74,15 +74,24 @@ class Loop:
         outcome = Steps(self._place, held).run()
         self._place.report.enter(Phase.SETTLE, STATEMENT_PROMISE_SECONDS)
         outcome = self._settled(held, outcome)
-        if isinstance(outcome, Lost) and held.permit is not None:
-            self._place.session.close()  # no statement of ours was accepted: this frees the permit for certain
         self._place.report.hold(None, None)
         self._tell(held.lease, outcome, time.monotonic() - started_at_seconds)
 
     def _settled(self, held: HeldLease, outcome: Outcome) -> Outcome:
-        """What really became of the job: a rejected write means that the lease was taken over, and the result is dropped."""
+        """What really became of the job: a rejected write means that the lease was taken over, and the result is dropped.
+
+        A repeated write that finds nothing while the lease still runs was committed at the first try, whose answer was lost:
+        until then nobody else may end the job.
+        """
+        tries = itertools.count()
+
+        def question(connection: Connection) -> bool:
+            is_repeated = next(tries) > 0
+            is_written = settle(connection, held.lease, outcome, held.permit)
+            return is_written or (is_repeated and held.is_running())
+
         try:
-            is_written = held.ask(lambda connection: settle(connection, held.lease, outcome, held.permit))
+            is_written = held.ask(question)
         except LeaseRanOut:
             is_written = False
         return outcome if is_written else Lost()
