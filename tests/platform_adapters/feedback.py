@@ -1,0 +1,44 @@
+"""Writes feedback that repeats what it was given, or fails as PLATFORM_FEEDBACK orders: `transient`, `permanent`, `bug`."""
+
+import os
+
+
+class FeedbackTransientError(Exception):
+    pass
+
+
+class FeedbackPermanentError(Exception):
+    pass
+
+
+class Result:
+    def __init__(self, feedback_md: str, criteria: list[str]) -> None:
+        results = [{"criterion": each, "score": 5, "max_score": 10, "explanation_md": ""} for each in criteria]
+        self.feedback_md = feedback_md
+        self.analysis_json = {"schema": "criteria.v2", "score": 3, "criteria_results": results}
+        self.parse_status = "parsed"
+
+
+class Adapter:
+    def __init__(self, orders: str) -> None:
+        self.orders = orders
+
+    def analyze(
+        self, *, text_md: str, criteria: list[str], instruction_md: str | None = None, hints_md: str | None = None
+    ) -> Result:
+        fail(self.orders)
+        return Result(f"{instruction_md} | {hints_md} | {text_md}", criteria)
+
+
+def fail(orders: str) -> None:
+    match orders:
+        case "transient":
+            raise FeedbackTransientError("what the pupil wrote")
+        case "permanent":
+            raise FeedbackPermanentError("what the pupil wrote")
+        case "bug":
+            raise ZeroDivisionError("what the pupil wrote")
+
+
+def build() -> Adapter:
+    return Adapter(os.environ.get("PLATFORM_FEEDBACK", ""))

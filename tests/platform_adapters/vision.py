@@ -1,0 +1,48 @@
+"""Reads nothing and says what PLATFORM_VISION orders: `transient`, `permanent`, `corrupt`, `bug`, or a text."""
+
+import os
+from typing import Any
+
+
+class VisionTransientError(Exception):
+    pass
+
+
+class VisionPermanentError(Exception):
+    pass
+
+
+class UploadDamaged(VisionPermanentError):
+    """A subclass by another name, with a code."""
+
+    error_code = "input_corrupt"
+
+
+class Result:
+    def __init__(self, text_md: str, raw_metadata: dict[str, Any] | None) -> None:
+        self.text_md = text_md
+        self.raw_metadata = raw_metadata
+
+
+class Adapter:
+    def __init__(self, orders: str) -> None:
+        self.orders = orders
+
+    def extract(self, *, submission: dict[str, Any], job_payload: dict[str, Any]) -> Result:
+        match self.orders:
+            case "transient":
+                raise VisionTransientError("what the pupil wrote")
+            case "permanent":
+                raise VisionPermanentError("what the pupil wrote")
+            case "corrupt":
+                raise UploadDamaged("what the pupil wrote")
+            case "bug":
+                raise ZeroDivisionError("what the pupil wrote")
+            case "nothing":
+                return Result("", None)
+            case text:
+                return Result(f"{text} {submission['mime_type']} {job_payload['attempt_nr']}", {"backend": "platform"})
+
+
+def build() -> Adapter:
+    return Adapter(os.environ["PLATFORM_VISION"])

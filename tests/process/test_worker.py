@@ -1,0 +1,641 @@
+"""A worker process on its own: what becomes of jobs whatever happens to it, to the database or to the model server."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import LiteralString
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from demo.database import Database, temporary_database, url
+from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from demo.submissions import Submission, demo_submissions, text_submissions
+from tests.process.bare_worker import BareWorker, Forker, start_forker
+from tests.process.proxy import Proxy, proxy_before
+from tests.process.school import FEEDBACK_MODEL, HELD, VISION_MODEL, WAITED_FOR, School, counted, until
+from worker.contract import Counter, EventKind, ExitCode, Phase
+from worker.job_queue.dead_lease import Returned
+from worker.scoreboard import ControlRecord
+
+pytestmark = pytest.mark.postgres
+
+SOON_SECONDS = 5.0
+LONG_SECONDS = 60.0
+PLATFORM = {
+    "learning_vision_adapter": "tests.platform_adapters.vision",
+    "learning_feedback_adapter": "tests.platform_adapters.feedback",
+}
+
+
+@pytest.fixture(scope="module")
+def running_simulator() -> Iterator[SimulatorProcess]:
+    with start_simulator(tokens_per_second=20_000, load_seconds=0.01, vision_seconds=0.01) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def forker() -> Iterator[Forker]:
+    with start_forker() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared_database(cluster_dsn: str) -> Iterator[Database]:
+    with temporary_database(cluster_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def school(shared_database: Database, running_simulator: SimulatorProcess, forker: Forker, tmp_path: Path) -> Iterator[School]:
+    """With no submission, no fault ordered and no call on record."""
+    with psycopg.connect(shared_database.admin_dsn, autocommit=True, row_factory=dict_row) as owner:
+        school = School(shared_database, owner, forker, running_simulator, tmp_path)
+        school.clear()
+        yield school
+
+
+@pytest.fixture(scope="module")
+def demo() -> tuple[Submission, ...]:
+    return demo_submissions()
+
+
+@pytest.fixture(scope="module")
+def photo(demo: tuple[Submission, ...]) -> Submission:
+    return next(each for each in demo if each.mime_type == "image/png")
+
+
+@pytest.fixture(scope="module")
+def typed(demo: tuple[Submission, ...]) -> Submission:
+    return next(each for each in demo if each.kind == "text")
+
+
+def is_idle(worker: BareWorker) -> bool:
+    return worker.record().phase == Phase.IDLE
+
+
+def let_look(worker: BareWorker) -> None:
+    """Waits until a worker that polls has come by the gate from the start: the first time it may have passed it before."""
+    for _ in range(2):
+        seen_seconds = worker.record().progress_seconds
+        until(lambda: worker.record().progress_seconds > seen_seconds and is_idle(worker))  # noqa: B023  asked at once
+
+
+def enter_one(school: School, submission: Submission) -> UUID:
+    (entered,) = school.enter(submission)
+    return entered
+
+
+def finish(school: School, submission_id: UUID, **settings: str | float) -> dict[Counter, int]:
+    """A worker that brings this one submission to its end, and what it counted."""
+    with school.worker(None, **settings) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        return counted(worker)
+
+
+# Work
+
+
+def test_a_class_is_done(school: School, demo: tuple[Submission, ...]) -> None:
+    """All fourteen submissions end as they must, with the exact text, one vision call for each page and one result each."""
+    entered = school.enter(*demo)
+    with school.worker() as worker:
+        until(lambda: school.is_final(*entered) and is_idle(worker))
+        totals = counted(worker)
+    for submission_id, submission in zip(entered, demo, strict=True):
+        row = school.row(submission_id)
+        assert (row["analysis_status"], row["error_code"]) == (submission.expected_status, submission.expected_error_code)
+        assert submission.expected_text in (None, row["text_body"])
+        assert school.results(submission_id) == [submission.expected_status]
+        assert len(school.leases(submission_id)) == 1
+    images = [call["image_sha256"] for call in school.simulator.calls() if call["has_image"]]
+    assert (len(images), len(set(images))) == (8, 8)  # five pictures and the three pages of the PDF
+    assert totals == {
+        Counter.COMPLETED: 13,
+        Counter.FAILED_INPUT_CORRUPT: 1,
+        Counter.VISION_CALLS: 7,
+        Counter.FEEDBACK_CALLS: 13,
+    }
+
+
+def test_the_analysis_is_about_the_criteria(school: School, photo: Submission) -> None:
+    """The stored document is criteria.v2, with one result for each criterion in the teacher's order."""
+    submission_id = enter_one(school, photo)
+    finish(school, submission_id)
+    analysis = school.row(submission_id)["analysis_json"]
+    assert analysis["schema"] == "criteria.v2"
+    assert [result["criterion"] for result in analysis["criteria_results"]] == list(photo.criteria)
+
+
+def test_two_workers_share_the_models_one_place(school: School) -> None:
+    """With one permit two workers never ask the same model at once, and no submission is done twice."""
+    entered = school.enter(*text_submissions(12, seed=1))
+    with school.worker() as first, school.worker() as second:
+        until(lambda: school.is_final(*entered))
+        until(lambda: is_idle(first) and is_idle(second))
+        done = [counted(worker).get(Counter.COMPLETED, 0) for worker in (first, second)]
+    assert sum(done) == 12
+    assert school.simulator.state()["models"][FEEDBACK_MODEL]["max_in_flight"] == 1
+    assert all(school.results(submission_id) == ["completed"] for submission_id in entered)
+
+
+def test_an_idle_worker_is_woken(school: School, typed: Submission) -> None:
+    """A wake-up ends the wait at once, however long the poll interval is."""
+    with school.worker(worker_poll_interval=LONG_SECONDS) as worker:
+        until(lambda: is_idle(worker))
+        submission_id = enter_one(school, typed)
+        worker.wake()
+        until(lambda: school.is_final(submission_id))
+
+
+# Sudden death
+
+
+def test_death_while_reading_loses_nothing(school: School, photo: Submission) -> None:
+    """A worker killed during OCR leaves the job under the key on its scoreboard; returned, it is done once by another."""
+    school.simulator.fault("hang", model=VISION_MODEL)
+    submission_id = enter_one(school, photo)
+    with school.worker() as worker:
+        until(lambda: school.is_asked(VISION_MODEL))
+        worker.signal(signal.SIGKILL)
+        assert worker.exit_status() == -signal.SIGKILL
+        job, record = school.job(submission_id), worker.record()
+        assert (record.phase, record.job_id, record.lease_key) == (Phase.VISION, job["id"], job["lease_key"])
+        assert school.return_lease(worker) is Returned.RETURNED
+    assert school.job(submission_id)["payload"]["crashes"] == 1
+    assert finish(school, submission_id)[Counter.COMPLETED] == 1
+    assert school.results(submission_id) == ["completed"]
+    assert school.row(submission_id)["text_body"] == photo.expected_text
+
+
+def test_no_page_is_read_twice(school: School, photo: Submission) -> None:
+    """A worker killed after the checkpoint leaves its text to the next, which asks the vision model nothing."""
+    school.simulator.fault("hang", model=FEEDBACK_MODEL)
+    submission_id = enter_one(school, photo)
+    with school.worker() as worker:
+        until(lambda: school.is_asked(FEEDBACK_MODEL))
+        worker.signal(signal.SIGKILL)
+        assert worker.exit_status() == -signal.SIGKILL
+        assert school.job(submission_id)["payload"]["cached_text_md"] == photo.expected_text
+        school.return_lease(worker)
+    school.simulator.reset_calls()
+    assert finish(school, submission_id) == {Counter.COMPLETED: 1, Counter.OCR_REUSED: 1, Counter.FEEDBACK_CALLS: 1}
+    assert school.calls(VISION_MODEL) == 0
+    assert school.results(submission_id) == ["completed"]
+    assert school.row(submission_id)["text_body"] == photo.expected_text
+
+
+def test_another_model_reads_again(school: School, photo: Submission) -> None:
+    """A checkpoint that another vision model made is not used: the text must be of the model that is set."""
+    school.simulator.fault("status_500", model=FEEDBACK_MODEL)
+    submission_id = enter_one(school, photo)
+    with school.worker(worker_backoff_seconds=LONG_SECONDS) as worker:
+        until(lambda: school.job(submission_id)["retry_count"] == 1)
+        assert counted(worker)[Counter.VISION_CALLS] == 1
+    school.change_job("visible_at = now()", submission_id)
+    school.change_job("payload = jsonb_set(payload, '{cached_from}', '\"another\"')", submission_id)
+    assert finish(school, submission_id)[Counter.VISION_CALLS] == 1
+
+
+def test_a_job_that_kills_is_quarantined(school: School, photo: Submission) -> None:
+    """At its second death a job fails for good, with the code of the stage it died in, and is leased no more."""
+    submission_id = enter_one(school, photo)
+    school.simulator.fault("hang", model=VISION_MODEL, times=2)
+    answers = []
+    for _ in range(2):
+        with school.worker() as worker:
+            until(lambda: school.is_asked(VISION_MODEL))
+            worker.signal(signal.SIGKILL)
+            worker.exit_status()
+            answers.append(school.return_lease(worker))
+        until(lambda: not school.is_asked(VISION_MODEL))
+    assert answers == [Returned.RETURNED, Returned.QUARANTINED]
+    assert (school.row(submission_id)["error_code"], school.job(submission_id)["error_code"]) == (
+        "vision_failed",
+        "worker_crashed",
+    )
+
+
+def test_a_worker_quarantines_what_was_counted_before(school: School, photo: Submission) -> None:
+    """A job whose payload says that it has killed often enough fails without a call to any model."""
+    submission_id = enter_one(school, photo)
+    school.change_job("payload = payload || '{\"crashes\": 2}'", submission_id)
+    assert finish(school, submission_id) == {Counter.FAILED_VISION: 1, Counter.QUARANTINED: 1}
+    assert school.simulator.calls() == []
+
+
+# Stopping
+
+
+def test_an_idle_worker_stops_at_once(school: School) -> None:
+    """SIGTERM ends the wait for work: the worker is gone long before its next look, with exit code 0."""
+    with school.worker(worker_poll_interval=LONG_SECONDS) as worker:
+        until(lambda: is_idle(worker))
+        worker.signal(signal.SIGTERM)
+        assert worker.exit_status(SOON_SECONDS) == ExitCode.DONE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_terminals_signals_are_the_supervisors_affair(school: School, typed: Submission, number: int) -> None:
+    """A Ctrl-C reaches every process of a terminal; a worker goes on until its supervisor asks it to stop."""
+    with school.worker() as worker:
+        until(lambda: is_idle(worker))
+        worker.signal(number)
+        submission_id = enter_one(school, typed)
+        until(lambda: school.is_final(submission_id))
+
+
+def test_a_job_is_finished_before_the_stop(school: School, typed: Submission) -> None:
+    """SIGTERM during a model call lets the job come to its end, takes no other one, and the exit code is 0."""
+    school.simulator.fault("slow", model=FEEDBACK_MODEL, seconds=0.3)
+    first, second = school.enter(typed, typed)
+    with school.worker() as worker:
+        until(lambda: school.is_asked(FEEDBACK_MODEL))
+        worker.signal(signal.SIGTERM)
+        assert worker.exit_status() == ExitCode.DONE
+    assert school.results(first) == ["completed"]
+    assert (school.job(second)["status"], school.leases(second)) == ("queued", [])
+
+
+def test_a_drain_leaves_time_for_the_whole_job(school: School, photo: Submission) -> None:
+    """While the drain has time for another step, a job goes through both stages after the request to stop."""
+    school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
+    submission_id = enter_one(school, photo)
+    with school.worker() as worker:
+        until(lambda: school.is_asked(VISION_MODEL))
+        worker.control(ControlRecord(1, is_draining=True, drain_by_seconds=time.monotonic() + LONG_SECONDS))
+        worker.signal(signal.SIGTERM)
+        assert worker.exit_status() == ExitCode.DONE
+    assert school.results(submission_id) == ["completed"]
+
+
+def test_a_job_without_time_for_its_next_step_is_returned(school: School, photo: Submission) -> None:
+    """What is read is kept, the job is back in its place, no attempt is burnt, and the exit code is 0."""
+    school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
+    submission_id = enter_one(school, photo)
+    entered_job = school.job(submission_id)
+    with school.worker(terminate_grace_seconds=1) as worker:
+        until(lambda: school.is_asked(VISION_MODEL))
+        worker.signal(signal.SIGTERM)
+        assert worker.exit_status() == ExitCode.DONE
+        assert counted(worker)[Counter.RETURNED] == 1
+    job = school.job(submission_id)
+    assert (job["status"], job["retry_count"], job["visible_at"]) == ("queued", 0, entered_job["visible_at"])
+    assert job["payload"]["cached_text_md"] == photo.expected_text
+    assert (school.row(submission_id)["error_code"], school.calls(FEEDBACK_MODEL)) == (None, 0)
+
+
+@pytest.mark.parametrize("control", [ControlRecord(leasing_slots=0), ControlRecord(leasing_slots=1, is_draining=True)])
+def test_a_closed_gate_keeps_jobs_in_the_queue(school: School, typed: Submission, control: ControlRecord) -> None:
+    """A slot that may not lease, or that drains, takes no job; once it may, it does."""
+    with school.worker() as worker:
+        until(lambda: is_idle(worker))
+        worker.control(control)
+        let_look(worker)  # it may have been about to lease
+        submission_id = enter_one(school, typed)
+        let_look(worker)
+        assert school.leases(submission_id) == []
+        worker.control(ControlRecord(leasing_slots=1))
+        until(lambda: school.is_final(submission_id))
+
+
+def test_without_its_supervisor_an_idle_worker_ends(school: School) -> None:
+    """The end of the lifeline ends the wait for work, with a code of its own."""
+    with school.worker(worker_poll_interval=LONG_SECONDS) as worker:
+        until(lambda: is_idle(worker))
+        worker.cut_lifeline()
+        assert worker.exit_status(SOON_SECONDS) == ExitCode.SUPERVISOR_GONE
+
+
+# Errors of a model server
+
+
+@pytest.mark.parametrize("fault", ["status_500", "eof"])
+@pytest.mark.parametrize(("model", "stage"), [(VISION_MODEL, "vision"), (FEEDBACK_MODEL, "feedback")])
+def test_transient_errors_burn_attempts(school: School, photo: Submission, fault: str, model: str, stage: str) -> None:
+    """After WORKER_MAX_RETRIES further tries the submission fails with its stage's code; the job's row stays."""
+    submission_id = enter_one(school, photo)
+    school.simulator.fault(fault, model=model, times=3)
+    totals = finish(school, submission_id, worker_max_retries=2)
+    row, job = school.row(submission_id), school.job(submission_id)
+    assert (row["analysis_status"], row["error_code"]) == ("failed", f"{stage}_failed")
+    assert (job["status"], job["error_code"], job["retry_count"]) == ("failed", f"{stage}_failed", 2)
+    assert totals[Counter[f"RETRIED_{stage.upper()}"]] == 2
+    assert totals[Counter[f"FAILED_{stage.upper()}"]] == 1
+    assert (school.calls(model), school.calls(VISION_MODEL)) == (3, 3 if model == VISION_MODEL else 1)
+
+
+def test_a_later_try_completes(school: School, photo: Submission) -> None:
+    """An error that passes leaves no trace in the result."""
+    submission_id = enter_one(school, photo)
+    school.simulator.fault("status_500", model=FEEDBACK_MODEL, times=2)
+    finish(school, submission_id, worker_max_retries=2)
+    row = school.row(submission_id)
+    assert (row["analysis_status"], row["error_code"], row["text_body"]) == ("completed", None, photo.expected_text)
+    assert school.results(submission_id) == ["completed"]
+
+
+def test_a_retry_waits_and_says_so(school: School, photo: Submission) -> None:
+    """Between two tries the job is queued for WORKER_BACKOFF_SECONDS later, and the submission says what is tried again."""
+    submission_id = enter_one(school, photo)
+    school.simulator.fault("status_500", model=VISION_MODEL)
+    with school.worker(worker_backoff_seconds=LONG_SECONDS) as worker:
+        until(lambda: school.job(submission_id)["retry_count"] == 1)
+        until(lambda: is_idle(worker))
+    job = school.one("select status, extract(epoch from visible_at - now())::float as due from learning_submission_jobs")
+    assert job["status"] == "queued"
+    assert LONG_SECONDS - 10 < job["due"] <= LONG_SECONDS
+    assert school.row(submission_id)["error_code"] == "vision_retrying"
+
+
+@pytest.mark.parametrize("model", [VISION_MODEL, FEEDBACK_MODEL])
+def test_a_full_server_burns_no_attempt(school: School, photo: Submission, model: str) -> None:
+    """503 gives the job back for a few seconds, untouched; what was read before is kept."""
+    submission_id = enter_one(school, photo)
+    school.simulator.fault("status_503", model=model)
+    with school.worker(worker_max_retries=0) as worker:
+        until(lambda: counted(worker).get(Counter.RETURNED) == 1)
+        job = school.job(submission_id)
+        assert (job["status"], job["retry_count"], job["error_code"]) == ("queued", 0, None)
+        assert school.row(submission_id)["error_code"] is None
+        school.change_job("visible_at = now()", submission_id)
+        until(lambda: school.is_final(submission_id))
+    assert school.results(submission_id) == ["completed"]
+    assert school.calls(VISION_MODEL) == (2 if model == VISION_MODEL else 1)
+
+
+# Jobs that cannot be done
+
+
+def test_an_invisible_submission_fails_and_says_so(school: School, typed: Submission) -> None:
+    """A wrong student in the payload hides the row: it is failed by the function, and the job stays for the operator."""
+    submission_id = enter_one(school, typed)
+    school.change_job("payload = jsonb_set(payload, '{student_sub}', '\"somebody else\"')", submission_id)
+    assert finish(school, submission_id) == {Counter.FAILED_VISION: 1}
+    row, job = school.row(submission_id), school.job(submission_id)
+    assert (row["analysis_status"], row["error_code"]) == ("failed", "vision_failed")
+    assert (job["status"], job["error_code"]) == ("failed", "submission_not_visible")
+
+
+@pytest.mark.parametrize("payload", ["[]", "null", "{}", '{"submission_id": 7}', '{"student_sub": "", "kind": "poem"}'])
+def test_a_malformed_payload_fails(school: School, typed: Submission, payload: str) -> None:
+    """No payload ends a worker: the submission fails, and the job's row stays for the operator."""
+    submission_id = enter_one(school, typed)
+    school.owner.execute("update learning_submission_jobs set payload = %s::jsonb", [payload])
+    assert finish(school, submission_id) == {Counter.FAILED_VISION: 1}
+    assert (school.row(submission_id)["error_code"], school.job(submission_id)["error_code"]) == (
+        "vision_failed",
+        "payload_invalid",
+    )
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_a_final_submission_is_left_alone(school: School, typed: Submission, status: str) -> None:
+    """Where somebody else has finished the submission the job is deleted, and nothing is written or asked."""
+    submission_id = enter_one(school, typed)
+    school.owner.execute("update learning_submissions set analysis_status = %s", [status])
+    school.owner.execute("delete from audit_results")
+    before = school.row(submission_id)
+    assert finish(school, submission_id) == {}
+    assert (school.has_job(submission_id), school.row(submission_id)) == (False, before)
+    assert (school.results(submission_id), school.simulator.calls()) == ([], [])
+
+
+def test_a_missing_file_is_tried_again(school: School, photo: Submission) -> None:
+    """A store that does not have the file yet is a transient error; a file that differs from its row a permanent one."""
+    submission_id = enter_one(school, photo)
+    path = school.storage_root / school.row(submission_id)["storage_key"]
+    path.rename(path.with_suffix(".away"))
+    with school.worker(worker_max_retries=100) as worker:
+        until(lambda: school.job(submission_id)["retry_count"] >= 2)
+        path.write_bytes(b"another picture")
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+    assert school.row(submission_id)["error_code"] == "input_corrupt"
+
+
+# The database
+
+
+def test_a_superuser_is_refused(school: School) -> None:
+    """A role that row security does not hold for ends the worker with EX_CONFIG, before it has leased anything."""
+    submission_id = enter_one(school, next(text_submissions(1, seed=1)))
+    dsn = superuser(school)
+    try:
+        with school.worker(learning_database_url=dsn) as worker:
+            assert worker.exit_status() == ExitCode.REFUSED
+            assert [event.kind for event in worker.look_at_events()][-1] is EventKind.REFUSED
+    finally:
+        school.owner.execute(psycopg.sql.SQL("drop role {}").format(superuser_name(school)))
+    assert school.leases(submission_id) == []
+
+
+def superuser(school: School) -> str:
+    """Another name than `postgres`, which the settings refuse before anything is connected."""
+    school.owner.execute(psycopg.sql.SQL("create role {} superuser login password 'secret'").format(superuser_name(school)))
+    return url(school.database.admin_dsn, user=f"{school.database.name}_boss", password="secret")
+
+
+def superuser_name(school: School) -> psycopg.sql.Identifier:
+    return psycopg.sql.Identifier(f"{school.database.name}_boss")
+
+
+def test_a_missing_adapter_is_refused(school: School) -> None:
+    """A module that is not there ends the worker with EX_CONFIG and not in a circle of crashes."""
+    with school.worker(learning_vision_adapter="tests.platform_adapters.nowhere") as worker:
+        assert worker.exit_status() == ExitCode.REFUSED
+
+
+TERMINATE: LiteralString = """
+    select pg_terminate_backend(pid) from pg_stat_activity
+     where usename = %s and application_name like 'learning-supervisor slot %%'
+"""
+
+
+@pytest.mark.parametrize("model", [VISION_MODEL, FEEDBACK_MODEL])
+def test_a_broken_connection_during_a_call_costs_nothing(school: School, photo: Submission, model: str) -> None:
+    """While the model works the connection is ended: the result is written once, over a new one, and nothing is asked twice."""
+    school.simulator.fault("slow", model=model, seconds=0.3)
+    submission_id = enter_one(school, photo)
+    with school.worker() as worker:
+        until(lambda: school.is_asked(model))
+        assert school.one(TERMINATE, f"{school.database.name}_worker") == {"pg_terminate_backend": True}
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        assert EventKind.CONNECTION_LOST in {event.kind for event in worker.look_at_events()}
+        assert counted(worker)[Counter.COMPLETED] == 1
+    assert school.results(submission_id) == ["completed"]
+    assert (school.calls(VISION_MODEL), school.calls(FEEDBACK_MODEL)) == (1, 1)
+    assert len(school.leases(submission_id)) == 1
+
+
+@pytest.fixture
+def proxy(school: School) -> Iterator[Proxy]:
+    with proxy_before(school.database.worker_dsn) as before:
+        yield before
+
+
+@pytest.mark.parametrize(
+    "statement", ["status = 'leased'", "update_completed", "'cached_text_md'", "pg_try_advisory_lock", "analysis_status"]
+)
+def test_a_lost_acknowledgement_costs_nothing(school: School, proxy: Proxy, photo: Submission, statement: str) -> None:
+    """A statement that was committed but never acknowledged is not repeated in effect: one lease, one call each, one result."""
+    submission_id = enter_one(school, photo)
+    proxy.lose_answer_to(statement)
+    assert finish(school, submission_id, learning_database_url=proxy.dsn) == {
+        Counter.COMPLETED: 1,
+        Counter.VISION_CALLS: 1,
+        Counter.FEEDBACK_CALLS: 1,
+    }
+    assert proxy.answers_lost == 1
+    assert school.results(submission_id) == ["completed"]
+    assert len(school.leases(submission_id)) == 1
+
+
+def test_a_result_for_a_lease_that_was_taken_over_is_dropped(school: School, typed: Submission) -> None:
+    """A worker whose job somebody else took while the model worked writes nothing, counts that, and works on."""
+    school.simulator.fault("slow", model=FEEDBACK_MODEL, seconds=0.3)
+    submission_id = enter_one(school, typed)
+    with school.worker() as worker:
+        until(lambda: school.is_asked(FEEDBACK_MODEL))
+        assert school.permits() == [HELD]
+        school.change_job("lease_key = gen_random_uuid(), leased_until = now() + interval '1 hour'", submission_id)
+        until(lambda: counted(worker).get(Counter.REJECTED_BY_FENCE) == 1)
+        assert (school.results(submission_id), school.job(submission_id)["status"]) == ([], "leased")
+        assert school.permits() == []
+        other = enter_one(school, typed)
+        until(lambda: school.results(other) == ["completed"])
+
+
+# Permits
+
+
+def test_a_lease_lost_while_waiting_takes_no_permit_along(school: School, typed: Submission) -> None:
+    """A worker whose job was taken over while it waited for a model leaves that model's place to others."""
+    submission_id = enter_one(school, typed)
+    with school.worker() as worker:
+        with school.place_taken(FEEDBACK_MODEL):
+            until(lambda: school.permits() == [WAITED_FOR])
+            school.change_job("lease_key = gen_random_uuid(), leased_until = now() + interval '1 hour'", submission_id)
+        until(lambda: counted(worker).get(Counter.REJECTED_BY_FENCE) == 1)
+        until(lambda: is_idle(worker))
+        assert school.permits() == []
+    assert school.simulator.calls() == []
+
+
+def test_a_stop_is_heard_while_waiting_for_a_permit(school: School, typed: Submission) -> None:
+    """A worker that is asked to stop in the line for a model returns its job in time, with no attempt burnt."""
+    submission_id = enter_one(school, typed)
+    with school.place_taken(FEEDBACK_MODEL), school.worker() as worker:
+        until(lambda: school.permits() == [WAITED_FOR])
+        worker.signal(signal.SIGTERM)
+        assert worker.exit_status(SOON_SECONDS) == ExitCode.DONE
+    job = school.job(submission_id)
+    assert (job["status"], job["retry_count"], school.simulator.calls()) == ("queued", 0, [])
+
+
+def test_a_permit_is_waited_for_and_given_back(school: School, photo: Submission) -> None:
+    """A worker goes on as soon as the model has a place for it, and holds none between jobs."""
+    submission_id = enter_one(school, photo)
+    with school.worker() as worker:
+        with school.place_taken(FEEDBACK_MODEL):
+            until(lambda: school.permits() == [WAITED_FOR])
+            assert (worker.record().phase, school.calls(FEEDBACK_MODEL)) == (Phase.PERMIT, 0)
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        assert school.permits() == []
+    assert school.results(submission_id) == ["completed"]
+
+
+# Adapters of another package
+
+
+@pytest.mark.parametrize(
+    ("adapter", "feedback"),
+    [
+        ("tests.platform_adapters.feedback", "{instruction_md} | {hints_md} | {text}"),
+        ("tests.platform_adapters.brief_feedback", "{text}"),
+    ],
+)
+def test_the_platforms_adapters_run_as_they_are(school: School, photo: Submission, adapter: str, feedback: str) -> None:
+    """Modules of another package read the environment themselves and are given what their signatures take."""
+    submission_id = enter_one(school, photo)
+    settings = {**PLATFORM, "learning_feedback_adapter": adapter}
+    with school.worker({"PLATFORM_VISION": "read by the platform"}, **settings) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        assert counted(worker) == {Counter.COMPLETED: 1, Counter.VISION_CALLS: 1, Counter.FEEDBACK_CALLS: 1}
+    row, text = school.row(submission_id), "read by the platform image/png 1"
+    told = feedback.format(instruction_md=photo.instruction_md, hints_md=photo.hints_md, text=text)
+    assert (row["text_body"], row["feedback_md"]) == (text, told)
+    assert [result["criterion"] for result in row["analysis_json"]["criteria_results"]] == list(photo.criteria)
+
+
+def test_a_foreign_text_is_not_read_twice(school: School, photo: Submission) -> None:
+    """Of a foreign adapter the module and the model's name tell whether a checkpoint may be used again."""
+    submission_id = enter_one(school, photo)
+    environ = {"PLATFORM_VISION": "read by the platform", "PLATFORM_FEEDBACK": "transient"}
+    with school.worker(environ, **PLATFORM, worker_max_retries=1) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        totals = counted(worker)
+    assert (totals[Counter.VISION_CALLS], totals[Counter.OCR_REUSED], totals[Counter.FEEDBACK_CALLS]) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("stage", "orders", "error_code", "tries", "bugs"),
+    [
+        ("vision", "transient", "vision_failed", 2, 0),
+        ("vision", "permanent", "vision_failed", 1, 0),
+        ("vision", "corrupt", "input_corrupt", 1, 0),
+        ("vision", "bug", "vision_failed", 2, 2),
+        ("feedback", "transient", "feedback_failed", 2, 0),
+        ("feedback", "permanent", "feedback_failed", 1, 0),
+        ("feedback", "bug", "feedback_failed", 2, 2),
+    ],
+)
+def test_foreign_exceptions_are_known_by_their_names(
+    school: School, photo: Submission, stage: str, orders: str, error_code: str, tries: int, bugs: int
+) -> None:
+    """Transient ones burn an attempt, permanent ones fail at once, any other is a bug: tried again, counted, told by class."""
+    submission_id = enter_one(school, photo)
+    environ = {"PLATFORM_VISION": "read", f"PLATFORM_{stage.upper()}": orders}
+    with school.worker(environ, **PLATFORM, worker_max_retries=1) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        totals, events = counted(worker), worker.look_at_events()
+    assert (school.row(submission_id)["error_code"], school.job(submission_id)["retry_count"]) == (error_code, tries - 1)
+    assert totals[Counter[f"{stage.upper()}_CALLS"]] == tries
+    assert totals.get(Counter.ADAPTER_BUGS, 0) == bugs
+    failed = [event for event in events if event.kind is EventKind.STEP_FAILED]
+    assert [event.outcome for event in failed] == ["permanent" if orders == "corrupt" else orders] * tries
+
+
+def test_no_exception_tells_what_a_pupil_wrote(school: School, photo: Submission) -> None:
+    """A foreign exception's message stays in the worker: neither a row nor an event carries it, only its class."""
+    submission_id = enter_one(school, photo)
+    with school.worker({"PLATFORM_VISION": "bug"}, **PLATFORM, worker_max_retries=0) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        told = f"{school.row(submission_id)} {school.job(submission_id)} {worker.look_at_events()}"
+    assert "what the pupil wrote" not in told
+    assert "ZeroDivisionError" in told
+
+
+# Round trips
+
+
+@pytest.mark.parametrize(("kind", "round_trips"), [("text", 4), ("image", 6), ("reused", 4)])
+def test_a_job_costs_few_round_trips(school: School, proxy: Proxy, photo: Submission, kind: str, round_trips: int) -> None:
+    """Lease, read, a start for each model call, the checkpoint and the end: one round trip each, permits included.
+
+    Two jobs: at its sixth execution psycopg prepares a statement, which costs one more, once for each connection.
+    """
+    submissions = text_submissions(2, seed=1) if kind == "text" else [photo] * 2
+    with school.worker(learning_database_url=proxy.dsn, worker_poll_interval=LONG_SECONDS) as worker:
+        until(lambda: is_idle(worker))
+        entered = school.enter(*submissions)
+        if kind == "reused":
+            school.owner.execute("update learning_submissions set analysis_status = 'extracted'")
+            school.owner.execute('update learning_submission_jobs set payload = payload || \'{"cached_text_md": "read"}\'')
+        before = proxy.round_trips
+        worker.wake()
+        until(lambda: school.is_final(*entered) and is_idle(worker))
+        last_look = 1
+        assert (proxy.round_trips - before - last_look) / len(entered) == round_trips
