@@ -45,7 +45,8 @@ def test_loads_are_serial(simulator: SimulatorProcess) -> None:
         until(lambda: simulator.state()["loading"] == "chain:latest")
         with pending_chat(simulator, "other") as second:
             durations_ns = [first.answer()["load_duration"], second.answer()["load_duration"]]
-    assert durations_ns[0] < LOAD_NS * 1.5 < durations_ns[1]
+    assert durations_ns[0] >= LOAD_NS
+    assert durations_ns[1] > LOAD_NS * 1.2
 
 
 def test_leaving_aborts_the_load(simulator: SimulatorProcess) -> None:

@@ -43,7 +43,7 @@ def test_without_comment() -> None:
     assert all(any(text.startswith(sentence) for sentence in SENTENCES) for text in texts)
 
 
-@pytest.mark.parametrize("data", [b"", b"no image at all", png()[:70], jpeg()[:300]])
+@pytest.mark.parametrize("data", [b"", b"no image at all", png()[:70], jpeg()[:300], png(TEXT)[:-50]])
 def test_unreadable(data: bytes) -> None:
     """Bytes that are no image, or a damaged one, raise one error."""
     with pytest.raises(UnreadableImageError):

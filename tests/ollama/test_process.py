@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import httpx
 import psutil
@@ -28,6 +29,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, cwd="/")
 
 
+@contextmanager
+def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[None]:
+    """A test that fails leaves nothing behind, and does not wait for it."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def is_gone(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -39,11 +49,12 @@ def is_gone(pid: int) -> bool:
 def test_script(end: signal.Signals) -> None:
     """The script says where it listens in one line, answers there, and ends with status 0 on SIGTERM and SIGINT."""
     command: Sequence[str] = [str(SCRIPT), "--port", "0", "--num-parallel", "2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/") as process, killed_at_the_end(process):
         assert process.stdout is not None
         url = process.stdout.readline().removeprefix("listening on ").strip()
         names = [model["name"] for model in httpx.get(f"{url}/api/tags", trust_env=False).json()["models"]]
         process.send_signal(end)
+        process.wait(PATIENCE_SECONDS)
         rest = process.stdout.read()
     assert names == ["qwen2.5vl:3b", "gpt-oss:latest"]
     assert (process.returncode, rest) == (0, "")
@@ -110,7 +121,7 @@ def test_start_failure() -> None:
 
 def test_dies_with_its_parent() -> None:
     """When the parent is killed, the simulator goes too."""
-    parent = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, text=True, check=False, cwd=PROJECT_ROOT)
+    parent = subprocess.run([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, check=False, cwd=PROJECT_ROOT)
     assert parent.returncode == -signal.SIGKILL
     until(lambda: is_gone(int(parent.stdout)))
 

@@ -58,6 +58,7 @@ def test_num_predict(simulator: SimulatorProcess) -> None:
     """num_predict ends an answer early with done_reason length and exactly that many tokens (recording 11)."""
     answer = chat(simulator, options={"num_predict": 3})
     assert (answer["done_reason"], answer["eval_count"]) == ("length", 3)
+    assert len(tokens(answer["message"]["content"])) == 3
     complete = chat(simulator)
     assert complete["message"]["content"].startswith(answer["message"]["content"])
 
