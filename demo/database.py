@@ -82,8 +82,8 @@ def temporary_database(admin_dsn: str, *, audited: bool = True) -> Iterator[Data
         drop_database(admin_dsn, database)
 
 
-def adopt_database(dsn: str) -> Database:
-    """Create or reuse the schema in a user's own database; all of it or nothing.
+def adopt_database(dsn: str, *, audited: bool = False) -> Database:
+    """Create or reuse the schema in a user's own database; all of it or nothing. With the audit for the demo.
 
     The worker's role gets a new password each time: two programs cannot adopt one database at once. Raises
     DatabaseRefused where the tables or the role are not ours, which is how the platform's database looks, or where
@@ -93,7 +93,7 @@ def adopt_database(dsn: str) -> Database:
         with psycopg.connect(dsn) as owner:
             owner.execute("select pg_advisory_xact_lock(%s)", [SCHEMA_LOCK])
             refuse_foreign_objects(owner)
-            apply(owner, STANDALONE_FILES)
+            apply(owner, (*STANDALONE_FILES, AUDIT_FILE) if audited else STANDALONE_FILES)
             name = owner.info.dbname
             login, password = login_role(owner, f"{name}_worker")
             execute(owner, "grant connect on database {} to {}", name, login)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.cluster import Cluster
+from demo.cluster import Cluster, die_with
 from demo.database import Database, adopt_database, temporary_database
 from demo.ollama_simulator.process import start_simulator
 
@@ -59,7 +59,14 @@ def supervisor(stage: Stage) -> Iterator[subprocess.Popen[bytes]]:
     """`learning-supervisor start --procs 4`, in an empty directory so that no .env of somebody else is read."""
     command = [str(Path(sys.executable).with_name("learning-supervisor")), "start", "--procs", str(PROCS)]
     with stage.log.open("wb") as log:
-        process = subprocess.Popen(command, env=dict(stage.environment), cwd=stage.home, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            env=dict(stage.environment),
+            cwd=stage.home,
+            stderr=log,
+            process_group=0,  # a Ctrl-C reaches us first, and we drain
+            preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  nothing outlives the demo, not even its SIGKILL
+        )
         try:
             yield process
         finally:
@@ -80,7 +87,7 @@ def drain(process: subprocess.Popen[bytes]) -> int:
 def _database(undo: ExitStack) -> Database:
     given = os.environ.get("DEMO_DATABASE_URL", "")
     if given:
-        return adopt_database(given)
+        return adopt_database(given, audited=True)
     cluster = undo.enter_context(Cluster.start())
     return undo.enter_context(temporary_database(cluster.admin_dsn))
 

@@ -1,7 +1,7 @@
 -- Witnesses for tests: who wrote which result, took which lease, finished which job. They write with their owner's
 -- rights into tables that a worker can neither read nor write.
 
-create table public.audit_results (
+create table if not exists public.audit_results (
     number           bigint primary key generated always as identity,
     submission_id    uuid not null,
     old_status       text not null,
@@ -11,7 +11,7 @@ create table public.audit_results (
     at               timestamptz not null default clock_timestamp()
 );
 
-create table public.audit_leases (
+create table if not exists public.audit_leases (
     number           bigint primary key generated always as identity,
     job_id           uuid not null,
     submission_id    uuid not null,
@@ -21,7 +21,7 @@ create table public.audit_leases (
     at               timestamptz not null default clock_timestamp()
 );
 
-create table public.audit_finishes (
+create table if not exists public.audit_finishes (
     number           bigint primary key generated always as identity,
     job_id           uuid not null,
     submission_id    uuid not null,
@@ -31,7 +31,7 @@ create table public.audit_finishes (
     at               timestamptz not null default clock_timestamp()
 );
 
-create function public.audit_result() returns trigger
+create or replace function public.audit_result() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
         begin
@@ -41,7 +41,7 @@ create function public.audit_result() returns trigger
         end
     $$;
 
-create function public.audit_lease() returns trigger
+create or replace function public.audit_lease() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
         begin
@@ -51,7 +51,7 @@ create function public.audit_lease() returns trigger
         end
     $$;
 
-create function public.audit_finish() returns trigger
+create or replace function public.audit_finish() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
         begin
@@ -64,16 +64,16 @@ create function public.audit_finish() returns trigger
 revoke all on function public.audit_result(), public.audit_lease(), public.audit_finish() from public;
 
 -- `update of` fires whenever the column is written, also with the value it had: that is the second write we look for.
-create trigger audit_result
+create or replace trigger audit_result
     after update of analysis_status on public.learning_submissions
     for each row when (new.analysis_status in ('completed', 'failed')) execute function public.audit_result();
 
-create trigger audit_lease
+create or replace trigger audit_lease
     after update on public.learning_submission_jobs
     for each row when (new.lease_key is not null and new.lease_key is distinct from old.lease_key)
     execute function public.audit_lease();
 
-create trigger audit_finish
+create or replace trigger audit_finish
     after delete on public.learning_submission_jobs
     for each row execute function public.audit_finish();
 

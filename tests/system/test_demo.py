@@ -1,0 +1,68 @@
+"""The demo as a stranger runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.condition import eventually
+
+LAST_LINE = "14 submissions: 13 completed, 1 failed (input_corrupt), 0 lost, 0 written twice, 1 worker killed and replaced"
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Where the demo puts its temporary files: a short path, as sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="d-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(home), "COLUMNS": "120"}
+    return subprocess.Popen([sys.executable, "-m", "demo"], env=environment, stdout=subprocess.PIPE, text=True, process_group=0)
+
+
+def test_the_demo_accounts_for_every_submission(home: Path) -> None:
+    """A run ends with the line that a stranger waits for and exit code 0, and leaves nothing behind."""
+    demo = start(home)
+    output, _ = demo.communicate(timeout=90)
+    assert (demo.returncode, output.splitlines()[-1]) == (0, LAST_LINE)
+    assert list(home.glob("learning-demo-*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_the_demo(home: Path, number: signal.Signals) -> None:
+    """Whatever ends the demo, everything it started ends with it: supervisor, workers, database, model server."""
+    demo = start(home)
+    descendants = eventually(lambda: _with_workers(demo.pid))
+    demo.send_signal(number)
+    demo.communicate(timeout=60)
+    eventually(lambda: not any(_is_alive(process) for process in descendants))
+
+
+def _with_workers(pid: int) -> list[psutil.Process]:
+    """All descendants, once there are workers among them."""
+    found = psutil.Process(pid).children(recursive=True)
+    return found if sum(_is_ours(process) for process in found) > 4 else []
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    """What ends while it is looked at was only passing, as the helpers of initdb are."""
+    try:
+        return "learning-supervisor" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
