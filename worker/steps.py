@@ -1,5 +1,6 @@
 """The steps of one job: read, vision, feedback. Whatever ends a job early is raised as Ended with the outcome."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from worker.job_queue.checkpoint import Reading, write_checkpoint
 from worker.job_queue.submission import read_submission
 from worker.session import LeaseRanOut
 
+FETCH_SECONDS = 15.0  # for the file itself and for rendering it, before the first page is read
 _FINAL = frozenset({"completed", "failed"})
 
 Answer = TypeVar("Answer")
@@ -56,7 +58,6 @@ class Steps:
         if isinstance(payload, Failed):
             raise Ended(payload)
         if poisoned := quarantine(payload, self._place.settings.worker_max_crashes):
-            self._place.report.count(Counter.QUARANTINED)
             raise Ended(poisoned)
         return payload
 
@@ -90,9 +91,8 @@ class Steps:
     def _vision(self, submission: Submission, made_from: str) -> str:
         """Reads all pages and commits the text before anything else happens."""
         settings = self._place.settings
-        self._held.begin(
-            Stage.VISION, _page_bound(submission, settings.max_pdf_pages) * settings.ai_timeout_vision, settings.ai_vision_model
-        )
+        hard_limit_seconds = FETCH_SECONDS + _page_bound(submission, settings.max_pdf_pages) * settings.ai_timeout_vision
+        self._held.begin(Stage.VISION, hard_limit_seconds, settings.ai_vision_model)
         self._place.report.count(Counter.VISION_CALLS)
         with self._timed(StepName.VISION):
             reading = self._called(Stage.VISION, lambda: self._extract(submission, made_from))
@@ -105,7 +105,7 @@ class Steps:
 
     def _extract(self, submission: Submission, made_from: str) -> Reading:
         result = self._place.vision.extract(submission=dict(submission), job_payload=dict(self._lease.payload))
-        return Reading(storable(_of_type(result.text_md, str)), storable(result.raw_metadata or {}), made_from)
+        return Reading(storable(_of_type(result.text_md, str)), _document(result.raw_metadata or {}), made_from)
 
     def _feedback(self, payload: Payload, text_md: str) -> Completed:
         settings = self._place.settings
@@ -118,7 +118,7 @@ class Steps:
         analyze = self._place.feedback.analyze
         optional = accepted(analyze, {"instruction_md": payload.instruction_md, "hints_md": payload.hints_md})
         result = analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
-        return Completed(text_md, storable(_of_type(result.feedback_md, str)), storable(_of_type(result.analysis_json, Mapping)))
+        return Completed(text_md, storable(_of_type(result.feedback_md, str)), _document(result.analysis_json))
 
     def _called(self, stage: Stage, call: Callable[[], Answer]) -> Answer:
         """What an adapter raises becomes the job's outcome. Only its class is told: messages may carry a pupil's text."""
@@ -157,3 +157,10 @@ def _of_type(value: Answer, kind: type) -> Answer:
     if not isinstance(value, kind):
         raise TypeError(f"adapter returned {type(value).__name__} for {kind.__name__}")
     return value
+
+
+def _document(value: object) -> dict[str, Any]:
+    """As PostgreSQL stores it. Raises TypeError for what is no JSON: a bug of the adapter, while it can still be told as one."""
+    document: dict[str, Any] = storable(_of_type(value, Mapping))
+    json.dumps(document)
+    return document
