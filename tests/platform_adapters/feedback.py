@@ -1,6 +1,7 @@
-"""Writes feedback that repeats what it was given, or fails as PLATFORM_FEEDBACK orders: `transient`, `permanent`, `bug`."""
+"""Writes feedback that repeats what it was given, or fails as PLATFORM_FEEDBACK orders."""
 
 import os
+from typing import Any
 
 
 class FeedbackTransientError(Exception):
@@ -15,7 +16,7 @@ class Result:
     def __init__(self, feedback_md: str, criteria: list[str]) -> None:
         results = [{"criterion": each, "score": 5, "max_score": 10, "explanation_md": ""} for each in criteria]
         self.feedback_md = feedback_md
-        self.analysis_json = {"schema": "criteria.v2", "score": 3, "criteria_results": results}
+        self.analysis_json: dict[str, Any] = {"schema": "criteria.v2", "score": 3, "criteria_results": results}
         self.parse_status = "parsed"
 
 
@@ -27,7 +28,10 @@ class Adapter:
         self, *, text_md: str, criteria: list[str], instruction_md: str | None = None, hints_md: str | None = None
     ) -> Result:
         fail(self.orders)
-        return Result(f"{instruction_md} | {hints_md} | {text_md}", criteria)
+        result = Result(f"{instruction_md} | {hints_md} | {text_md}", criteria)
+        if self.orders == "nan":
+            result.analysis_json["score"] = float("nan")
+        return result
 
 
 def fail(orders: str) -> None:

@@ -1,6 +1,7 @@
-"""Reads nothing and says what PLATFORM_VISION orders: `transient`, `permanent`, `corrupt`, `bug`, or a text."""
+"""Reads nothing and says what PLATFORM_VISION orders: an error, an answer that cannot be stored, or a text."""
 
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -19,7 +20,7 @@ class UploadDamaged(VisionPermanentError):
 
 
 class Result:
-    def __init__(self, text_md: str, raw_metadata: dict[str, Any] | None) -> None:
+    def __init__(self, text_md: Any, raw_metadata: Any) -> None:
         self.text_md = text_md
         self.raw_metadata = raw_metadata
 
@@ -40,6 +41,14 @@ class Adapter:
                 raise ZeroDivisionError("what the pupil wrote")
             case "nothing":
                 return Result("", None)
+            case "nan":
+                return Result("read", {"confidence": float("nan")})
+            case "time":
+                return Result("read", {"at": datetime.now(UTC)})
+            case "list":
+                return Result("read", ["no", "object"])
+            case "bytes":
+                return Result(b"read", None)
             case text:
                 return Result(f"{text} {submission['mime_type']} {job_payload['attempt_nr']}", {"backend": "platform"})
 

@@ -608,6 +608,34 @@ def test_foreign_exceptions_are_known_by_their_names(
     assert [event.outcome for event in failed] == ["permanent" if orders == "corrupt" else orders] * tries
 
 
+@pytest.mark.parametrize("orders", ["time", "list", "bytes"])
+def test_an_answer_that_cannot_be_stored_is_a_bug(school: School, photo: Submission, orders: str) -> None:
+    """What PostgreSQL cannot take is the adapter's error: counted and told by class, and no reason for a worker to end."""
+    submission_id = enter_one(school, photo)
+    with school.worker({"PLATFORM_VISION": orders}, **PLATFORM, worker_max_retries=0) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        assert counted(worker)[Counter.ADAPTER_BUGS] == 1
+    row = school.row(submission_id)
+    assert (row["error_code"], row["vision_last_error"]) == ("vision_failed", "TypeError")
+
+
+def test_no_number_is_stored_as_null(school: School, photo: Submission) -> None:
+    """An adapter's NaN, which PostgreSQL refuses, costs a pupil nothing."""
+    submission_id = enter_one(school, photo)
+    with school.worker({"PLATFORM_VISION": "nan", "PLATFORM_FEEDBACK": "nan"}, **PLATFORM) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+    assert (school.results(submission_id), school.row(submission_id)["analysis_json"]["score"]) == (["completed"], None)
+
+
+def test_a_page_may_be_empty(school: School, photo: Submission) -> None:
+    """No text and no metadata are a result too, and not a reason to read again."""
+    submission_id = enter_one(school, photo)
+    with school.worker({"PLATFORM_VISION": "nothing"}, **PLATFORM) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        assert counted(worker)[Counter.VISION_CALLS] == 1
+    assert (school.row(submission_id)["text_body"], school.results(submission_id)) == ("", ["completed"])
+
+
 def test_no_exception_tells_what_a_pupil_wrote(school: School, photo: Submission) -> None:
     """A foreign exception's message stays in the worker: neither a row nor an event carries it, only its class."""
     submission_id = enter_one(school, photo)
