@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.cluster import Cluster
+from demo.cluster import Cluster, memory_parent
 from demo.database import Database, temporary_database
 
 VARIABLE = "TEST_DATABASE_URL"
@@ -19,7 +19,7 @@ SHARED_CLUSTER = pytest.StashKey[Cluster]()
 def pytest_configure(config: pytest.Config) -> None:
     is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if is_controller and VARIABLE not in os.environ:
-        cluster = config.stash[SHARED_CLUSTER] = Cluster.start()
+        cluster = config.stash[SHARED_CLUSTER] = Cluster.start(memory_parent())
         os.environ[VARIABLE] = cluster.admin_dsn
 
 
@@ -35,7 +35,7 @@ def cluster_dsn() -> Iterator[str]:
     if VARIABLE in os.environ:
         yield os.environ[VARIABLE]
     else:
-        with Cluster.start() as cluster:
+        with Cluster.start(memory_parent()) as cluster:
             yield cluster.admin_dsn
 
 

@@ -12,6 +12,7 @@ import pytest
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
+from demo.cluster import Cluster, memory_parent
 from demo.database import Database, DatabaseRefused, adopt_database, create_database, drop_database, temporary_database
 
 pytestmark = pytest.mark.postgres
@@ -51,6 +52,9 @@ CALLABLE_FUNCTIONS = """
 """
 
 STUDENT = "student-1"
+STORED = {"text_body": None, "storage_key": "submissions/a", "size_bytes": 10_485_760, "sha256": "0" * 64}
+PHOTO = STORED | {"kind": "image", "mime_type": "image/jpeg"}
+PDF = STORED | {"kind": "file", "mime_type": "application/pdf"}
 ATTEMPTED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FORBIDDEN = psycopg.errors.InsufficientPrivilege
 COMPLETE: LiteralString = "select learning_worker_update_completed(%s, 'what it says', 'well done', %s)"
@@ -129,42 +133,32 @@ def test_the_queue_is_indexed_by_visibility(owner: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "columns",
+    ("constraint", "columns"),
     [
-        {"kind": "video"},
-        {"text_body": None},
-        {"mime_type": "image/png"},
-        {"kind": "image"},
-        {"analysis_status": "done"},
-        {"error_code": "unknown"},
-        {"sha256": "A" * 64},
-        {"size_bytes": 0},
+        ("known_kind", {"kind": "video"}),
+        ("known_analysis_status", {"analysis_status": "done"}),
+        ("known_error_code", {"error_code": "unknown"}),
+        ("sha256_is_lower_case_hex", PHOTO | {"sha256": "A" * 64}),
+        ("size_within_upload_limit", PHOTO | {"size_bytes": 0}),
+        ("size_within_upload_limit", PHOTO | {"size_bytes": 10_485_761}),
+        ("content_matches_kind", {"text_body": None}),
+        ("content_matches_kind", {"mime_type": "image/png"}),
+        ("content_matches_kind", PHOTO | {"storage_key": None}),
+        ("content_matches_kind", PHOTO | {"mime_type": "application/pdf"}),
+        ("content_matches_kind", PDF | {"sha256": None}),
+        ("content_matches_kind", PDF | {"mime_type": "image/png"}),
     ],
 )
-def test_a_submission_against_the_rules_is_refused(owner: Connection, columns: dict[str, object]) -> None:
+def test_a_submission_against_the_rules_is_refused(owner: Connection, constraint: str, columns: dict[str, object]) -> None:
     """A submission of an unknown kind, status or error code, or with content that does not fit its kind, is refused."""
-    with pytest.raises(psycopg.errors.CheckViolation):
+    with pytest.raises(psycopg.errors.CheckViolation, match=constraint):
         hand_in(owner, **columns)
 
 
-@pytest.mark.parametrize(
-    ("kind", "mime_type", "is_accepted"),
-    [
-        ("image", "image/jpeg", True),
-        ("image", "image/png", True),
-        ("image", "application/pdf", False),
-        ("file", "application/pdf", True),
-        ("file", "image/png", False),
-    ],
-)
-def test_a_stored_file_fits_its_kind(owner: Connection, kind: str, mime_type: str, *, is_accepted: bool) -> None:
-    """Photos come as JPEG or PNG and files as PDF, with key, size and hash."""
-    stored = {"storage_key": "submissions/a", "mime_type": mime_type, "size_bytes": 10_485_760, "sha256": "0" * 64}
-    if is_accepted:
-        hand_in(owner, kind=kind, text_body=None, **stored)
-    else:
-        with pytest.raises(psycopg.errors.CheckViolation, match="content_matches_kind"):
-            hand_in(owner, kind=kind, text_body=None, **stored)
+@pytest.mark.parametrize("stored", [{"mime_type": "image/jpeg"}, {"mime_type": "image/png", "size_bytes": 1}, PDF])
+def test_photos_and_pdfs_are_accepted(owner: Connection, stored: dict[str, object]) -> None:
+    """A submission may be a JPEG, a PNG or a PDF of 1 to 10485760 bytes, with its key and hash."""
+    hand_in(owner, **PHOTO | stored)
 
 
 def test_a_student_has_each_attempt_once(owner: Connection, submission_id: uuid.UUID) -> None:
@@ -471,13 +465,13 @@ def test_a_dropped_database_leaves_nothing(cluster_dsn: str) -> None:
         assert admin.execute(left, {"name": dropped.name}).fetchall() == []
 
 
-def test_databases_can_be_created_at_once(cluster_dsn: str) -> None:
-    """Several test processes that start together share one template and do not disturb each other."""
-    with ThreadPoolExecutor(4) as pool:
-        databases = list(pool.map(lambda _: create_database(cluster_dsn), range(8)))
-    for database in databases:
-        drop_database(cluster_dsn, database)
-    assert len({database.name for database in databases}) == 8
+def test_databases_can_be_created_at_once() -> None:
+    """Processes that start together on a new server build its template once and do not disturb each other."""
+    with Cluster.start(memory_parent()) as cluster, ThreadPoolExecutor(4) as pool:
+        databases = list(pool.map(lambda _: create_database(cluster.admin_dsn), range(4)))
+        with connect(cluster.admin_dsn) as admin:
+            templates = one(admin, "select count(*) from pg_database where datname like 'learning_template%'")["count"]
+    assert (len({database.name for database in databases}), templates) == (4, 1)
 
 
 @pytest.fixture
@@ -501,11 +495,12 @@ def test_an_adopted_database_has_the_schema(bare_dsn: str) -> None:
         assert submission(owner, submission_id)["analysis_status"] == "completed"
 
 
-def test_an_adopted_database_keeps_its_rows(bare_dsn: str) -> None:
-    """Adopting again reuses what the first time made, submissions included."""
-    with connect(adopt_database(bare_dsn).admin_dsn) as owner:
+@pytest.mark.parametrize("audited", [False, True])
+def test_an_adopted_database_keeps_its_rows(bare_dsn: str, *, audited: bool) -> None:
+    """Adopting again, with the audit or without, reuses what the first time made, submissions included."""
+    with connect(adopt_database(bare_dsn, audited=audited).admin_dsn) as owner:
         submission_id = hand_in(owner)
-    with connect(adopt_database(bare_dsn).admin_dsn) as owner:
+    with connect(adopt_database(bare_dsn, audited=audited).admin_dsn) as owner:
         assert submission(owner, submission_id)["id"] == submission_id
 
 
