@@ -1,7 +1,6 @@
 """What `check` looks at before the first job: the installation, the settings, the database, the adapters."""
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -11,6 +10,7 @@ from rich.markup import escape
 
 from supervisor.adapters.instance import Instance, RuntimeDirectoryRefused
 from supervisor.settings import Settings
+from worker.adapters.loading import AdapterMissing, load_adapter
 from worker.job_queue.connection import Refused, Unavailable, connect
 from worker.job_queue.inspection import inspect
 
@@ -58,7 +58,7 @@ def _installation() -> Iterator[Line]:
 
 def _runtime(settings: Settings) -> Iterator[Line]:
     try:
-        instance = Instance(settings.supervisor.runtime_path)
+        instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
     except RuntimeDirectoryRefused as refusal:
         yield Line(Level.FAILED, "runtime directory", str(refusal))
     else:
@@ -69,24 +69,17 @@ def _runtime(settings: Settings) -> Iterator[Line]:
 def _adapters(settings: Settings) -> Iterator[Line]:
     worker = settings.worker
     for role, module in (("vision", worker.vision_adapter), ("feedback", worker.feedback_adapter)):
-        if _is_importable(module):
-            yield Line(Level.OK, f"{role} adapter {module}")
+        try:
+            load_adapter(module, worker, lambda: None)
+        except AdapterMissing as missing:
+            remedy = f"correct LEARNING_{role.upper()}_ADAPTER or install its package"
+            yield Line(Level.FAILED, str(missing), remedy)
         else:
-            variable = f"LEARNING_{role.upper()}_ADAPTER"
-            yield Line(Level.FAILED, f"{role} adapter {module}", f"no such module: correct {variable} or install its package")
-    if worker.ai_backend == "stub":
-        yield Line(
-            Level.WARNING, "AI_BACKEND=stub", "every feedback is invented, no model is asked: set AI_BACKEND=local for real ones"
-        )
+            yield Line(Level.OK, f"{role} adapter {module}")
+    if worker.invents_something:
+        yield Line(Level.WARNING, "a stub adapter is in use", "results are invented, no model is asked: set AI_BACKEND=local")
     elif not (worker.storage_verify_root or worker.supabase_url):
         yield Line(Level.FAILED, "files of submissions", "set STORAGE_VERIFY_ROOT or SUPABASE_URL: no picture could be read")
-
-
-def _is_importable(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def _database(settings: Settings) -> Iterator[Line]:
@@ -95,7 +88,8 @@ def _database(settings: Settings) -> Iterator[Line]:
     try:
         connection = connect(dsn, f"{DISTRIBUTION} check", allows_service_role=worker.allow_service_dsn_for_testing)
     except Unavailable as outage:
-        yield Line(Level.FAILED, "database", f"cannot connect ({outage}): look at LEARNING_DATABASE_URL and at the server")
+        reason = str(outage.__cause__).strip().splitlines()[0]  # libpq names host and role, never the password
+        yield Line(Level.FAILED, "database", f"{reason}: look at LEARNING_DATABASE_URL and at the server")
         return
     except Refused as refusal:
         yield Line(Level.FAILED, "database", str(refusal))

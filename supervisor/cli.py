@@ -2,18 +2,21 @@
 
 import json
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from rich.console import Console
 
 from supervisor import checkup, status_view
 from supervisor.adapters.instance import RuntimeDirectoryRefused
-from supervisor.settings import Settings, SettingsError, read_settings
+from supervisor.settings import Settings, SettingsError, read_runtime_path, read_settings
 from supervisor.start import start as run_supervisor
 
 EXIT_CONFIG = 78
+Answer = TypeVar("Answer")
 EXIT_DEGRADED, EXIT_NOT_RUNNING = 1, 3
 
 _ENV_FILE = click.option(
@@ -36,7 +39,7 @@ def start(procs: str | None, env_file: Path | None) -> None:
     \b
     0   drained: every job was finished or returned
     75  the drain took too long: workers were killed, their jobs returned
-    78  a setting is wrong or the database refuses the role: nothing was started
+    78  a setting is wrong, the database role must not be used, or an adapter cannot be loaded
     """
     settings = _settings(env_file, {"WORKER_CONCURRENCY": procs} if procs else {})
     try:
@@ -55,7 +58,7 @@ def status(as_json: bool, env_file: Path | None) -> None:
     \b
     0  all is well     1  degraded, stopping or down     3  not running
     """
-    directory = _settings(env_file, {}).supervisor.runtime_path
+    directory = _read(lambda: read_runtime_path(env_file))
     documents = status_view.documents(directory)
     if as_json:
         click.echo(json.dumps({"instances": documents}, indent=2))
@@ -78,10 +81,15 @@ def check(env_file: Path | None) -> None:
 
 
 def _settings(env_file: Path | None, flags: dict[str, str]) -> Settings:
+    return _read(lambda: read_settings(flags, env_file))
+
+
+def _read(reading: Callable[[], Answer]) -> Answer:
+    """Every wrong setting at once, then exit code 78."""
     try:
-        return read_settings(flags, env_file)
+        return reading()
     except SettingsError as error:
-        click.echo(f"learning-supervisor: {len(error.problems)} wrong settings:", err=True)
+        click.echo("learning-supervisor: wrong settings:", err=True)
         for problem in error.problems:
             click.echo(f"  {problem}", err=True)
         sys.exit(EXIT_CONFIG)

@@ -104,10 +104,16 @@ class Setting:
 
 def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Settings:
     """The first that is set and not empty of flag, credentials, environment, .env, default. Raises SettingsError."""
-    file_values = dotenv_values(env_file or Path(".env"))
-    given = dict(os.environ)
-    sources = (file_values, given, _credentials(given.get("CREDENTIALS_DIRECTORY", "")), flags)
-    return parse({name: value for source in sources for name, value in source.items() if value})
+    return parse(_merged(flags, env_file))
+
+
+def read_runtime_path(env_file: Path | None = None) -> Path:
+    """Where the control sockets are: all that `status` has to know. Raises SettingsError."""
+    problems: list[Problem] = []
+    own = _validated(SupervisorSettings, _merged({}, env_file), problems)
+    if own is None:
+        raise SettingsError(problems)
+    return own.runtime_path
 
 
 def parse(values: Mapping[str, str | None]) -> Settings:
@@ -126,6 +132,13 @@ def all_settings() -> Iterator[Setting]:
         for name, info in model.model_fields.items():
             default = "" if info.is_required() or info.default is None else _plain(info.default)
             yield Setting(_variable(name, info), default, _bound(info), info.description or "", info.annotation is SecretStr)
+
+
+def _merged(flags: Mapping[str, str], env_file: Path | None) -> dict[str, str | None]:
+    file_values = dotenv_values(env_file or Path(".env"))
+    given = dict(os.environ)
+    sources = (file_values, given, _credentials(given.get("CREDENTIALS_DIRECTORY", "")), flags)
+    return {name: value for source in sources for name, value in source.items() if value}
 
 
 def _validated(model: type[Model], values: Mapping[str, str | None], problems: list[Problem]) -> Model | None:

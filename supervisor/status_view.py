@@ -22,11 +22,11 @@ def documents(directory: Path) -> list[dict[str, Any]]:
 def show(found: list[dict[str, Any]], directory: Path, console: Console) -> None:
     if not found:
         console.print(f"[bold red]Not running[/]: no instance answers in {directory}.")
-        console.print("Start it with `learning-supervisor start`, or as a service: `systemctl start learning-supervisor`.")
+        console.print("Start it with `learning-supervisor start`.")
     for document in found:
         console.print(f"[{_COLOURS[document['state']]}]{document['sentence']}[/]")
         if document["is_stub"]:
-            console.print("[bold red]AI_BACKEND=stub: every feedback is invented, no model is asked.[/]")
+            console.print("[bold red]A stub adapter is in use: results are invented, no model is asked. Set AI_BACKEND=local.[/]")
         console.print(_table(document))
 
 
@@ -42,7 +42,9 @@ def _asked(path: Path) -> dict[str, Any] | None:
 def _table(document: dict[str, Any]) -> Table:
     queue = document["queue"]
     title = f"instance {document['instance']} · {queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
-    table = Table(title=title, title_justify="left", caption=f"metrics: http://{document['metrics_address']}/metrics")
+    address = document["metrics_address"]
+    metrics = f"metrics: http://{address}/metrics" if address else "metrics: not served, STATUS_ADDR is taken"
+    table = Table(title=title, title_justify="left", caption=metrics)
     for column in ("worker", "pid", "stage", "phase", "job", "completed", "starts", "crashes", "last exit"):
         table.add_column(column)
     for worker in document["workers"]:
@@ -52,6 +54,7 @@ def _table(document: dict[str, Any]) -> Table:
 
 
 def _row(name: str, process: dict[str, Any], completed: str) -> tuple[str, ...]:
-    shown = (process["pid"], process["stage"], process.get("phase"), process.get("job_id"))
+    job = (process.get("job_id") or "")[:8]  # enough to find it in the log; --json has all of it
+    shown = (process["pid"], process["stage"], process.get("phase"), job)
     rest = (completed, process["starts"], process["crashes"], process["last_exit"])
     return (name, *("" if value is None else str(value) for value in (*shown, *rest)))

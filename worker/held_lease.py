@@ -18,7 +18,9 @@ from worker.settings import WorkerSettings
 STATEMENT_PROMISE_SECONDS = 20.0  # twice the statement timeout
 PERMIT_WAIT_SECONDS = 1.0  # how long a stop may go unnoticed while all permits are taken
 LEASE_MARGIN_SECONDS = 10.0  # the contract's: beyond a step's hard limit and the grace
-PROMISE_SLACK_SECONDS = 5.0  # the adapter's own deadline comes first
+PROMISE_SLACK_SECONDS = (
+    8.0  # the adapter's own deadline comes first; below LEASE_MARGIN_SECONDS, so that the kill precedes the takeover
+)
 
 Answer = TypeVar("Answer")
 
@@ -39,6 +41,7 @@ class Workplace:
     settings: WorkerSettings
     vision: Any
     feedback: Any
+    model_server: str  # names the Ollama server alike for everybody who can reach it, see worker.adapters.host
     report: Report
     inbox: Inbox
     session: Session
@@ -71,7 +74,7 @@ class HeldLease:
 
     def begin(self, stage: Stage, hard_limit_seconds: float, model: str) -> None:
         """Renews the lease for a step and takes one of the model's permits. Raises Ended if lost, or if time is too short."""
-        permits = self._permits(model)
+        permits = self._permits(stage, model)
         while True:
             self._leave_if_time_is_short(hard_limit_seconds)
             self._place.report.enter(Phase.PERMIT, STATEMENT_PROMISE_SECONDS)
@@ -104,11 +107,11 @@ class HeldLease:
         number = self._place.wiring.slot % permits.count + 1
         self.permit = self.ask(lambda c: permit.wait_for_permit(c, permits, number, PERMIT_WAIT_SECONDS))
 
-    def _permits(self, model: str) -> Permits:
+    def _permits(self, stage: Stage, model: str) -> Permits:
         settings = self._place.settings
-        if settings.ai_backend == "stub":
+        if settings.is_stub(stage.value):
             return NO_PERMITS
-        return Permits.of(settings.ollama_base_url, model, settings.ollama_num_parallel)
+        return Permits.of(self._place.model_server, model, settings.ollama_num_parallel)
 
     def _leave_if_time_is_short(self, step_seconds: float) -> None:
         stop_by_seconds = self._place.stop_by_seconds()

@@ -127,6 +127,8 @@ def _told(outcome: Outcome) -> tuple[Counter | None, str]:
     match outcome:
         case Completed():
             return Counter.COMPLETED, "completed"
+        case Failed(_, "worker_crashed"):
+            return Counter.QUARANTINED, "quarantined"
         case Failed(error_code):
             return _FAILED[error_code], error_code
         case Retried(stage):

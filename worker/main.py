@@ -2,10 +2,10 @@
 
 import functools
 import os
-import sys
 
 import httpx
 
+from worker.adapters.host import server_name
 from worker.adapters.loading import AdapterMissing, load_adapter
 from worker.contract import EventKind, ExitCode, Phase, Wiring, place_of
 from worker.held_lease import Workplace
@@ -33,8 +33,7 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
     try:
         return _work(wiring, settings, report, inbox)
     except (Refused, AdapterMissing) as refusal:
-        print(f"learning-supervisor worker: {refusal}", file=sys.stderr)  # noqa: T201  the one line nobody may miss
-        report.send(EventKind.REFUSED, error_class=type(refusal).__name__)
+        report.send(EventKind.REFUSED, error_class=str(refusal))
         return ExitCode.REFUSED
     except Exception as bug:  # noqa: BLE001  the last line of the process: told by class and place, then the exit code
         report.send(EventKind.BUG, error_class=f"{type(bug).__name__} at {place_of(bug)}")
@@ -52,5 +51,6 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox
     )
     session = Session(opener, report, inbox)
     report.send(EventKind.BOOTED)
-    Loop(Workplace(wiring, settings, vision, feedback, report, inbox, session)).run()
+    place = Workplace(wiring, settings, vision, feedback, server_name(settings.ollama_base_url), report, inbox, session)
+    Loop(place).run()
     return ExitCode.DONE

@@ -15,11 +15,12 @@ from pydantic import (
     field_validator,
 )
 
-from worker.job_queue.dsn import role_of
+from worker.job_queue.dsn import database_of, role_of
 
 SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
+STUB = "worker.adapters.stub"
 ADAPTERS = {
-    "stub": ("worker.adapters.stub", "worker.adapters.stub"),
+    "stub": (STUB, STUB),
     "local": ("worker.adapters.vision", "worker.adapters.feedback"),
 }
 _SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # no digits first: a plain number is an address too
@@ -132,7 +133,8 @@ class WorkerSettings(BaseModel):
     ] = 0.5
     worker_max_crashes: Annotated[int, Field(ge=1, le=100, description="a job that killed this many workers is quarantined")] = 2
     worker_max_job_age_seconds: Annotated[
-        int, Field(ge=0, le=31_536_000, description="a job older than this fails instead of being returned; 0: off")
+        int,
+        Field(ge=0, le=31_536_000, description="a job older than this fails instead of being returned or tried again; 0: off"),
     ] = 0
     terminate_grace_seconds: Annotated[
         float, Field(ge=0.1, le=300, description="from SIGTERM to SIGKILL for a worker that broke its promise")
@@ -152,6 +154,19 @@ class WorkerSettings(BaseModel):
         if info.data.get("supabase_url") and not key.get_secret_value():
             raise ValueError("SUPABASE_URL is set without this key: set both or neither")
         return key
+
+    def is_stub(self, stage: Literal["vision", "feedback"]) -> bool:
+        """Whether the stage invents its results."""
+        return (self.vision_adapter if stage == "vision" else self.feedback_adapter) == STUB
+
+    @property
+    def database(self) -> str:
+        """A short hash of the database, whatever the role."""
+        return database_of(self.learning_database_url.get_secret_value())
+
+    @property
+    def invents_something(self) -> bool:
+        return self.is_stub("vision") or self.is_stub("feedback")
 
     @property
     def vision_adapter(self) -> str:

@@ -17,14 +17,14 @@ class RuntimeDirectoryRefused(Exception):
 class Instance:
     """The lock lives as long as the open file, which every child inherits: the last of them gone, the lock can be taken."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, database: str) -> None:
         _make_private(directory)
-        self.directory = directory
+        self.directory, self.database = directory, database
         self.number = 0
         self.lock_fd = -1
         while self.lock_fd < 0:
             self.number = 1 + secrets.randbelow(2**32 - 1)
-            self.lock_fd = _locked_file(directory, self.number)
+            self.lock_fd = _locked_file(directory, self.number, database)
 
     @property
     def control_socket(self) -> Path:
@@ -46,10 +46,13 @@ def live_sockets(directory: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def dead_instances(directory: Path) -> Iterator[list[int]]:
-    """The numbers of dead instances. Their locks are held meanwhile, so that two monitors do not free the same leases twice."""
+def dead_instances(directory: Path, database: str) -> Iterator[list[int]]:
+    """The numbers of dead instances that used this database: of another one's leases we know nothing.
+
+    Their locks are held meanwhile, so that two monitors do not free the same leases twice.
+    """
     with contextlib.ExitStack() as held:
-        yield [number for path in sorted(directory.glob(f"*{_SUFFIX}")) if (number := _taken(path, held)) is not None]
+        yield [number for path in sorted(directory.glob(f"*{_SUFFIX}")) if (number := _taken(path, held, database)) is not None]
 
 
 def forget(directory: Path, number: int) -> None:
@@ -58,17 +61,17 @@ def forget(directory: Path, number: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def _taken(path: Path, held: contextlib.ExitStack) -> int | None:
+def _taken(path: Path, held: contextlib.ExitStack, database: str) -> int | None:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         held.callback(os.close, fd)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return int(path.stem, 16)
+        return int(path.stem, 16) if os.read(fd, 64) == database.encode() else None
     except (OSError, ValueError):  # alive, gone in the meantime, or no file of ours
         return None
 
 
-def _locked_file(directory: Path, number: int) -> int:
+def _locked_file(directory: Path, number: int, database: str) -> int:
     """The lock is taken before the file has its name: nobody can take a lock of an instance that is just starting."""
     path = _lock_path(directory, number)
     if path.exists():
@@ -76,6 +79,7 @@ def _locked_file(directory: Path, number: int) -> int:
     unnamed = path.with_suffix(".starting")
     fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)
+    os.write(fd, database.encode())
     unnamed.rename(path)
     return fd
 

@@ -53,12 +53,14 @@ def run(wiring: MonitorWiring, settings: Settings, journal: Journal) -> int:
 
 async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) -> None:
     waker = Waker(wiring.scoreboard, wiring.wake_fds)
-    releases = Releases(wiring.channel_fd, wiring.directory, settings.worker.worker_max_crashes, journal)
+    releases = Releases(
+        wiring.channel_fd, wiring.directory, settings.worker.database, settings.worker.worker_max_crashes, journal
+    )
     watch = QueueWatch(settings.worker, wiring.scoreboard, wiring.incarnation, releases, waker, journal)
     metrics = Metrics(wiring.scoreboard, watch.sight)
     events = Events(wiring.event_fds, metrics, waker, journal)
     shown = functools.partial(
-        snapshot, wiring.scoreboard, watch.sight, instance=wiring.instance, is_stub=settings.worker.ai_backend == "stub"
+        snapshot, wiring.scoreboard, watch.sight, instance=wiring.instance, is_stub=settings.worker.invents_something
     )
     stop = _attach(wiring, events, releases, watch)
     async with asyncio.TaskGroup() as tasks:
@@ -76,6 +78,8 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
             ),
         ]
         await stop.wait()
+        for slot in range(len(wiring.event_fds)):  # the last words of workers that have just left
+            events.take(slot)
         for task in serving:
             task.cancel()
 

@@ -64,7 +64,7 @@ class _Totals(Collector):
         processed = CounterMetricFamily("ai_worker_processed", "jobs by how they ended", labels=["status"])
         failed = CounterMetricFamily("ai_worker_failed", "submissions failed for good", labels=["error_code"])
         retried = CounterMetricFamily("ai_worker_retry", "transient errors", labels=["phase"])
-        quarantined = self._scoreboard.readings().quarantined
+        quarantined = self._scoreboard.readings().quarantined + _sum(slots, Counter.QUARANTINED)
         by_code = {code: _sum(slots, counter) for code, counter in _FAILED.items()}
         processed.add_metric(["completed"], _sum(slots, Counter.COMPLETED))
         processed.add_metric(["failed"], sum(by_code.values()) + quarantined)

@@ -17,8 +17,9 @@ SWEEP_SECONDS = 2.0
 class Releases:
     """What is still to be given back. Nothing is lost with this process: the supervisor asks its successor again."""
 
-    def __init__(self, channel_fd: int, directory: Path, max_crashes: int, journal: Journal) -> None:
-        self._channel_fd, self._directory, self._max_crashes, self._journal = channel_fd, directory, max_crashes, journal
+    def __init__(self, channel_fd: int, directory: Path, database: str, max_crashes: int, journal: Journal) -> None:
+        self._channel_fd, self._directory, self._database = channel_fd, directory, database
+        self._max_crashes, self._journal = max_crashes, journal
         self._asked: deque[channel.ReturnLeaseRequest] = deque()
         self._second_looks: deque[tuple[float, channel.ReturnLeaseRequest]] = deque()
         self._swept_at_seconds = float("-inf")
@@ -55,7 +56,7 @@ class Releases:
         """Frees the leases of instances whose lock can be taken, and forgets them when that is done."""
         if time.monotonic() < self._swept_at_seconds + SWEEP_SECONDS:
             return
-        with dead_instances(self._directory) as numbers:
+        with dead_instances(self._directory, self._database) as numbers:
             for number in numbers:
                 for job_id, lease_key in await leases_of(connection, number):
                     outcome = await return_expired(connection, job_id, lease_key)

@@ -11,6 +11,7 @@ from worker.contract import Counter, Phase
 from worker.job_queue.glance import COUNT_BOUND
 from worker.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
 
+STALE_SECONDS = 10.0  # far above the monitor's own rhythm
 BUSY = frozenset({Phase.READ, Phase.PERMIT, Phase.VISION, Phase.FEEDBACK, Phase.SETTLE})
 
 
@@ -49,16 +50,30 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
     slots = slot_statuses(scoreboard)
     running = [slot for slot in slots if slot.is_running]
     if scoreboard.control().is_draining:
-        return "draining", f"Stopping: {len([s for s in slots if s.ledger.pid])} workers finish their jobs."
+        return "draining", f"Stopping: {_workers(sum(bool(s.ledger.pid) for s in slots))} still at work."
     if not sight.is_connected:
         return "down", f"The database cannot be reached ({sight.outage}): nothing is lost, work goes on when it is back."
+    if time.monotonic() > sight.looked_at_seconds + STALE_SECONDS:
+        return "down", "The database is connected, but does not answer: nothing is lost, work goes on when it does."
+    if not running and any(slot.ledger.stage == Stage.STARTING for slot in slots):
+        return "degraded", "Starting: no worker is ready yet."
     if not running:
-        return "down", "No worker runs: see the log for the reason of the last exits."
+        return "down", "No worker runs; each is started again after a growing wait. The log names the reason of every exit."
     if len(running) < len(slots):
-        missing = ", ".join(f"worker {s.number} ({cause(s.ledger.last_status)})" for s in slots if not s.is_running)
+        missing = ", ".join(f"worker {s.number} ({_absence(s)})" for s in slots if not s.is_running)
         return "degraded", f"{len(running)} of {len(slots)} workers run; missing: {missing}."
     busy = sum(slot.is_busy for slot in slots)
-    return "ok", f"All is well: {len(slots)} workers, {busy} at work, {_bounded(sight.stats.queued)} waiting."
+    return "ok", f"All is well: {_workers(len(slots))}, {busy} at work, {_bounded(sight.stats.queued)} waiting."
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
+
+
+def _absence(slot: SlotStatus) -> str:
+    if slot.ledger.pid:
+        return Stage(slot.ledger.stage).name.lower()
+    return cause(slot.ledger.last_status)
 
 
 def snapshot(scoreboard: Scoreboard, sight: Sight, *, instance: int, is_stub: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from demo.database import Database
 from demo.ollama_simulator.process import SimulatorProcess
 from demo.submissions import Submission, enter_all
 from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker, Forker
+from worker.adapters.host import server_name
 from worker.contract import Counter
 from worker.job_queue.connection import Connection
 from worker.job_queue.dead_lease import Returned, return_lease
@@ -130,7 +131,7 @@ class School:
     @contextmanager
     def place_taken(self, model: str) -> Iterator[None]:
         """Somebody else holds the only permit of a model."""
-        values = [Permits.of(self.simulator.url, model, 1).key, 1]
+        values = [Permits.of(server_name(self.simulator.url), model, 1).key, 1]
         self.owner.execute("select pg_advisory_lock(%s::int, %s::int)", values)
         try:
             yield

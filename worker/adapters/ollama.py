@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from worker.adapters.errors import Unavailable
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+SILENCE_SECONDS = 7.0  # between two tokens; below the slack that a step's promise has beyond its deadline
 
 
 class ServerFailed(Exception):
@@ -58,6 +59,7 @@ class Ollama:
         try:
             with self._http.stream("POST", "/api/chat", json={**request, "stream": True}, timeout=timeout) as response:
                 _refuse_status(response.status_code)
+                response.request.extensions["timeout"]["read"] = min(SILENCE_SECONDS, timeout_seconds)  # it has begun to speak
                 return self._collected(response.iter_lines(), deadline)
         except httpx.HTTPError as error:
             raise ServerFailed(type(error).__name__) from None

@@ -11,7 +11,7 @@ from worker.adapters.errors import VisionPermanentError, VisionTransientError
 from worker.core.job import ErrorCode
 from worker.settings import WorkerSettings
 
-STORE_TIMEOUT_SECONDS = 10.0
+STORE_TIMEOUT_SECONDS = 5.0
 
 
 class Storage:

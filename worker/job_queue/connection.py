@@ -52,7 +52,7 @@ def refuse_service_role(connection: psycopg.Connection[Any] | psycopg.AsyncConne
     is_superuser = connection.info.parameter_status("is_superuser") == "on"
     if (is_superuser or role in SERVICE_ROLES) and not allows_service_role:
         connection.pgconn.finish()
-        raise Refused(f"the database role {role} bypasses row security: use the worker's own restricted role")
+        raise Refused(f"the database role {role} bypasses row security: use the restricted role of the workers")
 
 
 @contextmanager
