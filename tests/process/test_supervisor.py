@@ -1,0 +1,280 @@
+"""A whole supervisor under fire: whatever dies, hangs or leaks, the slots fill again and each job ends once."""
+
+import ctypes
+import fcntl
+import functools
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.condition import eventually
+from tests.process.adapters.deadly import POISON
+from tests.process.fleet import LiveFleet, kill_all
+from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
+from worker.job_queue.lease import LeaseOwner
+
+pytestmark = pytest.mark.postgres
+
+AT_ONCE_SECONDS = 1.0
+NEVER_SECONDS = 60.0  # longer than any test waits
+ADAPTERS = "tests.process.adapters."
+PIDFD_GETFD = 438  # the same number on every architecture
+SMALL_PIPE_BYTES = 4096
+
+
+def crashes(fleet: LiveFleet) -> int:
+    return sum(worker["crashes"] for worker in fleet.workers())
+
+
+# Workers that die
+
+
+def test_a_killed_idle_worker_is_replaced_without_a_wait(site: Site) -> None:
+    """The first death costs no backoff, is counted with its signal, and is nothing to the worker beside it."""
+    fleet = site.start(worker_concurrency=2, restart_backoff_seconds=NEVER_SECONDS)
+    fleet.until_idle()
+    victim, neighbour = fleet.worker_pids()
+    os.kill(victim, signal.SIGKILL)
+    fleet.until_replaced([victim])
+    first, second = fleet.workers()
+    assert (first["starts"], first["crashes"], first["last_exit"]) == (2, 1, "signal 9")
+    assert (second["pid"], second["crashes"]) == (neighbour, 0)
+
+
+def test_a_job_whose_worker_dies_during_ocr_runs_again_at_once(site: Site) -> None:
+    """The lease is back long before it would expire, the death is counted in the payload, and one result is written."""
+    site.simulator.fault("hang", VISION_MODEL)
+    site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
+    (photo,) = site.enter_photos()
+    fleet = site.start(worker_concurrency=2)
+    (victim,) = site.until_in_call(fleet, VISION_MODEL)
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: len(site.leases(photo)) == 2, AT_ONCE_SECONDS)
+    assert site.job(photo)["payload"]["crashes"] == 1
+    site.until_done_once([photo])
+    assert crashes(fleet) == 1
+
+
+def test_a_committed_reading_is_never_made_again(site: Site) -> None:
+    """A worker that dies during feedback costs no second vision call, and the text is the one that was read."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    (photo,) = site.enter_photos()
+    fleet = site.start(worker_concurrency=2)
+    (victim,) = site.until_in_call(fleet, FEEDBACK_MODEL)
+    read = site.job(photo)["payload"]["cached_text_md"]
+    os.kill(victim, signal.SIGKILL)
+    site.until_done_once([photo])
+    assert site.vision_calls() == 1
+    assert site.submission(photo)["text_body"] == read
+
+
+def test_eight_workers_that_die_at_once_are_all_replaced(site: Site) -> None:
+    """Nobody stays a zombie, every lease comes back, every job ends once."""
+    site.simulator.fault("hang", FEEDBACK_MODEL, times=8)
+    entered = site.enter_texts(8)
+    fleet = site.start(worker_concurrency=8)
+    victims = site.until_in_call(fleet, FEEDBACK_MODEL, 8)
+    kill_all(victims)
+    fleet.until_replaced(victims)
+    site.until_done_once(entered)
+    assert crashes(fleet) == 8
+    assert {child.pid for child in fleet.children()} == {*fleet.worker_pids(), fleet.monitor_pid()}
+    assert len(site.leases(*entered)) == 16
+
+
+def test_a_job_that_kills_its_workers_is_quarantined_while_others_flow(site: Site) -> None:
+    """Two deaths are enough: the job fails with a reason an operator can read, and every other one is completed."""
+    poison, *others = [site.enter_text(POISON), *site.enter_texts(6)]
+    fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "deadly")
+    site.until_done_once([poison, *others])
+    assert site.submission(poison)["error_code"] == "feedback_failed"
+    job = site.job(poison)
+    assert (job["status"], job["error_code"], job["payload"]["crashes"]) == ("failed", "worker_crashed", 2)
+    assert {site.submission(other)["analysis_status"] for other in others} == {"completed"}
+    assert eventually(lambda: fleet.metrics()['ai_worker_failed_total{error_code="worker_crashed"}']) == 1
+    assert crashes(fleet) == 2
+
+
+# Workers that cannot start
+
+
+def test_a_crash_loop_waits_longer_each_time(site: Site) -> None:
+    """A slot starts at once, once more at once, then after one second and after two: four starts in three seconds.
+
+    A request to stop ends the wait as well as the loop.
+    """
+    fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "stillborn")
+    started = eventually(lambda: found if len(found := starts_of_slot_0(fleet)) >= 4 else [])
+    waits = [(after - before).total_seconds() for before, after in pairwise(started)]
+    assert waits[0] < AT_ONCE_SECONDS <= waits[1] < 2 <= waits[2]
+    eventually(lambda: fleet.get("/healthz").status_code == 503)
+    assert fleet.stop() == 0
+
+
+def starts_of_slot_0(fleet: LiveFleet) -> list[datetime]:
+    return [datetime.fromisoformat(each["at"]) for each in fleet.told("spawned") if each["slot"] == "0"]
+
+
+def test_an_adapter_that_does_not_exist_ends_everything(site: Site) -> None:
+    """No restart can help: the supervisor leaves with EX_CONFIG, names the module, and no job was touched."""
+    site.enter_text()
+    fleet = site.start(learning_feedback_adapter=ADAPTERS + "missing")
+    assert fleet.exit_code() == 78
+    assert any(ADAPTERS + "missing" in line for line in fleet.log())
+    assert [job["status"] for job in site.jobs()] == ["queued"]
+
+
+def test_a_boot_that_never_ends_is_killed_and_counted(site: Site) -> None:
+    """A worker stuck in an import does not keep its slot, and counts as a crash."""
+    fleet = site.start(
+        ai_backend="stub",
+        learning_feedback_adapter=ADAPTERS + "stuck",
+        boot_timeout_seconds=1,
+        terminate_grace_seconds=0.2,
+    )
+    fleet.until_told("exited", 2)
+    assert {each["why"] for each in fleet.told("terminate")} == {"boot took longer than promised"}
+    assert {each["cause"] for each in fleet.told("exited")} == {"signal 9"}
+    assert crashes(fleet) >= 2
+
+
+# Workers that hang
+
+
+def test_a_stopped_worker_loses_its_job_to_another(site: Site) -> None:
+    """A promise that nobody keeps is noticed without the worker's help, and the job runs once to its end elsewhere."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    text = site.enter_text()
+    fleet = site.start(worker_concurrency=2, ai_timeout_feedback=1, worker_backoff_seconds=0, terminate_grace_seconds=0.2)
+    (stopped,) = site.until_in_call(fleet, FEEDBACK_MODEL)
+    os.kill(stopped, signal.SIGSTOP)
+    site.until_done_once([text])
+    assert [each["why"] for each in fleet.told("kill")] == ["grace expired"]
+    first, second = site.leases(text)
+    assert first["application_name"].endswith(f"pid {stopped}")
+    assert not second["application_name"].endswith(f"pid {stopped}")
+
+
+# What the supervisor keeps out of
+
+
+def test_the_supervisor_has_one_thread_and_no_connection(site: Site) -> None:
+    """Whatever was forked and replaced: one thread, and no socket that leads to somebody else."""
+    fleet = site.start(worker_concurrency=2)
+    fleet.until_idle()
+    victims = fleet.worker_pids()
+    kill_all(victims)
+    fleet.until_replaced(victims)
+    site.until_done_once(site.enter_texts(3))
+    assert len(list(Path(f"/proc/{fleet.pid}/task").iterdir())) == 1
+    peers = [(end.family, end.getpeername()) for end in sockets_of(fleet.pid)]
+    assert set(peers) == {(socket.AF_UNIX, "")}  # a database's or server's socket has a name
+
+
+def sockets_of(pid: int) -> Iterator[socket.socket]:
+    """Our own descriptors of another process's sockets: only who holds one can ask for its peer."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        if str(link.readlink()).startswith("socket:"):
+            with socket.socket(fileno=libc.syscall(PIDFD_GETFD, pidfd, int(link.name), 0)) as copied:
+                yield copied
+    os.close(pidfd)
+
+
+def test_lost_connections_cost_no_worker(site: Site) -> None:
+    """The server ends every connection again and again while jobs run: the same processes go on, and each job ends once."""
+    fleet = site.start(worker_concurrency=2)
+    fleet.until_idle()
+    before = fleet.worker_pids()
+    for _ in range(5):
+        entered = site.enter_texts(4)
+        eventually(functools.partial(site.leases, *entered))
+        site.cut_connections()
+    site.until_done(everybody := [row["id"] for row in site.all("select id from learning_submissions")])
+    assert site.results() == sorted(everybody)
+    assert fleet.worker_pids() == before
+    assert fleet.told("exited") == []
+
+
+# What adapters leave behind
+
+
+def orphans(fleet: LiveFleet) -> list[psutil.Process]:
+    """Children of the supervisor that it did not start itself."""
+    return [child for child in fleet.children() if child.name() == "sleep"]
+
+
+def test_a_strange_child_is_reaped_without_a_word(site: Site) -> None:
+    """What an adapter left to itself comes to the supervisor, and its end is nothing to anybody."""
+    fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
+    fleet.until_idle()
+    (orphan,) = eventually(lambda: orphans(fleet))
+    log, workers = fleet.log(), fleet.worker_pids()
+    orphan.kill()
+    eventually(lambda: not psutil.pid_exists(orphan.pid))
+    assert (fleet.log(), fleet.worker_pids()) == (log, workers)
+    assert fleet.stop() == 0
+
+
+def test_what_a_worker_forked_dies_with_it(site: Site) -> None:
+    """A process of a dead worker's group is killed, whoever has become its parent; so is one of a worker that left."""
+    fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
+    fleet.until_idle()
+    (orphan,), (victim,) = orphans(fleet), fleet.worker_pids()
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: not psutil.pid_exists(orphan.pid))
+    fleet.until_replaced([victim])
+    assert fleet.stop() == 0
+    assert fleet.living() == []
+
+
+# Where the log goes
+
+
+def test_a_full_log_pipe_stops_nobody(site: Site) -> None:
+    """Lines are dropped and counted, jobs are done, and the count is told when somebody reads again."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL_PIPE_BYTES)
+    fleet = site.start(stderr=writing, worker_concurrency=2, log_level="DEBUG")
+    os.close(writing)
+    site.until_done_once(entered := site.enter_texts(10))
+    with os.fdopen(reading, "rb") as log:
+        os.read(reading, 2 * SMALL_PIPE_BYTES)
+        site.until_done_once([*entered, site.enter_text()])
+        assert fleet.stop() == 0
+        assert b" dropped_lines=" in log.read()
+
+
+def test_a_closed_log_pipe_kills_nobody(site: Site) -> None:
+    """The reader of the log is gone: no process dies of SIGPIPE, and the jobs are done."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    fleet = site.start(stderr=writing, worker_concurrency=2, log_level="DEBUG")
+    os.close(writing)
+    site.until_done_once(site.enter_texts(10))
+    assert crashes(fleet) == 0
+    assert fleet.stop() == 0
+
+
+# Who is who
+
+
+def test_a_lease_names_its_instance_and_its_worker(site: Site) -> None:
+    """From a key in the database an operator finds the supervisor in `status` and the worker in the log."""
+    text = site.enter_text()
+    fleet = site.start()
+    site.until_done([text])
+    (lease,) = site.leases(text)
+    owner = LeaseOwner.of(lease["lease_key"])
+    assert owner is not None
+    assert f"{owner.instance:08x}" == fleet.status()["instance"]
+    spawned = {each["incarnation"]: each["pid"] for each in fleet.told("spawned")}
+    assert lease["application_name"].endswith(f"pid {spawned[f'{owner.incarnation:08x}']}")
