@@ -11,6 +11,7 @@ class LogStream:
     """A full or closed pipe drops lines and counts them; the count is told with the next line that gets through."""
 
     def __init__(self, fd: int = 2) -> None:
+        _fill_standard_fds()
         self._socket = socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
         self._fd = fd if self._socket else _unblocked(fd)
         self._dropped = 0
@@ -28,6 +29,13 @@ class LogStream:
             self._dropped += 1
         else:
             self._dropped = 0
+
+
+def _fill_standard_fds() -> None:
+    """What was closed before our start would be the number of the next pipe or socket, and the log would go there."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
 
 
 def _unblocked(fd: int) -> int:

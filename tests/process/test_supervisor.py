@@ -264,6 +264,13 @@ def test_a_closed_log_pipe_kills_nobody(site: Site) -> None:
     assert fleet.stop() == 0
 
 
+def test_no_log_at_all_is_no_reason_to_fail(site: Site) -> None:
+    """Started with its standard error closed, it works as ever."""
+    fleet = site.start(wrapper=("sh", "-c", 'exec "$@" 2>&-', "sh"), worker_concurrency=2)
+    site.until_done_once(site.enter_texts(3))
+    assert fleet.stop() == 0
+
+
 # Who is who
 
 
