@@ -1,0 +1,140 @@
+"""Requests to stop: jobs are finished or given back, nobody is left, and the exit code says how it went."""
+
+import os
+import signal
+
+import pytest
+
+from tests.condition import eventually
+from tests.process.fleet import LiveFleet
+from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
+
+pytestmark = pytest.mark.postgres
+
+CUT_SHORT = 75
+NEVER_SECONDS = 600
+SOON_SECONDS = 10.0  # far below the timeouts that must not be waited for
+ADAPTERS = "tests.process.adapters."
+
+
+def start_in_a_job(site: Site, drain_timeout_seconds: float, drain_shortened_seconds: float = NEVER_SECONDS) -> LiveFleet:
+    """One worker that waits for an answer which never comes, with a lease that does not end by itself either."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    site.enter_text()
+    fleet = site.start(
+        drain_timeout_seconds=drain_timeout_seconds,
+        drain_shortened_seconds=drain_shortened_seconds,
+        worker_lease_seconds=NEVER_SECONDS,
+    )
+    site.until_in_call(fleet, FEEDBACK_MODEL)
+    return fleet
+
+
+def test_a_drain_finishes_the_jobs_in_work_and_takes_no_other(site: Site) -> None:
+    """Both workers complete what they had, the rest of the queue is as it was, and the exit code is 0."""
+    site.simulator.fault("slow", FEEDBACK_MODEL, times=2, seconds=1.5)
+    entered = site.enter_texts(5)
+    fleet = site.start(worker_concurrency=2)
+    site.until_in_call(fleet, FEEDBACK_MODEL, 2)
+    assert fleet.stop() == 0
+    assert len(site.leases(*entered)) == len(site.results()) == 2
+    assert [(job["status"], job["lease_key"]) for job in site.jobs()] == [("queued", None)] * 3
+    assert {each["cause"] for each in fleet.told("exited")} == {"exit 0"}
+
+
+def test_a_job_whose_next_step_would_take_too_long_is_given_back(site: Site) -> None:
+    """The reading is kept, no attempt is burnt, and no death is counted."""
+    site.simulator.fault("slow", VISION_MODEL, seconds=1.5)
+    site.enter_photos()
+    fleet = site.start(drain_timeout_seconds=10, ai_timeout_feedback=15)
+    site.until_in_call(fleet, VISION_MODEL)
+    assert fleet.stop() == 0
+    (job,) = site.jobs()
+    assert (job["status"], job["retry_count"], job["lease_key"]) == ("queued", 0, None)
+    assert job["payload"]["cached_text_md"]
+    assert "crashes" not in job["payload"]
+    site.start()
+    site.until_done([job["submission_id"]])
+    assert site.vision_calls() == 1
+
+
+def test_the_end_of_the_drain_kills_and_gives_back(site: Site) -> None:
+    """Who has not finished by then is killed; its lease is free before the supervisor is gone, and nobody is blamed."""
+    fleet = start_in_a_job(site, drain_timeout_seconds=1)
+    assert fleet.stop() == CUT_SHORT
+    assert_given_back(site)
+    assert [each["why"] for each in fleet.told("kill")] == ["drain took too long"]
+
+
+def test_a_second_request_shortens_the_drain(site: Site) -> None:
+    """What is left is at most the shortened time, however long the drain could have been."""
+    fleet = start_in_a_job(site, NEVER_SECONDS, drain_shortened_seconds=1)
+    fleet.terminate(times=2)
+    assert fleet.exit_code(SOON_SECONDS) == CUT_SHORT
+    assert_given_back(site)
+
+
+def test_a_third_request_is_now(site: Site) -> None:
+    """Nothing is waited for but the leases."""
+    fleet = start_in_a_job(site, NEVER_SECONDS)
+    fleet.terminate(times=3)
+    assert fleet.exit_code(SOON_SECONDS) == CUT_SHORT
+    assert_given_back(site)
+    assert [each["why"] for each in fleet.told("kill")] == ["immediate stop"]
+
+
+def assert_given_back(site: Site) -> None:
+    (job,) = site.jobs()
+    assert (job["status"], job["lease_key"], job["retry_count"]) == ("queued", None, 0)
+    assert not {"crashes", "expiries"} & job["payload"].keys()
+
+
+def test_a_request_during_boot_is_not_lost(site: Site) -> None:
+    """Workers that are still importing leave as soon as they can, without a look at the queue, and nobody is started."""
+    text = site.enter_text()
+    fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "late")
+    fleet.until_told("spawned", 3)
+    assert fleet.stop() == 0
+    assert site.leases(text) == []
+    assert [each["cause"] for each in fleet.told("exited")] == ["exit 0"] * 3
+    assert len(fleet.told("spawned")) == 3
+
+
+def test_an_interrupt_at_a_terminal_is_one_request(site: Site) -> None:
+    """Ctrl-C reaches the whole foreground group; the workers leave it to the supervisor, and finish their jobs."""
+    site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
+    text = site.enter_text()
+    fleet = site.start()
+    (worker,) = site.until_in_call(fleet, FEEDBACK_MODEL)
+    for pid in (worker, fleet.monitor_pid(), fleet.pid):
+        os.kill(pid, signal.SIGINT)
+    assert fleet.exit_code() == 0
+    site.until_done_once([text])
+
+
+def test_a_stopped_worker_does_not_hold_up_the_end(site: Site) -> None:
+    """A worker that hears no signal is killed when the drain ends."""
+    fleet = start_in_a_job(site, drain_timeout_seconds=1)
+    (worker,) = fleet.worker_pids()
+    os.kill(worker, signal.SIGSTOP)
+    assert fleet.stop() == CUT_SHORT
+    assert_given_back(site)
+
+
+def test_a_clean_end_leaves_nothing_behind(site: Site) -> None:
+    """No lock, no socket, no process."""
+    fleet = site.start()
+    fleet.until_idle()
+    assert fleet.stop() == 0
+    assert list(fleet.runtime_directory.iterdir()) == []
+    assert fleet.living() == []
+
+
+def test_a_stop_without_a_database_is_a_stop(site: Site) -> None:
+    """Nobody waits for a server that is not there."""
+    fleet = site.start(worker_concurrency=2)
+    fleet.until_idle()
+    site.shut_out()
+    eventually(lambda: fleet.status()["state"] == "down")
+    fleet.terminate()
+    assert fleet.exit_code(SOON_SECONDS) == 0
