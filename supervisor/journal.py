@@ -38,8 +38,8 @@ class Journal:
                 self._line(
                     "INFO", "return_lease", slot=_slot(slot), job=job_id, lease=lease_key, counted=is_counted, why=why.value
                 )
-            case Finish(exit_code):
-                self._line("INFO", "finished", exit_code=exit_code)
+            case Finish(exit_code, leases_left):
+                self._line("WARNING" if leases_left else "INFO", "finished", exit_code=exit_code, leases_left=leases_left or "")
             case _:
                 assert_never(action)
 

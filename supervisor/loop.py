@@ -28,14 +28,14 @@ class Witness(Protocol):
     def action(self, action: Action) -> None: ...
 
 
-def run(world: World, fleet: Fleet, policy: Policy, witness: Witness) -> int:
-    """Supervises until nothing is left to do; the exit code."""
+def run(world: World, fleet: Fleet, policy: Policy, witness: Witness) -> Finish:
+    """Supervises until nothing is left to do; how it ended."""
     while True:
         world.instruct(control(fleet, policy))
         for action in decide(fleet, policy, world.now()):
             witness.action(action)
             if isinstance(action, Finish):
-                return action.exit_code
+                return action
             fleet = _recorded(fleet, world.perform(action, fleet), witness)
         world.publish(fleet)
         until_seconds = wake_at(fleet, policy, world.now())

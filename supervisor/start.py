@@ -35,9 +35,10 @@ def start(settings: Settings) -> int:
         journal.stub_in_use()
     worker_main.preload()
     process.freeze_memory()
-    exit_code = loop.run(world, Fleet.of(settings.supervisor.worker_concurrency), policy(settings), journal)
-    instance.retire()
-    return exit_code
+    end = loop.run(world, Fleet.of(settings.supervisor.worker_concurrency), policy(settings), journal)
+    if not end.leases_left:  # else the next supervisor has to find whose they are
+        instance.retire()
+    return end.exit_code
 
 
 def policy(settings: Settings) -> Policy:

@@ -42,9 +42,10 @@ class ReturnLease:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Nothing is left to do: the supervisor's own exit code."""
+    """Nothing is left to do: the supervisor's own exit code, and how many leases of the dead nobody gave back."""
 
     exit_code: int
+    leases_left: int = 0
 
 
 Action = Spawn | Terminate | Kill | ReturnLease | Finish

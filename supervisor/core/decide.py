@@ -95,7 +95,9 @@ def dismiss_the_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Ite
 def finish(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """An empty fleet after a request to stop is the end."""
     if fleet.is_stopping and not any(slot.is_occupied for slot in fleet.slots):
-        yield Finish(EXIT_REFUSED if fleet.is_refused else EXIT_CUT_SHORT if fleet.was_cut_short else EXIT_DONE)
+        is_cut_short = fleet.was_cut_short or fleet.dead_leases
+        code = EXIT_REFUSED if fleet.is_refused else EXIT_CUT_SHORT if is_cut_short else EXIT_DONE
+        yield Finish(code, len(fleet.dead_leases))
 
 
 RULES: tuple[Rule, ...] = (

@@ -121,6 +121,18 @@ def test_a_stopped_worker_does_not_hold_up_the_end(site: Site) -> None:
     assert_given_back(site)
 
 
+def test_leases_that_could_not_be_given_back_are_left_to_the_next_supervisor(site: Site) -> None:
+    """The monitor hangs at the very end: the leases stay, and so does what tells the next supervisor whose they were."""
+    fleet = start_in_a_job(site, NEVER_SECONDS)
+    os.kill(fleet.monitor_pid(), signal.SIGSTOP)
+    fleet.terminate(times=3)
+    assert fleet.exit_code(SOON_SECONDS) == CUT_SHORT
+    (job,) = site.jobs()
+    assert job["status"] == "leased"
+    site.start()
+    site.until_done_once([job["submission_id"]])
+
+
 def test_a_clean_end_leaves_nothing_behind(site: Site) -> None:
     """No lock, no socket, no process."""
     fleet = site.start()
