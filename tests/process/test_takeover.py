@@ -1,0 +1,110 @@
+"""Several supervisors, one after the other or side by side: what the dead held is free at once, and nobody works twice."""
+
+import os
+import signal
+
+import pytest
+
+from tests.condition import eventually
+from tests.process.fleet import LiveFleet
+from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
+
+pytestmark = pytest.mark.postgres
+
+SOON_SECONDS = 5.0
+LONG_LEASE_SECONDS = 600  # nobody waits for its end
+
+
+def start_in_jobs(site: Site, workers: int) -> LiveFleet:
+    """Each worker waits for an answer which never comes, with a long lease."""
+    site.simulator.fault("hang", FEEDBACK_MODEL, times=workers)
+    site.enter_texts(workers)
+    fleet = site.start(worker_concurrency=workers, worker_lease_seconds=LONG_LEASE_SECONDS)
+    site.until_in_call(fleet, FEEDBACK_MODEL, workers)
+    return fleet
+
+
+def assert_ended_once(site: Site, expiries: int) -> None:
+    """Each job with one result, and with so many deaths of its supervisor."""
+    entered = [row["id"] for row in site.all("select id from learning_submissions")]
+    site.until_done_once(entered)
+    assert len(site.leases(*entered)) == len(entered) * (1 + expiries)
+
+
+def test_children_do_not_outlive_their_supervisor(site: Site) -> None:
+    """SIGKILL leaves it no time to tell anybody; workers in a job, a stopped one and the monitor are gone all the same."""
+    fleet = start_in_jobs(site, 3)
+    os.kill(fleet.worker_pids()[0], signal.SIGSTOP)
+    assert len(fleet.living()) == 5
+    fleet.kill()
+    eventually(lambda: not fleet.living(), SOON_SECONDS)
+
+
+def test_the_next_supervisor_frees_what_the_dead_one_held(site: Site) -> None:
+    """It knows the leases by the lock that nobody holds any more, counts an expiry for each, and each job ends once."""
+    site.simulator.fault("hang", FEEDBACK_MODEL, times=2)
+    dead = start_in_jobs(site, 2)
+    number = f"{dead.instance():08x}"
+    dead.kill()
+    heir = site.start(worker_concurrency=2)
+    site.until_in_call(heir, FEEDBACK_MODEL, 2)
+    assert [job["payload"]["expiries"] for job in site.jobs()] == [1, 1]
+    assert {each["instance"] for each in heir.told("dead_instance_lease")} == {number}
+    assert not list(heir.runtime_directory.glob(f"{number}.*"))
+    heir.kill()
+    site.start(worker_concurrency=2)
+    assert_ended_once(site, expiries=2)
+
+
+def test_a_supervisor_beside_it_frees_what_the_dead_one_held(site: Site) -> None:
+    """Two on the same runtime directory: the survivor takes the jobs over without a restart."""
+    dead = start_in_jobs(site, 2)
+    survivor = site.start(worker_concurrency=2)
+    survivor.until_idle()
+    dead.kill()
+    assert_ended_once(site, expiries=1)
+    assert len(survivor.told("dead_instance_lease")) == 2
+
+
+def test_a_dead_supervisor_s_stopped_worker_holds_nothing(site: Site) -> None:
+    """A worker that could hear no signal dies with its supervisor, and its job is taken over like any other."""
+    dead = start_in_jobs(site, 1)
+    os.kill(dead.worker_pids()[0], signal.SIGSTOP)
+    survivor = site.start()
+    survivor.until_idle()
+    dead.kill()
+    assert_ended_once(site, expiries=1)
+
+
+def test_a_living_supervisor_keeps_what_it_has(site: Site) -> None:
+    """A newcomer on the same runtime directory frees nothing of an instance whose lock is held, only of the dead."""
+    elder = start_in_jobs(site, 1)
+    long_dead = elder.runtime_directory / "0badcafe.instance"
+    long_dead.write_bytes((elder.runtime_directory / f"{elder.instance():08x}.instance").read_bytes())
+    newcomer = site.start()
+    eventually(lambda: not long_dead.exists())
+    newcomer.until_idle()
+    (job,) = site.jobs()
+    assert (job["status"], job["payload"].get("expiries")) == ("leased", None)
+
+
+def test_two_supervisors_do_each_job_once(site: Site) -> None:
+    """Two times two workers on forty texts: every one is completed, none twice, and both had their share."""
+    both = [site.start(worker_concurrency=2, runtime_directory=site.directory / host) for host in ("one", "two")]
+    for fleet in both:
+        fleet.until_idle()
+    entered = site.enter_texts(40)
+    site.until_done_once(entered)
+    assert len(site.leases(*entered)) == 40
+    for fleet in both:
+        assert sum(worker["totals"]["completed"] for worker in fleet.workers()) > 0
+
+
+def test_permits_hold_across_supervisors(site: Site) -> None:
+    """One call at a time is allowed: with four workers in two instances no model ever sees two at once."""
+    fleets = [site.start(worker_concurrency=2, ollama_num_parallel=1) for _ in range(2)]
+    for fleet in fleets:
+        fleet.until_idle()
+    site.until_done_once([*site.enter_texts(10), *site.enter_photos(4)])
+    models = site.simulator.state()["models"]
+    assert {models[name]["max_in_flight"] for name in (VISION_MODEL, FEEDBACK_MODEL)} == {1}
