@@ -55,7 +55,8 @@ class Journal:
             case StopAsked():
                 self._line("INFO", "stop_asked")
             case LeaseReturned(lease_key, outcome):
-                self._line("INFO", "lease_returned", lease=lease_key, outcome=outcome)
+                level = "WARNING" if outcome == "quarantined" else "INFO"
+                self._line(level, "lease_returned", lease=lease_key, outcome=outcome)
             case Promised() | Terminated() | Killed() | LeaseSent():
                 pass  # the action was told, or there is nothing to tell
             case _:
@@ -80,7 +81,7 @@ class Journal:
         self._line("INFO", "started", **details)
 
     def stub_in_use(self) -> None:
-        self._line("WARNING", "stub_in_use", meaning="AI_BACKEND=stub: every feedback is invented, no model is asked")
+        self._line("WARNING", "stub_in_use", meaning="a stub adapter is in use: results are invented, no model is asked")
 
     def monitor(self, level: str, what: str, **details: object) -> None:
         """What the monitor noticed."""

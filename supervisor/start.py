@@ -24,14 +24,14 @@ from worker.scoreboard import Scoreboard
 def start(settings: Settings) -> int:
     """Supervises until asked to stop; the exit code. Raises RuntimeDirectoryRefused."""
     journal = Journal(settings.supervisor.log_level, LogStream().write)
-    instance = Instance(settings.supervisor.runtime_path)
+    instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
     signals = SignalInbox()
     signals.install()
     process.become_subreaper()
     household = Household(settings, instance, Scoreboard(), Descriptors(), journal)
     world = UnixWorld(household.scoreboard, household.descriptors, signals, household.run_child)
     journal.started(pid=os.getpid(), instance=f"{instance.number:08x}", workers=settings.supervisor.worker_concurrency)
-    if settings.worker.ai_backend == "stub":
+    if settings.worker.invents_something:
         journal.stub_in_use()
     worker_main.preload()
     process.freeze_memory()
