@@ -16,11 +16,9 @@ from demo.database import Database
 from demo.ollama_simulator.process import SimulatorProcess
 from demo.submissions import Submission, enter_all
 from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker, Forker
-from worker.adapters.host import server_name
 from worker.contract import Counter
 from worker.job_queue.connection import Connection
 from worker.job_queue.dead_lease import Returned, return_lease
-from worker.job_queue.permit import Permits
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 LOOK_SECONDS = 0.01
@@ -125,18 +123,17 @@ class School:
         return bool(self.simulator.state()["models"][model]["running"])
 
     def permits(self) -> list[bool]:
-        """What workers hold (HELD) or wait for (WAITED_FOR)."""
+        """What workers hold (HELD) and wait for (WAITED_FOR)."""
         return [row["granted"] for row in self.owner.execute(LOCKS)]
 
     @contextmanager
-    def place_taken(self, model: str) -> Iterator[None]:
-        """Somebody else holds the only permit of a model."""
-        values = [Permits.of(server_name(self.simulator.url), model, 1).key, 1]
-        self.owner.execute("select pg_advisory_lock(%s::int, %s::int)", values)
-        try:
-            yield
-        finally:
-            self.owner.execute("select pg_advisory_unlock(%s::int, %s::int)", values)
+    def place_taken(self, model: str, submission: Submission) -> Iterator[BareWorker]:
+        """Another worker, busy with a submission of its own, hangs in a model's only place until it is killed."""
+        self.simulator.fault("hang", model=model)
+        self.enter(submission)
+        with self.worker() as holder:
+            until(lambda: self.is_asked(model))
+            yield holder
 
     def return_lease(self, worker: BareWorker, max_crashes: int | None = 2) -> Returned:
         """What the monitor does for a dead worker, from what stands on the scoreboard."""

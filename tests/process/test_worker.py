@@ -511,40 +511,41 @@ def test_a_result_for_a_lease_that_was_taken_over_is_dropped(school: School, typ
 # Permits
 
 
+def test_a_permit_is_waited_for_and_given_back(school: School, typed: Submission) -> None:
+    """A worker goes on as soon as the model has a place for it, here by a death, and holds none between jobs."""
+    with school.place_taken(FEEDBACK_MODEL, typed) as holder:
+        submission_id = enter_one(school, typed)
+        with school.worker() as worker:
+            until(lambda: WAITED_FOR in school.permits())
+            assert (worker.record().phase, school.calls(FEEDBACK_MODEL)) == (Phase.PERMIT, 1)
+            holder.signal(signal.SIGKILL)
+            until(lambda: school.results(submission_id) == ["completed"] and is_idle(worker))
+            assert school.permits() == []
+
+
 def test_a_lease_lost_while_waiting_takes_no_permit_along(school: School, typed: Submission) -> None:
     """A worker whose job was taken over while it waited for a model leaves that model's place to others."""
-    submission_id = enter_one(school, typed)
-    with school.worker() as worker:
-        with school.place_taken(FEEDBACK_MODEL):
-            until(lambda: school.permits() == [WAITED_FOR])
+    with school.place_taken(FEEDBACK_MODEL, typed) as holder:
+        submission_id = enter_one(school, typed)
+        with school.worker() as worker:
+            until(lambda: WAITED_FOR in school.permits())
             school.change_job("lease_key = gen_random_uuid(), leased_until = now() + interval '1 hour'", submission_id)
-        until(lambda: counted(worker).get(Counter.REJECTED_BY_FENCE) == 1)
-        until(lambda: is_idle(worker))
-        assert school.permits() == []
-    assert school.simulator.calls() == []
+            holder.signal(signal.SIGKILL)
+            until(lambda: counted(worker).get(Counter.REJECTED_BY_FENCE) == 1 and is_idle(worker))
+            assert (school.permits(), school.results(submission_id)) == ([], [])
+    assert school.calls(FEEDBACK_MODEL) == 1
 
 
 def test_a_stop_is_heard_while_waiting_for_a_permit(school: School, typed: Submission) -> None:
     """A worker that is asked to stop in the line for a model returns its job in time, with no attempt burnt."""
-    submission_id = enter_one(school, typed)
-    with school.place_taken(FEEDBACK_MODEL), school.worker() as worker:
-        until(lambda: school.permits() == [WAITED_FOR])
-        worker.signal(signal.SIGTERM)
-        assert worker.exit_status(SOON_SECONDS) == ExitCode.DONE
+    with school.place_taken(FEEDBACK_MODEL, typed):
+        submission_id = enter_one(school, typed)
+        with school.worker() as worker:
+            until(lambda: WAITED_FOR in school.permits())
+            worker.signal(signal.SIGTERM)
+            assert worker.exit_status(SOON_SECONDS) == ExitCode.DONE
     job = school.job(submission_id)
-    assert (job["status"], job["retry_count"], school.simulator.calls()) == ("queued", 0, [])
-
-
-def test_a_permit_is_waited_for_and_given_back(school: School, photo: Submission) -> None:
-    """A worker goes on as soon as the model has a place for it, and holds none between jobs."""
-    submission_id = enter_one(school, photo)
-    with school.worker() as worker:
-        with school.place_taken(FEEDBACK_MODEL):
-            until(lambda: school.permits() == [WAITED_FOR])
-            assert (worker.record().phase, school.calls(FEEDBACK_MODEL)) == (Phase.PERMIT, 0)
-        until(lambda: school.is_final(submission_id) and is_idle(worker))
-        assert school.permits() == []
-    assert school.results(submission_id) == ["completed"]
+    assert (job["status"], job["retry_count"], school.calls(FEEDBACK_MODEL)) == ("queued", 0, 1)
 
 
 # Adapters of another package
