@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, LiteralString
 from uuid import UUID
@@ -72,6 +73,15 @@ class Site:
     def enter_photos(self, count: int = 1) -> list[UUID]:
         """One and the same photo, handed in by so many pupils."""
         return self.enter(*(photo() for _ in range(count)))
+
+    def delay(self, submission_id: UUID, seconds: float) -> datetime:
+        """Its job is not to be taken before the time that is returned; the platform tells of it as of any change."""
+        query: LiteralString = """
+            update learning_submission_jobs set visible_at = clock_timestamp() + make_interval(secs => %s)
+            where submission_id = %s returning visible_at, pg_notify('learning_submissions', submission_id::text)
+        """
+        visible_at: datetime = self.one(query, seconds, submission_id)["visible_at"]
+        return visible_at
 
     # What became of it
 

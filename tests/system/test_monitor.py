@@ -1,0 +1,211 @@
+"""What the monitor does for the others, and that they do without it when they must."""
+
+import functools
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterable
+
+import httpx
+import pytest
+
+from demo.submissions import Submission
+from tests.condition import eventually
+from tests.process.fleet import LiveFleet
+from tests.process.site import FEEDBACK_MODEL, Site, everything
+
+pytestmark = pytest.mark.postgres
+
+AT_ONCE_SECONDS = 1.0
+RARELY_SECONDS = 60  # the longest poll: nobody waits for it here
+LONG_LEASE_SECONDS = 600
+LEAKY = "tests.process.adapters.leaky"
+WORDS_THAT_TELL = 4  # in a row: ids, classes and our own sentences never have them from a pupil
+
+
+# Wake-ups
+
+
+def test_a_new_job_wakes_an_idle_worker(site: Site) -> None:
+    """The platform's notification is enough: each job is taken at once, though nobody would look for a minute."""
+    fleet = site.start(worker_concurrency=2, worker_poll_interval=RARELY_SECONDS)
+    fleet.until_idle()
+    for _ in range(5):
+        text = site.enter_text()
+        eventually(functools.partial(site.leases, text), AT_ONCE_SECONDS)
+        site.until_done([text])
+
+
+def test_a_delayed_job_is_taken_when_it_is_due(site: Site) -> None:
+    """No notification comes at that moment: the monitor knows the time, and the job starts neither early nor late."""
+    text = site.enter_text()
+    site.delay(text, seconds=RARELY_SECONDS)
+    fleet = site.start(worker_poll_interval=RARELY_SECONDS)
+    fleet.until_idle()
+    due_at = site.delay(text, seconds=1)
+    (lease,) = eventually(lambda: site.leases(text))
+    assert 0 <= (lease["at"] - due_at).total_seconds() < AT_ONCE_SECONDS
+
+
+def test_a_job_that_nobody_announces_is_found(site: Site) -> None:
+    """Without the platform's trigger the monitor's own looks are enough, also after one that an outage cut off."""
+    site.owner.execute("alter table learning_submissions disable trigger learning_submissions_notify")
+    fleet = site.start()
+    fleet.until_idle()
+    with site.owner.transaction():
+        site.owner.execute("lock table learning_submission_jobs in access exclusive mode")
+        eventually(lambda: somebody_waits_for_a_lock(site))
+        site.cut_connections()
+    text = site.enter_text()
+    eventually(lambda: site.leases(text), 2 * AT_ONCE_SECONDS)
+
+
+def somebody_waits_for_a_lock(site: Site) -> bool:
+    return bool(site.one("select exists (select from pg_locks where not granted) as it")["it"])
+
+
+def test_workers_look_for_themselves_while_the_monitor_is_stopped(site: Site) -> None:
+    """A monitor that neither works nor ends costs some polls, and no job."""
+    fleet = site.start(worker_concurrency=2, worker_poll_interval=0.2)
+    fleet.until_idle()
+    os.kill(monitor := fleet.monitor_pid(), signal.SIGSTOP)
+    site.until_done_once(site.enter_texts(4))
+    os.kill(monitor, signal.SIGCONT)
+    assert fleet.monitor_pid() == monitor
+
+
+# Deaths
+
+
+def totals(fleet: LiveFleet) -> dict[str, float]:
+    return {name: value for name, value in fleet.metrics().items() if "_total" in name}
+
+
+def test_a_dead_monitor_is_replaced_and_nothing_is_forgotten(site: Site) -> None:
+    """Workers go on as they are, and no total goes backwards."""
+    fleet = site.start(worker_concurrency=2)
+    site.until_done(first := site.enter_texts(4))
+    fleet.until_idle()
+    workers, before, monitor = fleet.worker_pids(), totals(fleet), fleet.monitor_pid()
+    os.kill(monitor, signal.SIGKILL)
+    site.until_done_once([*first, *site.enter_texts(4)])
+    eventually(lambda: fleet.monitor_pid() != monitor)
+    fleet.until_idle()
+    after = totals(fleet)
+    assert fleet.worker_pids() == workers
+    assert after['ai_worker_processed_total{status="completed"}'] == 8
+    assert {name for name in before if after[name] < before[name]} == set()
+
+
+def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Site) -> None:
+    """What the old monitor was asked for, or was not, the new one is asked for again."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    text = site.enter_text()
+    fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
+    (worker,) = site.until_in_call(fleet, FEEDBACK_MODEL)
+    os.kill(fleet.monitor_pid(), signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    site.until_done_once([text])
+    (returned,) = fleet.told("lease_returned")
+    assert returned["outcome"] == "returned"
+
+
+def test_a_lease_is_given_back_after_an_outage(site: Site) -> None:
+    """A worker dies while nobody reaches the database: the lease comes back with the database, not at its end."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    text = site.enter_text()
+    fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
+    (worker,) = site.until_in_call(fleet, FEEDBACK_MODEL)
+    site.shut_out()
+    os.kill(worker, signal.SIGKILL)
+    fleet.until_told("return_lease")
+    site.let_in()
+    site.until_done_once([text])
+
+
+# What it shows
+
+
+def test_health_follows_the_database(site: Site) -> None:
+    """200 while work is possible, 503 with a reason while it is not, and 200 again; no process ends in between."""
+    fleet = site.start(worker_concurrency=2)
+    fleet.until_idle()
+    assert fleet.get("/healthz").status_code == 200
+    site.shut_out()
+    ill = eventually(lambda: answer if (answer := fleet.get("/healthz")).status_code == 503 else None)
+    assert ill is not None
+    assert "database" in ill.json()["sentence"]
+    site.let_in()
+    eventually(lambda: fleet.get("/healthz").status_code == 200)
+    site.until_done_once(site.enter_texts(4))
+    assert fleet.told("exited") == []
+
+
+def test_a_taken_address_stops_no_work(site: Site) -> None:
+    """The log names the address and the remedy, jobs are done, and the address is served as soon as it is free."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        fleet = site.start(status_addr=address)
+        site.until_done_once(site.enter_texts(3))
+        refused = fleet.until_told("cannot_listen")
+    assert (refused[0]["address"], refused[0]["level"]) == (address, "WARNING")
+    assert "STATUS_ADDR" in refused[0]["remedy"]
+    assert fleet.get("/healthz").status_code == 200
+    assert fleet.status()["metrics_address"] == address
+
+
+def test_nothing_shows_what_a_pupil_wrote(site: Site) -> None:
+    """A class is worked off at the most talkative level, once well and once by an adapter that puts texts into exceptions.
+
+    Neither the log nor /metrics nor the status has four words in a row of a pupil, a teacher or the model, a pupil's id or
+    the key of a file.
+    """
+    good = site.start(worker_concurrency=2, log_level="DEBUG")
+    site.until_done(site.enter(*everything()))
+    secrets = [*phrases(texts_of(everything())), *phrases(texts_in(site)), *keys_in(site)]
+    shown = [everything_shown(good)]
+    good.kill()
+    bad = site.start(worker_concurrency=2, log_level="DEBUG", learning_feedback_adapter=LEAKY, worker_max_retries=0)
+    site.until_done(site.enter(*everything()))
+    shown.append(everything_shown(bad))
+    assert len(secrets) > 1000
+    assert {secret for secret in secrets for text in shown if secret in text} == set()
+    assert bad.told("step_failed")
+
+
+def everything_shown(fleet: LiveFleet) -> str:
+    """With the spaces of a text, however it was quoted."""
+    shown = "\n".join((*fleet.log(), fleet.get("/metrics").text, httpx.Response(200, json=fleet.status()).text))
+    return " ".join(words(shown))
+
+
+def texts_of(submissions: Iterable[Submission]) -> list[str]:
+    typed = [each.content for each in submissions if isinstance(each.content, str)]
+    expected = [each.expected_text for each in submissions if each.expected_text]
+    asked = [each.instruction_md for each in submissions] + [each.hints_md for each in submissions if each.hints_md]
+    return [*typed, *expected, *asked, *(criterion for each in submissions for criterion in each.criteria)]
+
+
+def texts_in(site: Site) -> list[str]:
+    """What the models said."""
+    rows = site.all("select text_body, feedback_md, analysis_json::text as analysis from learning_submissions")
+    return [value for row in rows for value in row.values() if value]
+
+
+def keys_in(site: Site) -> list[str]:
+    rows = site.all("select student_sub, coalesce(storage_key, student_sub) as key, sha256 from learning_submissions")
+    return [" ".join(words(value)) for row in rows for value in row.values() if value]
+
+
+def phrases(texts: Iterable[str]) -> set[str]:
+    """Every run of words that tells."""
+    runs = set()
+    for text in texts:
+        each = words(text)
+        runs |= {" ".join(each[start : start + WORDS_THAT_TELL]) for start in range(len(each) - WORDS_THAT_TELL + 1)}
+    return runs
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
