@@ -7,17 +7,21 @@ from pydantic import ValidationError
 
 from supervisor.journal import Journal
 from supervisor.monitor.metrics import Metrics
+from supervisor.monitor.queue_watch import QueueWatch
 from supervisor.monitor.waker import Waker
 from worker.contract import MAX_EVENT_BYTES, Event, EventKind
 
 MAX_EVENTS_AT_ONCE = 100
+FOR_LATER = ("vision_retrying", "feedback_retrying", "returned_")
 
 
 class Events:
-    """Each event goes to the metrics and the log; a leased job means that there may be another one for somebody idle."""
+    """Each event goes to the metrics and the log. A leased job means that there may be another one for somebody idle; one that
+    was given back for later has to be looked for then, as the database tells nobody of it.
+    """
 
-    def __init__(self, read_fds: Sequence[int], metrics: Metrics, waker: Waker, journal: Journal) -> None:
-        self._read_fds, self._metrics, self._waker, self._journal = read_fds, metrics, waker, journal
+    def __init__(self, read_fds: Sequence[int], metrics: Metrics, waker: Waker, watch: QueueWatch, journal: Journal) -> None:
+        self._read_fds, self._metrics, self._waker, self._watch, self._journal = read_fds, metrics, waker, watch, journal
         self.malformed = 0
 
     def take(self, slot: int) -> None:
@@ -39,3 +43,5 @@ class Events:
         self._journal.event(slot, event)
         if event.kind is EventKind.LEASED:
             self._waker.wake_one()
+        if event.kind is EventKind.SETTLED and event.outcome.startswith(FOR_LATER):
+            self._watch.look_soon()

@@ -58,7 +58,7 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
     )
     watch = QueueWatch(settings.worker, wiring.scoreboard, wiring.incarnation, releases, waker, journal)
     metrics = Metrics(wiring.scoreboard, watch.sight)
-    events = Events(wiring.event_fds, metrics, waker, journal)
+    events = Events(wiring.event_fds, metrics, waker, watch, journal)
     shown = functools.partial(
         snapshot, wiring.scoreboard, watch.sight, instance=wiring.instance, is_stub=settings.worker.invents_something
     )

@@ -48,6 +48,11 @@ class QueueWatch:
         """Something is to be done before the next look."""
         self._stirred.set()
 
+    def look_soon(self) -> None:
+        """There is news of the queue; a look that is under way may have come too early for it."""
+        self._look_at_seconds = min(self._look_at_seconds, time.monotonic() + SECOND_LOOK_SECONDS)
+        self.stir()
+
     async def run(self) -> None:
         """Until it is cancelled. Raises Refused for a role that must not be used."""
         wait_seconds = FIRST_WAIT_SECONDS
@@ -78,6 +83,7 @@ class QueueWatch:
         self._look_at_seconds = -math.inf
         self.sight.outage = ""
         self._journal.monitor("INFO", "connected")
+        self._look_at_seconds = -math.inf
         while True:
             self._promise()
             await self._releases.give_back(connection, self._count_returned)
@@ -89,6 +95,7 @@ class QueueWatch:
         """Looks at the queue, if it is time, and wakes a worker for what waits there; in how many seconds to look again."""
         if time.monotonic() < self._look_at_seconds:
             return self._look_at_seconds - time.monotonic()
+        self._look_at_seconds = math.inf
         look = await glance(connection)
         if look.is_waiting:
             self._waker.wake_one()
@@ -99,13 +106,14 @@ class QueueWatch:
         self._promise()
         due_in_seconds = look.due_in_seconds if look.due_in_seconds > 0 else math.inf
         look_again_seconds = min(self._settings.worker_poll_interval, due_in_seconds)
-        self._look_at_seconds = now + look_again_seconds
-        return look_again_seconds
+        self._look_at_seconds = min(self._look_at_seconds, now + look_again_seconds)
+        return self._look_at_seconds - now
 
     async def _wait(self, connection: AsyncConnection, timeout_seconds: float) -> None:
-        """Until a notification, a request or the time; then one wake-up per notification."""
+        """Until a notification, a request or the time. A notification that came with an answer has left the socket already."""
         loop = asyncio.get_running_loop()
         self._stirred.clear()
+        await self._hear(connection)
         loop.add_reader(connection.fileno(), self._stirred.set)
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -114,9 +122,13 @@ class QueueWatch:
             return
         finally:
             loop.remove_reader(connection.fileno())
+        await self._hear(connection)
+
+    async def _hear(self, connection: AsyncConnection) -> None:
+        """One wake-up per notification."""
         async for _ in connection.notifies(timeout=0):
             self._waker.wake_one()
-            self._look_at_seconds = min(self._look_at_seconds, time.monotonic() + SECOND_LOOK_SECONDS)
+            self.look_soon()
 
     def _lose(self, outage: BaseException) -> None:
         if self.sight.is_connected or self.sight.outage != type(outage).__name__:

@@ -48,6 +48,34 @@ def test_a_delayed_job_is_taken_when_it_is_due(site: Site) -> None:
     assert 0 <= (lease["at"] - due_at).total_seconds() < AT_ONCE_SECONDS
 
 
+def test_a_retry_is_taken_when_it_is_due(site: Site) -> None:
+    """The worker that gave the job back for later tells the monitor, as the database tells nobody."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    fleet = site.start(worker_poll_interval=RARELY_SECONDS, worker_backoff_seconds=1, ai_timeout_feedback=1)
+    fleet.until_idle()
+    text = site.enter_text()
+    site.until_done_once([text])
+    first, second = site.leases(text)
+    assert 2 <= (second["at"] - first["at"]).total_seconds() < 2 + AT_ONCE_SECONDS
+
+
+def test_news_that_comes_with_an_answer_is_news(site: Site) -> None:
+    """A notification that reaches the monitor while it waits for a statement wakes a worker as any other does."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    deadly = site.enter_text()
+    fleet = site.start(worker_concurrency=2, worker_poll_interval=RARELY_SECONDS, worker_max_crashes=1)
+    (victim,) = site.until_in_call(fleet, FEEDBACK_MODEL)
+    with site.owner.transaction():
+        site.one("select id from learning_submission_jobs where submission_id = %s for update", deadly)
+        os.kill(victim, signal.SIGKILL)
+        fleet.until_replaced([victim])
+        eventually(lambda: {worker["phase"] for worker in fleet.workers()} == {"idle"})
+        eventually(lambda: somebody_waits_for_a_lock(site))
+        text = site.enter_text()
+    eventually(lambda: site.leases(text), AT_ONCE_SECONDS)
+    site.until_done_once([deadly, text])
+
+
 def test_a_job_that_nobody_announces_is_found(site: Site) -> None:
     """Without the platform's trigger the monitor's own looks are enough, also after one that an outage cut off."""
     site.owner.execute("alter table learning_submissions disable trigger learning_submissions_notify")
