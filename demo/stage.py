@@ -58,7 +58,7 @@ def set_up() -> Iterator[Stage]:
 def supervisor(stage: Stage) -> Iterator[subprocess.Popen[bytes]]:
     """`learning-supervisor start --procs 4`, in an empty directory so that no .env of somebody else is read."""
     command = [str(Path(sys.executable).with_name("learning-supervisor")), "start", "--procs", str(PROCS)]
-    with stage.log.open("wb") as log:
+    with stage.log.open("ab") as log:
         process = subprocess.Popen(
             command,
             env=dict(stage.environment),

@@ -71,9 +71,9 @@ def _adapters(settings: Settings) -> Iterator[Line]:
     for role, module in (("vision", worker.vision_adapter), ("feedback", worker.feedback_adapter)):
         try:
             load_adapter(module, worker, lambda: None)
-        except AdapterMissing as missing:
-            remedy = f"correct LEARNING_{role.upper()}_ADAPTER or install its package"
-            yield Line(Level.FAILED, str(missing), remedy)
+        except Exception as error:  # noqa: BLE001  whatever a foreign module raises is a finding
+            reason = str(error) if isinstance(error, AdapterMissing) else f"adapter module {module}: {type(error).__name__}"
+            yield Line(Level.FAILED, reason, f"correct LEARNING_{role.upper()}_ADAPTER or install its package")
         else:
             yield Line(Level.OK, f"{role} adapter {module}")
     if worker.invents_something:

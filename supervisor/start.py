@@ -1,6 +1,5 @@
 """The composition root: puts settings, world, children and loop together."""
 
-import gc
 import os
 from dataclasses import dataclass
 
@@ -67,7 +66,6 @@ class Household:
 
     def run_child(self, slot: int, incarnation: int) -> int:
         """What a forked process does, by its slot; its exit code."""
-        gc.enable()
         if slot == MONITOR:
             return monitor_main.run(self._monitor_wiring(incarnation), self.settings, self.journal)
         return worker_main.run(self._worker_wiring(slot, incarnation), self.settings.worker)

@@ -95,7 +95,6 @@ class Event(BaseModel):
     error_class: Annotated[str, Field(max_length=200, pattern=r"^[\w.:<>, -]*$")] = ""
     seconds: Annotated[float, Field(ge=0, lt=1e6)] = 0.0
     model: Annotated[str, Field(max_length=200)] = ""
-    tokens: Annotated[int, Field(ge=0, lt=2**40)] = 0
 
     def encode(self) -> bytes:
         return self.model_dump_json(exclude_defaults=True).encode()

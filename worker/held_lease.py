@@ -61,7 +61,7 @@ class HeldLease:
 
     def __init__(self, place: Workplace, lease: Lease, leased_at_seconds: float) -> None:
         self._place, self.lease = place, lease
-        self._until_seconds = leased_at_seconds + place.settings.worker_lease_seconds
+        self._until_seconds = leased_at_seconds + first_lease_seconds(place.settings)
         self.permit: HeldPermit | None = None
 
     def ask(self, question: Callable[[Connection], Answer]) -> Answer:
@@ -78,7 +78,7 @@ class HeldLease:
         while True:
             self._leave_if_time_is_short(hard_limit_seconds)
             self._place.report.enter(Phase.PERMIT, STATEMENT_PROMISE_SECONDS)
-            self._renew(hard_limit_seconds, permits if self.permit is None else NO_PERMITS)
+            self._renew(hard_limit_seconds, permits)
             if self.permit is not None or permits is NO_PERMITS:
                 break
             self._wait_for_permit(permits)
@@ -86,9 +86,7 @@ class HeldLease:
 
     def renewing(self, hard_limit_seconds: float, write: Callable[[Connection, float], bool]) -> None:
         """A fenced write that renews the lease, given the new lease's seconds. Raises Ended if the lease is not ours."""
-        settings = self._place.settings
-        margin_seconds = settings.terminate_grace_seconds + LEASE_MARGIN_SECONDS
-        lease_seconds = max(settings.worker_lease_seconds, hard_limit_seconds + margin_seconds)
+        lease_seconds = lease_seconds_for(hard_limit_seconds, self._place.settings)
         sent_at_seconds = time.monotonic()
         if not self.ask(lambda connection: write(connection, lease_seconds)):
             raise Ended(Lost())
@@ -96,7 +94,9 @@ class HeldLease:
 
     def _renew(self, hard_limit_seconds: float, permits: Permits) -> None:
         def start(connection: Connection, lease_seconds: float) -> bool:
-            begun = permit.begin_step(connection, self.lease, lease_seconds, permits)
+            self.permit = permit.still_held(connection, self.permit)
+            wanted = permits if self.permit is None else NO_PERMITS
+            begun = permit.begin_step(connection, self.lease, lease_seconds, wanted)
             self.permit = self.permit or begun.permit
             return begun.is_ours
 
@@ -117,3 +117,13 @@ class HeldLease:
         stop_by_seconds = self._place.stop_by_seconds()
         if stop_by_seconds is not None and time.monotonic() + step_seconds > stop_by_seconds:
             raise Ended(Returned("drain"))
+
+
+def lease_seconds_for(hard_limit_seconds: float, settings: WorkerSettings) -> float:
+    """The contract's formula: nobody else may take the job before a worker that hangs in the step has been killed."""
+    return max(settings.worker_lease_seconds, hard_limit_seconds + settings.terminate_grace_seconds + LEASE_MARGIN_SECONDS)
+
+
+def first_lease_seconds(settings: WorkerSettings) -> float:
+    """Until the first step with a model renews it, there is only the reading of the submission."""
+    return lease_seconds_for(STATEMENT_PROMISE_SECONDS, settings)

@@ -5,7 +5,7 @@ import time
 
 from worker.contract import Counter, EventKind, Phase, StepName
 from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
-from worker.held_lease import STATEMENT_PROMISE_SECONDS, HeldLease, Workplace
+from worker.held_lease import STATEMENT_PROMISE_SECONDS, HeldLease, Workplace, first_lease_seconds
 from worker.job_queue.connection import Connection
 from worker.job_queue.lease import LeaseOwner, find_lease, lease_job
 from worker.job_queue.settle import settle
@@ -59,7 +59,7 @@ class Loop:
         def question(connection: Connection) -> Lease | None:
             if next(tries):  # the connection broke after the statement was sent: it may have committed
                 return find_lease(connection, key)
-            return lease_job(connection, key, place.settings.worker_lease_seconds)
+            return lease_job(connection, key, first_lease_seconds(place.settings))
 
         lease = place.session.ask(question)
         if lease is None:
@@ -73,7 +73,9 @@ class Loop:
         started_at_seconds = time.monotonic()
         outcome = Steps(self._place, held).run()
         self._place.report.enter(Phase.SETTLE, STATEMENT_PROMISE_SECONDS)
+        settling_at_seconds = time.monotonic()
         outcome = self._settled(held, outcome)
+        self._place.report.send(EventKind.STEP, step=StepName.SETTLE, seconds=time.monotonic() - settling_at_seconds)
         self._place.report.hold(None, None)
         self._tell(held.lease, outcome, time.monotonic() - started_at_seconds)
 

@@ -16,8 +16,6 @@ from worker.report import Report
 from worker.session import Session
 from worker.settings import WorkerSettings
 
-BOOT_PROMISE_SECONDS = 30.0
-
 
 def preload() -> None:
     """Called once before the first fork. A client made and closed here leaves its TLS tables in memory that forks share."""
@@ -27,7 +25,7 @@ def preload() -> None:
 def run(wiring: Wiring, settings: WorkerSettings) -> int:
     """Runs one worker to its end; the exit code. Expects signals blocked until its handlers stand."""
     report = Report(wiring)
-    report.enter(Phase.BOOT, BOOT_PROMISE_SECONDS)
+    report.enter(Phase.BOOT)  # the supervisor bounds it: BOOT_TIMEOUT_SECONDS
     inbox = Inbox(wiring.wake_fd, wiring.lifeline_fd)
     inbox.install()
     try:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,8 @@ from uuid import UUID
 
 from worker.contract import MAX_EVENT_BYTES, Counter, Event, EventKind, Phase, StepName, Wiring
 from worker.scoreboard import COUNTERS, WorkerRecord
+
+_UNSAFE = re.compile(r"[^\w.:<>, -]")  # what an event may not carry: a role or a module may be named anything
 
 
 class Report:
@@ -50,6 +53,7 @@ class Report:
         outcome: str = "",
         error_class: str = "",
         seconds: float = 0.0,
+        model: str = "",
     ) -> None:
         """One datagram to the monitor."""
         event = Event(
@@ -59,8 +63,9 @@ class Report:
             submission_id=submission_id,
             step=step,
             outcome=outcome,
-            error_class=error_class[:200],
+            error_class=_UNSAFE.sub("?", error_class)[:200],
             seconds=seconds,
+            model=model[:200],
         )
         try:
             os.write(self._wiring.event_fd, event.encode()[:MAX_EVENT_BYTES])

@@ -38,11 +38,11 @@ class Session:
 
         Raises LeaseRanOut after `until_seconds` (monotonic), Stopped if asked to stop without a lease, Refused.
         """
-        wait_seconds = FIRST_WAIT_SECONDS
+        wait_seconds, phase = FIRST_WAIT_SECONDS, self._report.phase
         while True:
             try:
                 with outages_named():
-                    return question(self._open())
+                    return question(self._open(phase))
             except Unavailable as outage:
                 self._lose(outage)
             self._wait(wait_seconds, until_seconds)
@@ -53,9 +53,9 @@ class Session:
             self._connection.close()
             self._connection = None
 
-    def _open(self) -> Connection:
+    def _open(self, phase: Phase) -> Connection:
+        """`phase` is what the worker is at when it has a connection again."""
         if self._connection is None:
-            phase = self._report.phase
             self._report.enter(Phase.CONNECT, CONNECT_PROMISE_SECONDS)
             self._connection = self._connect()
             self._report.enter(phase, CONNECT_PROMISE_SECONDS)

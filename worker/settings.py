@@ -18,6 +18,7 @@ from pydantic import (
 from worker.job_queue.dsn import database_of, role_of
 
 SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
+MAX_SILENCE_SECONDS = 30.0
 STUB = "worker.adapters.stub"
 ADAPTERS = {
     "stub": (STUB, STUB),
@@ -25,6 +26,14 @@ ADAPTERS = {
 }
 _SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # no digits first: a plain number is an address too
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def silence_seconds(timeout_seconds: float) -> float:
+    """How long a model that has begun to speak may be silent, for instance while another slot reads a picture on the same cores.
+
+    So much longer than its timeout may one request take in the worst case.
+    """
+    return min(timeout_seconds, MAX_SILENCE_SECONDS)
 
 
 def _is_near(url: str) -> bool:

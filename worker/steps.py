@@ -22,11 +22,13 @@ from worker.core.job import (
     quarantine,
     storable,
 )
+from worker.core.pages import page_keys
 from worker.core.retry import Kind, RetryPolicy, failure_of, outcome_of
 from worker.held_lease import STATEMENT_PROMISE_SECONDS, Ended, HeldLease, Workplace
 from worker.job_queue.checkpoint import Reading, write_checkpoint
 from worker.job_queue.submission import read_submission
 from worker.session import LeaseRanOut
+from worker.settings import WorkerSettings, silence_seconds
 
 FETCH_SECONDS = 15.0  # for the file itself and for rendering it, before the first page is read
 _FINAL = frozenset({"completed", "failed"})
@@ -75,7 +77,10 @@ class Steps:
         """The text as typed, or the checkpoint's, or what the vision model reads now: no picture is read twice."""
         if submission["kind"] == "text":
             return str(storable(submission["text_body"] or ""))
-        made_from = self._called(Stage.VISION, lambda: self._origin(submission))
+        if checkpoint.is_extracted(payload, submission):
+            made_from = ""  # nobody has to be asked what it was made from
+        else:
+            made_from = self._called(Stage.VISION, lambda: self._origin(submission))
         if checkpoint.is_usable(payload, submission, made_from):
             self._place.report.count(Counter.OCR_REUSED)
             return payload.cached_text_md or ""
@@ -91,14 +96,16 @@ class Steps:
     def _vision(self, submission: Submission, made_from: str) -> str:
         """Reads all pages and commits the text before anything else happens."""
         settings = self._place.settings
-        hard_limit_seconds = FETCH_SECONDS + _page_bound(submission, settings.max_pdf_pages) * settings.ai_timeout_vision
+        pages = _page_bound(submission, settings.max_pdf_pages)
+        timeout_seconds = settings.ai_timeout_vision
+        hard_limit_seconds = FETCH_SECONDS + pages * timeout_seconds + silence_seconds(timeout_seconds)
         self._held.begin(Stage.VISION, hard_limit_seconds, settings.ai_vision_model)
         self._place.report.count(Counter.VISION_CALLS)
-        with self._timed(StepName.VISION):
+        with self._timed(StepName.VISION, settings.ai_vision_model):
             reading = self._called(Stage.VISION, lambda: self._extract(submission, made_from))
         permit, self._held.permit = self._held.permit, None  # goes back with the checkpoint, whatever becomes of that
         self._held.renewing(
-            settings.ai_timeout_feedback,
+            _feedback_limit_seconds(settings),
             lambda connection, seconds: write_checkpoint(connection, self._lease, reading, seconds, permit),
         )
         return reading.text_md
@@ -109,9 +116,9 @@ class Steps:
 
     def _feedback(self, payload: Payload, text_md: str) -> Completed:
         settings = self._place.settings
-        self._held.begin(Stage.FEEDBACK, settings.ai_timeout_feedback, settings.ai_feedback_model)
+        self._held.begin(Stage.FEEDBACK, _feedback_limit_seconds(settings), settings.ai_feedback_model)
         self._place.report.count(Counter.FEEDBACK_CALLS)
-        with self._timed(StepName.FEEDBACK):
+        with self._timed(StepName.FEEDBACK, settings.ai_feedback_model):
             return self._called(Stage.FEEDBACK, lambda: self._analyze(payload, text_md))
 
     def _analyze(self, payload: Payload, text_md: str) -> Completed:
@@ -136,10 +143,10 @@ class Steps:
             raise Ended(outcome_of(failure, self._lease, policy)) from error
 
     @contextmanager
-    def _timed(self, step: StepName) -> Iterator[None]:
+    def _timed(self, step: StepName, model: str = "") -> Iterator[None]:
         started_at_seconds = time.monotonic()
         yield
-        self._tell(EventKind.STEP, step=step, seconds=time.monotonic() - started_at_seconds)
+        self._tell(EventKind.STEP, step=step, model=model, seconds=time.monotonic() - started_at_seconds)
 
     def _tell(self, kind: EventKind, **details: Any) -> None:
         self._place.report.send(kind, job_id=self._lease.job_id, submission_id=self._lease.submission_id, **details)
@@ -149,7 +156,11 @@ def _page_bound(submission: Submission, max_pages: int) -> int:
     """How many requests the vision step may take: a PDF whose pages nobody has counted may have the most that is allowed."""
     if submission["kind"] != "file":
         return 1
-    return len((submission["internal_metadata"] or {}).get("page_keys") or ()) or max_pages
+    return min(len(page_keys(submission)), max_pages) or max_pages
+
+
+def _feedback_limit_seconds(settings: WorkerSettings) -> float:
+    return settings.ai_timeout_feedback + silence_seconds(settings.ai_timeout_feedback)
 
 
 def _of_type(value: Answer, kind: type) -> Answer:

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 import os
 import signal
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class MonitorWiring:
 
 def run(wiring: MonitorWiring, settings: Settings, journal: Journal) -> int:
     """Runs the monitor to its end; the exit code."""
+    logging.disable(logging.CRITICAL)  # aiohttp's own lines would go past the journal
     code = ExitCode.DONE
     try:
         asyncio.run(_monitor(wiring, settings, journal))

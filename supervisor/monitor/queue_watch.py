@@ -21,6 +21,7 @@ from worker.settings import WorkerSettings
 
 MONITOR_PROMISE_SECONDS = 60.0
 COUNT_EVERY_SECONDS = 1.0
+LOCK_TIMEOUT_MS = 1000  # one locked row must not blind the monitor
 SECOND_LOOK_SECONDS = 0.05  # after news: was it taken, and is it a job for later?
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
 
@@ -61,9 +62,9 @@ class QueueWatch:
             try:
                 connection = await self._connect()
                 async with connection:
-                    wait_seconds = FIRST_WAIT_SECONDS
                     await self._serve(connection)
             except (psycopg.Error, OSError) as outage:
+                wait_seconds = FIRST_WAIT_SECONDS if self.sight.is_connected else wait_seconds
                 self._lose(outage)
             await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret
             wait_seconds = min(2 * wait_seconds, MAX_WAIT_SECONDS)
@@ -75,14 +76,11 @@ class QueueWatch:
         allows = self._settings.allow_service_dsn_for_testing
         worker_connection.refuse_service_role(connection, allows_service_role=allows)
         await connection.execute(f"set statement_timeout = {worker_connection.STATEMENT_TIMEOUT_MS}")
+        await connection.execute(f"set lock_timeout = {LOCK_TIMEOUT_MS}")
         await listen(connection)
         return connection
 
     async def _serve(self, connection: AsyncConnection) -> None:
-        self.sight.is_connected = self.sight.is_listening = True
-        self._look_at_seconds = -math.inf
-        self.sight.outage = ""
-        self._journal.monitor("INFO", "connected")
         self._look_at_seconds = -math.inf
         while True:
             self._promise()
@@ -97,6 +95,7 @@ class QueueWatch:
             return self._look_at_seconds - time.monotonic()
         self._look_at_seconds = math.inf
         look = await glance(connection)
+        self._greet()
         if look.is_waiting:
             self._waker.wake_one()
         now = time.monotonic()
@@ -130,6 +129,13 @@ class QueueWatch:
             self._waker.wake_one()
             self.look_soon()
 
+    def _greet(self) -> None:
+        """Connected is who was answered: a connection on which every statement fails is none."""
+        if not self.sight.is_connected:
+            self.sight.is_connected = self.sight.is_listening = True
+            self.sight.outage = ""
+            self._journal.monitor("INFO", "connected")
+
     def _lose(self, outage: BaseException) -> None:
         if self.sight.is_connected or self.sight.outage != type(outage).__name__:
             self._journal.monitor("WARNING", "connection_lost", error=type(outage).__name__)
@@ -143,6 +149,7 @@ class QueueWatch:
         self._readings = replace(self._readings, leases_returned=returned, quarantined=quarantined)
         if outcome is Returned.RETURNED:
             self._waker.wake_one()
+        self._promise()
 
     def _promise(self) -> None:
         """Everything between two promises has a bound of its own, all of them together far below this."""

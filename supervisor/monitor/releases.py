@@ -5,12 +5,15 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from psycopg.errors import LockNotAvailable
+
 from supervisor import channel
 from supervisor.adapters.instance import dead_instances, forget
 from supervisor.journal import Journal
 from worker.job_queue.dead_lease import AsyncConnection, Returned, leases_of, return_expired, return_lease
 
 SECOND_LOOK_SECONDS = 0.2  # a dead worker's last statement may still commit after the first look
+BUSY_ROW_SECONDS = 0.1
 SWEEP_SECONDS = 2.0
 
 
@@ -33,14 +36,18 @@ class Releases:
     def due_in_seconds(self) -> float:
         """When there is something to do again."""
         if self._asked:
-            return 0.0
+            return BUSY_ROW_SECONDS
         return max(0.0, self._second_looks[0][0] - time.monotonic()) if self._second_looks else SWEEP_SECONDS
 
     async def give_back(self, connection: AsyncConnection, on_returned: Callable[[Returned], None]) -> None:
         """Everything that is due. A request leaves its queue only after its statement was answered."""
-        while self._asked:
+        for _ in range(len(self._asked)):
             request = self._asked[0]
-            outcome = await self._return(connection, request)
+            try:
+                outcome = await self._return(connection, request)
+            except LockNotAvailable:  # somebody sits on the row: the others first
+                self._asked.rotate(-1)
+                continue
             self._asked.popleft()
             if outcome is Returned.NOT_FOUND:
                 self._second_looks.append((time.monotonic() + SECOND_LOOK_SECONDS, request))

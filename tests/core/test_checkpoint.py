@@ -11,7 +11,8 @@ NOW = origin(*FROM)
 USABLE: dict[str, tuple[str, str | None, str | None, bool]] = {
     "nothing was read": ("pending", None, None, False),
     "extracted but not read": ("extracted", None, None, False),
-    "empty text": ("extracted", "", NOW, False),
+    "a blank page that we read": ("pending", "", NOW, True),
+    "empty text of the web side": ("extracted", "", None, False),
     "read by the web side": ("extracted", "text", None, True),
     "text of the web side before it was extracted": ("pending", "text", None, False),
     "ours, while pending": ("pending", "text", NOW, True),

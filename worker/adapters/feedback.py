@@ -67,13 +67,13 @@ class FeedbackWriter:
 
 
 def _prompt(text_md: str, criteria: Sequence[str], instruction_md: str | None, hints_md: str | None) -> str:
-    """The pupil's text cannot close its fence: the closing tag is taken out of it."""
+    """The pupil's text cannot close its fence: whatever looks like a closing tag is broken up."""
     parts = [
         f"Aufgabe:\n{instruction_md}" if instruction_md else "",
         f"Hinweise für die Bewertung:\n{hints_md}" if hints_md else "",
     ]
     parts.append("Kriterien:\n" + "\n".join(f"- {criterion}" for criterion in criteria) if criteria else "")
-    parts.append(f"<abgabe>\n{text_md.replace('</abgabe>', '')}\n</abgabe>")
+    parts.append(f"<abgabe>\n{text_md.replace('</', '< /')}\n</abgabe>")
     return "\n\n".join(part for part in parts if part)
 
 

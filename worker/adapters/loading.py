@@ -13,14 +13,17 @@ class AdapterMissing(Exception):
 
 
 def load_adapter(module_name: str, settings: WorkerSettings, on_progress: Callable[[], None]) -> Any:
-    """`build()` of the module. Ours ask for the settings and report progress; the platform's take nothing."""
+    """`build()` of the module. Ours ask for the settings and report progress; the platform's take nothing.
+
+    Raises AdapterMissing where no restart can help; what `build` raises may be over at the next start.
+    """
     try:
         build = importlib.import_module(module_name).build
-        offered = {"settings": settings, "on_progress": on_progress}
-        taken = inspect.signature(build).parameters
-        return build(**{name: value for name, value in offered.items() if name in taken})
-    except Exception as error:
+    except (ImportError, AttributeError) as error:
         raise AdapterMissing(f"adapter module {module_name}: {type(error).__name__}") from error
+    offered = {"settings": settings, "on_progress": on_progress}
+    taken = inspect.signature(build).parameters
+    return build(**{name: value for name, value in offered.items() if name in taken})
 
 
 def accepted(function: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from worker.adapters.errors import Unavailable
+from worker.settings import silence_seconds
 
 CONNECT_TIMEOUT_SECONDS = 5.0
-SILENCE_SECONDS = 7.0  # between two tokens; below the slack that a step's promise has beyond its deadline
+MAX_ANSWER_BYTES = 8_000_000  # of a stream; far above any answer within num_predict
 
 
 class ServerFailed(Exception):
@@ -54,13 +55,13 @@ class Ollama:
 
     def chat(self, request: dict[str, Any], timeout_seconds: float) -> Answer:
         """Raises Unavailable for 503, RequestRefused for 400, ServerFailed for anything else that is no whole answer."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline_seconds = time.monotonic() + timeout_seconds
         timeout = httpx.Timeout(timeout_seconds, connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds))
         try:
             with self._http.stream("POST", "/api/chat", json={**request, "stream": True}, timeout=timeout) as response:
                 _refuse_status(response.status_code)
-                response.request.extensions["timeout"]["read"] = min(SILENCE_SECONDS, timeout_seconds)  # it has begun to speak
-                return self._collected(response.iter_lines(), deadline)
+                response.request.extensions["timeout"]["read"] = silence_seconds(timeout_seconds)
+                return self._collected(_lines(response.iter_bytes(), deadline_seconds))
         except httpx.HTTPError as error:
             raise ServerFailed(type(error).__name__) from None
 
@@ -72,7 +73,7 @@ class Ollama:
             raise ServerFailed(type(error).__name__) from None
         return next((str(m["digest"]) for m in listed if model in {m["name"], m["name"].removesuffix(":latest")}), model)
 
-    def _collected(self, lines: Iterator[str], deadline: float) -> Answer:
+    def _collected(self, lines: Iterator[bytes]) -> Answer:
         pieces = []
         for line in lines:
             chunk = _parsed(line)
@@ -80,12 +81,21 @@ class Ollama:
             self._on_progress()
             if chunk.done:
                 return Answer("".join(pieces), chunk.done_reason, chunk.eval_count)
-            if time.monotonic() > deadline:
-                raise ServerFailed("deadline passed while the answer was coming")
         raise ServerFailed("the stream ended without done")
 
 
-def _parsed(line: str) -> _Chunk:
+def _lines(pieces: Iterator[bytes], deadline_seconds: float) -> Iterator[bytes]:
+    """The stream line by line; time and size are looked at with every piece, so that a trickle without an end is cut off."""
+    rest, size_bytes = b"", 0
+    for piece in pieces:
+        size_bytes += len(piece)
+        if time.monotonic() > deadline_seconds or size_bytes > MAX_ANSWER_BYTES:
+            raise ServerFailed("the answer took too long, or did not end")
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line for line in whole if line)
+
+
+def _parsed(line: bytes) -> _Chunk:
     try:
         chunk = _Chunk.model_validate_json(line)
     except ValidationError:

@@ -10,6 +10,8 @@ from worker.adapters.errors import VisionPermanentError, VisionTransientError
 from worker.adapters.ollama import Ollama, RequestRefused, ServerFailed
 from worker.adapters.storage import Storage
 from worker.core import checkpoint
+from worker.core.job import ErrorCode
+from worker.core.pages import page_keys
 from worker.settings import WorkerSettings
 
 MAX_PAGE_TOKENS = 2048
@@ -53,9 +55,11 @@ class Vision:
 
     def _pages(self, submission: Mapping[str, Any]) -> list[bytes]:
         """Pages that the web side rendered are used; else the original is decoded."""
-        keys = (submission["internal_metadata"] or {}).get("page_keys") or []
+        keys = page_keys(submission)
+        if len(keys) > self._settings.max_pdf_pages:
+            raise VisionPermanentError("too many pages", ErrorCode.INPUT_TOO_LARGE)
         if keys:
-            return [self._storage.read(str(key)) for key in keys[: self._settings.max_pdf_pages]]
+            return [self._storage.read(key) for key in keys]
         content = self._storage.original(submission)
         return pages(content, str(submission["mime_type"]), self._settings.max_pdf_pages)
 

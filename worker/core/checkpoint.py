@@ -15,6 +15,11 @@ def origin(content_sha256: str, adapter: str, model_identity: str, prompt: str) 
 
 def is_usable(payload: Payload, submission: Mapping[str, Any], origin_now: str) -> bool:
     """A text of the web side for an extracted submission, or one of ours made from the same things."""
-    if not payload.cached_text_md:
+    if payload.cached_text_md is None:
         return False
-    return submission["analysis_status"] == "extracted" or payload.cached_from == origin_now
+    return is_extracted(payload, submission) or payload.cached_from == origin_now
+
+
+def is_extracted(payload: Payload, submission: Mapping[str, Any]) -> bool:
+    """The web side has read the pages: its text counts whatever it was made from, unless it is empty."""
+    return submission["analysis_status"] == "extracted" and bool(payload.cached_text_md)

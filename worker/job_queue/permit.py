@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
 from psycopg import errors
@@ -33,10 +33,11 @@ NO_PERMITS = Permits(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class HeldPermit:
-    """One number that this session holds."""
+    """One number that the session of this backend holds; another connection holds it no more."""
 
     key: int
     number: int
+    backend_pid: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permi
         },
     ).fetchone()
     number = row["permit"] if row else None
-    return StepStart(bool(row and row["is_ours"]), HeldPermit(permits.key, number) if number else None)
+    return StepStart(bool(row and row["is_ours"]), _held(connection, permits, number) if number else None)
 
 
 def wait_for_permit(connection: Connection, permits: Permits, number: int, timeout_seconds: float) -> HeldPermit | None:
@@ -71,7 +72,16 @@ def wait_for_permit(connection: Connection, permits: Permits, number: int, timeo
             connection.execute("select pg_advisory_lock(%s::int, %s::int)", (permits.key, number))
     except errors.LockNotAvailable:
         return None
-    return HeldPermit(permits.key, number)
+    return _held(connection, permits, number)
+
+
+def still_held(connection: Connection, held: HeldPermit | None) -> HeldPermit | None:
+    """The permit, unless it went with the connection it was taken on."""
+    return held if held and held.backend_pid == connection.info.backend_pid else None
+
+
+def _held(connection: Connection, permits: Permits, number: int) -> HeldPermit:
+    return HeldPermit(permits.key, number, connection.info.backend_pid)
 
 
 def execute(connection: Connection, sql: LiteralString, values: Mapping[str, Any], held: HeldPermit | None) -> int:

@@ -1,6 +1,7 @@
 -- Is a job waiting, and in how many seconds is the next one due? Index (status, visible_at), four short walks;
 -- now() and not clock_timestamp(), as a volatile function cannot bound an index walk; min() and not exists(), for which
--- the planner would rather read a table from its start, however many failed rows lie there.
+-- the planner would rather read a table from its start, however many failed rows lie there. A job parked at infinity is
+-- never due (and PostgreSQL before 17 cannot subtract it).
 select
     (select min(visible_at) from public.learning_submission_jobs
         where status = 'queued' and visible_at <= now()) is not null
@@ -8,6 +9,7 @@ select
             where status = 'leased' and leased_until <= clock_timestamp()) as is_waiting,
     extract(epoch from least(
         (select min(visible_at) from public.learning_submission_jobs
-            where status = 'queued' and visible_at > now()),
-        (select min(leased_until) from public.learning_submission_jobs where status = 'leased')
+            where status = 'queued' and visible_at > now() and visible_at < 'infinity'),
+        (select min(leased_until) from public.learning_submission_jobs
+            where status = 'leased' and isfinite(leased_until))
     ) - clock_timestamp())::float8 as due_in_seconds

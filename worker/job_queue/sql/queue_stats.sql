@@ -8,4 +8,4 @@ select
     (select count(*) from (select from public.learning_submission_jobs
         where status = 'failed' order by visible_at limit %(bound)s) as counted)::int as failed,
     (select extract(epoch from clock_timestamp() - min(visible_at))::float8 from public.learning_submission_jobs
-        where status = 'queued' and visible_at <= now()) as oldest_wait_seconds
+        where status = 'queued' and visible_at <= now() and visible_at > '-infinity') as oldest_wait_seconds
