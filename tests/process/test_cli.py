@@ -1,0 +1,172 @@
+"""The commands as an operator runs them: what they print, and the exit codes that scripts and units go by."""
+
+import json
+import os
+import subprocess
+from importlib.metadata import version
+
+import pytest
+from psycopg import sql
+
+from demo.database import url
+from tests.condition import eventually
+from tests.process.fleet import PROGRAM, PROJECT_ROOT
+from tests.process.site import Site
+
+pytestmark = pytest.mark.postgres
+
+Result = subprocess.CompletedProcess[str]
+
+OK, DEGRADED, NOT_RUNNING, CONFIG = 0, 1, 3, 78
+PATIENCE_SECONDS = 30.0
+
+
+def run(site: Site, *arguments: str, **settings: str | float) -> Result:
+    """A command with the site's settings, to its end. An empty setting counts as not given."""
+    values = {name.upper(): str(value) for name, value in (site.settings() | settings).items()}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "200", **values}
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        env=environ,
+        cwd=site.directory,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def test_the_version_is_the_package_s(site: Site) -> None:
+    """What is printed is what is installed."""
+    assert version("learning-supervisor") in run(site, "--version").stdout
+
+
+# start
+
+
+def test_all_wrong_settings_are_told_at_once(site: Site) -> None:
+    """Each with its variable, and nothing is started: no operator mends one to be told of the next."""
+    wrong: dict[str, str | float] = {
+        "worker_concurrency": 0,
+        "ai_timeout_vision": "soon",
+        "log_level": "LOUD",
+        "learning_database_url": "",
+    }
+    result = run(site, "start", **wrong)
+    assert result.returncode == CONFIG
+    assert [name.upper() for name in wrong if name.upper() not in result.stderr] == []
+    assert not (site.directory / "run").exists()
+
+
+def test_a_service_role_in_the_dsn_is_refused_before_anything_starts(site: Site) -> None:
+    """Its name is enough; the password is not shown."""
+    result = run(site, "start", learning_database_url="postgresql://postgres:geheim@/learning")
+    assert result.returncode == CONFIG
+    assert "LEARNING_DATABASE_URL" in result.stderr
+    assert "geheim" not in result.stderr + result.stdout
+
+
+def test_a_superuser_under_another_name_is_refused_by_what_the_server_says(site: Site) -> None:
+    """Whoever bypasses row security gets no worker: the supervisor ends with EX_CONFIG, and no job was touched."""
+    site.enter_text()
+    boss = f"{site.database.name}_boss"
+    site.owner.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(boss)))
+    try:
+        fleet = site.start(learning_database_url=url(site.database.admin_dsn, user=boss))
+        assert fleet.exit_code() == CONFIG
+    finally:
+        site.owner.execute(sql.SQL("drop role {}").format(sql.Identifier(boss)))
+    assert any(boss in line for line in fleet.log())
+    assert [job["status"] for job in site.jobs()] == ["queued"]
+
+
+def test_a_runtime_directory_that_others_may_write_is_refused(site: Site) -> None:
+    """Locks and control sockets are nobody else's: EX_CONFIG, and the variable that would cure it."""
+    public = site.directory / "public"
+    public.mkdir()
+    public.chmod(0o777)
+    result = run(site, "start", runtime_directory=str(public))
+    assert result.returncode == CONFIG
+    assert "RUNTIME_DIRECTORY" in result.stderr
+
+
+def test_a_flag_wins_over_the_environment(site: Site) -> None:
+    """`--procs` is how many workers there are, whatever WORKER_CONCURRENCY says."""
+    fleet = site.start(wrapper=("sh", "-c", 'exec "$@" --procs 2', "sh"), worker_concurrency=1)
+    fleet.until_idle()
+    assert len(fleet.worker_pids()) == 2
+
+
+# status
+
+
+def test_status_without_a_supervisor_says_so(site: Site) -> None:
+    """Exit code 3, as systemctl's; as JSON the list is empty."""
+    told, asked = run(site, "status"), run(site, "status", "--json")
+    assert (told.returncode, asked.returncode) == (NOT_RUNNING, NOT_RUNNING)
+    assert "Not running" in told.stdout
+    assert json.loads(asked.stdout) == {"instances": []}
+
+
+def test_status_of_a_dead_supervisor_is_that_of_none(site: Site) -> None:
+    """The socket that SIGKILL leaves behind deceives nobody."""
+    fleet = site.start()
+    fleet.until_idle()
+    fleet.kill()
+    assert list(fleet.runtime_directory.glob("*.sock")) != []
+    assert run(site, "status").returncode == NOT_RUNNING
+
+
+def test_status_tells_every_instance(site: Site) -> None:
+    """Two supervisors in one runtime directory: 0 while all is well, and 1 as soon as one is not."""
+    both = [site.start(worker_concurrency=2), site.start()]
+    for fleet in both:
+        fleet.until_idle()
+    asked, told = run(site, "status", "--json"), run(site, "status")
+    assert (asked.returncode, told.returncode) == (OK, OK)
+    assert {each["instance"] for each in json.loads(asked.stdout)["instances"]} == {f"{f.instance():08x}" for f in both}
+    assert told.stdout.count("All is well") == 2
+    site.shut_out()
+    eventually(lambda: both[0].status()["state"] == "down")
+    assert run(site, "status").returncode == DEGRADED
+
+
+# check
+
+
+def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
+    """Exit code 0, no line that fails, and nothing left in the runtime directory."""
+    result = run(site, "check")
+    assert result.returncode == OK, result.stdout
+    assert not [line for line in result.stdout.splitlines() if line.startswith("failed")]
+    assert list((site.directory / "run").iterdir()) == []
+
+
+def test_check_says_what_a_role_may_not(site: Site) -> None:
+    """A right, a function and the index that are missing are each told with what to do."""
+    site.owner.execute("revoke delete on learning_submission_jobs from learning_worker")
+    site.owner.execute("drop function learning_worker_mark_retry")
+    site.owner.execute("drop index learning_submission_jobs_by_visibility")
+    right, function, index = failures(run(site, "check"))
+    assert "grant delete on learning_submission_jobs" in right
+    assert "learning_worker_mark_retry" in function
+    assert "create it" in index
+
+
+def failures(result: Result) -> list[str]:
+    assert (result.returncode, result.stderr) == (DEGRADED, "")
+    return [line for line in result.stdout.splitlines() if line.startswith("failed")]
+
+
+def test_check_tells_a_database_that_is_not_there(site: Site) -> None:
+    """One line says that nobody answers, without a traceback or a password."""
+    dsn = url(site.database.worker_dsn, host=str(site.directory), password="geheim")
+    (failure,) = failures(run(site, "check", learning_database_url=dsn))
+    assert "LEARNING_DATABASE_URL" in failure
+    assert "geheim" not in failure
+
+
+def test_check_refuses_wrong_settings_as_start_does(site: Site) -> None:
+    """Exit code 78 and the variable's name."""
+    result = run(site, "check", worker_lease_seconds=0)
+    assert (result.returncode, "WORKER_LEASE_SECONDS" in result.stderr) == (CONFIG, True)
