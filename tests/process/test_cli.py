@@ -142,6 +142,18 @@ def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
     assert list((site.directory / "run").iterdir()) == []
 
 
+def test_check_says_what_an_empty_database_lacks(site: Site) -> None:
+    """First the right to look into the schema, then both tables, each with what to do."""
+    site.owner.execute("drop schema public cascade")
+    site.owner.execute("create schema public")
+    (failure,) = failures(run(site, "check"))
+    assert "grant usage on schema public" in failure
+    site.owner.execute("grant usage on schema public to learning_worker")
+    submissions, jobs = failures(run(site, "check"))
+    assert ("learning_submissions" in submissions, "learning_submission_jobs" in jobs) == (True, True)
+    assert ("migrations" in submissions, "migrations" in jobs) == (True, True)
+
+
 def test_check_says_what_a_role_may_not(site: Site) -> None:
     """A right, a function and the index that are missing are each told with what to do."""
     site.owner.execute("revoke delete on learning_submission_jobs from learning_worker")

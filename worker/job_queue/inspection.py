@@ -37,14 +37,22 @@ class Finding:
 
 def inspect(connection: Connection, connections_needed: int) -> Iterator[Finding]:
     """Every point of the contract that a restricted role can see."""
-    tables = list(_tables(connection))
-    yield from tables
-    if any(table.remedy for table in tables):
-        return  # whatever else is missing comes with them
+    for look in (_schema, _tables):
+        findings = list(look(connection))
+        yield from findings
+        if any(finding.remedy for finding in findings):
+            return  # whatever else is missing comes with it
     yield from _rights(connection)
     yield _row_security(connection)
     yield _index(connection)
     yield _room(connection, connections_needed)
+
+
+def _schema(connection: Connection) -> Iterator[Finding]:
+    """Without this right even asking for a table by its name is refused."""
+    row = connection.execute("select has_schema_privilege(to_regnamespace('public'), 'usage') as is_granted").fetchone()
+    is_granted = bool(row and row["is_granted"])
+    yield Finding("right USAGE on schema public", "" if is_granted else "grant usage on schema public to the worker's role")
 
 
 def _tables(connection: Connection) -> Iterator[Finding]:
