@@ -16,7 +16,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Jobs of one sort: with a model each takes about 0.1 s; with the stub it is the database alone."""
+    """Jobs of one sort: with a model each takes about 0.25 s, a tenth of what real ones need; with the stub it is the database alone."""
 
     jobs: int
     settings: Mapping[str, str]
@@ -27,9 +27,9 @@ def measure() -> dict[str, float]:
     with (
         Cluster.start(durable=True) as cluster,
         temporary_database(cluster.admin_dsn) as database,
-        start_simulator(load_seconds=0.0, tokens_per_second=2000) as simulator,
+        start_simulator(load_seconds=0.0, tokens_per_second=500) as simulator,
     ):
-        model = Workload(60, {"AI_BACKEND": "local", "OLLAMA_BASE_URL": simulator.url})
+        model = Workload(25, {"AI_BACKEND": "local", "OLLAMA_BASE_URL": simulator.url})
         asked, empty = _pairs(database, model), _pairs(database, Workload(300, {"AI_BACKEND": "stub"}))
     return {
         "latency_ms": _median(asked, "latency_ms", 0),
