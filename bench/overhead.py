@@ -16,7 +16,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Jobs of one sort: with a model each takes about 0.25 s, a tenth of what real ones need; with the stub it is the database alone."""
+    """Jobs of one sort: with a model each takes about 0.2 s, a tenth of what real ones need; with the stub none."""
 
     jobs: int
     settings: Mapping[str, str]
