@@ -89,6 +89,10 @@ class LiveFleet:
         """Every worker waits for a job, and the monitor listens for one."""
         eventually(self._is_idle)
 
+    def until_state(self, state: str) -> None:
+        """Ok, degraded, draining or down, as the status has it."""
+        eventually(lambda: self.status()["state"] == state)
+
     def until_busy(self, phase: str, workers: int = 1) -> list[int]:
         """The pids of the workers in this phase, as soon as there are so many."""
         return eventually(lambda: found if len(found := self._pids_in(phase)) == workers else [])
@@ -142,14 +146,13 @@ class LiveFleet:
 
     def _is_idle(self) -> bool:
         status = self.status()
-        states = {(worker["stage"], worker["phase"]) for worker in status["workers"]}
-        return status["queue"]["is_listening"] and states == {("running", "idle")}
+        return status["queue"]["is_listening"] and {worker["phase"] for worker in status["workers"]} == {"idle"}
 
     def _is_full_without(self, pids: list[int]) -> bool:
         return all(w["stage"] == "running" and w["pid"] not in pids for w in self.workers())
 
     def _pids_in(self, phase: str) -> list[int]:
-        return [worker["pid"] for worker in self.workers() if worker["phase"] == phase and worker["stage"] == "running"]
+        return [worker["pid"] for worker in self.workers() if worker["phase"] == phase]
 
 
 @contextmanager

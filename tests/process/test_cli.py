@@ -9,7 +9,6 @@ import pytest
 from psycopg import sql
 
 from demo.database import url
-from tests.condition import eventually
 from tests.process.fleet import PROGRAM, PROJECT_ROOT
 from tests.process.site import Site
 
@@ -121,13 +120,13 @@ def test_status_tells_every_instance(site: Site) -> None:
     """Two supervisors in one runtime directory: 0 while all is well, and 1 as soon as one is not."""
     both = [site.start(worker_concurrency=2), site.start()]
     for fleet in both:
-        fleet.until_idle()
+        fleet.until_state("ok")
     asked, told = run(site, "status", "--json"), run(site, "status")
     assert (asked.returncode, told.returncode) == (OK, OK)
     assert {each["instance"] for each in json.loads(asked.stdout)["instances"]} == {f"{f.instance():08x}" for f in both}
     assert told.stdout.count("All is well") == 2
     site.shut_out()
-    eventually(lambda: both[0].status()["state"] == "down")
+    both[0].until_state("down")
     assert run(site, "status").returncode == DEGRADED
 
 

@@ -5,7 +5,6 @@ import signal
 
 import pytest
 
-from tests.condition import eventually
 from tests.process.fleet import LiveFleet
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
 
@@ -147,6 +146,6 @@ def test_a_stop_without_a_database_is_a_stop(site: Site) -> None:
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     site.shut_out()
-    eventually(lambda: fleet.status()["state"] == "down")
+    fleet.until_state("down")
     fleet.terminate()
     assert fleet.exit_code(SOON_SECONDS) == 0

@@ -112,9 +112,13 @@ def totals(fleet: LiveFleet) -> dict[str, float]:
 
 
 def test_a_dead_monitor_is_replaced_and_nothing_is_forgotten(site: Site) -> None:
-    """Workers go on as they are, and no total goes backwards."""
+    """Workers go on as they are, and no total goes backwards: not theirs, not the supervisor's, not its own."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    first = site.enter_texts(4)
     fleet = site.start(worker_concurrency=2)
-    site.until_done(first := site.enter_texts(4))
+    (victim,) = site.until_in_call(fleet, FEEDBACK_MODEL)
+    os.kill(victim, signal.SIGKILL)
+    site.until_done(first)
     fleet.until_idle()
     workers, before, monitor = fleet.worker_pids(), totals(fleet), fleet.monitor_pid()
     os.kill(monitor, signal.SIGKILL)
@@ -124,6 +128,7 @@ def test_a_dead_monitor_is_replaced_and_nothing_is_forgotten(site: Site) -> None
     after = totals(fleet)
     assert fleet.worker_pids() == workers
     assert after['ai_worker_processed_total{status="completed"}'] == 8
+    assert before["learning_leases_returned_total"] == 1
     assert {name for name in before if after[name] < before[name]} == set()
 
 
