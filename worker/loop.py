@@ -53,10 +53,10 @@ class Loop:
         """The key stands on the scoreboard before the statement is sent, so that no death in between loses the job."""
         place, key = self._place, self._owner.new_key()
         place.report.enter(Phase.LEASE, STATEMENT_PROMISE_SECONDS)
-        place.report.hold(None, key)
         tries, sent_at_seconds = itertools.count(), time.monotonic()
 
         def question(connection: Connection) -> Lease | None:
+            place.report.hold(None, key)
             if next(tries):  # the connection broke after the statement was sent: it may have committed
                 return find_lease(connection, key)
             return lease_job(connection, key, first_lease_seconds(place.settings))

@@ -142,10 +142,11 @@ def test_a_clean_end_leaves_nothing_behind(site: Site) -> None:
 
 
 def test_a_stop_without_a_database_is_a_stop(site: Site) -> None:
-    """Nobody waits for a server that is not there."""
+    """Nobody waits for a server that is not there, neither who had a connection nor who never got one."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     site.shut_out()
-    fleet.until_state("down")
+    os.kill(fleet.worker_pids()[0], signal.SIGKILL)
+    fleet.until_busy("connect")
     fleet.terminate()
     assert fleet.exit_code(SOON_SECONDS) == 0
