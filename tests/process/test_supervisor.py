@@ -16,7 +16,7 @@ import pytest
 
 from tests.condition import eventually
 from tests.process.adapters.deadly import POISON
-from tests.process.fleet import LiveFleet, kill_all
+from tests.process.fleet import LiveFleet, Row, kill_all
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
 from worker.job_queue.lease import LeaseOwner
 
@@ -33,19 +33,26 @@ def crashes(fleet: LiveFleet) -> int:
     return sum(worker["crashes"] for worker in fleet.workers())
 
 
+def completed(worker: Row) -> int:
+    total: int = worker["totals"]["completed"]
+    return total
+
+
 # Workers that die
 
 
 def test_a_killed_idle_worker_is_replaced_without_a_wait(site: Site) -> None:
-    """The first death costs no backoff, is counted with its signal, and is nothing to the worker beside it."""
+    """The first death costs no backoff, is counted with its signal, forgets no total, and is nothing to the worker beside it."""
     fleet = site.start(worker_concurrency=2, restart_backoff_seconds=NEVER_SECONDS)
+    site.until_done_once(site.enter_texts(4))
     fleet.until_idle()
-    victim, neighbour = fleet.worker_pids()
-    os.kill(victim, signal.SIGKILL)
-    fleet.until_replaced([victim])
-    first, second = fleet.workers()
-    assert (first["starts"], first["crashes"], first["last_exit"]) == (2, 1, "signal 9")
-    assert (second["pid"], second["crashes"]) == (neighbour, 0)
+    neighbour, victim = sorted(fleet.workers(), key=completed)
+    os.kill(victim["pid"], signal.SIGKILL)
+    fleet.until_replaced([victim["pid"]])
+    replaced, same = (fleet.workers()[before["slot"]] for before in (victim, neighbour))
+    assert (replaced["starts"], replaced["crashes"], replaced["last_exit"]) == (2, 1, "signal 9")
+    assert (same["pid"], same["crashes"]) == (neighbour["pid"], 0)
+    assert completed(replaced) + completed(same) == 4
 
 
 def test_a_job_whose_worker_dies_during_ocr_runs_again_at_once(site: Site) -> None:
@@ -98,6 +105,7 @@ def test_a_job_that_kills_its_workers_is_quarantined_while_others_flow(site: Sit
     job = site.job(poison)
     assert (job["status"], job["error_code"], job["payload"]["crashes"]) == ("failed", "worker_crashed", 2)
     assert {site.submission(other)["analysis_status"] for other in others} == {"completed"}
+    assert len(site.leases(poison)) == 2
     assert eventually(lambda: fleet.metrics()['ai_worker_failed_total{error_code="worker_crashed"}']) == 1
     assert crashes(fleet) == 2
 

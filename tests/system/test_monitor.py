@@ -133,7 +133,7 @@ def test_a_dead_monitor_is_replaced_and_nothing_is_forgotten(site: Site) -> None
 
 
 def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Site) -> None:
-    """What the old monitor was asked for, or was not, the new one is asked for again."""
+    """Nobody was there to ask: the next monitor is."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
     fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
@@ -143,6 +143,20 @@ def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Sit
     site.until_done_once([text])
     (returned,) = fleet.told("lease_returned")
     assert returned["outcome"] == "returned"
+
+
+def test_a_lease_is_given_back_though_the_monitor_that_was_asked_is_dead(site: Site) -> None:
+    """A request that somebody took with him is made again to his successor."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    text = site.enter_text()
+    fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
+    (worker,) = site.until_in_call(fleet, FEEDBACK_MODEL)
+    os.kill(monitor := fleet.monitor_pid(), signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+    fleet.until_told("return_lease")
+    os.kill(monitor, signal.SIGKILL)
+    site.until_done_once([text])
+    assert len(fleet.told("return_lease")) == 2
 
 
 def test_a_lease_is_given_back_after_an_outage(site: Site) -> None:
