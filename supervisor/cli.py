@@ -15,9 +15,8 @@ from supervisor.adapters.instance import RuntimeDirectoryRefused
 from supervisor.settings import Settings, SettingsError, read_runtime_path, read_settings
 from supervisor.start import start as run_supervisor
 
-EXIT_CONFIG = 78
+EXIT_DEGRADED, EXIT_NOT_RUNNING, EXIT_CONFIG = 1, 3, 78
 Answer = TypeVar("Answer")
-EXIT_DEGRADED, EXIT_NOT_RUNNING = 1, 3
 
 _ENV_FILE = click.option(
     "--env-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Read this instead of ./.env."

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.core.job import ErrorCode
 from worker.scoreboard import Scoreboard
 
 MAX_EVENT_BYTES = 2048
@@ -47,6 +48,15 @@ class Counter(IntEnum):
     ADAPTER_BUGS = 13
     EVENTS_DROPPED = 14
     QUARANTINED = 15
+
+
+FAILURES = {
+    ErrorCode.VISION_FAILED: Counter.FAILED_VISION,
+    ErrorCode.FEEDBACK_FAILED: Counter.FAILED_FEEDBACK,
+    ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
+    ErrorCode.INPUT_UNSUPPORTED: Counter.FAILED_INPUT_UNSUPPORTED,
+    ErrorCode.INPUT_TOO_LARGE: Counter.FAILED_INPUT_TOO_LARGE,
+}
 
 
 class ExitCode(IntEnum):

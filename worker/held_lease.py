@@ -18,9 +18,7 @@ from worker.settings import WorkerSettings
 STATEMENT_PROMISE_SECONDS = 20.0  # twice the statement timeout
 PERMIT_WAIT_SECONDS = 1.0  # how long a stop may go unnoticed while all permits are taken
 LEASE_MARGIN_SECONDS = 10.0  # the contract's: beyond a step's hard limit and the grace
-PROMISE_SLACK_SECONDS = (
-    8.0  # the adapter's own deadline comes first; below LEASE_MARGIN_SECONDS, so that the kill precedes the takeover
-)
+PROMISE_SLACK_SECONDS = 8.0  # the adapter's own deadline comes first; below the margin, so that the kill precedes a takeover
 
 Answer = TypeVar("Answer")
 

@@ -3,8 +3,8 @@
 import itertools
 import time
 
-from worker.contract import Counter, EventKind, Phase, StepName
-from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
+from worker.contract import FAILURES, Counter, EventKind, Phase, StepName
+from worker.core.job import WORKER_CRASHED, AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
 from worker.held_lease import STATEMENT_PROMISE_SECONDS, HeldLease, Workplace, first_lease_seconds
 from worker.job_queue.connection import Connection
 from worker.job_queue.lease import LeaseOwner, find_lease, lease_job
@@ -15,14 +15,6 @@ from worker.steps import Steps
 MONITORED_WAIT_SECONDS = 2.0  # how often an idle worker makes sure that somebody will wake it
 TRUST_SECONDS = 5.0  # a monitor that has not looked at the queue for so long wakes nobody
 IDLE_PROMISE_SECONDS = 60.0
-
-_FAILED = {
-    ErrorCode.VISION_FAILED: Counter.FAILED_VISION,
-    ErrorCode.FEEDBACK_FAILED: Counter.FAILED_FEEDBACK,
-    ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
-    ErrorCode.INPUT_UNSUPPORTED: Counter.FAILED_INPUT_UNSUPPORTED,
-    ErrorCode.INPUT_TOO_LARGE: Counter.FAILED_INPUT_TOO_LARGE,
-}
 
 
 class Loop:
@@ -129,10 +121,10 @@ def _told(outcome: Outcome) -> tuple[Counter | None, str]:
     match outcome:
         case Completed():
             return Counter.COMPLETED, "completed"
-        case Failed(_, "worker_crashed"):
+        case Failed(_, job_error_code) if job_error_code == WORKER_CRASHED:
             return Counter.QUARANTINED, "quarantined"
         case Failed(error_code):
-            return _FAILED[error_code], error_code
+            return FAILURES[error_code], error_code
         case Retried(stage):
             return Counter.RETRIED_VISION if stage is Stage.VISION else Counter.RETRIED_FEEDBACK, f"{stage}_retrying"
         case Returned(reason):

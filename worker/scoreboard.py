@@ -25,7 +25,7 @@ _MAX_SEQUENCE = 2**63  # beyond it a sequence was not counted up to, but damaged
 _WORKER = struct.Struct(f"<IB16s16sdd{COUNTERS}Q")
 _LEDGER = struct.Struct("<BiIIdi")
 _CONTROL = struct.Struct("<I?d")
-_READINGS = struct.Struct("<Iddd??QQ")
+_READINGS = struct.Struct("<IddQQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,6 @@ class ReadingsRecord:
     incarnation: int = 0
     deadline_seconds: float = math.inf
     looked_at_seconds: float = 0.0
-    next_due_seconds: float = math.inf
-    is_connected: bool = False
-    is_listening: bool = False
     leases_returned: int = 0
     quarantined: int = 0
 

@@ -25,7 +25,7 @@ ADAPTERS = {
     "local": ("worker.adapters.vision", "worker.adapters.feedback"),
 }
 _SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # no digits first: a plain number is an address too
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def silence_seconds(timeout_seconds: float) -> float:
@@ -39,7 +39,7 @@ def silence_seconds(timeout_seconds: float) -> float:
 def _is_near(url: str) -> bool:
     """Loopback or a dotless service name: a pupil's work leaves this machine or its container network in no other way."""
     host = urlsplit(url).hostname or ""
-    return host in _LOOPBACK or _SERVICE_NAME.fullmatch(host) is not None
+    return host in LOOPBACK or _SERVICE_NAME.fullmatch(host) is not None
 
 
 def _near_url(url: str) -> str:

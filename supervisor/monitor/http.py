@@ -1,7 +1,6 @@
 """The two servers: /metrics and /healthz on loopback, the status document on the instance's own Unix socket."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,9 @@ async def serve_metrics(
 
     runner = await _runner([web.get("/metrics", show_metrics), web.get("/healthz", show_health)])
     host, _, port = address.rpartition(":")
-    site = await _bound(lambda: web.TCPSite(runner, host.strip("[]"), int(port)), address, journal)
-    listening = next(iter(site._server.sockets))
-    on_bound(_shown(listening))
+    await _bound(lambda: web.TCPSite(runner, host.strip("[]"), int(port)), address, journal)
+    bound_host, bound_port = runner.addresses[0][:2]
+    on_bound(f"{bound_host}:{bound_port}")
     await asyncio.Event().wait()
 
 
@@ -57,7 +56,7 @@ async def _runner(routes: list[web.RouteDef]) -> web.AppRunner:
     return runner
 
 
-async def _bound(make: Callable[[], web.BaseSite], address: str, journal: Journal) -> Any:
+async def _bound(make: Callable[[], web.BaseSite], address: str, journal: Journal) -> None:
     while True:
         site = make()
         try:
@@ -66,9 +65,4 @@ async def _bound(make: Callable[[], web.BaseSite], address: str, journal: Journa
             journal.monitor("WARNING", "cannot_listen", address=address, errno=error.errno, remedy="free it or set STATUS_ADDR")
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            return site
-
-
-def _shown(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"{host}:{port}"
+            return

@@ -65,24 +65,17 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
         snapshot, wiring.scoreboard, watch.sight, instance=wiring.instance, is_stub=settings.worker.invents_something
     )
     stop = _attach(wiring, events, releases, watch)
+    address = settings.supervisor.status_addr
     async with asyncio.TaskGroup() as tasks:
-        serving = [
-            tasks.create_task(watch.run()),
-            tasks.create_task(serve_control(wiring.control_socket, shown, journal)),
-            tasks.create_task(
-                serve_metrics(
-                    settings.supervisor.status_addr,
-                    metrics,
-                    shown,
-                    lambda address: setattr(watch.sight, "http_address", address),
-                    journal,
-                )
-            ),
-        ]
+        serving = (
+            watch.run(),
+            serve_control(wiring.control_socket, shown, journal),
+            serve_metrics(address, metrics, shown, watch.sight.bound_to, journal),
+        )
+        running = [tasks.create_task(each) for each in serving]
         await stop.wait()
-        for slot in range(len(wiring.event_fds)):  # the last words of workers that have just left
-            events.take(slot)
-        for task in serving:
+        events.take_all()  # the last words of workers that have just left
+        for task in running:
             task.cancel()
 
 

@@ -9,12 +9,11 @@ from prometheus_client.registry import Collector
 from supervisor.core.fleet import MONITOR, Stage
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.status import SlotStatus, slot_statuses
-from worker.contract import Counter, Event, EventKind
-from worker.core.job import WORKER_CRASHED, ErrorCode
+from worker.contract import FAILURES, Counter, Event, EventKind
+from worker.core.job import WORKER_CRASHED
 from worker.scoreboard import Scoreboard
 
 _BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
-_FAILED = {code: Counter[f"FAILED_{code.value.removesuffix('_failed').upper()}"] for code in ErrorCode}
 _PLAIN = {
     "learning_ocr_reused": (Counter.OCR_REUSED, "jobs whose OCR text was used again"),
     "learning_writes_rejected": (Counter.REJECTED_BY_FENCE, "results dropped because the lease was taken over"),
@@ -65,7 +64,7 @@ class _Totals(Collector):
         failed = CounterMetricFamily("ai_worker_failed", "submissions failed for good", labels=["error_code"])
         retried = CounterMetricFamily("ai_worker_retry", "transient errors", labels=["phase"])
         quarantined = self._scoreboard.readings().quarantined + _sum(slots, Counter.QUARANTINED)
-        by_code = {code: _sum(slots, counter) for code, counter in _FAILED.items()}
+        by_code = {code: _sum(slots, counter) for code, counter in FAILURES.items()}
         processed.add_metric(["completed"], _sum(slots, Counter.COMPLETED))
         processed.add_metric(["failed"], sum(by_code.values()) + quarantined)
         processed.add_metric(["returned"], _sum(slots, Counter.RETURNED))

@@ -40,7 +40,7 @@ class QueueWatch:
     ) -> None:
         self._settings, self._scoreboard, self._releases = settings, scoreboard, releases
         self._waker, self._journal = waker, journal
-        self._readings = replace(scoreboard.readings(), incarnation=incarnation, is_connected=False, is_listening=False)
+        self._readings = replace(scoreboard.readings(), incarnation=incarnation)
         self._stirred = asyncio.Event()
         self._look_at_seconds = -math.inf
         self.sight = Sight()
@@ -101,7 +101,7 @@ class QueueWatch:
         now = time.monotonic()
         if now >= self.sight.counted_at_seconds + COUNT_EVERY_SECONDS:
             self.sight.stats, self.sight.counted_at_seconds = await queue_stats(connection), now
-        self.sight.looked_at_seconds, self.sight.next_due_seconds = now, now + look.due_in_seconds
+        self.sight.looked_at_seconds = now
         self._promise()
         due_in_seconds = look.due_in_seconds if look.due_in_seconds > 0 else math.inf
         look_again_seconds = min(self._settings.worker_poll_interval, due_in_seconds)
@@ -157,8 +157,5 @@ class QueueWatch:
             self._readings,
             deadline_seconds=time.monotonic() + MONITOR_PROMISE_SECONDS,
             looked_at_seconds=self.sight.looked_at_seconds,
-            next_due_seconds=self.sight.next_due_seconds,
-            is_connected=self.sight.is_connected,
-            is_listening=self.sight.is_listening,
         )
         self._scoreboard.write_readings(self._readings)

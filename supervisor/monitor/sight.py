@@ -13,7 +13,10 @@ class Sight:
     is_listening: bool = False
     outage: str = "not connected yet"
     looked_at_seconds: float = 0.0
-    next_due_seconds: float = float("inf")
     stats: QueueStats = field(default_factory=QueueStats)
     counted_at_seconds: float = float("-inf")
     http_address: str = ""
+
+    def bound_to(self, address: str) -> None:
+        """Where /metrics can be scraped; the port is known only now where the settings left it open."""
+        self.http_address = address

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.adapters.errors import FeedbackPermanentError, FeedbackTransientError
-from worker.adapters.ollama import Answer, Ollama, RequestRefused, ServerFailed
+from worker.adapters.ollama import Answer, Ollama
 from worker.core import criteria as criteria_v2
 from worker.settings import WorkerSettings
 
@@ -55,15 +55,10 @@ class FeedbackWriter:
             "think": self._settings.ai_think_level or False,
             "options": {**self._settings.model_options("feedback"), "temperature": 0, "num_predict": MAX_FEEDBACK_TOKENS},
         }
-        try:
-            answer = self._ollama.chat(request, self._settings.ai_timeout_feedback)
-        except RequestRefused as error:
-            raise FeedbackPermanentError(str(error)) from None
-        except ServerFailed as error:
-            raise FeedbackTransientError(str(error)) from None
-        if answer.done_reason != "stop":
-            raise FeedbackTransientError("the answer was not written to its end")
-        return answer
+        timeout_seconds = self._settings.ai_timeout_feedback
+        return self._ollama.whole_answer(
+            request, timeout_seconds, transient=FeedbackTransientError, permanent=FeedbackPermanentError
+        )
 
 
 def _prompt(text_md: str, criteria: Sequence[str], instruction_md: str | None, hints_md: str | None) -> str:

@@ -3,12 +3,12 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+from worker.settings import LOOPBACK
 
 
 def server_name(base_url: str) -> str:
     """The URL; on loopback with this boot and network namespace, so that two hosts do not share one server's permits."""
-    if urlsplit(base_url).hostname not in _LOOPBACK:
+    if urlsplit(base_url).hostname not in LOOPBACK:
         return base_url
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot_id} {Path('/proc/self/ns/net').stat().st_ino} port {urlsplit(base_url).port or 80}"

@@ -65,6 +65,20 @@ class Ollama:
         except httpx.HTTPError as error:
             raise ServerFailed(type(error).__name__) from None
 
+    def whole_answer(
+        self, request: dict[str, Any], timeout_seconds: float, *, transient: type[Exception], permanent: type[Exception]
+    ) -> Answer:
+        """`chat` in the words of an adapter: an answer that was cut off is none. Raises Unavailable or the two given classes."""
+        try:
+            answer = self.chat(request, timeout_seconds)
+        except RequestRefused as error:
+            raise permanent(str(error)) from None
+        except ServerFailed as error:
+            raise transient(str(error)) from None
+        if answer.done_reason != "stop":
+            raise transient("the answer was not written to its end")
+        return answer
+
     def digest(self, model: str) -> str:
         """The model's digest, which changes when another one is pulled under its name; the name where it is not listed."""
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.adapters.documents import pages
 from worker.adapters.errors import VisionPermanentError, VisionTransientError
-from worker.adapters.ollama import Ollama, RequestRefused, ServerFailed
+from worker.adapters.ollama import Ollama, ServerFailed
 from worker.adapters.storage import Storage
 from worker.core import checkpoint
 from worker.core.job import ErrorCode
@@ -67,14 +67,10 @@ class Vision:
         message = {"role": "user", "content": PROMPT, "images": [base64.b64encode(page).decode()]}
         options = {**self._settings.model_options("vision"), "temperature": 0, "num_predict": MAX_PAGE_TOKENS}
         request = {"model": self._settings.ai_vision_model, "messages": [message], "think": False, "options": options}
-        try:
-            answer = self._ollama.chat(request, self._settings.ai_timeout_vision)
-        except RequestRefused as error:
-            raise VisionPermanentError(str(error)) from None
-        except ServerFailed as error:
-            raise VisionTransientError(str(error)) from None
-        if answer.done_reason != "stop":
-            raise VisionTransientError("the page was not read to its end")
+        timeout_seconds = self._settings.ai_timeout_vision
+        answer = self._ollama.whole_answer(
+            request, timeout_seconds, transient=VisionTransientError, permanent=VisionPermanentError
+        )
         return answer.text, answer.tokens
 
 

@@ -8,19 +8,20 @@ with seen as (
     from public.learning_submission_jobs
     where id = %(job_id)s and lease_key = %(lease_key)s
     for update
+), judged as (
+    select id, payload, deaths, %(count_as)s::text is not null and deaths >= %(limit)s::int as is_over
+    from seen
 ), returned as (
     update public.learning_submission_jobs as job
-    set status = case when %(count_as)s::text is not null and seen.deaths >= %(limit)s::int
-            then 'failed' else 'queued' end,
-        error_code = case when %(count_as)s::text is not null and seen.deaths >= %(limit)s::int
-            then 'worker_crashed' else job.error_code end,
+    set status = case when judged.is_over then 'failed' else 'queued' end,
+        error_code = case when judged.is_over then 'worker_crashed' else job.error_code end,
         payload = case when %(count_as)s::text is null or jsonb_typeof(job.payload) <> 'object' then job.payload
-            else jsonb_set(job.payload, array[%(count_as)s::text], to_jsonb(seen.deaths)) end,
+            else jsonb_set(job.payload, array[%(count_as)s::text], to_jsonb(judged.deaths)) end,
         lease_key = null, leased_until = null, updated_at = clock_timestamp()
-    from seen
-    where job.id = seen.id
+    from judged
+    where job.id = judged.id
     returning job.submission_id, job.status,
-        seen.payload ->> 'kind' = 'text' or coalesce(seen.payload ->> 'cached_text_md', '') <> '' as has_text
+        judged.payload ->> 'kind' = 'text' or coalesce(judged.payload ->> 'cached_text_md', '') <> '' as has_text
 )
 select status = 'failed' as is_quarantined,
     case when status = 'failed' then public.learning_worker_update_failed(
