@@ -180,6 +180,9 @@ ROWS = {
     "a worker was killed during the stop": Row(
         finish, replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), was_cut_short=True), (Finish(75),)
     ),
+    "a lease is left at the end": Row(
+        finish, fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR), dead=(dead_lease(),)), (Finish(75, leases_left=1),)
+    ),
     "the configuration is refused": Row(
         finish,
         replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), was_cut_short=True, is_refused=True),
