@@ -9,7 +9,8 @@ One request, from top to bottom:
       scheduler  one load after another, expiry                 runner       a loaded model: slots, first come first served
       answer     what the model says (ocr, schema, criteria)    token        its pieces
       speech     the answer on its way, at its speed            wire         headers and bodies (json_text, timestamp)
-    call, fault  what happened, and what shall go wrong         catalogue    the models
+    call         what happened                                  catalogue    the models
+    fault        what shall go wrong, and when                  mishap       what then becomes of a request
     process      starts the server as a child process, for tests, the demo and measurements
 
 Shapes and texts come from recorded answers of a real server (tests/ollama/recordings).

@@ -1,7 +1,9 @@
 """What the simulated model says. It knows no instruction: nothing in a prompt changes the kind of the answer."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 from demo.ollama_simulator.api_error import ApiError, engine_error
 from demo.ollama_simulator.catalogue import Model
@@ -9,7 +11,7 @@ from demo.ollama_simulator.criteria import criteria_in
 from demo.ollama_simulator.dialect import Dialect
 from demo.ollama_simulator.json_text import compact
 from demo.ollama_simulator.ocr import UnreadableImageError, ocr_text
-from demo.ollama_simulator.options import UNLIMITED, Options
+from demo.ollama_simulator.options import Options
 from demo.ollama_simulator.request import Ask
 from demo.ollama_simulator.schema import SchemaError, Subject, document
 from demo.ollama_simulator.token import tokens
@@ -24,21 +26,37 @@ FEEDBACK = (
 THOUGHT = "Ich vergleiche die Lösung Punkt für Punkt mit der Aufgabe."
 
 
+class Ending(Enum):
+    """How an answer stops."""
+
+    DONE = "a last line with the reason and the counters"
+    DONE_FALSE = "a last line with neither"
+    CUT = "no last line; a whole answer has done false"
+    SILENCE = "nothing more, until the client leaves"
+    DEATH = "the runner dies"
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One token of an answer; exactly one of the two texts is not empty."""
+    """One token of an answer; of the texts one is not empty. `raw` is a line that is sent as it is."""
 
     content: str = ""
     thinking: str = ""
+    raw: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`eval_count` counts the end token too when the model came to its end (recordings 05 and 11)."""
+    """`pieces` is a tuple, or an iterator without end. `token_seconds` None stands for the simulator's own speed."""
 
-    pieces: tuple[Piece, ...]
-    done_reason: str
-    eval_count: int
+    pieces: Iterable[Piece]
+    done_reason: str = "stop"
+    ending: Ending = Ending.DONE
+    token_seconds: float | None = None
+
+    @property
+    def is_endless(self) -> bool:
+        return not isinstance(self.pieces, tuple)
 
 
 def compose(ask: Ask, model: Model, options: Options, dialect: Dialect) -> Answer:
@@ -48,9 +66,9 @@ def compose(ask: Ask, model: Model, options: Options, dialect: Dialect) -> Answe
     thought = tokens(THOUGHT) if model.is_thinking and ask.think is not False else []
     spoken = tokens(_until_stop(_text(ask, dialect), options.stop))
     pieces = [*(Piece(thinking=text) for text in thought), *(Piece(content=text) for text in spoken)]
-    if options.num_predict == UNLIMITED or len(pieces) < options.num_predict:
-        return Answer(tuple(pieces), "stop", len(pieces) + 1)
-    return Answer(tuple(pieces[: options.num_predict]), "length", options.num_predict)
+    if len(pieces) < options.limit_tokens:
+        return Answer(tuple(pieces))
+    return Answer(tuple(pieces[: options.limit_tokens]), "length")
 
 
 def check_format(ask: Ask) -> None:

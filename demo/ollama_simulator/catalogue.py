@@ -63,8 +63,12 @@ class Catalogue:
         """404 for a name that is not there; `latest` is the tag where none is given."""
         model = self.models.get(full_name(name))
         if model is None:
-            raise ApiError(404, f"model '{name}' not found")
+            raise not_found(name)
         return model
+
+
+def not_found(name: str) -> ApiError:
+    return ApiError(404, f"model '{name}' not found")
 
 
 def full_name(name: str) -> str:

@@ -2,23 +2,28 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 from aiohttp import web
 
-from demo.ollama_simulator import fault as faults
+from demo.ollama_simulator import mishap
 from demo.ollama_simulator.answer import Answer, check_format, compose
 from demo.ollama_simulator.api_error import ApiError
 from demo.ollama_simulator.body import read_object
 from demo.ollama_simulator.catalogue import Model
 from demo.ollama_simulator.dialect import CHAT, GENERATE, Dialect
 from demo.ollama_simulator.exchange import Exchange, head
+from demo.ollama_simulator.fault import Fault, fault_in_header
+from demo.ollama_simulator.ocr import UnreadableImageError, ocr_text
 from demo.ollama_simulator.options import read_options
 from demo.ollama_simulator.request import Ask
-from demo.ollama_simulator.runner import Runner
+from demo.ollama_simulator.runner import Runner, RunnerDiedError
 from demo.ollama_simulator.simulator import SIMULATOR
-from demo.ollama_simulator.speech import streamed, whole
+from demo.ollama_simulator.speech import Speech
 from demo.ollama_simulator.stopwatch import Stopwatch
 from demo.ollama_simulator.wire import json_response
+
+RUNNER_DIED = (500, "an error was encountered while running the model: unexpected EOF")  # recordings 23 and 24
 
 
 async def chat(http: web.Request) -> web.StreamResponse:
@@ -43,14 +48,14 @@ async def _answer(http: web.Request, dialect: Dialect) -> web.StreamResponse:
             return _empty_answer(dialect, ask, "unload")
         _check_think(ask, model)
         options = read_options(ask.options)
-        fault = None if ask.is_empty else simulator.faults.take(model.name)
+        fault = None if ask.is_empty else await _fault(http, ask, model)
         watch = Stopwatch(call.started_ns)
         return await _scheduled(Exchange(http, simulator, dialect, call, ask, model, options, fault, watch))
 
 
 async def _scheduled(exchange: Exchange) -> web.StreamResponse:
     ask = exchange.ask
-    faults.before_scheduling(exchange.fault)
+    await mishap.before_scheduling(exchange.fault, ask, exchange.http)
     scheduler = exchange.simulator.scheduler
     async with scheduler.runner(exchange.model, exchange.options.load, ask.keep_alive_seconds) as runner:
         exchange.watch.loaded_ns = time.monotonic_ns()
@@ -63,21 +68,47 @@ async def _scheduled(exchange: Exchange) -> web.StreamResponse:
 
 
 async def _spoken(exchange: Exchange, runner: Runner) -> web.StreamResponse:
-    ask, settings = exchange.ask, exchange.simulator.settings
-    check_format(ask)
-    async with runner.slot():
-        exchange.watch.slot_ns = time.monotonic_ns()
-        answer = await _composed(exchange)
-        await faults.before_first_token(exchange.fault)
-        await asyncio.sleep(len(ask.images) * settings.vision_seconds + 1 / settings.tokens_per_second)
-        exchange.watch.prompt_ns = time.monotonic_ns()
-        return await (streamed(exchange, answer) if ask.is_streamed else whole(exchange, answer))
+    check_format(exchange.ask)
+    speech = Speech(exchange)
+    try:
+        async with runner.slot():
+            exchange.watch.slot_ns = time.monotonic_ns()
+            answer = await _composed(exchange)
+            await mishap.before_first_token(exchange.fault)
+            await _look_at_prompt(exchange)
+            return await speech.say(mishap.spoiled(exchange.fault, answer, exchange.options), runner)
+    except RunnerDiedError:
+        return await speech.break_off(ApiError(*RUNNER_DIED))
+
+
+async def _look_at_prompt(exchange: Exchange) -> None:
+    settings = exchange.simulator.settings
+    await asyncio.sleep(len(exchange.ask.images) * settings.vision_seconds + 1 / settings.tokens_per_second)
+    exchange.watch.prompt_ns = time.monotonic_ns()
 
 
 async def _composed(exchange: Exchange) -> Answer:
     """In a thread where pixels are to be decoded, so that the other slots go on speaking."""
     parts = exchange.ask, exchange.model, exchange.options, exchange.dialect
     return await asyncio.to_thread(compose, *parts) if exchange.ask.images else compose(*parts)
+
+
+async def _fault(http: web.Request, ask: Ask, model: Model) -> Fault | None:
+    """Of the request's own header, or else of an order. Pixels are decoded in a thread, as in `_composed`."""
+    header, faults = http.headers.get("X-Simulator-Fault"), http.app[SIMULATOR].faults
+    if header is not None:
+        return fault_in_header(header)
+    read = await asyncio.to_thread(_readable, ask.images) if ask.images and faults.reads(model.name) else ""
+    return faults.take(model.name, f"{ask.prompt}\n{read}")
+
+
+def _readable(images: tuple[bytes, ...]) -> str:
+    """What the images say, without those that say nothing because they are damaged."""
+    texts = []
+    for image in images:
+        with suppress(UnreadableImageError):
+            texts.append(ocr_text(image))
+    return "\n".join(texts)
 
 
 def _check_think(ask: Ask, model: Model) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from demo.ollama_simulator.api_error import ApiError
 
 DEFAULT_NUM_CTX = 4096  # Ollama's default context below 23 GiB of VRAM
-UNLIMITED = -1
+LIMIT_CONTEXTS = 10  # Ollama bounds every num_predict to ten contexts (llm/llama_server.go)
 
 GO_TYPES = {  # api/types.go, Options; an unknown name is ignored
     **dict.fromkeys(("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "draft_num_predict"), "integer"),
@@ -29,10 +29,10 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`num_predict` is a number of tokens, `UNLIMITED` where the request gives no positive one."""
+    """`limit_tokens` is num_predict, or ten contexts where the request gives no positive one or more than that."""
 
     load: LoadOptions
-    num_predict: int
+    limit_tokens: int
     stop: tuple[str, ...]
 
 
@@ -41,10 +41,12 @@ def read_options(given: Mapping[str, object]) -> Options:
     values = {name: value for name, value in given.items() if name in GO_TYPES and value is not None}
     for name, value in values.items():
         _check(name, value)
-    num_ctx, num_predict, stop = values.get("num_ctx"), values.get("num_predict"), values.get("stop")
+    stop, num_ctx = values.get("stop"), _whole(values.get("num_ctx")) or DEFAULT_NUM_CTX
+    limit_tokens = LIMIT_CONTEXTS * num_ctx
+    num_predict = _whole(values.get("num_predict"))
     return Options(
-        load=LoadOptions(_whole(num_ctx) or DEFAULT_NUM_CTX, tuple(values.get(name) for name in LOAD_OPTIONS)),
-        num_predict=max(_whole(num_predict), 0) or UNLIMITED,
+        load=LoadOptions(num_ctx, tuple(values.get(name) for name in LOAD_OPTIONS)),
+        limit_tokens=min(num_predict, limit_tokens) if num_predict > 0 else limit_tokens,
         stop=tuple(map(str, stop)) if isinstance(stop, list) else (),
     )
 

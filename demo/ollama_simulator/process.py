@@ -39,9 +39,19 @@ class SimulatorProcess:
         state: dict[str, Any] = self._get("/_simulator/state")
         return state
 
-    def fault(self, kind: str, model: str | None = None, times: int = 1, seconds: float = 1.0) -> None:
-        """The next `times` requests with a prompt, to `model` or to any, go wrong; see fault.FaultKind for the kinds."""
-        order = {"fault": kind, "model": model, "times": times, "seconds": seconds}
+    def fault(
+        self,
+        kind: str,
+        model: str | None = None,
+        times: int = 1,
+        seconds: float = 1.0,
+        text: str = "",
+        containing: str = "",
+    ) -> None:
+        """The next `times` requests with a prompt, to `model` or to any, that contain `containing` in prompt or picture, go
+        wrong; see fault.FaultKind for the kinds.
+        """
+        order = {"fault": kind, "model": model, "times": times, "seconds": seconds, "text": text, "containing": containing}
         self.client.post("/_simulator/faults", json=order).raise_for_status()
 
     def clear_faults(self) -> None:

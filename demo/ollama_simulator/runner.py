@@ -1,4 +1,4 @@
-"""A loaded model: slots for requests that compute, a line without limit for those that wait."""
+"""A loaded model: slots for requests that compute, a line without limit for those that wait, and its death."""
 
 import asyncio
 import math
@@ -11,8 +11,15 @@ from demo.ollama_simulator.options import LoadOptions
 from demo.ollama_simulator.timestamp import FOREVER_NS
 
 
+class RunnerDiedError(Exception):
+    """The runner's process is gone, in the middle of a request to it."""
+
+
 class Runner:
-    """`users` counts requests that compute or wait; the scheduler unloads at zero, after `keep_alive_seconds`."""
+    """`users` counts requests that compute or wait; the scheduler unloads at zero, after `keep_alive_seconds`.
+
+    A dead runner stays loaded in the scheduler's eyes, and in ps, until the next request for its model finds it dead.
+    """
 
     def __init__(self, model: Model, options: LoadOptions, num_parallel: int, keep_alive_seconds: float) -> None:
         self.model = model
@@ -20,20 +27,32 @@ class Runner:
         self.keep_alive_seconds = keep_alive_seconds
         self.users = 0
         self.running = 0
+        self.is_dead = False
         self.unloaded = asyncio.Event()
         self.expiry: asyncio.TimerHandle | None = None
         self._expires_at_ns: int | None = None
         self._slots = asyncio.Semaphore(num_parallel)
+        self._lives: set[asyncio.Timeout] = set()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """First come, first served; a caller that is cancelled leaves the line, or its slot, at once."""
-        async with self._slots:
+        """First come, first served; a caller that is cancelled leaves the line, or its slot, at once.
+
+        RunnerDiedError when the runner dies while the block runs or waits for its slot.
+        """
+        async with self._life(), self._slots:
             self.running += 1
             try:
                 yield
             finally:
                 self.running -= 1
+
+    def kill(self) -> None:
+        """As by the kernel: everybody who is with it is told, once."""
+        if not self.is_dead:
+            self.is_dead = True
+            for life in self._lives:
+                life.reschedule(asyncio.get_running_loop().time())
 
     def take(self) -> None:
         self.users += 1
@@ -47,6 +66,23 @@ class Runner:
     @property
     def expires_at_ns(self) -> int:
         return self._from_now_ns() if self._expires_at_ns is None else self._expires_at_ns
+
+    @asynccontextmanager
+    async def _life(self) -> AsyncIterator[None]:
+        """A timeout whose time has come when the runner dies: the library's way to end somebody else's block."""
+        if self.is_dead:
+            raise RunnerDiedError
+        life = asyncio.timeout(None)
+        try:
+            async with life:
+                self._lives.add(life)
+                yield
+        except TimeoutError as error:
+            if not life.expired():
+                raise
+            raise RunnerDiedError from error
+        finally:
+            self._lives.discard(life)
 
     def _from_now_ns(self) -> int:
         is_finite = math.isfinite(self.keep_alive_seconds)

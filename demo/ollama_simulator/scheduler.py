@@ -50,7 +50,7 @@ class Scheduler:
 
     def _loaded(self, model: Model, options: LoadOptions) -> Runner | None:
         runner = self._runners.get(model.name)
-        return runner if runner is not None and runner.options == options else None
+        return runner if runner is not None and runner.options == options and not runner.is_dead else None
 
     async def _load(self, model: Model, options: LoadOptions) -> Runner:
         """Bound to the first request: if its client leaves, the load is lost, and the next one starts from zero."""

@@ -20,6 +20,8 @@ class Settings:
     load_seconds: float = 0.5
     vision_seconds: float = 0.3
     models: tuple[str, ...] = DEFAULT_MODELS
+    seed: int = 0
+    fault_rate: float = 0.0
     parent_pid: int | None = None
 
 
@@ -34,6 +36,8 @@ def parse(arguments: Sequence[str]) -> Settings:
         load_seconds=given.load_seconds,
         vision_seconds=given.vision_seconds,
         models=tuple(given.model or DEFAULT_MODELS),
+        seed=given.seed,
+        fault_rate=given.fault_rate,
         parent_pid=given.die_with_parent,
     )
 
@@ -48,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--load-seconds", type=_duration_seconds, default=0.5, metavar="S", help="to load a model (0.5)")
     add("--vision-seconds", type=_duration_seconds, default=0.3, metavar="S", help="to look at one image (0.3)")
     add("--model", action="append", metavar="NAME[:vision|:thinking]", help="repeatable (qwen2.5vl:3b, gpt-oss:latest)")
+    add("--seed", type=int, default=0, metavar="N", help="whatever is left to chance follows from it (0)")
+    add("--fault-rate", type=_share, default=0.0, metavar="P", help="share of the requests that go wrong, 0 to 1 (0)")
     pid_help = "end when the parent ends; PID, if given, is the parent's own word for who that is"
     add("--die-with-parent", type=int, nargs="?", const=os.getppid(), metavar="PID", help=pid_help)
     return parser
@@ -81,6 +87,13 @@ def _rate(text: str) -> float:
     if rate == 0:
         raise argparse.ArgumentTypeError("must be more than 0")
     return rate
+
+
+def _share(text: str) -> float:
+    share = _duration_seconds(text)
+    if share > 1:
+        raise argparse.ArgumentTypeError("must be from 0 to 1")
+    return share
 
 
 def _duration_seconds(text: str) -> float:

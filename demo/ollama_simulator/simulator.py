@@ -25,4 +25,4 @@ SIMULATOR = web.AppKey("simulator", Simulator)
 
 def build(settings: Settings) -> Simulator:
     scheduler = Scheduler(settings.num_parallel, settings.load_seconds)
-    return Simulator(settings, Catalogue(settings.models), scheduler, Faults(), CallLog())
+    return Simulator(settings, Catalogue(settings.models), scheduler, Faults(settings.fault_rate, settings.seed), CallLog())

@@ -5,6 +5,7 @@ from aiohttp import web
 from demo.ollama_simulator.api_error import ApiError
 from demo.ollama_simulator.json_text import compact
 
+JSON_TYPE = "application/json; charset=utf-8"
 GO_BUFFER_BYTES = 2048  # net/http: a body up to this size has a length, a longer one is chunked
 
 
@@ -13,8 +14,12 @@ def encode(payload: object) -> bytes:
     return compact(payload).encode("utf-8", errors="replace")
 
 
-def json_response(payload: object, status: int = 200, content_type: str = "application/json; charset=utf-8") -> web.Response:
-    body = encode(payload)
+def json_response(payload: object, status: int = 200, content_type: str = JSON_TYPE) -> web.Response:
+    return raw_json_response(encode(payload), status, content_type)
+
+
+def raw_json_response(body: bytes, status: int = 200, content_type: str = JSON_TYPE) -> web.Response:
+    """Calls itself JSON, whatever it is."""
     response = web.Response(body=body, status=status, headers={"Content-Type": content_type})
     if len(body) > GO_BUFFER_BYTES:
         response.enable_chunked_encoding()

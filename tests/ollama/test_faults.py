@@ -5,7 +5,9 @@ import json
 import httpx
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess
+from demo.ollama_simulator.fault import Faults
+from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from tests.ollama.picture import base64_text, jpeg
 
 
 def chat(simulator: SimulatorProcess, model: str = "chain", *, stream: bool = False) -> httpx.Response:
@@ -102,3 +104,73 @@ def test_order_refused(simulator: SimulatorProcess, order: dict[str, object]) ->
     answer = simulator.client.post("/_simulator/faults", json=order)
     assert answer.status_code == 400
     assert "must be" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("order", [{"fault": "say", "text": 1}, {"fault": "eof", "containing": ["x"]}])
+def test_text_refused(simulator: SimulatorProcess, order: dict[str, object]) -> None:
+    """Texts are strings."""
+    assert simulator.client.post("/_simulator/faults", json=order).status_code == 400
+
+
+def test_order_of_use(simulator: SimulatorProcess) -> None:
+    """Orders are used up in the order given."""
+    for text in ("eins", "zwei"):
+        simulator.fault("say", text=text)
+    assert [chat(simulator).json()["message"]["content"] for _ in range(2)] == ["eins", "zwei"]
+
+
+def test_containing(simulator: SimulatorProcess) -> None:
+    """An order for requests that contain a text, in the prompt or in what a picture says, waits for such a one."""
+    simulator.fault("say", text="getroffen", times=2, containing="Winkel")
+    asked: list[dict[str, object]] = [
+        {"content": "Hallo"},
+        {"content": "Der Winkel"},
+        {"content": "Lies", "images": [base64_text(jpeg("Etwas anderes"))]},
+        {"content": "Lies", "images": [base64_text(jpeg("Drei Winkel"))]},
+    ]
+    messages = [[{"role": "user", **message}] for message in asked]
+    answers = [
+        simulator.client.post("/api/chat", json={"model": "chain-vision", "messages": each, "stream": False}) for each in messages
+    ]
+    assert [answer.json()["message"]["content"] == "getroffen" for answer in answers] == [False, True, False, True]
+
+
+def test_containing_with_a_damaged_picture(simulator: SimulatorProcess) -> None:
+    """A picture that cannot be read contains nothing, and its request fails by itself as ever."""
+    simulator.fault("say", text="getroffen", containing="Winkel")
+    message = {"role": "user", "content": "Lies", "images": [base64_text(jpeg("Winkel")[:20])]}
+    answer = simulator.client.post("/api/chat", json={"model": "chain-vision", "messages": [message], "stream": False})
+    assert "Failed to load image" in answer.json()["error"]
+
+
+def test_header(simulator: SimulatorProcess) -> None:
+    """A request's own header decides its fault, with parameters, and leaves the orders for others."""
+    simulator.fault("status_503")
+    request = {"model": "chain", "messages": [{"role": "user", "content": "Hallo"}], "stream": False}
+    headers = {"X-Simulator-Fault": "say; seconds=0.1; text=Gr%C3%BC%C3%9Fe"}
+    assert simulator.client.post("/api/chat", json=request, headers=headers).json()["message"]["content"] == "Grüße"
+    for header in ("meteor", "slow; seconds=soon"):
+        assert simulator.client.post("/api/chat", json=request, headers={"X-Simulator-Fault": header}).status_code == 400
+    assert chat(simulator).status_code == 503
+
+
+def test_drawn_from_a_seed() -> None:
+    """The same seed lets the same requests go wrong in the same way, another one others, and about as many as asked for."""
+
+    def drawn(seed: int) -> list[str | None]:
+        faults = Faults(0.25, seed)
+        return [fault.kind if (fault := faults.take("chain:latest", "")) else None for _ in range(400)]
+
+    first = drawn(7)
+    assert first == drawn(7) != drawn(8)
+    assert 60 < sum(kind is not None for kind in first) < 140
+    assert {"wedge", "say"}.isdisjoint(kind for kind in first if kind)
+
+
+def test_fault_rate() -> None:
+    """The command line's fault rate reaches the requests: with 1 every one goes wrong, with none ordered."""
+    with start_simulator(model=["chain"], load_seconds=0, fault_rate=1, seed=5) as simulator:
+        kind = Faults(1, 5).take("chain:latest", "")
+        assert kind is not None
+        assert kind.kind == "status_400"
+        assert chat(simulator).status_code == 400
