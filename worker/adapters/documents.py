@@ -165,11 +165,13 @@ def _unlocked(content: bytes) -> pypdfium2.PdfDocument:
     One that is merely protected against changes opens without.
     """
     try:
-        return pypdfium2.PdfDocument(content)
+        document = pypdfium2.PdfDocument(content)
     except pypdfium2.PdfiumError as error:
         if error.err_code in {FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY}:
             raise VisionPermanentError("locked PDF", ErrorCode.INPUT_UNSUPPORTED) from None
         raise
+    document.init_forms()  # else what a pupil typed into a worksheet's fields is not rendered
+    return document
 
 
 def _pdf_page(document: pypdfium2.PdfDocument, number: int) -> bytes:
