@@ -1,10 +1,16 @@
-"""Where the files of submissions are: a local directory of buckets, or the platform's object store."""
+"""Where the files of submissions are: a local directory of buckets, or the platform's object store.
 
+No error tells a key, a URL or a name: they hold a pupil's subject.
+"""
+
+import errno
 import hashlib
+import os
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import httpx
@@ -14,7 +20,9 @@ from worker.core.job import ErrorCode
 from worker.settings import WorkerSettings
 
 STORE_TIMEOUT_SECONDS = 4.0  # silence
-DOWNLOAD_SECONDS = 8.0  # all of one file; with the rendering below what the vision step allows for it
+DOWNLOAD_SECONDS = 8.0  # all of one file; with the first look at it what the worker promises for reading
+MAX_KEY_BYTES = 1024  # of object stores; a path may be longer, but no key of the platform is
+_NO_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO})  # no waiting makes a file of these
 
 
 class Storage:
@@ -22,71 +30,108 @@ class Storage:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._http = httpx.Client(timeout=STORE_TIMEOUT_SECONDS, trust_env=False)  # no proxy sees the service key
+        self._max_bytes = settings.learning_max_upload_bytes
+        self._http = httpx.Client(  # no proxy sees the service key, and no redirect carries it elsewhere
+            timeout=STORE_TIMEOUT_SECONDS, trust_env=False, follow_redirects=False
+        )
 
     def original(self, submission: Mapping[str, Any]) -> bytes:
-        """Raises VisionPermanentError where the file is not the one that was handed in."""
+        """Raises like `read`; VisionPermanentError also where the file is not the one that was handed in."""
         content = self.read(str(submission["storage_key"] or ""))
         if len(content) != submission["size_bytes"] or hashlib.sha256(content).hexdigest() != submission["sha256"]:
             raise VisionPermanentError("size or sha256 differ from the row", ErrorCode.INPUT_CORRUPT)
         return content
 
     def read(self, storage_key: str) -> bytes:
-        """The bytes under a key, from the local root if one is set."""
-        if not storage_key:
-            raise VisionPermanentError("no storage key", ErrorCode.INPUT_UNSUPPORTED)
-        if self._settings.storage_verify_root:
-            return self._read_local(storage_key)
-        return self._read_store(storage_key)
+        """The bytes under a key, from the local root if one is set; at least one, at most LEARNING_MAX_UPLOAD_BYTES.
+
+        Raises VisionPermanentError for a key that names no file of ours and for a file that is empty or too large,
+        VisionTransientError where the file is not there yet or the store does not hand it out: no pupil can help that.
+        """
+        if not 0 < len(storage_key.encode("utf-8", "replace")) <= MAX_KEY_BYTES or "\0" in storage_key:
+            _refuse_key("no storage key")
+        content = self._read_local(storage_key) if self._settings.storage_verify_root else self._read_store(storage_key)
+        if not content:
+            raise VisionPermanentError("an empty file", ErrorCode.INPUT_CORRUPT)
+        return content
+
+    # The local root
 
     def _read_local(self, storage_key: str) -> bytes:
-        root = Path(self._settings.storage_verify_root).resolve()
-        path = (root / storage_key).resolve()  # follows links: what counts is where the bytes really are
-        if not path.is_relative_to(root):
-            raise VisionPermanentError("storage key leaves the root", ErrorCode.INPUT_UNSUPPORTED)
         try:
-            with path.open("rb") as file:
-                return self._bounded(file.read(self._settings.learning_max_upload_bytes + 1))
+            fd = os.open(self._path(storage_key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(fd, "rb") as file:
+                about = os.fstat(fd)
+                if not stat.S_ISREG(about.st_mode):
+                    _refuse_key("not a regular file")
+                self._refuse_size(about.st_size)
+                content = file.read(self._max_bytes + 1)
         except OSError as error:
-            raise VisionTransientError(f"file not readable: {type(error).__name__}") from error
+            if error.errno in _NO_NAMES:
+                _refuse_key("no file can have this key")
+            raise VisionTransientError(f"file not readable: {type(error).__name__}") from None
+        self._refuse_size(len(content))  # it may have grown
+        return content
+
+    def _path(self, storage_key: str) -> Path:
+        """Where the bytes really are, which must be in the root: links are followed here and nowhere after."""
+        try:
+            root = Path(self._settings.storage_verify_root).resolve()
+            path = (root / storage_key).resolve()
+        except (ValueError, RuntimeError):  # not to be encoded; links in a circle, until Python 3.12
+            _refuse_key("no file can have this key")
+        if not path.is_relative_to(root):
+            _refuse_key("storage key leaves the root")
+        return path
+
+    # The object store
 
     def _read_store(self, storage_key: str) -> bytes:
+        until_seconds = time.monotonic() + DOWNLOAD_SECONDS
         try:
             with self._http.stream("GET", self._url(storage_key), headers=self._headers()) as response:
-                if response.status_code != httpx.codes.OK:
-                    raise VisionTransientError(f"object store answered {response.status_code}")
-                return self._collected(response)
+                _refuse_answer(response)
+                self._refuse_size(int(response.headers.get("content-length", 0)))
+                return self._collected(response, until_seconds)
         except httpx.HTTPError as error:
-            raise VisionTransientError(f"object store: {type(error).__name__}") from error
+            raise VisionTransientError(f"object store: {type(error).__name__}") from None
 
-    def _collected(self, response: httpx.Response) -> bytes:
+    def _collected(self, response: httpx.Response, until_seconds: float) -> bytes:
         """All of it, within a deadline: a store that trickles must not cost the worker its promise."""
-        content, until_seconds = bytearray(), time.monotonic() + DOWNLOAD_SECONDS
-        for chunk in response.iter_bytes():
+        content = bytearray()
+        for chunk in response.iter_raw():
             content += chunk
             self._refuse_size(len(content))
             if time.monotonic() > until_seconds:
                 raise VisionTransientError("object store: too slow")
         return bytes(content)
 
-    def _bounded(self, content: bytes) -> bytes:
-        self._refuse_size(len(content))
-        return content
-
-    def _refuse_size(self, size_bytes: int) -> None:
-        if size_bytes > self._settings.learning_max_upload_bytes:
-            raise VisionPermanentError("file exceeds LEARNING_MAX_UPLOAD_BYTES", ErrorCode.INPUT_TOO_LARGE)
-
     def _url(self, storage_key: str) -> str:
-        """Only what lies in the bucket: the key goes along, and it must not fetch anything else."""
+        """Only what lies in the bucket: the service key goes along, and it must not fetch anything else."""
         if not self._settings.supabase_url:
             raise VisionTransientError("neither STORAGE_VERIFY_ROOT nor SUPABASE_URL is set")
         bucket = self._settings.learning_storage_bucket
         key = storage_key.removeprefix(f"{bucket}/")
         if {"", ".", ".."} & set(key.split("/")):
-            raise VisionPermanentError("storage key leaves the bucket", ErrorCode.INPUT_UNSUPPORTED)
-        return f"{self._settings.supabase_url}/storage/v1/object/{bucket}/{quote(key)}"
+            _refuse_key("storage key leaves the bucket")
+        return f"{self._settings.supabase_url}/storage/v1/object/{bucket}/{quote(key, errors='replace')}"
 
     def _headers(self) -> dict[str, str]:
         key = self._settings.supabase_service_role_key.get_secret_value()
-        return {"apikey": key, "Authorization": f"Bearer {key}"}
+        return {"apikey": key, "Authorization": f"Bearer {key}", "Accept-Encoding": "identity"}
+
+    def _refuse_size(self, size_bytes: int) -> None:
+        if size_bytes > self._max_bytes:
+            raise VisionPermanentError("file exceeds LEARNING_MAX_UPLOAD_BYTES", ErrorCode.INPUT_TOO_LARGE)
+
+
+def _refuse_key(message: str) -> NoReturn:
+    raise VisionPermanentError(message, ErrorCode.INPUT_UNSUPPORTED) from None
+
+
+def _refuse_answer(response: httpx.Response) -> None:
+    """A redirect is a mistake in the platform's configuration, like any status but 200: worth a later try."""
+    if response.status_code != httpx.codes.OK:
+        raise VisionTransientError(f"object store answered {response.status_code}")
+    if response.headers.get("content-encoding", "identity") != "identity":  # not asked for, and unpacking it has no limit
+        raise VisionTransientError("object store packed the file")
