@@ -27,6 +27,7 @@ class Phase(IntEnum):
     VISION = 7
     FEEDBACK = 8
     SETTLE = 9
+    CHECKPOINT = 10
 
 
 class Counter(IntEnum):
@@ -48,6 +49,9 @@ class Counter(IntEnum):
     ADAPTER_BUGS = 13
     EVENTS_DROPPED = 14
     QUARANTINED = 15
+    PAGES_REUSED = 16
+    RUNAWAYS = 17
+    SCORES_CLAMPED = 18
 
 
 FAILURES = {

@@ -11,16 +11,15 @@ from worker.inbox import Inbox
 from worker.job_queue import permit
 from worker.job_queue.connection import Connection
 from worker.job_queue.permit import NO_PERMITS, HeldPermit, Permits
+from worker.limits import PROMISE_SLACK_SECONDS, STATEMENT_PROMISE_SECONDS, first_lease_seconds, lease_seconds_for
 from worker.report import Report
 from worker.session import Session
 from worker.settings import WorkerSettings
 
-STATEMENT_PROMISE_SECONDS = 20.0  # twice the statement timeout
 PERMIT_WAIT_SECONDS = 1.0  # how long a stop may go unnoticed while all permits are taken
-LEASE_MARGIN_SECONDS = 10.0  # the contract's: beyond a step's hard limit and the grace
-PROMISE_SLACK_SECONDS = 8.0  # the adapter's own deadline comes first; below the margin, so that the kill precedes a takeover
 
 Answer = TypeVar("Answer")
+RenewingWrite = Callable[[Connection, float], bool]  # fenced; given the seconds of the new lease, False if it is not ours
 
 
 class Ended(Exception):
@@ -82,8 +81,26 @@ class HeldLease:
             self._wait_for_permit(permits)
         self._place.report.enter(Phase[stage.name], hard_limit_seconds + PROMISE_SLACK_SECONDS)
 
-    def renewing(self, hard_limit_seconds: float, write: Callable[[Connection, float], bool]) -> None:
-        """A fenced write that renews the lease, given the new lease's seconds. Raises Ended if the lease is not ours."""
+    def go_on(self, stage: Stage, hard_limit_seconds: float, model: str, write: RenewingWrite) -> None:
+        """Commits what a step has so far and renews the lease for its next part. The permit stays, if its connection did."""
+
+        def committed(connection: Connection, lease_seconds: float) -> bool:
+            self.permit = permit.still_held(connection, self.permit)
+            return write(connection, lease_seconds)
+
+        self.write(hard_limit_seconds, committed)
+        if self.permit is None:
+            self.begin(stage, hard_limit_seconds, model)
+        self._leave_if_time_is_short(hard_limit_seconds)
+        self._place.report.enter(Phase[stage.name], hard_limit_seconds + PROMISE_SLACK_SECONDS)
+
+    def write(self, hard_limit_seconds: float, write: RenewingWrite) -> None:
+        """A checkpoint: a phase of its own, since the step before may have used up its time."""
+        self._place.report.enter(Phase.CHECKPOINT, STATEMENT_PROMISE_SECONDS)
+        self._renewing(hard_limit_seconds, write)
+
+    def _renewing(self, hard_limit_seconds: float, write: RenewingWrite) -> None:
+        """Raises Ended if the lease is not ours."""
         lease_seconds = lease_seconds_for(hard_limit_seconds, self._place.settings)
         sent_at_seconds = time.monotonic()
         if not self.ask(lambda connection: write(connection, lease_seconds)):
@@ -98,7 +115,7 @@ class HeldLease:
             self.permit = self.permit or begun.permit
             return begun.is_ours
 
-        self.renewing(hard_limit_seconds, start)
+        self._renewing(hard_limit_seconds, start)
 
     def _wait_for_permit(self, permits: Permits) -> None:
         """Each slot queues for a number of its own choice, so that waiting workers spread over the permits."""
@@ -115,13 +132,3 @@ class HeldLease:
         stop_by_seconds = self._place.stop_by_seconds()
         if stop_by_seconds is not None and time.monotonic() + step_seconds > stop_by_seconds:
             raise Ended(Returned("drain"))
-
-
-def lease_seconds_for(hard_limit_seconds: float, settings: WorkerSettings) -> float:
-    """The contract's formula: nobody else may take the job before a worker that hangs in the step has been killed."""
-    return max(settings.worker_lease_seconds, hard_limit_seconds + settings.terminate_grace_seconds + LEASE_MARGIN_SECONDS)
-
-
-def first_lease_seconds(settings: WorkerSettings) -> float:
-    """Until the first step with a model renews it, there is only the reading of the submission."""
-    return lease_seconds_for(STATEMENT_PROMISE_SECONDS, settings)

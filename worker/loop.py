@@ -5,10 +5,11 @@ import time
 
 from worker.contract import FAILURES, Counter, EventKind, Phase, StepName
 from worker.core.job import WORKER_CRASHED, AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
-from worker.held_lease import STATEMENT_PROMISE_SECONDS, HeldLease, Workplace, first_lease_seconds
+from worker.held_lease import HeldLease, Workplace
 from worker.job_queue.connection import Connection
 from worker.job_queue.lease import LeaseOwner, find_lease, lease_job
 from worker.job_queue.settle import settle
+from worker.limits import STATEMENT_PROMISE_SECONDS, first_lease_seconds
 from worker.session import LeaseRanOut, Stopped
 from worker.steps import Steps
 

@@ -39,8 +39,8 @@ class Report:
         """Names the lease: before its statement is sent, so that a death in between is covered; None when it is settled."""
         self._write(replace(self._record, job_id=job_id, lease_key=lease_key))
 
-    def count(self, counter: Counter) -> None:
-        counters = tuple(n + (place == counter) for place, n in enumerate(self._record.counters))
+    def count(self, counter: Counter, amount: int = 1) -> None:
+        counters = tuple(n + amount * (place == counter) for place, n in enumerate(self._record.counters))
         self._write(replace(self._record, counters=counters))
 
     def send(

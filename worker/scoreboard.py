@@ -15,8 +15,8 @@ from typing import Any
 from uuid import UUID
 
 MAX_SLOTS = 64
-COUNTERS = 16
-MAX_PHASE = 9
+COUNTERS = 19
+MAX_PHASE = 10
 _NO_ID = bytes(16)
 _HEADER = struct.Struct("<QI")  # sequence, checksum
 _READ_TRIES = 8

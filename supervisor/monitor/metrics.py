@@ -16,6 +16,9 @@ from worker.scoreboard import Scoreboard
 _BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _PLAIN = {
     "learning_ocr_reused": (Counter.OCR_REUSED, "jobs whose OCR text was used again"),
+    "learning_pages_reused": (Counter.PAGES_REUSED, "pages of a PDF whose text was used again"),
+    "learning_runaway_answers": (Counter.RUNAWAYS, "answers that were cut off because the model did not come to an end"),
+    "learning_scores_clamped": (Counter.SCORES_CLAMPED, "scores of a model that were brought into range"),
     "learning_writes_rejected": (Counter.REJECTED_BY_FENCE, "results dropped because the lease was taken over"),
     "learning_adapter_bugs": (Counter.ADAPTER_BUGS, "exceptions of an adapter under no agreed name"),
     "learning_events_dropped": (Counter.EVENTS_DROPPED, "events that found the monitor's socket full"),

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.core.test_job import accepted
-from worker.core.checkpoint import is_usable, origin
+from worker.core.checkpoint import is_usable, origin, usable_pages
 
 FROM = ("sha-of-the-photo", "worker.adapters.vision", "sha-of-the-model", "Lies den Text.")
 NOW = origin(*FROM)
@@ -35,3 +35,20 @@ def test_each_part_makes_another_origin(part: int) -> None:
     changed = tuple(value + ("x" if place == part else "") for place, value in enumerate(FROM))
     assert origin(*changed) != NOW
     assert origin(*FROM) == NOW
+
+
+PAGES: dict[str, tuple[object, str | None, tuple[str, ...]]] = {
+    "none was read": ([], NOW, ()),
+    "read from the same things": (["one", ""], NOW, ("one", "")),
+    "read from other things": (["one"], "another origin", ()),
+    "nobody says from what": (["one"], None, ()),
+    "not a list": ("one", NOW, ()),
+    "not texts": (["one", 2], NOW, ()),
+}
+
+
+@pytest.mark.parametrize(("pages", "made_from", "expected"), PAGES.values(), ids=PAGES.keys())
+def test_usable_pages(pages: object, made_from: str | None, expected: tuple[str, ...]) -> None:
+    """The first pages are used again, an empty one too, when they were made from the very same things."""
+    payload = accepted(cached_pages=pages, cached_pages_from=made_from)
+    assert usable_pages(payload, NOW) == expected

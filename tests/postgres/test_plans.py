@@ -42,6 +42,7 @@ VALUES: dict[str, object] = {
     "lease_seconds": 45.0,
     "limit": 2,
     "origin": "origin",
+    "page": 2,
     "permit_key": 1,
     "permits": 2,
     "raw_metadata": "{}",

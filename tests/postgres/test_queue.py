@@ -17,7 +17,7 @@ from demo.database import Database, temporary_database, url
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
 from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
 from worker.job_queue import dead_lease
-from worker.job_queue.checkpoint import Reading, write_checkpoint
+from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
 from worker.job_queue.connection import STATEMENT_TIMEOUT_MS, Connection, Refused, Unavailable, connect
 from worker.job_queue.dead_lease import AsyncConnection, leases_of, return_expired, return_lease
 from worker.job_queue.glance import COUNT_BOUND, QueueStats, glance, listen, queue_stats
@@ -34,6 +34,7 @@ ANALYSIS = {"schema": "criteria.v2", "score": 4, "criteria_results": []}
 COMPLETED = Completed("what was read", "well done", ANALYSIS)
 FAILED = Failed(ErrorCode.INPUT_CORRUPT, "input_corrupt", "VisionPermanentError")
 READING = Reading("what was read", {"pages": 1}, "what it was made from")
+FIRST_PAGE = PageReading(1, "the first page", "what it was made from")
 Answer = TypeVar("Answer")
 Write = Callable[[Connection, Lease], bool]
 
@@ -188,6 +189,7 @@ SETTLING: dict[str, Write] = {
 }
 RENEWING: dict[str, Write] = {
     "renew": lambda connection, lease: begin_step(connection, lease, LEASE_SECONDS, NO_PERMITS).is_ours,
+    "page": lambda connection, lease: write_page(connection, lease, FIRST_PAGE, LEASE_SECONDS),
     "checkpoint": lambda connection, lease: write_checkpoint(connection, lease, READING, LEASE_SECONDS),
 }
 WRITES = SETTLING | RENEWING
@@ -383,6 +385,36 @@ def test_a_checkpoint_adds_to_the_payload_and_renews(queue: FilledQueue) -> None
         }.items()
     )
     assert job["leased_for"] > timedelta(minutes=50)
+
+
+def test_pages_join_the_payload_in_their_order(queue: FilledQueue) -> None:
+    """Each page stands at its own place whatever is repeated, beside the platform's keys, and the lease is prolonged."""
+    entered = queue.enter(kind="file", payload={"hints_md": "kept"}, leased_for_seconds=1)
+    for page in (1, 2, 2, 3, 3):
+        assert write_page(queue.worker, as_lease(entered), PageReading(page, f"page {page}", "origin"), HOUR_SECONDS)
+    job = queue.job(entered.job_id)
+    kept = {"hints_md": "kept", "cached_pages": ["page 1", "page 2", "page 3"], "cached_pages_from": "origin"}
+    assert job["payload"].items() >= kept.items()
+    assert job["leased_for"] > timedelta(minutes=50)
+
+
+def test_a_first_page_begins_anew(queue: FilledQueue) -> None:
+    """Pages that were made from something else are gone with the first page of another reading."""
+    pages = {"cached_pages": ["old 1", "old 2"], "cached_pages_from": "another model"}
+    entered = queue.enter(kind="file", payload=pages, leased_for_seconds=HOUR_SECONDS)
+    assert write_page(queue.worker, as_lease(entered), FIRST_PAGE, HOUR_SECONDS)
+    payload = queue.job(entered.job_id)["payload"]
+    assert (payload["cached_pages"], payload["cached_pages_from"]) == (["the first page"], FIRST_PAGE.origin)
+
+
+def test_the_whole_text_takes_the_place_of_its_pages(queue: FilledQueue) -> None:
+    """Once the whole text is committed, no page of it stands in the payload a second time."""
+    entered = queue.enter(kind="file", leased_for_seconds=HOUR_SECONDS)
+    write_page(queue.worker, as_lease(entered), FIRST_PAGE, HOUR_SECONDS)
+    write_checkpoint(queue.worker, as_lease(entered), READING, HOUR_SECONDS)
+    payload = queue.job(entered.job_id)["payload"]
+    assert payload["cached_text_md"] == READING.text_md
+    assert not {"cached_pages", "cached_pages_from"} & payload.keys()
 
 
 def test_a_step_renews_the_lease(queue: FilledQueue) -> None:

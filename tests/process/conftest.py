@@ -1,11 +1,17 @@
-"""One model server for all tests with fleets in a run; a database and a directory of its own for each of them."""
+"""Where fleets and single workers work. One model server for all fleets of a run, one for each module with workers alone."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
-from demo.database import Database
+from demo.database import Database, temporary_database
 from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from demo.submissions import Submission, demo_submissions
+from tests.process.bare_worker import Forker, start_forker
+from tests.process.school import School
 from tests.process.site import PARALLEL, Site, open_site
 
 
@@ -19,3 +25,48 @@ def fleets_simulator() -> Iterator[SimulatorProcess]:
 def site(database: Database, fleets_simulator: SimulatorProcess) -> Iterator[Site]:
     with open_site(database, fleets_simulator) as opened:
         yield opened
+
+
+# A worker without a supervisor
+
+
+@pytest.fixture(scope="module")
+def running_simulator() -> Iterator[SimulatorProcess]:
+    with start_simulator(tokens_per_second=20_000, load_seconds=0.01, vision_seconds=0.01) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def forker() -> Iterator[Forker]:
+    with start_forker() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared_database(cluster_dsn: str) -> Iterator[Database]:
+    with temporary_database(cluster_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def school(shared_database: Database, running_simulator: SimulatorProcess, forker: Forker, tmp_path: Path) -> Iterator[School]:
+    """With no submission, no fault ordered and no call on record."""
+    with psycopg.connect(shared_database.admin_dsn, autocommit=True, row_factory=dict_row) as owner:
+        school = School(shared_database, owner, forker, running_simulator, tmp_path)
+        school.clear()
+        yield school
+
+
+@pytest.fixture(scope="module")
+def demo() -> tuple[Submission, ...]:
+    return demo_submissions()
+
+
+@pytest.fixture(scope="module")
+def photo(demo: tuple[Submission, ...]) -> Submission:
+    return next(each for each in demo if each.mime_type == "image/png")
+
+
+@pytest.fixture(scope="module")
+def typed(demo: tuple[Submission, ...]) -> Submission:
+    return next(each for each in demo if each.kind == "text")

@@ -16,7 +16,7 @@ from demo.database import Database
 from demo.ollama_simulator.process import SimulatorProcess
 from demo.submissions import Submission, enter_all
 from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker, Forker
-from worker.contract import Counter
+from worker.contract import Counter, Phase
 from worker.job_queue.connection import Connection
 from worker.job_queue.dead_lease import Returned, return_lease
 
@@ -151,3 +151,19 @@ def counted(worker: BareWorker) -> dict[Counter, int]:
     """The slot's totals that are not zero, without what depends on the speed of the machine."""
     counters = worker.record().counters
     return {counter: counters[counter] for counter in Counter if counters[counter] and counter is not Counter.EVENTS_DROPPED}
+
+
+def is_idle(worker: BareWorker) -> bool:
+    return worker.record().phase == Phase.IDLE
+
+
+def enter_one(school: School, submission: Submission) -> UUID:
+    (entered,) = school.enter(submission)
+    return entered
+
+
+def finish(school: School, submission_id: UUID, **settings: str | float) -> dict[Counter, int]:
+    """A worker that brings this one submission to its end, and what it counted."""
+    with school.worker(None, **settings) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        return counted(worker)

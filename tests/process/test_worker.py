@@ -3,20 +3,27 @@
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import LiteralString
-from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
 
-from demo.database import Database, temporary_database, url
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
-from demo.submissions import Submission, demo_submissions, text_submissions
-from tests.process.bare_worker import BareWorker, Forker, start_forker
+from demo.database import url
+from demo.submissions import Submission, text_submissions
+from tests.process.bare_worker import BareWorker
 from tests.process.proxy import Proxy, proxy_before
-from tests.process.school import FEEDBACK_MODEL, HELD, VISION_MODEL, WAITED_FOR, School, counted, until
+from tests.process.school import (
+    FEEDBACK_MODEL,
+    HELD,
+    VISION_MODEL,
+    WAITED_FOR,
+    School,
+    counted,
+    enter_one,
+    finish,
+    is_idle,
+    until,
+)
 from worker.contract import Counter, EventKind, ExitCode, Phase
 from worker.job_queue.dead_lease import Returned
 from worker.scoreboard import ControlRecord
@@ -31,69 +38,11 @@ PLATFORM = {
 }
 
 
-@pytest.fixture(scope="module")
-def running_simulator() -> Iterator[SimulatorProcess]:
-    with start_simulator(tokens_per_second=20_000, load_seconds=0.01, vision_seconds=0.01) as simulator:
-        yield simulator
-
-
-@pytest.fixture(scope="module")
-def forker() -> Iterator[Forker]:
-    with start_forker() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def shared_database(cluster_dsn: str) -> Iterator[Database]:
-    with temporary_database(cluster_dsn) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def school(shared_database: Database, running_simulator: SimulatorProcess, forker: Forker, tmp_path: Path) -> Iterator[School]:
-    """With no submission, no fault ordered and no call on record."""
-    with psycopg.connect(shared_database.admin_dsn, autocommit=True, row_factory=dict_row) as owner:
-        school = School(shared_database, owner, forker, running_simulator, tmp_path)
-        school.clear()
-        yield school
-
-
-@pytest.fixture(scope="module")
-def demo() -> tuple[Submission, ...]:
-    return demo_submissions()
-
-
-@pytest.fixture(scope="module")
-def photo(demo: tuple[Submission, ...]) -> Submission:
-    return next(each for each in demo if each.mime_type == "image/png")
-
-
-@pytest.fixture(scope="module")
-def typed(demo: tuple[Submission, ...]) -> Submission:
-    return next(each for each in demo if each.kind == "text")
-
-
-def is_idle(worker: BareWorker) -> bool:
-    return worker.record().phase == Phase.IDLE
-
-
 def let_look(worker: BareWorker) -> None:
     """Waits until a worker that polls has come by the gate from the start: the first time it may have passed it before."""
     for _ in range(2):
         seen_seconds = worker.record().progress_seconds
         until(lambda: worker.record().progress_seconds > seen_seconds and is_idle(worker))  # noqa: B023  asked at once
-
-
-def enter_one(school: School, submission: Submission) -> UUID:
-    (entered,) = school.enter(submission)
-    return entered
-
-
-def finish(school: School, submission_id: UUID, **settings: str | float) -> dict[Counter, int]:
-    """A worker that brings this one submission to its end, and what it counted."""
-    with school.worker(None, **settings) as worker:
-        until(lambda: school.is_final(submission_id) and is_idle(worker))
-        return counted(worker)
 
 
 # Work
@@ -116,7 +65,7 @@ def test_a_class_is_done(school: School, demo: tuple[Submission, ...]) -> None:
     assert totals == {
         Counter.COMPLETED: 13,
         Counter.FAILED_INPUT_CORRUPT: 1,
-        Counter.VISION_CALLS: 7,
+        Counter.VISION_CALLS: 8,
         Counter.FEEDBACK_CALLS: 13,
     }
 

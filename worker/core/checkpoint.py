@@ -20,6 +20,11 @@ def is_usable(payload: Payload, submission: Mapping[str, Any], origin_now: str) 
     return is_extracted(payload, submission) or payload.cached_from == origin_now
 
 
+def usable_pages(payload: Payload, origin_now: str) -> tuple[str, ...]:
+    """The texts of the first pages, in order, that were read before and need not be asked for again."""
+    return payload.cached_pages if payload.cached_pages_from == origin_now else ()
+
+
 def is_extracted(payload: Payload, submission: Mapping[str, Any]) -> bool:
     """The web side has read the pages: its text counts whatever it was made from, unless it is empty."""
     return submission["analysis_status"] == "extracted" and bool(payload.cached_text_md)

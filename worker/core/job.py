@@ -52,6 +52,11 @@ def _counted(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
+def _texts(value: object) -> object:
+    """Pages that nobody of ours wrote count as none."""
+    return value if isinstance(value, list) and all(isinstance(text, str) for text in value) else ()
+
+
 Count = Annotated[int, BeforeValidator(_counted)]
 
 
@@ -68,6 +73,8 @@ class Payload(BaseModel):
     hints_md: str | None = None
     cached_text_md: str | None = None
     cached_from: str | None = None
+    cached_pages: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+    cached_pages_from: str | None = None
     crashes: Count = 0
     expiries: Count = 0
 

@@ -15,12 +15,14 @@ class Kind(Enum):
 
     UNAVAILABLE = "unavailable"  # the server has no room: wait, burn no attempt
     TRANSIENT = "transient"
+    RUNAWAY = "runaway"  # a model that did not come to an end: transient, but counted
     PERMANENT = "permanent"
     BUG = "bug"  # an exception of no agreed name: transient, but counted
 
 
 _KINDS = {
     "Unavailable": Kind.UNAVAILABLE,
+    "Runaway": Kind.RUNAWAY,
     "VisionTransientError": Kind.TRANSIENT,
     "FeedbackTransientError": Kind.TRANSIENT,
     "VisionPermanentError": Kind.PERMANENT,

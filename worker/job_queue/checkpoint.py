@@ -1,4 +1,4 @@
-"""Committing the OCR text before feedback starts."""
+"""Committing what was read: page by page where there are several, and the whole text before feedback starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from worker.job_queue.connection import Connection
 from worker.job_queue.permit import HeldPermit, execute
 from worker.job_queue.statements import statement
 
-_CHECKPOINT = statement("checkpoint")
+_CHECKPOINT, _CHECKPOINT_PAGE = statement("checkpoint"), statement("checkpoint_page")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,32 @@ class Reading:
     origin: str
 
 
+@dataclass(frozen=True, slots=True)
+class PageReading:
+    """The text of one page, counted from 1, and the hash of what the whole text is made from."""
+
+    page: int
+    text_md: str
+    origin: str
+
+
 def write_checkpoint(
     connection: Connection, lease: Lease, reading: Reading, lease_seconds: float, held: HeldPermit | None = None
 ) -> bool:
     """False if the lease is not ours any more: then nothing was written. Gives the permit back in the same round trip."""
     values = {
-        "job_id": lease.job_id,
-        "lease_key": lease.lease_key,
         "text_md": reading.text_md,
         "raw_metadata": Jsonb(dict(reading.raw_metadata)),
         "origin": reading.origin,
-        "lease_seconds": lease_seconds,
     }
-    return execute(connection, _CHECKPOINT, values, held) == 1
+    return execute(connection, _CHECKPOINT, {**_fence(lease, lease_seconds), **values}, held) == 1
+
+
+def write_page(connection: Connection, lease: Lease, reading: PageReading, lease_seconds: float) -> bool:
+    """False if the lease is not ours any more. The page before it must have been written; the first begins anew."""
+    values = {"page": reading.page, "text_md": reading.text_md, "origin": reading.origin}
+    return connection.execute(_CHECKPOINT_PAGE, {**_fence(lease, lease_seconds), **values}).rowcount == 1
+
+
+def _fence(lease: Lease, lease_seconds: float) -> dict[str, Any]:
+    return {"job_id": lease.job_id, "lease_key": lease.lease_key, "lease_seconds": lease_seconds}

@@ -1,6 +1,6 @@
--- Commits the OCR text into the payload before feedback starts, and renews the lease. Primary key.
+-- Commits the OCR text into the payload before feedback starts, in place of its pages, and renews the lease. Primary key.
 update public.learning_submission_jobs
-set payload = payload || jsonb_build_object(
+set payload = (payload - array['cached_pages', 'cached_pages_from']) || jsonb_build_object(
         'cached_text_md', %(text_md)s::text,
         'cached_raw_metadata', %(raw_metadata)s::jsonb,
         'cached_from', %(origin)s::text),

@@ -1,0 +1,141 @@
+"""Documents of several pages: what becomes of the pages that were read when the worker, the connection or the time ends."""
+
+import signal
+from dataclasses import replace
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from demo.pages import draw_page, pdf_bytes, png_bytes
+from demo.submissions import BUCKET, Submission
+from tests.process.bare_worker import BareWorker
+from tests.process.school import VISION_MODEL, School, counted, enter_one, finish, is_idle, until
+from worker.contract import Counter
+from worker.scoreboard import ControlRecord
+
+pytestmark = pytest.mark.postgres
+
+PAGES = 20
+WORDS = tuple(f"page {number}" for number in range(1, PAGES + 1))
+TEXT = "\n\n".join(WORDS)
+ONLY_READING: dict[str, Any] = {"learning_feedback_adapter": "worker.adapters.stub"}
+
+
+@cache
+def rendered(word: str) -> bytes:
+    """A page as the web side renders it, which the simulator reads as this word."""
+    return png_bytes(draw_page(word, seed=1), word)
+
+
+@pytest.fixture(scope="module")
+def document(demo: tuple[Submission, ...]) -> Submission:
+    whole = next(each for each in demo if each.kind == "file")
+    return replace(whole, content=pdf_bytes([draw_page(word, seed=1) for word in WORDS]))
+
+
+def enter_rendered(school: School, document: Submission) -> UUID:
+    """The same document with its pages beside it, so that each has a text that is known."""
+    submission_id = enter_one(school, document)
+    keys = [f"{BUCKET}/derived/{submission_id}/page_{number:04}.png" for number in range(1, PAGES + 1)]
+    for key, word in zip(keys, WORDS, strict=True):
+        path = school.storage_root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(rendered(word))
+    school.owner.execute(
+        "update learning_submissions set internal_metadata = %s where id = %s", [Jsonb({"page_keys": keys}), submission_id]
+    )
+    return submission_id
+
+
+def hang_at(school: School, page: int) -> None:
+    """The model says nothing about this page of the next document."""
+    if page > 1:
+        school.simulator.fault("slow", model=VISION_MODEL, times=page - 1, seconds=0)
+    school.simulator.fault("hang", model=VISION_MODEL)
+
+
+def until_asked(school: School, worker: BareWorker, pages: int) -> None:
+    until(lambda: counted(worker).get(Counter.VISION_CALLS) == pages and school.is_asked(VISION_MODEL), f"call {pages}")
+
+
+@pytest.mark.parametrize("is_rendered", [False, True], ids=["decoded", "rendered by the web side"])
+def test_a_killed_worker_costs_one_page(school: School, document: Submission, *, is_rendered: bool) -> None:
+    """Of twenty pages the one that was being read at the worker's death is asked for again, and no other."""
+    hang_at(school, 19)
+    submission_id = enter_rendered(school, document) if is_rendered else enter_one(school, document)
+    with school.worker(**ONLY_READING) as worker:
+        until_asked(school, worker, 19)
+        worker.signal(signal.SIGKILL)
+        worker.exit_status()
+        school.return_lease(worker)
+    done = finish(school, submission_id, **ONLY_READING)
+    assert (done[Counter.VISION_CALLS], done[Counter.PAGES_REUSED]) == (2, 18)
+    assert school.calls(VISION_MODEL) == PAGES + 1
+    assert school.results(submission_id) == ["completed"]
+    assert not is_rendered or school.row(submission_id)["text_body"] == TEXT
+
+
+def test_a_drain_ends_between_two_pages(school: School, document: Submission) -> None:
+    """A worker without time for the next page gives the job back with all that was read, and no attempt is burnt."""
+    school.simulator.fault("slow", model=VISION_MODEL, seconds=1)
+    submission_id = enter_rendered(school, document)
+    with school.worker(**ONLY_READING) as worker:
+        until_asked(school, worker, 1)
+        worker.control(ControlRecord(leasing_slots=1, is_draining=True, drain_by_seconds=0))
+        worker.signal(signal.SIGTERM)
+        assert worker.exit_status() == 0
+    job = school.job(submission_id)
+    assert (job["status"], job["retry_count"], job["payload"]["cached_pages"]) == ("queued", 0, [WORDS[0]])
+    assert finish(school, submission_id, **ONLY_READING)[Counter.VISION_CALLS] == PAGES - 1
+    assert school.row(submission_id)["text_body"] == TEXT
+
+
+def test_a_retry_goes_on_where_the_model_failed(school: School, document: Submission) -> None:
+    """A transient error on a page keeps the pages before it."""
+    school.simulator.fault("slow", model=VISION_MODEL, times=4, seconds=0)
+    school.simulator.fault("status_500", model=VISION_MODEL)
+    submission_id = enter_rendered(school, document)
+    done = finish(school, submission_id, **ONLY_READING)
+    assert (done[Counter.VISION_CALLS], done[Counter.RETRIED_VISION]) == (PAGES + 1, 1)
+    assert school.row(submission_id)["text_body"] == TEXT
+
+
+def test_pages_of_another_model_are_read_again(school: School, document: Submission) -> None:
+    """Pages that were made from something else are not mixed with new ones."""
+    submission_id = enter_rendered(school, document)
+    pages = '{"cached_pages": ["another", "text"], "cached_pages_from": "another model"}'
+    school.change_job("payload = payload || %s::jsonb", submission_id, pages)
+    assert finish(school, submission_id, **ONLY_READING)[Counter.VISION_CALLS] == PAGES
+    assert school.row(submission_id)["text_body"] == TEXT
+
+
+def test_a_permit_lost_between_pages_is_taken_again(school: School, document: Submission) -> None:
+    """A connection that breaks while a page is read costs no page, and the next ones are read with a permit."""
+    school.simulator.fault("slow", model=VISION_MODEL, seconds=1)
+    submission_id = enter_rendered(school, document)
+    with school.worker(**ONLY_READING) as worker:
+        until_asked(school, worker, 1)
+        school.owner.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%slot%'")
+        school.simulator.fault("hang", model=VISION_MODEL)
+        until_asked(school, worker, 2)
+        assert school.permits() == [True]
+        worker.signal(signal.SIGKILL)
+        worker.exit_status()
+        school.return_lease(worker)
+    assert finish(school, submission_id, **ONLY_READING)[Counter.PAGES_REUSED] == 1
+    assert school.row(submission_id)["text_body"] == TEXT
+
+
+def test_a_lost_page_commit_is_noticed(school: School, document: Submission) -> None:
+    """A worker whose job was taken over between two pages asks for no further page and writes nothing."""
+    school.simulator.fault("slow", model=VISION_MODEL, seconds=1)
+    submission_id = enter_rendered(school, document)
+    with school.worker(worker_poll_interval=60, **ONLY_READING) as worker:
+        until_asked(school, worker, 1)
+        school.change_job("lease_key = gen_random_uuid(), leased_until = now() + interval '1 hour'", submission_id)
+        until(lambda: is_idle(worker))
+        assert (counted(worker)[Counter.VISION_CALLS], counted(worker)[Counter.REJECTED_BY_FENCE]) == (1, 1)
+    assert "cached_pages" not in school.job(submission_id)["payload"]
