@@ -2,17 +2,24 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from demo.ollama_simulator.api_error import ApiError
+from demo.ollama_simulator.size import read_size
 
-EXTRA_CAPABILITIES = {"vision": ("vision",), "thinking": ("tools", "thinking")}
+EXTRA_CAPABILITIES = {"vision": ("vision",), "thinking": ("tools", "thinking"), "rendered": ()}
+SIZES = {"size": "size_bytes", "projector": "projector_bytes", "growth": "growth_bytes"}
 INSTALLED_AT = "2026-11-23T08:07:00.745967314Z"
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What a model file says of itself; sizes in bytes and tokens."""
+    """What a model file says of itself; sizes in bytes and tokens.
+
+    `size_bytes` is all of it on disk, `projector_bytes` the part that looks at images. `cache_bytes_per_token` is the key-value
+    cache of one token. `growth_bytes` is what each further prompt leaves in the runner's prompt cache; None: its tokens' cache.
+    `is_rendered`: Ollama writes the prompt of a chat itself (Go template, harmony) and does not leave it to the engine.
+    """
 
     family: str
     parameter_size: str
@@ -21,22 +28,35 @@ class Build:
     size_bytes: int
     context_length: int
     embedding_length: int
+    cache_bytes_per_token: int
+    projector_bytes: int = 174_000
+    growth_bytes: int | None = None
+    is_rendered: bool = False
 
 
-UNKNOWN_BUILD = Build("llama", "1.26M", 1_260_032, "unknown", 5_049_529, 32_768, 512)  # the recordings' own model
+# the recordings' own model: 2048 bytes a token and slot from the sizes in recording 19
+UNKNOWN_BUILD = Build("llama", "1.26M", 1_260_032, "unknown", 5_049_529, 32_768, 512, 2048)
 BUILDS = {
-    "qwen2.5vl:3b": Build("qwen25vl", "3.8B", 3_754_622_976, "Q4_K_M", 3_200_627_168, 128_000, 2048),
-    "gpt-oss:latest": Build("gptoss", "20.9B", 20_914_757_184, "MXFP4", 13_793_441_244, 131_072, 2880),
+    "qwen2.5vl:3b": Build(
+        "qwen25vl", "3.8B", 3_754_622_976, "Q4_K_M", 3_200_627_168, 128_000, 2048, 36_864, projector_bytes=1_336_000_000
+    ),
+    "gpt-oss:latest": Build("gptoss", "20.9B", 20_914_757_184, "MXFP4", 13_793_441_244, 131_072, 2880, 49_152, is_rendered=True),
 }
+SENTENCE = (" Die", " Rechnung", " ist", " richtig", " und", " der", " Weg", " ist", "  gut", " beschrieben", " .")
+ROUNDS = {"loop:latest": SENTENCE, "stutter:latest": (" …",)}  # the recorded models that never end
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`name` always has its tag. `capabilities` are Ollama's words: completion, vision, tools, thinking."""
+    """`name` always has its tag. `capabilities` are Ollama's words: completion, vision, tools, thinking.
+
+    `round` is what a model that never ends says over and over; empty for all others.
+    """
 
     name: str
     build: Build
     capabilities: tuple[str, ...]
+    round: tuple[str, ...] = ()
 
     @property
     def is_vision(self) -> bool:
@@ -76,8 +96,22 @@ def full_name(name: str) -> str:
 
 
 def _model(specification: str) -> Model:
-    """NAME, NAME:vision or NAME:thinking, where NAME may have a tag of its own."""
-    head, _, last = specification.rpartition(":")
-    extra = EXTRA_CAPABILITIES.get(last, ()) if head else ()
-    name = full_name(head if extra else specification)
-    return Model(name, BUILDS.get(name, UNKNOWN_BUILD), ("completion", *extra))
+    """NAME, which may have a tag of its own, and then any of vision, thinking, rendered, size=, projector=, growth=.
+
+    ValueError for a size that is none.
+    """
+    parts, extras = specification.split(":"), []
+    while len(parts) > 1 and (parts[-1] in EXTRA_CAPABILITIES or parts[-1].partition("=")[0] in SIZES):
+        extras.append(parts.pop())
+    name = full_name(":".join(parts))
+    flags = [extra for extra in reversed(extras) if extra in EXTRA_CAPABILITIES]
+    build = _sized(BUILDS.get(name, UNKNOWN_BUILD), [extra for extra in extras if "=" in extra])
+    build = replace(build, is_rendered=build.is_rendered or "rendered" in flags)
+    capabilities = [word for flag in flags for word in EXTRA_CAPABILITIES[flag]]
+    return Model(name, build, ("completion", *capabilities), ROUNDS.get(name, ()))
+
+
+def _sized(build: Build, given: list[str]) -> Build:
+    for field, _, size in (extra.partition("=") for extra in given):
+        build = replace(build, **{SIZES[field]: read_size(size)})  # type: ignore[arg-type]  # all three are numbers of bytes
+    return build

@@ -21,6 +21,7 @@ from demo.ollama_simulator.runner import Runner, RunnerDiedError
 from demo.ollama_simulator.simulator import SIMULATOR
 from demo.ollama_simulator.speech import Speech
 from demo.ollama_simulator.stopwatch import Stopwatch
+from demo.ollama_simulator.window import fitted
 from demo.ollama_simulator.wire import json_response
 
 RUNNER_DIED = (500, "an error was encountered while running the model: unexpected EOF")  # recordings 23 and 24
@@ -47,7 +48,7 @@ async def _answer(http: web.Request, dialect: Dialect) -> web.StreamResponse:
             simulator.scheduler.expire(model)
             return _empty_answer(dialect, ask, "unload")
         _check_think(ask, model)
-        options = read_options(ask.options)
+        options = read_options(ask.options).of(model, may_shift=ask.may_shift)
         fault = None if ask.is_empty else await _fault(http, ask, model)
         watch = Stopwatch(call.started_ns)
         return await _scheduled(Exchange(http, simulator, dialect, call, ask, model, options, fault, watch))
@@ -69,19 +70,23 @@ async def _scheduled(exchange: Exchange) -> web.StreamResponse:
 
 async def _spoken(exchange: Exchange, runner: Runner) -> web.StreamResponse:
     check_format(exchange.ask)
+    exchange = fitted(exchange)
     speech = Speech(exchange)
     try:
         async with runner.slot():
             exchange.watch.slot_ns = time.monotonic_ns()
             answer = await _composed(exchange)
             await mishap.before_first_token(exchange.fault)
-            await _look_at_prompt(exchange)
+            await _look_at_prompt(exchange, runner)
             return await speech.say(mishap.spoiled(exchange.fault, answer, exchange.options), runner)
     except RunnerDiedError:
         return await speech.break_off(ApiError(*RUNNER_DIED))
 
 
-async def _look_at_prompt(exchange: Exchange) -> None:
+async def _look_at_prompt(exchange: Exchange, runner: Runner) -> None:
+    """Here the runner's hidden memory grows, and here the kernel may kill it, or another."""
+    runner.footprint.remember(exchange.ask, exchange.model)
+    exchange.simulator.host.press()
     settings = exchange.simulator.settings
     await asyncio.sleep(len(exchange.ask.images) * settings.vision_seconds + 1 / settings.tokens_per_second)
     exchange.watch.prompt_ns = time.monotonic_ns()

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from demo.ollama_simulator.api_error import ApiError, engine_error
 from demo.ollama_simulator.body import JsonObject
+from demo.ollama_simulator.catalogue import Model
 from demo.ollama_simulator.request import Ask, read_chat, read_generate
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`struct` is Go's name of the request; `sorts_properties`: the chat path sorts a schema's properties by name."""
+    """`struct` is Go's name of the request."""
 
     path: str
     struct: str
@@ -19,8 +20,14 @@ class Dialect:
     missing_model: tuple[int, str]
     image_refusal: tuple[int, str, str]
     schema_refusal: Callable[[str], ApiError]
-    sorts_properties: bool
+    is_chat: bool
     has_context: bool
+
+    def is_native(self, model: Model) -> bool:
+        """Whether the engine's own chat endpoint is asked: it sorts a schema's properties by name, refuses what is too long,
+        and does not mind repetition. All else is rendered by Ollama and completed as a text.
+        """
+        return self.is_chat and not model.build.is_rendered
 
 
 def _chat_said(content: str, thinking: str) -> dict[str, object]:
@@ -54,7 +61,7 @@ CHAT = Dialect(
         "server_error",
     ),
     schema_refusal=_chat_schema_refusal,
-    sorts_properties=True,
+    is_chat=True,
     has_context=False,
 )
 GENERATE = Dialect(
@@ -69,6 +76,6 @@ GENERATE = Dialect(
         "invalid_request_error",
     ),
     schema_refusal=_generate_schema_refusal,
-    sorts_properties=False,
+    is_chat=False,
     has_context=True,
 )

@@ -6,6 +6,8 @@ from aiohttp import web
 
 from demo.ollama_simulator.body import read_object
 from demo.ollama_simulator.call import Call
+from demo.ollama_simulator.host import Host
+from demo.ollama_simulator.runner import Runner
 from demo.ollama_simulator.simulator import SIMULATOR, Simulator
 from demo.ollama_simulator.wire import json_response
 
@@ -20,15 +22,22 @@ async def reset_calls(http: web.Request) -> web.Response:
 
 
 async def state(http: web.Request) -> web.Response:
-    """`running` holds a slot, `waiting` is in line for one or for the load; `max_in_flight` since the calls were reset."""
+    """`running` holds a slot, `waiting` is in line for one or for the load; `max_in_flight` since the calls were reset.
+
+    `runners` are the processes, the one that is being loaded and dead ones too, with what ps says of them and with the truth;
+    `memory` is the host's. Sizes in bytes; null where the memory has no limit.
+    """
     simulator = http.app[SIMULATOR]
+    loading = simulator.scheduler.loading
     running = {runner.model.name: runner.running for runner in simulator.scheduler.runners()}
     return json_response(
         {
             "num_parallel": simulator.settings.num_parallel,
             "loaded": list(running),
-            "loading": simulator.scheduler.loading,
+            "loading": loading.model.name if loading else None,
             "models": {name: _traffic(simulator, name, running.get(name, 0)) for name in simulator.catalogue.models},
+            "runners": [_process(each) for each in (*simulator.scheduler.runners(), *([loading] if loading else []))],
+            "memory": _memory(simulator.host),
         }
     )
 
@@ -49,6 +58,27 @@ def _traffic(simulator: Simulator, name: str, running: int) -> dict[str, int]:
         "running": running,
         "waiting": in_flight - running,
         "max_in_flight": simulator.calls.max_in_flight[name],
+    }
+
+
+def _process(runner: Runner) -> dict[str, object]:
+    return {
+        "model": runner.model.name,
+        "is_dead": runner.is_dead,
+        "users": runner.users,
+        "reported_bytes": runner.footprint.reported_bytes,
+        "true_bytes": runner.true_bytes,
+        "prompt_cache_bytes": runner.footprint.cache_bytes,
+    }
+
+
+def _memory(host: Host) -> dict[str, int | None]:
+    return {
+        "total_bytes": host.memory_bytes,
+        "used_bytes": host.used_bytes,
+        "free_bytes": None if host.memory_bytes is None else host.memory_bytes - host.used_bytes,
+        "returning_bytes": host.returning_bytes,
+        "killed_runners": host.killed_runners,
     }
 
 

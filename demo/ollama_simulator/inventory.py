@@ -1,5 +1,7 @@
 """What the server has: version, models on disk, models loaded."""
 
+import asyncio
+
 from aiohttp import web
 
 from demo.ollama_simulator.api_error import ApiError
@@ -11,7 +13,6 @@ from demo.ollama_simulator.timestamp import local_text
 from demo.ollama_simulator.wire import json_response, text_response
 
 VERSION = "0.32.15"
-CACHE_BYTES_PER_TOKEN = 4096  # of the key-value cache, added to a model's size in ps
 
 
 async def root(_: web.Request) -> web.Response:
@@ -27,7 +28,11 @@ async def tags(http: web.Request) -> web.Response:
 
 
 async def ps(http: web.Request) -> web.Response:
-    return json_response({"models": [_process(runner) for runner in http.app[SIMULATOR].scheduler.runners()]})
+    """Now and then it takes long: the real one waits for locks that a load or an unload holds (ollama.md, 3.4)."""
+    simulator = http.app[SIMULATOR]
+    if simulator.chance.random() < simulator.settings.ps_spike_rate:
+        await asyncio.sleep(simulator.settings.ps_spike_seconds)
+    return json_response({"models": [_process(runner) for runner in simulator.scheduler.runners()]})
 
 
 async def show(http: web.Request) -> web.Response:
@@ -69,7 +74,7 @@ def _process(runner: Runner) -> dict[str, object]:
     return {
         "name": model.name,
         "model": model.name,
-        "size": model.build.size_bytes + runner.options.num_ctx * CACHE_BYTES_PER_TOKEN,
+        "size": runner.footprint.reported_bytes,
         "digest": model.digest,
         "details": _details(model),
         "expires_at": local_text(runner.expires_at_ns),

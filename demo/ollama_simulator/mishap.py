@@ -13,9 +13,9 @@ from demo.ollama_simulator.catalogue import not_found
 from demo.ollama_simulator.fault import Fault, FaultKind
 from demo.ollama_simulator.options import Options
 from demo.ollama_simulator.request import Ask
+from demo.ollama_simulator.scheduler import QUEUE_FULL
 from demo.ollama_simulator.token import tokens
 
-QUEUE_FULL = (503, "server busy, please try again.  maximum pending requests exceeded")
 RUNNER_STOPPED = (
     500,
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "

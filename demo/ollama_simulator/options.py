@@ -1,11 +1,14 @@
 """`options` of a request: Ollama's types for them, and the three that the simulator acts upon."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from demo.ollama_simulator.api_error import ApiError
+from demo.ollama_simulator.catalogue import Model
 
 DEFAULT_NUM_CTX = 4096  # Ollama's default context below 23 GiB of VRAM
+MIN_NUM_CTX = 4
+MIN_NUM_CTX_VISION = 2048
 LIMIT_CONTEXTS = 10  # Ollama bounds every num_predict to ten contexts (llm/llama_server.go)
 
 GO_TYPES = {  # api/types.go, Options; an unknown name is ignored
@@ -21,10 +24,19 @@ LOAD_OPTIONS = ("num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")  #
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a model is loaded with. `num_ctx` is the context of one slot in tokens."""
+    """What a model is loaded with. `num_ctx` is the context of one slot in tokens. `can_shift`: what was said first makes room
+    at the end of the window.
+    """
 
     num_ctx: int
     others: tuple[object, ...]
+    can_shift: bool = True
+
+    def of(self, model: Model, *, may_shift: bool) -> "LoadOptions":
+        """Within what the model can do; no model with a projector can shift."""
+        least = MIN_NUM_CTX_VISION if model.is_vision else MIN_NUM_CTX
+        num_ctx = min(max(self.num_ctx, least), model.build.context_length)
+        return replace(self, num_ctx=num_ctx, can_shift=may_shift and not model.is_vision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,9 @@ class Options:
     load: LoadOptions
     limit_tokens: int
     stop: tuple[str, ...]
+
+    def of(self, model: Model, *, may_shift: bool) -> "Options":
+        return replace(self, load=self.load.of(model, may_shift=may_shift))
 
 
 def read_options(given: Mapping[str, object]) -> Options:

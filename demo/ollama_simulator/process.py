@@ -15,7 +15,7 @@ import httpx
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0
-Option = str | float | Sequence[str]
+Option = str | float | bool | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,15 @@ def start_simulator(**options: Option) -> Iterator[SimulatorProcess]:
 def _spawn(options: dict[str, Option]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "demo.ollama_simulator", "--die-with-parent", str(os.getpid())]
     for name, value in {"port": 0, **options}.items():
-        values = [value] if isinstance(value, str | int | float) else value
-        command += [part for each in values for part in (f"--{name.replace('_', '-')}", str(each))]
+        command += _arguments(name.replace("_", "-"), value)
     return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT_ROOT, text=True)
+
+
+def _arguments(name: str, value: Option) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    values = [value] if isinstance(value, str | int | float) else value
+    return [part for each in values for part in (f"--{name}", str(each))]
 
 
 def _listening_url(child: subprocess.Popen[str]) -> str:

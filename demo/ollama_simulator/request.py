@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from demo.ollama_simulator.api_error import ApiError
 from demo.ollama_simulator.body import JsonObject, check_types, go_kind
 from demo.ollama_simulator.keep_alive import read_keep_alive
+from demo.ollama_simulator.token import TOKENS_PER_IMAGE, tokens
 
 FIELDS = {
     "model": "string",
@@ -30,48 +31,69 @@ THINK_WORDS = '"high", "medium", "low", "max"'
 NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
 
+SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a chat; of a generation its system text or its prompt."""
+
+    role: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`format` is None where the request sets none; `is_empty` asks for nothing but the loading of the model."""
+    """`prompt` is what all turns say; `format` None where the request sets none; `is_empty`: only the model is to be loaded."""
 
     model: str
+    turns: tuple[Turn, ...]
     prompt: str
     images: tuple[bytes, ...]
     is_empty: bool
     is_streamed: bool
     is_raw: bool
+    may_truncate: bool
+    may_shift: bool
     format: object
     keep_alive_seconds: float | None
     options: Mapping[str, object]
     think: bool | str | None
+
+    @property
+    def prompt_tokens(self) -> int:
+        return len(tokens(self.prompt)) + TOKENS_PER_IMAGE * len(self.images)
 
 
 def read_chat(body: JsonObject) -> Ask:
     """The prompt of a chat is what all its messages say, in order."""
     check_types(body, "ChatRequest", CHAT_FIELDS)
     messages = [_message(item) for item in _items(body, "messages")]
-    prompt = "\n".join(str(message.get("content") or "") for message in messages)
+    turns = [Turn(str(message.get("role") or "").lower(), str(message.get("content") or "")) for message in messages]
     images = [image for message in messages for image in _items(message, "images")]
-    return _ask(body, prompt, images, is_empty=not messages)
+    return _ask(body, turns, images, is_empty=not messages)
 
 
 def read_generate(body: JsonObject) -> Ask:
     """The prompt of a generation is its system text and its prompt; an empty prompt loads, whatever the images."""
     check_types(body, "GenerateRequest", GENERATE_FIELDS)
     prompt, system = str(body.get("prompt") or ""), str(body.get("system") or "")
-    texts = [text for text in (system, prompt) if text]
-    return _ask(body, "\n".join(texts), _items(body, "images"), is_empty=not prompt)
+    turns = [turn for turn in (Turn(SYSTEM, system), Turn("user", prompt)) if turn.text]
+    return _ask(body, turns, _items(body, "images"), is_empty=not prompt)
 
 
-def _ask(body: JsonObject, prompt: str, images: Sequence[object], *, is_empty: bool) -> Ask:
+def _ask(body: JsonObject, turns: Sequence[Turn], images: Sequence[object], *, is_empty: bool) -> Ask:
     options = body.get("options")
     return Ask(
         model=str(body.get("model") or ""),
-        prompt=prompt,
+        turns=tuple(turns),
+        prompt="\n".join(turn.text for turn in turns),
         images=tuple(_image(image) for image in images),
         is_empty=is_empty,
         is_streamed=body.get("stream") is not False,
         is_raw=body.get("raw") is True,
+        may_truncate=body.get("truncate") is not False,
+        may_shift=body.get("shift") is not False,
         format=None if body.get("format") == "" else body.get("format"),
         keep_alive_seconds=read_keep_alive(body.get("keep_alive")),
         options=options if isinstance(options, dict) else {},

@@ -7,8 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from demo.ollama_simulator.catalogue import Model
+from demo.ollama_simulator.footprint import footprint
+from demo.ollama_simulator.keep_alive import DEFAULT_SECONDS
 from demo.ollama_simulator.options import LoadOptions
+from demo.ollama_simulator.settings import Settings
 from demo.ollama_simulator.timestamp import FOREVER_NS
+
+SERIAL_FAMILIES = frozenset(  # no parallel slots (ollama.md, 4.2)
+    ["mllama", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "qwen3next", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe"]
+)
 
 
 class RunnerDiedError(Exception):
@@ -18,13 +25,17 @@ class RunnerDiedError(Exception):
 class Runner:
     """`users` counts requests that compute or wait; the scheduler unloads at zero, after `keep_alive_seconds`.
 
-    A dead runner stays loaded in the scheduler's eyes, and in ps, until the next request for its model finds it dead.
+    `is_leaving`: it is being evicted, and no keep_alive can change that. A dead runner stays loaded in the scheduler's eyes,
+    and in ps, until the next request for its model finds it dead.
     """
 
-    def __init__(self, model: Model, options: LoadOptions, num_parallel: int, keep_alive_seconds: float) -> None:
+    def __init__(self, model: Model, options: LoadOptions, settings: Settings) -> None:
+        num_parallel = 1 if model.build.family in SERIAL_FAMILIES else settings.num_parallel
         self.model = model
         self.options = options
-        self.keep_alive_seconds = keep_alive_seconds
+        self.footprint = footprint(model, options, num_parallel, settings)
+        self.keep_alive_seconds = DEFAULT_SECONDS
+        self.is_leaving = False
         self.users = 0
         self.running = 0
         self.is_dead = False
@@ -40,35 +51,15 @@ class Runner:
 
         RunnerDiedError when the runner dies while the block runs or waits for its slot.
         """
-        async with self._life(), self._slots:
+        async with self.life(), self._slots:
             self.running += 1
             try:
                 yield
             finally:
                 self.running -= 1
 
-    def kill(self) -> None:
-        """As by the kernel: everybody who is with it is told, once."""
-        if not self.is_dead:
-            self.is_dead = True
-            for life in self._lives:
-                life.reschedule(asyncio.get_running_loop().time())
-
-    def take(self) -> None:
-        self.users += 1
-        if self.expiry is not None:
-            self.expiry.cancel()
-
-    def set_expiry(self) -> None:
-        """`expires_at` moves only here, when the runner becomes idle or is told to go: a busy one shows an old time."""
-        self._expires_at_ns = self._from_now_ns()
-
-    @property
-    def expires_at_ns(self) -> int:
-        return self._from_now_ns() if self._expires_at_ns is None else self._expires_at_ns
-
     @asynccontextmanager
-    async def _life(self) -> AsyncIterator[None]:
+    async def life(self) -> AsyncIterator[None]:
         """A timeout whose time has come when the runner dies: the library's way to end somebody else's block."""
         if self.is_dead:
             raise RunnerDiedError
@@ -83,6 +74,31 @@ class Runner:
             raise RunnerDiedError from error
         finally:
             self._lives.discard(life)
+
+    def kill(self) -> None:
+        """As by the kernel: everybody who is with it is told, once."""
+        if not self.is_dead:
+            self.is_dead = True
+            for life in self._lives:
+                life.reschedule(asyncio.get_running_loop().time())
+
+    @property
+    def true_bytes(self) -> int:
+        """Nothing once it is dead: the kernel takes all at once."""
+        return 0 if self.is_dead else self.footprint.true_bytes
+
+    def take(self) -> None:
+        self.users += 1
+        if self.expiry is not None:
+            self.expiry.cancel()
+
+    def set_expiry(self) -> None:
+        """`expires_at` moves only here, when the runner becomes idle or is told to go: a busy one shows an old time."""
+        self._expires_at_ns = self._from_now_ns()
+
+    @property
+    def expires_at_ns(self) -> int:
+        return self._from_now_ns() if self._expires_at_ns is None else self._expires_at_ns
 
     def _from_now_ns(self) -> int:
         is_finite = math.isfinite(self.keep_alive_seconds)

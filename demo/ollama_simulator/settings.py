@@ -6,57 +6,84 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from demo.ollama_simulator.catalogue import Catalogue
+from demo.ollama_simulator.size import read_size
+
 DEFAULT_MODELS = ("qwen2.5vl:3b:vision", "gpt-oss:latest:thinking")  # the platform's defaults for its two stages
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Defaults of host, port and num_parallel are Ollama's own (OLLAMA_HOST, OLLAMA_NUM_PARALLEL)."""
+    """Where Ollama has a setting of the same meaning, the default is its own; of MAX_LOADED_MODELS that of a machine without GPU.
+
+    `memory_bytes` None: unlimited. `prompt_cache_bytes` is the limit of one runner (LLAMA_ARG_CACHE_RAM).
+    """
 
     host: str = "127.0.0.1"
     port: int = 11434
     num_parallel: int = 1
+    max_loaded_models: int = 3
+    max_queue: int = 512
     tokens_per_second: float = 200.0
     load_seconds: float = 0.5
     vision_seconds: float = 0.3
     models: tuple[str, ...] = DEFAULT_MODELS
+    memory_bytes: int | None = None
+    memory_return_seconds: float = 0.5
+    prompt_cache_bytes: int = 8 * 2**30
+    under_reporting: float = 1.0
+    resurrection_bug: bool = True
+    ps_spike_rate: float = 0.0
+    ps_spike_seconds: float = 3.0
     seed: int = 0
     fault_rate: float = 0.0
     parent_pid: int | None = None
 
 
 def parse(arguments: Sequence[str]) -> Settings:
-    """Prints the error and exits with status 2 where an option is wrong."""
-    given = _parser().parse_args(arguments)
-    return Settings(
-        host=given.host,
-        port=given.port,
-        num_parallel=given.num_parallel,
-        tokens_per_second=given.tokens_per_second,
-        load_seconds=given.load_seconds,
-        vision_seconds=given.vision_seconds,
-        models=tuple(given.model or DEFAULT_MODELS),
-        seed=given.seed,
-        fault_rate=given.fault_rate,
-        parent_pid=given.die_with_parent,
-    )
+    """Prints the error and exits with status 2 where an option is wrong. An option that is not given keeps its default above."""
+    given = vars(_parser().parse_args(arguments))
+    if "models" in given:
+        given["models"] = tuple(given["models"])
+    return Settings(**given)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ollama_simulator", description="Answers like Ollama 0.32.15, without a model.")
+    about = "Answers like Ollama 0.32.15, without a model. docs/simulator.md explains the options."
+    parser = argparse.ArgumentParser(prog="ollama_simulator", description=about, argument_default=argparse.SUPPRESS)
     add = parser.add_argument
-    add("--host", type=_loopback, default="127.0.0.1", help="loopback address to listen on (127.0.0.1)")
-    add("--port", type=_port, default=11434, help="0 takes a free one (11434)")
-    add("--num-parallel", type=_at_least_one, default=1, metavar="N", help="slots of each model (1)")
-    add("--tokens-per-second", type=_rate, default=200.0, metavar="N", help="of each slot (200)")
-    add("--load-seconds", type=_duration_seconds, default=0.5, metavar="S", help="to load a model (0.5)")
-    add("--vision-seconds", type=_duration_seconds, default=0.3, metavar="S", help="to look at one image (0.3)")
-    add("--model", action="append", metavar="NAME[:vision|:thinking]", help="repeatable (qwen2.5vl:3b, gpt-oss:latest)")
-    add("--seed", type=int, default=0, metavar="N", help="whatever is left to chance follows from it (0)")
-    add("--fault-rate", type=_share, default=0.0, metavar="P", help="share of the requests that go wrong, 0 to 1 (0)")
+    add("--host", type=_loopback, help="loopback address to listen on (127.0.0.1)")
+    add("--port", type=_port, help="0 takes a free one (11434)")
+    spec = "NAME[:vision|:thinking|:rendered][:size=3GiB][:projector=1GiB][:growth=100MiB]"
+    add("--model", dest="models", type=_model, action="append", metavar=spec, help="repeatable (qwen2.5vl:3b, gpt-oss:latest)")
+    add("--tokens-per-second", type=_rate, metavar="N", help="of each slot (200)")
+    add("--load-seconds", type=_duration_seconds, metavar="S", help="to load a model (0.5)")
+    add("--vision-seconds", type=_duration_seconds, metavar="S", help="to look at one image (0.3)")
+    add("--num-parallel", type=_at_least_one, metavar="N", help="slots of each model (1)")
+    add("--max-loaded-models", type=_at_least_one, metavar="N", help="before one is evicted (3)")
+    add("--max-queue", type=_at_least_one, metavar="N", help="requests that wait for a load, before 503 (512)")
+    add("--resurrection-bug", action=argparse.BooleanOptionalAction, help="a keep_alive undoes an eviction (yes)")
+    _add_memory(parser)
+    _add_chance(parser)
     pid_help = "end when the parent ends; PID, if given, is the parent's own word for who that is"
-    add("--die-with-parent", type=int, nargs="?", const=os.getppid(), metavar="PID", help=pid_help)
+    add("--die-with-parent", dest="parent_pid", type=int, nargs="?", const=os.getppid(), metavar="PID", help=pid_help)
     return parser
+
+
+def _add_memory(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--memory", dest="memory_bytes", type=_size, metavar="SIZE", help="of the machine, such as 8GiB (unlimited)")
+    add("--memory-return-seconds", type=_duration_seconds, metavar="S", help="from the end in ps to the memory's return (0.5)")
+    add("--prompt-cache", dest="prompt_cache_bytes", type=_size, metavar="SIZE", help="of each runner, hidden from ps (8GiB)")
+    add("--under-reporting", type=_rate, metavar="N", help="ps says so many times less than it knows (1)")
+
+
+def _add_chance(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--seed", type=int, metavar="N", help="whatever is left to chance follows from it (0)")
+    add("--fault-rate", type=_share, metavar="P", help="share of the requests that go wrong, 0 to 1 (0)")
+    add("--ps-spike-rate", type=_share, metavar="P", help="share of the looks at ps that take long, 0 to 1 (0)")
+    add("--ps-spike-seconds", type=_duration_seconds, metavar="S", help="how long those take (3)")
 
 
 def _loopback(text: str) -> str:
@@ -74,6 +101,21 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port from 0 to 65535")
     return int(text)
+
+
+def _model(text: str) -> str:
+    try:
+        Catalogue([text])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _size(text: str) -> int:
+    try:
+        return read_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _at_least_one(text: str) -> int:

@@ -10,7 +10,7 @@ from demo.ollama_simulator.api_error import ApiError
 from demo.ollama_simulator.exchange import Exchange, head
 from demo.ollama_simulator.mishap import forever
 from demo.ollama_simulator.runner import Runner
-from demo.ollama_simulator.token import TOKENS_PER_IMAGE, token_id, tokens
+from demo.ollama_simulator.token import token_id, tokens
 from demo.ollama_simulator.wire import json_response, line, raw_json_response, stream_response
 
 
@@ -65,13 +65,11 @@ class Speech:
         if answer.ending is not Ending.DONE:
             return {"done": False}
         exchange, pieces = self._exchange, tuple(answer.pieces)
-        prompt = tokens(exchange.ask.prompt)
         context: dict[str, object] = {}
         if exchange.dialect.has_context and not exchange.ask.is_raw:
-            context = {"context": [*map(token_id, prompt), *(token_id(piece.content) for piece in pieces)]}
-        prompt_tokens = len(prompt) + TOKENS_PER_IMAGE * len(exchange.ask.images)
+            context = {"context": [*map(token_id, tokens(exchange.ask.prompt)), *(token_id(piece.content) for piece in pieces)]}
         end_tokens = 1 if answer.done_reason == "stop" else 0  # the end is a token too (recordings 05 and 11)
-        metrics = exchange.watch.metrics(prompt_tokens, len(pieces) + end_tokens)
+        metrics = exchange.watch.metrics(exchange.ask.prompt_tokens, len(pieces) + end_tokens)
         return {"done": True, "done_reason": answer.done_reason, **context, **metrics}
 
 

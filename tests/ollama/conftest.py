@@ -6,7 +6,7 @@ import pytest
 
 from demo.ollama_simulator.process import SimulatorProcess, start_simulator
 
-MODELS = ["chain", "chain-vision:vision"]
+MODELS = ["chain", "chain-vision:vision", "loop", "stutter"]
 
 
 @pytest.fixture(scope="module")
