@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain, islice
 from typing import BinaryIO
 
 from worker.adapters.documents import opened
@@ -116,12 +117,16 @@ def _corrupt(message: str) -> VisionPermanentError:
 
 
 def _send_document(content: bytes, mime_type: str, max_pages: int, first_page: int, fd: int) -> None:
-    """Renders on while the pipe takes it: mostly one page ahead of the one that the model reads."""
+    """Renders on while the pipe takes it: mostly one page ahead of the one that the model reads.
+
+    The first page comes before the total is told: what cannot be read is refused before anybody waits for the model.
+    """
     with os.fdopen(fd, "wb") as pipe:
         try:
             document = opened(content, mime_type, max_pages, first_page)
+            first = list(islice(document.pages, 1))
             _send(pipe, _TOTAL, document.total.to_bytes(4, "big"))
-            for page in document.pages:
+            for page in chain(first, document.pages):
                 _send(pipe, _PAGE, page)
                 allow_cpu(CPU_SECONDS)
         except VisionPermanentError as refusal:

@@ -45,7 +45,7 @@ class Sandbox:
 
 
 @contextmanager
-def sandboxed(work: Callable[[int], None], memory_bytes: int = MEMORY_BYTES) -> Iterator[Sandbox]:
+def sandboxed(work: Callable[[int], object], memory_bytes: int = MEMORY_BYTES) -> Iterator[Sandbox]:
     """Forks a child that runs `work` with the pipe's write end, and ends it with the block. Raises OSError if it cannot fork."""
     child = _forked(work, memory_bytes)
     try:
@@ -60,7 +60,7 @@ def allow_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (_within(hard, math.ceil(time.process_time()) + seconds), hard))
 
 
-def _forked(work: Callable[[int], None], memory_bytes: int) -> Sandbox:
+def _forked(work: Callable[[int], object], memory_bytes: int) -> Sandbox:
     read_fd, write_fd = os.pipe()
     worker_pid = os.getpid()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the worker's handler must not run in the child
@@ -77,7 +77,7 @@ def _forked(work: Callable[[int], None], memory_bytes: int) -> Sandbox:
     return Sandbox(pid, read_fd)
 
 
-def _be_child(work: Callable[[int], None], fd: int, memory_bytes: int, worker_pid: int) -> NoReturn:
+def _be_child(work: Callable[[int], object], fd: int, memory_bytes: int, worker_pid: int) -> NoReturn:
     code = EXIT_BUG
     try:
         _confine(fd, memory_bytes, worker_pid)
