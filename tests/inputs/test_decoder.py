@@ -1,0 +1,361 @@
+"""The decoder's child: what becomes of a document, and of the worker, when decoding goes wrong. Every child is a real fork."""
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import socket
+import stat
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import psutil
+import pytest
+from PIL import Image
+
+from tests.inputs.files import ENCRYPTED, encoded, noise, pdf, read
+from worker.adapters import documents, sandbox
+from worker.adapters.decoder import Decoding, decoding
+from worker.adapters.errors import VisionPermanentError, VisionTransientError
+from worker.adapters.sandbox import allow_cpu, sandboxed
+from worker.core.job import ErrorCode
+
+MAX_PAGES = 20
+FAR_SECONDS = 30.0
+MEBIBYTE = 2**20
+
+Work = Callable[[int], object]
+
+
+def pages_of(work: Work, memory_bytes: int = sandbox.MEMORY_BYTES) -> list[bytes]:
+    """What the worker reads from a child that does this in place of decoding."""
+    with sandboxed(work, memory_bytes) as child:
+        return list(Decoding(child, MAX_PAGES, 1, MEBIBYTE, FAR_SECONDS))
+
+
+def code_of(work: Work, memory_bytes: int = sandbox.MEMORY_BYTES) -> ErrorCode | None:
+    with pytest.raises(VisionPermanentError) as refused:
+        pages_of(work, memory_bytes)
+    return refused.value.error_code
+
+
+def refusal_of(content: bytes, mime_type: str) -> ErrorCode | None:
+    """It comes before a page is asked for."""
+    with pytest.raises(VisionPermanentError) as refused, decoding(content, mime_type, MAX_PAGES):
+        pass
+    return refused.value.error_code
+
+
+def told(work: Callable[[], object]) -> bytes:
+    """What the child answers as its only page."""
+
+    def tell(fd: int) -> None:
+        os.write(fd, frame(b"T", total(1)) + frame(b"P", str(work()).encode()))
+
+    return pages_of(tell)[0]
+
+
+def frame(kind: bytes, payload: bytes, size: int | None = None) -> bytes:
+    return kind + struct.pack("!I", len(payload) if size is None else size) + payload
+
+
+def total(pages: int) -> bytes:
+    return struct.pack("!I", pages)
+
+
+def descriptors() -> list[Path]:
+    """The listing's own included, which is closed by then."""
+    return sorted(Path("/proc/self/fd").iterdir())
+
+
+@contextmanager
+def handled(number: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Each test here also proves that no process, no zombie and no descriptor is left."""
+    before = descriptors()
+    yield
+    assert not psutil.Process().children()
+    assert descriptors() == before
+
+
+# What is read
+
+
+def test_a_picture_is_one_page() -> None:
+    """The bytes of a fitting picture come through the pipe unchanged, however many they are."""
+    content = encoded(noise(1200, 1200), "PNG")
+    with decoding(content, "image/png", MAX_PAGES) as document:
+        assert (document.total, list(document)) == (1, [content])
+
+
+@pytest.mark.parametrize(("first_page", "pages"), [(1, 5), (4, 2), (5, 1), (6, 0)])
+def test_a_pdf_is_read_from_the_first_wanted_page(first_page: int, pages: int) -> None:
+    """`total` counts all pages, and those before the first one are not rendered; after the last one nothing comes."""
+    with decoding(pdf(5), "application/pdf", MAX_PAGES, first_page) as document:
+        assert document.total == 5
+        assert [read(page).size for page in document] == [(1131, 1600)] * pages
+
+
+def test_the_next_page_is_rendered_while_one_is_read() -> None:
+    """The pipe has something to read before the page is asked for."""
+    with decoding(pdf(2), "application/pdf", MAX_PAGES) as document:
+        rest = iter(document)
+        next(rest)
+        assert document._readable.poll(FAR_SECONDS * 1000)
+        assert len(list(rest)) == 1
+
+
+def test_the_time_of_the_reader_does_not_count() -> None:
+    """A model that takes longer over a page than decoding may does not make the next page late."""
+    with decoding(pdf(2), "application/pdf", MAX_PAGES, page_seconds=FAR_SECONDS) as document:
+        rest = iter(document)
+        next(rest)
+        document._until_seconds = time.monotonic()  # as if the model had taken all of it
+        assert len(list(rest)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "mime_type", "code"),
+    [
+        (b"", "image/png", ErrorCode.INPUT_CORRUPT),
+        (b"\xff\xd8\xff" + b"\xaa" * 500, "image/jpeg", ErrorCode.INPUT_CORRUPT),
+        (b"%PDF-1.7", "application/pdf", ErrorCode.INPUT_CORRUPT),
+        (b"GIF89a", "image/gif", ErrorCode.INPUT_UNSUPPORTED),
+        (pdf(trailer=ENCRYPTED), "application/pdf", ErrorCode.INPUT_UNSUPPORTED),
+        (pdf(21), "application/pdf", ErrorCode.INPUT_TOO_LARGE),
+    ],
+    ids=["no bytes", "JPEG", "PDF", "GIF", "locked PDF", "21 pages"],
+)
+def test_a_refusal_comes_with_its_code(content: bytes, mime_type: str, code: ErrorCode) -> None:
+    """What the child refuses is what the worker raises."""
+    assert refusal_of(content, mime_type) is code
+
+
+def test_a_page_that_fails_late_has_its_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document whose second page cannot be read gives its first one before that."""
+    whole = documents._pdf_page
+    monkeypatch.setattr(documents, "_pdf_page", lambda document, number: whole(document, number) if number == 1 else 1 / 0)
+    with decoding(pdf(2), "application/pdf", MAX_PAGES) as document:
+        rest = iter(document)
+        assert read(next(rest))
+        with pytest.raises(VisionPermanentError) as refused:
+            next(rest)
+    assert refused.value.error_code is ErrorCode.INPUT_CORRUPT
+
+
+# How a child ends
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGILL", "SIGBUS", "SIGTRAP", "SIGFPE", "SIGSYS"])
+def test_a_decoder_that_crashes_costs_the_document(name: str) -> None:
+    """The crash is the file's fault, and nobody else's."""
+    assert code_of(lambda _fd: os.kill(os.getpid(), signal.Signals[name])) is ErrorCode.INPUT_CORRUPT
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP"])
+def test_a_killed_decoder_is_worth_another_try(name: str) -> None:
+    """The kernel's OOM killer and a stop say nothing about the file."""
+    with pytest.raises(VisionTransientError):
+        pages_of(lambda _fd: os.kill(os.getpid(), signal.Signals[name]))
+
+
+def test_a_bug_of_ours_is_not_the_pupils_fault() -> None:
+    """An exception outside the decoding of the file is worth another try, as a new version may cure it."""
+    with pytest.raises(VisionTransientError):
+        pages_of(lambda _fd: 1 / 0)
+
+
+def test_a_decoder_killed_between_two_pages_is_noticed() -> None:
+    """A page that was read stands; the one after it raises."""
+    with decoding(pdf(9), "application/pdf", MAX_PAGES) as document:
+        rest = iter(document)
+        next(rest)
+        os.kill(document._child.pid, signal.SIGKILL)
+        with pytest.raises(VisionTransientError):
+            list(rest)
+
+
+def test_no_more_memory_than_allowed() -> None:
+    """RLIMIT_DATA turns a bomb into an error of the child, counted from what the worker had."""
+
+    def bomb(fd: int) -> None:
+        with pytest.raises(MemoryError):
+            bytearray(80 * MEBIBYTE)
+        os.write(fd, frame(b"T", total(1)) + frame(b"P", b"%d" % len(bytearray(20 * MEBIBYTE))))
+
+    assert pages_of(bomb, 64 * MEBIBYTE) == [b"%d" % (20 * MEBIBYTE)]
+
+
+def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs more than the child may have is refused as such, through the whole of the decoder."""
+    monkeypatch.setattr(documents, "_picture_page", lambda _content: bytes(2 * sandbox.MEMORY_BYTES))
+    assert refusal_of(encoded(noise(4, 4), "PNG"), "image/png") is ErrorCode.INPUT_TOO_LARGE
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16", "P", "CMYK"])
+def test_the_largest_picture_fits_into_the_memory(mode: str) -> None:
+    """Whatever its mode, a picture of just under 40 million pixels decodes within the budget, with a child's real limits."""
+    content = encoded(Image.new(mode, (6600, 6060)), "JPEG" if mode == "CMYK" else "PNG")
+    with decoding(content, "image/png", MAX_PAGES, page_seconds=FAR_SECONDS) as document:
+        assert [max(read(page).size) for page in document] == [1600]
+
+
+def test_an_endless_decoder_runs_out_of_processor_time() -> None:
+    """SIGXCPU ends it, which is the document's fault: the time is its own."""
+
+    def loop(_fd: int) -> None:
+        allow_cpu(1)
+        while True:
+            pass
+
+    assert code_of(loop) is ErrorCode.INPUT_TOO_LARGE
+
+
+def test_a_decoder_that_says_nothing_is_given_up() -> None:
+    """Time on the wall may be lost to a busy machine: worth another try, and the child ends with it."""
+    with sandboxed(lambda _fd: signal.pause()) as child, pytest.raises(VisionTransientError):
+        Decoding(child, MAX_PAGES, 1, MEBIBYTE, page_seconds=0.0)
+
+
+# What a hostile child may say
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"T",
+        frame(b"T", total(1), size=2**32 - 1),
+        frame(b"T", total(0)),
+        frame(b"T", total(MAX_PAGES + 1)),
+        frame(b"T", b"\xff" * 32),
+        frame(b"T", b""),
+        frame(b"P", b"a page before the total"),
+        frame(b"?", b"?"),
+        frame(b"R", b"vision_failure"),
+        frame(b"R", b"\xff\xfe"),
+        frame(b"R", b"x", size=2**20),
+        frame(b"T", total(1)) + frame(b"P", b"half", size=100),
+        frame(b"T", total(2)) + frame(b"P", b"only one"),
+        frame(b"T", total(1)) + frame(b"P", b"", size=MEBIBYTE + 1),
+        frame(b"T", total(1)) + frame(b"T", total(1)),
+    ],
+    ids=lambda answer: repr(answer[:24]),
+)
+def test_a_broken_protocol_costs_the_document(answer: bytes) -> None:
+    """Nothing that a child says makes the worker read more than is allowed, or raise anything else."""
+    assert code_of(lambda fd: os.write(fd, answer)) is ErrorCode.INPUT_CORRUPT
+
+
+def test_a_child_that_closes_its_pipe_and_lives_is_ended() -> None:
+    """The worker does not wait for a process that has nothing more to say."""
+
+    def linger(fd: int) -> None:
+        os.close(fd)
+        signal.pause()
+
+    with pytest.raises(VisionTransientError):
+        pages_of(linger)
+
+
+# What a child keeps
+
+
+def test_a_child_keeps_no_descriptor_but_its_pipe() -> None:
+    """Neither connections nor the lifeline live on in a process that parses files."""
+    first, second = socket.socketpair()
+    with first, second:
+        kept = told(lambda: [fd.stat().st_mode for fd in descriptors() if fd.exists()])
+    assert [stat.S_ISFIFO(int(mode)) for mode in kept.decode().strip("[]").split(", ")] == [True]
+
+
+def test_a_child_does_not_run_the_workers_handlers() -> None:
+    """Whatever the worker remembers, ignores or blocks, the child has the kernel's own ways."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGSEGV)
+    with handled(signal.SIGTERM, lambda *_: None):
+        answer = told(lambda: ([signal.getsignal(n).name for n in numbers], signal.pthread_sigmask(signal.SIG_BLOCK, [])))  # type: ignore[union-attr]
+    assert answer == b"(['SIG_DFL', 'SIG_DFL', 'SIG_DFL', 'SIG_DFL'], set())"
+
+
+def test_a_child_leaves_no_core() -> None:
+    """Not even to a core handler of the system, which RLIMIT_CORE does not stop: it would hold a pupil's work."""
+    get_dumpable = 3
+    assert told(lambda: ctypes.CDLL(None).prctl(get_dumpable, 0, 0, 0, 0)) == b"0"
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0), ("RLIMIT_NOFILE", 16)])
+def test_a_child_may_not(kind: str, limit: int) -> None:
+    """Dump itself, write a file, fork, or open many: and it may not allow itself more."""
+    assert told(lambda: resource.getrlimit(getattr(resource, kind))) == str((limit, limit)).encode()
+
+
+def test_a_child_ends_with_its_worker() -> None:
+    """A worker that is killed leaves no decoder behind."""
+    read_fd, write_fd = os.pipe()
+    worker_pid = os.fork()
+    if worker_pid == 0:
+        try:
+            with sandboxed(lambda _fd: signal.pause()) as child:
+                os.write(write_fd, total(child.pid))
+                signal.pause()
+        finally:
+            os._exit(1)
+    child_fd = os.pidfd_open(int.from_bytes(os.read(read_fd, 4), "big"))
+    os.kill(worker_pid, signal.SIGKILL)
+    os.waitpid(worker_pid, 0)
+    assert select.select([child_fd], [], [], FAR_SECONDS)[0], "the decoder's child lives on"
+    for fd in (read_fd, write_fd, child_fd):
+        os.close(fd)
+
+
+def test_a_stop_in_between_disturbs_nothing() -> None:
+    """The worker's handler only remembers; the wait for a page goes on."""
+    stops: list[int] = []
+    worker_pid = os.getpid()
+
+    def stop_and_answer(fd: int) -> None:
+        for _ in range(50):
+            os.kill(worker_pid, signal.SIGTERM)
+        os.write(fd, frame(b"T", total(1)) + frame(b"P", b"page"))
+
+    with handled(signal.SIGTERM, lambda number, _frame: stops.append(number)):
+        assert pages_of(stop_and_answer) == [b"page"]
+    assert stops
+
+
+def test_a_machine_that_cannot_fork_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No memory for a process now is nobody's fault, and its pipe is closed again."""
+
+    def refuse() -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(VisionTransientError), decoding(b"", "image/png", MAX_PAGES):
+        pass
+
+
+def test_two_hundred_documents_leave_nothing() -> None:
+    """Good ones, refused ones and ones given up in the middle: no process, no zombie, no descriptor afterwards."""
+    picture, document = encoded(noise(8, 8), "PNG"), pdf(3)
+    before = descriptors()
+    for _ in range(67):
+        with decoding(picture, "image/png", MAX_PAGES) as whole:
+            list(whole)
+        assert refusal_of(picture[:40], "image/png") is ErrorCode.INPUT_CORRUPT
+        with decoding(document, "application/pdf", MAX_PAGES) as given_up:
+            next(iter(given_up))
+    assert not psutil.Process().children()
+    assert descriptors() == before

@@ -1,0 +1,269 @@
+"""What becomes of each kind of file. In the child's code itself, without the child: see test_decoder for that."""
+
+import struct
+import warnings
+import zlib
+
+import pytest
+from PIL import Image, ImageOps, PngImagePlugin
+
+from tests.inputs.files import ENCRYPTED, encoded, noise, pdf, read
+from worker.adapters.documents import MAX_SIDE_PIXELS, opened
+from worker.adapters.errors import VisionPermanentError
+from worker.core.job import ErrorCode
+
+WHITE, BLACK, RED, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)
+ORIENTATION = 0x0112
+MAX_PAGES = 20
+Colour = float | tuple[float, ...]
+ORIENTATION_IN_WORDS = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04top\0\0\0\0\0"
+
+
+def pages(content: bytes, mime_type: str = "image/png", first_page: int = 1) -> list[bytes]:
+    return list(opened(content, mime_type, MAX_PAGES, first_page).pages)
+
+
+def only(content: bytes, mime_type: str = "image/png") -> Image.Image:
+    (page,) = pages(content, mime_type)
+    return read(page)
+
+
+def is_close(seen: object, meant: tuple[int, ...]) -> bool:
+    """JPEG changes a colour a little."""
+    values = seen if isinstance(seen, tuple) else (seen,) * len(meant)
+    return all(abs(a - b) <= 8 for a, b in zip(values, meant, strict=True))
+
+
+def halves(mode: str, left: Colour, right: Colour) -> Image.Image:
+    picture = Image.new(mode, (64, 32), left)
+    picture.paste(right, (32, 0, 64, 32))
+    return picture
+
+
+def _png_of_size(width: int, height: int) -> bytes:
+    """Whose header claims it: refused before a pixel is looked at."""
+    header = b"IHDR" + struct.pack("!IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    small = encoded(Image.new("RGB", (1, 1)), "PNG")
+    return small[:12] + header + struct.pack("!I", zlib.crc32(header)) + small[33:]
+
+
+def _png_of_16_bits() -> bytes:
+    """4 × 4 pixels of red; Pillow writes no such file."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack("!I", len(body)) + kind + body + struct.pack("!I", zlib.crc32(kind + body))
+
+    rows = (b"\0" + b"\xff\xff\0\0\0\0" * 4) * 4
+    header = chunk(b"IHDR", struct.pack("!IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def _png_with_packed_text() -> bytes:
+    """Far more text than its chunk is long."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("note", "a" * 5_000_000, zip=True)
+    return encoded(Image.new("L", (4, 4)), "PNG", pnginfo=chunks)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_fitting_picture_is_left_untouched(kind: str, mode: str) -> None:
+    """Upright, opaque, of 8 bits and at most 1600 pixels: the very bytes that were handed in."""
+    content = encoded(noise(1600, 1200).convert(mode), kind)
+    assert pages(content) == [content]
+
+
+def test_a_jpeg_declared_as_png_is_read_as_what_it_is() -> None:
+    """The bytes decide between the two kinds of picture, not the name."""
+    content = encoded(noise(40, 30), "JPEG")
+    assert pages(content, "image/png") == [content]
+
+
+@pytest.mark.parametrize("size", [(1601, 20), (4000, 3000), (20, 9000)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_large_picture_becomes_1600_pixels_long(kind: str, size: tuple[int, int]) -> None:
+    """Neither larger nor, by what a draft leaves out, smaller; the sides keep their ratio."""
+    page = only(encoded(noise(*size), kind))
+    assert max(page.size) == MAX_SIDE_PIXELS
+    assert abs(page.width * size[1] - page.height * size[0]) <= max(size)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_photo_becomes_upright(orientation: int) -> None:
+    """Each of the EXIF's orientations is undone as Pillow's own viewer function does it."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    picture = Image.new("RGB", (60, 40), WHITE)
+    picture.paste(RED, (0, 0, 30, 20))
+    picture.paste(BLUE, (30, 0, 60, 20))
+    content = encoded(picture, "PNG", exif=exif)
+    seen, meant = only(content), ImageOps.exif_transpose(read(content))
+    assert seen.size == meant.size
+    for x in (seen.width // 4, seen.width * 3 // 4):
+        for y in (seen.height // 4, seen.height * 3 // 4):
+            assert is_close(seen.getpixel((x, y)), meant.getpixel((x, y)))  # type: ignore[arg-type]
+
+
+def test_a_photo_with_broken_exif_is_read() -> None:
+    """What a camera wrote beside the picture does not make the picture corrupt."""
+    content = encoded(noise(40, 30), "JPEG", exif=ORIENTATION_IN_WORDS)
+    assert pages(content) == [content]
+
+
+def black_beside_nothing(mode: str) -> bytes:
+    if mode != "P":
+        return encoded(halves("RGBA", (0, 0, 0, 255), (0, 0, 0, 0)).convert(mode), "PNG")
+    picture = halves("P", 0, 1)
+    picture.putpalette([0] * 6)
+    return encoded(picture, "PNG", transparency=1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_black_ink_on_transparency_stays_readable(mode: str) -> None:
+    """Nothing shows as white paper, ink as ink, in every mode with transparency."""
+    page = only(black_beside_nothing(mode))
+    assert is_close(page.getpixel((16, 16)), BLACK)
+    assert is_close(page.getpixel((56, 16)), WHITE)
+
+
+def test_half_transparent_ink_is_mixed_with_the_paper() -> None:
+    """A soft edge stays one, and does not turn into a black or white fringe."""
+    assert is_close(only(encoded(Image.new("RGBA", (32, 32), (0, 0, 0, 128)), "PNG")).getpixel((16, 16)), (127, 127, 127))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_colour_declared_transparent_is_paper(mode: str) -> None:
+    """PNG's one transparent colour without an alpha channel counts as transparency too."""
+    black, grey = ((0, 0, 0), (90, 90, 90)) if mode == "RGB" else (0, 90)
+    page = only(encoded(halves(mode, black, grey), "PNG", transparency=black))
+    assert is_close(page.getpixel((16, 16)), WHITE)
+    assert is_close(page.getpixel((48, 16)), (90, 90, 90))
+
+
+def test_16_bits_are_scaled_and_not_clipped() -> None:
+    """A grey of 16 bits keeps its place between black and white."""
+    page = only(encoded(halves("I;16", 30000, 65535), "PNG"))
+    assert page.mode == "L"
+    assert is_close(page.getpixel((16, 16)), (116,))
+    assert is_close(page.getpixel((56, 16)), (255,))
+
+
+def test_a_colour_picture_of_16_bits_becomes_one_of_8() -> None:
+    """It is not passed on as it is, as not every reader of the model's server takes it."""
+    content = _png_of_16_bits()
+    (page,) = pages(content)
+    assert page != content
+    assert is_close(read(page).getpixel((1, 1)), RED)
+
+
+def test_cmyk_becomes_rgb() -> None:
+    """Red in ink is red on the screen, and not its negative."""
+    page = only(encoded(Image.new("CMYK", (32, 32), (0, 255, 255, 0)), "JPEG"))
+    assert page.mode == "RGB"
+    assert is_close(page.getpixel((16, 16)), RED)
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_scans_of_few_colours_are_read(mode: str) -> None:
+    """One bit per pixel, or a palette: black and white come out as such."""
+    picture = halves(mode, 0, 1)
+    if mode == "P":
+        picture.putpalette([0, 0, 0, 255, 255, 255])
+    page = only(encoded(picture, "PNG"))
+    assert page.mode in {"RGB", "L"}
+    assert is_close(page.getpixel((8, 16)), BLACK if page.mode == "RGB" else (0,))
+    assert is_close(page.getpixel((56, 16)), WHITE if page.mode == "RGB" else (255,))
+
+
+def test_the_first_of_several_pictures_is_read() -> None:
+    """A phone's file with a second picture behind the first one is a JPEG like any other."""
+    content = encoded(noise(40, 30), "MPO", save_all=True, append_images=[noise(40, 30)])
+    assert only(content).size == (40, 30)
+
+
+def test_an_ordinary_photo_of_24_megapixels_is_read() -> None:
+    """The limit for bombs is beyond what phones take."""
+    assert only(encoded(Image.new("L", (6000, 4000)), "JPEG")).size == (1600, 1067)
+
+
+def test_nothing_is_said_about_a_large_picture() -> None:
+    """It is refused from its header, and Pillow's warnings stay unsaid where a child runs: it has no stderr."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert code_of(_png_of_size(8000, 6250)) is ErrorCode.INPUT_TOO_LARGE
+    assert said == []
+
+
+def test_a_pdf_is_rendered_page_by_page() -> None:
+    """Each page is made when it is asked for, from the first that is wanted."""
+    document = opened(pdf(3), "application/pdf", MAX_PAGES, first_page=2)
+    assert document.total == 3
+    assert [read(page).size for page in document.pages] == [(1131, 1600)] * 2
+
+
+def test_a_pdf_of_the_most_pages_is_read() -> None:
+    """The limit itself is allowed."""
+    assert len(pages(pdf(MAX_PAGES), "application/pdf")) == MAX_PAGES
+
+
+@pytest.mark.parametrize("media_box", ["0 0 1e9 1e9", "0 0 14400 10", "-500 -500 100000 20000"])
+def test_a_page_of_absurd_size_is_scaled(media_box: str) -> None:
+    """It is never rendered larger than 1600 pixels, whatever it claims."""
+    (page,) = pages(pdf(media_box=media_box), "application/pdf")
+    assert max(read(page).size) == MAX_SIDE_PIXELS
+
+
+def test_what_was_typed_into_a_form_is_shown() -> None:
+    """A worksheet's fields are part of the page."""
+    (page,) = pages(pdf(media_box="0 0 200 200", has_field=True), "application/pdf")
+    assert is_close(read(page).getpixel((208, 208)), BLACK)
+
+
+def test_a_pdf_without_its_index_is_still_read() -> None:
+    """A broken cross-reference table is what readers repair."""
+    assert len(pages(pdf(2).replace(b"startxref", b"startnone"), "application/pdf")) == 2
+
+
+JPEG, PNG = encoded(noise(400, 300), "JPEG"), encoded(noise(400, 300), "PNG")
+REFUSED = {
+    "truncated JPEG": (JPEG[: len(JPEG) // 2], "image/jpeg", ErrorCode.INPUT_CORRUPT),
+    "truncated PNG": (PNG[: len(PNG) // 2], "image/png", ErrorCode.INPUT_CORRUPT),
+    "truncated PDF": (pdf()[:60], "application/pdf", ErrorCode.INPUT_CORRUPT),
+    "nothing but a JPEG's beginning": (JPEG[:20] + b"\xaa" * 500, "image/jpeg", ErrorCode.INPUT_CORRUPT),
+    "nothing but a PNG's beginning": (PNG[:8] + b"\xaa" * 500, "image/png", ErrorCode.INPUT_CORRUPT),
+    "nothing but a PDF's beginning": (b"%PDF-1.7\n" + b"\xaa" * 500, "application/pdf", ErrorCode.INPUT_CORRUPT),
+    "no bytes": (b"", "image/png", ErrorCode.INPUT_CORRUPT),
+    "PDF without pages": (pdf(0), "application/pdf", ErrorCode.INPUT_CORRUPT),
+    "picture of 50 megapixels": (_png_of_size(8000, 6250), "image/png", ErrorCode.INPUT_TOO_LARGE),
+    "picture of 4 gigapixels": (_png_of_size(65_535, 65_535), "image/png", ErrorCode.INPUT_TOO_LARGE),
+    "PDF of 500 pages": (pdf(500), "application/pdf", ErrorCode.INPUT_TOO_LARGE),
+    "PNG with packed text": (_png_with_packed_text(), "image/png", ErrorCode.INPUT_CORRUPT),
+    "PDF with a password": (pdf(trailer=ENCRYPTED), "application/pdf", ErrorCode.INPUT_UNSUPPORTED),
+    "GIF": (encoded(noise(4, 4), "GIF"), "image/gif", ErrorCode.INPUT_UNSUPPORTED),
+    "GIF declared as PNG": (encoded(noise(4, 4), "GIF"), "image/png", ErrorCode.INPUT_UNSUPPORTED),
+    "WebP declared as JPEG": (encoded(noise(4, 4), "WEBP"), "image/jpeg", ErrorCode.INPUT_UNSUPPORTED),
+    "PDF declared as PNG": (pdf(), "image/png", ErrorCode.INPUT_UNSUPPORTED),
+    "PNG declared as PDF": (PNG, "application/pdf", ErrorCode.INPUT_UNSUPPORTED),
+    "no type": (PNG, "None", ErrorCode.INPUT_UNSUPPORTED),
+}
+
+
+def code_of(content: bytes, mime_type: str = "image/png") -> ErrorCode | None:
+    with pytest.raises(VisionPermanentError) as refused:
+        pages(content, mime_type)
+    return refused.value.error_code
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_read_has_a_code(name: str) -> None:
+    """Each way of handing in what cannot be read ends in the code that tells the pupil what to do."""
+    content, mime_type, code = REFUSED[name]
+    assert code_of(content, mime_type) is code
+
+
+def test_a_refusal_quotes_no_decoder() -> None:
+    """Messages of decoders may hold what stands in the file."""
+    with pytest.raises(VisionPermanentError) as refused:
+        pages(PNG[: len(PNG) // 2])
+    assert str(refused.value) in {"OSError", "SyntaxError"}
+    assert refused.value.__suppress_context__
