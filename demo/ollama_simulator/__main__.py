@@ -6,6 +6,7 @@ import sys
 from demo.ollama_simulator.parent import die_with_parent
 from demo.ollama_simulator.server import serve
 from demo.ollama_simulator.settings import parse
+from demo.ollama_simulator.simulator import never_fitting
 
 
 def main() -> None:
@@ -13,6 +14,8 @@ def main() -> None:
     settings = parse(sys.argv[1:])
     if settings.parent_pid is not None:
         die_with_parent(settings.parent_pid)
+    for name, size_bytes in never_fitting(settings).items():
+        print(f"ollama_simulator: {name} needs {size_bytes / 2**30:.1f} GiB and will be killed at every load", file=sys.stderr)
     try:
         asyncio.run(serve(settings))
     except OSError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from demo.ollama_simulator.api_error import ApiError
 from demo.ollama_simulator.size import read_size
 
-EXTRA_CAPABILITIES = {"vision": ("vision",), "thinking": ("tools", "thinking"), "rendered": ()}
+EXTRA_CAPABILITIES = {"vision": ("vision",), "thinking": ("tools", "thinking"), "rendered": (), "serial": ()}
 SIZES = {"size": "size_bytes", "projector": "projector_bytes", "growth": "growth_bytes"}
 INSTALLED_AT = "2026-11-23T08:07:00.745967314Z"
 
@@ -19,6 +19,7 @@ class Build:
     `size_bytes` is all of it on disk, `projector_bytes` the part that looks at images. `cache_bytes_per_token` is the key-value
     cache of one token. `growth_bytes` is what each further prompt leaves in the runner's prompt cache; None: its tokens' cache.
     `is_rendered`: Ollama writes the prompt of a chat itself (Go template, harmony) and does not leave it to the engine.
+    `is_serial`: one slot, whatever OLLAMA_NUM_PARALLEL says, as Ollama decides for some families (ollama.md, 4.2).
     """
 
     family: str
@@ -32,6 +33,7 @@ class Build:
     projector_bytes: int = 174_000
     growth_bytes: int | None = None
     is_rendered: bool = False
+    is_serial: bool = False
 
 
 # the recordings' own model: 2048 bytes a token and slot from the sizes in recording 19
@@ -96,7 +98,7 @@ def full_name(name: str) -> str:
 
 
 def _model(specification: str) -> Model:
-    """NAME, which may have a tag of its own, and then any of vision, thinking, rendered, size=, projector=, growth=.
+    """NAME, which may have a tag of its own, and then any of vision, thinking, rendered, serial, size=, projector=, growth=.
 
     ValueError for a size that is none.
     """
@@ -106,7 +108,7 @@ def _model(specification: str) -> Model:
     name = full_name(":".join(parts))
     flags = [extra for extra in reversed(extras) if extra in EXTRA_CAPABILITIES]
     build = _sized(BUILDS.get(name, UNKNOWN_BUILD), [extra for extra in extras if "=" in extra])
-    build = replace(build, is_rendered=build.is_rendered or "rendered" in flags)
+    build = replace(build, is_rendered=build.is_rendered or "rendered" in flags, is_serial="serial" in flags)
     capabilities = [word for flag in flags for word in EXTRA_CAPABILITIES[flag]]
     return Model(name, build, ("completion", *capabilities), ROUNDS.get(name, ()))
 

@@ -13,10 +13,6 @@ from demo.ollama_simulator.options import LoadOptions
 from demo.ollama_simulator.settings import Settings
 from demo.ollama_simulator.timestamp import FOREVER_NS
 
-SERIAL_FAMILIES = frozenset(  # no parallel slots (ollama.md, 4.2)
-    ["mllama", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "qwen3next", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe"]
-)
-
 
 class RunnerDiedError(Exception):
     """The runner's process is gone, in the middle of a request to it."""
@@ -30,7 +26,7 @@ class Runner:
     """
 
     def __init__(self, model: Model, options: LoadOptions, settings: Settings) -> None:
-        num_parallel = 1 if model.build.family in SERIAL_FAMILIES else settings.num_parallel
+        num_parallel = 1 if model.build.is_serial else settings.num_parallel
         self.model = model
         self.options = options
         self.footprint = footprint(model, options, num_parallel, settings)

@@ -9,6 +9,8 @@ from demo.ollama_simulator.call import CallLog
 from demo.ollama_simulator.catalogue import Catalogue
 from demo.ollama_simulator.fault import Faults
 from demo.ollama_simulator.host import Host
+from demo.ollama_simulator.options import read_options
+from demo.ollama_simulator.runner import Runner
 from demo.ollama_simulator.scheduler import Scheduler
 from demo.ollama_simulator.settings import Settings
 
@@ -25,6 +27,14 @@ class Simulator:
 
 
 SIMULATOR = web.AppKey("simulator", Simulator)
+
+
+def never_fitting(settings: Settings) -> dict[str, int]:
+    """The models that are killed whenever they are loaded, with the bytes that each needs for itself alone."""
+    models = Catalogue(settings.models).models.values()
+    loads = {model.name: Runner(model, read_options({}).of(model, may_shift=True).load, settings) for model in models}
+    needed = {name: runner.true_bytes for name, runner in loads.items()}
+    return {name: size for name, size in needed.items() if settings.memory_bytes is not None and size > settings.memory_bytes}
 
 
 def build(settings: Settings) -> Simulator:

@@ -24,6 +24,12 @@ class PendingCall:
         line: dict[str, Any] = json.loads(self._response.readline())
         return line
 
+    def last_line(self) -> dict[str, Any]:
+        """After `first_line`, and after all between."""
+        assert self._response is not None
+        line: dict[str, Any] = json.loads(self._response.read().splitlines()[-1])
+        return line
+
     def answer(self) -> dict[str, Any]:
         """The body of an answer that is not streamed."""
         answer: dict[str, Any] = json.loads(self._connection.getresponse().read())

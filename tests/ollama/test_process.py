@@ -79,11 +79,37 @@ def test_loopback_only(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [("--num-parallel", "0"), ("--port", "65536"), ("--tokens-per-second", "0"), ("--load-seconds", "nan")]
+    "option",
+    [
+        ("--num-parallel", "0"),
+        ("--port", "65536"),
+        ("--tokens-per-second", "0"),
+        ("--load-seconds", "nan"),
+        ("--memory", "much"),
+        ("--model", "a:size=b"),
+        ("--fault-rate", "2"),
+    ],
 )
 def test_option_refused(option: tuple[str, str]) -> None:
     """A number out of range is refused before anything listens."""
     assert run(*option).returncode == 2
+
+
+def test_as_documented() -> None:
+    """The command of the documentation starts, and names on stderr the model that this machine could never hold."""
+    options = ["--memory", "8GiB", "--tokens-per-second", "40", "--load-seconds", "5"]
+    command: Sequence[str] = [str(SCRIPT), "--port", "0", *options]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd="/") as process, killed_at_the_end(process):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        url = process.stdout.readline().removeprefix("listening on ").strip()
+        memory = httpx.get(f"{url}/_simulator/state", trust_env=False).json()["memory"]
+        process.terminate()
+        warning = process.stderr.read()
+    assert memory["total_bytes"] == memory["free_bytes"] == 8 * 2**30
+    assert "gpt-oss:latest needs" in warning
+    assert "qwen2.5vl" not in warning
 
 
 def test_port_taken() -> None:

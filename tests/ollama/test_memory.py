@@ -1,0 +1,179 @@
+"""Memory: what ps says, what is true, when it comes back, and who is killed (ollama.md, 3.4 and 3.5)."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from demo.ollama_simulator.size import read_size
+from tests.ollama.client import pending_chat
+from tests.ollama.condition import until
+
+GIB = 2**30
+MODELS = ["big:size=4GiB:growth=512MiB", "small:size=1GiB:growth=0", "eyes:vision:size=3GiB:projector=1GiB"]
+
+
+@contextmanager
+def simulated(**more: Any) -> Iterator[SimulatorProcess]:
+    fast = {"model": MODELS, "tokens_per_second": 5000, "load_seconds": 0.01, "memory_return_seconds": 0}
+    with start_simulator(**{**fast, "memory": "8GiB", **more}) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def running_simulator() -> Iterator[SimulatorProcess]:
+    with simulated() as simulator:
+        yield simulator
+
+
+def ask(simulator: SimulatorProcess, model: str, prompt: str = "x", *, stream: bool = False) -> httpx.Response:
+    return simulator.client.post("/api/generate", json={"model": model, "prompt": prompt, "stream": stream})
+
+
+def runners(simulator: SimulatorProcess) -> dict[str, dict[str, Any]]:
+    return {runner["model"].removesuffix(":latest"): runner for runner in simulator.state()["runners"]}
+
+
+def listed(simulator: SimulatorProcess) -> dict[str, int]:
+    return {model["name"].removesuffix(":latest"): model["size"] for model in simulator.client.get("/api/ps").json()["models"]}
+
+
+def memory(simulator: SimulatorProcess) -> dict[str, int]:
+    state: dict[str, int] = simulator.state()["memory"]
+    return state
+
+
+def test_projector_is_hidden(simulator: SimulatorProcess) -> None:
+    """ps leaves out the projector and the process; the state tells both what ps says and what is true."""
+    ask(simulator, "eyes")
+    runner = runners(simulator)["eyes"]
+    assert listed(simulator) == {"eyes": runner["reported_bytes"]}
+    assert GIB < runner["true_bytes"] - runner["reported_bytes"] < 1.1 * GIB
+    assert memory(simulator)["used_bytes"] == runner["true_bytes"] == 8 * GIB - memory(simulator)["free_bytes"]
+
+
+def test_prompts_grow_in_hiding(simulator: SimulatorProcess) -> None:
+    """Each new prompt leaves its part in the prompt cache, a known one nothing, and ps moves for none of them."""
+    ask(simulator, "big", "0")
+    before = runners(simulator)["big"]
+    for prompt in ("1", "2", "2", "0"):
+        ask(simulator, "big", prompt)
+    after = runners(simulator)["big"]
+    assert after["true_bytes"] - before["true_bytes"] == after["prompt_cache_bytes"] == GIB
+    assert listed(simulator)["big"] == before["reported_bytes"]
+
+
+def test_prompt_cache_has_a_limit() -> None:
+    """The prompt cache grows to its limit and no further."""
+    with simulated(prompt_cache="700MiB") as simulator:
+        for number in range(5):
+            ask(simulator, "big", str(number))
+        assert runners(simulator)["big"]["prompt_cache_bytes"] == 700 * 2**20
+
+
+def test_growth_follows_the_tokens() -> None:
+    """Without a growth of its own a model's cache grows with the tokens of the prompt."""
+    with simulated(model=["chain"]) as simulator:
+        for prompt in ("eins", "wort " * 1000):
+            ask(simulator, "chain", prompt)
+        assert 1000 <= runners(simulator)["chain"]["prompt_cache_bytes"] / 2048 < 1010
+
+
+def test_a_load_takes_memory_unseen() -> None:
+    """A model that is being loaded takes its memory while ps does not know it."""
+    with simulated(load_seconds=600) as simulator, pending_chat(simulator, "small"):
+        until(lambda: simulator.state()["loading"] == "small:latest")
+        assert listed(simulator) == {}
+        assert memory(simulator)["used_bytes"] == runners(simulator)["small"]["true_bytes"] > GIB
+
+
+def test_memory_returns_after_ps() -> None:
+    """An unloaded model is gone from ps before its memory is back, and no load begins before that."""
+    with simulated(memory_return_seconds=600) as simulator, ExitStack() as stack:
+        ask(simulator, "big")
+        taken = memory(simulator)["used_bytes"]
+        simulator.client.post("/api/generate", json={"model": "big", "keep_alive": 0})
+        assert listed(simulator) == {}
+        assert memory(simulator)["returning_bytes"] == memory(simulator)["used_bytes"] == taken
+        stack.enter_context(pending_chat(simulator, "small"))
+        until(lambda: simulator.state()["models"]["small:latest"]["waiting"] == 1)
+        assert simulator.state()["loading"] is None
+    with simulated(memory_return_seconds=0.01) as simulator:
+        ask(simulator, "big")
+        simulator.client.post("/api/generate", json={"model": "big", "keep_alive": 0})
+        until(lambda: memory(simulator)["used_bytes"] == 0)
+
+
+def test_no_look_before_a_load() -> None:
+    """Nobody asks whether a model fits: the biggest runner dies of it, ps lists it on, and its next request loads it anew."""
+    with simulated(memory="5GiB") as simulator:
+        assert ask(simulator, "big").status_code == 200
+        assert ask(simulator, "small").status_code == 200
+        assert memory(simulator)["killed_runners"] == 1
+        assert (runners(simulator)["big"]["is_dead"], runners(simulator)["big"]["true_bytes"]) == (True, 0)
+        assert set(listed(simulator)) == {"big", "small"}
+        answer = ask(simulator, "big")
+        assert answer.status_code == 500
+        assert answer.json() == {"error": "llama-server process has terminated: signal: killed"}
+        assert ask(simulator, "small").status_code == 200
+
+
+def test_too_big_for_the_machine() -> None:
+    """A model that does not fit at all is killed while it is loaded, and nothing of it is left."""
+    with simulated(memory="2GiB") as simulator:
+        assert "signal: killed" in ask(simulator, "big").json()["error"]
+        assert listed(simulator) == {}
+        assert memory(simulator)["used_bytes"] == 0
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_growth_kills(simulator: SimulatorProcess, *, stream: bool) -> None:
+    """Prompt after prompt the runner grows until the kernel kills it in a request: 500. Loaded anew it is small again."""
+    for number in range(20):
+        answer = ask(simulator, "big", f"{stream} {number}", stream=stream)
+        if answer.status_code != 200:
+            break
+    assert answer.json() == {"error": "an error was encountered while running the model: unexpected EOF"}
+    assert answer.status_code == 500
+    assert 5 < number < 10
+    assert ask(simulator, "big").status_code == 200
+    assert runners(simulator)["big"]["prompt_cache_bytes"] == 0
+
+
+def test_the_biggest_dies_not_the_guilty() -> None:
+    """A small model that takes the last memory kills the big one, in the middle of its stream: an error line under 200."""
+    with simulated(memory="5.5GiB", max_loaded_models=2, model=[*MODELS[:1], "small:size=2GiB"]) as simulator:
+        simulator.fault("endless", model="big")
+        with pending_chat(simulator, "big", stream=True) as speaker:
+            assert speaker.first_line()["done"] is False
+            assert ask(simulator, "small").status_code == 200
+            assert "unexpected EOF" in speaker.last_line()["error"]
+
+
+def test_under_reporting() -> None:
+    """ps can say several times less than it knows."""
+    with simulated(under_reporting=4) as simulator:
+        ask(simulator, "small")
+        assert listed(simulator)["small"] * 3 < runners(simulator)["small"]["true_bytes"]
+
+
+def test_ps_can_be_slow() -> None:
+    """A look at ps can take longer than its reader waits."""
+    with simulated(ps_spike_rate=1, ps_spike_seconds=600) as simulator, pytest.raises(httpx.ReadTimeout):
+        simulator.client.get("/api/ps", timeout=0.2)
+
+
+@pytest.mark.parametrize(("text", "size"), [("8GiB", 8 * GIB), ("1.5 MiB", 1_572_864), ("3GB", 3_000_000_000), ("17", 17)])
+def test_sizes(text: str, size: int) -> None:
+    """Sizes are read with binary and with decimal units."""
+    assert read_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "8 GB more", "8gib", "nan"])
+def test_no_sizes(text: str) -> None:
+    """Anything else is refused with an example."""
+    with pytest.raises(ValueError, match="such as 8GiB"):
+        read_size(text)
