@@ -109,9 +109,8 @@ def test_left_places_stay_taken() -> None:
         with pending_chat(simulator, "c") as refused:
             assert "maximum pending requests exceeded" in refused.answer()["error"]
         victim.close()
-        until(lambda: "d" in listed(simulator))
+        until(lambda: "d" in listed(simulator) and traffic(simulator, "d") == (0, 0))  # idle, and so the next to go
         with pending_chat(simulator, "c") as served:
-            until(lambda: simulator.state()["loading"] is None)
             assert served.answer()["done"]
 
 
