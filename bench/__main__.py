@@ -9,7 +9,7 @@ import platform
 from rich.console import Console
 from rich.table import Table
 
-NAMES = {"overhead": "bench.overhead", "roundtrips": "bench.round_trips"}
+NAMES = {"overhead": "bench.overhead", "rendering": "bench.rendering", "roundtrips": "bench.round_trips"}
 
 
 def main() -> None:

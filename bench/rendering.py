@@ -1,0 +1,106 @@
+"""What a document costs before a model sees it: through the decoder, its child's fork included."""
+
+import ctypes
+import os
+import statistics
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pypdfium2
+from PIL import Image
+from pypdfium2 import raw
+
+from worker.adapters import documents
+from worker.adapters.decoder import decoding
+from worker.adapters.sandbox import sandboxed
+
+PAGES = 20
+LINES = 45
+A4_POINTS = (595, 842)
+PHOTO_PIXELS = (4000, 3000)
+REPEATS = 7
+FORKS = 100
+PATIENCE_SECONDS = 60.0
+SENTENCE = "Die Pflanze nimmt Wasser mit den Wurzeln auf und gibt es durch die Blätter wieder ab. "
+
+
+def measure() -> dict[str, float]:
+    """Medians. The photo's figures are for the whole way from JPEG to JPEG; 12 megapixels over them is the rate."""
+    pdf, photo = _text_pdf(), _photo()
+    pdf_seconds, photo_seconds = _median(lambda: _decode(pdf, "application/pdf")), _median(lambda: _decode(photo, "image/jpeg"))
+    draft, documents._draft = documents._draft, lambda picture: None  # noqa: ARG005  its name is part of the type
+    try:
+        photo_without_draft_seconds = _median(lambda: _decode(photo, "image/jpeg"))
+    finally:
+        documents._draft = draft
+    return {
+        "pages_per_second": round(PAGES / pdf_seconds, 1),
+        "photo_ms": round(1000 * photo_seconds, 1),
+        "photo_without_draft_ms": round(1000 * photo_without_draft_seconds, 1),
+        "fork_ms": round(1000 * _median(_fork, FORKS), 2),
+        "child_peak_mb": round(max(_peak_bytes(pdf, "application/pdf"), _peak_bytes(photo, "image/jpeg")) / 1e6, 1),
+    }
+
+
+def _median(work: Callable[[], object], repeats: int = REPEATS) -> float:
+    seconds = []
+    for _ in range(repeats):
+        started_at_seconds = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started_at_seconds)
+    return statistics.median(seconds)
+
+
+def _decode(content: bytes, mime_type: str) -> None:
+    with decoding(content, mime_type, PAGES, page_seconds=PATIENCE_SECONDS) as document:
+        for _ in document:
+            pass
+
+
+def _fork() -> None:
+    """From the fork to the reaping of a confined child that has nothing to do."""
+    with sandboxed(os.close) as child:
+        os.read(child.fd, 1)
+
+
+def _peak_bytes(content: bytes, mime_type: str) -> int:
+    """VmHWM of a child that has decoded all pages and waits; it holds the memory that it shares with its worker too."""
+
+    def work(fd: int) -> None:
+        for _ in documents.opened(content, mime_type, PAGES).pages:
+            pass
+        os.write(fd, Path("/proc/self/status").read_bytes())
+
+    with sandboxed(work) as child, os.fdopen(os.dup(child.fd)) as answer:
+        status = dict(line.split(":", 1) for line in answer)
+        return int(status["VmHWM"].split()[0]) * 1024
+
+
+def _photo() -> bytes:
+    """As hard to pack as handwriting on lined paper: 12 megapixels in some 3 MB."""
+    target = BytesIO()
+    rough = Image.effect_noise((PHOTO_PIXELS[0] // 4, PHOTO_PIXELS[1] // 4), 40)
+    rough.resize(PHOTO_PIXELS).convert("RGB").save(target, "JPEG", quality=92)
+    return target.getvalue()
+
+
+def _text_pdf() -> bytes:
+    document = pypdfium2.PdfDocument.new()
+    for _ in range(PAGES):
+        page = document.new_page(*A4_POINTS)
+        for line in range(LINES):
+            page.insert_obj(_line(document, A4_POINTS[1] - 60 - 16 * line))
+        page.gen_content()
+    target = BytesIO()
+    document.save(target)
+    return target.getvalue()
+
+
+def _line(document: pypdfium2.PdfDocument, height_points: float) -> pypdfium2.PdfObject:
+    text = raw.FPDFPageObj_NewTextObj(document, b"Helvetica", 11)
+    letters = ctypes.create_string_buffer((SENTENCE + "\0").encode("utf-16-le"))
+    raw.FPDFText_SetText(text, ctypes.cast(letters, ctypes.POINTER(ctypes.c_ushort)))
+    raw.FPDFPageObj_Transform(text, 1, 0, 0, 1, 60, height_points)
+    return pypdfium2.PdfObject(text, pdf=document)
