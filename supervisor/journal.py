@@ -4,22 +4,33 @@ import datetime
 from collections.abc import Callable
 from typing import assert_never
 
-from supervisor.core.action import Action, Finish, Kill, ReturnLease, Spawn, Terminate
+from supervisor.core.action import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
+from supervisor.core.decide import EXIT_GAVE_UP
 from supervisor.core.fact import (
     Exited,
     Fact,
+    FactOfASlot,
+    GaveUp,
     Killed,
     LeaseReturned,
     LeaseSent,
+    Measured,
     Promised,
+    RecycleAsked,
+    Reloaded,
+    ReloadRefused,
+    Retired,
+    Scaled,
     Spawned,
     SpawnFailed,
     StopAsked,
     Terminated,
 )
-from supervisor.core.fleet import MONITOR
+from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem
+from supervisor.core.record import REFUSED_STATUS
 from worker.contract import Event, EventKind
 
+GAVE_UP_MEANING = "no worker could start or finish a step, and restarts did not help: the lines before name the reason"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -31,36 +42,80 @@ class Journal:
 
     def action(self, action: Action) -> None:
         match action:
-            case Spawn(slot, why) | Kill(slot, why) | Terminate(slot, _, why):
+            case Spawn(slot, why) | Kill(slot, why) | Retire(slot, why) | Terminate(slot, _, why):
                 level = "WARNING" if isinstance(action, Kill) else "INFO"
                 self._line(level, type(action).__name__.lower(), slot=_slot(slot), why=why.value)
             case ReturnLease(slot, job_id, lease_key, is_counted, why):
                 self._line(
                     "INFO", "return_lease", slot=_slot(slot), job=job_id, lease=lease_key, counted=is_counted, why=why.value
                 )
+            case GiveUp(why):
+                self._line("ERROR", "give_up", why=why.value)
             case Finish(exit_code, leases_left):
-                self._line("WARNING" if leases_left else "INFO", "finished", exit_code=exit_code, leases_left=leases_left or "")
+                self._finished(exit_code, leases_left)
             case _:
                 assert_never(action)
 
-    def fact(self, fact: Fact) -> None:
+    def fact(self, fact: Fact, fleet: Fleet) -> None:
+        """What happened, with the fleet after it."""
+        if isinstance(fact, FactOfASlot):
+            self._fact_of_a_slot(fact, fleet)
+            return
+        match fact:
+            case StopAsked():
+                self._line("INFO", "stop_asked")
+            case Scaled(workers):
+                self._line("INFO", "scaled", workers=workers)
+            case RecycleAsked(slots):
+                self._line("INFO", "recycle_asked", slots=",".join(map(str, slots)))
+            case Reloaded(generation, workers):
+                self._line("INFO", "reloaded", generation=generation, workers=workers)
+            case ReloadRefused(problems):
+                self._line("ERROR", "reload_refused", problems=problems, generation=fleet.generation)
+            case LeaseReturned(lease_key, outcome):
+                level = "WARNING" if outcome == "quarantined" else "INFO"
+                self._line(level, "lease_returned", lease=lease_key, outcome=outcome)
+            case GaveUp() | LeaseSent():
+                pass  # the action was told
+            case _:
+                assert_never(fact)
+
+    def _fact_of_a_slot(self, fact: FactOfASlot, fleet: Fleet) -> None:
         match fact:
             case Spawned(slot, pid, incarnation):
                 self._line("INFO", "spawned", slot=_slot(slot), pid=pid, incarnation=f"{incarnation:08x}")
             case SpawnFailed(slot, errno):
                 self._line("ERROR", "spawn_failed", slot=_slot(slot), errno=errno)
-            case Exited(slot, pid, status, _, job_id):
-                level = "INFO" if status == 0 else "WARNING"
-                self._line(level, "exited", slot=_slot(slot), pid=pid, cause=cause(status), job=job_id)
-            case StopAsked():
-                self._line("INFO", "stop_asked")
-            case LeaseReturned(lease_key, outcome):
-                level = "WARNING" if outcome == "quarantined" else "INFO"
-                self._line(level, "lease_returned", lease=lease_key, outcome=outcome)
-            case Promised() | Terminated() | Killed() | LeaseSent():
+            case Exited():
+                self._exited(fact, fleet)
+            case Promised() | Measured() | Retired() | Terminated() | Killed():
                 pass  # the action was told, or there is nothing to tell
             case _:
                 assert_never(fact)
+
+    def _exited(self, fact: Exited, fleet: Fleet) -> None:
+        """A generation that a worker refused is told here: the fleet has just left it."""
+        last_cause = fleet.slot(fact.slot).last_cause
+        self._line(
+            "WARNING" if last_cause.is_crash else "INFO",
+            "exited",
+            slot=_slot(fact.slot),
+            pid=fact.pid,
+            status=cause(fact.status),
+            cause=last_cause.name.lower(),
+            job=fact.job_id,
+        )
+        if fact.status == REFUSED_STATUS and fleet.reload_problem is ReloadProblem.REFUSED_BY_A_WORKER:
+            self._line("ERROR", "reload_withdrawn", why=fleet.reload_problem.value, generation=fleet.generation)
+
+    def _finished(self, exit_code: int, leases_left: int) -> None:
+        self._line(
+            "ERROR" if exit_code == EXIT_GAVE_UP else "WARNING" if leases_left else "INFO",
+            "finished",
+            exit_code=exit_code,
+            leases_left=leases_left or "",
+            meaning=GAVE_UP_MEANING if exit_code == EXIT_GAVE_UP else "",
+        )
 
     def event(self, slot: int, event: Event) -> None:
         """What a worker reported."""

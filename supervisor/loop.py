@@ -5,16 +5,21 @@ from typing import Protocol
 
 from supervisor.core.action import Action, Finish
 from supervisor.core.decide import control, decide, wake_at
-from supervisor.core.fact import Fact, record
+from supervisor.core.fact import Fact
 from supervisor.core.fleet import Fleet
 from supervisor.core.policy import Policy
+from supervisor.core.record import record
 from worker.scoreboard import ControlRecord
 
 
 class World(Protocol):
-    """Where facts come from and actions go to."""
+    """Where facts come from and actions go to.
+
+    `policy` is that of the settings of a generation; `instruct` also wakes the workers whose `retiring` bit is new.
+    """
 
     def now(self) -> float: ...
+    def policy(self, generation: int) -> Policy: ...
     def wait(self, fleet: Fleet, until_seconds: float) -> Iterator[Fact]: ...
     def perform(self, action: Action, fleet: Fleet) -> Iterator[Fact]: ...
     def instruct(self, control: ControlRecord) -> None: ...
@@ -22,21 +27,26 @@ class World(Protocol):
 
 
 class Witness(Protocol):
-    """Who is told everything that passes through the loop."""
+    """Who is told everything that passes through the loop; each fact with the fleet after it."""
 
-    def fact(self, fact: Fact) -> None: ...
+    def fact(self, fact: Fact, fleet: Fleet) -> None: ...
     def action(self, action: Action) -> None: ...
 
 
-def run(world: World, fleet: Fleet, policy: Policy, witness: Witness) -> Finish:
-    """Supervises until nothing is left to do; how it ended."""
+def run(world: World, fleet: Fleet, witness: Witness) -> Finish:
+    """Supervises until nothing is left to do; how it ended.
+
+    Workers are instructed twice in a turn: before anybody is signalled, and when it is known who retires.
+    """
     while True:
+        policy = world.policy(fleet.generation)
         world.instruct(control(fleet, policy))
         for action in decide(fleet, policy, world.now()):
             witness.action(action)
             if isinstance(action, Finish):
                 return action
             fleet = _recorded(fleet, world.perform(action, fleet), witness)
+        world.instruct(control(fleet, policy))
         world.publish(fleet)
         until_seconds = wake_at(fleet, policy, world.now())
         fleet = _recorded(fleet, world.wait(fleet, until_seconds), witness)
@@ -44,6 +54,6 @@ def run(world: World, fleet: Fleet, policy: Policy, witness: Witness) -> Finish:
 
 def _recorded(fleet: Fleet, facts: Iterable[Fact], witness: Witness) -> Fleet:
     for fact in facts:
-        witness.fact(fact)
         fleet = record(fleet, fact)
+        witness.fact(fact, fleet)
     return fleet

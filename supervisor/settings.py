@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from supervisor.core.policy import MEBIBYTE
 from worker.settings import WorkerSettings
 
 MAX_SHOWN_VALUE = 60
@@ -59,6 +60,22 @@ class SupervisorSettings(BaseModel):
     healthy_after_seconds: Annotated[
         float, Field(ge=1, le=3600, description="a worker that ran this long ends a row of crashes")
     ] = 10
+    restart_intensity: Annotated[
+        int, Field(ge=2, le=1000, description="so many crashes, with no worker booting or ending a step: it gives up")
+    ] = 5
+    restart_window_seconds: Annotated[
+        float, Field(ge=1, le=3600, description="but not before this has passed since a worker last did")
+    ] = 60
+    worker_memory_soft_bytes: Annotated[
+        int,
+        Field(ge=0, le=2**40, description="a worker that has grown by this since its boot is replaced after its job; 0: off"),
+    ] = 512 * MEBIBYTE
+    worker_memory_hard_bytes: Annotated[
+        int, Field(ge=0, le=2**40, description="a worker whose resident set is larger is killed; 0: off")
+    ] = 1024 * MEBIBYTE
+    worker_minimum_lifetime_seconds: Annotated[
+        float, Field(ge=0, le=86_400, description="no worker is replaced for its memory before it has lived this long")
+    ] = 60
 
     @property
     def runtime_path(self) -> Path:

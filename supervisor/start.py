@@ -28,13 +28,13 @@ def start(settings: Settings) -> int:
     signals.install()
     process.become_subreaper()
     household = Household(settings, instance, Scoreboard(), Descriptors(), journal)
-    world = UnixWorld(household.scoreboard, household.descriptors, signals, household.run_child)
+    world = UnixWorld(household.scoreboard, household.descriptors, signals, household.run_child, lambda _: policy(settings))
     journal.started(pid=os.getpid(), instance=f"{instance.number:08x}", workers=settings.supervisor.worker_concurrency)
     if settings.worker.invents_something:
         journal.stub_in_use()
     worker_main.preload()
     process.freeze_memory()
-    end = loop.run(world, Fleet.of(settings.supervisor.worker_concurrency), policy(settings), journal)
+    end = loop.run(world, Fleet.of(settings.supervisor.worker_concurrency), journal)
     if not end.leases_left:  # else the next supervisor has to find whose they are
         instance.retire()
     return end.exit_code
@@ -51,6 +51,11 @@ def policy(settings: Settings) -> Policy:
         backoff_seconds=own.restart_backoff_seconds,
         backoff_max_seconds=own.restart_backoff_max_seconds,
         healthy_after_seconds=own.healthy_after_seconds,
+        restart_window_seconds=own.restart_window_seconds,
+        restart_intensity=own.restart_intensity,
+        memory_soft_bytes=own.worker_memory_soft_bytes,
+        memory_hard_bytes=own.worker_memory_hard_bytes,
+        minimum_lifetime_seconds=own.worker_minimum_lifetime_seconds,
     )
 
 

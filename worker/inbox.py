@@ -13,8 +13,10 @@ from worker.contract import ExitCode
 class Inbox:
     """Waits on the slot's eventfd and the lifeline. The signal handler only remembers, and ends the wait."""
 
-    def __init__(self, wake_fd: int, lifeline_fd: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._wake_fd, self._lifeline_fd, self._clock = wake_fd, lifeline_fd, clock
+    def __init__(
+        self, wake_fd: int, lifeline_fd: int, is_retiring: Callable[[], bool], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._wake_fd, self._lifeline_fd, self._is_retiring, self._clock = wake_fd, lifeline_fd, is_retiring, clock
         self._poll = select.poll()
         self._poll.register(wake_fd, select.POLLIN)
         self._poll.register(lifeline_fd, select.POLLIN)
@@ -29,8 +31,9 @@ class Inbox:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # blocked since before the fork: none was lost
 
     @property
-    def is_stopping(self) -> bool:
-        return self.stop_asked_at_seconds is not None
+    def is_leaving(self) -> bool:
+        """Asked to stop, or to make room for another: the worker leaves as soon as it has no job in hand."""
+        return self.stop_asked_at_seconds is not None or self._is_retiring()
 
     def wait(self, timeout_seconds: float) -> bool:
         """True at a wake-up or a request to stop, False after the timeout; without a supervisor it does not return."""

@@ -27,7 +27,7 @@ class Loop:
 
     def run(self) -> None:
         try:
-            while not self._place.inbox.is_stopping:
+            while not self._place.inbox.is_leaving:
                 held = self._lease() if self._may_lease() else None
                 if held is not None:
                     self._work(held)
@@ -95,7 +95,7 @@ class Loop:
         """While the monitor looks at the queue it wakes us, and we ask nobody; without it every worker polls for itself."""
         place, poll_seconds = self._place, self._place.settings.worker_poll_interval
         is_woken = False
-        while not is_woken and not place.inbox.is_stopping:
+        while not is_woken and not place.inbox.is_leaving:
             looked_ago_seconds = time.monotonic() - place.wiring.scoreboard.readings().looked_at_seconds
             is_monitored = looked_ago_seconds < TRUST_SECONDS
             place.report.enter(Phase.IDLE, IDLE_PROMISE_SECONDS + poll_seconds)

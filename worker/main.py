@@ -26,7 +26,7 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
     """Runs one worker to its end; the exit code. Expects signals blocked until its handlers stand."""
     report = Report(wiring)
     report.enter(Phase.BOOT)  # the supervisor bounds it: BOOT_TIMEOUT_SECONDS
-    inbox = Inbox(wiring.wake_fd, wiring.lifeline_fd)
+    inbox = Inbox(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control().is_retiring(wiring.slot))
     inbox.install()
     try:
         return _work(wiring, settings, report, inbox)

@@ -24,7 +24,7 @@ _MAX_SEQUENCE = 2**63  # beyond it a sequence was not counted up to, but damaged
 
 _WORKER = struct.Struct(f"<IB16s16sdd{COUNTERS}Q")
 _LEDGER = struct.Struct("<BiIIdi")
-_CONTROL = struct.Struct("<I?d")
+_CONTROL = struct.Struct("<I?dQ")
 _READINGS = struct.Struct("<IddQQ")
 
 
@@ -55,11 +55,18 @@ class LedgerRecord:
 
 @dataclass(frozen=True, slots=True)
 class ControlRecord:
-    """What the supervisor asks of all workers: how many slots may lease, and by when a drain ends."""
+    """What the supervisor asks of all workers: how many slots may lease, by when a drain ends, who is to leave after its job.
+
+    `retiring` has bit n set for slot n.
+    """
 
     leasing_slots: int = 0
     is_draining: bool = False
     drain_by_seconds: float = math.inf
+    retiring: int = 0
+
+    def is_retiring(self, slot: int) -> bool:
+        return bool(self.retiring >> slot & 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 
 class Stopped(Exception):
-    """Asked to stop while there was no database and no job in hand."""
+    """Asked to leave while there was no database and no job in hand."""
 
 
 class LeaseRanOut(Exception):
@@ -68,6 +68,6 @@ class Session:
     def _wait(self, wait_seconds: float, until_seconds: float) -> None:
         if time.monotonic() >= until_seconds:
             raise LeaseRanOut
-        if self._inbox.is_stopping and until_seconds == math.inf:
+        if self._inbox.is_leaving and until_seconds == math.inf:
             raise Stopped
         self._inbox.wait(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret

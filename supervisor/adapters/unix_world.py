@@ -1,5 +1,7 @@
 """The world as the loop sees it: facts come in, actions go out. Nothing here decides, and nothing here waits but `wait`."""
 
+import os
+import random
 import secrets
 import select
 import time
@@ -9,23 +11,27 @@ from supervisor import channel
 from supervisor.adapters import process
 from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.signal_inbox import SignalInbox
-from supervisor.core.action import Action, Finish, Kill, ReturnLease, Spawn, Terminate
+from supervisor.core.action import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
 from supervisor.core.fact import (
     Exited,
     Fact,
+    GaveUp,
     Killed,
     LeaseReturned,
     LeaseSent,
     Promised,
+    Retired,
     Spawned,
     SpawnFailed,
     StopAsked,
     Terminated,
 )
 from supervisor.core.fleet import MONITOR, Fleet, Slot, Stage
+from supervisor.core.policy import Policy
 from worker.contract import Phase
-from worker.scoreboard import ControlRecord, LedgerRecord, Scoreboard, WorkerRecord
+from worker.scoreboard import MAX_SLOTS, ControlRecord, LedgerRecord, Scoreboard, WorkerRecord
 
+BUSY = frozenset(Phase) - {Phase.BOOT, Phase.CONNECT, Phase.IDLE, Phase.LEASE}
 MAX_PROMISE_SECONDS = 86_400.0  # no step is longer: a longer promise is no promise
 
 ChildMain = Callable[[int, int], int]  # (slot number, incarnation) -> exit code
@@ -34,10 +40,19 @@ ChildMain = Callable[[int, int], int]  # (slot number, incarnation) -> exit code
 class UnixWorld:
     """Signals, children, the scoreboard and the monitor's channel."""
 
-    def __init__(self, scoreboard: Scoreboard, descriptors: Descriptors, signals: SignalInbox, child: ChildMain) -> None:
+    def __init__(
+        self,
+        scoreboard: Scoreboard,
+        descriptors: Descriptors,
+        signals: SignalInbox,
+        child: ChildMain,
+        policy: Callable[[int], Policy],
+    ) -> None:
         self._scoreboard, self._descriptors, self._signals, self._child = scoreboard, descriptors, signals, child
+        self.policy = policy
         self._published: dict[int, LedgerRecord] = {}
-        self._control: ControlRecord | None = None
+        self._control = ControlRecord()
+        scoreboard.write_control(self._control)
 
     @staticmethod
     def now() -> float:
@@ -63,6 +78,10 @@ class UnixWorld:
             case Kill(slot, why):
                 process.kill(fleet.slot(slot).pid)
                 yield Killed(slot, why, self.now())
+            case Retire(slot, why):
+                yield Retired(slot, why, self.now())
+            case GiveUp():
+                yield GaveUp(self.now())
             case ReturnLease(_, job_id, lease_key, is_counted):
                 request = channel.ReturnLeaseRequest(job_id=job_id, lease_key=lease_key, is_counted=is_counted)
                 if channel.send(self._descriptors.channel_fd, request):
@@ -72,9 +91,13 @@ class UnixWorld:
 
     def instruct(self, control: ControlRecord) -> None:
         """Tells all workers how many may lease; before anybody is signalled, so that they find the drain's end."""
-        if control != self._control:
-            self._scoreboard.write_control(control)
-            self._control = control
+        if control == self._control:
+            return
+        self._scoreboard.write_control(control)
+        for slot in range(MAX_SLOTS):
+            if control.is_retiring(slot) and not self._control.is_retiring(slot):
+                os.eventfd_write(self._descriptors.wake_fds[slot], 1)
+        self._control = control
 
     def publish(self, fleet: Fleet) -> None:
         """Shows the fleet to the monitor, slot by slot, where it changed."""
@@ -96,7 +119,7 @@ class UnixWorld:
         try:
             pid = self._fork(slot, incarnation)
         except OSError as error:
-            return SpawnFailed(slot, error.errno or 0, self.now())
+            return SpawnFailed(slot, error.errno or 0, self.now(), random.random())  # noqa: S311  jitter is no secret
         return Spawned(slot, pid, incarnation, self.now())
 
     def _fork(self, slot: int, incarnation: int) -> int:
@@ -112,8 +135,12 @@ class UnixWorld:
     def _promised(self, fleet: Fleet) -> Iterator[Fact]:
         for slot in fleet.slots:
             deadline_seconds = self._deadline_of(slot) if slot.is_occupied else None
-            if deadline_seconds is not None and deadline_seconds != slot.deadline_seconds:
-                yield Promised(slot.number, deadline_seconds, self.now())
+            if deadline_seconds is None:
+                continue
+            phase = self._phase_of(slot)
+            is_ready, is_busy = phase is not None and phase not in {Phase.BOOT, Phase.CONNECT}, phase in BUSY
+            if (deadline_seconds, is_busy) != (slot.deadline_seconds, slot.is_busy):
+                yield Promised(slot.number, deadline_seconds, self.now(), is_ready, is_busy)
 
     def _deadline_of(self, slot: Slot) -> float | None:
         """The claim of the process that is in the slot now; a record of its predecessor says nothing about it."""
@@ -124,6 +151,10 @@ class UnixWorld:
         if claim is None or claim.phase == Phase.BOOT:
             return None
         return min(claim.deadline_seconds, claim.progress_seconds + MAX_PROMISE_SECONDS)
+
+    def _phase_of(self, slot: Slot) -> Phase | None:
+        claim = self._claim_of(slot)
+        return Phase(claim.phase) if claim else None
 
     def _claim_of(self, slot: Slot) -> WorkerRecord | None:
         claim = self._scoreboard.worker(slot.number) if slot.is_worker else None
@@ -150,5 +181,11 @@ class UnixWorld:
                 self._descriptors.drop_channel()
             claim = self._claim_of(slot)
             yield Exited(
-                slot.number, pid, status, self.now(), claim.job_id if claim else None, claim.lease_key if claim else None
+                slot.number,
+                pid,
+                status,
+                self.now(),
+                claim.job_id if claim else None,
+                claim.lease_key if claim else None,
+                jitter=random.random(),  # noqa: S311  jitter is no secret
             )

@@ -30,6 +30,21 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Retire:
+    """Ask a worker to leave by itself, after the job in hand and never in the middle: its bit in the control record."""
+
+    slot: int
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No restart helps: a request to stop, made by ourselves."""
+
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
 class ReturnLease:
     """Ask the monitor to give a dead worker's job back."""
 
@@ -48,4 +63,4 @@ class Finish:
     leases_left: int = 0
 
 
-Action = Spawn | Terminate | Kill | ReturnLease | Finish
+Action = Spawn | Terminate | Kill | Retire | GiveUp | ReturnLease | Finish

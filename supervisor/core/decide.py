@@ -7,13 +7,15 @@ first rule that has something to do with a slot wins.
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from typing import assert_never
 
-from supervisor.core.action import Action, Finish, Kill, ReturnLease, Spawn, Terminate
-from supervisor.core.fleet import MONITOR, Fleet, Slot, Stage, Why
+from supervisor.core.action import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
+from supervisor.core.fleet import ALIVE, MONITOR, Fleet, Slot, Stage, Why
 from supervisor.core.policy import Policy
 from worker.scoreboard import ControlRecord
 
-EXIT_DONE, EXIT_CUT_SHORT, EXIT_REFUSED = 0, 75, 78  # EX_TEMPFAIL, EX_CONFIG of sysexits.h
+# EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG of sysexits.h
+EXIT_DONE, EXIT_GAVE_UP, EXIT_CUT_SHORT, EXIT_REFUSED = 0, 69, 75, 78
 
 Rule = Callable[[Fleet, Policy, float], Iterator[Action]]
 
@@ -24,7 +26,7 @@ def kill_after_the_drain(fleet: Fleet, policy: Policy, now_seconds: float) -> It
         return
     why = Why.STOP_NOW if len(fleet.stop_asked_at_seconds) > 2 else Why.DRAIN_EXPIRED
     for slot in fleet.workers:
-        if slot.stage in {Stage.STARTING, Stage.RUNNING, Stage.STOPPING}:
+        if slot.stage in ALIVE:
             yield Kill(slot.number, why)
 
 
@@ -35,12 +37,27 @@ def kill_after_the_grace(fleet: Fleet, _policy: Policy, now_seconds: float) -> I
             yield Kill(slot.number, Why.GRACE_EXPIRED)
 
 
+def kill_hung_in_a_drain(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+    """Asked to leave after its job, it has not come to the job's next step: no reason to wait for the drain's end."""
+    for slot in fleet.workers:
+        is_hung = slot.deadline_seconds is not None and now_seconds > slot.deadline_seconds + policy.terminate_grace_seconds
+        if slot.stage is Stage.STOPPING and is_hung:
+            yield Kill(slot.number, Why.HUNG_IN_A_DRAIN)
+
+
+def kill_over_the_hard_limit(fleet: Fleet, policy: Policy, _now_seconds: float) -> Iterator[Action]:
+    """Before the host suffers; a process that allocates without end would not come to a SIGTERM's handler."""
+    for slot in fleet.workers:
+        if slot.stage in ALIVE and 0 < policy.memory_hard_bytes < slot.rss_bytes:
+            yield Kill(slot.number, Why.OVER_HARD_LIMIT)
+
+
 def kill_the_last_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """Whatever the monitor is busy with, the end of a stop does not wait for it (invariant 2)."""
     if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
         return
     is_late = now_seconds >= workers_gone_at(fleet) + policy.release_seconds + policy.tick_seconds
-    if is_late and fleet.monitor.stage in {Stage.STARTING, Stage.RUNNING, Stage.STOPPING}:
+    if is_late and fleet.monitor.stage in ALIVE:
         yield Kill(MONITOR, Why.GRACE_EXPIRED)
 
 
@@ -66,6 +83,57 @@ def terminate_broken_promises(fleet: Fleet, policy: Policy, now_seconds: float) 
             yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, Why.BROKEN_PROMISE)
 
 
+def terminate_the_outdated_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+    """The monitor takes the new settings last: until the workers have them, it gives back what they leave."""
+    is_outdated = fleet.monitor.stage is Stage.RUNNING and fleet.monitor.generation != fleet.generation
+    if is_outdated and not fleet.is_reloading and not fleet.is_stopping:
+        yield Terminate(MONITOR, now_seconds + policy.terminate_grace_seconds, Why.OUTDATED)
+
+
+def retire_surplus(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
+    """Fewer workers are wanted: those above leave, each after its job."""
+    for slot in fleet.workers:
+        if slot.number >= fleet.wanted and _can_retire(slot):
+            yield Retire(slot.number, Why.SURPLUS)
+
+
+def recycle_one_worker(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+    """The first of RECYCLES that wants one, and only while all others work: the fleet is never more than one short."""
+    if all(slot.stage is Stage.RUNNING and not slot.is_retiring for slot in fleet.wanted_workers):
+        wishes = (action for rule in RECYCLES for action in rule(fleet, policy, now_seconds))
+        yield from itertools.islice(wishes, 1)
+
+
+def retire_over_the_soft_limit(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+    """It has grown and does not shrink. Looked at while it has no job in hand: what a job needs, it may take and give back."""
+    for slot in fleet.workers:
+        has_grown = 0 < policy.memory_soft_bytes < slot.rss_bytes - (slot.baseline_bytes or slot.rss_bytes)
+        is_old_enough = now_seconds >= slot.started_at_seconds + policy.minimum_lifetime_seconds
+        if has_grown and is_old_enough and not slot.is_busy and _can_retire(slot):
+            yield Retire(slot.number, Why.OVER_SOFT_LIMIT)
+
+
+def retire_outdated(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
+    """The settings were read again: one worker after the other is replaced by one that has them."""
+    for slot in fleet.workers:
+        if slot.generation != fleet.generation and _can_retire(slot):
+            yield Retire(slot.number, Why.OUTDATED)
+
+
+def retire_by_order(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
+    """An operator wants a fresh process in this slot."""
+    for slot in fleet.workers:
+        if slot.is_recycle_asked and _can_retire(slot):
+            yield Retire(slot.number, Why.OPERATOR)
+
+
+def give_up(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+    """Restart intensity as in OTP, but for all together: one bad slot among good ones means degraded, not down."""
+    is_hopeless = fleet.crashes_since_progress >= policy.restart_intensity and now_seconds >= hope_ends_at(fleet, policy)
+    if is_hopeless and not fleet.is_stopping:
+        yield GiveUp(Why.NO_PROGRESS)
+
+
 def return_dead_leases(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """Each monitor is asked once; a new one is asked again, as nobody knows how far its predecessor came."""
     if fleet.monitor.stage is Stage.RUNNING:
@@ -75,10 +143,10 @@ def return_dead_leases(fleet: Fleet, _policy: Policy, _now_seconds: float) -> It
 
 
 def fill_vacant_slots(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """No slot stays empty, but a crash loop waits longer each time. Never after a request to stop (invariant 2)."""
+    """No wanted slot stays empty, but a crash loop waits longer each time. Never after a request to stop (invariant 2)."""
     if fleet.is_stopping:
         return
-    for slot in fleet.slots:
+    for slot in (*fleet.wanted_workers, fleet.monitor):
         if slot.stage is Stage.VACANT and now_seconds >= vacant_until(slot, policy):
             yield Spawn(slot.number, Why.REPLACEMENT if slot.starts else Why.FIRST_START)
 
@@ -96,22 +164,29 @@ def finish(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Actio
     """An empty fleet after a request to stop is the end."""
     if fleet.is_stopping and not any(slot.is_occupied for slot in fleet.slots):
         is_cut_short = fleet.was_cut_short or fleet.dead_leases
-        code = EXIT_REFUSED if fleet.is_refused else EXIT_CUT_SHORT if is_cut_short else EXIT_DONE
-        yield Finish(code, len(fleet.dead_leases))
+        codes = ((fleet.is_refused, EXIT_REFUSED), (fleet.gave_up, EXIT_GAVE_UP), (is_cut_short, EXIT_CUT_SHORT))
+        yield Finish(next((code for is_so, code in codes if is_so), EXIT_DONE), len(fleet.dead_leases))
 
 
 RULES: tuple[Rule, ...] = (
     kill_after_the_drain,
     kill_after_the_grace,
+    kill_hung_in_a_drain,
+    kill_over_the_hard_limit,
     kill_the_last_monitor,
     terminate_for_the_drain,
     terminate_slow_boots,
     terminate_broken_promises,
+    terminate_the_outdated_monitor,
+    retire_surplus,
+    recycle_one_worker,
+    give_up,
     return_dead_leases,
     fill_vacant_slots,
     dismiss_the_monitor,
     finish,
 )
+RECYCLES: tuple[Rule, ...] = (retire_over_the_soft_limit, retire_outdated, retire_by_order)  # one worker at a time
 
 
 def decide(fleet: Fleet, policy: Policy, now_seconds: float) -> tuple[Action, ...]:
@@ -120,7 +195,7 @@ def decide(fleet: Fleet, policy: Policy, now_seconds: float) -> tuple[Action, ..
     taken: set[int] = set()
     for rule in RULES:
         for action in rule(fleet, policy, now_seconds):
-            if isinstance(action, Spawn | Terminate | Kill):
+            if isinstance(action, Spawn | Terminate | Kill | Retire):
                 if action.slot in taken:
                     continue
                 taken.add(action.slot)
@@ -130,18 +205,35 @@ def decide(fleet: Fleet, policy: Policy, now_seconds: float) -> tuple[Action, ..
 
 def wake_at(fleet: Fleet, policy: Policy, now_seconds: float) -> float:
     """When to look again if nothing happens before: the next time that a rule names, or the next tick."""
-    times = [now_seconds + policy.tick_seconds, drain_by(fleet, policy)]
-    for slot in fleet.slots:
-        times.append(vacant_until(slot, policy) if slot.stage is Stage.VACANT else math.inf)
-        times.append(slot.stop_by_seconds if slot.stage is Stage.STOPPING else math.inf)
-        times.append(slot.since_seconds + policy.boot_timeout_seconds if slot.stage is Stage.STARTING else math.inf)
-        times.append(slot.deadline_seconds if slot.stage is Stage.RUNNING and slot.deadline_seconds else math.inf)
-    return min(time for time in times if time > now_seconds)
+    is_busy = any(slot.is_busy for slot in fleet.slots)
+    tick_seconds = policy.busy_tick_seconds if is_busy else policy.tick_seconds
+    times = (drain_by(fleet, policy), hope_ends_at(fleet, policy), *(_due_at(slot, policy) for slot in fleet.slots))
+    return min((now_seconds + tick_seconds, *(time for time in times if time > now_seconds)))
+
+
+def _due_at(slot: Slot, policy: Policy) -> float:
+    """The next time at which a rule has something to do with the slot, as far as it can be known."""
+    match slot.stage:
+        case Stage.VACANT:
+            return vacant_until(slot, policy)
+        case Stage.STARTING:
+            return slot.since_seconds + policy.boot_timeout_seconds
+        case Stage.RUNNING:
+            return math.inf if slot.deadline_seconds is None else slot.deadline_seconds
+        case Stage.STOPPING:
+            hung_at = math.inf if slot.deadline_seconds is None else slot.deadline_seconds + policy.terminate_grace_seconds
+            return min(slot.stop_by_seconds, hung_at)
+        case Stage.KILLED:
+            return math.inf
+        case _:
+            assert_never(slot.stage)
 
 
 def control(fleet: Fleet, policy: Policy) -> ControlRecord:
-    """What every worker is told: how many slots may lease, and by when a drain ends."""
-    return ControlRecord(0 if fleet.is_stopping else len(fleet.workers), fleet.is_stopping, drain_by(fleet, policy))
+    """What every worker is told: how many slots may lease, by when a drain ends, and who is to leave after the job in hand."""
+    leasing = 0 if fleet.is_stopping else fleet.wanted
+    retiring = sum(1 << slot.number for slot in fleet.workers if slot.is_retiring)
+    return ControlRecord(leasing, fleet.is_stopping, drain_by(fleet, policy), retiring)
 
 
 def drain_by(fleet: Fleet, policy: Policy) -> float:
@@ -151,13 +243,31 @@ def drain_by(fleet: Fleet, policy: Policy) -> float:
 
 
 def vacant_until(slot: Slot, policy: Policy) -> float:
-    """When a vacant slot may be filled: the wait grows with each life in a row that was too short to be healthy."""
+    """When a vacant slot may be filled: the wait grows with each life in a row that was too short to be healthy.
+
+    A part of it that the world has drawn is due (full jitter, Exponential Backoff And Jitter, AWS 2015), so that slots that
+    died together do not come back together; the burst's bound holds however small that part was.
+    """
     if not slot.crash_runs:
         return -math.inf
     short = itertools.takewhile(lambda run: run.lived_seconds < policy.healthy_after_seconds, reversed(slot.crash_runs))
-    return slot.crash_runs[-1].ended_at_seconds + policy.restart_delay_seconds(len(tuple(short)))
+    last = slot.crash_runs[-1]
+    drawn_until = last.ended_at_seconds + last.jitter * policy.restart_delay_seconds(len(tuple(short)))
+    burst = slot.crash_runs[-policy.burst_starts :]
+    is_burst = len(burst) == policy.burst_starts
+    return max(drawn_until, burst[0].started_at_seconds + policy.burst_seconds) if is_burst else drawn_until
+
+
+def hope_ends_at(fleet: Fleet, policy: Policy) -> float:
+    """Until when a fleet of which nobody makes progress is given a chance."""
+    since_seconds = fleet.last_progress_seconds
+    return math.inf if since_seconds is None else since_seconds + policy.restart_window_seconds
 
 
 def workers_gone_at(fleet: Fleet) -> float:
     """During a stop, with no worker left: since when. Who was gone before the request counts from the request."""
     return max((*fleet.stop_asked_at_seconds[:1], *(slot.since_seconds for slot in fleet.workers)))
+
+
+def _can_retire(slot: Slot) -> bool:
+    return slot.stage is Stage.RUNNING and not slot.is_retiring

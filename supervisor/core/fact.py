@@ -1,17 +1,9 @@
-"""What happened, and how the fleet looks after it. `record` is pure and refuses what cannot have happened."""
+"""What happened: the only things that change the fleet."""
 
-from dataclasses import dataclass, replace
-from typing import assert_never
+from dataclasses import dataclass
 from uuid import UUID
 
-from supervisor.core.fleet import BLAMELESS, DeadLease, Fleet, Run, Slot, Stage, Why
-
-REFUSED_STATUS = 78  # EX_CONFIG of sysexits.h: no restart can help
-MAX_RUNS = 16  # more would not change the backoff, which is capped long before
-
-
-class ImpossibleFact(ValueError):
-    """A fact that contradicts the fleet: a bug of the supervisor, never a state of the world."""
+from supervisor.core.fleet import Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +19,38 @@ class SpawnFailed:
     slot: int
     errno: int
     at_seconds: float
+    jitter: float = 1.0  # as in Exited
 
 
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """The process finished its boot, or promised another deadline."""
+    """The process finished its boot, promised another deadline, took a job or put one down.
+
+    `is_ready`: a worker has reached the database in this life. `is_busy`: it has a job in hand.
+    """
 
     slot: int
     deadline_seconds: float
+    at_seconds: float
+    is_ready: bool = False
+    is_busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How much memory a process holds now: its resident set."""
+
+    slot: int
+    rss_bytes: int
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """The worker finds its bit in the control record and leaves after the job in hand."""
+
+    slot: int
+    why: Why
     at_seconds: float
 
 
@@ -59,7 +75,11 @@ class Killed:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """A child was reaped. `status`: exit code, or minus the signal. With the lease that its scoreboard record still named."""
+    """A child was reaped. `status`: exit code, or minus the signal. With the lease that its scoreboard record still named.
+
+    `is_oom`: the kernel has counted a kill for want of memory among us. `jitter` in [0, 1): which part of a backoff is due,
+    drawn by the world, as nothing here is random.
+    """
 
     slot: int
     pid: int
@@ -67,12 +87,54 @@ class Exited:
     at_seconds: float
     job_id: UUID | None = None
     lease_key: UUID | None = None
+    is_oom: bool = False
+    jitter: float = 1.0  # the whole wait
 
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
     """SIGTERM or SIGINT reached the supervisor."""
 
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """We ask ourselves to stop."""
+
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """An operator wants this many workers, 1 to MAX_SLOTS."""
+
+    workers: int
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecycleAsked:
+    """An operator wants new processes in these slots. What is no worker, or not there, has nothing to replace."""
+
+    slots: tuple[int, ...]
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The settings were read again and are right. The generation is a number that no reading had before."""
+
+    generation: int
+    workers: int
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRefused:
+    """The settings were read again, and so many are wrong: the old ones stay."""
+
+    problems: int
     at_seconds: float
 
 
@@ -92,106 +154,6 @@ class LeaseReturned:
     outcome: str
 
 
-Fact = Spawned | SpawnFailed | Promised | Terminated | Killed | Exited | StopAsked | LeaseSent | LeaseReturned
-
-_ALIVE = frozenset({Stage.STARTING, Stage.RUNNING, Stage.STOPPING})
-_STOPPABLE = frozenset({Stage.STARTING, Stage.RUNNING})
-
-
-def record(fleet: Fleet, fact: Fact) -> Fleet:
-    """The fleet after the fact. Raises ImpossibleFact for a stage that cannot follow."""
-    match fact:
-        case Spawned():
-            return fleet.with_slot(_spawned(fleet.slot(fact.slot), fact))
-        case SpawnFailed(slot, _, at):
-            vacant = _in(fleet.slot(slot), frozenset({Stage.VACANT}), fact)
-            return fleet.with_slot(replace(vacant, crash_runs=_with_run(vacant, Run(at, 0.0))))
-        case Promised():
-            return fleet.with_slot(_promised(fleet.slot(fact.slot), fact))
-        case Terminated(slot, why, stop_by, at):
-            running = _in(fleet.slot(slot), _STOPPABLE, fact)
-            return fleet.with_slot(
-                replace(running, stage=Stage.STOPPING, since_seconds=at, stop_by_seconds=stop_by, stop_why=why)
-            )
-        case Killed():
-            return _killed(fleet, fact)
-        case Exited():
-            return _exited(fleet, fact)
-        case StopAsked(at):
-            return replace(fleet, stop_asked_at_seconds=(*fleet.stop_asked_at_seconds[:2], at))
-        case LeaseSent(key, incarnation):
-            sent = tuple(replace(d, sent_to=incarnation) if d.lease_key == key else d for d in fleet.dead_leases)
-            return replace(fleet, dead_leases=sent)
-        case LeaseReturned(key):
-            return replace(fleet, dead_leases=tuple(d for d in fleet.dead_leases if d.lease_key != key))
-        case _:
-            assert_never(fact)
-
-
-def _in(slot: Slot, stages: frozenset[Stage], fact: Fact) -> Slot:
-    if slot.stage not in stages:
-        raise ImpossibleFact(f"{type(fact).__name__} for slot {slot.number} in stage {slot.stage.name}")
-    return slot
-
-
-def _spawned(slot: Slot, fact: Spawned) -> Slot:
-    return replace(
-        _in(slot, frozenset({Stage.VACANT}), fact),
-        stage=Stage.STARTING,
-        since_seconds=fact.at_seconds,
-        started_at_seconds=fact.at_seconds,
-        pid=fact.pid,
-        incarnation=fact.incarnation,
-        deadline_seconds=None,
-        stop_why=None,
-        starts=slot.starts + 1,
-    )
-
-
-def _promised(slot: Slot, fact: Promised) -> Slot:
-    if slot.stage is Stage.STARTING:
-        return replace(slot, stage=Stage.RUNNING, since_seconds=fact.at_seconds, deadline_seconds=fact.deadline_seconds)
-    return replace(_in(slot, frozenset(Stage) - {Stage.VACANT}, fact), deadline_seconds=fact.deadline_seconds)
-
-
-def _killed(fleet: Fleet, fact: Killed) -> Fleet:
-    slot = _in(fleet.slot(fact.slot), _ALIVE, fact)
-    killed = replace(slot, stage=Stage.KILLED, since_seconds=fact.at_seconds, stop_why=slot.stop_why or fact.why)
-    is_cut_short = fleet.was_cut_short or (slot.is_worker and fact.why in {Why.DRAIN_EXPIRED, Why.STOP_NOW})
-    return replace(fleet.with_slot(killed), was_cut_short=is_cut_short)
-
-
-def _exited(fleet: Fleet, fact: Exited) -> Fleet:
-    slot = _in(fleet.slot(fact.slot), frozenset(Stage) - {Stage.VACANT}, fact)
-    if slot.pid != fact.pid:
-        raise ImpossibleFact(f"pid {fact.pid} exited, but slot {slot.number} holds {slot.pid}")
-    is_crash = _is_crash(slot, fact.status)
-    run = Run(fact.at_seconds, fact.at_seconds - slot.started_at_seconds)
-    vacant = replace(
-        slot,
-        stage=Stage.VACANT,
-        since_seconds=fact.at_seconds,
-        pid=0,
-        deadline_seconds=None,
-        crashes=slot.crashes + is_crash,
-        last_status=fact.status,
-        crash_runs=_with_run(slot, run) if is_crash else (),
-    )
-    dead = (DeadLease(slot.number, fact.job_id, fact.lease_key, is_crash),) if fact.lease_key else ()
-    left = replace(fleet.with_slot(vacant), dead_leases=fleet.dead_leases + dead)
-    return _refused(left, fact.at_seconds) if fact.status == REFUSED_STATUS else left
-
-
-def _is_crash(slot: Slot, status: int) -> bool:
-    """An exit nobody asked for; also one that was asked for, but came as a failure before anybody killed it."""
-    was_asked = slot.stop_why in BLAMELESS
-    return not was_asked or (slot.stage is Stage.STOPPING and status != 0)
-
-
-def _refused(fleet: Fleet, at_seconds: float) -> Fleet:
-    """A configuration that can never work is a request to stop, with an exit code of its own."""
-    return replace(fleet, is_refused=True, stop_asked_at_seconds=fleet.stop_asked_at_seconds or (at_seconds,))
-
-
-def _with_run(slot: Slot, run: Run) -> tuple[Run, ...]:
-    return (*slot.crash_runs, run)[-MAX_RUNS:]
+FactOfASlot = Spawned | SpawnFailed | Promised | Measured | Retired | Terminated | Killed | Exited
+FactOfTheFleet = StopAsked | GaveUp | Scaled | RecycleAsked | Reloaded | ReloadRefused | LeaseSent | LeaseReturned
+Fact = FactOfASlot | FactOfTheFleet

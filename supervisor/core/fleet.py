@@ -17,6 +17,9 @@ class Stage(IntEnum):
     KILLED = 4
 
 
+ALIVE = frozenset({Stage.STARTING, Stage.RUNNING, Stage.STOPPING})  # there is a process, and nobody has killed it yet
+
+
 class Why(Enum):
     """The reason for an action, told in the log and counted in the metrics."""
 
@@ -30,17 +33,54 @@ class Why(Enum):
     DRAIN_EXPIRED = "drain took too long"
     STOP_NOW = "immediate stop"
     DEATH_IN_A_JOB = "its worker died"
+    HUNG_IN_A_DRAIN = "broken promise while it was asked to leave"
+    OVER_HARD_LIMIT = "memory over the hard limit"
+    OVER_SOFT_LIMIT = "memory over the soft limit"
+    OUTDATED = "settings were read again"
+    OPERATOR = "asked for by an operator"
+    SURPLUS = "more workers than wanted"
+    NO_PROGRESS = "nothing but crashes"
 
 
-BLAMELESS = frozenset({Why.DRAIN, Why.DRAIN_EXPIRED, Why.STOP_NOW, Why.LAST_OUT})  # deaths that a job did not cause
+BLAMELESS = frozenset({Why.DRAIN, Why.DRAIN_EXPIRED, Why.STOP_NOW, Why.LAST_OUT, Why.OUTDATED})  # nothing the process did
+
+
+class Cause(IntEnum):
+    """Why a process ended, each end under exactly one. The numbers stand in the scoreboard's ledger."""
+
+    ASKED = 0  # left by itself, with 0, as it was asked to
+    OPERATOR = 1  # killed, as a stop did not wait any longer
+    EXIT_CODE = 2
+    SIGNAL = 3  # of an unknown sender
+    OOM = 4  # the kernel's OOM killer
+    HUNG = 5  # we ended it: it had broken its promise
+    MEMORY = 6  # we ended it: it was over the hard limit
+    BOOT = 7  # it died before its first promise, or we ended it as that did not come
+
+    @property
+    def is_crash(self) -> bool:
+        """Counts against the slot, and against the job it had in hand."""
+        return self not in {Cause.ASKED, Cause.OPERATOR}
+
+
+class ReloadProblem(Enum):
+    """Why the settings that were read last are not in use."""
+
+    WRONG_SETTINGS = "wrong settings"
+    REFUSED_BY_A_WORKER = "a worker refused them"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One finished life of a process that ended by itself: when, and how long it had lived."""
+    """One finished life that ended as a crash: when, how long it had lived, and which part in [0, 1) of the wait is due."""
 
     ended_at_seconds: float
     lived_seconds: float
+    jitter: float = 1.0
+
+    @property
+    def started_at_seconds(self) -> float:
+        return self.ended_at_seconds - self.lived_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +97,16 @@ class Slot:
     stop_by_seconds: float = 0.0  # in STOPPING: when the grace ends
     stop_why: Why | None = None  # who asked it to end; None: nobody
     starts: int = 0
-    crashes: int = 0
     last_status: int = 0
+    last_cause: Cause = Cause.ASKED
+    ends_by_cause: tuple[int, ...] = (0,) * len(Cause)  # at the cause's number
     crash_runs: tuple[Run, ...] = ()  # the latest lives in a row that ended as a crash, newest last
+    generation: int = 0  # of the settings it was forked with
+    is_busy: bool = False  # it says that it has a job in hand
+    rss_bytes: int = 0  # the newest sample of this life; 0: none yet
+    baseline_bytes: int | None = None  # the first sample after the boot
+    retire_why: Why | None = None  # why it was asked to leave by itself, after the job in hand
+    is_recycle_asked: bool = False  # an operator wants another process in its place
 
     @property
     def is_occupied(self) -> bool:
@@ -68,6 +115,14 @@ class Slot:
     @property
     def is_worker(self) -> bool:
         return self.number != MONITOR
+
+    @property
+    def is_retiring(self) -> bool:
+        return self.retire_why is not None
+
+    @property
+    def crashes(self) -> int:
+        return sum(self.ends_by_cause[cause] for cause in Cause if cause.is_crash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +138,42 @@ class DeadLease:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """`stop_asked_at_seconds` has one time per request to stop: the first drains, the second shortens, the third is now."""
+    """`stop_asked_at_seconds` has one time per request to stop: the first drains, the second shortens, the third is now.
+
+    Progress is a worker's finished boot or a new promise. A generation is one reading of the settings; its number is never
+    used again. Processes are forked with the settings of `generation`.
+    """
 
     slots: tuple[Slot, ...]
+    wanted: int  # workers; a slot of this number or above is not filled
     stop_asked_at_seconds: tuple[float, ...] = ()
     dead_leases: tuple[DeadLease, ...] = ()
     is_refused: bool = False  # a child said that its configuration can never work
     was_cut_short: bool = False  # a worker was killed during the stop
+    gave_up: bool = False  # nothing but crashes: asked itself to stop
+    is_ready: bool = False  # a worker has reached the database
+    generation: int = 0
+    proven_generation: int | None = None  # the newest with which a worker has reached the database
+    reload_problem: ReloadProblem | None = None
+    last_progress_seconds: float | None = None  # before the first progress: the first start
+    crashes_since_progress: int = 0
 
     @classmethod
     def of(cls, workers: int) -> "Fleet":
-        return cls(tuple(Slot(number) for number in (*range(workers), MONITOR)))
+        return cls(tuple(Slot(number) for number in (*range(workers), MONITOR)), workers)
 
     @property
     def workers(self) -> tuple[Slot, ...]:
         return tuple(slot for slot in self.slots if slot.is_worker)
+
+    @property
+    def wanted_workers(self) -> tuple[Slot, ...]:
+        return tuple(slot for slot in self.workers if slot.number < self.wanted)
+
+    @property
+    def is_reloading(self) -> bool:
+        """Some worker still runs with settings of another generation."""
+        return any(slot.is_occupied and slot.generation != self.generation for slot in self.wanted_workers)
 
     @property
     def monitor(self) -> Slot:

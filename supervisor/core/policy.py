@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+MEBIBYTE = 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """All times in seconds. The defaults are those of the settings; tests give their own."""
 
     tick_seconds: float = 1.0  # how stale the scoreboard may be read
+    busy_tick_seconds: float = 0.1  # the same while a job is in hand: memory is measured as often
     boot_timeout_seconds: float = 30.0
     terminate_grace_seconds: float = 5.0
     drain_timeout_seconds: float = 60.0
@@ -16,9 +19,16 @@ class Policy:
     backoff_seconds: float = 1.0
     backoff_max_seconds: float = 60.0
     healthy_after_seconds: float = 10.0
+    burst_starts: int = 8  # of one slot in `burst_seconds`, however short the drawn waits are (invariant 8)
+    burst_seconds: float = 60.0
+    restart_window_seconds: float = 60.0
+    restart_intensity: int = 5  # OTP's word: crashes without any progress
+    memory_soft_bytes: int = 512 * MEBIBYTE  # growth since the boot; 0: no limit
+    memory_hard_bytes: int = 1024 * MEBIBYTE  # resident set; 0: no limit
+    minimum_lifetime_seconds: float = 60.0
 
     def restart_delay_seconds(self, crashes_in_a_row: int) -> float:
-        """At once after the first; then doubling: 0, 1, 2, 4 … makes seven starts in a slot's first minute (invariant 8)."""
+        """The longest wait: none after the first crash, then doubling."""
         if crashes_in_a_row <= 1:
             return 0.0
         doubled = self.backoff_seconds * 2.0 ** min(crashes_in_a_row - 2, 30)

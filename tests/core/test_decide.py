@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from supervisor.core.action import Action, Finish, Kill, ReturnLease, Spawn, Terminate
+from supervisor.core.action import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
 from supervisor.core.decide import (
     RULES,
     Rule,
@@ -28,9 +28,21 @@ from supervisor.core.decide import (
     vacant_until,
     wake_at,
 )
-from supervisor.core.fact import Exited, Killed, LeaseSent, Promised, Spawned, SpawnFailed, StopAsked, Terminated, record
+from supervisor.core.fact import (
+    Exited,
+    GaveUp,
+    Killed,
+    LeaseSent,
+    Promised,
+    Retired,
+    Spawned,
+    SpawnFailed,
+    StopAsked,
+    Terminated,
+)
 from supervisor.core.fleet import MONITOR, DeadLease, Fleet, Run, Slot, Stage, Why
 from supervisor.core.policy import Policy
+from supervisor.core.record import record
 from worker.scoreboard import ControlRecord
 
 NOW = 1000.0
@@ -73,7 +85,7 @@ def killed(number: int = 0) -> Slot:
 
 def fleet(*workers: Slot, monitor: Slot | None = None, asked: tuple[float, ...] = (), dead: tuple[DeadLease, ...] = ()) -> Fleet:
     """These workers and a healthy monitor."""
-    return Fleet((*workers, monitor or running(MONITOR)), asked, dead)
+    return Fleet((*workers, monitor or running(MONITOR)), len(workers), asked, dead)
 
 
 def dead_lease(key: UUID = KEY, *, sent_to: int = 0) -> DeadLease:
@@ -332,6 +344,10 @@ def carried_out(before: Fleet, action: Action, at: float) -> Fleet:
             return record(before, Terminated(slot, why, stop_by, at))
         case Kill(slot, why):
             return record(before, Killed(slot, why, at))
+        case Retire(slot, why):
+            return record(before, Retired(slot, why, at))
+        case GiveUp():
+            return record(before, GaveUp(at))
         case ReturnLease():
             return record(before, LeaseSent(action.lease_key, before.monitor.incarnation))
         case Finish():

@@ -11,10 +11,8 @@ import pytest
 from supervisor.core.action import ReturnLease
 from supervisor.core.decide import decide
 from supervisor.core.fact import (
-    MAX_RUNS,
     Exited,
     Fact,
-    ImpossibleFact,
     Killed,
     LeaseReturned,
     LeaseSent,
@@ -23,10 +21,10 @@ from supervisor.core.fact import (
     SpawnFailed,
     StopAsked,
     Terminated,
-    record,
 )
 from supervisor.core.fleet import MONITOR, DeadLease, Fleet, Run, Slot, Stage, Why
 from supervisor.core.policy import Policy
+from supervisor.core.record import MAX_RUNS, ImpossibleFact, record
 
 PID = 100
 JOB, KEY, OTHER_KEY = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -179,7 +177,7 @@ def test_a_failed_fork_waits_like_a_crash() -> None:
 def test_an_end_that_was_asked_for_ends_the_row() -> None:
     """After a drained life the slot owes no wait for the crashes before it."""
     fleet = in_stage(Stage.STOPPING, stop_why=Why.DRAIN)
-    fleet = fleet.with_slot(replace(fleet.slot(0), crashes=3, crash_runs=(Run(1.0, 0.0),) * 3))
+    fleet = fleet.with_slot(replace(fleet.slot(0), ends_by_cause=(0, 0, 3, 0, 0, 0, 0, 0), crash_runs=(Run(1.0, 0.0),) * 3))
     slot = record(fleet, Exited(0, PID, 0, 50.0)).slot(0)
     assert (slot.crashes, slot.crash_runs) == (3, ())
 

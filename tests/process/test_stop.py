@@ -38,7 +38,7 @@ def test_a_drain_finishes_the_jobs_in_work_and_takes_no_other(site: Site) -> Non
     assert fleet.stop() == 0
     assert len(site.leases(*entered)) == len(site.results()) == 2
     assert [(job["status"], job["lease_key"]) for job in site.jobs()] == [("queued", None)] * 3
-    assert {each["cause"] for each in fleet.told("exited")} == {"exit 0"}
+    assert {each["status"] for each in fleet.told("exited")} == {"exit 0"}
 
 
 def test_a_job_whose_next_step_would_take_too_long_is_given_back(site: Site) -> None:
@@ -95,7 +95,7 @@ def test_a_request_during_boot_is_not_lost(site: Site) -> None:
     fleet.until_told("spawned", 3)
     assert fleet.stop() == 0
     assert site.leases(text) == []
-    assert [each["cause"] for each in fleet.told("exited")] == ["exit 0"] * 3
+    assert [each["status"] for each in fleet.told("exited")] == ["exit 0"] * 3
     assert len(fleet.told("spawned")) == 3
 
 
