@@ -28,6 +28,7 @@ from supervisor.core.fleet import ALIVE, BLAMELESS, Cause, DeadLease, Fleet, Rel
 from worker.scoreboard import MAX_SLOTS
 
 REFUSED_STATUS = 78  # EX_CONFIG of sysexits.h: no restart can help
+_SIGKILLED = -9
 MAX_RUNS = 16  # more would not change the backoff, which is capped long before
 
 _OCCUPIED = frozenset(Stage) - {Stage.VACANT}
@@ -163,7 +164,7 @@ def cause_of(slot: Slot, status: int, *, is_oom: bool) -> Cause:
     was_asked = slot.stop_why in BLAMELESS or (slot.stop_why is None and slot.is_retiring)
     if status == 0 and was_asked:
         return Cause.ASKED
-    if is_oom and slot.stage is not Stage.KILLED:
+    if is_oom and status == _SIGKILLED and slot.stage is not Stage.KILLED:
         return Cause.OOM
     if slot.stage is Stage.KILLED and was_asked:
         return Cause.OPERATOR

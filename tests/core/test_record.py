@@ -13,16 +13,23 @@ from supervisor.core.decide import decide
 from supervisor.core.fact import (
     Exited,
     Fact,
+    GaveUp,
     Killed,
     LeaseReturned,
     LeaseSent,
+    Measured,
     Promised,
+    RecycleAsked,
+    Reloaded,
+    ReloadRefused,
+    Retired,
+    Scaled,
     Spawned,
     SpawnFailed,
     StopAsked,
     Terminated,
 )
-from supervisor.core.fleet import MONITOR, DeadLease, Fleet, Run, Slot, Stage, Why
+from supervisor.core.fleet import MONITOR, Cause, DeadLease, Fleet, ReloadProblem, Run, Slot, Stage, Why
 from supervisor.core.policy import Policy
 from supervisor.core.record import MAX_RUNS, ImpossibleFact, record
 
@@ -33,6 +40,8 @@ FACTS: dict[type[Fact], Callable[[int], Fact]] = {
     Spawned: lambda slot: Spawned(slot, PID, 7, 50.0),
     SpawnFailed: lambda slot: SpawnFailed(slot, 11, 50.0),
     Promised: lambda slot: Promised(slot, 90.0, 50.0),
+    Measured: lambda slot: Measured(slot, 1000, 50.0),
+    Retired: lambda slot: Retired(slot, Why.OPERATOR, 50.0),
     Terminated: lambda slot: Terminated(slot, Why.DRAIN, 60.0, 50.0),
     Killed: lambda slot: Killed(slot, Why.DRAIN_EXPIRED, 50.0),
     Exited: lambda slot: Exited(slot, PID, 0, 50.0),
@@ -41,17 +50,22 @@ FOLLOWS: dict[tuple[Stage, type[Fact]], Stage] = {
     (Stage.VACANT, Spawned): Stage.STARTING,
     (Stage.VACANT, SpawnFailed): Stage.VACANT,
     (Stage.STARTING, Promised): Stage.RUNNING,
+    (Stage.STARTING, Measured): Stage.STARTING,
     (Stage.STARTING, Terminated): Stage.STOPPING,
     (Stage.STARTING, Killed): Stage.KILLED,
     (Stage.STARTING, Exited): Stage.VACANT,
     (Stage.RUNNING, Promised): Stage.RUNNING,
+    (Stage.RUNNING, Measured): Stage.RUNNING,
+    (Stage.RUNNING, Retired): Stage.RUNNING,
     (Stage.RUNNING, Terminated): Stage.STOPPING,
     (Stage.RUNNING, Killed): Stage.KILLED,
     (Stage.RUNNING, Exited): Stage.VACANT,
     (Stage.STOPPING, Promised): Stage.STOPPING,
+    (Stage.STOPPING, Measured): Stage.STOPPING,
     (Stage.STOPPING, Killed): Stage.KILLED,
     (Stage.STOPPING, Exited): Stage.VACANT,
     (Stage.KILLED, Promised): Stage.KILLED,
+    (Stage.KILLED, Measured): Stage.KILLED,
     (Stage.KILLED, Exited): Stage.VACANT,
 }
 CELLS = [
@@ -87,10 +101,20 @@ def test_a_fact_about_one_slot_leaves_the_others(stage: Stage, kind: type[Fact])
 
 @pytest.mark.parametrize("stage", Stage)
 @pytest.mark.parametrize(
-    "fact", [StopAsked(50.0), LeaseSent(KEY, 7), LeaseReturned(KEY, "released")], ids=lambda f: type(f).__name__
+    "fact",
+    [
+        StopAsked(50.0),
+        GaveUp(50.0),
+        Scaled(1, 50.0),
+        Reloaded(1, 2, 50.0),
+        ReloadRefused(1, 50.0),
+        LeaseSent(KEY, 7),
+        LeaseReturned(KEY, "released"),
+    ],
+    ids=lambda f: type(f).__name__,
 )
 def test_a_fact_about_the_fleet_leaves_every_slot(stage: Stage, fact: Fact) -> None:
-    """Requests to stop and news of leases come in any stage and move none."""
+    """What is asked of all, and news of leases, come in any stage and move none."""
     before = in_stage(stage)
     assert record(before, fact).slots == before.slots
 
@@ -112,7 +136,7 @@ def test_one_life() -> None:
     fleet = record(fleet, Terminated(0, Why.BROKEN_PROMISE, 76.0, 71.0))
     assert (fleet.slot(0).since_seconds, fleet.slot(0).stop_by_seconds) == (71.0, 76.0)
     fleet = record(fleet, Killed(0, Why.GRACE_EXPIRED, 76.0))
-    assert fleet.slot(0).stop_why is Why.BROKEN_PROMISE
+    assert fleet.slot(0).since_seconds == 76.0
     fleet = record(fleet, Exited(0, PID, -9, 77.0))
     assert (fleet.slot(0).pid, fleet.slot(0).last_status, fleet.slot(0).crash_runs) == (0, -9, (Run(77.0, 67.0),))
     fleet = record(fleet, Spawned(0, 101, 8, 80.0))
@@ -120,31 +144,83 @@ def test_one_life() -> None:
     assert (again.deadline_seconds, again.stop_why, again.starts, again.crashes) == (None, None, 2, 1)
 
 
-DEATHS: dict[str, tuple[Stage, Why | None, int, bool]] = {
-    "exit 0 that nobody asked for": (Stage.RUNNING, None, 0, True),
-    "bug": (Stage.RUNNING, None, 70, True),
-    "signal from outside": (Stage.RUNNING, None, -9, True),
-    "failure in the boot": (Stage.STARTING, None, 1, True),
-    "broken promise that gave in": (Stage.STOPPING, Why.BROKEN_PROMISE, 0, True),
-    "broken promise that was killed": (Stage.KILLED, Why.BROKEN_PROMISE, -9, True),
-    "slow boot that was killed": (Stage.KILLED, Why.BOOT_TOO_SLOW, -9, True),
-    "drained": (Stage.STOPPING, Why.DRAIN, 0, False),
-    "drained until it was killed": (Stage.KILLED, Why.DRAIN, -9, False),
-    "killed at the drain's end": (Stage.KILLED, Why.DRAIN_EXPIRED, -9, False),
-    "killed at once": (Stage.KILLED, Why.STOP_NOW, -9, False),
-    "last out": (Stage.STOPPING, Why.LAST_OUT, 0, False),
-    "segfault in the drain": (Stage.STOPPING, Why.DRAIN, -11, True),
-    "bug in the drain": (Stage.STOPPING, Why.DRAIN, 70, True),
+def dying(stage: Stage, why: Why | None = None, *, retire_why: Why | None = None) -> Slot:
+    return Slot(0, stage, 20.0, PID, 7, 10.0, stop_why=why, retire_why=retire_why, starts=1)
+
+
+DEATHS: dict[str, tuple[Slot, int, bool, Cause]] = {
+    "exit 0 that nobody asked for": (dying(Stage.RUNNING), 0, False, Cause.EXIT_CODE),
+    "bug": (dying(Stage.RUNNING), 70, False, Cause.EXIT_CODE),
+    "signal from outside": (dying(Stage.RUNNING), -9, False, Cause.SIGNAL),
+    "out of memory": (dying(Stage.RUNNING), -9, True, Cause.OOM),
+    "out of memory in the boot": (dying(Stage.STARTING), -9, True, Cause.OOM),
+    "out of memory in the drain": (dying(Stage.STOPPING, Why.DRAIN), -9, True, Cause.OOM),
+    "out of memory when it was killed": (dying(Stage.KILLED, Why.OVER_HARD_LIMIT), -9, True, Cause.MEMORY),
+    "killed beside an oom kill": (dying(Stage.KILLED, Why.DRAIN), -9, True, Cause.OPERATOR),
+    "left beside an oom kill": (dying(Stage.STOPPING, Why.DRAIN), 0, True, Cause.ASKED),
+    "a bug beside an oom kill": (dying(Stage.RUNNING), 70, True, Cause.EXIT_CODE),
+    "failure in the boot": (dying(Stage.STARTING), 1, False, Cause.BOOT),
+    "signal in the boot": (dying(Stage.STARTING), -9, False, Cause.BOOT),
+    "broken promise that gave in": (dying(Stage.STOPPING, Why.BROKEN_PROMISE), 0, False, Cause.HUNG),
+    "broken promise that was killed": (dying(Stage.KILLED, Why.BROKEN_PROMISE), -9, False, Cause.HUNG),
+    "broken promise in the drain": (dying(Stage.KILLED, Why.HUNG_IN_A_DRAIN), -9, False, Cause.HUNG),
+    "over the hard limit": (dying(Stage.KILLED, Why.OVER_HARD_LIMIT), -9, False, Cause.MEMORY),
+    "slow boot that was killed": (dying(Stage.KILLED, Why.BOOT_TOO_SLOW), -9, False, Cause.BOOT),
+    "drained": (dying(Stage.STOPPING, Why.DRAIN), 0, False, Cause.ASKED),
+    "drained until it was killed": (dying(Stage.KILLED, Why.DRAIN), -9, False, Cause.OPERATOR),
+    "drained as it was killed": (dying(Stage.KILLED, Why.DRAIN), 0, False, Cause.ASKED),
+    "killed at the drain's end": (dying(Stage.KILLED, Why.DRAIN_EXPIRED), -9, False, Cause.OPERATOR),
+    "killed at once": (dying(Stage.KILLED, Why.STOP_NOW), -9, False, Cause.OPERATOR),
+    "last out": (dying(Stage.STOPPING, Why.LAST_OUT), 0, False, Cause.ASKED),
+    "outdated monitor": (dying(Stage.STOPPING, Why.OUTDATED), 0, False, Cause.ASKED),
+    "segfault in the drain": (dying(Stage.STOPPING, Why.DRAIN), -11, False, Cause.SIGNAL),
+    "bug in the drain": (dying(Stage.STOPPING, Why.DRAIN), 70, False, Cause.EXIT_CODE),
+    "retired": (dying(Stage.RUNNING, retire_why=Why.OUTDATED), 0, False, Cause.ASKED),
+    "bug while retiring": (dying(Stage.RUNNING, retire_why=Why.OUTDATED), 70, False, Cause.EXIT_CODE),
+    "signal while retiring": (dying(Stage.RUNNING, retire_why=Why.OUTDATED), -9, False, Cause.SIGNAL),
+    "hung while retiring": (dying(Stage.STOPPING, Why.BROKEN_PROMISE, retire_why=Why.OUTDATED), 0, False, Cause.HUNG),
+    "drained while retiring": (dying(Stage.STOPPING, Why.DRAIN, retire_why=Why.OUTDATED), 0, False, Cause.ASKED),
 }
 
 
-@pytest.mark.parametrize(("stage", "stop_why", "status", "is_crash"), DEATHS.values(), ids=DEATHS.keys())
-def test_what_is_a_crash(stage: Stage, stop_why: Why | None, status: int, *, is_crash: bool) -> None:
-    """A death that nobody asked for counts against the slot and against the job; one that was asked for against neither."""
-    fleet = record(in_stage(stage, stop_why=stop_why), Exited(0, PID, status, 50.0, JOB, KEY))
-    slot = fleet.slot(0)
-    assert (slot.crashes, slot.crash_runs) == ((1, (Run(50.0, 40.0),)) if is_crash else (0, ()))
+@pytest.mark.parametrize(("slot", "status", "is_oom", "cause"), DEATHS.values(), ids=DEATHS.keys())
+def test_each_end_has_one_cause(slot: Slot, status: int, is_oom: bool, cause: Cause) -> None:
+    """An end is classified once; a crash counts against the slot and against the job, what was asked for against neither."""
+    before = Fleet.of(2).with_slot(slot)
+    fleet = record(before, Exited(0, PID, status, 50.0, JOB, KEY, is_oom=is_oom, jitter=0.25))
+    ended = fleet.slot(0)
+    assert (ended.last_cause, ended.last_status) == (cause, status)
+    assert ended.ends_by_cause == tuple(int(each is cause) for each in Cause)
+    is_crash = cause not in {Cause.ASKED, Cause.OPERATOR}
+    assert (ended.crashes, ended.crash_runs) == ((1, (Run(50.0, 40.0, 0.25),)) if is_crash else (0, ()))
     assert fleet.dead_leases == (DeadLease(0, JOB, KEY, is_counted=is_crash),)
+    assert fleet.crashes_since_progress == int(is_crash)
+
+
+def test_ends_add_up() -> None:
+    """Each end adds one to its cause and leaves the others; crashes are the sum of what nobody asked for."""
+    fleet = Fleet.of(1)
+    for life, (status, is_oom) in enumerate([(1, False), (-9, True), (-9, False), (-9, True)]):
+        fleet = record(record(fleet, Spawned(0, PID, life, life)), Promised(0, 90.0, life))
+        fleet = record(fleet, Exited(0, PID, status, life + 0.5, is_oom=is_oom))
+    counts = dict(zip(Cause, fleet.slot(0).ends_by_cause, strict=True))
+    assert {cause: count for cause, count in counts.items() if count} == {Cause.EXIT_CODE: 1, Cause.OOM: 2, Cause.SIGNAL: 1}
+    assert fleet.slot(0).crashes == 4
+
+
+OUTWEIGHS: dict[str, tuple[Why | None, Why, Why]] = {
+    "the end of a drain": (Why.DRAIN, Why.DRAIN_EXPIRED, Why.DRAIN),
+    "the end of a grace": (Why.BROKEN_PROMISE, Why.GRACE_EXPIRED, Why.BROKEN_PROMISE),
+    "hung in a drain": (Why.DRAIN, Why.HUNG_IN_A_DRAIN, Why.HUNG_IN_A_DRAIN),
+    "memory in a drain": (Why.DRAIN, Why.OVER_HARD_LIMIT, Why.OVER_HARD_LIMIT),
+    "an immediate stop": (None, Why.STOP_NOW, Why.STOP_NOW),
+}
+
+
+@pytest.mark.parametrize(("before", "kill", "kept"), OUTWEIGHS.values(), ids=OUTWEIGHS.keys())
+def test_which_reason_of_an_end_is_kept(before: Why | None, kill: Why, kept: Why) -> None:
+    """A kill at the end of a wait keeps the wait's reason; one for what the process did itself has its own."""
+    assert record(in_stage(Stage.STOPPING, stop_why=before), Killed(0, kill, 50.0)).slot(0).stop_why is kept
 
 
 KILLS: dict[str, tuple[int, Why, bool]] = {
@@ -163,15 +239,10 @@ def test_what_cuts_a_stop_short(number: int, why: Why, *, was_cut_short: bool) -
     assert record(fleet, Exited(number, PID, -9, 51.0)).was_cut_short is was_cut_short
 
 
-def test_a_first_kill_names_the_reason() -> None:
-    """A worker killed without a SIGTERM before is remembered by the reason of its kill."""
-    assert record(in_stage(Stage.RUNNING), Killed(0, Why.STOP_NOW, 50.0)).slot(0).stop_why is Why.STOP_NOW
-
-
 def test_a_failed_fork_waits_like_a_crash() -> None:
     """A fork that failed lengthens the wait, but is neither a start nor a crash of the slot."""
-    slot = record(in_stage(Stage.VACANT), SpawnFailed(0, 11, 50.0)).slot(0)
-    assert (slot.starts, slot.crashes, slot.crash_runs) == (1, 0, (Run(50.0, 0.0),))
+    slot = record(in_stage(Stage.VACANT), SpawnFailed(0, 11, 50.0, 0.25)).slot(0)
+    assert (slot.starts, slot.crashes, slot.crash_runs) == (1, 0, (Run(50.0, 0.0, 0.25),))
 
 
 def test_an_end_that_was_asked_for_ends_the_row() -> None:
@@ -251,3 +322,158 @@ def test_news_of_an_unknown_lease_changes_nothing() -> None:
     """A second answer for a lease that is returned already comes late, not wrong."""
     fleet = replace(in_stage(Stage.RUNNING), dead_leases=(DeadLease(0, JOB, KEY, True),))
     assert record(record(fleet, LeaseReturned(OTHER_KEY, "not found")), LeaseSent(OTHER_KEY, 7)) == fleet
+
+
+# Memory
+
+
+def test_the_baseline_is_the_first_sample_after_the_boot() -> None:
+    """What a boot needs is no baseline, the first sample after it stays the baseline, and the newest sample is kept."""
+    fleet = record(record(Fleet.of(1), Spawned(0, PID, 7, 10.0)), Measured(0, 900, 11.0))
+    assert (fleet.slot(0).rss_bytes, fleet.slot(0).baseline_bytes) == (900, None)
+    fleet = record(record(fleet, Promised(0, 40.0, 12.0)), Measured(0, 500, 12.5))
+    assert (fleet.slot(0).rss_bytes, fleet.slot(0).baseline_bytes) == (500, 500)
+    fleet = record(fleet, Measured(0, 700, 13.0))
+    assert (fleet.slot(0).rss_bytes, fleet.slot(0).baseline_bytes) == (700, 500)
+
+
+def test_a_new_life_inherits_nothing_of_the_process() -> None:
+    """Memory, promises and orders belong to a process and end with it; what is counted belongs to the slot."""
+    slot = replace(
+        in_stage(Stage.RUNNING).slot(0), rss_bytes=9, baseline_bytes=8, is_busy=True, retire_why=Why.OPERATOR, generation=3
+    )
+    fleet = Fleet.of(1).with_slot(replace(slot, is_recycle_asked=True, deadline_seconds=70.0))
+    assert record(fleet, Exited(0, PID, 0, 50.0)).slot(0) == Slot(
+        0, since_seconds=50.0, starts=1, last_cause=Cause.ASKED, ends_by_cause=(1, 0, 0, 0, 0, 0, 0, 0)
+    )
+
+
+# Progress
+
+
+def test_progress_of_a_worker_ends_the_count_of_crashes() -> None:
+    """A finished boot or a new promise of any worker is progress; before the first there is the first start."""
+    fleet = Fleet.of(2)
+    assert fleet.last_progress_seconds is None
+    fleet = record(record(fleet, Spawned(0, PID, 7, 10.0)), Spawned(1, 101, 8, 11.0))
+    assert fleet.last_progress_seconds == 10.0
+    fleet = record(fleet, Exited(0, PID, 1, 12.0))
+    assert (fleet.last_progress_seconds, fleet.crashes_since_progress) == (10.0, 1)
+    fleet = record(record(fleet, Spawned(0, PID, 7, 13.0)), Exited(0, PID, 1, 14.0))
+    assert (fleet.last_progress_seconds, fleet.crashes_since_progress) == (10.0, 2)
+    fleet = record(fleet, Promised(1, 90.0, 15.0))
+    assert (fleet.last_progress_seconds, fleet.crashes_since_progress) == (15.0, 0)
+    fleet = record(fleet, Promised(1, 91.0, 16.0))
+    assert fleet.last_progress_seconds == 16.0
+
+
+def test_the_monitor_makes_no_progress() -> None:
+    """A monitor that lives says nothing of the workers: neither its promise nor its crash counts."""
+    fleet = replace(in_stage(Stage.STARTING, MONITOR), last_progress_seconds=1.0, crashes_since_progress=4)
+    fleet = record(fleet, Promised(MONITOR, 90.0, 50.0, is_ready=True))
+    assert (fleet.last_progress_seconds, fleet.crashes_since_progress, fleet.is_ready) == (1.0, 4, False)
+    fleet = record(fleet, Exited(MONITOR, PID, 1, 51.0))
+    assert (fleet.slot(MONITOR).crashes, fleet.crashes_since_progress) == (1, 4)
+
+
+def test_a_fleet_is_ready_when_a_worker_has_reached_the_database() -> None:
+    """A boot alone is not enough; once ready, it stays so."""
+    fleet = record(in_stage(Stage.STARTING), Promised(0, 90.0, 50.0))
+    assert (fleet.is_ready, fleet.proven_generation) == (False, None)
+    fleet = record(fleet, Promised(0, 91.0, 51.0, is_ready=True, is_busy=True))
+    assert (fleet.is_ready, fleet.proven_generation, fleet.slot(0).is_busy) == (True, 0, True)
+    fleet = record(fleet, Promised(0, 92.0, 52.0))
+    assert (fleet.is_ready, fleet.proven_generation, fleet.slot(0).is_busy) == (True, 0, False)
+
+
+GIVEN_UP: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "before any request to stop": ((), (50.0,)),
+    "in a stop": ((30.0,), (30.0,)),
+}
+
+
+@pytest.mark.parametrize(("asked", "expected"), GIVEN_UP.values(), ids=GIVEN_UP.keys())
+def test_giving_up_is_a_request_to_stop(asked: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    """It moves no drain that has begun."""
+    after = record(replace(in_stage(Stage.STARTING), stop_asked_at_seconds=asked), GaveUp(50.0))
+    assert (after.gave_up, after.stop_asked_at_seconds) == (True, expected)
+
+
+# Scale, recycle, reload
+
+
+def test_scaling_adds_slots_and_removes_none() -> None:
+    """A slot keeps its totals while it is not wanted; new ones come between the others and the monitor."""
+    fleet = record(record(in_stage(Stage.RUNNING), Scaled(1, 50.0)), Scaled(4, 51.0))
+    assert fleet == replace(
+        in_stage(Stage.RUNNING), slots=(*in_stage(Stage.RUNNING).workers, Slot(2), Slot(3), Slot(-1)), wanted=4
+    )
+    fewer = record(fleet, Scaled(1, 52.0))
+    assert (fewer.slots, fewer.wanted, [slot.number for slot in fewer.wanted_workers]) == (fleet.slots, 1, [0])
+
+
+@pytest.mark.parametrize("workers", [0, 65])
+def test_impossible_sizes(workers: int) -> None:
+    """Nobody may ask for no worker, or for more than the scoreboard has room for."""
+    with pytest.raises(ImpossibleFact, match=f"{workers} workers"):
+        record(Fleet.of(2), Scaled(workers, 50.0))
+    assert len(record(Fleet.of(2), Scaled(64, 50.0)).workers) == 64
+
+
+def test_a_recycle_is_remembered_where_there_is_a_process() -> None:
+    """The order stands for the process that is in the slot now; vacant slots, the monitor and unknown numbers have none."""
+    fleet = record(in_stage(Stage.STARTING), RecycleAsked((0, 1, MONITOR, 7), 50.0))
+    assert [slot.is_recycle_asked for slot in fleet.slots] == [True, False, False]
+    assert not record(in_stage(Stage.RUNNING), RecycleAsked((1,), 50.0)).slot(0).is_recycle_asked
+
+
+def test_a_reload_is_a_new_generation() -> None:
+    """Whoever is started afterwards belongs to it; until all wanted workers do, the fleet is reloading."""
+    fleet = record(replace(in_stage(Stage.RUNNING), reload_problem=ReloadProblem.WRONG_SETTINGS), Reloaded(1, 1, 50.0))
+    assert (fleet.generation, fleet.wanted, fleet.reload_problem, fleet.is_reloading) == (1, 1, None, True)
+    assert fleet.slot(0).generation == 0
+    fleet = record(record(fleet, Exited(0, PID, 0, 51.0)), Spawned(0, 101, 8, 52.0))
+    assert (fleet.slot(0).generation, fleet.is_reloading) == (1, False)
+
+
+def test_surplus_workers_do_not_hold_up_a_reload() -> None:
+    """Only wanted workers have to get the new settings."""
+    fleet = Fleet.of(2).with_slot(Slot(1, Stage.RUNNING, pid=PID))
+    assert record(fleet, Reloaded(1, 2, 50.0)).is_reloading
+    assert not record(fleet, Reloaded(1, 1, 50.0)).is_reloading
+
+
+def test_wrong_settings_change_nothing_but_what_is_said() -> None:
+    """The old generation stays, and the problem is told."""
+    before = in_stage(Stage.RUNNING)
+    assert record(before, ReloadRefused(3, 50.0)) == replace(before, reload_problem=ReloadProblem.WRONG_SETTINGS)
+
+
+WITHDRAWN: dict[str, tuple[int | None, int, int, tuple[bool, int, ReloadProblem | None]]] = {
+    # proven, of the process, of the fleet -> is the whole fleet refused, the fleet's generation, the problem
+    "nothing ever worked": (None, 1, 1, (True, 1, None)),
+    "what was proven is refused": (1, 1, 1, (True, 1, None)),
+    "older than what was proven": (2, 1, 2, (True, 2, None)),
+    "the new settings are refused": (0, 2, 2, (False, 0, ReloadProblem.REFUSED_BY_A_WORKER)),
+    "settings that were read once more": (0, 1, 2, (False, 2, None)),
+}
+
+
+@pytest.mark.parametrize(("proven", "of_slot", "of_fleet", "expected"), WITHDRAWN.values(), ids=WITHDRAWN.keys())
+def test_a_refused_reload_is_withdrawn(
+    proven: int | None, of_slot: int, of_fleet: int, expected: tuple[bool, int, ReloadProblem | None]
+) -> None:
+    """Settings that no worker has proven do not stop a fleet that works with others: it goes back to those."""
+    before = replace(in_stage(Stage.STARTING), proven_generation=proven, generation=of_fleet)
+    before = before.with_slot(replace(before.slot(0), generation=of_slot))
+    after = record(before, Exited(0, PID, 78, 50.0))
+    assert (after.is_refused, after.generation, after.reload_problem) == expected
+    assert after.is_stopping is after.is_refused
+
+
+def test_the_newest_proof_counts() -> None:
+    """A worker of older settings that goes on does not take the proof of the newer ones back."""
+    fleet = replace(in_stage(Stage.RUNNING), proven_generation=2, generation=2)
+    assert record(fleet, Promised(0, 90.0, 50.0, is_ready=True)).proven_generation == 2
+    newer = fleet.with_slot(replace(fleet.slot(0), generation=3))
+    assert record(newer, Promised(0, 90.0, 50.0, is_ready=True)).proven_generation == 3
