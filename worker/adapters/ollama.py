@@ -1,128 +1,200 @@
-"""One streamed conversation with an Ollama server, with a deadline over all of it."""
+"""Conversations with an Ollama server, streamed, one at a time, each within its deadline."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from worker.adapters.errors import Unavailable
+from worker.adapters.errors import (
+    FellSilent,
+    FirstTokenLate,
+    PromptTooLong,
+    Runaway,
+    ServerFailed,
+    ServerUnreachable,
+    StreamBroken,
+    TookTooLong,
+)
+from worker.adapters.refusal import MAX_REFUSAL_BYTES, refusal
+from worker.adapters.transcript import Answer, Transcript
+from worker.adapters.transport import BoundedTransport, Patience
+from worker.core import window
+from worker.core.deadline import Deadline, Missed
 from worker.settings import silence_seconds
 
-CONNECT_TIMEOUT_SECONDS = 5.0
-MAX_ANSWER_BYTES = 8_000_000  # of a stream; far above any answer within num_predict
-
-
-class ServerFailed(Exception):
-    """The server could not answer now. Says a status or a class, never what was asked or answered."""
-
-
-class RequestRefused(Exception):
-    """The server will never answer this request."""
-
-
-class _Message(BaseModel):
-    content: str = ""
-
-
-class _Chunk(BaseModel):
-    """One line of the stream. `done_reason` and the counters come with the last one (ollama.md 2.5)."""
-
-    message: _Message = _Message()
-    done: bool = False
-    done_reason: str = ""
-    eval_count: int = 0
-    error: str = ""
+LOOKUP_SECONDS = 5.0  # for a list of models, all of it
+REST_SECONDS = 1.0  # for the end of a body whose last line has come: beyond it the connection is given up, not the answer
+LINE_BYTES_PER_TOKEN = 1024  # of the stream: a line is some 150 bytes around its piece of text
+SPARE_BYTES = 1_000_000  # one line may carry a whole answer, each of its characters escaped
+MAX_LIST_BYTES = 4_000_000  # of a list of models: some 700 bytes a model
+_LATE = {Missed.FIRST_TOKEN: FirstTokenLate, Missed.NEXT_TOKEN: FellSilent, Missed.END: TookTooLong}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model said, how it ended (`stop` or `length`) and how many tokens it took."""
+class Question:
+    """One request to /api/chat. `max_tokens` is all that the model may write, what it thinks included.
 
-    text: str
-    done_reason: str
-    tokens: int
+    `options` are the model's frozen ones: the server loads a model anew where two requests differ in them (ollama.md 5).
+    """
+
+    model: str
+    messages: Sequence[Mapping[str, Any]]
+    options: Mapping[str, int]
+    max_tokens: int
+    repetition_limit_characters: int
+    document_schema: Mapping[str, Any] | None = None
+    think: bool | str = False
+
+    @property
+    def least_tokens(self) -> int:
+        """Of the prompt, at least."""
+        images = sum(len(message.get("images", ())) for message in self.messages)
+        return window.least_tokens((str(message["content"]) for message in self.messages), images)
+
+    def body(self) -> dict[str, Any]:
+        """`truncate` false: a server that would cut the prompt refuses it. No keep_alive, which would be everybody's (4.5)."""
+        form = {} if self.document_schema is None else {"format": self.document_schema}
+        options = {**self.options, "temperature": 0, "num_predict": self.max_tokens}
+        said = {"model": self.model, "messages": list(self.messages), "think": self.think, "options": options}
+        return {**said, **form, "stream": True, "truncate": False}
+
+
+class _Model(BaseModel):
+    name: str = ""
+    digest: str = ""
+    context_length: int | None = None
+
+    def is_called(self, model: str) -> bool:
+        return model in {self.name, self.name.removesuffix(":latest")}
+
+
+class _Models(BaseModel):
+    models: list[_Model]
 
 
 class Ollama:
-    """A client for one server. `on_progress` is called with every piece: tokens are progress, silence is not."""
+    """A client for one server. `on_progress` is called with every line that says something: silence is no progress."""
 
     def __init__(self, base_url: str, on_progress: Callable[[], None]) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=CONNECT_TIMEOUT_SECONDS, trust_env=False)
-        self._on_progress = on_progress
+        self._patience, self._on_progress = Patience(), on_progress
+        self._http = httpx.Client(
+            base_url=base_url,
+            transport=BoundedTransport(self._patience),
+            timeout=None,  # noqa: S113  the transport's deadline is the only one
+            trust_env=False,
+            headers={"Accept-Encoding": "identity"},  # what unpacks itself is not bounded by what arrives
+        )
 
-    def chat(self, request: dict[str, Any], timeout_seconds: float) -> Answer:
-        """Raises Unavailable for 503, RequestRefused for 400, ServerFailed for anything else that is no whole answer."""
-        deadline_seconds = time.monotonic() + timeout_seconds
-        timeout = httpx.Timeout(timeout_seconds, connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds))
-        try:
-            with self._http.stream("POST", "/api/chat", json={**request, "stream": True}, timeout=timeout) as response:
-                _refuse_status(response.status_code)
-                response.request.extensions["timeout"]["read"] = silence_seconds(timeout_seconds)
-                return self._collected(_lines(response.iter_bytes(), deadline_seconds))
-        except httpx.HTTPError as error:
-            raise ServerFailed(type(error).__name__) from None
+    def chat(self, question: Question, deadline: Deadline) -> Answer:
+        """A whole answer, before the deadline is over.
 
-    def whole_answer(
-        self, request: dict[str, Any], timeout_seconds: float, *, transient: type[Exception], permanent: type[Exception]
-    ) -> Answer:
-        """`chat` in the words of an adapter: an answer that was cut off is none. Raises Unavailable or the two given classes."""
-        try:
-            answer = self.chat(request, timeout_seconds)
-        except RequestRefused as error:
-            raise permanent(str(error)) from None
-        except ServerFailed as error:
-            raise transient(str(error)) from None
-        if answer.done_reason != "stop":
-            raise transient("the answer was not written to its end")
+        Raises Unavailable, RequestRefused or a class below it, ServerFailed or a class below it: see worker.adapters.errors.
+        """
+        least_tokens = question.least_tokens
+        if window.is_too_small(self._window_tokens(question, least_tokens, deadline), least_tokens):
+            raise PromptTooLong("not sent")
+        answer = self._told(question, deadline)
+        if window.was_cut(least_tokens, answer.prompt_tokens):
+            raise PromptTooLong("cut by the server")
         return answer
 
     def digest(self, model: str) -> str:
-        """The model's digest, which changes when another one is pulled under its name; the name where it is not listed."""
-        try:
-            listed = self._http.get("/api/tags").raise_for_status().json()["models"]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise ServerFailed(type(error).__name__) from None
-        return next((str(m["digest"]) for m in listed if model in {m["name"], m["name"].removesuffix(":latest")}), model)
+        """The model's digest, which changes when another one is pulled under its name; the name where it is not listed.
 
-    def _collected(self, lines: Iterator[bytes]) -> Answer:
-        pieces = []
-        for line in lines:
-            chunk = _parsed(line)
-            pieces.append(chunk.message.content)
+        Raises ServerFailed, after LOOKUP_SECONDS at the latest.
+        """
+        listed = self._listed("/api/tags", deadline_in(LOOKUP_SECONDS))
+        return next((each.digest for each in listed if each.is_called(model)), model)
+
+    def _window_tokens(self, question: Question, least_tokens: int, deadline: Deadline) -> int | None:
+        """As set, or of the model as it is loaded: asked anew where it may matter, since a stale number would fail a pupil."""
+        if "num_ctx" in question.options:
+            return question.options["num_ctx"]
+        if not window.may_matter(least_tokens):
+            return None
+        with suppress(ServerFailed):
+            running = self._listed("/api/ps", deadline)
+            return next((each.context_length for each in running if each.is_called(question.model)), None)
+        return None
+
+    def _told(self, question: Question, deadline: Deadline) -> Answer:
+        transcript = Transcript(question.max_tokens, question.repetition_limit_characters)
+        max_bytes = question.max_tokens * LINE_BYTES_PER_TOKEN + SPARE_BYTES
+        self._patience.deadline = deadline
+        with _failing(self._patience), self._http.stream("POST", "/api/chat", json=question.body()) as response:
+            _refuse(response)
+            pieces = response.iter_raw()
+            for line in _lines(pieces, max_bytes):
+                self._hear(transcript, line)
+                if transcript.is_done:
+                    self._finish(pieces)
+                    break
+        return transcript.answer()
+
+    def _hear(self, transcript: Transcript, line: bytes) -> None:
+        if transcript.hear(line):
+            self._patience.deadline = self._patience.deadline.after_token(time.monotonic())
             self._on_progress()
-            if chunk.done:
-                return Answer("".join(pieces), chunk.done_reason, chunk.eval_count)
-        raise ServerFailed("the stream ended without done")
+
+    def _finish(self, pieces: Iterator[bytes]) -> None:
+        """Reads to the end of the body, without which the connection cannot be used again; more than the end closes it."""
+        self._patience.deadline = self._patience.deadline.cut(time.monotonic(), REST_SECONDS)
+        with suppress(httpx.HTTPError):
+            next(pieces, None)
+
+    def _listed(self, path: str, deadline: Deadline) -> list[_Model]:
+        self._patience.deadline = deadline.cut(time.monotonic(), LOOKUP_SECONDS)
+        with _failing(self._patience), self._http.stream("GET", path) as response:
+            _refuse(response)
+            body = _bounded(response.iter_raw(), MAX_LIST_BYTES)
+        try:
+            return _Models.model_validate_json(body).models
+        except ValidationError:
+            raise StreamBroken("not a list of models") from None
 
 
-def _lines(pieces: Iterator[bytes], deadline_seconds: float) -> Iterator[bytes]:
-    """The stream line by line; time and size are looked at with every piece, so that a trickle without an end is cut off."""
+@contextmanager
+def _failing(patience: Patience) -> Iterator[None]:
+    """What httpx raises, in the words of worker.adapters.errors."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise ServerUnreachable(type(error).__name__) from None
+    except httpx.TimeoutException as error:
+        raise _LATE[patience.deadline.first_missed](type(error).__name__) from None
+    except httpx.HTTPError as error:
+        raise StreamBroken(type(error).__name__) from None
+
+
+def deadline_in(timeout_seconds: float) -> Deadline:
+    return Deadline.starting(time.monotonic(), timeout_seconds, silence_seconds(timeout_seconds))
+
+
+def _refuse(response: httpx.Response) -> None:
+    if response.status_code != httpx.codes.OK:
+        raise refusal(response.status_code, _bounded(response.iter_raw(), MAX_REFUSAL_BYTES))
+
+
+def _bounded(pieces: Iterator[bytes], max_bytes: int) -> bytes:
+    """All of a body that is not longer than it may be; else its beginning, which is no JSON."""
+    body = b""
+    for piece in pieces:
+        body += piece
+        if len(body) > max_bytes:
+            return body[:max_bytes]
+    return body
+
+
+def _lines(pieces: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
+    """The stream line by line; its size is looked at with every piece, whether or not a line ever ends."""
     rest, size_bytes = b"", 0
     for piece in pieces:
         size_bytes += len(piece)
-        if time.monotonic() > deadline_seconds or size_bytes > MAX_ANSWER_BYTES:
-            raise ServerFailed("the answer took too long, or did not end")
+        if size_bytes > max_bytes:
+            raise Runaway("more bytes than num_predict explains")
         *whole, rest = (rest + piece).split(b"\n")
         yield from (line for line in whole if line)
-
-
-def _parsed(line: bytes) -> _Chunk:
-    try:
-        chunk = _Chunk.model_validate_json(line)
-    except ValidationError:
-        raise ServerFailed("a line of the stream is not what Ollama sends") from None
-    if chunk.error:
-        raise ServerFailed("the server reported an error in the stream")
-    return chunk
-
-
-def _refuse_status(status: int) -> None:
-    if status == httpx.codes.SERVICE_UNAVAILABLE:
-        raise Unavailable("status 503")
-    if status == httpx.codes.BAD_REQUEST:
-        raise RequestRefused("status 400")
-    if status != httpx.codes.OK:
-        raise ServerFailed(f"status {status}")

@@ -1,0 +1,43 @@
+"""A bound on a prompt's tokens that is never too high, and what is done with it."""
+
+import pytest
+
+from worker.core.window import LEAST_ANSWER_TOKENS, is_too_small, least_tokens, may_matter, was_cut
+
+BOUNDS: dict[str, tuple[str, int]] = {
+    "words": ("Der Umfang ist 12 cm.", 5),
+    "a word longer than any token": ("x" * 65, 3),
+    "a dotted line is perhaps one token": ("." * 500, 0),
+    "white space is perhaps none": (" \n\t" * 500, 0),
+    "nothing": ("", 0),
+}
+
+
+@pytest.mark.parametrize(("text", "tokens"), BOUNDS.values(), ids=BOUNDS.keys())
+def test_least_tokens(text: str, tokens: int) -> None:
+    """A word is at least a token; nothing else is sure to be one."""
+    assert least_tokens([text]) == tokens
+
+
+def test_least_tokens_of_a_request() -> None:
+    """Messages and pictures add up."""
+    assert least_tokens(["ein Wort", "noch eins"], images=2) == 4 + 32
+
+
+def test_a_window_that_is_sure_to_be_too_small() -> None:
+    """What must remain for the answer counts; an unknown window is never too small."""
+    assert not is_too_small(1000 + LEAST_ANSWER_TOKENS, 1000)
+    assert is_too_small(999 + LEAST_ANSWER_TOKENS, 1000)
+    assert not is_too_small(None, 10**9)
+
+
+def test_when_the_window_is_worth_a_question() -> None:
+    """A prompt that fits into the smallest window that Ollama gives needs no look at the window."""
+    assert not may_matter(2048 - LEAST_ANSWER_TOKENS)
+    assert may_matter(2049 - LEAST_ANSWER_TOKENS)
+
+
+@pytest.mark.parametrize(("counted_tokens", "is_cut"), [(999, True), (1000, False), (5000, False), (0, False)])
+def test_a_prompt_that_was_cut(counted_tokens: int, is_cut: bool) -> None:
+    """Fewer tokens read than there are at least: cut. A count that was left out says nothing."""
+    assert was_cut(1000, counted_tokens) is is_cut

@@ -1,0 +1,101 @@
+"""A server on loopback that says on its socket exactly what a test tells it, connection by connection."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from tests.ollama.condition import PATIENCE_SECONDS
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+
+
+def line(**fields: object) -> bytes:
+    """One line of a stream, as a chunk of its own."""
+    return chunk(json.dumps(fields).encode() + b"\n")
+
+
+def chunk(content: bytes) -> bytes:
+    return f"{len(content):x}\r\n".encode() + content + b"\r\n"
+
+
+def said(content: str) -> bytes:
+    return line(message={"content": content}, done=False)
+
+
+def done(reason: str = "stop", **counters: int) -> bytes:
+    return line(message={"content": ""}, done=True, done_reason=reason, **counters)
+
+
+def status(code: int, body: bytes) -> bytes:
+    return f"HTTP/1.1 {code} X\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class Peer:
+    """One connection, from the server's side."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(PATIENCE_SECONDS)
+        self._socket = connection
+
+    def request(self) -> bytes:
+        """One whole request; empty where the client has closed."""
+        received = b""
+        while b"\r\n\r\n" not in received:
+            part = self._socket.recv(65_536)
+            if not part:
+                return b""
+            received += part
+        head, _, body = received.partition(b"\r\n\r\n")
+        fields = dict(field.lower().split(b": ", 1) for field in head.split(b"\r\n")[1:])
+        while len(body) < int(fields.get(b"content-length", b"0")):
+            body += self._socket.recv(65_536)
+        return head + b"\r\n\r\n" + body
+
+    def send(self, *parts: bytes) -> None:
+        """A client that has left is no error."""
+        with suppress(OSError):
+            self._socket.sendall(b"".join(parts))
+
+    def send_until_it_leaves(self, part: bytes, pause_seconds: float) -> None:
+        """Again and again with pauses, until the client closes the connection."""
+        self._socket.settimeout(pause_seconds)
+        with suppress(OSError):
+            while True:
+                self._socket.sendall(part)
+                with suppress(TimeoutError):
+                    if not self._socket.recv(1):
+                        return
+
+    def pause(self, seconds: float) -> None:
+        """Or until the client says something or closes."""
+        self._socket.settimeout(seconds)
+        with suppress(OSError):
+            self._socket.recv(1)
+        self._socket.settimeout(PATIENCE_SECONDS)
+
+    def wait_for_its_end(self) -> None:
+        with suppress(OSError):
+            while self._socket.recv(65_536):
+                pass
+
+
+@contextmanager
+def raw_server(*scripts: Callable[[Peer], None]) -> Iterator[str]:
+    """The URL. The first connection is served by the first script, and so on; more connections than scripts are refused."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE_SECONDS)
+        thread = threading.Thread(target=_serve, args=(listener, scripts), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    thread.join(PATIENCE_SECONDS)
+
+
+def _serve(listener: socket.socket, scripts: tuple[Callable[[Peer], None], ...]) -> None:
+    with suppress(OSError):
+        for script in scripts:
+            connection, _ = listener.accept()
+            with connection:
+                script(Peer(connection))

@@ -1,0 +1,301 @@
+"""The worker's client of Ollama: each way a conversation can end is an exception of its own, within its time."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from demo.ollama_simulator.process import SimulatorProcess
+from tests.ollama.condition import PATIENCE_SECONDS
+from tests.ollama.raw_server import END, HEAD, Peer, chunk, done, line, raw_server, said, status
+from worker.adapters import errors
+from worker.adapters.errors import (
+    FeedbackPermanentError,
+    FeedbackTransientError,
+    Unavailable,
+    VisionPermanentError,
+    VisionTransientError,
+)
+from worker.adapters.ollama import Ollama, Question, deadline_in
+from worker.core.deadline import Deadline
+from worker.core.job import ErrorCode, Stage
+from worker.core.repetition import DOCUMENT_CHARACTERS
+from worker.core.retry import failure_of
+
+PRIVATE = "GeheimeAbgabe"
+QUESTION = Question("chain", ({"role": "user", "content": PRIVATE},), {}, 256, DOCUMENT_CHARACTERS)
+LONG_SECONDS = 15.0
+Script = Callable[[Peer], None]
+
+
+def ollama(url: str) -> Ollama:
+    return Ollama(url, lambda: None)
+
+
+def caught(url: str, deadline: Deadline | None = None, question: Question = QUESTION) -> BaseException:
+    with pytest.raises(Exception) as raised:
+        ollama(url).chat(question, deadline or deadline_in(LONG_SECONDS))
+    assert PRIVATE not in str(raised.value)
+    return raised.value
+
+
+def answering(*parts: bytes) -> Script:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(*parts)
+
+    return script
+
+
+FAULTS = {
+    "status_503": Unavailable,
+    "status_500": errors.ServerError,
+    "nested_error": errors.ServerError,
+    "status_404": errors.ModelMissing,
+    "status_400": errors.RequestRefused,
+    "disconnect": errors.StreamBroken,
+    "eof": errors.StreamBroken,
+    "done_false": errors.StreamBroken,
+    "garbage": errors.StreamBroken,
+    "kill_runner": errors.ServerError,
+    "truncated": errors.AnswerCut,
+    "thinking_only": errors.NoAnswer,
+    "endless": errors.Runaway,
+    "repeat": errors.Runaway,
+}
+
+
+@pytest.mark.parametrize(("kind", "error"), FAULTS.items(), ids=FAULTS.keys())
+def test_outcomes(simulator: SimulatorProcess, kind: str, error: type[Exception]) -> None:
+    """Each fault of a server or a model has its own class, and after each the next question is answered."""
+    simulator.fault(kind)
+    client = ollama(simulator.url)
+    with pytest.raises(error) as raised:
+        client.chat(replace(QUESTION, max_tokens=2048), deadline_in(LONG_SECONDS))
+    assert type(raised.value) is error
+    assert client.chat(QUESTION, deadline_in(LONG_SECONDS)).text
+
+
+RAW = {
+    "an error line": ((HEAD, said("a"), line(error=PRIVATE), END), errors.ServerError),
+    "the end of the stream without done": ((HEAD, said("a"), END), errors.StreamBroken),
+    "the end of the connection": ((HEAD, said("a")), errors.StreamBroken),
+    "done without a reason": ((HEAD, said("a"), done(""), END), errors.NoAnswer),
+    "only loaded": ((HEAD, done("load"), END), errors.NoAnswer),
+    "only unloaded": ((HEAD, done("unload"), END), errors.NoAnswer),
+    "cut at num_predict": ((HEAD, said("a"), done("length"), END), errors.AnswerCut),
+    "a line that is a list": ((HEAD, chunk(b"[]\n")), errors.StreamBroken),
+    "a line without an end": ((HEAD, chunk(b" " * 65_536) * 30), errors.Runaway),
+    "half a character": ((HEAD, chunk(b'{"message":{"content":"\xc3"}}\n')), errors.StreamBroken),
+    "more lines than tokens": ((HEAD, line(message={"content": ""}) * 1000), errors.Runaway),
+    "more text than tokens": ((HEAD, said("".join(map(str, range(4000))))), errors.Runaway),
+    "endless white space": ((HEAD, *(said(" \n ") for _ in range(400))), errors.Runaway),
+    "no HTTP": ((b"\0" * 100,), errors.StreamBroken),
+    "a status nobody knows": ((status(302, b""),), errors.ServerError),
+    "400 without JSON": ((status(400, b"no"),), errors.RequestRefused),
+    "400 with a list": ((status(400, b'{"error":[]}'),), errors.RequestRefused),
+    "400 that is too big": ((status(400, b'{"error":"' + b"x" * 200_000 + b'"}'),), errors.RequestRefused),
+    "a prompt that is too long": (
+        (status(400, b'{"error":"the input length exceeds the context length"}'),),
+        errors.PromptTooLong,
+    ),
+    "a picture that is none": (
+        (status(400, b'{"error":"{\\"error\\":{\\"code\\":400,\\"message\\":\\"Failed to load image or audio file\\"}}"}'),),
+        errors.PictureUnreadable,
+    ),
+}
+
+
+@pytest.mark.parametrize(("parts", "error"), RAW.values(), ids=RAW.keys())
+def test_raw_outcomes(parts: tuple[bytes, ...], error: type[Exception]) -> None:
+    """Whatever stands on the wire, the class says what it was, and no message quotes it."""
+    with raw_server(answering(*parts)) as url:
+        assert type(caught(url)) is error
+
+
+def test_nobody_listens() -> None:
+    """A refused connection is a server that is away."""
+    with raw_server() as url:
+        pass
+    assert type(caught(url)) is errors.ServerUnreachable
+
+
+VOCABULARY = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
+COMMON = [each for each in VOCABULARY if issubclass(each, errors.ServerFailed | errors.RequestRefused)]
+
+
+@pytest.mark.parametrize("error", COMMON, ids=lambda each: each.__name__)
+def test_every_class_means_the_same_in_both_stages(error: type[Exception]) -> None:
+    """A caller that knows only the contract's names takes it as transient, or as permanent, whichever stage asked."""
+    is_transient = issubclass(error, errors.ServerFailed)
+    names = (VisionTransientError, FeedbackTransientError) if is_transient else (VisionPermanentError, FeedbackPermanentError)
+    assert all(issubclass(error, name) for name in names)
+    assert failure_of(error("x"), Stage.VISION).error_class == error.__name__
+
+
+def test_codes_of_the_input() -> None:
+    """Two refusals are the input's fault and say so; any other is nobody's."""
+    assert errors.PromptTooLong().error_code is ErrorCode.INPUT_TOO_LARGE
+    assert errors.PictureUnreadable().error_code is ErrorCode.INPUT_CORRUPT
+    assert errors.RequestRefused("status 400").error_code is None
+
+
+def bounds(first: float = LONG_SECONDS, silence: float = LONG_SECONDS, end: float = LONG_SECONDS) -> Deadline:
+    now_seconds = time.monotonic()
+    return Deadline(now_seconds + end, now_seconds + first, silence)
+
+
+def silent(*parts: bytes) -> Script:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(*parts)
+        peer.wait_for_its_end()
+
+    return script
+
+
+def trickling(start: bytes, part: bytes) -> Script:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(start)
+        peer.send_until_it_leaves(part, pause_seconds=0.02)
+
+    return script
+
+
+LATE = {
+    "no byte at all": (silent(), {"first": 0.2}, errors.FirstTokenLate),
+    "headers and no token": (silent(HEAD), {"first": 0.2}, errors.FirstTokenLate),
+    "headers byte by byte": (trickling(b"HTTP/1.1 200 OK\r\nX: ", b"x"), {"first": 0.3}, errors.FirstTokenLate),
+    "lines that say nothing": (trickling(HEAD, line(done=False)), {"first": 0.3}, errors.FirstTokenLate),
+    "a line byte by byte": (trickling(HEAD, chunk(b" ")), {"end": 0.3}, errors.TookTooLong),
+    "a token, then silence": (silent(HEAD, said("a")), {"silence": 0.2}, errors.FellSilent),
+    "tokens without an end": (trickling(HEAD, said("a")), {"end": 0.3}, errors.TookTooLong),
+}
+
+
+@pytest.mark.parametrize(("script", "given", "error"), LATE.values(), ids=LATE.keys())
+def test_deadlines(script: Script, given: dict[str, float], error: type[Exception]) -> None:
+    """Each of the three bounds ends a conversation by itself, whatever drips meanwhile, and long before the other two."""
+    with raw_server(script) as url:
+        assert type(caught(url, bounds(**given))) is error
+
+
+def test_a_server_that_does_not_take_the_request() -> None:
+    """Sending has the same bounds as reading: a picture that nobody takes off the socket is given up."""
+    big = replace(QUESTION, messages=({"role": "user", "content": "x", "images": ["x" * 30_000_000]},))
+    given_up = threading.Event()
+
+    def deaf(_: Peer) -> None:
+        given_up.wait(PATIENCE_SECONDS)
+
+    with raw_server(deaf) as url:
+        assert type(caught(url, bounds(first=0.3), big)) is errors.FirstTokenLate
+        given_up.set()
+
+
+def test_a_late_answer_dies_with_its_connection() -> None:
+    """What a server still says to a conversation that was given up never reaches the next one."""
+
+    def late(peer: Peer) -> None:
+        peer.request()
+        peer.wait_for_its_end()
+        peer.send(HEAD, said("der erste"), done(), END)
+
+    with raw_server(late, answering(HEAD, said("der zweite"), done(), END)) as url:
+        client = ollama(url)
+        with pytest.raises(errors.FirstTokenLate):
+            client.chat(QUESTION, bounds(first=0.2))
+        assert client.chat(QUESTION, deadline_in(LONG_SECONDS)).text == "der zweite"
+
+
+def test_a_finished_answer_keeps_its_connection() -> None:
+    """After a whole body the next question goes over the same connection."""
+
+    def twice(peer: Peer) -> None:
+        for word in ("eins", "zwei"):
+            peer.request()
+            peer.send(HEAD, said(word), done(), END)
+
+    with raw_server(twice) as url:
+        client = ollama(url)
+        assert [client.chat(QUESTION, deadline_in(LONG_SECONDS)).text for _ in range(2)] == ["eins", "zwei"]
+
+
+@pytest.mark.parametrize("rest", [b"", said("zu spät") + END, b"garbage"], ids=["no end", "more lines", "garbage"])
+def test_what_follows_done_is_not_heard(rest: bytes) -> None:
+    """The answer stands, whatever comes after its last line, and the connection is not used again."""
+    first = silent(HEAD, said("eins"), done(), rest)
+    with raw_server(first, answering(HEAD, said("zwei"), done(), END)) as url:
+        client = ollama(url)
+        assert [client.chat(QUESTION, deadline_in(LONG_SECONDS)).text for _ in range(2)] == ["eins", "zwei"]
+
+
+def test_progress_is_what_is_said() -> None:
+    """Each line with content or a thought is progress; an empty one is not."""
+    told: list[None] = []
+    thought = line(message={"content": "", "thinking": "hm"})
+    with raw_server(answering(HEAD, thought, line(message={"content": ""}), said("a"), said("b"), done(), END)) as url:
+        answer = Ollama(url, lambda: told.append(None)).chat(QUESTION, deadline_in(LONG_SECONDS))
+    assert (answer.text, len(told)) == ("ab", 3)
+
+
+def test_the_request(simulator: SimulatorProcess) -> None:
+    """The frozen options go along as they are; nothing is to be cut by the server, and no model to be kept by us."""
+    body = replace(QUESTION, options={"num_ctx": 4096}, document_schema={"type": "object"}).body()
+    assert body["options"] == {"num_ctx": 4096, "temperature": 0, "num_predict": 256}
+    assert (body["truncate"], body["think"], body["stream"], body["format"]) == (False, False, True, {"type": "object"})
+    assert "keep_alive" not in body
+    assert "format" not in QUESTION.body()
+    assert ollama(simulator.url).chat(QUESTION, deadline_in(LONG_SECONDS)).tokens > 0
+
+
+LONG = replace(QUESTION, messages=({"role": "user", "content": "wort " * 5000},))
+
+
+def test_a_prompt_that_cannot_fit_is_not_sent(simulator: SimulatorProcess) -> None:
+    """Where the window is set, a prompt beyond it is refused before anything goes out."""
+    assert type(caught(simulator.url, question=replace(LONG, options={"num_ctx": 4096}))) is errors.PromptTooLong
+    assert simulator.calls() == []
+
+
+def test_the_window_of_a_loaded_model(simulator: SimulatorProcess) -> None:
+    """Where none is set the server refuses a prompt while it loads the model; a loaded one is looked at, and nothing is sent."""
+    assert type(caught(simulator.url, question=LONG)) is errors.PromptTooLong
+    assert len(simulator.calls()) == 1
+    assert type(caught(simulator.url, question=LONG)) is errors.PromptTooLong
+    assert len(simulator.calls()) == 1
+
+
+@pytest.mark.parametrize(("counted", "is_cut"), [(20, True), (5000, False), (0, False)])
+def test_a_prompt_that_the_server_cut(counted: int, is_cut: bool) -> None:
+    """A server that read fewer tokens than there are words has cut the prompt: no answer to half a text."""
+    question = replace(QUESTION, messages=({"role": "user", "content": "wort " * 1000},))
+    with raw_server(answering(HEAD, said("gut"), done(prompt_eval_count=counted), END)) as url:
+        if is_cut:
+            assert type(caught(url, question=question)) is errors.PromptTooLong
+        else:
+            assert ollama(url).chat(question, deadline_in(LONG_SECONDS)).text == "gut"
+
+
+def test_digest(simulator: SimulatorProcess) -> None:
+    """The digest of a listed model by full or short name; an unlisted one's name."""
+    client = ollama(simulator.url)
+    assert len(client.digest("chain")) == 64
+    assert client.digest("chain") == client.digest("chain:latest")
+    assert client.digest("nobody") == "nobody"
+
+
+def test_a_list_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of models is waited for as a whole, however steadily it drips."""
+    monkeypatch.setattr("worker.adapters.ollama.LOOKUP_SECONDS", 0.3)
+    with raw_server(trickling(HEAD, chunk(b" "))) as url, pytest.raises(errors.TookTooLong):
+        ollama(url).digest("chain")
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"models":[1]}', b"{}", b"x"])
+def test_a_list_that_is_none(body: bytes) -> None:
+    with raw_server(answering(status(200, body))) as url, pytest.raises(errors.StreamBroken):
+        ollama(url).digest("chain")
