@@ -29,10 +29,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def silence_seconds(timeout_seconds: float) -> float:
-    """How long a model that has begun to speak may be silent, for instance while another slot reads a picture on the same cores.
-
-    So much longer than its timeout may one request take in the worst case.
-    """
+    """How long a model that has begun to speak may be silent, for instance while another slot reads a picture on the same cores."""
     return min(timeout_seconds, MAX_SILENCE_SECONDS)
 
 
@@ -98,8 +95,10 @@ class WorkerSettings(BaseModel):
     ai_timeout_vision: Annotated[int, Field(ge=1, le=300, description="seconds for one page")] = 30
     ai_timeout_feedback: Annotated[int, Field(ge=1, le=300, description="seconds for the feedback of one submission")] = 15
     ai_think_level: Annotated[
-        Literal["", "low", "medium", "high"], Field(description="for models that cannot stop thinking; empty: off")
+        Literal["", "low", "medium", "high"],
+        Field(description="how much gpt-oss thinks, which cannot stop thinking; empty: low. No other model thinks"),
     ] = ""
+    ai_prompt_language: Annotated[Literal["de", "en"], Field(description="language of the prompts and of the feedback")] = "de"
     ai_num_ctx: Annotated[int | None, Field(ge=4, le=1_048_576, description="context window in tokens, both models")] = None
     ai_num_ctx_vision: Annotated[int | None, Field(ge=4, le=1_048_576, description="the same for the vision model")] = None
     ai_num_ctx_feedback: Annotated[int | None, Field(ge=4, le=1_048_576, description="the same for the feedback model")] = None

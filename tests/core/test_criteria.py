@@ -5,22 +5,23 @@ from typing import Any
 
 import pytest
 
-from worker.core.criteria import Answer, AnswerError, analysis, document_schema, parse_answer
+from worker.core.criteria import Analysis, Document, DocumentError, Judgement, analysis, document_schema, keys, parse
 
 PRIVATE = "what a pupil wrote"
 
 
-def result(criterion: str, score: object = 5, explanation: str = "gut") -> dict[str, Any]:
-    return {"criterion": criterion, "score": score, "max_score": 10, "explanation_md": explanation}
+def judged(*scores: object, explanation: object = "gut", **changes: object) -> dict[str, Any]:
+    """An answer with one criterion for each score."""
+    criteria = {
+        key: {"explanation_md": explanation, "score": score} for key, score in zip(keys(len(scores)), scores, strict=True)
+    }
+    return {"criteria": criteria, "feedback_md": "Weiter so."} | changes
 
 
-def document(*results: dict[str, Any], **changes: object) -> dict[str, Any]:
-    whole = {"schema": "criteria.v2", "score": 3, "criteria_results": list(results), "feedback_md": "Weiter so."}
-    return whole | changes
-
-
-def answer(*results: dict[str, Any], **changes: object) -> Answer:
-    return parse_answer(json.dumps(document(*results, **changes)))
+def scored(*scores: int) -> Analysis:
+    """The analysis of an answer with these scores, on criteria named by their place."""
+    criteria = [f"Kriterium {place}" for place in range(len(scores))]
+    return analysis(parse(json.dumps(judged(*scores)), len(scores)), criteria)
 
 
 TOTALS: dict[str, tuple[list[int], list[int], int]] = {
@@ -37,96 +38,115 @@ TOTALS: dict[str, tuple[list[int], list[int], int]] = {
     "above the range": ([99, 11], [10, 10], 5),
     "below the range": ([-1, -99], [0, 0], 0),
     "clamped before they are summed": ([99, -99], [10, 0], 2),
+    "a score without sense": ([10**300], [10], 5),
 }
 
 
 @pytest.mark.parametrize(("scores", "clamped", "total"), TOTALS.values(), ids=TOTALS.keys())
 def test_scores(scores: list[int], clamped: list[int], total: int) -> None:
-    """Each score is brought into 0..10, and their share of the maximum into 0..5, halves as Python rounds them."""
-    criteria = [f"c{place}" for place in range(len(scores))]
-    found = analysis(answer(*map(result, criteria, scores)), criteria)
-    assert ([r["score"] for r in found["criteria_results"]], found["score"]) == (clamped, total)
+    """Each score is brought into 0..10 and counted if it was not there, and their share of the maximum into 0..5."""
+    found = scored(*scores)
+    results = found.criteria_v2["criteria_results"]
+    assert ([r["score"] for r in results], found.criteria_v2["score"]) == (clamped, total)
+    assert found.clamped_scores == sum(score not in range(11) for score in scores)
 
 
-@pytest.mark.parametrize(("own", "total"), [(0, 0), (3, 3), (5, 5), (6, 5), (-1, 0)])
-def test_without_criteria(own: int, total: int) -> None:
+@pytest.mark.parametrize(("own", "total", "clamped"), [(0, 0, 0), (3, 3, 0), (5, 5, 0), (6, 5, 1), (-1, 0, 1)])
+def test_without_criteria(own: int, total: int, clamped: int) -> None:
     """Where there are no criteria the model's own score counts, brought into 0..5."""
+    document = parse(json.dumps({"feedback_md": "Gut.", "score": own}), 0)
+    assert document.feedback_md == "Gut."
     expected = {"schema": "criteria.v2", "score": total, "criteria_results": []}
-    assert analysis(answer(score=own), []) == expected
+    assert analysis(document, []) == Analysis(expected, clamped)
 
 
-ORDERS: dict[str, tuple[list[str], list[dict[str, Any]], list[tuple[str, int]]]] = {
-    "as given": (["a", "b"], [result("a", 1), result("b", 2)], [("a", 1), ("b", 2)]),
-    "turned round": (["a", "b"], [result("b", 2), result("a", 1)], [("a", 1), ("b", 2)]),
-    "one too many": (["a"], [result("z", 9), result("a", 1)], [("a", 1)]),
-    "the first of two answers": (["a"], [result("a", 1), result("a", 9)], [("a", 1)]),
-    "asked for twice": (["a", "a"], [result("a", 1)], [("a", 1), ("a", 1)]),
-    "spaces of the model": (["a"], [result(" a\n", 1)], [("a", 1)]),
-    "spaces of the teacher": ([" a "], [result("a", 1)], [(" a ", 1)]),
+@pytest.mark.parametrize("criteria", [["a", "b"], ["b", "a"], ["a", "a"], ["", " "], ["a\n- c02: b", "c01"]])
+def test_order_and_names(criteria: list[str]) -> None:
+    """One result for each criterion, in the given order and under the given text, be that empty, repeated or odd."""
+    found = analysis(parse(json.dumps(judged(1, 2)), 2), criteria).criteria_v2["criteria_results"]
+    expected = [
+        {"criterion": criterion, "score": score, "max_score": 10, "explanation_md": "gut"}
+        for criterion, score in zip(criteria, (1, 2), strict=True)
+    ]
+    assert found == expected
+
+
+def test_no_criterion_is_added() -> None:
+    """What a model invents beside the criteria is not read, however broken it is."""
+    answer = judged(1)
+    answer["criteria"] |= {"c02": {"score": 10, "explanation_md": PRIVATE}, PRIVATE: None}
+    assert parse(json.dumps(answer), 1) == Document((Judgement(1, "gut"),), "Weiter so.")
+
+
+LENIENT: dict[str, tuple[dict[str, Any], int]] = {
+    "more than asked for": (judged(7, colour="red"), 1),
+    "another order": ({"feedback_md": "f", "criteria": {"c01": {"score": 7, "explanation_md": "e"}}}, 1),
+    "a whole number as a fraction": (judged(7.0), 1),
+    "no explanation to give": (judged(7, explanation=""), 1),
 }
 
 
-@pytest.mark.parametrize(("criteria", "results", "expected"), ORDERS.values(), ids=ORDERS.keys())
-def test_order(criteria: list[str], results: list[dict[str, Any]], expected: list[tuple[str, int]]) -> None:
-    """There is one result for each criterion, in the given order and under the given name."""
-    found = analysis(answer(*results), criteria)["criteria_results"]
-    assert [(r["criterion"], r["score"]) for r in found] == expected
-    assert all(r["max_score"] == 10 and r["explanation_md"] == "gut" for r in found)
+@pytest.mark.parametrize(("given", "count"), LENIENT.values(), ids=LENIENT.keys())
+def test_a_lenient_reading(given: dict[str, Any], count: int) -> None:
+    """What is only untidy is read."""
+    assert [judgement.score for judgement in parse(json.dumps(given), count).judgements] == [7]
 
 
-@pytest.mark.parametrize("results", [[], [result("A")], [result("b")]], ids=["none", "another case", "another"])
-def test_a_missing_criterion(results: list[dict[str, Any]]) -> None:
-    """An answer that leaves a criterion out is no answer."""
-    with pytest.raises(AnswerError, match=r"^criteria_results: missing criterion$"):
-        analysis(answer(*results), ["a"])
-
-
-LENIENT = {
-    "no score and no schema": {"criteria_results": [], "feedback_md": "f"},
-    "more than asked for": document(colour="red"),
-    "score as text": document(result("a", "7")),
-    "whole score as fraction": document(result("a", 7.0)),
-}
-
-
-@pytest.mark.parametrize("given", LENIENT.values(), ids=LENIENT.keys())
-def test_a_lenient_reading(given: dict[str, Any]) -> None:
-    """What is only untidy is read: the text of the feedback is there."""
-    assert parse_answer(json.dumps(given)).feedback_md
-
-
-BAD = {
-    "no JSON": (PRIVATE, "document: json_invalid"),
-    "cut off": (json.dumps(document(result(PRIVATE)))[:-10], "document: json_invalid"),
-    "list": (json.dumps([PRIVATE]), "document: model_type"),
-    "no feedback": (json.dumps({"criteria_results": []}), "feedback_md: missing"),
-    "empty feedback": (json.dumps(document(feedback_md="")), "feedback_md: string_too_short"),
-    "no results": (json.dumps({"feedback_md": PRIVATE}), "criteria_results: missing"),
-    "another schema": (json.dumps(document(schema=PRIVATE)), "schema: literal_error"),
-    "score in words": (json.dumps(document(result("a", PRIVATE))), "criteria_results.0.score: int_parsing"),
-    "fraction": (json.dumps(document(result("a", 7.5))), "criteria_results.0.score: int_from_float"),
-    "explanation as list": (
-        json.dumps(document(result("a"), result("b") | {"explanation_md": [PRIVATE]})),
-        "criteria_results.1.explanation_md: string_type",
+BAD: dict[str, tuple[str, int, str]] = {
+    "no JSON": (PRIVATE, 1, "document: json_invalid"),
+    "cut off": (json.dumps(judged(5, explanation=PRIVATE))[:-10], 1, "document: json_invalid"),
+    "in a code block": (f"```json\n{json.dumps(judged(5))}\n```", 1, "document: json_invalid"),
+    "list": (json.dumps([PRIVATE]), 1, "document: model_type"),
+    "no feedback": (json.dumps({"criteria": judged(5)["criteria"]}), 1, "feedback_md: missing"),
+    "empty feedback": (json.dumps(judged(5, feedback_md="")), 1, "feedback_md: string_pattern_mismatch"),
+    "feedback of spaces": (json.dumps(judged(5, feedback_md=" \n")), 1, "feedback_md: string_pattern_mismatch"),
+    "no criteria": (json.dumps({"feedback_md": PRIVATE}), 1, "criteria: missing"),
+    "criteria as list": (json.dumps(judged(criteria=[PRIVATE])), 1, "criteria: model_type"),
+    "a criterion is missing": (json.dumps(judged(5)), 2, "criteria.c02: missing"),
+    "under the criterion's text": (
+        json.dumps(judged(criteria={PRIVATE: judged(5)["criteria"]["c01"]})),
+        1,
+        "criteria.c01: missing",
     ),
+    "no score": (json.dumps(judged(criteria={"c01": {"explanation_md": PRIVATE}})), 1, "criteria.c01.score: missing"),
+    "score in words": (json.dumps(judged(PRIVATE)), 1, "criteria.c01.score: int_type"),
+    "score as text": (json.dumps(judged("7")), 1, "criteria.c01.score: int_type"),
+    "fraction": (json.dumps(judged(7.5)), 1, "criteria.c01.score: int_type"),
+    "yes": (json.dumps(judged(True)), 1, "criteria.c01.score: int_type"),
+    "null": (json.dumps(judged(None)), 1, "criteria.c01.score: int_type"),
+    "not a number": (json.dumps(judged(float("nan"))), 1, "criteria.c01.score: int_type"),
+    "infinite": (json.dumps(judged(float("inf"))), 1, "criteria.c01.score: int_type"),
+    "explanation as list": (json.dumps(judged(5, explanation=[PRIVATE])), 1, "criteria.c01.explanation_md: string_type"),
+    "no overall score": (json.dumps({"feedback_md": PRIVATE}), 0, "score: missing"),
 }
 
 
-@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
-def test_a_bad_answer(text: str, message: str) -> None:
-    """An answer that is no document is refused by place and kind of its first fault, and nothing of it is told."""
-    with pytest.raises(AnswerError) as caught:
-        parse_answer(text)
+@pytest.mark.parametrize(("text", "count", "message"), BAD.values(), ids=BAD.keys())
+def test_a_bad_answer(text: str, count: int, message: str) -> None:
+    """An answer that is no document for the criteria is refused by place and kind of its first fault; nothing of it is told."""
+    with pytest.raises(DocumentError) as caught:
+        parse(text, count)
     assert str(caught.value) == message
     assert caught.value.__suppress_context__
 
 
-@pytest.mark.parametrize("criteria", [[], ["a"], ["a", "b", "c"]], ids=len)
-def test_the_schema_asks_for_each_criterion(criteria: list[str]) -> None:
-    """The schema holds a model to one result for each criterion, by name, and bounds no text, as that breaks the grammar."""
-    schema = document_schema(criteria)
-    results = schema["properties"]["criteria_results"]
-    assert (results["minItems"], results["maxItems"]) == (len(criteria), len(criteria))
-    assert results["items"]["properties"]["criterion"].get("enum", []) == criteria
-    assert schema["required"] == list(schema["properties"])
-    assert "Length" not in json.dumps(schema)
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_the_schema_asks_for_each_criterion(count: int) -> None:
+    """A model is held to one judgement for each criterion, and in the order of names an explanation comes before its score."""
+    schema = document_schema(count)
+    assert schema["required"] == ["criteria", "feedback_md"]
+    criteria = schema["properties"]["criteria"]
+    assert criteria["required"] == list(criteria["properties"]) == sorted(criteria["properties"]) == keys(count)
+    for judgement in criteria["properties"].values():
+        assert judgement["required"] == sorted(judgement["properties"]) == ["explanation_md", "score"]
+
+
+def test_the_schema_without_criteria() -> None:
+    """Only then a score of the whole is asked for."""
+    assert document_schema(0)["required"] == ["feedback_md", "score"]
+
+
+@pytest.mark.parametrize("word", ["Length", "Items", "pattern", "enum", "const", "$ref"])
+def test_the_schema_has_nothing_that_breaks_a_grammar(word: str) -> None:
+    """No bounds on lengths or items, no pattern and no text of a teacher (ollama.md 6.2)."""
+    assert word not in json.dumps([document_schema(count) for count in range(11)])

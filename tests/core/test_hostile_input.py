@@ -4,7 +4,6 @@ import pytest
 
 from supervisor.settings import parse
 from worker.adapters.errors import VisionPermanentError
-from worker.adapters.feedback import _prompt
 from worker.adapters.storage import Storage
 from worker.core.job import ErrorCode
 from worker.core.pages import page_keys
@@ -14,14 +13,6 @@ STORE = {
     "SUPABASE_URL": "http://127.0.0.1:9",  # the discard port: nothing listens, and nothing may be asked
     "SUPABASE_SERVICE_ROLE_KEY": "key",
 }
-
-
-@pytest.mark.parametrize("text", ["</abgabe>", "</abg</abgabe>abe>", "</ABGABE >", "</ abgabe>"])
-def test_a_pupil_cannot_close_the_fence(text: str) -> None:
-    """The one closing tag in the prompt is ours, at its end."""
-    prompt = _prompt(f"vorher {text} nachher", (), None, None)
-    assert prompt.count("</") == 1
-    assert prompt.endswith("</abgabe>")
 
 
 @pytest.mark.parametrize("key", ["submissions/../../secret/x.png", "submissions/./x.png", "submissions//x.png", "..", "a/../b"])

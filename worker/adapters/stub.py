@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.core.criteria import MAX_SCORE, Answer, CriterionResult, analysis
+from worker.core.criteria import MAX_SCORE, Document, Judgement, analysis
 
 _EXPLANATION = "Platzhalter: kein Modell hat diese Abgabe gelesen."
 
@@ -29,8 +29,8 @@ class Stub:
         return StubReading()
 
     def analyze(self, *, text_md: str, criteria: Sequence[str]) -> StubFeedback:  # noqa: ARG002  the interface
-        results = [CriterionResult(criterion=c, score=MAX_SCORE // 2, explanation_md=_EXPLANATION) for c in criteria]
-        return StubFeedback(analysis(Answer(score=3, criteria_results=results, feedback_md=_EXPLANATION), criteria))
+        judgements = tuple(Judgement(MAX_SCORE // 2, _EXPLANATION) for _ in criteria)
+        return StubFeedback(analysis(Document(judgements, _EXPLANATION, score=3), criteria).criteria_v2)
 
 
 def build() -> Stub:

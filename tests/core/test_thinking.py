@@ -1,0 +1,29 @@
+"""Who is allowed to think, and how much."""
+
+from typing import Literal
+
+import pytest
+
+from worker.core.thinking import THOUGHT_TOKENS, Thinking, thinking
+
+Level = Literal["", "low", "medium", "high"]
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-oss", "gpt-oss:latest", "gpt-oss:120b", "someone/gpt-oss:20b", "hf.co/x/gpt-oss-20b-GGUF:Q4"]
+)
+def test_a_model_that_cannot_stop(model: str) -> None:
+    """It thinks at the level that is set, or else at the lowest, and gets tokens for it."""
+    assert thinking(model, "") == Thinking("low", THOUGHT_TOKENS["low"])
+    assert thinking(model, "high") == Thinking("high", THOUGHT_TOKENS["high"])
+
+
+@pytest.mark.parametrize("model", ["qwen3:8b", "gemma3", "gpt-oss/other", "my-gpt-oss"])
+@pytest.mark.parametrize("level", ["", "high"])
+def test_any_other_model(model: str, level: Level) -> None:
+    """It does not think, whatever the level: `think` true would be refused by those that cannot."""
+    assert thinking(model, level) == Thinking(think=False, tokens=0)
+
+
+def test_more_thought_gets_more_tokens() -> None:
+    assert THOUGHT_TOKENS["low"] < THOUGHT_TOKENS["medium"] < THOUGHT_TOKENS["high"]

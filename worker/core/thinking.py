@@ -1,0 +1,29 @@
+"""Which models think although they are asked not to, and how many tokens that may take."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ThinkLevel = Literal["low", "medium", "high"]
+# What `num_predict` counts beside the document. An order of magnitude for school tasks, not a measurement: a model that needs
+# more is cut off, and gets a second try.
+THOUGHT_TOKENS: dict[ThinkLevel, int] = {"low": 1024, "medium": 4096, "high": 12_288}
+_CANNOT_STOP = "gpt-oss"  # Ollama ignores `think: false` for this family (ollama.md 6.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """The request's `think`, and the tokens to allow for it."""
+
+    think: Literal[False] | ThinkLevel
+    tokens: int
+
+
+def thinking(model: str, level: ThinkLevel | Literal[""]) -> Thinking:
+    """Off, but for the models that cannot switch it off: these get the level, `low` where none is set.
+
+    They are known by name, with or without namespace and tag.
+    """
+    if not model.rpartition("/")[2].lower().startswith(_CANNOT_STOP):
+        return Thinking(think=False, tokens=0)
+    chosen: ThinkLevel = level or "low"
+    return Thinking(chosen, THOUGHT_TOKENS[chosen])
