@@ -1,6 +1,6 @@
 """How long each step may take at most, and how long a lease has to be to cover it."""
 
-from worker.settings import WorkerSettings, silence_seconds
+from worker.settings import WorkerSettings
 
 STATEMENT_PROMISE_SECONDS = 20.0  # twice the statement timeout
 READ_PROMISE_SECONDS = 30.0  # the model's digest (5 s), the file (8 s of download) and its first look by a decoder
@@ -11,12 +11,12 @@ PROMISE_SLACK_SECONDS = 8.0  # the adapter's own deadline comes first; below the
 
 def page_limit_seconds(settings: WorkerSettings) -> float:
     """One page: AI_TIMEOUT_VISION is for one request."""
-    return RENDER_SECONDS + settings.ai_timeout_vision + silence_seconds(settings.ai_timeout_vision)
+    return RENDER_SECONDS + settings.ai_timeout_vision
 
 
 def feedback_limit_seconds(settings: WorkerSettings) -> float:
     """AI_TIMEOUT_FEEDBACK covers both tries."""
-    return settings.ai_timeout_feedback + silence_seconds(settings.ai_timeout_feedback)
+    return float(settings.ai_timeout_feedback)
 
 
 def lease_seconds_for(hard_limit_seconds: float, settings: WorkerSettings) -> float:

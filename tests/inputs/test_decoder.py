@@ -19,7 +19,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.inputs.files import ENCRYPTED, encoded, noise, pdf, read
+from demo.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from worker.adapters import documents, sandbox
 from worker.adapters.decoder import Decoding, decoding
 from worker.adapters.errors import VisionPermanentError, VisionTransientError

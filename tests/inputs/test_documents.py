@@ -7,7 +7,7 @@ import zlib
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from tests.inputs.files import ENCRYPTED, encoded, noise, pdf, read
+from demo.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from worker.adapters.documents import MAX_SIDE_PIXELS, opened
 from worker.adapters.errors import VisionPermanentError
 from worker.core.job import ErrorCode

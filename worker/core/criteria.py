@@ -4,12 +4,15 @@ A model is asked for an object with a key for each criterion, not for a list: th
 invent one, and nothing that is known already has to be said.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
+
+from worker.core.job import storable
 
 MAX_SCORE = 10
 MAX_TOTAL = 5
@@ -90,13 +93,21 @@ def document_schema(count: int) -> dict[str, Any]:
 def parse(text: str, count: int) -> Document:
     """The answer to a request with `document_schema(count)`. Raises DocumentError."""
     try:
-        answered = (_judged_model(count) if count else _Overall).model_validate_json(text)
+        answered = (_judged_model(count) if count else _Overall).model_validate(_loaded(text))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise DocumentError(f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['type']}") from None
     fields = answered.model_dump()
     judgements = tuple(Judgement(**fields["criteria"][name]) for name in keys(count))
     return Document(judgements, fields["feedback_md"], fields.get("score", 0))
+
+
+def _loaded(text: str) -> object:
+    """Half of a surrogate pair, which a model may well write as an escape, is no text for pydantic: it goes before."""
+    try:
+        return storable(json.loads(text))
+    except (ValueError, RecursionError):
+        raise DocumentError("document: json_invalid") from None
 
 
 def analysis(document: Document, criteria: Sequence[str]) -> Analysis:

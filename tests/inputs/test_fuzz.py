@@ -1,0 +1,182 @@
+"""Documents and answers that nobody thought of: each ends in a result or in a code that is known, and never with the worker."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from demo.inputs import files
+from demo.inputs.answers import document
+from demo.pages import pdf_bytes
+from supervisor.settings import parse
+from worker.adapters.decoder import decoding
+from worker.adapters.errors import (
+    FeedbackPermanentError,
+    FeedbackTransientError,
+    Unavailable,
+    VisionPermanentError,
+    VisionTransientError,
+)
+from worker.adapters.feedback import FeedbackWriter, build
+from worker.core.job import ErrorCode
+
+INPUT_CODES = {ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE}
+TYPES = ("image/jpeg", "image/png", "application/pdf")
+CRITERIA = ("Rechenweg", "Rechtschreibung")
+SIZES = 200
+fuzzed = settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@cache
+def whole(mime_type: str) -> bytes:
+    picture = files.noise(60, 80)
+    match mime_type:
+        case "image/jpeg":
+            return files.encoded(picture, "JPEG", exif=Image.Exif())
+        case "image/png":
+            return files.encoded(picture.convert("P"), "PNG")
+    return pdf_bytes([picture] * 2)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> tuple[bytes, str]:
+    """A real document with some bytes changed, a part cut out or repeated; or bytes that never were one."""
+    mime_type = draw(st.sampled_from(TYPES))
+    content = bytearray(whole(mime_type))
+    for _ in range(draw(st.integers(0, 12))):
+        at = draw(st.integers(0, len(content) - 1))
+        match draw(st.sampled_from(("change", "cut", "repeat", "insert"))):
+            case "change":
+                content[at] = draw(st.integers(0, 255))
+            case "cut":
+                del content[at : at + draw(st.integers(1, SIZES))]
+            case "repeat":
+                content[at:at] = content[at : at + SIZES]
+            case "insert":
+                content[at:at] = draw(st.binary(max_size=SIZES))
+        content = content or bytearray(b"\0")
+    return bytes(content), draw(st.sampled_from((mime_type, *TYPES)))
+
+
+@fuzzed
+@given(damaged())
+def test_any_bytes_are_pages_or_refused(given_document: tuple[bytes, str]) -> None:
+    """Whatever a document's bytes are, there are pages that a model can read, or an error with an input's code."""
+    content, mime_type = given_document
+    refusals = []
+    try:
+        with decoding(content, mime_type, max_pages=5) as pages:
+            for page in pages:
+                files.read(page)
+    except VisionPermanentError as refusal:
+        refusals.append(refusal.error_code)
+    assert {*refusals} <= INPUT_CODES
+
+
+class Answering(ThreadingHTTPServer):
+    """A model server that gives one and the same body to every chat, whatever that is."""
+
+    daemon_threads = True
+    body = b""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Answering
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def answering() -> Iterator[Answering]:
+    with Answering(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Answering]:
+    with answering() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def writer(server: Answering) -> FeedbackWriter:
+    values = {"LEARNING_DATABASE_URL": "postgresql://w@h/d", "OLLAMA_BASE_URL": f"http://127.0.0.1:{server.server_port}"}
+    return build(parse({**values, "AI_NUM_CTX": "8192"}).worker, lambda: None)
+
+
+def streamed(text: str) -> bytes:
+    """As Ollama streams an answer; `text` may be anything that JSON can carry."""
+    middle = {"model": "m", "message": {"role": "assistant", "content": text}, "done": False}
+    end = {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop", "eval_count": 3}
+    return "".join(json.dumps(line) + "\n" for line in (middle, end)).encode()
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+)
+lines = st.lists(st.sampled_from(streamed(document(2)).splitlines()) | values.map(lambda value: json.dumps(value).encode()))
+
+
+@st.composite
+def nearly_right(draw: st.DrawFn) -> str:
+    """The right document with one of its parts replaced by anything, or missing."""
+    answer: Any = json.loads(document(2))
+    path = draw(st.sampled_from((["criteria"], ["feedback_md"], ["criteria", "c01"], ["criteria", "c02", "score"], ["more"])))
+    place = answer
+    for name in path[:-1]:
+        place = place[name]
+    if draw(st.booleans()):
+        place[path[-1]] = draw(values)
+    else:
+        place.pop(path[-1], None)
+    return json.dumps(answer)
+
+
+texts = st.text(st.characters(), max_size=SIZES) | values.map(json.dumps) | nearly_right()
+
+
+@fuzzed
+@given(st.binary(max_size=2000) | lines.map(b"\n".join) | texts.map(streamed))
+def test_any_answer_is_feedback_or_classified(server: Answering, writer: FeedbackWriter, body: bytes) -> None:
+    """Whatever a model server says, it is a feedback on the criteria that were asked for, or an error of an agreed name."""
+    server.body = body
+    try:
+        feedback = writer.analyze(text_md="Drei mal vierzehn", criteria=CRITERIA)
+    except (FeedbackTransientError, FeedbackPermanentError, Unavailable):
+        return
+    results = feedback.analysis_json["criteria_results"]
+    assert tuple(result["criterion"] for result in results) == CRITERIA
+    assert all(0 <= result["score"] <= 10 for result in results)
+    assert feedback.feedback_md.strip()
+
+
+def test_a_busy_machine_is_no_damage() -> None:
+    """A decoder without time is transient: the fuzz above would take a slow machine for a wrong code otherwise."""
+    with pytest.raises(VisionTransientError), decoding(whole("application/pdf"), "application/pdf", 5, page_seconds=0):
+        pass
