@@ -12,7 +12,7 @@ from worker.job_queue.glance import COUNT_BOUND
 from worker.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
 
 STALE_SECONDS = 10.0  # far above the monitor's own rhythm
-BUSY = frozenset({Phase.READ, Phase.PERMIT, Phase.VISION, Phase.FEEDBACK, Phase.SETTLE})
+BUSY = frozenset({Phase.READ, Phase.PERMIT, Phase.VISION, Phase.CHECKPOINT, Phase.FEEDBACK, Phase.SETTLE})
 
 
 @dataclass(frozen=True, slots=True)
