@@ -17,7 +17,7 @@ from worker.adapters.errors import VisionPermanentError
 from worker.core.job import ErrorCode
 
 MAX_SIDE_PIXELS = 1600  # what Ollama's users settled on; larger costs context and reads no better (ollama.md 6.5)
-MAX_PIXELS = 40_000_000  # a phone's photo has 12 or 24 million; 40 million decode within the child's memory in every colour mode
+MAX_PIXELS = 40_000_000  # phones take photos of 12 or 24 million; 40 million take up to 350 MiB of the 512 that the child has
 MAX_PDF_HEADER_BYTES = 1024  # where PDF readers look for the signature
 PDF_DOTS_PER_INCH = 150
 JPEG_QUALITY = 90

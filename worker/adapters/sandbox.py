@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-MEMORY_BYTES = 512 * 2**20  # beyond what the worker had at the fork; 40 million pixels in the worst mode take 400 MiB
+MEMORY_BYTES = 512 * 2**20  # beyond what the worker had at the fork; 40 million pixels in the worst mode take 350 MiB
 CPU_SECONDS = 5  # until the first page and for each further one; an ordinary page takes 0.1
 EXIT_BUG = 70
 _LIMITS = {
