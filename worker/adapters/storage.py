@@ -16,13 +16,14 @@ from urllib.parse import quote
 import httpx
 
 from worker.adapters.errors import VisionPermanentError, VisionTransientError
+from worker.adapters.transport import BoundedTransport, Patience
+from worker.core.deadline import Deadline
 from worker.core.job import ErrorCode
 from worker.settings import WorkerSettings
 
-STORE_TIMEOUT_SECONDS = 4.0  # silence
-DOWNLOAD_SECONDS = 8.0  # all of one file; with the first look at it what the worker promises for reading
+DOWNLOAD_SECONDS = 8.0  # one file, from the connection to the last byte; with the first look at it the promise for reading
 MAX_KEY_BYTES = 1024  # of object stores; a path may be longer, but no key of the platform is
-_NO_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO})  # no waiting makes a file of these
+_NO_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EISDIR})  # no waiting makes a file of these
 
 
 class Storage:
@@ -31,8 +32,9 @@ class Storage:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._max_bytes = settings.learning_max_upload_bytes
+        self._patience = Patience()
         self._http = httpx.Client(  # no proxy sees the service key, and no redirect carries it elsewhere
-            timeout=STORE_TIMEOUT_SECONDS, trust_env=False, follow_redirects=False
+            transport=BoundedTransport(self._patience), timeout=DOWNLOAD_SECONDS, trust_env=False, follow_redirects=False
         )
 
     def original(self, submission: Mapping[str, Any]) -> bytes:
@@ -87,23 +89,22 @@ class Storage:
     # The object store
 
     def _read_store(self, storage_key: str) -> bytes:
+        """Each wait ends with the deadline: a store that trickles, head or body, must not cost the worker its promise."""
         until_seconds = time.monotonic() + DOWNLOAD_SECONDS
+        self._patience.deadline = Deadline(until_seconds, until_seconds, DOWNLOAD_SECONDS)
         try:
             with self._http.stream("GET", self._url(storage_key), headers=self._headers()) as response:
                 _refuse_answer(response)
                 self._refuse_size(int(response.headers.get("content-length", 0)))
-                return self._collected(response, until_seconds)
+                return self._collected(response)
         except httpx.HTTPError as error:
             raise VisionTransientError(f"object store: {type(error).__name__}") from None
 
-    def _collected(self, response: httpx.Response, until_seconds: float) -> bytes:
-        """All of it, within a deadline: a store that trickles must not cost the worker its promise."""
+    def _collected(self, response: httpx.Response) -> bytes:
         content = bytearray()
         for chunk in response.iter_raw():
             content += chunk
             self._refuse_size(len(content))
-            if time.monotonic() > until_seconds:
-                raise VisionTransientError("object store: too slow")
         return bytes(content)
 
     def _url(self, storage_key: str) -> str:
