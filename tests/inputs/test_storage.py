@@ -1,0 +1,339 @@
+"""Nothing but a submission's own files is read, from the local root or from the store, and never more than allowed."""
+
+import hashlib
+import os
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from supervisor.settings import SettingsError, parse
+from tests.inputs.store import Request, Store, start_store
+from worker.adapters import storage
+from worker.adapters.errors import VisionPermanentError, VisionTransientError
+from worker.adapters.storage import Storage
+from worker.core.job import ErrorCode
+
+KEY = "submissions/course/task/student/orig/work.png"
+SERVICE_KEY = "the-secret-service-key"
+MAX_BYTES = 1000
+DATABASE = {"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "LEARNING_MAX_UPLOAD_BYTES": str(MAX_BYTES)}
+CORRUPT, UNSUPPORTED, TOO_LARGE = ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root with one file in it, beside a secret."""
+    file = tmp_path / "root" / KEY
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"content")
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (tmp_path / "root-of-others").mkdir()
+    (tmp_path / "root-of-others" / "x.png").write_bytes(b"secret")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def local(root: Path) -> Storage:
+    return Storage(parse(DATABASE | {"STORAGE_VERIFY_ROOT": str(root)}).worker)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with start_store() as running:
+        yield running
+
+
+@pytest.fixture
+def remote(store: Store) -> Storage:
+    return Storage(parse(DATABASE | {"SUPABASE_URL": store.url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY}).worker)
+
+
+def code_of(place: Storage, key: str = KEY) -> ErrorCode | None:
+    with pytest.raises(VisionPermanentError) as refused:
+        place.read(key)
+    assert_silent(refused.value)
+    return refused.value.error_code
+
+
+def assert_transient(place: Storage, key: str = KEY) -> None:
+    with pytest.raises(VisionTransientError) as failed:
+        place.read(key)
+    assert_silent(failed.value)
+
+
+def assert_silent(error: Exception) -> None:
+    """An error names neither the file nor the store nor the key to it, wherever it may be printed."""
+    printed = "".join(traceback.format_exception(error, limit=0)) + repr(error)
+    assert not [word for word in ("student", "work.png", "course", "127.0.0.1", "http:", SERVICE_KEY) if word in printed]
+
+
+@contextmanager
+def alarmed() -> Iterator[None]:
+    """A read that would wait for ever ends the test."""
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("still waiting"))
+    signal.alarm(10)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def row(content: bytes, **changed: object) -> dict[str, object]:
+    return {"storage_key": KEY, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} | changed
+
+
+# An original
+
+
+def test_the_original_is_read(local: Storage) -> None:
+    """Size and sha256 fit: the bytes."""
+    assert local.original(row(b"content")) == b"content"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"size_bytes": 6}, {"size_bytes": None}, {"sha256": "0" * 64}, {"sha256": None}, {"sha256": row(b"other")["sha256"]}],
+)
+def test_another_file_than_was_handed_in_is_corrupt(local: Storage, changed: dict[str, object]) -> None:
+    """Where size or sha256 differ from the row, nothing is read from it."""
+    with pytest.raises(VisionPermanentError) as refused:
+        local.original(row(b"content", **changed))
+    assert refused.value.error_code is CORRUPT
+
+
+def test_a_row_without_a_key_is_unsupported(local: Storage) -> None:
+    """There is no file to wait for."""
+    with pytest.raises(VisionPermanentError) as refused:
+        local.original(row(b"content", storage_key=None))
+    assert refused.value.error_code is UNSUPPORTED
+
+
+# The local root
+
+
+def test_a_link_within_the_root_is_followed(local: Storage, root: Path) -> None:
+    """What counts is where the bytes are."""
+    (root / "link.png").symlink_to(root / KEY)
+    assert local.read("link.png") == b"content"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../secret.png",
+        "submissions/../../secret.png",
+        "../root-of-others/x.png",
+        "/etc/passwd",
+        "//etc/passwd",
+        "link-out.png",
+        "directory-out/secret.png",
+        "chain.png",
+    ],
+)
+def test_nothing_outside_the_root_is_read(local: Storage, root: Path, key: str) -> None:
+    """Neither by dots, nor by an absolute path, nor through links to files, to directories or to links."""
+    (root / "link-out.png").symlink_to(root.parent / "secret.png")
+    (root / "directory-out").symlink_to(root.parent)
+    (root / "chain.png").symlink_to("link-out.png")
+    assert code_of(local, key) is UNSUPPORTED
+
+
+def test_a_link_that_appears_after_the_look_is_not_followed(local: Storage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at the path and the opening of it somebody may put a link there."""
+    (root / "late.png").symlink_to(root.parent / "secret.png")
+    monkeypatch.setattr(Storage, "_path", lambda _self, key: root / key)
+    assert code_of(local, "late.png") is UNSUPPORTED
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "socket", "circle"])
+def test_what_is_no_file_is_refused_at_once(local: Storage, root: Path, kind: str) -> None:
+    """A FIFO without a writer would hold the worker for ever, and none of these will ever become a file."""
+    path = root / "strange.png"
+    with socket.socket(socket.AF_UNIX) as listener, alarmed():
+        match kind:
+            case "fifo":
+                os.mkfifo(path)
+            case "directory":
+                path.mkdir()
+            case "socket":
+                listener.bind(str(path))
+            case _:
+                path.symlink_to(path)
+        assert code_of(local, path.name) is UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "key", ["", "x\0.png", "x" * 300, "y/" * 600, "\ud800.png"], ids=["none", "NUL", "name", "path", "surrogate"]
+)
+def test_a_key_that_no_file_can_have_is_unsupported(local: Storage, key: str) -> None:
+    """It is not tried again and again."""
+    assert code_of(local, key) is UNSUPPORTED
+
+
+@pytest.mark.parametrize("key", ["submissions/missing.png", f"{KEY}/below-a-file"])
+def test_a_missing_file_may_still_come(local: Storage, key: str) -> None:
+    """The web side may be about to write it: worth another try."""
+    assert_transient(local, key)
+
+
+@pytest.mark.parametrize(("size_bytes", "code"), [(0, CORRUPT), (MAX_BYTES + 1, TOO_LARGE)])
+def test_a_local_file_has_a_size(local: Storage, root: Path, size_bytes: int, code: ErrorCode) -> None:
+    """At least one byte, at most LEARNING_MAX_UPLOAD_BYTES."""
+    (root / KEY).write_bytes(b"x" * size_bytes)
+    assert code_of(local) is code
+
+
+def test_a_sparse_file_of_a_terabyte_is_refused_by_its_size(local: Storage, root: Path) -> None:
+    """Before a byte of it is read."""
+    with (root / KEY).open("wb") as file:
+        file.truncate(2**40)
+    assert code_of(local) is TOO_LARGE
+
+
+def test_the_largest_file_is_read(local: Storage, root: Path) -> None:
+    """The limit itself is allowed."""
+    (root / KEY).write_bytes(b"x" * MAX_BYTES)
+    assert len(local.read(KEY)) == MAX_BYTES
+
+
+def test_a_file_without_a_size_is_cut_off(root: Path) -> None:
+    """What says of itself that it is empty, and is not, is read no further than allowed."""
+    (root / "proc").mkdir()
+    place = Storage(parse(DATABASE | {"STORAGE_VERIFY_ROOT": "/proc/self", "LEARNING_MAX_UPLOAD_BYTES": "10"}).worker)
+    assert code_of(place, "status") is TOO_LARGE
+
+
+# The object store
+
+
+def test_the_store_is_asked_as_the_contract_says(store: Store, remote: Storage) -> None:
+    """The bucket once in the path, the key in both headers, nothing packed."""
+    assert remote.read(KEY) == b"content"
+    ((path, headers),) = store.requests
+    assert path == f"/storage/v1/object/{KEY}"
+    assert (headers["apikey"], headers["authorization"]) == (SERVICE_KEY, f"Bearer {SERVICE_KEY}")
+    assert headers["accept-encoding"] == "identity"
+
+
+def test_a_strange_name_stays_a_name(store: Store, remote: Storage) -> None:
+    """Neither a query nor a fragment nor an escaped way out can be made of it."""
+    remote.read("submissions/a?b#c%2e%2e/ü.png")
+    assert store.requests[0][0] == "/storage/v1/object/submissions/a%3Fb%23c%252e%252e/%C3%BC.png"
+
+
+@pytest.mark.parametrize("key", ["submissions/../x", "../x", "submissions//x", "/x", "submissions/", "x\0", "y" * 1025])
+def test_nothing_outside_the_bucket_is_asked_for(store: Store, remote: Storage, key: str) -> None:
+    """The service key opens every bucket: such a key is refused before anything is sent."""
+    assert code_of(remote, key) is UNSUPPORTED
+    assert store.requests == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(store: Store, remote: Storage, status: int) -> None:
+    """The service key goes nowhere else; that the platform is set up wrongly is no fault of the pupil's."""
+    with start_store() as elsewhere:
+        store.answer = lambda request: request.answer(b"", status, Location=elsewhere.url)
+        assert_transient(remote)
+        assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("status", [206, 400, 401, 404, 500, 503])
+def test_a_store_that_does_not_hand_it_out_is_worth_another_try(store: Store, remote: Storage, status: int) -> None:
+    """Only 200 is the file."""
+    store.answer = lambda request: request.answer(b"content", status)
+    assert_transient(remote)
+
+
+def test_a_declared_size_is_believed_where_it_is_too_large(store: Store, remote: Storage) -> None:
+    """A gigabyte is refused from its header: the store has not sent one byte of it."""
+
+    def declare(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(2**30))
+        request.end_headers()
+
+    store.answer = declare
+    assert code_of(remote) is TOO_LARGE
+
+
+def test_an_undeclared_gigabyte_is_cut_off(store: Store, remote: Storage) -> None:
+    """The store has by far not sent all of it when it is hung up on."""
+    sent: list[int] = []
+
+    def pour(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Connection", "close")
+        request.end_headers()
+        for _ in range(1024):
+            request.wfile.write(bytes(2**20))
+            sent.append(2**20)
+
+    store.answer = pour
+    assert code_of(remote) is TOO_LARGE
+    assert sum(sent) < 2**28
+
+
+def test_an_empty_answer_is_corrupt(store: Store, remote: Storage) -> None:
+    """There is a file, and nothing in it."""
+    store.answer = lambda request: request.answer(b"")
+    assert code_of(remote) is CORRUPT
+
+
+def test_a_packed_answer_is_not_unpacked(store: Store, remote: Storage) -> None:
+    """Nobody asked for it, and what a few bytes unpack to has no limit."""
+    store.answer = lambda request: request.answer(b"content", Content_Encoding="gzip")
+    assert_transient(remote)
+
+
+def test_half_a_file_is_worth_another_try(store: Store, remote: Storage) -> None:
+    """A connection that breaks says nothing about the file."""
+    store.answer = lambda request: request.answer(b"half", Content_Length="8", Connection="close")
+    assert_transient(remote)
+
+
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"])
+def test_a_store_that_trickles_is_given_up(
+    store: Store, remote: Storage, monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    """The whole of one file has a deadline, be it that nothing comes, or a head or a body that does not end."""
+    monkeypatch.setattr(storage, "DOWNLOAD_SECONDS", 0.2)
+    is_over = threading.Event()
+
+    def trickle(request: Request) -> None:
+        request.wfile.write(beginning)
+        while not is_over.wait(0.05):
+            if beginning:
+                request.wfile.write(b"x")
+
+    store.answer = trickle
+    try:
+        assert_transient(remote)
+    finally:
+        is_over.set()
+
+
+def test_a_store_that_is_not_there_is_worth_another_try() -> None:
+    """Nothing listens at the port of a socket that is bound and no more."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        assert_transient(Storage(parse(DATABASE | {"SUPABASE_URL": url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY}).worker))
+
+
+def test_no_place_to_read_from_is_not_the_pupils_fault() -> None:
+    """Neither a root nor a store is set: the platform's affair."""
+    assert_transient(Storage(parse(DATABASE).worker))
+
+
+@pytest.mark.parametrize("url", ["http://store.school.test", "http://10.0.0.1", "http://user:word@localhost", "ftp://store"])
+def test_the_key_is_not_sent_in_plain_text(url: str) -> None:
+    """Plain http only to loopback or to a name without a dot; anything else stops the start."""
+    with pytest.raises(SettingsError):
+        parse(DATABASE | {"SUPABASE_URL": url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY})
