@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess
+from demo.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.client import pending_chat
 from tests.ollama.condition import PATIENCE_SECONDS, until
 
@@ -167,20 +167,20 @@ def test_kill_runner_takes_the_others_along(simulator: SimulatorProcess) -> None
         assert ["unexpected EOF" in call.answer()["error"] for call in calls[1:]] == [True, True]
 
 
-def test_wedge(simulator: SimulatorProcess) -> None:
-    """One order and every request to the model hangs, ps answers, other models too; cleared, new requests are served."""
-    chat(simulator)
-    simulator.fault("wedge", model="chain")
-    with ExitStack() as stack:
+def test_wedge() -> None:
+    """One order and every request to the model hangs, ps answers, other models too; cleared, new requests are served, but
+    those that hang stay.
+    """
+    with start_simulator(model=["chain", "other"], num_parallel=3, load_seconds=0) as simulator, ExitStack() as stack:
+        simulator.fault("wedge", model="chain")
         hanging = [stack.enter_context(pending_chat(simulator, "chain")) for _ in range(3)]
-        until(lambda: simulator.state()["models"]["chain:latest"] == {"running": 1, "waiting": 2, "max_in_flight": 3})
+        until(lambda: running(simulator) == 3)
         assert simulator.client.get("/api/ps").json()["models"]
-        assert chat(simulator, model="chain-vision").status_code == 200
+        assert chat(simulator, model="other").status_code == 200
         simulator.clear_faults()
-        assert running(simulator) == 1
-        for call in hanging:
-            call.close()
-    assert chat(simulator).status_code == 200
+        hanging[0].close()
+        assert chat(simulator).status_code == 200
+        assert running(simulator) == 2
 
 
 def test_garbage(simulator: SimulatorProcess) -> None:
