@@ -41,7 +41,7 @@ def kill_hung_in_a_drain(fleet: Fleet, policy: Policy, now_seconds: float) -> It
     """Asked to leave after its job, it has not come to the job's next step: no reason to wait for the drain's end."""
     for slot in fleet.workers:
         is_hung = slot.deadline_seconds is not None and now_seconds > slot.deadline_seconds + policy.terminate_grace_seconds
-        if slot.stage is Stage.STOPPING and is_hung:
+        if slot.stage is Stage.STOPPING and slot.stop_why is Why.DRAIN and is_hung:  # else it is in its grace already
             yield Kill(slot.number, Why.HUNG_IN_A_DRAIN)
 
 
