@@ -1,6 +1,7 @@
 """Writing log lines to stderr without ever waiting for who reads them."""
 
 import os
+import signal
 import socket
 import stat
 
@@ -14,6 +15,7 @@ class LogStream:
         _fill_standard_fds()
         self._socket = socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
         self._fd = fd if self._socket else _unblocked(fd)
+        self._is_terminal = os.isatty(self._fd)
         self._dropped = 0
 
     def write(self, line: str) -> None:
@@ -24,11 +26,19 @@ class LogStream:
             if self._socket:
                 self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             else:
-                os.write(self._fd, data)
+                self._write(data)
         except OSError:
             self._dropped += 1
         else:
             self._dropped = 0
+
+    def _write(self, data: bytes) -> None:
+        """A terminal that lets no background process write would answer with SIGTTOU, which has another meaning here."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU} if self._is_terminal else ())
+        try:
+            os.write(self._fd, data)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _fill_standard_fds() -> None:
