@@ -130,6 +130,7 @@ class Wiring:
     wake_fd: int  # eventfd: the monitor wakes an idle worker
     event_fd: int  # datagram socket: events to the monitor
     lifeline_fd: int  # pipe: end of file when the supervisor is gone
+    memory_bytes: int = 0  # private memory that it may have; 0: no limit
 
 
 def place_of(error: BaseException) -> str:

@@ -70,6 +70,7 @@ class Loop:
         outcome = self._settled(held, outcome)
         self._place.report.send(EventKind.STEP, step=StepName.SETTLE, seconds=time.monotonic() - settling_at_seconds)
         self._place.report.hold(None, None)
+        self._place.report.weigh()
         self._tell(held.lease, outcome, time.monotonic() - started_at_seconds)
 
     def _settled(self, held: HeldLease, outcome: Outcome) -> Outcome:

@@ -12,6 +12,7 @@ from worker.held_lease import Workplace
 from worker.inbox import Inbox
 from worker.job_queue.connection import Refused, connect
 from worker.loop import Loop
+from worker.memory import limit_memory
 from worker.report import Report
 from worker.session import Session
 from worker.settings import WorkerSettings
@@ -24,6 +25,7 @@ def preload() -> None:
 
 def run(wiring: Wiring, settings: WorkerSettings) -> int:
     """Runs one worker to its end; the exit code. Expects signals blocked until its handlers stand."""
+    limit_memory(wiring.memory_bytes)
     report = Report(wiring)
     report.enter(Phase.BOOT)  # the supervisor bounds it: BOOT_TIMEOUT_SECONDS
     inbox = Inbox(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control().is_retiring(wiring.slot))
@@ -48,6 +50,7 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox
         allows_service_role=settings.allow_service_dsn_for_testing,
     )
     session = Session(opener, report, inbox)
+    report.weigh()
     report.send(EventKind.BOOTED)
     place = Workplace(wiring, settings, vision, feedback, server_name(settings.ollama_base_url), report, inbox, session)
     Loop(place).run()

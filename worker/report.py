@@ -9,8 +9,10 @@ from dataclasses import replace
 from uuid import UUID
 
 from worker.contract import MAX_EVENT_BYTES, Counter, Event, EventKind, Phase, StepName, Wiring
+from worker.memory import uss_bytes
 from worker.scoreboard import COUNTERS, WorkerRecord
 
+WEIGH_EVERY_SECONDS = 5.0  # a look costs a millisecond and holds the memory lock
 _UNSAFE = re.compile(r"[^\w.:<>, -]")  # what an event may not carry: a role or a module may be named anything
 
 
@@ -19,6 +21,7 @@ class Report:
 
     def __init__(self, wiring: Wiring, clock: Callable[[], float] = time.monotonic) -> None:
         self._wiring, self._clock = wiring, clock
+        self._weighed_at_seconds = -math.inf
         before = wiring.scoreboard.worker(wiring.slot)  # the slot's totals go on where its last worker left them
         self._record = WorkerRecord(wiring.incarnation, Phase.BOOT, counters=before.counters if before else (0,) * COUNTERS)
 
@@ -42,6 +45,17 @@ class Report:
     def count(self, counter: Counter, amount: int = 1) -> None:
         counters = tuple(n + amount * (place == counter) for place, n in enumerate(self._record.counters))
         self._write(replace(self._record, counters=counters))
+
+    def reach_database(self) -> None:
+        """Told before the next promise, so that who learns of that knows it too."""
+        self._write(replace(self._record, is_ready=True))
+
+    def weigh(self) -> None:
+        """Between jobs: the memory that is this worker's alone. At most once in some seconds, however short the jobs are."""
+        now = self._clock()
+        if now >= self._weighed_at_seconds + WEIGH_EVERY_SECONDS:
+            self._weighed_at_seconds = now
+            self._write(replace(self._record, uss_bytes=uss_bytes()))
 
     def send(
         self,

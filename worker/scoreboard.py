@@ -16,14 +16,16 @@ from uuid import UUID
 
 MAX_SLOTS = 64
 COUNTERS = 19
+CAUSES = 8  # of a process's end
 MAX_PHASE = 10
 _NO_ID = bytes(16)
 _HEADER = struct.Struct("<QI")  # sequence, checksum
 _READ_TRIES = 8
 _MAX_SEQUENCE = 2**63  # beyond it a sequence was not counted up to, but damaged
 
-_WORKER = struct.Struct(f"<IB16s16sdd{COUNTERS}Q")
-_LEDGER = struct.Struct("<BiIIdi")
+_WORKER = struct.Struct(f"<IB16s16sddQ?{COUNTERS}Q")
+_LEDGER = struct.Struct(f"<BiIdiB?Q{CAUSES}I")
+_FLEET = struct.Struct("<II???B")
 _CONTROL = struct.Struct("<I?dQ")
 _READINGS = struct.Struct("<IddQQ")
 
@@ -38,6 +40,8 @@ class WorkerRecord:
     lease_key: UUID | None = None
     deadline_seconds: float = math.inf
     progress_seconds: float = 0.0
+    uss_bytes: int = 0  # memory that it shares with nobody, looked at between jobs
+    is_ready: bool = False  # has reached the database in this life
     counters: tuple[int, ...] = (0,) * COUNTERS
 
 
@@ -48,9 +52,24 @@ class LedgerRecord:
     stage: int = 0
     pid: int = 0
     starts: int = 0
-    crashes: int = 0
     since_seconds: float = 0.0
     last_status: int = 0
+    last_cause: int = 0
+    is_retiring: bool = False
+    rss_bytes: int = 0
+    ends_by_cause: tuple[int, ...] = (0,) * CAUSES
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRecord:
+    """What the supervisor says of all slots together. `reload_problem` 0: none."""
+
+    wanted: int = 0
+    generation: int = 0
+    is_ready: bool = False
+    is_reloading: bool = False
+    gave_up: bool = False
+    reload_problem: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,32 +138,41 @@ class Scoreboard:
     """All records of an instance. Made by the supervisor, inherited by every child."""
 
     def __init__(self) -> None:
-        shapes = [_CONTROL, _READINGS] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
+        shapes = [_CONTROL, _READINGS, _FLEET] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
         sizes = [2 * (_HEADER.size + shape.size) for shape in shapes]
         self._memory = mmap.mmap(-1, sum(sizes))
         records = [Record(self._memory, sum(sizes[:place]), shape) for place, shape in enumerate(shapes)]
-        self._control, self._readings = records[:2]
-        self._workers, self._ledgers = records[2 : 2 + MAX_SLOTS], records[2 + MAX_SLOTS :]
+        self._control, self._readings, self._fleet = records[:3]
+        self._workers, self._ledgers = records[3 : 3 + MAX_SLOTS], records[3 + MAX_SLOTS :]
 
     def write_worker(self, slot: int, record: WorkerRecord) -> None:
-        incarnation, phase, job_id, lease_key, *times, counters = _values(record)
-        self._workers[slot].write(incarnation, phase, _packed(job_id), _packed(lease_key), *times, *counters)
+        incarnation, phase, job_id, lease_key, *numbers, counters = _values(record)
+        self._workers[slot].write(incarnation, phase, _packed(job_id), _packed(lease_key), *numbers, *counters)
 
     def worker(self, slot: int) -> WorkerRecord | None:
         """The slot's claim about itself; None where nothing was written or what was written cannot be."""
         values = self._workers[slot].read()
         if values is None:
             return None
-        incarnation, phase, job_id, lease_key, deadline, progress, *counters = values
-        record = WorkerRecord(incarnation, phase, _unpacked(job_id), _unpacked(lease_key), deadline, progress, tuple(counters))
+        incarnation, phase, job_id, lease_key, deadline, progress, uss, ready, *counters = values
+        ids = _unpacked(job_id), _unpacked(lease_key)
+        record = WorkerRecord(incarnation, phase, *ids, deadline, progress, uss, ready, tuple(counters))
         return record if _is_possible(record) else None
 
     def write_ledger(self, slot: int, record: LedgerRecord) -> None:
         """`slot` -1 is the monitor."""
-        self._ledgers[slot].write(*_values(record))
+        *numbers, ends_by_cause = _values(record)
+        self._ledgers[slot].write(*numbers, *ends_by_cause)
 
     def ledger(self, slot: int) -> LedgerRecord:
-        return LedgerRecord(*self._ledgers[slot].read() or ())
+        values = self._ledgers[slot].read()
+        return LedgerRecord(*(*values[:-CAUSES], values[-CAUSES:])) if values else LedgerRecord()
+
+    def write_fleet(self, record: FleetRecord) -> None:
+        self._fleet.write(*_values(record))
+
+    def fleet(self) -> FleetRecord:
+        return FleetRecord(*self._fleet.read() or ())
 
     def write_control(self, record: ControlRecord) -> None:
         self._control.write(*_values(record))
@@ -159,7 +187,7 @@ class Scoreboard:
         return ReadingsRecord(*self._readings.read() or ())
 
 
-def _values(record: WorkerRecord | LedgerRecord | ControlRecord | ReadingsRecord) -> tuple[Any, ...]:
+def _values(record: WorkerRecord | LedgerRecord | FleetRecord | ControlRecord | ReadingsRecord) -> tuple[Any, ...]:
     return tuple(getattr(record, name) for name in record.__slots__)
 
 

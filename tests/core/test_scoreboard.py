@@ -12,13 +12,16 @@ from uuid import UUID
 
 import pytest
 
+from supervisor.core.fleet import Cause
 from worker.contract import Counter, Phase, Wiring
 from worker.report import Report
 from worker.scoreboard import (
+    CAUSES,
     COUNTERS,
     MAX_PHASE,
     MAX_SLOTS,
     ControlRecord,
+    FleetRecord,
     LedgerRecord,
     ReadingsRecord,
     Record,
@@ -34,8 +37,11 @@ FIRST, BEFORE, NEWEST = (1, 1, b"a" * 16), (2, 2, b"b" * 16), (3, 3, b"c" * 16)
 NEWEST_AT = (3 % 2) * STRIDE  # buffers take turns
 KILLS, READS, MAX_WRITES, MAX_WAIT_READS = 200, 5_000, 1_000_000, 1_000_000
 
-WORKER = WorkerRecord(2**32 - 1, Phase.VISION, UUID(int=5), UUID(int=6), 1e9 + 0.25, 12.5, tuple(range(2**40, 2**40 + COUNTERS)))
-LEDGER = LedgerRecord(4, 2**22, 9, 3, 77.5, -9)
+IDS = UUID(int=5), UUID(int=6)
+TOTALS = tuple(range(2**40, 2**40 + COUNTERS))
+WORKER = WorkerRecord(2**32 - 1, Phase.VISION, *IDS, 1e9 + 0.25, 12.5, 2**41, True, TOTALS)
+LEDGER = LedgerRecord(4, 2**22, 9, 77.5, -9, 3, True, 2**41, tuple(range(CAUSES)))
+FLEET = FleetRecord(64, 3, True, True, True, 2)
 CONTROL = ControlRecord(64, True, 99.5)
 READINGS = ReadingsRecord(7, 50.0, 49.5, 2**40, 3)
 
@@ -103,7 +109,9 @@ def test_nothing_whole_is_nothing() -> None:
 def numbered(number: int) -> WorkerRecord:
     """A record all of whose fields tell the same number."""
     identity = UUID(int=number * (2**64 + 1))
-    return WorkerRecord(number, 1 + number % MAX_PHASE, identity, identity, float(number), float(number), (number,) * COUNTERS)
+    return WorkerRecord(
+        number, 1 + number % MAX_PHASE, identity, identity, float(number), float(number), number, counters=(number,) * COUNTERS
+    )
 
 
 def number_of(board: Scoreboard) -> int:
@@ -169,9 +177,10 @@ def test_every_record_has_its_own_place() -> None:
     board.write_ledger(MONITOR, LEDGER)
     board.write_control(CONTROL)
     board.write_readings(READINGS)
+    board.write_fleet(FLEET)
     assert [board.worker(slot) for slot in range(MAX_SLOTS)] == [numbered(slot + 1) for slot in range(MAX_SLOTS)]
     assert [board.ledger(slot).pid for slot in range(MAX_SLOTS)] == list(range(MAX_SLOTS))
-    assert (board.ledger(MONITOR), board.control(), board.readings()) == (LEDGER, CONTROL, READINGS)
+    assert (board.ledger(MONITOR), board.control(), board.readings(), board.fleet()) == (LEDGER, CONTROL, READINGS, FLEET)
 
 
 @pytest.mark.parametrize("claim", [WORKER, WorkerRecord(1, Phase.IDLE)], ids=["at work", "idle"])
@@ -203,9 +212,10 @@ def test_claims(claim: WorkerRecord, *, is_believed: bool) -> None:
 
 
 def test_the_bounds_are_those_of_the_contract() -> None:
-    """Every phase passes the scoreboard's bound, and every counter has a place of its own in it."""
+    """Every phase passes the scoreboard's bound, and every counter and every cause of an end has a place of its own in it."""
     assert [min(Phase), max(Phase)] == [1, MAX_PHASE]
     assert sorted(Counter) == list(range(COUNTERS))
+    assert sorted(Cause) == list(range(CAUSES))
 
 
 def test_totals_survive() -> None:
@@ -214,7 +224,9 @@ def test_totals_survive() -> None:
     for incarnation in (1, 2, 3):
         report = Report(Wiring(0, 0, incarnation, board, -1, -1, -1), clock=lambda: 100.0)
         report.enter(Phase.CONNECT, 5.0)
-        assert board.worker(0) == WorkerRecord(incarnation, Phase.CONNECT, None, None, 105.0, 100.0, totals(incarnation - 1))
+        assert board.worker(0) == WorkerRecord(
+            incarnation, Phase.CONNECT, None, None, 105.0, 100.0, counters=totals(incarnation - 1)
+        )
         report.count(Counter.COMPLETED)
         report.count(Counter.QUARANTINED)
         report.hold(UUID(int=1), UUID(int=2))
