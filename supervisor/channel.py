@@ -6,7 +6,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-MAX_MESSAGE_BYTES = 1024
+from worker.scoreboard import MAX_SLOTS
+
+MAX_MESSAGE_BYTES = 8192  # an answer that names every setting there is
+
+Slot = Annotated[int, Field(ge=0, lt=MAX_SLOTS, strict=True)]
+Name = Annotated[str, Field(max_length=48)]
 
 
 class ReturnLeaseRequest(BaseModel):
@@ -30,7 +35,49 @@ class LeaseReturnedReport(BaseModel):
     outcome: Annotated[str, Field(max_length=32)]
 
 
-Message = ReturnLeaseRequest | LeaseReturnedReport
+class ScaleOrder(BaseModel):
+    """Monitor to supervisor: an operator wants so many workers. `number` is the order's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["scale"] = "scale"
+    number: int
+    workers: Annotated[int, Field(ge=1, le=MAX_SLOTS, strict=True)]
+
+
+class RecycleOrder(BaseModel):
+    """Monitor to supervisor: new processes in these slots, or in all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["recycle"] = "recycle"
+    number: int
+    slots: Literal["all"] | Annotated[tuple[Slot, ...], Field(min_length=1, max_length=MAX_SLOTS)]
+
+
+class ReloadOrder(BaseModel):
+    """Monitor to supervisor: read the settings again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["reload"] = "reload"
+    number: int
+
+
+class OrderAnswer(BaseModel):
+    """Supervisor to monitor: what it will do about the order. `names`: the wrong variables, or the slots without a worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["order_answer"] = "order_answer"
+    number: int
+    outcome: Literal["accepted", "stopping", "no_worker", "wrong_settings"]
+    workers: int  # wanted from now on
+    names: Annotated[tuple[Name, ...], Field(max_length=128)] = ()
+
+
+Order = ScaleOrder | RecycleOrder | ReloadOrder
+Message = ReturnLeaseRequest | LeaseReturnedReport | Order | OrderAnswer
 _ANY: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

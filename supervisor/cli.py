@@ -1,4 +1,4 @@
-"""The command line: start, status, check."""
+"""The command line: start, status, check, and the orders scale, recycle, reload."""
 
 import json
 import sys
@@ -10,10 +10,11 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from supervisor import checkup, status_view
+from supervisor import checkup, ordering, status_view
 from supervisor.adapters.instance import RuntimeDirectoryRefused
 from supervisor.settings import Settings, SettingsError, read_runtime_path, read_settings
 from supervisor.start import start as run_supervisor
+from worker.scoreboard import MAX_SLOTS
 
 EXIT_DEGRADED, EXIT_NOT_RUNNING, EXIT_CONFIG = 1, 3, 78
 Answer = TypeVar("Answer")
@@ -21,6 +22,8 @@ Answer = TypeVar("Answer")
 _ENV_FILE = click.option(
     "--env-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Read this instead of ./.env."
 )
+
+_INSTANCE = click.option("--instance", help="Which one, where several answer: its number as `status` has it.")
 
 
 @click.group()
@@ -33,16 +36,17 @@ def main() -> None:
 @click.option("--procs", type=str, help="How many workers, 1 to 64 (WORKER_CONCURRENCY).")
 @_ENV_FILE
 def start(procs: str | None, env_file: Path | None) -> None:
-    """Run the workers until SIGTERM or SIGINT.
+    """Run the workers until SIGTERM or SIGINT. SIGHUP reads the settings again; SIGTTIN and SIGTTOU: one worker more, one less.
 
     \b
     0   drained: every job was finished or returned
+    69  gave up: no worker could start or finish a step
     75  the drain took too long: workers were killed, their jobs returned
     78  a setting is wrong, the database role must not be used, or an adapter cannot be loaded
     """
-    settings = _settings(env_file, {"WORKER_CONCURRENCY": procs} if procs else {})
+    flags = {"WORKER_CONCURRENCY": procs} if procs else {}
     try:
-        sys.exit(run_supervisor(settings))
+        sys.exit(run_supervisor(_settings(env_file, flags), lambda: read_settings(flags, env_file)))
     except RuntimeDirectoryRefused as refusal:
         click.echo(f"learning-supervisor: {refusal}", err=True)
         sys.exit(EXIT_CONFIG)
@@ -77,6 +81,50 @@ def check(env_file: Path | None) -> None:
     findings = checkup.findings(_settings(env_file, {}))
     checkup.show(findings, Console())
     sys.exit(EXIT_DEGRADED if any(f.level is checkup.Level.FAILED for f in findings) else 0)
+
+
+@main.command()
+@click.argument("workers", type=click.IntRange(1, MAX_SLOTS))
+@_INSTANCE
+@_ENV_FILE
+def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
+    """Change how many workers there are, until the next start or reload.
+
+    \b
+    0  accepted     1  refused     2  several instances answer     3  not running
+    """
+    _order(env_file, instance, "/scale", {"workers": workers})
+
+
+@main.command()
+@click.argument("slots", nargs=-1, type=click.IntRange(0, MAX_SLOTS - 1))
+@_INSTANCE
+@_ENV_FILE
+def recycle(slots: tuple[int, ...], instance: str | None, env_file: Path | None) -> None:
+    """Replace these workers, or all, each after its job and one after the other.
+
+    \b
+    0  accepted     1  refused     2  several instances answer     3  not running
+    """
+    _order(env_file, instance, "/recycle", {"slots": sorted(set(slots)) or "all"})
+
+
+@main.command()
+@_INSTANCE
+@_ENV_FILE
+def reload(instance: str | None, env_file: Path | None) -> None:
+    """Read the settings again, from where `start` read them; its flags keep winning. Workers are replaced one after the other.
+
+    \b
+    0  accepted     1  refused     2  several instances answer     3  not running     78  a setting is wrong: the old ones stay
+    """
+    _order(env_file, instance, "/reload", {})
+
+
+def _order(env_file: Path | None, instance: str | None, route: str, body: dict[str, object]) -> None:
+    reply = ordering.place(_read(lambda: read_runtime_path(env_file)), instance, route, body)
+    click.echo(reply.text, err=reply.exit_code != 0)
+    sys.exit(reply.exit_code)
 
 
 def _settings(env_file: Path | None, flags: dict[str, str]) -> Settings:

@@ -28,6 +28,7 @@ from supervisor.core.fact import (
 )
 from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem
 from supervisor.core.record import REFUSED_STATUS
+from supervisor.settings import Problem
 from worker.contract import Event, EventKind
 
 GAVE_UP_MEANING = "no worker could start or finish a step, and restarts did not help: the lines before name the reason"
@@ -131,6 +132,10 @@ class Journal:
             error=event.error_class,
             seconds=f"{event.seconds:.3f}" if event.seconds else "",
         )
+
+    def wrong_setting(self, problem: Problem) -> None:
+        """Without its value, which may be a secret under the wrong name."""
+        self._line("ERROR", "wrong_setting", variable=problem.variable, remedy=problem.remedy)
 
     def started(self, **details: object) -> None:
         self._line("INFO", "started", **details)

@@ -119,6 +119,21 @@ class Setting:
     is_secret: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceManager:
+    """Who has started us, if it wants to be told (sd_notify(3)): its socket, and how often it wants a sign of life."""
+
+    address: str  # a path, or @ and an abstract name
+    watchdog_seconds: float | None
+
+
+def take_service_manager() -> ServiceManager | None:
+    """Taken out of the environment: nothing that an adapter starts may speak for us."""
+    address, usec, pid = (os.environ.pop(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
+    is_watched = usec.isdecimal() and int(usec) > 0 and pid in {"", str(os.getpid())}
+    return ServiceManager(address, int(usec) / 1_000_000 if is_watched else None) if address else None
+
+
 def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Settings:
     """The first that is set and not empty of flag, credentials, environment, .env, default. Raises SettingsError."""
     return parse(_merged(flags, env_file))

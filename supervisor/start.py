@@ -1,6 +1,7 @@
 """The composition root: puts settings, world, children and loop together."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from supervisor import loop
@@ -9,26 +10,39 @@ from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.instance import Instance
 from supervisor.adapters.log_stream import LogStream
 from supervisor.adapters.signal_inbox import SignalInbox
+from supervisor.adapters.systemd import Notifier
 from supervisor.adapters.unix_world import UnixWorld
+from supervisor.configurations import Configurations
 from supervisor.core.fleet import MONITOR, Fleet
 from supervisor.core.policy import Policy
 from supervisor.journal import Journal
 from supervisor.monitor import main as monitor_main
-from supervisor.settings import Settings, SupervisorSettings
+from supervisor.orders import OrderDesk
+from supervisor.settings import Settings, SupervisorSettings, take_service_manager
 from worker import main as worker_main
 from worker.contract import Wiring
 from worker.scoreboard import Scoreboard
 
 
-def start(settings: Settings) -> int:
+def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
     """Supervises until asked to stop; the exit code. Raises RuntimeDirectoryRefused."""
+    notifier = Notifier(take_service_manager())
     journal = Journal(settings.supervisor.log_level, LogStream().write)
     instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
     signals = SignalInbox()
     signals.install()
     process.become_subreaper()
-    household = Household(settings, instance, Scoreboard(), Descriptors(), journal)
-    world = UnixWorld(household.scoreboard, household.descriptors, signals, household.run_child, lambda _: policy(settings))
+    configurations = Configurations(settings, read_again)
+    household = Household(configurations, instance, Scoreboard(), Descriptors(), journal)
+    world = UnixWorld(
+        household.scoreboard,
+        household.descriptors,
+        signals,
+        household.run_child,
+        lambda generation: policy(configurations.of(generation)),
+        OrderDesk(configurations, journal.wrong_setting),
+        notifier,
+    )
     journal.started(pid=os.getpid(), instance=f"{instance.number:08x}", workers=settings.supervisor.worker_concurrency)
     if settings.worker.invents_something:
         journal.stub_in_use()
@@ -63,19 +77,22 @@ def policy(settings: Settings) -> Policy:
 class Household:
     """What every child is forked from."""
 
-    settings: Settings
+    configurations: Configurations
     instance: Instance
     scoreboard: Scoreboard
     descriptors: Descriptors
     journal: Journal
 
-    def run_child(self, slot: int, incarnation: int) -> int:
-        """What a forked process does, by its slot; its exit code."""
+    def run_child(self, slot: int, incarnation: int, generation: int) -> int:
+        """What a forked process does, by its slot and with the settings of its generation; its exit code."""
+        process.die_with(self.descriptors.lifeline_fd)
+        settings = self.configurations.of(generation)
         if slot == MONITOR:
-            return monitor_main.run(self._monitor_wiring(incarnation), self.settings, self.journal)
-        return worker_main.run(self._worker_wiring(slot, incarnation), self.settings.worker)
+            return monitor_main.run(self._monitor_wiring(incarnation), settings, self.journal)
+        memory_bytes = settings.supervisor.worker_memory_hard_bytes
+        return worker_main.run(self._worker_wiring(slot, incarnation, memory_bytes), settings.worker)
 
-    def _worker_wiring(self, slot: int, incarnation: int) -> Wiring:
+    def _worker_wiring(self, slot: int, incarnation: int, memory_bytes: int) -> Wiring:
         return Wiring(
             slot=slot,
             instance=self.instance.number,
@@ -84,6 +101,7 @@ class Household:
             wake_fd=self.descriptors.wake_fds[slot],
             event_fd=self.descriptors.event_write_fds[slot],
             lifeline_fd=self.descriptors.lifeline_fd,
+            memory_bytes=memory_bytes,
         )
 
     def _monitor_wiring(self, incarnation: int) -> monitor_main.MonitorWiring:

@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
+from supervisor import control_client
 from supervisor.adapters.instance import live_sockets
+from supervisor.core.policy import MEBIBYTE
 
-TIMEOUT_SECONDS = 3.0
 _COLOURS = {"ok": "bold green", "degraded": "bold yellow", "draining": "bold yellow", "down": "bold red"}
 
 
 def documents(directory: Path) -> list[dict[str, Any]]:
     """The status document of every instance that answers on its control socket."""
-    answers = (_asked(path) for path in live_sockets(directory))
+    answers = (control_client.status(path) for path in live_sockets(directory))
     return [answer for answer in answers if answer is not None]
 
 
@@ -30,22 +30,13 @@ def show(found: list[dict[str, Any]], directory: Path, console: Console) -> None
         console.print(_table(document))
 
 
-def _asked(path: Path) -> dict[str, Any] | None:
-    try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=TIMEOUT_SECONDS) as client:
-            answer: dict[str, Any] = client.get("http://instance/status").raise_for_status().json()
-            return answer
-    except (httpx.HTTPError, ValueError):
-        return None
-
-
 def _table(document: dict[str, Any]) -> Table:
     queue = document["queue"]
     title = f"instance {document['instance']} · {queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
     address = document["metrics_address"]
     metrics = f"metrics: http://{address}/metrics" if address else "metrics: not served, STATUS_ADDR is taken"
     table = Table(title=title, title_justify="left", caption=metrics)
-    for column in ("worker", "pid", "stage", "phase", "job", "completed", "starts", "crashes", "last exit"):
+    for column in ("worker", "pid", "stage", "phase", "job", "completed", "memory", "starts", "crashes", "last exit"):
         table.add_column(column)
     for worker in document["workers"]:
         table.add_row(*_row(str(worker["slot"]), worker, str(worker["totals"]["completed"])))
@@ -55,6 +46,20 @@ def _table(document: dict[str, Any]) -> Table:
 
 def _row(name: str, process: dict[str, Any], completed: str) -> tuple[str, ...]:
     job = (process.get("job_id") or "")[:8]  # enough to find it in the log; --json has all of it
-    shown = (process["pid"], process["stage"], process.get("phase"), job)
-    rest = (completed, process["starts"], process["crashes"], process["last_exit"])
+    stage = f"{process['stage']}, retiring" if process.get("is_retiring") else process["stage"]
+    shown = (process["pid"], stage, process.get("phase"), job)
+    rest = (completed, _memory(process), process["starts"], process["crashes"], _last_exit(process))
     return (name, *("" if value is None else str(value) for value in (*shown, *rest)))
+
+
+def _memory(process: dict[str, Any]) -> str | None:
+    """Resident, and of that what the worker shares with nobody."""
+    rss_bytes, uss_bytes = process.get("rss_bytes"), process.get("uss_bytes")
+    if not rss_bytes:
+        return None
+    own = f" ({uss_bytes / MEBIBYTE:.0f} own)" if uss_bytes else ""
+    return f"{rss_bytes / MEBIBYTE:.0f} MiB{own}"
+
+
+def _last_exit(process: dict[str, Any]) -> str | None:
+    return f"{process['last_exit']} ({process['last_cause']})" if process["last_exit"] else None

@@ -2,47 +2,47 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections import Counter
 from types import FrameType
 
+STOP = (signal.SIGTERM, signal.SIGINT)
+RELOAD, MORE, FEWER = signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU  # as gunicorn has them
 _READ_BYTES = 4096
 
 
 class SignalInbox:
-    """SIGTERM, SIGINT and SIGHUP are counted as requests to stop; SIGCHLD only wakes. `fd` is readable after each."""
+    """Counts what was asked by signals; SIGCHLD only wakes. `fd` is readable after each."""
 
     def __init__(self) -> None:
         self.fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._stops = 0
+        self._heard: Counter[int] = Counter()
 
     @property
     def fds(self) -> tuple[int, int]:
         return self.fd, self._write_fd
 
     def install(self) -> None:
-        """Standard dispositions are replaced explicitly: the first process of a container has none of its own."""
+        """Standard dispositions are replaced explicitly: the first process of a container has none of its own.
+
+        SIGPIPE and SIGUSR would end a process that has none.
+        """
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
-            signal.SIGTERM: self._remember_stop,
-            signal.SIGINT: self._remember_stop,
-            signal.SIGHUP: self._remember_stop,  # a closed terminal
-            signal.SIGCHLD: _ignore,
-        }
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        for number in (*STOP, RELOAD, MORE, FEWER):
+            signal.signal(number, self._remember)
+        signal.signal(signal.SIGCHLD, _ignore)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
-    def take_stops(self) -> int:
-        """How many requests to stop came since the last call; clears what made `fd` readable."""
+    def take(self) -> "Counter[int]":
+        """How often each signal came since the last call; clears what made `fd` readable."""
         try:
             os.read(self.fd, _READ_BYTES)
         except BlockingIOError:
-            return 0
-        stops, self._stops = self._stops, 0
-        return stops
+            return Counter()
+        heard, self._heard = self._heard, Counter()
+        return heard
 
-    def _remember_stop(self, _signal: int, _frame: FrameType | None) -> None:
-        self._stops += 1
+    def _remember(self, number: int, _frame: FrameType | None) -> None:
+        self._heard[number] += 1
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:

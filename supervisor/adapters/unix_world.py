@@ -4,13 +4,19 @@ import os
 import random
 import secrets
 import select
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import assert_never
 
 from supervisor import channel
 from supervisor.adapters import process
+from supervisor.adapters.cgroup import OomWatch, own_memory_events
 from supervisor.adapters.descriptors import Descriptors
-from supervisor.adapters.signal_inbox import SignalInbox
+from supervisor.adapters.memory import MemoryWatch
+from supervisor.adapters.signal_inbox import STOP, SignalInbox
+from supervisor.adapters.systemd import Notifier
+from supervisor.channel import Order
 from supervisor.core.action import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
 from supervisor.core.fact import (
     Exited,
@@ -26,19 +32,20 @@ from supervisor.core.fact import (
     StopAsked,
     Terminated,
 )
-from supervisor.core.fleet import MONITOR, Fleet, Slot, Stage
+from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem, Slot, Stage
 from supervisor.core.policy import Policy
+from supervisor.orders import BY_SIGNAL, OrderDesk, signalled
 from worker.contract import Phase
-from worker.scoreboard import MAX_SLOTS, ControlRecord, LedgerRecord, Scoreboard, WorkerRecord
+from worker.scoreboard import MAX_SLOTS, ControlRecord, FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
 
 BUSY = frozenset(Phase) - {Phase.BOOT, Phase.CONNECT, Phase.IDLE, Phase.LEASE}
 MAX_PROMISE_SECONDS = 86_400.0  # no step is longer: a longer promise is no promise
 
-ChildMain = Callable[[int, int], int]  # (slot number, incarnation) -> exit code
+ChildMain = Callable[[int, int, int], int]  # (slot number, incarnation, generation of the settings) -> exit code
 
 
 class UnixWorld:
-    """Signals, children, the scoreboard and the monitor's channel."""
+    """Signals, children, their memory, the scoreboard, the monitor's channel and the service manager."""
 
     def __init__(
         self,
@@ -47,10 +54,14 @@ class UnixWorld:
         signals: SignalInbox,
         child: ChildMain,
         policy: Callable[[int], Policy],
+        desk: OrderDesk,
+        notifier: Notifier,
     ) -> None:
         self._scoreboard, self._descriptors, self._signals, self._child = scoreboard, descriptors, signals, child
-        self.policy = policy
+        self.policy, self._desk, self._notifier = policy, desk, notifier
+        self._memory, self._oom = MemoryWatch(), OomWatch(own_memory_events())
         self._published: dict[int, LedgerRecord] = {}
+        self._published_fleet: FleetRecord | None = None
         self._control = ControlRecord()
         scoreboard.write_control(self._control)
 
@@ -61,17 +72,20 @@ class UnixWorld:
     def wait(self, fleet: Fleet, until_seconds: float) -> Iterator[Fact]:
         """Sleeps until a signal, a message or the time; then everything that is new."""
         self._sleep(until_seconds)
-        for _ in range(self._signals.take_stops()):
+        heard = self._signals.take()
+        for _ in range(sum(heard[number] for number in STOP)):
             yield StopAsked(self.now())
+        yield from self._ordered(signalled(heard, fleet), fleet)
         yield from self._promised(fleet)
-        yield from self._returned()
+        yield from self._memory.measured(fleet, self.now())
+        yield from self._messages(fleet)
         yield from self._exited(fleet)
 
     def perform(self, action: Action, fleet: Fleet) -> Iterator[Fact]:
         """Does it, and says what then is so; nothing if it could not be done: the rules will ask again."""
         match action:
             case Spawn(slot):
-                yield self._spawn(slot)
+                yield self._spawn(slot, fleet.generation)
             case Terminate(slot, stop_by_seconds, why):
                 process.terminate(fleet.slot(slot).pid)
                 yield Terminated(slot, why, stop_by_seconds, self.now())
@@ -100,12 +114,16 @@ class UnixWorld:
         self._control = control
 
     def publish(self, fleet: Fleet) -> None:
-        """Shows the fleet to the monitor, slot by slot, where it changed."""
+        """Shows the fleet to the monitor, slot by slot, where it changed; tells the service manager that the loop goes round."""
         for slot in fleet.slots:
-            shown = LedgerRecord(slot.stage, slot.pid, slot.starts, slot.crashes, slot.since_seconds, slot.last_status)
+            shown = _ledger(slot)
             if self._published.get(slot.number) != shown:
                 self._scoreboard.write_ledger(slot.number, shown)
                 self._published[slot.number] = shown
+        if self._published_fleet != (shown_fleet := _fleet(fleet)):
+            self._scoreboard.write_fleet(shown_fleet)
+            self._published_fleet = shown_fleet
+        self._notifier.tell(fleet, self.now())
 
     def _sleep(self, until_seconds: float) -> None:
         poll = select.poll()
@@ -114,21 +132,21 @@ class UnixWorld:
                 poll.register(fd, select.POLLIN)
         poll.poll(max(0.0, until_seconds - self.now()) * 1000)
 
-    def _spawn(self, slot: int) -> Fact:
+    def _spawn(self, slot: int, generation: int) -> Fact:
         incarnation = 1 + secrets.randbelow(2**32 - 1)
         try:
-            pid = self._fork(slot, incarnation)
+            pid = self._fork(slot, lambda: self._child(slot, incarnation, generation))
         except OSError as error:
             return SpawnFailed(slot, error.errno or 0, self.now(), random.random())  # noqa: S311  jitter is no secret
         return Spawned(slot, pid, incarnation, self.now())
 
-    def _fork(self, slot: int, incarnation: int) -> int:
-        signals = set(self._signals.fds)
+    def _fork(self, slot: int, main: Callable[[], int]) -> int:
+        ours = {*self._signals.fds, *self._oom.fds}
         if slot != MONITOR:
-            return process.spawn(lambda: self._child(slot, incarnation), self._descriptors.not_for_worker(slot) | signals)
+            return process.spawn(main, self._descriptors.not_for_worker(slot) | ours)
         self._descriptors.renew_channel()
         try:
-            return process.spawn(lambda: self._child(slot, incarnation), self._descriptors.not_for_monitor() | signals)
+            return process.spawn(main, self._descriptors.not_for_monitor() | ours)
         finally:
             self._descriptors.drop_monitor_end()
 
@@ -137,10 +155,10 @@ class UnixWorld:
             deadline_seconds = self._deadline_of(slot) if slot.is_occupied else None
             if deadline_seconds is None:
                 continue
-            phase = self._phase_of(slot)
-            is_ready, is_busy = phase is not None and phase not in {Phase.BOOT, Phase.CONNECT}, phase in BUSY
+            claim = self._claim_of(slot)
+            is_busy = claim is not None and claim.phase in BUSY
             if (deadline_seconds, is_busy) != (slot.deadline_seconds, slot.is_busy):
-                yield Promised(slot.number, deadline_seconds, self.now(), is_ready, is_busy)
+                yield Promised(slot.number, deadline_seconds, self.now(), claim is not None and claim.is_ready, is_busy)
 
     def _deadline_of(self, slot: Slot) -> float | None:
         """The claim of the process that is in the slot now; a record of its predecessor says nothing about it."""
@@ -152,27 +170,39 @@ class UnixWorld:
             return None
         return min(claim.deadline_seconds, claim.progress_seconds + MAX_PROMISE_SECONDS)
 
-    def _phase_of(self, slot: Slot) -> Phase | None:
-        claim = self._claim_of(slot)
-        return Phase(claim.phase) if claim else None
-
     def _claim_of(self, slot: Slot) -> WorkerRecord | None:
         claim = self._scoreboard.worker(slot.number) if slot.is_worker else None
         return claim if claim and claim.incarnation == slot.incarnation else None
 
-    def _returned(self) -> Iterator[Fact]:
+    def _ordered(self, orders: Iterable[Order], fleet: Fleet) -> Iterator[Fact]:
+        for order in orders:
+            answer, fact = self._desk.take(order, fleet, self.now())
+            if order.number != BY_SIGNAL:
+                channel.send(self._descriptors.channel_fd, answer)
+            if fact is not None:
+                yield fact
+
+    def _messages(self, fleet: Fleet) -> Iterator[Fact]:
         if self._descriptors.channel_fd < 0:
             return
         messages = channel.receive(self._descriptors.channel_fd)
         if messages is None:
             self._descriptors.drop_channel()
         for message in messages or ():
-            if isinstance(message, channel.LeaseReturnedReport):
-                yield LeaseReturned(message.lease_key, message.outcome)
+            match message:
+                case channel.LeaseReturnedReport(lease_key=lease_key, outcome=outcome):
+                    yield LeaseReturned(lease_key, outcome)
+                case channel.ScaleOrder() | channel.RecycleOrder() | channel.ReloadOrder():
+                    yield from self._ordered([message], fleet)
+                case channel.ReturnLeaseRequest() | channel.OrderAnswer():
+                    pass  # ours to send: whoever sends us one is out of order
+                case _:
+                    assert_never(message)
 
     def _exited(self, fleet: Fleet) -> Iterator[Fact]:
         """Strangers that came to us as a subreaper or as a container's first process are reaped without a word."""
         slots = {slot.pid: slot for slot in fleet.slots if slot.stage is not Stage.VACANT}
+        self._oom.look(self.now())
         for pid, status in process.reap(slots.keys()):
             slot = slots.get(pid)
             if slot is None:
@@ -187,5 +217,25 @@ class UnixWorld:
                 self.now(),
                 claim.job_id if claim else None,
                 claim.lease_key if claim else None,
+                is_oom=status == -signal.SIGKILL and slot.stage is not Stage.KILLED and self._oom.claim(self.now()),
                 jitter=random.random(),  # noqa: S311  jitter is no secret
             )
+
+
+def _ledger(slot: Slot) -> LedgerRecord:
+    return LedgerRecord(
+        slot.stage,
+        slot.pid,
+        slot.starts,
+        slot.since_seconds,
+        slot.last_status,
+        slot.last_cause,
+        slot.is_retiring,
+        slot.rss_bytes,
+        slot.ends_by_cause,
+    )
+
+
+def _fleet(fleet: Fleet) -> FleetRecord:
+    problem = list(ReloadProblem).index(fleet.reload_problem) + 1 if fleet.reload_problem else 0
+    return FleetRecord(fleet.wanted, fleet.generation, fleet.is_ready, fleet.is_reloading, fleet.gave_up, problem)

@@ -1,4 +1,4 @@
-"""The two servers: /metrics and /healthz on loopback, the status document on the instance's own Unix socket."""
+"""The two servers: /metrics and /healthz on loopback; the status document and orders on the instance's own Unix socket."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from pydantic import ValidationError
 
+from supervisor.channel import Order, RecycleOrder, ReloadOrder, ScaleOrder
 from supervisor.journal import Journal
 from supervisor.monitor.metrics import Metrics
+from supervisor.monitor.order_line import OrderLine
 
 RETRY_SECONDS = 5.0
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+
+ORDERS: dict[str, type[Order]] = {"/scale": ScaleOrder, "/recycle": RecycleOrder, "/reload": ReloadOrder}
+STATUSES = {"accepted": 202, "stopping": 409, "no_worker": 409, "wrong_settings": 422}
 
 Snapshot = Callable[[], dict[str, Any]]
 
@@ -36,16 +42,42 @@ async def serve_metrics(
     await asyncio.Event().wait()
 
 
-async def serve_control(path: Path, snapshot: Snapshot, journal: Journal) -> None:
-    """Until cancelled. The socket lies in a private directory: who can reach it may know."""
+async def serve_control(path: Path, snapshot: Snapshot, orders: OrderLine, journal: Journal) -> None:
+    """Until cancelled. The socket lies in a private directory: who can reach it may know, and may order."""
 
     async def show_status(_request: web.Request) -> web.Response:
         return web.json_response(snapshot())
 
+    async def take_order(request: web.Request) -> web.Response:
+        """400: no such order; 409: not possible now; 422: wrong settings; 504: no answer."""
+        given = await _object_in(request)
+        try:
+            order = ORDERS[request.path].model_validate({**given, "number": orders.next_number()})
+        except ValidationError as error:
+            return web.json_response({"problems": [_problem(dict(each)) for each in error.errors()]}, status=400)
+        answer = await orders.place(order)
+        if answer is None:
+            return web.json_response({"problems": ["the supervisor does not answer"]}, status=504)
+        return web.json_response(answer.model_dump(exclude={"kind", "number"}), status=STATUSES[answer.outcome])
+
     path.unlink(missing_ok=True)  # a predecessor of this instance left it
-    runner = await _runner([web.get("/status", show_status)])
+    runner = await _runner([web.get("/status", show_status), *(web.post(path, take_order) for path in ORDERS)])
     await _bound(lambda: web.UnixSite(runner, path), str(path), journal)
     await asyncio.Event().wait()
+
+
+async def _object_in(request: web.Request) -> dict[str, Any]:
+    """The JSON object in the body; an empty one where there is no body, or another thing."""
+    try:
+        given = await request.json()
+    except ValueError:
+        return {}
+    return given if isinstance(given, dict) else {}
+
+
+def _problem(error: dict[str, Any]) -> str:
+    """The field and what is wrong with it."""
+    return f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
 
 
 async def _runner(routes: list[web.RouteDef]) -> web.AppRunner:

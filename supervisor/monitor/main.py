@@ -8,10 +8,12 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor import channel
 from supervisor.journal import Journal
 from supervisor.monitor.events import Events
 from supervisor.monitor.http import serve_control, serve_metrics
 from supervisor.monitor.metrics import Metrics
+from supervisor.monitor.order_line import OrderLine
 from supervisor.monitor.queue_watch import QueueWatch
 from supervisor.monitor.releases import Releases
 from supervisor.monitor.status import snapshot
@@ -64,12 +66,13 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
     shown = functools.partial(
         snapshot, wiring.scoreboard, watch.sight, instance=wiring.instance, is_stub=settings.worker.invents_something
     )
-    stop = _attach(wiring, events, releases, watch)
+    orders = OrderLine(wiring.channel_fd)
+    stop = _attach(wiring, events, releases, orders, watch)
     address = settings.supervisor.status_addr
     async with asyncio.TaskGroup() as tasks:
         serving = (
             watch.run(),
-            serve_control(wiring.control_socket, shown, journal),
+            serve_control(wiring.control_socket, shown, orders, journal),
             serve_metrics(address, metrics, shown, watch.sight.bound_to, journal),
         )
         running = [tasks.create_task(each) for each in serving]
@@ -79,16 +82,20 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
             task.cancel()
 
 
-def _attach(wiring: MonitorWiring, events: Events, releases: Releases, watch: QueueWatch) -> asyncio.Event:
+def _attach(wiring: MonitorWiring, events: Events, releases: Releases, orders: OrderLine, watch: QueueWatch) -> asyncio.Event:
     """Everything that comes by a descriptor or a signal; the event that ends the monitor."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-    def take_requests() -> None:
-        releases.take_requests()
+    def take_messages() -> None:
+        for message in channel.receive(wiring.channel_fd) or ():
+            if isinstance(message, channel.ReturnLeaseRequest):
+                releases.take(message)
+            elif isinstance(message, channel.OrderAnswer):
+                orders.answered(message)
         watch.stir()
 
     loop.add_reader(wiring.lifeline_fd, os._exit, ExitCode.SUPERVISOR_GONE)
-    loop.add_reader(wiring.channel_fd, take_requests)
+    loop.add_reader(wiring.channel_fd, take_messages)
     for slot, fd in enumerate(wiring.event_fds):
         loop.add_reader(fd, events.take, slot)
     loop.add_signal_handler(signal.SIGTERM, stop.set)

@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from supervisor.core.fleet import MONITOR, Stage
+from supervisor.core.fleet import MONITOR, Cause, Stage
 from supervisor.monitor.sight import Sight
-from supervisor.monitor.status import SlotStatus, slot_statuses
+from supervisor.monitor.status import SlotStatus, crashes, present, slot_statuses, word
 from worker.contract import FAILURES, Counter, Event, EventKind
 from worker.core.job import WORKER_CRASHED
 from worker.scoreboard import Scoreboard
@@ -60,6 +60,9 @@ class _Totals(Collector):
         calls.add_metric(["feedback"], _sum(slots, Counter.FEEDBACK_CALLS))
         yield calls
         yield from self._processes(slots)
+        yield from self._memory()
+        wanted = self._scoreboard.fleet().wanted
+        yield GaugeMetricFamily("learning_workers_wanted", "workers that are wanted", wanted)
         yield from self._queue()
 
     def _outcomes(self, slots: list[SlotStatus]) -> Iterable[Metric]:
@@ -84,12 +87,25 @@ class _Totals(Collector):
             stages.add_metric([stage.name.lower()], sum(slot.ledger.stage == stage for slot in slots))
         monitor = self._scoreboard.ledger(MONITOR)
         starts = CounterMetricFamily("learning_process_starts", "processes started", labels=["role"])
-        crashes = CounterMetricFamily("learning_process_crashes", "exits nobody asked for", labels=["role"])
+        crashed = CounterMetricFamily("learning_process_crashes", "exits nobody asked for", labels=["role"])
+        by_cause = CounterMetricFamily("learning_worker_crashes", "those of workers by cause", labels=["cause"])
         starts.add_metric(["worker"], sum(slot.ledger.starts for slot in slots))
         starts.add_metric(["monitor"], monitor.starts)
-        crashes.add_metric(["worker"], sum(slot.ledger.crashes for slot in slots))
-        crashes.add_metric(["monitor"], monitor.crashes)
-        return stages, starts, crashes
+        crashed.add_metric(["worker"], sum(crashes(slot.ledger) for slot in slots))
+        crashed.add_metric(["monitor"], crashes(monitor))
+        for cause in (cause for cause in Cause if cause.is_crash):
+            by_cause.add_metric([word(cause)], sum(slot.ledger.ends_by_cause[cause] for slot in slots))
+        return stages, starts, crashed, by_cause
+
+    def _memory(self) -> Iterable[Metric]:
+        """One number per slot that is there: no series outlives its worker."""
+        rss = GaugeMetricFamily("learning_worker_rss_bytes", "resident set, as the supervisor sees it", labels=["slot"])
+        uss = GaugeMetricFamily("learning_worker_uss_bytes", "memory shared with nobody, between jobs", labels=["slot"])
+        for slot in present(self._scoreboard):
+            for gauge, size_bytes in ((rss, slot.ledger.rss_bytes), (uss, slot.uss_bytes)):
+                if slot.ledger.pid and size_bytes:
+                    gauge.add_metric([str(slot.number)], size_bytes)
+        return rss, uss
 
     def _queue(self) -> Iterable[Metric]:
         stats, readings = self._sight.stats, self._scoreboard.readings()

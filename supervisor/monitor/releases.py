@@ -27,11 +27,9 @@ class Releases:
         self._second_looks: deque[tuple[float, channel.ReturnLeaseRequest]] = deque()
         self._swept_at_seconds = float("-inf")
 
-    def take_requests(self) -> None:
-        """Reads what the supervisor asked for."""
-        for message in channel.receive(self._channel_fd) or ():
-            if isinstance(message, channel.ReturnLeaseRequest):
-                self._asked.append(message)
+    def take(self, request: channel.ReturnLeaseRequest) -> None:
+        """What the supervisor asks for."""
+        self._asked.append(request)
 
     def due_in_seconds(self) -> float:
         """When there is something to do again."""

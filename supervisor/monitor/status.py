@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.core.fleet import MONITOR, Stage
+from supervisor.core.fleet import MONITOR, Cause, ReloadProblem, Stage
 from supervisor.journal import cause
 from supervisor.monitor.sight import Sight
 from worker.contract import Counter, Phase
@@ -35,6 +35,11 @@ class SlotStatus:
     def is_busy(self) -> bool:
         return self.is_running and self.phase in BUSY
 
+    @property
+    def uss_bytes(self) -> int:
+        """0: nobody there, or not looked at yet."""
+        return self.claim.uss_bytes if self.claim and self.ledger.pid else 0
+
     def total(self, counter: Counter) -> int:
         return self.claim.counters[counter] if self.claim else 0
 
@@ -45,12 +50,25 @@ def slot_statuses(scoreboard: Scoreboard) -> list[SlotStatus]:
     return [slot for slot in slots if slot.ledger.starts]
 
 
+def present(scoreboard: Scoreboard) -> list[SlotStatus]:
+    """Those that are wanted or still hold a worker."""
+    wanted = scoreboard.fleet().wanted
+    return [slot for slot in slot_statuses(scoreboard) if slot.number < wanted or slot.ledger.pid]
+
+
+def crashes(ledger: LedgerRecord) -> int:
+    """Ends that nobody asked for."""
+    return sum(ledger.ends_by_cause[cause] for cause in Cause if cause.is_crash)
+
+
 def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
     """(ok | degraded | down | draining, one sentence that a person understands)."""
-    slots = slot_statuses(scoreboard)
+    fleet = scoreboard.fleet()
+    slots = [slot for slot in present(scoreboard) if slot.number < fleet.wanted]
     running = [slot for slot in slots if slot.is_running]
     if scoreboard.control().is_draining:
-        return "draining", f"Stopping: {_workers(sum(bool(s.ledger.pid) for s in slots))} still at work."
+        why = "Giving up, as there was nothing but crashes" if fleet.gave_up else "Stopping"
+        return "draining", f"{why}: {_workers(sum(bool(s.ledger.pid) for s in present(scoreboard)))} still at work."
     if not sight.is_connected:
         return "down", f"The database cannot be reached ({sight.outage}): nothing is lost, work goes on when it is back."
     if time.monotonic() > sight.looked_at_seconds + STALE_SECONDS:
@@ -62,7 +80,10 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
     if len(running) < len(slots):
         missing = ", ".join(f"worker {s.number} ({_absence(s)})" for s in slots if not s.is_running)
         return "degraded", f"{len(running)} of {len(slots)} workers run; missing: {missing}."
-    busy = sum(slot.is_busy for slot in slots)
+    if fleet.reload_problem:
+        problem = list(ReloadProblem)[fleet.reload_problem - 1].value
+        return "degraded", f"The settings that were read last are not in use ({problem}: see the log); all else is well."
+    busy = sum(slot.is_busy for slot in present(scoreboard))
     return "ok", f"All is well: {_workers(len(slots))}, {busy} at work, {_bounded(sight.stats.queued)} waiting."
 
 
@@ -73,7 +94,14 @@ def _workers(count: int) -> str:
 def _absence(slot: SlotStatus) -> str:
     if slot.ledger.pid:
         return Stage(slot.ledger.stage).name.lower()
-    return cause(slot.ledger.last_status)
+    words = cause(slot.ledger.last_status)
+    known = Cause(slot.ledger.last_cause)
+    return words if known in {Cause.EXIT_CODE, Cause.SIGNAL} else f"{words}, {word(known)}"
+
+
+def word(of: Cause) -> str:
+    """As the log, the metrics and the status have it."""
+    return of.name.lower()
 
 
 def snapshot(scoreboard: Scoreboard, sight: Sight, *, instance: int, is_stub: bool) -> dict[str, Any]:
@@ -93,7 +121,9 @@ def snapshot(scoreboard: Scoreboard, sight: Sight, *, instance: int, is_stub: bo
             "failed": sight.stats.failed,
             "oldest_wait_seconds": sight.stats.oldest_wait_seconds,
         },
-        "workers": [_worker(slot) for slot in slot_statuses(scoreboard)],
+        "wanted_workers": scoreboard.fleet().wanted,
+        "is_reloading": scoreboard.fleet().is_reloading,
+        "workers": [_worker(slot) for slot in present(scoreboard)],
         "monitor": _process(scoreboard.ledger(MONITOR)),
     }
 
@@ -105,18 +135,23 @@ def _worker(slot: SlotStatus) -> dict[str, Any]:
         **_process(slot.ledger),
         "phase": slot.phase.name.lower() if slot.phase else None,
         "job_id": str(job_id) if job_id else None,
+        "is_retiring": slot.ledger.is_retiring,
+        "rss_bytes": slot.ledger.rss_bytes or None,
+        "uss_bytes": slot.uss_bytes or None,
         "totals": {counter.name.lower(): slot.total(counter) for counter in Counter},
     }
 
 
 def _process(ledger: LedgerRecord) -> dict[str, Any]:
+    has_ended = ledger.starts > bool(ledger.pid)
     return {
         "stage": Stage(ledger.stage).name.lower(),
         "pid": ledger.pid or None,
         "since_seconds": round(time.monotonic() - ledger.since_seconds, 1),
         "starts": ledger.starts,
-        "crashes": ledger.crashes,
-        "last_exit": cause(ledger.last_status) if ledger.starts > bool(ledger.pid) else None,
+        "crashes": crashes(ledger),
+        "last_exit": cause(ledger.last_status) if has_ended else None,
+        "last_cause": word(Cause(ledger.last_cause)) if has_ended else None,
     }
 
 

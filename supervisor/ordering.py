@@ -1,0 +1,62 @@
+"""What `scale`, `recycle` and `reload` do: find the instance, hand the order over, say what becomes of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor import control_client
+from supervisor.adapters.instance import live_sockets
+from supervisor.control_client import Document
+
+EXIT_REFUSED, EXIT_USAGE, EXIT_NOT_RUNNING, EXIT_CONFIG = 1, 2, 3, 78
+BUSY_NOTE = "nobody is interrupted in a job"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the command prints, and how it ends."""
+
+    text: str
+    exit_code: int = 0
+
+
+def place(directory: Path, instance: str | None, route: str, body: Document) -> Reply:
+    """To the only instance that answers in the directory, or to the named one."""
+    found = {path.stem: path for path in live_sockets(directory) if control_client.status(path) is not None}
+    if instance is None and len(found) > 1:
+        return Reply(f"Several instances answer: name one by --instance: {', '.join(sorted(found))}.", EXIT_USAGE)
+    socket = found.get(instance) if instance else next(iter(found.values()), None)
+    if socket is None:
+        return Reply(f"Not running: no {'such ' if instance else ''}instance answers in {directory}.", EXIT_NOT_RUNNING)
+    answer = control_client.order(socket, route, body)
+    if answer is None:
+        return Reply("The instance has not answered: look at its status, and try again.", EXIT_NOT_RUNNING)
+    return _reply(route, body, answer[1])
+
+
+def _reply(route: str, body: Document, document: Document) -> Reply:
+    match document.get("outcome"):
+        case "accepted":
+            return Reply(_accepted(route, body, document["workers"]))
+        case "stopping":
+            return Reply("Refused: it has been asked to stop.", EXIT_REFUSED)
+        case "no_worker":
+            missing = ", ".join(document["names"])
+            return Reply(f"Refused: no worker in slot {missing}." if missing else "Refused: no worker runs.", EXIT_REFUSED)
+        case "wrong_settings":
+            names = ", ".join(document["names"])
+            return Reply(f"Refused, the old settings stay in use. Wrong: {names}. The log has the remedies.", EXIT_CONFIG)
+        case _:
+            return Reply(f"Refused: {'; '.join(document.get('problems', ())) or 'no reason given'}.", EXIT_REFUSED)
+
+
+def _accepted(route: str, body: Document, workers: int) -> str:
+    wanted = "1 worker" if workers == 1 else f"{workers} workers"
+    match route:
+        case "/scale":
+            return f"{wanted} from now on; {BUSY_NOTE}."
+        case "/recycle":
+            slots = body["slots"]
+            named = f"all {wanted}" if slots == "all" else f"worker {', '.join(str(slot) for slot in slots)}"
+            return f"Replacing {named}, one after the other; {BUSY_NOTE}."
+        case _:
+            return f"The settings are right: {wanted} take them over one after the other; {BUSY_NOTE}."
