@@ -150,7 +150,7 @@ def test_a_stopped_worker_loses_its_job_to_another(site: Site) -> None:
     """A promise that nobody keeps is noticed without the worker's help, and the job runs once to its end elsewhere."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
-    fleet = site.start(worker_concurrency=2, ai_timeout_feedback=1, worker_backoff_seconds=0, terminate_grace_seconds=0.2)
+    fleet = site.start(worker_concurrency=2, ai_timeout_feedback=3, worker_backoff_seconds=0, terminate_grace_seconds=0.2)
     (stopped,) = site.until_in_call(fleet, FEEDBACK_MODEL)
     os.kill(stopped, signal.SIGSTOP)
     site.until_done_once([text])
