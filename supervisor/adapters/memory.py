@@ -37,7 +37,7 @@ class MemoryWatch:
     def _sample(self, slot: Slot, now_seconds: float) -> int:
         """0: not due, or nobody there."""
         try:
-            watched = self._watched.setdefault(slot.pid, _Watched(psutil.Process(slot.pid)))
+            watched = self._watched.get(slot.pid) or self._watch(slot.pid)
             every_seconds = BUSY_EVERY_SECONDS if slot.is_busy else IDLE_EVERY_SECONDS
             if now_seconds < watched.measured_at_seconds + every_seconds:
                 return 0
@@ -45,3 +45,7 @@ class MemoryWatch:
             return int(watched.process.memory_info().rss)
         except psutil.Error:
             return 0
+
+    def _watch(self, pid: int) -> _Watched:
+        watched = self._watched[pid] = _Watched(psutil.Process(pid))
+        return watched

@@ -151,21 +151,20 @@ class UnixWorld:
             self._descriptors.drop_monitor_end()
 
     def _promised(self, fleet: Fleet) -> Iterator[Fact]:
-        for slot in fleet.slots:
-            deadline_seconds = self._deadline_of(slot) if slot.is_occupied else None
+        for slot in (slot for slot in fleet.slots if slot.is_occupied):
+            claim = self._claim_of(slot)
+            deadline_seconds = self._deadline_of(slot, claim)
             if deadline_seconds is None:
                 continue
-            claim = self._claim_of(slot)
             is_busy = claim is not None and claim.phase in BUSY
             if (deadline_seconds, is_busy) != (slot.deadline_seconds, slot.is_busy):
                 yield Promised(slot.number, deadline_seconds, self.now(), claim is not None and claim.is_ready, is_busy)
 
-    def _deadline_of(self, slot: Slot) -> float | None:
+    def _deadline_of(self, slot: Slot, claim: WorkerRecord | None) -> float | None:
         """The claim of the process that is in the slot now; a record of its predecessor says nothing about it."""
         if slot.number == MONITOR:
             readings = self._scoreboard.readings()
             return readings.deadline_seconds if readings.incarnation == slot.incarnation else None
-        claim = self._claim_of(slot)
         if claim is None or claim.phase == Phase.BOOT:
             return None
         return min(claim.deadline_seconds, claim.progress_seconds + MAX_PROMISE_SECONDS)
