@@ -29,7 +29,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def silence_seconds(timeout_seconds: float) -> float:
-    """How long a model that has begun to speak may be silent, for instance while another slot reads a picture on the same cores."""
+    """How long a model that has begun to speak may be silent: another slot may read a picture on the same cores."""
     return min(timeout_seconds, MAX_SILENCE_SECONDS)
 
 
