@@ -76,8 +76,8 @@ class UnixWorld:
         for _ in range(sum(heard[number] for number in STOP)):
             yield StopAsked(self.now())
         yield from self._ordered(signalled(heard, fleet), fleet)
-        yield from self._promised(fleet)
-        yield from self._memory.measured(fleet, self.now())
+        yield from (promises := tuple(self._promised(fleet)))
+        yield from self._memory.measured(fleet, self.now(), {promise.slot for promise in promises if not promise.is_busy})
         yield from self._messages(fleet)
         yield from self._exited(fleet)
 
@@ -150,7 +150,7 @@ class UnixWorld:
         finally:
             self._descriptors.drop_monitor_end()
 
-    def _promised(self, fleet: Fleet) -> Iterator[Fact]:
+    def _promised(self, fleet: Fleet) -> Iterator[Promised]:
         for slot in (slot for slot in fleet.slots if slot.is_occupied):
             claim = self._claim_of(slot)
             deadline_seconds = self._deadline_of(slot, claim)
