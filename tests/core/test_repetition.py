@@ -25,7 +25,7 @@ ENDLESS = {
     "one character": "." * 40_000,
     "a word": "wort " * 8_000,
     "spaces": " " * 40_000,
-    "mixed white space": " \n\t\n  " * 8_000,
+    "white space of all kinds": "".join(" " * n + "\n" + "\t" * n for n in range(200)),
     "the longest unit": ("x" * (LONGEST_UNIT_CHARACTERS - 1) + "y") * 200,
     "dots with line ends": ("." * 80 + "\n") * 400,
 }
@@ -63,6 +63,12 @@ def test_an_honest_document() -> None:
     """Ten judgements with the same words differ by their keys, and a rule of markdown ends."""
     judged = "".join(f'"c{place:02}":{{"explanation_md":"Das ist erfüllt.","score":10}},' for place in range(1, 11))
     assert said_before_the_end(DOCUMENT_CHARACTERS, judged * 1 + "-" * 200 + judged) is None
+
+
+def test_what_has_stopped_repeating() -> None:
+    """A long row that has come to an end is no endless one, although most of what is looked at is one unit."""
+    ended = "-" * (DOCUMENT_CHARACTERS - 150) + "".join(str(number) for number in range(100, 150))
+    assert said_before_the_end(DOCUMENT_CHARACTERS, ended, 1) is None
 
 
 def test_a_unit_longer_than_the_longest() -> None:

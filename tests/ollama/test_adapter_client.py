@@ -101,6 +101,10 @@ RAW = {
         (status(400, b'{"error":"the input length exceeds the context length"}'),),
         errors.PromptTooLong,
     ),
+    "a prompt that is too long, by the engine's type": (
+        (status(400, b'{"error":"{\\"error\\":{\\"message\\":\\"no\\",\\"type\\":\\"exceed_context_size_error\\"}}"}'),),
+        errors.PromptTooLong,
+    ),
     "a picture that is none": (
         (status(400, b'{"error":"{\\"error\\":{\\"code\\":400,\\"message\\":\\"Failed to load image or audio file\\"}}"}'),),
         errors.PictureUnreadable,
@@ -113,6 +117,12 @@ def test_raw_outcomes(parts: tuple[bytes, ...], error: type[Exception]) -> None:
     """Whatever stands on the wire, the class says what it was, and no message quotes it."""
     with raw_server(answering(*parts)) as url:
         assert type(caught(url)) is error
+
+
+def test_an_error_without_an_end() -> None:
+    """Of an error's body only the beginning is read."""
+    with raw_server(trickling(HEAD.replace(b"200 OK", b"400 Bad Request"), chunk(b"x" * 65_536))) as url:
+        assert type(caught(url)) is errors.RequestRefused
 
 
 def test_nobody_listens() -> None:
@@ -186,14 +196,15 @@ def test_deadlines(script: Script, given: dict[str, float], error: type[Exceptio
 def test_a_server_that_does_not_take_the_request() -> None:
     """Sending has the same bounds as reading: a picture that nobody takes off the socket is given up."""
     big = replace(QUESTION, messages=({"role": "user", "content": "x", "images": ["x" * 30_000_000]},))
-    given_up = threading.Event()
+    given_up, was_given_up = threading.Event(), []
 
     def deaf(_: Peer) -> None:
-        given_up.wait(PATIENCE_SECONDS)
+        was_given_up.append(given_up.wait(PATIENCE_SECONDS))
 
     with raw_server(deaf) as url:
         assert type(caught(url, bounds(first=0.3), big)) is errors.FirstTokenLate
         given_up.set()
+    assert was_given_up == [True]
 
 
 def test_a_late_answer_dies_with_its_connection() -> None:
