@@ -1,0 +1,179 @@
+"""Memory of real workers: who leaks is replaced after its job, who grows without end is killed, who needed much once is left."""
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.condition import eventually
+from tests.process.adapters.hungry import RELEASE
+from tests.process.fleet import LiveFleet
+from tests.process.site import Site
+
+pytestmark = pytest.mark.postgres
+
+HUNGRY = "tests.process.adapters.hungry"
+MEBIBYTE = 2**20
+SOFT_MEBIBYTES, HARD_MEBIBYTES = 64, 400
+NEVER_SECONDS = 3600
+OWN_MOUNTS = ("unshare", "--mount") if os.getuid() == 0 else ("unshare", "--map-root-user", "--mount")
+
+
+def start_hungry(site: Site, workers: int = 1, **settings: float) -> LiveFleet:
+    """At rest, with small limits; young workers may be replaced as well."""
+    limits = {
+        "worker_memory_soft_bytes": SOFT_MEBIBYTES * MEBIBYTE,
+        "worker_memory_hard_bytes": HARD_MEBIBYTES * MEBIBYTE,
+        "worker_minimum_lifetime_seconds": 0,
+    }
+    fleet = site.start(worker_concurrency=workers, ai_backend="stub", learning_feedback_adapter=HUNGRY, **(limits | settings))
+    fleet.until_idle()
+    eventually(lambda: all(worker["rss_bytes"] for worker in fleet.workers()))
+    return fleet
+
+
+def rss_mebibytes(fleet: LiveFleet) -> float:
+    return max((worker["rss_bytes"] or 0) / MEBIBYTE for worker in fleet.workers())
+
+
+def test_a_leak_is_ended_between_two_jobs(site: Site) -> None:
+    """Each job keeps 30 MiB: both workers are replaced again and again, one at a time, and no job is ever interrupted."""
+    fleet = start_hungry(site, workers=2)
+
+    def leaked_and_replaced() -> bool:
+        site.until_done([site.enter_text("leak 30") for _ in range(4)])
+        return len(fleet.told("retire")) >= 4
+
+    eventually(leaked_and_replaced, 60)
+    fleet.until_idle()
+    assert {each["why"] for each in fleet.told("retire")} == {"memory over the soft limit"}
+    assert {(each["status"], each["cause"]) for each in fleet.told("exited")} == {("exit 0", "asked")}
+    entered = [row["id"] for row in site.all("select id from learning_submissions")]
+    assert len(site.leases(*entered)) == len(site.results()) == len(entered)
+    assert_one_at_a_time(fleet)
+
+
+def assert_one_at_a_time(fleet: LiveFleet) -> None:
+    """From the request to leave to the end of the successor's boot nobody else was asked."""
+    away: set[str] = set()
+    for line in fleet.log():
+        what, slot = line.split()[2], re.search(r"slot=(\d+)", line)
+        if slot and what == "retire":
+            assert not away
+            away.add(slot[1])
+        elif slot and what == "booted":
+            away.discard(slot[1])
+
+
+def test_a_young_worker_is_not_replaced_for_its_memory(site: Site) -> None:
+    """Whoever has not lived for the minimum lifetime goes on, so that a limit below what every job takes is no loop."""
+    fleet = start_hungry(site, worker_minimum_lifetime_seconds=NEVER_SECONDS)
+    site.until_done([site.enter_text("leak 150")])
+    eventually(lambda: rss_mebibytes(fleet) > 150)
+    site.until_done([site.enter_text("nothing")])
+    assert fleet.told("retire") == []
+
+
+def test_a_spike_that_is_over_is_no_reason(site: Site) -> None:
+    """What a job takes and gives back, far over the soft limit, costs no worker: now counts, and not the peak."""
+    fleet = start_hungry(site)
+    text = site.enter_text("spike 200")
+    eventually(lambda: rss_mebibytes(fleet) > 200)
+    (site.directory / RELEASE).touch()
+    site.until_done([text])
+    eventually(lambda: rss_mebibytes(fleet) < 200)
+    site.until_done([site.enter_text("nothing")])
+    assert (fleet.told("retire"), fleet.told("exited")) == ([], [])
+
+
+def test_one_gigabyte_a_second_is_stopped_at_the_hard_limit(site: Site) -> None:
+    """The worker is killed, the death is counted as `memory` and against its job, and others flow meanwhile."""
+    fleet = start_hungry(site, workers=2)
+    greedy, *others = [site.enter_text(f"grow {HARD_MEBIBYTES - 10}"), *site.enter_texts(4)]
+    site.until_done_once([greedy, *others])
+    assert {each["why"] for each in fleet.told("kill")} == {"memory over the hard limit"}
+    assert [each["cause"] for each in fleet.told("exited")] == ["memory"] * 2
+    job = site.job(greedy)
+    assert (job["error_code"], job["payload"]["crashes"]) == ("worker_crashed", 2)
+    assert fleet.metrics()['learning_worker_crashes_total{cause="memory"}'] == 2
+
+
+def test_growth_faster_than_any_look_is_stopped_by_the_kernel(site: Site) -> None:
+    """However fast, a worker never holds much more than the limit: its own allocation fails, or the supervisor is faster."""
+    fleet = start_hungry(site, workers=2, worker_max_retries=0)
+    greedy, *others = [site.enter_text("grow"), *site.enter_texts(4)]
+    site.until_done([greedy, *others])
+    assert site.submission(greedy)["analysis_status"] == "failed"
+    assert {site.submission(other)["analysis_status"] for other in others} == {"completed"}
+    assert fleet.process.poll() is None
+
+
+def test_a_worker_s_own_memory_is_shown(site: Site) -> None:
+    """What a worker shares with nobody grows by what a job keeps, and stands in the status and the metrics."""
+    fleet = start_hungry(site, worker_memory_soft_bytes=0)
+    before = fleet.workers()[0]["uss_bytes"]
+    assert 0 < before < fleet.workers()[0]["rss_bytes"]
+
+    def has_grown() -> bool:
+        site.until_done([site.enter_text("leak 20")])
+        grown: int = fleet.workers()[0]["uss_bytes"]
+        return grown > before + 20 * MEBIBYTE
+
+    eventually(has_grown)
+    metrics = fleet.metrics()
+    assert metrics['learning_worker_uss_bytes{slot="0"}'] > before
+    assert metrics['learning_worker_rss_bytes{slot="0"}'] > metrics['learning_worker_uss_bytes{slot="0"}']
+
+
+# The kernel's OOM killer
+
+
+def group_mount() -> tuple[str, str] | None:
+    """Where the host shows its control groups of version 2, and which is ours."""
+    mount = re.search(r"^(?:\S+ ){4}(\S+) .*- cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.MULTILINE)
+    group = re.search(r"^0::(/.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
+    return (mount[1], group[1]) if mount and group else None
+
+
+def may_mount() -> bool:
+    return subprocess.run([*OWN_MOUNTS, "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not may_mount() or group_mount() is None, reason="needs a mount namespace and a mount of cgroup2")
+def test_the_kernel_s_killing_is_told_apart(site: Site) -> None:
+    """A death by SIGKILL after which memory.events counts one kill more is `oom`; the next without is a `signal`."""
+    mount, group = group_mount() or ("", "")
+    events = recorded_events(site.directory / "groups" / group.lstrip("/"))
+    behind = (*OWN_MOUNTS, "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', str(site.directory / "groups"), mount)
+    fleet = site.start(wrapper=behind)
+    for oom_kills, cause in ((1, "oom"), (1, "signal")):
+        fleet.until_idle()
+        (victim,) = fleet.worker_pids()
+        events.write_text(f"low 0\nhigh 7\nmax 31\noom 1\noom_kill {oom_kills}\noom_group_kill 0\n")
+        os.kill(victim, signal.SIGKILL)
+        fleet.until_replaced([victim])
+        assert fleet.told("exited")[-1]["cause"] == cause
+    assert fleet.metrics()['learning_worker_crashes_total{cause="oom"}'] == 1
+
+
+def recorded_events(group: Path) -> Path:
+    """As a kernel 6.1 shows them, before anything has happened."""
+    group.mkdir(parents=True)
+    events = group / "memory.events"
+    events.write_text("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n")
+    return events
+
+
+def test_the_kernel_takes_a_worker_before_the_supervisor(site: Site) -> None:
+    """Every child has a higher oom_score_adj than who would replace it."""
+    fleet = site.start(worker_concurrency=2)
+    fleet.until_idle()
+    own, *children = (score(pid) for pid in (fleet.pid, *fleet.worker_pids(), fleet.monitor_pid()))
+    assert min(children) > own
+
+
+def score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
