@@ -9,7 +9,18 @@ import platform
 from rich.console import Console
 from rich.table import Table
 
-NAMES = {"overhead": "bench.overhead", "rendering": "bench.rendering", "roundtrips": "bench.round_trips"}
+NAMES = {
+    "crashloop": "bench.crash_loop",
+    "idle": "bench.idle",
+    "memory": "bench.memory",
+    "orphans": "bench.orphans",
+    "overhead": "bench.overhead",
+    "rejob": "bench.rejob",
+    "rendering": "bench.rendering",
+    "respawn": "bench.respawn",
+    "roundtrips": "bench.round_trips",
+    "soak": "bench.soak",
+}
 
 
 def main() -> None:

@@ -1,0 +1,20 @@
+"""Waiting for what a measurement needs to be true before it goes on."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+PATIENCE_SECONDS = 120.0
+LOOK_SECONDS = 0.02
+
+Answer = TypeVar("Answer")
+
+
+def until(condition: Callable[[], Answer]) -> Answer:
+    """What the condition answers as soon as that is true. Raises TimeoutError."""
+    until_seconds = time.monotonic() + PATIENCE_SECONDS
+    while not (answer := condition()):
+        if time.monotonic() > until_seconds:
+            raise TimeoutError(f"not within {PATIENCE_SECONDS:g} s: {condition}")
+        time.sleep(LOOK_SECONDS)
+    return answer

@@ -1,0 +1,47 @@
+"""What one more worker costs in memory that it shares with nobody (USS), before and after it has worked."""
+
+import statistics
+
+import psutil
+import psycopg
+
+from bench.condition import until
+from bench.fleet import Fleet, start_fleet
+from demo.cluster import Cluster
+from demo.database import temporary_database
+from demo.ollama_simulator.process import start_simulator
+from demo.submissions import Submission, demo_submissions, enter_all, text_submissions
+
+WORKERS = 4
+JOBS = 100  # of each worker, every second one with a photo
+
+
+def measure(workers: int = WORKERS, jobs: int = JOBS) -> dict[str, float]:
+    """Medians over the workers. Goal: at most 8 MB."""
+    fast = {"num_parallel": workers, "load_seconds": 0.0, "vision_seconds": 0.01, "tokens_per_second": 20_000}
+    with (
+        Cluster.start() as cluster,
+        temporary_database(cluster.admin_dsn) as database,
+        start_simulator(**fast) as simulator,
+        start_fleet(workers, database.worker_dsn, simulator.url, OLLAMA_NUM_PARALLEL=str(workers)) as fleet,
+        psycopg.connect(database.admin_dsn, autocommit=True) as owner,
+    ):
+        fleet.until_at_rest()
+        idle_bytes = _uss_bytes(fleet)
+        enter_all(owner, _work(workers * jobs), storage_root=fleet.storage_root)
+        until(lambda: owner.execute("select 1 where not exists (select from learning_submission_jobs)").fetchone())
+        fleet.until_at_rest()
+        return {
+            "uss_idle_mb": round(idle_bytes / 1e6, 2),
+            "uss_busy_mb": round(_uss_bytes(fleet) / 1e6, 2),
+            "supervisor_rss_mb": round(psutil.Process(fleet.pid).memory_info().rss / 1e6, 2),
+        }
+
+
+def _uss_bytes(fleet: Fleet) -> float:
+    return statistics.median(psutil.Process(pid).memory_full_info().uss for pid in fleet.worker_pids())
+
+
+def _work(jobs: int) -> list[Submission]:
+    photo = next(each for each in demo_submissions() if each.mime_type == "image/png")
+    return [each for text in text_submissions(jobs // 2, seed=1) for each in (text, photo)]

@@ -1,0 +1,73 @@
+"""What is left behind by many replacements: descriptors, threads, zombies and memory of supervisor and monitor."""
+
+import time
+from dataclasses import dataclass
+
+import psutil
+
+from bench.condition import until
+from bench.fleet import Fleet, start_fleet
+from demo.cluster import Cluster
+from demo.database import temporary_database
+
+RECYCLES = 10_000
+WARM_UP_RECYCLES = 200  # until allocators have taken what they keep
+WORKERS = 4
+SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Of supervisor and monitor together; `rss_bytes` is the supervisor's alone."""
+
+    fds: int
+    threads: int
+    rss_bytes: int
+
+
+def measure(recycles: int = RECYCLES, warm_up: int = WARM_UP_RECYCLES) -> dict[str, float]:
+    """Each replacement is an operator's order on the control socket. Goals: no growth, no zombie, at most 2 MB."""
+    with (
+        Cluster.start() as cluster,
+        temporary_database(cluster.admin_dsn) as database,
+        start_fleet(WORKERS, database.worker_dsn) as fleet,
+    ):
+        fleet.until_at_rest()
+        _recycle(fleet, warm_up)
+        before = _holdings(fleet)
+        _recycle(fleet, recycles)
+        after = _holdings(fleet)
+        zombies = sum(child.status() == psutil.STATUS_ZOMBIE for child in fleet.children())
+    return {
+        "fd_growth": after.fds - before.fds,
+        "thread_growth": after.threads - before.threads,
+        "zombies": zombies,
+        "rss_growth_mb": round((after.rss_bytes - before.rss_bytes) / 1e6, 2),
+    }
+
+
+def _recycle(fleet: Fleet, recycles: int) -> None:
+    """All workers again and again, one at a time, until there were so many replacements."""
+    wanted = _starts(fleet) + recycles
+    while (starts := _starts(fleet)) < wanted:
+        slots = min(WORKERS, wanted - starts)
+        fleet.ask("POST", "/recycle", {"slots": list(range(slots))})
+        _until_started(fleet, starts + slots)
+    fleet.until_at_rest()
+
+
+def _until_started(fleet: Fleet, starts: int) -> None:
+    until(lambda: _starts(fleet) >= starts)
+
+
+def _starts(fleet: Fleet) -> int:
+    return sum(row["starts"] for row in fleet.workers())
+
+
+def _holdings(fleet: Fleet) -> Holdings:
+    """When the connections of our own questions are closed on their side too."""
+    time.sleep(SETTLE_SECONDS)
+    supervisor, monitor = psutil.Process(fleet.pid), psutil.Process(fleet.status()["monitor"]["pid"])
+    both = (supervisor, monitor)
+    fds, threads = sum(each.num_fds() for each in both), sum(each.num_threads() for each in both)
+    return Holdings(fds, threads, supervisor.memory_info().rss)
