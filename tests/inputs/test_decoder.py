@@ -1,6 +1,8 @@
 """The decoder's child: what becomes of a document, and of the worker, when decoding goes wrong. Every child is a real fork."""
 
 import ctypes
+import gc
+import itertools
 import mmap
 import os
 import resource
@@ -12,6 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -20,8 +23,9 @@ import pytest
 from PIL import Image
 
 from demo.inputs.files import ENCRYPTED, encoded, noise, pdf, read
+from tests.inputs.alarm import alarmed
 from worker.adapters import documents, sandbox
-from worker.adapters.decoder import Decoding, decoding
+from worker.adapters.decoder import Decoding, _send_document, decoding
 from worker.adapters.errors import VisionPermanentError, VisionTransientError
 from worker.adapters.sandbox import allow_cpu, sandboxed
 from worker.core.job import ErrorCode
@@ -85,9 +89,10 @@ def handled(number: signal.Signals, handler: Callable[[int, FrameType | None], N
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    """Each test here also proves that no process, no zombie and no descriptor is left."""
+    """Each test here also proves that no process, no zombie and no descriptor is left, and ends if it waits for ever."""
     before = descriptors()
-    yield
+    with alarmed():
+        yield
     assert not psutil.Process().children()
     assert descriptors() == before
 
@@ -229,6 +234,22 @@ def test_an_endless_decoder_runs_out_of_processor_time() -> None:
     assert code_of(loop) is ErrorCode.INPUT_TOO_LARGE
 
 
+def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit stands before the first page, and moves on with each: a long document is not a slow one."""
+    used_seconds = itertools.count(0, 100)
+    monkeypatch.setattr(time, "process_time", lambda: next(used_seconds))
+    monkeypatch.setattr(documents, "_pdf_page", lambda _document, _number: b"%d" % resource.getrlimit(resource.RLIMIT_CPU)[0])
+    with decoding(pdf(3), "application/pdf", MAX_PAGES) as document:
+        assert list(document) == [b"%d" % (sandbox.CPU_SECONDS + seconds) for seconds in (0, 100, 200)]
+
+
+def test_a_large_photo_is_not_decoded_in_full() -> None:
+    """A JPEG's decoder leaves out what would be scaled away: 24 megapixels fit where they would not as such."""
+    content = encoded(Image.new("RGB", (6000, 4000)), "JPEG")
+    with sandboxed(partial(_send_document, content, "image/jpeg", 1, 1), 64 * MEBIBYTE) as child:
+        assert len(list(Decoding(child, 1, 1, MEBIBYTE, FAR_SECONDS))) == 1
+
+
 def test_a_decoder_that_says_nothing_is_given_up() -> None:
     """Time on the wall may be lost to a busy machine: worth another try, and the child ends with it."""
     with sandboxed(lambda _fd: signal.pause()) as child, pytest.raises(VisionTransientError):
@@ -248,6 +269,7 @@ def test_a_decoder_that_says_nothing_is_given_up() -> None:
         frame(b"T", total(MAX_PAGES + 1)),
         frame(b"T", b"\xff" * 32),
         frame(b"T", b""),
+        frame(b"T", total(MAX_PAGES + 1)) + frame(b"P", b"page") * (MAX_PAGES + 1),
         frame(b"P", b"a page before the total"),
         frame(b"?", b"?"),
         frame(b"R", b"vision_failure"),
@@ -255,7 +277,7 @@ def test_a_decoder_that_says_nothing_is_given_up() -> None:
         frame(b"R", b"x", size=2**20),
         frame(b"T", total(1)) + frame(b"P", b"half", size=100),
         frame(b"T", total(2)) + frame(b"P", b"only one"),
-        frame(b"T", total(1)) + frame(b"P", b"", size=MEBIBYTE + 1),
+        frame(b"T", total(1)) + frame(b"P", bytes(MEBIBYTE + 1)),
         frame(b"T", total(1)) + frame(b"T", total(1)),
     ],
     ids=lambda answer: repr(answer[:24]),
@@ -293,6 +315,27 @@ def test_a_child_does_not_run_the_workers_handlers() -> None:
     with handled(signal.SIGTERM, lambda *_: None):
         answer = told(lambda: ([signal.getsignal(n).name for n in numbers], signal.pthread_sigmask(signal.SIG_BLOCK, [])))  # type: ignore[union-attr]
     assert answer == b"(['SIG_DFL', 'SIG_DFL', 'SIG_DFL', 'SIG_DFL'], set())"
+
+
+def test_a_child_finalizes_nothing_of_the_workers() -> None:
+    """What the worker has not collected yet may close a descriptor whose number is the child's own by then."""
+    finalized: list[int] = []
+
+    class Circle:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            finalized.append(1)
+
+    gc.disable()
+    try:
+        Circle()
+        assert told(lambda: (gc.collect(), finalized)[1]) == b"[]"
+    finally:
+        gc.enable()
+    gc.collect()
+    assert finalized == [1]
 
 
 def test_a_child_leaves_no_core() -> None:

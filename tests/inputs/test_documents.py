@@ -206,11 +206,18 @@ def test_a_pdf_of_the_most_pages_is_read() -> None:
     assert len(pages(pdf(MAX_PAGES), "application/pdf")) == MAX_PAGES
 
 
-@pytest.mark.parametrize("media_box", ["0 0 1e9 1e9", "0 0 14400 10", "-500 -500 100000 20000"])
+@pytest.mark.parametrize("media_box", ["0 0 1e9 1e9", "0 0 14400 10", "-500 -500 100000 20000", "0 0 1161 842"])
 def test_a_page_of_absurd_size_is_scaled(media_box: str) -> None:
     """It is never rendered larger than 1600 pixels, whatever it claims."""
     (page,) = pages(pdf(media_box=media_box), "application/pdf")
     assert max(read(page).size) == MAX_SIDE_PIXELS
+
+
+@pytest.mark.parametrize("media_box", ["0 0 0 0", "0 0 0 842", "0 0 1e39 1e39", "none", "0 0 0.001 842", "0 0 -5 -5"])
+def test_a_page_without_a_size_is_rendered_somehow(media_box: str) -> None:
+    """As readers show it; nothing in a page's box ends in anything but a page of at most 1600 pixels."""
+    (page,) = pages(pdf(media_box=media_box), "application/pdf")
+    assert max(read(page).size) <= MAX_SIDE_PIXELS
 
 
 def test_what_was_typed_into_a_form_is_shown() -> None:

@@ -69,7 +69,7 @@ class Decoding:
 
     def _payload(self, wanted: bytes, max_bytes: int) -> bytes:
         kind, size_bytes = _HEADER.unpack(self._exactly(_HEADER.size))
-        if size_bytes > (max_bytes if kind == wanted else _MAX_WORD_BYTES):
+        if size_bytes > max_bytes:
             raise _corrupt("a frame that is too long")
         payload = self._exactly(size_bytes)
         if kind == _REFUSED:

@@ -142,7 +142,7 @@ def _opaque(picture: Image.Image) -> Image.Image:
         paper = Image.new("RGB", picture.size, "white")
         paper.paste(inked, mask=inked)
         return paper
-    return picture if picture.mode in {"RGB", "L"} else picture.convert("L" if picture.mode == "1" else "RGB")
+    return picture if picture.mode in {"RGB", "L"} else picture.convert("RGB")
 
 
 def _small(picture: Image.Image) -> Image.Image:
@@ -175,13 +175,7 @@ def _unlocked(content: bytes) -> pypdfium2.PdfDocument:
 
 
 def _pdf_page(document: pypdfium2.PdfDocument, number: int) -> bytes:
-    """Rendered at most at MAX_SIDE_PIXELS, whatever size the page claims to have."""
+    """Rendered at most at MAX_SIDE_PIXELS, whatever size the page claims to have; for a page without one pdfium has its own."""
     page = document[number - 1]
-    try:
-        longest_points, shortest_points = max(page.get_size()), min(page.get_size())
-        if not (shortest_points > 0 and math.isfinite(longest_points)):
-            raise VisionPermanentError("a page without a size", ErrorCode.INPUT_CORRUPT)
-        scale = min(PDF_DOTS_PER_INCH / _PDF_POINTS_PER_INCH, (MAX_SIDE_PIXELS - 0.5) / longest_points)  # it rounds up
-        return _jpeg(page.render(scale=scale).to_pil())
-    finally:
-        page.close()
+    scale = min(PDF_DOTS_PER_INCH / _PDF_POINTS_PER_INCH, (MAX_SIDE_PIXELS - 0.5) / max(page.get_size()))  # it rounds up
+    return _jpeg(page.render(scale=scale).to_pil())

@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,7 +95,6 @@ def _confine(fd: int, memory_bytes: int, worker_pid: int) -> None:
     _default_signals()
     _close_all_but(fd)
     gc.freeze()  # what the worker left must not be finalized here: its numbers of descriptors may be ours by then
-    warnings.simplefilter("ignore")
     for kind, limit in {**_LIMITS, resource.RLIMIT_DATA: _data_bytes() + memory_bytes}.items():
         within = _within(resource.getrlimit(kind)[1], limit)
         resource.setrlimit(kind, (within, within))
