@@ -39,7 +39,12 @@ class Journal:
     """logfmt lines: time, level, what happened, then key=value."""
 
     def __init__(self, level: str, write: Callable[[str], None]) -> None:
-        self._least, self._write = LEVELS.index(level), write
+        self._write = write
+        self.set_level(level)
+
+    def set_level(self, level: str) -> None:
+        """Lines below it are not written."""
+        self._least = LEVELS.index(level)
 
     def action(self, action: Action) -> None:
         match action:

@@ -1,14 +1,15 @@
 """What an operator may order while it runs, by a signal or over the control socket: each order becomes a fact, or is refused."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 from supervisor.channel import Order, OrderAnswer, RecycleOrder, ReloadOrder, ScaleOrder
 from supervisor.configurations import Configurations
 from supervisor.core.fact import Fact, RecycleAsked, Reloaded, ReloadRefused, Scaled
 from supervisor.core.fleet import Fleet
-from supervisor.settings import Problem, SettingsError
+from supervisor.journal import Journal
+from supervisor.settings import SettingsError
 from worker.scoreboard import MAX_SLOTS
 
 BY_SIGNAL = 0  # the number of an order whose answer nobody waits for
@@ -25,10 +26,10 @@ def signalled(heard: Mapping[int, int], fleet: Fleet) -> Iterator[Order]:
 
 
 class OrderDesk:
-    """Each wrong setting is told to `on_problem`; the answer names them all."""
+    """Each wrong setting is told in the log; the answer names them all."""
 
-    def __init__(self, configurations: Configurations, on_problem: Callable[[Problem], None]) -> None:
-        self._configurations, self._on_problem = configurations, on_problem
+    def __init__(self, configurations: Configurations, journal: Journal) -> None:
+        self._configurations, self._journal = configurations, journal
 
     def take(self, order: Order, fleet: Fleet, now_seconds: float) -> tuple[OrderAnswer, Fact | None]:
         """What will be done about it."""
@@ -49,11 +50,13 @@ class OrderDesk:
             generation = self._configurations.read_again({fleet.generation, fleet.proven_generation})
         except SettingsError as error:
             for problem in error.problems:
-                self._on_problem(problem)
+                self._journal.wrong_setting(problem)
             names = tuple(problem.variable for problem in error.problems)
             answer = OrderAnswer(number=number, outcome="wrong_settings", workers=fleet.wanted, names=names)
             return answer, ReloadRefused(len(names), now_seconds)
-        workers = self._configurations.of(generation).supervisor.worker_concurrency
+        own = self._configurations.of(generation).supervisor
+        self._journal.set_level(own.log_level)
+        workers = own.worker_concurrency
         return OrderAnswer(number=number, outcome="accepted", workers=workers), Reloaded(generation, workers, now_seconds)
 
 
