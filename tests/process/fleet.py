@@ -71,6 +71,12 @@ class LiveFleet:
         address = eventually(lambda: self.status()["metrics_address"])
         return httpx.get(f"http://{address}{path}", trust_env=False, verify=False)
 
+    def order(self, path: str, **body: object) -> httpx.Response:
+        """Over the control socket, as soon as there is a monitor that answers."""
+        self.status()
+        with self._control() as client:
+            return client.post(f"http://instance{path}", json=body)
+
     def log(self) -> list[str]:
         return self.log_path.read_text().splitlines()
 
@@ -137,12 +143,14 @@ class LiveFleet:
     def _answered_status(self) -> Row:
         """Empty while nobody answers."""
         assert self.process.poll() is None, f"the supervisor ended with {self.process.poll()}"
-        with suppress(httpx.TransportError, StopIteration):
-            socket = self.runtime_directory / f"{self.instance():08x}.sock"
-            with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket), verify=False), trust_env=False) as client:
-                answer: Row = client.get("http://instance/status").json()
-                return answer
+        with suppress(httpx.TransportError, StopIteration), self._control() as client:
+            answer: Row = client.get("http://instance/status").json()
+            return answer
         return {}
+
+    def _control(self) -> httpx.Client:
+        socket = self.runtime_directory / f"{self.instance():08x}.sock"
+        return httpx.Client(transport=httpx.HTTPTransport(uds=str(socket), verify=False), trust_env=False)
 
     def _is_idle(self) -> bool:
         status = self.status()

@@ -2,7 +2,7 @@
 
 import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -41,7 +41,13 @@ class Site:
         self, *, stderr: IO[bytes] | int | None = None, wrapper: tuple[str, ...] = (), **settings: str | float | Path
     ) -> LiveFleet:
         """A supervisor whose settings are given by their field's name, in place of those that lead to this site."""
-        values = self.settings() | settings
+        return self.start_with(settings, stderr, wrapper)
+
+    def start_with(
+        self, settings: Mapping[str, str | float | Path], stderr: IO[bytes] | int | None = None, wrapper: tuple[str, ...] = ()
+    ) -> LiveFleet:
+        """The same with settings that a test has put together."""
+        values = self.settings() | dict(settings)
         environ = {name.upper(): str(value) for name, value in values.items()}
         return self.undo.enter_context(start_fleet(environ, self.directory, stderr, wrapper))
 

@@ -25,11 +25,14 @@ OWN_MOUNTS = ("unshare", "--mount") if os.getuid() == 0 else ("unshare", "--map-
 def start_hungry(site: Site, workers: int = 1, **settings: float) -> LiveFleet:
     """At rest, with small limits; young workers may be replaced as well."""
     limits = {
+        "worker_concurrency": workers,
+        "ai_backend": "stub",
+        "learning_feedback_adapter": HUNGRY,
         "worker_memory_soft_bytes": SOFT_MEBIBYTES * MEBIBYTE,
         "worker_memory_hard_bytes": HARD_MEBIBYTES * MEBIBYTE,
         "worker_minimum_lifetime_seconds": 0,
     }
-    fleet = site.start(worker_concurrency=workers, ai_backend="stub", learning_feedback_adapter=HUNGRY, **(limits | settings))
+    fleet = site.start_with(limits | settings)
     fleet.until_idle()
     eventually(lambda: all(worker["rss_bytes"] for worker in fleet.workers()))
     return fleet

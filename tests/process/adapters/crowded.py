@@ -1,0 +1,20 @@
+"""Has room for so many processes as the file `room` says: who comes later dies in its import, as of a bug in a native library."""
+
+import fcntl
+import os
+import signal
+from pathlib import Path
+
+from worker.adapters.stub import build
+
+__all__ = ["build"]
+
+ROOM = Path("room")
+
+with ROOM.open("r+") as room:
+    fcntl.flock(room, fcntl.LOCK_EX)
+    places = int(room.read())
+    if not places:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    room.seek(0)
+    room.write(str(places - 1))

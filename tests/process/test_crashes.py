@@ -1,0 +1,88 @@
+"""Crash loops: of all workers, and of one; when the supervisor gives up, and when it does not."""
+
+from datetime import datetime
+
+import pytest
+
+from tests.condition import eventually
+from tests.process.fleet import LiveFleet, kill_all
+from tests.process.site import Site
+
+pytestmark = pytest.mark.postgres
+
+ADAPTERS = "tests.process.adapters."
+GAVE_UP = 69
+MOST_STARTS = 8  # of one slot in a minute
+WINDOW_SECONDS = 3
+
+
+def start_crowded(site: Site, workers: int, room: int, **settings: float) -> LiveFleet:
+    """So many of the workers find room, and the others never do."""
+    (site.directory / "room").write_text(str(room))
+    crowded = {
+        "worker_concurrency": workers,
+        "ai_backend": "stub",
+        "learning_feedback_adapter": ADAPTERS + "crowded",
+        "restart_window_seconds": WINDOW_SECONDS,
+        "restart_intensity": 3,
+    }
+    return site.start_with(crowded | settings)
+
+
+def deaths(fleet: LiveFleet) -> list[dict[str, str]]:
+    return [each for each in fleet.told("exited") if each["slot"] != "monitor"]
+
+
+def test_nothing_but_crashes_is_given_up(site: Site) -> None:
+    """Workers that die as soon as they are born: few starts, a code of its own, and a last line that says what it means."""
+    site.enter_text()
+    fleet = start_crowded(site, workers=4, room=0)
+    assert fleet.exit_code() == GAVE_UP
+    assert {(each["status"], each["cause"]) for each in deaths(fleet)} == {("signal 11", "boot")}
+    starts = [each["slot"] for each in fleet.told("spawned")]
+    assert max(starts.count(slot) for slot in starts) <= MOST_STARTS
+    last = fleet.log()[-1]
+    assert " ERROR finished exit_code=69 " in last
+    assert "the lines before name the reason" in last
+    assert [job["status"] for job in site.jobs()] == ["queued"]
+    assert fleet.living() == []
+
+
+def test_one_bad_slot_is_no_reason_to_give_up(site: Site) -> None:
+    """It crashes for longer than all together may; it is told as missing with the reason, and the other works on."""
+    fleet = start_crowded(site, workers=2, room=1, restart_backoff_seconds=0.5, restart_backoff_max_seconds=2)
+    eventually(lambda: lasted_seconds(fleet) > 2 * WINDOW_SECONDS)
+    eventually(lambda: "(signal 11, boot)" in fleet.status()["sentence"])
+    assert fleet.status()["state"] == "degraded"
+    assert fleet.get("/healthz").status_code == 200
+    site.until_done_once(site.enter_texts(4))
+    assert fleet.told("give_up") == []
+    assert len({each["slot"] for each in deaths(fleet)}) == 1
+    assert fleet.stop() == 0
+
+
+def lasted_seconds(fleet: LiveFleet) -> float:
+    """From the first death to the latest."""
+    times = [datetime.fromisoformat(each["at"]) for each in deaths(fleet)]
+    return (times[-1] - times[0]).total_seconds() if times else 0.0
+
+
+def test_a_healthy_run_forgives(site: Site) -> None:
+    """Deaths with a healthy life between them cost no wait, however long the wait of a row would be."""
+    fleet = site.start(restart_backoff_seconds=60, restart_backoff_max_seconds=600, healthy_after_seconds=1)
+    for _ in range(4):
+        fleet.until_idle()
+        eventually(lambda: fleet.workers()[0]["since_seconds"] > 1)
+        victims = fleet.worker_pids()
+        kill_all(victims)
+        fleet.until_replaced(victims)
+    assert [each["cause"] for each in deaths(fleet)] == ["signal"] * 4
+
+
+def test_a_stop_ends_a_wait_for_the_next_start(site: Site) -> None:
+    """A request to stop while every slot waits for its backoff is the end at once, and not the next start."""
+    fleet = start_crowded(site, workers=2, room=0, restart_backoff_seconds=60, restart_window_seconds=600)
+    eventually(lambda: len(deaths(fleet)) >= 2 and not fleet.worker_pids())
+    started = len(fleet.told("spawned"))
+    assert fleet.stop() == 0
+    assert len(fleet.told("spawned")) == started
