@@ -38,17 +38,17 @@ def kill_after_the_grace(fleet: Fleet, _policy: Policy, now_seconds: float) -> I
 
 
 def kill_hung_in_a_drain(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """Asked to leave after its job, it has not come to the job's next step: no reason to wait for the drain's end."""
+    """Asked to leave, it does not come to its next step or to the end of its boot: no reason to wait for the drain's end."""
     for slot in fleet.workers:
-        is_hung = slot.deadline_seconds is not None and now_seconds > slot.deadline_seconds + policy.terminate_grace_seconds
-        if slot.stage is Stage.STOPPING and slot.stop_why is Why.DRAIN and is_hung:  # else it is in its grace already
-            yield Kill(slot.number, Why.HUNG_IN_A_DRAIN)
+        is_draining = slot.stage is Stage.STOPPING and slot.stop_why is Why.DRAIN  # else it is in its grace already
+        if is_draining and now_seconds > hung_at(slot, policy):
+            yield Kill(slot.number, Why.BOOT_TOO_SLOW if slot.deadline_seconds is None else Why.HUNG_IN_A_DRAIN)
 
 
 def kill_over_the_hard_limit(fleet: Fleet, policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """Before the host suffers; a process that allocates without end would not come to a SIGTERM's handler."""
     for slot in fleet.workers:
-        if slot.stage in ALIVE and 0 < policy.memory_hard_bytes < slot.rss_bytes:
+        if slot.stage in ALIVE and _is_over_hard_limit(slot, policy):
             yield Kill(slot.number, Why.OVER_HARD_LIMIT)
 
 
@@ -79,7 +79,7 @@ def terminate_slow_boots(fleet: Fleet, policy: Policy, now_seconds: float) -> It
 def terminate_broken_promises(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """A deadline passed: the step hangs, whatever the process says otherwise."""
     for slot in fleet.slots:
-        if slot.stage is Stage.RUNNING and slot.deadline_seconds is not None and now_seconds > slot.deadline_seconds:
+        if slot.stage is Stage.RUNNING and _has_broken_promise(slot, now_seconds):
             yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, Why.BROKEN_PROMISE)
 
 
@@ -99,7 +99,7 @@ def retire_surplus(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterat
 
 def recycle_one_worker(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """The first of RECYCLES that wants one, and only while all others work: the fleet is never more than one short."""
-    if all(slot.stage is Stage.RUNNING and not slot.is_retiring for slot in fleet.wanted_workers):
+    if all(_works(slot, policy, now_seconds) for slot in fleet.wanted_workers):
         wishes = (action for rule in RECYCLES for action in rule(fleet, policy, now_seconds))
         yield from itertools.islice(wishes, 1)
 
@@ -207,24 +207,24 @@ def wake_at(fleet: Fleet, policy: Policy, now_seconds: float) -> float:
     """When to look again if nothing happens before: the next time that a rule names, or the next tick."""
     is_busy = any(slot.is_busy for slot in fleet.slots)
     tick_seconds = policy.busy_tick_seconds if is_busy else policy.tick_seconds
-    times = (drain_by(fleet, policy), hope_ends_at(fleet, policy), *(_due_at(slot, policy) for slot in fleet.slots))
-    return min((now_seconds + tick_seconds, *(time for time in times if time > now_seconds)))
+    of_slots = (time for slot in fleet.slots for time in _times_of(slot, policy))
+    times = (now_seconds + tick_seconds, drain_by(fleet, policy), hope_ends_at(fleet, policy), *of_slots)
+    return min(time for time in times if time > now_seconds)
 
 
-def _due_at(slot: Slot, policy: Policy) -> float:
-    """The next time at which a rule has something to do with the slot, as far as it can be known."""
+def _times_of(slot: Slot, policy: Policy) -> tuple[float, ...]:
+    """The times at which a rule may have something to do with the slot, as far as they can be known."""
     match slot.stage:
         case Stage.VACANT:
-            return vacant_until(slot, policy)
+            return (vacant_until(slot, policy),)
         case Stage.STARTING:
-            return slot.since_seconds + policy.boot_timeout_seconds
+            return (slot.since_seconds + policy.boot_timeout_seconds,)
         case Stage.RUNNING:
-            return math.inf if slot.deadline_seconds is None else slot.deadline_seconds
+            return () if slot.deadline_seconds is None else (slot.deadline_seconds,)
         case Stage.STOPPING:
-            hung_at = math.inf if slot.deadline_seconds is None else slot.deadline_seconds + policy.terminate_grace_seconds
-            return min(slot.stop_by_seconds, hung_at)
+            return slot.stop_by_seconds, hung_at(slot, policy)
         case Stage.KILLED:
-            return math.inf
+            return ()
         case _:
             assert_never(slot.stage)
 
@@ -258,6 +258,13 @@ def vacant_until(slot: Slot, policy: Policy) -> float:
     return max(drawn_until, burst[0].started_at_seconds + policy.burst_seconds) if is_burst else drawn_until
 
 
+def hung_at(slot: Slot, policy: Policy) -> float:
+    """When a process that was asked to leave has had its promise, or the time of a boot, and the grace beyond it."""
+    boot_ends_at = slot.started_at_seconds + policy.boot_timeout_seconds
+    promised_by = boot_ends_at if slot.deadline_seconds is None else slot.deadline_seconds
+    return promised_by + policy.terminate_grace_seconds
+
+
 def hope_ends_at(fleet: Fleet, policy: Policy) -> float:
     """Until when a fleet of which nobody makes progress is given a chance."""
     since_seconds = fleet.last_progress_seconds
@@ -271,3 +278,17 @@ def workers_gone_at(fleet: Fleet) -> float:
 
 def _can_retire(slot: Slot) -> bool:
     return slot.stage is Stage.RUNNING and not slot.is_retiring
+
+
+def _has_broken_promise(slot: Slot, now_seconds: float) -> bool:
+    return slot.deadline_seconds is not None and now_seconds > slot.deadline_seconds
+
+
+def _is_over_hard_limit(slot: Slot, policy: Policy) -> bool:
+    return 0 < policy.memory_hard_bytes < slot.rss_bytes
+
+
+def _works(slot: Slot, policy: Policy, now_seconds: float) -> bool:
+    """And no rule is about to end it."""
+    is_well = not _has_broken_promise(slot, now_seconds) and not _is_over_hard_limit(slot, policy)
+    return slot.stage is Stage.RUNNING and not slot.is_retiring and is_well

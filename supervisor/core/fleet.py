@@ -144,7 +144,7 @@ class Fleet:
     used again. Processes are forked with the settings of `generation`.
     """
 
-    slots: tuple[Slot, ...]
+    slots: tuple[Slot, ...]  # each at the place of its number: workers from 0, and the monitor, -1, last
     wanted: int  # workers; a slot of this number or above is not filled
     stop_asked_at_seconds: tuple[float, ...] = ()
     dead_leases: tuple[DeadLease, ...] = ()
@@ -164,11 +164,11 @@ class Fleet:
 
     @property
     def workers(self) -> tuple[Slot, ...]:
-        return tuple(slot for slot in self.slots if slot.is_worker)
+        return self.slots[:-1]
 
     @property
     def wanted_workers(self) -> tuple[Slot, ...]:
-        return tuple(slot for slot in self.workers if slot.number < self.wanted)
+        return self.slots[: min(self.wanted, len(self.slots) - 1)]
 
     @property
     def is_reloading(self) -> bool:
@@ -177,15 +177,17 @@ class Fleet:
 
     @property
     def monitor(self) -> Slot:
-        return self.slot(MONITOR)
+        return self.slots[MONITOR]
 
     @property
     def is_stopping(self) -> bool:
         return bool(self.stop_asked_at_seconds)
 
     def slot(self, number: int) -> Slot:
-        """Raises KeyError for a number that is no slot."""
-        return {slot.number: slot for slot in self.slots}[number]
+        """Raises IndexError for a number that is no slot."""
+        return self.slots[number]
 
     def with_slot(self, changed: Slot) -> "Fleet":
-        return replace(self, slots=tuple(changed if slot.number == changed.number else slot for slot in self.slots))
+        slots = list(self.slots)
+        slots[changed.number] = changed
+        return replace(self, slots=tuple(slots))

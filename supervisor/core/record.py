@@ -139,7 +139,7 @@ def _proven(fleet: Fleet, generation: int) -> Fleet:
 
 def _killed(fleet: Fleet, slot: Slot, fact: Killed) -> Fleet:
     """The end of a wait kills for the reason of the wait; what the process did itself outweighs what it was asked."""
-    is_own_doing = fact.why in {Why.HUNG_IN_A_DRAIN, Why.OVER_HARD_LIMIT}
+    is_own_doing = fact.why in {Why.HUNG_IN_A_DRAIN, Why.BOOT_TOO_SLOW, Why.OVER_HARD_LIMIT}
     stop_why = fact.why if is_own_doing else slot.stop_why or fact.why
     is_cut_short = fleet.was_cut_short or (slot.is_worker and fact.why in {Why.DRAIN_EXPIRED, Why.STOP_NOW})
     killed = replace(slot, stage=Stage.KILLED, since_seconds=fact.at_seconds, stop_why=stop_why)

@@ -180,6 +180,15 @@ ROWS = {
         fleet(stopping(0, deadline=NOW - 4 - INSTANT), stopping(1), asked=ASKED_NOW),
         (Kill(0, Why.HUNG_IN_A_DRAIN),),
     ),
+    "boot is too slow in a drain": Row(
+        kill_hung_in_a_drain,
+        fleet(
+            replace(stopping(0, deadline=1.0), started_at_seconds=NOW - 34 - INSTANT, deadline_seconds=None),
+            replace(stopping(1), started_at_seconds=NOW - 34, deadline_seconds=None),
+            asked=ASKED_NOW,
+        ),
+        (Kill(0, Why.BOOT_TOO_SLOW),),
+    ),
     "memory is over the hard limit": Row(
         kill_over_the_hard_limit,
         fleet(*(replace(slot, rss_bytes=1001) for slot in (starting(0), running(1), stopping(2)))),
@@ -379,6 +388,14 @@ PRECEDENCE: dict[str, tuple[Fleet, tuple[Action, ...]]] = {
         fleet(vacant(), asked=ASKED_NOW, monitor=running(MONITOR, deadline=NOW - INSTANT)),
         (Terminate(MONITOR, NOW + 4, Why.BROKEN_PROMISE),),
     ),
+    "a kill over a recycle of the neighbour": (
+        fleet(ordered(running(0)), replace(running(1), rss_bytes=1001)),
+        (Kill(1, Why.OVER_HARD_LIMIT),),
+    ),
+    "a broken promise over a recycle of the neighbour": (
+        fleet(ordered(running(0)), running(1, deadline=NOW - INSTANT)),
+        (Terminate(1, NOW + 4, Why.BROKEN_PROMISE),),
+    ),
     "a lease beside a start in the same slot": (
         fleet(vacant(), dead=(dead_lease(),)),
         (RETURN, Spawn(0, Why.REPLACEMENT)),
@@ -553,6 +570,14 @@ WAKES = {
     "promise ends": (fleet(running(deadline=NOW + 0.25)), NOW + 0.25),
     "a job is in hand": (fleet(running(0), replace(running(1), is_busy=True)), NOW + 0.1),
     "hope ends": (hopeless(idle=89.75), NOW + 0.25),
+    "boot in a drain was slow enough": (
+        fleet(replace(stopping(), started_at_seconds=NOW - 33.75, deadline_seconds=None)),
+        NOW + 0.25,
+    ),
+    "grace ends after the promise and its grace have": (
+        fleet(stopping(stop_by=NOW + 0.25, why=Why.BROKEN_PROMISE, deadline=NOW - 5)),
+        NOW + 0.25,
+    ),
     "promise in a drain was broken long enough": (fleet(stopping(deadline=NOW - 3.75)), NOW + 0.25),
     "broken promise is no time to come": (fleet(BROKEN), NOW + 1),
     "grace ends": (fleet(stopping(stop_by=NOW + 0.25)), NOW + 0.25),

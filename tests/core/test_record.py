@@ -212,6 +212,7 @@ OUTWEIGHS: dict[str, tuple[Why | None, Why, Why]] = {
     "the end of a drain": (Why.DRAIN, Why.DRAIN_EXPIRED, Why.DRAIN),
     "the end of a grace": (Why.BROKEN_PROMISE, Why.GRACE_EXPIRED, Why.BROKEN_PROMISE),
     "hung in a drain": (Why.DRAIN, Why.HUNG_IN_A_DRAIN, Why.HUNG_IN_A_DRAIN),
+    "a slow boot in a drain": (Why.DRAIN, Why.BOOT_TOO_SLOW, Why.BOOT_TOO_SLOW),
     "memory in a drain": (Why.DRAIN, Why.OVER_HARD_LIMIT, Why.OVER_HARD_LIMIT),
     "an immediate stop": (None, Why.STOP_NOW, Why.STOP_NOW),
 }
