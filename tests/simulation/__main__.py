@@ -1,0 +1,68 @@
+"""The command scripts/simulate."""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+
+from supervisor.core.fact import FactOfASlot
+from supervisor.core.fleet import Stage
+from tests.simulation.plan import draw
+from tests.simulation.table import table
+from tests.simulation.trial import Outcome, run, shortest
+
+HOUR = 3600.0
+MOST_SHOWN = 3  # violations in full; all are counted
+
+
+def main() -> int:
+    """0: every invariant held; 1: one did not."""
+    arguments = _parser().parse_args()
+    if arguments.table:
+        print(table(Counter()))
+        return 0
+    began = time.monotonic()
+    failed, seconds, visits = run_all(range(arguments.first, arguments.first + arguments.seeds), arguments.minutes)
+    shown = {"seeds": arguments.seeds, "hours_simulated": round(seconds / HOUR, 1), "violations": len(failed)}
+    if arguments.json:
+        print(json.dumps(shown))
+    else:
+        _tell(failed, visits)
+        print(f"\n{shown['seeds']} seeds, {shown['hours_simulated']} hours in {time.monotonic() - began:.1f} s: ", end="")
+        print(f"{len(failed)} violations")
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/simulate", description=main.__doc__)
+    parser.add_argument("--seeds", type=int, default=100, help="how many runs")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--minutes", type=float, default=12.0, help="simulated minutes with faults; then all must come to an end")
+    parser.add_argument("--json", action="store_true", help="one object: seeds, hours_simulated, violations")
+    parser.add_argument("--table", action="store_true", help="print the state × event table and do nothing else")
+    return parser
+
+
+def run_all(seeds: range, minutes: float) -> tuple[list[Outcome], float, Counter[tuple[Stage, type[FactOfASlot]]]]:
+    failed, seconds, visits = [], 0.0, Counter[tuple[Stage, type[FactOfASlot]]]()
+    for seed in seeds:
+        outcome = run(draw(seed, minutes))
+        seconds += outcome.simulated_seconds
+        visits.update(outcome.visits)
+        if outcome.violation is not None:
+            failed.append(outcome)
+    return failed, seconds, visits
+
+
+def _tell(failed: list[Outcome], visits: Counter[tuple[Stage, type[FactOfASlot]]]) -> None:
+    for outcome in failed[:MOST_SHOWN]:
+        short = shortest(outcome)
+        print(f"seed {short.plan.seed}, {short.plan.workers} workers: {short.violation}")
+        for at, what in short.trace:
+            print(f"  {at:10.3f}  {what}")
+    print(table(visits))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The simulation holds every invariant over many seeds, and finds each rule that is broken on purpose."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from supervisor.core import decide, record
+from supervisor.core.action import Action, Spawn
+from supervisor.core.fact import Exited
+from supervisor.core.fleet import Cause, Fleet, Slot, Stage, Why
+from supervisor.core.policy import Policy
+from tests.simulation.__main__ import run_all
+from tests.simulation.plan import draw
+from tests.simulation.table import unvisited
+from tests.simulation.trial import Outcome, run, shortest
+
+SEEDS, MINUTES = 1000, 12.0
+MOST_SEEDS = 300  # within which a broken rule must be found
+
+Breakage = Callable[[pytest.MonkeyPatch], None]
+
+
+def test_a_thousand_seeds_break_no_invariant() -> None:
+    """Under every kind of fault all invariants hold at each step, every job ends, and every possible stage and fact was met."""
+    failed, seconds, visits = run_all(range(SEEDS), MINUTES)
+    assert [str(outcome.violation) for outcome in failed] == []
+    assert seconds >= SEEDS * MINUTES * 60
+    assert unvisited(visits) == []
+
+
+def test_a_seed_is_repeatable() -> None:
+    """The same seed gives the same run to the last fact, so that a printed seed can be looked into."""
+    assert run(draw(7, MINUTES)).trace == run(draw(7, MINUTES)).trace
+
+
+def without(rule: decide.Rule) -> Breakage:
+    def broken(patch: pytest.MonkeyPatch) -> None:
+        for rules in ("RULES", "RECYCLES"):
+            patch.setattr(decide, rules, tuple(each for each in getattr(decide, rules) if each is not rule))
+
+    return broken
+
+
+def starts_without_a_wait(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "vacant_until", lambda _slot, _policy: float("-inf"))
+
+
+def starts_without_the_burst_bound(patch: pytest.MonkeyPatch) -> None:
+    before = decide.vacant_until
+    patch.setattr(decide, "vacant_until", lambda slot, policy: before(slot, replace(policy, burst_starts=100)))
+
+
+def starts_in_a_stop(patch: pytest.MonkeyPatch) -> None:
+    def rule(fleet: Fleet, _policy: Policy, _now: float) -> Iterator[Action]:
+        yield from (Spawn(slot.number, Why.REPLACEMENT) for slot in fleet.workers if slot.stage is Stage.VACANT)
+
+    patch.setattr(decide, "RULES", (*decide.RULES, rule))
+
+
+def recycles_all_at_once(patch: pytest.MonkeyPatch) -> None:
+    others = tuple(rule for rule in decide.RULES if rule is not decide.recycle_one_worker)
+    patch.setattr(decide, "RULES", (*others, *decide.RECYCLES))
+
+
+def blames_nobody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(record, "cause_of", lambda *_, **__: Cause.ASKED)
+
+
+def blames_everybody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(record, "cause_of", lambda *_, **__: Cause.SIGNAL)
+
+
+def forgets_leases(patch: pytest.MonkeyPatch) -> None:
+    before = record._exited
+
+    def exited(fleet: Fleet, slot: Slot, fact: Exited) -> Fleet:
+        return before(fleet, slot, replace(fact, lease_key=None))
+
+    patch.setattr(record, "_exited", exited)
+
+
+def hopes_too_short(patch: pytest.MonkeyPatch) -> None:
+    before = decide.hope_ends_at
+    patch.setattr(decide, "hope_ends_at", lambda fleet, policy: before(fleet, policy) - 30.0)
+
+
+def kills_without_grace(patch: pytest.MonkeyPatch) -> None:
+    before = decide.kill_after_the_grace
+
+    def rule(fleet: Fleet, policy: Policy, now: float) -> Iterator[Action]:
+        return before(fleet, policy, now + policy.terminate_grace_seconds)
+
+    patch.setattr(decide, "RULES", tuple(rule if each is before else each for each in decide.RULES))
+
+
+BREAKAGES: dict[str, Breakage] = {
+    **{f"without {rule.__name__}": without(rule) for rule in (*decide.RULES, *decide.RECYCLES)},
+    "starts without a wait": starts_without_a_wait,
+    "starts without the burst's bound": starts_without_the_burst_bound,
+    "starts in a stop": starts_in_a_stop,
+    "recycles all at once": recycles_all_at_once,
+    "blames nobody": blames_nobody,
+    "blames everybody": blames_everybody,
+    "forgets leases": forgets_leases,
+    "hopes too short": hopes_too_short,
+    "kills without grace": kills_without_grace,
+}
+
+
+@pytest.mark.parametrize("broken", BREAKAGES.values(), ids=BREAKAGES.keys())
+def test_a_broken_rule_is_found(broken: Breakage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one rule taken out or bent, some seed among a few hundred breaks an invariant: the simulation can fail."""
+    broken(monkeypatch)
+    assert first_violation() is not None
+
+
+def first_violation() -> Outcome | None:
+    outcomes = (run(draw(seed, MINUTES)) for seed in range(MOST_SEEDS))
+    return next((outcome for outcome in outcomes if outcome.violation is not None), None)
+
+
+def test_what_is_found_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The faults and jobs that have nothing to do with it are left out, and what is left still breaks the same invariant."""
+    forgets_leases(monkeypatch)
+    found = first_violation()
+    assert found is not None
+    short = shortest(found)
+    assert short.violation is not None and found.violation is not None
+    assert short.violation.invariant == found.violation.invariant
+    assert len(short.plan.faults) + len(short.plan.jobs) <= 3
