@@ -126,6 +126,7 @@ def test_what_is_found_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
     found = first_violation()
     assert found is not None
     short = shortest(found)
-    assert short.violation is not None and found.violation is not None
+    assert short.violation is not None
+    assert found.violation is not None
     assert short.violation.invariant == found.violation.invariant
     assert len(short.plan.faults) + len(short.plan.jobs) <= 3
