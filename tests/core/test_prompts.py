@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.inputs.alarm import alarmed
 from worker.adapters.prompts import ENGLISH, GERMAN, Assignment, Prompts, of
 
 PAGE = (Path(__file__).parents[2] / "docs/prompts.md").read_text()
@@ -89,6 +90,20 @@ def test_a_pupil_cannot_close_the_fence(prompts: Prompts, text: str, case: Calla
     prompt = prompts.user_text(Assignment(f"vorher {hostile} nachher", ["a"], hostile, hostile), is_strict=False)
     found = re.findall(rf"[<＜]\W*{prompts.mark}", prompt, re.IGNORECASE)
     assert found == [f"<{prompts.mark}", f"</{prompts.mark}"]
+
+
+def test_only_brackets_are_changed() -> None:
+    """What stands between bracket and mark is the pupil's text and stays."""
+    prompt = GERMAN.user_text(Assignment("3 < \n(„Abgabe“), ＜</abgabe>", [], None, None), is_strict=False)
+    assert prompt.startswith("<abgabe>\n3 ‹ \n(„Abgabe“), ‹‹/abgabe>\n</abgabe>")
+
+
+@pytest.mark.parametrize("unit", ["<", "< ", "</", "<\n＜"])
+def test_a_million_brackets_are_looked_at_once(unit: str) -> None:
+    """The time for a text grows with its length and not with the square of it, which would be hours here."""
+    text = unit * (1_000_000 // len(unit))
+    with alarmed():
+        assert text in GERMAN.user_text(Assignment(text, [], None, None), is_strict=False)
 
 
 def test_other_tags_stay() -> None:

@@ -8,6 +8,8 @@ from typing import Literal
 
 from worker.core.criteria import key
 
+_BLUNT = str.maketrans(dict.fromkeys("<＜﹤", "‹"))
+
 Sentences = tuple[str, ...]
 
 
@@ -63,8 +65,11 @@ class Prompts:
         return "\n\n".join([*told, fenced, _joined(self.strict if is_strict else self.closing)])
 
     def _without_marks(self, text: str) -> str:
-        """Whatever looks like one of our marks loses its bracket. Other tags stay: they may be what the task is about."""
-        return re.sub(rf"[<＜﹤]\W*(?={self.mark})", "‹", text, flags=re.IGNORECASE)
+        """Whatever looks like one of our marks loses its brackets. Other tags stay: they may be what the task is about.
+
+        A bracket is matched with all that may stand between it and a mark, so that a million of them are looked at once each.
+        """
+        return re.sub(rf"([<＜﹤]\W*)({self.mark})?", _blunted, text, flags=re.IGNORECASE)
 
 
 GERMAN = Prompts(
@@ -154,6 +159,11 @@ def _joined(*parts: Sentences) -> str:
 
 def _section(heading: str, text: str | None) -> str:
     return f"{heading}:\n{text}" if text else ""
+
+
+def _blunted(bracket: re.Match[str]) -> str:
+    before, mark = bracket.groups()
+    return before.translate(_BLUNT) + mark if mark else bracket[0]
 
 
 def _line(text: str) -> str:
