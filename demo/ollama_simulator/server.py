@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 
 from demo.ollama_simulator import completion, inspection, inventory
 from demo.ollama_simulator.api_error import ApiError
+from demo.ollama_simulator.mishap import forever
 from demo.ollama_simulator.settings import Settings
 from demo.ollama_simulator.simulator import SIMULATOR, build
 from demo.ollama_simulator.wire import error_response, text_response
@@ -66,6 +67,9 @@ async def _as_ollama(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
     except ApiError as error:
         return error_response(error)
+    except ConnectionError:  # the client left during a write; for aiohttp that would be a mistake of ours, with a traceback
+        await forever()  # aiohttp cancels us for the connection that is gone
+        raise
     except web.HTTPNotFound:
         return text_response("404 page not found", 404)
     except web.HTTPMethodNotAllowed:

@@ -16,6 +16,7 @@ from tests.ollama.client import pending_chat
 from tests.ollama.condition import PATIENCE_SECONDS, until
 
 SCRIPT = PROJECT_ROOT / "scripts" / "ollama_simulator"
+LEAVERS = 30  # most of them are noticed in the middle of a write
 PARENT = """
 import os
 from demo.ollama_simulator.process import start_simulator
@@ -68,6 +69,17 @@ def test_ends_while_a_request_hangs() -> None:
             until(lambda: simulator.state()["models"]["chain:latest"]["running"] == 1)
             os.kill(simulator.pid, signal.SIGTERM)
             until(lambda: is_gone(simulator.pid))
+
+
+def test_a_client_that_leaves_is_not_worth_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    """Clients that hang up while lines are being written to them leave nothing on stderr, and are on record as gone."""
+    with start_simulator(model=["chain"], tokens_per_second=100_000, load_seconds=0) as simulator:
+        simulator.fault("endless", times=LEAVERS)
+        for _ in range(LEAVERS):
+            with pending_chat(simulator, "chain", stream=True) as call:
+                call.first_line()
+        until(lambda: [call["outcome"] for call in simulator.calls()] == ["disconnected"] * LEAVERS)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example"])
