@@ -35,10 +35,6 @@ def beside_the_root(entered: Entered) -> None:
     entered.change_row("storage_key = %s", f"{BUCKET}/../../{OUTSIDE}")
 
 
-def absolute(entered: Entered) -> None:
-    entered.change_row("storage_key = %s", str(entered.path))
-
-
 def absolute_outside(entered: Entered) -> None:
     outside = entered.storage_root.parent / f"absolute-{OUTSIDE}"
     outside.write_bytes(entered.path.read_bytes())
