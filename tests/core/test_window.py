@@ -7,7 +7,10 @@ from worker.core.window import LEAST_ANSWER_TOKENS, is_too_small, least_tokens, 
 BOUNDS: dict[str, tuple[str, int]] = {
     "words": ("Der Umfang ist 12 cm.", 5),
     "a word longer than any token": ("x" * 65, 3),
+    "an apostrophe parts no word": ("don't", 1),
+    "a vowel sign parts no word": ("हिन्दी भाषा", 2),
     "a dotted line is perhaps one token": ("." * 500, 0),
+    "a line to write on too": ("_" * 500, 0),
     "white space is perhaps none": (" \n\t" * 500, 0),
     "nothing": ("", 0),
 }
@@ -15,7 +18,7 @@ BOUNDS: dict[str, tuple[str, int]] = {
 
 @pytest.mark.parametrize(("text", "tokens"), BOUNDS.values(), ids=BOUNDS.keys())
 def test_least_tokens(text: str, tokens: int) -> None:
-    """A word is at least a token; nothing else is sure to be one."""
+    """The letters between two white spaces are at least a token; nothing else is sure to be one."""
     assert least_tokens([text]) == tokens
 
 

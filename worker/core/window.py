@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable
 
-# No tokenizer of a chat model joins two words into one token, and none knows words of more than 32 letters as one. German prose
-# has about half as many words as tokens, so that a prompt cut to half of its window is below the bound of the whole.
-_WORD = re.compile(r"\w+")
+# No tokenizer of a chat model joins letters across white space into one token, and none knows more than 32 letters as one. Signs
+# count for nothing and part nothing: gpt-oss takes "don't", or a Hindi word with its vowel signs, as one token. German prose has
+# about half as many words as tokens, so that a prompt cut to half of its window is below the bound of the whole.
+_SIGNS = re.compile(r"(?:[^\w\s]|_)+")
 LONGEST_WORD_TOKEN_CHARACTERS = 32
 LEAST_IMAGE_TOKENS = 16  # of the smallest projector that was recorded; common models take hundreds
 LEAST_ANSWER_TOKENS = 128  # what must remain: a short document
@@ -14,7 +15,7 @@ SMALLEST_WINDOW_TOKENS = 2048  # what Ollama gives a model at least, by itself (
 
 def least_tokens(texts: Iterable[str], images: int = 0) -> int:
     """So many tokens a prompt has at least."""
-    words = (match.group() for text in texts for match in _WORD.finditer(text))
+    words = (word for text in texts for word in _SIGNS.sub("", text).split())
     return sum(-(-len(word) // LONGEST_WORD_TOKEN_CHARACTERS) for word in words) + images * LEAST_IMAGE_TOKENS
 
 
