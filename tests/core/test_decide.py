@@ -283,6 +283,11 @@ ROWS = {
         fleet(vacant(0), vacant(1, since=NOW - 2), asked=(NOW - 3,), dead=(dead_lease(sent_to=7),)),
         (LAST_OUT,),
     ),
+    "time to return leases counts from the first request": Row(
+        dismiss_the_monitor,
+        fleet(vacant(), asked=(NOW - 2, NOW), dead=(dead_lease(sent_to=7),)),
+        (LAST_OUT,),
+    ),
     "nobody is left": Row(finish, fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), (Finish(0),)),
     "a worker was killed during the stop": Row(
         finish, replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), was_cut_short=True), (Finish(75),)
@@ -329,6 +334,9 @@ QUIET = {
     "second request leaves some time": fleet(stopping(), asked=(NOW - 8, NOW - 7 + INSTANT)),
     "grace is not over": fleet(stopping(stop_by=NOW + INSTANT, why=Why.BROKEN_PROMISE)),
     "promise in a drain has its grace": fleet(stopping(deadline=NOW - 4), asked=ASKED_NOW),
+    "promise was broken long ago, but the grace has just begun": fleet(
+        stopping(stop_by=NOW + 4, why=Why.BROKEN_PROMISE, deadline=NOW - 60)
+    ),
     "memory is just within the hard limit": fleet(replace(running(), rss_bytes=1000)),
     "memory of the monitor has no limit": fleet(running(), monitor=replace(running(MONITOR), rss_bytes=1001)),
     "killed for its memory and not yet reaped": fleet(replace(killed(), rss_bytes=1001)),
@@ -387,6 +395,10 @@ PRECEDENCE: dict[str, tuple[Fleet, tuple[Action, ...]]] = {
     "broken promise over last out": (
         fleet(vacant(), asked=ASKED_NOW, monitor=running(MONITOR, deadline=NOW - INSTANT)),
         (Terminate(MONITOR, NOW + 4, Why.BROKEN_PROMISE),),
+    ),
+    "a slot that is taken does not hide the next one": (
+        fleet(replace(running(0), rss_bytes=1001), running(1), asked=ASKED_NOW),
+        (Kill(0, Why.OVER_HARD_LIMIT), Terminate(1, NOW + 60, Why.DRAIN)),
     ),
     "a kill over a recycle of the neighbour": (
         fleet(ordered(running(0)), replace(running(1), rss_bytes=1001)),
@@ -552,6 +564,7 @@ WAITS: dict[str, tuple[tuple[Run, ...], float]] = {
     "none of the wait was drawn": ((Run(NOW - 1, 0.0), Run(NOW, 0.0, 0.0)), NOW),
     "seven starts whatever was drawn": (tuple(Run(NOW, 1.0, 0.0) for _ in range(7)), NOW),
     "no ninth start in a minute": (tuple(Run(NOW, 1.0, 0.0) for _ in range(8)), NOW + 59),
+    "the first of the eight counts": ((Run(NOW - 50, 0.0, 0.0), *(Run(NOW, 0.0, 0.0) for _ in range(7))), NOW + 10),
     "only the last eight count": ((Run(NOW - 70, 0.0, 0.0), *(Run(NOW - 30, 1.0, 0.0) for _ in range(8))), NOW + 29),
     "just too short to be healthy": (crashes(0, 10 - INSTANT), NOW + 1),
     "healthy life ends the row": (crashes(0, 0, 0, 10), NOW),

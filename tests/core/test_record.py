@@ -240,6 +240,13 @@ def test_what_cuts_a_stop_short(number: int, why: Why, *, was_cut_short: bool) -
     assert record(fleet, Exited(number, PID, -9, 51.0)).was_cut_short is was_cut_short
 
 
+@pytest.mark.parametrize("why", [Why.DRAIN, Why.BROKEN_PROMISE])
+def test_the_reason_of_a_request_to_leave_is_kept(why: Why) -> None:
+    """Until the end it is known why a process was told to stop, or asked to retire."""
+    assert record(in_stage(Stage.RUNNING), Terminated(0, why, 60.0, 50.0)).slot(0).stop_why is why
+    assert record(in_stage(Stage.RUNNING), Retired(0, Why.SURPLUS, 50.0)).slot(0).retire_why is Why.SURPLUS
+
+
 def test_a_failed_fork_waits_like_a_crash() -> None:
     """A fork that failed lengthens the wait, but is neither a start nor a crash of the slot."""
     slot = record(in_stage(Stage.VACANT), SpawnFailed(0, 11, 50.0, 0.25)).slot(0)
