@@ -22,6 +22,7 @@ from tests.process.fleet import LiveFleet, start_fleet
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 PARALLEL = 8
+Value = str | float | Path
 TERMINATE_OTHERS: LiteralString = """
     select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
 """
@@ -37,21 +38,19 @@ class Site:
     directory: Path
     undo: ExitStack
 
-    def start(
-        self, *, stderr: IO[bytes] | int | None = None, wrapper: tuple[str, ...] = (), **settings: str | float | Path
-    ) -> LiveFleet:
+    def start(self, *, stderr: IO[bytes] | int | None = None, wrapper: tuple[str, ...] = (), **settings: Value) -> LiveFleet:
         """A supervisor whose settings are given by their field's name, in place of those that lead to this site."""
         return self.start_with(settings, stderr, wrapper)
 
     def start_with(
-        self, settings: Mapping[str, str | float | Path], stderr: IO[bytes] | int | None = None, wrapper: tuple[str, ...] = ()
+        self, settings: Mapping[str, Value], stderr: IO[bytes] | int | None = None, wrapper: tuple[str, ...] = ()
     ) -> LiveFleet:
         """The same with settings that a test has put together."""
         values = self.settings() | dict(settings)
         environ = {name.upper(): str(value) for name, value in values.items()}
         return self.undo.enter_context(start_fleet(environ, self.directory, stderr, wrapper))
 
-    def settings(self) -> dict[str, str | float | Path]:
+    def settings(self) -> dict[str, Value]:
         return {
             "learning_database_url": self.database.worker_dsn,
             "ai_backend": "local",

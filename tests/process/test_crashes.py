@@ -6,7 +6,7 @@ import pytest
 
 from tests.condition import eventually
 from tests.process.fleet import LiveFleet, kill_all
-from tests.process.site import Site
+from tests.process.site import Site, Value
 
 pytestmark = pytest.mark.postgres
 
@@ -19,7 +19,7 @@ WINDOW_SECONDS = 3
 def start_crowded(site: Site, workers: int, room: int, **settings: float) -> LiveFleet:
     """So many of the workers find room, and the others never do."""
     (site.directory / "room").write_text(str(room))
-    crowded = {
+    crowded: dict[str, Value] = {
         "worker_concurrency": workers,
         "ai_backend": "stub",
         "learning_feedback_adapter": ADAPTERS + "crowded",

@@ -11,7 +11,7 @@ import pytest
 from tests.condition import eventually
 from tests.process.adapters.hungry import RELEASE
 from tests.process.fleet import LiveFleet
-from tests.process.site import Site
+from tests.process.site import Site, Value
 
 pytestmark = pytest.mark.postgres
 
@@ -24,7 +24,7 @@ OWN_MOUNTS = ("unshare", "--mount") if os.getuid() == 0 else ("unshare", "--map-
 
 def start_hungry(site: Site, workers: int = 1, **settings: float) -> LiveFleet:
     """At rest, with small limits; young workers may be replaced as well."""
-    limits = {
+    limits: dict[str, Value] = {
         "worker_concurrency": workers,
         "ai_backend": "stub",
         "learning_feedback_adapter": HUNGRY,
@@ -123,7 +123,7 @@ def test_a_worker_s_own_memory_is_shown(site: Site) -> None:
     def has_grown() -> bool:
         site.until_done([site.enter_text("leak 20")])
         grown: int = fleet.workers()[0]["uss_bytes"]
-        return grown > before + 20 * MEBIBYTE
+        return grown > int(before) + 20 * MEBIBYTE
 
     eventually(has_grown)
     metrics = fleet.metrics()

@@ -1,0 +1,63 @@
+"""What systemd is to a service: a datagram socket that takes its notifications, each with the pid of its sender."""
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.condition import PATIENCE_SECONDS
+
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+
+
+@dataclass(slots=True)
+class ServiceManager:
+    """`senders` are the pids of all that have told something so far."""
+
+    socket: socket.socket
+    address: str
+    told: list[str] = field(default_factory=list)
+    senders: set[int] = field(default_factory=set)
+
+    def take(self) -> list[str]:
+        """The lines that have come since the last time, without waiting."""
+        lines: list[str] = []
+        while message := self._received(0):
+            lines += message
+        return lines
+
+    def until_told(self, wanted: str) -> list[str]:
+        """All lines up to and with the first that begins like this."""
+        lines: list[str] = []
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not any(line.startswith(wanted) for line in lines):
+            assert time.monotonic() < deadline, f"{wanted} was not told, only {lines}"
+            lines += self._received(PATIENCE_SECONDS)
+        return lines
+
+    def _received(self, within_seconds: float) -> list[str]:
+        if not select.select([self.socket], [], [], within_seconds)[0]:
+            return []
+        data, ancillary, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+        self.senders |= {_CREDENTIALS.unpack(content)[0] for _, _, content in ancillary}
+        lines = data.decode().splitlines()
+        self.told += lines
+        return lines
+
+
+@contextmanager
+def listening(directory: Path, *, is_abstract: bool = False) -> Iterator[ServiceManager]:
+    """`address` is what stands in NOTIFY_SOCKET."""
+    path = str(directory / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taking:
+        taking.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        taking.bind("\0" + path if is_abstract else path)
+        try:
+            yield ServiceManager(taking, f"@{path}" if is_abstract else path)
+        finally:
+            if not is_abstract:
+                Path(path).unlink()
