@@ -1,0 +1,194 @@
+"""What a service manager is told, on a real datagram socket: nothing that is not so, and nothing while the loop is stuck."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.condition import eventually
+from tests.process.fleet import LiveFleet
+from tests.process.service_manager import ServiceManager, listening
+from tests.process.site import FEEDBACK_MODEL, Site, Value
+
+pytestmark = pytest.mark.postgres
+
+ADAPTERS = "tests.process.adapters."
+WATCHDOG_USEC = 1_000_000
+
+
+@pytest.fixture
+def manager(site: Site) -> Iterator[ServiceManager]:
+    with listening(site.directory) as taking:
+        yield taking
+
+
+def start_service(site: Site, manager: ServiceManager, **settings: Value) -> LiveFleet:
+    told: dict[str, Value] = {"notify_socket": manager.address, "watchdog_usec": WATCHDOG_USEC}
+    return site.start_with(told | settings)
+
+
+def test_ready_is_who_has_reached_the_database(site: Site, manager: ServiceManager) -> None:
+    """Without a database it asks for more time, again and again, and says why; READY comes with the first connection."""
+    site.shut_out()
+    fleet = start_service(site, manager)
+    for _ in range(2):
+        assert "READY=1" not in manager.until_told("EXTEND_TIMEOUT_USEC=")
+    assert "STATUS=Starting: no worker has reached the database yet" in manager.told
+    fleet.until_busy("connect")
+    assert "READY=1" not in manager.take()
+    site.let_in()
+    manager.until_told("READY=1")
+    assert "STATUS=1 of 1 worker run" in manager.told
+
+
+def test_only_the_supervisor_speaks(site: Site, manager: ServiceManager) -> None:
+    """Neither a child nor what an adapter starts knows the socket."""
+    fleet = start_service(site, manager, worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
+    manager.until_told("READY=1")
+    fleet.until_idle()
+    for process in fleet.living():
+        if process.pid != fleet.pid:
+            assert not any(name in b"".join(environment_of(process.pid)) for name in (b"NOTIFY_SOCKET", b"WATCHDOG_USEC"))
+    assert fleet.stop() == 0
+    manager.take()
+    assert manager.senders == {fleet.pid}
+
+
+def environment_of(pid: int) -> list[bytes]:
+    """Of a program that was started: a fork without one still shows that of its parent."""
+    process = Path(f"/proc/{pid}")
+    is_program = (process / "comm").read_text().strip() == "sleep"
+    return (process / "environ").read_bytes().split(b"\0") if is_program else []
+
+
+def test_a_stop_is_announced_and_given_time(site: Site, manager: ServiceManager) -> None:
+    """STOPPING comes at once, with more time as long as a drain takes, however long the unit's own timeout."""
+    site.simulator.fault("slow", FEEDBACK_MODEL, seconds=2)
+    site.enter_text()
+    fleet = start_service(site, manager)
+    site.until_in_call(fleet, FEEDBACK_MODEL)
+    manager.until_told("READY=1")
+    fleet.terminate()
+    told = manager.until_told("STOPPING=1")
+    assert "STATUS=Stopping: 1 worker left" in told
+    assert any(line.startswith("EXTEND_TIMEOUT_USEC=") for line in told)
+    assert fleet.exit_code() == 0
+
+
+def test_a_reload_has_a_beginning_and_an_end(site: Site, manager: ServiceManager) -> None:
+    """RELOADING with the time at which it began, and READY when the last worker is new; a later one has a later time."""
+    fleet = start_service(site, manager, worker_concurrency=2)
+    manager.until_told("READY=1")
+    fleet.until_idle()
+    before = fleet.worker_pids()
+    os.kill(fleet.pid, signal.SIGHUP)
+    begun = manager.until_told("RELOADING=1")
+    (stamp,) = [int(line.partition("=")[2]) for line in begun if line.startswith("MONOTONIC_USEC=")]
+    manager.until_told("READY=1")
+    assert not {str(pid) for pid in before} & {str(pid) for pid in fleet.worker_pids()}
+    os.kill(fleet.pid, signal.SIGHUP)
+    again = manager.until_told("RELOADING=1")
+    assert [int(line.partition("=")[2]) for line in again if line.startswith("MONOTONIC_USEC=")] > [stamp]
+
+
+def test_wrong_settings_are_told_and_it_stays_ready(site: Site, manager: ServiceManager) -> None:
+    """The status line has it; there was no reload that would have to end."""
+    (site.directory / ".env").write_text("")
+    fleet = start_service(site, manager)
+    manager.until_told("READY=1")
+    fleet.until_idle()
+    (site.directory / ".env").write_text("WORKER_POLL_INTERVAL=soon\n")
+    os.kill(fleet.pid, signal.SIGHUP)
+    told = manager.until_told("STATUS=")
+    assert any("not in use: wrong settings, see the log" in line for line in told)
+    assert not {"RELOADING=1", "READY=1"} & set(told)
+
+
+def test_who_gives_up_was_never_ready(site: Site, manager: ServiceManager) -> None:
+    """A fleet of which nobody lives is no service, and the last status says that it gave up."""
+    (site.directory / "room").write_text("0")
+    settings: dict[str, Value] = {
+        "ai_backend": "stub",
+        "restart_window_seconds": 1,
+        "restart_intensity": 2,
+        "worker_concurrency": 2,
+    }
+    fleet = start_service(site, manager, learning_feedback_adapter=ADAPTERS + "crowded", **settings)
+    assert fleet.exit_code() == 69
+    manager.take()
+    assert "READY=1" not in manager.told
+    assert [line for line in manager.told if line.startswith("STATUS=Giving up, as there was nothing but crashes")]
+
+
+# The watchdog
+
+
+def test_a_busy_worker_is_no_reason_to_fall_silent(site: Site, manager: ServiceManager) -> None:
+    """While a worker does nothing but wait for its model the sign of life comes again and again."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    site.enter_text()
+    fleet = start_service(site, manager)
+    site.until_in_call(fleet, FEEDBACK_MODEL)
+    os.kill(fleet.worker_pids()[0], signal.SIGSTOP)
+    manager.take()
+    for _ in range(3):
+        manager.until_told("WATCHDOG=1")
+
+
+def test_a_loop_that_is_stuck_falls_silent(site: Site, manager: ServiceManager) -> None:
+    """However well the workers work: with the supervisor stopped no sign of life comes, and with it going on it does again."""
+    fleet = start_service(site, manager, worker_concurrency=2)
+    fleet.until_idle()
+    manager.until_told("WATCHDOG=1")
+    os.kill(fleet.pid, signal.SIGSTOP)
+    manager.take()
+    site.simulator.fault("slow", FEEDBACK_MODEL, seconds=3)  # three times what the watchdog allows
+    site.until_done_once([site.enter_text()])
+    assert manager.take() == []
+    os.kill(fleet.pid, signal.SIGCONT)
+    manager.until_told("WATCHDOG=1")
+
+
+def test_no_sign_of_life_where_none_is_wanted(site: Site, manager: ServiceManager) -> None:
+    """Without WatchdogSec, or with another process watched, READY comes and nothing else that is regular."""
+    fleet = start_service(site, manager, watchdog_pid=1)
+    fleet.until_idle()
+    fleet.terminate()
+    manager.until_told("STOPPING=1")
+    assert "WATCHDOG=1" not in manager.told
+
+
+# The socket
+
+
+def test_an_abstract_socket_is_one_too(site: Site) -> None:
+    """A name that begins with @ is not a path."""
+    with listening(site.directory, is_abstract=True) as manager:
+        start_service(site, manager)
+        manager.until_told("READY=1")
+
+
+def test_a_service_manager_that_takes_nothing_stops_nobody(site: Site, manager: ServiceManager) -> None:
+    """Its socket is full, then it is gone: the work goes on, and what was not taken is told when there is room."""
+    fleet = start_service(site, manager, worker_concurrency=2)
+    fleet.until_idle()
+    eventually(lambda: is_full(manager.address))
+    site.until_done_once(entered := site.enter_texts(3))
+    manager.take()
+    manager.until_told("WATCHDOG=1")
+    manager.socket.close()
+    site.until_done_once([*entered, site.enter_text()])
+    assert fleet.stop() == 0
+
+
+def is_full(address: str) -> bool:
+    """Fills what is left; the supervisor itself would take long."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filling:
+        try:
+            while True:
+                filling.sendto(b"X_FILL=1", socket.MSG_DONTWAIT, address)
+        except BlockingIOError:
+            return True
