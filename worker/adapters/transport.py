@@ -1,5 +1,7 @@
 """HTTP whose every wait ends with the conversation's deadline: connecting, sending, and each single read of the answer."""
 
+import functools
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,6 +13,12 @@ from worker.core.deadline import Deadline
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 WRITE_BYTES = 16_384  # handed over at once: a send of more may go in several parts, each with a wait of its own
+
+
+@functools.cache
+def trusted_authorities() -> ssl.SSLContext:
+    """Read once for all clients: they take 4 MB each time, and forks share what was read before."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class Patience:
@@ -31,7 +39,7 @@ class BoundedTransport(httpx.HTTPTransport):
     """
 
     def __init__(self, patience: Patience) -> None:
-        context = httpx.create_ssl_context(trust_env=False)
+        context = trusted_authorities()
         super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
