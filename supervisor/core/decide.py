@@ -205,7 +205,7 @@ def decide(fleet: Fleet, policy: Policy, now_seconds: float) -> tuple[Action, ..
 
 def wake_at(fleet: Fleet, policy: Policy, now_seconds: float) -> float:
     """When to look again if nothing happens before: the next time that a rule names, or the next tick."""
-    is_busy = any(slot.is_busy for slot in fleet.slots)
+    is_busy = any(slot.is_busy or slot.stage is Stage.STARTING for slot in fleet.slots)
     tick_seconds = policy.busy_tick_seconds if is_busy else policy.tick_seconds
     of_slots = (time for slot in fleet.slots for time in _times_of(slot, policy))
     times = (now_seconds + tick_seconds, drain_by(fleet, policy), hope_ends_at(fleet, policy), *of_slots)

@@ -10,7 +10,7 @@ class Policy:
     """All times in seconds. The defaults are those of the settings; tests give their own."""
 
     tick_seconds: float = 1.0  # how stale the scoreboard may be read
-    busy_tick_seconds: float = 0.1  # the same while a job is in hand: memory is measured as often
+    busy_tick_seconds: float = 0.1  # the same while a job is in hand, or a boot that others may wait for
     boot_timeout_seconds: float = 30.0
     terminate_grace_seconds: float = 5.0
     drain_timeout_seconds: float = 60.0

@@ -582,7 +582,7 @@ WAKES = {
     "next tick": (fleet(running()), NOW + 1),
     "promise ends": (fleet(running(deadline=NOW + 0.25)), NOW + 0.25),
     "a job is in hand": (fleet(running(0), replace(running(1), is_busy=True)), NOW + 0.1),
-    "hope ends": (hopeless(idle=89.75), NOW + 0.25),
+    "hope ends": (hopeless(idle=89.9375), NOW + 0.0625),
     "boot in a drain was slow enough": (
         fleet(replace(stopping(), started_at_seconds=NOW - 33.75, deadline_seconds=None)),
         NOW + 0.25,
@@ -594,7 +594,8 @@ WAKES = {
     "promise in a drain was broken long enough": (fleet(stopping(deadline=NOW - 3.75)), NOW + 0.25),
     "broken promise is no time to come": (fleet(BROKEN), NOW + 1),
     "grace ends": (fleet(stopping(stop_by=NOW + 0.25)), NOW + 0.25),
-    "boot ends": (fleet(starting(since=NOW - 29.75)), NOW + 0.25),
+    "a boot is under way": (fleet(starting(since=NOW)), NOW + 0.1),
+    "boot ends": (fleet(starting(since=NOW - 29.9375)), NOW + 0.0625),
     "backoff ends": (fleet(vacant(runs=crashes(0, 0, last_at=NOW - 0.75))), NOW + 0.25),
     "drain ends": (fleet(stopping(), asked=(NOW - 59.75,)), NOW + 0.25),
     "monitor's promise ends": (fleet(running(), monitor=running(MONITOR, deadline=NOW + 0.25)), NOW + 0.25),
