@@ -34,7 +34,8 @@ def measure(workers: int = WORKERS, seconds: float = SECONDS) -> dict[str, float
 
 def _forked_until(fleet: Fleet, until_seconds: float) -> Iterator[Stamp]:
     while stamp := stamp_within(fleet.stamp_fd, until_seconds - time.monotonic()):
-        yield stamp
+        if stamp.at_ns / 1e9 < until_seconds:
+            yield stamp
     time.sleep(max(0.0, until_seconds - time.monotonic()))
 
 
