@@ -47,7 +47,8 @@ class OrderDesk:
 
     def _reload(self, number: int, fleet: Fleet, now_seconds: float) -> tuple[OrderAnswer, Fact]:
         try:
-            generation = self._configurations.read_again({fleet.generation, fleet.proven_generation})
+            in_use = {fleet.generation, fleet.proven_generation, *(slot.generation for slot in fleet.slots)}
+            generation = self._configurations.read_again(in_use)
         except SettingsError as error:
             for problem in error.problems:
                 self._journal.wrong_setting(problem)
