@@ -99,6 +99,16 @@ def test_a_request_during_boot_is_not_lost(site: Site) -> None:
     assert len(fleet.told("spawned")) == 3
 
 
+def test_a_second_request_does_not_kill_who_is_still_booting(site: Site) -> None:
+    """Two requests while the workers import: they leave by themselves within the shortened drain, and nobody is started."""
+    fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "late")
+    fleet.until_told("spawned", 3)
+    fleet.terminate(times=2)
+    assert fleet.exit_code() == 0
+    assert {each["status"] for each in fleet.told("exited")} == {"exit 0"}
+    assert len(fleet.told("spawned")) == 3
+
+
 def test_an_interrupt_at_a_terminal_is_one_request(site: Site) -> None:
     """Ctrl-C reaches the whole foreground group; the workers leave it to the supervisor, and finish their jobs."""
     site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.postgres
 
 SOON_SECONDS = 5.0
 LONG_LEASE_SECONDS = 600  # nobody waits for its end
+ADAPTERS = "tests.process.adapters."
 
 
 def start_in_jobs(site: Site, workers: int) -> LiveFleet:
@@ -38,6 +39,55 @@ def test_children_do_not_outlive_their_supervisor(site: Site) -> None:
     assert len(fleet.living()) == 5
     fleet.kill()
     eventually(lambda: not fleet.living(), SOON_SECONDS)
+
+
+def test_what_adapters_have_forked_does_not_outlive_the_supervisor(site: Site) -> None:
+    """A grandchild in a worker's process group dies with the supervisor, though its own parent is long gone, or it is stopped."""
+    fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
+    fleet.until_idle()
+    forked = [process for process in fleet.living() if process.name() == "sleep"]
+    forked[0].suspend()
+    os.kill(fleet.worker_pids()[1], signal.SIGSTOP)
+    assert (len(forked), len(fleet.living())) == (2, 6)
+    fleet.kill()
+    eventually(lambda: not fleet.living(), SOON_SECONDS)
+
+
+def test_a_job_that_takes_all_along_each_time_is_quarantined(site: Site) -> None:
+    """Five supervisors die in the same job, with nobody left to count: the next one sees the five and fails the submission."""
+    site.simulator.fault("hang", FEEDBACK_MODEL, times=5)
+    text = site.enter_text()
+    for _ in range(5):
+        fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
+        site.until_in_call(fleet, FEEDBACK_MODEL)
+        fleet.kill()
+        eventually(lambda: site.simulator.state()["models"][FEEDBACK_MODEL]["running"] == 0)
+    last = site.start()
+    site.until_done_once([text])
+    job = site.job(text)
+    assert (job["status"], job["error_code"], job["payload"]["expiries"]) == ("failed", "worker_crashed", 5)
+    assert site.submission(text)["analysis_status"] == "failed"
+    site.until_done(site.enter_texts(2))
+    assert last.told("exited") == []
+
+
+def test_who_slept_through_a_takeover_writes_nothing(site: Site) -> None:
+    """A supervisor and its worker stand still, the lease ends, another host does the job; the worker wakes up too late."""
+    site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
+    text = site.enter_text()
+    sleeper = site.start(runtime_directory=site.directory / "one")
+    (worker,) = site.until_in_call(sleeper, FEEDBACK_MODEL)
+    for pid in (sleeper.pid, worker):
+        os.kill(pid, signal.SIGSTOP)
+    site.owner.execute("update learning_submission_jobs set leased_until = now()")
+    site.start(runtime_directory=site.directory / "two")
+    site.until_done_once([text])
+    os.kill(worker, signal.SIGCONT)
+    sleeper.until_told("settled")
+    assert [each["outcome"] for each in sleeper.told("settled")] == ["lease_lost"]
+    os.kill(sleeper.pid, signal.SIGCONT)
+    assert sleeper.stop() == 0
+    assert site.results() == [text]
 
 
 def test_the_next_supervisor_frees_what_the_dead_one_held(site: Site) -> None:

@@ -1,0 +1,75 @@
+"""Deaths and replacements without end: counters only grow, and descriptors, processes and series stay as many as they were."""
+
+import psutil
+import pytest
+
+from tests.condition import eventually
+from tests.process.fleet import LiveFleet, kill_all
+from tests.process.site import Site
+
+pytestmark = pytest.mark.postgres
+
+RECYCLES, KILLS = 15, 5
+
+
+def totals(fleet: LiveFleet) -> dict[str, float]:
+    """As scraped; asked again where the monitor is just being replaced."""
+    return {name: value for name, value in fleet.metrics().items() if "_total" in name}
+
+
+def descriptors(fleet: LiveFleet) -> int:
+    return psutil.Process(fleet.pid).num_fds()
+
+
+def until_another_monitor(fleet: LiveFleet, dead_pid: int) -> None:
+    eventually(lambda: fleet.monitor_pid() != dead_pid)
+
+
+def assert_grown(before: dict[str, float], after: dict[str, float]) -> None:
+    """The same series, none of them smaller."""
+    assert before.keys() == after.keys()
+    assert {name for name in before if after[name] < before[name]} == set()
+
+
+def test_replacements_leave_nothing_behind(site: Site) -> None:
+    """All workers are replaced many times on order, with jobs between: nobody waits as after a crash, nothing is left over."""
+    fleet = site.start(worker_concurrency=4)
+    site.until_done(site.enter_texts(2))  # a step's series begins with the step
+    fleet.until_idle()
+    before, series, open_before = totals(fleet), fleet.metrics().keys(), descriptors(fleet)
+    for _ in range(RECYCLES):
+        old = fleet.worker_pids()
+        fleet.order("/recycle", slots="all")
+        site.enter_texts(2)
+        fleet.until_replaced(old)
+        assert_grown(before, after := totals(fleet))
+        before = after
+    site.until_done([row["id"] for row in site.all("select id from learning_submissions")])
+    fleet.until_idle()
+    assert before['learning_process_starts_total{role="worker"}'] == 4 * (RECYCLES + 1)
+    assert before['learning_process_crashes_total{role="worker"}'] == 0
+    assert fleet.metrics().keys() == series
+    assert descriptors(fleet) == open_before
+    assert {child.pid for child in fleet.children()} == {*fleet.worker_pids(), fleet.monitor_pid()}
+
+
+def test_a_scrape_in_a_kill_storm_tells_the_truth(site: Site) -> None:
+    """Workers and the monitor are killed again and again while somebody scrapes: no total ever goes back, none is forgotten."""
+    fleet = site.start(worker_concurrency=4, restart_backoff_seconds=0.1, restart_backoff_max_seconds=1, healthy_after_seconds=1)
+    fleet.until_idle()
+    before, open_before = totals(fleet), descriptors(fleet)
+    for death in range(1, KILLS + 1):
+        victims = fleet.worker_pids()
+        monitor = fleet.monitor_pid()
+        kill_all([*victims, monitor])
+        site.enter_texts(2)
+        fleet.until_replaced(victims)
+        until_another_monitor(fleet, monitor)
+        assert_grown(before, after := totals(fleet))
+        assert after['learning_process_crashes_total{role="worker"}'] == 4 * death
+        before = after
+    site.until_done([row["id"] for row in site.all("select id from learning_submissions")])
+    fleet.until_idle()
+    assert before['learning_worker_crashes_total{cause="signal"}'] == 4 * KILLS
+    assert descriptors(fleet) == open_before
+    assert [child for child in fleet.children() if child.status() == psutil.STATUS_ZOMBIE] == []
