@@ -1,6 +1,6 @@
 """Crash loops: of all workers, and of one; when the supervisor gives up, and when it does not."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.postgres
 ADAPTERS = "tests.process.adapters."
 GAVE_UP = 69
 MOST_STARTS = 8  # of one slot in a minute
-WINDOW_SECONDS = 3
+WINDOW_SECONDS, INTENSITY = 3, 3
 
 
 def start_crowded(site: Site, workers: int, room: int, **settings: float) -> LiveFleet:
@@ -24,7 +24,7 @@ def start_crowded(site: Site, workers: int, room: int, **settings: float) -> Liv
         "ai_backend": "stub",
         "learning_feedback_adapter": ADAPTERS + "crowded",
         "restart_window_seconds": WINDOW_SECONDS,
-        "restart_intensity": 3,
+        "restart_intensity": INTENSITY,
     }
     return site.start_with(crowded | settings)
 
@@ -51,7 +51,7 @@ def test_nothing_but_crashes_is_given_up(site: Site) -> None:
 def test_one_bad_slot_is_no_reason_to_give_up(site: Site) -> None:
     """It crashes for longer than all together may; it is told as missing with the reason, and the other works on."""
     fleet = start_crowded(site, workers=2, room=1, restart_backoff_seconds=0.5, restart_backoff_max_seconds=2)
-    eventually(lambda: lasted_seconds(fleet) > 2 * WINDOW_SECONDS)
+    eventually(lambda: len(deaths(fleet)) > INTENSITY and lasted_seconds(fleet) > 2 * WINDOW_SECONDS)
     eventually(lambda: "(signal 11, boot)" in fleet.status()["sentence"])
     assert fleet.status()["state"] == "degraded"
     assert fleet.get("/healthz").status_code == 200
@@ -62,9 +62,9 @@ def test_one_bad_slot_is_no_reason_to_give_up(site: Site) -> None:
 
 
 def lasted_seconds(fleet: LiveFleet) -> float:
-    """From the first death to the latest."""
-    times = [datetime.fromisoformat(each["at"]) for each in deaths(fleet)]
-    return (times[-1] - times[0]).total_seconds() if times else 0.0
+    """Since the first death. The latest may be a while ago, as eight starts in a minute are the most."""
+    first = datetime.fromisoformat(deaths(fleet)[0]["at"])
+    return (datetime.now(UTC) - first).total_seconds()
 
 
 def test_a_healthy_run_forgives(site: Site) -> None:

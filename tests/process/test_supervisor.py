@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import LiteralString
 
 import psutil
 import pytest
@@ -78,6 +79,43 @@ def test_a_committed_reading_is_never_made_again(site: Site) -> None:
     site.until_done_once([photo])
     assert site.vision_calls() == 1
     assert site.submission(photo)["text_body"] == read
+
+
+LOCK_JOB: LiteralString = "select from learning_submission_jobs where submission_id = %s for update"
+
+
+def test_a_death_before_the_commit_writes_nothing(site: Site) -> None:
+    """The worker dies while its last statement waits in the server: the job runs again, and one result is written."""
+    site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
+    text = site.enter_text()
+    fleet = site.start(worker_concurrency=2)
+    site.until_in_call(fleet, FEEDBACK_MODEL)
+    with site.owner.transaction():
+        site.owner.execute(LOCK_JOB, [text])
+        (victim,) = fleet.until_busy("settle")
+        os.kill(victim, signal.SIGKILL)
+        fleet.until_told("exited")
+        site.cut_connections()  # the server notices a dead client only when it speaks to it
+    site.until_done_once([text])
+    assert len(site.leases(text)) == 2
+
+
+def test_a_death_after_the_commit_repeats_nothing(site: Site) -> None:
+    """The server has committed when the worker dies without knowing: nobody asks a model again, and no death is counted."""
+    site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
+    text = site.enter_text()
+    fleet = site.start(worker_concurrency=2)
+    site.until_in_call(fleet, FEEDBACK_MODEL)
+    with site.owner.transaction():
+        site.owner.execute(LOCK_JOB, [text])
+        (victim,) = fleet.until_busy("settle")
+        os.kill(victim, signal.SIGSTOP)
+    site.until_done([text])
+    os.kill(victim, signal.SIGKILL)
+    assert [each["outcome"] for each in fleet.until_told("lease_returned")] == ["not_found"]
+    fleet.until_idle()
+    assert site.results() == [text]
+    assert (len(site.leases(text)), len(site.simulator.calls())) == (1, 1)
 
 
 def test_eight_workers_that_die_at_once_are_all_replaced(site: Site) -> None:

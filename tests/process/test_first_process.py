@@ -1,0 +1,52 @@
+"""As the first process of a container, whose kernel gives it no default dispositions and every orphan."""
+
+import os
+import subprocess
+
+import psutil
+import pytest
+
+from tests.condition import eventually
+from tests.process.fleet import LiveFleet
+from tests.process.site import Site
+
+pytestmark = pytest.mark.postgres
+
+FERTILE = "tests.process.adapters.fertile"
+OWN_PIDS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+def may_be_first() -> bool:
+    return os.getuid() == 0 and subprocess.run([*OWN_PIDS, "true"], capture_output=True, check=False).returncode == 0
+
+
+def supervisor_of(fleet: LiveFleet) -> psutil.Process:
+    """As seen from outside: `unshare` is its parent."""
+    (first,) = eventually(psutil.Process(fleet.pid).children)
+    return first
+
+
+def forked(supervisor: psutil.Process, name: str) -> list[psutil.Process]:
+    return [child for child in supervisor.children() if child.name() == name]
+
+
+@pytest.mark.skipif(not may_be_first(), reason="needs a namespace of process ids, which only root may make here")
+def test_it_works_as_a_container_s_first_process(site: Site) -> None:
+    """It has pid 1, works, reaps strangers without a word, replaces a worker, hears SIGTERM, and leaves nobody."""
+    fleet = site.start(wrapper=OWN_PIDS, worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=FERTILE)
+    site.until_done_once(entered := site.enter_texts(3))
+    supervisor = supervisor_of(fleet)
+    assert [each["pid"] for each in fleet.told("started")] == ["1"]
+    stranger, *_ = eventually(lambda: forked(supervisor, "sleep"))
+    stranger.kill()
+    eventually(lambda: not psutil.pid_exists(stranger.pid))
+    assert fleet.told("exited") == []
+    worker = next(child for child in supervisor.children() if child.name() != "sleep")
+    worker.kill()
+    (death,) = fleet.until_told("exited")
+    assert (death["status"], death["cause"]) == ("signal 9", "signal")
+    eventually(lambda: psutil.STATUS_ZOMBIE not in {child.status() for child in supervisor.children()})
+    site.until_done_once([*entered, *site.enter_texts(2)])
+    supervisor.terminate()
+    assert fleet.exit_code() == 0
+    assert fleet.living() == []
