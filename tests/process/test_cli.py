@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 
 from demo.database import url
+from tests.condition import eventually
 from tests.process.fleet import PROGRAM, PROJECT_ROOT
 from tests.process.site import Site
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.postgres
 
 Result = subprocess.CompletedProcess[str]
 
-OK, DEGRADED, NOT_RUNNING, CONFIG = 0, 1, 3, 78
+OK, DEGRADED, USAGE, NOT_RUNNING, CONFIG = 0, 1, 2, 3, 78
 PATIENCE_SECONDS = 30.0
 
 
@@ -181,3 +182,63 @@ def test_check_refuses_wrong_settings_as_start_does(site: Site) -> None:
     """Exit code 78 and the variable's name."""
     result = run(site, "check", worker_lease_seconds=0)
     assert (result.returncode, "WORKER_LEASE_SECONDS" in result.stderr) == (CONFIG, True)
+
+
+# Orders
+
+
+def test_scale_says_what_it_has_done(site: Site) -> None:
+    """One more worker is there, and a number that cannot be is the command line's fault."""
+    fleet = site.start()
+    fleet.until_idle()
+    done, refused = run(site, "scale", "2"), run(site, "scale", "65")
+    assert (done.returncode, done.stdout) == (OK, "2 workers from now on; nobody is interrupted in a job.\n")
+    assert refused.returncode == USAGE
+    eventually(lambda: len(fleet.worker_pids()) == 2)
+
+
+def test_recycle_says_what_it_has_done(site: Site) -> None:
+    """All without a number, one with it, and none in a slot that has no worker."""
+    fleet = site.start(worker_concurrency=2)
+    fleet.until_idle()
+    before = fleet.worker_pids()
+    missing = run(site, "recycle", "0", "5")
+    assert (missing.returncode, missing.stderr) == (DEGRADED, "Refused: no worker in slot 5.\n")
+    one = run(site, "recycle", "1")
+    assert (one.returncode, "worker 1" in one.stdout) == (OK, True)
+    fleet.until_replaced([before[1]])
+    both = run(site, "recycle")
+    assert (both.returncode, "all 2 workers" in both.stdout) == (OK, True)
+    fleet.until_replaced(before)
+
+
+def test_reload_says_what_is_wrong(site: Site) -> None:
+    """0 and what happens now, or 78 and the variable's name."""
+    settings = site.directory / ".env"
+    settings.write_text("AI_TIMEOUT_VISION=31\n")
+    site.start().until_idle()
+    right = run(site, "reload")
+    settings.write_text("AI_TIMEOUT_VISION=soon\n")
+    wrong = run(site, "reload")
+    assert (right.returncode, "The settings are right: 1 worker" in right.stdout) == (OK, True)
+    assert (wrong.returncode, "Wrong: AI_TIMEOUT_VISION." in wrong.stderr) == (CONFIG, True)
+
+
+def test_an_order_without_a_supervisor_says_so(site: Site) -> None:
+    """Exit code 3, as of status."""
+    for order in (["scale", "2"], ["recycle"], ["reload"]):
+        result = run(site, *order)
+        assert (result.returncode, "Not running" in result.stderr) == (NOT_RUNNING, True)
+
+
+def test_an_order_among_several_instances_needs_a_name(site: Site) -> None:
+    """Neither is changed without one; with one, only that."""
+    both = [site.start(), site.start()]
+    for fleet in both:
+        fleet.until_idle()
+    nobody = run(site, "scale", "2")
+    assert (nobody.returncode, nobody.stderr.count(both[0].status()["instance"])) == (USAGE, 1)
+    assert run(site, "scale", "2", "--instance", both[1].status()["instance"]).returncode == OK
+    eventually(lambda: len(both[1].worker_pids()) == 2)
+    assert len(both[0].worker_pids()) == 1
+    assert run(site, "scale", "2", "--instance", "0badcafe").returncode == NOT_RUNNING
