@@ -1,0 +1,103 @@
+"""What a service manager is told: each line follows from the fleet, and is told once or in its rhythm."""
+
+from dataclasses import replace
+
+import pytest
+
+from supervisor.core.fleet import MONITOR, Cause, Fleet, ReloadProblem, Slot, Stage
+from supervisor.notification import EXTEND_EVERY_SECONDS, State, Told, notification, sentence, state_of
+
+NOW = 1000.25
+MORE_TIME = "EXTEND_TIMEOUT_USEC=30000000"
+
+
+def fleet(*slots: Slot) -> Fleet:
+    return Fleet((*slots, Slot(MONITOR)), len(slots))
+
+
+def running(number: int, generation: int = 0) -> Slot:
+    return Slot(number, Stage.RUNNING, generation=generation)
+
+
+BOOTING = fleet(Slot(0, Stage.STARTING))
+READY = replace(fleet(running(0), running(1)), is_ready=True)
+RELOADING = replace(READY, generation=1)
+STOPPING = replace(READY, stop_asked_at_seconds=(NOW,))
+
+
+@pytest.mark.parametrize(
+    ("shown", "state"),
+    [
+        (BOOTING, State.BOOTING),
+        (replace(BOOTING, generation=1), State.BOOTING),
+        (READY, State.READY),
+        (RELOADING, State.RELOADING),
+        (STOPPING, State.STOPPING),
+        (replace(RELOADING, stop_asked_at_seconds=(NOW,)), State.STOPPING),
+    ],
+)
+def test_a_fleet_is_in_one_state(shown: Fleet, state: State) -> None:
+    """A stop outweighs a reload, and nobody is ready before a worker has reached the database."""
+    assert state_of(shown) is state
+
+
+@pytest.mark.parametrize(
+    ("shown", "told", "lines"),
+    [
+        (BOOTING, State.BOOTING, {MORE_TIME}),
+        (READY, State.BOOTING, {"READY=1"}),
+        (READY, State.READY, set()),
+        (RELOADING, State.READY, {"RELOADING=1", "MONOTONIC_USEC=1000250000"}),
+        (READY, State.RELOADING, {"READY=1"}),
+        (STOPPING, State.READY, {"STOPPING=1", MORE_TIME}),
+        (STOPPING, State.STOPPING, {MORE_TIME}),
+    ],
+)
+def test_each_change_is_told(shown: Fleet, told: State, lines: set[str]) -> None:
+    """The lines beside the status, for who knows this state so far."""
+    found, known = notification(shown, Told(told), NOW, None)
+    assert {line for line in found if not line.startswith("STATUS=")} == lines
+    assert known.state is state_of(shown)
+
+
+def test_nothing_is_told_twice() -> None:
+    """Who has told everything says nothing until the rhythm of more time comes round."""
+    _, known = notification(STOPPING, Told(), NOW, None)
+    assert notification(STOPPING, known, NOW + 0.5 * EXTEND_EVERY_SECONDS, None)[0] == ()
+    assert notification(STOPPING, known, NOW + EXTEND_EVERY_SECONDS, None)[0] == (MORE_TIME,)
+
+
+def test_a_sign_of_life_comes_in_good_time() -> None:
+    """At least twice in the time that is allowed, even where the loop comes round a second late; never where none is wanted."""
+    first, known = notification(READY, Told(State.READY, sentence(READY)), NOW, 4.0)
+    assert first == ("WATCHDOG=1",)
+    assert notification(READY, known, NOW + 0.9, 4.0)[0] == ()
+    assert notification(READY, known, NOW + 1.0, 4.0)[0] == ("WATCHDOG=1",)
+    assert notification(READY, known, NOW + 1000, None)[0] == ()
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (BOOTING, "Starting: no worker has reached the database yet"),
+        (READY, "2 of 2 workers run"),
+        (
+            replace(fleet(running(0), Slot(1, starts=3, last_cause=Cause.EXIT_CODE)), is_ready=True),
+            "1 of 2 workers run; waiting to start again: worker 1 (exit code)",
+        ),
+        (
+            replace(READY, reload_problem=ReloadProblem.WRONG_SETTINGS),
+            "2 of 2 workers run; the settings that were read last are not in use: wrong settings, see the log",
+        ),
+        (
+            replace(fleet(running(0, 1), running(1, 0)), is_ready=True, generation=1),
+            "The settings were read again: 1 of 2 workers have them",
+        ),
+        (STOPPING, "Stopping: 2 workers left"),
+        (replace(STOPPING, gave_up=True), "Giving up, as there was nothing but crashes: 2 workers left"),
+    ],
+)
+def test_the_status_is_a_sentence(shown: Fleet, words: str) -> None:
+    """For a person who reads `systemctl status`."""
+    assert sentence(shown) == words
+    assert f"STATUS={words}" in notification(shown, Told(), NOW, None)[0]
