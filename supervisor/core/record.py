@@ -168,15 +168,14 @@ def cause_of(slot: Slot, status: int, *, is_oom: bool) -> Cause:
         return Cause.OOM
     if slot.stage is Stage.KILLED and was_asked:
         return Cause.OPERATOR
-    ended_by_us = _CAUSES.get(slot.stop_why) if slot.stop_why else None
-    if ended_by_us is not None:
-        return ended_by_us
+    if slot.stop_why in _CAUSES:
+        return _CAUSES[slot.stop_why]
     if slot.stage is Stage.STARTING:
         return Cause.BOOT
     return Cause.SIGNAL if status < 0 else Cause.EXIT_CODE
 
 
-_CAUSES = {
+_CAUSES: dict[Why | None, Cause] = {
     Why.BROKEN_PROMISE: Cause.HUNG,
     Why.HUNG_IN_A_DRAIN: Cause.HUNG,
     Why.OVER_HARD_LIMIT: Cause.MEMORY,
