@@ -106,7 +106,7 @@ class Event(BaseModel):
     submission_id: UUID | None = None
     step: StepName | None = None
     outcome: Annotated[str, Field(max_length=64, pattern=r"^[\w.-]*$")] = ""
-    error_class: Annotated[str, Field(max_length=200, pattern=r"^[\w.:<>, -]*$")] = ""
+    error_class: Annotated[str, Field(max_length=200, pattern=r"^[\w.:<>,? -]*$")] = ""
     seconds: Annotated[float, Field(ge=0, lt=1e6)] = 0.0
     model: Annotated[str, Field(max_length=200)] = ""
 
