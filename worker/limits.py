@@ -4,7 +4,7 @@ from worker.settings import WorkerSettings
 
 STATEMENT_PROMISE_SECONDS = 20.0  # twice the statement timeout
 READ_PROMISE_SECONDS = 30.0  # the model's digest (5 s), the file (8 s of download) and its first look by a decoder
-RENDER_SECONDS = 10.0  # a decoder's time for one page, on a machine that is busy with a model
+RENDER_SECONDS = 10.0  # the next page, fetched or decoded; where both take all they may (17 s), the slack covers the rest
 LEASE_MARGIN_SECONDS = 10.0  # the contract's: beyond a step's hard limit and the grace
 PROMISE_SLACK_SECONDS = 8.0  # the adapter's own deadline comes first; below the margin, so that the kill precedes a takeover
 
