@@ -11,6 +11,8 @@ import pytest
 from demo.inputs.catalogue import REFUSED, inputs
 from demo.inputs.trial import KILLED_AT, PAGES
 
+pytestmark = pytest.mark.xdist_group("inputs")  # one run of them all, not one in each process
+
 LABELS = [*(each.label for each in inputs()), *REFUSED, "logs, metrics, status and errors"]
 
 
