@@ -25,6 +25,11 @@ def until_another_monitor(fleet: LiveFleet, dead_pid: int) -> None:
     eventually(lambda: fleet.monitor_pid() != dead_pid)
 
 
+def until_measured(fleet: LiveFleet) -> None:
+    """A new worker has a series of its memory from the first look on."""
+    eventually(lambda: all(worker["rss_bytes"] and worker["uss_bytes"] for worker in fleet.workers()))
+
+
 def assert_grown(before: dict[str, float], after: dict[str, float]) -> None:
     """The same series, none of them smaller."""
     assert before.keys() == after.keys()
@@ -36,6 +41,7 @@ def test_replacements_leave_nothing_behind(site: Site) -> None:
     fleet = site.start(worker_concurrency=4)
     site.until_done(site.enter_texts(2))  # a step's series begins with the step
     fleet.until_idle()
+    until_measured(fleet)
     before, series, open_before = totals(fleet), fleet.metrics().keys(), descriptors(fleet)
     for _ in range(RECYCLES):
         old = fleet.worker_pids()
@@ -48,6 +54,7 @@ def test_replacements_leave_nothing_behind(site: Site) -> None:
     fleet.until_idle()
     assert before['learning_process_starts_total{role="worker"}'] == 4 * (RECYCLES + 1)
     assert before['learning_process_crashes_total{role="worker"}'] == 0
+    until_measured(fleet)
     assert fleet.metrics().keys() == series
     assert descriptors(fleet) == open_before
     assert {child.pid for child in fleet.children()} == {*fleet.worker_pids(), fleet.monitor_pid()}
