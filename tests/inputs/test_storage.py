@@ -146,6 +146,15 @@ def test_a_link_that_appears_after_the_look_is_not_followed(local: Storage, root
     assert code_of(local, "late.png") is UNSUPPORTED
 
 
+def test_a_directory_that_became_a_link_after_the_look_is_not_followed(
+    local: Storage, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for every directory on the way; the next look tells what it leads to."""
+    (root / "late").symlink_to(root.parent)
+    monkeypatch.setattr(Storage, "_path", lambda _self, key: root / key)
+    assert_transient(local, "late/secret.png")
+
+
 @pytest.mark.parametrize("kind", ["fifo", "directory", "socket", "circle"])
 def test_what_is_no_file_is_refused_at_once(local: Storage, root: Path, kind: str) -> None:
     """A FIFO without a writer would hold the worker for ever, and none of these will ever become a file."""

@@ -61,8 +61,11 @@ class Storage:
 
     def _read_local(self, storage_key: str) -> bytes:
         try:
-            fd = os.open(self._path(storage_key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            path = self._path(storage_key)
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(fd, "rb") as file:
+                if Path(f"/proc/self/fd/{fd}").readlink() != path:  # O_NOFOLLOW says nothing of the directories on the way
+                    raise VisionTransientError("the file was moved while it was opened")
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     _refuse_key("not a regular file")
                 content = file.read(self._max_bytes + 1)
@@ -74,7 +77,7 @@ class Storage:
         return content
 
     def _path(self, storage_key: str) -> Path:
-        """Where the bytes really are, which must be in the root: links are followed here and nowhere after."""
+        """Where the bytes really are, which must be in the root: links are followed here, and what is opened must lie there."""
         try:
             root = Path(self._settings.storage_verify_root).resolve()
             path = (root / storage_key).resolve()
