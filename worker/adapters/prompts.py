@@ -2,15 +2,17 @@
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from itertools import islice
 from typing import Literal
 
 from worker.core.criteria import key
 
-_BLUNT = str.maketrans(dict.fromkeys("<＜﹤", "‹"))
-
 Sentences = tuple[str, ...]
+
+_TAG = re.compile(r"[<＜﹤]\W*([^<＜﹤]*)")  # matches at every bracket: one that tried on and failed would be quadratic
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,13 @@ class Prompts:
         return "\n\n".join([*told, fenced, _joined(self.strict if is_strict else self.closing)])
 
     def _without_marks(self, text: str) -> str:
-        """Whatever looks like one of our marks loses its brackets. Other tags stay: they may be what the task is about.
+        """Whatever looks like one of our marks loses its bracket. Other tags stay: they may be what the task is about."""
+        return _TAG.sub(lambda tag: f"‹{tag[1]}" if self._is_mark(tag[1]) else tag[0], text)
 
-        A bracket is matched with all that may stand between it and a mark, so that a million of them are looked at once each.
-        """
-        return re.sub(rf"([<＜﹤]\W*)({self.mark})?", _blunted, text, flags=re.IGNORECASE)
+    def _is_mark(self, inside: str) -> bool:
+        """In any width, style or case of its letters, and whatever that is no letter stands between them."""
+        plain = (letter for sign in inside for letter in unicodedata.normalize("NFKD", sign).casefold() if letter.isalnum())
+        return "".join(islice(plain, len(self.mark))) == self.mark
 
 
 GERMAN = Prompts(
@@ -159,11 +163,6 @@ def _joined(*parts: Sentences) -> str:
 
 def _section(heading: str, text: str | None) -> str:
     return f"{heading}:\n{text}" if text else ""
-
-
-def _blunted(bracket: re.Match[str]) -> str:
-    before, mark = bracket.groups()
-    return before.translate(_BLUNT) + mark if mark else bracket[0]
 
 
 def _line(text: str) -> str:
