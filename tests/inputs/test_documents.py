@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
 from demo.inputs.files import ENCRYPTED, encoded, noise, pdf, read
-from worker.adapters.documents import MAX_SIDE_PIXELS, opened
+from worker.adapters.documents import MAX_SIDE_PIXELS, MIN_SIDE_PIXELS, opened
 from worker.adapters.errors import VisionPermanentError
 from worker.core.job import ErrorCode
 
@@ -75,17 +75,37 @@ def test_a_fitting_picture_is_left_untouched(kind: str, mode: str) -> None:
 
 def test_a_jpeg_declared_as_png_is_read_as_what_it_is() -> None:
     """The bytes decide between the two kinds of picture, not the name."""
-    content = encoded(noise(40, 30), "JPEG")
+    content = encoded(noise(60, 40), "JPEG")
     assert pages(content, "image/png") == [content]
 
 
-@pytest.mark.parametrize("size", [(1601, 20), (4000, 3000), (20, 9000)])
+@pytest.mark.parametrize("size", [(1601, 40), (4000, 3000), (200, 9000)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_a_large_picture_becomes_1600_pixels_long(kind: str, size: tuple[int, int]) -> None:
     """Neither larger nor, by what a draft leaves out, smaller; the sides keep their ratio."""
     page = only(encoded(noise(*size), kind))
     assert max(page.size) == MAX_SIDE_PIXELS
     assert abs(page.width * size[1] - page.height * size[0]) <= max(size)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    ("size", "becomes"), [((1, 1), (32, 32)), ((31, 800), (32, 800)), ((64_000, 300), (1600, 32)), ((1, 40_000), (32, 1600))]
+)
+def test_a_narrow_picture_lies_on_paper(kind: str, mode: str, size: tuple[int, int], becomes: tuple[int, int]) -> None:
+    """No side is too short for a model's engine, nor too short beside the other; the paper is white, the picture unchanged."""
+    page = only(encoded(Image.new(mode, size, "black"), kind))
+    ink = page.convert("L").getpixel((0, 0)), page.convert("L").getpixel((becomes[0] - 1, becomes[1] - 1))
+    assert page.size == becomes
+    assert ink[0] == pytest.approx(0, abs=60)
+    assert ink[1] == pytest.approx(255, abs=60)
+
+
+def test_a_narrow_page_of_a_pdf_lies_on_paper() -> None:
+    """As a picture does."""
+    (page,) = pages(pdf(media_box="0 0 842 1"), "application/pdf")
+    assert read(page).size == (1600, MIN_SIDE_PIXELS)
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -106,7 +126,7 @@ def test_a_turned_photo_becomes_upright(orientation: int) -> None:
 
 def test_a_photo_with_broken_exif_is_read() -> None:
     """What a camera wrote beside the picture does not make the picture corrupt."""
-    content = encoded(noise(40, 30), "JPEG", exif=ORIENTATION_IN_WORDS)
+    content = encoded(noise(60, 40), "JPEG", exif=ORIENTATION_IN_WORDS)
     assert pages(content) == [content]
 
 
@@ -177,8 +197,8 @@ def test_scans_of_few_colours_are_read(mode: str) -> None:
 
 def test_the_first_of_several_pictures_is_read() -> None:
     """A phone's file with a second picture behind the first one is a JPEG like any other."""
-    content = encoded(noise(40, 30), "MPO", save_all=True, append_images=[noise(40, 30)])
-    assert only(content).size == (40, 30)
+    content = encoded(noise(60, 40), "MPO", save_all=True, append_images=[noise(60, 40)])
+    assert only(content).size == (60, 40)
 
 
 def test_an_ordinary_photo_of_24_megapixels_is_read() -> None:

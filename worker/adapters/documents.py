@@ -17,6 +17,7 @@ from worker.adapters.errors import VisionPermanentError
 from worker.core.job import ErrorCode
 
 MAX_SIDE_PIXELS = 1600  # what Ollama's users settled on; larger costs context and reads no better (ollama.md 6.5)
+MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below, qwen2.5vl's below 28, and both where one side is 200 times the other
 MAX_PIXELS = 40_000_000  # phones take photos of 12 or 24 million; 40 million take up to 350 MiB of the 512 that the child has
 MAX_PDF_HEADER_BYTES = 1024  # where PDF readers look for the signature
 PDF_DOTS_PER_INCH = 150
@@ -98,7 +99,7 @@ def _kind(content: bytes, mime_type: str) -> tuple[int, Callable[[int], bytes]]:
 
 
 def _picture_page(content: bytes) -> bytes:
-    """Untouched if it is upright, opaque, of 8 bits and small enough; all of it is decoded before that is believed."""
+    """Untouched if it is upright, opaque, of 8 bits and of a fitting size; all of it is decoded before that is believed."""
     picture = Image.open(BytesIO(content), formats=("JPEG", "PNG"))
     if picture.width * picture.height > MAX_PIXELS:
         raise VisionPermanentError("too many pixels", ErrorCode.INPUT_TOO_LARGE)
@@ -106,7 +107,8 @@ def _picture_page(content: bytes) -> bytes:
     _draft(picture)
     picture.load()
     turn = _TURNS.get(_orientation(picture))
-    if is_plain and turn is None and not picture.has_transparency_data and max(picture.size) <= MAX_SIDE_PIXELS:
+    is_fitting = min(picture.size) >= MIN_SIDE_PIXELS and max(picture.size) <= MAX_SIDE_PIXELS
+    if is_plain and is_fitting and turn is None and not picture.has_transparency_data:
         return content
     small = _small(_opaque(picture))
     return _jpeg(small if turn is None else small.transpose(turn))
@@ -150,9 +152,19 @@ def _small(picture: Image.Image) -> Image.Image:
     return picture
 
 
+def _broad(picture: Image.Image) -> Image.Image:
+    """On white paper of MIN_SIDE_PIXELS where it is narrower: no answer would come back for it, at no try."""
+    width, height = (max(side, MIN_SIDE_PIXELS) for side in picture.size)
+    if (width, height) == picture.size:
+        return picture
+    paper = Image.new(picture.mode, (width, height), "white")
+    paper.paste(picture)
+    return paper
+
+
 def _jpeg(picture: Image.Image) -> bytes:
     target = BytesIO()
-    picture.save(target, "JPEG", quality=JPEG_QUALITY)
+    _broad(picture).save(target, "JPEG", quality=JPEG_QUALITY)
     return target.getvalue()
 
 
