@@ -52,11 +52,12 @@ class VisionStep:
     def _by_pages(self, payload: Payload, submission: Submission, made_from: str) -> Reading:
         """The file is fetched and its first picture made before a permit is taken, from the page on that nobody has read."""
         texts = list(checkpoint.usable_pages(payload, made_from))
-        self._place.report.count(Counter.PAGES_REUSED, len(texts))
-        self._place.report.enter(Phase.READ, READ_PROMISE_SECONDS)
         with ExitStack() as stack:
-            opening = self._place.vision.pages(submission, first_page=len(texts) + 1)
-            pages = self._calls.ask(Stage.VISION, lambda: stack.enter_context(opening))
+            pages = self._opened(stack, submission, len(texts) + 1)
+            if len(texts) >= pages.total:  # the last page is not kept as one of several: these are of other pages
+                texts.clear()
+                pages = self._opened(stack, submission, 1)
+            self._place.report.count(Counter.PAGES_REUSED, len(texts))
             picture = self._calls.ask(Stage.VISION, pages.next_picture)
             self._begin(None)
             texts.append(self._read(pages, picture))
@@ -65,6 +66,11 @@ class VisionStep:
                 picture = self._calls.ask(Stage.VISION, pages.next_picture)
                 texts.append(self._read(pages, picture))
         return Reading("\n\n".join(texts), pages.metadata(), made_from)
+
+    def _opened(self, stack: ExitStack, submission: Submission, first_page: int) -> Any:
+        self._place.report.enter(Phase.READ, READ_PROMISE_SECONDS)
+        opening = self._place.vision.pages(submission, first_page=first_page)
+        return self._calls.ask(Stage.VISION, lambda: stack.enter_context(opening))
 
     def _read(self, pages: Any, picture: bytes) -> str:
         return self._call(lambda: result.text(pages.read(picture)))

@@ -112,6 +112,27 @@ def test_pages_of_another_model_are_read_again(school: School, document: Submiss
     assert school.row(submission_id)["text_body"] == TEXT
 
 
+@pytest.mark.parametrize("kept", [PAGES, PAGES + 5])
+@pytest.mark.parametrize("is_rendered", [False, True], ids=["decoded", "rendered by the web side"])
+def test_more_pages_than_a_document_can_have_kept_are_none_of_it(
+    school: School, document: Submission, kept: int, *, is_rendered: bool
+) -> None:
+    """The last page is never kept alone: where that many are, the document has become another one, and is read from its start."""
+    hang_at(school, 2)
+    submission_id = enter_rendered(school, document) if is_rendered else enter_one(school, document)
+    with school.worker(**ONLY_READING) as worker:
+        until_asked(school, worker, 2)
+        worker.signal(signal.SIGKILL)
+        worker.exit_status()
+        school.return_lease(worker)
+    pages = Jsonb({"cached_pages": ["another text"] * kept})
+    school.change_job("payload = payload || %s", submission_id, pages)
+    done = finish(school, submission_id, **ONLY_READING)
+    assert (done[Counter.VISION_CALLS], Counter.PAGES_REUSED in done) == (PAGES, False)
+    assert school.results(submission_id) == ["completed"]
+    assert "another" not in school.row(submission_id)["text_body"]
+
+
 def test_a_permit_lost_between_pages_is_taken_again(school: School, document: Submission) -> None:
     """A connection that breaks while a page is read costs no page, and the next ones are read with a permit."""
     school.simulator.fault("slow", model=VISION_MODEL, seconds=1)
