@@ -23,7 +23,9 @@ def test_a_storage_key_stays_in_its_bucket(key: str) -> None:
     assert refused.value.error_code is ErrorCode.INPUT_UNSUPPORTED
 
 
-@pytest.mark.parametrize("metadata", [None, [1], "x", {}, {"page_keys": 5}, {"page_keys": {"a": 1}}])
+@pytest.mark.parametrize(
+    "metadata", [None, [1], "x", {}, {"page_keys": 5}, {"page_keys": {"a": 1}}, {"page_keys": ["a", None, "c"]}]
+)
 def test_metadata_without_sense_names_no_pages(metadata: object) -> None:
-    """Whatever stands in internal_metadata, the page keys are a list of strings."""
+    """Whatever stands in internal_metadata, the page keys are a list of strings, of which none is left out."""
     assert page_keys({"internal_metadata": metadata}) == []

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def page_keys(submission: Mapping[str, Any]) -> list[str]:
-    """Their storage keys in order; none where the metadata says nothing that makes sense."""
+    """Their storage keys in order; none where the metadata says nothing that makes sense, were it of one page alone."""
     metadata = submission["internal_metadata"]
     keys = metadata.get("page_keys") if isinstance(metadata, dict) else None
-    return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+    return keys if isinstance(keys, list) and all(isinstance(key, str) for key in keys) else []
