@@ -12,7 +12,8 @@ from worker.core.criteria import key
 
 Sentences = tuple[str, ...]
 
-_TAG = re.compile(r"[<＜﹤]\W*([^<＜﹤]*)")  # matches at every bracket: one that tried on and failed would be quadratic
+_BLUNT = str.maketrans(dict.fromkeys("<＜﹤", "‹"))
+_TAG = re.compile(r"([<＜﹤]\W*)([^<＜﹤]*)")  # matches at every bracket: one that tried on and failed would be quadratic
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class Prompts:
         return "\n\n".join([*told, fenced, _joined(self.strict if is_strict else self.closing)])
 
     def _without_marks(self, text: str) -> str:
-        """Whatever looks like one of our marks loses its bracket. Other tags stay: they may be what the task is about."""
-        return _TAG.sub(lambda tag: f"‹{tag[1]}" if self._is_mark(tag[1]) else tag[0], text)
+        """Whatever looks like one of our marks loses its brackets. Other tags stay: they may be what the task is about."""
+        return _TAG.sub(lambda tag: tag[1].translate(_BLUNT) + tag[2] if self._is_mark(tag[2]) else tag[0], text)
 
     def _is_mark(self, inside: str) -> bool:
         """In any width, style or case of its letters, and whatever that is no letter stands between them."""
