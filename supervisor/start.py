@@ -87,7 +87,6 @@ class Household:
         """What a forked process does, by its slot and with the settings of its generation; its exit code."""
         process.die_with(self.descriptors.lifeline_fd)
         settings = self.configurations.of(generation)
-        self.journal.set_level(settings.supervisor.log_level)
         if slot == MONITOR:
             return monitor_main.run(self._monitor_wiring(incarnation), settings, self.journal)
         memory_bytes = settings.supervisor.worker_memory_hard_bytes

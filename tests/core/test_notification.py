@@ -1,11 +1,15 @@
 """What a service manager is told: each line follows from the fleet, and is told once or in its rhythm."""
 
+import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from supervisor.adapters.systemd import Notifier
 from supervisor.core.fleet import MONITOR, Cause, Fleet, ReloadProblem, Slot, Stage
 from supervisor.notification import EXTEND_EVERY_SECONDS, State, Told, notification, sentence, state_of
+from supervisor.settings import ServiceManager, take_service_manager
 
 NOW = 1000.25
 MORE_TIME = "EXTEND_TIMEOUT_USEC=30000000"
@@ -74,6 +78,45 @@ def test_a_sign_of_life_comes_in_good_time() -> None:
     assert notification(READY, known, NOW + 0.9, 4.0)[0] == ()
     assert notification(READY, known, NOW + 1.0, 4.0)[0] == ("WATCHDOG=1",)
     assert notification(READY, known, NOW + 1000, None)[0] == ()
+
+
+def test_what_nobody_took_is_told_again(tmp_path: Path) -> None:
+    """A service manager whose socket comes late, or was full, misses nothing that still holds."""
+    address = tmp_path / "notify"
+    notifier = Notifier(ServiceManager(str(address), None))
+    notifier.tell(READY, NOW)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        notifier.tell(READY, NOW)
+        notifier.tell(READY, NOW)
+        manager.setblocking(False)
+        assert manager.recv(4096).decode().splitlines() == ["READY=1", "STATUS=2 of 2 workers run"]
+        with pytest.raises(BlockingIOError):
+            manager.recv(4096)
+
+
+@pytest.mark.parametrize(
+    ("variables", "manager"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "1000000"}, None),
+        ({"NOTIFY_SOCKET": "/run/n"}, ServiceManager("/run/n", None)),
+        ({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "1500000"}, ServiceManager("@n", 1.5)),
+        ({"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "1500000", "WATCHDOG_PID": "1"}, ServiceManager("/run/n", None)),
+        ({"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "soon"}, ServiceManager("/run/n", None)),
+        ({"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "0"}, ServiceManager("/run/n", None)),
+    ],
+)
+def test_a_service_manager_says_what_it_wants(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], manager: ServiceManager | None
+) -> None:
+    """By three variables, which are then gone; a watchdog for another process is not ours."""
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert take_service_manager() == manager
+    assert take_service_manager() is None
 
 
 @pytest.mark.parametrize(

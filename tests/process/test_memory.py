@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.condition import eventually
@@ -112,6 +113,15 @@ def test_growth_faster_than_any_look_is_stopped_by_the_kernel(site: Site) -> Non
     assert site.submission(greedy)["analysis_status"] == "failed"
     assert {site.submission(other)["analysis_status"] for other in others} == {"completed"}
     assert fleet.process.poll() is None
+
+
+def test_the_kernel_knows_a_limit_above_the_hard_one(site: Site) -> None:
+    """RLIMIT_DATA of each worker is the hard limit and what it had at its fork; the monitor and the supervisor have none."""
+    fleet = start_hungry(site, workers=2)
+    limits = [psutil.Process(pid).rlimit(psutil.RLIMIT_DATA)[0] / MEBIBYTE for pid in fleet.worker_pids()]
+    assert all(HARD_MEBIBYTES < limit < HARD_MEBIBYTES + 200 for limit in limits)
+    others = {psutil.Process(pid).rlimit(psutil.RLIMIT_DATA)[0] for pid in (fleet.pid, fleet.monitor_pid())}
+    assert others == {psutil.RLIM_INFINITY}
 
 
 def test_a_worker_s_own_memory_is_shown(site: Site) -> None:
