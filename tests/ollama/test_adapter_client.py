@@ -1,5 +1,6 @@
 """The worker's client of Ollama: each way a conversation can end is an exception of its own, within its time."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -8,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from demo.ollama_simulator.process import SimulatorProcess
+from supervisor.settings import parse
 from tests.ollama.condition import PATIENCE_SECONDS
 from tests.ollama.raw_server import END, HEAD, Peer, chunk, done, line, raw_server, said, status
-from worker.adapters import errors
+from worker.adapters import errors, vision
 from worker.adapters.errors import (
     FeedbackPermanentError,
     FeedbackTransientError,
@@ -23,6 +25,7 @@ from worker.core.deadline import Deadline
 from worker.core.job import ErrorCode, Stage
 from worker.core.repetition import DOCUMENT_CHARACTERS
 from worker.core.retry import failure_of
+from worker.settings import WorkerSettings
 
 PRIVATE = "GeheimeAbgabe"
 QUESTION = Question("chain", ({"role": "user", "content": PRIVATE},), {}, 256, DOCUMENT_CHARACTERS)
@@ -292,11 +295,22 @@ def test_a_prompt_that_the_server_cut(counted: int, is_cut: bool) -> None:
 
 
 def test_digest(simulator: SimulatorProcess) -> None:
-    """The digest of a listed model by full or short name; an unlisted one's name."""
+    """The digest of a listed model by full or short name; an unlisted one has none."""
     client = ollama(simulator.url)
-    assert len(client.digest("chain")) == 64
+    assert len(client.digest("chain") or "") == 64
     assert client.digest("chain") == client.digest("chain:latest")
-    assert client.digest("nobody") == "nobody"
+    assert client.digest("nobody") is None
+
+
+def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
+    """From then on all workers say the same of what a text is made from: none reads again what another one has read."""
+    model = WorkerSettings.model_fields["ai_vision_model"].default
+    listed = status(200, json.dumps({"models": [{"name": model, "digest": "a1b2"}]}).encode())
+    with raw_server(answering(status(200, b'{"models":[]}')), answering(listed), answering(listed)) as url:
+        settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "OLLAMA_BASE_URL": url}).worker
+        earlier, later = (vision.build(settings, lambda: None) for _ in range(2))
+        before, after = (earlier.origin({"sha256": "x"}) for _ in range(2))
+        assert before != after == later.origin({"sha256": "x"})
 
 
 def test_a_list_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:

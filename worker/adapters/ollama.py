@@ -102,13 +102,13 @@ class Ollama:
             raise PromptTooLong("cut by the server")
         return answer
 
-    def digest(self, model: str) -> str:
-        """The model's digest, which changes when another one is pulled under its name; the name where it is not listed.
+    def digest(self, model: str) -> str | None:
+        """The model's digest, which changes when another one is pulled under its name; None where it is not listed.
 
         Raises ServerFailed, after LOOKUP_SECONDS at the latest.
         """
         listed = self._listed("/api/tags", deadline_in(LOOKUP_SECONDS))
-        return next((each.digest for each in listed if each.is_called(model)), model)
+        return next((each.digest for each in listed if each.is_called(model)), None)
 
     def _window_tokens(self, question: Question, least_tokens: int, deadline: Deadline) -> int | None:
         """As set, or of the model as it is loaded: asked anew where it may matter, since a stale number would fail a pupil."""

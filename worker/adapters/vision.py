@@ -50,7 +50,7 @@ class Vision:
         self._settings, self._ollama, self._storage = settings, ollama, Storage(settings)
         texts = prompts.of(settings.ai_prompt_language)
         self._prompt, self._means = texts.page_text, {"model": settings.ai_vision_model, "prompts": texts.version}
-        self._digest = ""
+        self._digest: str | None = None
 
     @contextmanager
     def pages(self, submission: Mapping[str, Any], first_page: int) -> Iterator[Pages]:
@@ -70,8 +70,9 @@ class Vision:
 
     def origin(self, submission: Mapping[str, Any]) -> str:
         """What a text read now would be made from. Raises VisionTransientError while the server cannot be asked."""
-        self._digest = self._digest or self._ollama.digest(self._settings.ai_vision_model)
-        return checkpoint.origin(str(submission["sha256"]), __name__, self._digest, self._prompt)
+        model = self._settings.ai_vision_model
+        self._digest = self._digest or self._ollama.digest(model)  # not kept where none was found: another worker may find it
+        return checkpoint.origin(str(submission["sha256"]), __name__, self._digest or model, self._prompt)
 
     def _rendered(self, storage_key: str) -> bytes:
         with decoding(self._storage.read(storage_key), RENDERED_TYPE, max_pages=1) as document:
