@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from bench.condition import until
 from bench.fleet import Fleet, start_fleet
+from bench.stamp import next_stamp
 from demo.cluster import Cluster
 from demo.database import temporary_database
 
@@ -32,6 +32,8 @@ def measure(recycles: int = RECYCLES, warm_up: int = WARM_UP_RECYCLES) -> dict[s
         temporary_database(cluster.admin_dsn) as database,
         start_fleet(WORKERS, database.worker_dsn) as fleet,
     ):
+        for _ in range(WORKERS):
+            next_stamp(fleet.stamp_fd)
         fleet.until_at_rest()
         _recycle(fleet, warm_up)
         before = _holdings(fleet)
@@ -47,21 +49,13 @@ def measure(recycles: int = RECYCLES, warm_up: int = WARM_UP_RECYCLES) -> dict[s
 
 
 def _recycle(fleet: Fleet, recycles: int) -> None:
-    """All workers again and again, one at a time, until there were so many replacements."""
-    wanted = _starts(fleet) + recycles
-    while (starts := _starts(fleet)) < wanted:
-        slots = min(WORKERS, wanted - starts)
-        fleet.ask("POST", "/recycle", {"slots": list(range(slots))})
-        _until_started(fleet, starts + slots)
+    """All workers again and again, one at a time, until so many have been replaced; each replacement stamps."""
+    for done in range(0, recycles, WORKERS):
+        slots = list(range(min(WORKERS, recycles - done)))
+        fleet.ask("POST", "/recycle", {"slots": slots})
+        for _ in slots:
+            next_stamp(fleet.stamp_fd)
     fleet.until_at_rest()
-
-
-def _until_started(fleet: Fleet, starts: int) -> None:
-    until(lambda: _starts(fleet) >= starts)
-
-
-def _starts(fleet: Fleet) -> int:
-    return sum(row["starts"] for row in fleet.workers())
 
 
 def _holdings(fleet: Fleet) -> Holdings:
