@@ -15,7 +15,7 @@ def limit_memory(hard_bytes: int) -> None:
     """
     if hard_bytes:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-        wanted = _data_bytes() + hard_bytes
+        wanted = data_bytes() + hard_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
@@ -28,6 +28,6 @@ def uss_bytes() -> int:
     return 1024 * sum(int(size) for size in _PRIVATE.findall(rollup))
 
 
-def _data_bytes() -> int:
+def data_bytes() -> int:
     """What RLIMIT_DATA counts: private writable memory, and the stack."""
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()

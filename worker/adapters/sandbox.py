@@ -10,8 +10,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
+
+from worker.memory import data_bytes
 
 MEMORY_BYTES = 512 * 2**20  # beyond what the worker had at the fork; 40 million pixels in the worst mode take 350 MiB
 CPU_SECONDS = 5  # until the first page and for each further one; an ordinary page takes 0.1
@@ -95,7 +96,7 @@ def _confine(fd: int, memory_bytes: int, worker_pid: int) -> None:
     _default_signals()
     _close_all_but(fd)
     gc.freeze()  # what the worker left must not be finalized here: its numbers of descriptors may be ours by then
-    for kind, limit in {**_LIMITS, resource.RLIMIT_DATA: _data_bytes() + memory_bytes}.items():
+    for kind, limit in {**_LIMITS, resource.RLIMIT_DATA: data_bytes() + memory_bytes}.items():
         within = _within(resource.getrlimit(kind)[1], limit)
         resource.setrlimit(kind, (within, within))
     allow_cpu(CPU_SECONDS)
@@ -114,11 +115,6 @@ def _close_all_but(fd: int) -> None:
         if int(name) != fd:
             with contextlib.suppress(OSError):  # the listing's own
                 os.close(int(name))
-
-
-def _data_bytes() -> int:
-    """What RLIMIT_DATA counts, at the fork: private writable memory, and the stack."""
-    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
 def _within(hard: int, limit: int) -> int:
