@@ -124,6 +124,13 @@ class Site:
         eventually(lambda: self.simulator.state()["models"][model]["running"] == workers)
         return fleet.until_busy("vision" if model == VISION_MODEL else "feedback", workers)
 
+    def until_somebody_waits_for_a_lock(self) -> None:
+        """A statement has arrived in this database, and a lock keeps it there."""
+        query: LiteralString = """
+            select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock') as it
+        """
+        eventually(lambda: self.one(query)["it"])
+
     def vision_calls(self) -> int:
         return sum(call["has_image"] for call in self.simulator.calls())
 

@@ -93,6 +93,7 @@ def test_a_death_before_the_commit_writes_nothing(site: Site) -> None:
     with site.owner.transaction():
         site.owner.execute(LOCK_JOB, [text])
         (victim,) = fleet.until_busy("settle")
+        site.until_somebody_waits_for_a_lock()  # the phase begins before its statement is sent
         os.kill(victim, signal.SIGKILL)
         fleet.until_told("exited")
         site.cut_connections()  # the server notices a dead client only when it speaks to it
@@ -109,6 +110,7 @@ def test_a_death_after_the_commit_repeats_nothing(site: Site) -> None:
     with site.owner.transaction():
         site.owner.execute(LOCK_JOB, [text])
         (victim,) = fleet.until_busy("settle")
+        site.until_somebody_waits_for_a_lock()  # the phase begins before its statement is sent
         os.kill(victim, signal.SIGSTOP)
     site.until_done([text])
     os.kill(victim, signal.SIGKILL)

@@ -117,6 +117,7 @@ def test_who_gives_up_was_never_ready(site: Site, manager: ServiceManager) -> No
         "worker_concurrency": 2,
     }
     fleet = start_service(site, manager, learning_feedback_adapter=ADAPTERS + "crowded", **settings)
+    manager.until_told("STATUS=Giving up")  # its socket takes few messages that nobody reads
     assert fleet.exit_code() == 69
     manager.take()
     assert "READY=1" not in manager.told

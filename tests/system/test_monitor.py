@@ -71,7 +71,7 @@ def test_news_that_comes_with_an_answer_is_news(site: Site) -> None:
         os.kill(victim, signal.SIGKILL)
         fleet.until_replaced([victim])
         eventually(lambda: {worker["phase"] for worker in fleet.workers()} == {"idle"})
-        eventually(lambda: somebody_waits_for_a_lock(site))
+        site.until_somebody_waits_for_a_lock()
         text = site.enter_text()
     eventually(lambda: site.leases(text), AT_ONCE_SECONDS)
     site.until_done_once([deadly, text])
@@ -84,14 +84,10 @@ def test_a_job_that_nobody_announces_is_found(site: Site) -> None:
     fleet.until_idle()
     with site.owner.transaction():
         site.owner.execute("lock table learning_submission_jobs in access exclusive mode")
-        eventually(lambda: somebody_waits_for_a_lock(site))
+        site.until_somebody_waits_for_a_lock()
         site.cut_connections()
     text = site.enter_text()
     eventually(lambda: site.leases(text), 2 * AT_ONCE_SECONDS)
-
-
-def somebody_waits_for_a_lock(site: Site) -> bool:
-    return bool(site.one("select exists (select from pg_locks where not granted) as it")["it"])
 
 
 def test_workers_look_for_themselves_while_the_monitor_is_stopped(site: Site) -> None:
