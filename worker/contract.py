@@ -30,6 +30,9 @@ class Phase(IntEnum):
     CHECKPOINT = 10
 
 
+BUSY = frozenset(Phase) - {Phase.BOOT, Phase.CONNECT, Phase.IDLE, Phase.LEASE}  # with a job in hand
+
+
 class Counter(IntEnum):
     """Totals that a slot keeps in the scoreboard, so that no restart and no full socket loses one. The numbers are places."""
 

@@ -35,10 +35,9 @@ from supervisor.core.fact import (
 from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem, Slot, Stage
 from supervisor.core.policy import Policy
 from supervisor.orders import BY_SIGNAL, OrderDesk, signalled
-from worker.contract import Phase
+from worker.contract import BUSY, Phase
 from worker.scoreboard import MAX_SLOTS, ControlRecord, FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
 
-BUSY = frozenset(Phase) - {Phase.BOOT, Phase.CONNECT, Phase.IDLE, Phase.LEASE}
 MAX_PROMISE_SECONDS = 86_400.0  # no step is longer: a longer promise is no promise
 
 ChildMain = Callable[[int, int, int], int]  # (slot number, incarnation, generation of the settings) -> exit code

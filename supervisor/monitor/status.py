@@ -7,12 +7,11 @@ from typing import Any
 from supervisor.core.fleet import MONITOR, Cause, ReloadProblem, Stage
 from supervisor.journal import cause
 from supervisor.monitor.sight import Sight
-from worker.contract import Counter, Phase
+from worker.contract import BUSY, Counter, Phase
 from worker.job_queue.glance import COUNT_BOUND
 from worker.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
 
 STALE_SECONDS = 10.0  # far above the monitor's own rhythm
-BUSY = frozenset({Phase.READ, Phase.PERMIT, Phase.VISION, Phase.CHECKPOINT, Phase.FEEDBACK, Phase.SETTLE})
 
 
 @dataclass(frozen=True, slots=True)
