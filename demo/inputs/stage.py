@@ -27,6 +27,7 @@ from supervisor.status_view import documents
 WORKERS = 4
 PROGRAM = str(Path(sys.executable).with_name("learning-supervisor"))
 CRASHES = 'learning_process_crashes_total{role="worker"}'
+REFUSAL_SECONDS = 10.0  # by then it has refused, or it runs
 TIMEOUT_SECONDS = 3  # of a request to a model: what says nothing is over soon
 
 
@@ -123,7 +124,10 @@ def refusal_code(stage: Stage, environment: Mapping[str, str]) -> int:
     """The exit code of a supervisor that must not start."""
     with stage.log.open("ab") as log:
         process = _started(stage, environment, log)
-        return drain(process) if process.poll() is None and _is_alive(process) else process.wait()
+        try:
+            return process.wait(REFUSAL_SECONDS)
+        except subprocess.TimeoutExpired:
+            return drain(process)
 
 
 def _started(stage: Stage, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -134,14 +138,6 @@ def _started(stage: Stage, environment: Mapping[str, str], log: IO[bytes]) -> su
         stderr=log,
         preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  nothing outlives us
     )
-
-
-def _is_alive(process: subprocess.Popen[bytes]) -> bool:
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
 
 
 def _until_connected(stage: Stage) -> None:
