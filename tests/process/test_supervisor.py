@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import LiteralString
+from uuid import UUID
 
 import psutil
 import pytest
@@ -84,16 +86,23 @@ def test_a_committed_reading_is_never_made_again(site: Site) -> None:
 LOCK_JOB: LiteralString = "select from learning_submission_jobs where submission_id = %s for update"
 
 
-def test_a_death_before_the_commit_writes_nothing(site: Site) -> None:
-    """The worker dies while its last statement waits in the server: the job runs again, and one result is written."""
+@contextmanager
+def settling(site: Site) -> Iterator[tuple[LiveFleet, UUID, int]]:
+    """A fleet, a text, and the pid of the worker whose last statement about it waits in the server as long as the block lasts."""
     site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
     text = site.enter_text()
     fleet = site.start(worker_concurrency=2)
     site.until_in_call(fleet, FEEDBACK_MODEL)
     with site.owner.transaction():
         site.owner.execute(LOCK_JOB, [text])
-        (victim,) = fleet.until_busy("settle")
+        (worker,) = fleet.until_busy("settle")
         site.until_somebody_waits_for_a_lock()  # the phase begins before its statement is sent
+        yield fleet, text, worker
+
+
+def test_a_death_before_the_commit_writes_nothing(site: Site) -> None:
+    """The worker dies while its last statement waits in the server: the job runs again, and one result is written."""
+    with settling(site) as (fleet, text, victim):
         os.kill(victim, signal.SIGKILL)
         fleet.until_told("exited")
         site.cut_connections()  # the server notices a dead client only when it speaks to it
@@ -103,14 +112,7 @@ def test_a_death_before_the_commit_writes_nothing(site: Site) -> None:
 
 def test_a_death_after_the_commit_repeats_nothing(site: Site) -> None:
     """The server has committed when the worker dies without knowing: nobody asks a model again, and no death is counted."""
-    site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
-    text = site.enter_text()
-    fleet = site.start(worker_concurrency=2)
-    site.until_in_call(fleet, FEEDBACK_MODEL)
-    with site.owner.transaction():
-        site.owner.execute(LOCK_JOB, [text])
-        (victim,) = fleet.until_busy("settle")
-        site.until_somebody_waits_for_a_lock()  # the phase begins before its statement is sent
+    with settling(site) as (fleet, text, victim):
         os.kill(victim, signal.SIGSTOP)
     site.until_done([text])
     os.kill(victim, signal.SIGKILL)
