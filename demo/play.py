@@ -105,7 +105,7 @@ def _watch(play: Play, process: subprocess.Popen[bytes], console: Console) -> No
 
 def _keep(play: Play, process: subprocess.Popen[bytes], console: Console) -> None:
     """Everything goes on until Ctrl-C."""
-    console.print(view.where_to_look(play.stage, process.pid, play.status))
+    console.print(view.where_to_look(play.stage, process.pid, play.status), soft_wrap=True, markup=False)
     try:
         process.wait()
     except KeyboardInterrupt:

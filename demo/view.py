@@ -53,17 +53,18 @@ def one_feedback(submissions: Sequence[Submission], fates: Sequence[Fate]) -> Re
     return Panel(Group(Markdown(fate.feedback_md or ""), "", criteria), title=title, title_align="left")
 
 
-def where_to_look(stage: Stage, supervisor_pid: int, status: dict[str, Any]) -> RenderableType:
+def where_to_look(stage: Stage, supervisor_pid: int, status: dict[str, Any]) -> str:
+    """Plain lines without a frame, so that each can be copied whole."""
     lines = (
-        f"status     RUNTIME_DIRECTORY={stage.runtime_directory} LEARNING_DATABASE_URL='{stage.database.worker_dsn}'"
-        " .venv/bin/learning-supervisor status",
+        "Still running: Ctrl-C drains and ends everything.",
+        f"status     RUNTIME_DIRECTORY={stage.runtime_directory} .venv/bin/learning-supervisor status    (or scale 6, recycle)",
         f"metrics    http://{status.get('metrics_address', '?')}/metrics",
         f"database   {stage.database.admin_dsn}",
         f"Ollama     {stage.environment['OLLAMA_BASE_URL']}",
         f"log        {stage.log}",
         f"supervisor pid {supervisor_pid}",
     )
-    return Panel(Text("\n".join(lines)), title="Still running: Ctrl-C drains and ends everything", title_align="left")
+    return "\n".join(lines)
 
 
 def failure(log: Path, exit_code: int) -> RenderableType:
