@@ -140,12 +140,9 @@ def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Set
 
 
 def read_runtime_path(env_file: Path | None = None) -> Path:
-    """Where the control sockets are: all that `status` has to know. Raises SettingsError."""
-    problems: list[Problem] = []
-    own = _validated(SupervisorSettings, _merged({}, env_file), problems)
-    if own is None:
-        raise SettingsError(problems)
-    return own.runtime_path
+    """Where the control sockets are: all that `status` has to know, whatever else is wrong in a file that was edited."""
+    given = _merged({}, env_file).get("RUNTIME_DIRECTORY") or ""
+    return SupervisorSettings.model_construct(runtime_directory=given).runtime_path
 
 
 def parse(values: Mapping[str, str | None]) -> Settings:
@@ -190,7 +187,7 @@ def _problem(model: type[BaseModel], error: dict[str, Any], values: Mapping[str,
     name = str(error["loc"][0]).lower()
     info = model.model_fields[name]
     variable, bound = _given_variable(name, info, values), _bound(info)
-    message = error["msg"].removeprefix("Value error, ")
+    message = "must be set" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
     allowed = f" (allowed: {bound})" if bound else ""
     return Problem(variable, _shown(values.get(variable), info), f"{message}{allowed}: {info.description}")
 
