@@ -8,6 +8,7 @@ from supervisor.adapters.instance import live_sockets
 from supervisor.control_client import Document
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_NOT_RUNNING, EXIT_CONFIG = 1, 2, 3, 78
+START_REMEDY = "Start it, or name the settings file it was started with by --env-file."
 BUSY_NOTE = "nobody is interrupted in a job"
 
 
@@ -26,11 +27,17 @@ def place(directory: Path, instance: str | None, route: str, body: Document) -> 
         return Reply(f"Several instances answer: name one by --instance: {', '.join(sorted(found))}.", EXIT_USAGE)
     socket = found.get(instance) if instance else next(iter(found.values()), None)
     if socket is None:
-        return Reply(f"Not running: no {'such ' if instance else ''}instance answers in {directory}.", EXIT_NOT_RUNNING)
+        return Reply(_not_running(directory, instance), EXIT_NOT_RUNNING)
     answer = control_client.order(socket, route, body)
     if answer is None:
         return Reply("The instance has not answered: look at its status, and try again.", EXIT_NOT_RUNNING)
     return _reply(route, body, answer[1])
+
+
+def _not_running(directory: Path, instance: str | None) -> str:
+    if instance:
+        return f"Not running: no such instance answers in {directory}. `status` has the numbers of those that do."
+    return f"Not running: no instance answers in {directory}. {START_REMEDY}"
 
 
 def _reply(route: str, body: Document, document: Document) -> Reply:
@@ -43,8 +50,8 @@ def _reply(route: str, body: Document, document: Document) -> Reply:
             missing = ", ".join(document["names"])
             return Reply(f"Refused: no worker in slot {missing}." if missing else "Refused: no worker runs.", EXIT_REFUSED)
         case "wrong_settings":
-            names = ", ".join(document["names"])
-            return Reply(f"Refused, the old settings stay in use. Wrong: {names}. The log has the remedies.", EXIT_CONFIG)
+            wrong = f"Wrong: {', '.join(document['names'])}. `check` and the log have the remedies."
+            return Reply(f"Refused, the old settings stay in use. {wrong}", EXIT_CONFIG)
         case _:
             return Reply(f"Refused: {'; '.join(document.get('problems', ())) or 'no reason given'}.", EXIT_REFUSED)
 
@@ -57,6 +64,10 @@ def _accepted(route: str, body: Document, workers: int) -> str:
         case "/recycle":
             slots = body["slots"]
             named = f"all {wanted}" if slots == "all" else f"worker {', '.join(str(slot) for slot in slots)}"
-            return f"Replacing {named}, one after the other; {BUSY_NOTE}."
+            return f"Replacing {named}{_in_turn(workers if slots == 'all' else len(slots))}; {BUSY_NOTE}."
         case _:
-            return f"The settings are right: {wanted} take them over one after the other; {BUSY_NOTE}."
+            return f"The settings are right, and go to {wanted}{_in_turn(workers)}; {BUSY_NOTE}."
+
+
+def _in_turn(workers: int) -> str:
+    return ", one after the other" if workers > 1 else ""

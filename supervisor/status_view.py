@@ -9,6 +9,7 @@ from rich.table import Table
 from supervisor import control_client
 from supervisor.adapters.instance import live_sockets
 from supervisor.core.policy import MEBIBYTE
+from supervisor.ordering import START_REMEDY
 
 _COLOURS = {"ok": "bold green", "degraded": "bold yellow", "draining": "bold yellow", "down": "bold red"}
 
@@ -22,11 +23,11 @@ def documents(directory: Path) -> list[dict[str, Any]]:
 def show(found: list[dict[str, Any]], directory: Path, console: Console) -> None:
     if not found:
         console.print(f"[bold red]Not running[/]: no instance answers in {directory}.")
-        console.print("Start it with `learning-supervisor start`.")
+        console.print(START_REMEDY)
     for document in found:
         console.print(f"[{_COLOURS[document['state']]}]{document['sentence']}[/]")
         if document["is_stub"]:
-            console.print("[bold red]A stub adapter is in use: results are invented, no model is asked. Set AI_BACKEND=local.[/]")
+            console.print("[bold red]A stub is in use, every result is invented: set AI_BACKEND=local.[/]")
         console.print(_table(document))
 
 
@@ -35,9 +36,10 @@ def _table(document: dict[str, Any]) -> Table:
     title = f"instance {document['instance']} · {queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
     address = document["metrics_address"]
     metrics = f"metrics: http://{address}/metrics" if address else "metrics: not served, STATUS_ADDR is taken"
-    table = Table(title=title, title_justify="left", caption=metrics)
-    for column in ("worker", "pid", "stage", "phase", "job", "completed", "memory", "starts", "crashes", "last exit"):
-        table.add_column(column)
+    table = Table(title=title, title_justify="left", caption=metrics, caption_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("worker", "pid", "doing", "job", "done", "MiB (own)", "starts", "crashes"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("last exit")
     for worker in document["workers"]:
         table.add_row(*_row(str(worker["slot"]), worker, str(worker["totals"]["completed"])))
     table.add_row(*_row("monitor", document["monitor"], ""))
@@ -46,10 +48,16 @@ def _table(document: dict[str, Any]) -> Table:
 
 def _row(name: str, process: dict[str, Any], completed: str) -> tuple[str, ...]:
     job = (process.get("job_id") or "")[:8]  # enough to find it in the log; --json has all of it
-    stage = f"{process['stage']}, retiring" if process.get("is_retiring") else process["stage"]
-    shown = (process["pid"], stage, process.get("phase"), job)
+    shown = (process["pid"], _doing(process), job)
     rest = (completed, _memory(process), process["starts"], process["crashes"], _last_exit(process))
     return (name, *("" if value is None else str(value) for value in (*shown, *rest)))
+
+
+def _doing(process: dict[str, Any]) -> str:
+    """What it says it is doing, and what the supervisor knows of it where that is more than that it runs."""
+    phase, stage = process.get("phase"), process["stage"]
+    known = (phase, None if phase and stage == "running" else stage, "retiring" if process.get("is_retiring") else None)
+    return ", ".join(word for word in known if word)
 
 
 def _memory(process: dict[str, Any]) -> str | None:
@@ -57,8 +65,8 @@ def _memory(process: dict[str, Any]) -> str | None:
     rss_bytes, uss_bytes = process.get("rss_bytes"), process.get("uss_bytes")
     if not rss_bytes:
         return None
-    own = f" ({uss_bytes / MEBIBYTE:.0f} own)" if uss_bytes else ""
-    return f"{rss_bytes / MEBIBYTE:.0f} MiB{own}"
+    own = f" ({uss_bytes / MEBIBYTE:.0f})" if uss_bytes else ""
+    return f"{rss_bytes / MEBIBYTE:.0f}{own}"
 
 
 def _last_exit(process: dict[str, Any]) -> str | None:

@@ -101,8 +101,8 @@ def test_a_flag_wins_over_the_environment(site: Site) -> None:
 
 
 def test_status_without_a_supervisor_says_so(site: Site) -> None:
-    """Exit code 3, as systemctl's; as JSON the list is empty."""
-    told, asked = run(site, "status"), run(site, "status", "--json")
+    """Exit code 3, as systemctl's, also where a setting is wrong that it needs not; as JSON the list is empty."""
+    told, asked = run(site, "status", worker_concurrency="eleven"), run(site, "status", "--json")
     assert (told.returncode, asked.returncode) == (NOT_RUNNING, NOT_RUNNING)
     assert "Not running" in told.stdout
     assert json.loads(asked.stdout) == {"instances": []}
@@ -118,12 +118,13 @@ def test_status_of_a_dead_supervisor_is_that_of_none(site: Site) -> None:
 
 
 def test_status_tells_every_instance(site: Site) -> None:
-    """Two supervisors in one runtime directory: 0 while all is well, and 1 as soon as one is not."""
+    """Two supervisors in one runtime directory, uncut in 80 columns: 0 while all is well, and 1 as soon as one is not."""
     both = [site.start(worker_concurrency=2), site.start()]
     for fleet in both:
         fleet.until_state("ok")
-    asked, told = run(site, "status", "--json"), run(site, "status")
+    asked, told = run(site, "status", "--json"), run(site, "status", columns=80)
     assert (asked.returncode, told.returncode) == (OK, OK)
+    assert "…" not in told.stdout
     assert {each["instance"] for each in json.loads(asked.stdout)["instances"]} == {f"{f.instance():08x}" for f in both}
     assert told.stdout.count("All is well") == 2
     site.shut_out()
@@ -220,7 +221,7 @@ def test_reload_says_what_is_wrong(site: Site) -> None:
     right = run(site, "reload")
     settings.write_text("AI_TIMEOUT_VISION=soon\n")
     wrong = run(site, "reload")
-    assert (right.returncode, "The settings are right: 1 worker" in right.stdout) == (OK, True)
+    assert (right.returncode, "The settings are right, and go to 1 worker" in right.stdout) == (OK, True)
     assert (wrong.returncode, "Wrong: AI_TIMEOUT_VISION." in wrong.stderr) == (CONFIG, True)
 
 
