@@ -1,5 +1,7 @@
 """The README names what exists: every module in its map, every metric in its table, every file it links to."""
 
+import ast
+import inspect
 import re
 from pathlib import Path
 
@@ -7,12 +9,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.sight import Sight
+from supervisor.monitor.status import verdict
 from worker.scoreboard import Scoreboard
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MAPPED = re.compile(r"^((?:supervisor|worker|demo)/\S+\.py) +\S", re.MULTILINE)
 METRIC_ROW = re.compile(r"^\| `(\w+?)(?:_total)?(?:\{\w+\})?` \|", re.MULTILINE)
+SENTENCE_ROW = re.compile(r"^\| `([^`]+)`", re.MULTILINE)
+BEGINNING = re.compile(r"`([A-Z0-9][^`]+)`")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -31,6 +36,26 @@ def test_the_metrics_table_names_exactly_what_a_scrape_gets() -> None:
     section = README.partition("\n## Metrics\n")[2].partition("\n## ")[0]
     exposition = Metrics(Scoreboard(), Sight()).exposition().decode()
     assert sorted(METRIC_ROW.findall(section)) == sorted(family.name for family in text_string_to_metric_families(exposition))
+
+
+def table(heading: str) -> str:
+    return README.partition(f"\n## {heading}\n")[2].partition("\n#")[0]
+
+
+def test_every_sentence_of_the_status_is_explained() -> None:
+    """Whatever words `verdict` puts together stand in the table of sentences."""
+    words = (node.value for node in ast.walk(ast.parse(inspect.getsource(verdict))) if isinstance(node, ast.Constant))
+    said = {part for part in words if isinstance(part, str) and " " in part and part != verdict.__doc__}
+    assert said
+    assert [part for part in said if part not in table("What `status` says")] == []
+
+
+def test_the_first_screen_knows_every_sentence() -> None:
+    """What to do stands at the top for each sentence that is explained further down."""
+    beginnings = tuple(BEGINNING.findall(re.sub(r"\|[^|]*\|$", "", table("Does it work?"), flags=re.MULTILINE)))
+    explained = SENTENCE_ROW.findall(table("What `status` says"))
+    assert explained
+    assert [sentence for sentence in explained if not sentence.startswith(beginnings)] == []
 
 
 def test_every_link_leads_to_a_file() -> None:
