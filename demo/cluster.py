@@ -76,14 +76,20 @@ class Home:
 class Cluster:
     """A running server. Use it as a context manager, or call `stop()`; a second `stop()` does nothing."""
 
-    def __init__(self, home: Home, postmaster: subprocess.Popen[bytes], port: int, undo: ExitStack) -> None:
+    def __init__(
+        self, home: Home, program: Sequence[str | Path], postmaster: subprocess.Popen[bytes], port: int, undo: ExitStack
+    ) -> None:
         self.directory = home.path
-        self.pid = postmaster.pid
         self.port = port
         """Part of the socket's name; with `tcp=True` also the port on 127.0.0.1."""
         self.admin_dsn = socket_url(home, port)
         """The superuser's URL to the database `postgres`, over the socket."""
-        self._undo = undo
+        self._home, self._program, self._postmaster, self._undo = home, program, postmaster, undo
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's; another one after `resume`."""
+        return self._postmaster.pid
 
     @classmethod
     def start(cls, directory: Path | None = None, *, tcp: bool = False, durable: bool = False) -> Self:
@@ -102,10 +108,22 @@ class Cluster:
             port = free_port() if tcp else 5432
             initialise(binaries, home, undo)
             configure(home, settings(home, port, tcp=tcp, durable=durable))
-            postmaster = spawn([binaries / "postgres", "-D", home.data], home)
+            program: list[str | Path] = [binaries / "postgres", "-D", home.data]
+            postmaster = spawn(program, home)
             undo.callback(end, postmaster)
             wait_until_ready(home, postmaster, port)
-            return cls(home, postmaster, port, undo.pop_all())
+            return cls(home, program, postmaster, port, undo.pop_all())
+
+    def halt(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End the server and keep its data: SIGINT is its fast shutdown, SIGQUIT a crash, from which it has to recover."""
+        self._postmaster.send_signal(how)
+        end(self._postmaster)
+
+    def resume(self) -> None:
+        """Start a halted server again, and wait for it. Raises ClusterError."""
+        self._postmaster = spawn(self._program, self._home)
+        self._undo.callback(end, self._postmaster)
+        wait_until_ready(self._home, self._postmaster, self.port)
 
     def stop(self) -> None:
         """Shut the server down and remove its directory; takes 17 s at the very most."""
