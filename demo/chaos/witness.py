@@ -1,0 +1,80 @@
+"""What the database and the model server saw, as records. Reads the audit tables and witnessed_moves."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import DictRow, class_row, dict_row
+
+from demo.chaos.evidence import Call, Evidence, Handed, Hit, Move, Written
+from demo.chaos.plan import Plan, Work
+from demo.chaos.stage import Stage
+from demo.chaos.stream import PUPIL, made
+from demo.ollama_simulator.ocr import ocr_text
+from worker.adapters.documents import opened
+
+MAX_PAGES: Final = 20
+SUBMISSIONS: Final[LiteralString] = """
+    select submission.id, student_sub, analysis_status, submission.error_code, text_body, storage_key, mime_type, job.status,
+        case submission.error_code when 'feedback_failed' then feedback_last_error else vision_last_error end as error_class
+    from learning_submissions as submission left join learning_submission_jobs as job on job.submission_id = submission.id
+    order by submission.created_at
+"""
+MOVES: Final[LiteralString] = """
+    select extract(epoch from at)::float8 as at, submission_id, old_status, status, old_lease_key, lease_key, pages, has_text,
+        crashes, expiries, retry_count, error_code, application_name
+    from witnessed_moves order by number
+"""
+WRITTEN: Final[LiteralString] = """
+    select extract(epoch from at)::float8 as at, submission_id, new_status as status, application_name
+    from audit_results order by number
+"""
+OPEN: Final[LiteralString] = """
+    select exists (select from learning_submissions where analysis_status not in ('completed', 'failed'))
+        or exists (select from learning_submission_jobs where status in ('queued', 'leased')) as is_open
+"""
+
+
+def is_over(owner: psycopg.Connection[Any]) -> bool:
+    """Whether every submission and every job is at its end. Raises psycopg.OperationalError."""
+    row = owner.execute(OPEN).fetchone()
+    return row is not None and not row[0]
+
+
+def take(stage: Stage, plan: Plan, acknowledged: frozenset[UUID], hits: tuple[Hit, ...], times: tuple[float, float]) -> Evidence:
+    """When all is over and the fleets have ended; `times` are the run's beginning and end."""
+    with psycopg.connect(stage.database.admin_dsn, row_factory=dict_row) as owner:
+        handed = tuple(_handed(row, stage.storage_root, plan) for row in owner.execute(SUBMISSIONS))
+        moves = owner.cursor(row_factory=class_row(Move)).execute(MOVES).fetchall()
+        written = owner.cursor(row_factory=class_row(Written)).execute(WRITTEN).fetchall()
+    calls = (Call(call["at"], call["image_sha256"], call["outcome"]) for call in stage.simulator.calls() if call["has_image"])
+    moves.sort(key=lambda move: move.at)
+    return Evidence(acknowledged, handed, tuple(moves), tuple(written), tuple(calls), hits, *times)
+
+
+def _handed(row: DictRow, storage_root: Path, plan: Plan) -> Handed:
+    hand_in = plan.hand_ins[int(row["student_sub"].removeprefix(PUPIL))]
+    pictures = _pictures(storage_root / row["storage_key"], row["mime_type"]) if _has_pictures(hand_in.work) else []
+    text = made(hand_in, plan.seed).content if hand_in.work is Work.TEXT else "\n\n".join(map(ocr_text, pictures))
+    return Handed(
+        submission_id=row["id"],
+        work=hand_in.work,
+        status=row["analysis_status"],
+        error_code=row["error_code"],
+        error_class=row["error_class"],
+        job_status=row["status"],
+        text_body=row["text_body"],
+        expected_text=str(text),
+        pages=tuple(hashlib.sha256(picture).hexdigest() for picture in pictures),
+    )
+
+
+def _has_pictures(work: Work) -> bool:
+    return work not in {Work.TEXT, Work.DAMAGED}
+
+
+def _pictures(path: Path, mime_type: str) -> list[bytes]:
+    """As the worker sends them."""
+    return list(opened(path.read_bytes(), mime_type, MAX_PAGES).pages)

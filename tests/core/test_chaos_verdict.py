@@ -1,0 +1,188 @@
+"""The verdict of scripts/chaos on made-up runs: it finds each thing that must not be, and nothing where all is well."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from demo.chaos.evidence import Call, Evidence, Handed, Hit, Move, Written
+from demo.chaos.pace import longest_gap_seconds, recoveries
+from demo.chaos.plan import Kind, Work
+from demo.chaos.report import timeline
+from demo.chaos.rerun import Why
+from demo.chaos.verdict import Finding, Verdict, Wrong, judge
+
+ID = UUID(int=1)
+FIRST_KEY, SECOND_KEY = UUID(int=11), UUID(int=12)
+FIRST_PID, SECOND_PID = 100, 200
+WORKER, OTHER, MONITOR = (f"learning-supervisor {who}" for who in ("slot 0 pid 100", "slot 1 pid 200", "monitor"))
+
+ENTERED = Move(0.0, ID, None, "queued", None, None, 0, False, 0, 0, 0, None, "")
+LEASED = replace(ENTERED, at=1.0, old_status="queued", status="leased", lease_key=FIRST_KEY, application_name=WORKER)
+PAGE = replace(LEASED, at=3.0, old_status="leased", old_lease_key=FIRST_KEY, pages=1)
+TEXT = replace(PAGE, at=5.0, pages=0, has_text=True)
+DONE = replace(TEXT, at=6.0, status=None, lease_key=None)
+READ = (Call(2.0, "one", "done"), Call(4.0, "two", "done"))
+HANDED = Handed(ID, Work.DOCUMENT, "completed", None, None, None, "a text", "a text", ("one", "two"))
+RETURNED = replace(PAGE, at=3.5, status="queued", lease_key=None, crashes=1, application_name=MONITOR)
+AGAIN = replace(RETURNED, at=3.6, old_status="queued", old_lease_key=None, status="leased", lease_key=SECOND_KEY)
+AGAIN = replace(AGAIN, application_name=OTHER)
+KILLED = Hit(3.4, Kind.KILL_WORKER, frozenset({FIRST_PID}))
+QUARANTINED = replace(HANDED, status="failed", error_code="vision_failed", error_class="worker_crashed", job_status="failed")
+OVER = replace(AGAIN, at=4.5, old_status="leased", old_lease_key=SECOND_KEY, status="failed", lease_key=None, crashes=2)
+
+
+def run(*moves: Move, handed: Handed = HANDED, **changes: Any) -> Evidence:
+    """All went well, but for the changes."""
+    moves = moves or (ENTERED, LEASED, PAGE, TEXT, DONE)
+    well = Evidence(frozenset({ID}), (handed,), moves, (Written(6.0, ID, handed.status, WORKER),), READ, (), 0.0, 7.0)
+    return replace(well, **changes)
+
+
+def wrongs(evidence: Evidence) -> list[Wrong]:
+    return [finding.wrong for finding in judge(evidence).findings]
+
+
+def test_a_good_run_has_no_finding() -> None:
+    """Entered, leased, read page by page, completed once: nothing is wrong and nothing was begun again."""
+    verdict = judge(run())
+    assert (verdict.findings, verdict.submissions, verdict.completed, verdict.duplicate_executions) == ((), 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "handed",
+    [
+        pytest.param(replace(HANDED, status="pending", job_status="leased"), id="its job never ended"),
+        pytest.param(replace(HANDED, status="pending"), id="its job is gone and it has no end"),
+        pytest.param(replace(HANDED, job_status="queued"), id="its job goes on after its end"),
+    ],
+)
+def test_it_finds_what_was_lost(handed: Handed) -> None:
+    """A submission without an end, or with a job that goes on after it, is lost."""
+    assert judge(run(handed=handed)).count(Wrong.LOST) == 1
+
+
+def test_it_finds_what_is_gone() -> None:
+    """A submission whose commit the platform was told of, and of which no row is left, is lost."""
+    assert wrongs(run(acknowledged=frozenset({ID, UUID(int=2)}))) == [Wrong.LOST]
+
+
+def test_it_finds_what_was_written_twice() -> None:
+    """A second result is found, were it the same as the first."""
+    assert wrongs(run(written=(Written(6.0, ID, "completed", WORKER), Written(6.1, ID, "completed", OTHER)))) == [
+        Wrong.WRITTEN_TWICE
+    ]
+
+
+@pytest.mark.parametrize(
+    ("picture", "at"),
+    [
+        pytest.param("one", 3.1, id="the first page after its commit"),
+        pytest.param("two", 5.1, id="the last page after the commit of the text"),
+        pytest.param("one", 6.1, id="any page after the end"),
+    ],
+)
+def test_it_finds_a_call_after_a_commit(picture: str, at: float) -> None:
+    """The model is asked about a page whose text was committed already."""
+    assert wrongs(run(calls=(*READ, Call(at, picture, "done")))) == [Wrong.READ_AGAIN]
+
+
+def test_a_call_before_the_commit_is_allowed() -> None:
+    """A page that was asked for twice before anything of it was kept is a pity, and no finding."""
+    assert (
+        wrongs(run(calls=(*READ, Call(2.9, "one", "disconnected"), Call(4.9, "two", "done"), Call(9.0, "strange", "done")))) == []
+    )
+
+
+def test_it_finds_another_text() -> None:
+    """A submission that is completed with a text that stands in none of its pictures is wrong."""
+    assert wrongs(run(handed=replace(HANDED, text_body="another"))) == [Wrong.WRONG_TEXT]
+
+
+def test_a_kill_explains_a_second_execution() -> None:
+    """A job begun again after its worker was killed is a duplicate execution with that reason, and no finding."""
+    verdict = judge(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, hits=(KILLED,)))
+    assert (verdict.findings, verdict.reruns, verdict.duplicate_executions) == ((), {Why.WORKER_DIED: 1}, 1)
+
+
+@pytest.mark.parametrize(
+    "hits",
+    [
+        pytest.param((), id="nobody was hit"),
+        pytest.param((replace(KILLED, pids=frozenset({SECOND_PID})),), id="another was hit"),
+        pytest.param((replace(KILLED, at=9.0),), id="it was hit later"),
+    ],
+)
+def test_it_finds_a_death_without_a_fault(hits: tuple[Hit, ...]) -> None:
+    """A worker that died in a job though no fault had hit it then is a bug, not chaos."""
+    assert wrongs(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, hits=hits)) == [Wrong.UNEXPLAINED]
+
+
+def test_a_quarantine_needs_its_deaths() -> None:
+    """With both of its workers killed it is as expected; with only one death counted, or one of them not killed, it is not."""
+    moves = (ENTERED, LEASED, PAGE, RETURNED, AGAIN, OVER)
+    both = (KILLED, Hit(4.4, Kind.KILL_WORKER, frozenset({SECOND_PID})))
+    assert wrongs(run(*moves, handed=QUARANTINED, hits=both)) == []
+    assert wrongs(run(*moves, handed=QUARANTINED, hits=(KILLED,))) == [Wrong.UNEXPLAINED]
+    too_early = (*moves[:-1], replace(OVER, crashes=1))
+    assert wrongs(run(*too_early, handed=QUARANTINED, hits=both)) == [Wrong.UNEXPLAINED]
+
+
+@pytest.mark.parametrize(
+    ("retries", "error_class", "is_expected"),
+    [(3, "StreamBroken", True), (2, "StreamBroken", False), (0, "RequestRefused", True), (3, "KeyError", False)],
+)
+def test_a_failure_needs_its_faults(retries: int, error_class: str, is_expected: bool) -> None:
+    """A model that fails a job may fail it for good only after all tries, or by refusing it; a bug is never expected."""
+    failed = replace(HANDED, status="failed", error_code="vision_failed", error_class=error_class, job_status="failed")
+    end = replace(PAGE, at=4.0, status="failed", lease_key=None, retry_count=retries)
+    start = replace(LEASED, retry_count=retries)
+    fault = Hit(2.0, Kind.MODEL_FAULT, frozenset())
+    assert wrongs(run(ENTERED, start, end, handed=failed, hits=(fault,))) == ([] if is_expected else [Wrong.UNEXPLAINED])
+    assert wrongs(run(ENTERED, start, end, handed=failed)) == [Wrong.UNEXPLAINED]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"crashes": 0, "expiries": 1}, Why.INSTANCE_DIED),
+        ({"crashes": 0, "retry_count": 1}, Why.MODEL_FAILED),
+        ({"crashes": 0}, Why.GIVEN_BACK),
+        ({"crashes": 0, "status": "leased", "lease_key": SECOND_KEY, "expiries": 1}, Why.LEASE_EXPIRED),
+    ],
+)
+def test_it_says_why_a_job_was_begun_again(change: dict[str, Any], why: Why) -> None:
+    """Read from the move that ended the lease."""
+    assert judge(run(ENTERED, LEASED, PAGE, replace(RETURNED, **change), hits=(KILLED,))).reruns == {why: 1}
+
+
+def test_the_gap_is_measured_where_there_is_work() -> None:
+    """The longest time between two steps forward counts, not what passes before anything is entered or after all is done."""
+    assert longest_gap_seconds(run(began_at=-100.0, ended_at=100.0)) == 2.0
+    assert longest_gap_seconds(run(ENTERED, LEASED, PAGE, ended_at=100.0)) == 97.0
+
+
+def test_a_fault_is_felt_by_the_jobs_in_its_victims_hands() -> None:
+    """From the kill to the next lease of the job that the victim held; who held nothing has nothing to recover."""
+    hits = (KILLED, replace(KILLED, at=3.7), replace(KILLED, kind=Kind.CUT_ALL, pids=None, at=2.0))
+    felt = recoveries(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, hits=hits))
+    assert {kind: [round(each, 1) for each in found] for kind, found in felt.items()} == {
+        Kind.KILL_WORKER: [0.2],
+        Kind.CUT_ALL: [1.0],
+    }
+
+
+def test_the_story_has_all_that_was_seen_of_it() -> None:
+    """In the order of time: moves, the fault that hit its worker, calls and results."""
+    told = list(timeline(Finding(Wrong.LOST, ID, ""), run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, hits=(KILLED,))))
+    kinds = ["None -> queued", "queued -> leased", "vision call", "leased -> leased", "fault kill_worker", "leased -> queued"]
+    assert [kind for kind, line in zip(kinds, told, strict=False) if kind not in line] == []
+    assert len(told) == 9
+
+
+def test_a_verdict_counts_submissions_once() -> None:
+    """Three results of one submission are one that was written more than once; each forbidden call counts."""
+    findings = (*[Finding(Wrong.WRITTEN_TWICE, ID, "")] * 2, *[Finding(Wrong.READ_AGAIN, ID, "")] * 2)
+    verdict = Verdict(findings, 1, 1, judge(run()).failures, judge(run()).reruns)
+    assert (verdict.count(Wrong.WRITTEN_TWICE), verdict.count(Wrong.READ_AGAIN)) == (1, 2)
