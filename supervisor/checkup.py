@@ -10,9 +10,12 @@ from rich.markup import escape
 
 from supervisor.adapters.instance import Instance, RuntimeDirectoryRefused
 from supervisor.settings import Settings
+from worker.adapters.errors import RequestRefused, ServerFailed, Unavailable
 from worker.adapters.loading import AdapterMissing, load_adapter
-from worker.job_queue.connection import Refused, Unavailable, connect
+from worker.adapters.ollama import Ollama
+from worker.job_queue import connection as queue
 from worker.job_queue.inspection import inspect
+from worker.settings import ADAPTERS
 
 DISTRIBUTION = "learning-supervisor"
 MONITOR_CONNECTIONS = 1
@@ -37,7 +40,14 @@ class Line:
 
 def findings(settings: Settings) -> list[Line]:
     """Nothing is changed anywhere; the settings themselves have been read, so they are in order."""
-    return [Line(Level.OK, "settings"), *_installation(), *_runtime(settings), *_adapters(settings), *_database(settings)]
+    return [
+        Line(Level.OK, "settings"),
+        *_installation(),
+        *_runtime(settings),
+        *_adapters(settings),
+        *_models(settings),
+        *_database(settings),
+    ]
 
 
 def show(lines: list[Line], console: Console) -> None:
@@ -82,16 +92,39 @@ def _adapters(settings: Settings) -> Iterator[Line]:
         yield Line(Level.FAILED, "files of submissions", "set STORAGE_VERIFY_ROOT or SUPABASE_URL: no picture could be read")
 
 
+def _models(settings: Settings) -> Iterator[Line]:
+    """For our own adapters; whom a foreign one asks is not known here."""
+    worker = settings.worker
+    wanted = {
+        "VISION": (worker.vision_adapter, worker.ai_vision_model),
+        "FEEDBACK": (worker.feedback_adapter, worker.ai_feedback_model),
+    }
+    asked = ((f"AI_{role}_MODEL", model) for role, (module, model) in wanted.items() if module in ADAPTERS["local"])
+    yield from dict.fromkeys(_model(worker.ollama_base_url, *each) for each in asked)  # a server that is away is told once
+
+
+def _model(base_url: str, variable: str, model: str) -> Line:
+    try:
+        digest = Ollama(base_url, lambda: None).digest(model)
+    except (ServerFailed, RequestRefused, Unavailable) as failure:
+        return Line(
+            Level.FAILED, f"Ollama at {base_url}: {type(failure).__name__}", "see that it runs, or correct OLLAMA_BASE_URL"
+        )
+    if digest is None:
+        return Line(Level.FAILED, f"model {model} is not on the Ollama server", f"`ollama pull {model}`, or correct {variable}")
+    return Line(Level.OK, f"model {model}")
+
+
 def _database(settings: Settings) -> Iterator[Line]:
     worker = settings.worker
     dsn = worker.learning_database_url.get_secret_value()
     try:
-        connection = connect(dsn, f"{DISTRIBUTION} check", allows_service_role=worker.allow_service_dsn_for_testing)
-    except Unavailable as outage:
+        connection = queue.connect(dsn, f"{DISTRIBUTION} check", allows_service_role=worker.allow_service_dsn_for_testing)
+    except queue.Unavailable as outage:
         reason = str(outage.__cause__).strip().splitlines()[0]  # libpq names host and role, never the password
         yield Line(Level.FAILED, "database", f"{reason}: look at LEARNING_DATABASE_URL and at the server")
         return
-    except Refused as refusal:
+    except queue.Refused as refusal:
         yield Line(Level.FAILED, "database", str(refusal))
         return
     with connection:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 from importlib.metadata import version
 
@@ -177,6 +178,16 @@ def test_check_tells_a_database_that_is_not_there(site: Site) -> None:
     (failure,) = failures(run(site, "check", learning_database_url=dsn))
     assert "LEARNING_DATABASE_URL" in failure
     assert "geheim" not in failure
+
+
+def test_check_says_what_the_model_server_lacks(site: Site) -> None:
+    """A model that nobody has pulled, by its name and with how to get it; a server that is not there, by its address."""
+    (missing,) = failures(run(site, "check", ai_vision_model="nobody-has:this"))
+    assert ("ollama pull nobody-has:this" in missing, "AI_VISION_MODEL" in missing) == (True, True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    (unreachable,) = failures(run(site, "check", ollama_base_url=address))
+    assert [word in unreachable for word in ("ServerUnreachable", address, "OLLAMA_BASE_URL")] == [True, True, True]
 
 
 def test_check_refuses_wrong_settings_as_start_does(site: Site) -> None:
