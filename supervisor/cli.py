@@ -2,8 +2,10 @@
 
 import json
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -15,6 +17,7 @@ from supervisor.start import start as run_supervisor
 from worker.scoreboard import MAX_SLOTS
 
 EXIT_DEGRADED, EXIT_NOT_RUNNING, EXIT_CONFIG = 1, 3, 78
+Answer = TypeVar("Answer")
 
 _ENV_FILE = click.option(
     "--env-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Read this instead of ./.env."
@@ -58,7 +61,7 @@ def status(as_json: bool, env_file: Path | None) -> None:
     \b
     0  all is well     1  degraded, stopping or down     3  not running
     """
-    directory = read_runtime_path(env_file)
+    directory = _read(lambda: read_runtime_path(env_file))
     documents = status_view.documents(directory)
     if as_json:
         click.echo(json.dumps({"instances": documents}, indent=2))
@@ -119,15 +122,19 @@ def reload(instance: str | None, env_file: Path | None) -> None:
 
 
 def _order(env_file: Path | None, instance: str | None, route: str, body: dict[str, object]) -> None:
-    reply = ordering.place(read_runtime_path(env_file), instance, route, body)
+    reply = ordering.place(_read(lambda: read_runtime_path(env_file)), instance, route, body)
     click.echo(reply.text, err=reply.exit_code != 0)
     sys.exit(reply.exit_code)
 
 
 def _settings(env_file: Path | None, flags: dict[str, str]) -> Settings:
+    return _read(lambda: read_settings(flags, env_file))
+
+
+def _read(reading: Callable[[], Answer]) -> Answer:
     """Every wrong setting at once, then exit code 78."""
     try:
-        return read_settings(flags, env_file)
+        return reading()
     except SettingsError as error:
         click.echo("learning-supervisor: wrong settings:", err=True)
         for problem in error.problems:

@@ -149,6 +149,40 @@ def test_wrong_settings_change_nothing(site: Site) -> None:
     fleet.until_state("ok")
 
 
+def test_a_settings_file_that_cannot_be_read_changes_nothing(site: Site) -> None:
+    """A pipe, a directory, another encoding or a huge file: the supervisor neither waits nor ends, the old settings stay."""
+    fleet = site.start()
+    fleet.until_idle()
+    before, path = fleet.worker_pids(), site.directory / ".env"
+    os.mkfifo(path)
+    assert_unreadable(fleet)
+    path.unlink()
+    path.mkdir()
+    assert_unreadable(fleet)
+    path.rmdir()
+    path.write_bytes("LOG_LEVEL=INFO # f\u00fcr alle".encode("latin-1"))
+    assert_unreadable(fleet)
+    os.truncate(path, 2**32)
+    assert_unreadable(fleet)
+    assert fleet.worker_pids() == before
+
+
+def assert_unreadable(fleet: LiveFleet) -> None:
+    answer = fleet.order("/reload")
+    assert (answer.status_code, answer.json()["names"]) == (WRONG, ["--env-file"])
+
+
+def test_a_settings_file_that_has_gone_does_not_bring_the_defaults_back(site: Site) -> None:
+    """The file that was named at the start is missing at a reload: what stood in it stays in use."""
+    (settings := site.directory / "service.env").write_text("LOG_LEVEL=DEBUG\n")
+    fleet = site.start(wrapper=("sh", "-c", 'exec "$@" --env-file service.env', "sh"))
+    fleet.until_idle()
+    settings.unlink()
+    assert_unreadable(fleet)
+    site.until_done([site.enter_text()])
+    fleet.until_told("leased")
+
+
 def test_another_database_needs_another_start(site: Site) -> None:
     """The instance's lock names the database, and its leases lie there."""
     settings_file(site, f"LEARNING_DATABASE_URL={site.database.worker_dsn}\n")
