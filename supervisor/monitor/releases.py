@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from psycopg.errors import LockNotAvailable
@@ -25,6 +26,7 @@ class Releases:
         self._max_crashes, self._journal = max_crashes, journal
         self._asked: deque[channel.ReturnLeaseRequest] = deque()
         self._second_looks: deque[tuple[float, channel.ReturnLeaseRequest]] = deque()
+        self._untold: deque[channel.LeaseReturnedReport] = deque()
         self._swept_at_seconds = float("-inf")
 
     def take(self, request: channel.ReturnLeaseRequest) -> None:
@@ -33,12 +35,13 @@ class Releases:
 
     def due_in_seconds(self) -> float:
         """When there is something to do again."""
-        if self._asked:
+        if self._asked or self._untold:
             return BUSY_ROW_SECONDS
         return max(0.0, self._second_looks[0][0] - time.monotonic()) if self._second_looks else SWEEP_SECONDS
 
     async def give_back(self, connection: AsyncConnection, on_returned: Callable[[Returned], None]) -> None:
         """Everything that is due. A request leaves its queue only after its statement was answered."""
+        self._tell()
         for _ in range(len(self._asked)):
             request = self._asked[0]
             try:
@@ -63,19 +66,27 @@ class Releases:
             return
         with dead_instances(self._directory, self._database) as numbers:
             for number in numbers:
-                for job_id, lease_key in await leases_of(connection, number):
-                    outcome = await return_expired(connection, job_id, lease_key)
-                    self._journal.monitor(
-                        "WARNING", "dead_instance_lease", instance=f"{number:08x}", job=job_id, outcome=outcome.value
-                    )
-                    on_returned(outcome)
-                forget(self._directory, number)
+                with suppress(LockNotAvailable):  # somebody sits on one of its rows: it is not forgotten, the next sweep comes by
+                    await self._free_all_of(connection, number, on_returned)
+                    forget(self._directory, number)
         self._swept_at_seconds = time.monotonic()
+
+    async def _free_all_of(self, connection: AsyncConnection, number: int, on_returned: Callable[[Returned], None]) -> None:
+        for job_id, lease_key in await leases_of(connection, number):
+            outcome = await return_expired(connection, job_id, lease_key)
+            self._journal.monitor("WARNING", "dead_instance_lease", instance=f"{number:08x}", job=job_id, outcome=outcome.value)
+            on_returned(outcome)
 
     async def _return(self, connection: AsyncConnection, request: channel.ReturnLeaseRequest) -> Returned:
         limit = self._max_crashes if request.is_counted else None
         return await return_lease(connection, request.job_id, request.lease_key, max_crashes=limit)
 
     def _report(self, request: channel.ReturnLeaseRequest, outcome: Returned, on_returned: Callable[[Returned], None]) -> None:
-        channel.send(self._channel_fd, channel.LeaseReturnedReport(lease_key=request.lease_key, outcome=outcome.value))
+        self._untold.append(channel.LeaseReturnedReport(lease_key=request.lease_key, outcome=outcome.value))
+        self._tell()
         on_returned(outcome)
+
+    def _tell(self) -> None:
+        """The supervisor asks each monitor once, so what it could not take it is told again."""
+        while self._untold and channel.send(self._channel_fd, self._untold[0]):
+            self._untold.popleft()

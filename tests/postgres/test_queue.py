@@ -2,10 +2,12 @@
 
 import asyncio
 import math
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -14,6 +16,10 @@ import pytest
 from psycopg.rows import dict_row
 
 from demo.database import Database, temporary_database, url
+from supervisor import channel
+from supervisor.channel import LeaseReturnedReport, ReturnLeaseRequest
+from supervisor.journal import Journal
+from supervisor.monitor.releases import SWEEP_SECONDS, Releases
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
 from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
 from worker.job_queue import dead_lease
@@ -564,6 +570,31 @@ def test_what_a_dead_worker_no_longer_held_is_not_returned(queue: FilledQueue, e
     answer = monitor(queue, return_lease, entered.job_id if knows_job else None, entered.lease_key, max_crashes=1)
     assert answer is dead_lease.Returned.NOT_FOUND
     assert queue.everything() == before
+
+
+def test_a_return_is_told_though_the_supervisor_takes_nothing_at_first(queue: FilledQueue, tmp_path: Path) -> None:
+    """It asks each monitor once: an answer that found its socket full is told again when there is room."""
+    lease = as_lease(queue.enter(leased_for_seconds=HOUR_SECONDS))
+    request = ReturnLeaseRequest(job_id=lease.job_id, lease_key=lease.lease_key, is_counted=True)
+    supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with supervisor, ours:
+        for end in (supervisor, ours):
+            end.setblocking(False)
+        fill(ours)
+        releases = Releases(ours.fileno(), tmp_path, "", 2, Journal("ERROR", lambda _line: None))
+        releases.take(request)
+        monitor(queue, releases.give_back, lambda _returned: None)
+        assert channel.receive(supervisor.fileno()) == []
+        assert releases.due_in_seconds() < SWEEP_SECONDS
+        monitor(queue, releases.give_back, lambda _returned: None)
+        assert channel.receive(supervisor.fileno()) == [LeaseReturnedReport(lease_key=lease.lease_key, outcome="returned")]
+
+
+def fill(sender: socket.socket) -> None:
+    """With what is no message."""
+    with suppress(BlockingIOError):
+        while True:
+            sender.send(b"-")
 
 
 def test_leases_are_known_by_their_instance(queue: FilledQueue) -> None:

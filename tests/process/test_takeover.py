@@ -13,6 +13,7 @@ pytestmark = pytest.mark.postgres
 
 SOON_SECONDS = 5.0
 LONG_LEASE_SECONDS = 600  # nobody waits for its end
+RARELY_SECONDS = 60  # the longest poll: nobody waits for it here
 ADAPTERS = "tests.process.adapters."
 
 
@@ -104,6 +105,22 @@ def test_the_next_supervisor_frees_what_the_dead_one_held(site: Site) -> None:
     heir.kill()
     site.start(worker_concurrency=2)
     assert_ended_once(site, expiries=2)
+
+
+def test_a_locked_row_of_the_dead_blinds_nobody(site: Site) -> None:
+    """While somebody sits on a dead supervisor's job, the next one looks at the queue all the same, and frees it afterwards."""
+    dead = start_in_jobs(site, 1)
+    dead.kill()
+    (held,) = site.jobs()
+    with site.owner.transaction():
+        site.one("select id from learning_submission_jobs where id = %s for update", held["id"])
+        heir = site.start(worker_poll_interval=RARELY_SECONDS)
+        heir.until_idle()
+        text = site.enter_text()
+        eventually(lambda: site.leases(text))
+        assert heir.told("connection_lost") == []
+    site.until_done_once([held["submission_id"], text])
+    assert len(heir.told("dead_instance_lease")) == 1
 
 
 def test_a_supervisor_beside_it_frees_what_the_dead_one_held(site: Site) -> None:
