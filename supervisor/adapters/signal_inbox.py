@@ -24,13 +24,14 @@ class SignalInbox:
     def install(self) -> None:
         """Standard dispositions are replaced explicitly: the first process of a container has none of its own.
 
-        SIGPIPE and SIGUSR would end a process that has none.
+        SIGPIPE and SIGUSR would end a process that has none. Who started us may have blocked any of them, which exec(2) keeps.
         """
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         for number in (*STOP, RELOAD, MORE, FEWER):
             signal.signal(number, self._remember)
         signal.signal(signal.SIGCHLD, _ignore)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
     def take(self) -> "Counter[int]":
         """How often each signal came since the last call; clears what made `fd` readable."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -14,6 +15,13 @@ CUT_SHORT = 75
 NEVER_SECONDS = 600
 SOON_SECONDS = 10.0  # far below the timeouts that must not be waited for
 ADAPTERS = "tests.process.adapters."
+DEAF_PARENT = """
+import os, signal, sys
+for number in (signal.SIGTERM, signal.SIGCHLD):
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def start_in_a_job(site: Site, drain_timeout_seconds: float, drain_shortened_seconds: float = NEVER_SECONDS) -> LiveFleet:
@@ -149,6 +157,13 @@ def test_a_clean_end_leaves_nothing_behind(site: Site) -> None:
     assert fleet.stop() == 0
     assert list(fleet.runtime_directory.iterdir()) == []
     assert fleet.living() == []
+
+
+def test_a_request_is_heard_though_the_parent_had_blocked_it(site: Site) -> None:
+    """Signals that were blocked or ignored before the start are not so in the supervisor, which exec(2) would keep."""
+    fleet = site.start(wrapper=(sys.executable, "-c", DEAF_PARENT))
+    fleet.until_idle()
+    assert fleet.stop() == 0
 
 
 def test_a_stop_without_a_database_is_a_stop(site: Site) -> None:
