@@ -60,9 +60,12 @@ async def serve_control(path: Path, snapshot: Snapshot, orders: OrderLine, journ
             return web.json_response({"problems": ["the supervisor does not answer"]}, status=504)
         return web.json_response(answer.model_dump(exclude={"kind", "number"}), status=STATUSES[answer.outcome])
 
-    path.unlink(missing_ok=True)  # a predecessor of this instance left it
+    def site() -> web.UnixSite:
+        path.unlink(missing_ok=True)  # a predecessor of this instance left it
+        return web.UnixSite(runner, path)
+
     runner = await _runner([web.get("/status", show_status), *(web.post(path, take_order) for path in ORDERS)])
-    await _bound(lambda: web.UnixSite(runner, path), str(path), journal)
+    await _bound(site, str(path), journal)
     await asyncio.Event().wait()
 
 
@@ -90,9 +93,8 @@ async def _runner(routes: list[web.RouteDef]) -> web.AppRunner:
 
 async def _bound(make: Callable[[], web.BaseSite], address: str, journal: Journal) -> None:
     while True:
-        site = make()
         try:
-            await site.start()
+            await make().start()
         except OSError as error:
             journal.monitor("WARNING", "cannot_listen", address=address, errno=error.errno, remedy="free it or set STATUS_ADDR")
             await asyncio.sleep(RETRY_SECONDS)

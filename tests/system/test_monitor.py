@@ -199,6 +199,21 @@ def test_a_taken_address_stops_no_work(site: Site) -> None:
     assert fleet.status()["metrics_address"] == address
 
 
+def test_a_taken_place_of_the_control_socket_stops_no_monitor(site: Site) -> None:
+    """What lies there and is no socket is told; the monitor goes on with the queue, and listens when the place is free."""
+    fleet = site.start()
+    fleet.until_idle()
+    monitor, place = fleet.monitor_pid(), fleet.runtime_directory / f"{fleet.instance():08x}.sock"
+    place.unlink()
+    place.mkdir()
+    os.kill(monitor, signal.SIGKILL)
+    fleet.until_told("cannot_listen")
+    site.until_done_once([site.enter_text()])
+    place.rmdir()
+    assert fleet.monitor_pid() != monitor
+    assert len(fleet.told("exited")) == 1
+
+
 def test_nothing_shows_what_a_pupil_wrote(site: Site) -> None:
     """A class is worked off at the most talkative level, once well and once by an adapter that puts texts into exceptions.
 
