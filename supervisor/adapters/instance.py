@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SUFFIX = ".instance"
+_MAX_SOCKET_PATH_BYTES = 107  # unix(7), without the final zero
 
 
 class RuntimeDirectoryRefused(Exception):
-    """The runtime directory is not ours alone. Names the directory and the remedy."""
+    """The runtime directory is not ours alone, or nothing can be put there. Names the directory and the remedy."""
 
 
 class Instance:
@@ -24,7 +25,8 @@ class Instance:
         self.lock_fd = -1
         while self.lock_fd < 0:
             self.number = 1 + secrets.randbelow(2**32 - 1)
-            self.lock_fd = _locked_file(directory, self.number, database)
+            with _refusing(directory):
+                self.lock_fd = _locked_file(directory, self.number, database)
 
     @property
     def control_socket(self) -> Path:
@@ -89,10 +91,19 @@ def _lock_path(directory: Path, number: int) -> Path:
 
 
 def _make_private(directory: Path) -> None:
-    try:
+    if len(os.fsencode(control_socket(directory, 0))) > _MAX_SOCKET_PATH_BYTES:
+        raise RuntimeDirectoryRefused(f"{directory} is too long for a socket in it: set RUNTIME_DIRECTORY to a shorter one")
+    with _refusing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat(follow_symlinks=False)
-    except OSError as error:
-        raise RuntimeDirectoryRefused(f"{directory}: {error.strerror}: set RUNTIME_DIRECTORY to one of your own") from error
     if found.st_uid != os.getuid() or found.st_mode & 0o022 or not directory.is_dir():
         raise RuntimeDirectoryRefused(f"{directory} is not a private directory of yours: set RUNTIME_DIRECTORY to one that is")
+
+
+@contextlib.contextmanager
+def _refusing(directory: Path) -> Iterator[None]:
+    """A full disk or a missing right is told with its remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise RuntimeDirectoryRefused(f"{directory}: {error.strerror}: set RUNTIME_DIRECTORY to one of your own") from error

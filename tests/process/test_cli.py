@@ -91,6 +91,16 @@ def test_a_runtime_directory_that_others_may_write_is_refused(site: Site) -> Non
     assert "RUNTIME_DIRECTORY" in result.stderr
 
 
+def test_a_runtime_directory_that_takes_nothing_is_refused(site: Site) -> None:
+    """A path in which no socket has room, and a disk that is full: EX_CONFIG and the variable, and no traceback."""
+    long = run(site, "start", runtime_directory=str(site.directory / ("x" * 100)))
+    assert (long.returncode, "RUNTIME_DIRECTORY" in long.stderr) == (CONFIG, True)
+    full = site.start(wrapper=("prlimit", "--fsize=0"), stderr=subprocess.PIPE)
+    assert full.exit_code() == CONFIG
+    assert full.process.stderr
+    assert b"RUNTIME_DIRECTORY" in full.process.stderr.read()
+
+
 def test_a_flag_wins_over_the_environment(site: Site) -> None:
     """`--procs` is how many workers there are, whatever WORKER_CONCURRENCY says."""
     fleet = site.start(wrapper=("sh", "-c", 'exec "$@" --procs 2', "sh"), worker_concurrency=1)
