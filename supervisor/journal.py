@@ -27,7 +27,6 @@ from supervisor.core.fact import (
     Terminated,
 )
 from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem
-from supervisor.core.record import REFUSED_STATUS
 from supervisor.settings import Problem
 from worker.contract import Event, EventKind
 
@@ -111,7 +110,7 @@ class Journal:
             cause=last_cause.name.lower(),
             job=fact.job_id,
         )
-        if fact.status == REFUSED_STATUS and fleet.reload_problem is ReloadProblem.REFUSED_BY_A_WORKER:
+        if fact.is_refusal and fleet.reload_problem is ReloadProblem.REFUSED_BY_A_WORKER:
             self._line("ERROR", "reload_withdrawn", why=fleet.reload_problem.value, generation=fleet.generation)
 
     def _finished(self, exit_code: int, leases_left: int) -> None:

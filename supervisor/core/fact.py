@@ -5,6 +5,8 @@ from uuid import UUID
 
 from supervisor.core.fleet import Why
 
+REFUSED_STATUS = 78  # EX_CONFIG of sysexits.h: no restart can help
+
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
@@ -89,6 +91,11 @@ class Exited:
     lease_key: UUID | None = None
     is_oom: bool = False
     jitter: float = 1.0  # the whole wait
+
+    @property
+    def is_refusal(self) -> bool:
+        """It cannot work with its configuration. Who had a job in hand could: the job has ended it with this status."""
+        return self.status == REFUSED_STATUS and self.lease_key is None
 
 
 @dataclass(frozen=True, slots=True)

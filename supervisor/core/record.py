@@ -27,7 +27,6 @@ from supervisor.core.fact import (
 from supervisor.core.fleet import ALIVE, BLAMELESS, Cause, DeadLease, Fleet, ReloadProblem, Run, Slot, Stage, Why
 from worker.scoreboard import MAX_SLOTS
 
-REFUSED_STATUS = 78  # EX_CONFIG of sysexits.h: no restart can help
 _SIGKILLED = -9
 MAX_RUNS = 16  # more would not change the backoff, which is capped long before
 
@@ -156,7 +155,7 @@ def _exited(fleet: Fleet, slot: Slot, fact: Exited) -> Fleet:
         dead_leases=fleet.dead_leases + dead,
         crashes_since_progress=fleet.crashes_since_progress + (slot.is_worker and cause.is_crash),
     )
-    return _refused(left, slot.generation, fact.at_seconds) if fact.status == REFUSED_STATUS else left
+    return _refused(left, slot.generation, fact.at_seconds) if fact.is_refusal else left
 
 
 def cause_of(slot: Slot, status: int, *, is_oom: bool) -> Cause:

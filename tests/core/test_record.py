@@ -287,6 +287,13 @@ def test_a_refused_configuration_stops_the_fleet(number: int, asked: tuple[float
     assert (after.is_refused, after.stop_asked_at_seconds) == (True, expected)
 
 
+def test_a_job_cannot_refuse_the_configuration() -> None:
+    """A process that ends with 78 in a job worked until then: it is one more crash of that job, and the fleet goes on."""
+    after = record(in_stage(Stage.RUNNING), Exited(0, PID, 78, 50.0, JOB, KEY))
+    assert (after.is_refused, after.is_stopping) == (False, False)
+    assert [dead.is_counted for dead in after.dead_leases] == [True]
+
+
 def test_another_status_stops_nothing() -> None:
     """No other exit of a child is a request to stop."""
     for status in (0, 1, 70, 71, 75, -9, -15):
