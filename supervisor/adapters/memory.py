@@ -19,7 +19,7 @@ class _Watched:
 
 
 class MemoryWatch:
-    """Samples children that are not reaped yet: their pids cannot be anybody else's. Who has vanished has no size."""
+    """Samples children that are not reaped yet: their pids cannot be anybody else's. Who cannot be looked at has no size."""
 
     def __init__(self) -> None:
         self._watched: dict[int, _Watched] = {}
@@ -46,7 +46,7 @@ class MemoryWatch:
                 return 0
             watched.measured_at_seconds = now_seconds
             return int(watched.process.memory_info().rss)
-        except psutil.Error:
+        except (psutil.Error, OSError):  # nobody there, or no descriptor left to look with
             return 0
 
     def _watch(self, pid: int) -> _Watched:

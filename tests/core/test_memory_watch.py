@@ -1,6 +1,7 @@
 """When a worker's memory is looked at: in its rhythm, at once after a job, and never where there is nobody."""
 
 import os
+import resource
 from dataclasses import replace
 
 import pytest
@@ -48,3 +49,14 @@ def test_a_worker_without_a_baseline_gets_one() -> None:
 def test_where_nobody_is_there_is_nothing(slot: Slot) -> None:
     """A process that has vanished, one that was killed and an empty slot have no size, and that is no error."""
     assert measured(MemoryWatch(), slot, NOW) == []
+
+
+def test_without_a_descriptor_to_look_with_there_is_nothing() -> None:
+    """A host that is out of open files costs a look, and not the supervisor."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        found = measured(MemoryWatch(), OURSELVES, NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert found == []
