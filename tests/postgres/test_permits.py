@@ -218,7 +218,7 @@ def test_waiting_has_an_end(queue: FilledQueue, sessions: Sessions) -> None:
     started_at_seconds = time.monotonic()
     assert wait_for_permit(waiter.connection, permits, 1, 0.2) is None
     assert 0.2 <= time.monotonic() - started_at_seconds < PATIENCE_SECONDS
-    assert waiter.connection.execute("show lock_timeout").fetchone() == {"lock_timeout": "0"}
+    assert waiter.connection.execute("show lock_timeout").fetchone() == {"lock_timeout": "5s"}
     assert [lock["pid"] for lock in locks(queue, permits)] == [holder.connection.info.backend_pid]
 
 

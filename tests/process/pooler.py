@@ -1,0 +1,216 @@
+"""A transaction pooler: many clients, few sessions of the server, a client has one from the start of a transaction to its end.
+
+Like pgbouncer in transaction mode it takes every client that names a database, tells it of a backend that does not exist, and
+refuses startup options. Unlike it, it hands its sessions out in turn: the next transaction is never in the session of the last.
+"""
+
+import selectors
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import LiteralString
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+from demo.database import url
+
+CHUNK_BYTES = 65_536
+TLS_OR_GSS = (80_877_103, 80_877_104)
+PARAMETERS = ("server_version", "server_encoding", "client_encoding", "is_superuser", "standard_conforming_strings",
+              "integer_datetimes", "DateStyle", "TimeZone")  # fmt: skip
+ENDS_A_FLIGHT = {b"S", b"Q"}  # Sync and Query: each is answered with one ReadyForQuery
+
+
+class Stream:
+    """One direction of a connection, cut into the protocol's messages. `rest` is the start of one that is still coming."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def messages(self, chunk: bytes) -> Iterator[bytes]:
+        self.rest += chunk
+        while len(self.rest) >= 5 and len(self.rest) > (size := struct.unpack_from("!xi", self.rest)[0]):
+            message, self.rest = self.rest[: size + 1], self.rest[size + 1 :]
+            yield message
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """One connection to the server. libpq has logged in; from then on only its socket is used."""
+
+    connection: psycopg.Connection[DictRow]
+    socket: socket.socket
+    answers: Stream = field(default_factory=Stream)
+
+
+@dataclass(eq=False, slots=True)
+class Client:
+    """`owed`: the ReadyForQuery that it still waits for."""
+
+    socket: socket.socket
+    questions: Stream = field(default_factory=Stream)
+    is_known: bool = False
+    session: Session | None = None
+    owed: int = 0
+    waiting: list[bytes] = field(default_factory=list)
+
+
+class Pooler:
+    """`dsn` leads through here, into `sessions` that are logged in as the role of the given DSN."""
+
+    def __init__(self, dsn: str, sessions: int) -> None:
+        self._dsn = dsn
+        self.sessions = [self._logged_in() for _ in range(sessions)]
+        self._free = deque(self.sessions)
+        self._clients: dict[socket.socket, Client] = {}
+        self._owners: dict[socket.socket, tuple[Session, Client | None]] = {each.socket: (each, None) for each in self.sessions}
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._stopping, self._stop = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        for each in (self._listener, self._stopping, *self._owners):
+            self._selector.register(each, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self.serve)
+        self._thread.start()
+        self.transactions = 0
+        self.dsn = url(dsn, host="127.0.0.1", port=str(self._listener.getsockname()[1]), sslmode="disable", gssencmode="disable")
+
+    def stop(self) -> None:
+        """The sessions stay, for who wants to look into them."""
+        self._stop.close()
+        self._thread.join()
+
+    def look_into(self, session: Session, query: LiteralString) -> DictRow:
+        """After the stop: the one row that this session answers."""
+        (row,) = session.connection.execute(query)
+        return row
+
+    def serve(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._stopping:
+                    return self._close()
+                assert isinstance(key.fileobj, socket.socket)
+                self._read(key.fileobj)
+
+    def _read(self, source: socket.socket) -> None:
+        if source is self._listener:
+            client = Client(source.accept()[0])
+            self._clients[client.socket] = client
+            self._selector.register(client.socket, selectors.EVENT_READ)
+        elif source in self._owners:
+            self._from_server(source)
+        elif source in self._clients:
+            self._from_client(self._clients[source])
+
+    def _from_client(self, client: Client) -> None:
+        chunk = b""
+        with suppress(OSError):
+            chunk = client.socket.recv(CHUNK_BYTES)
+        if not chunk:
+            self._forget(client)
+        elif client.is_known:
+            client.waiting += client.questions.messages(chunk)
+            self._pass_on(client)
+        else:
+            self._welcome(client, chunk)
+
+    def _welcome(self, client: Client, chunk: bytes) -> None:
+        """The first message has no type; clients of ours send it in one piece."""
+        (code,) = struct.unpack_from("!4xi", chunk)
+        if code in TLS_OR_GSS:
+            client.socket.sendall(b"N")
+            return
+        if b"\0options\0" in chunk:
+            client.socket.sendall(_message(b"E", b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0"))
+            self._forget(client)
+            return
+        client.is_known = True
+        info = self.sessions[0].connection.info
+        told = [_message(b"S", f"{name}\0{info.parameter_status(name)}\0".encode()) for name in PARAMETERS]
+        key = _message(b"K", struct.pack("!ii", 0x7000_0000 + client.socket.fileno(), 0))
+        client.socket.sendall(_message(b"R", bytes(4)) + b"".join(told) + key + _message(b"Z", b"I"))
+
+    def _pass_on(self, client: Client) -> None:
+        """A message that comes between transactions waits for a free session; Terminate is for us."""
+        while client.waiting:
+            message = client.waiting[0]
+            if message[:1] == b"X":
+                return self._forget(client)
+            if client.session is None:
+                if not self._free:
+                    return None
+                client.session = self._free.popleft()
+                self._owners[client.session.socket] = client.session, client
+                self.transactions += 1
+            client.owed += message[:1] in ENDS_A_FLIGHT
+            client.session.socket.sendall(message)
+            client.waiting.pop(0)
+        return None
+
+    def _from_server(self, source: socket.socket) -> None:
+        session, client = self._owners[source]
+        for message in session.answers.messages(source.recv(CHUNK_BYTES)):  # a server that goes away is no test's affair
+            if client is None:
+                continue  # nobody's: a setting that was reported, or the end
+            with suppress(OSError):
+                client.socket.sendall(message)
+            client.owed -= message[:1] == b"Z"
+            if message[:1] == b"Z" and message[5:] == b"I" and not client.owed:
+                self._give_back(session, client)
+                client = None
+
+    def _give_back(self, session: Session, client: Client) -> None:
+        client.session = None
+        self._owners[session.socket] = session, None
+        self._free.append(session)
+        for waiting in [*self._clients.values()]:
+            self._pass_on(waiting)
+
+    def _forget(self, client: Client) -> None:
+        """In the middle of a transaction its session goes too, as others have no use for it."""
+        self._selector.unregister(client.socket)
+        del self._clients[client.socket]
+        client.socket.close()
+        if client.session is not None:
+            self._replace(client.session)
+
+    def _replace(self, session: Session) -> None:
+        self._selector.unregister(session.socket)
+        del self._owners[session.socket]
+        session.socket.detach()
+        session.connection.close()
+        fresh = self.sessions[self.sessions.index(session)] = self._logged_in()
+        self._owners[fresh.socket] = fresh, None
+        self._selector.register(fresh.socket, selectors.EVENT_READ)
+        self._free.append(fresh)
+
+    def _logged_in(self) -> Session:
+        connection = psycopg.connect(self._dsn, autocommit=True, row_factory=dict_row, application_name="pooler")
+        return Session(connection, socket.socket(fileno=connection.fileno()))
+
+    def _close(self) -> None:
+        for each in (self._listener, self._stopping, *self._clients):
+            each.close()
+        self._selector.close()
+        for session in self.sessions:
+            session.socket.detach()
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+@contextmanager
+def pooler_before(dsn: str, sessions: int = 3) -> Iterator[Pooler]:
+    pooler = Pooler(dsn, sessions)
+    try:
+        yield pooler
+    finally:
+        pooler.stop()
+        for session in pooler.sessions:
+            session.connection.close()

@@ -1,0 +1,115 @@
+"""Behind a transaction pooler nothing may be left in a session: it is noticed and said, and the work goes on by polling."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import LiteralString
+
+import pytest
+
+from tests.condition import eventually
+from tests.process.fleet import PROGRAM, LiveFleet
+from tests.process.pooler import Pooler, pooler_before
+from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site, everything
+from worker.job_queue.bounded import WORKER_BOUNDS
+from worker.job_queue.connection import Connection, Unavailable, connect, is_pooled, outages_named
+
+pytestmark = pytest.mark.postgres
+
+LEFT_BEHIND: LiteralString = """
+    select (select count(*)::int from pg_prepared_statements) as prepared,
+        (select count(*)::int from pg_listening_channels()) as channels,
+        (select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks,
+        coalesce(current_setting('app.current_sub', true), '') as subject,
+        (select count(*)::int from pg_settings where source = 'session' and name ~ '_timeout$') as settings
+"""
+NOTHING = {"prepared": 0, "channels": 0, "locks": 0, "subject": "", "settings": 0}
+TIMEOUTS: LiteralString = "select name, setting from pg_settings where name ~ '^(statement|lock)_timeout$'"
+
+
+@pytest.fixture
+def pooler(site: Site) -> Iterator[Pooler]:
+    """With fewer sessions than a fleet has connections."""
+    with pooler_before(site.database.worker_dsn, sessions=2) as before:
+        yield before
+
+
+def start(site: Site, pooler: Pooler, workers: int, directory: str = "run", parallel: int = 1) -> LiveFleet:
+    return site.start(
+        learning_database_url=pooler.dsn,
+        worker_poll_interval=0.1,
+        worker_concurrency=workers,
+        runtime_directory=site.directory / directory,
+        ollama_num_parallel=parallel,
+    )
+
+
+def timeouts(connection: Connection) -> dict[str, int]:
+    return {f"{row['name']}_ms": int(row["setting"]) for row in connection.execute(TIMEOUTS)}
+
+
+def test_the_work_goes_on_by_polling(site: Site, pooler: Pooler) -> None:
+    """Each submission of a class ends once, one call at a time, the status says how, and no session keeps anything."""
+    fleet = start(site, pooler, workers=3)
+    fleet.until_state("ok")
+    site.until_done_once(site.enter(*everything()))
+    status = fleet.status()
+    assert (status["queue"]["is_pooled"], status["queue"]["is_listening"]) == (True, False)
+    assert "A transaction pooler is in between" in status["sentence"]
+    assert {site.simulator.state()["models"][model]["max_in_flight"] for model in (VISION_MODEL, FEEDBACK_MODEL)} == {1}
+    assert fleet.stop() == 0
+    assert fleet.told("connection_lost") == []
+    pooler.stop()
+    assert [pooler.look_into(session, LEFT_BEHIND) for session in pooler.sessions] == [NOTHING] * 2
+
+
+def test_permits_hold_on_one_host_and_end_with_their_holder(site: Site, pooler: Pooler) -> None:
+    """Two instances share one place at the model; a worker that is killed in its call leaves the place to the next one."""
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    entered = site.enter_texts(6)
+    fleets = [start(site, pooler, workers=2, directory=name) for name in ("one", "two")]
+    eventually(lambda: sum(len(pids_in(fleet, "permit")) for fleet in fleets) == 3)
+    (victim,) = [pid for fleet in fleets for pid in pids_in(fleet, "feedback")]
+    assert site.simulator.state()["models"][FEEDBACK_MODEL]["running"] == 1
+    os.kill(victim, signal.SIGKILL)
+    site.until_done_once(entered)
+    assert [crashes for crashes in (worker["crashes"] for fleet in fleets for worker in fleet.workers()) if crashes] == [1]
+
+
+def pids_in(fleet: LiveFleet, phase: str) -> list[int]:
+    return [worker["pid"] for worker in fleet.workers() if worker["phase"] == phase]
+
+
+def test_a_pooled_transaction_brings_its_bounds(site: Site, pooler: Pooler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statement and lock timeout hold for every statement behind a pooler, and cost no transaction of their own."""
+    monkeypatch.setitem(WORKER_BOUNDS, "lock_timeout_ms", 200)
+    with connect(pooler.dsn, "test") as connection, site.owner.transaction():
+        assert is_pooled(connection)
+        before = pooler.transactions
+        assert timeouts(connection) == WORKER_BOUNDS
+        assert pooler.transactions == before + 1
+        site.owner.execute("lock learning_submission_jobs")
+        with pytest.raises(Unavailable, match="LockNotAvailable"), outages_named():
+            connection.execute("delete from learning_submission_jobs")
+
+
+def test_an_operator_knows_better(site: Site, pooler: Pooler) -> None:
+    """DATABASE_POOLED overrules what is found: true spares the question, false trusts a pooler that keeps sessions apart."""
+    with connect(site.database.worker_dsn, "test", pooled="true") as told, connect(pooler.dsn, "test", pooled="false") as trusted:
+        assert (is_pooled(told), is_pooled(trusted)) == (True, False)
+        assert timeouts(told) == WORKER_BOUNDS
+
+
+def test_a_direct_connection_is_none(site: Site) -> None:
+    """Whoever talks to the server itself keeps the session: prepared statements, notifications, permits across hosts."""
+    with connect(site.database.worker_dsn, "test") as connection:
+        assert not is_pooled(connection)
+
+
+def test_check_names_the_pooler(site: Site, pooler: Pooler) -> None:
+    """Before the first job an operator learns what a pooler costs."""
+    environ = {"LEARNING_DATABASE_URL": pooler.dsn, "RUNTIME_DIRECTORY": str(site.directory / "run"), "PATH": os.environ["PATH"]}
+    done = subprocess.run([PROGRAM, "check"], env=environ, cwd=site.directory, capture_output=True, text=True, check=False)
+    assert "warning a transaction pooler is in between" in " ".join(done.stdout.split())
+    assert done.returncode == 0
