@@ -119,7 +119,8 @@ def _database(settings: Settings) -> Iterator[Line]:
     worker = settings.worker
     dsn = worker.learning_database_url.get_secret_value()
     try:
-        connection = queue.connect(dsn, f"{DISTRIBUTION} check", allows_service_role=worker.allow_service_dsn_for_testing)
+        allows = worker.allow_service_dsn_for_testing
+        connection = queue.connect(dsn, f"{DISTRIBUTION} check", allows_service_role=allows, pooled=worker.database_pooled)
     except queue.Unavailable as outage:
         reason = str(outage.__cause__).strip().splitlines()[0]  # libpq names host and role, never the password
         yield Line(Level.FAILED, "database", f"{reason}: look at LEARNING_DATABASE_URL and at the server")
@@ -129,5 +130,8 @@ def _database(settings: Settings) -> Iterator[Line]:
         return
     with connection:
         yield Line(Level.OK, f"database: PostgreSQL {connection.info.server_version // 10_000}")
+        if queue.is_pooled(connection):
+            remedy = "jobs are found by polling alone, and permits count on each host for itself: connect directly if you can"
+            yield Line(Level.WARNING, "a transaction pooler is in between", remedy)
         for finding in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
             yield Line(Level.FAILED if finding.remedy else Level.OK, finding.subject, finding.remedy)

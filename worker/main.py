@@ -56,6 +56,7 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox
         settings.learning_database_url.get_secret_value(),
         f"learning-supervisor slot {wiring.slot} pid {os.getpid()}",
         allows_service_role=settings.allow_service_dsn_for_testing,
+        pooled=settings.database_pooled,
     )
     session = Session(opener, report, inbox)
     report.weigh()

@@ -78,6 +78,10 @@ class WorkerSettings(BaseModel):
             description="PostgreSQL DSN of the worker's restricted role; else LEARNING_DB_URL, DATABASE_URL",
         ),
     ]
+    database_pooled: Annotated[
+        Literal["auto", "true", "false"],
+        Field(description="whether a transaction pooler stands before the database; auto finds out with each connection"),
+    ] = "auto"
 
     ai_backend: Annotated[
         Literal["stub", "local"], Field(description="stub invents results without a model; local asks Ollama")

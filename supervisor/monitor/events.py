@@ -1,6 +1,8 @@
 """Events of the workers: read from each slot's own socket, so that the sender is known and a flood hurts only itself."""
 
+import math
 import os
+import time
 from collections.abc import Sequence
 
 from pydantic import ValidationError
@@ -43,7 +45,10 @@ class Events:
             return  # a claim that makes no sense; what counts stands in the scoreboard
         self._metrics.observe(event)
         self._journal.event(slot, event)
+        if event.kind is EventKind.CONNECTION_LOST:
+            self._watch.sight.loss, self._watch.sight.lost_at_seconds = event.error_class, time.monotonic()
         if event.kind is EventKind.LEASED:
+            self._watch.sight.lost_at_seconds = -math.inf
             self._waker.wake_one()
         if event.kind is EventKind.SETTLED and event.outcome.startswith(FOR_LATER):
             self._watch.look_soon()

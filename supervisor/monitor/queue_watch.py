@@ -7,13 +7,12 @@ import time
 from dataclasses import replace
 
 import psycopg
-from psycopg.rows import dict_row
 
 from supervisor.journal import Journal
 from supervisor.monitor.releases import Releases
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.waker import Waker
-from worker.job_queue import connection as worker_connection
+from worker.job_queue.connection import connect_monitor, is_pooled
 from worker.job_queue.dead_lease import AsyncConnection, Returned
 from worker.job_queue.glance import glance, listen, queue_stats
 from worker.scoreboard import Scoreboard
@@ -21,7 +20,6 @@ from worker.settings import WorkerSettings
 
 MONITOR_PROMISE_SECONDS = 60.0
 COUNT_EVERY_SECONDS = 1.0
-LOCK_TIMEOUT_MS = 1000  # one locked row must not blind the monitor
 SECOND_LOOK_SECONDS = 0.05  # after news: was it taken, and is it a job for later?
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
 
@@ -70,14 +68,15 @@ class QueueWatch:
             wait_seconds = min(2 * wait_seconds, MAX_WAIT_SECONDS)
 
     async def _connect(self) -> AsyncConnection:
-        options = worker_connection.options("learning-supervisor monitor")
-        dsn = self._settings.learning_database_url.get_secret_value()
-        connection = await psycopg.AsyncConnection.connect(dsn, **options, autocommit=True, row_factory=dict_row)
-        allows = self._settings.allow_service_dsn_for_testing
-        worker_connection.refuse_service_role(connection, allows_service_role=allows)
-        await connection.execute(f"set statement_timeout = {worker_connection.STATEMENT_TIMEOUT_MS}")
-        await connection.execute(f"set lock_timeout = {LOCK_TIMEOUT_MS}")
-        await listen(connection)
+        connection = await connect_monitor(
+            self._settings.learning_database_url.get_secret_value(),
+            "learning-supervisor monitor",
+            allows_service_role=self._settings.allow_service_dsn_for_testing,
+            pooled=self._settings.database_pooled,
+        )
+        self.sight.is_pooled = is_pooled(connection)
+        if not self.sight.is_pooled:  # a session that is another's next would hear for that one
+            await listen(connection)
         return connection
 
     async def _serve(self, connection: AsyncConnection) -> None:
@@ -132,9 +131,9 @@ class QueueWatch:
     def _greet(self) -> None:
         """Connected is who was answered: a connection on which every statement fails is none."""
         if not self.sight.is_connected:
-            self.sight.is_connected = self.sight.is_listening = True
+            self.sight.is_connected, self.sight.is_listening = True, not self.sight.is_pooled
             self.sight.outage = ""
-            self._journal.monitor("INFO", "connected")
+            self._journal.monitor("INFO", "connected", pooled=self.sight.is_pooled)
 
     def _lose(self, outage: BaseException) -> None:
         if self.sight.is_connected or self.sight.outage != type(outage).__name__:

@@ -7,15 +7,18 @@ from worker.job_queue.glance import QueueStats
 
 @dataclass(slots=True)
 class Sight:
-    """Written by the queue watch alone."""
+    """Written by the queue watch, and what workers tell of their connections by their events."""
 
     is_connected: bool = False
     is_listening: bool = False
+    is_pooled: bool = False  # a transaction pooler is in between: nothing can be heard
     outage: str = "not connected yet"
     looked_at_seconds: float = 0.0
     stats: QueueStats = field(default_factory=QueueStats)
     counted_at_seconds: float = float("-inf")
     http_address: str = ""
+    loss: str = ""  # the class of what last broke a worker's connection: a read-only or full database breaks these alone
+    lost_at_seconds: float = float("-inf")
 
     def bound_to(self, address: str) -> None:
         """Where /metrics can be scraped; the port is known only now where the settings left it open."""

@@ -76,6 +76,8 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
         return "degraded", "Starting: no worker is ready yet."
     if not running:
         return "down", "No worker runs; each is started again after a growing wait. The log names the reason of every exit."
+    if time.monotonic() < sight.lost_at_seconds + STALE_SECONDS:
+        return "degraded", f"The database answers, but workers' statements fail ({sight.loss}): nothing is lost, they try again."
     if len(running) < len(slots):
         missing = ", ".join(f"worker {s.number} ({_absence(s)})" for s in slots if not s.is_running)
         return "degraded", f"{len(running)} of {len(slots)} workers run; missing: {missing}."
@@ -83,7 +85,8 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
         problem = list(ReloadProblem)[fleet.reload_problem - 1].value
         return "degraded", f"The settings that were read last are not in use ({problem}: see the log); all else is well."
     busy = sum(slot.is_busy for slot in present(scoreboard))
-    return "ok", f"All is well: {_workers(len(slots))}, {busy} at work, {_bounded(sight.stats.queued)} waiting."
+    found_by = " A transaction pooler is in between: jobs are found by polling alone." if sight.is_pooled else ""
+    return "ok", f"All is well: {_workers(len(slots))}, {busy} at work, {_bounded(sight.stats.queued)} waiting.{found_by}"
 
 
 def _workers(count: int) -> str:
@@ -115,6 +118,7 @@ def snapshot(scoreboard: Scoreboard, sight: Sight, *, instance: int, is_stub: bo
         "queue": {
             "is_connected": sight.is_connected,
             "is_listening": sight.is_listening,
+            "is_pooled": sight.is_pooled,
             "queued": sight.stats.queued,
             "leased": sight.stats.leased,
             "failed": sight.stats.failed,

@@ -23,8 +23,9 @@ from supervisor.monitor.releases import SWEEP_SECONDS, Releases
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
 from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
 from worker.job_queue import dead_lease
+from worker.job_queue.bounded import WORKER_BOUNDS
 from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
-from worker.job_queue.connection import STATEMENT_TIMEOUT_MS, Connection, Refused, Unavailable, connect
+from worker.job_queue.connection import Connection, Refused, Unavailable, connect
 from worker.job_queue.dead_lease import AsyncConnection, leases_of, return_expired, return_lease
 from worker.job_queue.glance import COUNT_BOUND, QueueStats, glance, listen, queue_stats
 from worker.job_queue.lease import LeaseOwner, find_lease, lease_job
@@ -707,16 +708,18 @@ def test_a_service_role_is_refused_by_its_name(queue: FilledQueue) -> None:
 
 
 def test_a_connection_says_whose_it_is_and_has_limits(queue: FilledQueue) -> None:
-    """The operator sees the worker's name in pg_stat_activity, and no statement may run for ever."""
+    """The operator sees the worker's name in pg_stat_activity, and no statement may run or wait for a lock for ever."""
     with connect(queue.database.worker_dsn, "learning-supervisor slot 3 pid 4711") as connection:
         pid = connection.info.backend_pid
         named = queue.one("select application_name, usename from pg_stat_activity where pid = %s", [pid])
-        timeout = connection.execute("select setting from pg_settings where name = 'statement_timeout'").fetchone()
+        timeouts = connection.execute(
+            "select name, setting from pg_settings where name ~ '^(statement|lock)_timeout$'"
+        ).fetchall()
     assert named == {
         "application_name": "learning-supervisor slot 3 pid 4711",
         "usename": f"{queue.database.name}_worker",
     }
-    assert timeout == {"setting": str(STATEMENT_TIMEOUT_MS)}
+    assert {f"{row['name']}_ms": int(row["setting"]) for row in timeouts} == WORKER_BOUNDS
 
 
 @pytest.mark.parametrize("change", [{"dbname": "no such database"}, {"user": "no such role"}, {"port": "1"}])

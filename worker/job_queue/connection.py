@@ -1,20 +1,25 @@
-"""The one connection of a worker: opened with bounds on every wait, and its outages under one name."""
+"""Opens connections: whose session it is, bounds on every wait, and all outages under one name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg import errors
 from psycopg.rows import DictRow, dict_row
 
+from worker.job_queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS, BoundedAsyncConnection, BoundedConnection
+from worker.job_queue.pooled import PooledAsyncConnection, PooledConnection
+from worker.job_queue.statements import statement
 from worker.settings import SERVICE_ROLES
 
 CONNECT_TIMEOUT_SECONDS = 5
-STATEMENT_TIMEOUT_MS = 10_000
 TCP_USER_TIMEOUT_MS = 15_000
+_OPEN_SESSION = statement("open_session")
 
 Connection = psycopg.Connection[DictRow]
+AsyncConnection = psycopg.AsyncConnection[DictRow]
+Pooled = Literal["auto", "true", "false"]
 
 
 class Unavailable(Exception):
@@ -25,18 +30,50 @@ class Refused(Exception):
     """The database must not be used like this; waiting would not help."""
 
 
-def connect(dsn: str, application_name: str, *, allows_service_role: bool = False) -> Connection:
-    """An autocommit connection whose single statements are one round trip each. Raises Unavailable or Refused."""
+def connect(dsn: str, application_name: str, *, allows_service_role: bool = False, pooled: Pooled = "auto") -> Connection:
+    """An autocommit connection whose single statements are one round trip each. Raises Unavailable or Refused.
+
+    Where `pooled` is auto the first round trip tells; a pooler costs a second connection then, `true` saves it.
+    """
     with outages_named():
-        connection = psycopg.connect(dsn, **options(application_name), autocommit=True, row_factory=dict_row)
-        connection.execute(f"set statement_timeout = {STATEMENT_TIMEOUT_MS}")
-    refuse_service_role(connection, allows_service_role=allows_service_role)
-    return connection
+        if pooled != "true":
+            connection = BoundedConnection.connect(dsn, **options(application_name), row_factory=dict_row)
+            refuse_service_role(connection, allows_service_role=allows_service_role)
+            row = connection.execute(_OPEN_SESSION, _asked(connection, WORKER_BOUNDS, pooled)).fetchone()
+            if row and row["is_own"]:
+                return connection
+            connection.close()
+        shared = PooledConnection.connect(dsn, **options(application_name), row_factory=dict_row, prepare_threshold=None)
+    refuse_service_role(shared, allows_service_role=allows_service_role)
+    return shared
+
+
+async def connect_monitor(
+    dsn: str, application_name: str, *, allows_service_role: bool = False, pooled: Pooled = "auto"
+) -> AsyncConnection:
+    """The same for the monitor's loop. Raises psycopg's errors, or Refused."""
+    if pooled != "true":
+        connection = await BoundedAsyncConnection.connect(dsn, **options(application_name), row_factory=dict_row)
+        refuse_service_role(connection, allows_service_role=allows_service_role)
+        cursor = await connection.execute(_OPEN_SESSION, _asked(connection, MONITOR_BOUNDS, pooled))
+        row = await cursor.fetchone()
+        if row and row["is_own"]:
+            return connection
+        await connection.close()
+    shared = await PooledAsyncConnection.connect(dsn, **options(application_name), row_factory=dict_row, prepare_threshold=None)
+    refuse_service_role(shared, allows_service_role=allows_service_role)
+    return shared
+
+
+def is_pooled(connection: Connection | AsyncConnection) -> bool:
+    """Whether sessions are shared: then nothing may be left in one, and nothing is heard by one."""
+    return isinstance(connection, PooledConnection | PooledAsyncConnection)
 
 
 def options(application_name: str) -> dict[str, Any]:
-    """libpq's bounds: a silent network is noticed in seconds, not in the kernel's two hours."""
+    """libpq's bounds: a silent network is noticed in seconds, not in the kernel's two hours. Nothing a pooler refuses."""
     return {
+        "autocommit": True,
         "application_name": application_name,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "keepalives_idle": 5,
@@ -46,7 +83,7 @@ def options(application_name: str) -> dict[str, Any]:
     }
 
 
-def refuse_service_role(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], *, allows_service_role: bool) -> None:
+def refuse_service_role(connection: Connection | AsyncConnection, *, allows_service_role: bool) -> None:
     """Row security protects nobody from a superuser. libpq reports both facts at connect: no round trip."""
     role = connection.info.user
     is_superuser = connection.info.parameter_status("is_superuser") == "on"
@@ -57,8 +94,16 @@ def refuse_service_role(connection: psycopg.Connection[Any] | psycopg.AsyncConne
 
 @contextmanager
 def outages_named() -> Iterator[None]:
-    """Everything that a later try may cure becomes Unavailable: a wrong password too, as somebody may mend it."""
+    """Everything that a later try may cure becomes Unavailable: a wrong password too, as somebody may mend it.
+
+    psycopg has all of SQLSTATE's classes 08, 53, 57 and 58, lock timeouts and deadlocks as OperationalError: full disks,
+    shutdowns, too many connections. Only a standby's refusal to write it counts among the errors of a program.
+    """
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction) as error:
         raise Unavailable(type(error).__name__) from error
+
+
+def _asked(connection: Connection | AsyncConnection, bounds: Mapping[str, int], pooled: Pooled) -> dict[str, Any]:
+    return {**bounds, "backend_pid": connection.info.backend_pid, "is_trusted": pooled == "false"}

@@ -1,0 +1,9 @@
+-- The first statement of a connection. Is the session ours alone? Then it gets its bounds. A transaction pooler tells its
+-- clients of a backend of its own invention; behind one, what is set for a session would stay with whoever uses it next.
+with session as materialized (
+    select %(is_trusted)s::boolean or pg_backend_pid() = %(backend_pid)s::int as is_own
+)
+select is_own,
+    case when is_own then set_config('statement_timeout', %(statement_timeout_ms)s::text, false) end as statement_timeout_ms,
+    case when is_own then set_config('lock_timeout', %(lock_timeout_ms)s::text, false) end as lock_timeout_ms
+from session
