@@ -20,7 +20,7 @@ class Proxy:
     """Serves one client after another, as a worker has one connection at a time. `dsn` leads through here."""
 
     def __init__(self, dsn: str) -> None:
-        self._upstream = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
+        self._upstream = dsn
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._stopping, self._stop = socket.socketpair()
         self._lost: bytes | None = None
@@ -39,16 +39,8 @@ class Proxy:
         with self._listener, self._stopping:
             while self._stopping not in _readable(self._listener, self._stopping):
                 client, _ = self._listener.accept()
-                with client, self._connect() as server, suppress(ConnectionError):
+                with client, connect_upstream(self._upstream) as server, suppress(ConnectionError):
                     self._pass_on(client, server)
-
-    def _connect(self) -> socket.socket:
-        host, port = self._upstream.get("host", "localhost"), self._upstream.get("port", "5432")
-        if not host.startswith("/"):
-            return socket.create_connection((host, int(port)))
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(f"{host}/.s.PGSQL.{port}")
-        return server
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         """Until one side ends, the proxy is stopped, or an answer is to be lost, with which both connections go."""
@@ -71,6 +63,17 @@ class Proxy:
             return False
         self._lost = None
         return True
+
+
+def connect_upstream(dsn: str) -> socket.socket:
+    """Where the DSN leads, by TCP or over the server's own socket."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
+    host, port = parts.get("host", "localhost"), parts.get("port", "5432")
+    if not host.startswith("/"):
+        return socket.create_connection((host, int(port)))
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(f"{host}/.s.PGSQL.{port}")
+    return server
 
 
 def _readable(*sockets: socket.socket) -> list[socket.socket]:
