@@ -1,0 +1,196 @@
+"""Whose work a worker can see: one pupil's, in one transaction. On a session of its own and behind a transaction pooler alike."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import LiteralString, cast
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from demo.database import Database, temporary_database
+from tests.postgres.filled_queue import STUDENT, FilledQueue, open_queue
+from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Outcome, Retried, Returned, Stage
+from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
+from worker.job_queue.connection import Connection, Pooled, connect
+from worker.job_queue.lease import find_lease, lease_job
+from worker.job_queue.permit import NO_PERMITS, begin_step
+from worker.job_queue.settle import settle
+from worker.job_queue.statements import statement
+from worker.job_queue.submission import read_submission
+
+pytestmark = pytest.mark.postgres
+
+LEASE_SECONDS = 60.0
+SUBJECT: LiteralString = "select coalesce(current_setting('app.current_sub', true), '') as subject"
+VISIBLE: LiteralString = "select id from learning_submissions"
+NO_ID = cast(UUID, "no uuid")  # refused by the server, after the subject was set
+OUTCOMES: tuple[Outcome, ...] = (
+    Completed("read", "feedback", {}),
+    Failed(ErrorCode.VISION_FAILED, "vision_failed"),
+    Retried(Stage.VISION, "SomeError", 0),
+    Returned("drain"),
+    AlreadyFinal(),
+)
+Act = Callable[[Connection, Lease], object]
+
+
+def settling(outcome: Outcome) -> Act:
+    return lambda connection, lease: settle(connection, lease, outcome)
+
+
+ACTS: dict[str, Act] = {
+    "lease": lambda connection, _: lease_job(connection, uuid4(), LEASE_SECONDS),
+    "find": lambda connection, lease: find_lease(connection, lease.lease_key),
+    "read": lambda connection, lease: read_submission(connection, lease.submission_id, STUDENT),
+    "read another's": lambda connection, lease: read_submission(connection, lease.submission_id, "another"),
+    "begin": lambda connection, lease: begin_step(connection, lease, LEASE_SECONDS, NO_PERMITS),
+    "page": lambda connection, lease: write_page(connection, lease, PageReading(1, "page", ""), LEASE_SECONDS),
+    "checkpoint": lambda connection, lease: write_checkpoint(connection, lease, Reading("read", {}, ""), LEASE_SECONDS),
+    **{type(each).__name__: settling(each) for each in OUTCOMES},
+}
+
+
+@pytest.fixture(scope="module")
+def shared_database(cluster_dsn: str) -> Iterator[Database]:
+    with temporary_database(cluster_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def queue(shared_database: Database) -> Iterator[FilledQueue]:
+    with open_queue(shared_database) as cleared:
+        yield cleared
+
+
+@pytest.fixture(params=["false", "true"], ids=["own session", "pooled"])
+def worker(queue: FilledQueue, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    pooled: Pooled = request.param
+    with connect(queue.database.worker_dsn, "test", pooled=pooled) as connection:
+        yield connection
+
+
+def assert_sees_nobody(worker: Connection) -> None:
+    """The next transaction of this session has no subject and shows no row."""
+    assert worker.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
+    assert worker.execute(SUBJECT).fetchone() == {"subject": ""}
+    assert worker.execute(VISIBLE).fetchall() == []
+
+
+def leased(queue: FilledQueue) -> Lease:
+    entered = queue.enter(leased_for_seconds=LEASE_SECONDS)
+    assert entered.lease_key is not None
+    return Lease(entered.job_id, entered.submission_id, entered.lease_key, {}, 0)
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
+def test_no_act_of_a_worker_leaves_a_submission_in_sight(queue: FilledQueue, worker: Connection, act: Act) -> None:
+    """Before and after whatever a worker does with its job no submission is visible in its session."""
+    lease = leased(queue)
+    queue.enter()
+    assert_sees_nobody(worker)
+    act(worker, lease)
+    assert_sees_nobody(worker)
+
+
+def test_the_statement_that_reads_sees_nothing_by_itself(queue: FilledQueue, worker: Connection) -> None:
+    """Without the subject set in its own transaction the submission is not there, were it read under it just before."""
+    submission_id = queue.enter().submission_id
+    for _ in range(2):
+        assert worker.execute(statement("read_submission"), {"submission_id": submission_id}).fetchone() is None
+        assert read_submission(worker, submission_id, STUDENT) is not None
+
+
+def test_one_subject_shows_one_pupil(queue: FilledQueue, worker: Connection) -> None:
+    """Under one pupil's subject another's submission is not there, and the other way round."""
+    mine, other = queue.enter().submission_id, queue.enter().submission_id
+    queue.owner.execute("update learning_submissions set student_sub = 'another' where id = %s", [other])
+    seen = [(each, sub) for each in (mine, other) for sub in (STUDENT, "another") if read_submission(worker, each, sub)]
+    assert seen == [(mine, STUDENT), (other, "another")]
+
+
+def test_an_error_of_the_read_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
+    """A statement that the server refuses after the subject was set takes the subject along."""
+    queue.enter()
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        read_submission(worker, NO_ID, STUDENT)
+    assert_sees_nobody(worker)
+
+
+def test_a_right_withdrawn_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
+    """A read that fails for want of a right, in the middle of its transaction, leaves no subject for the time it is granted."""
+    entered = queue.enter()
+    with without_select(queue), pytest.raises(psycopg.errors.InsufficientPrivilege):
+        read_submission(worker, entered.submission_id, STUDENT)
+    assert_sees_nobody(worker)
+
+
+@contextmanager
+def without_select(queue: FilledQueue) -> Iterator[None]:
+    queue.owner.execute("revoke select on learning_submissions from learning_worker")
+    try:
+        yield
+    finally:
+        queue.owner.execute("grant select on learning_submissions to learning_worker")
+
+
+def test_a_read_that_gave_up_waiting_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
+    """A read that waited for a lock for too long leaves no subject for the time it is free."""
+    entered = queue.enter()
+    with queue.owner.transaction():
+        queue.owner.execute("lock table learning_submissions in access exclusive mode")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            read_impatiently(worker, entered.submission_id)
+    assert_sees_nobody(worker)
+
+
+def read_impatiently(worker: Connection, submission_id: UUID) -> None:
+    with worker.pipeline():
+        worker.execute("select set_config('lock_timeout', '1ms', true)")
+        worker.execute(statement("set_subject"), {"student_sub": STUDENT})
+        worker.execute(statement("read_submission"), {"submission_id": submission_id})
+
+
+def test_a_subject_ends_within_a_pipeline(queue: FilledQueue, worker: Connection) -> None:
+    """What a pipeline sends after a read is another transaction: it shows nobody, and so does the session afterwards."""
+    entered = queue.enter()
+    with worker.pipeline():
+        row = read_submission(worker, entered.submission_id, STUDENT)
+        subject, visible = worker.execute(SUBJECT), worker.execute(VISIBLE)
+    assert row is not None
+    assert (subject.fetchone(), visible.fetchall()) == ({"subject": ""}, [])
+    assert_sees_nobody(worker)
+
+
+def test_an_error_in_a_pipeline_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
+    """Neither the rest of a pipeline whose read failed nor the session afterwards has a subject."""
+    queue.enter()
+    seen: list[object] = []
+    with suppress(psycopg.errors.InvalidTextRepresentation), worker.pipeline():
+        with suppress(psycopg.errors.InvalidTextRepresentation):
+            read_submission(worker, NO_ID, STUDENT)
+        seen += worker.execute(VISIBLE).fetchall()
+    assert seen == []
+    assert_sees_nobody(worker)
+
+
+def test_a_pipeline_that_fails_at_its_end_leaves_nothing(queue: FilledQueue, worker: Connection) -> None:
+    """A read that was answered before a later statement of the same pipeline failed leaves no subject either."""
+    entered = queue.enter()
+    with suppress(psycopg.errors.DivisionByZero), worker.pipeline():
+        assert read_submission(worker, entered.submission_id, STUDENT) is not None
+        worker.execute("select 1 / 0")
+    assert_sees_nobody(worker)
+
+
+def test_the_role_is_no_more_than_it_has_to_be(queue: FilledQueue, worker: Connection) -> None:
+    """The role that all of this ran as has no power over row security, owns nothing, and cannot become another."""
+    row = queue.one(
+        "select rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as is_mighty, "
+        "(select count(*) from pg_class where relowner = pg_roles.oid) as owned from pg_roles where rolname = %s",
+        [worker.info.user],
+    )
+    assert row == {"is_mighty": False, "owned": 0}
+    for role in ("postgres", "pg_read_all_data"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            worker.execute(psycopg.sql.SQL("set role {}").format(psycopg.sql.Identifier(role)))

@@ -1,0 +1,47 @@
+"""Real processes run as the restricted role, and leave no pupil's work in sight between two transactions."""
+
+from collections.abc import Iterator
+from typing import LiteralString
+
+import pytest
+
+from demo.submissions import text_submissions
+from tests.process.school import School, is_idle, until
+from tests.process.site import Site
+from tests.process.wire import Wire, wire_before
+
+pytestmark = pytest.mark.postgres
+
+ROLES: LiteralString = """
+    select application_name, usename as role from pg_stat_activity
+     where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()
+"""
+
+
+@pytest.fixture
+def wire(school: School) -> Iterator[Wire]:
+    with wire_before(school.database.worker_dsn, asks_for_subjects=True) as before:
+        yield before
+
+
+@pytest.mark.parametrize("pooled", ["false", "true"])
+def test_a_working_session_has_no_subject_between_transactions(school: School, wire: Wire, pooled: str) -> None:
+    """After every transaction of a real worker its session is asked behind its back whose work it may see: nobody's."""
+    entered = school.enter(*text_submissions(3, seed=1))
+    school.change_job('payload = payload || \'{"student_sub": "another"}\'', entered[1])
+    with school.worker(learning_database_url=wire.dsn, ai_backend="stub", database_pooled=pooled) as worker:
+        until(lambda: school.is_final(*entered) and is_idle(worker))
+    assert [school.results(each) for each in entered] == [["completed"], ["failed"], ["completed"]]
+    assert any("app.current_sub" in sent for sent in wire.statements)
+    assert len(wire.subjects) > 3 * len(entered)
+    assert set(wire.subjects) == {b""}
+
+
+def test_a_whole_fleet_runs_as_the_restricted_role(site: Site) -> None:
+    """Each session of the workers and of the monitor is the restricted role's, while they work."""
+    fleet = site.start(worker_concurrency=2, ai_backend="stub")
+    fleet.until_idle()
+    site.until_done_once(site.enter_texts(2))
+    sessions = [row for row in site.all(ROLES) if row["application_name"].startswith("learning-supervisor")]
+    assert len(sessions) == 3
+    assert {row["role"] for row in sessions} == {f"{site.database.name}_worker"}
