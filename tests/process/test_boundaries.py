@@ -125,6 +125,7 @@ class Sweep:
     wire: Wire
     ledger_path: Path
     kind: Kind
+    pooled: str
     entered: tuple[UUID, ...] = field(default=())
 
     @contextmanager
@@ -132,6 +133,7 @@ class Sweep:
         environ = {"LEDGER": str(self.ledger_path), "FEEDBACK_ERRORS": self.kind.errors}
         settings = {
             "learning_database_url": dsn,
+            "database_pooled": self.pooled,
             "learning_vision_adapter": ADAPTER,
             "learning_feedback_adapter": ADAPTER,
             "worker_poll_interval": LONG_SECONDS,
@@ -208,13 +210,18 @@ def monitor(school: School) -> Iterator[Monitor]:
         opened.close()
 
 
+@pytest.fixture(params=["auto", pytest.param("true", marks=pytest.mark.long)])
+def pooled(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def sweep(school: School, monitor: Monitor, tmp_path: Path, kind: Kind) -> Iterator[Sweep]:
+def sweep(school: School, monitor: Monitor, tmp_path: Path, kind: Kind, pooled: str) -> Iterator[Sweep]:
     with (
         wire_before(school.database.worker_dsn) as wire,
         psycopg.connect(school.database.admin_dsn, autocommit=True) as platform,
     ):
-        yield Sweep(school, platform, monitor, wire, tmp_path / "ledger", kind)
+        yield Sweep(school, platform, monitor, wire, tmp_path / "ledger", kind, pooled)
 
 
 @cut_kinds
