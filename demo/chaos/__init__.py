@@ -5,6 +5,7 @@ stream    the submissions: made from seed and number, entered as the platform do
 stage     database, model server, files and the two fleets
 agenda    what is to be done when
 fleet     one supervisor as systemd keeps it: started again whenever it ends
+gateway   the network between a fleet and the database server
 strike    how each kind of fault comes about
 run       plays the plan, then waits until the queue is empty
 witness   what the database and the model server saw, as records

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from demo.chaos.gateway import GatewayProcess
 from demo.cluster import die_with
 
 RESTART_SECONDS: Final = 2.0  # RestartSec of the unit
@@ -41,10 +42,14 @@ class Child:
 
 @dataclass(slots=True)
 class Fleet:
-    """`settings` stand in its settings file, a variable each. `exit_codes` are those of the starts that have ended."""
+    """`settings` stand in its settings file, a variable each; the database is reached through the gateway alone.
+
+    `exit_codes` are those of the starts that have ended.
+    """
 
     home: Path
-    settings: dict[str, str]
+    gateway: GatewayProcess
+    settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     exit_codes: list[int] = field(default_factory=list)
     _start_again_at: float = 0.0

@@ -46,6 +46,9 @@ class Kind(Enum):
     CRASH_SERVER = "the database server crashes, and recovers"
     CUT_ONE = "the server ends one connection"
     CUT_ALL = "the server ends all connections, each second"
+    CUT_LINK = "the network resets all connections of a host to the database server"
+    LOSE_ANSWERS = "the database server has done what it was asked, and the network loses its answers"
+    STALL_LINK = "the network between a host and the database server passes nothing on for a while"
     MODEL_FAULT = "the model server answers wrongly, or not at all"
     RELOAD = "the settings are read again"
     RELOAD_WRONG = "the settings are read again and are wrong"
@@ -57,7 +60,8 @@ DECK: Final = (
     *[Kind.KILL_WORKER] * 4,
     *[Kind.FREEZE_WORKER] * 2,
     *[Kind.MODEL_FAULT] * 5,
-    *[Kind.CUT_ONE] * 3,
+    *[Kind.CUT_ONE] * 2,
+    *[Kind.LOSE_ANSWERS] * 4,
     *Kind,
 )
 """Each round of faults is this, shuffled: every kind has its turn in a short run too."""

@@ -10,14 +10,16 @@ from typing import Final
 import psycopg
 
 from demo.chaos.fleet import Fleet
+from demo.chaos.gateway import start_gateway
 from demo.chaos.plan import FLEETS, WORKERS
 from demo.chaos.verdict import MAX_CRASHES, MAX_RETRIES
 from demo.cluster import Cluster, memory_parent
-from demo.database import Database, create_database
+from demo.database import Database, create_database, url
 from demo.ollama_simulator.process import SimulatorProcess, start_simulator
 
 VISION_SECONDS: Final = 0.6
 TOKENS_PER_SECOND: Final = 200
+PLAIN: Final = {"sslmode": "disable", "gssencmode": "disable"}  # a gateway tells questions from answers, and no more
 WITNESS: Final = Path(__file__).with_name("witness.sql")
 
 
@@ -48,7 +50,9 @@ def set_up() -> Iterator[Stage]:
         simulator = undo.enter_context(
             start_simulator(num_parallel=FLEETS * WORKERS, vision_seconds=VISION_SECONDS, tokens_per_second=TOKENS_PER_SECOND)
         )
-        fleets = tuple(Fleet(home / f"host{number}", {}) for number in range(1, FLEETS + 1))
+        server_socket = cluster.directory / f".s.PGSQL.{cluster.port}"
+        gateways = [undo.enter_context(start_gateway(server_socket)) for _ in range(FLEETS)]
+        fleets = tuple(Fleet(home / f"host{number}", gateway) for number, gateway in enumerate(gateways, start=1))
         stage = Stage(cluster, database, simulator, home, fleets)
         for fleet in fleets:
             fleet.settings.update(_settings(stage, fleet))
@@ -63,7 +67,7 @@ def _settings(stage: Stage, fleet: Fleet) -> dict[str, str]:
         "AI_TIMEOUT_FEEDBACK": "5",
         "AI_TIMEOUT_VISION": "5",
         "DRAIN_TIMEOUT_SECONDS": "10",
-        "LEARNING_DATABASE_URL": stage.database.worker_dsn,
+        "LEARNING_DATABASE_URL": url(stage.database.worker_dsn, host="127.0.0.1", port=str(fleet.gateway.port), **PLAIN),
         "OLLAMA_BASE_URL": stage.simulator.url,
         "OLLAMA_NUM_PARALLEL": str(FLEETS * WORKERS),
         "RESTART_BACKOFF_MAX_SECONDS": "5",

@@ -19,6 +19,7 @@ from demo.ollama_simulator.fault import FaultKind
 
 MODELS: Final = ("qwen2.5vl:3b", "gpt-oss:latest", None)
 MOST_REQUESTS: Final = 3  # that one order spoils
+MOST_ANSWERS: Final = 8  # that one order loses
 CORRECT_AGAIN_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 2
 CONNECTIONS: Final[LiteralString] = """
@@ -62,6 +63,8 @@ class Strikes:
                 return self._halt_server(fault)
             case Kind.CUT_ONE | Kind.CUT_ALL:
                 return self._cut(fault)
+            case Kind.CUT_LINK | Kind.LOSE_ANSWERS | Kind.STALL_LINK:
+                return self._disturb(fault, fleet)
             case Kind.MODEL_FAULT:
                 return self._spoil(fault)
             case Kind.RELOAD | Kind.RELOAD_WRONG | Kind.SCALE | Kind.RECYCLE:
@@ -122,6 +125,19 @@ class Strikes:
 
     def _connected(self) -> psycopg.Connection[tuple[int, str]]:
         return psycopg.connect(self.stage.database.admin_dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
+
+    # The network
+
+    def _disturb(self, fault: Fault, fleet: Fleet) -> Came:
+        match fault.kind:
+            case Kind.CUT_LINK:
+                order = "cut"
+            case Kind.LOSE_ANSWERS:
+                order = f"lose {1 + fault.number % MOST_ANSWERS}"
+            case _:
+                order = f"stall {fault.seconds:.1f}"
+        fleet.gateway.order(order)
+        return frozenset(worker.pid for worker in fleet.workers()), order
 
     # The model server
 
