@@ -34,6 +34,10 @@ INSERT_ROW: Final = """
     returning id, attempt_nr
 """
 
+EXTRACT: Final = """
+    update public.learning_submissions set analysis_status = 'extracted', internal_metadata = %(metadata)s where id = %(id)s
+"""
+
 INSERT_JOB: Final = """
     insert into public.learning_submission_jobs (submission_id, payload) values (%(submission_id)s, %(payload)s)
 """
@@ -45,6 +49,7 @@ class Submission:
 
     `content` is the typed text for kind `text`, else the bytes of the file. `expected_text` is what a perfect reader
     finds, None where no exact text can be asked for (a PDF's rendered pages carry no comment) or none exists.
+    `rendered_pages` are PNGs that the web side has made of a document, `cached_text_md` is what it has read in it.
     """
 
     label: str
@@ -57,6 +62,12 @@ class Submission:
     expected_text: str | None
     expected_status: Literal["completed", "failed"] = "completed"
     expected_error_code: str | None = None
+    rendered_pages: tuple[bytes, ...] = ()
+    cached_text_md: str | None = None
+
+    @property
+    def is_extracted(self) -> bool:
+        return bool(self.rendered_pages or self.cached_text_md)
 
 
 def demo_submissions(seed: int = 2026) -> tuple[Submission, ...]:
@@ -125,11 +136,15 @@ def enter_submission(
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         raise ValueError("enter_submission commits by itself: call it outside a transaction")
     owner = {"course_id": course_id, "task_id": task_id, "student_sub": student_sub}
-    stored = _store(submission, storage_root, f"{BUCKET}/{course_id}/{task_id}/{student_sub}/orig")
+    folder_key = f"{BUCKET}/{course_id}/{task_id}/{student_sub}"
+    stored = _store(submission, storage_root, f"{folder_key}/orig")
     text_body = submission.content if isinstance(submission.content, str) else None
     with connection.transaction():
         row = {"kind": submission.kind, "text_body": text_body, **owner, **stored}
         submission_id, attempt_nr = _insert_row(connection, row)
+        if submission.is_extracted:
+            page_keys = _store_pages(submission, storage_root, f"{folder_key}/derived/{submission_id}")
+            connection.execute(EXTRACT, {"id": submission_id, "metadata": Jsonb({"page_keys": page_keys})})
         payload = _payload(submission, submission_id, attempt_nr) | {name: str(value) for name, value in owner.items()}
         connection.execute(INSERT_JOB, {"submission_id": submission_id, "payload": Jsonb(payload)})
     return submission_id
@@ -150,6 +165,7 @@ def _payload(submission: Submission, submission_id: UUID, attempt_nr: int) -> di
         "criteria": list(submission.criteria),
         "instruction_md": submission.instruction_md,
         "hints_md": submission.hints_md,
+        **({} if submission.cached_text_md is None else {"cached_text_md": submission.cached_text_md}),
     }
 
 
@@ -167,6 +183,15 @@ def _store(submission: Submission, storage_root: Path, folder_key: str) -> dict[
         "size_bytes": len(submission.content),
         "sha256": hashlib.sha256(submission.content).hexdigest(),
     }
+
+
+def _store_pages(submission: Submission, storage_root: Path, folder_key: str) -> list[str]:
+    """Their storage keys, in order."""
+    (storage_root / folder_key).mkdir(parents=True, exist_ok=True)
+    keys = [f"{folder_key}/page_{number:04d}.png" for number, _ in enumerate(submission.rendered_pages, start=1)]
+    for key, page in zip(keys, submission.rendered_pages, strict=True):
+        (storage_root / key).write_bytes(page)
+    return keys
 
 
 def _typed(work: Schoolwork) -> Submission:

@@ -40,6 +40,7 @@ class Move:
     """
 
     at: float
+    job_id: UUID
     submission_id: UUID
     old_status: str | None
     status: str | None
@@ -93,6 +94,15 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """What a supervisor logged about a job or a submission; `host` is the name of its fleet's directory."""
+
+    at: float
+    host: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """All of it. `acknowledged` are the submissions whose commit the platform was told of; `moves` are in their order."""
 
@@ -102,6 +112,7 @@ class Evidence:
     written: tuple[Written, ...]
     calls: tuple[Call, ...]
     hits: tuple[Hit, ...]
+    log: tuple[LogLine, ...]
     began_at: float
     ended_at: float
 

@@ -26,6 +26,8 @@ class Work(StrEnum):
     PHOTO = "photo"
     SCAN = "scan"
     DOCUMENT = "document"
+    RENDERED = "document whose pages the web side has rendered"
+    READ = "document that the web side has read"
     DAMAGED = "damaged"
 
 
@@ -102,7 +104,7 @@ def draw(seed: int, minutes: float) -> Plan:
     """The same for the same seed and minutes."""
     random, ends_at_seconds = Random(seed), 60.0 * minutes
     hand_ins = [
-        HandIn(at, number, random.choices(tuple(Work), weights=(8, 4, 3, 4, 1))[0])
+        HandIn(at, number, random.choices(tuple(Work), weights=(8, 4, 3, 3, 2, 1, 1))[0])
         for number, at in enumerate(_times(random, HAND_IN_GAP_SECONDS, ends_at_seconds))
     ]
     kinds: list[Kind] = []

@@ -11,13 +11,15 @@ from uuid import UUID
 from rich.console import Console
 from rich.table import Table
 
-from demo.chaos.evidence import Call, Evidence, Hit, Move, Written
+from demo.chaos.evidence import Call, Evidence, Hit, LogLine, Move, Written
 from demo.chaos.pace import longest_gap_seconds, percentile, recoveries
 from demo.chaos.plan import Plan
 from demo.chaos.run import Played
 from demo.chaos.verdict import Finding, Verdict, Wrong
 
 MOST_TOLD: Final = 5  # findings with their story; all are counted
+
+Seen = Move | Written | Call | Hit | LogLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,13 @@ class Report:
 
 
 def timeline(finding: Finding, evidence: Evidence) -> Iterator[str]:
-    """Seconds since the beginning, and what happened: moves, results, calls, and the faults that hit its workers."""
+    """Seconds since the beginning, and what happened: moves, results, calls, log lines, and the faults that hit its workers."""
     seen = sorted(_seen(finding.submission_id, evidence), key=lambda each: each.at)
     for each in seen:
         yield f"  {each.at - evidence.began_at:10.3f}  {_told(each)}"
 
 
-def _seen(submission_id: UUID, evidence: Evidence) -> Iterator[Move | Written | Call | Hit]:
+def _seen(submission_id: UUID, evidence: Evidence) -> Iterator[Seen]:
     moves = [move for move in evidence.moves if move.submission_id == submission_id]
     pids = {move.pid for move in moves} - {None}
     pages = {sha for handed in evidence.handed if handed.submission_id == submission_id for sha in handed.pages}
@@ -98,13 +100,15 @@ def _seen(submission_id: UUID, evidence: Evidence) -> Iterator[Move | Written | 
     yield from moves
     yield from (written for written in evidence.written if written.submission_id == submission_id)
     yield from (call for call in evidence.calls if call.image_sha256 in pages)
+    names = {str(name) for move in moves for name in (move.job_id, move.submission_id)}
+    yield from (line for line in evidence.log if any(name in line.text for name in names))
     for hit in evidence.hits:
         is_near = moves and moves[0].at <= hit.at <= until
         if is_near and (hit.pids is None or hit.pids & pids):
             yield hit
 
 
-def _told(each: Move | Written | Call | Hit) -> str:
+def _told(each: Seen) -> str:
     match each:
         case Move():
             key = str(each.lease_key)[:8] if each.lease_key else "-"
@@ -112,6 +116,8 @@ def _told(each: Move | Written | Call | Hit) -> str:
             by = f"by {each.application_name!r}"
             tried = f"retries={each.retry_count} error={each.error_code}"
             return f"job {each.old_status} -> {each.status} key={key} {kept} {tried} {by}"
+        case LogLine():
+            return f"{each.host}: {each.text}"
         case Written():
             return f"result {each.status} by {each.application_name!r}"
         case Call():

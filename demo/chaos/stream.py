@@ -44,6 +44,7 @@ def made(hand_in: HandIn, seed: int) -> Submission:
     random = Random(f"{seed}/{hand_in.number}")
     instruction_md, criteria = random.choice(SHORT_TASKS)
     content, mime_type = _content(hand_in, random)
+    pages = random.randint(*DOCUMENT_PAGES)
     return Submission(
         label=f"{hand_in.work} {hand_in.number}",
         kind=_KINDS[hand_in.work],
@@ -55,6 +56,8 @@ def made(hand_in: HandIn, seed: int) -> Submission:
         expected_text=None,
         expected_status="failed" if hand_in.work is Work.DAMAGED else "completed",
         expected_error_code="input_corrupt" if hand_in.work is Work.DAMAGED else None,
+        rendered_pages=tuple(_saved(_page(random), "PNG") for _ in range(pages)) if hand_in.work is Work.RENDERED else (),
+        cached_text_md=f"read before: {hand_in.number}" if hand_in.work is Work.READ else None,
     )
 
 
@@ -63,6 +66,8 @@ _KINDS: Final[dict[Work, Any]] = {
     Work.PHOTO: "image",
     Work.SCAN: "image",
     Work.DOCUMENT: "file",
+    Work.RENDERED: "file",
+    Work.READ: "file",
     Work.DAMAGED: "image",
 }
 
@@ -78,9 +83,10 @@ def _content(hand_in: HandIn, random: Random) -> tuple[str | bytes, str | None]:
             chunks = PngImagePlugin.PngInfo()
             chunks.add_itxt("comment", text)
             return _saved(_page(random), "PNG", pnginfo=chunks), "image/png"
-        case Work.DOCUMENT:
+        case Work.DOCUMENT | Work.RENDERED | Work.READ:
             first, *rest = (_page(random) for _ in range(random.randint(*DOCUMENT_PAGES)))
-            return _saved(first, "PDF", save_all=True, append_images=rest), "application/pdf"
+            dates = {"creationDate": None, "modDate": None}  # or no two documents would be the same
+            return _saved(first, "PDF", save_all=True, append_images=rest, **dates), "application/pdf"
         case Work.DAMAGED:
             return damaged_jpeg_bytes(hand_in.number), "image/jpeg"
 

@@ -152,7 +152,7 @@ class Strikes:
     # Orders
 
     def _order(self, fault: Fault, fleet: Fleet) -> Came:
-        supervisor = fleet.supervisor()
+        supervisor = fleet.supervisor() if fleet.monitors() else []  # systemd reloads nothing that is still starting
         if not supervisor:
             return None
         match fault.kind:

@@ -32,5 +32,8 @@ def test_what_is_handed_in_follows_from_seed_and_number() -> None:
     """Made again for the verdict, a submission is the same to the byte, and no two are alike."""
     plan = draw(5, 0.5)
     first, again = ([made(hand_in, plan.seed) for hand_in in plan.hand_ins] for _ in range(2))
+    pages = [page for submission in first for page in submission.rendered_pages]
     assert first == again
     assert len({submission.content for submission in first}) == len(first)
+    assert len(set(pages)) == len(pages) > 0
+    assert not [submission.label for submission in first if b"Date" in str(submission.content).encode()]

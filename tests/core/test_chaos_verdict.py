@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from demo.chaos.evidence import Call, Evidence, Handed, Hit, Move, Written
+from demo.chaos.evidence import Call, Evidence, Handed, Hit, LogLine, Move, Written
 from demo.chaos.pace import longest_gap_seconds, recoveries
 from demo.chaos.plan import Kind, Work
 from demo.chaos.report import timeline
@@ -18,7 +18,8 @@ FIRST_KEY, SECOND_KEY = UUID(int=11), UUID(int=12)
 FIRST_PID, SECOND_PID = 100, 200
 WORKER, OTHER, MONITOR = (f"learning-supervisor {who}" for who in ("slot 0 pid 100", "slot 1 pid 200", "monitor"))
 
-ENTERED = Move(0.0, ID, None, "queued", None, None, 0, False, 0, 0, 0, None, "")
+JOB = UUID(int=2)
+ENTERED = Move(0.0, JOB, ID, None, "queued", None, None, 0, False, 0, 0, 0, None, "")
 LEASED = replace(ENTERED, at=1.0, old_status="queued", status="leased", lease_key=FIRST_KEY, application_name=WORKER)
 PAGE = replace(LEASED, at=3.0, old_status="leased", old_lease_key=FIRST_KEY, pages=1)
 TEXT = replace(PAGE, at=5.0, pages=0, has_text=True)
@@ -36,7 +37,7 @@ OVER = replace(AGAIN, at=4.5, old_status="leased", old_lease_key=SECOND_KEY, sta
 def run(*moves: Move, handed: Handed = HANDED, **changes: Any) -> Evidence:
     """All went well, but for the changes."""
     moves = moves or (ENTERED, LEASED, PAGE, TEXT, DONE)
-    well = Evidence(frozenset({ID}), (handed,), moves, (Written(6.0, ID, handed.status, WORKER),), READ, (), 0.0, 7.0)
+    well = Evidence(frozenset({ID}), (handed,), moves, (Written(6.0, ID, handed.status, WORKER),), READ, (), (), 0.0, 7.0)
     return replace(well, **changes)
 
 
@@ -100,6 +101,14 @@ def test_it_finds_another_text() -> None:
     assert wrongs(run(handed=replace(HANDED, text_body="another"))) == [Wrong.WRONG_TEXT]
 
 
+def test_a_damaged_file_must_fail_as_one() -> None:
+    """With input_corrupt it is as expected; another code needs another fault, and completed it cannot be."""
+    corrupt = replace(HANDED, work=Work.DAMAGED, status="failed", error_code="input_corrupt", error_class="VisionPermanentError")
+    assert wrongs(run(handed=corrupt)) == []
+    assert wrongs(run(handed=replace(corrupt, error_code="vision_failed"))) == [Wrong.UNEXPLAINED]
+    assert wrongs(run(handed=replace(HANDED, work=Work.DAMAGED))) == [Wrong.WRONG_TEXT]
+
+
 def test_a_kill_explains_a_second_execution() -> None:
     """A job begun again after its worker was killed is a duplicate execution with that reason, and no finding."""
     verdict = judge(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, hits=(KILLED,)))
@@ -112,6 +121,7 @@ def test_a_kill_explains_a_second_execution() -> None:
         pytest.param((), id="nobody was hit"),
         pytest.param((replace(KILLED, pids=frozenset({SECOND_PID})),), id="another was hit"),
         pytest.param((replace(KILLED, at=9.0),), id="it was hit later"),
+        pytest.param((replace(KILLED, at=-9.0),), id="it was hit before"),
     ],
 )
 def test_it_finds_a_death_without_a_fault(hits: tuple[Hit, ...]) -> None:
@@ -165,7 +175,8 @@ def test_the_gap_is_measured_where_there_is_work() -> None:
 
 def test_a_fault_is_felt_by_the_jobs_in_its_victims_hands() -> None:
     """From the kill to the next lease of the job that the victim held; who held nothing has nothing to recover."""
-    hits = (KILLED, replace(KILLED, at=3.7), replace(KILLED, kind=Kind.CUT_ALL, pids=None, at=2.0))
+    another = replace(KILLED, pids=frozenset({SECOND_PID}))
+    hits = (KILLED, another, replace(KILLED, at=3.7), replace(KILLED, kind=Kind.CUT_ALL, pids=None, at=2.0))
     felt = recoveries(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, hits=hits))
     assert {kind: [round(each, 1) for each in found] for kind, found in felt.items()} == {
         Kind.KILL_WORKER: [0.2],
@@ -174,11 +185,20 @@ def test_a_fault_is_felt_by_the_jobs_in_its_victims_hands() -> None:
 
 
 def test_the_story_has_all_that_was_seen_of_it() -> None:
-    """In the order of time: moves, the fault that hit its worker, calls and results."""
-    told = list(timeline(Finding(Wrong.LOST, ID, ""), run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, hits=(KILLED,))))
-    kinds = ["None -> queued", "queued -> leased", "vision call", "leased -> leased", "fault kill_worker", "leased -> queued"]
-    assert [kind for kind, line in zip(kinds, told, strict=False) if kind not in line] == []
-    assert len(told) == 9
+    """In the order of time: moves, the fault that hit its worker, calls, results, and the log's lines about the job alone."""
+    log = (LogLine(3.45, "host1", f"WARNING exited slot=0 job={JOB}"), LogLine(3.46, "host1", f"INFO settled job={UUID(int=3)}"))
+    seen = run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, hits=(KILLED,), log=log)
+    told = list(timeline(Finding(Wrong.LOST, ID, ""), seen))
+    kinds = [
+        "None -> queued",
+        "queued -> leased",
+        "vision call",
+        "leased -> leased",
+        "fault kill_worker",
+        "host1: WARNING exited",
+    ]
+    kinds += ["leased -> queued", "queued -> leased", "vision call", "result completed"]
+    assert [kind in line for kind, line in zip(kinds, told, strict=True)] == [True] * len(kinds)
 
 
 def test_a_verdict_counts_submissions_once() -> None:
