@@ -13,7 +13,7 @@ from worker.job_queue.connection import Connection
 from worker.job_queue.permit import NO_PERMITS, HeldPermit, Permits
 from worker.limits import PROMISE_SLACK_SECONDS, STATEMENT_PROMISE_SECONDS, first_lease_seconds, lease_seconds_for
 from worker.report import Report
-from worker.session import Session
+from worker.session import LeaseRanOut, Session
 from worker.settings import WorkerSettings
 
 PERMIT_WAIT_SECONDS = 1.0  # how long a stop may go unnoticed while all permits are taken
@@ -68,6 +68,13 @@ class HeldLease:
     def is_running(self) -> bool:
         """Whether nobody else can have taken the job yet."""
         return time.monotonic() < self._until_seconds
+
+    def leave_if_it_ran_out(self) -> None:
+        """Right before a model is asked, which knows no fence: whoever stood still since the renewal may have been taken over
+        by one who has the answer. Raises LeaseRanOut.
+        """
+        if not self.is_running():
+            raise LeaseRanOut
 
     def begin(self, stage: Stage, hard_limit_seconds: float, model: str) -> None:
         """Renews the lease for a step and takes one of the model's permits. Raises Ended if lost, or if time is too short."""

@@ -93,6 +93,16 @@ def test_a_drain_ends_between_two_pages(school: School, document: Submission) ->
     assert school.row(submission_id)["text_body"] == TEXT
 
 
+def test_who_stood_still_asks_for_no_page(school: School, document: Submission) -> None:
+    """After its lease has run out a worker does not ask the model, which knows no fence, about the page it had renewed it for."""
+    submission_id = enter_one(school, document)
+    with school.worker(learning_vision_adapter="tests.process.adapters.sleepy", **ONLY_READING) as worker:
+        until(lambda: Counter.REJECTED_BY_FENCE in counted(worker))
+        assert counted(worker)[Counter.VISION_CALLS] == 1
+    assert school.job(submission_id)["payload"]["cached_pages"] == ["a picture"]
+    assert school.results(submission_id) == []
+
+
 def test_a_retry_goes_on_where_the_model_failed(school: School, document: Submission) -> None:
     """A transient error on a page keeps the pages before it."""
     school.simulator.fault("slow", model=VISION_MODEL, times=4, seconds=0)
