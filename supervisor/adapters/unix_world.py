@@ -59,18 +59,20 @@ class UnixWorld:
         self._scoreboard, self._descriptors, self._signals, self._child = scoreboard, descriptors, signals, child
         self.policy, self._desk, self._notifier = policy, desk, notifier
         self._memory, self._oom = MemoryWatch(), OomWatch(own_memory_events())
+        self._looked_at_seconds = time.monotonic()
         self._published: dict[int, LedgerRecord] = {}
         self._published_fleet: FleetRecord | None = None
         self._control = ControlRecord()
         scoreboard.write_control(self._control)
 
-    @staticmethod
-    def now() -> float:
-        return time.monotonic()
+    def now(self) -> float:
+        """When the look began whose facts came last: whoever was stopped since, judges nobody by a time that he has not seen."""
+        return self._looked_at_seconds
 
     def wait(self, fleet: Fleet, until_seconds: float) -> Iterator[Fact]:
         """Sleeps until a signal, a message or the time; then everything that is new."""
         self._sleep(until_seconds)
+        self._looked_at_seconds = time.monotonic()
         heard = self._signals.take()
         for _ in range(sum(heard[number] for number in STOP)):
             yield StopAsked(self.now())
@@ -87,14 +89,14 @@ class UnixWorld:
                 yield self._spawn(slot, fleet.generation)
             case Terminate(slot, stop_by_seconds, why):
                 process.terminate(fleet.slot(slot).pid)
-                yield Terminated(slot, why, stop_by_seconds, self.now())
+                yield Terminated(slot, why, stop_by_seconds, time.monotonic())
             case Kill(slot, why):
                 process.kill(fleet.slot(slot).pid)
-                yield Killed(slot, why, self.now())
+                yield Killed(slot, why, time.monotonic())
             case Retire(slot, why):
-                yield Retired(slot, why, self.now())
+                yield Retired(slot, why, time.monotonic())
             case GiveUp():
-                yield GaveUp(self.now())
+                yield GaveUp(time.monotonic())
             case ReturnLease(_, job_id, lease_key, is_counted):
                 request = channel.ReturnLeaseRequest(job_id=job_id, lease_key=lease_key, is_counted=is_counted)
                 if channel.send(self._descriptors.channel_fd, request):
@@ -129,15 +131,15 @@ class UnixWorld:
         for fd in (self._signals.fd, self._descriptors.channel_fd):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
-        poll.poll(max(0.0, until_seconds - self.now()) * 1000)
+        poll.poll(max(0.0, until_seconds - time.monotonic()) * 1000)
 
     def _spawn(self, slot: int, generation: int) -> Fact:
         incarnation = 1 + secrets.randbelow(2**32 - 1)
         try:
             pid = self._fork(slot, lambda: self._child(slot, incarnation, generation))
         except OSError as error:
-            return SpawnFailed(slot, error.errno or 0, self.now(), random.random())  # noqa: S311  jitter is no secret
-        return Spawned(slot, pid, incarnation, self.now())
+            return SpawnFailed(slot, error.errno or 0, time.monotonic(), random.random())  # noqa: S311  jitter is no secret
+        return Spawned(slot, pid, incarnation, time.monotonic())
 
     def _fork(self, slot: int, main: Callable[[], int]) -> int:
         ours = {*self._signals.fds, *self._oom.fds}
