@@ -44,7 +44,10 @@ ChildMain = Callable[[int, int, int], int]  # (slot number, incarnation, generat
 
 
 class UnixWorld:
-    """Signals, children, their memory, the scoreboard, the monitor's channel and the service manager."""
+    """Signals, children, their memory, the scoreboard, the monitor's channel and the service manager.
+
+    What is told is compared with what stands in the scoreboard, so that a record which a worker has damaged is soon whole again.
+    """
 
     def __init__(
         self,
@@ -60,10 +63,6 @@ class UnixWorld:
         self.policy, self._desk, self._notifier = policy, desk, notifier
         self._memory, self._oom = MemoryWatch(), OomWatch(own_memory_events())
         self._looked_at_seconds = time.monotonic()
-        self._published: dict[int, LedgerRecord] = {}
-        self._published_fleet: FleetRecord | None = None
-        self._control = ControlRecord()
-        scoreboard.write_control(self._control)
 
     def now(self) -> float:
         """When the look began whose facts came last: whoever was stopped since, judges nobody by a time that he has not seen."""
@@ -106,24 +105,21 @@ class UnixWorld:
 
     def instruct(self, control: ControlRecord) -> None:
         """Tells all workers how many may lease; before anybody is signalled, so that they find the drain's end."""
-        if control == self._control:
+        before = self._scoreboard.control()
+        if control == before:
             return
         self._scoreboard.write_control(control)
         for slot in range(MAX_SLOTS):
-            if control.is_retiring(slot) and not self._control.is_retiring(slot):
+            if control.is_retiring(slot) and not before.is_retiring(slot):
                 os.eventfd_write(self._descriptors.wake_fds[slot], 1)
-        self._control = control
 
     def publish(self, fleet: Fleet) -> None:
-        """Shows the fleet to the monitor, slot by slot, where it changed; tells the service manager that the loop goes round."""
+        """Shows the fleet to the monitor, where it is not so shown; tells the service manager that the loop goes round."""
         for slot in fleet.slots:
-            shown = _ledger(slot)
-            if self._published.get(slot.number) != shown:
+            if self._scoreboard.ledger(slot.number) != (shown := _ledger(slot)):
                 self._scoreboard.write_ledger(slot.number, shown)
-                self._published[slot.number] = shown
-        if self._published_fleet != (shown_fleet := _fleet(fleet)):
+        if self._scoreboard.fleet() != (shown_fleet := _fleet(fleet)):
             self._scoreboard.write_fleet(shown_fleet)
-            self._published_fleet = shown_fleet
         self._notifier.tell(fleet, self.now())
 
     def _sleep(self, until_seconds: float) -> None:

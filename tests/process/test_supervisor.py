@@ -244,6 +244,31 @@ def test_lost_connections_cost_no_worker(site: Site) -> None:
     assert fleet.told("exited") == []
 
 
+# What adapters damage
+
+
+def test_a_damaged_scoreboard_is_whole_again(site: Site) -> None:
+    """A library has written all over the shared memory: it is told anew, nobody is lost, and the next jobs are taken."""
+    fleet = site.start(worker_concurrency=2)
+    fleet.until_idle()
+    workers = fleet.worker_pids()
+    overwrite_shared_memory(workers[0])
+    site.until_done_once(site.enter_texts(4))
+    eventually(lambda: fleet.worker_pids() == workers)
+    fleet.until_state("ok")
+    assert fleet.told("exited") == []
+
+
+def overwrite_shared_memory(pid: int) -> None:
+    """Every byte of the only mapping that processes share without a file."""
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    (mapping,) = (line.split()[0] for line in maps if line.endswith("/dev/zero (deleted)"))
+    start, end = (int(address, 16) for address in mapping.split("-"))
+    with Path(f"/proc/{pid}/mem").open("r+b", buffering=0) as memory:
+        memory.seek(start)
+        memory.write(b"\xa5" * (end - start))
+
+
 # What adapters leave behind
 
 
