@@ -33,8 +33,8 @@ def recoveries(evidence: Evidence) -> dict[Kind, list[float]]:
         steps = sorted(move.at for move in _forward(moves))
         for hit in evidence.hits:
             if hit.kind in TAKES_AWAY and _is_in_hand(hit, moves):
-                after = steps[bisect_right(steps, hit.at) :]
-                found.setdefault(hit.kind, []).extend(at - hit.at for at in after[:1])
+                for at in steps[bisect_right(steps, hit.at) :][:1]:
+                    found.setdefault(hit.kind, []).append(at - hit.at)
     return found
 
 

@@ -96,7 +96,8 @@ def _seen(submission_id: UUID, evidence: Evidence) -> Iterator[Seen]:
     moves = [move for move in evidence.moves if move.submission_id == submission_id]
     pids = {move.pid for move in moves} - {None}
     pages = {sha for handed in evidence.handed if handed.submission_id == submission_id for sha in handed.pages}
-    until = max((move.at for move in moves), default=evidence.ended_at)
+    is_over = moves and moves[-1].status in {None, "failed"}
+    until = moves[-1].at if is_over else evidence.ended_at
     yield from moves
     yield from (written for written in evidence.written if written.submission_id == submission_id)
     yield from (call for call in evidence.calls if call.image_sha256 in pages)

@@ -201,6 +201,13 @@ def test_the_story_has_all_that_was_seen_of_it() -> None:
     assert [kind in line for kind, line in zip(kinds, told, strict=True)] == [True] * len(kinds)
 
 
+def test_the_story_of_what_has_no_end_tells_what_hit_it_last() -> None:
+    """A fault after the last move is the one that it was lost by; after the end of a job it has nothing to do with it."""
+    late = replace(KILLED, at=6.5)
+    told = [list(timeline(Finding(Wrong.LOST, ID, ""), run(*moves, hits=(late,)))) for moves in ((ENTERED, LEASED), ())]
+    assert [any("fault" in line for line in lines) for lines in told] == [True, False]
+
+
 def test_a_verdict_counts_submissions_once() -> None:
     """Three results of one submission are one that was written more than once; each forbidden call counts."""
     findings = (*[Finding(Wrong.WRITTEN_TWICE, ID, "")] * 2, *[Finding(Wrong.READ_AGAIN, ID, "")] * 2)
