@@ -7,6 +7,7 @@ agenda    what is to be done when
 fleet     one supervisor as systemd keeps it: started again whenever it ends
 gateway   the network between a fleet and the database server
 strike    how each kind of fault comes about
+hunt      goes after one job
 run       plays the plan, then waits until the queue is empty
 witness   what the database and the model server saw, as records
 evidence  these records

@@ -35,6 +35,7 @@ class Kind(Enum):
     """What goes wrong, or is asked for."""
 
     KILL_WORKER = "a worker gets SIGKILL"
+    HUNT_JOB = "a job's worker gets SIGKILL, and so does the next worker that takes it"
     TERMINATE_WORKER = "a worker gets SIGTERM from a stranger"
     FREEZE_WORKER = "a worker gets SIGSTOP, later SIGCONT"
     KILL_MONITOR = "a monitor gets SIGKILL"

@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -15,7 +15,7 @@ from demo.chaos.evidence import Evidence
 from demo.chaos.plan import WORKERS, HandIn, Plan
 from demo.chaos.stage import Stage
 from demo.chaos.stream import enter, was_entered
-from demo.chaos.strike import CONNECT_SECONDS, Strikes
+from demo.chaos.strike import Strikes
 
 QUIET_SECONDS: Final = 180.0  # the longest lease, twice: whoever has not ended by then is lost
 LOOK_SECONDS: Final = 0.02
@@ -42,7 +42,7 @@ class Run:
     stage: Stage
     agenda: Agenda = field(default_factory=Agenda)
     acknowledged: set[UUID] = field(default_factory=set)
-    platform: psycopg.Connection[tuple[object, ...]] | None = None
+    platform: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def play(self) -> Played:
         began_at, strikes = time.time(), Strikes(self.stage, self.agenda)
@@ -95,10 +95,10 @@ class Run:
         except psycopg.OperationalError:
             self.agenda.after(TRY_AGAIN_SECONDS, partial(self._hand_in, hand_in))
 
-    def _connected(self) -> psycopg.Connection[tuple[object, ...]]:
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self.platform is None or self.platform.closed:
             with suppress(psycopg.Error):
                 if self.platform is not None:
                     self.platform.close()
-            self.platform = psycopg.connect(self.stage.database.admin_dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
+            self.platform = self.stage.connected()
         return self.platform

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -18,6 +18,7 @@ from demo.database import Database, create_database, url
 from demo.ollama_simulator.process import SimulatorProcess, start_simulator
 
 VISION_SECONDS: Final = 0.6
+CONNECT_SECONDS: Final = 2
 TOKENS_PER_SECOND: Final = 200
 PLAIN: Final = {"sslmode": "disable", "gssencmode": "disable"}  # a gateway tells questions from answers, and no more
 WITNESS: Final = Path(__file__).with_name("witness.sql")
@@ -36,6 +37,10 @@ class Stage:
     @property
     def storage_root(self) -> Path:
         return self.home / "files"
+
+    def connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """As the owner, past the gateways. Raises psycopg.OperationalError."""
+        return psycopg.connect(self.database.admin_dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
 
 
 @contextmanager

@@ -2,17 +2,18 @@
 
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, LiteralString, assert_never
+from typing import Final, LiteralString
 
 import psycopg
 
 from demo.chaos.agenda import Agenda
 from demo.chaos.evidence import Hit, pid_in
 from demo.chaos.fleet import Child, Fleet
+from demo.chaos.hunt import Hunt
 from demo.chaos.plan import MOST_WORKERS, Fault, Kind
 from demo.chaos.stage import Stage
 from demo.ollama_simulator.fault import FaultKind
@@ -21,12 +22,10 @@ MODELS: Final = ("qwen2.5vl:3b", "gpt-oss:latest", None)
 MOST_REQUESTS: Final = 3  # that one order spoils
 MOST_ANSWERS: Final = 8  # that one order loses
 CORRECT_AGAIN_SECONDS: Final = 1.0
-CONNECT_SECONDS: Final = 2
 CONNECTIONS: Final[LiteralString] = """
     select pid, application_name from pg_stat_activity
     where datname = current_database() and usename <> current_user order by pid
 """
-
 Came = tuple[frozenset[int] | None, str] | None
 """The workers that were hit (None: all), and what else there is to say; None where nobody was there to be hit."""
 
@@ -43,36 +42,32 @@ class Strikes:
 
     def play(self, fault: Fault) -> None:
         at = time.time()
-        came = self._break(fault, self.stage.fleets[fault.fleet])
+        came = STRIKES[fault.kind](self, fault, self.stage.fleets[fault.fleet])
         if came is None:
             self.missed += 1
         else:
             self.hits.append(Hit(at, fault.kind, *came))
 
-    def _break(self, fault: Fault, fleet: Fleet) -> Came:
-        match fault.kind:
-            case Kind.KILL_WORKER | Kind.TERMINATE_WORKER | Kind.FREEZE_WORKER:
-                return self._hit(_one_of(fleet.workers(), fault), fault)
-            case Kind.KILL_MONITOR | Kind.TERMINATE_MONITOR | Kind.FREEZE_MONITOR:
-                return self._hit(_one_of(fleet.monitors(), fault), fault)
-            case Kind.KILL_SUPERVISOR | Kind.TERMINATE_SUPERVISOR | Kind.FREEZE_SUPERVISOR:
-                return self._hit_the_supervisor(fleet, fault)
-            case Kind.FREEZE_HOST:
-                return self._hit([*fleet.supervisor(), *fleet.monitors(), *fleet.workers()], fault)
-            case Kind.RESTART_SERVER | Kind.CRASH_SERVER:
-                return self._halt_server(fault)
-            case Kind.CUT_ONE | Kind.CUT_ALL:
-                return self._cut(fault)
-            case Kind.CUT_LINK | Kind.LOSE_ANSWERS | Kind.STALL_LINK:
-                return self._disturb(fault, fleet)
-            case Kind.MODEL_FAULT:
-                return self._spoil(fault)
-            case Kind.RELOAD | Kind.RELOAD_WRONG | Kind.SCALE | Kind.RECYCLE:
-                return self._order(fault, fleet)
-            case _:
-                assert_never(fault.kind)
-
     # Processes
+
+    def hit_a_worker(self, fault: Fault, fleet: Fleet) -> Came:
+        return self._hit(_one_of(fleet.workers(), fault), fault)
+
+    def hit_the_monitor(self, fault: Fault, fleet: Fleet) -> Came:
+        return self._hit(_one_of(fleet.monitors(), fault), fault)
+
+    def hit_the_supervisor(self, fault: Fault, fleet: Fleet) -> Came:
+        """Its workers go with it, unless it only stands still."""
+        workers = frozenset(worker.pid for worker in fleet.workers())
+        came = self._hit(fleet.supervisor(), fault)
+        return (workers, came[1]) if came else None
+
+    def hit_all(self, fault: Fault, fleet: Fleet) -> Came:
+        return self._hit([*fleet.supervisor(), *fleet.monitors(), *fleet.workers()], fault)
+
+    def hunt_a_job(self, fault: Fault, _fleet: Fleet) -> Came:
+        pids = Hunt(self.stage, self.agenda, self.hits).begin(fault.number)
+        return (pids, f"pid {min(pids)}") if pids else None
 
     def _hit(self, victims: list[Child], fault: Fault) -> Came:
         _signal_all(victims, _SIGNALS[fault.kind])
@@ -81,15 +76,9 @@ class Strikes:
         pids = frozenset(victim.pid for victim in victims)
         return (pids, f"pids {sorted(pids)}") if victims else None
 
-    def _hit_the_supervisor(self, fleet: Fleet, fault: Fault) -> Came:
-        """Its workers go with it, unless it only stands still."""
-        workers = frozenset(worker.pid for worker in fleet.workers())
-        came = self._hit(fleet.supervisor(), fault)
-        return (workers, came[1]) if came else None
-
     # The database server
 
-    def _halt_server(self, fault: Fault) -> Came:
+    def halt_the_server(self, fault: Fault, _fleet: Fleet) -> Came:
         if self.is_halted:
             return None
         self.stage.cluster.halt(signal.SIGQUIT if fault.kind is Kind.CRASH_SERVER else signal.SIGINT)
@@ -101,7 +90,7 @@ class Strikes:
         self.stage.cluster.resume()
         self.is_halted = False
 
-    def _cut(self, fault: Fault) -> Came:
+    def cut_connections(self, fault: Fault, _fleet: Fleet) -> Came:
         """One connection, or all of them now and at each second of the time that it lasts."""
         cut = self._terminate(fault.number if fault.kind is Kind.CUT_ONE else None)
         if fault.kind is Kind.CUT_ALL:
@@ -115,7 +104,7 @@ class Strikes:
 
     def _terminate(self, number: int | None) -> list[str]:
         """The names of those who were connected."""
-        with suppress(psycopg.OperationalError), self._connected() as owner:
+        with suppress(psycopg.OperationalError), self.stage.connected() as owner:
             found = owner.execute(CONNECTIONS).fetchall()
             chosen = found if number is None else [found[number % len(found)]] if found else []
             for pid, _ in chosen:
@@ -123,12 +112,9 @@ class Strikes:
             return [name for _, name in chosen]
         return []
 
-    def _connected(self) -> psycopg.Connection[tuple[int, str]]:
-        return psycopg.connect(self.stage.database.admin_dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
-
     # The network
 
-    def _disturb(self, fault: Fault, fleet: Fleet) -> Came:
+    def trouble_the_link(self, fault: Fault, fleet: Fleet) -> Came:
         match fault.kind:
             case Kind.CUT_LINK:
                 order = "cut"
@@ -141,7 +127,7 @@ class Strikes:
 
     # The model server
 
-    def _spoil(self, fault: Fault) -> Came:
+    def spoil_answers(self, fault: Fault, _fleet: Fleet) -> Came:
         model = MODELS[fault.number % len(MODELS)]
         times = 1 + fault.number % MOST_REQUESTS
         self.stage.simulator.fault(fault.model_fault, model, times)
@@ -151,7 +137,7 @@ class Strikes:
 
     # Orders
 
-    def _order(self, fault: Fault, fleet: Fleet) -> Came:
+    def order(self, fault: Fault, fleet: Fleet) -> Came:
         supervisor = fleet.supervisor() if fleet.monitors() else []  # systemd reloads nothing that is still starting
         if not supervisor:
             return None
@@ -191,3 +177,30 @@ def _signal_all(victims: Iterable[Child], number: signal.Signals) -> None:
 
 def _one_of(there: list[Child], fault: Fault) -> list[Child]:
     return [there[fault.number % len(there)]] if there else []
+
+
+STRIKES: Final[dict[Kind, Callable[[Strikes, Fault, Fleet], Came]]] = {
+    Kind.KILL_WORKER: Strikes.hit_a_worker,
+    Kind.HUNT_JOB: Strikes.hunt_a_job,
+    Kind.TERMINATE_WORKER: Strikes.hit_a_worker,
+    Kind.FREEZE_WORKER: Strikes.hit_a_worker,
+    Kind.KILL_MONITOR: Strikes.hit_the_monitor,
+    Kind.TERMINATE_MONITOR: Strikes.hit_the_monitor,
+    Kind.FREEZE_MONITOR: Strikes.hit_the_monitor,
+    Kind.KILL_SUPERVISOR: Strikes.hit_the_supervisor,
+    Kind.TERMINATE_SUPERVISOR: Strikes.hit_the_supervisor,
+    Kind.FREEZE_SUPERVISOR: Strikes.hit_the_supervisor,
+    Kind.FREEZE_HOST: Strikes.hit_all,
+    Kind.RESTART_SERVER: Strikes.halt_the_server,
+    Kind.CRASH_SERVER: Strikes.halt_the_server,
+    Kind.CUT_ONE: Strikes.cut_connections,
+    Kind.CUT_ALL: Strikes.cut_connections,
+    Kind.CUT_LINK: Strikes.trouble_the_link,
+    Kind.LOSE_ANSWERS: Strikes.trouble_the_link,
+    Kind.STALL_LINK: Strikes.trouble_the_link,
+    Kind.MODEL_FAULT: Strikes.spoil_answers,
+    Kind.RELOAD: Strikes.order,
+    Kind.RELOAD_WRONG: Strikes.order,
+    Kind.SCALE: Strikes.order,
+    Kind.RECYCLE: Strikes.order,
+}

@@ -18,6 +18,8 @@ create table public.witnessed_moves (
     application_name text not null default current_setting('application_name')
 );
 
+create index on public.witnessed_moves (job_id);
+
 create function public.witness_move() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$

@@ -2,6 +2,7 @@
 
 from demo.chaos.plan import FAULT_GAP_SECONDS, FLEETS, Kind, Work, draw
 from demo.chaos.stream import made
+from demo.chaos.strike import STRIKES
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
@@ -16,6 +17,11 @@ def test_a_short_run_has_every_kind_of_fault_and_of_work() -> None:
         assert {fault.kind for fault in plan.faults} == set(Kind)
         assert {fault.fleet for fault in plan.faults} == set(range(FLEETS))
         assert {hand_in.work for hand_in in plan.hand_ins} == set(Work)
+
+
+def test_each_kind_of_fault_is_made_somehow() -> None:
+    """A kind that only stands in the plan would be counted and never happen."""
+    assert set(STRIKES) == set(Kind)
 
 
 def test_nothing_is_planned_after_the_end() -> None:
