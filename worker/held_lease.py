@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from worker.contract import Phase, Wiring
+from worker.contract import Counter, Phase, Wiring
 from worker.core.job import Lease, Lost, Outcome, Returned, Stage
 from worker.inbox import Inbox
 from worker.job_queue import permit
@@ -69,12 +69,13 @@ class HeldLease:
         """Whether nobody else can have taken the job yet."""
         return time.monotonic() < self._until_seconds
 
-    def leave_if_it_ran_out(self) -> None:
+    def count_call(self, counter: Counter) -> None:
         """Right before a model is asked, which knows no fence: whoever stood still since the renewal may have been taken over
         by one who has the answer. Raises LeaseRanOut.
         """
         if not self.is_running():
             raise LeaseRanOut
+        self._place.report.count(counter)
 
     def begin(self, stage: Stage, hard_limit_seconds: float, model: str) -> None:
         """Renews the lease for a step and takes one of the model's permits. Raises Ended if lost, or if time is too short."""

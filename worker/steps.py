@@ -77,8 +77,7 @@ class Steps:
     def _feedback(self, payload: Payload, text_md: str) -> Completed:
         settings = self._place.settings
         self._held.begin(Stage.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
-        self._held.leave_if_it_ran_out()
-        self._place.report.count(Counter.FEEDBACK_CALLS)
+        self._held.count_call(Counter.FEEDBACK_CALLS)
         with self._calls.timed(StepName.FEEDBACK, settings.ai_feedback_model):
             return self._calls.ask(Stage.FEEDBACK, lambda: self._analyze(payload, text_md))
 

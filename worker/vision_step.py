@@ -95,8 +95,7 @@ class VisionStep:
         return Reading(result.text(extracted.text_md), result.document(extracted.raw_metadata or {}), made_from)
 
     def _call(self, call: Callable[[], Answer]) -> Answer:
-        self._held.leave_if_it_ran_out()
-        self._place.report.count(Counter.VISION_CALLS)
+        self._held.count_call(Counter.VISION_CALLS)
         with self._calls.timed(StepName.VISION, self._place.settings.ai_vision_model):
             return self._calls.ask(Stage.VISION, call)
 
