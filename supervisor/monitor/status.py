@@ -12,6 +12,7 @@ from worker.job_queue.glance import COUNT_BOUND
 from worker.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
 
 STALE_SECONDS = 10.0  # far above the monitor's own rhythm
+LOSS_SECONDS = 6.0  # a worker that goes on losing its connections says so again within five
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
         return "degraded", "Starting: no worker is ready yet."
     if not running:
         return "down", "No worker runs; each is started again after a growing wait. The log names the reason of every exit."
-    if time.monotonic() < sight.lost_at_seconds + STALE_SECONDS:
+    if time.monotonic() < sight.lost_at_seconds + LOSS_SECONDS:
         return "degraded", f"The database answers, but workers' statements fail ({sight.loss}): nothing is lost, they try again."
     if len(running) < len(slots):
         missing = ", ".join(f"worker {s.number} ({_absence(s)})" for s in slots if not s.is_running)

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that counts round trips and can lose an answer on its way back.
+"""A proxy before PostgreSQL that counts round trips, can lose an answer on its way back, and can keep all to itself.
 
 A round trip is a flight of bytes from the client after which the server speaks: statements of one pipeline are one.
 """
@@ -24,6 +24,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._stopping, self._stop = socket.socketpair()
         self._lost: bytes | None = None
+        self._is_silent = False
         self.round_trips = 0
         self.answers_lost = 0
         self.dsn = url(dsn, host="127.0.0.1", port=str(self._listener.getsockname()[1]), sslmode="disable", gssencmode="disable")
@@ -31,6 +32,10 @@ class Proxy:
     def lose_answer_to(self, part: str) -> None:
         """The next statement with this text reaches the server and is committed; what it answers reaches nobody."""
         self._lost = part.encode()
+
+    def fall_silent(self) -> None:
+        """From now on nothing is passed on and nothing is closed: TCP on both sides is content."""
+        self._is_silent = True
 
     def stop(self) -> None:
         self._stop.close()
@@ -48,6 +53,8 @@ class Proxy:
         while self._stopping not in (readable := _readable(client, server, self._stopping)):
             for source in readable:
                 chunk = source.recv(CHUNK_BYTES)
+                if self._is_silent and chunk:
+                    continue
                 if not chunk or (source is server and is_losing):
                     self.answers_lost += is_losing
                     return

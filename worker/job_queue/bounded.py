@@ -1,5 +1,6 @@
 """Connections on which no wait is without end: the server's bounds, and our own for a server that has fallen silent."""
 
+import logging
 from typing import TypeVar
 
 import psycopg
@@ -13,6 +14,8 @@ WORKER_BOUNDS = {"statement_timeout_ms": STATEMENT_TIMEOUT_MS, "lock_timeout_ms"
 MONITOR_BOUNDS = {"statement_timeout_ms": STATEMENT_TIMEOUT_MS, "lock_timeout_ms": 1_000}  # one locked row must not blind it
 ANSWER_TIMEOUT_SECONDS = 12.0  # beyond the server's own bound, below the promise that the supervisor kills for (20 s)
 _LOOK_SECONDS = 0.1  # psycopg's own: how soon a signal is noticed
+
+logging.getLogger("psycopg").disabled = True  # it would quote the server on stderr; what happened is told by its class
 
 Answer = TypeVar("Answer")
 

@@ -1,0 +1,163 @@
+"""The database goes away in every way it can, while answers of models are in the workers' hands."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from typing import LiteralString
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from demo.cluster import Cluster, memory_parent
+from demo.database import temporary_database
+from demo.ollama_simulator.process import SimulatorProcess
+from tests.condition import eventually
+from tests.process.outage import set_scene
+from tests.process.proxy import Proxy, proxy_before
+from tests.process.site import Site, open_site
+from worker.job_queue import bounded
+from worker.job_queue.bounded import NoAnswer
+from worker.job_queue.connection import Unavailable, connect, connect_monitor, outages_named
+
+pytestmark = pytest.mark.postgres
+
+FEW_CONNECTIONS = 12
+OURS: LiteralString = "select count(*)::int as n from pg_stat_activity where application_name like 'learning-supervisor%%'"
+
+
+@pytest.fixture(scope="module")
+def own_cluster() -> Iterator[Cluster]:
+    """A server that may be ended without others noticing."""
+    with Cluster.start(memory_parent()) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_site(own_cluster: Cluster, fleets_simulator: SimulatorProcess) -> Iterator[Site]:
+    with temporary_database(own_cluster.admin_dsn) as database, open_site(database, fleets_simulator) as site:
+        yield site
+
+
+@contextmanager
+def seen_again(site: Site) -> Iterator[Site]:
+    """The same site over a new connection of its owner, as the old one went with the server."""
+    with psycopg.connect(site.database.admin_dsn, autocommit=True, row_factory=dict_row) as owner:
+        yield replace(site, owner=owner)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+def test_a_restart_of_the_server(own_cluster: Cluster, own_site: Site, how: signal.Signals) -> None:
+    """A shutdown and a crash: answers that come while there is no server are written when there is one again."""
+    scene = set_scene(own_site)
+    own_cluster.halt(how)
+    scene.answer()
+    scene.until_lost("OperationalError")
+    own_cluster.resume()
+    with seen_again(own_site) as site:
+        scene.assert_survived(site)
+
+
+def test_connections_that_are_ended_again_and_again(site: Site) -> None:
+    """Each time all are back they are ended again, first with answers on their way, then in the middle of everything else."""
+    scene = set_scene(site)
+    for turn in range(6):
+        eventually(lambda: site.one(OURS + " and datname = current_database()")["n"] > 0)
+        site.cut_connections()
+        if turn == 2:
+            scene.answer()
+    scene.assert_survived(site)
+
+
+def test_no_connection_is_left(own_cluster: Cluster, own_site: Site) -> None:
+    """All places of the server are taken by others: who runs waits, who starts now waits too, and nobody ends for it."""
+    own_site.owner.execute(sql.SQL("alter system set max_connections = {}").format(FEW_CONNECTIONS))
+    own_cluster.halt()
+    own_cluster.resume()
+    with seen_again(own_site) as site:
+        scene = set_scene(site)
+        with ExitStack() as crowd:
+            crowd_out(site, crowd)
+            scene.answer()
+            scene.until_lost("OperationalError")
+            late = site.start(runtime_directory=site.directory / "late", worker_concurrency=2, boot_timeout_seconds=1)
+            late.until_told("connection_lost", 6)
+            assert (late.told("exited"), late.told("terminate")) == ([], [])
+        scene.assert_survived(site)
+        late.until_idle()
+        assert late.told("exited") == []
+
+
+def crowd_out(site: Site, crowd: ExitStack) -> None:
+    """Until others hold every connection and none is ours."""
+    while site.one(OURS)["n"]:
+        site.cut_connections()
+        with suppress(psycopg.OperationalError):
+            while True:
+                crowd.enter_context(psycopg.connect(site.database.worker_dsn))
+
+
+def test_a_server_that_takes_no_writes(site: Site) -> None:
+    """After a failover to a standby reading works and writing does not: the status says so, and nothing is lost."""
+    scene = set_scene(site)
+    name = sql.Identifier(site.database.name)
+    site.owner.execute(sql.SQL("alter database {} set default_transaction_read_only = on").format(name))
+    site.cut_connections()
+    scene.answer()
+    scene.until_lost("ReadOnlySqlTransaction")
+    scene.fleet.until_state("degraded")
+    assert "(ReadOnlySqlTransaction)" in scene.fleet.status()["sentence"]
+    site.owner.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
+    scene.assert_survived(site)
+
+
+@pytest.mark.second_tier
+def test_an_outage_longer_than_the_lease(site: Site) -> None:
+    """The answers in hand are dropped and counted; when the server is back the jobs run again, and each ends once."""
+    scene = set_scene(site, worker_lease_seconds=5, ai_timeout_feedback=2, terminate_grace_seconds=0.1)
+    site.shut_out()
+    scene.answer()
+    lost = eventually(lambda: [each["outcome"] for each in told] if len(told := scene.fleet.told("settled")) == 2 else [])
+    assert lost == ["lease_lost"] * 2
+    site.let_in()
+    site.until_done_once(scene.entered)
+    assert len(site.leases(*scene.entered)) == len(scene.entered) + 2
+    scene.fleet.until_state("ok")
+    assert scene.fleet.metrics()["learning_writes_rejected_total"] == 2
+    assert scene.fleet.worker_pids() == scene.pids
+
+
+# A server that is there and says nothing
+
+
+@pytest.fixture
+def proxy(site: Site) -> Iterator[Proxy]:
+    with proxy_before(site.database.worker_dsn) as before:
+        yield before
+
+
+def test_a_silent_server_is_an_outage(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is kept and never answered is given up after its time, and what it says later is heard by nobody."""
+    monkeypatch.setattr(bounded, "ANSWER_TIMEOUT_SECONDS", 0.3)
+    with connect(proxy.dsn, "test") as connection:
+        proxy.fall_silent()
+        with pytest.raises(Unavailable, match="NoAnswer"), outages_named():
+            connection.execute("select 1")
+        assert connection.closed
+
+
+def test_a_silent_server_is_an_outage_for_the_monitor(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in its loop, while waiting for a notification that does not come is none."""
+    monkeypatch.setattr(bounded, "ANSWER_TIMEOUT_SECONDS", 0.3)
+
+    async def monitor() -> None:
+        async with await connect_monitor(proxy.dsn, "test") as connection:
+            assert [each async for each in connection.notifies(timeout=0.5)] == []
+            proxy.fall_silent()
+            with pytest.raises(NoAnswer):
+                await connection.execute("select 1")
+
+    asyncio.run(monitor())
