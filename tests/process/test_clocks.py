@@ -1,0 +1,103 @@
+"""Hosts whose clocks are two hours apart, and who has slept too long: the database's clock decides, and every job ends once."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import LiteralString
+
+import psutil
+import pytest
+
+from tests.condition import eventually
+from tests.process.fleet import PROJECT_ROOT, LiveFleet
+from tests.process.outage import set_scene
+from tests.process.site import Site, Value
+
+pytestmark = pytest.mark.postgres
+
+HOUR_SECONDS = 3600
+LIBRARIES = ("/usr/lib", "/usr/local/lib", "/usr/lib64")
+IN_HAND: LiteralString = """
+    select extract(epoch from leased_until - clock_timestamp())::float8 as left_seconds from learning_submission_jobs
+    where status = 'leased' and lease_key::text not like '00000000%%'
+"""
+HELD_BY_ANOTHER: LiteralString = """
+    update learning_submission_jobs
+    set status = 'leased', lease_key = '00000000-0000-4000-8000-000000000000',
+        leased_until = clock_timestamp() + make_interval(secs => 2)
+    where submission_id = %s returning leased_until
+"""
+RUN_OUT: LiteralString = "update learning_submission_jobs set leased_until = clock_timestamp() where status = 'leased'"
+ALL_RAN_OUT: LiteralString = """
+    select coalesce(bool_and(leased_until < clock_timestamp()), true) as it from learning_submission_jobs where status = 'leased'
+"""
+
+
+def python_shim(seconds: int) -> dict[str, Value]:
+    """Every look at the clock from Python."""
+    path = f"{Path(__file__).parent / 'clock_shim'}:{PROJECT_ROOT}"
+    return {"pythonpath": path, "clock_shift_seconds": seconds}
+
+
+def faketime(seconds: int) -> dict[str, Value]:
+    """Every look at the clock from any code at all, libpq's and OpenSSL's included."""
+    found = [path for root in LIBRARIES for path in Path(root).glob("**/faketime/libfaketime.so.1")]
+    if not found:
+        pytest.skip("apt-get install libfaketime")
+    return {"ld_preload": found[0], "faketime": f"{seconds:+d}", "dont_fake_monotonic": 1, "faketime_dont_fake_monotonic": 1}
+
+
+@pytest.mark.parametrize("shifted", [python_shim, pytest.param(faketime, marks=pytest.mark.second_tier)])
+def test_clocks_two_hours_apart(site: Site, shifted: Callable[[int], dict[str, Value]]) -> None:
+    """Leases are as long as ever, nothing is taken before its time or left after it, and no job runs twice."""
+    texts = site.enter_texts(8)
+    delayed, held = site.enter_texts(2)
+    due_at = site.delay(delayed, 2)
+    free_at = site.one(HELD_BY_ANOTHER, held)["leased_until"]
+    fleets = [start(site, name, shifted(seconds)) for name, seconds in (("early", -HOUR_SECONDS), ("late", HOUR_SECONDS))]
+    for fleet in fleets:
+        fleet.until_busy("feedback", 2)
+    left = [row["left_seconds"] for row in site.all(IN_HAND)]
+    assert len(left) == 4
+    assert all(0 < seconds < HOUR_SECONDS / 10 for seconds in left)
+    (site.directory / "gate").touch()
+    site.until_done_once([*texts, delayed, held])
+    assert len(site.leases(*texts, delayed)) == 9
+    assert site.leases(delayed)[0]["at"] >= due_at
+    _by_another, ours = site.leases(held)
+    assert ours["at"] >= free_at
+    now = site.one("select clock_timestamp() as now")["now"]
+    assert all(abs(now - site.submission(each)["completed_at"]) < timedelta(minutes=10) for each in texts)
+    early, late = (datetime.fromisoformat(fleet.told("started")[0]["at"]) for fleet in fleets)
+    assert early < now - timedelta(minutes=50) < now + timedelta(minutes=50) < late  # the shift was real
+
+
+def start(site: Site, name: str, clock: dict[str, Value]) -> LiveFleet:
+    adapters = {"ai_backend": "stub", "learning_feedback_adapter": "tests.process.adapters.gated"}
+    place = {"gate": site.directory / "gate", "runtime_directory": site.directory / name}
+    return site.start_with({**adapters, **place, "worker_concurrency": 2, **clock})
+
+
+@pytest.mark.parametrize("who", ["a worker", "an instance"])
+@pytest.mark.parametrize("lease", ["cut short", pytest.param("slept through", marks=pytest.mark.second_tier)])
+def test_who_is_frozen_past_the_lease(site: Site, who: str, lease: str) -> None:
+    """With answers in hand a worker, or its supervisor, monitor and all, stands still until others have done the jobs."""
+    scene = set_scene(site, worker_lease_seconds=5, ai_timeout_feedback=5, terminate_grace_seconds=0.1)
+    frozen = scene.fleet.living() if who == "an instance" else [psutil.Process(scene.pids[0])]
+    for process in frozen:
+        process.suspend()
+    if lease == "cut short":
+        site.owner.execute(RUN_OUT)
+    eventually(lambda: site.one(ALL_RAN_OUT)["it"])
+    scene.answer()
+    other = site.start_with({**scene.settings, "runtime_directory": site.directory / "other"})
+    site.until_done_once(scene.entered)
+    for process in frozen:
+        with suppress(psutil.NoSuchProcess):  # its supervisor has noticed
+            process.resume()
+    if lease == "cut short":
+        eventually(lambda: "lease_lost" in {each["outcome"] for each in scene.fleet.told("settled")})
+    scene.fleet.until_idle()
+    assert site.results() == sorted(scene.entered)
+    assert other.told("exited") == []
