@@ -1,13 +1,21 @@
 """Behind a transaction pooler nothing may be left in a session: it is noticed and said, and the work goes on by polling."""
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import LiteralString
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from demo.cluster import free_port, identity, server_account
+from demo.database import url
 from tests.condition import eventually
 from tests.process.fleet import PROGRAM, LiveFleet
 from tests.process.pooler import Pooler, pooler_before
@@ -25,6 +33,17 @@ LEFT_BEHIND: LiteralString = """
         (select count(*)::int from pg_settings where source = 'session' and name ~ '_timeout$') as settings
 """
 NOTHING = {"prepared": 0, "channels": 0, "locks": 0, "subject": "", "settings": 0}
+PGBOUNCER = """
+[databases]
+{dbname} = {target}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 2
+"""
 TIMEOUTS: LiteralString = "select name, setting from pg_settings where name ~ '^(statement|lock)_timeout$'"
 
 
@@ -99,6 +118,46 @@ def test_an_operator_knows_better(site: Site, pooler: Pooler) -> None:
     with connect(site.database.worker_dsn, "test", pooled="true") as told, connect(pooler.dsn, "test", pooled="false") as trusted:
         assert (is_pooled(told), is_pooled(trusted)) == (True, False)
         assert timeouts(told) == WORKER_BOUNDS
+
+
+@pytest.mark.second_tier
+def test_pgbouncer_is_worked_with(site: Site) -> None:
+    """The pooler that most have, in transaction mode with two sessions: found out, and every submission of a class ends once."""
+    with pgbouncer_before(site) as dsn:
+        fleet = site.start(learning_database_url=dsn, worker_poll_interval=0.1, worker_concurrency=3, ollama_num_parallel=1)
+        fleet.until_state("ok")
+        site.until_done_once(site.enter(*everything()))
+        assert fleet.status()["queue"]["is_pooled"]
+        assert site.all("select from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()") == []
+        assert {site.simulator.state()["models"][model]["max_in_flight"] for model in (VISION_MODEL, FEEDBACK_MODEL)} == {1}
+        assert fleet.stop() == 0
+        assert fleet.told("connection_lost") == []
+
+
+@contextmanager
+def pgbouncer_before(site: Site) -> Iterator[str]:
+    """It takes everybody and logs in with the role's own password. It does not run as root, as little as PostgreSQL."""
+    if (program := shutil.which("pgbouncer")) is None:
+        pytest.skip("apt-get install pgbouncer")
+    parts, port = conninfo_to_dict(site.database.worker_dsn), free_port()
+    with tempfile.TemporaryDirectory(prefix="b-", dir="/tmp") as place:
+        Path(place).chmod(0o711)
+        settings = Path(place) / "pgbouncer.ini"
+        target = " ".join(f"{key}={parts[key]}" for key in ("host", "port", "dbname", "user", "password") if key in parts)
+        settings.write_text(PGBOUNCER.format(dbname=parts["dbname"], target=target, port=port))
+        with subprocess.Popen([program, settings], **identity(server_account())) as process:
+            try:
+                dsn = url(site.database.worker_dsn, host="127.0.0.1", port=str(port), sslmode="disable", gssencmode="disable")
+                eventually(lambda: answers(dsn))
+                yield dsn
+            finally:
+                process.terminate()
+
+
+def answers(dsn: str) -> bool:
+    with suppress(psycopg.OperationalError), psycopg.connect(dsn):
+        return True
+    return False
 
 
 def test_a_direct_connection_is_none(site: Site) -> None:

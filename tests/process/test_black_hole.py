@@ -1,0 +1,103 @@
+"""A network between us and the server that swallows everything: no packet, no refusal, no end."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from demo.cluster import Cluster, memory_parent
+from demo.database import temporary_database, url
+from demo.ollama_simulator.process import SimulatorProcess
+from tests.condition import eventually
+from tests.process.far_host import OURS, FarHost, far_host
+from tests.process.fleet import PROJECT_ROOT
+from tests.process.outage import Scene, set_scene
+from tests.process.site import Site, open_site
+
+pytestmark = [pytest.mark.second_tier, pytest.mark.xdist_group("far_host")]  # its cables have one name
+
+HOLE_SECONDS = 60.0  # twelve to give up, five to connect in vain, five to wait
+ASK_AND_LISTEN = """
+import select, sys, psycopg
+from worker.job_queue.connection import options
+asking, idle = (psycopg.connect(sys.argv[1], **options("test")) for _ in range(2))
+print("connected", flush=True)
+input()
+try:
+    asking.execute("select 1")
+except psycopg.OperationalError:
+    print("asked in vain", flush=True)
+select.select([idle], [], [])
+print("idle no more", flush=True)
+"""
+
+
+@pytest.fixture
+def far() -> Iterator[FarHost]:
+    try:
+        with far_host() as host:
+            yield host
+    except (subprocess.CalledProcessError, FileNotFoundError) as refusal:
+        pytest.skip(f"{refusal}; .ci/run does this in a namespace of its own")
+
+
+@pytest.fixture
+def site(fleets_simulator: SimulatorProcess) -> Iterator[Site]:
+    """The worker's DSN leads to us from the far host."""
+    with Cluster.start(memory_parent(), tcp=True) as cluster:
+        with (cluster.directory / "data" / "postgresql.conf").open("a") as conf:
+            conf.write("listen_addresses = '*'\n")
+        with (cluster.directory / "data" / "pg_hba.conf").open("a") as hba:
+            hba.write("host all all 10.77.0.0/16 scram-sha-256\n")
+        cluster.halt()
+        cluster.resume()
+        with temporary_database(cluster.admin_dsn) as database:
+            dsn = url(database.worker_dsn, host=OURS, port=str(cluster.port))
+            with open_site(replace(database, worker_dsn=dsn), fleets_simulator) as opened:
+                yield opened
+
+
+def test_a_black_hole(site: Site, far: FarHost) -> None:
+    """Workers give up their connections, keep their answers, and write them when packets pass again; nobody ends."""
+    scene = set_scene(site, far.wrapper)
+    far.cut()
+    scene.answer()
+    scene.until_lost("NoAnswer")
+    scene.fleet.until_state("down")
+    far.heal()
+    scene.assert_survived(site)
+
+
+def test_a_black_hole_longer_than_the_lease(site: Site, far: FarHost) -> None:
+    """Others do the jobs meanwhile; what was in hand is dropped and counted, and each job ends once."""
+    scene = set_scene(site, far.wrapper, worker_lease_seconds=5, ai_timeout_feedback=2, terminate_grace_seconds=0.1)
+    far.cut()
+    scene.answer()
+    eventually(lambda: rejected(scene) == 2, HOLE_SECONDS)
+    site.start_with({**scene.settings, "learning_database_url": site.database.admin_dsn, "allow_service_dsn_for_testing": "true",
+                     "runtime_directory": site.directory / "near"})  # fmt: skip
+    site.until_done_once(scene.entered)
+    far.heal()
+    scene.fleet.until_idle()
+    assert site.results() == sorted(scene.entered)
+    assert (scene.fleet.worker_pids(), scene.fleet.told("exited")) == (scene.pids, [])
+
+
+def rejected(scene: Scene) -> int:
+    return sum(worker["totals"]["rejected_by_fence"] for worker in scene.fleet.workers())
+
+
+def test_tcp_gives_up(site: Site, far: FarHost) -> None:
+    """Without any bound of ours: an unanswered packet ends its connection, and so does silence on one that only listens."""
+    command = [*far.wrapper, sys.executable, "-c", ASK_AND_LISTEN, site.database.worker_dsn]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT_ROOT) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "connected\n"
+        far.cut()
+        try:
+            told, _ = client.communicate("\n", timeout=HOLE_SECONDS)
+        finally:
+            client.kill()
+    assert told.splitlines() == ["asked in vain", "idle no more"]
