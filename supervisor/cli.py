@@ -1,5 +1,11 @@
 """The command line: start, status, check, and the orders scale, recycle, reload."""
 
+import signal
+
+# Until the supervisor's own handlers stand: an interrupt that comes as an exception may be lost in an import (`unraisablehook`).
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import json
 import sys
 from collections.abc import Callable

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -20,6 +22,19 @@ Result = subprocess.CompletedProcess[str]
 
 OK, DEGRADED, USAGE, NOT_RUNNING, CONFIG = 0, 1, 2, 3, 78
 PATIENCE_SECONDS = 30.0
+INTERRUPTED_IMPORT = """
+import os, signal, sys, weakref
+
+class Interrupter:
+    def find_spec(self, name, *_):
+        if name == "click":
+            object_of_an_import = Interrupter()
+            callback = weakref.ref(object_of_an_import, lambda _: os.kill(os.getpid(), signal.SIGINT))
+            del object_of_an_import
+
+sys.meta_path.insert(0, Interrupter())
+import supervisor.cli
+"""
 
 
 def run(site: Site, *arguments: str, **settings: str | float) -> Result:
@@ -106,6 +121,12 @@ def test_a_flag_wins_over_the_environment(site: Site) -> None:
     fleet = site.start(wrapper=("sh", "-c", 'exec "$@" --procs 2', "sh"), worker_concurrency=1)
     fleet.until_idle()
     assert len(fleet.worker_pids()) == 2
+
+
+def test_an_interrupt_during_the_imports_is_not_lost() -> None:
+    """Python's own handler raises where the exception may be swallowed: then nobody would ever hear of the request to stop."""
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], check=False, timeout=PATIENCE_SECONDS)
+    assert result.returncode == -signal.SIGINT
 
 
 # status
