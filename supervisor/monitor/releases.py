@@ -56,9 +56,11 @@ class Releases:
                 self._report(request, outcome, on_returned)
         while self._second_looks and self._second_looks[0][0] <= time.monotonic():
             request = self._second_looks[0][1]
-            outcome = await self._return(connection, request)
+            try:
+                self._report(request, await self._return(connection, request), on_returned)
+            except LockNotAvailable:  # it is there by now, and somebody sits on it
+                self._asked.append(request)
             self._second_looks.popleft()
-            self._report(request, outcome, on_returned)
 
     async def sweep(self, connection: AsyncConnection, on_returned: Callable[[Returned], None]) -> None:
         """Frees the leases of instances whose lock can be taken, and forgets them when that is done."""

@@ -20,6 +20,7 @@ from supervisor import channel
 from supervisor.channel import LeaseReturnedReport, ReturnLeaseRequest
 from supervisor.journal import Journal
 from supervisor.monitor.releases import SWEEP_SECONDS, Releases
+from tests.condition import eventually
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
 from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
 from worker.job_queue import dead_lease
@@ -589,6 +590,30 @@ def test_a_return_is_told_though_the_supervisor_takes_nothing_at_first(queue: Fi
         assert releases.due_in_seconds() < SWEEP_SECONDS
         monitor(queue, releases.give_back, lambda _returned: None)
         assert channel.receive(supervisor.fileno()) == [LeaseReturnedReport(lease_key=lease.lease_key, outcome="returned")]
+
+
+def test_a_lease_that_comes_late_and_is_locked_costs_no_connection(queue: FilledQueue, tmp_path: Path) -> None:
+    """A dead worker's last statement commits after the first look, and at the second somebody sits on the row: freed later."""
+    job_id, key = queue.enter().job_id, uuid4()
+    supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with supervisor, ours:
+        releases = Releases(ours.fileno(), tmp_path, "", 2, Journal("ERROR", lambda _line: None))
+        releases.take(ReturnLeaseRequest(job_id=job_id, lease_key=key, is_counted=True))
+        monitor(queue, impatiently, releases)
+        assert lease_job(queue.worker, key, LEASE_SECONDS)
+        with queue.owner.transaction():
+            queue.one("select from learning_submission_jobs where id = %s for update", [job_id])
+            eventually(lambda: releases.due_in_seconds() == 0)
+            monitor(queue, impatiently, releases)
+        monitor(queue, impatiently, releases)
+        supervisor.setblocking(False)
+        assert channel.receive(supervisor.fileno()) == [LeaseReturnedReport(lease_key=key, outcome="returned")]
+
+
+async def impatiently(connection: AsyncConnection, releases: Releases) -> None:
+    """Waits for a lock as shortly as the monitor does, or shorter."""
+    await connection.execute("set lock_timeout = 100")
+    await releases.give_back(connection, lambda _returned: None)
 
 
 def fill(sender: socket.socket) -> None:
