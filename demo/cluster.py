@@ -347,11 +347,11 @@ def environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
-def die_with(parent_pid: int) -> Callable[[], None]:
-    """What the child does before exec: ask for SIGQUIT at its parent's death, and leave if that has happened already."""
+def die_with(parent_pid: int, number: signal.Signals = signal.SIGQUIT) -> Callable[[], None]:
+    """What the child does before exec: ask for a signal at its parent's death, and leave if that has happened already."""
 
     def ask() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+        _libc.prctl(_PR_SET_PDEATHSIG, number)
         if os.getppid() != parent_pid:
             os._exit(1)
 

@@ -19,6 +19,7 @@ def main() -> int:
     """0: nothing lost, nothing written twice, nothing read again, and each failure has its fault; 1: not so."""
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: everything that was started is ended
+    print(f"chaos: {arguments.minutes:g} minutes, seed {arguments.seed}", file=sys.stderr)
     plan = draw(arguments.seed, arguments.minutes)
     with set_up() as stage:
         played = Run(plan, stage).play()

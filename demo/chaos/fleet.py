@@ -80,7 +80,7 @@ class Fleet:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 process_group=0,
-                preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  nothing outlives us
+                preexec_fn=die_with(os.getpid(), signal.SIGKILL),  # noqa: PLW1509  nothing outlives us, were it frozen
             )
 
     def tend(self) -> None:
@@ -102,11 +102,12 @@ class Fleet:
         self._orders.append((time.monotonic() + ORDER_SECONDS, order))
 
     def stop(self) -> int | None:
-        """SIGTERM, then whatever it takes; the exit code, None where it was not running."""
+        """SIGTERM, then whatever it takes; the exit code, None where it was not running. A second time it does nothing."""
         self._end_orders(at_once=True)
         if self.process is None:
             return None
         self.process.terminate()
+        self.process.send_signal(signal.SIGCONT)  # it may be frozen
         try:
             return self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
