@@ -3,7 +3,6 @@
 Whatever the k: nothing is lost, nothing is written twice, and no model is asked for what was committed before.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,15 +13,15 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from demo.submissions import Submission, enter_all
+from tests.monitor import Monitor, open_monitor
 from tests.process.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
 from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker
 from tests.process.school import School, counted, is_idle
 from tests.process.wire import Wire, wire_before
 from worker.contract import Counter
-from worker.job_queue.dead_lease import AsyncConnection, Returned, return_lease
+from worker.job_queue.dead_lease import Returned
 from worker.job_queue.statements import statement
 from worker.scoreboard import ControlRecord
 
@@ -95,24 +94,6 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {what}"
         time.sleep(LOOK_SECONDS)
-
-
-class Monitor:
-    """What the monitor does for the dead, on a connection like its own."""
-
-    def __init__(self, dsn: str, runner: asyncio.Runner) -> None:
-        self._runner = runner
-        self._connection = runner.run(_connect(dsn))
-
-    def return_lease(self, job_id: UUID | None, lease_key: UUID) -> Returned:
-        return self._runner.run(return_lease(self._connection, job_id, lease_key, max_crashes=MAX_CRASHES))
-
-    def close(self) -> None:
-        self._runner.run(self._connection.close())
-
-
-async def _connect(dsn: str) -> AsyncConnection:
-    return await psycopg.AsyncConnection.connect(dsn, autocommit=True, row_factory=dict_row)
 
 
 @dataclass(slots=True)
@@ -202,24 +183,17 @@ def handed_in(kind: Any) -> Submission:
     return Submission(kind, kind, content, MIME_TYPES[kind], ("criterion",), "task", None, None)
 
 
-@pytest.fixture
-def monitor(school: School) -> Iterator[Monitor]:
-    with asyncio.Runner() as runner:
-        opened = Monitor(school.database.worker_dsn, runner)
-        yield opened
-        opened.close()
-
-
 @pytest.fixture(params=["auto", pytest.param("true", marks=pytest.mark.long)])
 def pooled(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def sweep(school: School, monitor: Monitor, tmp_path: Path, kind: Kind, pooled: str) -> Iterator[Sweep]:
+def sweep(school: School, tmp_path: Path, kind: Kind, pooled: str) -> Iterator[Sweep]:
     with (
         wire_before(school.database.worker_dsn) as wire,
         psycopg.connect(school.database.admin_dsn, autocommit=True) as platform,
+        open_monitor(school.database.worker_dsn) as monitor,
     ):
         yield Sweep(school, platform, monitor, wire, tmp_path / "ledger", kind, pooled)
 
@@ -283,7 +257,8 @@ def return_all(sweep: Sweep, worker: BareWorker) -> None:
     """What the monitor does with the keys on a dead worker's scoreboard: nothing stays leased, each death is counted once."""
     record = worker.record()
     keys = (record.lease_key, getattr(record, "next_lease_key", None))
-    returned = [sweep.monitor.return_lease(record.job_id if key == record.lease_key else None, key) for key in keys if key]
+    jobs_of = {record.lease_key: record.job_id}
+    returned = [sweep.monitor.return_lease(jobs_of.get(key), key, MAX_CRASHES) for key in keys if key]
     jobs = sweep.school.owner.execute(JOBS, [list(sweep.entered)]).fetchall()
     assert [job["status"] for job in jobs if job["status"] == "leased"] == []
     assert sum(job["crashes"] for job in jobs) == returned.count(Returned.RETURNED)

@@ -1,0 +1,30 @@
+"""What the monitor does for the dead, on a connection like its own: asynchronous, here for callers that are not."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from worker.job_queue.connection import AsyncConnection, connect_monitor
+from worker.job_queue.dead_lease import Returned, return_expired, return_lease
+
+
+class Monitor:
+    """Its statements, one at a time."""
+
+    def __init__(self, runner: asyncio.Runner, connection: AsyncConnection) -> None:
+        self._runner, self._connection = runner, connection
+
+    def return_lease(self, job_id: UUID | None, lease_key: UUID, max_crashes: int) -> Returned:
+        return self._runner.run(return_lease(self._connection, job_id, lease_key, max_crashes=max_crashes))
+
+    def return_expired(self, job_id: UUID, lease_key: UUID) -> Returned:
+        return self._runner.run(return_expired(self._connection, job_id, lease_key))
+
+
+@contextmanager
+def open_monitor(dsn: str) -> Iterator[Monitor]:
+    with asyncio.Runner() as runner:
+        connection = runner.run(connect_monitor(dsn, "test", pooled="false"))
+        yield Monitor(runner, connection)
+        runner.run(connection.close())
