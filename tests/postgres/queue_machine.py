@@ -1,0 +1,404 @@
+"""The queue as a state machine for hypothesis: every statement of a worker and of the monitor, in any order, by holders who
+may have lost their lease long ago; a model of what the contract says; and what must hold after each step.
+
+A holder who was frozen is any one that goes on later: none is ever forgotten.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, LiteralString
+from uuid import UUID, uuid4
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
+from psycopg.rows import DictRow
+
+from tests.monitor import Monitor
+from tests.postgres.filled_queue import CLEAR, FilledQueue
+from worker.core.job import (
+    MAX_EXPIRIES,
+    AlreadyFinal,
+    Completed,
+    ErrorCode,
+    Failed,
+    Lease,
+    Retried,
+    Returned,
+    Settled,
+    Stage,
+    parse_payload,
+    quarantine,
+)
+from worker.job_queue import dead_lease
+from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
+from worker.job_queue.lease import LeaseOwner, find_lease
+from worker.job_queue.permit import NO_PERMITS, begin_step
+from worker.job_queue.settle import settle
+from worker.job_queue.statements import statement
+
+MAX_CRASHES = 2
+HOUR_SECONDS = 3600.0
+READING = Reading("what was read", {}, "what it was made from")
+FAILED = Failed(ErrorCode.VISION_FAILED, "vision_failed")
+COMPLETED = Completed("what was read", "well done", {})
+DELAYS = (
+    Retried(Stage.FEEDBACK, "SomeError", 0),
+    Retried(Stage.VISION, "SomeError", HOUR_SECONDS),
+    Returned("drain"),
+    Returned("unavailable", HOUR_SECONDS),
+)
+JOBS: LiteralString = """
+    select id, status, lease_key, leased_until <= clock_timestamp() as is_expired, visible_at <= now() as is_visible, retry_count,
+        coalesce((payload ->> 'crashes')::int, 0) as crashes, coalesce((payload ->> 'expiries')::int, 0) as expiries,
+        coalesce(jsonb_array_length(payload -> 'cached_pages'), 0) as pages, payload ? 'cached_text_md' as has_text
+    from learning_submission_jobs
+"""
+SUBMISSIONS: LiteralString = """
+    select id, analysis_status as status, (select count(*) from audit_results where submission_id = s.id)::int as results,
+        exists (select from learning_submission_jobs where submission_id = s.id and status <> 'failed') as has_open_job
+    from learning_submissions s
+"""
+
+
+class FenceBroken(AssertionError):
+    """Something was written that must not be."""
+
+
+class DoubleResult(FenceBroken):
+    """A submission has had two results."""
+
+
+class StaleWrite(FenceBroken):
+    """Somebody without the lease changed something, or somebody with it could not."""
+
+
+class JobLost(AssertionError):
+    """A submission without an end and without a job that would bring one."""
+
+
+class Status(Enum):
+    """Of a job; FINISHED is one whose row is gone."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the contract says about a job by now. `result`: of its submission."""
+
+    id: UUID
+    submission_id: UUID
+    status: Status = Status.QUEUED
+    lease_key: UUID | None = None
+    is_expired: bool = False
+    is_visible: bool = True
+    retry_count: int = 0
+    crashes: int = 0
+    expiries: int = 0
+    pages: int = 0
+    has_text: bool = False
+    result: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """As JOBS shows it."""
+        left_out = {"submission_id": ..., "result": ...}
+        shown = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
+        is_expired = self.is_expired if self.status is Status.LEASED else None
+        return {**shown, "status": self.status.value, "is_expired": is_expired}
+
+    def freed(self, **changes: Any) -> "Job":
+        return replace(self, lease_key=None, is_expired=False, **changes)
+
+    def ended(self, status: Status, result: str) -> "Job":
+        """The first result is the last."""
+        return self.freed(status=status, result=self.result or result)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Our own workers and the monitor. The guard of the functions stands open, so that only fences keep a second result away."""
+
+    holders = Bundle("holders")
+    max_jobs = 3
+
+    def __init__(self, queue: FilledQueue, monitor: Monitor) -> None:
+        super().__init__()
+        self.queue, self.monitor = queue, monitor
+        self.jobs: dict[UUID, Job] = {}
+        self.surprise = ""
+        queue.owner.execute(CLEAR)
+        self.enter_job("file", 0)
+
+    # What happens to the queue from outside
+
+    @precondition(lambda self: len(self.jobs) < self.max_jobs)
+    @rule(kind=st.sampled_from(["text", "file"]), expiries=st.sampled_from([0, 0, MAX_EXPIRIES - 2]))
+    def enter(self, kind: str, expiries: int) -> None:
+        self.enter_job(kind, expiries)
+
+    def enter_job(self, kind: str, expiries: int) -> None:
+        entered = self.queue.enter(kind=kind, payload={"expiries": expiries})
+        self.jobs[entered.job_id] = Job(entered.job_id, entered.submission_id, expiries=expiries)
+
+    @precondition(lambda self: self.of_status(Status.LEASED))
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
+        """By an administrator: the database's clock is the only one."""
+        job = data.draw(st.sampled_from(self.of_status(Status.LEASED)))
+        self.change("leased_until = clock_timestamp() - interval '1 second'", job)
+        self.jobs[job.id] = replace(job, is_expired=True)
+
+    @precondition(lambda self: any(not job.is_visible for job in self.jobs.values()))
+    @rule()
+    def hasten(self) -> None:
+        """All waits are over."""
+        self.queue.owner.execute("update learning_submission_jobs set visible_at = now() where visible_at > now()")
+        self.jobs = {key: replace(job, is_visible=True) for key, job in self.jobs.items()}
+
+    # A worker with or without its lease
+
+    @precondition(lambda self: not self.takeable())
+    @rule()
+    def lease_nothing(self) -> None:
+        self.expect("a lease", is_right=self.ask_for_lease(uuid4()) is None)
+
+    @precondition(lambda self: self.takeable())
+    @rule(target=holders)
+    def lease(self) -> Any:
+        key = LeaseOwner(1, 1).new_key()
+        row = self.ask_for_lease(key)
+        self.expect("a lease", is_right=row is not None and row["id"] in self.takeable())
+        if row is None:
+            return multiple()
+        job = self.jobs[row["id"]]
+        self.jobs[job.id] = replace(
+            job, status=Status.LEASED, lease_key=key, is_expired=False, expiries=job.expiries + job.is_expired
+        )
+        lease = Lease(job.id, job.submission_id, key, row["payload"], row["retry_count"])
+        self.look_at_payload(lease)
+        return lease
+
+    def ask_for_lease(self, key: UUID) -> DictRow | None:
+        values = {"lease_key": key, "lease_seconds": HOUR_SECONDS, "since": None}
+        return self.queue.worker.execute(statement("lease"), values).fetchone()
+
+    def look_at_payload(self, lease: Lease) -> None:
+        """What a worker does first: the payload says whether the job has ended too many workers."""
+        payload = parse_payload(lease)
+        assert not isinstance(payload, Failed)
+        if poisoned := quarantine(payload, MAX_CRASHES):
+            self.settle_with(lease, poisoned)
+
+    @rule(lease=holders)
+    def renew(self, lease: Lease) -> None:
+        def write() -> bool:
+            return begin_step(self.queue.worker, lease, HOUR_SECONDS, NO_PERMITS).is_ours
+
+        self.write(lease, write, lambda job: replace(job, is_expired=False))
+
+    @rule(lease=holders)
+    def find(self, lease: Lease) -> None:
+        """After a lost acknowledgement: whoever holds the lease finds it, and nobody else."""
+        self.expect("find", is_right=(find_lease(self.queue.worker, lease.lease_key) is not None) == self.is_held(lease))
+
+    @rule(lease=holders)
+    def keep_page(self, lease: Lease) -> None:
+        page = self.jobs[lease.job_id].pages + 1
+        reading = PageReading(page, "page", "what it was made from")
+        self.write(
+            lease,
+            lambda: write_page(self.queue.worker, lease, reading, HOUR_SECONDS),
+            lambda job: replace(job, is_expired=False, pages=page),
+        )
+
+    @rule(lease=holders)
+    def checkpoint(self, lease: Lease) -> None:
+        self.write(
+            lease,
+            lambda: write_checkpoint(self.queue.worker, lease, READING, HOUR_SECONDS),
+            lambda job: replace(job, is_expired=False, pages=0, has_text=True),
+        )
+
+    @rule(lease=holders)
+    def complete(self, lease: Lease) -> None:
+        self.settle_with(lease, COMPLETED)
+
+    @rule(lease=holders)
+    def fail(self, lease: Lease) -> None:
+        self.settle_with(lease, FAILED)
+
+    @rule(lease=holders, outcome=st.sampled_from(DELAYS))
+    def put_off(self, lease: Lease, outcome: Settled) -> None:
+        """Tried again or given back, at once or later."""
+        self.settle_with(lease, outcome)
+
+    def settle_with(self, lease: Lease, outcome: Settled) -> None:
+        self.write(lease, lambda: settle(self.queue.worker, lease, outcome), lambda job: settled(job, outcome))
+
+    @rule(lease=holders)
+    def delete_what_is_final(self, lease: Lease) -> None:
+        """A worker that read of a final submission; one that was frozen since then too."""
+        if self.jobs[lease.job_id].result:
+            self.settle_with(lease, AlreadyFinal())
+
+    # The monitor
+
+    @rule(lease=holders, knows_job=st.booleans())
+    def crash(self, lease: Lease, knows_job: bool) -> None:
+        """Whoever holds the lease dies: the monitor returns what stands on the scoreboard."""
+        self.returned(
+            lease,
+            lambda: self.monitor.return_lease(lease.job_id if knows_job else None, lease.lease_key, MAX_CRASHES),
+            crashed,
+        )
+
+    @rule(lease=holders)
+    def lose_instance(self, lease: Lease) -> None:
+        """The supervisor dies too: the next one frees the lease, counted as an expiry."""
+        self.returned(
+            lease,
+            lambda: self.monitor.return_expired(lease.job_id, lease.lease_key),
+            lost_its_instance,
+        )
+
+    def returned(self, lease: Lease, act: Callable[[], dead_lease.Returned], change: Callable[[Job], Job]) -> None:
+        self.write(lease, lambda: act() is not dead_lease.Returned.NOT_FOUND, change)
+
+    # What must hold
+
+    @invariant()
+    def all_holds(self) -> None:
+        """The worst news first."""
+        submissions = self.queue.owner.execute(SUBMISSIONS).fetchall()
+        if twice := [row for row in submissions if row["results"] > 1]:
+            raise DoubleResult(f"{len(twice)} submissions")
+        self.judge(submissions)
+
+    def judge(self, submissions: list[DictRow]) -> None:
+        """Beside the number of results: who wrote, whether a job is lost, and each column that the contract speaks of."""
+        if self.surprise:
+            raise StaleWrite(self.surprise)
+        open_ones = [row for row in submissions if row["status"] not in {"completed", "failed"}]
+        if lost := [row for row in open_ones if not row["has_open_job"]]:
+            raise JobLost(f"{len(lost)} submissions")
+        rows = {row["id"]: row for row in self.queue.owner.execute(JOBS)}
+        assert rows == {job.id: job.row() for job in self.jobs.values() if job.status is not Status.FINISHED}
+        results = {row["id"]: row["status"] for row in submissions}
+        assert results == {job.submission_id: job.result or "pending" for job in self.jobs.values()}
+
+    # The machine's own parts
+
+    def write(self, lease: Lease, write: Callable[[], bool], change: Callable[[Job], Job]) -> None:
+        """By the holder it is done as the contract says; by anybody else it changes nothing at all, and is told so."""
+        is_held = self.is_held(lease)
+        before = None if is_held else self.queue.everything()
+        is_written = write()
+        self.expect("a write", is_right=is_written == is_held and before in (None, self.queue.everything()))
+        if is_written:
+            self.jobs[lease.job_id] = change(self.jobs[lease.job_id])
+
+    def expect(self, what: str, *, is_right: bool) -> None:
+        """Judged after the results are: two of them are the worse news."""
+        self.surprise = self.surprise or ("" if is_right else what)
+
+    def is_held(self, lease: Lease) -> bool:
+        return self.jobs[lease.job_id].lease_key == lease.lease_key
+
+    def of_status(self, status: Status) -> list[Job]:
+        return [job for job in self.jobs.values() if job.status is status]
+
+    def takeable(self) -> set[UUID]:
+        """Expired leases come first."""
+        expired = {job.id for job in self.of_status(Status.LEASED) if job.is_expired}
+        return expired or {job.id for job in self.of_status(Status.QUEUED) if job.is_visible}
+
+    def change(self, change: LiteralString, job: Job) -> None:
+        self.queue.owner.execute("update learning_submission_jobs set " + change + " where id = %s", [job.id])
+
+
+class MixedMachine(QueueMachine):
+    """With the platform's own worker beside ours. It keys its lease, but names it in no later write: only the guard of the
+    functions stands between its late result and ours. `guests` are its leases.
+    """
+
+    guests = Bundle("guests")
+
+    @precondition(lambda self: self.takeable())
+    @rule(target=guests)
+    def lease_by_platform(self) -> Any:
+        row = self.queue.worker.execute(LEASE_BY_PLATFORM, {"lease_key": (key := uuid4())}).fetchone()
+        assert row is not None
+        job = self.jobs[row["id"]]
+        self.jobs[job.id] = replace(job, status=Status.LEASED, lease_key=key, is_expired=False)
+        return job.id
+
+    @rule(job_id=guests, dies_between=st.booleans())
+    def complete_by_platform(self, job_id: UUID, dies_between: bool) -> None:
+        job = self.jobs[job_id]
+        self.queue.worker.execute(
+            "select learning_worker_update_completed(%s, 'text', 'feedback', '{}'::jsonb)", [job.submission_id]
+        )
+        self.jobs[job_id] = replace(job, result=job.result or "completed")
+        if not dies_between:
+            self.queue.worker.execute("delete from learning_submission_jobs where id = %s", [job_id])
+            self.jobs[job_id] = job.ended(Status.FINISHED, "completed")
+
+    @rule(job_id=guests)
+    def fail_by_platform(self, job_id: UUID) -> None:
+        job = self.jobs[job_id]
+        self.queue.worker.execute("select learning_worker_update_failed(%s, 'vision_failed', 'SomeError')", [job.submission_id])
+        self.queue.worker.execute(FREE_BY_PLATFORM, ["failed", 0, job_id])
+        after = job.ended(Status.FAILED, "failed")
+        self.jobs[job_id] = after if job.status is not Status.FINISHED else replace(job, result=after.result)
+
+    @rule(job_id=guests)
+    def retry_by_platform(self, job_id: UUID) -> None:
+        job = self.jobs[job_id]
+        self.queue.worker.execute("select learning_worker_mark_retry(%s, 'vision', 'SomeError', now())", [job.submission_id])
+        self.queue.worker.execute(FREE_BY_PLATFORM, ["queued", 1, job_id])
+        if job.status is not Status.FINISHED:
+            self.jobs[job_id] = job.freed(status=Status.QUEUED, retry_count=job.retry_count + 1)
+
+
+LEASE_BY_PLATFORM: LiteralString = """
+    update learning_submission_jobs set status = 'leased', lease_key = %(lease_key)s, leased_until = now() + interval '1 hour'
+    where id = (
+        select id from learning_submission_jobs
+        where status = 'queued' and visible_at <= now() or status = 'leased' and leased_until <= now()
+        order by visible_at limit 1 for update skip locked)
+    returning id
+"""
+FREE_BY_PLATFORM: LiteralString = """
+    update learning_submission_jobs set status = %s, retry_count = retry_count + %s, lease_key = null, leased_until = null
+    where id = %s
+"""
+
+
+def settled(job: Job, outcome: Settled) -> Job:
+    """What the contract makes of each outcome."""
+    match outcome:
+        case Completed():
+            return job.ended(Status.FINISHED, "completed")
+        case Failed():
+            return job.ended(Status.FAILED, "failed")
+        case Retried(_, _, delay_seconds):
+            return job.freed(status=Status.QUEUED, retry_count=job.retry_count + 1, is_visible=not delay_seconds)
+        case Returned(_, delay_seconds):
+            return job.freed(status=Status.QUEUED, is_visible=not delay_seconds)
+        case AlreadyFinal():
+            return job.freed(status=Status.FINISHED)
+
+
+def crashed(job: Job) -> Job:
+    return died(replace(job, crashes=job.crashes + 1), is_over=job.crashes + 1 >= MAX_CRASHES)
+
+
+def lost_its_instance(job: Job) -> Job:
+    return died(replace(job, expiries=job.expiries + 1), is_over=job.expiries + 1 >= MAX_EXPIRIES)
+
+
+def died(job: Job, *, is_over: bool) -> Job:
+    return job.ended(Status.FAILED, "failed") if is_over else job.freed(status=Status.QUEUED)

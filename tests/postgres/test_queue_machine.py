@@ -1,0 +1,128 @@
+"""The queue under every order of events that hypothesis thinks of, and what becomes of it when a fence is missing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from psycopg.rows import DictRow
+
+from demo.database import SCHEMA, Database, temporary_database
+from tests.monitor import Monitor, open_monitor
+from tests.postgres.filled_queue import FilledQueue, open_queue
+from tests.postgres.queue_machine import DoubleResult, FenceBroken, MixedMachine, QueueMachine
+from worker.job_queue.bounded import BoundedAsyncConnection, BoundedConnection
+from worker.job_queue.statements import statement
+
+pytestmark = pytest.mark.postgres
+
+FENCE = "and lease_key = %(lease_key)s"
+FENCED = ("begin_step", "checkpoint_page", "checkpoint", "settle", "fail", "retry", "release", "delete_job", "return_dead")
+QUICK = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+THOROUGH = settings(QUICK, max_examples=2000, stateful_step_count=50, derandomize=False)
+SEARCHING = settings(QUICK, max_examples=1000, phases=[Phase.generate])  # ends with the first that is found
+profiles = pytest.mark.parametrize(
+    "profile", [pytest.param(QUICK, id="quick"), pytest.param(THOROUGH, id="thorough", marks=pytest.mark.long)]
+)
+
+
+@pytest.fixture(scope="module")
+def shared_database(cluster_dsn: str) -> Iterator[Database]:
+    with temporary_database(cluster_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def queue(shared_database: Database) -> Iterator[FilledQueue]:
+    with open_queue(shared_database) as cleared:
+        yield cleared
+
+
+@pytest.fixture
+def monitor(shared_database: Database) -> Iterator[Monitor]:
+    with open_monitor(shared_database.worker_dsn) as opened:
+        yield opened
+
+
+def run(machine: type[QueueMachine], queue: FilledQueue, monitor: Monitor, profile: settings) -> None:
+    run_state_machine_as_test(cast(Any, lambda: machine(queue, monitor)), settings=profile)
+
+
+@profiles
+def test_no_order_of_events_breaks_the_contract(queue: FilledQueue, monitor: Monitor, profile: settings) -> None:
+    """With fences alone: one result at most, no job lost, all counted as the contract says, nothing written without a lease."""
+    run(QueueMachine, queue, monitor, profile)
+
+
+@profiles
+def test_the_platforms_own_worker_beside_ours_breaks_nothing(queue: FilledQueue, monitor: Monitor, profile: settings) -> None:
+    """With the functions' guard in its place a worker that names no lease may come late and early: one result at most."""
+    with guarded(queue):
+        run(MixedMachine, queue, monitor, profile)
+
+
+@pytest.mark.parametrize("name", FENCED)
+def test_a_missing_fence_is_found(queue: FilledQueue, monitor: Monitor, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Without the lease's key in one statement somebody without a lease writes, and the machine finds it."""
+    take_fence_from(name, monkeypatch)
+    with pytest.raises(FenceBroken):
+        run(QueueMachine, queue, monitor, SEARCHING)
+
+
+class ResultsAlone(QueueMachine):
+    """Looks at nothing but how many results there are; one job is enough for that."""
+
+    max_jobs = 1
+
+    def judge(self, submissions: list[DictRow]) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["settle", "fail", "return_dead"])
+def test_a_missing_fence_writes_twice(queue: FilledQueue, monitor: Monitor, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Without the lease's key a submission that has its result gets another one, and the machine finds that."""
+    take_fence_from(name, monkeypatch)
+    with pytest.raises(DoubleResult):
+        run(ResultsAlone, queue, monitor, SEARCHING)
+
+
+def test_a_missing_guard_is_found(queue: FilledQueue, monitor: Monitor) -> None:
+    """Without the functions' guard the platform's own worker writes a second result: ours names its lease, that one does not."""
+    with pytest.raises(DoubleResult):
+        run(MixedMachine, queue, monitor, SEARCHING)
+
+
+@contextmanager
+def guarded(queue: FilledQueue) -> Iterator[None]:
+    """The guard as the platform has it, with the audit still there; it stands open again afterwards."""
+    functions, audit = ((SCHEMA / name).read_text() for name in ("functions.sql", "audit.sql"))
+    try:
+        queue.owner.execute(functions.encode())
+        yield
+    finally:
+        queue.owner.execute(audit.encode())
+
+
+def take_fence_from(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every connection, whatever the statement is sent together with."""
+    fenced = statement(name)
+    assert FENCE in fenced
+    for kind, base in ((BoundedConnection, psycopg.Connection), (BoundedAsyncConnection, psycopg.AsyncConnection)):
+        monkeypatch.setattr(kind, "execute", without_fence(base.execute, fenced), raising=False)
+
+
+def without_fence(execute: Callable[..., Any], fenced: str) -> Callable[..., Any]:
+    def unfenced(connection: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        return execute(connection, query.replace(FENCE, "") if query == fenced else query, *arguments, **options)
+
+    return unfenced
