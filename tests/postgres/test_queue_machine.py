@@ -30,7 +30,7 @@ QUICK = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
-THOROUGH = settings(QUICK, max_examples=2000, stateful_step_count=50, derandomize=False)
+THOROUGH = settings(QUICK, max_examples=500, stateful_step_count=50, derandomize=False)
 SEARCHING = settings(QUICK, max_examples=1000, phases=[Phase.generate])  # ends with the first that is found
 profiles = pytest.mark.parametrize(
     "profile", [pytest.param(QUICK, id="quick"), pytest.param(THOROUGH, id="thorough", marks=pytest.mark.long)]

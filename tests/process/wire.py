@@ -11,7 +11,7 @@ import signal
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -72,16 +72,20 @@ class Wire:
         self._stopping, self._stop = socket.socketpair()
         self._left: int | None = None
         self._is_deadly = False
+        self._instead: Callable[[], None] | None = None
         self._victims: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._has_struck = threading.Event()
         self.statements: list[str] = []
         self.subjects: list[bytes] = []
         self.dsn = url(dsn, host="127.0.0.1", port=str(self._listener.getsockname()[1]), sslmode="disable", gssencmode="disable")
 
-    def strike_after(self, messages: int, *, is_deadly: bool = False) -> None:
-        """Counts from now on, or from the end of the next login. Who dies by it may be named later: the strike waits for that."""
+    def strike_after(self, messages: int, *, is_deadly: bool = False, instead: Callable[[], None] | None = None) -> None:
+        """Counts from now on, or from the end of the next login. Who dies by it may be named later: the strike waits for that.
+
+        `instead` is done while no message passes, and the conversation goes on.
+        """
         self._has_struck.clear()
-        self._is_deadly, self._left = is_deadly, messages
+        self._is_deadly, self._instead, self._left = is_deadly, instead, messages
 
     def name_victim(self, pid: int) -> None:
         self._victims.put(pid)
@@ -115,8 +119,8 @@ class Wire:
                 stream = talk.from_client if source is talk.client else talk.from_server
                 for message in stream.messages(chunk):
                     self._pass_message(talk, message, is_clients=source is talk.client)
-                    if self._is_time():
-                        return self._strike(talk.server)
+                    if self._is_time() and self._strike(talk.server):
+                        return None
         return None
 
     def _pass_message(self, talk: Conversation, message: bytes, *, is_clients: bool) -> None:
@@ -138,12 +142,18 @@ class Wire:
     def _is_time(self) -> bool:
         return self._left is not None and self._left <= 0
 
-    def _strike(self, server: socket.socket) -> None:
+    def _strike(self, server: socket.socket) -> bool:
+        """True if the conversation is over."""
         self._left = None
+        if self._instead:
+            self._instead()
+            self._has_struck.set()
+            return False
         if self._is_deadly:
             os.kill(self._victims.get(timeout=PATIENCE_SECONDS), signal.SIGKILL)
         _end(server)
         self._has_struck.set()
+        return True
 
 
 def _end(server: socket.socket) -> None:
