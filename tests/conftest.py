@@ -20,14 +20,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--repeat", type=int, default=1, metavar="N", help="run every test N times, to find one that fails now and then"
     )
-    parser.addoption("--long", action="store_true", help="also what takes long: the third tier, scripts/soak")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("long"):
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="takes long: --long"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

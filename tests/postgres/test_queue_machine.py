@@ -33,7 +33,7 @@ QUICK = settings(
 THOROUGH = settings(QUICK, max_examples=500, stateful_step_count=50, derandomize=False)
 SEARCHING = settings(QUICK, max_examples=1000, phases=[Phase.generate])  # ends with the first that is found
 profiles = pytest.mark.parametrize(
-    "profile", [pytest.param(QUICK, id="quick"), pytest.param(THOROUGH, id="thorough", marks=pytest.mark.long)]
+    "profile", [pytest.param(QUICK, id="quick"), pytest.param(THOROUGH, id="thorough", marks=pytest.mark.third_tier)]
 )
 
 

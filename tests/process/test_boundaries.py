@@ -44,11 +44,11 @@ EVERY_JOB = ("lease", "set_subject", "read_submission", "begin_step")
 
 def kinds(*first_tier: str) -> pytest.MarkDecorator:
     """All kinds of jobs; those not named are for the soak."""
-    marks = {kind.name: [] if kind.name in first_tier else [pytest.mark.long] for kind in KINDS}
+    marks = {kind.name: [] if kind.name in first_tier else [pytest.mark.third_tier] for kind in KINDS}
     return pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name, marks=marks[kind.name]) for kind in KINDS])
 
 
-@pytest.fixture(params=["auto", pytest.param("true", marks=pytest.mark.long)])
+@pytest.fixture(params=["auto", pytest.param("true", marks=pytest.mark.third_tier)])
 def pooled(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
