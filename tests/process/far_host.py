@@ -1,5 +1,6 @@
 """Another host: a network namespace behind a router, which can swallow every packet and say nothing."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,40 +9,47 @@ from pathlib import Path
 
 from tests.condition import eventually
 
-OURS, OUR_ROUTER = "10.77.2.2", "10.77.2.1"
-THEIRS, THEIR_ROUTER = "10.77.1.2", "10.77.1.1"
+NETWORK = "10.77.0.0/16"
+
+
+class NotAllowed(Exception):
+    """This system lets us make no network of our own; the message says what it said."""
 
 
 @dataclass(frozen=True, slots=True)
 class FarHost:
-    """`wrapper` runs a command there; from there we are OURS."""
+    """`wrapper` runs a command there, from where we are `ours`; `theirs` is its own address."""
 
     wrapper: tuple[str, ...]
     router: tuple[str, ...]
+    ours: str
+    theirs: str
 
     def cut(self) -> None:
         """No packet arrives any more, and nobody hears of that."""
-        for host in (OURS, THEIRS):
+        for host in (self.ours, self.theirs):
             run(*self.router, "ip", "route", "add", "blackhole", f"{host}/32")
 
     def heal(self) -> None:
-        for host in (OURS, THEIRS):
+        for host in (self.ours, self.theirs):
             run(*self.router, "ip", "route", "del", "blackhole", f"{host}/32")
 
 
 @contextmanager
 def far_host() -> Iterator[FarHost]:
-    """Raises CalledProcessError where we may not make one."""
+    """Raises NotAllowed, or FileNotFoundError without iproute2."""
+    ours, our_router, theirs, their_router = (f"10.77.{os.getpid() % 256}.{end}" for end in (2, 1, 6, 5))
+    name = f"far{os.getpid()}"  # several runs may have one each
     with ExitStack() as undo:
         router, there = undo.enter_context(namespace()), undo.enter_context(namespace())
-        cable("far0", (), f"{OURS}/30", "near0", router, f"{OUR_ROUTER}/30")
-        undo.callback(run, "ip", "link", "del", "far0")  # the kernel takes its time to end a namespace
-        cable("far1", there, f"{THEIRS}/30", "near1", router, f"{THEIR_ROUTER}/30")
+        cable(name, (), f"{ours}/30", "near0", router, f"{our_router}/30")
+        undo.callback(run, "ip", "link", "del", name)  # the kernel takes its time to end a namespace
+        cable("far", there, f"{theirs}/30", "near1", router, f"{their_router}/30")
         run(*router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
-        run("ip", "route", "add", f"{THEIRS}/32", "via", OUR_ROUTER)
-        run(*there, "ip", "route", "add", f"{OURS}/32", "via", THEIR_ROUTER)
+        run("ip", "route", "add", f"{theirs}/32", "via", our_router)
+        run(*there, "ip", "route", "add", f"{ours}/32", "via", their_router)
         run(*there, "ip", "link", "set", "lo", "up")
-        yield FarHost(there, router)
+        yield FarHost(there, router, ours, theirs)
 
 
 @contextmanager
@@ -65,4 +73,6 @@ def cable(name: str, here: tuple[str, ...], address: str, other: str, there: tup
 
 
 def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise NotAllowed(f"{' '.join(command)}: {done.stderr.strip()}")

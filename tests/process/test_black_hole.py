@@ -11,12 +11,12 @@ from demo.cluster import Cluster, memory_parent
 from demo.database import temporary_database, url
 from demo.ollama_simulator.process import SimulatorProcess
 from tests.condition import eventually
-from tests.process.far_host import OURS, FarHost, far_host
+from tests.process.far_host import NETWORK, FarHost, NotAllowed, far_host
 from tests.process.fleet import PROJECT_ROOT
 from tests.process.outage import Scene, set_scene
 from tests.process.site import Site, open_site
 
-pytestmark = [pytest.mark.second_tier, pytest.mark.xdist_group("far_host")]  # its cables have one name
+pytestmark = pytest.mark.second_tier
 
 HOLE_SECONDS = 60.0  # twelve to give up, five to connect in vain, five to wait
 ASK_AND_LISTEN = """
@@ -39,22 +39,22 @@ def far() -> Iterator[FarHost]:
     try:
         with far_host() as host:
             yield host
-    except (subprocess.CalledProcessError, FileNotFoundError) as refusal:
+    except (NotAllowed, FileNotFoundError) as refusal:
         pytest.skip(f"{refusal}; .ci/run does this in a namespace of its own")
 
 
 @pytest.fixture
-def site(fleets_simulator: SimulatorProcess) -> Iterator[Site]:
+def site(far: FarHost, fleets_simulator: SimulatorProcess) -> Iterator[Site]:
     """The worker's DSN leads to us from the far host."""
     with Cluster.start(memory_parent(), tcp=True) as cluster:
         with (cluster.directory / "data" / "postgresql.conf").open("a") as conf:
             conf.write("listen_addresses = '*'\n")
         with (cluster.directory / "data" / "pg_hba.conf").open("a") as hba:
-            hba.write("host all all 10.77.0.0/16 scram-sha-256\n")
+            hba.write(f"host all all {NETWORK} scram-sha-256\n")
         cluster.halt()
         cluster.resume()
         with temporary_database(cluster.admin_dsn) as database:
-            dsn = url(database.worker_dsn, host=OURS, port=str(cluster.port))
+            dsn = url(database.worker_dsn, host=far.ours, port=str(cluster.port))
             with open_site(replace(database, worker_dsn=dsn), fleets_simulator) as opened:
                 yield opened
 
