@@ -44,6 +44,10 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 2
 """
+ADVISORY_LOCKS: LiteralString = """
+    select from pg_locks
+    where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
+"""
 TIMEOUTS: LiteralString = "select name, setting from pg_settings where name ~ '^(statement|lock)_timeout$'"
 
 
@@ -128,7 +132,7 @@ def test_pgbouncer_is_worked_with(site: Site) -> None:
         fleet.until_state("ok")
         site.until_done_once(site.enter(*everything()))
         assert fleet.status()["queue"]["is_pooled"]
-        assert site.all("select from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()") == []
+        assert site.all(ADVISORY_LOCKS) == []
         assert {site.simulator.state()["models"][model]["max_in_flight"] for model in (VISION_MODEL, FEEDBACK_MODEL)} == {1}
         assert fleet.stop() == 0
         assert fleet.told("connection_lost") == []
