@@ -12,6 +12,7 @@ import pytest
 
 from supervisor.core.policy import Policy
 from supervisor.settings import Setting, Settings, SettingsError, all_settings, parse
+from supervisor.start import policy
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "dont-tell"
@@ -147,18 +148,7 @@ def test_platform_defaults(variable: str, default: object) -> None:
 
 def test_the_policy_defaults_are_the_settings_defaults() -> None:
     """The numbers that `decide` goes by when told nothing are those that an operator finds documented."""
-    settings, policy = parsed(), Policy()
-    assert policy == Policy(
-        tick_seconds=policy.tick_seconds,
-        release_seconds=policy.release_seconds,
-        boot_timeout_seconds=settings.supervisor.boot_timeout_seconds,
-        terminate_grace_seconds=settings.worker.terminate_grace_seconds,
-        drain_timeout_seconds=settings.supervisor.drain_timeout_seconds,
-        drain_shortened_seconds=settings.supervisor.drain_shortened_seconds,
-        backoff_seconds=settings.supervisor.restart_backoff_seconds,
-        backoff_max_seconds=settings.supervisor.restart_backoff_max_seconds,
-        healthy_after_seconds=settings.supervisor.healthy_after_seconds,
-    )
+    assert policy(parsed()) == Policy()
 
 
 BOUNDED = {setting.variable: setting for setting in SETTINGS if ".." in setting.bound}
