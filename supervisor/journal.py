@@ -107,7 +107,7 @@ class Journal:
             slot=_slot(fact.slot),
             pid=fact.pid,
             status=cause(fact.status),
-            cause=last_cause.name.lower(),
+            cause=last_cause.word,
             job=fact.job_id,
         )
         if fact.is_refusal and fleet.reload_problem is ReloadProblem.REFUSED_BY_A_WORKER:

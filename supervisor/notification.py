@@ -99,7 +99,7 @@ def _missing(fleet: Fleet) -> str:
 
 
 def _died(slot: Slot) -> str:
-    return f"worker {slot.number} ({slot.last_cause.name.lower().replace('_', ' ')})"
+    return f"worker {slot.number} ({slot.last_cause.word.replace('_', ' ')})"
 
 
 def _reload_problem(fleet: Fleet) -> str:

@@ -1,5 +1,6 @@
 """All slots and what was asked of them: the whole state of a supervisor, as one frozen value."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from uuid import UUID
@@ -62,6 +63,16 @@ class Cause(IntEnum):
         """Counts against the slot, and against the job it had in hand."""
         return self not in {Cause.ASKED, Cause.OPERATOR}
 
+    @property
+    def word(self) -> str:
+        """As the log, the metrics and the status have it."""
+        return self.name.lower()
+
+
+def crashes(ends_by_cause: Sequence[int]) -> int:
+    """Of the ends at their causes' numbers those that nobody asked for."""
+    return sum(ends_by_cause[cause] for cause in Cause if cause.is_crash)
+
 
 class ReloadProblem(Enum):
     """Why the settings that were read last are not in use."""
@@ -119,10 +130,6 @@ class Slot:
     @property
     def is_retiring(self) -> bool:
         return self.retire_why is not None
-
-    @property
-    def crashes(self) -> int:
-        return sum(self.ends_by_cause[cause] for cause in Cause if cause.is_crash)
 
 
 @dataclass(frozen=True, slots=True)

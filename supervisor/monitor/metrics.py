@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from supervisor.core.fleet import MONITOR, Cause, Stage
+from supervisor.core.fleet import MONITOR, Cause, Stage, crashes
 from supervisor.monitor.sight import Sight
-from supervisor.monitor.status import SlotStatus, crashes, present, slot_statuses, word
+from supervisor.monitor.status import SlotStatus, present, slot_statuses
 from worker.contract import FAILURES, Counter, Event, EventKind
 from worker.core.job import WORKER_CRASHED
 from worker.scoreboard import Scoreboard
@@ -91,10 +91,10 @@ class _Totals(Collector):
         by_cause = CounterMetricFamily("learning_worker_crashes", "those of workers by cause", labels=["cause"])
         starts.add_metric(["worker"], sum(slot.ledger.starts for slot in slots))
         starts.add_metric(["monitor"], monitor.starts)
-        crashed.add_metric(["worker"], sum(crashes(slot.ledger) for slot in slots))
-        crashed.add_metric(["monitor"], crashes(monitor))
+        crashed.add_metric(["worker"], sum(crashes(slot.ledger.ends_by_cause) for slot in slots))
+        crashed.add_metric(["monitor"], crashes(monitor.ends_by_cause))
         for cause in (cause for cause in Cause if cause.is_crash):
-            by_cause.add_metric([word(cause)], sum(slot.ledger.ends_by_cause[cause] for slot in slots))
+            by_cause.add_metric([cause.word], sum(slot.ledger.ends_by_cause[cause] for slot in slots))
         return stages, starts, crashed, by_cause
 
     def _memory(self) -> Iterable[Metric]:

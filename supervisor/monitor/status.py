@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.core.fleet import MONITOR, Cause, ReloadProblem, Stage
+from supervisor.core.fleet import MONITOR, Cause, ReloadProblem, Stage, crashes
 from supervisor.journal import cause
 from supervisor.monitor.sight import Sight
 from worker.contract import BUSY, Counter, Phase
@@ -56,11 +56,6 @@ def present(scoreboard: Scoreboard) -> list[SlotStatus]:
     return [slot for slot in slot_statuses(scoreboard) if slot.number < wanted or slot.ledger.pid]
 
 
-def crashes(ledger: LedgerRecord) -> int:
-    """Ends that nobody asked for."""
-    return sum(ledger.ends_by_cause[cause] for cause in Cause if cause.is_crash)
-
-
 def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
     """(ok | degraded | down | draining, one sentence that a person understands)."""
     fleet = scoreboard.fleet()
@@ -99,12 +94,7 @@ def _absence(slot: SlotStatus) -> str:
         return Stage(slot.ledger.stage).name.lower()
     words = cause(slot.ledger.last_status)
     known = Cause(slot.ledger.last_cause)
-    return words if known in {Cause.EXIT_CODE, Cause.SIGNAL} else f"{words}, {word(known)}"
-
-
-def word(of: Cause) -> str:
-    """As the log, the metrics and the status have it."""
-    return of.name.lower()
+    return words if known in {Cause.EXIT_CODE, Cause.SIGNAL} else f"{words}, {known.word}"
 
 
 def snapshot(scoreboard: Scoreboard, sight: Sight, *, instance: int, is_stub: bool) -> dict[str, Any]:
@@ -153,9 +143,9 @@ def _process(ledger: LedgerRecord) -> dict[str, Any]:
         "pid": ledger.pid or None,
         "since_seconds": round(time.monotonic() - ledger.since_seconds, 1),
         "starts": ledger.starts,
-        "crashes": crashes(ledger),
+        "crashes": crashes(ledger.ends_by_cause),
         "last_exit": cause(ledger.last_status) if has_ended else None,
-        "last_cause": word(Cause(ledger.last_cause)) if has_ended else None,
+        "last_cause": Cause(ledger.last_cause).word if has_ended else None,
     }
 
 

@@ -29,7 +29,7 @@ from supervisor.core.fact import (
     StopAsked,
     Terminated,
 )
-from supervisor.core.fleet import MONITOR, Cause, DeadLease, Fleet, ReloadProblem, Run, Slot, Stage, Why
+from supervisor.core.fleet import MONITOR, Cause, DeadLease, Fleet, ReloadProblem, Run, Slot, Stage, Why, crashes
 from supervisor.core.policy import Policy
 from supervisor.core.record import MAX_RUNS, ImpossibleFact, record
 
@@ -141,7 +141,7 @@ def test_one_life() -> None:
     assert (fleet.slot(0).pid, fleet.slot(0).last_status, fleet.slot(0).crash_runs) == (0, -9, (Run(77.0, 67.0),))
     fleet = record(fleet, Spawned(0, 101, 8, 80.0))
     again = fleet.slot(0)
-    assert (again.deadline_seconds, again.stop_why, again.starts, again.crashes) == (None, None, 2, 1)
+    assert (again.deadline_seconds, again.stop_why, again.starts, crashes(again.ends_by_cause)) == (None, None, 2, 1)
 
 
 def dying(stage: Stage, why: Why | None = None, *, retire_why: Why | None = None) -> Slot:
@@ -192,7 +192,7 @@ def test_each_end_has_one_cause(slot: Slot, status: int, is_oom: bool, cause: Ca
     assert (ended.last_cause, ended.last_status) == (cause, status)
     assert ended.ends_by_cause == tuple(int(each is cause) for each in Cause)
     is_crash = cause not in {Cause.ASKED, Cause.OPERATOR}
-    assert (ended.crashes, ended.crash_runs) == ((1, (Run(50.0, 40.0, 0.25),)) if is_crash else (0, ()))
+    assert (crashes(ended.ends_by_cause), ended.crash_runs) == ((1, (Run(50.0, 40.0, 0.25),)) if is_crash else (0, ()))
     assert fleet.dead_leases == (DeadLease(0, JOB, KEY, is_counted=is_crash),)
     assert fleet.crashes_since_progress == int(is_crash)
 
@@ -205,7 +205,7 @@ def test_ends_add_up() -> None:
         fleet = record(fleet, Exited(0, PID, status, life + 0.5, is_oom=is_oom))
     counts = dict(zip(Cause, fleet.slot(0).ends_by_cause, strict=True))
     assert {cause: count for cause, count in counts.items() if count} == {Cause.EXIT_CODE: 1, Cause.OOM: 2, Cause.SIGNAL: 1}
-    assert fleet.slot(0).crashes == 4
+    assert crashes(fleet.slot(0).ends_by_cause) == 4
 
 
 OUTWEIGHS: dict[str, tuple[Why | None, Why, Why]] = {
@@ -250,7 +250,7 @@ def test_the_reason_of_a_request_to_leave_is_kept(why: Why) -> None:
 def test_a_failed_fork_waits_like_a_crash() -> None:
     """A fork that failed lengthens the wait, but is neither a start nor a crash of the slot."""
     slot = record(in_stage(Stage.VACANT), SpawnFailed(0, 11, 50.0, 0.25)).slot(0)
-    assert (slot.starts, slot.crashes, slot.crash_runs) == (1, 0, (Run(50.0, 0.0, 0.25),))
+    assert (slot.starts, crashes(slot.ends_by_cause), slot.crash_runs) == (1, 0, (Run(50.0, 0.0, 0.25),))
 
 
 def test_an_end_that_was_asked_for_ends_the_row() -> None:
@@ -258,7 +258,7 @@ def test_an_end_that_was_asked_for_ends_the_row() -> None:
     fleet = in_stage(Stage.STOPPING, stop_why=Why.DRAIN)
     fleet = fleet.with_slot(replace(fleet.slot(0), ends_by_cause=(0, 0, 3, 0, 0, 0, 0, 0), crash_runs=(Run(1.0, 0.0),) * 3))
     slot = record(fleet, Exited(0, PID, 0, 50.0)).slot(0)
-    assert (slot.crashes, slot.crash_runs) == (3, ())
+    assert (crashes(slot.ends_by_cause), slot.crash_runs) == (3, ())
 
 
 def test_the_memory_of_crashes_is_bounded() -> None:
@@ -267,7 +267,7 @@ def test_the_memory_of_crashes_is_bounded() -> None:
     for life in range(3 * MAX_RUNS):
         fleet = record(record(fleet, Spawned(0, PID, life, life)), Exited(0, PID, 1, life + 0.5))
     slot = fleet.slot(0)
-    assert (slot.crashes, len(slot.crash_runs)) == (3 * MAX_RUNS, MAX_RUNS)
+    assert (crashes(slot.ends_by_cause), len(slot.crash_runs)) == (3 * MAX_RUNS, MAX_RUNS)
     assert slot.crash_runs[-1] == Run(3 * MAX_RUNS - 0.5, 0.5)
 
 
@@ -388,7 +388,7 @@ def test_the_monitor_makes_no_progress() -> None:
     fleet = record(fleet, Promised(MONITOR, 90.0, 50.0, is_ready=True))
     assert (fleet.last_progress_seconds, fleet.crashes_since_progress, fleet.is_ready) == (1.0, 4, False)
     fleet = record(fleet, Exited(MONITOR, PID, 1, 51.0))
-    assert (fleet.slot(MONITOR).crashes, fleet.crashes_since_progress) == (1, 4)
+    assert (crashes(fleet.slot(MONITOR).ends_by_cause), fleet.crashes_since_progress) == (1, 4)
 
 
 def test_a_fleet_is_ready_when_a_worker_has_reached_the_database() -> None:
