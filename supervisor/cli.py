@@ -16,13 +16,14 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from supervisor import checkup, ordering, status_view
+from supervisor import checkup, order_command, status_view
 from supervisor.adapters.instance import RuntimeDirectoryRefused
+from supervisor.order_command import EXIT_CONFIG, EXIT_NOT_RUNNING
 from supervisor.settings import Settings, SettingsError, read_runtime_path, read_settings
 from supervisor.start import start as run_supervisor
 from worker.scoreboard import MAX_SLOTS
 
-EXIT_DEGRADED, EXIT_NOT_RUNNING, EXIT_CONFIG = 1, 3, 78
+EXIT_DEGRADED = 1
 Answer = TypeVar("Answer")
 
 _ENV_FILE = click.option(
@@ -128,7 +129,7 @@ def reload(instance: str | None, env_file: Path | None) -> None:
 
 
 def _order(env_file: Path | None, instance: str | None, route: str, body: dict[str, object]) -> None:
-    reply = ordering.place(_read(lambda: read_runtime_path(env_file)), instance, route, body)
+    reply = order_command.place(_read(lambda: read_runtime_path(env_file)), instance, route, body)
     click.echo(reply.text, err=reply.exit_code != 0)
     sys.exit(reply.exit_code)
 

@@ -17,7 +17,7 @@ from supervisor.core.fleet import MONITOR, Fleet
 from supervisor.core.policy import Policy
 from supervisor.journal import Journal
 from supervisor.monitor import main as monitor_main
-from supervisor.orders import OrderDesk
+from supervisor.order_desk import OrderDesk
 from supervisor.settings import Settings, SupervisorSettings, take_service_manager
 from worker import main as worker_main
 from worker.contract import Wiring

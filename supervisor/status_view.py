@@ -9,7 +9,7 @@ from rich.table import Table
 from supervisor import control_client
 from supervisor.adapters.instance import live_sockets
 from supervisor.core.policy import MEBIBYTE
-from supervisor.ordering import START_REMEDY
+from supervisor.order_command import START_REMEDY
 
 _COLOURS = {"ok": "bold green", "degraded": "bold yellow", "draining": "bold yellow", "down": "bold red"}
 

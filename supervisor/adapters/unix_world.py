@@ -34,7 +34,7 @@ from supervisor.core.fact import (
 )
 from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem, Slot, Stage
 from supervisor.core.policy import Policy
-from supervisor.orders import BY_SIGNAL, OrderDesk, signalled
+from supervisor.order_desk import BY_SIGNAL, OrderDesk, signalled
 from worker.contract import BUSY, Phase
 from worker.scoreboard import MAX_SLOTS, ControlRecord, FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
 

@@ -17,7 +17,7 @@ from supervisor.core.fleet import MONITOR, Fleet, Slot, Stage
 from supervisor.core.policy import Policy
 from supervisor.core.record import record
 from supervisor.journal import Journal
-from supervisor.orders import OrderDesk
+from supervisor.order_desk import OrderDesk
 from supervisor.settings import parse
 from tests.condition import eventually
 from worker.contract import Phase

@@ -1,4 +1,4 @@
-"""What `scale`, `recycle` and `reload` do: find the instance, hand the order over, say what becomes of it."""
+"""`scale`, `recycle` and `reload`: find the instance, hand the order over, say what becomes of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
