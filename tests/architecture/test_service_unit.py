@@ -1,0 +1,25 @@
+"""The numbers of the systemd unit fit those of the settings and the rules."""
+
+import re
+from pathlib import Path
+
+from supervisor.core.decide import EXIT_REFUSED
+from supervisor.core.policy import Policy
+
+UNIT = (Path(__file__).parents[2] / "systemd/learning-supervisor.service").read_text()
+
+
+def number(name: str) -> int:
+    (found,) = re.findall(rf"^{name}=(\d+)$", UNIT, re.MULTILINE)
+    return int(found)
+
+
+def test_systemd_waits_for_the_end_of_a_stop() -> None:
+    """With default settings nobody is killed by systemd before the drain is over and the leases are returned (invariant 2)."""
+    policy = Policy()
+    assert number("TimeoutStopSec") > policy.drain_timeout_seconds + 2 * policy.tick_seconds + policy.release_seconds
+
+
+def test_systemd_does_not_restart_what_no_restart_mends() -> None:
+    """The exit code of a refused configuration is the one that the unit names."""
+    assert number("RestartPreventExitStatus") == EXIT_REFUSED
