@@ -6,7 +6,7 @@ from typing import assert_never
 
 from supervisor.core.fleet import Fleet, Slot, Stage
 
-EXTENSION_SECONDS = 30.0  # what a start or a stop is given more, again and again while the loop runs
+EXTENSION_SECONDS = 30.0  # what a start, a reload or a stop is given more, again and again while the loop runs
 EXTEND_EVERY_SECONDS = 10.0
 WATCHDOG_PARTS = 4  # sd_watchdog_enabled(3) wants half of it; a loop that comes round once a second may be late by one
 _USEC = 1_000_000
@@ -43,8 +43,8 @@ def notification(fleet: Fleet, told: Told, now_seconds: float, watchdog_seconds:
     if watchdog_seconds is not None and now_seconds >= told.watchdog_at_seconds + watchdog_seconds / WATCHDOG_PARTS:
         lines.append("WATCHDOG=1")
         known = replace(known, watchdog_at_seconds=now_seconds)
-    is_unlimited = state in {State.BOOTING, State.STOPPING}  # the rules bound both, by numbers that a unit does not know
-    if is_unlimited and (state is not told.state or now_seconds >= told.extended_at_seconds + EXTEND_EVERY_SECONDS):
+    is_under_way = state is not State.READY  # systemd gives each of these a timeout, and cannot know how long a job takes
+    if is_under_way and (state is not told.state or now_seconds >= told.extended_at_seconds + EXTEND_EVERY_SECONDS):
         lines.append(f"EXTEND_TIMEOUT_USEC={int(EXTENSION_SECONDS * _USEC)}")
         known = replace(known, extended_at_seconds=now_seconds)
     return tuple(lines), known
