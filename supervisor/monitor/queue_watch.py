@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import psycopg
+from psycopg.pq.abc import PGconn
 
 from supervisor.journal import Journal
 from supervisor.monitor.releases import Releases
@@ -76,6 +77,7 @@ class QueueWatch:
         )
         self.sight.is_pooled = is_pooled(connection)
         if not self.sight.is_pooled:  # a session that is another's next would hear for that one
+            connection.add_notify_handler(lambda notification: self._hear(notification.pid))  # of what comes with an answer
             await listen(connection)
         return connection
 
@@ -108,23 +110,31 @@ class QueueWatch:
         return self._look_at_seconds - now
 
     async def _wait(self, connection: AsyncConnection, timeout_seconds: float) -> None:
-        """Until a notification, a request or the time. A notification that came with an answer has left the socket already."""
-        loop = asyncio.get_running_loop()
-        self._stirred.clear()
-        await self._hear(connection)
-        loop.add_reader(connection.fileno(), self._stirred.set)
+        """Until there is news, a request or the time."""
+        loop, fd = asyncio.get_running_loop(), connection.fileno()
+        loop.add_reader(fd, self._listen, connection.pgconn, fd)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._stirred.wait()
         except TimeoutError:
             return
         finally:
-            loop.remove_reader(connection.fileno())
-        await self._hear(connection)
+            loop.remove_reader(fd)
+            self._stirred.clear()
 
-    async def _hear(self, connection: AsyncConnection) -> None:
-        """One wake-up per notification."""
-        async for _ in connection.notifies(timeout=0):
+    def _listen(self, pgconn: PGconn, fd: int) -> None:
+        """What came without being asked for. A lost connection is found by the next statement."""
+        try:
+            pgconn.consume_input()
+        except psycopg.OperationalError:
+            asyncio.get_running_loop().remove_reader(fd)
+            self.stir()
+        while notification := pgconn.notifies():
+            self._hear(notification.be_pid)
+
+    def _hear(self, backend_pid: int) -> None:
+        """One wake-up per notification of somebody else: our own workers tell of what they finished, and enter nothing."""
+        if not self._waker.is_ours(backend_pid):
             self._waker.wake_one()
             self.look_soon()
 

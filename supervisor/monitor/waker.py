@@ -1,12 +1,12 @@
 """Waking one idle worker for one piece of news, so that no herd runs to the queue."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from worker.contract import Phase
-from worker.scoreboard import Scoreboard
+from worker.scoreboard import Scoreboard, WorkerRecord
 
-_PREFERRED = (Phase.IDLE, Phase.LEASE)  # who is just looking may have looked too early
+_LOOKING = {Phase.LEASE, Phase.SETTLE}  # may have looked too early
 
 
 class Waker:
@@ -17,20 +17,30 @@ class Waker:
         self._woken: dict[int, float] = {}  # slot -> the progress at which it was last woken
 
     def wake_one(self) -> bool:
-        """False if there is nobody to wake."""
-        for phase in _PREFERRED:
-            for slot, wake_fd in enumerate(self._wake_fds):
-                if self._can_wake(slot, phase):
-                    os.eventfd_write(wake_fd, 1)
-                    return True
-        return False
+        """An idle worker if there is one, else one that is just looking. False if there is nobody to wake."""
+        looking: list[tuple[int, WorkerRecord]] = []
+        for slot, record in self._records():
+            if record.phase == Phase.IDLE and self._wake(slot, record):
+                return True
+            if record.phase in _LOOKING:
+                looking.append((slot, record))
+        return any(self._wake(slot, record) for slot, record in looking)
 
-    def _can_wake(self, slot: int, phase: Phase) -> bool:
+    def is_ours(self, backend_pid: int) -> bool:
+        """Whether the server's process serves one of our workers."""
+        return any(record.backend_pid == backend_pid for _, record in self._records())
+
+    def _records(self) -> Iterator[tuple[int, WorkerRecord]]:
+        """Of those who may lease: nobody else need be looked at."""
+        for slot in range(self._scoreboard.control().leasing_slots):
+            record = self._scoreboard.worker(slot)
+            if record is not None:
+                yield slot, record
+
+    def _wake(self, slot: int, record: WorkerRecord) -> bool:
         """A worker that was woken and has not moved since is on its way already."""
-        record = self._scoreboard.worker(slot)
-        if record is None or record.phase != phase or self._woken.get(slot) == record.progress_seconds:
-            return False
-        if not self._scoreboard.ledger(slot).pid:
+        if self._woken.get(slot) == record.progress_seconds or not self._scoreboard.ledger(slot).pid:
             return False
         self._woken[slot] = record.progress_seconds
+        os.eventfd_write(self._wake_fds[slot], 1)
         return True
