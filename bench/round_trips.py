@@ -32,10 +32,11 @@ def measure() -> dict[str, float]:
             "image_with_checkpoint": (lambda count: (image,) * count, _extract),
         }
         return {
-            f"round_trips_{kind}": (
-                _flights(cluster, simulator.url, make(MANY), prepare) - _flights(cluster, simulator.url, make(FEW), prepare)
+            f"round_trips_{kind}": round(
+                (_flights(cluster, simulator.url, make(MANY), prepare) - _flights(cluster, simulator.url, make(FEW), prepare))
+                / (MANY - FEW),
+                1,  # a last look more or less
             )
-            / (MANY - FEW)
             for kind, (make, prepare) in kinds.items()
         }
 

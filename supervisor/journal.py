@@ -32,6 +32,7 @@ from worker.contract import Event, EventKind
 
 GAVE_UP_MEANING = "no worker could start or finish a step, and restarts did not help: the lines before name the reason"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_EVENT_LEVELS = {EventKind.SETTLED: "INFO", EventKind.LEASED: "DEBUG", EventKind.BOOTED: "INFO"}  # the others are warnings
 
 
 class Journal:
@@ -124,17 +125,17 @@ class Journal:
 
     def event(self, slot: int, event: Event) -> None:
         """What a worker reported."""
-        levels = {EventKind.SETTLED: "INFO", EventKind.STEP: "DEBUG", EventKind.LEASED: "DEBUG", EventKind.BOOTED: "INFO"}
         self._line(
-            levels.get(event.kind, "WARNING"),
+            _EVENT_LEVELS.get(event.kind, "WARNING"),
             event.kind.value,
             slot=slot,
             job=event.job_id,
             submission=event.submission_id,
-            step=event.step,
             outcome=event.outcome,
             error=event.error_class,
             seconds=f"{event.seconds:.3f}" if event.seconds else "",
+            **{f"{step}_seconds": f"{seconds:.3f}" for step, seconds in event.steps.items()},
+            next_job=event.next_job_id,
         )
 
     def wrong_setting(self, problem: Problem) -> None:

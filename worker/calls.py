@@ -1,4 +1,4 @@
-"""Calls of an adapter for one job: what they raise becomes the job's outcome, how long they take becomes an event."""
+"""Calls of an adapter for one job: what they raise becomes the job's outcome, and how long they take is told at its end."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +20,7 @@ class Calls:
 
     def __init__(self, place: Workplace, lease: Lease) -> None:
         self._place, self._lease = place, lease
+        self.seconds: dict[StepName, float] = {}  # of each step that succeeded
 
     def ask(self, stage: Stage, call: Callable[[], Answer]) -> Answer:
         """What the adapter answers. Raises Ended with what its exception means for the job."""
@@ -33,11 +34,11 @@ class Calls:
             raise Ended(outcome_of(failure, self._lease, self._policy())) from error
 
     @contextmanager
-    def timed(self, step: StepName, model: str = "") -> Iterator[None]:
-        """One step, reported where it succeeds."""
+    def timed(self, step: StepName) -> Iterator[None]:
+        """One step, or a page of it; counted where it succeeds."""
         started_at_seconds = time.monotonic()
         yield
-        self._tell(EventKind.STEP, step=step, model=model, seconds=time.monotonic() - started_at_seconds)
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - started_at_seconds
 
     def _policy(self) -> RetryPolicy:
         settings = self._place.settings

@@ -76,13 +76,12 @@ class ExitCode(IntEnum):
 
 
 class StepName(StrEnum):
-    """The steps whose durations are reported."""
+    """The steps of a job whose durations are reported."""
 
     READ = "read"
     VISION = "vision"
     FEEDBACK = "feedback"
     SETTLE = "settle"
-    JOB = "job"
 
 
 class EventKind(Enum):
@@ -90,7 +89,6 @@ class EventKind(Enum):
 
     BOOTED = "booted"
     LEASED = "leased"
-    STEP = "step"
     STEP_FAILED = "step_failed"
     SETTLED = "settled"
     CONNECTION_LOST = "connection_lost"
@@ -98,8 +96,15 @@ class EventKind(Enum):
     BUG = "bug"
 
 
+Seconds = Annotated[float, Field(ge=0, lt=1e6)]
+
+
 class Event(BaseModel):
-    """One datagram from a worker to the monitor. Ids, classes and numbers only: no text of a pupil, no file name."""
+    """One datagram from a worker to the monitor. Ids, classes and numbers only: no text of a pupil, no file name.
+
+    A job without mishaps costs one: SETTLED, with the seconds of the whole job and of its steps (of all pages together), and
+    with the job that was leased in the same round trip.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -107,11 +112,11 @@ class Event(BaseModel):
     incarnation: Annotated[int, Field(ge=0, lt=2**32)]
     job_id: UUID | None = None
     submission_id: UUID | None = None
-    step: StepName | None = None
+    next_job_id: UUID | None = None
     outcome: Annotated[str, Field(max_length=64, pattern=r"^[\w.-]*$")] = ""
     error_class: Annotated[str, Field(max_length=200, pattern=r"^[\w.:<>,? -]*$")] = ""
-    seconds: Annotated[float, Field(ge=0, lt=1e6)] = 0.0
-    model: Annotated[str, Field(max_length=200)] = ""
+    seconds: Seconds = 0.0
+    steps: Annotated[dict[StepName, Seconds], Field(max_length=len(StepName))] = {}
 
     def encode(self) -> bytes:
         return self.model_dump_json(exclude_defaults=True).encode()

@@ -2,13 +2,15 @@
 
 import itertools
 import time
+from collections.abc import Mapping
 
 from worker.contract import FAILURES, Counter, EventKind, Phase, StepName
 from worker.core.job import WORKER_CRASHED, AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
+from worker.frontier import Frontier
 from worker.held_lease import HeldLease, Workplace
 from worker.job_queue.connection import Connection
-from worker.job_queue.lease import LeaseOwner, find_lease, lease_job
-from worker.job_queue.settle import settle
+from worker.job_queue.lease import LeaseOwner, LeaseRequest, find_lease, lease_job
+from worker.job_queue.settle import Settlement, settle, settle_and_lease
 from worker.limits import STATEMENT_PROMISE_SECONDS, first_lease_seconds
 from worker.session import LeaseRanOut, Stopped
 from worker.steps import Steps
@@ -22,15 +24,15 @@ class Loop:
     """Runs until it is asked to stop. What it cannot handle it raises: a crash is safe, since the lease comes back."""
 
     def __init__(self, place: Workplace) -> None:
-        self._place = place
+        self._place, self._frontier = place, Frontier()
         self._owner = LeaseOwner(place.wiring.instance, place.wiring.incarnation)
 
     def run(self) -> None:
+        held: HeldLease | None = None
         try:
-            while not self._place.inbox.is_leaving:
-                held = self._lease() if self._may_lease() else None
-                if held is not None:
-                    self._work(held)
+            while held or not self._place.inbox.is_leaving:
+                if held := held or self._lease():
+                    held = self._work(held)
                 else:
                     self._wait()
         except Stopped:
@@ -43,54 +45,77 @@ class Loop:
         return self._place.wiring.slot < control.leasing_slots and not control.is_draining
 
     def _lease(self) -> HeldLease | None:
-        """The key stands on the scoreboard before the statement is sent, so that no death in between loses the job."""
-        place, key = self._place, self._owner.new_key()
-        place.report.enter(Phase.LEASE, STATEMENT_PROMISE_SECONDS)
+        if self._frontier.is_bare or not self._may_lease():
+            return None
+        self._place.report.enter(Phase.LEASE, STATEMENT_PROMISE_SECONDS)
+        request = self._request()
         tries, sent_at_seconds = itertools.count(), time.monotonic()
 
         def question(connection: Connection) -> Lease | None:
-            place.report.hold(None, key)
+            self._place.report.ask_for(request.lease_key)
             if next(tries):  # the connection broke after the statement was sent: it may have committed
-                return find_lease(connection, key)
-            return lease_job(connection, key, first_lease_seconds(place.settings))
+                return find_lease(connection, request.lease_key)
+            return lease_job(connection, request)
 
-        lease = place.session.ask(question)
-        if lease is None:
-            place.report.hold(None, None)
-            return None
-        place.report.hold(lease.job_id, key)
-        place.report.send(EventKind.LEASED, job_id=lease.job_id, submission_id=lease.submission_id)
-        return HeldLease(place, lease, sent_at_seconds)
+        held = self._held(request, self._place.session.ask(question), sent_at_seconds)
+        if held is not None:
+            self._place.report.send(EventKind.LEASED, job_id=held.lease.job_id, submission_id=held.lease.submission_id)
+        return held
 
-    def _work(self, held: HeldLease) -> None:
-        started_at_seconds = time.monotonic()
-        outcome = Steps(self._place, held).run()
+    def _request(self) -> LeaseRequest:
+        """To be told on the scoreboard before the statement is sent, so that no death in between loses the job."""
+        return LeaseRequest(self._owner.new_key(), first_lease_seconds(self._place.settings), self._frontier.since())
+
+    def _held(self, request: LeaseRequest | None, lease: Lease | None, sent_at_seconds: float) -> HeldLease | None:
+        """What came of a request; the job before it is nobody's now."""
+        if request:
+            self._frontier.looked(request.since, lease)
+        self._place.report.hold(*((lease.job_id, lease.lease_key) if lease else (None, None)))
+        return HeldLease(self._place, lease, sent_at_seconds) if lease else None
+
+    def _work(self, held: HeldLease) -> HeldLease | None:
+        """One job to its end; the next one, where it was leased in the same round trip."""
+        started_at_seconds, steps = time.monotonic(), Steps(self._place, held)
+        outcome = steps.run()
         self._place.report.enter(Phase.SETTLE, STATEMENT_PROMISE_SECONDS)
         settling_at_seconds = time.monotonic()
-        outcome = self._settled(held, outcome)
-        self._place.report.send(EventKind.STEP, step=StepName.SETTLE, seconds=time.monotonic() - settling_at_seconds)
-        self._place.report.hold(None, None)
+        outcome, next_held = self._settled(held, outcome)
+        now = time.monotonic()
         self._place.report.weigh()
-        self._tell(held.lease, outcome, time.monotonic() - started_at_seconds)
+        seconds = {**steps.seconds, StepName.SETTLE: now - settling_at_seconds}
+        self._tell(held.lease, outcome, now - started_at_seconds, seconds, next_held)
+        return next_held
 
-    def _settled(self, held: HeldLease, outcome: Outcome) -> Outcome:
+    def _settled(self, held: HeldLease, outcome: Outcome) -> tuple[Outcome, HeldLease | None]:
         """What really became of the job: a rejected write means that the lease was taken over, and the result is dropped.
 
         A repeated write that finds nothing while the lease still runs was committed at the first try, whose answer was lost:
-        until then nobody else may end the job.
+        until then nobody else may end the job. What was leased with it then carries the key that was asked for.
         """
-        tries = itertools.count()
+        request = self._request() if self._goes_on_after(outcome) else None
+        tries, sent_at_seconds = itertools.count(), time.monotonic()
 
-        def question(connection: Connection) -> bool:
-            is_repeated = next(tries) > 0
-            is_written = settle(connection, held.lease, outcome, held.permit)
-            return is_written or (is_repeated and held.is_running())
+        def question(connection: Connection) -> Settlement:
+            self._place.report.ask_for(request.lease_key if request else None)
+            if not next(tries):
+                return settle_and_lease(connection, held.lease, outcome, held.permit, request)
+            is_written = settle(connection, held.lease, outcome, held.permit) or held.is_running()
+            return Settlement(is_written, find_lease(connection, request.lease_key) if request else None)
 
         try:
-            is_written = held.ask(question)
+            settlement = held.ask(question)
         except LeaseRanOut:
-            is_written = False
-        return outcome if is_written else Lost()
+            settlement = Settlement(is_written=False, next_lease=self._found(request))
+        next_held = self._held(request, settlement.next_lease, sent_at_seconds)
+        return outcome if settlement.is_written else Lost(), next_held
+
+    def _goes_on_after(self, outcome: Outcome) -> bool:
+        """A job that was just given back would be the next one that is found."""
+        return not isinstance(outcome, Lost | Returned) and not self._place.inbox.is_leaving and self._may_lease()
+
+    def _found(self, request: LeaseRequest | None) -> Lease | None:
+        """Whether a request was granted whose answer was lost."""
+        return self._place.session.ask(lambda connection: find_lease(connection, request.lease_key)) if request else None
 
     def _wait(self) -> None:
         """While the monitor looks at the queue it wakes us, and we ask nobody; without it every worker polls for itself."""
@@ -101,20 +126,23 @@ class Loop:
             is_monitored = looked_ago_seconds < TRUST_SECONDS
             place.report.enter(Phase.IDLE, IDLE_PROMISE_SECONDS + poll_seconds)
             is_woken = place.inbox.wait(MONITORED_WAIT_SECONDS if is_monitored else poll_seconds) or not is_monitored
+        self._frontier.forget()
 
-    def _tell(self, lease: Lease, outcome: Outcome, seconds: float) -> None:
+    def _tell(
+        self, lease: Lease, outcome: Outcome, seconds: float, steps: Mapping[StepName, float], next_held: HeldLease | None
+    ) -> None:
         counter, word = _told(outcome)
-        error_class = outcome.error_class if isinstance(outcome, Failed | Retried) else ""
         if counter is not None:
             self._place.report.count(counter)
         self._place.report.send(
             EventKind.SETTLED,
             job_id=lease.job_id,
             submission_id=lease.submission_id,
-            step=StepName.JOB,
+            next_job_id=next_held.lease.job_id if next_held else None,
             outcome=word,
-            error_class=error_class,
+            error_class=outcome.error_class if isinstance(outcome, Failed | Retried) else "",
             seconds=seconds,
+            steps=steps,
         )
 
 

@@ -4,8 +4,9 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from uuid import UUID
 
 from worker.contract import MAX_EVENT_BYTES, Counter, Event, EventKind, Phase, StepName, Wiring
@@ -38,17 +39,22 @@ class Report:
         """Something came: a token, a row. It never moves the promise, which is the phase's hard limit."""
         self._write(replace(self._record, progress_seconds=self._clock()))
 
+    def ask_for(self, lease_key: UUID | None) -> None:
+        """Names the next lease before its statement is sent, so that a death in between is covered."""
+        self._write(replace(self._record, next_lease_key=lease_key))
+
     def hold(self, job_id: UUID | None, lease_key: UUID | None) -> None:
-        """Names the lease: before its statement is sent, so that a death in between is covered; None when it is settled."""
-        self._write(replace(self._record, job_id=job_id, lease_key=lease_key))
+        """Names the lease in hand, and no other is asked for; None when it is settled."""
+        self._write(replace(self._record, job_id=job_id, lease_key=lease_key, next_lease_key=None))
 
     def count(self, counter: Counter, amount: int = 1) -> None:
-        counters = tuple(n + amount * (place == counter) for place, n in enumerate(self._record.counters))
-        self._write(replace(self._record, counters=counters))
+        if amount:
+            before = self._record.counters
+            self._write(replace(self._record, counters=(*before[:counter], before[counter] + amount, *before[counter + 1 :])))
 
-    def reach_database(self) -> None:
+    def reach_database(self, backend_pid: int) -> None:
         """Told before the next promise, so that who learns of that knows it too."""
-        self._write(replace(self._record, is_ready=True))
+        self._write(replace(self._record, is_ready=True, backend_pid=backend_pid))
 
     def weigh(self) -> None:
         """Between jobs: the memory that is this worker's alone. At most once in some seconds, however short the jobs are."""
@@ -63,11 +69,11 @@ class Report:
         *,
         job_id: UUID | None = None,
         submission_id: UUID | None = None,
-        step: StepName | None = None,
+        next_job_id: UUID | None = None,
         outcome: str = "",
         error_class: str = "",
         seconds: float = 0.0,
-        model: str = "",
+        steps: Mapping[StepName, float] = MappingProxyType({}),
     ) -> None:
         """One datagram to the monitor."""
         event = Event(
@@ -75,11 +81,11 @@ class Report:
             incarnation=self._wiring.incarnation,
             job_id=job_id,
             submission_id=submission_id,
-            step=step,
+            next_job_id=next_job_id,
             outcome=outcome,
             error_class=_UNSAFE.sub("?", error_class)[:200],
             seconds=seconds,
-            model=model[:200],
+            steps=dict(steps),
         )
         try:
             os.write(self._wiring.event_fd, event.encode()[:MAX_EVENT_BYTES])

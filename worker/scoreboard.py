@@ -11,6 +11,7 @@ import mmap
 import struct
 import zlib
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ _HEADER = struct.Struct("<QI")  # sequence, checksum
 _READ_TRIES = 8
 _MAX_SEQUENCE = 2**63  # beyond it a sequence was not counted up to, but damaged
 
-_WORKER = struct.Struct(f"<IB16s16sddQ?{COUNTERS}Q")
+_WORKER = struct.Struct(f"<IB16s16s16sddQ?i{COUNTERS}Q")
 _LEDGER = struct.Struct(f"<BiIdiB?Q{CAUSES}I")
 _FLEET = struct.Struct("<II???B")
 _CONTROL = struct.Struct("<I?dQ")
@@ -32,16 +33,21 @@ _READINGS = struct.Struct("<IddQQ")
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """What a worker says of itself. `deadline_seconds` is infinite where nothing is promised (idle)."""
+    """What a worker says of itself. `deadline_seconds` is infinite where nothing is promised (idle).
+
+    `next_lease_key` is the key of a lease that is being asked for: whether a job carries it, only the database knows.
+    """
 
     incarnation: int = 0
     phase: int = 0
     job_id: UUID | None = None
     lease_key: UUID | None = None
+    next_lease_key: UUID | None = None
     deadline_seconds: float = math.inf
     progress_seconds: float = 0.0
     uss_bytes: int = 0  # memory that it shares with nobody, looked at between jobs
     is_ready: bool = False  # has reached the database in this life
+    backend_pid: int = 0  # the server's process for its connection, which the server names as the sender of notifications
     counters: tuple[int, ...] = (0,) * COUNTERS
 
 
@@ -105,9 +111,10 @@ class Record:
     def __init__(self, memory: mmap.mmap, offset: int, body: struct.Struct) -> None:
         self._memory, self._offset, self._body = memory, offset, body
         self._stride = _HEADER.size + body.size
+        self._written = 0  # the last sequence of this process, which is the only one that writes
 
     def write(self, *values: object) -> None:
-        sequence = max(self._sequence_of(0), self._sequence_of(1)) + 1
+        sequence = self._written = (self._written or max(self._sequence_of(0), self._sequence_of(1))) + 1
         body = self._body.pack(*values)
         start = self._offset + (sequence % 2) * self._stride
         self._memory[start + _HEADER.size : start + self._stride] = body
@@ -146,17 +153,18 @@ class Scoreboard:
         self._workers, self._ledgers = records[3 : 3 + MAX_SLOTS], records[3 + MAX_SLOTS :]
 
     def write_worker(self, slot: int, record: WorkerRecord) -> None:
-        incarnation, phase, job_id, lease_key, *numbers, counters = _values(record)
-        self._workers[slot].write(incarnation, phase, _packed(job_id), _packed(lease_key), *numbers, *counters)
+        incarnation, phase, job_id, lease_key, next_lease_key, *numbers, counters = _values(record)
+        ids = _packed(job_id), _packed(lease_key), _packed(next_lease_key)
+        self._workers[slot].write(incarnation, phase, *ids, *numbers, *counters)
 
     def worker(self, slot: int) -> WorkerRecord | None:
         """The slot's claim about itself; None where nothing was written or what was written cannot be."""
         values = self._workers[slot].read()
         if values is None:
             return None
-        incarnation, phase, job_id, lease_key, deadline, progress, uss, ready, *counters = values
-        ids = _unpacked(job_id), _unpacked(lease_key)
-        record = WorkerRecord(incarnation, phase, *ids, deadline, progress, uss, ready, tuple(counters))
+        incarnation, phase, job_id, lease_key, next_lease_key, deadline, progress, uss, ready, backend, *counters = values
+        ids = _unpacked(job_id), _unpacked(lease_key), _unpacked(next_lease_key)
+        record = WorkerRecord(incarnation, phase, *ids, deadline, progress, uss, ready, backend, tuple(counters))
         return record if _is_possible(record) else None
 
     def write_ledger(self, slot: int, record: LedgerRecord) -> None:
@@ -187,8 +195,12 @@ class Scoreboard:
         return ReadingsRecord(*self._readings.read() or ())
 
 
+_FIELDS = {kind: attrgetter(*kind.__slots__) for kind in (WorkerRecord, LedgerRecord, FleetRecord, ControlRecord, ReadingsRecord)}
+
+
 def _values(record: WorkerRecord | LedgerRecord | FleetRecord | ControlRecord | ReadingsRecord) -> tuple[Any, ...]:
-    return tuple(getattr(record, name) for name in record.__slots__)
+    values: tuple[Any, ...] = _FIELDS[type(record)](record)
+    return values
 
 
 def _checksum(sequence: int, body: bytes) -> int:

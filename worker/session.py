@@ -58,7 +58,7 @@ class Session:
         if self._connection is None:
             self._report.enter(Phase.CONNECT, CONNECT_PROMISE_SECONDS)
             self._connection = self._connect()
-            self._report.reach_database()
+            self._report.reach_database(self._connection.info.backend_pid)
             self._report.enter(phase, CONNECT_PROMISE_SECONDS)
         return self._connection
 

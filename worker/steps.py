@@ -37,6 +37,7 @@ class Steps:
     def __init__(self, place: Workplace, held: HeldLease) -> None:
         self._place, self._held, self._lease = place, held, held.lease
         self._calls = Calls(place, held.lease)
+        self.seconds: Mapping[StepName, float] = self._calls.seconds  # of each step that succeeded
 
     def run(self) -> Outcome:
         """Every job has exactly one outcome."""
@@ -78,7 +79,7 @@ class Steps:
         settings = self._place.settings
         self._held.begin(Stage.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
         self._held.count_call(Counter.FEEDBACK_CALLS)
-        with self._calls.timed(StepName.FEEDBACK, settings.ai_feedback_model):
+        with self._calls.timed(StepName.FEEDBACK):
             return self._calls.ask(Stage.FEEDBACK, lambda: self._analyze(payload, text_md))
 
     def _analyze(self, payload: Payload, text_md: str) -> Completed:

@@ -96,7 +96,7 @@ class VisionStep:
 
     def _call(self, call: Callable[[], Answer]) -> Answer:
         self._held.count_call(Counter.VISION_CALLS)
-        with self._calls.timed(StepName.VISION, self._place.settings.ai_vision_model):
+        with self._calls.timed(StepName.VISION):
             return self._calls.ask(Stage.VISION, call)
 
     def _commit(self, reading: Reading) -> None:

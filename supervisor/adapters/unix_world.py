@@ -213,6 +213,7 @@ class UnixWorld:
                 self.now(),
                 claim.job_id if claim else None,
                 claim.lease_key if claim else None,
+                claim.next_lease_key if claim else None,
                 is_oom=status == -signal.SIGKILL and slot.stage is not Stage.KILLED and self._oom.claim(self.now()),
                 jitter=random.random(),  # noqa: S311  jitter is no secret
             )

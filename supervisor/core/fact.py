@@ -77,7 +77,8 @@ class Killed:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """A child was reaped. `status`: exit code, or minus the signal. With the lease that its scoreboard record still named.
+    """A child was reaped. `status`: exit code, or minus the signal. With the leases that its scoreboard record still named: of
+    the job in its hands, and one that it was asking for.
 
     `is_oom`: the kernel has counted a kill for want of memory among us. `jitter` in [0, 1): which part of a backoff is due,
     drawn by the world, as nothing here is random.
@@ -89,6 +90,7 @@ class Exited:
     at_seconds: float
     job_id: UUID | None = None
     lease_key: UUID | None = None
+    next_lease_key: UUID | None = None
     is_oom: bool = False
     jitter: float = 1.0  # the whole wait
 

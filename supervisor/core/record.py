@@ -149,7 +149,8 @@ def _exited(fleet: Fleet, slot: Slot, fact: Exited) -> Fleet:
     if slot.pid != fact.pid:
         raise ImpossibleFact(f"pid {fact.pid} exited, but slot {slot.number} holds {slot.pid}")
     cause = cause_of(slot, fact.status, is_oom=fact.is_oom)
-    dead = (DeadLease(slot.number, fact.job_id, fact.lease_key, cause.is_crash),) if fact.lease_key else ()
+    leases = (fact.job_id, fact.lease_key), (None, fact.next_lease_key)
+    dead = tuple(DeadLease(slot.number, job_id, key, cause.is_crash) for job_id, key in leases if key)
     left = replace(
         fleet.with_slot(_vacant(slot, fact, cause)),
         dead_leases=fleet.dead_leases + dead,

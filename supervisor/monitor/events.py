@@ -47,7 +47,7 @@ class Events:
         self._journal.event(slot, event)
         if event.kind is EventKind.CONNECTION_LOST:
             self._watch.sight.loss, self._watch.sight.lost_at_seconds = event.error_class, time.monotonic()
-        if event.kind is EventKind.LEASED:
+        if event.kind is EventKind.LEASED or event.next_job_id:
             self._watch.sight.lost_at_seconds = -math.inf
             self._waker.wake_one()
         if event.kind is EventKind.SETTLED and event.outcome.startswith(FOR_LATER):

@@ -36,8 +36,10 @@ class Metrics:
         )
 
     def observe(self, event: Event) -> None:
-        if event.step is not None and event.kind in {EventKind.STEP, EventKind.SETTLED}:
-            self._durations.labels(event.step.value).observe(event.seconds)
+        if event.kind is EventKind.SETTLED:
+            self._durations.labels("job").observe(event.seconds)
+            for step, seconds in event.steps.items():
+                self._durations.labels(step.value).observe(seconds)
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

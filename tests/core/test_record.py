@@ -312,6 +312,12 @@ def test_a_lease_without_a_job_is_a_debt() -> None:
     assert after.dead_leases == (DeadLease(0, None, KEY, is_counted=True),)
 
 
+def test_a_lease_that_was_asked_for_is_a_debt_too() -> None:
+    """A worker that died while it settled one job and leased the next owes both, as nobody knows which of them was committed."""
+    after = record(in_stage(Stage.RUNNING), Exited(0, PID, -9, 50.0, JOB, KEY, OTHER_KEY))
+    assert after.dead_leases == (DeadLease(0, JOB, KEY, is_counted=True), DeadLease(0, None, OTHER_KEY, is_counted=True))
+
+
 def asked_for(fleet: Fleet) -> list[UUID]:
     """Which keys the monitor is asked for now."""
     return [action.lease_key for action in decide(fleet, Policy(), 100.0) if isinstance(action, ReturnLease)]

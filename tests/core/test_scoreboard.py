@@ -38,9 +38,9 @@ FIRST, BEFORE, NEWEST = (1, 1, b"a" * 16), (2, 2, b"b" * 16), (3, 3, b"c" * 16)
 NEWEST_AT = (3 % 2) * STRIDE  # buffers take turns
 KILLS, READS, MAX_WRITES, MAX_WAIT_READS = 200, 5_000, 1_000_000, 1_000_000
 
-IDS = UUID(int=5), UUID(int=6)
+IDS = UUID(int=5), UUID(int=6), UUID(int=7)
 TOTALS = tuple(range(2**40, 2**40 + COUNTERS))
-WORKER = WorkerRecord(2**32 - 1, Phase.VISION, *IDS, 1e9 + 0.25, 12.5, 2**41, True, TOTALS)
+WORKER = WorkerRecord(2**32 - 1, Phase.VISION, *IDS, 1e9 + 0.25, 12.5, 2**41, True, 2**22, TOTALS)
 LEDGER = LedgerRecord(4, 2**22, 9, 77.5, -9, 3, True, 2**41, tuple(range(CAUSES)))
 FLEET = FleetRecord(64, 3, True, True, True, 2)
 CONTROL = ControlRecord(64, True, 99.5)
@@ -110,9 +110,8 @@ def test_nothing_whole_is_nothing() -> None:
 def numbered(number: int) -> WorkerRecord:
     """A record all of whose fields tell the same number."""
     identity = UUID(int=number * (2**64 + 1))
-    return WorkerRecord(
-        number, 1 + number % MAX_PHASE, identity, identity, float(number), float(number), number, counters=(number,) * COUNTERS
-    )
+    ids, seconds, phase = (identity,) * 3, float(number), 1 + number % MAX_PHASE
+    return WorkerRecord(number, phase, *ids, seconds, seconds, number, counters=(number,) * COUNTERS)
 
 
 def number_of(board: Scoreboard) -> int:
@@ -231,11 +230,12 @@ def test_totals_survive() -> None:
         report = Report(Wiring(0, 0, incarnation, board, -1, -1, -1), clock=lambda: 100.0)
         report.enter(Phase.CONNECT, 5.0)
         assert board.worker(0) == WorkerRecord(
-            incarnation, Phase.CONNECT, None, None, 105.0, 100.0, counters=totals(incarnation - 1)
+            incarnation, Phase.CONNECT, None, None, None, 105.0, 100.0, counters=totals(incarnation - 1)
         )
         report.count(Counter.COMPLETED)
         report.count(Counter.QUARANTINED)
         report.hold(UUID(int=1), UUID(int=2))
+        report.ask_for(UUID(int=3))
 
 
 def totals(number: int) -> tuple[int, ...]:

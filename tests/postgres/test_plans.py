@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import LiteralString
 from uuid import uuid4
@@ -17,7 +18,7 @@ from worker.job_queue.statements import statement
 
 pytestmark = pytest.mark.postgres
 
-QUEUED, LEASED = 50_000, 4
+QUEUED, LEASED = 200_000, 4
 LOOKS = ("glance", "lease", "find_job", "leased_keys")
 MANY_PAGES = 100
 FILL: LiteralString = """
@@ -46,6 +47,7 @@ VALUES: dict[str, object] = {
     "permit_key": 1,
     "permits": 2,
     "raw_metadata": "{}",
+    "since": None,
     "stage": "vision",
     "text_md": "text",
 }
@@ -74,25 +76,25 @@ def fill(queue: FilledQueue) -> None:
     queue.owner.execute("analyze learning_submission_jobs")
 
 
-def custom_plan(connection: Connection, name: str) -> str:
+def custom_plan(connection: Connection, name: str, **values: object) -> str:
     """As for the first five executions on a connection: planned for these very values."""
-    return _text(connection.execute(b"explain " + statement(name).encode(), VALUES))
+    return _text(connection.execute(b"explain " + statement(name).encode(), VALUES | values))
 
 
-def generic_plan(connection: Connection, name: str) -> str:
+def generic_plan(connection: Connection, name: str, **chosen: object) -> str:
     """As PostgreSQL may choose to plan a prepared statement later: for no values in particular."""
     text = statement(name)
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", text)
     connection.execute("set plan_cache_mode = force_generic_plan")
     connection.execute(f"prepare asked as {numbered}".encode())
-    values = psycopg.sql.SQL(", ").join(psycopg.sql.Literal(_literal(VALUES[name])) for name in names)
+    values = psycopg.sql.SQL(", ").join(psycopg.sql.Literal(_literal((VALUES | chosen)[name])) for name in names)
     arguments = psycopg.sql.SQL("({})").format(values) if names else psycopg.sql.SQL("")
     return _text(connection.execute(psycopg.sql.SQL("explain execute asked") + arguments))
 
 
 def _literal(value: object) -> object:
-    return value if isinstance(value, int | float) else str(value)
+    return value if isinstance(value, int | float | None) else str(value)
 
 
 def _text(cursor: psycopg.Cursor[psycopg.rows.DictRow]) -> str:
@@ -102,10 +104,19 @@ def _text(cursor: psycopg.Cursor[psycopg.rows.DictRow]) -> str:
 @pytest.mark.parametrize("plan", [custom_plan, generic_plan])
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_statement_walks_an_index(worker: Connection, name: str, plan: Callable[[Connection, str], str]) -> None:
-    """Over 50 000 queued rows no statement reads the queue's table from end to end, and none sorts."""
+    """Over 200 000 queued rows no statement reads the queue's table from end to end, and none sorts."""
     lines = plan(worker, name).splitlines()
     assert [line for line in lines if re.search(r"Seq Scan on learning_submission_jobs|Sort", line)] == []
     assert [line for line in lines if re.search(r"Index (Only )?Scan using learning_submission_jobs", line)] != []
+
+
+@pytest.mark.parametrize("plan", [custom_plan, generic_plan])
+def test_a_look_from_a_place_begins_there(worker: Connection, plan: Callable[..., str]) -> None:
+    """A lease from a place in the queue on walks the index from that place, and never the leased rows."""
+    text = plan(worker, "lease", since=datetime.now(UTC) - timedelta(hours=1))
+    assert re.search(r"Index Cond: \(\(status = 'queued'::text\) AND .*visible_at >= ", text)
+    assert "Seq Scan on learning_submission_jobs" not in text
+    assert re.search(r"One-Time Filter: (false|\(\S+ IS NULL\))", text)  # what expired is not looked for
 
 
 def test_a_long_past_does_not_slow_a_look(database: Database) -> None:

@@ -29,7 +29,7 @@ from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, 
 from worker.job_queue.connection import Connection, Refused, Unavailable, connect
 from worker.job_queue.dead_lease import AsyncConnection, leases_of, return_expired, return_lease
 from worker.job_queue.glance import COUNT_BOUND, QueueStats, glance, listen, queue_stats
-from worker.job_queue.lease import LeaseOwner, find_lease, lease_job
+from worker.job_queue.lease import LeaseOwner, LeaseRequest, find_lease, lease_job
 from worker.job_queue.permit import NO_PERMITS, begin_step
 from worker.job_queue.settle import settle
 from worker.job_queue.submission import read_submission
@@ -60,7 +60,7 @@ def queue(shared_database: Database) -> Iterator[FilledQueue]:
 
 
 def take(queue: FilledQueue) -> Lease:
-    lease = lease_job(queue.worker, uuid4(), LEASE_SECONDS)
+    lease = lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS))
     assert lease is not None
     return lease
 
@@ -90,19 +90,21 @@ def test_no_job_that_may_not_run_is_taken(queue: FilledQueue, columns: dict[str,
     """A delayed, a leased and a failed job stay as they are, and the worker is told that there is nothing."""
     queue.enter(**columns)
     before = queue.everything()
-    assert lease_job(queue.worker, uuid4(), LEASE_SECONDS) is None
+    assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None
     assert queue.everything() == before
 
 
 def test_a_lease_is_the_workers_own_key_and_the_databases_time(queue: FilledQueue) -> None:
     """The row carries the key that the worker made and an end by the database's clock, and the worker knows the job."""
     entered, key = queue.enter(retry_count=2, payload={"hints_md": "none"}), uuid4()
-    lease = lease_job(queue.worker, key, LEASE_SECONDS)
+    lease = lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS))
     job = queue.job(entered.job_id)
     assert (job["status"], job["lease_key"]) == ("leased", key)
     assert timedelta(seconds=LEASE_SECONDS - 5) < job["leased_for"] <= timedelta(seconds=LEASE_SECONDS)
-    assert lease == Lease(entered.job_id, entered.submission_id, key, job["payload"], 2, lease.age_seconds if lease else 0)
     assert lease is not None
+    assert lease == Lease(
+        entered.job_id, entered.submission_id, key, job["payload"], 2, lease.age_seconds, job["visible_at"].isoformat(" ")[:-3]
+    )
     assert 0 <= lease.age_seconds < 60
 
 
@@ -157,7 +159,7 @@ def test_a_locked_row_is_skipped(queue: FilledQueue) -> None:
     with queue.owner.transaction():
         queue.owner.execute("select from learning_submission_jobs where id = %s for update", [oldest.job_id])
         assert take(queue).job_id == next_one.job_id
-        assert lease_job(queue.worker, uuid4(), LEASE_SECONDS) is None
+        assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None
 
 
 def test_workers_never_share_a_job(queue: FilledQueue) -> None:
@@ -166,7 +168,7 @@ def test_workers_never_share_a_job(queue: FilledQueue) -> None:
 
     def take_all(_: int) -> list[UUID]:
         with worker_connection(queue.database) as worker:
-            return [lease.job_id for lease in iter(lambda: lease_job(worker, uuid4(), LEASE_SECONDS), None)]
+            return [lease.job_id for lease in iter(lambda: lease_job(worker, LeaseRequest(uuid4(), LEASE_SECONDS)), None)]
 
     with ThreadPoolExecutor(6) as pool:
         taken = [job_id for each in pool.map(take_all, range(6)) for job_id in each]
@@ -335,7 +337,7 @@ def test_a_retry_burns_an_attempt_and_waits(queue: FilledQueue, stage: Stage, at
     assert settle(queue.worker, as_lease(entered), Retried(stage, "SomeError", HOUR_SECONDS))
     job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
     assert (job["status"], job["retry_count"], job["error_code"], job["lease_key"]) == ("queued", 2, "SomeError", None)
-    assert lease_job(queue.worker, uuid4(), LEASE_SECONDS) is None
+    assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None
     assert (row["analysis_status"], row["error_code"]) == ("pending", f"{stage}_retrying")
     assert (row["vision_attempts"], row[f"{stage}_last_error"]) == (attempts, "SomeError")
 
@@ -364,7 +366,7 @@ def test_a_release_with_a_delay_lets_others_go_first(queue: FilledQueue) -> None
     settle(queue.worker, as_lease(entered), Returned("unavailable", HOUR_SECONDS))
     job = queue.job(entered.job_id)
     assert (job["status"], job["retry_count"], job["lease_key"]) == ("queued", 1, None)
-    assert lease_job(queue.worker, uuid4(), LEASE_SECONDS) is None
+    assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None
 
 
 def test_deleting_the_job_leaves_the_submission(queue: FilledQueue) -> None:
@@ -629,7 +631,7 @@ def test_leases_are_known_by_their_instance(queue: FilledQueue) -> None:
     keys = [owner.new_key() for owner in (*ours, theirs)] + [uuid4()]
     for key in keys:
         queue.enter()
-        assert lease_job(queue.worker, key, LEASE_SECONDS) is not None
+        assert lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS)) is not None
     queue.enter()
     found = monitor(queue, leases_of, 7)
     assert {key for _, key in found} == set(keys[:2])

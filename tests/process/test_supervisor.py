@@ -87,16 +87,17 @@ LOCK_JOB: LiteralString = "select from learning_submission_jobs where submission
 
 
 @contextmanager
-def settling(site: Site) -> Iterator[tuple[LiveFleet, UUID, int]]:
+def settling(site: Site, workers: int = 2) -> Iterator[tuple[LiveFleet, UUID, int]]:
     """A fleet, a text, and the pid of the worker whose last statement about it waits in the server as long as the block lasts."""
     site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
     text = site.enter_text()
-    fleet = site.start(worker_concurrency=2)
+    fleet = site.start(worker_concurrency=workers)
     site.until_in_call(fleet, FEEDBACK_MODEL)
     with site.owner.transaction():
         site.owner.execute(LOCK_JOB, [text])
         (worker,) = fleet.until_busy("settle")
         site.until_somebody_waits_for_a_lock()  # the phase begins before its statement is sent
+        eventually(lambda: psutil.Process(worker).status() == psutil.STATUS_SLEEPING)  # and the next lease is sent after it
         yield fleet, text, worker
 
 
@@ -116,10 +117,23 @@ def test_a_death_after_the_commit_repeats_nothing(site: Site) -> None:
         os.kill(victim, signal.SIGSTOP)
     site.until_done([text])
     os.kill(victim, signal.SIGKILL)
-    assert [each["outcome"] for each in fleet.until_told("lease_returned")] == ["not_found"]
+    assert [each["outcome"] for each in fleet.until_told("lease_returned", 2)] == ["not_found"] * 2  # no next one either
     fleet.until_idle()
     assert site.results() == [text]
     assert (len(site.leases(text)), len(site.simulator.calls())) == (1, 1)
+
+
+def test_a_death_after_the_commit_frees_the_next_job(site: Site) -> None:
+    """What was leased in the transaction that settled the job before it comes back too, although its worker never knew of it."""
+    with settling(site, workers=1) as (fleet, text, victim):
+        os.kill(victim, signal.SIGSTOP)
+        next_text = site.enter_text()
+        site.delay(next_text, -60)  # entered before the statement was sent, but committed with the release of the lock
+    eventually(lambda: site.leases(next_text))
+    os.kill(victim, signal.SIGKILL)
+    assert {each["outcome"] for each in fleet.until_told("lease_returned", 2)} == {"not_found", "returned"}
+    site.until_done_once([text, next_text])
+    assert (len(site.leases(text)), len(site.leases(next_text)), len(site.simulator.calls())) == (1, 2, 2)
 
 
 def test_eight_workers_that_die_at_once_are_all_replaced(site: Site) -> None:
@@ -310,7 +324,7 @@ def test_a_full_log_pipe_stops_nobody(site: Site) -> None:
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL_PIPE_BYTES)
     fleet = site.start(stderr=writing, worker_concurrency=2, log_level="DEBUG")
     os.close(writing)
-    site.until_done_once(entered := site.enter_texts(10))
+    site.until_done_once(entered := site.enter_texts(20))
     with os.fdopen(reading, "rb") as log:
         os.read(reading, 2 * SMALL_PIPE_BYTES)
         site.until_done_once([*entered, site.enter_text()])

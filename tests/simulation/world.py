@@ -250,7 +250,8 @@ class World:
             zombie.status,
             self.clock.now,
             job.id if job else None,
-            key,
+            key if job else None,
+            None if job else key,
             zombie.is_oom,
             self.random.random(),
         )

@@ -37,7 +37,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A job that is ours while `lease_key` stands in its row. `payload` is as found: not yet validated."""
+    """A job that is ours while `lease_key` stands in its row. `payload` is as found: not yet validated.
+
+    `visible_at` is its place in the queue, in the server's own words: nobody here looks at a clock on the wall.
+    """
 
     job_id: UUID
     submission_id: UUID
@@ -45,6 +48,7 @@ class Lease:
     payload: Any
     retry_count: int
     age_seconds: float = 0.0
+    visible_at: str = ""
 
 
 def _counted(value: object) -> int:

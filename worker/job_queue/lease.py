@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from uuid import UUID
 
+from psycopg import Cursor
 from psycopg.rows import DictRow
 
 from worker.core.job import Lease
@@ -35,9 +36,28 @@ class LeaseOwner:
         return cls(int.from_bytes(key.bytes[:4]), int.from_bytes(key.bytes[12:]))
 
 
-def lease_job(connection: Connection, lease_key: UUID, lease_seconds: float) -> Lease | None:
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """`since`: the `visible_at` at which to begin; None: an expired lease if there is one, else from the start of the queue."""
+
+    lease_key: UUID
+    lease_seconds: float
+    since: str | None = None
+
+
+def lease_job(connection: Connection, request: LeaseRequest) -> Lease | None:
     """The oldest job that may run, now ours and committed; None if there is none. One round trip."""
-    row = connection.execute(_LEASE, {"lease_key": lease_key, "lease_seconds": lease_seconds}).fetchone()
+    return leased(ask_for_lease(connection, request))
+
+
+def ask_for_lease(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:
+    """For a pipeline: `leased` reads what comes."""
+    values = {"lease_key": request.lease_key, "lease_seconds": request.lease_seconds, "since": request.since}
+    return connection.execute(_LEASE, values)
+
+
+def leased(cursor: Cursor[DictRow]) -> Lease | None:
+    row = cursor.fetchone()
     return _lease(row) if row else None
 
 
@@ -55,4 +75,5 @@ def _lease(row: DictRow) -> Lease:
         payload=row["payload"],
         retry_count=row["retry_count"],
         age_seconds=row["age_seconds"],
+        visible_at=row["visible_at"],
     )

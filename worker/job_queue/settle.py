@@ -1,16 +1,26 @@
-"""The one write that ends a job: an Outcome becomes one fenced statement."""
+"""The one write that ends a job: an Outcome becomes one fenced statement. The next job is leased in the same round trip."""
 
+from dataclasses import dataclass
 from typing import Any, LiteralString, assert_never
 
 from psycopg.types.json import Jsonb
 
 from worker.core.job import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Settled
 from worker.job_queue.connection import Connection
+from worker.job_queue.lease import LeaseRequest, ask_for_lease, leased
 from worker.job_queue.permit import HeldPermit, execute, give_back
 from worker.job_queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
 _RELEASE, _DELETE = statement("release"), statement("delete_job")
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """`is_written`: the lease was still ours. `next_lease`: the job that was asked for, if there was one."""
+
+    is_written: bool
+    next_lease: Lease | None = None
 
 
 def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None) -> bool:
@@ -23,6 +33,20 @@ def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPer
         return False
     sql, fields = _statement_of(outcome)
     return execute(connection, sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}, held) == 1
+
+
+def settle_and_lease(
+    connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None, request: LeaseRequest | None
+) -> Settlement:
+    """One transaction in one round trip: one commit for both, and after a lost connection both were done or neither."""
+    if request is None or isinstance(outcome, Lost):
+        return Settlement(settle(connection, lease, outcome, held))
+    sql, fields = _statement_of(outcome)
+    with connection.pipeline():
+        written = connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields})
+        give_back(connection, held)
+        asked = ask_for_lease(connection, request)
+    return Settlement(written.rowcount == 1, leased(asked))
 
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:

@@ -1,10 +1,11 @@
--- Takes one job: the oldest expired lease if there is one, else the oldest visible job; counts an expiry.
+-- Takes one job: the oldest expired lease if there is one, else the oldest visible job; counts an expiry. With `since` neither
+-- expired leases nor what became visible before it are looked at, nor the dead rows that lie there while a snapshot is open.
 -- Index (status, visible_at), twice: the leased rows are as few as there are workers, the queued ones are walked from the
 -- oldest, so there is no sort. The database's clock decides.
 with expired as (
     select id
     from public.learning_submission_jobs
-    where status = 'leased' and leased_until <= clock_timestamp()
+    where %(since)s::timestamptz is null and status = 'leased' and leased_until <= clock_timestamp()
     order by visible_at
     limit 1
     for update skip locked
@@ -12,6 +13,7 @@ with expired as (
     select id
     from public.learning_submission_jobs
     where status = 'queued' and visible_at <= now() and not exists (select from expired)
+        and visible_at >= coalesce(%(since)s::timestamptz, '-infinity')
     order by visible_at
     limit 1
     for update skip locked
@@ -36,4 +38,5 @@ set status = 'leased',
 from candidate
 where job.id = candidate.id
 returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count,
+    job.visible_at::text,
     extract(epoch from clock_timestamp() - job.created_at)::float8 as age_seconds
