@@ -10,11 +10,17 @@ from rich.console import Console
 from rich.table import Table
 
 NAMES = {
+    "backlog": "bench.backlog",
     "crashloop": "bench.crash_loop",
+    "efficiency": "bench.efficiency",
+    "horizon": "bench.horizon",
     "idle": "bench.idle",
+    "instances": "bench.instances",
     "memory": "bench.memory",
     "orphans": "bench.orphans",
     "overhead": "bench.overhead",
+    "pickup": "bench.pickup",
+    "queue": "bench.queue",
     "rejob": "bench.rejob",
     "rendering": "bench.rendering",
     "respawn": "bench.respawn",
@@ -27,8 +33,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("name", choices=sorted(NAMES))
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--rows", type=int, help="of backlog: how long the long queue is (a million)")
     arguments = parser.parse_args()
-    figures = {**importlib.import_module(NAMES[arguments.name]).measure(), **_environment()}
+    chosen = {"rows": arguments.rows} if arguments.rows else {}
+    figures = {**importlib.import_module(NAMES[arguments.name]).measure(**chosen), **_environment()}
     if arguments.json:
         print(json.dumps(figures))
     else:

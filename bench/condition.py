@@ -10,11 +10,11 @@ LOOK_SECONDS = 0.02
 Answer = TypeVar("Answer")
 
 
-def until(condition: Callable[[], Answer]) -> Answer:
+def until(condition: Callable[[], Answer], patience_seconds: float = PATIENCE_SECONDS) -> Answer:
     """What the condition answers as soon as that is true. Raises TimeoutError."""
-    until_seconds = time.monotonic() + PATIENCE_SECONDS
+    until_seconds = time.monotonic() + patience_seconds
     while not (answer := condition()):
         if time.monotonic() > until_seconds:
-            raise TimeoutError(f"not within {PATIENCE_SECONDS:g} s: {condition}")
+            raise TimeoutError(f"not within {patience_seconds:g} s: {condition}")
         time.sleep(LOOK_SECONDS)
     return answer

@@ -43,6 +43,10 @@ class Fleet:
         workers: list[Row] = self.status()["workers"]
         return workers
 
+    def completed(self) -> int:
+        """Jobs in its life, as the workers count them."""
+        return sum(worker["totals"]["completed"] for worker in self.workers())
+
     def until_at_rest(self, busy: int = 0) -> list[Row]:
         """So many workers ask a model, at least one waits for a job, and none is on its way; the rows of the busy ones."""
         return until(lambda: self._at_rest(busy))[0]

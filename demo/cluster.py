@@ -289,6 +289,7 @@ def settings(home: Home, port: int, *, tcp: bool, durable: bool) -> Mapping[str,
         "max_connections": 200,
         "shared_buffers": "32MB",
         "max_wal_size": "256MB",
+        "track_commit_timestamp": "on",  # measurements ask when a transaction was committed
         "dynamic_shared_memory_type": "mmap",  # files in the directory: nothing in /dev/shm outlives a SIGKILL
     }
     return chosen if durable else chosen | {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

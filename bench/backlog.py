@@ -1,0 +1,39 @@
+"""Whether a long queue is as fast as a short one."""
+
+import psycopg
+
+from bench.filled import fill
+from bench.rate import median_rate
+from demo.cluster import Cluster
+from demo.database import temporary_database
+
+WORKERS, ROUNDS = 4, 3
+SHORT, LONG = 1_000, 1_000_000
+WARM_UP, JOBS = 200, 700
+
+
+def measure(rows: int = LONG) -> dict[str, float]:
+    """Jobs without work: rates with 1 000 and with `rows` queued, these all visible at different times, and at the same.
+
+    The goal is nine tenths for both.
+    """
+    with (
+        Cluster.start(durable=True) as cluster,
+        temporary_database(cluster.admin_dsn, audited=False) as database,
+        psycopg.connect(database.admin_dsn, autocommit=True) as owner,
+    ):
+        short_rates = []
+        for _ in range(ROUNDS):
+            fill(owner, SHORT)
+            short_rates.append(median_rate(database, WORKERS, WARM_UP, JOBS, rounds=1))
+        fill(owner, rows)
+        long_rate = median_rate(database, WORKERS, WARM_UP, JOBS, ROUNDS)
+        fill(owner, rows, same=True)
+        same_rate = median_rate(database, WORKERS, WARM_UP, JOBS, ROUNDS)
+    short_rate = sorted(short_rates)[ROUNDS // 2]
+    return {
+        "rate_1k": round(short_rate),
+        "rate_1m": round(long_rate),
+        "ratio": round(long_rate / short_rate, 3),
+        "ratio_same_visible_at": round(same_rate / short_rate, 3),
+    }

@@ -1,0 +1,34 @@
+"""What a snapshot held open by somebody else costs: the rows of finished jobs cannot be cleaned away as long as it lasts."""
+
+import psycopg
+
+from bench.condition import until
+from bench.filled import fill
+from bench.fleet import start_fleet
+from bench.rate import rate
+from demo.cluster import Cluster
+from demo.database import temporary_database
+
+WORKERS = 4
+JOBS, WARM_UP, WINDOW = 100_000, 1_000, 3_000
+PATIENCE_SECONDS = 600.0
+
+
+def measure(jobs: int = JOBS) -> dict[str, float]:
+    """Rates of jobs without work before the snapshot, and after so many jobs under it. The goal is one half."""
+    with (
+        Cluster.start(durable=True) as cluster,
+        temporary_database(cluster.admin_dsn, audited=False) as database,
+        psycopg.connect(database.admin_dsn, autocommit=True) as owner,
+        psycopg.connect(database.admin_dsn) as backup,
+    ):
+        fill(owner, jobs + 2 * WINDOW + 2 * WARM_UP)
+        with start_fleet(WORKERS, database.worker_dsn) as fleet:
+            until(lambda: fleet.completed() >= WARM_UP)
+            rate_before = rate(fleet, WINDOW)
+            backup.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            backup.execute("select from learning_submission_jobs limit 1")
+            under_way = fleet.completed()
+            until(lambda: fleet.completed() >= under_way + jobs, PATIENCE_SECONDS)
+            rate_after = rate(fleet, WINDOW)
+    return {"rate_before": round(rate_before), "rate_after": round(rate_after), "ratio": round(rate_after / rate_before, 3)}

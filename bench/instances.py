@@ -1,0 +1,12 @@
+"""What a second instance on the same queue adds."""
+
+from bench.makespan import measured_seconds
+
+WORKERS, JOBS = 4, 400
+JOB_SECONDS = 0.1
+
+
+def measure(jobs: int = JOBS) -> dict[str, float]:
+    """Jobs that wait, twice as many workers in two instances. The goal is 1.9."""
+    durations = [JOB_SECONDS] * jobs
+    return {"speedup_2": round(measured_seconds(durations, WORKERS) / measured_seconds(durations, WORKERS, instances=2), 3)}

@@ -1,0 +1,42 @@
+"""How long a fleet takes for jobs that wait, and how long it would take if nothing were lost between two of them."""
+
+import heapq
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import psycopg
+
+from bench.condition import until
+from bench.filled import hand_in, is_empty
+from bench.fleet import start_fleet
+from demo.cluster import Cluster
+from demo.database import temporary_database
+
+
+def greedy_seconds(durations_seconds: Sequence[float], workers: int) -> float:
+    """Each job goes to whoever is free first, in order."""
+    free_at_seconds = [0.0] * workers
+    for duration_seconds in durations_seconds:
+        heapq.heappush(free_at_seconds, heapq.heappop(free_at_seconds) + duration_seconds)
+    return max(free_at_seconds)
+
+
+def measured_seconds(durations_seconds: Sequence[float], workers: int, instances: int = 1) -> float:
+    """From the commit that enters all of them to an empty queue; so many workers in each instance, idle before."""
+    parallel = str(workers * instances)
+    with (
+        Cluster.start(durable=True) as cluster,
+        temporary_database(cluster.admin_dsn, audited=False) as database,
+        psycopg.connect(database.admin_dsn, autocommit=True) as owner,
+        ExitStack() as stack,
+    ):
+        for _ in range(instances):
+            fleet = start_fleet(
+                workers, database.worker_dsn, LEARNING_FEEDBACK_ADAPTER="bench.sleeper", OLLAMA_NUM_PARALLEL=parallel
+            )
+            stack.enter_context(fleet).until_at_rest()
+        hand_in(owner, [f"{seconds:.6f}" for seconds in durations_seconds])
+        began_at_seconds = time.monotonic()
+        until(lambda: is_empty(owner))
+        return time.monotonic() - began_at_seconds

@@ -1,0 +1,81 @@
+"""Jobs without work through real workers, against what pgbench reaches with the same statements, clients and server."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+
+from bench.filled import fill
+from bench.rate import median_rate
+from demo.cluster import Cluster, bundled_binaries
+from demo.database import Database, temporary_database
+from worker.job_queue.statements import statement
+
+WORKERS, ROUNDS = 4, 3
+JOBS, WARM_UP = 6000, 1000
+_ANALYSIS = '{"schema": "criteria.v2", "score": 3, "criteria_results": []}'
+_RATE = re.compile(r"tps = ([\d.]+)")
+
+
+def measure(jobs: int = JOBS, warm_up: int = WARM_UP, rounds: int = ROUNDS) -> dict[str, float]:
+    """The goal is four fifths of pgbench. In turn, so that a drift of the machine hits both; the medians."""
+    with (
+        Cluster.start(durable=True) as cluster,
+        temporary_database(cluster.admin_dsn, audited=False) as database,
+        psycopg.connect(database.admin_dsn, autocommit=True) as owner,
+    ):
+        ours, theirs = [], []
+        for _ in range(rounds):
+            fill(owner, jobs)
+            ours.append(median_rate(database, WORKERS, warm_up, jobs - 2 * warm_up, rounds=1))
+            fill(owner, jobs)
+            theirs.append(_pgbench_rate(database, (jobs - warm_up) // WORKERS))
+    ours_rate, theirs_rate = sorted(ours)[rounds // 2], sorted(theirs)[rounds // 2]
+    return {
+        "jobs_per_second": round(ours_rate),
+        "pgbench_jobs_per_second": round(theirs_rate),
+        "ratio": round(ours_rate / theirs_rate, 3),
+    }
+
+
+def _pgbench_rate(database: Database, jobs_per_client: int) -> float:
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(_script())
+        script.flush()
+        options = ["-n", "-M", "prepared", "-c", str(WORKERS), "-j", "2", "-t", str(jobs_per_client)]
+        command = [str(bundled_binaries() / "pgbench"), *options, "-f", script.name, database.worker_dsn]
+        output = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return float(_RATE.findall(output)[-1])
+
+
+def _script() -> str:
+    """What a typed text costs: lease, read, begin of the feedback, end.
+
+    pgbench keeps no result of a statement in a pipeline, so its lease is a round trip of its own where ours comes with an end.
+    """
+    held = {"job_id": ":job_id", "lease_key": ":lease_key", "lease_seconds": "65"}
+    texts = {"text_md": "'two plus two is four'", "feedback_md": "'well done'", "analysis": f"'{_ANALYSIS}'"}
+    lease = {"lease_key": "gen_random_uuid()", "lease_seconds": "65", "since": "null"}
+    return "\n".join(
+        (
+            _written("lease", lease) + "\\gset",
+            "\\startpipeline",
+            _written("set_subject", {"student_sub": "'pupil'"}) + ";",
+            _written("read_submission", {"submission_id": ":submission_id"}) + ";",
+            "\\endpipeline",
+            _written("begin_step", {**held, "permits": "0", "permit_key": "0"}) + ";",
+            _written("settle", {**held, **texts}) + ";",
+            "",
+        )
+    )
+
+
+def _written(name: str, values: Mapping[str, Any]) -> str:
+    """A statement of the product on one line, its parameters replaced."""
+    text = " ".join(statement(name).split())
+    for parameter, value in values.items():
+        text = text.replace(f"%({parameter})s", value)
+    return text
