@@ -18,8 +18,8 @@ FOR_LATER = ("vision_retrying", "feedback_retrying", "returned_")
 
 
 class Events:
-    """Each event goes to the metrics and the log. A leased job means that there may be another one for somebody idle; one that
-    was given back for later has to be looked for then, as the database tells nobody of it.
+    """Each event goes to the metrics and the log. A job leased by somebody idle means that there may be another one for the next;
+    one that was given back for later has to be looked for then, as the database tells nobody of it.
     """
 
     def __init__(self, read_fds: Sequence[int], metrics: Metrics, waker: Waker, watch: QueueWatch, journal: Journal) -> None:
@@ -47,7 +47,7 @@ class Events:
         self._journal.event(slot, event)
         if event.kind is EventKind.CONNECTION_LOST:
             self._watch.sight.loss, self._watch.sight.lost_at_seconds = event.error_class, time.monotonic()
-        if event.kind is EventKind.LEASED or event.next_job_id:
+        if event.kind is EventKind.LEASED:
             self._watch.sight.lost_at_seconds = -math.inf
             self._waker.wake_one()
         if event.kind is EventKind.SETTLED and event.outcome.startswith(FOR_LATER):

@@ -95,6 +95,7 @@ class QueueWatch:
         if time.monotonic() < self._look_at_seconds:
             return self._look_at_seconds - time.monotonic()
         self._look_at_seconds = math.inf
+        self._waker.recognise()
         look = await glance(connection)
         self._greet()
         if look.is_waiting:

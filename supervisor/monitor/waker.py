@@ -15,6 +15,7 @@ class Waker:
     def __init__(self, scoreboard: Scoreboard, wake_fds: Sequence[int]) -> None:
         self._scoreboard, self._wake_fds = scoreboard, wake_fds
         self._woken: dict[int, float] = {}  # slot -> the progress at which it was last woken
+        self._backend_pids: frozenset[int] = frozenset()
 
     def wake_one(self) -> bool:
         """An idle worker if there is one, else one that is just looking. False if there is nobody to wake."""
@@ -28,7 +29,13 @@ class Waker:
 
     def is_ours(self, backend_pid: int) -> bool:
         """Whether the server's process serves one of our workers."""
-        return any(record.backend_pid == backend_pid for _, record in self._records())
+        if backend_pid not in self._backend_pids:
+            self.recognise()
+        return backend_pid in self._backend_pids
+
+    def recognise(self) -> None:
+        """Who is ours now: a process number that has gone may come back as another's."""
+        self._backend_pids = frozenset(record.backend_pid for _, record in self._records())
 
     def _records(self) -> Iterator[tuple[int, WorkerRecord]]:
         """Of those who may lease: nobody else need be looked at."""
