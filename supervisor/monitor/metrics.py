@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from supervisor.core.fleet import MONITOR, Cause, Stage, crashes
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.status import SlotStatus, present, slot_statuses
-from worker.contract import FAILURES, Counter, Event, EventKind, StepName
+from worker.contract import FAILURES, Counter, Event, EventKind
 from worker.core.job import WORKER_CRASHED
 from worker.scoreboard import Scoreboard
 
@@ -31,16 +31,15 @@ class Metrics:
     def __init__(self, scoreboard: Scoreboard, sight: Sight) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Totals(scoreboard, sight))
-        durations = Histogram(
+        self._durations = Histogram(
             "ai_worker_duration_seconds", "seconds per step", ["step"], registry=self._registry, buckets=_BUCKETS
         )
-        self._durations = {step: durations.labels(step) for step in ("job", *map(str, StepName))}
 
     def observe(self, event: Event) -> None:
         if event.kind is EventKind.SETTLED:
-            self._durations["job"].observe(event.seconds)
+            self._durations.labels("job").observe(event.seconds)
             for step, seconds in event.steps.items():
-                self._durations[step].observe(seconds)
+                self._durations.labels(step.value).observe(seconds)
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
