@@ -602,7 +602,7 @@ def test_a_lease_that_comes_late_and_is_locked_costs_no_connection(queue: Filled
         releases = Releases(ours.fileno(), tmp_path, "", 2, Journal("ERROR", lambda _line: None))
         releases.take(ReturnLeaseRequest(job_id=job_id, lease_key=key, is_counted=True))
         monitor(queue, impatiently, releases)
-        assert lease_job(queue.worker, key, LEASE_SECONDS)
+        assert lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS))
         with queue.owner.transaction():
             queue.one("select from learning_submission_jobs where id = %s for update", [job_id])
             eventually(lambda: releases.due_in_seconds() == 0)

@@ -13,7 +13,7 @@ from tests.postgres.filled_queue import STUDENT, FilledQueue, open_queue
 from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Outcome, Retried, Returned, Stage
 from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
 from worker.job_queue.connection import Connection, Pooled, connect
-from worker.job_queue.lease import find_lease, lease_job
+from worker.job_queue.lease import LeaseRequest, find_lease, lease_job
 from worker.job_queue.permit import NO_PERMITS, begin_step
 from worker.job_queue.settle import settle
 from worker.job_queue.statements import statement
@@ -40,7 +40,7 @@ def settling(outcome: Outcome) -> Act:
 
 
 ACTS: dict[str, Act] = {
-    "lease": lambda connection, _: lease_job(connection, uuid4(), LEASE_SECONDS),
+    "lease": lambda connection, _: lease_job(connection, LeaseRequest(uuid4(), LEASE_SECONDS)),
     "find": lambda connection, lease: find_lease(connection, lease.lease_key),
     "read": lambda connection, lease: read_submission(connection, lease.submission_id, STUDENT),
     "read another's": lambda connection, lease: read_submission(connection, lease.submission_id, "another"),
