@@ -1,5 +1,6 @@
 """Behind a transaction pooler nothing may be left in a session: it is noticed and said, and the work goes on by polling."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -20,8 +21,8 @@ from tests.condition import eventually
 from tests.process.fleet import PROGRAM, LiveFleet
 from tests.process.pooler import Pooler, pooler_before
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site, everything
-from worker.job_queue.bounded import WORKER_BOUNDS
-from worker.job_queue.connection import Connection, Unavailable, connect, is_pooled, outages_named
+from worker.job_queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS
+from worker.job_queue.connection import Connection, Unavailable, connect, connect_monitor, is_pooled, outages_named
 
 pytestmark = pytest.mark.postgres
 
@@ -115,6 +116,16 @@ def test_a_pooled_transaction_brings_its_bounds(site: Site, pooler: Pooler, monk
         site.owner.execute("lock learning_submission_jobs")
         with pytest.raises(Unavailable, match="LockNotAvailable"), outages_named():
             connection.execute("delete from learning_submission_jobs")
+
+
+def test_the_monitor_has_bounds_too(site: Site, pooler: Pooler) -> None:
+    """Directly and behind a pooler alike; one locked row must not keep it from the others."""
+
+    async def bounds(dsn: str) -> dict[str, int]:
+        async with await connect_monitor(dsn, "test") as connection:
+            return {f"{row['name']}_ms": int(row["setting"]) async for row in await connection.execute(TIMEOUTS)}
+
+    assert [asyncio.run(bounds(dsn)) for dsn in (site.database.worker_dsn, pooler.dsn)] == [MONITOR_BOUNDS] * 2
 
 
 def test_an_operator_knows_better(site: Site, pooler: Pooler) -> None:
