@@ -28,7 +28,8 @@ def main() -> int:
     if arguments.json:
         print(json.dumps(shown))
     else:
-        _tell(failed, visits)
+        tell(failed)
+        print(table(visits))
         print(f"\n{shown['seeds']} seeds, {shown['hours_simulated']} hours in {time.monotonic() - began:.1f} s: ", end="")
         print(f"{len(failed)} violations")
     return 1 if failed else 0
@@ -55,13 +56,13 @@ def run_all(seeds: range, minutes: float) -> tuple[list[Outcome], float, Counter
     return failed, seconds, visits
 
 
-def _tell(failed: list[Outcome], visits: Counter[tuple[Stage, type[FactOfASlot]]]) -> None:
+def tell(failed: list[Outcome]) -> None:
+    """Each violation with its seed, and the shortest way to it that can be found."""
     for outcome in failed[:MOST_SHOWN]:
         short = shortest(outcome)
         print(f"seed {short.plan.seed}, {short.plan.workers} workers: {short.violation}")
         for at, what in short.trace:
             print(f"  {at:10.3f}  {what}")
-    print(table(visits))
 
 
 if __name__ == "__main__":

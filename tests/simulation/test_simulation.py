@@ -10,7 +10,7 @@ from supervisor.core.action import Action, Spawn
 from supervisor.core.fact import Exited
 from supervisor.core.fleet import Cause, Fleet, Slot, Stage, Why
 from supervisor.core.policy import Policy
-from tests.simulation.__main__ import run_all
+from tests.simulation.__main__ import run_all, tell
 from tests.simulation.plan import draw
 from tests.simulation.table import unvisited
 from tests.simulation.trial import Outcome, run, shortest
@@ -24,6 +24,7 @@ Breakage = Callable[[pytest.MonkeyPatch], None]
 def test_a_thousand_seeds_break_no_invariant() -> None:
     """Under every kind of fault all invariants hold at each step, every job ends, and every possible stage and fact was met."""
     failed, seconds, visits = run_all(range(SEEDS), MINUTES)
+    tell(failed)
     assert [str(outcome.violation) for outcome in failed] == []
     assert seconds >= SEEDS * MINUTES * 60
     assert unvisited(visits) == []
