@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from supervisor.core.fleet import MONITOR, Cause, Stage, crashes
 from supervisor.monitor.sight import Sight
-from supervisor.monitor.status import SlotStatus, present, slot_statuses
+from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
 from worker.contract import FAILURES, Counter, Event, EventKind
 from worker.core.job import WORKER_CRASHED
 from worker.scoreboard import Scoreboard

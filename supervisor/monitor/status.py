@@ -1,59 +1,18 @@
 """The state of an instance in words and numbers: what `status`, /healthz and the control socket tell."""
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from supervisor.core.fleet import MONITOR, Cause, ReloadProblem, Stage, crashes
 from supervisor.journal import cause
 from supervisor.monitor.sight import Sight
-from worker.contract import BUSY, Counter, Phase
+from supervisor.monitor.slot_status import SlotStatus, present
+from worker.contract import Counter
 from worker.job_queue.glance import COUNT_BOUND
-from worker.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
+from worker.scoreboard import LedgerRecord, Scoreboard
 
 STALE_SECONDS = 10.0  # far above the monitor's own rhythm
 LOSS_SECONDS = 6.0  # a worker that goes on losing its connections says so again within five
-
-
-@dataclass(frozen=True, slots=True)
-class SlotStatus:
-    """One worker as both sides tell it: the supervisor's ledger, and the worker's own record while it lives."""
-
-    number: int
-    ledger: LedgerRecord
-    claim: WorkerRecord | None
-
-    @property
-    def is_running(self) -> bool:
-        return self.ledger.stage == Stage.RUNNING
-
-    @property
-    def phase(self) -> Phase | None:
-        return Phase(self.claim.phase) if self.claim and self.ledger.pid else None
-
-    @property
-    def is_busy(self) -> bool:
-        return self.is_running and self.phase in BUSY
-
-    @property
-    def uss_bytes(self) -> int:
-        """0: nobody there, or not looked at yet."""
-        return self.claim.uss_bytes if self.claim and self.ledger.pid else 0
-
-    def total(self, counter: Counter) -> int:
-        return self.claim.counters[counter] if self.claim else 0
-
-
-def slot_statuses(scoreboard: Scoreboard) -> list[SlotStatus]:
-    """Every slot that was ever used, in order."""
-    slots = (SlotStatus(number, scoreboard.ledger(number), scoreboard.worker(number)) for number in range(MAX_SLOTS))
-    return [slot for slot in slots if slot.ledger.starts]
-
-
-def present(scoreboard: Scoreboard) -> list[SlotStatus]:
-    """Those that are wanted or still hold a worker."""
-    wanted = scoreboard.fleet().wanted
-    return [slot for slot in slot_statuses(scoreboard) if slot.number < wanted or slot.ledger.pid]
 
 
 def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
