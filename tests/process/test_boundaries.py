@@ -11,11 +11,13 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
+from demo.submissions import text_submissions
+from tests.condition import eventually
 from tests.monitor import open_monitor
 from tests.process.bare_worker import BareWorker
 from tests.process.school import School, counted, is_idle
-from tests.process.sweep import KINDS, MAX_CRASHES, Kind, Sweep, until
-from tests.process.wire import wire_before
+from tests.process.sweep import KINDS, LONG_SECONDS, MAX_CRASHES, Kind, Sweep, until
+from tests.process.wire import Strike, wire_before
 from worker.contract import Counter
 from worker.job_queue.connection import Connection
 from worker.job_queue.dead_lease import Returned
@@ -25,10 +27,15 @@ from worker.scoreboard import ControlRecord
 pytestmark = pytest.mark.postgres
 
 MAX_MESSAGES = 1000  # far more than any of these jobs takes
+MESSAGES_OF_A_QUESTION = 5  # parse, bind, describe, execute, sync
+SOON_SECONDS = 3.0  # well before the lock timeout would end it
 FEWEST_MESSAGES = 7  # of a statement that is parsed, bound, executed and answered
 JOBS: LiteralString = """
     select status, coalesce((payload ->> 'crashes')::int, 0) as crashes
       from learning_submission_jobs where submission_id = any(%s)
+"""
+WAITING: LiteralString = """
+    select count(*)::int as n from pg_stat_activity where usename = %s and wait_event_type = 'Lock'
 """
 TAKE_OVER: LiteralString = """
     update learning_submission_jobs set lease_key = gen_random_uuid(), leased_until = now() + interval '1 hour'
@@ -101,7 +108,7 @@ def test_a_worker_killed_after_any_message_costs_no_committed_call(sweep: Sweep)
 
 def killed_after(sweep: Sweep, heir: BareWorker, k: int) -> bool:
     """False if the job was over before message k."""
-    sweep.wire.strike_after(k, is_deadly=True)
+    sweep.wire.strike_after(k, Strike.KILL)
     sweep.enter()
     with sweep.worker(sweep.wire.dsn) as worker:
         sweep.wire.name_victim(worker.pid)
@@ -160,7 +167,7 @@ def taken_after(sweep: Sweep, worker: BareWorker, taker: Connection, k: int) -> 
         taken.extend(taker.execute(TAKE_OVER))
         called.extend(sweep.called())
 
-    sweep.wire.strike_after(k, instead=take_over)
+    sweep.wire.strike_after(k, Strike.NONE, take_over)
     sweep.enter()
     before = rejections(worker)
     worker.wake()
@@ -186,6 +193,33 @@ def rejections(worker: BareWorker) -> tuple[int, int]:
     """What was counted, and what was told."""
     told = [event for event in worker.look_at_events() if event.outcome == "lease_lost"]
     return counted(worker).get(Counter.REJECTED_BY_FENCE, 0), len(told)
+
+
+def test_nobody_is_given_a_lease_who_is_gone(school: School) -> None:
+    """A lease that waits for a lock while its connection is cut is given up by the server, and not granted to a key of nobody."""
+    with (
+        wire_before(school.database.worker_dsn) as wire,
+        psycopg.connect(school.database.admin_dsn) as migration,
+        school.worker(learning_database_url=wire.dsn, ai_backend="stub", worker_poll_interval=LONG_SECONDS) as worker,
+    ):
+        until(lambda: is_idle(worker), "an idle worker")
+        entered = school.enter(*text_submissions(1, seed=1))
+        migration.execute("lock table learning_submission_jobs in share mode")
+        wire.strike_after(
+            MESSAGES_OF_A_QUESTION, Strike.HASTY_CUT, lambda: until(lambda: is_waited(school), "a lease that waits")
+        )
+        worker.wake()
+        eventually(lambda: wire.has_struck and not is_waited(school), SOON_SECONDS)
+        until(lambda: is_idle(worker), "a worker that found no lease of its own")
+        migration.commit()
+        worker.wake()
+        until(lambda: school.is_final(*entered), "the end of a job that was asked for before")
+    assert [len(school.leases(each)) for each in entered] == [1]
+
+
+def is_waited(school: School) -> bool:
+    """For a lock, by a worker."""
+    return bool(school.one(WAITING, f"{school.database.name}_worker")["n"])
 
 
 def assert_all_were_met(sweep: Sweep, rounds: int) -> None:

@@ -1,7 +1,7 @@
 """A proxy before PostgreSQL that knows its protocol's messages: it counts them, and strikes after a certain one.
 
 At a strike both connections go, and the client dies by SIGKILL if that was ordered. What the server was sent before is done or
-undone by then: the strike is over when its backend has ended.
+undone by then.
 """
 
 import os
@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from demo.database import url
 from tests.process.proxy import connect_upstream
@@ -24,6 +25,15 @@ TYPED_HEADER, UNTYPED_HEADER = struct.Struct("!cI"), struct.Struct("!I")  # of a
 PARSE, SYNC, READY, ROW = b"P", b"S", b"Z", b"D"
 IDLE = b"I"
 SUBJECT = b"Qselect coalesce(current_setting('app.current_sub', true), '')\0"
+
+
+class Strike(Enum):
+    """What happens after the last message. All but a hasty cut wait for the server's backend to end."""
+
+    CUT = auto()
+    HASTY_CUT = auto()
+    KILL = auto()
+    NONE = auto()  # the conversation goes on
 
 
 @dataclass(slots=True)
@@ -71,21 +81,21 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._stopping, self._stop = socket.socketpair()
         self._left: int | None = None
-        self._is_deadly = False
-        self._instead: Callable[[], None] | None = None
+        self._how = Strike.CUT
+        self._first: Callable[[], object] | None = None
         self._victims: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._has_struck = threading.Event()
         self.statements: list[str] = []
         self.subjects: list[bytes] = []
         self.dsn = url(dsn, host="127.0.0.1", port=str(self._listener.getsockname()[1]), sslmode="disable", gssencmode="disable")
 
-    def strike_after(self, messages: int, *, is_deadly: bool = False, instead: Callable[[], None] | None = None) -> None:
-        """Counts from now on, or from the end of the next login. Who dies by it may be named later: the strike waits for that.
+    def strike_after(self, messages: int, strike: Strike = Strike.CUT, first: Callable[[], object] | None = None) -> None:
+        """Counts from now on, or from the end of the next login. `first` is done before, while no message passes.
 
-        `instead` is done while no message passes, and the conversation goes on.
+        Who is killed may be named later: the strike waits for that.
         """
         self._has_struck.clear()
-        self._is_deadly, self._instead, self._left = is_deadly, instead, messages
+        self._how, self._first, self._left = strike, first, messages
 
     def name_victim(self, pid: int) -> None:
         self._victims.put(pid)
@@ -145,15 +155,14 @@ class Wire:
     def _strike(self, server: socket.socket) -> bool:
         """True if the conversation is over."""
         self._left = None
-        if self._instead:
-            self._instead()
-            self._has_struck.set()
-            return False
-        if self._is_deadly:
+        if self._first:
+            self._first()
+        if self._how is Strike.KILL:
             os.kill(self._victims.get(timeout=PATIENCE_SECONDS), signal.SIGKILL)
-        _end(server)
+        if self._how in {Strike.CUT, Strike.KILL}:
+            _end(server)
         self._has_struck.set()
-        return True
+        return self._how is not Strike.NONE
 
 
 def _end(server: socket.socket) -> None:

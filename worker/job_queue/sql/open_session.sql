@@ -1,9 +1,14 @@
 -- The first statement of a connection. Is the session ours alone? Then it gets its bounds. A transaction pooler tells its
 -- clients of a backend of its own invention; behind one, what is set for a session would stay with whoever uses it next.
+-- And the server looks every 50 ms whether its client is still there: a statement that waited for a lock would else be
+-- committed for nobody, after its sender has looked in vain for what it did (0.05 s later at the earliest). Not every
+-- system's kernel tells a server that.
 with session as materialized (
     select %(is_trusted)s::boolean or pg_backend_pid() = %(backend_pid)s::int as is_own
 )
 select is_own,
     case when is_own then set_config('statement_timeout', %(statement_timeout_ms)s::text, false) end as statement_timeout_ms,
-    case when is_own then set_config('lock_timeout', %(lock_timeout_ms)s::text, false) end as lock_timeout_ms
+    case when is_own then set_config('lock_timeout', %(lock_timeout_ms)s::text, false) end as lock_timeout_ms,
+    case when is_own and version() like '%%linux%%'
+        then set_config('client_connection_check_interval', '50ms', false) end as looks_for_its_client
 from session
