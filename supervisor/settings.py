@@ -2,25 +2,21 @@
 
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Annotated, Any, Literal, TypeVar
 
-from dotenv import dotenv_values
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from supervisor.core.policy import MEBIBYTE
+from supervisor.settings_files import Unreadable, credentials, env_file_values
 from worker.settings import WorkerSettings
 
 MAX_SHOWN_VALUE = 60
-MAX_FILE_BYTES = 65_536  # of a settings file or a credential; the template has 8 KiB
 MAX_PORT = 65_535
-ENV_FILE = "--env-file"  # what a problem of the settings file itself is named after
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[::1\]")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -167,8 +163,12 @@ def all_settings() -> Iterator[Setting]:
 
 
 def _merged(flags: Mapping[str, str], env_file: Path | None) -> dict[str, str | None]:
-    given = dict(os.environ)
-    sources = (_file_values(env_file), given, _credentials(given.get("CREDENTIALS_DIRECTORY", "")), flags)
+    given, directory = dict(os.environ), os.environ.get("CREDENTIALS_DIRECTORY")
+    try:
+        secrets = credentials(Path(directory), _all_variables()) if directory else {}
+        sources = (env_file_values(env_file), given, secrets, flags)
+    except Unreadable as file:
+        raise SettingsError([Problem(file.variable, str(file.path), f"cannot be read: {file.reason}")]) from None
     return {name: value for source in sources for name, value in source.items() if value}
 
 
@@ -199,52 +199,6 @@ def _shown(value: str | None, info: FieldInfo) -> str:
     if not value:
         return "(unset)"
     return "***" if info.annotation is SecretStr or "@" in value else value[:MAX_SHOWN_VALUE]
-
-
-def _file_values(env_file: Path | None) -> dict[str, str | None]:
-    """Nothing where nobody named a file and there is no .env. A named file that has gone must not bring the defaults back."""
-    path = env_file or Path(".env")
-    content = _content(ENV_FILE, path)
-    if content is None and env_file is not None:
-        raise _unreadable(ENV_FILE, path, "it is not there")
-    try:
-        return dotenv_values(stream=StringIO((content or b"").decode()))
-    except UnicodeDecodeError:
-        raise _unreadable(ENV_FILE, path, "it is not UTF-8") from None
-
-
-def _credentials(directory: str) -> dict[str, str]:
-    """systemd puts secrets into files named like the variable; they win over the environment."""
-    found = {name: _content(name, Path(directory) / name) for name in (_all_variables() if directory else ())}
-    return {name: content.decode(errors="replace").strip() for name, content in found.items() if content is not None}
-
-
-def _content(variable: str, path: Path) -> bytes | None:
-    """Of a regular file; None where there is none. The supervisor itself reads it at a reload, and must not wait or grow for it.
-
-    Raises SettingsError.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise _unreadable(variable, path, type(error).__name__) from None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise _unreadable(variable, path, "it is no regular file")
-        if len(content := os.read(fd, MAX_FILE_BYTES + 1)) > MAX_FILE_BYTES:
-            raise _unreadable(variable, path, f"it has more than {MAX_FILE_BYTES} bytes")
-    except OSError as error:
-        raise _unreadable(variable, path, type(error).__name__) from None
-    else:
-        return content
-    finally:
-        os.close(fd)
-
-
-def _unreadable(variable: str, path: Path, reason: str) -> SettingsError:
-    return SettingsError([Problem(variable, str(path), f"cannot be read: {reason}")])
 
 
 def _all_variables() -> list[str]:
