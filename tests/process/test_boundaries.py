@@ -70,7 +70,7 @@ def sweep(school: School, tmp_path: Path, kind: Kind, pooled: str) -> Iterator[S
         yield Sweep(school, platform, monitor, wire, tmp_path / "ledger", kind, pooled)
 
 
-@kinds("two texts", "document")
+@kinds("two texts", "released")
 def test_a_connection_cut_after_any_message_costs_nothing(sweep: Sweep) -> None:
     """A worker whose connection is cut after the k-th message ends its job once, with no call of a model and no lease more."""
     with sweep.worker(sweep.wire.dsn) as worker:
@@ -96,7 +96,7 @@ def cut_after(sweep: Sweep, worker: BareWorker, k: int) -> bool:
     return sweep.wire.has_struck
 
 
-@kinds("document", "retried", "released", "failed")
+@kinds("two texts", "document", "retried", "failed")
 def test_a_worker_killed_after_any_message_costs_no_committed_call(sweep: Sweep) -> None:
     """A worker is killed after the k-th message: its job is returned, ended once by another, and what was committed is kept."""
     with sweep.worker(sweep.school.database.worker_dsn) as heir:
@@ -128,7 +128,7 @@ def killed_after(sweep: Sweep, heir: BareWorker, k: int) -> bool:
 def return_all(sweep: Sweep, worker: BareWorker) -> None:
     """What the monitor does with the keys on a dead worker's scoreboard: nothing stays leased, each death is counted once."""
     record = worker.record()
-    keys = (record.lease_key, getattr(record, "next_lease_key", None))
+    keys = (record.lease_key, record.next_lease_key)
     jobs_of = {record.lease_key: record.job_id}
     returned = [sweep.monitor.return_lease(jobs_of.get(key), key, MAX_CRASHES) for key in keys if key]
     jobs = sweep.school.owner.execute(JOBS, [list(sweep.entered)]).fetchall()
