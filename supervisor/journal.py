@@ -107,7 +107,7 @@ class Journal:
             "exited",
             slot=_slot(fact.slot),
             pid=fact.pid,
-            status=cause(fact.status),
+            status=ending(fact.status),
             cause=last_cause.word,
             job=fact.job_id,
         )
@@ -160,7 +160,7 @@ class Journal:
         self._write(f"{now} {level} {what} {shown}".rstrip())
 
 
-def cause(status: int) -> str:
+def ending(status: int) -> str:
     """An exit status in words: `exit 70`, `signal 9`."""
     return f"signal {-status}" if status < 0 else f"exit {status}"
 

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from supervisor.core.fleet import MONITOR, Cause, ReloadProblem, Stage, crashes
-from supervisor.journal import cause
+from supervisor.journal import ending
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.slot_status import SlotStatus, present
 from worker.contract import Counter
@@ -51,7 +51,7 @@ def _workers(count: int) -> str:
 def _absence(slot: SlotStatus) -> str:
     if slot.ledger.pid:
         return Stage(slot.ledger.stage).name.lower()
-    words = cause(slot.ledger.last_status)
+    words = ending(slot.ledger.last_status)
     known = Cause(slot.ledger.last_cause)
     return words if known in {Cause.EXIT_CODE, Cause.SIGNAL} else f"{words}, {known.word}"
 
@@ -103,7 +103,7 @@ def _process(ledger: LedgerRecord) -> dict[str, Any]:
         "since_seconds": round(time.monotonic() - ledger.since_seconds, 1),
         "starts": ledger.starts,
         "crashes": crashes(ledger.ends_by_cause),
-        "last_exit": cause(ledger.last_status) if has_ended else None,
+        "last_exit": ending(ledger.last_status) if has_ended else None,
         "last_cause": Cause(ledger.last_cause).word if has_ended else None,
     }
 
