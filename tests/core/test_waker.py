@@ -1,0 +1,98 @@
+"""Whom the monitor wakes: real descriptors, and a scoreboard as the workers would have written it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from supervisor.monitor.waker import Waker
+from worker.contract import Phase
+from worker.scoreboard import ControlRecord, LedgerRecord, Scoreboard, WorkerRecord
+
+SLOTS, PID = 8, 4711
+OURS, THEIRS = 100, 999
+
+
+class Slots:
+    """Eight workers that write what they are at, and see whether they were woken."""
+
+    def __init__(self) -> None:
+        self.board = Scoreboard()
+        self.fds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(SLOTS)]
+        self.board.write_control(ControlRecord(leasing_slots=SLOTS))
+        for slot in range(SLOTS):
+            self.board.write_ledger(slot, LedgerRecord(pid=PID + slot))
+            self.at(slot, Phase.FEEDBACK)
+        self.waker = Waker(self.board, self.fds)
+
+    def at(self, slot: int, phase: Phase, progress_seconds: float = 1.0, backend_pid: int = 0) -> None:
+        record = WorkerRecord(1, phase, progress_seconds=progress_seconds, backend_pid=backend_pid or OURS + slot)
+        self.board.write_worker(slot, record)
+
+    def woken(self) -> list[int]:
+        """Since the last look."""
+        return [slot for slot, fd in enumerate(self.fds) if _was_written(fd)]
+
+
+def _was_written(fd: int) -> bool:
+    try:
+        return os.eventfd_read(fd) > 0
+    except BlockingIOError:
+        return False
+
+
+@pytest.fixture
+def slots() -> Iterator[Slots]:
+    made = Slots()
+    yield made
+    for fd in made.fds:
+        os.close(fd)
+
+
+def test_one_piece_of_news_wakes_one_worker(slots: Slots) -> None:
+    """However many are idle: the others would find nothing."""
+    for slot in range(SLOTS):
+        slots.at(slot, Phase.IDLE)
+    assert slots.waker.wake_one()
+    assert len(slots.woken()) == 1
+
+
+def test_each_piece_of_news_wakes_another_one(slots: Slots) -> None:
+    """Who was woken and has not moved since is on its way already, and may be woken again once it has."""
+    slots.at(2, Phase.IDLE)
+    slots.at(5, Phase.IDLE)
+    assert [slots.waker.wake_one() for _ in range(3)] == [True, True, False]
+    assert slots.woken() == [2, 5]
+    slots.at(5, Phase.IDLE, progress_seconds=2.0)
+    assert slots.waker.wake_one()
+    assert slots.woken() == [5]
+
+
+@pytest.mark.parametrize("phase", [Phase.LEASE, Phase.SETTLE])
+def test_who_is_just_looking_is_told_where_nobody_is_idle(slots: Slots, phase: Phase) -> None:
+    """It may have looked too early; but an idle worker comes first."""
+    slots.at(1, phase)
+    slots.at(6, Phase.IDLE)
+    slots.waker.wake_one()
+    assert slots.woken() == [6]
+    slots.waker.wake_one()
+    assert slots.woken() == [1]
+
+
+def test_nobody_is_woken_who_may_not_lease_or_is_not_there(slots: Slots) -> None:
+    """A slot beyond those that may lease, one without a process, and one whose worker has a job in hand."""
+    slots.board.write_control(ControlRecord(leasing_slots=4))
+    slots.at(4, Phase.IDLE)
+    slots.at(3, Phase.IDLE)
+    slots.board.write_ledger(3, LedgerRecord(pid=0))
+    assert not slots.waker.wake_one()
+    assert slots.woken() == []
+
+
+def test_our_own_connections_are_known_by_their_number(slots: Slots) -> None:
+    """Also after a worker has connected anew; the number that it had before is nobody's of ours once we have looked."""
+    assert (slots.waker.is_ours(OURS + 3), slots.waker.is_ours(THEIRS)) == (True, False)
+    slots.at(3, Phase.IDLE, backend_pid=THEIRS)
+    assert slots.waker.is_ours(THEIRS)
+    slots.waker.recognise()
+    assert not slots.waker.is_ours(OURS + 3)
