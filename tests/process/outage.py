@@ -1,6 +1,7 @@
 """Workers with a finished answer in hand while the database is away: how they get there, and how it has to end."""
 
 from dataclasses import dataclass
+from typing import LiteralString
 from uuid import UUID
 
 from tests.condition import eventually
@@ -8,6 +9,9 @@ from tests.process.fleet import LiveFleet
 from tests.process.site import Site, Value
 
 WORKERS, TEXTS = 2, 5
+ALL_RAN_OUT: LiteralString = """
+    select coalesce(bool_and(leased_until < clock_timestamp()), true) as it from learning_submission_jobs where status = 'leased'
+"""
 NO_MODEL: dict[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter": "tests.process.adapters.gated"}
 
 
@@ -28,6 +32,10 @@ class Scene:
     def until_lost(self, error: str) -> None:
         """Every worker has tried to write, and was told of this error."""
         eventually(lambda: {told["slot"] for told in self.fleet.told("connection_lost") if self._is(told, error)} == {"0", "1"})
+
+    def until_dropped(self, count: int) -> None:
+        """So many answers found their lease in other hands, and were counted as that."""
+        eventually(lambda: sum(worker["totals"]["rejected_by_fence"] for worker in self.fleet.workers()) == count)
 
     def assert_survived(self, site: Site) -> None:
         """The answers in hand were written: each job had one lease and one result; no process has ended. `site` sees it now."""

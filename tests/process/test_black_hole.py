@@ -13,7 +13,7 @@ from demo.ollama_simulator.process import SimulatorProcess
 from tests.condition import eventually
 from tests.process.far_host import NETWORK, FarHost, NotAllowed, far_host
 from tests.process.fleet import PROJECT_ROOT
-from tests.process.outage import Scene, set_scene
+from tests.process.outage import ALL_RAN_OUT, set_scene
 from tests.process.site import Site, open_site
 
 pytestmark = pytest.mark.second_tier
@@ -75,18 +75,15 @@ def test_a_black_hole_longer_than_the_lease(site: Site, far: FarHost) -> None:
     scene = set_scene(site, far.wrapper, worker_lease_seconds=5, ai_timeout_feedback=2, terminate_grace_seconds=0.1)
     far.cut()
     scene.answer()
-    eventually(lambda: rejected(scene) == 2, HOLE_SECONDS)
+    eventually(lambda: site.one(ALL_RAN_OUT)["it"])
     site.start_with({**scene.settings, "learning_database_url": site.database.admin_dsn, "allow_service_dsn_for_testing": "true",
                      "runtime_directory": site.directory / "near"})  # fmt: skip
     site.until_done_once(scene.entered)
     far.heal()
+    scene.until_dropped(2)
     scene.fleet.until_idle()
     assert site.results() == sorted(scene.entered)
     assert (scene.fleet.worker_pids(), scene.fleet.told("exited")) == (scene.pids, [])
-
-
-def rejected(scene: Scene) -> int:
-    return sum(worker["totals"]["rejected_by_fence"] for worker in scene.fleet.workers())
 
 
 def test_tcp_gives_up(site: Site, far: FarHost) -> None:

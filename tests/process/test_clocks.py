@@ -10,7 +10,7 @@ import pytest
 
 from tests.condition import eventually
 from tests.process.fleet import PROJECT_ROOT, LiveFleet
-from tests.process.outage import Scene, set_scene
+from tests.process.outage import ALL_RAN_OUT, Scene, set_scene
 from tests.process.site import Site, Value
 
 pytestmark = pytest.mark.postgres
@@ -28,9 +28,6 @@ HELD_BY_ANOTHER: LiteralString = """
     where submission_id = %s returning leased_until
 """
 RUN_OUT: LiteralString = "update learning_submission_jobs set leased_until = clock_timestamp() where status = 'leased'"
-ALL_RAN_OUT: LiteralString = """
-    select coalesce(bool_and(leased_until < clock_timestamp()), true) as it from learning_submission_jobs where status = 'leased'
-"""
 
 
 def python_shim(seconds: int) -> dict[str, Value]:
