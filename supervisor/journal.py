@@ -32,7 +32,12 @@ from worker.contract import Event, EventKind
 
 GAVE_UP_MEANING = "no worker could start or finish a step, and restarts did not help: the lines before name the reason"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_EVENT_LEVELS = {EventKind.SETTLED: "INFO", EventKind.LEASED: "DEBUG", EventKind.BOOTED: "INFO"}  # the others are warnings
+_EVENT_LEVELS = {  # the others are warnings
+    EventKind.SETTLED: "INFO",
+    EventKind.LEASED: "DEBUG",
+    EventKind.CALL: "DEBUG",
+    EventKind.BOOTED: "INFO",
+}
 
 
 class Journal:
@@ -131,7 +136,8 @@ class Journal:
             slot=slot,
             job=event.job_id,
             submission=event.submission_id,
-            outcome=event.outcome,
+            stage=event.stage,
+            outcome=event.call.outcome if event.call else event.outcome,
             error=event.error_class,
             seconds=f"{event.seconds:.3f}" if event.seconds else "",
             **{f"{step}_seconds": f"{seconds:.3f}" for step, seconds in event.steps.items()},

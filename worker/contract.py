@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.core.job import ErrorCode
+from worker.core.job import ErrorCode, Stage
 from worker.scoreboard import Scoreboard
 
 MAX_EVENT_BYTES = 2048
@@ -84,6 +84,35 @@ class StepName(StrEnum):
     SETTLE = "settle"
 
 
+class Reason(IntEnum):
+    """Why work is held back, as the monitor decided. The numbers are stored in the scoreboard; the words are the journal's."""
+
+    NONE = 0
+    MEMORY = 1  # Ollama uses more than OLLAMA_MEMORY_LIMIT, or has not yet fallen below the low water
+    REOPENING = 2  # below the low water: one slot after another
+    RELIEF = 3  # held for the longest time allowed: idle models are unloaded
+    CANARY = 4  # held for the longest time allowed: one job shows whether more may run
+    UNKNOWN = 5  # a limit is set, and nobody can tell what Ollama uses
+    BREAKER = 6  # a model failed several times in a row
+    PROBING = 7  # one call shows whether the model answers again
+    RAMPING = 8  # it answers again: 1, 2, 4 ... calls at once
+    WEDGED = 9  # the server lists the model, and no call to it gets on
+    LOADING = 10  # the model is not loaded yet
+    PHASE = 11  # two models that do not fit together: it is the other one's phase
+    TURNS = 12  # two models on the same cores: it is the other one's turn
+
+
+class CallOutcome(StrEnum):
+    """How a call to a model ended."""
+
+    ANSWERED = "answered"  # to its end, whatever the answer is worth
+    BUSY = "busy"  # 503: the server has no room
+    FAILED = "failed"  # unreachable, an error status, a broken stream
+    SILENT = "silent"  # no token, or no further one, in its time
+    RUNAWAY = "runaway"  # more than num_predict explains, or endless repetition
+    REFUSED = "refused"  # 400: a matter of this request
+
+
 class EventKind(Enum):
     """What an event reports."""
 
@@ -94,16 +123,32 @@ class EventKind(Enum):
     CONNECTION_LOST = "connection_lost"
     REFUSED = "refused"
     BUG = "bug"
+    CALL = "call"
 
 
 Seconds = Annotated[float, Field(ge=0, lt=1e6)]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One request to a model that is over, in numbers; None where the server told none. From ollama.md 2.5:
+
+    `load_seconds` includes the queue for the scheduler; `wait_seconds` is what of the server's total is neither load nor
+    prompt nor answer: the wait for a slot of the loaded model.
+    """
+
+    outcome: CallOutcome
+    first_token_seconds: Seconds | None = None  # since the request was sent, as we saw it
+    tokens_per_second: Annotated[float, Field(ge=0, lt=1e9)] | None = None
+    load_seconds: Seconds | None = None
+    wait_seconds: Seconds | None = None
 
 
 class Event(BaseModel):
     """One datagram from a worker to the monitor. Ids, classes and numbers only: no text of a pupil, no file name.
 
     A job without mishaps costs one: SETTLED, with the seconds of the whole job and of its steps (of all pages together), and
-    with the job that was leased in the same round trip.
+    with the job that was leased in the same round trip. Beside it each call to a real model costs one: CALL.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -117,6 +162,8 @@ class Event(BaseModel):
     error_class: Annotated[str, Field(max_length=200, pattern=r"^[\w.:<>,? -]*$")] = ""
     seconds: Seconds = 0.0
     steps: Annotated[dict[StepName, Seconds], Field(max_length=len(StepName))] = {}
+    stage: Stage | None = None
+    call: ModelCall | None = None
 
     def encode(self) -> bytes:
         return self.model_dump_json(exclude_defaults=True).encode()

@@ -12,10 +12,11 @@ import struct
 import zlib
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 MAX_SLOTS = 64
+MAX_CALLS = 64  # at once, of one model: the bound of OLLAMA_NUM_PARALLEL
 COUNTERS = 19
 CAUSES = 8  # of a process's end
 MAX_PHASE = 10
@@ -29,6 +30,7 @@ _LEDGER = struct.Struct(f"<BiIdiB?Q{CAUSES}I")
 _FLEET = struct.Struct("<II???B")
 _CONTROL = struct.Struct("<I?dQ")
 _READINGS = struct.Struct("<IddQQ")
+_ADMISSION = struct.Struct("<IIIBd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,21 @@ class ReadingsRecord:
     quarantined: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class AdmissionRecord:
+    """What the monitor, its only writer, admits: how many slots may lease, and how many calls a stage's model may have at once.
+
+    64 is no bound, 0 calls are a closed gate. `reason` is a place in `worker.contract.Reason`. After `until_seconds` nobody
+    leases: under a limit a monitor that has fallen silent gives no leave. Two stages of one model have equal numbers.
+    """
+
+    slots: int = MAX_SLOTS
+    vision_calls: int = MAX_CALLS
+    feedback_calls: int = MAX_CALLS
+    reason: int = 0
+    until_seconds: float = math.inf
+
+
 class Record:
     """Two checked buffers at an offset of the shared memory. One process writes, any may read."""
 
@@ -145,12 +162,12 @@ class Scoreboard:
     """All records of an instance. Made by the supervisor, inherited by every child."""
 
     def __init__(self) -> None:
-        shapes = [_CONTROL, _READINGS, _FLEET] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
+        shapes = [_CONTROL, _READINGS, _FLEET, _ADMISSION] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
         sizes = [2 * (_HEADER.size + shape.size) for shape in shapes]
         self._memory = mmap.mmap(-1, sum(sizes))
         records = [Record(self._memory, sum(sizes[:place]), shape) for place, shape in enumerate(shapes)]
-        self._control, self._readings, self._fleet = records[:3]
-        self._workers, self._ledgers = records[3 : 3 + MAX_SLOTS], records[3 + MAX_SLOTS :]
+        self._control, self._readings, self._fleet, self._admission = records[:4]
+        self._workers, self._ledgers = records[4 : 4 + MAX_SLOTS], records[4 + MAX_SLOTS :]
 
     def write_worker(self, slot: int, record: WorkerRecord) -> None:
         incarnation, phase, job_id, lease_key, next_lease_key, *numbers, counters = _values(record)
@@ -194,11 +211,18 @@ class Scoreboard:
     def readings(self) -> ReadingsRecord:
         return ReadingsRecord(*self._readings.read() or ())
 
+    def write_admission(self, record: AdmissionRecord) -> None:
+        self._admission.write(*_values(record))
 
-_FIELDS = {kind: attrgetter(*kind.__slots__) for kind in (WorkerRecord, LedgerRecord, FleetRecord, ControlRecord, ReadingsRecord)}
+    def admission(self) -> AdmissionRecord:
+        return AdmissionRecord(*self._admission.read() or ())
 
 
-def _values(record: WorkerRecord | LedgerRecord | FleetRecord | ControlRecord | ReadingsRecord) -> tuple[Any, ...]:
+AnyRecord = WorkerRecord | LedgerRecord | FleetRecord | ControlRecord | ReadingsRecord | AdmissionRecord
+_FIELDS = {kind: attrgetter(*kind.__slots__) for kind in get_args(AnyRecord)}
+
+
+def _values(record: AnyRecord) -> tuple[Any, ...]:
     values: tuple[Any, ...] = _FIELDS[type(record)](record)
     return values
 

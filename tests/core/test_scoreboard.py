@@ -14,13 +14,14 @@ import pytest
 
 from supervisor.core.fleet import Cause
 from tests.condition import eventually
-from worker.contract import Counter, Phase, Wiring
+from worker.contract import Counter, Phase, Reason, Wiring
 from worker.report import Report
 from worker.scoreboard import (
     CAUSES,
     COUNTERS,
     MAX_PHASE,
     MAX_SLOTS,
+    AdmissionRecord,
     ControlRecord,
     FleetRecord,
     LedgerRecord,
@@ -45,6 +46,7 @@ LEDGER = LedgerRecord(4, 2**22, 9, 77.5, -9, 3, True, 2**41, tuple(range(CAUSES)
 FLEET = FleetRecord(64, 3, True, True, True, 2)
 CONTROL = ControlRecord(64, True, 99.5)
 READINGS = ReadingsRecord(7, 50.0, 49.5, 2**40, 3)
+ADMISSION = AdmissionRecord(2, 0, 1, Reason.PHASE, 99.5)
 
 
 def written_thrice() -> tuple[Record, mmap.mmap]:
@@ -166,15 +168,16 @@ def test_a_reader_never_sees_a_mixture() -> None:
 
 
 def test_a_new_scoreboard_says_nothing() -> None:
-    """Before the first write there is no claim of a worker, and the other records are their defaults: nobody may lease."""
+    """Before the first write no worker claims anything, the control record lets no slot lease, and admission bounds nothing."""
     board = Scoreboard()
     assert board.worker(0) is None
     assert (board.ledger(0), board.ledger(MONITOR)) == (LedgerRecord(), LedgerRecord())
     assert (board.control(), board.readings()) == (ControlRecord(leasing_slots=0), ReadingsRecord())
+    assert board.admission() == AdmissionRecord(64, 64, 64, Reason.NONE, math.inf)
 
 
 def test_every_record_has_its_own_place() -> None:
-    """All slots, the monitor's ledger, the control and the readings are read back as written, none over another."""
+    """All slots, the monitor's ledger and the records of the whole are read back as written, none over another."""
     board = Scoreboard()
     for slot in range(MAX_SLOTS):
         board.write_worker(slot, numbered(slot + 1))
@@ -183,9 +186,11 @@ def test_every_record_has_its_own_place() -> None:
     board.write_control(CONTROL)
     board.write_readings(READINGS)
     board.write_fleet(FLEET)
+    board.write_admission(ADMISSION)
     assert [board.worker(slot) for slot in range(MAX_SLOTS)] == [numbered(slot + 1) for slot in range(MAX_SLOTS)]
     assert [board.ledger(slot).pid for slot in range(MAX_SLOTS)] == list(range(MAX_SLOTS))
     assert (board.ledger(MONITOR), board.control(), board.readings(), board.fleet()) == (LEDGER, CONTROL, READINGS, FLEET)
+    assert board.admission() == ADMISSION
 
 
 @pytest.mark.parametrize("claim", [WORKER, WorkerRecord(1, Phase.IDLE)], ids=["at work", "idle"])
