@@ -766,3 +766,14 @@ def test_the_role_may_do_no_more_than_its_statements(queue: FilledQueue) -> None
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             queue.worker.execute(cast(Any, forbidden), [entered.submission_id])
+
+
+def test_a_renewal_is_not_waited_for_and_all_else_is(queue: FilledQueue) -> None:
+    """The setting that saves the wait for the disk holds in the renewal's own transaction, and ends with it."""
+    queue.enter()
+    lease = take(queue)
+    queue.worker.execute("set synchronous_commit = on")
+    with queue.worker.transaction():
+        begin_step(queue.worker, lease, LEASE_SECONDS, NO_PERMITS)
+        assert queue.worker.execute("show synchronous_commit").fetchone() == {"synchronous_commit": "off"}
+    assert queue.worker.execute("show synchronous_commit").fetchone() == {"synchronous_commit": "on"}

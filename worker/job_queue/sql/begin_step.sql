@@ -1,4 +1,5 @@
 -- Renews the lease for a step and, while it is ours, tries for one of the model's permits in the same round trip.
+-- It is not waited for the disk: a renewal that a crash of the server takes back makes the lease end earlier, no more.
 -- Primary key. generate_series is read row by row, so the first free number ends the search and no second one is taken.
 with renewed as (
     update public.learning_submission_jobs
@@ -6,7 +7,7 @@ with renewed as (
     where id = %(job_id)s and lease_key = %(lease_key)s
     returning id
 )
-select exists (select from renewed) as is_ours,
+select exists (select from renewed) as is_ours, set_config('synchronous_commit', 'off', true),
     case when exists (select from renewed) then (
         select number
         from generate_series(1, %(permits)s::int) as number
