@@ -26,6 +26,7 @@ class Loop:
     def __init__(self, place: Workplace) -> None:
         self._place, self._frontier = place, Frontier()
         self._owner = LeaseOwner(place.wiring.instance, place.wiring.incarnation)
+        self._unanswered: LeaseRequest | None = None  # may have been granted
 
     def run(self) -> None:
         held: HeldLease | None = None
@@ -48,8 +49,8 @@ class Loop:
         if self._frontier.is_bare or not self._may_lease():
             return None
         self._place.report.enter(Phase.LEASE, STATEMENT_PROMISE_SECONDS)
-        request = self._request()
-        tries, sent_at_seconds = itertools.count(), time.monotonic()
+        tries, request = itertools.count(1 if self._unanswered else 0), self._unanswered or self._request()
+        sent_at_seconds, self._unanswered = time.monotonic(), None
 
         def question(connection: Connection) -> Lease | None:
             self._place.report.ask_for(request.lease_key)
@@ -90,7 +91,8 @@ class Loop:
         """What really became of the job: a rejected write means that the lease was taken over, and the result is dropped.
 
         A repeated write that finds nothing while the lease still runs was committed at the first try, whose answer was lost:
-        until then nobody else may end the job. What was leased with it then carries the key that was asked for.
+        until then nobody else may end the job. What was leased with it then carries the key that was asked for; if the lease in
+        hand ran out first, that is asked later.
         """
         request = self._request() if self._goes_on_after(outcome) else None
         tries, sent_at_seconds = itertools.count(), time.monotonic()
@@ -105,17 +107,15 @@ class Loop:
         try:
             settlement = held.ask(question)
         except LeaseRanOut:
-            settlement = Settlement(is_written=False, next_lease=self._found(request))
+            self._unanswered = request
+            self._place.report.hold(None, None, request.lease_key if request else None)
+            return Lost(), None
         next_held = self._held(request, settlement.next_lease, sent_at_seconds)
         return outcome if settlement.is_written else Lost(), next_held
 
     def _goes_on_after(self, outcome: Outcome) -> bool:
         """A job that was just given back would be the next one that is found."""
         return not isinstance(outcome, Lost | Returned) and not self._place.inbox.is_leaving and self._may_lease()
-
-    def _found(self, request: LeaseRequest | None) -> Lease | None:
-        """Whether a request was granted whose answer was lost."""
-        return self._place.session.ask(lambda connection: find_lease(connection, request.lease_key)) if request else None
 
     def _wait(self) -> None:
         """While the monitor looks at the queue it wakes us, and we ask nobody; without it every worker polls for itself."""

@@ -43,9 +43,9 @@ class Report:
         """Names the next lease before its statement is sent, so that a death in between is covered."""
         self._write(replace(self._record, next_lease_key=lease_key))
 
-    def hold(self, job_id: UUID | None, lease_key: UUID | None) -> None:
-        """Names the lease in hand, and no other is asked for; None when it is settled."""
-        self._write(replace(self._record, job_id=job_id, lease_key=lease_key, next_lease_key=None))
+    def hold(self, job_id: UUID | None, lease_key: UUID | None, next_lease_key: UUID | None = None) -> None:
+        """Names the lease in hand, None when it is settled; and one whose answer is still out."""
+        self._write(replace(self._record, job_id=job_id, lease_key=lease_key, next_lease_key=next_lease_key))
 
     def count(self, counter: Counter, amount: int = 1) -> None:
         if amount:
