@@ -13,6 +13,8 @@ from worker.core.job import ErrorCode, Stage
 from worker.scoreboard import Scoreboard
 
 MAX_EVENT_BYTES = 2048
+MAX_REPORTED_SECONDS = 1e6
+MAX_TOKENS_PER_SECOND = 1e9
 
 
 class Phase(IntEnum):
@@ -107,7 +109,7 @@ class CallOutcome(StrEnum):
 
     ANSWERED = "answered"  # to its end, whatever the answer is worth
     BUSY = "busy"  # 503: the server has no room
-    FAILED = "failed"  # unreachable, an error status, a broken stream
+    FAILED = "failed"  # unreachable, an error status, a broken stream, too slow
     SILENT = "silent"  # no token, or no further one, in its time
     RUNAWAY = "runaway"  # more than num_predict explains, or endless repetition
     REFUSED = "refused"  # 400: a matter of this request
@@ -126,7 +128,7 @@ class EventKind(Enum):
     CALL = "call"
 
 
-Seconds = Annotated[float, Field(ge=0, lt=1e6)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_REPORTED_SECONDS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class ModelCall:
 
     outcome: CallOutcome
     first_token_seconds: Seconds | None = None  # since the request was sent, as we saw it
-    tokens_per_second: Annotated[float, Field(ge=0, lt=1e9)] | None = None
+    tokens_per_second: Annotated[float, Field(ge=0, le=MAX_TOKENS_PER_SECOND)] | None = None
     load_seconds: Seconds | None = None
     wait_seconds: Seconds | None = None
 

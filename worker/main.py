@@ -9,6 +9,7 @@ from worker.adapters.host import server_name
 from worker.adapters.loading import AdapterMissing, load_adapter
 from worker.adapters.transport import trusted_authorities
 from worker.contract import EventKind, ExitCode, Phase, Wiring, place_of
+from worker.core.job import Stage
 from worker.held_lease import Workplace
 from worker.inbox import Inbox
 from worker.job_queue.connection import Refused, connect
@@ -49,8 +50,8 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
 
 
 def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox) -> int:
-    vision = load_adapter(settings.vision_adapter, settings, report.progress)
-    feedback = load_adapter(settings.feedback_adapter, settings, report.progress)
+    vision = load_adapter(settings.vision_adapter, settings, report.progress, functools.partial(report.tell, Stage.VISION))
+    feedback = load_adapter(settings.feedback_adapter, settings, report.progress, functools.partial(report.tell, Stage.FEEDBACK))
     opener = functools.partial(
         connect,
         settings.learning_database_url.get_secret_value(),

@@ -9,7 +9,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from uuid import UUID
 
-from worker.contract import MAX_EVENT_BYTES, Counter, Event, EventKind, Phase, StepName, Wiring
+from worker.contract import MAX_EVENT_BYTES, Counter, Event, EventKind, ModelCall, Phase, StepName, Wiring
+from worker.core.job import Stage
 from worker.memory import uss_bytes
 from worker.scoreboard import COUNTERS, WorkerRecord
 
@@ -63,6 +64,10 @@ class Report:
             self._weighed_at_seconds = now
             self._write(replace(self._record, uss_bytes=uss_bytes()))
 
+    def tell(self, stage: Stage, call: ModelCall) -> None:
+        """Of a call to a model that is over."""
+        self.send(EventKind.CALL, job_id=self._record.job_id, stage=stage, call=call)
+
     def send(
         self,
         kind: EventKind,
@@ -74,6 +79,8 @@ class Report:
         error_class: str = "",
         seconds: float = 0.0,
         steps: Mapping[StepName, float] = MappingProxyType({}),
+        stage: Stage | None = None,
+        call: ModelCall | None = None,
     ) -> None:
         """One datagram to the monitor."""
         event = Event(
@@ -86,6 +93,8 @@ class Report:
             error_class=_UNSAFE.sub("?", error_class)[:200],
             seconds=seconds,
             steps=dict(steps),
+            stage=stage,
+            call=call,
         )
         try:
             os.write(self._wiring.event_fd, event.encode()[:MAX_EVENT_BYTES])

@@ -21,6 +21,7 @@ from worker.adapters.errors import (
     VisionTransientError,
 )
 from worker.adapters.ollama import Ollama, Question, deadline_in
+from worker.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, Event, EventKind, ModelCall
 from worker.core.deadline import Deadline
 from worker.core.job import ErrorCode, Stage
 from worker.core.repetition import DOCUMENT_CHARACTERS
@@ -68,17 +69,26 @@ FAULTS = {
     "endless": errors.Runaway,
     "repeat": errors.Runaway,
 }
+OUTCOMES = {
+    "status_503": CallOutcome.BUSY,
+    "status_400": CallOutcome.REFUSED,
+    "truncated": CallOutcome.ANSWERED,
+    "endless": CallOutcome.RUNAWAY,
+    "repeat": CallOutcome.RUNAWAY,
+}
 
 
 @pytest.mark.parametrize(("kind", "error"), FAULTS.items(), ids=FAULTS.keys())
 def test_outcomes(simulator: SimulatorProcess, kind: str, error: type[Exception]) -> None:
-    """Each fault of a server or a model has its own class, and after each the next question is answered."""
+    """Each fault of a server or a model has its own class and is told of once, and after each the next question is answered."""
     simulator.fault(kind)
-    client = ollama(simulator.url)
+    calls: list[ModelCall] = []
+    client = Ollama(simulator.url, lambda: None, calls.append)
     with pytest.raises(error) as raised:
         client.chat(replace(QUESTION, max_tokens=2048), deadline_in(LONG_SECONDS))
     assert type(raised.value) is error
     assert client.chat(QUESTION, deadline_in(LONG_SECONDS)).text
+    assert [call.outcome for call in calls] == [OUTCOMES.get(kind, CallOutcome.FAILED), CallOutcome.ANSWERED]
 
 
 RAW = {
@@ -254,6 +264,60 @@ def test_progress_is_what_is_said() -> None:
     with raw_server(answering(HEAD, thought, line(message={"content": ""}), said("a"), said("b"), done(), END)) as url:
         answer = Ollama(url, lambda: told.append(None)).chat(QUESTION, deadline_in(LONG_SECONDS))
     assert (answer.text, len(told)) == ("ab", 3)
+
+
+NS = 10**9
+TOLD = {
+    "a whole answer": (
+        {"total_duration": 9 * NS, "load_duration": 2 * NS, "prompt_eval_duration": NS, "eval_duration": 4 * NS, "eval_count": 8},
+        (2.0, 2.0, 2.0),
+    ),
+    "no numbers": ({}, (None, None, None)),
+    "what is zero is left out": ({"total_duration": NS, "eval_duration": NS, "eval_count": 3}, (3.0, 0.0, 0.0)),
+    "more parts than the whole": ({"total_duration": NS, "load_duration": 2 * NS}, (None, 2.0, 0.0)),
+    "beyond all bounds": (
+        {"total_duration": 10**400, "load_duration": -NS, "eval_duration": 1, "eval_count": 10**400},
+        (MAX_TOKENS_PER_SECOND, 0.0, MAX_REPORTED_SECONDS),
+    ),
+}
+
+
+@pytest.mark.parametrize(("counters", "numbers"), TOLD.values(), ids=TOLD.keys())
+def test_an_answered_call_is_told_in_numbers(
+    counters: dict[str, int], numbers: tuple[float | None, float | None, float | None]
+) -> None:
+    """Speed, load and the wait for a slot come from the server's durations, and whatever it says they fit into an event."""
+    calls: list[ModelCall] = []
+    with raw_server(answering(HEAD, said("gut"), done("stop", **counters), END)) as url:
+        Ollama(url, lambda: None, calls.append).chat(QUESTION, deadline_in(LONG_SECONDS))
+    (call,) = calls
+    assert (call.outcome, call.first_token_seconds is not None) == (CallOutcome.ANSWERED, True)
+    assert (call.tokens_per_second, call.load_seconds, call.wait_seconds) == numbers
+    event = Event(kind=EventKind.CALL, incarnation=1, stage=Stage.VISION, call=call)
+    assert Event.decode(event.encode()) == event
+
+
+def test_a_silent_model_is_told_apart() -> None:
+    """No first token in its time is silence, without a time to the first token; so is none after the first, with one."""
+    calls: list[ModelCall] = []
+    now = time.monotonic()
+    late, stuck = Deadline(now + LONG_SECONDS, now + 0.2, 0.2), Deadline(now + LONG_SECONDS, now + LONG_SECONDS, 0.2)
+    with raw_server(silent(HEAD), silent(HEAD, said("gut"))) as url:
+        for deadline in (late, stuck):
+            with pytest.raises(errors.ServerFailed):
+                Ollama(url, lambda: None, calls.append).chat(QUESTION, deadline)
+    assert [call.outcome for call in calls] == [CallOutcome.SILENT, CallOutcome.SILENT]
+    assert [call.first_token_seconds is None for call in calls] == [True, False]
+
+
+def test_what_was_not_sent_is_no_call(simulator: SimulatorProcess) -> None:
+    """A prompt that is refused before anything goes out, and a look at the list of models, are not told of."""
+    calls: list[ModelCall] = []
+    client = Ollama(simulator.url, lambda: None, calls.append)
+    client.digest("chain")
+    with pytest.raises(errors.PromptTooLong):
+        client.chat(replace(LONG, options={"num_ctx": 4096}), deadline_in(LONG_SECONDS))
+    assert calls == []
 
 
 def test_the_request(simulator: SimulatorProcess) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from worker.adapters import prompts
+from worker.adapters.call_report import OnCall, untold
 from worker.adapters.errors import AnswerCut, NoDocument
 from worker.adapters.ollama import Ollama, Question, deadline_in
 from worker.adapters.prompts import Assignment
@@ -87,5 +88,5 @@ def _has_time(started_at_seconds: float, again: Deadline) -> bool:
     return again.end_at_seconds - now_seconds >= now_seconds - started_at_seconds
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None]) -> FeedbackWriter:
-    return FeedbackWriter(settings, Ollama(settings.ollama_base_url, on_progress))
+def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = untold) -> FeedbackWriter:
+    return FeedbackWriter(settings, Ollama(settings.ollama_base_url, on_progress, on_call))

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from worker.adapters.call_report import OnCall, untold
 from worker.settings import WorkerSettings
 
 
@@ -12,8 +13,8 @@ class AdapterMissing(Exception):
     """The module named in the settings cannot be loaded. Names the module and the class of the error."""
 
 
-def load_adapter(module_name: str, settings: WorkerSettings, on_progress: Callable[[], None]) -> Any:
-    """`build()` of the module. Ours ask for the settings and report progress; the platform's take nothing.
+def load_adapter(module_name: str, settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = untold) -> Any:
+    """`build()` of the module. Ours ask for the settings, report progress and tell of each call; the platform's take nothing.
 
     Raises AdapterMissing where no restart can help; what `build` raises may be over at the next start.
     """
@@ -21,7 +22,7 @@ def load_adapter(module_name: str, settings: WorkerSettings, on_progress: Callab
         build = importlib.import_module(module_name).build
     except (ImportError, AttributeError) as error:
         raise AdapterMissing(f"adapter module {module_name}: {type(error).__name__}") from error
-    offered = {"settings": settings, "on_progress": on_progress}
+    offered = {"settings": settings, "on_progress": on_progress, "on_call": on_call}
     taken = inspect.signature(build).parameters
     return build(**{name: value for name, value in offered.items() if name in taken})
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from worker.adapters.call_report import OnCall, reported, untold
 from worker.adapters.errors import (
     FellSilent,
     FirstTokenLate,
@@ -77,10 +78,13 @@ class _Models(BaseModel):
 
 
 class Ollama:
-    """A client for one server. `on_progress` is called with every line that says something: silence is no progress."""
+    """A client for one server. `on_progress` is called with every line that says something: silence is no progress.
 
-    def __init__(self, base_url: str, on_progress: Callable[[], None]) -> None:
-        self._patience, self._on_progress = Patience(), on_progress
+    `on_call` is called at the end of each request to a model that was sent, however it ended.
+    """
+
+    def __init__(self, base_url: str, on_progress: Callable[[], None], on_call: OnCall = untold) -> None:
+        self._patience, self._on_progress, self._on_call = Patience(), on_progress, on_call
         self._http = httpx.Client(
             base_url=base_url,
             transport=BoundedTransport(self._patience),
@@ -123,6 +127,11 @@ class Ollama:
 
     def _told(self, question: Question, deadline: Deadline) -> Answer:
         transcript = Transcript(question.max_tokens, question.repetition_limit_characters)
+        with reported(transcript, self._on_call):
+            self._listen(transcript, question, deadline)
+            return transcript.answer()
+
+    def _listen(self, transcript: Transcript, question: Question, deadline: Deadline) -> None:
         max_bytes = question.max_tokens * LINE_BYTES_PER_TOKEN + SPARE_BYTES
         self._patience.deadline = deadline
         with _failing(self._patience), self._http.stream("POST", "/api/chat", json=question.body()) as response:
@@ -133,11 +142,11 @@ class Ollama:
                 if transcript.is_done:
                     self._finish(pieces)
                     break
-        return transcript.answer()
 
     def _hear(self, transcript: Transcript, line: bytes) -> None:
-        if transcript.hear(line):
-            self._patience.deadline = self._patience.deadline.after_token(time.monotonic())
+        now_seconds = time.monotonic()
+        if transcript.hear(line, now_seconds):
+            self._patience.deadline = self._patience.deadline.after_token(now_seconds)
             self._on_progress()
 
     def _finish(self, pieces: Iterator[bytes]) -> None:

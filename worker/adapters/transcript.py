@@ -21,6 +21,17 @@ class Answer:
     prompt_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """The server's own, of a whole answer. What it left out is 0, as Ollama does with what is (ollama.md 2.5)."""
+
+    tokens: int
+    total_ns: int
+    load_ns: int
+    prompt_ns: int
+    answer_ns: int
+
+
 class _Message(BaseModel):
     content: str = ""
     thinking: str = ""
@@ -34,6 +45,10 @@ class _Line(BaseModel):
     done_reason: str = ""
     eval_count: int = 0
     prompt_eval_count: int = 0
+    total_duration: int = 0
+    load_duration: int = 0
+    prompt_eval_duration: int = 0
+    eval_duration: int = 0
     error: str = ""
 
 
@@ -48,17 +63,28 @@ class Transcript:
         self._lines = self._bytes = 0
         self._has_thought = False
         self._last: _Line | None = None
+        self.spoke_at_seconds: float | None = None  # for the first time
 
     @property
     def is_done(self) -> bool:
         return self._last is not None
 
-    def hear(self, raw: bytes) -> bool:
+    @property
+    def timings(self) -> Timings | None:
+        """None before the last line, or where that tells none."""
+        last = self._last
+        if last is None or not last.total_duration:
+            return None
+        return Timings(last.eval_count, last.total_duration, last.load_duration, last.prompt_eval_duration, last.eval_duration)
+
+    def hear(self, raw: bytes, now_seconds: float) -> bool:
         """Whether the line says something. Raises StreamBroken, ServerError or Runaway."""
         line = _parsed(raw)
         self._pieces.append(line.message.content)
         self._has_thought = self._has_thought or bool(line.message.thinking)
         said = line.message.thinking + line.message.content
+        if said and self.spoke_at_seconds is None:
+            self.spoke_at_seconds = now_seconds
         self._refuse_runaway(said)
         if line.done:
             self._last = line

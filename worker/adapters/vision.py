@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from worker.adapters import prompts
+from worker.adapters.call_report import OnCall, untold
 from worker.adapters.decoder import decoding
 from worker.adapters.errors import VisionPermanentError
 from worker.adapters.ollama import Ollama, Question, deadline_in
@@ -90,5 +91,5 @@ class Vision:
         return self._ollama.chat(question, deadline_in(self._settings.ai_timeout_vision))
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None]) -> Vision:
-    return Vision(settings, Ollama(settings.ollama_base_url, on_progress))
+def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = untold) -> Vision:
+    return Vision(settings, Ollama(settings.ollama_base_url, on_progress, on_call))
