@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from supervisor.core.policy import MEBIBYTE
+from supervisor.memory_size import MemorySize
 from supervisor.settings_files import Unreadable, credentials, env_file_values
 from worker.settings import WorkerSettings
 
@@ -26,6 +27,11 @@ def _loopback_address(address: str) -> str:
     if not _LOOPBACK.fullmatch(host) or not port.isdecimal() or int(port) > MAX_PORT:
         raise ValueError("give a loopback address and a port, such as 127.0.0.1:9464")
     return address
+
+
+def _size(text: str) -> str:
+    MemorySize.parse(text)
+    return text
 
 
 class SupervisorSettings(BaseModel):
@@ -75,6 +81,36 @@ class SupervisorSettings(BaseModel):
     worker_minimum_lifetime_seconds: Annotated[
         float, Field(ge=0, le=86_400, description="no worker is replaced for its memory before it has lived this long")
     ] = 60
+
+    ollama_memory_limit: Annotated[
+        str,
+        BeforeValidator(_size),
+        Field(description="what Ollama may hold before no job is leased: bytes, 8G, or 80% of this host; empty: no limit"),
+    ] = ""
+    ollama_memory_low_water: Annotated[
+        str,
+        BeforeValidator(_size),
+        Field(description="below it slots lease again, one after another: bytes, 7G, or a share of the limit"),
+    ] = "85%"
+    admission_max_hold_seconds: Annotated[
+        float, Field(ge=5, le=3600, description="held so long with no job in hand: models are unloaded, then one job may run")
+    ] = 60
+    admission_sample_seconds: Annotated[
+        float, Field(ge=0.1, le=60, description="between two looks at Ollama and at this host's memory")
+    ] = 1
+    ollama_max_loaded_models: Annotated[
+        int, Field(ge=0, le=64, description="as set on the Ollama server; 1: two models take turns in phases; 0: not set there")
+    ] = 0
+    ollama_cgroup: Annotated[
+        str, Field(description="Ollama's cgroup, whose memory.current is read; empty: its processes are weighed")
+    ] = ""
+    ollama_load_timeout_seconds: Annotated[
+        float, Field(ge=5, le=3600, description="for a model to be loaded before jobs need it")
+    ] = 300
+    ai_take_turns: Annotated[
+        Literal["auto", "true", "false"],
+        Field(description="two models are not asked at the same time; auto: if they measurably starve each other"),
+    ] = "auto"
 
     @property
     def runtime_path(self) -> Path:
@@ -149,9 +185,21 @@ def parse(values: Mapping[str, str | None]) -> Settings:
     problems: list[Problem] = []
     supervisor = _validated(SupervisorSettings, values, problems)
     worker = _validated(WorkerSettings, values, problems)
-    if supervisor is None or worker is None:
+    if supervisor is not None and worker is not None:
+        problems.extend(_contradictions(supervisor, worker))
+    if problems or supervisor is None or worker is None:
         raise SettingsError(problems)
     return Settings(supervisor, worker)
+
+
+def _contradictions(supervisor: SupervisorSettings, worker: WorkerSettings) -> Iterator[Problem]:
+    """What each setting alone cannot know."""
+    limit, low_water = MemorySize.parse(supervisor.ollama_memory_limit), MemorySize.parse(supervisor.ollama_memory_low_water)
+    if limit.share and not worker.is_ollama_here:
+        remedy = "give bytes, such as 8G: nobody here knows the memory of the host that OLLAMA_BASE_URL names"
+        yield Problem("OLLAMA_MEMORY_LIMIT", supervisor.ollama_memory_limit, remedy)
+    if 0 < limit.size_bytes <= low_water.size_bytes:
+        yield Problem("OLLAMA_MEMORY_LOW_WATER", supervisor.ollama_memory_low_water, "give less than OLLAMA_MEMORY_LIMIT")
 
 
 def all_settings() -> Iterator[Setting]:

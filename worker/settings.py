@@ -172,6 +172,11 @@ class WorkerSettings(BaseModel):
         return (self.vision_adapter if stage == "vision" else self.feedback_adapter) == STUB
 
     @property
+    def is_ollama_here(self) -> bool:
+        """Whether Ollama runs on this host; a service name is another one's."""
+        return urlsplit(self.ollama_base_url).hostname in LOOPBACK
+
+    @property
     def database(self) -> str:
         """A short hash of the database, whatever the role."""
         return database_of(self.learning_database_url.get_secret_value())

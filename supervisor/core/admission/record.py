@@ -1,0 +1,158 @@
+"""What admission knows after a fact. Pure; a fact about a model that is not ours changes nothing."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from supervisor.core.admission.fact import (
+    CallEnded,
+    Decided,
+    Fact,
+    HostMeasured,
+    Listed,
+    LoadBegun,
+    Loaded,
+    Phase,
+    Unlisted,
+    UnloadBegun,
+    Unloaded,
+    Waiting,
+    Working,
+)
+from supervisor.core.admission.state import Hold, Model, State
+from worker.contract import CallOutcome
+
+
+def record(state: State, fact: Fact) -> State:  # noqa: C901  # one line a kind
+    match fact:
+        case Listed():
+            return _listed(state, fact)
+        case Unlisted():
+            return replace(state, unlisted=state.unlisted or fact)
+        case HostMeasured():
+            return replace(state, host=fact)
+        case CallEnded():
+            return _call_ended(state, fact)
+        case Working():
+            return _working(state, fact)
+        case Waiting():
+            return _waiting(state, fact)
+        case LoadBegun() | Loaded():
+            return _loading(state, fact)
+        case UnloadBegun():
+            return _unload_begun(state, fact)
+        case Unloaded(models, is_ok):
+            return state if is_ok else replace(state, unloading=tuple(name for name in state.unloading if name not in models))
+        case Phase(model):
+            return replace(state, phase=model)
+        case Decided():
+            return _decided(state, fact)
+        case _:
+            assert_never(fact)
+
+
+def _listed(state: State, fact: Listed) -> State:
+    sizes = {resident.name: resident.size_bytes for resident in fact.models}
+    grown = tuple(replace(model, size_bytes=max(model.size_bytes, sizes.get(model.name, 0))) for model in state.models)
+    unloading = tuple(name for name in state.unloading if name in sizes)
+    gone_at = fact.at_seconds if state.unloading and not unloading else state.gone_at_seconds
+    return replace(
+        state,
+        models=grown,
+        listed=fact.models,
+        listed_at_seconds=fact.at_seconds,
+        unlisted=None,
+        unloading=unloading,
+        gone_at_seconds=gone_at,
+    )
+
+
+def _call_ended(state: State, fact: CallEnded) -> State:
+    model = state.model(fact.model)
+    if model is None:
+        return state
+    return state.with_model(_judged(_timed(state, model, fact), fact))
+
+
+def _timed(state: State, model: Model, fact: CallEnded) -> Model:
+    if fact.call.outcome is not CallOutcome.ANSWERED or fact.call.tokens_per_second is None:
+        return model
+    is_alone = not any(other.in_flight for other in state.models if other.name != model.name)
+    return replace(model, speed=model.speed.measured(fact.call.tokens_per_second, is_alone=is_alone))
+
+
+def _judged(model: Model, fact: CallEnded) -> Model:
+    """A call that was begun before the breaker opened says nothing of whether it may close."""
+    if model.breaker.is_tripped and model.told_calls == 0:
+        return model
+    match fact.call.outcome:
+        case CallOutcome.ANSWERED | CallOutcome.RUNAWAY:
+            return replace(model, breaker=model.breaker.answered(model.num_parallel))
+        case CallOutcome.BUSY | CallOutcome.FAILED | CallOutcome.SILENT:
+            is_silent = fact.call.outcome is CallOutcome.SILENT
+            return replace(model, breaker=model.breaker.failed(fact.at_seconds, is_silent=is_silent))
+        case CallOutcome.REFUSED:
+            return model
+        case _:
+            assert_never(fact.call.outcome)
+
+
+def _working(state: State, fact: Working) -> State:
+    calls = {each.model: each for each in fact.calls}
+    models = tuple(
+        replace(model, in_flight=calls[model.name].in_flight, progress_at_seconds=calls[model.name].progress_at_seconds)
+        if model.name in calls
+        else replace(model, in_flight=0)
+        for model in state.models
+    )
+    return _weighed(replace(state, models=models, leases=fact.leases, workers=fact.workers), fact.at_seconds)
+
+
+def _waiting(state: State, fact: Waiting) -> State:
+    backlogs = {each.model: each for each in fact.backlogs}
+    models = tuple(
+        replace(model, jobs=backlogs[model.name].jobs, oldest_seconds=backlogs[model.name].oldest_seconds)
+        if model.name in backlogs
+        else replace(model, jobs=0, oldest_seconds=0.0)
+        for model in state.models
+    )
+    return _weighed(replace(state, models=models), fact.at_seconds)
+
+
+def _weighed(state: State, at_seconds: float) -> State:
+    """Whether work waits and nobody does any."""
+    if state.leases or state.in_flight or not state.waiting:
+        return replace(state, held=None)
+    return state if state.held else replace(state, held=Hold(at_seconds))
+
+
+def _loading(state: State, fact: LoadBegun | Loaded) -> State:
+    model = state.model(fact.model)
+    if model is None:
+        return state
+    at = fact.at_seconds
+    if isinstance(fact, LoadBegun):
+        return state.with_model(replace(model, is_loading=True, load_began_at_seconds=at))
+    if fact.is_ok:
+        seconds = at - model.load_began_at_seconds
+        return state.with_model(replace(model, is_loading=False, load_seconds=seconds, load_failures=0))
+    failures = model.load_failures + 1
+    return state.with_model(replace(model, is_loading=False, load_failures=failures, load_failed_at_seconds=at))
+
+
+def _unload_begun(state: State, fact: UnloadBegun) -> State:
+    asked = tuple(replace(m, unloaded_trips=m.breaker.trips) if m.name in fact.models else m for m in state.models)
+    held = replace(state.held, is_relieved=True) if state.held and not state.slots else state.held
+    return replace(state, models=asked, held=held, unloading=fact.models, unload_began_at_seconds=fact.at_seconds)
+
+
+def _decided(state: State, fact: Decided) -> State:
+    calls = dict(fact.calls)
+    told = tuple(replace(model, told_calls=calls.get(model.name, model.told_calls)) for model in state.models)
+    return replace(
+        state,
+        models=told,
+        slots=fact.slots,
+        slots_changed_at_seconds=state.slots_changed_at_seconds if fact.slots == state.slots else fact.at_seconds,
+        turn=fact.turn,
+        turn_since_seconds=state.turn_since_seconds if fact.turn == state.turn else fact.at_seconds,
+    )
