@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from worker.admission import Admission
 from worker.contract import Counter, Phase, Wiring
 from worker.core.job import Lease, Lost, Outcome, Returned, Stage
 from worker.inbox import Inbox
@@ -35,6 +36,7 @@ class Workplace:
     """What a worker has around it, whatever the job."""
 
     wiring: Wiring
+    admission: Admission
     settings: WorkerSettings
     vision: Any
     feedback: Any
@@ -78,10 +80,13 @@ class HeldLease:
         self._place.report.count(counter)
 
     def begin(self, stage: Stage, hard_limit_seconds: float, model: str) -> None:
-        """Renews the lease for a step and takes one of the model's permits. Raises Ended if lost, or if time is too short."""
-        permits = self._permits(stage, model)
+        """Renews the lease for a step and takes one of the model's permits.
+
+        Raises Ended if lost, if time is too short, or if the stage's gate is closed, also while it waits for a permit.
+        """
         while True:
             self._leave_if_time_is_short(hard_limit_seconds)
+            permits = self._permits(stage, model)
             self._place.report.enter(Phase.PERMIT, STATEMENT_PROMISE_SECONDS)
             self._renew(hard_limit_seconds, permits)
             if self.permit is not None or permits is NO_PERMITS:
@@ -90,7 +95,10 @@ class HeldLease:
         self._place.report.enter(Phase[stage.name], hard_limit_seconds + PROMISE_SLACK_SECONDS)
 
     def go_on(self, stage: Stage, hard_limit_seconds: float, model: str, write: RenewingWrite) -> None:
-        """Commits what a step has so far and renews the lease for its next part. The permit stays, if its connection did."""
+        """Commits what a step has so far and renews the lease for its next part. The permit stays, if its connection did.
+
+        Raises Ended as `begin` does: what is committed is kept.
+        """
 
         def committed(connection: Connection, lease_seconds: float) -> bool:
             self.permit = permit.still_held(connection, self.permit)
@@ -100,6 +108,7 @@ class HeldLease:
         if self.permit is None:
             self.begin(stage, hard_limit_seconds, model)
         self._leave_if_time_is_short(hard_limit_seconds)
+        self._leave_if_closed(stage)
         self._place.report.enter(Phase[stage.name], hard_limit_seconds + PROMISE_SLACK_SECONDS)
 
     def write(self, hard_limit_seconds: float, write: RenewingWrite) -> None:
@@ -131,10 +140,15 @@ class HeldLease:
         self.permit = self.ask(lambda c: permit.wait_for_permit(c, permits, number, PERMIT_WAIT_SECONDS))
 
     def _permits(self, stage: Stage, model: str) -> Permits:
-        settings = self._place.settings
-        if settings.is_stub(stage.value):
+        if self._place.settings.is_stub(stage.value):
             return NO_PERMITS
-        return Permits.of(self._place.model_server, model, settings.ollama_num_parallel)
+        return Permits.of(self._place.model_server, model, self._leave_if_closed(stage))
+
+    def _leave_if_closed(self, stage: Stage) -> int:
+        """How many calls its model may have at once. The job goes back to its place: another worker may bring it on later."""
+        if not (calls := self._place.admission.calls(stage)):
+            raise Ended(Returned("gate"))
+        return calls
 
     def _leave_if_time_is_short(self, step_seconds: float) -> None:
         stop_by_seconds = self._place.stop_by_seconds()

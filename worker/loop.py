@@ -2,14 +2,17 @@
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Mapping
+from uuid import UUID
 
 from worker.contract import FAILURES, Counter, EventKind, Phase, StepName
+from worker.core.gates import ALL_OPEN
 from worker.core.job import WORKER_CRASHED, AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
 from worker.frontier import Frontier
 from worker.held_lease import HeldLease, Workplace
 from worker.job_queue.connection import Connection
-from worker.job_queue.lease import LeaseOwner, LeaseRequest, find_lease, lease_job
+from worker.job_queue.lease import LOOK_AHEAD, LeaseOwner, LeaseRequest, find_lease, lease_job
 from worker.job_queue.settle import Settlement, settle, settle_and_lease
 from worker.limits import STATEMENT_PROMISE_SECONDS, first_lease_seconds
 from worker.session import LeaseRanOut, Stopped
@@ -25,6 +28,7 @@ class Loop:
 
     def __init__(self, place: Workplace) -> None:
         self._place, self._frontier = place, Frontier()
+        self._gates, self._turned_back = ALL_OPEN, deque[UUID](maxlen=LOOK_AHEAD)
         self._owner = LeaseOwner(place.wiring.instance, place.wiring.incarnation)
         self._unanswered: LeaseRequest | None = None  # may have been granted
 
@@ -41,12 +45,13 @@ class Loop:
         finally:
             self._place.session.close()
 
-    def _may_lease(self) -> bool:
-        control = self._place.wiring.scoreboard.control()
-        return self._place.wiring.slot < control.leasing_slots and not control.is_draining
+    def _has_reason_to_look(self) -> bool:
+        """What found nothing finds nothing, until a gate opens or there is news."""
+        admission = self._place.admission
+        return admission.may_lease() and (not self._frontier.is_bare or admission.gates() != self._gates)
 
     def _lease(self) -> HeldLease | None:
-        if self._frontier.is_bare or not self._may_lease():
+        if not self._has_reason_to_look():
             return None
         self._place.report.enter(Phase.LEASE, STATEMENT_PROMISE_SECONDS)
         tries, request = itertools.count(1 if self._unanswered else 0), self._unanswered or self._request()
@@ -65,12 +70,19 @@ class Loop:
 
     def _request(self) -> LeaseRequest:
         """To be told on the scoreboard before the statement is sent, so that no death in between loses the job."""
-        return LeaseRequest(self._owner.new_key(), first_lease_seconds(self._place.settings), self._frontier.since())
+        gates = self._place.admission.gates()
+        if gates != self._gates:
+            self._turned_back.clear()
+        self._gates = gates
+        lease_seconds = first_lease_seconds(self._place.settings)
+        return LeaseRequest(self._owner.new_key(), lease_seconds, self._frontier.since(), gates, tuple(self._turned_back))
 
     def _held(self, request: LeaseRequest | None, lease: Lease | None, sent_at_seconds: float) -> HeldLease | None:
         """What came of a request; the job before it is nobody's now."""
         if request:
             self._frontier.looked(request.since, lease)
+        else:
+            self._frontier.forget()  # the job before it may be found again, and so may older ones
         self._place.report.hold(*((lease.job_id, lease.lease_key) if lease else (None, None)))
         return HeldLease(self._place, lease, sent_at_seconds) if lease else None
 
@@ -84,6 +96,8 @@ class Loop:
         now = time.monotonic()
         self._place.report.weigh()
         seconds = {**steps.seconds, StepName.SETTLE: now - settling_at_seconds}
+        if outcome == Returned("gate"):
+            self._turned_back.append(held.lease.job_id)
         self._tell(held.lease, outcome, now - started_at_seconds, seconds, next_held)
         return next_held
 
@@ -115,10 +129,13 @@ class Loop:
 
     def _goes_on_after(self, outcome: Outcome) -> bool:
         """A job that was just given back would be the next one that is found."""
-        return not isinstance(outcome, Lost | Returned) and not self._place.inbox.is_leaving and self._may_lease()
+        return not isinstance(outcome, Lost | Returned) and not self._place.inbox.is_leaving and self._place.admission.may_lease()
 
     def _wait(self) -> None:
-        """While the monitor looks at the queue it wakes us, and we ask nobody; without it every worker polls for itself."""
+        """While the monitor looks at the queue it wakes us, and we ask nobody; without it every worker polls for itself.
+
+        Whom it wakes it may have chosen before it admitted more: who may look again does, woken or not.
+        """
         place, poll_seconds = self._place, self._place.settings.worker_poll_interval
         is_woken = False
         while not is_woken and not place.inbox.is_leaving:
@@ -126,6 +143,7 @@ class Loop:
             is_monitored = looked_ago_seconds < TRUST_SECONDS
             place.report.enter(Phase.IDLE, IDLE_PROMISE_SECONDS + poll_seconds)
             is_woken = place.inbox.wait(MONITORED_WAIT_SECONDS if is_monitored else poll_seconds) or not is_monitored
+            is_woken = is_woken or self._has_reason_to_look()
         self._frontier.forget()
 
     def _tell(

@@ -8,6 +8,7 @@ import os
 from worker.adapters.host import server_name
 from worker.adapters.loading import AdapterMissing, load_adapter
 from worker.adapters.transport import trusted_authorities
+from worker.admission import Admission
 from worker.contract import EventKind, ExitCode, Phase, Wiring, place_of
 from worker.core.job import Stage
 from worker.held_lease import Workplace
@@ -62,6 +63,9 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox
     session = Session(opener, report, inbox)
     report.weigh()
     report.send(EventKind.BOOTED)
-    place = Workplace(wiring, settings, vision, feedback, server_name(settings.ollama_base_url), report, inbox, session)
+    admission = Admission(wiring, settings)
+    place = Workplace(
+        wiring, admission, settings, vision, feedback, server_name(settings.ollama_base_url), report, inbox, session
+    )
     Loop(place).run()
     return ExitCode.DONE

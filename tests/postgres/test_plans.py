@@ -19,7 +19,7 @@ from worker.job_queue.statements import statement
 pytestmark = pytest.mark.postgres
 
 QUEUED, LEASED = 200_000, 4
-LOOKS = ("glance", "lease", "find_job", "leased_keys")
+LOOKS = ("glance", "lease", "lease_ahead", "find_job", "leased_keys")
 MANY_PAGES = 100
 FILL: LiteralString = """
     insert into learning_submission_jobs (submission_id, payload, visible_at)
@@ -36,6 +36,7 @@ VALUES: dict[str, object] = {
     "delay_seconds": 10.0,
     "error_class": "SomeError",
     "error_code": "vision_failed",
+    "feedback": False,
     "feedback_md": "feedback",
     "job_error_code": "vision_failed",
     "job_id": uuid4(),
@@ -50,6 +51,8 @@ VALUES: dict[str, object] = {
     "since": None,
     "stage": "vision",
     "text_md": "text",
+    "turned_back": "{}",
+    "vision": True,
 }
 
 

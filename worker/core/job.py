@@ -112,9 +112,9 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """Given back without burning an attempt: a drain, or a server that is not available."""
+    """Given back without burning an attempt: a drain, a server that is not available, or the closed gate of a model."""
 
-    reason: Literal["drain", "unavailable"]
+    reason: Literal["drain", "unavailable", "gate"]
     delay_seconds: float = 0.0
 
 

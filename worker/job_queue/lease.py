@@ -7,11 +7,13 @@ from uuid import UUID
 from psycopg import Cursor
 from psycopg.rows import DictRow
 
+from worker.core.gates import ALL_OPEN, Gates
 from worker.core.job import Lease
 from worker.job_queue.connection import Connection
 from worker.job_queue.statements import statement
 
-_LEASE, _FIND = statement("lease"), statement("find_lease")
+_LEASE, _LEASE_AHEAD, _FIND = statement("lease"), statement("lease_ahead"), statement("find_lease")
+LOOK_AHEAD = 100  # jobs, the number in lease_ahead.sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,16 @@ class LeaseOwner:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """`since`: the `visible_at` at which to begin; None: an expired lease if there is one, else from the start of the queue."""
+    """`since`: the `visible_at` at which to begin; None: an expired lease if there is one, else from the start of the queue.
+
+    While a gate is closed only a job whose next stage is open is wanted, and none of those that were `turned_back` at a gate.
+    """
 
     lease_key: UUID
     lease_seconds: float
     since: str | None = None
+    gates: Gates = ALL_OPEN
+    turned_back: tuple[UUID, ...] = ()
 
 
 def lease_job(connection: Connection, request: LeaseRequest) -> Lease | None:
@@ -53,7 +60,10 @@ def lease_job(connection: Connection, request: LeaseRequest) -> Lease | None:
 def ask_for_lease(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:
     """For a pipeline: `leased` reads what comes."""
     values = {"lease_key": request.lease_key, "lease_seconds": request.lease_seconds, "since": request.since}
-    return connection.execute(_LEASE, values)
+    if request.gates.are_all_open:
+        return connection.execute(_LEASE, values)
+    gates = {"vision": request.gates.vision, "feedback": request.gates.feedback, "turned_back": list(request.turned_back)}
+    return connection.execute(_LEASE_AHEAD, {**values, **gates})
 
 
 def leased(cursor: Cursor[DictRow]) -> Lease | None:

@@ -1,0 +1,33 @@
+"""What the supervisor and the monitor allow the slot: read from the scoreboard whenever something is about to begin."""
+
+import time
+
+from worker.contract import Wiring
+from worker.core.gates import Gates
+from worker.core.job import Stage
+from worker.settings import WorkerSettings
+
+
+class Admission:
+    """Nothing is kept: what was allowed a moment ago may not be now."""
+
+    def __init__(self, wiring: Wiring, settings: WorkerSettings) -> None:
+        self._slot, self._scoreboard, self._settings = wiring.slot, wiring.scoreboard, settings
+
+    def may_lease(self) -> bool:
+        """Not where every job would come to a closed gate."""
+        control, admission = self._scoreboard.control(), self._scoreboard.admission()
+        is_among_slots = self._slot < min(control.leasing_slots, admission.slots)
+        is_in_time = time.monotonic() < admission.until_seconds
+        return is_among_slots and is_in_time and not control.is_draining and not self.gates().are_all_closed
+
+    def gates(self) -> Gates:
+        return Gates(self.calls(Stage.VISION) > 0, self.calls(Stage.FEEDBACK) > 0)
+
+    def calls(self, stage: Stage) -> int:
+        """How many calls the stage's model may have at once, over all that ask it; 0: its gate is closed. A stub has no gate."""
+        bound = self._settings.ollama_num_parallel
+        if self._settings.is_stub(stage.value):
+            return bound
+        admission = self._scoreboard.admission()
+        return min(bound, admission.vision_calls if stage is Stage.VISION else admission.feedback_calls)

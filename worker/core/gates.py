@@ -1,0 +1,22 @@
+"""Which stages may call their models now."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Whether each stage's gate is open. A job comes to the gate of its next stage that needs a model, and to no other."""
+
+    vision: bool = True
+    feedback: bool = True
+
+    @property
+    def are_all_open(self) -> bool:
+        return self.vision and self.feedback
+
+    @property
+    def are_all_closed(self) -> bool:
+        return not self.vision and not self.feedback
+
+
+ALL_OPEN = Gates()
