@@ -19,6 +19,7 @@ class Build:
     `size_bytes` is all of it on disk, `projector_bytes` the part that looks at images. `cache_bytes_per_token` is the key-value
     cache of one token. `growth_bytes` is what each further prompt leaves in the runner's prompt cache; None: its tokens' cache.
     `is_rendered`: Ollama writes the prompt of a chat itself (Go template, harmony) and does not leave it to the engine.
+    `layers`, `heads`, `key_heads` and `key_width` are what that cache is the product of; `key_width` None: the embedding's share.
     `is_serial`: one slot, whatever OLLAMA_NUM_PARALLEL says, as Ollama decides for some families (ollama.md, 4.2).
     """
 
@@ -30,7 +31,11 @@ class Build:
     context_length: int
     embedding_length: int
     cache_bytes_per_token: int
-    projector_bytes: int = 174_000
+    projector_bytes: int = 0
+    layers: int = 1
+    heads: int = 4
+    key_heads: int = 2
+    key_width: int | None = None
     growth_bytes: int | None = None
     is_rendered: bool = False
     is_serial: bool = False
@@ -38,11 +43,14 @@ class Build:
 
 # the recordings' own model: 2048 bytes a token and slot from the sizes in recording 19
 UNKNOWN_BUILD = Build("llama", "1.26M", 1_260_032, "unknown", 5_049_529, 32_768, 512, 2048)
+UNKNOWN_VISION_BUILD = replace(UNKNOWN_BUILD, size_bytes=6_281_785, projector_bytes=1_232_256)
 BUILDS = {
     "qwen2.5vl:3b": Build(
-        "qwen25vl", "3.8B", 3_754_622_976, "Q4_K_M", 3_200_627_168, 128_000, 2048, 36_864, projector_bytes=1_336_000_000
+        "qwen25vl", "3.8B", 3_754_622_976, "Q4_K_M", 3_200_627_168, 128_000, 2048, 36_864, 1_336_000_000, 36, 16
     ),
-    "gpt-oss:latest": Build("gptoss", "20.9B", 20_914_757_184, "MXFP4", 13_793_441_244, 131_072, 2880, 49_152, is_rendered=True),
+    "gpt-oss:latest": Build(
+        "gptoss", "20.9B", 20_914_757_184, "MXFP4", 13_793_441_244, 131_072, 2880, 49_152, 0, 24, 64, 8, 64, is_rendered=True
+    ),
 }
 SENTENCE = (" Die", " Rechnung", " ist", " richtig", " und", " der", " Weg", " ist", "  gut", " beschrieben", " .")
 ROUNDS = {"loop:latest": SENTENCE, "stutter:latest": (" …",)}  # the recorded models that never end
@@ -98,16 +106,17 @@ def full_name(name: str) -> str:
 
 
 def _model(specification: str) -> Model:
-    """NAME, which may have a tag of its own, and then any of vision, thinking, rendered, serial, size=, projector=, growth=.
+    """NAME, which may have a tag of its own, and then any of EXTRA_CAPABILITIES, SIZES and quant=, each after a colon.
 
     ValueError for a size that is none.
     """
     parts, extras = specification.split(":"), []
-    while len(parts) > 1 and (parts[-1] in EXTRA_CAPABILITIES or parts[-1].partition("=")[0] in SIZES):
+    while len(parts) > 1 and (parts[-1] in EXTRA_CAPABILITIES or parts[-1].partition("=")[0] in {*SIZES, "quant"}):
         extras.append(parts.pop())
     name = full_name(":".join(parts))
     flags = [extra for extra in reversed(extras) if extra in EXTRA_CAPABILITIES]
-    build = _sized(BUILDS.get(name, UNKNOWN_BUILD), [extra for extra in extras if "=" in extra])
+    unknown = UNKNOWN_VISION_BUILD if "vision" in flags else UNKNOWN_BUILD
+    build = _sized(BUILDS.get(name, unknown), [extra for extra in extras if "=" in extra])
     build = replace(build, is_rendered=build.is_rendered or "rendered" in flags, is_serial="serial" in flags)
     capabilities = [word for flag in flags for word in EXTRA_CAPABILITIES[flag]]
     return Model(name, build, ("completion", *capabilities), ROUNDS.get(name, ()))
@@ -115,5 +124,8 @@ def _model(specification: str) -> Model:
 
 def _sized(build: Build, given: list[str]) -> Build:
     for field, _, size in (extra.partition("=") for extra in given):
+        if field == "quant":
+            build = replace(build, quantization_level=size)
+            continue
         build = replace(build, **{SIZES[field]: read_size(size)})  # type: ignore[arg-type]  # all three are numbers of bytes
     return build
