@@ -1,4 +1,4 @@
-"""The command line: start, status, check, and the orders scale, recycle, reload."""
+"""The command line: start, status, check, doctor, and the orders scale, recycle, reload."""
 
 import signal
 
@@ -7,6 +7,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,6 +19,10 @@ from rich.console import Console
 
 from supervisor import checkup, order_command, status_view
 from supervisor.adapters.instance import RuntimeDirectoryRefused
+from supervisor.doctor import verdict, view
+from supervisor.doctor.document import document
+from supervisor.doctor.examination import examine
+from supervisor.doctor.host import host as measured_host
 from supervisor.order_command import EXIT_CONFIG, EXIT_NOT_RUNNING
 from supervisor.settings import Settings, SettingsError, read_runtime_path, read_settings
 from supervisor.start import start as run_supervisor
@@ -87,6 +92,25 @@ def check(env_file: Path | None) -> None:
     """
     findings = checkup.findings(_settings(env_file, {}))
     checkup.show(findings, Console())
+    sys.exit(EXIT_DEGRADED if any(f.level is checkup.Level.FAILED for f in findings) else 0)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="The whole examination as a document.")
+@_ENV_FILE
+def doctor(as_json: bool, env_file: Path | None) -> None:
+    """Look at Ollama: its models, their memory, and whether they answer in time. Loads and asks them, up to some minutes.
+
+    \b
+    0  it can do the work     1  jobs would fail     78  a setting is wrong
+    """
+    settings = _settings(env_file, {})
+    examination = examine(settings, measured_host(os.cpu_count() or 1), lambda doing: click.echo(doing, err=True))
+    findings = verdict.findings(examination)
+    if as_json:
+        click.echo(json.dumps(document(examination, findings), indent=2))
+    else:
+        view.show(examination, findings, Console())
     sys.exit(EXIT_DEGRADED if any(f.level is checkup.Level.FAILED for f in findings) else 0)
 
 

@@ -1,0 +1,31 @@
+"""A page as the workers send one: of the largest size, with ruled strokes where a pupil would have written."""
+
+import struct
+import zlib
+
+WIDTH, HEIGHT = 1131, 1600  # A4 at worker.adapters.documents' longest side
+LINE_PIXELS, STROKE_PIXELS, MARGIN_PIXELS = 64, 6, 100
+PAPER, INK = b"\xff", b"\x20"
+_GREY_8_BITS = (8, 0, 0, 0, 0)
+
+
+def page(mark: bytes) -> bytes:
+    """A PNG. `mark` makes it another picture, of the same size: a server must not answer from what it has seen before."""
+    rows = b"".join(b"\x00" + _row(number, mark) for number in range(HEIGHT))
+    parts = [(b"IHDR", struct.pack(">II5B", WIDTH, HEIGHT, *_GREY_8_BITS)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in parts)
+
+
+def _row(number: int, mark: bytes) -> bytes:
+    """Lines of writing are strokes of different lengths; the first row of all carries the mark."""
+    if number == 0:
+        return mark[:WIDTH].ljust(WIDTH, PAPER)
+    line, place = divmod(number, LINE_PIXELS)
+    if place >= STROKE_PIXELS or not MARGIN_PIXELS < number < HEIGHT - MARGIN_PIXELS:
+        return PAPER * WIDTH
+    length = WIDTH - 2 * MARGIN_PIXELS - line % 4 * 50
+    return (PAPER * MARGIN_PIXELS + INK * length).ljust(WIDTH, PAPER)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -1,0 +1,45 @@
+"""How many bits a weight of a model has: what decides its memory and, on a CPU, its speed."""
+
+import re
+from enum import Enum
+
+_UNQUANTISED = frozenset({"F16", "BF16", "F32", "F64", "FP16", "FP32"})
+_FOUR_BITS = frozenset({"MXFP4", "NVFP4"})  # floating-point numbers of four bits, with a scale for each block
+_BITS = re.compile(r"I?T?Q(\d)")
+_TAG_OF_BITS = re.compile(r"-(?:fp|bf|f|i?q)\d+[a-z0-9_]*$", re.IGNORECASE)
+GOOD_BITS = 5  # more hardly make an answer better, as quantisation's own measurements of perplexity show
+UNQUANTISED_BITS = 16
+
+
+class Kind(Enum):
+    UNQUANTISED = "unquantised"
+    LARGE = "large"
+    GOOD = "good"
+    UNKNOWN = "unknown"
+
+
+def bits(level: str, size_bytes: int, parameters: int) -> int | None:
+    """Of a weight, by Ollama's word for it (`Q4_K_M`, `MXFP4`, `F16`); where it has none, by the size of the file."""
+    word = level.upper()
+    if word in _UNQUANTISED:
+        return UNQUANTISED_BITS
+    if word in _FOUR_BITS:
+        return 4
+    if found := _BITS.match(word):
+        return int(found[1])
+    return round(size_bytes * 8 / parameters) if parameters else None
+
+
+def kind(weight_bits: int | None) -> Kind:
+    if weight_bits is None:
+        return Kind.UNKNOWN
+    if weight_bits >= UNQUANTISED_BITS:
+        return Kind.UNQUANTISED
+    return Kind.LARGE if weight_bits > GOOD_BITS else Kind.GOOD
+
+
+def smaller_tag(model: str) -> str:
+    """The name under which Ollama's library keeps the same model with four bits: `gemma3:4b-it-fp16` is `gemma3:4b-it-q4_K_M`."""
+    name, _, tag = model.partition(":")
+    stem = _TAG_OF_BITS.sub("", f"-{tag}").lstrip("-")
+    return f"{name}:{stem}-q4_K_M" if stem and stem != "latest" else f"{name}:q4_K_M"

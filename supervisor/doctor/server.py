@@ -1,0 +1,169 @@
+"""Asks an Ollama server; every answer is read with a bound and checked before anything goes by it."""
+
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from worker.adapters.transport import BoundedTransport, Patience
+from worker.core.deadline import Deadline
+
+LOOK_SECONDS = 5.0  # what a server that is well answers in milliseconds
+MAX_BYTES = 8_000_000  # `show` lists every tensor of a model: some 100 bytes each
+
+
+class ServerSilent(Exception):
+    """No answer, or none that Ollama gives. Says the class of the error."""
+
+
+class ServerRefused(Exception):
+    """An answer that is an error; `status` is HTTP's."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+def _sizes_only(value: object) -> object:
+    """Of a model's description: names, numbers and words. Lists are left out by Ollama where they are long."""
+    return {k: v for k, v in value.items() if isinstance(v, int | float | str)} if isinstance(value, dict) else {}
+
+
+Facts = Annotated[dict[str, int | float | str], BeforeValidator(_sizes_only)]
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Version(_Said):
+    version: str
+
+
+class Details(_Said):
+    family: str = ""
+    parameter_size: str = ""
+    quantization_level: str = ""
+
+
+class Tag(_Said):
+    """A model on disk; `size` is all of its files in bytes."""
+
+    name: str
+    size: int = Field(ge=0)
+    digest: str = ""
+
+
+class Tags(_Said):
+    models: list[Tag]
+
+
+class Description(_Said):
+    """`model_info` and `projector_info` are the flat keys of the model's files (ollama.md 2.3)."""
+
+    details: Details = Details()
+    model_info: Facts = {}
+    projector_info: Facts = {}
+    capabilities: list[str] = []
+
+
+class Loaded(_Said):
+    """A model in memory; sizes in bytes, as Ollama counts them (ollama.md 3.1). `context_length` is of one slot."""
+
+    name: str
+    size: int = Field(ge=0)
+    size_vram: int = Field(ge=0, default=0)
+    context_length: int = Field(ge=0, default=0)
+
+
+class Running(_Said):
+    models: list[Loaded]
+
+
+class Message(_Said):
+    content: str = ""
+
+
+class Reply(_Said):
+    """A whole answer. Durations are nanoseconds; a counter that is 0 is left out (ollama.md 2.4)."""
+
+    message: Message = Message()
+    done: bool = False
+    done_reason: str = ""
+    load_duration: int = 0
+    prompt_eval_count: int = 0
+    prompt_eval_duration: int = 0
+    eval_count: int = 0
+    eval_duration: int = 0
+
+
+Answer = TypeVar("Answer", bound=_Said)
+
+
+class Server:
+    """One Ollama. Every method raises ServerSilent or ServerRefused."""
+
+    def __init__(self, base_url: str) -> None:
+        self._patience = Patience()
+        self._http = httpx.Client(
+            base_url=base_url,
+            transport=BoundedTransport(self._patience),
+            timeout=None,  # noqa: S113  the transport's deadline is the only one
+            trust_env=False,
+            headers={"Accept-Encoding": "identity"},  # what unpacks itself is not bounded by what arrives
+        )
+
+    def version(self) -> str:
+        return self._asked(Version, "GET", "/api/version").version
+
+    def tags(self) -> list[Tag]:
+        return self._asked(Tags, "GET", "/api/tags").models
+
+    def describe(self, model: str) -> Description:
+        return self._asked(Description, "POST", "/api/show", {"model": model})
+
+    def running(self) -> list[Loaded]:
+        return self._asked(Running, "GET", "/api/ps").models
+
+    def load(self, model: str, options: Mapping[str, int], timeout_seconds: float) -> None:
+        """Returns when the model is loaded. The options are those of the workers' requests, or it would be loaded twice."""
+        self._asked(Reply, "POST", "/api/generate", {"model": model, "options": dict(options), "stream": False}, timeout_seconds)
+
+    def answer(self, body: Mapping[str, Any], timeout_seconds: float) -> Reply:
+        """The whole answer to a request to /api/chat."""
+        return self._asked(Reply, "POST", "/api/chat", {**body, "stream": False}, timeout_seconds)
+
+    def _asked(
+        self,
+        kind: type[Answer],
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        timeout_seconds: float = LOOK_SECONDS,
+    ) -> Answer:
+        now_seconds = time.monotonic()
+        self._patience.deadline = Deadline.starting(now_seconds, timeout_seconds, timeout_seconds).after_token(now_seconds)
+        try:
+            with self._http.stream(method, path, json=body) as response:
+                content = _bounded(response)
+        except httpx.HTTPError as error:
+            raise ServerSilent(type(error).__name__) from None
+        if response.status_code != HTTPStatus.OK:
+            raise ServerRefused(response.status_code)
+        try:
+            return kind.model_validate_json(content)
+        except ValidationError:
+            raise ServerSilent("not an answer of Ollama") from None
+
+
+def _bounded(response: httpx.Response) -> bytes:
+    """More than the bound is no answer: its beginning is no JSON."""
+    content = b""
+    for piece in response.iter_raw():
+        content += piece
+        if len(content) > MAX_BYTES:
+            break
+    return content

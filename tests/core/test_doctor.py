@@ -1,0 +1,370 @@
+"""What doctor makes of sizes, words and speeds: quantisation, the memory sum, the pace, and the findings of each."""
+
+from dataclasses import replace
+
+import pytest
+
+from supervisor.checkup import Level, Line
+from supervisor.doctor import memory_sum, quantisation, service, verdict
+from supervisor.doctor.examination import Examination, Memory, Patient, Place
+from supervisor.doctor.host import Host
+from supervisor.doctor.memory_sum import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
+from supervisor.doctor.model import Model, Role, model
+from supervisor.doctor.pace import Kept, Pace, pace
+from supervisor.doctor.probe import Kind, Outcome, Probe
+from supervisor.doctor.quantisation import smaller_tag
+from supervisor.doctor.server import Description, Loaded, Tag
+from supervisor.settings import Settings, parse
+
+GB = 1_000_000_000
+CONTEXT_TOKENS = 8192
+ROLES = {"reader": Role.VISION, "writer": Role.FEEDBACK}
+
+
+def settings(**changes: object) -> Settings:
+    given = {
+        "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning",
+        "AI_BACKEND": "local",
+        "AI_VISION_MODEL": "reader",
+        "AI_FEEDBACK_MODEL": "writer",
+    }
+    return parse(given | {name: str(value) for name, value in changes.items()})
+
+
+def made(name: str = "writer", weight_bytes: int = 4 * GB, values: int | None = 16_384, **changes: object) -> Model:
+    """`values` is of the cache, for each token: 32 768 bytes as f16."""
+    capabilities = ("completion", "vision")
+    plain = Model(name, (ROLES[name],), "qwen3", "7B", "Q4_K_M", 4, weight_bytes, 0, values, 32_768, capabilities)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def uses(*models: Model) -> tuple[Use, ...]:
+    return tuple(Use(each, CONTEXT_TOKENS) for each in models)
+
+
+# quantisation
+
+
+@pytest.mark.parametrize(
+    ("level", "bits", "kind"),
+    [
+        ("F16", 16, quantisation.Kind.UNQUANTISED),
+        ("BF16", 16, quantisation.Kind.UNQUANTISED),
+        ("F32", 16, quantisation.Kind.UNQUANTISED),
+        ("Q8_0", 8, quantisation.Kind.LARGE),
+        ("Q6_K", 6, quantisation.Kind.LARGE),
+        ("Q5_K_M", 5, quantisation.Kind.GOOD),
+        ("Q4_K_M", 4, quantisation.Kind.GOOD),
+        ("q4_0", 4, quantisation.Kind.GOOD),
+        ("IQ3_XXS", 3, quantisation.Kind.GOOD),
+        ("MXFP4", 4, quantisation.Kind.GOOD),
+        ("unknown", 8, quantisation.Kind.LARGE),
+    ],
+)
+def test_bits_of_a_weight(level: str, bits: int, kind: quantisation.Kind) -> None:
+    """Ollama's words for a quantisation, the newest among them; without one the file's size tells."""
+    assert quantisation.bits(level, size_bytes=7 * GB, parameters=7 * GB) == bits
+    assert quantisation.kind(bits) is kind
+
+
+def test_bits_that_nobody_tells() -> None:
+    assert quantisation.bits("unknown", 7 * GB, parameters=0) is None
+    assert quantisation.kind(None) is quantisation.Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "smaller"),
+    [
+        ("gemma3:4b-it-fp16", "gemma3:4b-it-q4_K_M"),
+        ("qwen2.5vl:7b-q8_0", "qwen2.5vl:7b-q4_K_M"),
+        ("llama3.1:8b-instruct-q6_K", "llama3.1:8b-instruct-q4_K_M"),
+        ("qwen2.5vl:7b", "qwen2.5vl:7b-q4_K_M"),
+        ("school:latest", "school:q4_K_M"),
+        ("school", "school:q4_K_M"),
+        ("school:f16", "school:q4_K_M"),
+    ],
+)
+def test_the_smaller_tag(name: str, smaller: str) -> None:
+    """As Ollama's library writes its tags: size and kind stay, the quantisation changes."""
+    assert smaller_tag(name) == smaller
+
+
+# a model's file
+
+
+def described(**info: int | str) -> Model:
+    said = Description.model_validate({"model_info": {"general.architecture": "x", "general.parameter_count": 10, **info}})
+    return model((Role.FEEDBACK,), Tag(name="m", size=100), said)
+
+
+def test_the_cache_of_one_token() -> None:
+    """Layers × heads of keys × the width of a key and a value, which is the head's share of the embedding if it is not said."""
+    shape: dict[str, int | str] = {"x.block_count": 36, "x.attention.head_count": 16, "x.embedding_length": 2048}
+    assert described(**shape, **{"x.attention.head_count_kv": 2}).cached_values_per_token == 36 * 2 * (128 + 128)
+    widths = {"x.attention.key_length": 64, "x.attention.value_length": 32}
+    assert described(**shape, **{"x.attention.head_count_kv": 8}, **widths).cached_values_per_token == 36 * 8 * 96
+    assert described(**shape).cached_values_per_token == 36 * 16 * 256  # heads that differ are a list: too much, never too little
+    assert described().cached_values_per_token is None
+
+
+def test_the_projector_is_told_apart() -> None:
+    """Its weights in the type of its own file; the rest of the files' size is the model's."""
+    projector = {"general.parameter_count": 20, "general.file_type": 1}
+    found = model((Role.VISION,), Tag(name="m", size=100), Description.model_validate({"projector_info": projector}))
+    assert (found.weight_bytes, found.projector_bytes) == (60, 40)
+
+
+# the memory sum
+
+
+def test_the_sum_can_be_followed() -> None:
+    """Each term is the product that its words say, and the sum is that of the terms."""
+    needed = memory_sum.need(uses(made(weight_bytes=4 * GB, projector_bytes=GB)), 3, 4, CacheType.F16)
+    [terms] = needed.models
+    assert [(term.what, term.bytes) for term in terms] == [
+        ("weights", 4 * GB),
+        ("projector", GB),
+        ("context", 3 * 8192 * 16_384 * 2),
+        ("overhead", OVERHEAD_BYTES),
+    ]
+    assert terms[2].how == "3 calls × 8192 tokens × 32.8 kB as f16"
+    assert needed.together_bytes == sum(term.bytes for term in terms) + 4 * WORKER_BYTES
+
+
+def test_a_family_of_one_call_has_one_context() -> None:
+    """Ollama gives these a single slot, whatever is set (ollama.md 4.2)."""
+    [terms] = memory_sum.need(uses(made(family="qwen3vl")), 8, 1, CacheType.F16).models
+    assert terms[1].how.startswith("1 call ×")
+
+
+def bound(models: tuple[Use, ...], calls: int, cache_type: CacheType, *, together: bool = True) -> int:
+    needed = memory_sum.need(models, calls, 1, cache_type)
+    return needed.together_bytes if together else needed.in_turn_bytes
+
+
+PAIR = uses(made("reader", values=65_536), made("writer", values=65_536))
+
+
+@pytest.mark.parametrize(
+    ("budget_bytes", "fit", "cache_type"),
+    [
+        (bound(PAIR, 2, CacheType.F16), Fit.TOGETHER, CacheType.F16),
+        (bound(PAIR, 2, CacheType.F16) - 1, Fit.TOGETHER, CacheType.Q8_0),
+        (bound(PAIR, 2, CacheType.Q8_0) - 1, Fit.TOGETHER, CacheType.Q4_0),
+        (bound(PAIR, 2, CacheType.Q4_0) - 1, Fit.IN_TURN, CacheType.F16),
+        (bound(PAIR, 2, CacheType.F16, together=False) - 1, Fit.IN_TURN, CacheType.Q8_0),
+        (bound(PAIR, 2, CacheType.Q4_0, together=False) - 1, Fit.NOT, CacheType.F16),
+    ],
+)
+def test_what_fits(budget_bytes: int, fit: Fit, cache_type: CacheType) -> None:
+    """For two calls at once: both models with the exact cache, then with smaller ones, then in turn; to the byte."""
+    plan = memory_sum.plan(PAIR, 2, 1, budget_bytes)
+    assert (plan.fit, plan.need.cache_type) == (fit, cache_type)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_most_calls_that_fit(together: bool) -> None:
+    """To the byte, also where what was asked for does not fit; 0 where not even one call does."""
+    cache_type = CacheType.F16 if together else CacheType.Q4_0
+    budget_bytes, asked = bound(PAIR, 5, cache_type, together=together), 1 if together else 64
+    assert memory_sum.plan(PAIR, asked, 1, budget_bytes).largest_num_parallel == 5
+    assert memory_sum.plan(PAIR, asked, 1, budget_bytes - 1).largest_num_parallel == 4
+    assert memory_sum.plan(PAIR, asked, 1, bound(PAIR, 1, CacheType.Q4_0, together=False) - 1).largest_num_parallel == 0
+
+
+def test_memory_that_nobody_knows_is_not_judged() -> None:
+    plan = memory_sum.plan(PAIR, 2, 1, None)
+    assert (plan.fit, plan.largest_num_parallel, plan.useful_workers) == (Fit.UNKNOWN, None, 4)
+
+
+@pytest.mark.parametrize(("size_bytes", "words"), [(0, "0 bytes"), (32_768, "32.8 kB"), (4.7 * GB, "4.7 GB"), (5e6, "5.0 MB")])
+def test_sizes_in_words(size_bytes: float, words: str) -> None:
+    assert memory_sum.shown(size_bytes) == words
+
+
+def test_the_lines_for_the_service() -> None:
+    """The numbers of the plan, in the variables that Ollama and its engine read."""
+    plan = memory_sum.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.Q8_0))
+    assert [str(line) for line in service.lines(plan, PAIR)] == [
+        "OLLAMA_NUM_PARALLEL=2",
+        "OLLAMA_MAX_LOADED_MODELS=2",
+        "OLLAMA_CONTEXT_LENGTH=8192",
+        "OLLAMA_KEEP_ALIVE=30m",
+        "OLLAMA_MAX_QUEUE=512",
+        "OLLAMA_FLASH_ATTENTION=1",
+        "OLLAMA_KV_CACHE_TYPE=q8_0",
+        "LLAMA_ARG_CACHE_RAM=0",
+    ]
+    in_turn = memory_sum.plan(PAIR, 9, 1, bound(PAIR, 1, CacheType.Q4_0, together=False))
+    assert [str(line) for line in service.lines(in_turn, PAIR)][:2] == ["OLLAMA_NUM_PARALLEL=1", "OLLAMA_MAX_LOADED_MODELS=1"]
+
+
+# the pace
+
+
+def paced(prompt_seconds: float, tokens_per_second: float, timeout_seconds: int = 30) -> Pace:
+    return Pace(Role.VISION, timeout_seconds, 900, prompt_seconds, tokens_per_second, 1000)
+
+
+@pytest.mark.parametrize(
+    ("given", "needed_seconds", "kept", "sufficient_seconds"),
+    [
+        (paced(5, 100), 15, Kept.YES, 25),
+        (paced(10, 100), 20, Kept.YES, 30),
+        (paced(11, 100), 21, Kept.BARELY, 35),
+        (paced(21, 100), 31, Kept.NO, 50),
+        (paced(28, 1000), 35, Kept.NO, 55),  # its first token comes after four fifths of 30 s, although all of it would fit
+        (paced(100, 10), 200, Kept.NO, 300),
+        (paced(100, 4), 350, Kept.NO, None),
+    ],
+)
+def test_a_timeout_that_would_do(given: Pace, needed_seconds: float, kept: Kept, sufficient_seconds: int | None) -> None:
+    """Reading and writing, with half as much again; the share of the first token; and no more than a timeout may be."""
+    assert (round(given.needed_seconds), given.kept, given.sufficient_seconds) == (needed_seconds, kept, sufficient_seconds)
+
+
+def test_the_pace_from_probes() -> None:
+    """Reading as the picture took it, speed over all that was written; too little written is no speed."""
+    word = Probe(Kind.WORD, Outcome.GOOD, tokens=10, tokens_seconds=1.0)
+    page = Probe(Kind.PICTURE, Outcome.GOOD, prompt_tokens=900, prompt_seconds=3.0, tokens=20, tokens_seconds=2.0)
+    found = pace(Role.VISION, "reader", [word, page], settings().worker)
+    assert found == Pace(Role.VISION, 30, 900, 3.0, 10.0, 1000)
+    assert pace(Role.VISION, "reader", [word, replace(page, outcome=Outcome.SILENT)], settings().worker) is None
+    assert pace(Role.VISION, "reader", [replace(page, tokens=3)], settings().worker) is None
+
+
+def test_thoughts_are_paid_for() -> None:
+    """A model that cannot stop thinking writes more than its answer."""
+    job = Probe(Kind.FEEDBACK, Outcome.GOOD, tokens=20, tokens_seconds=1.0)
+    plain, thinking = (pace(Role.FEEDBACK, name, [job], settings().worker) for name in ("gemma3:4b", "gpt-oss:20b"))
+    assert plain
+    assert thinking
+    assert thinking.answer_tokens > plain.answer_tokens
+
+
+# the findings
+
+
+def patient(found: Model, **changes: object) -> Patient:
+    role, size = found.roles[0], found.weight_bytes
+    timeout = {Role.VISION: 30, Role.FEEDBACK: 15}[role]
+    good = Patient(
+        found.name,
+        found.roles,
+        found,
+        ((role, Probe(Kind.WORD, Outcome.GOOD)),),
+        Loaded(name=found.name, size=size, context_length=CONTEXT_TOKENS),
+        (Pace(role, timeout, 900, 1.0, 200.0, 1000),),
+    )
+    return replace(good, **changes)  # type: ignore[arg-type]
+
+
+def told(*patients: Patient, memory: Memory | None = None, given: dict[str, object] | None = None) -> list[Line]:
+    examination = Examination(settings(**(given or {})), "http://127.0.0.1:11434", "0.32.15", "", patients, memory)
+    return [line for line in verdict.findings(examination) if line.level is not Level.OK]
+
+
+def test_a_healthy_one_has_nothing_to_mend() -> None:
+    assert told(patient(made("reader")), patient(made("writer"))) == []
+
+
+F16 = made(quantisation="F16", weight_bits=16)
+SLOW = Pace(Role.FEEDBACK, 15, 900, 10.0, 20.0, 1000)
+REFUSED = Probe(Kind.LOAD, Outcome.REFUSED, "status 500")
+SPILLED = Loaded(name="writer", size=4 * GB, size_vram=GB, context_length=CONTEXT_TOKENS)
+CASES: dict[str, tuple[Patient, dict[str, object], Level, str, str]] = {
+    "F16, one worker": (patient(F16), {}, Level.WARNING, "not quantised", "writer:q4_K_M"),
+    "F16, two workers": (patient(F16), {"WORKER_CONCURRENCY": 2}, Level.FAILED, "not quantised", "writer:q4_K_M"),
+    "F16, two calls": (patient(F16), {"OLLAMA_NUM_PARALLEL": 2}, Level.FAILED, "not quantised", "writer:q4_K_M"),
+    "Q8_0": (patient(made(quantisation="Q8_0", weight_bits=8)), {}, Level.WARNING, "8 bits", "writer:q4_K_M"),
+    "no word": (patient(made(quantisation="", weight_bits=None)), {}, Level.WARNING, "not known", "q4_K_M"),
+    "missing": (patient(made(), model=None), {}, Level.FAILED, "writer is not on the server", "ollama pull writer"),
+    "no words": (patient(made(capabilities=("embedding",))), {}, Level.FAILED, "writes no text", "AI_FEEDBACK_MODEL"),
+    "blind": (patient(made("reader", capabilities=("completion",))), {}, Level.FAILED, "cannot see", "AI_VISION_MODEL"),
+    "serial": (patient(made(family="qwen3vl")), {"OLLAMA_NUM_PARALLEL": 2}, Level.WARNING, "one call", "OLLAMA_NUM_PARALLEL=1"),
+    "refused": (patient(made(), probes=((Role.FEEDBACK, REFUSED),)), {}, Level.FAILED, "status 500", "journalctl"),
+    "silent": (
+        patient(made(), probes=((Role.FEEDBACK, Probe(Kind.WORD, Outcome.SILENT)),)),
+        {},
+        Level.FAILED,
+        "no answer",
+        "smaller model",
+    ),
+    "disobedient": (
+        patient(made(), probes=((Role.FEEDBACK, Probe(Kind.SCHEMA, Outcome.DISOBEYED)),)),
+        {},
+        Level.FAILED,
+        "JSON schema",
+        "another model",
+    ),
+    "slow": (patient(made(), paces=(SLOW,)), {}, Level.FAILED, "takes about 60 s at 20.0 tokens/s", "AI_TIMEOUT_FEEDBACK=90"),
+    "tight": (
+        patient(made(), paces=(replace(SLOW, timeout_seconds=61),)),
+        {},
+        Level.WARNING,
+        "is 61 s",
+        "AI_TIMEOUT_FEEDBACK=90",
+    ),
+    "hopeless": (patient(made(), paces=(replace(SLOW, tokens_per_second=2.0),)), {}, Level.FAILED, "2.0", "no timeout would do"),
+    "no speed": (patient(made(), paces=()), {}, Level.WARNING, "too little", "status"),
+    "spilled": (patient(made(), loaded=SPILLED), {}, Level.WARNING, "only 25% of writer is on the GPU", "100% GPU"),
+    "unloaded": (patient(made(), loaded=None), {}, Level.WARNING, "was gone", "OLLAMA_KEEP_ALIVE"),
+    "clamped": (patient(made()), {"AI_NUM_CTX": 16_384}, Level.WARNING, "8192 tokens, not 16384", "AI_NUM_CTX"),
+}
+
+
+@pytest.mark.parametrize(("given", "changes", "level", "subject", "remedy"), CASES.values(), ids=CASES.keys())
+def test_a_finding_and_its_remedy(given: Patient, changes: dict[str, object], level: Level, subject: str, remedy: str) -> None:
+    """Each thing that can be wrong with a model is told once, as bad as it is, with what to do."""
+    [line] = told(given, given=changes)
+    assert line.level is level
+    assert subject in line.subject
+    assert remedy in line.remedy
+
+
+def test_a_server_that_is_down() -> None:
+    """Nothing else is known then, and nothing else is said."""
+    [line] = verdict.findings(Examination(settings(), "http://127.0.0.1:11434", None, "ConnectError"))
+    assert (line.level, "ConnectError" in line.subject, "systemctl status ollama" in line.remedy) == (Level.FAILED, True, True)
+
+
+def test_a_stub_is_no_reason_to_fail() -> None:
+    """Who tries doctor before the real thing is told that nothing is asked yet."""
+    [line] = told(patient(made("reader")), patient(made("writer")), given={"AI_BACKEND": "stub"})
+    assert (line.level, "AI_BACKEND=local" in line.remedy) == (Level.WARNING, True)
+
+
+NEED = Need(2, CacheType.F16, ((memory_sum.Term("weights", 4 * GB, ""),) * 2,) * 2, memory_sum.Term("workers", 0, ""))
+FITS = Plan(NEED, Fit.TOGETHER, 4, 4)
+IN_TURN, TOO_LARGE = replace(FITS, fit=Fit.IN_TURN), replace(FITS, fit=Fit.NOT, largest_num_parallel=0)
+FEWER, SQUEEZED = replace(TOO_LARGE, largest_num_parallel=1), replace(FITS, need=replace(NEED, cache_type=CacheType.Q8_0))
+MEMORY_CASES: dict[str, tuple[Plan, dict[str, object], dict[Level, str]]] = {
+    "fits": (FITS, {}, {}),
+    "does not fit": (TOO_LARGE, {}, {Level.FAILED: "take smaller models"}),
+    "fewer would fit": (FEWER, {}, {Level.FAILED: "set OLLAMA_NUM_PARALLEL=1"}),
+    "in turn": (IN_TURN, {"OLLAMA_MAX_LOADED_MODELS": 1}, {Level.WARNING: "change in phases"}),
+    "smaller cache": (SQUEEZED, {}, {Level.WARNING: "OLLAMA_KV_CACHE_TYPE=q8_0"}),
+    "too many workers": (FITS, {"WORKER_CONCURRENCY": 5}, {Level.WARNING: "WORKER_CONCURRENCY=4"}),
+    "above the limit": (FITS, {"OLLAMA_MEMORY_LIMIT": "8G"}, {Level.FAILED: "raise it"}),
+    "told otherwise": (FITS, {"OLLAMA_MAX_LOADED_MODELS": 1}, {Level.WARNING: "OLLAMA_MAX_LOADED_MODELS=2"}),
+    "no turns": (FITS, {"WORKER_CONCURRENCY": 2, "AI_TAKE_TURNS": "false"}, {Level.WARNING: "AI_NUM_THREAD=2"}),
+    "turns": (FITS, {"WORKER_CONCURRENCY": 2}, {}),
+    "own threads": (FITS, {"WORKER_CONCURRENCY": 2, "AI_TAKE_TURNS": "false", "AI_NUM_THREAD": 2}, {}),
+}
+
+
+@pytest.mark.parametrize(("plan", "changes", "expected"), MEMORY_CASES.values(), ids=MEMORY_CASES.keys())
+def test_what_the_sum_means(plan: Plan, changes: dict[str, object], expected: dict[Level, str]) -> None:
+    """One line for each thing that the sum says against the settings, and none where they agree."""
+    memory = Memory(Place.HERE, Host(64 * GB, 60 * GB, 4), Budget(60 * GB, 0, GB), PAIR, plan, ())
+    lines = told(patient(made("reader")), memory=memory, given=changes)
+    assert {line.level for line in lines} == expected.keys()
+    assert [level for level, text in expected.items() if not any(text in line.remedy for line in lines)] == []
+
+
+def test_old_prompts_that_would_not_fit() -> None:
+    """Nobody can ask the server whether it keeps them; where both models' would not fit, it is said."""
+    memory = Memory(Place.HERE, Host(32 * GB, 20 * GB, 4), Budget(20 * GB, 0, GB), PAIR, FITS, ())
+    assert [line.level for line in told(patient(made("reader")), memory=memory) if "old prompts" in line.subject] == [
+        Level.WARNING
+    ]

@@ -1,0 +1,183 @@
+"""doctor as an operator runs it, against a server: what it finds, what it asks, and how it ends."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from supervisor.cli import main
+from supervisor.doctor import probe
+from supervisor.doctor.host import Host
+from tests.ollama.raw_server import END, HEAD, Peer, raw_server
+
+GB = 1_000_000_000
+MODELS = [
+    "eyes:vision:quant=Q4_K_M",
+    "words:quant=Q4_K_M",
+    "f16:quant=F16",
+    "q8:quant=Q8_0",
+    "gpt-oss:latest:thinking",
+    "huge:quant=Q4_K_M:size=40GiB",
+]
+READY, FAILS = 0, 1
+
+
+@pytest.fixture(scope="module")
+def running_simulator() -> Iterator[SimulatorProcess]:
+    """A page of 1000 tokens takes it more than a second."""
+    with start_simulator(model=MODELS, tokens_per_second=800, load_seconds=0.02, vision_seconds=0.01) as simulator:
+        yield simulator
+
+
+@pytest.fixture(autouse=True)
+def _a_host_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fits does not depend on the machine that runs the tests."""
+    monkeypatch.setattr("supervisor.cli.measured_host", lambda cores: Host(32 * GB, 30 * GB, cores))
+
+
+def doctor(url: str, *options: str, **settings: object) -> Result:
+    given = {
+        "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning",
+        "AI_BACKEND": "local",
+        "OLLAMA_BASE_URL": url,
+        "AI_VISION_MODEL": "eyes",
+        "AI_FEEDBACK_MODEL": "words",
+        "COLUMNS": "200",
+    }
+    return CliRunner().invoke(main, ["doctor", *options], env=given | {name: str(value) for name, value in settings.items()})
+
+
+def wrong(result: Result) -> list[tuple[str, str, str]]:
+    """Level, subject and remedy of whatever is not ok."""
+    findings = json.loads(result.stdout)["findings"]
+    return [(each["level"], each["subject"], each["remedy"]) for each in findings if each["level"] != "ok"]
+
+
+def test_all_is_well(simulator: SimulatorProcess) -> None:
+    """Both models answer, fit and are fast enough: exit 0, and the document has the figures for it."""
+    result = doctor(simulator.url, "--json")
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["state"], wrong(result)) == (READY, "ok", [])
+    assert document["server"]["version"] == "0.32.15"
+    assert [model["roles"] for model in document["models"]] == [["vision"], ["feedback"]]
+    kinds = [[probe["kind"] for probe in model["probes"]] for model in document["models"]]
+    assert kinds == [["load", "word", "picture"], ["load", "word", "schema", "feedback"]]
+    assert all(model["paces"][0]["tokens_per_second"] > 0 for model in document["models"])
+    assert document["memory"]["fit"] == "together"
+    assert document["environment"]["OLLAMA_MAX_LOADED_MODELS"] == "2"
+
+
+CASES: dict[str, tuple[dict[str, object], int, str, str, str]] = {
+    "F16": ({"AI_FEEDBACK_MODEL": "f16", "WORKER_CONCURRENCY": 2}, FAILS, "failed", "not quantised", "f16:q4_K_M"),
+    "Q8_0": ({"AI_FEEDBACK_MODEL": "q8"}, READY, "warning", "8 bits a weight", "q8:q4_K_M"),
+    "missing": ({"AI_FEEDBACK_MODEL": "nobody"}, FAILS, "failed", "nobody is not on the server", "ollama pull nobody"),
+    "blind": ({"AI_VISION_MODEL": "words"}, FAILS, "failed", "words cannot see pictures", "AI_VISION_MODEL"),
+    "too slow": ({"AI_TIMEOUT_VISION": 1}, FAILS, "failed", "AI_TIMEOUT_VISION is 1 s", "AI_TIMEOUT_VISION=5"),
+    "too large": ({"AI_FEEDBACK_MODEL": "huge"}, FAILS, "failed", "does not fit", "take smaller models"),
+    "a stub": ({"AI_BACKEND": "stub"}, READY, "warning", "still invented", "AI_BACKEND=local"),
+}
+
+
+@pytest.mark.parametrize(("settings", "exit_code", "level", "subject", "remedy"), CASES.values(), ids=CASES.keys())
+def test_what_is_wrong(
+    simulator: SimulatorProcess, settings: dict[str, object], exit_code: int, level: str, subject: str, remedy: str
+) -> None:
+    """The exit code is 1 where jobs would fail, and a line names the thing and its remedy."""
+    result = doctor(simulator.url, "--json", **settings)
+    assert result.exit_code == exit_code
+    assert [each for each in wrong(result) if each[0] == level and subject in each[1] and remedy in each[2]]
+
+
+def test_mxfp4_is_quantised(simulator: SimulatorProcess) -> None:
+    """The platform's own default counts as four bits, also with several workers; it thinks and keeps to the schema."""
+    result = doctor(simulator.url, "--json", AI_FEEDBACK_MODEL="gpt-oss:latest", WORKER_CONCURRENCY=2)
+    assert (result.exit_code, [subject for _, subject, _ in wrong(result) if "old prompts" not in subject]) == (READY, [])
+
+
+def test_nobody_answers() -> None:
+    """A server that is down is the one thing that is said."""
+    result = doctor("http://127.0.0.1:1", "--json")
+    assert (result.exit_code, [level for level, _, _ in wrong(result)]) == (FAILS, ["failed"])
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", HEAD + END, b"SSH-2.0\r\n", b""])
+def test_somebody_else_answers(answer: bytes) -> None:
+    """What listens at the address is no Ollama: said like a server that is down, without a traceback."""
+
+    def stranger(peer: Peer) -> None:
+        peer.request()
+        peer.send(answer)
+
+    with raw_server(stranger) as url:
+        result = doctor(url, "--json")
+    assert (result.exit_code, [level for level, _, _ in wrong(result)]) == (FAILS, ["failed"])
+
+
+FAULTS: dict[str, tuple[str, str]] = {
+    "status_500": ("Ollama answered with status 500", "journalctl"),
+    "status_503": ("Ollama has no room", "outside of class"),
+    "disconnect": ("no answer", "smaller model"),
+    "hang": ("no answer", "smaller model"),
+    "done_false": ("not an answer as it was asked for", "another model"),
+}
+
+
+@pytest.mark.parametrize(("fault", "told"), FAULTS.items(), ids=FAULTS.keys())
+def test_a_model_that_fails(
+    simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch, fault: str, told: tuple[str, str]
+) -> None:
+    """The first request that fails is told with its reason and ends the questions to this model; the other one is asked."""
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.5)
+    simulator.fault(fault, "eyes")
+    result = doctor(simulator.url, "--json")
+    [(level, subject, remedy)] = wrong(result)
+    assert (result.exit_code, level, told[0] in subject, told[1] in remedy) == (FAILS, "failed", True, True)
+    models = json.loads(result.stdout)["models"]
+    assert [[each["kind"] for each in model["probes"]][-1] for model in models] == ["word", "feedback"]
+
+
+@pytest.mark.parametrize("answer", ["Ja.", "[17]", '{"correct": true}'])
+def test_a_model_that_does_not_keep_to_the_schema(simulator: SimulatorProcess, answer: str) -> None:
+    """Its feedback would be refused job by job; what it said instead is not shown."""
+    simulator.fault("say", "words", times=2, text=answer)
+    result = doctor(simulator.url, "--json")
+    assert [subject for _, subject, _ in wrong(result)] == [
+        "words: an answer by a JSON schema failed: not an answer as it was asked for"
+    ]
+    assert answer not in result.output
+
+
+def test_it_asks_as_the_workers_do(simulator: SimulatorProcess) -> None:
+    """With their options, so that no model is loaded twice, and without a keep_alive of its own."""
+    doctor(simulator.url, AI_NUM_CTX=8192)
+    windows = {model["name"]: model["context_length"] for model in simulator.client.get("/api/ps").json()["models"]}
+    assert windows == {"eyes:latest": 8192, "words:latest": 8192}
+    assert [call["outcome"] for call in simulator.calls()] == ["done"] * 7
+    assert [call["has_image"] for call in simulator.calls()].count(True) == 1
+
+
+def test_one_model_for_both(simulator: SimulatorProcess) -> None:
+    """It is weighed once and tried in both roles."""
+    document = json.loads(doctor(simulator.url, "--json", AI_FEEDBACK_MODEL="eyes").stdout)
+    [model] = document["models"]
+    assert (model["roles"], list(document["memory"]["models"])) == (["vision", "feedback"], ["eyes:latest"])
+    assert [pace["role"] for pace in model["paces"]] == ["vision", "feedback"]
+
+
+def test_for_a_person(simulator: SimulatorProcess) -> None:
+    """The sum, the speed, the lines for the service and the sentence, in this order."""
+    result = doctor(simulator.url, AI_TIMEOUT_VISION=1)
+    service = "[Service]", "Environment=OLLAMA_NUM_PARALLEL=1", "Environment=LLAMA_ARG_CACHE_RAM=0"
+    parts = "The memory sum", "sum ", "there is", "tokens/s", *service, "failed ", "Jobs would fail: 1 to mend first"
+    places = [result.stdout.find(part) for part in parts]
+    assert places == sorted(places)
+    assert places[0] >= 0
+
+
+def test_foreign_adapters_ask_whom_they_like(simulator: SimulatorProcess) -> None:
+    """Nothing is asked then, and nothing is promised."""
+    foreign = "tests.platform_adapters.vision"
+    result = doctor(simulator.url, "--json", LEARNING_VISION_ADAPTER=foreign, LEARNING_FEEDBACK_ADAPTER=foreign)
+    assert (result.exit_code, [level for level, _, _ in wrong(result)], simulator.calls()) == (READY, ["warning"], [])
