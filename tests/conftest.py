@@ -11,6 +11,7 @@ import pytest
 
 from demo.cluster import Cluster, memory_parent
 from demo.database import Database, temporary_database
+from tests.ollama.real_server import why_not
 
 VARIABLE = "TEST_DATABASE_URL"
 SHARED_CLUSTER = pytest.StashKey[Cluster]()
@@ -39,6 +40,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if SHARED_CLUSTER in config.stash:
         config.stash[SHARED_CLUSTER].stop()
         del os.environ[VARIABLE]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for all tests that need a real Ollama, where they were asked for and there is none."""
+    if any("test_real_server" in report.nodeid for report in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.write_line(why_not())
 
 
 @pytest.fixture(scope="session")

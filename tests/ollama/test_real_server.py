@@ -1,0 +1,189 @@
+"""The adapters and the recorded answers against a real Ollama; where there is none, the end of the run says so in a line."""
+
+import hashlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from supervisor.checkup import Level
+from supervisor.doctor import verdict
+from supervisor.doctor.examination import examine
+from supervisor.doctor.host import host
+from supervisor.doctor.probe import Outcome
+from supervisor.doctor.server import Server
+from supervisor.settings import Settings, parse
+from tests.ollama.condition import PATIENCE_SECONDS, until
+from tests.ollama.picture import jpeg
+from tests.ollama.real_server import ENVIRONMENT, SENTENCE, real_server, why_not
+from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
+from worker.adapters import errors, feedback, vision
+from worker.adapters.ollama import Ollama, Question, deadline_in
+from worker.contract import CallOutcome, ModelCall
+from worker.core.job import Stage
+from worker.core.retry import Kind, failure_of
+
+GOOD = Outcome.GOOD
+NO_PICTURE = {"role": "user", "content": "x", "images": ["eA=="]}
+pytestmark = [pytest.mark.skipif(why_not() != "", reason=why_not()), pytest.mark.xdist_group("real Ollama")]
+
+
+@pytest.fixture(scope="module")
+def running_server() -> Iterator[httpx.Client]:
+    with real_server() as url, httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
+        yield client
+
+
+@pytest.fixture
+def server(running_server: httpx.Client) -> httpx.Client:
+    """With no model loaded."""
+    for model in running_server.get("/api/ps").json()["models"]:
+        running_server.post("/api/generate", json={"model": model["name"], "keep_alive": 0})
+    until(lambda: running_server.get("/api/ps").json()["models"] == [])
+    return running_server
+
+
+@pytest.mark.parametrize("name", names())
+def test_replay(server: httpx.Client, name: str) -> None:
+    """The recorded requests still get the recorded answers: what the simulator is held to is what Ollama does."""
+    for exchange in exchanges(name):
+        answer = replay(server, exchange)
+        assert answered_shape(answer) == recorded_shape(exchange), exchange["request"]
+
+
+def settings(server: httpx.Client, **changes: str) -> Settings:
+    given = {
+        "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning",
+        "AI_BACKEND": "local",
+        "OLLAMA_BASE_URL": str(server.base_url),
+        "AI_VISION_MODEL": "chain-vision",
+        "AI_FEEDBACK_MODEL": "chain",
+    }
+    return parse(given | changes)
+
+
+def question(model: str, max_tokens: int = 64, limit_characters: int = 5000) -> Question:
+    return Question(model, ({"role": "user", "content": "Lies"},), {}, max_tokens, limit_characters)
+
+
+def loaded(server: httpx.Client) -> dict[str, dict[str, Any]]:
+    return {model["name"]: model for model in server.get("/api/ps").json()["models"]}
+
+
+def runner_pids(server: httpx.Client) -> set[int]:
+    """The processes that hold the models: children of whoever listens at the server's port."""
+    port = server.base_url.port
+    sockets = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
+    pid = next(each.pid for each in sockets if tuple(each.laddr)[1:2] == (port,))
+    return {child.pid for child in psutil.Process(pid).children()}
+
+
+def test_a_conversation(server: httpx.Client) -> None:
+    """The client hears what the model says, with the server's counts and its times, and each piece is progress."""
+    progress: list[None] = []
+    calls: list[ModelCall] = []
+    ollama = Ollama(str(server.base_url), lambda: progress.append(None), calls.append)
+    answer = ollama.chat(question("chain"), deadline_in(PATIENCE_SECONDS))
+    assert (answer.text.strip(), answer.tokens) == (SENTENCE, len(progress) + 1)
+    assert answer.prompt_tokens > 0
+    assert len(ollama.digest("chain") or "") == 64
+    [call] = calls
+    assert call.outcome is CallOutcome.ANSWERED
+    assert (call.tokens_per_second or 0) > 0 < (call.load_seconds or 0)
+
+
+def test_the_vision_adapter(server: httpx.Client, tmp_path: Path) -> None:
+    """A real picture through storage, decoder and client becomes the text that the model says."""
+    content = jpeg()
+    (tmp_path / "page.jpg").write_bytes(content)
+    submission = {
+        "mime_type": "image/jpeg",
+        "storage_key": "page.jpg",
+        "size_bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "internal_metadata": {},
+    }
+    adapter = vision.build(settings(server, STORAGE_VERIFY_ROOT=str(tmp_path)).worker, lambda: None)
+    with adapter.pages(submission, first_page=1) as pages:
+        assert pages.read(pages.next_picture()).strip() == SENTENCE
+
+
+def test_the_feedback_adapter(server: httpx.Client) -> None:
+    """A model that can say one sentence and 0 gives a whole document at the first try: the schema holds it."""
+    written = feedback.build(settings(server).worker, lambda: None).analyze(text_md="3 + 4 = 7", criteria=["Weg", "Ergebnis"])
+    assert (written.feedback_md.strip(), written.parse_status) == (SENTENCE, "parsed")
+    results = written.analysis_json["criteria_results"]
+    assert [(result["explanation_md"].strip(), result["score"]) for result in results] == [(SENTENCE, 0)] * 2
+
+
+def test_an_endless_answer_gives_its_slot_back(server: httpx.Client) -> None:
+    """More of them than there are slots, each cut off by us: the server notices that nobody listens."""
+    ollama = Ollama(str(server.base_url), lambda: None)
+    for _ in range(int(ENVIRONMENT["OLLAMA_NUM_PARALLEL"]) + 1):
+        with pytest.raises(errors.Runaway):
+            ollama.chat(question("loop", 100_000, limit_characters=600), deadline_in(PATIENCE_SECONDS))
+    assert server.post("/api/generate", json={"model": "loop", "keep_alive": 0}).json()["done_reason"] == "unload"
+    until(lambda: loaded(server) == {})  # which waits for all that is being said
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        (question("nobody"), errors.ModelMissing),
+        (replace(question("chain"), messages=({"role": "user", "content": "wort " * 20_000},)), errors.PromptTooLong),
+        (
+            replace(question("chain-vision"), messages=({"role": "user", "content": "x", "images": ["eA=="]},)),
+            errors.PictureUnreadable,
+        ),
+        (replace(question("chain"), max_tokens=3), errors.AnswerCut),
+    ],
+    ids=["missing", "too long", "no picture", "cut"],
+)
+def test_failures(server: httpx.Client, asked: Question, error: type[Exception]) -> None:
+    """What the real server refuses or cuts has the class that the retry rules go by."""
+    with pytest.raises(error):
+        Ollama(str(server.base_url), lambda: None).chat(asked, deadline_in(PATIENCE_SECONDS))
+
+
+def test_a_runner_that_dies_while_it_speaks(server: httpx.Client) -> None:
+    """A broken stream, to be tried again; the next question loads the model anew."""
+    killed: list[int] = []
+
+    def kill() -> None:
+        if not killed:
+            killed.extend(runner_pids(server))
+            os.kill(killed[0], signal.SIGKILL)
+
+    with pytest.raises(errors.ServerFailed) as failure:
+        Ollama(str(server.base_url), kill).chat(question("loop", 100_000, 100_000), deadline_in(PATIENCE_SECONDS))
+    assert failure_of(failure.value, Stage.VISION).kind is Kind.TRANSIENT
+    answer = Ollama(str(server.base_url), lambda: None).chat(question("chain"), deadline_in(PATIENCE_SECONDS))
+    assert answer.text.strip() == SENTENCE
+
+
+def test_a_model_that_was_loaded_before_is_not_loaded_again(server: httpx.Client) -> None:
+    """The options that a model is loaded with are those of its requests; others would make the server start it anew."""
+    client = Server(str(server.base_url))
+    client.load("chain", {"num_ctx": 4096}, PATIENCE_SECONDS)
+    runner = runner_pids(server)
+    assert loaded(server)["chain:latest"]["context_length"] == 4096
+    ollama = Ollama(str(server.base_url), lambda: None)
+    ollama.chat(replace(question("chain"), options={"num_ctx": 4096}), deadline_in(PATIENCE_SECONDS))
+    assert runner_pids(server) == runner
+    ollama.chat(replace(question("chain"), options={"num_ctx": 2048}), deadline_in(PATIENCE_SECONDS))
+    assert runner_pids(server) != runner
+
+
+def test_doctor(server: httpx.Client) -> None:
+    """It finds everything in order but the tiny models' weights, which nobody has quantised."""
+    examination = examine(settings(server), host(cores=2), lambda _: None)
+    assert [line.level for line in verdict.findings(examination) if line.level is Level.FAILED] == []
+    assert [[probe.outcome for _, probe in patient.probes] for patient in examination.patients] == [[GOOD] * 3, [GOOD] * 4]
+    assert [patient.model.weight_bits for patient in examination.patients if patient.model] == [32, 32]
+    assert len([pace for patient in examination.patients for pace in patient.paces]) == 2
