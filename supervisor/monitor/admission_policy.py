@@ -21,10 +21,11 @@ def admission_policy(settings: Settings, total_bytes: int) -> Policy:
         take_turns=TakeTurns(own.ai_take_turns),
         vision_context_tokens=worker.model_options("vision").get("num_ctx"),
         feedback_context_tokens=worker.model_options("feedback").get("num_ctx"),
+        vision_timeout_seconds=worker.ai_timeout_vision,
+        feedback_timeout_seconds=worker.ai_timeout_feedback,
         sample_seconds=own.admission_sample_seconds,
         max_hold_seconds=own.admission_max_hold_seconds,
         grace_seconds=max(MIN_GRACE_SECONDS, 5 * own.admission_sample_seconds),
-        wedge_seconds=2.0 * max(worker.ai_timeout_vision, worker.ai_timeout_feedback),
     )
 
 

@@ -8,11 +8,13 @@ from collections import Counter
 
 from supervisor.core.fact import FactOfASlot
 from supervisor.core.fleet import Stage
+from tests.simulation.admission import trial as admission
 from tests.simulation.plan import draw
 from tests.simulation.table import table
 from tests.simulation.trial import Outcome, run, shortest
 
 HOUR = 3600.0
+ADMISSION_STEPS = 24  # with faults
 MOST_SHOWN = 3  # violations in full; all are counted
 
 
@@ -23,6 +25,8 @@ def main() -> int:
         print(table(Counter()))
         return 0
     began = time.monotonic()
+    if arguments.admission:
+        return admit(range(arguments.first, arguments.first + arguments.seeds), as_json=arguments.json)
     failed, seconds, visits = run_all(range(arguments.first, arguments.first + arguments.seeds), arguments.minutes)
     shown = {"seeds": arguments.seeds, "hours_simulated": round(seconds / HOUR, 1), "violations": len(failed)}
     if arguments.json:
@@ -35,11 +39,26 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def admit(seeds: range, *, as_json: bool) -> int:
+    """The rules of admission; a step is a second, as Ollama is looked at once in one."""
+    began = time.monotonic()
+    failed, steps, _ = admission.run_all(seeds, ADMISSION_STEPS)
+    shown = {"seeds": len(seeds), "hours_simulated": round(steps / HOUR, 1), "violations": len(failed)}
+    if as_json:
+        print(json.dumps(shown))
+    else:
+        admission.tell(failed)
+        seconds = time.monotonic() - began
+        print(f"{len(seeds)} seeds, {steps} looks at Ollama in {seconds:.1f} s: {len(failed)} violations")
+    return 1 if failed else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/simulate", description=main.__doc__)
     parser.add_argument("--seeds", type=int, default=100, help="how many runs")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--minutes", type=float, default=12.0, help="simulated minutes with faults; then all must come to an end")
+    parser.add_argument("--admission", action="store_true", help="the rules of admission instead, on a simulated Ollama")
     parser.add_argument("--json", action="store_true", help="one object: seeds, hours_simulated, violations")
     parser.add_argument("--table", action="store_true", help="print the state × event table and do nothing else")
     return parser

@@ -3,16 +3,18 @@
 LIMITS hold work back: the tightest of them counts, and each says why. ACTS are for Ollama.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from supervisor.core.admission.decision import FREE, Act, Decision, Preload, Unload, WantPhase
-from supervisor.core.admission.policy import Policy, TakeTurns
-from supervisor.core.admission.state import Model, State
+from supervisor.core.admission.hold import is_canary_due, is_held_too_long, is_relief_due, is_unknown
+from supervisor.core.admission.load import is_anybody_leaving, is_leaving, is_load_due
+from supervisor.core.admission.policy import Policy
+from supervisor.core.admission.state import State
+from supervisor.core.admission.turn import are_apart, is_in_the_way, is_pair_too_big, turn_of
 from worker.contract import Reason
-
-MEMORY_IS_BACK_BYTES = 256 * 2**20  # what Ollama's own processes hold without a model, and more
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def hold_what_is_unknown(state: State, policy: Policy, now_seconds: float) -> It
 def hold_during_a_relief(state: State, policy: Policy, now_seconds: float) -> Iterator[Limit]:
     """What leaves must be gone before anybody looks whether that was enough."""
     is_relieved = state.held is not None and state.held.is_relieved
-    if is_relieved and any(is_leaving(model.name, state, policy, now_seconds) for model in state.models):
+    if is_relieved and is_anybody_leaving(state, policy, now_seconds):
         yield Limit(Reason.RELIEF, slots=0)
 
 
@@ -63,7 +65,7 @@ def close_what_is_not_loaded(state: State, policy: Policy, now_seconds: float) -
     is_told = policy.limit_bytes > 0 or (state.unlisted is None and state.listed_at_seconds is not None)
     for model in state.models:
         is_absent = is_told and not state.is_listed(model.name)
-        if is_absent or is_leaving(model.name, state, policy, now_seconds):
+        if is_absent or is_leaving(model, state, policy, now_seconds):
             yield Limit(Reason.LOADING, model=model.name, calls=0)
 
 
@@ -80,15 +82,17 @@ def close_a_failing_model(state: State, policy: Policy, now_seconds: float) -> I
 def close_a_wedged_model(state: State, policy: Policy, now_seconds: float) -> Iterator[Limit]:
     """/api/ps lists it, it takes calls, and not one of them gets on: no more calls for it to swallow."""
     for model in state.models:
-        if model.in_flight and now_seconds > model.progress_at_seconds + policy.wedge_seconds:
+        if model.in_flight and now_seconds > model.progress_at_seconds + policy.wedge_seconds(model.name):
             yield Limit(Reason.WEDGED, model=model.name, calls=0)
 
 
 def close_all_but_the_turn(state: State, policy: Policy, now_seconds: float) -> Iterator[Limit]:
     """Two models that do not fit, or starve each other: one is asked, when nobody asks the other any more."""
+    if not are_apart(state, policy):
+        return
     turn = turn_of(state, policy, now_seconds)
     reason = Reason.PHASE if is_pair_too_big(state, policy) else Reason.TURNS
-    for model in state.models if turn else ():
+    for model in state.models:
         is_other_busy = any(other.in_flight for other in state.models if other.name != model.name)
         if model.name != turn or state.phase != turn or is_other_busy:
             yield Limit(reason, model=model.name, calls=0)
@@ -116,7 +120,7 @@ def reload_a_wedged_model(state: State, _policy: Policy, _now_seconds: float) ->
     """A runner that says nothing is not mended by waiting: its process has to go. Once for each probe that failed."""
     for model in state.models:
         is_wedged = model.breaker.is_tripped and model.breaker.is_silent and not model.breaker.answers
-        is_done = model.unloaded_trips == model.breaker.trips
+        is_done = model.unload_began_at_seconds >= model.breaker.tripped_at_seconds
         if is_wedged and not is_done and not model.in_flight and state.is_listed(model.name):
             yield Unload((model.name,))
 
@@ -129,25 +133,19 @@ def want_the_phase(state: State, policy: Policy, now_seconds: float) -> Iterator
         yield WantPhase(turn)
 
 
-def make_room_for_the_phase(state: State, policy: Policy, now_seconds: float) -> Iterator[Act]:
+def make_room_for_the_phase(state: State, policy: Policy, _now_seconds: float) -> Iterator[Act]:
     """Ollama would wait for the other model without an end, or thrash: it is asked to leave before the next one comes."""
-    turn = turn_of(state, policy, now_seconds)
-    if turn is None or state.phase != turn or not is_pair_too_big(state, policy):
-        return
-    others = tuple(model.name for model in state.models if model.name != turn and state.is_listed(model.name))
-    is_asked = any(is_leaving(name, state, policy, now_seconds) for name in others)
-    if others and not is_asked and not state.in_flight:
-        yield Unload(others)
+    if is_pair_too_big(state, policy) and state.turn is not None and state.phase == state.turn:
+        for model in state.models:
+            if is_in_the_way(model, state) and not model.in_flight:
+                yield Unload((model.name,))
 
 
 def load_before_work(state: State, policy: Policy, now_seconds: float) -> Iterator[Act]:
     """The model that work waits for, one load at a time. Not while work is held: that would take the memory it waits for."""
-    if not state.slots or not state.waiting or state.unlisted or any(model.is_loading for model in state.models):
-        return
-    for model in state.models:
-        if is_load_due(model, state, policy, now_seconds):
-            yield Preload(model.name)
-            return
+    if state.slots and not state.unlisted:
+        due = (model for model in state.models if is_load_due(model, state, policy, now_seconds))
+        yield from (Preload(model.name) for model in itertools.islice(due, 1))
 
 
 ACTS: tuple[ActRule, ...] = (
@@ -163,7 +161,7 @@ def decide(state: State, policy: Policy, now_seconds: float) -> Decision:
     """The tightest limits and what is to be done. Asked twice it answers the same."""
     limits = [limit for rule in LIMITS for limit in rule(state, policy, now_seconds)]
     if is_canary_due(state, policy, now_seconds):
-        limits = list(_softened(limits, state))
+        limits = [softer for limit in limits for softer in _softened(limit, state)]
     return Decision(
         slots=min((limit.slots for limit in limits), default=FREE),
         calls={name: min((each.calls for each in limits if each.model == name), default=FREE) for name in policy.models},
@@ -174,99 +172,12 @@ def decide(state: State, policy: Policy, now_seconds: float) -> Decision:
     )
 
 
-def _softened(limits: list[Limit], state: State) -> Iterator[Limit]:
+def _softened(limit: Limit, state: State) -> Iterator[Limit]:
     """For a canary: one slot, and one call to a model that cannot be loaded or seen. The breaker has a probe of its own."""
-    for limit in limits:
-        model = state.model(limit.model)
-        is_hopeless = model is not None and limit.reason is Reason.LOADING and (model.load_failures or state.unlisted)
-        if limit.slots < 1 or (is_hopeless and not limit.calls):
-            yield Limit(Reason.CANARY, max(limit.slots, 1), limit.model, max(limit.calls, 1))
-        yield replace(limit, slots=max(limit.slots, 1), calls=max(limit.calls, 1) if is_hopeless else limit.calls)
-
-
-def turn_of(state: State, policy: Policy, now_seconds: float) -> str | None:
-    """The only model that may be asked; None: both may.
-
-    It goes on while the other has waited for less than a turn, and ends at once when nothing is left to do.
-    """
-    if not (is_pair_too_big(state, policy) or do_starve(state, policy)):
-        return None
-    current = next((model for model in state.models if model.name == state.turn), None)
-    others = [model for model in state.models if model.jobs and model is not current]
-    if not others:
-        return current.name if current else None
-    eldest = max(others, key=lambda model: model.oldest_seconds)
-    if current is None or not current.has_work:
-        return eldest.name
-    length_seconds = turn_seconds(state, policy)
-    is_over = now_seconds >= state.turn_since_seconds + length_seconds
-    return eldest.name if is_over and eldest.oldest_seconds >= length_seconds else current.name
-
-
-def turn_seconds(state: State, policy: Policy) -> float:
-    """So long that loads take a small part of the time."""
-    if not is_pair_too_big(state, policy):
-        return policy.turn_seconds
-    return max(policy.phase_seconds, policy.phase_loads * max(model.load_seconds for model in state.models))
-
-
-def is_pair_too_big(state: State, policy: Policy) -> bool:
-    """By the server's own number, or by the sizes that it has listed once it had them."""
-    sizes = [model.size_bytes for model in state.models]
-    is_over = 0 < policy.limit_bytes < sum(sizes) and all(sizes)
-    return len(sizes) > 1 and (policy.max_loaded_models == 1 or is_over)
-
-
-def do_starve(state: State, policy: Policy) -> bool:
-    """Whether two models get less done together than by turns: parts that add up to 1 would be fair shares."""
-    if len(state.models) < 2 or policy.take_turns is not TakeTurns.AUTO:
-        return len(state.models) > 1 and policy.take_turns is TakeTurns.ALWAYS
-    parts = [model.speed.part for model in state.models]
-    return sum(part or 0.0 for part in parts) < policy.turns_below and None not in parts
-
-
-def is_unknown(state: State, policy: Policy, now_seconds: float) -> bool:
-    told_at = state.began_at_seconds if state.listed_at_seconds is None else state.listed_at_seconds
-    return now_seconds > told_at + policy.grace_seconds
-
-
-def is_leaving(model: str, state: State, policy: Policy, now_seconds: float) -> bool:
-    """Asked to, and still expected to do so: a request would bring it back."""
-    return model in state.unloading and now_seconds < state.unload_began_at_seconds + policy.unload_seconds
-
-
-def is_held_too_long(state: State, policy: Policy, now_seconds: float) -> bool:
-    return state.held is not None and now_seconds >= state.held.since_seconds + policy.max_hold_seconds
-
-
-def is_relief_due(state: State, policy: Policy) -> bool:
-    """Memory is what work waits for, and there is something to unload."""
-    is_wanted = policy.limit_bytes > 0 and state.used_bytes > policy.low_water_bytes and not state.slots
-    is_done = state.held is not None and state.held.is_relieved
-    return is_wanted and not is_done and any(state.is_listed(model.name) for model in state.models)
-
-
-def is_canary_due(state: State, policy: Policy, now_seconds: float) -> bool:
-    """When a relief was no help, or none was possible. Until a job is leased."""
-    is_anybody_leaving = any(is_leaving(model.name, state, policy, now_seconds) for model in state.models)
-    return is_held_too_long(state, policy, now_seconds) and not is_relief_due(state, policy) and not is_anybody_leaving
-
-
-def is_memory_back(state: State, policy: Policy, now_seconds: float) -> bool:
-    """A model leaves the list before its process ends."""
-    is_seen = state.host is not None and state.host.at_seconds > state.gone_at_seconds and state.host.ollama_bytes is not None
-    is_agreed = state.observed_bytes <= state.reported_bytes + MEMORY_IS_BACK_BYTES
-    return (is_seen and is_agreed) or now_seconds >= state.gone_at_seconds + policy.memory_back_seconds
-
-
-def is_load_due(model: Model, state: State, policy: Policy, now_seconds: float) -> bool:
-    """Everything that waits needs the feedback model in the end."""
-    turn = turn_of(state, policy, now_seconds)
-    is_needed = model.jobs > 0 or model.name == policy.feedback_model
-    is_its_turn = turn is None or model.name == turn == state.phase
-    is_room = is_memory_back(state, policy, now_seconds) and not any(
-        is_leaving(each.name, state, policy, now_seconds) for each in state.models
-    )
-    waits_seconds = policy.load_retry_seconds * 2.0 ** min(model.load_failures - 1, 4)
-    is_tried = model.load_failures > 0 and now_seconds < model.load_failed_at_seconds + waits_seconds
-    return is_needed and is_its_turn and is_room and not is_tried and not state.is_listed(model.name)
+    model = state.model(limit.model)
+    is_closed = model is not None and limit.reason is Reason.LOADING and not model.is_loading
+    is_hopeless = is_closed and model is not None and (model.load_failures > 0 or state.unlisted is not None)
+    slots, calls = max(limit.slots, 1), max(limit.calls, 1) if is_hopeless else limit.calls
+    if (slots, calls) != (limit.slots, limit.calls):
+        yield Limit(Reason.CANARY)
+    yield replace(limit, slots=slots, calls=calls)

@@ -1,5 +1,6 @@
 """The numbers that admission goes by."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -25,10 +26,11 @@ class Policy:
     take_turns: TakeTurns = TakeTurns.AUTO
     vision_context_tokens: int | None = None  # as asked of Ollama; None: nothing is asked
     feedback_context_tokens: int | None = None
+    vision_timeout_seconds: float = 30.0  # what one call is given
+    feedback_timeout_seconds: float = 15.0
     sample_seconds: float = 1.0
     max_hold_seconds: float = 60.0  # work that waits, with nothing in hand: then a relief and a canary
     grace_seconds: float = 10.0  # how long Ollama may be silent before that means something
-    wedge_seconds: float = 300.0  # calls, and no token from any: longer than a picture's prompt takes, which says nothing
     cool_seconds: float = 5.0  # an open breaker; doubles with each probe that fails
     cool_max_seconds: float = 60.0
     load_retry_seconds: float = 15.0  # after a load that failed; doubles too
@@ -53,6 +55,11 @@ class Policy:
     def trust_seconds(self) -> float:
         """How long a decision holds if none comes after it."""
         return 5 * self.sample_seconds + self.grace_seconds
+
+    def wedge_seconds(self, model: str) -> float:
+        """Calls, and no token from any of them for so long: what one is given is over without a word."""
+        given = ((self.vision_model, self.vision_timeout_seconds), (self.feedback_model, self.feedback_timeout_seconds))
+        return max((seconds for name, seconds in given if name == model), default=math.inf)
 
     def context_tokens(self, model: str) -> frozenset[int]:
         """What is asked of Ollama for this model; empty: nothing."""

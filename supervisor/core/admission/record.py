@@ -52,9 +52,12 @@ def record(state: State, fact: Fact) -> State:  # noqa: C901  # one line a kind
 
 def _listed(state: State, fact: Listed) -> State:
     sizes = {resident.name: resident.size_bytes for resident in fact.models}
-    grown = tuple(replace(model, size_bytes=max(model.size_bytes, sizes.get(model.name, 0))) for model in state.models)
+    grown = tuple(
+        replace(model, size_bytes=sizes[model.name]) if sizes.get(model.name, 0) > model.size_bytes else model
+        for model in state.models
+    )
     unloading = tuple(name for name in state.unloading if name in sizes)
-    gone_at = fact.at_seconds if state.unloading and not unloading else state.gone_at_seconds
+    gone_at = fact.at_seconds if len(unloading) < len(state.unloading) else state.gone_at_seconds
     return replace(
         state,
         models=grown,
@@ -67,10 +70,11 @@ def _listed(state: State, fact: Listed) -> State:
 
 
 def _call_ended(state: State, fact: CallEnded) -> State:
+    """Whoever has asked a model was at work, however short the job was."""
     model = state.model(fact.model)
     if model is None:
         return state
-    return state.with_model(_judged(_timed(state, model, fact), fact))
+    return replace(state.with_model(_judged(_timed(state, model, fact), fact)), held=None)
 
 
 def _timed(state: State, model: Model, fact: CallEnded) -> Model:
@@ -140,14 +144,20 @@ def _loading(state: State, fact: LoadBegun | Loaded) -> State:
 
 
 def _unload_begun(state: State, fact: UnloadBegun) -> State:
-    asked = tuple(replace(m, unloaded_trips=m.breaker.trips) if m.name in fact.models else m for m in state.models)
+    asked = tuple(replace(m, unload_began_at_seconds=fact.at_seconds) if m.name in fact.models else m for m in state.models)
     held = replace(state.held, is_relieved=True) if state.held and not state.slots else state.held
-    return replace(state, models=asked, held=held, unloading=fact.models, unload_began_at_seconds=fact.at_seconds)
+    unloading = tuple(dict.fromkeys((*state.unloading, *fact.models)))
+    return replace(state, models=asked, held=held, unloading=unloading)
 
 
 def _decided(state: State, fact: Decided) -> State:
     calls = dict(fact.calls)
-    told = tuple(replace(model, told_calls=calls.get(model.name, model.told_calls)) for model in state.models)
+    told = tuple(
+        replace(model, told_calls=calls[model.name]) if calls.get(model.name, model.told_calls) != model.told_calls else model
+        for model in state.models
+    )
+    if (told, fact.slots, fact.turn) == (state.models, state.slots, state.turn):
+        return state
     return replace(
         state,
         models=told,

@@ -29,7 +29,7 @@ class Model:
     load_seconds: float = 0.0  # the last one that came to an end
     load_failures: int = 0  # in a row
     load_failed_at_seconds: float = 0.0
-    unloaded_trips: int = 0  # of the breaker, for which it was asked to leave
+    unload_began_at_seconds: float = -math.inf  # when it was last asked to leave
 
     @property
     def has_work(self) -> bool:
@@ -63,12 +63,13 @@ class State:
     turn_since_seconds: float = 0.0
     phase: str | None = None  # the one that is ours, by the lock of all instances
     unloading: tuple[str, ...] = ()  # asked to leave, and listed still
-    unload_began_at_seconds: float = 0.0
-    gone_at_seconds: float = -math.inf  # when the last of them was listed no more
+    gone_at_seconds: float = -math.inf  # when one of them was listed no more
 
     @classmethod
-    def of(cls, policy: Policy, at_seconds: float) -> "State":
-        return cls(tuple(Model(name, policy.num_parallel) for name in policy.models), at_seconds)
+    def of(cls, policy: Policy, at_seconds: float, slots: int = FREE) -> "State":
+        """`slots`: what the workers have been told so far, by whoever looked before."""
+        models = tuple(Model(name, policy.num_parallel) for name in policy.models)
+        return cls(models, at_seconds, slots=slots, slots_changed_at_seconds=at_seconds)
 
     def model(self, name: str) -> Model | None:
         """None for one that is not ours."""
