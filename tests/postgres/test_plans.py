@@ -114,9 +114,10 @@ def test_a_statement_walks_an_index(worker: Connection, name: str, plan: Callabl
 
 
 @pytest.mark.parametrize("plan", [custom_plan, generic_plan])
-def test_a_look_from_a_place_begins_there(worker: Connection, plan: Callable[..., str]) -> None:
+@pytest.mark.parametrize("name", ["lease", "lease_ahead"])
+def test_a_look_from_a_place_begins_there(worker: Connection, name: str, plan: Callable[..., str]) -> None:
     """A lease from a place in the queue on walks the index from that place, and never the leased rows."""
-    text = plan(worker, "lease", since=datetime.now(UTC) - timedelta(hours=1))
+    text = plan(worker, name, since=datetime.now(UTC) - timedelta(hours=1))
     assert re.search(r"Index Cond: \(\(status = 'queued'::text\) AND .*visible_at >= ", text)
     assert "Seq Scan on learning_submission_jobs" not in text
     assert re.search(r"One-Time Filter: (false|\(\S+ IS NULL\))", text)  # what expired is not looked for
@@ -131,9 +132,14 @@ def test_a_long_past_does_not_slow_a_look(database: Database) -> None:
         assert {name: pages_read(queue.worker, name) < MANY_PAGES for name in LOOKS} == dict.fromkeys(LOOKS, True)
 
 
-def pages_read(connection: Connection, name: str) -> int:
+def test_a_look_ahead_that_finds_nothing_reads_a_hundred_jobs(worker: Connection) -> None:
+    """However long the queue: the hundred jobs lie on a few pages, and none of them is looked up a second time."""
+    assert pages_read(worker, "lease_ahead", vision=False) < MANY_PAGES
+
+
+def pages_read(connection: Connection, name: str, **values: object) -> int:
     with connection.transaction(force_rollback=True):
-        plan = _text(connection.execute(b"explain (analyze, buffers, timing off) " + statement(name).encode(), VALUES))
+        plan = _text(connection.execute(b"explain (analyze, buffers, timing off) " + statement(name).encode(), VALUES | values))
     found = re.search(r"Buffers: shared ([a-z0-9= ]+)", plan)
     assert found is not None
     return sum(map(int, re.findall(r"(?:hit|read)=(\d+)", found[1])))
