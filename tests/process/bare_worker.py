@@ -22,7 +22,7 @@ from supervisor.adapters import process
 from supervisor.settings import parse
 from worker import main as worker_main
 from worker.contract import MAX_EVENT_BYTES, Event, Phase, Wiring
-from worker.scoreboard import ControlRecord, Scoreboard, WorkerRecord
+from worker.scoreboard import AdmissionRecord, ControlRecord, ReadingsRecord, Scoreboard, WorkerRecord
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 20.0
@@ -51,13 +51,15 @@ class StandIn:
     line: Connection
     households: dict[int, Household] = field(default_factory=dict)
 
-    def spawn(self, values: Mapping[str, str], environ: Mapping[str, str]) -> int:
-        """The new worker's pid."""
+    def spawn(self, values: Mapping[str, str], environ: Mapping[str, str], admission: AdmissionRecord | None) -> int:
+        """The new worker's pid. Without an admission it is as if no monitor had ever written one."""
         settings = parse(values).worker
         lifeline_fd, lifeline_end_fd = os.pipe2(os.O_CLOEXEC)
         events_fd, event_fd = event_pair()
         household = Household(Scoreboard(), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), events_fd, lifeline_end_fd)
         household.scoreboard.write_control(ControlRecord(leasing_slots=1))
+        if admission:
+            household.scoreboard.write_admission(admission)
         wiring = Wiring(SLOT, INSTANCE, len(self.households) + 1, household.scoreboard, household.wake_fd, event_fd, lifeline_fd)
 
         def run() -> int:
@@ -80,6 +82,12 @@ class StandIn:
 
     def control(self, pid: int, record: ControlRecord) -> None:
         self.households[pid].scoreboard.write_control(record)
+
+    def admit(self, pid: int, record: AdmissionRecord) -> None:
+        self.households[pid].scoreboard.write_admission(record)
+
+    def read_queue(self, pid: int, record: ReadingsRecord) -> None:
+        self.households[pid].scoreboard.write_readings(record)
 
     def wake(self, pid: int) -> None:
         os.eventfd_write(self.households[pid].wake_fd, 1)
@@ -141,6 +149,14 @@ class BareWorker:
     def control(self, record: ControlRecord) -> None:
         self._forker.ask("control", self.pid, record)
 
+    def admit(self, record: AdmissionRecord) -> None:
+        """As the monitor would."""
+        self._forker.ask("admit", self.pid, record)
+
+    def read_queue(self, record: ReadingsRecord) -> None:
+        """As the monitor would: somebody looks at the queue."""
+        self._forker.ask("read_queue", self.pid, record)
+
     def wake(self) -> None:
         self._forker.ask("wake", self.pid)
 
@@ -166,12 +182,14 @@ class Forker:
         self._line = line
 
     @contextmanager
-    def worker(self, values: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[BareWorker]:
+    def worker(
+        self, values: Mapping[str, str], environ: Mapping[str, str], admission: AdmissionRecord | None = None
+    ) -> Iterator[BareWorker]:
         """`values` are the settings' variables, `environ` what adapters of other packages read for themselves.
 
         The worker is killed at the end of the block if it has not ended before.
         """
-        worker = BareWorker(self, self.ask("spawn", values, environ))
+        worker = BareWorker(self, self.ask("spawn", values, environ, admission))
         try:
             yield worker
         finally:

@@ -19,6 +19,7 @@ from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker, Forker
 from worker.contract import Counter, Phase
 from worker.job_queue.connection import Connection
 from worker.job_queue.dead_lease import Returned, return_lease
+from worker.scoreboard import AdmissionRecord
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 LOOK_SECONDS = 0.01
@@ -64,6 +65,16 @@ class School:
     @contextmanager
     def worker(self, environ: Mapping[str, str] | None = None, **settings: object) -> Iterator[BareWorker]:
         """A worker on this school's queue. Settings by their field's name; a changed one wins."""
+        with self.forker.worker(self._variables(settings), environ or {}) as worker:
+            yield worker
+
+    @contextmanager
+    def admitted(self, admission: AdmissionRecord, **settings: object) -> Iterator[BareWorker]:
+        """The same where the monitor has written before the worker starts."""
+        with self.forker.worker(self._variables(settings), {}, admission) as worker:
+            yield worker
+
+    def _variables(self, settings: Mapping[str, object]) -> dict[str, str]:
         values = {
             "learning_database_url": self.database.worker_dsn,
             "ai_backend": "local",
@@ -73,8 +84,7 @@ class School:
             "worker_backoff_seconds": 0,
             **settings,
         }
-        with self.forker.worker({name.upper(): str(value) for name, value in values.items()}, environ or {}) as worker:
-            yield worker
+        return {name.upper(): str(value) for name, value in values.items()}
 
     def row(self, submission_id: UUID) -> DictRow:
         return self.one("select * from learning_submissions where id = %s", submission_id)

@@ -1,0 +1,252 @@
+"""A worker and what the monitor admits: it asks nobody behind a closed gate, and works on what may go on."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from demo.pages import draw_page, pdf_bytes
+from demo.submissions import Submission, text_submissions
+from tests.process.bare_worker import BareWorker
+from tests.process.proxy import Proxy, proxy_before
+from tests.process.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle, until
+from tests.process.site import Site
+from worker.contract import CallOutcome, Counter, EventKind
+from worker.core.job import Stage
+from worker.scoreboard import AdmissionRecord, ReadingsRecord
+
+pytestmark = pytest.mark.postgres
+
+OPEN, CLOSED = AdmissionRecord(), AdmissionRecord(vision_calls=0, feedback_calls=0)
+NO_VISION, NO_FEEDBACK = AdmissionRecord(vision_calls=0), AdmissionRecord(feedback_calls=0)
+LONG_SECONDS = 60.0
+
+
+@pytest.fixture
+def proxy(school: School) -> Iterator[Proxy]:
+    with proxy_before(school.database.worker_dsn) as before:
+        yield before
+
+
+def outcomes(worker: BareWorker) -> list[str]:
+    return [event.outcome for event in worker.look_at_events() if event.kind is EventKind.SETTLED]
+
+
+# The gate of a stage
+
+
+def test_a_job_that_meets_a_closed_gate_makes_room(school: School, photo: Submission) -> None:
+    """After its checkpoint it goes back to its place with no attempt burnt, and another one is read; no picture is read twice."""
+    school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
+    first, second = school.enter(photo, photo)
+    entered_job = school.job(first)
+    with school.worker() as worker:
+        until(lambda: school.is_asked(VISION_MODEL))
+        worker.admit(NO_FEEDBACK)
+        until(lambda: counted(worker).get(Counter.RETURNED) == 2 and is_idle(worker))
+        job = school.job(first)
+        assert (job["status"], job["retry_count"], job["visible_at"]) == ("queued", 0, entered_job["visible_at"])
+        assert [school.job(each)["payload"]["cached_text_md"] for each in (first, second)] == [photo.expected_text] * 2
+        assert (school.calls(FEEDBACK_MODEL), school.row(first)["error_code"]) == (0, None)
+        assert outcomes(worker) == ["returned_gate", "returned_gate"]
+        worker.admit(OPEN)
+        until(lambda: school.is_final(first, second) and is_idle(worker))
+        assert counted(worker)[Counter.OCR_REUSED] == 2
+    assert [school.results(each) for each in (first, second)] == [["completed"], ["completed"]]
+    assert school.calls(VISION_MODEL) == 2
+
+
+def test_who_needs_no_picture_read_passes(school: School, photo: Submission, typed: Submission) -> None:
+    """With the vision model's gate closed typed text and finished OCR are done, and the pictures before them are not touched."""
+    picture, was_read, text = school.enter(photo, photo, typed)
+    school.owner.execute("update learning_submissions set analysis_status = 'extracted' where id = %s", [was_read])
+    school.change_job('payload = payload || \'{"cached_text_md": "read"}\'', was_read)
+    with school.admitted(NO_VISION) as worker:
+        until(lambda: school.results(text) == school.results(was_read) == ["completed"] and is_idle(worker))
+        assert school.leases(picture) == []
+        worker.admit(OPEN)
+        until(lambda: school.results(picture) == ["completed"])
+    assert school.calls(VISION_MODEL) == 1
+
+
+def test_a_useless_checkpoint_goes_round_no_circle(school: School, photo: Submission, typed: Submission) -> None:
+    """A text that another model made leads its job to the closed gate once, and not again and again in the place of others."""
+    stale, later = school.enter(photo, photo)
+    for submission_id in (stale, later):
+        school.change_job('payload = payload || \'{"cached_text_md": "old", "cached_from": "another"}\'', submission_id)
+    with school.admitted(NO_VISION) as worker:
+        text = enter_one(school, typed)
+        until(lambda: school.results(text) == ["completed"] and is_idle(worker))
+        more = enter_one(school, typed)
+        until(lambda: school.results(more) == ["completed"] and is_idle(worker))
+        assert [len(school.leases(each)) for each in (stale, later)] == [1, 1]
+        worker.admit(OPEN)
+        until(lambda: school.is_final(stale, later, text, more))
+    assert school.row(stale)["text_body"] == photo.expected_text
+
+
+def test_two_models_in_turn(school: School, photo: Submission) -> None:
+    """All pictures are read while the one gate is open, and judged while the other one is, by one and the same worker."""
+    entered = school.enter(photo, photo, photo)
+    with school.admitted(NO_FEEDBACK) as worker:
+        until(lambda: outcomes(worker) == ["returned_gate"] * 3 and is_idle(worker))
+        worker.admit(NO_VISION)
+        until(lambda: school.is_final(*entered) and is_idle(worker))
+        assert counted(worker) == {
+            Counter.COMPLETED: 3,
+            Counter.RETURNED: 3,
+            Counter.OCR_REUSED: 3,
+            Counter.VISION_CALLS: 3,
+            Counter.FEEDBACK_CALLS: 3,
+        }
+
+
+def test_a_document_goes_back_between_two_pages(school: School, demo: tuple[Submission, ...], typed: Submission) -> None:
+    """A gate that closes while a page is read lets that page be finished and kept; the rest is read when it opens."""
+    whole = next(each for each in demo if each.kind == "file")
+    document = replace(whole, content=pdf_bytes([draw_page(word, seed=1) for word in ("eins", "zwei", "drei")]))
+    school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
+    submission_id = enter_one(school, document)
+    with school.worker() as worker:
+        until(lambda: school.is_asked(VISION_MODEL))
+        worker.admit(NO_VISION)
+        until(lambda: outcomes(worker) == ["returned_gate"])
+        job = school.job(submission_id)
+        assert (job["status"], job["retry_count"], len(job["payload"]["cached_pages"])) == ("queued", 0, 1)
+        assert school.permits() == []
+        text = enter_one(school, typed)
+        until(lambda: school.results(text) == ["completed"])
+        worker.admit(OPEN)
+        until(lambda: school.results(submission_id) == ["completed"])
+    assert school.calls(VISION_MODEL) == 3
+
+
+def test_nobody_waits_for_a_permit_behind_a_closed_gate(school: School, typed: Submission) -> None:
+    """A gate that closes while a worker stands in line for the model sends it away with its job untouched."""
+    with school.place_taken(FEEDBACK_MODEL, typed):
+        submission_id = enter_one(school, typed)
+        with school.worker() as worker:
+            until(lambda: WAITED_FOR in school.permits())
+            worker.admit(NO_FEEDBACK)
+            until(lambda: outcomes(worker) == ["returned_gate"])
+            assert (school.job(submission_id)["status"], school.job(submission_id)["retry_count"]) == ("queued", 0)
+    assert school.calls(FEEDBACK_MODEL) == 1
+
+
+def test_a_stub_has_no_gate(school: School, photo: Submission) -> None:
+    """What is invented needs no leave of a model's: both gates may be closed."""
+    submission_id = enter_one(school, photo)
+    with school.admitted(CLOSED, ai_backend="stub"):
+        until(lambda: school.results(submission_id) == ["completed"])
+
+
+# Leave to lease
+
+
+SHUT = {
+    "both gates": CLOSED,
+    "no slot": AdmissionRecord(slots=0),
+    "a monitor that has fallen silent": AdmissionRecord(until_seconds=0.0),
+}
+
+
+@pytest.mark.parametrize("record", SHUT.values(), ids=SHUT.keys())
+def test_who_may_not_lease_does_not_ask(school: School, proxy: Proxy, typed: Submission, record: AdmissionRecord) -> None:
+    """Where no job may go on nobody looks for one: no statement is sent. As soon as one may, it is done."""
+    submission_id = enter_one(school, typed)
+    with school.admitted(record, learning_database_url=proxy.dsn) as worker:
+        let_look(worker)
+        assert (proxy.round_trips, school.leases(submission_id)) == (0, [])
+        worker.admit(AdmissionRecord(slots=1, until_seconds=time.monotonic() + LONG_SECONDS))
+        until(lambda: school.results(submission_id) == ["completed"])
+
+
+def let_look(worker: BareWorker) -> None:
+    """Waits until a worker that polls has come by from the start: the first time it may have been on its way."""
+    for _ in range(2):
+        seen_seconds = worker.record().progress_seconds
+        until(lambda: worker.record().progress_seconds > seen_seconds and is_idle(worker))  # noqa: B023  asked at once
+
+
+def test_a_silent_monitor_lets_the_job_in_hand_go_on(school: School, photo: Submission) -> None:
+    """After the end of its leave a worker takes no further job, and finishes the one that it has, both stages of it."""
+    school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
+    first, second = school.enter(photo, photo)
+    with school.worker() as worker:
+        until(lambda: school.is_asked(VISION_MODEL))
+        worker.admit(AdmissionRecord(until_seconds=0.0))
+        until(lambda: school.results(first) == ["completed"] and is_idle(worker))
+        assert school.leases(second) == []
+
+
+def test_an_opened_gate_is_noticed_unwoken(school: School, photo: Submission) -> None:
+    """A worker that waits for a wake-up looks again when it may do more than at its last look, though nobody wakes it."""
+    with school.admitted(NO_VISION, worker_poll_interval=LONG_SECONDS) as worker:
+        worker.read_queue(ReadingsRecord(looked_at_seconds=math.inf))
+        until(lambda: is_idle(worker))
+        submission_id, idle_since_seconds = enter_one(school, photo), worker.record().progress_seconds
+        worker.wake()
+        until(lambda: is_idle(worker) and worker.record().progress_seconds > idle_since_seconds)
+        worker.admit(OPEN)
+        until(lambda: school.results(submission_id) == ["completed"])
+
+
+# Permits
+
+
+def test_a_model_is_asked_as_often_at_once_as_is_admitted(school: School) -> None:
+    """Of two permits one is used where one call is admitted, by four workers that each have a scoreboard of their own."""
+    entered = school.enter(*text_submissions(12, seed=1))
+    one = AdmissionRecord(feedback_calls=1)
+    with (
+        school.admitted(one, ollama_num_parallel=2),
+        school.admitted(one, ollama_num_parallel=2),
+        school.admitted(one, ollama_num_parallel=2),
+        school.admitted(one, ollama_num_parallel=2),
+    ):
+        until(lambda: school.is_final(*entered))
+    assert school.simulator.state()["models"][FEEDBACK_MODEL]["max_in_flight"] == 1
+    assert all(school.results(submission_id) == ["completed"] for submission_id in entered)
+
+
+def test_two_instances_never_ask_for_more(site: Site) -> None:
+    """Over two supervisors with three workers each a model has never more calls at once than OLLAMA_NUM_PARALLEL, and so many."""
+    site.simulator.reset_calls()
+    parallel = 2
+    for model in (VISION_MODEL, FEEDBACK_MODEL):
+        site.simulator.fault("slow", model=model, times=2 * parallel, seconds=0.2)
+    entered = [*site.enter_photos(6), *site.enter_texts(6)]
+    for name in ("one", "two"):
+        site.start(worker_concurrency=3, ollama_num_parallel=parallel, runtime_directory=site.directory / name)
+    site.until_done_once(entered)
+    models = site.simulator.state()["models"]
+    assert [models[model]["max_in_flight"] for model in (VISION_MODEL, FEEDBACK_MODEL)] == [parallel, parallel]
+
+
+# What is told of calls
+
+
+def test_each_call_of_a_model_is_told(school: School, photo: Submission) -> None:
+    """One event a call, with its stage and its job, beside the one of the job; the vision call that failed is one too."""
+    school.simulator.fault("status_500", model=VISION_MODEL)
+    submission_id = enter_one(school, photo)
+    job_id = school.job(submission_id)["id"]
+    with school.worker() as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        calls = [event for event in worker.look_at_events() if event.kind is EventKind.CALL]
+    assert [(event.stage, event.call.outcome) for event in calls if event.call] == [
+        (Stage.VISION, CallOutcome.FAILED),
+        (Stage.VISION, CallOutcome.ANSWERED),
+        (Stage.FEEDBACK, CallOutcome.ANSWERED),
+    ]
+    assert {event.job_id for event in calls} == {job_id}
+
+
+def test_a_stub_calls_no_model(school: School, photo: Submission) -> None:
+    """Invented results are no calls."""
+    submission_id = enter_one(school, photo)
+    with school.worker(ai_backend="stub") as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        assert EventKind.CALL not in {event.kind for event in worker.look_at_events()}
