@@ -105,16 +105,24 @@ class WorkerSettings(BaseModel):
     ai_prompt_language: Annotated[Literal["de", "en"], Field(description="language of the prompts and of the feedback")] = "de"
     ai_num_ctx: Annotated[int | None, Field(ge=4, le=1_048_576, description="context window in tokens, both models")] = None
     ai_num_ctx_vision: Annotated[int | None, Field(ge=4, le=1_048_576, description="the same for the vision model")] = None
-    ai_num_ctx_feedback: Annotated[int | None, Field(ge=4, le=1_048_576, description="the same for the feedback model")] = None
+    ai_num_ctx_feedback: Annotated[
+        int | None, Field(validate_default=True, ge=4, le=1_048_576, description="the same for the feedback model")
+    ] = None
     ai_num_batch: Annotated[int | None, Field(ge=1, le=65_536, description="prompt batch, both models")] = None
     ai_num_batch_vision: Annotated[int | None, Field(ge=1, le=65_536, description="the same for the vision model")] = None
-    ai_num_batch_feedback: Annotated[int | None, Field(ge=1, le=65_536, description="the same for the feedback model")] = None
+    ai_num_batch_feedback: Annotated[
+        int | None, Field(validate_default=True, ge=1, le=65_536, description="the same for the feedback model")
+    ] = None
     ai_num_thread: Annotated[int | None, Field(ge=1, le=1024, description="threads of a runner, both models")] = None
     ai_num_thread_vision: Annotated[int | None, Field(ge=1, le=1024, description="the same for the vision model")] = None
-    ai_num_thread_feedback: Annotated[int | None, Field(ge=1, le=1024, description="the same for the feedback model")] = None
+    ai_num_thread_feedback: Annotated[
+        int | None, Field(validate_default=True, ge=1, le=1024, description="the same for the feedback model")
+    ] = None
     ai_num_gpu: Annotated[int | None, Field(ge=-1, le=1024, description="layers on the GPU, both models")] = None
     ai_num_gpu_vision: Annotated[int | None, Field(ge=-1, le=1024, description="the same for the vision model")] = None
-    ai_num_gpu_feedback: Annotated[int | None, Field(ge=-1, le=1024, description="the same for the feedback model")] = None
+    ai_num_gpu_feedback: Annotated[
+        int | None, Field(validate_default=True, ge=-1, le=1024, description="the same for the feedback model")
+    ] = None
     ollama_base_url: Annotated[NearUrl, Field(description="Ollama on loopback or under a service name without a dot")] = (
         "http://127.0.0.1:11434"
     )
@@ -160,6 +168,17 @@ class WorkerSettings(BaseModel):
             raise ValueError(f"{role} bypasses row security; give the worker's own restricted role")
         return dsn
 
+    @field_validator("ai_num_ctx_feedback", "ai_num_batch_feedback", "ai_num_thread_feedback", "ai_num_gpu_feedback")
+    @classmethod
+    def _is_as_for_vision(cls, value: int | None, info: ValidationInfo) -> int | None:
+        """One model for both stages would be loaded anew at each change of stage."""
+        names = [str(info.data.get(f"ai_{stage}_model", stage)).removesuffix(":latest") for stage in ("vision", "feedback")]
+        option = str(info.field_name).removesuffix("_feedback")
+        both, vision = info.data.get(option), info.data.get(f"{option}_vision")
+        if names[0] == names[1] and (both if value is None else value) != (both if vision is None else vision):
+            raise ValueError("both stages use one model, which has one set of options: give both the same")
+        return value
+
     @field_validator("supabase_service_role_key")
     @classmethod
     def _is_given_with_the_store(cls, key: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -194,7 +213,10 @@ class WorkerSettings(BaseModel):
         return self.learning_feedback_adapter or ADAPTERS[self.ai_backend][1]
 
     def model_options(self, stage: Literal["vision", "feedback"]) -> dict[str, int]:
-        """The frozen Ollama options of one model; a difference between two requests would make the server reload it."""
+        """The frozen Ollama options of the stage's model, the same for every request and for its preload.
+
+        A difference between two requests would make the server load it anew (ollama.md 5). Two stages of one model have one set.
+        """
         chosen = {}
         for name in ("num_ctx", "num_batch", "num_thread", "num_gpu"):
             value = getattr(self, f"ai_{name}_{stage}")

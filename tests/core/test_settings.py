@@ -292,6 +292,24 @@ def test_model_options(values: dict[str, str], vision: dict[str, int], feedback:
     assert (worker.model_options("vision"), worker.model_options("feedback")) == (vision, feedback)
 
 
+ONE_MODEL = {"AI_VISION_MODEL": "gemma3", "AI_FEEDBACK_MODEL": "gemma3:latest"}
+UNEQUAL = {
+    "feedback's own": {"AI_NUM_CTX_FEEDBACK": "4096"},
+    "vision's own": {"AI_NUM_CTX": "8192", "AI_NUM_CTX_VISION": "4096"},
+    "one each": {"AI_NUM_CTX_FEEDBACK": "4096", "AI_NUM_CTX_VISION": "8192"},
+}
+
+
+@pytest.mark.parametrize("values", UNEQUAL.values(), ids=UNEQUAL.keys())
+def test_one_model_has_one_set_of_options(values: dict[str, str]) -> None:
+    """Where both stages use one model options that differ are refused, by name; two models may differ."""
+    (problem,) = refused({"LEARNING_DATABASE_URL": DSN, **ONE_MODEL, **values}).problems
+    assert (problem.variable, problem.remedy.split(",")[0]) == ("AI_NUM_CTX_FEEDBACK", "both stages use one model")
+    assert parsed(**values)
+    worker = parsed(**ONE_MODEL, AI_NUM_CTX_VISION="4096", AI_NUM_CTX_FEEDBACK="4096").worker
+    assert worker.model_options("vision") == worker.model_options("feedback") == {"num_ctx": 4096}
+
+
 NEAR = [
     "http://127.0.0.1:11434",
     "http://localhost",

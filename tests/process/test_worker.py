@@ -26,7 +26,7 @@ from tests.process.school import (
 )
 from worker.contract import Counter, EventKind, ExitCode, Phase
 from worker.job_queue.dead_lease import Returned
-from worker.scoreboard import ControlRecord
+from worker.scoreboard import AdmissionRecord, ControlRecord
 
 pytestmark = pytest.mark.postgres
 
@@ -599,15 +599,18 @@ def test_no_exception_tells_what_a_pupil_wrote(school: School, photo: Submission
 # Round trips
 
 
-@pytest.mark.parametrize(("kind", "round_trips"), [("text", 3), ("image", 5), ("reused", 3)])
+@pytest.mark.parametrize(("kind", "round_trips"), [("text", 3), ("image", 5), ("reused", 3), ("gated", 3)])
 def test_a_job_costs_few_round_trips(school: School, proxy: Proxy, photo: Submission, kind: str, round_trips: int) -> None:
     """Read, a start for each model call, the checkpoint, and the end with the next lease: one round trip each, permits included.
 
     The first lease comes before them, and after them one look from the queue's start, unless the last end had it with it. Two
-    jobs: at its sixth execution psycopg prepares a statement, which costs one more, once for each connection.
+    jobs: at its sixth execution psycopg prepares a statement, which costs one more, once for each connection. A closed gate
+    costs none to who needs not pass it.
     """
-    submissions = text_submissions(2, seed=1) if kind == "text" else [photo] * 2
-    with school.worker(learning_database_url=proxy.dsn, worker_poll_interval=LONG_SECONDS) as worker:
+    submissions = text_submissions(2, seed=1) if kind in {"text", "gated"} else [photo] * 2
+    settings = {"learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS}
+    is_gated, gate = kind == "gated", AdmissionRecord(vision_calls=0)
+    with school.admitted(gate, **settings) if is_gated else school.worker(None, **settings) as worker:
         until(lambda: is_idle(worker))
         entered = school.enter(*submissions)
         if kind == "reused":
