@@ -1,0 +1,335 @@
+"""What admission knows after each fact, the breaker and the speed of a model, and what of Ollama's list cannot be believed."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from supervisor.core.admission.breaker import Breaker
+from supervisor.core.admission.decision import FREE
+from supervisor.core.admission.fact import (
+    Backlog,
+    CallEnded,
+    Calls,
+    Decided,
+    Fact,
+    HostMeasured,
+    Listed,
+    LoadBegun,
+    Loaded,
+    Phase,
+    Resident,
+    Silence,
+    Unlisted,
+    UnloadBegun,
+    Unloaded,
+    Waiting,
+    Working,
+)
+from supervisor.core.admission.note import Lie, Note, notes
+from supervisor.core.admission.policy import Policy
+from supervisor.core.admission.record import record
+from supervisor.core.admission.speed import Mean, Speed
+from supervisor.core.admission.state import Hold, Model, State
+from worker.contract import CallOutcome, ModelCall
+
+NOW = 1000.0
+V, F = "see:latest", "say:latest"
+POLICY = Policy(vision_model=V, feedback_model=F, num_parallel=4, vision_context_tokens=4096, feedback_context_tokens=8192)
+NEW = State.of(POLICY, NOW)
+MIB = 2**20
+
+
+def after(*facts: Fact, state: State = NEW) -> State:
+    for fact in facts:
+        state = record(state, fact)
+    return state
+
+
+def model_of(state: State, name: str = V) -> Model:
+    found = state.model(name)
+    assert found is not None
+    return found
+
+
+def resident(name: str, size_bytes: int = 100, digest: str | None = None, vram: int = 0, context: int = 4096) -> Resident:
+    return Resident(name, digest or name, size_bytes, vram, context)
+
+
+def listed(*models: Resident, at: float = NOW) -> Listed:
+    return Listed(models, at)
+
+
+def ended(outcome: CallOutcome, model: str = V, *, at: float = NOW, speed: float | None = None) -> CallEnded:
+    return CallEnded(model, ModelCall(outcome, tokens_per_second=speed), at)
+
+
+def working(*calls: Calls, leases: int = 0, at: float = NOW) -> Working:
+    return Working(calls, leases, 4, at)
+
+
+def waiting(*backlogs: Backlog, at: float = NOW) -> Waiting:
+    return Waiting(backlogs, at)
+
+
+def told(slots: int, vision_calls: int = FREE, turn: str | None = None, at: float = NOW) -> Decided:
+    return Decided(slots, ((F, FREE), (V, vision_calls)), turn, at)
+
+
+def test_a_new_state_knows_nothing() -> None:
+    """Each model once, everything as the workers have been told, from now on."""
+    assert [model.name for model in NEW.models] == [V, F]
+    assert model_of(NEW) == Model(V, 4)
+    assert (NEW.began_at_seconds, NEW.slots, NEW.slots_changed_at_seconds, NEW.listed_at_seconds) == (NOW, FREE, NOW, None)
+    assert State.of(POLICY, NOW, 2).slots == 2
+    assert (NEW.used_bytes, NEW.in_flight, NEW.waiting) == (0, 0, 0)
+    assert NEW.model("foreign") is None
+
+
+def test_a_list_tells_sizes_and_ends_a_silence() -> None:
+    """The largest size of a model is kept, whatever is listed later."""
+    state = after(Unlisted(Silence.LATE, NOW), listed(resident(V, 300), resident("foreign", 50), at=NOW + 1))
+    assert (state.listed_at_seconds, state.unlisted, state.reported_bytes) == (NOW + 1, None, 350)
+    assert state.is_listed(V)
+    assert not state.is_listed(F)
+    assert [model.size_bytes for model in state.models] == [300, 0]
+    later = after(listed(resident(V, 200), resident(F, 7)), state=state)
+    assert [model.size_bytes for model in later.models] == [300, 7]
+    assert after(listed(resident(V, 301)), state=later).models[0].size_bytes == 301
+
+
+def test_a_silence_keeps_what_was_known_and_when_it_began() -> None:
+    first = Unlisted(Silence.LATE, NOW + 1)
+    state = after(listed(resident(V)), first, Unlisted(Silence.NONSENSE, NOW + 2))
+    assert (state.unlisted, state.listed_at_seconds, state.is_listed(V)) == (first, NOW, True)
+
+
+def test_the_larger_of_reported_and_observed_is_used() -> None:
+    """Processes and GPU together, where they can be seen."""
+    host = HostMeasured(30, 1, 2, 0.5, 20, NOW)
+    assert after(host).used_bytes == 50
+    assert after(host, listed(resident(V, 51))).used_bytes == 51
+    assert after(replace(host, ollama_bytes=None)).observed_bytes == 20
+    assert after(replace(host, gpu_bytes=None)).observed_bytes == 30
+
+
+def test_five_failures_trip_the_breaker_and_one_answer_before_resets_it() -> None:
+    """In a row, of any transient kind; a model of somebody else is nobody's."""
+    kinds = (CallOutcome.BUSY, CallOutcome.FAILED, CallOutcome.BUSY, CallOutcome.BUSY)
+    four = after(*(ended(kind) for kind in kinds))
+    assert model_of(four).breaker == Breaker(failures=4)
+    assert model_of(after(ended(CallOutcome.BUSY, at=NOW + 1), state=four)).breaker == Breaker(
+        trips=1, tripped_at_seconds=NOW + 1
+    )
+    for outcome in (CallOutcome.ANSWERED, CallOutcome.RUNAWAY):
+        assert model_of(after(ended(outcome), state=four)).breaker == Breaker()
+    assert after(ended(CallOutcome.REFUSED), ended(CallOutcome.BUSY, "foreign"), state=four) == four
+    assert model_of(four, F).breaker == Breaker()
+
+
+def test_two_silences_trip_the_breaker() -> None:
+    """Each had a whole timeout: more would burn more jobs."""
+    one = after(ended(CallOutcome.SILENT))
+    assert not model_of(one).breaker.is_tripped
+    assert model_of(after(ended(CallOutcome.SILENT), state=one)).breaker == Breaker(0, 1, NOW, 0, is_silent=True)
+    assert not model_of(after(ended(CallOutcome.FAILED), state=one)).breaker.is_tripped
+
+
+TRIPPED = NEW.with_model(replace(model_of(NEW), breaker=Breaker(trips=1, tripped_at_seconds=NOW - 9), told_calls=1))
+
+
+def test_calls_from_before_say_nothing_of_an_open_breaker() -> None:
+    """Only a probe, which the workers have been allowed, closes it or trips it again."""
+    shut = TRIPPED.with_model(replace(model_of(TRIPPED), told_calls=0))
+    for outcome in CallOutcome:
+        assert model_of(after(ended(outcome), state=shut)) == model_of(shut)
+    untripped = NEW.with_model(replace(model_of(NEW), told_calls=0))
+    assert model_of(after(ended(CallOutcome.BUSY), state=untripped)).breaker.failures == 1
+
+
+def test_a_probe_that_fails_trips_again() -> None:
+    breaker = model_of(after(ended(CallOutcome.SILENT), state=TRIPPED)).breaker
+    assert breaker == Breaker(0, 2, NOW, 0, is_silent=True)
+    ramping = TRIPPED.with_model(replace(model_of(TRIPPED), breaker=Breaker(trips=1, answers=2)))
+    assert model_of(after(ended(CallOutcome.BUSY), state=ramping)).breaker == Breaker(0, 2, NOW)
+
+
+def test_recovery_doubles_with_the_calls_that_were_answered() -> None:
+    """1, 2, 2, 4: then the model has all that it takes at once, and the breaker is closed."""
+    ramps, state = [], TRIPPED
+    for _ in range(3):
+        ramps.append(model_of(state).breaker.ramp)
+        state = after(ended(CallOutcome.ANSWERED), state=state)
+    assert ramps == [1, 2, 2]
+    assert model_of(state).breaker == Breaker()
+
+
+@pytest.mark.parametrize(("trips", "waits"), [(1, 5.0), (2, 10.0), (3, 20.0), (4, 30.0), (9999, 30.0)])
+def test_an_open_breaker_waits_longer_each_time(trips: int, waits: float) -> None:
+    """Doubling up to a bound; an answer ends the wait, and a breaker that never tripped is not open."""
+    breaker = Breaker(trips=trips, tripped_at_seconds=NOW)
+    assert breaker.is_open(NOW + waits - 0.001, 5, 30)
+    assert not breaker.is_open(NOW + waits, 5, 30)
+    assert not replace(breaker, answers=1).is_open(NOW, 5, 30)
+    assert not Breaker(tripped_at_seconds=NOW).is_open(NOW, 5, 30)
+
+
+def test_speed_is_known_alone_and_together() -> None:
+    """By whether the other model has calls; only what was answered, and told its speed, counts."""
+    alone = after(ended(CallOutcome.ANSWERED, speed=100.0), ended(CallOutcome.ANSWERED), ended(CallOutcome.BUSY, speed=7.0))
+    assert model_of(alone).speed == Speed(Mean(100.0, 1), Mean())
+    both = after(working(Calls(F, 1, NOW)), ended(CallOutcome.ANSWERED, speed=10.0), state=alone)
+    assert model_of(both).speed == Speed(Mean(100.0, 1), Mean(10.0, 1))
+    own = after(working(Calls(V, 1, NOW)), ended(CallOutcome.ANSWERED, speed=200.0), state=alone)
+    assert model_of(own).speed.alone == Mean(130.0, 2)
+
+
+def test_a_mean_follows_slowly_and_is_known_after_three() -> None:
+    mean = Mean().with_sample(10.0).with_sample(20.0)
+    assert (mean.value, mean.is_known) == (13.0, False)
+    assert mean.with_sample(13.0).is_known
+    assert mean.with_sample(13.0).with_sample(13.0).samples == 3
+
+
+def test_the_part_that_the_other_model_leaves() -> None:
+    """None while one of the two speeds is not known."""
+    assert Speed(Mean(100.0, 3), Mean(25.0, 3)).part == 0.25
+    assert Speed(Mean(100.0, 2), Mean(25.0, 3)).part is None
+    assert Speed(Mean(100.0, 3), Mean(25.0, 2)).part is None
+    assert Speed(Mean(0.0, 3), Mean(25.0, 3)).part is None
+    assert Speed(Mean(0.5, 3), Mean(0.5, 3)).part == 1.0
+
+
+def test_what_our_workers_do() -> None:
+    """A model that is not named has no call; its progress is of no interest then."""
+    state = after(working(Calls(V, 2, NOW - 7), Calls("foreign", 9, NOW), leases=3))
+    assert (model_of(state).in_flight, model_of(state).progress_at_seconds) == (2, NOW - 7)
+    assert (state.in_flight, state.leases, state.workers) == (2, 3, 4)
+    assert model_of(after(working(), state=state)).in_flight == 0
+
+
+def test_what_waits() -> None:
+    """For each model, how much and for how long."""
+    state = after(waiting(Backlog(V, 5, 12.0), Backlog(F, 1, 3.0)))
+    assert (model_of(state).jobs, model_of(state).oldest_seconds, state.waiting) == (5, 12.0, 6)
+    assert (model_of(state).has_work, model_of(NEW).has_work) == (True, False)
+    later = after(waiting(Backlog(F, 1, 3.0)), state=state)
+    assert (model_of(later).jobs, model_of(later).oldest_seconds) == (0, 0.0)
+    assert not model_of(later).has_work
+    assert model_of(after(working(Calls(V, 1, NOW)))).has_work
+
+
+HELD = after(waiting(Backlog(V, 1, 0.0)))
+
+
+def test_work_is_held_while_it_waits_and_nobody_does_any() -> None:
+    """From the first look that finds it so, to the first that does not."""
+    assert HELD.held == Hold(NOW)
+    assert after(waiting(Backlog(V, 2, 9.0), at=NOW + 9), working(at=NOW + 9), state=HELD).held == Hold(NOW)
+    assert after(waiting(), state=HELD).held is None
+    assert after(working(leases=1), state=HELD).held is None
+    assert after(working(Calls(V, 1, NOW)), state=HELD).held is None
+    assert after(working(at=NOW + 5), state=replace(HELD, held=None)).held == Hold(NOW + 5)
+    assert NEW.held is None
+
+
+def test_a_job_between_two_looks_ends_a_hold() -> None:
+    """Its call tells of it."""
+    assert after(ended(CallOutcome.ANSWERED), state=HELD).held is None
+
+
+def test_a_load_from_its_begin_to_its_end() -> None:
+    """How long it took is known afterwards; one that failed is counted."""
+    begun = after(LoadBegun(V, NOW))
+    assert (model_of(begun).is_loading, model_of(begun).load_began_at_seconds) == (True, NOW)
+    failed = model_of(after(Loaded(V, is_ok=False, at_seconds=NOW + 5), state=begun))
+    assert (failed.is_loading, failed.load_failures, failed.load_failed_at_seconds, failed.load_seconds) == (
+        False,
+        1,
+        NOW + 5,
+        0.0,
+    )
+    twice = after(LoadBegun(V, NOW + 6), Loaded(V, is_ok=False, at_seconds=NOW + 7), state=begun.with_model(failed))
+    assert model_of(twice).load_failures == 2
+    done = model_of(after(LoadBegun(V, NOW + 6), Loaded(V, is_ok=True, at_seconds=NOW + 9), state=twice))
+    assert (done.is_loading, done.load_failures, done.load_seconds) == (False, 0, 3.0)
+    assert after(LoadBegun("foreign", NOW)) == NEW
+
+
+def test_a_model_that_was_asked_to_leave_leaves_with_the_list() -> None:
+    """Those before it are not forgotten; the time of each end counts, as its memory comes back after it."""
+    both = after(listed(resident(V), resident(F)), UnloadBegun((V,), NOW + 1), UnloadBegun((F, V), NOW + 2))
+    assert (both.unloading, model_of(both).unload_began_at_seconds, both.gone_at_seconds) == ((V, F), NOW + 2, -math.inf)
+    assert model_of(after(UnloadBegun((V,), NOW)), F).unload_began_at_seconds == -math.inf
+    still = after(Unloaded((V, F), is_ok=True, at_seconds=NOW + 3), listed(resident(V), resident(F), at=NOW + 3), state=both)
+    assert (still.unloading, still.gone_at_seconds) == ((V, F), -math.inf)
+    one = after(listed(resident(F), at=NOW + 4), state=still)
+    assert (one.unloading, one.gone_at_seconds) == ((F,), NOW + 4)
+    gone = after(listed(at=NOW + 6), listed(at=NOW + 7), state=one)
+    assert (gone.unloading, gone.gone_at_seconds) == ((), NOW + 6)
+
+
+def test_a_model_that_could_not_be_asked_does_not_leave() -> None:
+    state = after(UnloadBegun((V, F), NOW), Unloaded((V,), is_ok=False, at_seconds=NOW + 1))
+    assert state.unloading == (F,)
+
+
+def test_only_an_unload_in_a_hold_is_a_relief() -> None:
+    """One for a phase, or of a wedged model, with slots open, relieves nothing."""
+    unload = UnloadBegun((V,), NOW)
+    assert after(unload, state=replace(HELD, slots=0)).held == Hold(NOW, is_relieved=True)
+    assert after(unload, state=HELD).held == Hold(NOW)
+    assert after(unload, state=replace(NEW, slots=0)).held is None
+
+
+def test_a_phase_is_ours_or_nobodys() -> None:
+    assert after(Phase(V, NOW)).phase == V
+    assert after(Phase(V, NOW), Phase(None, NOW)).phase is None
+
+
+def test_what_the_workers_were_told() -> None:
+    """The times of changes are those of changes: the same told again changes nothing."""
+    state = after(told(2, 1, V, at=NOW + 1))
+    assert (state.slots, state.slots_changed_at_seconds, state.turn, state.turn_since_seconds) == (2, NOW + 1, V, NOW + 1)
+    assert [model.told_calls for model in state.models] == [1, FREE]
+    assert after(told(2, 1, V, at=NOW + 2), state=state) == state
+    slots = after(told(1, 1, V, at=NOW + 2), state=state)
+    assert (slots.slots_changed_at_seconds, slots.turn_since_seconds) == (NOW + 2, NOW + 1)
+    turn = after(told(2, 1, F, at=NOW + 2), state=state)
+    assert (turn.slots_changed_at_seconds, turn.turn_since_seconds, turn.turn) == (NOW + 1, NOW + 2, F)
+    calls = after(told(2, 0, V, at=NOW + 2), state=state)
+    assert model_of(calls).told_calls == 0
+    assert (calls.slots_changed_at_seconds, calls.turn_since_seconds) == (NOW + 1, NOW + 1)
+    assert after(Decided(2, (), V, NOW + 2), state=state) == state
+
+
+def told_of(*models: Resident, rss: int | None = None, calls: tuple[Calls, ...] = ()) -> set[tuple[Lie, str]]:
+    host = HostMeasured(rss, 0, 0, None, None, NOW)
+    found = notes(after(listed(*models), host, working(*calls)), POLICY)
+    assert len(found) == len(set(found))
+    return {(note.lie, note.model) for note in found}
+
+
+def test_what_of_the_list_cannot_be_believed() -> None:
+    """Each kind by an example, and nothing where all is as it was asked for."""
+    vision, feedback = resident(V, 1000 * MIB), resident(F, 2000 * MIB, context=8192)
+    assert told_of(vision, feedback, rss=3750 * MIB) == set()
+    assert told_of(vision, feedback, rss=3750 * MIB + 1) == {(Lie.HOLDS_MORE, "")}
+    assert told_of(resident(V, 100 * MIB), rss=356 * MIB) == set()
+    assert told_of(resident(V, 100 * MIB), rss=356 * MIB + 1) == {(Lie.HOLDS_MORE, "")}
+    assert told_of(rss=9999 * MIB) == set()
+    assert told_of(resident("foreign")) == {(Lie.FOREIGN, "foreign")}
+    assert told_of(vision, calls=(Calls(F, 1, NOW),)) == {(Lie.MISSING, F)}
+    assert told_of(vision, calls=(Calls(V, 1, NOW),)) == set()
+    assert told_of(resident(F, context=4096)) == {(Lie.CONTEXT, F)}
+    assert told_of(resident(V, 100, vram=99)) == {(Lie.SPILLED, V)}
+    assert told_of(resident(V, 100, vram=1)) == {(Lie.SPILLED, V)}
+    assert told_of(resident(V, 100, vram=100)) == set()
+    assert told_of(resident(V, digest="same"), resident("also", digest="same")) == {(Lie.ALIAS, V), (Lie.FOREIGN, "also")}
+    assert notes(after(working(Calls(V, 1, NOW))), POLICY) == ()
+
+
+def test_nothing_is_known_of_a_context_that_was_not_asked_for() -> None:
+    state = after(listed(resident(V, context=1)))
+    assert notes(state, replace(POLICY, vision_context_tokens=None)) == ()
+    assert notes(state, POLICY) == (Note(Lie.CONTEXT, V),)
