@@ -40,6 +40,11 @@ class Pace:
     answer_tokens: int
 
     @property
+    def window_tokens(self) -> int:
+        """What the model's context must hold at least: what it reads, and an ordinary answer."""
+        return self.prompt_tokens + self.answer_tokens
+
+    @property
     def needed_seconds(self) -> float:
         """Not below what the share for the first token asks of the whole (worker.core.deadline)."""
         return max(self.prompt_seconds + self.answer_tokens / self.tokens_per_second, self.prompt_seconds / FIRST_TOKEN_SHARE)

@@ -160,10 +160,10 @@ class Server:
 
 
 def _bounded(response: httpx.Response) -> bytes:
-    """More than the bound is no answer: its beginning is no JSON."""
+    """What is longer is no answer: its beginning is no JSON."""
     content = b""
     for piece in response.iter_raw():
         content += piece
         if len(content) > MAX_BYTES:
-            break
+            return content[:MAX_BYTES]
     return content

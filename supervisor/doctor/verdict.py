@@ -25,7 +25,7 @@ def findings(examination: Examination) -> list[Line]:
     return lines
 
 
-BUSY = "status 503"
+BUSY, REFUSED_AS_IT_IS = "status 503", "status 400"
 _START_IT = "see that the Ollama service runs (`systemctl status ollama`), or correct OLLAMA_BASE_URL"
 
 
@@ -55,6 +55,7 @@ def _patient(patient: Patient, examination: Examination) -> Iterator[Line]:
     yield from _placement(patient, examination)
     for pace in patient.paces:
         yield _pace(patient, pace)
+        yield from _window(patient, pace)
     for role in patient.roles:
         if role not in {pace.role for pace in patient.paces}:
             yield Line(Level.WARNING, f"{patient.name} said too little to measure its speed", "watch its first jobs in `status`")
@@ -94,6 +95,9 @@ def _failure(patient: Patient, probe: Probe) -> Line:
         case Outcome.REFUSED if probe.detail == BUSY:
             remedy = "too many requests wait for it to load a model: try again outside of class"
             return Line(Level.FAILED, f"{subject}: Ollama has no room", remedy)
+        case Outcome.REFUSED if probe.detail == REFUSED_AS_IT_IS and probe.kind is ProbeKind.PICTURE:
+            remedy = "mostly a page does not fit into its window: set AI_NUM_CTX_VISION=8192"
+            return Line(Level.FAILED, f"{subject}: Ollama refused it", remedy)
         case Outcome.REFUSED:
             remedy = "see the end of Ollama's log (`journalctl -u ollama`): mostly memory ran out, or the model's file is damaged"
             return Line(Level.FAILED, f"{subject}: Ollama answered with {probe.detail}", remedy)
@@ -143,6 +147,15 @@ def _pace(patient: Patient, pace: Pace) -> Line:
     else:
         remedy = f"set {variable}={pace.sufficient_seconds}, or take a smaller model"
     return Line(level, subject, remedy)
+
+
+def _window(patient: Patient, pace: Pace) -> Iterator[Line]:
+    """An answer that does not fit is cut, and the job fails after all its tries."""
+    there = patient.loaded.context_length if patient.loaded else 0
+    if 0 < there < pace.window_tokens:
+        subject = f"{patient.name}: {_ANSWER[pace.role]} takes a window of {pace.window_tokens} tokens, and it has {there}"
+        wider = 2 ** (pace.window_tokens * 3 // 2).bit_length()
+        yield Line(Level.FAILED, subject, f"set AI_NUM_CTX_{pace.role.name}={wider}")
 
 
 _ANSWER = {Role.VISION: "a full page", Role.FEEDBACK: "the feedback on five criteria"}

@@ -131,6 +131,13 @@ def test_the_sum_can_be_followed() -> None:
     assert needed.together_bytes == sum(term.bytes for term in terms) + 4 * WORKER_BYTES
 
 
+@pytest.mark.parametrize(("cache_type", "bits"), [(CacheType.F16, 16), (CacheType.Q8_0, 8.5), (CacheType.Q4_0, 4.5)])
+def test_bits_of_the_cache(cache_type: CacheType, bits: float) -> None:
+    """The engine's blocks of 32 numbers carry a scale of 16 bits."""
+    [terms] = memory_sum.need(uses(made()), 1, 1, cache_type).models
+    assert terms[1].bytes == CONTEXT_TOKENS * 16_384 * bits / 8
+
+
 def test_a_family_of_one_call_has_one_context() -> None:
     """Ollama gives these a single slot, whatever is set (ollama.md 4.2)."""
     [terms] = memory_sum.need(uses(made(family="qwen3vl")), 8, 1, CacheType.F16).models
@@ -270,6 +277,8 @@ def test_a_healthy_one_has_nothing_to_mend() -> None:
 
 F16 = made(quantisation="F16", weight_bits=16)
 SLOW = Pace(Role.FEEDBACK, 15, 900, 10.0, 20.0, 1000)
+WIDE = Pace(Role.FEEDBACK, 15, 7200, 1.0, 200.0, 1000)
+NO_PAGE = Probe(Kind.PICTURE, Outcome.REFUSED, "status 400")
 REFUSED = Probe(Kind.LOAD, Outcome.REFUSED, "status 500")
 SPILLED = Loaded(name="writer", size=4 * GB, size_vram=GB, context_length=CONTEXT_TOKENS)
 CASES: dict[str, tuple[Patient, dict[str, object], Level, str, str]] = {
@@ -307,6 +316,14 @@ CASES: dict[str, tuple[Patient, dict[str, object], Level, str, str]] = {
     ),
     "hopeless": (patient(made(), paces=(replace(SLOW, tokens_per_second=2.0),)), {}, Level.FAILED, "2.0", "no timeout would do"),
     "no speed": (patient(made(), paces=()), {}, Level.WARNING, "too little", "status"),
+    "narrow": (patient(made(), paces=(WIDE,)), {}, Level.FAILED, "8200 tokens, and it has 8192", "AI_NUM_CTX_FEEDBACK=16384"),
+    "page refused": (
+        patient(made("reader"), probes=((Role.VISION, NO_PAGE),)),
+        {},
+        Level.FAILED,
+        "refused it",
+        "AI_NUM_CTX_VISION",
+    ),
     "spilled": (patient(made(), loaded=SPILLED), {}, Level.WARNING, "only 25% of writer is on the GPU", "100% GPU"),
     "unloaded": (patient(made(), loaded=None), {}, Level.WARNING, "was gone", "OLLAMA_KEEP_ALIVE"),
     "clamped": (patient(made()), {"AI_NUM_CTX": 16_384}, Level.WARNING, "8192 tokens, not 16384", "AI_NUM_CTX"),

@@ -12,7 +12,7 @@ from supervisor.doctor import probe
 from supervisor.doctor.host import Host
 from tests.ollama.raw_server import END, HEAD, Peer, raw_server
 
-GB = 1_000_000_000
+HOST_BYTES, FREE_BYTES = 32_000_000_000, 30_000_000_000
 MODELS = [
     "eyes:vision:quant=Q4_K_M",
     "words:quant=Q4_K_M",
@@ -34,7 +34,7 @@ def running_simulator() -> Iterator[SimulatorProcess]:
 @pytest.fixture(autouse=True)
 def _a_host_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fits does not depend on the machine that runs the tests."""
-    monkeypatch.setattr("supervisor.cli.measured_host", lambda cores: Host(32 * GB, 30 * GB, cores))
+    monkeypatch.setattr("supervisor.cli.measured_host", lambda cores: Host(HOST_BYTES, FREE_BYTES, cores))
 
 
 def doctor(url: str, *options: str, **settings: object) -> Result:
@@ -88,6 +88,20 @@ def test_what_is_wrong(
     result = doctor(simulator.url, "--json", **settings)
     assert result.exit_code == exit_code
     assert [each for each in wrong(result) if each[0] == level and subject in each[1] and remedy in each[2]]
+
+
+def test_what_ollama_holds_is_there_for_it(simulator: SimulatorProcess) -> None:
+    """A model that is loaded already takes its memory out of what is free, and needs it no second time."""
+    simulator.client.post("/api/generate", json={"model": "q8"})
+    [held] = simulator.client.get("/api/ps").json()["models"]
+    memory = json.loads(doctor(simulator.url, "--json").stdout)["memory"]
+    assert memory["budget_bytes"] == FREE_BYTES + held["size"] - HOST_BYTES // 10
+
+
+def test_an_answer_without_an_end(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is longer than any list of models is not read to its end."""
+    monkeypatch.setattr("supervisor.doctor.server.MAX_BYTES", 100)
+    assert doctor(simulator.url, "--json").exit_code == FAILS
 
 
 def test_mxfp4_is_quantised(simulator: SimulatorProcess) -> None:
