@@ -190,6 +190,10 @@ class WorkerSettings(BaseModel):
         """Whether the stage invents its results."""
         return (self.vision_adapter if stage == "vision" else self.feedback_adapter) == STUB
 
+    def asks_ollama(self, stage: Literal["vision", "feedback"]) -> bool:
+        """Whether the stage asks a model of Ollama's, as far as we know: what another's adapter asks is its own."""
+        return (self.vision_adapter if stage == "vision" else self.feedback_adapter) in ADAPTERS["local"]
+
     @property
     def is_ollama_here(self) -> bool:
         """Whether Ollama runs on this host; a service name is another one's."""

@@ -12,8 +12,8 @@ def admission_policy(settings: Settings, total_bytes: int) -> Policy:
     own, worker = settings.supervisor, settings.worker
     limit_bytes = MemorySize.parse(own.ollama_memory_limit).of(total_bytes)
     return Policy(
-        vision_model=None if worker.is_stub("vision") else listed_name(worker.ai_vision_model),
-        feedback_model=None if worker.is_stub("feedback") else listed_name(worker.ai_feedback_model),
+        vision_model=listed_name(worker.ai_vision_model) if worker.asks_ollama("vision") else None,
+        feedback_model=listed_name(worker.ai_feedback_model) if worker.asks_ollama("feedback") else None,
         num_parallel=worker.ollama_num_parallel,
         limit_bytes=limit_bytes,
         low_water_bytes=min(MemorySize.parse(own.ollama_memory_low_water).of(limit_bytes), limit_bytes),
