@@ -98,9 +98,9 @@ class Inspector:
         self._vacant_since[slot.number] = fact.at_seconds
         if not is_crash:
             self._starts.pop(slot.number, None)
-        if fact.lease_key is not None:
-            self._dead_since[fact.lease_key] = fact.at_seconds
-            self._guilty |= {fact.lease_key} if is_crash else set()
+        for key in filter(None, (fact.lease_key, fact.next_lease_key)):
+            self._dead_since[key] = fact.at_seconds
+            self._guilty |= {key} if is_crash else set()
 
     def reaped(self, process: Process) -> None:
         """Just before the supervisor hears of it."""

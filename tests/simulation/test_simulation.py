@@ -81,6 +81,15 @@ def forgets_leases(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(record, "_exited", exited)
 
 
+def forgets_next_leases(patch: pytest.MonkeyPatch) -> None:
+    before = record._exited
+
+    def exited(fleet: Fleet, slot: Slot, fact: Exited) -> Fleet:
+        return before(fleet, slot, replace(fact, next_lease_key=None))
+
+    patch.setattr(record, "_exited", exited)
+
+
 def hopes_too_short(patch: pytest.MonkeyPatch) -> None:
     before = decide.hope_ends_at
     patch.setattr(decide, "hope_ends_at", lambda fleet, policy: before(fleet, policy) - 30.0)
@@ -104,6 +113,7 @@ BREAKAGES: dict[str, Breakage] = {
     "blames nobody": blames_nobody,
     "blames everybody": blames_everybody,
     "forgets leases": forgets_leases,
+    "forgets next leases": forgets_next_leases,
     "hopes too short": hopes_too_short,
     "kills without grace": kills_without_grace,
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LEAK_BYTES, SPIKE_BYTES, HOG_BYTES = 300 * MEBIBYTE, 700 * MEBIBYTE, 2048 * MEBIBYTE
 STATEMENT_SECONDS, STATEMENT_PROMISE_SECONDS = 0.003, 10.0
+LATE_ANSWER_SECONDS = 0.5
 LEASE_SECONDS, LEASE_MARGIN_SECONDS = 45.0, 15.0
 IDLE_PROMISE_SECONDS, IDLE_RENEWAL_SECONDS = 60.0, 20.0
 
@@ -33,12 +34,13 @@ VISION, FEEDBACK = Step("vision", 30.0), Step("feedback", 15.0)
 
 
 class Worker(Process):
-    """`key` is on its scoreboard record from before the lease until after the settlement."""
+    """Both keys are on its scoreboard record: `key` of the job in hand, `next_key` from before the lease that it asks for."""
 
     def __init__(self, world: World, pid: int, slot: int, incarnation: int, generation: int) -> None:
         super().__init__(world, pid, slot, incarnation, generation)
         self.job: Job | None = None
         self.key: UUID | None = None
+        self.next_key: UUID | None = None
 
     @property
     def is_leaving(self) -> bool:
@@ -73,13 +75,13 @@ class Worker(Process):
         self.world.when_connected(self, then)
 
     def noticed(self) -> None:
-        if self.is_leaving and self.job is None and self.key is None and self.phase in {Phase.IDLE, Phase.CONNECT}:
+        if self.is_leaving and self.job is None and self.next_key is None and self.phase in {Phase.IDLE, Phase.CONNECT}:
             self.end(0)
 
     # Between jobs
 
     def _idle(self) -> None:
-        self.job = self.key = None
+        self.job = self.key = self.next_key = None
         if self.is_leaving:
             self.end(0)
             return
@@ -87,26 +89,32 @@ class Worker(Process):
         self.world.look_for_work()
 
     def can_lease(self) -> bool:
+        return self._may_lease() and self.phase is Phase.IDLE and self.is_healthy
+
+    def _may_lease(self) -> bool:
         control = self.world.control
-        may_lease = self.slot < control.leasing_slots and not control.is_draining and not self.is_leaving
-        return may_lease and self.phase is Phase.IDLE and self.is_healthy
+        return self.slot < control.leasing_slots and not control.is_draining and not self.is_leaving
 
     def lease(self) -> None:
         """The statement is on its way: it commits even if its sender dies meanwhile."""
-        self.key = self.world.new_key(self)
+        key = self.next_key = self.world.new_key(self)
         self.enter(Phase.LEASE, STATEMENT_PROMISE_SECONDS)
-        world, key = self.world, self.key
+        world = self.world
         world.clock.at(world.clock.now + STATEMENT_SECONDS, lambda: self._committed(key))
 
     def _committed(self, key: UUID) -> None:
-        world = self.world
-        job = world.queue.lease(key, world.clock.now, LEASE_SECONDS) if world.is_database_up else None
-        if job is not None:
-            world.clock.at(job.leased_until, world.look_for_work)
+        job = self._granted(key) if self.world.is_database_up else None
         self._go_on(lambda: self._leased(job))
 
+    def _granted(self, key: UUID) -> Job | None:
+        world = self.world
+        job = world.queue.lease(key, world.clock.now, LEASE_SECONDS)
+        if job is not None:
+            world.clock.at(job.leased_until, world.look_for_work)
+        return job
+
     def _leased(self, job: Job | None) -> None:
-        self.job = job
+        self.job, self.key, self.next_key = job, self.next_key, None
         if job is None:
             self._idle()
         elif job.has_text:
@@ -163,7 +171,10 @@ class Worker(Process):
     def _end_of(self, job: Job, step: Step) -> None:
         if job.trait is Trait.SPIKE and self.rss_bytes == BASE_BYTES + SPIKE_BYTES:
             self.hold(BASE_BYTES)
-        self._write((lambda: self._checkpoint(job)) if step is VISION else (lambda: self._settle(job)))
+        if step is VISION:
+            self._write(lambda: self._checkpoint(job))
+        else:
+            self._settle(job, self.world.new_key(self) if self._may_lease() else None)
 
     def _checkpoint(self, job: Job) -> None:
         assert self.key is not None
@@ -172,10 +183,24 @@ class Worker(Process):
         else:
             self._idle()
 
-    def _settle(self, job: Job) -> None:
+    def _settle(self, job: Job, next_key: UUID | None) -> None:
+        """The end of the job and the next lease are one transaction, which commits even if its sender dies meanwhile."""
+        world, self.next_key = self.world, next_key
+        if world.is_database_up:
+            self.enter(Phase.WORK, STATEMENT_PROMISE_SECONDS)
+            world.clock.at(world.clock.now + STATEMENT_SECONDS, lambda: self._settled(job, next_key))
+        else:
+            self._connect(lambda: self._settle(job, None))
+
+    def _settled(self, job: Job, next_key: UUID | None) -> None:
+        """It may die between commit and bookkeeping, most of all where the answer is late."""
         assert self.key is not None
+        if not self.world.is_database_up:
+            self._go_on(lambda: self._settle(job, None))
+            return
         self.world.queue.complete(job, self.key)
-        self.later(STATEMENT_SECONDS, self._idle)  # it may die between commit and bookkeeping
+        next_job = self._granted(next_key) if next_key else None
+        self.later(self.world.random.choice((STATEMENT_SECONDS, LATE_ANSWER_SECONDS)), lambda: self._leased(next_job))
 
     def _give_back(self) -> None:
         assert self.key is not None

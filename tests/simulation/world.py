@@ -243,15 +243,15 @@ class World:
     def _reaped(self, zombie: Process) -> Exited:
         del self.processes[zombie.slot]
         self.inspector.reaped(zombie)
-        job, key = (zombie.job, zombie.key) if isinstance(zombie, Worker) else (None, None)
+        job, key, next_key = (zombie.job, zombie.key, zombie.next_key) if isinstance(zombie, Worker) else (None, None, None)
         return Exited(
             zombie.slot,
             zombie.pid,
             zombie.status,
             self.clock.now,
             job.id if job else None,
-            key if job else None,
-            None if job else key,
+            key,
+            next_key,
             zombie.is_oom,
             self.random.random(),
         )
