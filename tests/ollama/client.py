@@ -1,6 +1,7 @@
 """A client that can ask, look elsewhere, and then read its answer or leave."""
 
 import json
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
@@ -18,6 +19,11 @@ class PendingCall:
         self._connection = HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_SECONDS)
         self._connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         self._response: HTTPResponse | None = None
+
+    @property
+    def socket(self) -> socket.socket:
+        """Readable when something has come."""
+        return self._connection.sock
 
     def first_line(self) -> dict[str, Any]:
         self._response = self._connection.getresponse()

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import select
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +15,32 @@ import psutil
 import pytest
 
 from supervisor.checkup import Level
+from supervisor.core.admission.breaker import TRIP_FAILURES
+from supervisor.core.admission.decide import decide
+from supervisor.core.admission.fact import CallEnded
+from supervisor.core.admission.policy import Policy
+from supervisor.core.admission.record import record
+from supervisor.core.admission.state import State
 from supervisor.doctor import verdict
 from supervisor.doctor.examination import examine
 from supervisor.doctor.host import host
 from supervisor.doctor.probe import Outcome
 from supervisor.doctor.server import Server
 from supervisor.settings import Settings, parse
+from tests.ollama.client import PendingCall
 from tests.ollama.condition import PATIENCE_SECONDS, until
 from tests.ollama.picture import jpeg
 from tests.ollama.real_server import ENVIRONMENT, SENTENCE, real_server, why_not
 from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
 from worker.adapters import errors, feedback, vision
+from worker.adapters.call_report import OnCall, untold
 from worker.adapters.ollama import Ollama, Question, deadline_in
 from worker.contract import CallOutcome, ModelCall
 from worker.core.job import Stage
 from worker.core.retry import Kind, failure_of
 
 GOOD = Outcome.GOOD
+WAITING = int(ENVIRONMENT["OLLAMA_MAX_QUEUE"]) + 1  # the first is no longer in the line
 NO_PICTURE = {"role": "user", "content": "x", "images": ["eA=="]}
 pytestmark = [pytest.mark.skipif(why_not() != "", reason=why_not()), pytest.mark.xdist_group("real Ollama")]
 
@@ -151,8 +162,8 @@ def test_failures(server: httpx.Client, asked: Question, error: type[Exception])
         Ollama(str(server.base_url), lambda: None).chat(asked, deadline_in(PATIENCE_SECONDS))
 
 
-def test_a_runner_that_dies_while_it_speaks(server: httpx.Client) -> None:
-    """A broken stream, to be tried again; the next question loads the model anew."""
+def killed_while_it_speaks(server: httpx.Client, on_call: OnCall) -> Exception:
+    """What comes of an answer whose runner is killed after its first token."""
     killed: list[int] = []
 
     def kill() -> None:
@@ -161,10 +172,52 @@ def test_a_runner_that_dies_while_it_speaks(server: httpx.Client) -> None:
             os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(errors.ServerFailed) as failure:
-        Ollama(str(server.base_url), kill).chat(question("loop", 100_000, 100_000), deadline_in(PATIENCE_SECONDS))
-    assert failure_of(failure.value, Stage.VISION).kind is Kind.TRANSIENT
+        Ollama(str(server.base_url), kill, on_call).chat(question("loop", 100_000, 100_000), deadline_in(PATIENCE_SECONDS))
+    return failure.value
+
+
+def test_a_runner_that_dies_while_it_speaks(server: httpx.Client) -> None:
+    """A broken stream, to be tried again; the next question loads the model anew."""
+    failure = failure_of(killed_while_it_speaks(server, untold), Stage.VISION)
+    assert failure.kind is Kind.TRANSIENT
     answer = Ollama(str(server.base_url), lambda: None).chat(question("chain"), deadline_in(PATIENCE_SECONDS))
     assert answer.text.strip() == SENTENCE
+
+
+def test_the_breaker(server: httpx.Client) -> None:
+    """What is told of calls whose runner dies again and again closes the model's gate; one that is answered opens it."""
+    policy = Policy(feedback_model="loop:latest", num_parallel=2)
+    state, now_seconds = State.of(policy, 0.0), 0.0
+
+    def know(call: ModelCall) -> None:
+        nonlocal state
+        state = record(state, CallEnded("loop:latest", call, now_seconds))
+
+    for _ in range(TRIP_FAILURES):
+        killed_while_it_speaks(server, know)
+    assert decide(state, policy, now_seconds).calls_of("loop:latest") == 0
+    now_seconds += policy.cool_seconds
+    probing = decide(state, policy, now_seconds)
+    assert probing.calls_of("loop:latest") == 1
+    state = record(state, probing.told(now_seconds))
+    with pytest.raises(errors.AnswerCut):
+        Ollama(str(server.base_url), lambda: None, know).chat(question("loop", 8), deadline_in(PATIENCE_SECONDS))
+    assert decide(state, policy, now_seconds).calls_of("loop:latest") >= policy.num_parallel
+
+
+def test_no_room(server: httpx.Client) -> None:
+    """A server whose line for loads is full has room for nobody: the job waits, and no attempt is burnt."""
+    url, calls = str(server.base_url), list[ModelCall]()
+    with ExitStack() as stack:
+        for model in ("loop", "stutter"):  # both places, busy for as long as we listen
+            endless = {"model": model, "messages": [NO_PICTURE | {"images": []}], "options": {"num_predict": 100_000}}
+            stack.enter_context(closing(PendingCall(url, "/api/chat", endless))).first_line()
+        prompt = {"model": "chain", "prompt": "x"}
+        line = [stack.enter_context(closing(PendingCall(url, "/api/generate", prompt))) for _ in range(WAITING + 1)]
+        assert select.select([call.socket for call in line], [], [], PATIENCE_SECONDS)[0]  # one was refused: the line is full
+        with pytest.raises(errors.Unavailable):
+            Ollama(url, lambda: None, calls.append).chat(question("chain"), deadline_in(PATIENCE_SECONDS))
+    assert [call.outcome for call in calls] == [CallOutcome.BUSY]
 
 
 def test_a_model_that_was_loaded_before_is_not_loaded_again(server: httpx.Client) -> None:
