@@ -52,6 +52,11 @@ async def clear_faults(http: web.Request) -> web.Response:
     return json_response({})
 
 
+async def order_listing(http: web.Request) -> web.Response:
+    http.app[SIMULATOR].listing.order(read_object(await http.read(), "Listing"))
+    return json_response({})
+
+
 def _traffic(simulator: Simulator, name: str, running: int) -> dict[str, int]:
     in_flight = simulator.calls.in_flight[name]
     return {

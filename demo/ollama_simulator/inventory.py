@@ -7,6 +7,8 @@ from aiohttp import web
 from demo.ollama_simulator.api_error import ApiError
 from demo.ollama_simulator.body import check_types, read_object
 from demo.ollama_simulator.catalogue import INSTALLED_AT, Model, full_name
+from demo.ollama_simulator.listing import ListingMode
+from demo.ollama_simulator.mishap import forever
 from demo.ollama_simulator.runner import Runner
 from demo.ollama_simulator.simulator import SIMULATOR
 from demo.ollama_simulator.timestamp import local_text
@@ -32,6 +34,13 @@ async def ps(http: web.Request) -> web.Response:
     simulator = http.app[SIMULATOR]
     if simulator.chance.random() < simulator.settings.ps_spike_rate:
         await asyncio.sleep(simulator.settings.ps_spike_seconds)
+    match simulator.listing.mode:
+        case ListingMode.SILENT:
+            await forever()
+        case ListingMode.NONSENSE:
+            return text_response("proxy: no upstream")
+        case ListingMode.ERROR:
+            raise ApiError(500, "an error was ordered")
     return json_response({"models": [_process(runner) for runner in simulator.scheduler.runners()]})
 
 

@@ -57,6 +57,10 @@ class SimulatorProcess:
     def clear_faults(self) -> None:
         self.client.delete("/_simulator/faults").raise_for_status()
 
+    def list_as(self, mode: str) -> None:
+        """From now on /api/ps answers so; see listing.ListingMode."""
+        self.client.post("/_simulator/listing", json={"mode": mode}).raise_for_status()
+
     def _get(self, path: str) -> Any:
         return self.client.get(path).raise_for_status().json()
 

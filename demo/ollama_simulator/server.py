@@ -35,6 +35,7 @@ def application(settings: Settings) -> web.Application:
             web.get("/_simulator/state", inspection.state),
             web.post("/_simulator/faults", inspection.order_fault),
             web.delete("/_simulator/faults", inspection.clear_faults),
+            web.post("/_simulator/listing", inspection.order_listing),
         ]
     )
     return app

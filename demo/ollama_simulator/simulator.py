@@ -9,6 +9,7 @@ from demo.ollama_simulator.call import CallLog
 from demo.ollama_simulator.catalogue import Catalogue
 from demo.ollama_simulator.fault import Faults
 from demo.ollama_simulator.host import Host
+from demo.ollama_simulator.listing import Listing
 from demo.ollama_simulator.options import read_options
 from demo.ollama_simulator.runner import Runner
 from demo.ollama_simulator.scheduler import Scheduler
@@ -24,6 +25,7 @@ class Simulator:
     chance: random.Random
     faults: Faults
     calls: CallLog
+    listing: Listing
 
 
 SIMULATOR = web.AppKey("simulator", Simulator)
@@ -40,4 +42,5 @@ def never_fitting(settings: Settings) -> dict[str, int]:
 def build(settings: Settings) -> Simulator:
     host = Host(settings.memory_bytes, settings.memory_return_seconds)
     chance, faults = random.Random(settings.seed), Faults(settings.fault_rate, settings.seed)
-    return Simulator(settings, Catalogue(settings.models), host, Scheduler(settings, host), chance, faults, CallLog())
+    scheduler = Scheduler(settings, host)
+    return Simulator(settings, Catalogue(settings.models), host, scheduler, chance, faults, CallLog(), Listing())
