@@ -18,6 +18,7 @@ from uuid import UUID
 MAX_SLOTS = 64
 MAX_CALLS = 64  # at once, of one model: the bound of OLLAMA_NUM_PARALLEL
 COUNTERS = 19
+TALLIES = 15  # of what the monitor counts
 CAUSES = 8  # of a process's end
 MAX_PHASE = 10
 _NO_ID = bytes(16)
@@ -29,6 +30,7 @@ _WORKER = struct.Struct(f"<IB16s16s16sddQ?i{COUNTERS}Q")
 _LEDGER = struct.Struct(f"<BiIdiB?Q{CAUSES}I")
 _FLEET = struct.Struct("<II???B")
 _CONTROL = struct.Struct("<I?dQ")
+_TALLY = struct.Struct(f"<{TALLIES}Q")
 _READINGS = struct.Struct("<IddQQ")
 _ADMISSION = struct.Struct("<IIIBd")
 
@@ -122,6 +124,13 @@ class AdmissionRecord:
     until_seconds: float = math.inf
 
 
+@dataclass(frozen=True, slots=True)
+class TallyRecord:
+    """What the monitor, its only writer, has counted of Ollama, so that its successors go on counting. It knows the places."""
+
+    counts: tuple[int, ...] = (0,) * TALLIES
+
+
 class Record:
     """Two checked buffers at an offset of the shared memory. One process writes, any may read."""
 
@@ -162,12 +171,12 @@ class Scoreboard:
     """All records of an instance. Made by the supervisor, inherited by every child."""
 
     def __init__(self) -> None:
-        shapes = [_CONTROL, _READINGS, _FLEET, _ADMISSION] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
+        shapes = [_CONTROL, _READINGS, _FLEET, _ADMISSION, _TALLY] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
         sizes = [2 * (_HEADER.size + shape.size) for shape in shapes]
         self._memory = mmap.mmap(-1, sum(sizes))
         records = [Record(self._memory, sum(sizes[:place]), shape) for place, shape in enumerate(shapes)]
-        self._control, self._readings, self._fleet, self._admission = records[:4]
-        self._workers, self._ledgers = records[4 : 4 + MAX_SLOTS], records[4 + MAX_SLOTS :]
+        self._control, self._readings, self._fleet, self._admission, self._tally = records[:5]
+        self._workers, self._ledgers = records[5 : 5 + MAX_SLOTS], records[5 + MAX_SLOTS :]
 
     def write_worker(self, slot: int, record: WorkerRecord) -> None:
         incarnation, phase, job_id, lease_key, next_lease_key, *numbers, counters = _values(record)
@@ -216,6 +225,13 @@ class Scoreboard:
 
     def admission(self) -> AdmissionRecord:
         return AdmissionRecord(*self._admission.read() or ())
+
+    def write_tally(self, record: TallyRecord) -> None:
+        self._tally.write(*record.counts)
+
+    def tally(self) -> TallyRecord:
+        values = self._tally.read()
+        return TallyRecord(values) if values else TallyRecord()
 
 
 AnyRecord = WorkerRecord | LedgerRecord | FleetRecord | ControlRecord | ReadingsRecord | AdmissionRecord

@@ -209,6 +209,10 @@ class WorkerSettings(BaseModel):
         return self.is_stub("vision") or self.is_stub("feedback")
 
     @property
+    def asks_a_model(self) -> bool:
+        return not (self.is_stub("vision") and self.is_stub("feedback"))
+
+    @property
     def vision_adapter(self) -> str:
         return self.learning_vision_adapter or ADAPTERS[self.ai_backend][0]
 

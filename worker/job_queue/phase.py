@@ -1,0 +1,52 @@
+"""Phases: which of two models that do not fit together is asked now, agreed on by all instances as session advisory locks.
+
+Held by the monitor's connection and freed by its death. Behind a transaction pooler no session is ours: there each instance
+decides for itself.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from worker.job_queue.connection import is_pooled
+from worker.job_queue.dead_lease import AsyncConnection
+from worker.job_queue.permit import Permits
+from worker.job_queue.statements import statement
+
+_ENTER, _ASKED = statement("enter_phase"), statement("permits_held")
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseKeys:
+    """The two locks of one phase: its own, and that of the other model on the same server."""
+
+    own: int
+    other: int
+
+    @classmethod
+    def of(cls, endpoint: str, model: str, other: str) -> "PhaseKeys":
+        return cls(_key(endpoint, model), _key(endpoint, other))
+
+
+async def enter_phase(connection: AsyncConnection, keys: PhaseKeys) -> bool:
+    """Whether the phase is ours now. False: somebody is in the other one, or was just looking. Never waits."""
+    if is_pooled(connection):
+        return True
+    row = await (await connection.execute(_ENTER, {"phase_key": keys.own, "other_key": keys.other})).fetchone()
+    return bool(row and row["is_ours"])
+
+
+async def leave_phase(connection: AsyncConnection, keys: PhaseKeys) -> None:
+    if not is_pooled(connection):
+        await connection.execute("select pg_advisory_unlock_shared(%s::int, 0)", [keys.own])
+
+
+async def is_asked(connection: AsyncConnection, permits: Permits) -> bool:
+    """Whether a worker of any instance is in a call to the model. Behind a pooler that is not known: False."""
+    row = await (await connection.execute(_ASKED, {"permit_key": permits.key})).fetchone()
+    return bool(row and row["is_asked"])
+
+
+def _key(endpoint: str, model: str) -> int:
+    """Signed 32 bits, another one than of the model's permits, whose numbers begin at 1 besides."""
+    digest = hashlib.sha256(f"learning-supervisor phase\n{endpoint}\n{model}".encode()).digest()
+    return int.from_bytes(digest[:4], signed=True)

@@ -1,0 +1,21 @@
+-- What the jobs at the front of the queue need next: the vision model, or the feedback model alone. The same rows, and the same
+-- judgement, as where a worker looks ahead past a closed gate; expired leases are jobs that wait as well. Index (status,
+-- visible_at), two bounded walks: the leased rows are as few as there are workers.
+select
+    count(*) filter (where needs_vision)::int as vision_jobs,
+    count(*) filter (where not needs_vision)::int as feedback_jobs,
+    coalesce(extract(epoch from clock_timestamp() - min(visible_at) filter (where needs_vision)), 0)::float8
+        as vision_oldest_seconds,
+    coalesce(extract(epoch from clock_timestamp() - min(visible_at) filter (where not needs_vision)), 0)::float8
+        as feedback_oldest_seconds
+from (
+    select greatest(visible_at, '2000-01-01') as visible_at,
+        payload ->> 'kind' is distinct from 'text' and payload ->> 'cached_text_md' is null as needs_vision
+    from (
+        (select visible_at, payload from public.learning_submission_jobs
+            where status = 'queued' and visible_at <= now() order by visible_at limit %(bound)s)
+        union all
+        (select visible_at, payload from public.learning_submission_jobs
+            where status = 'leased' and leased_until <= clock_timestamp() order by visible_at limit %(bound)s)
+    ) as waiting
+) as front
