@@ -21,7 +21,7 @@ from supervisor.order_desk import OrderDesk
 from supervisor.settings import Settings, SupervisorSettings, take_service_manager
 from worker import main as worker_main
 from worker.contract import Wiring
-from worker.scoreboard import Scoreboard
+from worker.scoreboard import AdmissionRecord, Scoreboard
 
 
 def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
@@ -46,6 +46,8 @@ def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
     journal.started(pid=os.getpid(), instance=f"{instance.number:08x}", workers=settings.supervisor.worker_concurrency)
     if settings.worker.invents_something:
         journal.stub_in_use()
+    if settings.supervisor.ollama_memory_limit and settings.worker.asks_a_model:  # nobody leases before the monitor has looked
+        household.scoreboard.write_admission(AdmissionRecord(until_seconds=0.0))
     worker_main.preload()
     process.freeze_memory()
     end = loop.run(world, Fleet.of(settings.supervisor.worker_concurrency), journal)

@@ -28,7 +28,28 @@ def show(found: list[dict[str, Any]], directory: Path, console: Console) -> None
         console.print(f"[{_COLOURS[document['state']]}]{document['sentence']}[/]")
         if document["is_stub"]:
             console.print("[bold red]A stub is in use, every result is invented: set AI_BACKEND=local.[/]")
+        if line := _admission(document["admission"]):
+            console.print(line)
         console.print(_table(document))
+
+
+def _admission(admission: dict[str, Any] | None) -> str:
+    """What Ollama holds and what is admitted; each thing that cannot be believed in a line of its own."""
+    if admission is None:
+        return ""
+    ollama = admission["ollama"]
+    models = ", ".join(f"{model['name']} {_gb(model['size_bytes'])}" for model in ollama["models"]) or "no model loaded"
+    seen = f"{_gb(ollama['observed_bytes'])} seen" if ollama["observed_bytes"] else ""
+    limit = f"limit {_gb(ollama['limit_bytes'])}" if ollama["limit_bytes"] else ""
+    told = f"no answer ({ollama['silence']})" if ollama["silence"] else models
+    held = f"held back: {admission['why']}" if admission["is_holding"] else ""
+    notes = (f"{note['meaning']}: {note['model']}" if note["model"] else note["meaning"] for note in admission["notes"])
+    return "\n".join([" · ".join(filter(None, (f"Ollama: {told}", seen, limit, held))), *notes])
+
+
+def _gb(size_bytes: int) -> str:
+    """As `ollama ps` has it: powers of ten."""
+    return f"{size_bytes / 1e9:.1f} GB"
 
 
 def _table(document: dict[str, Any]) -> Table:

@@ -81,6 +81,8 @@ class Loop:
         """What came of a request; the job before it is nobody's now."""
         if request:
             self._frontier.looked(request.since, lease)
+        else:
+            self._frontier.forget()  # the job before it may be found again, and so may older ones
         self._place.report.hold(*((lease.job_id, lease.lease_key) if lease else (None, None)))
         return HeldLease(self._place, lease, sent_at_seconds) if lease else None
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from supervisor.journal import Journal
 from supervisor.monitor.metrics import Metrics
+from supervisor.monitor.ollama_watch import OllamaWatch
 from supervisor.monitor.queue_watch import QueueWatch
 from supervisor.monitor.waker import Waker
 from worker.contract import MAX_EVENT_BYTES, Event, EventKind
@@ -22,8 +23,17 @@ class Events:
     one that was given back for later has to be looked for then, as the database tells nobody of it.
     """
 
-    def __init__(self, read_fds: Sequence[int], metrics: Metrics, waker: Waker, watch: QueueWatch, journal: Journal) -> None:
-        self._read_fds, self._metrics, self._waker, self._watch, self._journal = read_fds, metrics, waker, watch, journal
+    def __init__(
+        self,
+        read_fds: Sequence[int],
+        metrics: Metrics,
+        waker: Waker,
+        watch: QueueWatch,
+        ollama: OllamaWatch,
+        journal: Journal,
+    ) -> None:
+        self._read_fds, self._metrics, self._waker, self._journal = read_fds, metrics, waker, journal
+        self._watch, self._ollama = watch, ollama
 
     def take(self, slot: int) -> None:
         """What has come from one slot; the rest stays for the next turn, after everybody else's."""
@@ -50,5 +60,7 @@ class Events:
         if event.kind is EventKind.LEASED:
             self._watch.sight.lost_at_seconds = -math.inf
             self._waker.wake_one()
+        if event.stage is not None and event.call is not None:
+            self._ollama.call_ended(event.stage, event.call)
         if event.kind is EventKind.SETTLED and event.outcome.startswith(FOR_LATER):
             self._watch.look_soon()

@@ -10,15 +10,21 @@ from pathlib import Path
 
 from supervisor import channel
 from supervisor.journal import Journal
+from supervisor.monitor.admission_policy import admission_policy
 from supervisor.monitor.events import Events
+from supervisor.monitor.host import Host, total_memory_bytes
 from supervisor.monitor.http import serve_control, serve_metrics
 from supervisor.monitor.metrics import Metrics
+from supervisor.monitor.ollama_server import OllamaServer
+from supervisor.monitor.ollama_watch import OllamaWatch, Outlook
 from supervisor.monitor.order_line import OrderLine
+from supervisor.monitor.phase_keeper import PhaseKeeper
 from supervisor.monitor.queue_watch import QueueWatch
 from supervisor.monitor.releases import Releases
 from supervisor.monitor.status import snapshot
 from supervisor.monitor.waker import Waker
 from supervisor.settings import Settings
+from worker.adapters.host import server_name
 from worker.contract import ExitCode, place_of
 from worker.job_queue.connection import Refused
 from worker.scoreboard import Scoreboard
@@ -60,9 +66,12 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
     releases = Releases(
         wiring.channel_fd, wiring.directory, settings.worker.database, settings.worker.worker_max_crashes, journal
     )
-    watch = QueueWatch(settings.worker, wiring.scoreboard, wiring.incarnation, releases, waker, journal)
+    outlook = _outlook(settings)
+    watch = QueueWatch(settings.worker, wiring.scoreboard, wiring.incarnation, releases, outlook.keeper, waker, journal)
+    ollama = OllamaWatch(outlook, wiring.scoreboard, watch.sight, waker, journal)
+    outlook.keeper.stir, outlook.keeper.on_phase, watch.on_look = watch.stir, ollama.phase_changed, ollama.stir
     metrics = Metrics(wiring.scoreboard, watch.sight)
-    events = Events(wiring.event_fds, metrics, waker, watch, journal)
+    events = Events(wiring.event_fds, metrics, waker, watch, ollama, journal)
     shown = functools.partial(
         snapshot, wiring.scoreboard, watch.sight, instance=wiring.instance, is_stub=settings.worker.invents_something
     )
@@ -72,6 +81,7 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
     async with asyncio.TaskGroup() as tasks:
         serving = (
             watch.run(),
+            ollama.run(),
             serve_control(wiring.control_socket, shown, orders, journal),
             serve_metrics(address, metrics, shown, watch.sight.bound_to, journal),
         )
@@ -80,6 +90,19 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
         events.take_all()  # the last words of workers that have just left
         for task in running:
             task.cancel()
+
+
+def _outlook(settings: Settings) -> Outlook:
+    """What of Ollama is looked at, and by which rules. A limit may be a share of this host's memory."""
+    cgroup = Path(settings.supervisor.ollama_cgroup) if settings.supervisor.ollama_cgroup else None
+    policy = admission_policy(settings, total_memory_bytes())
+    return Outlook(
+        policy,
+        settings.worker,
+        OllamaServer(settings.worker.ollama_base_url, settings.supervisor.ollama_load_timeout_seconds),
+        Host(settings.worker.ollama_base_url, cgroup),
+        PhaseKeeper(server_name(settings.worker.ollama_base_url), policy.models),
+    )
 
 
 def _attach(wiring: MonitorWiring, events: Events, releases: Releases, orders: OrderLine, watch: QueueWatch) -> asyncio.Event:

@@ -7,13 +7,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from supervisor.core.fleet import MONITOR, Cause, Stage, crashes
+from supervisor.monitor.admission_metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, tally_metrics
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
 from worker.contract import FAILURES, Counter, Event, EventKind
 from worker.core.job import WORKER_CRASHED
 from worker.scoreboard import Scoreboard
 
-_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _PLAIN = {
     "learning_ocr_reused": (Counter.OCR_REUSED, "jobs whose OCR text was used again"),
     "learning_pages_reused": (Counter.PAGES_REUSED, "pages of a PDF whose text was used again"),
@@ -32,14 +32,17 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_Totals(scoreboard, sight))
         self._durations = Histogram(
-            "ai_worker_duration_seconds", "seconds per step", ["step"], registry=self._registry, buckets=_BUCKETS
+            "ai_worker_duration_seconds", "seconds per step", ["step"], registry=self._registry, buckets=SECONDS_BUCKETS
         )
+        self._calls = CallMetrics(self._registry)
 
     def observe(self, event: Event) -> None:
         if event.kind is EventKind.SETTLED:
             self._durations.labels("job").observe(event.seconds)
             for step, seconds in event.steps.items():
                 self._durations.labels(step.value).observe(seconds)
+        if event.stage is not None and event.call is not None:
+            self._calls.observe(event.stage, event.call)
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
@@ -63,6 +66,8 @@ class _Totals(Collector):
         yield calls
         yield from self._processes(slots)
         yield from self._memory()
+        yield from admission_metrics(self._sight.admission)
+        yield from tally_metrics(self._scoreboard)
         wanted = self._scoreboard.fleet().wanted
         yield GaugeMetricFamily("learning_workers_wanted", "workers that are wanted", wanted)
         yield from self._queue()

@@ -4,15 +4,18 @@ import asyncio
 import math
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
 from psycopg.pq.abc import PGconn
 
 from supervisor.journal import Journal
+from supervisor.monitor.phase_keeper import PhaseKeeper
 from supervisor.monitor.releases import Releases
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.waker import Waker
+from worker.job_queue.backlog import StageBacklog, stage_backlog
 from worker.job_queue.connection import connect_monitor, is_pooled
 from worker.job_queue.dead_lease import AsyncConnection, Returned
 from worker.job_queue.glance import glance, listen, queue_stats
@@ -34,15 +37,17 @@ class QueueWatch:
         scoreboard: Scoreboard,
         incarnation: int,
         releases: Releases,
+        keeper: PhaseKeeper,
         waker: Waker,
         journal: Journal,
     ) -> None:
-        self._settings, self._scoreboard, self._releases = settings, scoreboard, releases
+        self._settings, self._scoreboard, self._releases, self._keeper = settings, scoreboard, releases, keeper
         self._waker, self._journal = waker, journal
         self._readings = replace(scoreboard.readings(), incarnation=incarnation)
         self._stirred = asyncio.Event()
         self._look_at_seconds = -math.inf
         self.sight = Sight()
+        self.on_look: Callable[[], None] = lambda: None  # is told that the sight of the queue is new
 
     def stir(self) -> None:
         """Something is to be done before the next look."""
@@ -87,8 +92,10 @@ class QueueWatch:
             self._promise()
             await self._releases.give_back(connection, self._count_returned)
             await self._releases.sweep(connection, self._count_returned)
+            await self._keeper.serve(connection)
             look_again_seconds = await self._look(connection)
-            await self._wait(connection, min(look_again_seconds, self._releases.due_in_seconds()))
+            due_in_seconds = min(self._releases.due_in_seconds(), self._keeper.due_in_seconds())
+            await self._wait(connection, min(look_again_seconds, due_in_seconds))
 
     async def _look(self, connection: AsyncConnection) -> float:
         """Looks at the queue, if it is time, and wakes a worker for what waits there; in how many seconds to look again."""
@@ -100,6 +107,9 @@ class QueueWatch:
         self._greet()
         if look.is_waiting:
             self._waker.wake_one()
+        if self.sight.admission.is_governed:
+            self.sight.backlog = await stage_backlog(connection) if look.is_waiting else StageBacklog()
+            self.on_look()
         now = time.monotonic()
         if now >= self.sight.counted_at_seconds + COUNT_EVERY_SECONDS:
             self.sight.stats, self.sight.counted_at_seconds = await queue_stats(connection), now
@@ -151,6 +161,7 @@ class QueueWatch:
             self._journal.monitor("WARNING", "connection_lost", error=type(outage).__name__)
         self.sight.is_connected = self.sight.is_listening = False
         self.sight.outage = type(outage).__name__
+        self._keeper.lost()
         self._promise()
 
     def _count_returned(self, outcome: Returned) -> None:

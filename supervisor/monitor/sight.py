@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from supervisor.monitor.admission_sight import AdmissionSight
+from worker.job_queue.backlog import StageBacklog
 from worker.job_queue.glance import QueueStats
 
 
@@ -15,10 +17,12 @@ class Sight:
     outage: str = "not connected yet"
     looked_at_seconds: float = 0.0
     stats: QueueStats = field(default_factory=QueueStats)
+    backlog: StageBacklog = field(default_factory=StageBacklog)
     counted_at_seconds: float = float("-inf")
     http_address: str = ""
     loss: str = ""  # the class of what last broke a worker's connection: a read-only or full database breaks these alone
     lost_at_seconds: float = float("-inf")
+    admission: AdmissionSight = field(default_factory=AdmissionSight)
 
     def bound_to(self, address: str) -> None:
         """Where /metrics can be scraped; the port is known only now where the settings left it open."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from supervisor.core.fleet import MONITOR, Cause, ReloadProblem, Stage, crashes
 from supervisor.journal import ending
+from supervisor.monitor.admission_sight import AdmissionSight
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.slot_status import SlotStatus, present
 from worker.contract import Counter
@@ -39,9 +40,13 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
     if fleet.reload_problem:
         problem = list(ReloadProblem)[fleet.reload_problem - 1].value
         return "degraded", f"The settings that were read last are not in use ({problem}: see the log); all else is well."
+    if trouble := sight.admission.trouble(time.monotonic()):
+        return "degraded", trouble
     busy = sum(slot.is_busy for slot in present(scoreboard))
     found_by = " A transaction pooler is in between: jobs are found by polling alone." if sight.is_pooled else ""
-    return "ok", f"All is well: {_workers(len(slots))}, {busy} at work, {_bounded(sight.stats.queued)} waiting.{found_by}"
+    passing = f" For a moment: {sight.admission.worded()}." if sight.admission.is_holding else ""
+    told = f"{_workers(len(slots))}, {busy} at work, {_bounded(sight.stats.queued)} waiting"
+    return "ok", f"All is well: {told}.{passing}{found_by}"
 
 
 def _workers(count: int) -> str:
@@ -74,10 +79,39 @@ def snapshot(scoreboard: Scoreboard, sight: Sight, *, instance: int, is_stub: bo
             "failed": sight.stats.failed,
             "oldest_wait_seconds": sight.stats.oldest_wait_seconds,
         },
+        "admission": _admission(sight.admission) if sight.admission.is_governed else None,
         "wanted_workers": scoreboard.fleet().wanted,
         "is_reloading": scoreboard.fleet().is_reloading,
         "workers": [_worker(slot) for slot in present(scoreboard)],
         "monitor": _process(scoreboard.ledger(MONITOR)),
+    }
+
+
+def _admission(sight: AdmissionSight) -> dict[str, Any]:
+    """What is admitted and why, and what it follows from. 64 is no bound."""
+    state, policy, decision = sight.state, sight.policy, sight.decision
+    return {
+        "slots": decision.slots,
+        "vision_calls": decision.calls_of(policy.vision_model),
+        "feedback_calls": decision.calls_of(policy.feedback_model),
+        "reasons": [reason.name.lower() for reason in decision.reasons],
+        "why": sight.worded() or None,
+        "is_holding": sight.is_holding,
+        "phase": state.phase,
+        "ollama": {
+            "silence": sight.silence,
+            "models": [{"name": each.name, "size_bytes": each.size_bytes} for each in state.listed],
+            "reported_bytes": state.reported_bytes,
+            "observed_bytes": state.observed_bytes or None,
+            "is_remote": sight.is_remote,
+            "limit_bytes": policy.limit_bytes or None,
+            "low_water_bytes": policy.low_water_bytes or None,
+        },
+        "host": {
+            "available_bytes": state.host.available_bytes if state.host else None,
+            "pressure": state.host.pressure if state.host else None,
+        },
+        "notes": [{"meaning": note.lie.value, "model": note.model or None} for note in sight.notes()],
     }
 
 

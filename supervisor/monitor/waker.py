@@ -20,7 +20,10 @@ class Waker:
     def wake_one(self) -> bool:
         """An idle worker if there is one, else one that is just looking. False if there is nobody to wake."""
         looking: list[tuple[int, WorkerRecord]] = []
+        admitted_slots = self._scoreboard.admission().slots
         for slot, record in self._records():
+            if slot >= admitted_slots:
+                break
             if record.phase == Phase.IDLE and self._wake(slot, record):
                 return True
             if record.phase in _LOOKING:

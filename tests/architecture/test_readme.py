@@ -3,10 +3,12 @@
 import ast
 import inspect
 import re
+import textwrap
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from supervisor.monitor.admission_sight import AdmissionSight
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.status import verdict
@@ -15,7 +17,7 @@ from worker.scoreboard import Scoreboard
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MAPPED = re.compile(r"^((?:supervisor|worker|demo)/\S+\.py) +\S", re.MULTILINE)
-METRIC_ROW = re.compile(r"^\| `(\w+?)(?:_total)?(?:\{\w+\})?` \|", re.MULTILINE)
+METRIC_ROW = re.compile(r"^\| `(\w+?)(?:_total)?(?:\{[\w,]+\})?` \|", re.MULTILINE)
 SENTENCE_ROW = re.compile(r"^\| `([^`]+)`", re.MULTILINE)
 BEGINNING = re.compile(r"`([A-Z0-9][^`]+)`")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
@@ -43,9 +45,11 @@ def table(heading: str) -> str:
 
 
 def test_every_sentence_of_the_status_is_explained() -> None:
-    """Whatever words `verdict` puts together stand in the table of sentences."""
-    words = (node.value for node in ast.walk(ast.parse(inspect.getsource(verdict))) if isinstance(node, ast.Constant))
-    said = {part for part in words if isinstance(part, str) and " " in part and part != verdict.__doc__}
+    """Whatever words `verdict` puts together, or takes from admission, stand in the table of sentences."""
+    sources = (verdict, AdmissionSight.trouble)
+    trees = (ast.parse(textwrap.dedent(inspect.getsource(source))) for source in sources)
+    words = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    said = {part for part in words if isinstance(part, str) and " " in part and part not in {each.__doc__ for each in sources}}
     assert said
     assert [part for part in said if part not in table("What `status` says")] == []
 

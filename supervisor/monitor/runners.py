@@ -1,0 +1,60 @@
+"""Ollama's processes on this host, as anybody may see them: the server, and the runner of each model that it has loaded."""
+
+import psutil
+
+SEARCH_SECONDS = 10.0  # a look at every process costs some ten milliseconds; runners are found each time, below their server
+SERVER_NAME = "ollama"
+
+
+class Runners:
+    """Those of the server that listens on `port`; of every Ollama whose sockets we may not see."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self._searched_at_seconds = port, float("-inf")
+        self._servers: list[psutil.Process] = []
+
+    def pids(self, now_seconds: float) -> frozenset[int]:
+        return frozenset(process.pid for process in self._family(now_seconds))
+
+    def size_bytes(self, now_seconds: float) -> int | None:
+        """What they hold together, 4 ms a GiB where shared pages are told apart. None: there is nobody."""
+        sizes = [size for process in self._family(now_seconds) if (size := _size_bytes(process)) is not None]
+        return sum(sizes) if sizes else None
+
+    def _family(self, now_seconds: float) -> list[psutil.Process]:
+        if now_seconds >= self._searched_at_seconds + SEARCH_SECONDS:
+            self._searched_at_seconds = now_seconds
+            self._servers = [process for process in psutil.process_iter() if self._is_server(process)]
+        return list(dict.fromkeys(each for server in self._servers for each in _with_children(server)))
+
+    def _is_server(self, process: psutil.Process) -> bool:
+        try:
+            if process.name() != SERVER_NAME:
+                return False
+            sockets = process.net_connections(kind="tcp")
+        except psutil.AccessDenied:
+            return True
+        except (psutil.Error, OSError):
+            return False
+        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self._port for each in sockets)
+
+
+def _with_children(server: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [server, *server.children(recursive=True)] if server.is_running() else []
+    except (psutil.Error, OSError):
+        return []
+
+
+def _size_bytes(process: psutil.Process) -> int | None:
+    """The proportional set where we may know it (shared pages count once), else the resident set."""
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.AccessDenied:
+        pass
+    except (psutil.Error, OSError):
+        return None
+    try:
+        return int(process.memory_info().rss)
+    except (psutil.Error, OSError):
+        return None

@@ -1,0 +1,130 @@
+"""The monitor's requests to Ollama: what is loaded, loading and letting go; each ends within its time, whatever comes back."""
+
+import asyncio
+
+import pytest
+
+from demo.ollama_simulator.process import SimulatorProcess
+from supervisor.core.admission.fact import Listed, Silence, Unlisted
+from supervisor.monitor.ollama_server import MAX_LIST_BYTES, OllamaServer
+from tests.ollama.raw_server import Peer, raw_server, status
+from worker.adapters.ollama import Ollama, Question, deadline_in
+from worker.contract import ModelCall
+from worker.core.repetition import DOCUMENT_CHARACTERS
+
+LOAD_SECONDS = 20.0
+NONSENSE = {
+    "no JSON": b"<html>",
+    "another JSON": b'{"models": "none"}',
+    "a negative size": b'{"models": [{"name": "a", "size": -1}]}',
+    "no size": b'{"models": [{"name": "a"}]}',
+    "too much": b'{"models": [' + b" " * MAX_LIST_BYTES + b"]}",
+}
+
+
+def listed(url: str) -> Listed | Unlisted:
+    return asyncio.run(OllamaServer(url, LOAD_SECONDS).listed())
+
+
+def silence(url: str) -> Silence | None:
+    seen = listed(url)
+    return seen.why if isinstance(seen, Unlisted) else None
+
+
+def names(url: str) -> list[str]:
+    seen = listed(url)
+    assert isinstance(seen, Listed)
+    return [model.name for model in seen.models]
+
+
+def test_what_is_loaded_is_listed_with_its_size(simulator: SimulatorProcess) -> None:
+    """Name, digest, size and context are those of /api/ps."""
+    asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", {"num_ctx": 2048}))
+    seen = listed(simulator.url)
+    assert isinstance(seen, Listed)
+    (model,) = seen.models
+    (runner,) = simulator.state()["runners"]
+    assert (model.name, model.size_bytes, model.context_tokens) == ("chain:latest", runner["reported_bytes"], 2048)
+    assert len(model.digest) == 64
+
+
+def test_a_server_that_is_not_there_is_unreachable() -> None:
+    """A refused connection is known at once."""
+    with raw_server() as url:
+        pass
+    assert silence(url) is Silence.UNREACHABLE
+
+
+def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the request and says nothing, or a byte now and then: the look ends all the same."""
+    monkeypatch.setattr("supervisor.monitor.ollama_server.LIST_SECONDS", 0.2)
+
+    def silent(peer: Peer) -> None:
+        peer.request()
+        peer.wait_for_its_end()
+
+    def trickling(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        peer.send_until_it_leaves(b" ", 0.05)
+
+    with raw_server(silent, trickling) as url:
+        assert [silence(url), silence(url)] == [Silence.LATE, Silence.LATE]
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_an_answer_that_is_none_is_nonsense(what: str) -> None:
+    """Whatever it is, nothing is made of it, and no more is read of it than may be."""
+    assert _silence_after(status(200, NONSENSE[what])) is Silence.NONSENSE
+
+
+def test_an_error_is_no_list() -> None:
+    """Its body is not looked at, were it a list."""
+    assert _silence_after(status(500, b'{"models": []}')) is Silence.NONSENSE
+
+
+def _silence_after(answer: bytes) -> Silence | None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(answer)
+
+    with raw_server(script) as url:
+        return silence(url)
+
+
+def test_a_model_is_loaded_and_asked_to_leave(simulator: SimulatorProcess) -> None:
+    """Loaded is answered when it is there; gone is what the list shows."""
+    server = OllamaServer(simulator.url, LOAD_SECONDS)
+    assert asyncio.run(server.load("chain", {}))
+    assert names(simulator.url) == ["chain:latest"]
+    assert asyncio.run(server.unload("chain"))
+    while names(simulator.url):
+        pass
+
+
+def test_a_job_after_a_preload_pays_for_no_load(simulator: SimulatorProcess) -> None:
+    """With the adapters' own options the server keeps what was preloaded: the call's load is none to speak of."""
+    told: list[ModelCall] = []
+    options = {"num_ctx": 2048, "num_thread": 2}
+    asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", options))
+    question = Question("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
+    (before,) = simulator.state()["runners"]
+    Ollama(simulator.url, lambda: None, told.append).chat(question, deadline_in(LOAD_SECONDS))
+    assert simulator.state()["runners"][0]["reported_bytes"] == before["reported_bytes"]
+    assert [(call.load_seconds or 0.0) < 0.01 for call in told] == [True]
+
+
+def test_what_cannot_be_done_is_no_exception(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorProcess) -> None:
+    """A model that nobody has, a server that breaks off, is silent or answers nonsense: it was not done, and that is all."""
+    monkeypatch.setattr("supervisor.monitor.ollama_server.UNLOAD_SECONDS", 0.2)
+    assert not asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("nobody", {}))
+
+    def breaking_off(peer: Peer) -> None:
+        peer.request()
+
+    def nonsense(peer: Peer) -> None:
+        peer.request()
+        peer.send(status(200, b"[]"))
+
+    with raw_server(breaking_off, Peer.wait_for_its_end, nonsense) as url:
+        assert [asyncio.run(OllamaServer(url, LOAD_SECONDS).unload("chain")) for _ in range(3)] == [False] * 3
