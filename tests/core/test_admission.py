@@ -349,6 +349,7 @@ QUIET: dict[str, tuple[State, Policy]] = {
     "nobody has looked yet, without a limit": (well(listed=(), listed_at_seconds=None), UNLIMITED),
     "all slots are open again": (well(slots=3, slots_changed_at_seconds=NOW - 5), POLICY),
     "fewer workers than slots that are open": (well(slots=2, workers=1, slots_changed_at_seconds=NOW), POLICY),
+    "a model that the list never names": (well(listed=(resident(F),), vision={"jobs": 1, "is_unlistable": True}), POLICY),
     "a model did not leave": (well(vision={"unload_began_at_seconds": NOW - 25}, unloading=(V,)), POLICY),
     "a call that waits for its first token": (well(vision={"in_flight": 1, "progress_at_seconds": NOW - 30}), POLICY),
     "no call, and no progress": (well(vision={"in_flight": 0, "progress_at_seconds": 0.0}), POLICY),

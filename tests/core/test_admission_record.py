@@ -256,6 +256,27 @@ def test_a_load_from_its_begin_to_its_end() -> None:
     assert after(LoadBegun("foreign", NOW)) == NEW
 
 
+def test_a_model_that_was_loaded_and_is_not_listed() -> None:
+    """By the first look after the load, until it is listed; one that was there and has left is none."""
+    loaded = after(listed(), LoadBegun(V, NOW), Loaded(V, is_ok=True, at_seconds=NOW + 1))
+    lost = after(listed(resident(F), at=NOW + 2), state=loaded)
+    assert [(model.is_load_unseen, model.is_unlistable) for model in lost.models] == [(False, True), (False, False)]
+    assert notes(lost, POLICY)[0] == Note(Lie.UNLISTED, V)
+    assert model_of(after(listed(), state=lost)).is_unlistable
+    found = after(listed(resident(V)), state=lost)
+    assert not model_of(found).is_unlistable
+    assert not model_of(after(listed(), state=found)).is_unlistable
+    expired = after(listed(resident(V)), listed(), state=loaded)
+    assert (model_of(expired).is_load_unseen, model_of(expired).is_unlistable) == (False, False)
+    silent = after(Unlisted(Silence.LATE, NOW + 2), listed(at=NOW + 9), state=loaded)
+    assert not model_of(silent).is_unlistable
+    turned = after(told(FREE, turn=F), state=lost)
+    assert not model_of(turned).is_unlistable
+    assert model_of(after(told(FREE, 1), state=lost)).is_unlistable
+    failed = after(LoadBegun(V, NOW), Loaded(V, is_ok=False, at_seconds=NOW + 1), listed())
+    assert not model_of(failed).is_unlistable
+
+
 def test_a_model_that_was_asked_to_leave_leaves_with_the_list() -> None:
     """Those before it are not forgotten; the time of each end counts, as its memory comes back after it."""
     both = after(listed(resident(V), resident(F)), UnloadBegun((V,), NOW + 1), UnloadBegun((F, V), NOW + 2))

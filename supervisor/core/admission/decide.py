@@ -64,7 +64,7 @@ def close_what_is_not_loaded(state: State, policy: Policy, now_seconds: float) -
     """A job that meets a model on disk would pay for its load. Without a limit, a list that is not told closes nothing."""
     is_told = policy.limit_bytes > 0 or (state.unlisted is None and state.listed_at_seconds is not None)
     for model in state.models:
-        is_absent = is_told and not state.is_listed(model.name)
+        is_absent = is_told and not state.is_listed(model.name) and not model.is_unlistable
         if is_absent or is_leaving(model, state, policy, now_seconds):
             yield Limit(Reason.LOADING, model=model.name, calls=0)
 

@@ -10,8 +10,13 @@ MOST_DOUBLINGS = 4
 
 def is_load_due(model: Model, state: State, policy: Policy, now_seconds: float) -> bool:
     """It is missing, work needs it, and there is room."""
-    is_missing = not state.is_listed(model.name) and _is_needed(model, state, policy, now_seconds)
-    return is_missing and _is_room(state, policy, now_seconds) and now_seconds >= _retry_at(model, policy)
+    is_missing = not state.is_listed(model.name) and not model.is_unlistable
+    return (
+        is_missing
+        and _is_needed(model, state, policy, now_seconds)
+        and _is_room(state, policy, now_seconds)
+        and now_seconds >= _retry_at(model, policy)
+    )
 
 
 def is_leaving(model: Model, state: State, policy: Policy, now_seconds: float) -> bool:

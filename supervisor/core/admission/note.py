@@ -18,6 +18,7 @@ class Lie(Enum):
     HOLDS_MORE = "Ollama's processes hold far more than it reports"
     FOREIGN = "a model that we did not ask for is in memory"
     MISSING = "a model that has calls in flight is not listed"
+    UNLISTED = "a model was loaded and is not listed: it has another name there, or OLLAMA_KEEP_ALIVE is 0"
     CONTEXT = "a model has another context than was asked for"
     SPILLED = "a model is only partly on the GPU"
     ALIAS = "two names stand for one model: each request for one reloads the other"
@@ -43,6 +44,8 @@ def _of_all(state: State) -> Iterator[Note]:
     for model in state.models:
         if model.in_flight and state.listed_at_seconds is not None and not state.is_listed(model.name):
             yield Note(Lie.MISSING, model.name)
+        if model.is_unlistable:
+            yield Note(Lie.UNLISTED, model.name)
 
 
 def _of_one(resident: Resident, state: State, policy: Policy) -> Iterator[Note]:

@@ -27,7 +27,7 @@ def record(state: State, fact: Fact) -> State:  # noqa: C901  # one line a kind
         case Listed():
             return _listed(state, fact)
         case Unlisted():
-            return replace(state, unlisted=state.unlisted or fact)
+            return _unlisted(state, fact)
         case HostMeasured():
             return replace(state, host=fact)
         case CallEnded():
@@ -52,21 +52,33 @@ def record(state: State, fact: Fact) -> State:  # noqa: C901  # one line a kind
 
 def _listed(state: State, fact: Listed) -> State:
     sizes = {resident.name: resident.size_bytes for resident in fact.models}
-    grown = tuple(
-        replace(model, size_bytes=sizes[model.name]) if sizes.get(model.name, 0) > model.size_bytes else model
-        for model in state.models
-    )
+    seen = tuple(_seen(model, sizes.get(model.name)) for model in state.models)
     unloading = tuple(name for name in state.unloading if name in sizes)
     gone_at = fact.at_seconds if len(unloading) < len(state.unloading) else state.gone_at_seconds
     return replace(
         state,
-        models=grown,
+        models=seen,
         listed=fact.models,
         listed_at_seconds=fact.at_seconds,
         unlisted=None,
         unloading=unloading,
         gone_at_seconds=gone_at,
     )
+
+
+def _unlisted(state: State, fact: Unlisted) -> State:
+    """The next list comes too late to say anything of a load."""
+    models = tuple(replace(model, is_load_unseen=False) if model.is_load_unseen else model for model in state.models)
+    return replace(state, models=models, unlisted=state.unlisted or fact)
+
+
+def _seen(model: Model, size_bytes: int | None) -> Model:
+    """`size_bytes` None: it is not listed."""
+    if size_bytes is None:
+        return replace(model, is_load_unseen=False, is_unlistable=True) if model.is_load_unseen else model
+    is_news = size_bytes > model.size_bytes or model.is_load_unseen or model.is_unlistable
+    largest = max(size_bytes, model.size_bytes)
+    return replace(model, size_bytes=largest, is_load_unseen=False, is_unlistable=False) if is_news else model
 
 
 def _call_ended(state: State, fact: CallEnded) -> State:
@@ -138,7 +150,8 @@ def _loading(state: State, fact: LoadBegun | Loaded) -> State:
         return state.with_model(replace(model, is_loading=True, load_began_at_seconds=at))
     if fact.is_ok:
         seconds = at - model.load_began_at_seconds
-        return state.with_model(replace(model, is_loading=False, load_seconds=seconds, load_failures=0))
+        loaded = replace(model, is_loading=False, is_load_unseen=True, load_seconds=seconds, load_failures=0)
+        return state.with_model(loaded)
     failures = model.load_failures + 1
     return state.with_model(replace(model, is_loading=False, load_failures=failures, load_failed_at_seconds=at))
 
@@ -151,11 +164,8 @@ def _unload_begun(state: State, fact: UnloadBegun) -> State:
 
 
 def _decided(state: State, fact: Decided) -> State:
-    calls = dict(fact.calls)
-    told = tuple(
-        replace(model, told_calls=calls[model.name]) if calls.get(model.name, model.told_calls) != model.told_calls else model
-        for model in state.models
-    )
+    calls, is_new_turn = dict(fact.calls), fact.turn != state.turn
+    told = tuple(_told(model, calls.get(model.name, model.told_calls), is_new_turn=is_new_turn) for model in state.models)
     if (told, fact.slots, fact.turn) == (state.models, state.slots, state.turn):
         return state
     return replace(
@@ -166,3 +176,10 @@ def _decided(state: State, fact: Decided) -> State:
         turn=fact.turn,
         turn_since_seconds=state.turn_since_seconds if fact.turn == state.turn else fact.at_seconds,
     )
+
+
+def _told(model: Model, calls: int, *, is_new_turn: bool) -> Model:
+    """Who is not listed may have made room for the other's turn, and is loaded again in its own."""
+    is_unlistable = model.is_unlistable and not is_new_turn
+    is_news = (calls, is_unlistable) != (model.told_calls, model.is_unlistable)
+    return replace(model, told_calls=calls, is_unlistable=is_unlistable) if is_news else model

@@ -27,6 +27,8 @@ class Model:
     is_loading: bool = False
     load_began_at_seconds: float = 0.0
     load_seconds: float = 0.0  # the last one that came to an end
+    is_load_unseen: bool = False  # it was loaded, and nobody has looked since
+    is_unlistable: bool = False  # it was loaded, and the list did not have it: another name, or Ollama keeps nothing
     load_failures: int = 0  # in a row
     load_failed_at_seconds: float = 0.0
     unload_began_at_seconds: float = -math.inf  # when it was last asked to leave

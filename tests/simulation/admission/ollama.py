@@ -74,7 +74,8 @@ class Ollama:
 
     def listed(self, now: int) -> tuple[Resident, ...]:
         part = 3 if self.has_any(Kind.UNDERSTATED, now) else 1
-        names = [*self.runners, *([FOREIGN] if self.has_any(Kind.FOREIGN, now) else [])]
+        ours = [name for name in self.runners if not self.has(Kind.HIDDEN, name, now)]
+        names = [*ours, *([FOREIGN] if self.has_any(Kind.FOREIGN, now) else [])]
         return tuple(Resident(name, DIGEST[name], SIZES.get(name, FOREIGN_BYTES) // part, 0, 4096) for name in names)
 
     def call(self, model: str, now: int, steps: int) -> Call:

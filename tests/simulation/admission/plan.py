@@ -29,6 +29,7 @@ class Kind(Enum):
     FOREIGN = "somebody else's model is in memory"
     FLAP = "memory goes up and down around the limit"
     UNDERSTATED = "the list tells a third of what is held"
+    HIDDEN = "a model is listed under another name"
     FOREIGN_PHASE = "another instance is in its phase"
     MONITOR_DIES = "who decides is gone, and a new one knows nothing"
 
