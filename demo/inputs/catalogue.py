@@ -166,8 +166,8 @@ def _payloads() -> Iterator[Input]:
 def _texts() -> Iterator[Input]:
     label = "text of 1 MB"
     yield Input(label, _typed(label, "Wort " * (MEGABYTE // 5)), "input_too_large")
-    label = "text of 1 MB of brackets"
-    yield Input(label, _typed(label, "<" * MEGABYTE), "input_too_large")
+    label = "text of 200 kB of brackets"  # no words: it is sent, and the server has to count it within the deadline
+    yield Input(label, _typed(label, "<" * (MEGABYTE // 5)), "input_too_large")
     yield Input("empty text", Submission("empty text", "text", "", None, CRITERIA, INSTRUCTION, None, ""))
     yield Input("instructions in a text", _typed("instructions in a text", INJECTION))
     yield _read("instructions in a picture", INJECTION)
