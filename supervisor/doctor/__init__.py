@@ -4,7 +4,6 @@ server.py        asks the server
 model.py         what a model file says of itself
 quantisation.py  how many bits a weight has, and the smaller tag
 memory_sum.py    what both models need together, term by term, and how many calls at once fit
-host.py          how much memory there is for that
 picture.py       the page that the vision model is shown
 sample.py        the invented submission
 probe.py         a few small requests, as the workers send them, and how fast they were answered

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from supervisor.core.admission.fact import HostMeasured
 from supervisor.doctor import memory_sum, service
-from supervisor.doctor.host import Host
 from supervisor.doctor.memory_sum import Budget, Plan, Use
 from supervisor.doctor.model import Model, Role, model
 from supervisor.doctor.pace import Pace, pace
@@ -40,7 +40,8 @@ class Memory:
     """`budget` is that of this host's main memory, and None where the models are in another one."""
 
     place: Place
-    host: Host
+    host: HostMeasured
+    cores: int
     budget: Budget | None
     uses: tuple[Use, ...]
     plan: Plan
@@ -62,7 +63,7 @@ class Examination:
 Tell = Callable[[str], None]
 
 
-def examine(settings: Settings, host: Host, tell: Tell) -> Examination:
+def examine(settings: Settings, host: HostMeasured, cores: int, tell: Tell) -> Examination:
     """`tell` hears what is being done: a model may take minutes to load and to answer."""
     worker = settings.worker
     server = Server(worker.ollama_base_url)
@@ -72,7 +73,7 @@ def examine(settings: Settings, host: Host, tell: Tell) -> Examination:
     except (ServerSilent, ServerRefused) as failure:
         return Examination(settings, worker.ollama_base_url, None, str(failure))
     patients = tuple(_probed(server, each, settings, tell) for each in patients)
-    memory = _memory(settings, host, patients, before)
+    memory = _memory(settings, host, cores, patients, before)
     return Examination(settings, worker.ollama_base_url, version, "", patients, memory)
 
 
@@ -115,18 +116,21 @@ def _loaded(server: Server, name: str) -> Loaded | None:
         return None
 
 
-def _memory(settings: Settings, host: Host, patients: Sequence[Patient], before: Sequence[Loaded]) -> Memory | None:
+def _memory(
+    settings: Settings, host: HostMeasured, cores: int, patients: Sequence[Patient], before: Sequence[Loaded]
+) -> Memory | None:
     """`host` was measured before the probes, and so was what Ollama held then: what they have loaded is in neither."""
     uses = tuple(_use(patient.model, patient, settings.worker) for patient in patients if patient.model)
     if not uses or len(uses) < len(patients):
         return None
     place, budget = _place(settings.worker, patients), None
     if place is Place.HERE:
-        loaded_bytes = sum(each.size for each in before)
-        budget = Budget(host.available_bytes, loaded_bytes, round(host.total_bytes * memory_sum.SPARE_SHARE))
+        listed_bytes = sum(each.size for each in before)
+        held_bytes = listed_bytes if host.ollama_bytes is None else host.ollama_bytes
+        budget = Budget(host.available_bytes, held_bytes, round(host.total_bytes * memory_sum.SPARE_SHARE))
     concurrency, num_parallel = settings.supervisor.worker_concurrency, settings.worker.ollama_num_parallel
     plan = memory_sum.plan(uses, num_parallel, concurrency, budget.bytes if budget else None)
-    return Memory(place, host, budget, uses, plan, tuple(service.lines(plan, uses)))
+    return Memory(place, host, cores, budget, uses, plan, tuple(service.lines(plan, uses)))
 
 
 def _place(worker: WorkerSettings, patients: Sequence[Patient]) -> Place:

@@ -81,7 +81,7 @@ def _loaded_models(memory: Memory, settings: Settings) -> Iterator[Line]:
 
 def _turns(memory: Memory, settings: Settings) -> Iterator[Line]:
     """Two runners that compute at once on the same cores starve each other (ollama.md 8.2)."""
-    cores = memory.host.cores
+    cores = memory.cores
     threads = [settings.worker.model_options(role.value).get("num_thread", cores) for role in Role]
     is_crowded = memory.place is Place.HERE and len(memory.uses) > 1 and sum(threads) > cores
     if not is_crowded or memory.plan.fit is not Fit.TOGETHER or settings.supervisor.worker_concurrency == 1:

@@ -43,7 +43,7 @@ def _show_memory(memory: Memory, console: Console) -> None:
     table.add_row("[bold]sum[/]", f"[bold]{shown(need.together_bytes)}[/]")
     if memory.budget:
         table.add_row("free now", shown(memory.budget.available_bytes), "MemAvailable of this host")
-        table.add_row("+ held by Ollama", shown(memory.budget.loaded_bytes), "its loaded models, before this look")
+        table.add_row("+ held by Ollama", shown(memory.budget.loaded_bytes), "before this look")
         table.add_row("- to spare", shown(memory.budget.spare_bytes), "a tenth of this host's memory")
         table.add_row("[bold]there is[/]", f"[bold]{shown(memory.budget.bytes)}[/]")
     console.print("[bold]The memory sum[/]")

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from supervisor.checkup import Level, Line
+from supervisor.core.admission.fact import HostMeasured
 from supervisor.doctor import memory_sum, quantisation, service, verdict
 from supervisor.doctor.examination import Examination, Memory, Patient, Place
-from supervisor.doctor.host import Host
 from supervisor.doctor.memory_sum import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
 from supervisor.doctor.model import Model, Role, model
 from supervisor.doctor.pace import Kept, Pace, pace
@@ -355,6 +355,7 @@ NEED = Need(2, CacheType.F16, ((memory_sum.Term("weights", 4 * GB, ""),) * 2,) *
 FITS = Plan(NEED, Fit.TOGETHER, 4, 4)
 IN_TURN, TOO_LARGE = replace(FITS, fit=Fit.IN_TURN), replace(FITS, fit=Fit.NOT, largest_num_parallel=0)
 FEWER, SQUEEZED = replace(TOO_LARGE, largest_num_parallel=1), replace(FITS, need=replace(NEED, cache_type=CacheType.Q8_0))
+HOST = HostMeasured(None, 60 * GB, 64 * GB, None, None, 0.0)
 MEMORY_CASES: dict[str, tuple[Plan, dict[str, object], dict[Level, str]]] = {
     "fits": (FITS, {}, {}),
     "does not fit": (TOO_LARGE, {}, {Level.FAILED: "take smaller models"}),
@@ -373,7 +374,7 @@ MEMORY_CASES: dict[str, tuple[Plan, dict[str, object], dict[Level, str]]] = {
 @pytest.mark.parametrize(("plan", "changes", "expected"), MEMORY_CASES.values(), ids=MEMORY_CASES.keys())
 def test_what_the_sum_means(plan: Plan, changes: dict[str, object], expected: dict[Level, str]) -> None:
     """One line for each thing that the sum says against the settings, and none where they agree."""
-    memory = Memory(Place.HERE, Host(64 * GB, 60 * GB, 4), Budget(60 * GB, 0, GB), PAIR, plan, ())
+    memory = Memory(Place.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, plan, ())
     lines = told(patient(made("reader")), memory=memory, given=changes)
     assert {line.level for line in lines} == expected.keys()
     assert [level for level, text in expected.items() if not any(text in line.remedy for line in lines)] == []
@@ -381,7 +382,7 @@ def test_what_the_sum_means(plan: Plan, changes: dict[str, object], expected: di
 
 def test_old_prompts_that_would_not_fit() -> None:
     """Nobody can ask the server whether it keeps them; where both models' would not fit, it is said."""
-    memory = Memory(Place.HERE, Host(32 * GB, 20 * GB, 4), Budget(20 * GB, 0, GB), PAIR, FITS, ())
+    memory = Memory(Place.HERE, HOST, 4, Budget(20 * GB, 0, GB), PAIR, FITS, ())
     assert [line.level for line in told(patient(made("reader")), memory=memory) if "old prompts" in line.subject] == [
         Level.WARNING
     ]

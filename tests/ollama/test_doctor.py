@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 
 from demo.ollama_simulator.process import SimulatorProcess, start_simulator
 from supervisor.cli import main
+from supervisor.core.admission.fact import HostMeasured
 from supervisor.doctor import probe
-from supervisor.doctor.host import Host
 from tests.ollama.raw_server import END, HEAD, Peer, raw_server
 
 HOST_BYTES, FREE_BYTES = 32_000_000_000, 30_000_000_000
@@ -34,7 +34,7 @@ def running_simulator() -> Iterator[SimulatorProcess]:
 @pytest.fixture(autouse=True)
 def _a_host_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fits does not depend on the machine that runs the tests."""
-    monkeypatch.setattr("supervisor.cli.measured_host", lambda cores: Host(HOST_BYTES, FREE_BYTES, cores))
+    monkeypatch.setattr("supervisor.cli._measured_host", lambda _: HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, 0.0))
 
 
 def doctor(url: str, *options: str, **settings: object) -> Result:

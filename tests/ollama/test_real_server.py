@@ -1,5 +1,6 @@
 """The adapters and the recorded answers against a real Ollama; where there is none, the end of the run says so in a line."""
 
+import asyncio
 import hashlib
 import os
 import select
@@ -16,16 +17,16 @@ import pytest
 
 from supervisor.core.admission.breaker import TRIP_FAILURES
 from supervisor.core.admission.decide import decide
-from supervisor.core.admission.fact import CallEnded
+from supervisor.core.admission.fact import CallEnded, Listed
 from supervisor.core.admission.policy import Policy
 from supervisor.core.admission.record import record
 from supervisor.core.admission.state import State
 from supervisor.doctor import verdict
 from supervisor.doctor.examination import examine
-from supervisor.doctor.host import host
 from supervisor.doctor.model import Role
 from supervisor.doctor.probe import Outcome
-from supervisor.doctor.server import Server
+from supervisor.monitor.host import Host
+from supervisor.monitor.ollama_server import OllamaServer
 from supervisor.settings import Settings, parse
 from tests.ollama.client import PendingCall
 from tests.ollama.condition import PATIENCE_SECONDS, until
@@ -223,10 +224,9 @@ def test_no_room(server: httpx.Client) -> None:
 
 def test_a_model_that_was_loaded_before_is_not_loaded_again(server: httpx.Client) -> None:
     """The options that a model is loaded with are those of its requests; others would make the server start it anew."""
-    client = Server(str(server.base_url))
-    client.load("chain", {"num_ctx": 4096}, PATIENCE_SECONDS)
+    monitored = OllamaServer(str(server.base_url), PATIENCE_SECONDS)
+    assert asyncio.run(monitored.load("chain", {"num_ctx": 4096}))
     runner = runner_pids(server)
-    assert loaded(server)["chain:latest"]["context_length"] == 4096
     ollama = Ollama(str(server.base_url), lambda: None)
     ollama.chat(replace(question("chain"), options={"num_ctx": 4096}), deadline_in(PATIENCE_SECONDS))
     assert runner_pids(server) == runner
@@ -234,9 +234,28 @@ def test_a_model_that_was_loaded_before_is_not_loaded_again(server: httpx.Client
     assert runner_pids(server) != runner
 
 
+def test_what_the_monitor_sees(server: httpx.Client) -> None:
+    """A model is listed from its load to its unload, with its window; its runner's memory is seen on this host."""
+    monitored, host = OllamaServer(str(server.base_url), PATIENCE_SECONDS), Host(str(server.base_url), None)
+    assert asyncio.run(monitored.load("chain", {"num_ctx": 4096}))
+    listed = asyncio.run(monitored.listed())
+    assert isinstance(listed, Listed)
+    assert [(model.name, model.context_tokens) for model in listed.models] == [("chain:latest", 4096)]
+    held_bytes = host.measured().ollama_bytes or 0
+    assert held_bytes > listed.models[0].size_bytes > 0
+    assert asyncio.run(monitored.unload("chain"))
+    until(lambda: loaded(server) == {})
+    until(lambda: (host.measured().ollama_bytes or 0) < held_bytes)
+
+
+def test_a_load_that_fails(server: httpx.Client) -> None:
+    """A model that nobody has pulled is no load, and no exception either."""
+    assert not asyncio.run(OllamaServer(str(server.base_url), PATIENCE_SECONDS).load("nobody", {}))
+
+
 def test_doctor(server: httpx.Client) -> None:
     """Every probe is answered and measured; the tiny models' weights are found out, which nobody has quantised."""
-    examination = examine(settings(server), host(cores=2), lambda _: None)
+    examination = examine(settings(server), Host(str(server.base_url), None).measured(), 2, lambda _: None)
     assert [[probe.outcome for _, probe in patient.probes] for patient in examination.patients] == [[GOOD] * 3, [GOOD] * 4]
     assert [patient.model.weight_bits for patient in examination.patients if patient.model] == [32, 32]
     assert [[pace.role for pace in patient.paces] for patient in examination.patients] == [[Role.VISION], [Role.FEEDBACK]]
