@@ -615,6 +615,7 @@ def test_one_model_for_both_stages_has_one_gate() -> None:
     state = State((Model(V, 8, breaker=tripped()),), 0.0, listed=(resident(V),), listed_at_seconds=NOW)
     assert policy.models == (V,)
     assert dict(decide(state, policy, NOW).calls) == {V: 0}
+    assert decide(state, policy, NOW).reasons == (Reason.BREAKER,)
     assert decide(state, policy, NOW).turn is None
     assert replace(policy, feedback_timeout_seconds=40).wedge_seconds(V) == 40
 
@@ -625,6 +626,9 @@ def test_a_stage_without_a_model_has_no_gate() -> None:
     state = State.of(policy, NOW)
     assert policy.models == (F,)
     assert decide(state, policy, NOW).calls_of(None) == FREE
+    assert Decision(calls={F: 1}).calls_of(V) == FREE
+    assert Decision(calls={F: 1}).calls_of(F) == 1
+    assert policy.wedge_seconds("foreign") == math.inf
     assert decide(state, policy, NOW).calls_of(F) == 0
 
 

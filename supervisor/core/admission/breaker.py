@@ -15,6 +15,7 @@ class Breaker:
     tripped_at_seconds: float = 0.0
     answers: int = 0
     is_silent: bool = False  # the failure that tripped it was no answer at all
+    is_probed: bool = False  # calls have been allowed since
 
     @property
     def is_tripped(self) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import assert_never
 
+from supervisor.core.admission.decision import FREE
 from supervisor.core.admission.fact import (
     CallEnded,
     Decided,
@@ -97,8 +98,11 @@ def _timed(state: State, model: Model, fact: CallEnded) -> Model:
 
 
 def _judged(model: Model, fact: CallEnded) -> Model:
-    """A call that was begun before the breaker opened says nothing of whether it may close."""
-    if model.breaker.is_tripped and model.told_calls == 0:
+    """A call that ends before a probe was allowed was begun before the breaker opened, and says nothing of whether it may close.
+
+    The gate may have closed again for other reasons before the probe's end.
+    """
+    if model.breaker.is_tripped and not model.breaker.is_probed:
         return model
     match fact.call.outcome:
         case CallOutcome.ANSWERED | CallOutcome.RUNAWAY:
@@ -165,7 +169,7 @@ def _unload_begun(state: State, fact: UnloadBegun) -> State:
 
 def _decided(state: State, fact: Decided) -> State:
     calls, is_new_turn = dict(fact.calls), fact.turn != state.turn
-    told = tuple(_told(model, calls.get(model.name, model.told_calls), is_new_turn=is_new_turn) for model in state.models)
+    told = tuple(_told(model, calls.get(model.name, FREE), is_new_turn=is_new_turn) for model in state.models)
     if (told, fact.slots, fact.turn) == (state.models, state.slots, state.turn):
         return state
     return replace(
@@ -180,6 +184,8 @@ def _decided(state: State, fact: Decided) -> State:
 
 def _told(model: Model, calls: int, *, is_new_turn: bool) -> Model:
     """Who is not listed may have made room for the other's turn, and is loaded again in its own."""
-    is_unlistable = model.is_unlistable and not is_new_turn
-    is_news = (calls, is_unlistable) != (model.told_calls, model.is_unlistable)
-    return replace(model, told_calls=calls, is_unlistable=is_unlistable) if is_news else model
+    if model.is_unlistable and is_new_turn:
+        model = replace(model, is_unlistable=False)
+    if model.breaker.is_tripped and calls > 0 and not model.breaker.is_probed:
+        model = replace(model, breaker=replace(model.breaker, is_probed=True))
+    return model

@@ -23,7 +23,6 @@ class Model:
     progress_at_seconds: float = 0.0  # see Calls
     jobs: int = 0  # that wait for it
     oldest_seconds: float = 0.0  # the age of the oldest
-    told_calls: int = FREE  # how many calls the workers may have
     is_loading: bool = False
     load_began_at_seconds: float = 0.0
     load_seconds: float = 0.0  # the last one that came to an end

@@ -40,6 +40,7 @@ class Inspector:
         self._over_since_piled, self._may_pile = 0, 0
         self._canary_leases = 0
         self._listed_at = 0
+        self._died_at = -1
         self._absent: frozenset[str] = frozenset()
         self._slots_changed_at = -1000
         self._failures: dict[str, int] = {}
@@ -58,6 +59,7 @@ class Inspector:
     def monitor_died(self) -> None:
         """What it knew is gone."""
         self._failures.clear()
+        self._died_at = self.world.now
         self._is_over = self._is_unknown = False
         self._listed_at = self.world.monitor_gone_until
 
@@ -157,7 +159,9 @@ class Inspector:
         self.told(f"{model} is loaded")
         world, ollama = self.world, self.world.ollama
         was_hidden = any(kind is Kind.HIDDEN for kind, _ in ollama.active)  # then nobody knows
-        if ollama.asked_dying_until > world.now and not was_hidden:
+        is_dead_listed = any(runner.is_dead for runner in ollama.runners.values())  # it makes up for what is not yet back
+        is_known = ollama.asked_at > self._died_at and not was_hidden and not is_dead_listed
+        if is_known and ollama.asked_dying_until > world.now:
             raise Violation("5: one model at a time", f"{model} is loaded before the memory of the other is back")
         if world.policy.max_loaded_models != 1:
             return

@@ -47,7 +47,7 @@ class Ollama:
         self.active: dict[tuple[Kind, str], int] = {}
         self.piled = 0  # by all calls that ever were
         self.dying: list[tuple[int, int]] = []  # until when, and how much
-        self.asked_dying_until = 0  # those that were asked to leave
+        self.asked_at, self.asked_dying_until = 0, 0  # of the last that left when asked
 
     def has(self, kind: Kind, model: str, now: int) -> bool:
         return self.active.get((kind, model), 0) > now
@@ -151,10 +151,10 @@ class Ollama:
         return self.runners[model]
 
     def _end(self, model: str, now: int) -> None:
-        was_asked = self.unload_asked.pop(model, None) is not None
+        asked_at = self.unload_asked.pop(model, None)
         if model in self.runners:
-            if was_asked:
-                self.asked_dying_until = now + LEAVES_STEPS
+            if asked_at is not None:
+                self.asked_at, self.asked_dying_until = asked_at, now + LEAVES_STEPS
             self.dying.append((now + LEAVES_STEPS, self.held(model)))
             del self.runners[model]
             self._end_calls(model, CallOutcome.FAILED)
