@@ -296,6 +296,7 @@ def test_a_model_that_was_asked_to_leave_leaves_with_the_list() -> None:
 def test_a_model_that_could_not_be_asked_does_not_leave() -> None:
     state = after(UnloadBegun((V, F), NOW), Unloaded((V,), is_ok=False, at_seconds=NOW + 1))
     assert state.unloading == (F,)
+    assert [model.unload_began_at_seconds for model in state.models] == [-math.inf, NOW]
 
 
 def test_only_an_unload_in_a_hold_is_a_relief() -> None:

@@ -128,7 +128,7 @@ class UnloadBegun:
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """All were asked to leave: they are gone when /api/ps does not list them. `is_ok` False: one could not be asked."""
+    """All were asked to leave: they are gone when /api/ps does not list them. `is_ok` False: they could not be asked."""
 
     models: tuple[str, ...]
     is_ok: bool

@@ -1,5 +1,6 @@
 """What admission knows after a fact. Pure; a fact about a model that is not ours changes nothing."""
 
+import math
 from dataclasses import replace
 from typing import assert_never
 
@@ -42,7 +43,7 @@ def record(state: State, fact: Fact) -> State:  # noqa: C901  # one line a kind
         case UnloadBegun():
             return _unload_begun(state, fact)
         case Unloaded(models, is_ok):
-            return state if is_ok else replace(state, unloading=tuple(name for name in state.unloading if name not in models))
+            return state if is_ok else _not_unloaded(state, models)
         case Phase(model):
             return replace(state, phase=model)
         case Decided():
@@ -165,6 +166,12 @@ def _unload_begun(state: State, fact: UnloadBegun) -> State:
     held = replace(state.held, is_relieved=True) if state.held and not state.slots else state.held
     unloading = tuple(dict.fromkeys((*state.unloading, *fact.models)))
     return replace(state, models=asked, held=held, unloading=unloading)
+
+
+def _not_unloaded(state: State, names: tuple[str, ...]) -> State:
+    """Another instance has calls there: nobody leaves, and a phase must ask again."""
+    unasked = tuple(replace(m, unload_began_at_seconds=-math.inf) if m.name in names else m for m in state.models)
+    return replace(state, models=unasked, unloading=tuple(name for name in state.unloading if name not in names))
 
 
 def _decided(state: State, fact: Decided) -> State:
