@@ -19,12 +19,14 @@ class Call:
     """`at` is Unix time, `*_seconds` count from there. `outcome`, `seconds` are None while the call is in flight.
 
     `outcome` is done, disconnected or error:<status>. `in_flight_at_start` counts the calls to the same model at that moment,
-    this one included. `image_sha256` is of the image's bytes, of several images one after another.
+    this one included. `is_empty`: it only loads or unloads.
+    `image_sha256` is of the image's bytes, of several images one after another.
     """
 
     endpoint: str
     at: float = field(default_factory=time.time)
     model: str | None = None
+    is_empty: bool = False
     has_image: bool = False
     image_sha256: str | None = None
     outcome: str | None = None
@@ -47,7 +49,8 @@ class CallLog:
     def __init__(self) -> None:
         self.calls: deque[Call] = deque(maxlen=MAX_CALLS)
         self.in_flight: Counter[str] = Counter()
-        self.max_in_flight: Counter[str] = Counter()
+        self._asking: Counter[str] = Counter()
+        self.max_in_flight: Counter[str] = Counter()  # without those that only load or unload: they take no slot
 
     @contextmanager
     def record(self, endpoint: str) -> Iterator[Call]:
@@ -69,12 +72,13 @@ class CallLog:
 
     def identify(self, call: Call, ask: Ask, model: str) -> None:
         """Fills in what the call is about, once its body has been read."""
-        call.model = model
+        call.model, call.is_empty = model, ask.is_empty
         call.has_image = bool(ask.images)
         call.image_sha256 = hashlib.sha256(b"".join(ask.images)).hexdigest() if ask.images else None
         self.in_flight[model] += 1
         call.in_flight_at_start = self.in_flight[model]
-        self.max_in_flight[model] = max(self.max_in_flight[model], self.in_flight[model])
+        self._asking[model] += not ask.is_empty
+        self.max_in_flight[model] = max(self.max_in_flight[model], self._asking[model])
 
     def reset(self) -> None:
         """Forgets calls and maxima; calls in flight stay counted."""
@@ -87,3 +91,4 @@ class CallLog:
         call.seconds, call.outcome = call.elapsed_seconds(), outcome
         if call.model is not None:
             self.in_flight[call.model] -= 1
+            self._asking[call.model] -= not call.is_empty

@@ -110,9 +110,11 @@ def test_leaving_the_line(simulator: SimulatorProcess) -> None:
 
 
 def test_maximum_in_flight(two_slots: SimulatorProcess) -> None:
-    """The state tells how many calls to a model there were at once since the calls were reset."""
+    """The state tells how many answers a model was asked for at once since the calls were reset; a load asks for none."""
     with ExitStack() as stack:
         hold_slots(two_slots, stack, 2)
+        stack.enter_context(pending_chat(two_slots, "chain", messages=[])).answer()
+        assert two_slots.state()["models"][MODEL]["max_in_flight"] == 2
         stack.enter_context(pending_chat(two_slots, "chain"))
         until(lambda: running(two_slots) == (2, 1))
     until(lambda: running(two_slots) == (0, 0))
