@@ -395,6 +395,7 @@ def test_everything_is_open(state: State, policy: Policy) -> None:
 
 IDLE: dict[str, tuple[State, Policy]] = {
     "held for less": (well(used=1001, slots=0, held=Hold(NOW - 60 + INSTANT)), POLICY),
+    "no limit, whoever has closed the slots": (well(used=1001, slots=0, held=HELD), UNLIMITED),
     "held by nothing": (well(used=1001, slots=0), POLICY),
     "a relief was tried": (well(used=1001, slots=0, held=Hold(NOW - 60, is_relieved=True)), POLICY),
     "held for other reasons": (
