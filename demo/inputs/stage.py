@@ -20,7 +20,7 @@ from demo.database import Database, temporary_database
 from demo.inputs.input import Input, Place
 from demo.inputs.memory import Memory
 from demo.inputs.store import SERVICE_KEY
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from demo.ollama_simulator.process import PROJECT_ROOT, SimulatorProcess, start_simulator
 from demo.stage import drain
 from supervisor.status_view import documents
 
@@ -57,6 +57,9 @@ class Stage:
             "AI_NUM_CTX": "8192",
             "AI_TIMEOUT_VISION": str(TIMEOUT_SECONDS),
             "AI_TIMEOUT_FEEDBACK": str(TIMEOUT_SECONDS),
+            "LEARNING_VISION_ADAPTER": "demo.inputs.unheard_vision",
+            "LEARNING_FEEDBACK_ADAPTER": "demo.inputs.unheard_feedback",
+            "PYTHONPATH": str(PROJECT_ROOT),
             "LEARNING_DATABASE_URL": self.database.worker_dsn,
             "LOG_LEVEL": "DEBUG",
             "OLLAMA_BASE_URL": self.simulator.url,
