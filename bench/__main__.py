@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 NAMES = {
+    "admission": "bench.admission",
     "backlog": "bench.backlog",
     "crashloop": "bench.crash_loop",
     "efficiency": "bench.efficiency",

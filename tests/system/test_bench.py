@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bench import (
+    admission,
     backlog,
     crash_loop,
     efficiency,
@@ -37,6 +38,7 @@ OF_THE_QUEUE: dict[str, tuple[Any, dict[str, float], set[str]]] = {
     "efficiency": (efficiency, {"jobs": 40}, {"efficiency_4", "efficiency_8"}),
     "instances": (instances, {"jobs": 40}, {"speedup_2"}),
 }
+OF_ADMISSION = {"hold_ms", "flapping_ratio", "recovery_s", "lost", "max_in_flight", "num_parallel", "phasing_gain"}
 
 
 @pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.second_tier) for name in OF_THE_QUEUE)])
@@ -46,3 +48,12 @@ def test_a_benchmark_tells_what_it_promises(name: str) -> None:
     figures = module.measure(**numbers)
     assert set(figures) == keys
     assert figures["zombies"] == 0 if name == "soak" else all(figure > 0 for figure in figures.values())
+
+
+@pytest.mark.second_tier
+def test_the_benchmark_of_admission_loses_nothing() -> None:
+    """It tells what it promises; in its storm no submission is lost, and the model has never more calls than places."""
+    figures = admission.measure(rounds=1, seconds=6.0, storm_seconds=1.0, photos=4)
+    assert set(figures) == OF_ADMISSION
+    assert figures["lost"] == 0
+    assert 0 < figures["max_in_flight"] <= figures["num_parallel"]
