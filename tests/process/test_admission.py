@@ -156,13 +156,15 @@ def test_a_dead_monitor_lets_nobody_in(server: Server) -> None:
     server.site.until_done(server.site.enter_texts(1))
     server.hold(9 * GB)
     until_held(fleet, "memory", 9 * GB)
+    server.hold(7 * GB)  # between the marks: who does not know of the hold would let all of them in
+    until_held(fleet, "memory", 7 * GB)
     dead = fleet.monitor_pid()
     (monitor,) = [child for child in fleet.children() if child.pid == dead]
     monitor.kill()
     waiting = server.site.enter_texts(4)
     eventually(lambda: fleet.monitor_pid() != dead)
-    server.hold(7 * GB)  # between the marks: who did not know of the hold would let all of them in
-    until_held(fleet, "memory", 7 * GB)
+    until_looked_again(fleet, server, 6.9 * GB)
+    assert admission(fleet)["slots"] == 0
     assert server.site.leases(*waiting) == []
     server.hold(GB)
     server.site.until_done(waiting)
