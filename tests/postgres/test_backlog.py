@@ -1,13 +1,11 @@
 """What the monitor sees of the front of the queue, and whose phase it is: statements on connections like its own."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
 
-from demo.database import Database, temporary_database
-from tests.postgres.filled_queue import FilledQueue, open_queue, worker_connection
+from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.job import Lease
 from worker.job_queue.backlog import ROWS_AHEAD, StageBacklog, stage_backlog
 from worker.job_queue.connection import AsyncConnection, connect_monitor
@@ -22,18 +20,6 @@ LOCKS = """
 """
 ENDPOINT = "http://127.0.0.1:11434"
 EYES, WORDS = PhaseKeys.of(ENDPOINT, "eyes", "words"), PhaseKeys.of(ENDPOINT, "words", "eyes")
-
-
-@pytest.fixture(scope="module")
-def shared_database(cluster_dsn: str) -> Iterator[Database]:
-    with temporary_database(cluster_dsn) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def queue(shared_database: Database) -> Iterator[FilledQueue]:
-    with open_queue(shared_database) as cleared:
-        yield cleared
 
 
 async def opened(stack: AsyncExitStack, queue: FilledQueue) -> AsyncConnection:

@@ -1,13 +1,12 @@
 """Leasing while a gate is closed: what is passed over, how far, and that lookers do not stand in each other's way."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
 
-from demo.database import Database, temporary_database
-from tests.postgres.filled_queue import FilledQueue, open_queue, worker_connection
+from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.gates import ALL_OPEN, Gates
 from worker.core.job import Completed, Lease
 from worker.job_queue.lease import LOOK_AHEAD, LeaseRequest, lease_job
@@ -19,18 +18,6 @@ LEASE_SECONDS, HOUR_SECONDS = 45.0, 3600.0
 READING, JUDGING = Gates(vision=True, feedback=False), Gates(vision=False, feedback=True)
 CLOSED = Gates(vision=False, feedback=False)
 COMPLETED = Completed("what was read", "well done", {})
-
-
-@pytest.fixture(scope="module")
-def shared_database(cluster_dsn: str) -> Iterator[Database]:
-    with temporary_database(cluster_dsn) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def queue(shared_database: Database) -> Iterator[FilledQueue]:
-    with open_queue(shared_database) as cleared:
-        yield cleared
 
 
 def request(gates: Gates, since: str | None = None, turned_back: tuple[UUID, ...] = ()) -> LeaseRequest:

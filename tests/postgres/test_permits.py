@@ -9,8 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from demo.database import Database, temporary_database
-from tests.postgres.filled_queue import FilledQueue, open_queue, worker_connection
+from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
 from worker.job_queue.checkpoint import Reading, write_checkpoint
 from worker.job_queue.connection import Connection
@@ -25,18 +24,6 @@ LOCKS = """
     select classid::bigint as key, objid::int as number, granted, pid from pg_locks
      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
 """
-
-
-@pytest.fixture(scope="module")
-def shared_database(cluster_dsn: str) -> Iterator[Database]:
-    with temporary_database(cluster_dsn) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def queue(shared_database: Database) -> Iterator[FilledQueue]:
-    with open_queue(shared_database) as cleared:
-        yield cleared
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from demo.database import Database, temporary_database, url
+from demo.database import Database, url
 from supervisor import channel
 from supervisor.channel import LeaseReturnedReport, ReturnLeaseRequest
 from supervisor.journal import Journal
@@ -45,18 +45,6 @@ READING = Reading("what was read", {"pages": 1}, "what it was made from")
 FIRST_PAGE = PageReading(1, "the first page", "what it was made from")
 Answer = TypeVar("Answer")
 Write = Callable[[Connection, Lease], bool]
-
-
-@pytest.fixture(scope="module")
-def shared_database(cluster_dsn: str) -> Iterator[Database]:
-    with temporary_database(cluster_dsn) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def queue(shared_database: Database) -> Iterator[FilledQueue]:
-    with open_queue(shared_database) as cleared:
-        yield cleared
 
 
 def take(queue: FilledQueue) -> Lease:

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from psycopg.rows import DictRow
 
-from demo.database import SCHEMA, Database, temporary_database
+from demo.database import SCHEMA, Database
 from tests.monitor import Monitor, open_monitor
-from tests.postgres.filled_queue import FilledQueue, open_queue
+from tests.postgres.filled_queue import FilledQueue
 from tests.postgres.queue_machine import DoubleResult, FenceBroken, MixedMachine, QueueMachine
 from worker.job_queue.bounded import BoundedAsyncConnection, BoundedConnection
 from worker.job_queue.statements import statement
@@ -35,18 +35,6 @@ SEARCHING = settings(QUICK, max_examples=1000, phases=[Phase.generate])  # ends 
 profiles = pytest.mark.parametrize(
     "profile", [pytest.param(QUICK, id="quick"), pytest.param(THOROUGH, id="thorough", marks=pytest.mark.third_tier)]
 )
-
-
-@pytest.fixture(scope="module")
-def shared_database(cluster_dsn: str) -> Iterator[Database]:
-    with temporary_database(cluster_dsn) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def queue(shared_database: Database) -> Iterator[FilledQueue]:
-    with open_queue(shared_database) as cleared:
-        yield cleared
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from demo.database import Database, temporary_database
-from tests.postgres.filled_queue import STUDENT, FilledQueue, open_queue
+from tests.postgres.filled_queue import STUDENT, FilledQueue
 from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Outcome, Retried, Returned, Stage
 from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
 from worker.job_queue.connection import Connection, Pooled, connect
@@ -49,18 +48,6 @@ ACTS: dict[str, Act] = {
     "checkpoint": lambda connection, lease: write_checkpoint(connection, lease, Reading("read", {}, ""), LEASE_SECONDS),
     **{type(each).__name__: settling(each) for each in OUTCOMES},
 }
-
-
-@pytest.fixture(scope="module")
-def shared_database(cluster_dsn: str) -> Iterator[Database]:
-    with temporary_database(cluster_dsn) as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def queue(shared_database: Database) -> Iterator[FilledQueue]:
-    with open_queue(shared_database) as cleared:
-        yield cleared
 
 
 @pytest.fixture(params=["false", "true"], ids=["own session", "pooled"])

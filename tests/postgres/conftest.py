@@ -1,0 +1,20 @@
+"""A queue for each test, emptied and not made anew: a database takes longer than most tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from demo.database import Database, temporary_database
+from tests.postgres.filled_queue import FilledQueue, open_queue
+
+
+@pytest.fixture(scope="module")
+def shared_database(cluster_dsn: str) -> Iterator[Database]:
+    with temporary_database(cluster_dsn) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def queue(shared_database: Database) -> Iterator[FilledQueue]:
+    with open_queue(shared_database) as cleared:
+        yield cleared
