@@ -28,9 +28,14 @@ class Permits:
 
     @classmethod
     def of(cls, endpoint: str, model: str, count: int) -> "Permits":
-        """The key is a signed 32-bit hash: a collision would only make two models share their permits."""
-        digest = hashlib.sha256(f"learning-supervisor permit\n{endpoint}\n{model}".encode()).digest()
-        return cls(int.from_bytes(digest[:4], signed=True), count)
+        """A collision of keys would only make two models share their permits."""
+        return cls(lock_key("permit", endpoint, model), count)
+
+
+def lock_key(purpose: str, endpoint: str, model: str) -> int:
+    """The first number of an advisory lock: a hash of signed 32 bits."""
+    digest = hashlib.sha256(f"learning-supervisor {purpose}\n{endpoint}\n{model}".encode()).digest()
+    return int.from_bytes(digest[:4], signed=True)
 
 
 NO_PERMITS = Permits(0, 0)

@@ -4,12 +4,11 @@ Held by the monitor's connection and freed by its death. Behind a transaction po
 decides for itself.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 from worker.job_queue.connection import is_pooled
 from worker.job_queue.dead_lease import AsyncConnection
-from worker.job_queue.permit import Permits
+from worker.job_queue.permit import Permits, lock_key
 from worker.job_queue.statements import statement
 
 _ENTER, _ASKED = statement("enter_phase"), statement("permits_held")
@@ -17,14 +16,17 @@ _ENTER, _ASKED = statement("enter_phase"), statement("permits_held")
 
 @dataclass(frozen=True, slots=True)
 class PhaseKeys:
-    """The two locks of one phase: its own, and that of the other model on the same server."""
+    """The two locks of one phase: its own, and that of the other model on the same server.
+
+    Other keys than of the models' permits, whose numbers begin at 1 besides.
+    """
 
     own: int
     other: int
 
     @classmethod
     def of(cls, endpoint: str, model: str, other: str) -> "PhaseKeys":
-        return cls(_key(endpoint, model), _key(endpoint, other))
+        return cls(lock_key("phase", endpoint, model), lock_key("phase", endpoint, other))
 
 
 async def enter_phase(connection: AsyncConnection, keys: PhaseKeys) -> bool:
@@ -44,9 +46,3 @@ async def is_asked(connection: AsyncConnection, permits: Permits) -> bool:
     """Whether a worker of any instance is in a call to the model. Behind a pooler that is not known: False."""
     row = await (await connection.execute(_ASKED, {"permit_key": permits.key})).fetchone()
     return bool(row and row["is_asked"])
-
-
-def _key(endpoint: str, model: str) -> int:
-    """Signed 32 bits, another one than of the model's permits, whose numbers begin at 1 besides."""
-    digest = hashlib.sha256(f"learning-supervisor phase\n{endpoint}\n{model}".encode()).digest()
-    return int.from_bytes(digest[:4], signed=True)
