@@ -7,8 +7,9 @@ import pytest
 
 from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.job import Lease
-from worker.job_queue.backlog import ROWS_AHEAD, StageBacklog, stage_backlog
+from worker.job_queue.backlog import StageBacklog, stage_backlog
 from worker.job_queue.connection import AsyncConnection, connect_monitor
+from worker.job_queue.lease import LOOK_AHEAD
 from worker.job_queue.permit import Permits, begin_step
 from worker.job_queue.phase import PhaseKeys, enter_phase, is_asked, leave_phase
 
@@ -69,7 +70,7 @@ def test_no_more_is_counted_than_a_worker_looks_ahead(queue: FilledQueue) -> Non
         [submission_id],
     )
     found = seen(queue)
-    assert (found.vision_jobs, found.feedback_jobs) == (ROWS_AHEAD - 1, 1)
+    assert (found.vision_jobs, found.feedback_jobs) == (LOOK_AHEAD - 1, 1)
 
 
 def test_two_instances_are_never_in_two_phases(queue: FilledQueue) -> None:

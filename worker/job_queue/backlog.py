@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 from worker.job_queue.dead_lease import AsyncConnection
+from worker.job_queue.lease import LOOK_AHEAD
 from worker.job_queue.statements import statement
 
-ROWS_AHEAD = 100  # as far as a worker looks for a job that may run
 _BACKLOG = statement("backlog")
 
 
 @dataclass(frozen=True, slots=True)
 class StageBacklog:
-    """Visible jobs among the first ROWS_AHEAD; ages of the oldest, 0 where there is none."""
+    """Visible jobs among the LOOK_AHEAD that a worker looks at; ages of the oldest, 0 where there is none."""
 
     vision_jobs: int = 0
     feedback_jobs: int = 0
@@ -20,5 +20,5 @@ class StageBacklog:
 
 
 async def stage_backlog(connection: AsyncConnection) -> StageBacklog:
-    row = await (await connection.execute(_BACKLOG, {"bound": ROWS_AHEAD})).fetchone()
+    row = await (await connection.execute(_BACKLOG, {"bound": LOOK_AHEAD})).fetchone()
     return StageBacklog(**row) if row else StageBacklog()
