@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from worker.adapters.transport import BoundedTransport, Patience
+from worker.adapters.transport import Patience, bounded, bounded_client
 from worker.core.deadline import Deadline
 
 LOOK_SECONDS = 5.0  # what a server that is well answers in milliseconds
@@ -108,13 +108,7 @@ class Server:
 
     def __init__(self, base_url: str) -> None:
         self._patience = Patience()
-        self._http = httpx.Client(
-            base_url=base_url,
-            transport=BoundedTransport(self._patience),
-            timeout=None,  # noqa: S113  the transport's deadline is the only one
-            trust_env=False,
-            headers={"Accept-Encoding": "identity"},  # what unpacks itself is not bounded by what arrives
-        )
+        self._http = bounded_client(base_url, self._patience)
 
     def version(self) -> str:
         return self._asked(Version, "GET", "/api/version").version
@@ -148,7 +142,7 @@ class Server:
         self._patience.deadline = Deadline.starting(now_seconds, timeout_seconds, timeout_seconds).after_token(now_seconds)
         try:
             with self._http.stream(method, path, json=body) as response:
-                content = _bounded(response)
+                content = bounded(response.iter_raw(), MAX_BYTES)
         except httpx.HTTPError as error:
             raise ServerSilent(type(error).__name__) from None
         if response.status_code != HTTPStatus.OK:
@@ -157,13 +151,3 @@ class Server:
             return kind.model_validate_json(content)
         except ValidationError:
             raise ServerSilent("not an answer of Ollama") from None
-
-
-def _bounded(response: httpx.Response) -> bytes:
-    """What is longer is no answer: its beginning is no JSON."""
-    content = b""
-    for piece in response.iter_raw():
-        content += piece
-        if len(content) > MAX_BYTES:
-            return content[:MAX_BYTES]
-    return content

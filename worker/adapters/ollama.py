@@ -22,7 +22,7 @@ from worker.adapters.errors import (
 )
 from worker.adapters.refusal import MAX_REFUSAL_BYTES, refusal
 from worker.adapters.transcript import Answer, Transcript
-from worker.adapters.transport import BoundedTransport, Patience
+from worker.adapters.transport import Patience, bounded, bounded_client
 from worker.core import window
 from worker.core.deadline import Deadline, Missed
 from worker.settings import silence_seconds
@@ -85,13 +85,7 @@ class Ollama:
 
     def __init__(self, base_url: str, on_progress: Callable[[], None], on_call: OnCall = untold) -> None:
         self._patience, self._on_progress, self._on_call = Patience(), on_progress, on_call
-        self._http = httpx.Client(
-            base_url=base_url,
-            transport=BoundedTransport(self._patience),
-            timeout=None,  # noqa: S113  the transport's deadline is the only one
-            trust_env=False,
-            headers={"Accept-Encoding": "identity"},  # what unpacks itself is not bounded by what arrives
-        )
+        self._http = bounded_client(base_url, self._patience)
 
     def chat(self, question: Question, deadline: Deadline) -> Answer:
         """A whole answer, before the deadline is over.
@@ -159,7 +153,7 @@ class Ollama:
         self._patience.deadline = deadline.cut(time.monotonic(), LOOKUP_SECONDS)
         with _failing(self._patience), self._http.stream("GET", path) as response:
             _refuse(response)
-            body = _bounded(response.iter_raw(), MAX_LIST_BYTES)
+            body = bounded(response.iter_raw(), MAX_LIST_BYTES)
         try:
             return _Models.model_validate_json(body).models
         except ValidationError:
@@ -185,17 +179,7 @@ def deadline_in(timeout_seconds: float) -> Deadline:
 
 def _refuse(response: httpx.Response) -> None:
     if response.status_code != httpx.codes.OK:
-        raise refusal(response.status_code, _bounded(response.iter_raw(), MAX_REFUSAL_BYTES))
-
-
-def _bounded(pieces: Iterator[bytes], max_bytes: int) -> bytes:
-    """All of a body that is not longer than it may be; else its beginning, which is no JSON."""
-    body = b""
-    for piece in pieces:
-        body += piece
-        if len(body) > max_bytes:
-            return body[:max_bytes]
-    return body
+        raise refusal(response.status_code, bounded(response.iter_raw(), MAX_REFUSAL_BYTES))
 
 
 def _lines(pieces: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:

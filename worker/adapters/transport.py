@@ -49,6 +49,27 @@ class BoundedTransport(httpx.HTTPTransport):
         )
 
 
+def bounded_client(base_url: str, patience: Patience) -> httpx.Client:
+    """A client of one Ollama server, whose waits end with `patience` alone."""
+    return httpx.Client(
+        base_url=base_url,
+        transport=BoundedTransport(patience),
+        timeout=None,  # noqa: S113  the transport's deadline is the only one
+        trust_env=False,
+        headers={"Accept-Encoding": "identity"},  # what unpacks itself is not bounded by what arrives
+    )
+
+
+def bounded(pieces: Iterable[bytes], max_bytes: int) -> bytes:
+    """All of a body that is not longer than it may be; else its beginning, which is no JSON."""
+    body = b""
+    for piece in pieces:
+        body += piece
+        if len(body) > max_bytes:
+            return body[:max_bytes]
+    return body
+
+
 class _Backend(httpcore.NetworkBackend):
     def __init__(self, left_seconds: Callable[[], float]) -> None:
         self._inner, self._left_seconds = httpcore.SyncBackend(), left_seconds
