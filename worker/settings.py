@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from worker.job_queue.dsn import database_of, role_of
+from worker.model_name import listed_name
 
 SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
 MAX_SILENCE_SECONDS = 30.0
@@ -172,7 +173,7 @@ class WorkerSettings(BaseModel):
     @classmethod
     def _is_as_for_vision(cls, value: int | None, info: ValidationInfo) -> int | None:
         """One model for both stages would be loaded anew at each change of stage."""
-        names = [str(info.data.get(f"ai_{stage}_model", stage)).removesuffix(":latest") for stage in ("vision", "feedback")]
+        names = [listed_name(str(info.data.get(f"ai_{stage}_model", stage))) for stage in ("vision", "feedback")]
         option = str(info.field_name).removesuffix("_feedback")
         both, vision = info.data.get(option), info.data.get(f"{option}_vision")
         if names[0] == names[1] and (both if value is None else value) != (both if vision is None else vision):
@@ -188,11 +189,14 @@ class WorkerSettings(BaseModel):
 
     def is_stub(self, stage: Literal["vision", "feedback"]) -> bool:
         """Whether the stage invents its results."""
-        return (self.vision_adapter if stage == "vision" else self.feedback_adapter) == STUB
+        return self._adapter(stage) == STUB
 
     def asks_ollama(self, stage: Literal["vision", "feedback"]) -> bool:
         """Whether the stage asks a model of Ollama's, as far as we know: what another's adapter asks is its own."""
-        return (self.vision_adapter if stage == "vision" else self.feedback_adapter) in ADAPTERS["local"]
+        return self._adapter(stage) in ADAPTERS["local"]
+
+    def _adapter(self, stage: Literal["vision", "feedback"]) -> str:
+        return self.vision_adapter if stage == "vision" else self.feedback_adapter
 
     @property
     def is_ollama_here(self) -> bool:

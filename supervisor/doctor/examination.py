@@ -12,6 +12,7 @@ from supervisor.doctor.pace import Pace, pace
 from supervisor.doctor.probe import Probe, probes
 from supervisor.doctor.server import Loaded, Server, ServerRefused, ServerSilent, Tag
 from supervisor.settings import Settings
+from worker.model_name import is_called
 from worker.settings import ADAPTERS, WorkerSettings
 
 
@@ -92,7 +93,7 @@ def _wanted(worker: WorkerSettings) -> dict[str, tuple[Role, ...]]:
 
 
 def _patient(server: Server, name: str, roles: tuple[Role, ...], tags: Sequence[Tag]) -> Patient:
-    tag = next((each for each in tags if _is_called(each.name, name)), None)
+    tag = next((each for each in tags if is_called(each.name, name)), None)
     return Patient(name, roles, model(roles, tag, server.describe(name)) if tag else None)
 
 
@@ -111,7 +112,7 @@ def _probed(server: Server, patient: Patient, settings: Settings, tell: Tell) ->
 
 def _loaded(server: Server, name: str) -> Loaded | None:
     try:
-        return next((each for each in server.running() if _is_called(each.name, name)), None)
+        return next((each for each in server.running() if is_called(each.name, name)), None)
     except (ServerSilent, ServerRefused):
         return None
 
@@ -145,7 +146,3 @@ def _use(found: Model, patient: Patient, worker: WorkerSettings) -> Use:
         return Use(found, patient.loaded.context_length, patient.loaded.size)
     chosen = worker.model_options(patient.roles[0].value).get("num_ctx", service.DEFAULT_CONTEXT_TOKENS)
     return Use(found, min(chosen, found.context_tokens or chosen))
-
-
-def _is_called(listed: str, name: str) -> bool:
-    return name in {listed, listed.removesuffix(":latest")}

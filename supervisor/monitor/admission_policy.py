@@ -3,6 +3,7 @@
 from supervisor.core.admission.policy import Policy, TakeTurns
 from supervisor.memory_size import MemorySize
 from supervisor.settings import Settings
+from worker.model_name import listed_name
 
 MIN_GRACE_SECONDS = 10.0  # /api/ps waits for a sick runner's ping so long
 
@@ -27,8 +28,3 @@ def admission_policy(settings: Settings, total_bytes: int) -> Policy:
         max_hold_seconds=own.admission_max_hold_seconds,
         grace_seconds=max(MIN_GRACE_SECONDS, 5 * own.admission_sample_seconds),
     )
-
-
-def listed_name(model: str) -> str:
-    """As Ollama lists it."""
-    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"

@@ -13,7 +13,6 @@ from supervisor.core.admission.policy import Policy
 from supervisor.core.admission.record import record
 from supervisor.core.admission.state import State
 from supervisor.journal import Journal
-from supervisor.monitor.admission_policy import listed_name
 from supervisor.monitor.admission_sight import PASSING, AdmissionSight
 from supervisor.monitor.host import Host
 from supervisor.monitor.ollama_server import OllamaServer
@@ -24,6 +23,7 @@ from supervisor.monitor.waker import Waker
 from supervisor.monitor.workload import Workload
 from worker.contract import ModelCall
 from worker.core.job import Stage
+from worker.model_name import listed_name
 from worker.scoreboard import AdmissionRecord, Scoreboard
 from worker.settings import WorkerSettings
 

@@ -4,8 +4,9 @@ import pytest
 
 from supervisor.core.admission.policy import Policy, TakeTurns
 from supervisor.memory_size import MemorySize
-from supervisor.monitor.admission_policy import admission_policy, listed_name
+from supervisor.monitor.admission_policy import admission_policy
 from supervisor.settings import Settings, SettingsError, parse
+from worker.model_name import listed_name
 
 GIB = 2**30
 DSN = "postgresql://worker@db/platform"

@@ -25,6 +25,7 @@ from worker.adapters.transcript import Answer, Transcript
 from worker.adapters.transport import Patience, bounded, bounded_client
 from worker.core import window
 from worker.core.deadline import Deadline, Missed
+from worker.model_name import is_called
 from worker.settings import silence_seconds
 
 LOOKUP_SECONDS = 5.0  # for a list of models, all of it
@@ -69,9 +70,6 @@ class _Model(BaseModel):
     digest: str = ""
     context_length: int | None = None
 
-    def is_called(self, model: str) -> bool:
-        return model in {self.name, self.name.removesuffix(":latest")}
-
 
 class _Models(BaseModel):
     models: list[_Model]
@@ -106,7 +104,7 @@ class Ollama:
         Raises ServerFailed, after LOOKUP_SECONDS at the latest.
         """
         listed = self._listed("/api/tags", deadline_in(LOOKUP_SECONDS))
-        return next((each.digest for each in listed if each.is_called(model)), None)
+        return next((each.digest for each in listed if is_called(each.name, model)), None)
 
     def _window_tokens(self, question: Question, least_tokens: int, deadline: Deadline) -> int | None:
         """As set, or of the model as it is loaded: asked anew where it may matter, since a stale number would fail a pupil."""
@@ -116,7 +114,7 @@ class Ollama:
             return None
         with suppress(ServerFailed):
             running = self._listed("/api/ps", deadline)
-            return next((each.context_length for each in running if each.is_called(question.model)), None)
+            return next((each.context_length for each in running if is_called(each.name, question.model)), None)
         return None
 
     def _told(self, question: Question, deadline: Deadline) -> Answer:
