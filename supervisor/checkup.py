@@ -4,6 +4,7 @@ import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,7 +16,6 @@ from worker.adapters.loading import AdapterMissing, load_adapter
 from worker.adapters.ollama import Ollama
 from worker.job_queue import connection as queue
 from worker.job_queue.inspection import inspect
-from worker.settings import ADAPTERS
 
 DISTRIBUTION = "learning-supervisor"
 MONITOR_CONNECTIONS = 1
@@ -95,11 +95,8 @@ def _adapters(settings: Settings) -> Iterator[Line]:
 def _models(settings: Settings) -> Iterator[Line]:
     """For our own adapters; whom a foreign one asks is not known here."""
     worker = settings.worker
-    wanted = {
-        "VISION": (worker.vision_adapter, worker.ai_vision_model),
-        "FEEDBACK": (worker.feedback_adapter, worker.ai_feedback_model),
-    }
-    asked = ((f"AI_{role}_MODEL", model) for role, (module, model) in wanted.items() if module in ADAPTERS["local"])
+    models: dict[Literal["vision", "feedback"], str] = {"vision": worker.ai_vision_model, "feedback": worker.ai_feedback_model}
+    asked = ((f"AI_{stage.upper()}_MODEL", model) for stage, model in models.items() if worker.asks_ollama(stage))
     yield from dict.fromkeys(_model(worker.ollama_base_url, *each) for each in asked)  # a server that is away is told once
 
 
