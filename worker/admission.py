@@ -5,6 +5,7 @@ import time
 from worker.contract import Wiring
 from worker.core.gates import Gates
 from worker.core.job import Stage
+from worker.scoreboard import AdmissionRecord
 from worker.settings import WorkerSettings
 
 
@@ -19,15 +20,20 @@ class Admission:
         control, admission = self._scoreboard.control(), self._scoreboard.admission()
         is_among_slots = self._slot < min(control.leasing_slots, admission.slots)
         is_in_time = time.monotonic() < admission.until_seconds
-        return is_among_slots and is_in_time and not control.is_draining and not self.gates().are_all_closed
+        return is_among_slots and is_in_time and not control.is_draining and not self._gates(admission).are_all_closed
 
     def gates(self) -> Gates:
-        return Gates(self.calls(Stage.VISION) > 0, self.calls(Stage.FEEDBACK) > 0)
+        return self._gates(self._scoreboard.admission())
 
     def calls(self, stage: Stage) -> int:
         """How many calls the stage's model may have at once, over all that ask it; 0: its gate is closed. A stub has no gate."""
+        return self._calls(stage, self._scoreboard.admission())
+
+    def _gates(self, admission: AdmissionRecord) -> Gates:
+        return Gates(self._calls(Stage.VISION, admission) > 0, self._calls(Stage.FEEDBACK, admission) > 0)
+
+    def _calls(self, stage: Stage, admission: AdmissionRecord) -> int:
         bound = self._settings.ollama_num_parallel
         if self._settings.is_stub(stage.value):
             return bound
-        admission = self._scoreboard.admission()
         return min(bound, admission.vision_calls if stage is Stage.VISION else admission.feedback_calls)
