@@ -19,7 +19,6 @@ from rich.console import Console
 
 from supervisor import checkup, order_command, status_view
 from supervisor.adapters.instance import RuntimeDirectoryRefused
-from supervisor.core.admission.fact import HostMeasured
 from supervisor.doctor import verdict, view
 from supervisor.doctor.document import document
 from supervisor.doctor.examination import examine
@@ -106,7 +105,7 @@ def doctor(as_json: bool, env_file: Path | None) -> None:
     0  it can do the work     1  jobs would fail     78  a setting is wrong
     """
     settings = _settings(env_file, {})
-    examination = examine(settings, _measured_host(settings), os.cpu_count() or 1, lambda doing: click.echo(doing, err=True))
+    examination = examine(settings, Host.of(settings).measured(), os.cpu_count() or 1, lambda doing: click.echo(doing, err=True))
     findings = verdict.findings(examination)
     if as_json:
         click.echo(json.dumps(document(examination, findings), indent=2))
@@ -157,11 +156,6 @@ def _order(env_file: Path | None, instance: str | None, route: str, body: dict[s
     reply = order_command.place(_read(lambda: read_runtime_path(env_file)), instance, route, body)
     click.echo(reply.text, err=reply.exit_code != 0)
     sys.exit(reply.exit_code)
-
-
-def _measured_host(settings: Settings) -> HostMeasured:
-    cgroup = Path(settings.supervisor.ollama_cgroup) if settings.supervisor.ollama_cgroup else None
-    return Host(settings.worker.ollama_base_url, cgroup).measured()
 
 
 def _settings(env_file: Path | None, flags: dict[str, str]) -> Settings:

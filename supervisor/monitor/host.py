@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from supervisor.core.admission.fact import HostMeasured
 from supervisor.monitor.gpu import Gpu
 from supervisor.monitor.runners import Runners
+from supervisor.settings import Settings
 from worker.settings import LOOPBACK
 
 PROC = Path("/proc")
@@ -25,6 +26,11 @@ class Host:
         parts = urlsplit(base_url)
         self._cgroup, self._gpu = cgroup, Gpu()
         self._runners = Runners(parts.port or 80) if parts.hostname in LOOPBACK else None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Host":
+        cgroup = settings.supervisor.ollama_cgroup
+        return cls(settings.worker.ollama_base_url, Path(cgroup) if cgroup else None)
 
     @property
     def is_remote(self) -> bool:

@@ -94,13 +94,12 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
 
 def _outlook(settings: Settings) -> Outlook:
     """What of Ollama is looked at, and by which rules. A limit may be a share of this host's memory."""
-    cgroup = Path(settings.supervisor.ollama_cgroup) if settings.supervisor.ollama_cgroup else None
     policy = admission_policy(settings, total_memory_bytes())
     return Outlook(
         policy,
         settings.worker,
         OllamaServer(settings.worker.ollama_base_url, settings.supervisor.ollama_load_timeout_seconds),
-        Host(settings.worker.ollama_base_url, cgroup),
+        Host.of(settings),
         PhaseKeeper(server_name(settings.worker.ollama_base_url), policy.models),
     )
 

@@ -34,7 +34,8 @@ def running_simulator() -> Iterator[SimulatorProcess]:
 @pytest.fixture(autouse=True)
 def _a_host_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fits does not depend on the machine that runs the tests."""
-    monkeypatch.setattr("supervisor.cli._measured_host", lambda _: HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, 0.0))
+    measured = HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, 0.0)
+    monkeypatch.setattr("supervisor.monitor.host.Host.measured", lambda _: measured)
 
 
 def doctor(url: str, *options: str, **settings: object) -> Result:
