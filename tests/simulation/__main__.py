@@ -10,8 +10,9 @@ from supervisor.core.fact import FactOfASlot
 from supervisor.core.fleet import Stage
 from tests.simulation.admission import trial as admission
 from tests.simulation.plan import draw
+from tests.simulation.shortest import shortest
 from tests.simulation.table import table
-from tests.simulation.trial import Outcome, run, shortest
+from tests.simulation.trial import Outcome, run
 
 HOUR = 3600.0
 ADMISSION_STEPS = 24  # with faults
@@ -78,7 +79,7 @@ def run_all(seeds: range, minutes: float) -> tuple[list[Outcome], float, Counter
 def tell(failed: list[Outcome]) -> None:
     """Each violation with its seed, and the shortest way to it that can be found."""
     for outcome in failed[:MOST_SHOWN]:
-        short = shortest(outcome)
+        short = shortest(outcome, run)
         print(f"seed {short.plan.seed}, {short.plan.workers} workers: {short.violation}")
         for at, what in short.trace:
             print(f"  {at:10.3f}  {what}")

@@ -11,7 +11,8 @@ from supervisor.core.admission.decide import Limit
 from supervisor.core.admission.policy import Policy
 from supervisor.core.admission.state import State
 from tests.simulation.admission.plan import draw
-from tests.simulation.admission.trial import Outcome, run, run_all, shortest, tell
+from tests.simulation.admission.trial import Outcome, run, run_all, tell
+from tests.simulation.shortest import shortest
 from worker.contract import Reason
 
 SEEDS, STEPS = 1000, 24
@@ -134,7 +135,7 @@ def test_what_is_found_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
     found = first_violation()
     assert found is not None
     assert found.violation is not None
-    short = shortest(found)
+    short = shortest(found, run)
     assert short.violation is not None
     assert short.violation.invariant == found.violation.invariant
     assert len(short.plan.faults) + len(short.plan.jobs) <= 3

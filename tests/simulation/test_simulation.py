@@ -12,8 +12,9 @@ from supervisor.core.fleet import Cause, Fleet, Slot, Stage, Why
 from supervisor.core.policy import Policy
 from tests.simulation.__main__ import run_all, tell
 from tests.simulation.plan import draw
+from tests.simulation.shortest import shortest
 from tests.simulation.table import unvisited
-from tests.simulation.trial import Outcome, run, shortest
+from tests.simulation.trial import Outcome, run
 
 SEEDS, MINUTES = 1000, 12.0
 MOST_SEEDS = 300  # within which a broken rule must be found
@@ -136,7 +137,7 @@ def test_what_is_found_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
     forgets_leases(monkeypatch)
     found = first_violation()
     assert found is not None
-    short = shortest(found)
+    short = shortest(found, run)
     assert short.violation is not None
     assert found.violation is not None
     assert short.violation.invariant == found.violation.invariant

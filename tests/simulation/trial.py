@@ -1,8 +1,7 @@
-"""Runs plans, and makes one that fails as short as possible."""
+"""Runs plans."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from supervisor import loop
 from supervisor.core.action import Action
@@ -14,7 +13,6 @@ from tests.simulation.violation import Violation
 from tests.simulation.world import AllDone, SupervisorKilled, World
 
 RESTART_SECONDS = 3.0
-MOST_TRIALS = 400  # of a plan that fails, while it is made shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +38,6 @@ def run(plan: Plan) -> Outcome:
     return Outcome(plan, world.clock.now, violation, tuple(world.inspector.trace), world.inspector.visits)
 
 
-def shortest(outcome: Outcome) -> Outcome:
-    """The same invariant broken with as few faults and jobs as can be found by leaving them out."""
-    trials = iter(range(MOST_TRIALS))
-    is_shorter = True
-    while is_shorter:
-        is_shorter = False
-        for plan in _shorter(outcome.plan):
-            if next(trials, None) is None:
-                return outcome
-            tried = run(plan)
-            if _is_same(tried, outcome):
-                outcome, is_shorter = tried, True
-                break
-    return outcome
-
-
 def _live(world: World) -> None:
     """One supervisor after the other, as a service manager would start them."""
     while True:
@@ -68,24 +50,3 @@ def _live(world: World) -> None:
         world.end_life()
         world.pass_time(RESTART_SECONDS)
         world.begin_life()
-
-
-def _shorter(plan: Plan) -> Iterator[Plan]:
-    """Large pieces first: halves, quarters … single ones."""
-    for size in _sizes(len(plan.faults)):
-        for start in range(0, len(plan.faults), size):
-            yield replace(plan, faults=plan.faults[:start] + plan.faults[start + size :])
-    for size in _sizes(len(plan.jobs)):
-        for start in range(0, len(plan.jobs), size):
-            yield replace(plan, jobs=plan.jobs[:start] + plan.jobs[start + size :])
-
-
-def _sizes(count: int) -> Iterator[int]:
-    while count:
-        yield (count + 1) // 2
-        count = 0 if count == 1 else (count + 1) // 2
-
-
-def _is_same(tried: Outcome, before: Outcome) -> bool:
-    found, wanted = tried.violation, before.violation
-    return found is not None and wanted is not None and found.invariant == wanted.invariant

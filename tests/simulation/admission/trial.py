@@ -1,14 +1,13 @@
-"""Runs plans, and makes one that fails as short as possible."""
+"""Runs plans, and tells of those that fail."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tests.simulation.admission.plan import Plan, draw
 from tests.simulation.admission.world import World
+from tests.simulation.shortest import shortest
 from tests.simulation.violation import Violation
 from worker.contract import Reason
 
-MOST_TRIALS = 400  # of a plan that fails, while it is made shorter
 MOST_SHOWN = 3  # violations in full; all are counted
 
 
@@ -48,46 +47,8 @@ def run_all(seeds: range, steps: int) -> tuple[list[Outcome], int, frozenset[Rea
 def tell(failed: list[Outcome]) -> None:
     """Each violation with its seed, and the shortest way to it that can be found."""
     for outcome in failed[:MOST_SHOWN]:
-        short = shortest(outcome)
+        short = shortest(outcome, run)
         print(f"seed {short.plan.seed}, {short.plan.workers} workers: {short.violation}")
         print(f"  {short.plan.policy}")
         for at, what in short.trace:
             print(f"  {at:5}  {what}")
-
-
-def shortest(outcome: Outcome) -> Outcome:
-    """The same invariant broken with as few faults and jobs as can be found by leaving them out."""
-    trials = iter(range(MOST_TRIALS))
-    is_shorter = True
-    while is_shorter:
-        is_shorter = False
-        for plan in _shorter(outcome.plan):
-            if next(trials, None) is None:
-                return outcome
-            tried = run(plan)
-            if _is_same(tried, outcome):
-                outcome, is_shorter = tried, True
-                break
-    return outcome
-
-
-def _shorter(plan: Plan) -> Iterator[Plan]:
-    """Large pieces first: halves, quarters … single ones."""
-    for start, end in _pieces(len(plan.faults)):
-        yield replace(plan, faults=plan.faults[:start] + plan.faults[end:])
-    for start, end in _pieces(len(plan.jobs)):
-        yield replace(plan, jobs=plan.jobs[:start] + plan.jobs[end:])
-
-
-def _pieces(count: int) -> Iterator[tuple[int, int]]:
-    size = (count + 1) // 2
-    while count:
-        yield from ((start, start + size) for start in range(0, count, size))
-        if size == 1:
-            return
-        size = (size + 1) // 2
-
-
-def _is_same(tried: Outcome, before: Outcome) -> bool:
-    found, wanted = tried.violation, before.violation
-    return found is not None and wanted is not None and found.invariant == wanted.invariant
