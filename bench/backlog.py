@@ -1,5 +1,7 @@
 """Whether a long queue is as fast as a short one."""
 
+import statistics
+
 import psycopg
 
 from bench.filled import fill
@@ -30,7 +32,7 @@ def measure(rows: int = LONG) -> dict[str, float]:
         long_rate = median_rate(database, WORKERS, WARM_UP, JOBS, ROUNDS)
         fill(owner, rows, same=True)
         same_rate = median_rate(database, WORKERS, WARM_UP, JOBS, ROUNDS)
-    short_rate = sorted(short_rates)[ROUNDS // 2]
+    short_rate = statistics.median(short_rates)
     return {
         "rate_1k": round(short_rate),
         "rate_1m": round(long_rate),

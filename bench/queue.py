@@ -1,6 +1,7 @@
 """Jobs without work through real workers, against what pgbench reaches with the same statements, clients and server."""
 
 import re
+import statistics
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ def measure(jobs: int = JOBS, warm_up: int = WARM_UP, rounds: int = ROUNDS) -> d
             ours.append(median_rate(database, WORKERS, warm_up, jobs - 2 * warm_up, rounds=1))
             fill(owner, jobs)
             theirs.append(_pgbench_rate(database, (jobs - warm_up) // WORKERS))
-    ours_rate, theirs_rate = sorted(ours)[rounds // 2], sorted(theirs)[rounds // 2]
+    ours_rate, theirs_rate = statistics.median(ours), statistics.median(theirs)
     return {
         "jobs_per_second": round(ours_rate),
         "pgbench_jobs_per_second": round(theirs_rate),
