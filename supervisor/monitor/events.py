@@ -57,8 +57,9 @@ class Events:
         self._journal.event(slot, event)
         if event.kind is EventKind.CONNECTION_LOST:
             self._watch.sight.loss, self._watch.sight.lost_at_seconds = event.error_class, time.monotonic()
-        if event.kind is EventKind.LEASED:
+        if event.kind is EventKind.LEASED or event.next_job_id:  # its statements are answered again
             self._watch.sight.lost_at_seconds = -math.inf
+        if event.kind is EventKind.LEASED:
             self._waker.wake_one()
         if event.stage is not None and event.call is not None:
             self._ollama.call_ended(event.stage, event.call)
