@@ -164,7 +164,8 @@ class World:
 
     def _sleep(self, fleet: Fleet, until_seconds: float) -> None:
         self._slept_at = self.clock.now
-        longest = until_seconds if fleet.is_stopping else wake_at(fleet, _UNTICKED, self.clock.now)
+        just_before = self.clock.now - LATENCY_SECONDS  # what is due at this very instant is for the next turn
+        longest = until_seconds if fleet.is_stopping else wake_at(fleet, _UNTICKED, just_before)
         limit = min(longest, self.clock.now + LONGEST_SLEEP_SECONDS)
         while not self._is_awake:
             limit = min(limit, self._tick_limit)
