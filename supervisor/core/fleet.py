@@ -107,6 +107,7 @@ class Slot:
     deadline_seconds: float | None = None  # what the process promised; None while it boots
     stop_by_seconds: float = 0.0  # in STOPPING: when the grace ends
     stop_why: Why | None = None  # who asked it to end; None: nobody
+    kill_why: Why | None = None  # why we have killed it; None: we have not
     starts: int = 0
     last_status: int = 0
     last_cause: Cause = Cause.ASKED

@@ -137,11 +137,8 @@ def _proven(fleet: Fleet, generation: int) -> Fleet:
 
 
 def _killed(fleet: Fleet, slot: Slot, fact: Killed) -> Fleet:
-    """The end of a wait kills for the reason of the wait; what the process did itself outweighs what it was asked."""
-    is_own_doing = fact.why in {Why.HUNG_IN_A_DRAIN, Why.BOOT_TOO_SLOW, Why.OVER_HARD_LIMIT}
-    stop_why = fact.why if is_own_doing else slot.stop_why or fact.why
     is_cut_short = fleet.was_cut_short or (slot.is_worker and fact.why in {Why.DRAIN_EXPIRED, Why.STOP_NOW})
-    killed = replace(slot, stage=Stage.KILLED, since_seconds=fact.at_seconds, stop_why=stop_why)
+    killed = replace(slot, stage=Stage.KILLED, since_seconds=fact.at_seconds, kill_why=fact.why)
     return replace(fleet.with_slot(killed), was_cut_short=is_cut_short)
 
 
@@ -160,19 +157,29 @@ def _exited(fleet: Fleet, slot: Slot, fact: Exited) -> Fleet:
 
 
 def cause_of(slot: Slot, status: int, *, is_oom: bool) -> Cause:
-    """Why the process in the slot ended: what we know of it comes first, what we have done to it next, its status last."""
+    """Why the process in the slot ended: what we know of it comes first, what we have done to it next, its status last.
+
+    Who has left with 0, as he was asked to, was killed too late: no kill ends with 0.
+    """
     was_asked = slot.stop_why in BLAMELESS or (slot.stop_why is None and slot.is_retiring)
     if status == 0 and was_asked:
         return Cause.ASKED
     if is_oom and status == _SIGKILLED and slot.stage is not Stage.KILLED:
         return Cause.OOM
-    if slot.stage is Stage.KILLED and was_asked:
+    why = _why_we_ended(slot)
+    if slot.stage is Stage.KILLED and why in BLAMELESS:
         return Cause.OPERATOR
-    if slot.stop_why in _CAUSES:
-        return _CAUSES[slot.stop_why]
+    if why in _CAUSES:
+        return _CAUSES[why]
     if slot.stage is Stage.STARTING:
         return Cause.BOOT
     return Cause.SIGNAL if status < 0 else Cause.EXIT_CODE
+
+
+def _why_we_ended(slot: Slot) -> Why | None:
+    """The end of a wait kills for the reason of the wait; what the process did itself outweighs what it was asked."""
+    is_own_doing = slot.kill_why in {Why.HUNG_IN_A_DRAIN, Why.BOOT_TOO_SLOW, Why.OVER_HARD_LIMIT}
+    return slot.kill_why if is_own_doing else slot.stop_why or slot.kill_why
 
 
 _CAUSES: dict[Why | None, Cause] = {

@@ -148,6 +148,10 @@ def dying(stage: Stage, why: Why | None = None, *, retire_why: Why | None = None
     return Slot(0, stage, 20.0, PID, 7, 10.0, stop_why=why, retire_why=retire_why, starts=1)
 
 
+def killed(kill_why: Why, why: Why | None = None, *, retire_why: Why | None = None) -> Slot:
+    return replace(dying(Stage.KILLED, why, retire_why=retire_why), kill_why=kill_why)
+
+
 DEATHS: dict[str, tuple[Slot, int, bool, Cause]] = {
     "exit 0 that nobody asked for": (dying(Stage.RUNNING), 0, False, Cause.EXIT_CODE),
     "bug": (dying(Stage.RUNNING), 70, False, Cause.EXIT_CODE),
@@ -155,22 +159,22 @@ DEATHS: dict[str, tuple[Slot, int, bool, Cause]] = {
     "out of memory": (dying(Stage.RUNNING), -9, True, Cause.OOM),
     "out of memory in the boot": (dying(Stage.STARTING), -9, True, Cause.OOM),
     "out of memory in the drain": (dying(Stage.STOPPING, Why.DRAIN), -9, True, Cause.OOM),
-    "out of memory when it was killed": (dying(Stage.KILLED, Why.OVER_HARD_LIMIT), -9, True, Cause.MEMORY),
-    "killed beside an oom kill": (dying(Stage.KILLED, Why.DRAIN), -9, True, Cause.OPERATOR),
+    "out of memory when it was killed": (killed(Why.OVER_HARD_LIMIT), -9, True, Cause.MEMORY),
+    "killed beside an oom kill": (killed(Why.DRAIN_EXPIRED, Why.DRAIN), -9, True, Cause.OPERATOR),
     "left beside an oom kill": (dying(Stage.STOPPING, Why.DRAIN), 0, True, Cause.ASKED),
     "a bug beside an oom kill": (dying(Stage.RUNNING), 70, True, Cause.EXIT_CODE),
     "failure in the boot": (dying(Stage.STARTING), 1, False, Cause.BOOT),
     "signal in the boot": (dying(Stage.STARTING), -9, False, Cause.BOOT),
     "broken promise that gave in": (dying(Stage.STOPPING, Why.BROKEN_PROMISE), 0, False, Cause.HUNG),
-    "broken promise that was killed": (dying(Stage.KILLED, Why.BROKEN_PROMISE), -9, False, Cause.HUNG),
-    "broken promise in the drain": (dying(Stage.KILLED, Why.HUNG_IN_A_DRAIN), -9, False, Cause.HUNG),
-    "over the hard limit": (dying(Stage.KILLED, Why.OVER_HARD_LIMIT), -9, False, Cause.MEMORY),
-    "slow boot that was killed": (dying(Stage.KILLED, Why.BOOT_TOO_SLOW), -9, False, Cause.BOOT),
+    "broken promise that was killed": (killed(Why.GRACE_EXPIRED, Why.BROKEN_PROMISE), -9, False, Cause.HUNG),
+    "broken promise in the drain": (killed(Why.HUNG_IN_A_DRAIN, Why.DRAIN), -9, False, Cause.HUNG),
+    "over the hard limit": (killed(Why.OVER_HARD_LIMIT), -9, False, Cause.MEMORY),
+    "slow boot that was killed": (killed(Why.BOOT_TOO_SLOW), -9, False, Cause.BOOT),
     "drained": (dying(Stage.STOPPING, Why.DRAIN), 0, False, Cause.ASKED),
-    "drained until it was killed": (dying(Stage.KILLED, Why.DRAIN), -9, False, Cause.OPERATOR),
-    "drained as it was killed": (dying(Stage.KILLED, Why.DRAIN), 0, False, Cause.ASKED),
-    "killed at the drain's end": (dying(Stage.KILLED, Why.DRAIN_EXPIRED), -9, False, Cause.OPERATOR),
-    "killed at once": (dying(Stage.KILLED, Why.STOP_NOW), -9, False, Cause.OPERATOR),
+    "drained until it was killed": (killed(Why.GRACE_EXPIRED, Why.DRAIN), -9, False, Cause.OPERATOR),
+    "drained as it was killed": (killed(Why.GRACE_EXPIRED, Why.DRAIN), 0, False, Cause.ASKED),
+    "killed at the drain's end": (killed(Why.DRAIN_EXPIRED), -9, False, Cause.OPERATOR),
+    "killed at once": (killed(Why.STOP_NOW), -9, False, Cause.OPERATOR),
     "last out": (dying(Stage.STOPPING, Why.LAST_OUT), 0, False, Cause.ASKED),
     "outdated monitor": (dying(Stage.STOPPING, Why.OUTDATED), 0, False, Cause.ASKED),
     "segfault in the drain": (dying(Stage.STOPPING, Why.DRAIN), -11, False, Cause.SIGNAL),
@@ -180,6 +184,9 @@ DEATHS: dict[str, tuple[Slot, int, bool, Cause]] = {
     "signal while retiring": (dying(Stage.RUNNING, retire_why=Why.OUTDATED), -9, False, Cause.SIGNAL),
     "hung while retiring": (dying(Stage.STOPPING, Why.BROKEN_PROMISE, retire_why=Why.OUTDATED), 0, False, Cause.HUNG),
     "drained while retiring": (dying(Stage.STOPPING, Why.DRAIN, retire_why=Why.OUTDATED), 0, False, Cause.ASKED),
+    "retired as it was killed": (killed(Why.OVER_HARD_LIMIT, retire_why=Why.OUTDATED), 0, False, Cause.ASKED),
+    "retired until it was killed": (killed(Why.OVER_HARD_LIMIT, retire_why=Why.OUTDATED), -9, False, Cause.MEMORY),
+    "exit 0 as it was killed": (killed(Why.OVER_HARD_LIMIT), 0, False, Cause.MEMORY),
 }
 
 
@@ -208,20 +215,23 @@ def test_ends_add_up() -> None:
     assert crashes(fleet.slot(0).ends_by_cause) == 4
 
 
-OUTWEIGHS: dict[str, tuple[Why | None, Why, Why]] = {
-    "the end of a drain": (Why.DRAIN, Why.DRAIN_EXPIRED, Why.DRAIN),
-    "the end of a grace": (Why.BROKEN_PROMISE, Why.GRACE_EXPIRED, Why.BROKEN_PROMISE),
-    "hung in a drain": (Why.DRAIN, Why.HUNG_IN_A_DRAIN, Why.HUNG_IN_A_DRAIN),
-    "a slow boot in a drain": (Why.DRAIN, Why.BOOT_TOO_SLOW, Why.BOOT_TOO_SLOW),
-    "memory in a drain": (Why.DRAIN, Why.OVER_HARD_LIMIT, Why.OVER_HARD_LIMIT),
-    "an immediate stop": (None, Why.STOP_NOW, Why.STOP_NOW),
+OUTWEIGHS: dict[str, tuple[Why | None, Why, Cause, Cause]] = {
+    "the end of a drain": (Why.DRAIN, Why.DRAIN_EXPIRED, Cause.OPERATOR, Cause.ASKED),
+    "the end of a grace": (Why.BROKEN_PROMISE, Why.GRACE_EXPIRED, Cause.HUNG, Cause.HUNG),
+    "hung in a drain": (Why.DRAIN, Why.HUNG_IN_A_DRAIN, Cause.HUNG, Cause.ASKED),
+    "a slow boot in a drain": (Why.DRAIN, Why.BOOT_TOO_SLOW, Cause.BOOT, Cause.ASKED),
+    "memory in a drain": (Why.DRAIN, Why.OVER_HARD_LIMIT, Cause.MEMORY, Cause.ASKED),
+    "memory after a broken promise": (Why.BROKEN_PROMISE, Why.OVER_HARD_LIMIT, Cause.MEMORY, Cause.MEMORY),
+    "an immediate stop": (None, Why.STOP_NOW, Cause.OPERATOR, Cause.OPERATOR),
 }
 
 
-@pytest.mark.parametrize(("before", "kill", "kept"), OUTWEIGHS.values(), ids=OUTWEIGHS.keys())
-def test_which_reason_of_an_end_is_kept(before: Why | None, kill: Why, kept: Why) -> None:
-    """A kill at the end of a wait keeps the wait's reason; one for what the process did itself has its own."""
-    assert record(in_stage(Stage.STOPPING, stop_why=before), Killed(0, kill, 50.0)).slot(0).stop_why is kept
+@pytest.mark.parametrize(("before", "kill", "in_time", "too_late"), OUTWEIGHS.values(), ids=OUTWEIGHS.keys())
+def test_which_reason_of_an_end_counts(before: Why | None, kill: Why, in_time: Cause, too_late: Cause) -> None:
+    """A kill at a wait's end has the wait's reason, one for the process's own doing its own; who had left was killed too late."""
+    fleet = record(in_stage(Stage.STOPPING, stop_why=before), Killed(0, kill, 50.0))
+    assert record(fleet, Exited(0, PID, -9, 51.0)).slot(0).last_cause is in_time
+    assert record(fleet, Exited(0, PID, 0, 51.0)).slot(0).last_cause is too_late
 
 
 KILLS: dict[str, tuple[int, Why, bool]] = {
