@@ -1,5 +1,6 @@
 """Jobs without work through real workers, against what pgbench reaches with the same statements, clients and server."""
 
+import os
 import re
 import statistics
 import subprocess
@@ -48,14 +49,16 @@ def _pgbench_rate(database: Database, jobs_per_client: int) -> float:
         script.flush()
         options = ["-n", "-M", "prepared", "-c", str(WORKERS), "-j", "2", "-t", str(jobs_per_client)]
         command = [str(bundled_binaries() / "pgbench"), *options, "-f", script.name, database.worker_dsn]
-        output = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        environ = os.environ | {"PGOPTIONS": "-c app.current_sub=pupil"}
+        output = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=True).stdout
     return float(_RATE.findall(output)[-1])
 
 
 def _script() -> str:
     """What a typed text costs: lease, read, begin of the feedback, end.
 
-    pgbench keeps no result of a statement in a pipeline, so its lease is a round trip of its own where ours comes with an end.
+    pgbench keeps no result of a statement in a pipeline, so its lease is a round trip of its own where ours comes with an end,
+    and what a transaction sets is gone when it reads: the subject is its session's, the submission the one it was told.
     """
     held = {"job_id": ":job_id", "lease_key": ":lease_key", "lease_seconds": "65"}
     texts = {"text_md": "'two plus two is four'", "feedback_md": "'well done'", "analysis": f"'{_ANALYSIS}'"}
@@ -64,10 +67,9 @@ def _script() -> str:
         (
             _written("lease", lease) + "\\gset",
             "\\startpipeline",
-            _written("set_subject", {"student_sub": "'pupil'"}) + ";",
             _written("read_submission", {"submission_id": ":submission_id"}) + ";",
-            "\\endpipeline",
             _written("begin_step", {**held, "permits": "0", "permit_key": "0"}) + ";",
+            "\\endpipeline",
             _written("settle", {**held, **texts}) + ";",
             "",
         )

@@ -25,7 +25,15 @@ FILL: LiteralString = """
     insert into learning_submission_jobs (submission_id, payload, visible_at)
     select %s, '{}', now() - make_interval(secs => number) from generate_series(1, %s) as number
 """
-WITHOUT_JOBS = {"bound_transaction", "enter_phase", "open_session", "permits_held", "read_submission", "set_subject"}
+WITHOUT_JOBS = {
+    "bound_transaction",
+    "enter_phase",
+    "open_session",
+    "permits_held",
+    "read_leased",
+    "read_submission",
+    "set_subject",
+}
 STATEMENTS = sorted(
     {file.name.removesuffix(".sql") for file in files("worker.job_queue").joinpath("sql").iterdir()} - WITHOUT_JOBS
 )

@@ -14,7 +14,7 @@ from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, 
 from worker.job_queue.connection import Connection, Pooled, connect
 from worker.job_queue.lease import LeaseRequest, find_lease, lease_job
 from worker.job_queue.permit import NO_PERMITS, begin_step
-from worker.job_queue.settle import settle
+from worker.job_queue.settle import Settlement, settle, settle_and_lease
 from worker.job_queue.statements import statement
 from worker.job_queue.submission import read_submission
 
@@ -38,6 +38,10 @@ def settling(outcome: Outcome) -> Act:
     return lambda connection, lease: settle(connection, lease, outcome)
 
 
+def end_and_lease(connection: Connection, lease: Lease) -> Settlement:
+    return settle_and_lease(connection, lease, OUTCOMES[0], None, LeaseRequest(uuid4(), LEASE_SECONDS))
+
+
 ACTS: dict[str, Act] = {
     "lease": lambda connection, _: lease_job(connection, LeaseRequest(uuid4(), LEASE_SECONDS)),
     "find": lambda connection, lease: find_lease(connection, lease.lease_key),
@@ -47,6 +51,7 @@ ACTS: dict[str, Act] = {
     "page": lambda connection, lease: write_page(connection, lease, PageReading(1, "page", ""), LEASE_SECONDS),
     "checkpoint": lambda connection, lease: write_checkpoint(connection, lease, Reading("read", {}, ""), LEASE_SECONDS),
     **{type(each).__name__: settling(each) for each in OUTCOMES},
+    "end and next lease": end_and_lease,
 }
 
 
@@ -86,6 +91,45 @@ def test_the_statement_that_reads_sees_nothing_by_itself(queue: FilledQueue, wor
     for _ in range(2):
         assert worker.execute(statement("read_submission"), {"submission_id": submission_id}).fetchone() is None
         assert read_submission(worker, submission_id, STUDENT) is not None
+
+
+def test_the_next_job_shows_its_own_pupils_submission(queue: FilledQueue, worker: Connection) -> None:
+    """What comes with the next lease is what its student would read, were the job before it another's; and nothing stays."""
+    lease, entered = leased(queue), queue.enter()
+    queue.owner.execute("update learning_submissions set student_sub = 'another' where id = %s", [lease.submission_id])
+    following = end_and_lease(worker, lease).next_lease
+    assert following is not None
+    assert following.submission == read_submission(worker, entered.submission_id, STUDENT)
+    assert_sees_nobody(worker)
+
+
+@pytest.mark.parametrize(
+    "payload", ["[]", "1", "{}", '{"student_sub": null}', '{"student_sub": ["student-1"]}', '{"student_sub": ""}']
+)
+def test_a_payload_that_names_no_pupil_brings_no_submission(queue: FilledQueue, worker: Connection, payload: str) -> None:
+    """A next job whose payload is nonsense is leased without its row, and the job before it is ended all the same."""
+    lease, entered = leased(queue), queue.enter()
+    queue.owner.execute("update learning_submission_jobs set payload = %s where id = %s", [payload, entered.job_id])
+    settlement = end_and_lease(worker, lease)
+    assert settlement.is_written
+    assert settlement.next_lease is not None
+    assert (settlement.next_lease.job_id, settlement.next_lease.submission) == (entered.job_id, None)
+
+
+def test_no_next_job_shows_no_submission(queue: FilledQueue, worker: Connection) -> None:
+    """The end of the last job is written, shows nobody's work, and leaves nobody in sight."""
+    assert end_and_lease(worker, leased(queue)) == Settlement(is_written=True)
+    assert_sees_nobody(worker)
+
+
+def test_a_next_lease_that_may_not_be_read_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
+    """A read that fails after the end and the lease were done takes all of them back, and the subject along."""
+    lease, entered = leased(queue), queue.enter()
+    with without_select(queue), pytest.raises(psycopg.errors.InsufficientPrivilege):
+        end_and_lease(worker, lease)
+    assert queue.job(lease.job_id)["status"] == "leased"
+    assert queue.job(entered.job_id)["status"] == "queued"
+    assert_sees_nobody(worker)
 
 
 def test_one_subject_shows_one_pupil(queue: FilledQueue, worker: Connection) -> None:

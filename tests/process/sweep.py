@@ -56,7 +56,7 @@ class Kind:
 
 KINDS = (
     Kind("text", ("text",), ("settle",)),
-    Kind("two texts", ("text", "text"), ("settle",)),
+    Kind("two texts", ("text", "text"), ("settle", "read_leased")),
     Kind("picture", ("image",), ("checkpoint", "settle")),
     Kind("document", ("file",), ("checkpoint_page", "checkpoint", "settle")),
     Kind("retried", ("text",), ("retry",), "transient", pauses=1),

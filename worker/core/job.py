@@ -40,6 +40,7 @@ class Lease:
     """A job that is ours while `lease_key` stands in its row. `payload` is as found: not yet validated.
 
     `visible_at` is its place in the queue, in the server's own words: nobody here looks at a clock on the wall.
+    `submission`: its row, where it came in the same round trip.
     """
 
     job_id: UUID
@@ -49,6 +50,7 @@ class Lease:
     retry_count: int
     age_seconds: float = 0.0
     visible_at: str = ""
+    submission: Mapping[str, Any] | None = None
 
 
 def _counted(value: object) -> int:

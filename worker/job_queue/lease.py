@@ -13,6 +13,7 @@ from worker.job_queue.connection import Connection
 from worker.job_queue.statements import statement
 
 _LEASE, _LEASE_AHEAD, _FIND = statement("lease"), statement("lease_ahead"), statement("find_lease")
+_READ_LEASED = statement("read_leased")
 LOOK_AHEAD = 100  # jobs, the number in lease_ahead.sql
 
 
@@ -54,21 +55,33 @@ class LeaseRequest:
 
 def lease_job(connection: Connection, request: LeaseRequest) -> Lease | None:
     """The oldest job that may run, now ours and committed; None if there is none. One round trip."""
-    return leased(ask_for_lease(connection, request))
+    row = _ask(connection, request).fetchone()
+    return _lease(row) if row else None
 
 
-def ask_for_lease(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:
-    """For a pipeline: `leased` reads what comes."""
+@dataclass(frozen=True, slots=True)
+class AskedLease:
+    """For a pipeline: `lease` is there when the answers have come."""
+
+    job: Cursor[DictRow]
+    submission: Cursor[DictRow]
+
+    def lease(self) -> Lease | None:
+        row = self.job.fetchone()
+        return _lease(row, self.submission.fetchone()) if row else None
+
+
+def ask_for_lease(connection: Connection, request: LeaseRequest) -> AskedLease:
+    """The job, and its submission with it. In a pipeline: the subject is the transaction's."""
+    return AskedLease(_ask(connection, request), connection.execute(_READ_LEASED))
+
+
+def _ask(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:
     values = {"lease_key": request.lease_key, "lease_seconds": request.lease_seconds, "since": request.since}
     if request.gates.are_all_open:
         return connection.execute(_LEASE, values)
     gates = {"vision": request.gates.vision, "feedback": request.gates.feedback, "turned_back": list(request.turned_back)}
     return connection.execute(_LEASE_AHEAD, {**values, **gates})
-
-
-def leased(cursor: Cursor[DictRow]) -> Lease | None:
-    row = cursor.fetchone()
-    return _lease(row) if row else None
 
 
 def find_lease(connection: Connection, lease_key: UUID) -> Lease | None:
@@ -77,7 +90,7 @@ def find_lease(connection: Connection, lease_key: UUID) -> Lease | None:
     return _lease(row) if row else None
 
 
-def _lease(row: DictRow) -> Lease:
+def _lease(row: DictRow, submission: DictRow | None = None) -> Lease:
     return Lease(
         job_id=row["id"],
         submission_id=row["submission_id"],
@@ -86,4 +99,5 @@ def _lease(row: DictRow) -> Lease:
         retry_count=row["retry_count"],
         age_seconds=row["age_seconds"],
         visible_at=row["visible_at"],
+        submission=submission,
     )

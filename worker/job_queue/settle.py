@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 
 from worker.core.job import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Settled
 from worker.job_queue.connection import Connection
-from worker.job_queue.lease import LeaseRequest, ask_for_lease, leased
+from worker.job_queue.lease import LeaseRequest, ask_for_lease
 from worker.job_queue.permit import HeldPermit, execute, give_back
 from worker.job_queue.statements import statement
 
@@ -46,7 +46,7 @@ def settle_and_lease(
         written = connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields})
         give_back(connection, held)
         asked = ask_for_lease(connection, request)
-    return Settlement(written.rowcount == 1, leased(asked))
+    return Settlement(written.rowcount == 1, asked.lease())
 
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:

@@ -2,6 +2,7 @@
 -- expired leases nor what became visible before it are looked at, nor the dead rows that lie there while a snapshot is open.
 -- Index (status, visible_at), twice: the leased rows are as few as there are workers, the queued ones are walked from the
 -- oldest, so there is no sort. The database's clock decides.
+-- Until the transaction ends its student is the subject, so that read_leased.sql may follow.
 with expired as (
     select id
     from public.learning_submission_jobs
@@ -39,4 +40,6 @@ from candidate
 where job.id = candidate.id
 returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count,
     job.visible_at::text,
-    extract(epoch from clock_timestamp() - job.created_at)::float8 as age_seconds
+    extract(epoch from clock_timestamp() - job.created_at)::float8 as age_seconds,
+    set_config('app.current_sub', job.payload ->> 'student_sub', true),
+    set_config('app.leased_submission', job.submission_id::text, true)

@@ -3,6 +3,7 @@
 -- no picture read. `turned_back` are those that came to a closed gate nevertheless.
 -- Index (status, visible_at), twice; the hundred are read without a lock, so that others may look at them too, and the one
 -- that is taken is looked at again under its lock. Primary key. The next look begins at the start: older jobs were passed over.
+-- Until the transaction ends its student is the subject, so that read_leased.sql may follow.
 with expired as (
     select id
     from public.learning_submission_jobs
@@ -53,4 +54,6 @@ from candidate
 where job.id = candidate.id
 returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count,
     '-infinity' as visible_at,
-    extract(epoch from clock_timestamp() - job.created_at)::float8 as age_seconds
+    extract(epoch from clock_timestamp() - job.created_at)::float8 as age_seconds,
+    set_config('app.current_sub', job.payload ->> 'student_sub', true),
+    set_config('app.leased_submission', job.submission_id::text, true)
