@@ -40,6 +40,7 @@ class Workplace:
     settings: WorkerSettings
     vision: Any
     feedback: Any
+    feedback_options: frozenset[str]  # what of instruction_md and hints_md its `analyze` takes
     model_server: str  # names the Ollama server alike for everybody who can reach it, see worker.adapters.host
     report: Report
     inbox: Inbox

@@ -6,7 +6,7 @@ import importlib
 import os
 
 from worker.adapters.host import server_name
-from worker.adapters.loading import AdapterMissing, load_adapter
+from worker.adapters.loading import AdapterMissing, load_adapter, options_of
 from worker.adapters.transport import trusted_authorities
 from worker.admission import Admission
 from worker.contract import EventKind, ExitCode, Phase, Wiring, place_of
@@ -64,8 +64,8 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox
     report.weigh()
     report.send(EventKind.BOOTED)
     admission = Admission(wiring, settings)
-    place = Workplace(
-        wiring, admission, settings, vision, feedback, server_name(settings.ollama_base_url), report, inbox, session
-    )
+    server = server_name(settings.ollama_base_url)
+    options = options_of(feedback)
+    place = Workplace(wiring, admission, settings, vision, feedback, options, server, report, inbox, session)
     Loop(place).run()
     return ExitCode.DONE

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.adapters.loading import accepted
 from worker.calls import Calls
 from worker.contract import Counter, Phase, StepName
 from worker.core import result
@@ -87,8 +86,7 @@ class Steps:
             return self._calls.ask(Stage.FEEDBACK, lambda: self._analyze(payload, text_md))
 
     def _analyze(self, payload: Payload, text_md: str) -> Completed:
-        analyze = self._place.feedback.analyze
-        optional = accepted(analyze, {"instruction_md": payload.instruction_md, "hints_md": payload.hints_md})
-        feedback = analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
+        optional = {name: getattr(payload, name) for name in self._place.feedback_options}
+        feedback = self._place.feedback.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
         self._place.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
         return Completed(text_md, result.text(feedback.feedback_md), result.document(feedback.analysis_json))

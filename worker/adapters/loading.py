@@ -8,6 +8,8 @@ from typing import Any
 from worker.adapters.call_report import OnCall, untold
 from worker.settings import WorkerSettings
 
+_OPTIONS = frozenset({"instruction_md", "hints_md"})
+
 
 class AdapterMissing(Exception):
     """The module named in the settings cannot be loaded. Names the module and the class of the error."""
@@ -27,9 +29,12 @@ def load_adapter(module_name: str, settings: WorkerSettings, on_progress: Callab
     return build(**{name: value for name, value in offered.items() if name in taken})
 
 
-def accepted(function: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:
-    """What of `offered` the function's signature takes: an adapter may leave out instruction_md and hints_md."""
-    parameters = inspect.signature(function).parameters
+def options_of(adapter: Any) -> frozenset[str]:
+    """Which of instruction_md and hints_md its `analyze` takes: an adapter may leave them out. Asked once: a look costs 50 µs."""
+    try:
+        parameters = inspect.signature(adapter.analyze).parameters
+    except (AttributeError, TypeError, ValueError):  # nothing to call, or nothing that can be asked: each job will tell
+        return frozenset()
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return offered
-    return {name: value for name, value in offered.items() if name in parameters}
+        return _OPTIONS
+    return _OPTIONS & parameters.keys()
