@@ -93,7 +93,8 @@ class Fit(Enum):
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What was configured, with the best cache type that fits. `largest_num_parallel` is the most calls at once that would, in
-    the same way; 0: none, None: how much memory there is is not known. More than `useful_workers` would wait for each other.
+    the same way; 0: none, None: how much memory there is is not known. More than `useful_workers` would wait for each other, or
+    not fit beside the models.
     """
 
     need: Need
@@ -111,7 +112,8 @@ def plan(uses: Sequence[Use], num_parallel: int, workers: int, budget_bytes: int
             wanted = need(uses, num_parallel, workers, cache_type)
             if _bytes(wanted, fit) <= budget_bytes:
                 largest = _largest(uses, fit, cache_type, workers, budget_bytes)
-                return Plan(wanted, fit, largest, _calls(uses, num_parallel))
+                room = workers + (budget_bytes - _bytes(wanted, fit)) // WORKER_BYTES
+                return Plan(wanted, fit, largest, min(room, _calls(uses, num_parallel)))
     largest = _largest(uses, Fit.IN_TURN, CacheType.Q4_0, workers, budget_bytes)
     return Plan(need(uses, num_parallel, workers, CacheType.F16), Fit.NOT, largest, _calls(uses, max(1, largest)))
 
@@ -148,6 +150,7 @@ def _terms(use: Use, num_parallel: int, cache_type: CacheType) -> Iterator[Term]
     if model.projector_bytes:
         yield Term("projector", model.projector_bytes, "looks at pictures")
     yield _cache(model.cached_values_per_token, use.context_tokens, calls, cache_type)
+    yield Term("prompt cache", 0, f"with LLAMA_ARG_CACHE_RAM=0 as below; up to {shown(DEFAULT_PROMPT_CACHE_BYTES)} without it")
     yield Term("overhead", OVERHEAD_BYTES, "buffers for computing, and the process")
 
 

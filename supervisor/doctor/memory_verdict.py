@@ -44,7 +44,8 @@ def _fit(memory: Memory, budget_bytes: int) -> Line:
     if plan.fit is Fit.IN_TURN:
         remedy = "they change in phases, which costs a load at each change; with smaller models both would stay loaded"
         return Line(Level.WARNING, f"the two models need {shown(plan.need.together_bytes)} {there}: not both at once", remedy)
-    subject = f"{calls} needs {shown(plan.need.together_bytes)} {there}; {largest}"
+    workers = f"the largest WORKER_CONCURRENCY of use with it is {plan.useful_workers}"
+    subject = f"{calls} needs {shown(plan.need.together_bytes)} {there}; {largest}; {workers}"
     if plan.need.cache_type is not CacheType.F16:
         word = plan.need.cache_type.word
         return Line(Level.WARNING, subject, f"only with OLLAMA_KV_CACHE_TYPE={word} on the service: set it as below")

@@ -9,6 +9,7 @@ from supervisor.core.admission.fact import HostMeasured
 from supervisor.doctor import memory_sum, quantisation, service, verdict
 from supervisor.doctor.examination import Examination, Memory, Patient, Place
 from supervisor.doctor.memory_sum import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
+from supervisor.doctor.memory_verdict import memory_findings
 from supervisor.doctor.model import Model, Role, model
 from supervisor.doctor.pace import Kept, Pace, pace
 from supervisor.doctor.probe import Kind, Outcome, Probe
@@ -125,8 +126,10 @@ def test_the_sum_can_be_followed() -> None:
         ("weights", 4 * GB),
         ("projector", GB),
         ("context", 3 * 8192 * 16_384 * 2),
+        ("prompt cache", 0),
         ("overhead", OVERHEAD_BYTES),
     ]
+    assert "up to 8.6 GB without" in terms[3].how
     assert terms[2].how == "3 calls × 8192 tokens × 32.8 kB as f16"
     assert needed.together_bytes == sum(term.bytes for term in terms) + 4 * WORKER_BYTES
 
@@ -177,6 +180,13 @@ def test_the_most_calls_that_fit(together: bool) -> None:
     assert memory_sum.plan(PAIR, asked, 1, budget_bytes).largest_num_parallel == 5
     assert memory_sum.plan(PAIR, asked, 1, budget_bytes - 1).largest_num_parallel == 4
     assert memory_sum.plan(PAIR, asked, 1, bound(PAIR, 1, CacheType.Q4_0, together=False) - 1).largest_num_parallel == 0
+
+
+@pytest.mark.parametrize(("room", "workers"), [(0, 1), (2 * WORKER_BYTES - 1, 2), (2 * WORKER_BYTES, 3), (5 * WORKER_BYTES, 4)])
+def test_the_most_workers_that_fit(room: int, workers: int) -> None:
+    """Beside the models, to the byte, and never more than there are calls for: two of each model."""
+    plan = memory_sum.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.F16) + room)
+    assert (plan.fit, plan.useful_workers) == (Fit.TOGETHER, workers)
 
 
 def test_memory_that_nobody_knows_is_not_judged() -> None:
@@ -378,6 +388,13 @@ def test_what_the_sum_means(plan: Plan, changes: dict[str, object], expected: di
     lines = told(patient(made("reader")), memory=memory, given=changes)
     assert {line.level for line in lines} == expected.keys()
     assert [level for level, text in expected.items() if not any(text in line.remedy for line in lines)] == []
+
+
+def test_a_sum_that_fits_names_the_largest_of_both() -> None:
+    """Who wants more workers or more calls is told how many."""
+    memory = Memory(Place.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, replace(FITS, useful_workers=3), ())
+    subjects = [line.subject for line in memory_findings(memory, settings())]
+    assert any("the largest that fits is 4; the largest WORKER_CONCURRENCY of use with it is 3" in each for each in subjects)
 
 
 def test_old_prompts_that_would_not_fit() -> None:
