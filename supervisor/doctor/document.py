@@ -83,6 +83,7 @@ def _memory(memory: Memory) -> Json:
         "workers_bytes": plan.need.workers.bytes,
         "together_bytes": plan.need.together_bytes,
         "budget_bytes": memory.budget.bytes if memory.budget else None,
+        "gpu_budget_bytes": memory.gpu.bytes if memory.gpu else None,
         "fit": plan.fit.value,
         "cache_type": plan.need.cache_type.word,
         "num_parallel": plan.need.num_parallel,

@@ -38,7 +38,9 @@ class Place(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """`budget` is that of this host's main memory, and None where the models are in another one."""
+    """`budget` is that of this host's main memory, and None where the models are in another one; `gpu` that of its cards, where
+    the models are on them and NVML tells.
+    """
 
     place: Place
     host: HostMeasured
@@ -47,6 +49,7 @@ class Memory:
     uses: tuple[Use, ...]
     plan: Plan
     lines: tuple[service.Line, ...]
+    gpu: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +127,26 @@ def _memory(
     uses = tuple(_use(patient.model, patient, settings.worker) for patient in patients if patient.model)
     if not uses or len(uses) < len(patients):
         return None
-    place, budget = _place(settings.worker, patients), None
-    if place is Place.HERE:
-        listed_bytes = sum(each.size for each in before)
-        held_bytes = listed_bytes if host.ollama_bytes is None else host.ollama_bytes
-        budget = Budget(host.available_bytes, held_bytes, round(host.total_bytes * memory_sum.SPARE_SHARE))
+    place = _place(settings.worker, patients)
+    budget = _main_memory(host, before) if place is Place.HERE else None
+    gpu = _cards(host, before) if place is Place.GPU else None
     concurrency, num_parallel = settings.supervisor.worker_concurrency, settings.worker.ollama_num_parallel
     plan = memory_sum.plan(uses, num_parallel, concurrency, budget.bytes if budget else None)
-    return Memory(place, host, cores, budget, uses, plan, tuple(service.lines(plan, uses)))
+    return Memory(place, host, cores, budget, uses, plan, tuple(service.lines(plan, uses)), gpu)
+
+
+def _main_memory(host: HostMeasured, before: Sequence[Loaded]) -> Budget:
+    listed_bytes = sum(each.size for each in before)
+    held_bytes = listed_bytes if host.ollama_bytes is None else host.ollama_bytes
+    return Budget(host.available_bytes, held_bytes, round(host.total_bytes * memory_sum.SPARE_SHARE))
+
+
+def _cards(host: HostMeasured, before: Sequence[Loaded]) -> Budget | None:
+    """Nothing to spare: who does not fit is computed by the CPU, and nobody is killed."""
+    if host.gpu_free_bytes is None:
+        return None
+    listed_bytes = sum(each.size_vram for each in before)
+    return Budget(host.gpu_free_bytes, listed_bytes if host.gpu_bytes is None else host.gpu_bytes, 0)
 
 
 def _place(worker: WorkerSettings, patients: Sequence[Patient]) -> Place:

@@ -58,8 +58,12 @@ class Need:
     workers: Term
 
     @property
+    def models_bytes(self) -> int:
+        return sum(self._each_bytes())
+
+    @property
     def together_bytes(self) -> int:
-        return sum(self._each_bytes()) + self.workers.bytes
+        return self.models_bytes + self.workers.bytes
 
     @property
     def in_turn_bytes(self) -> int:

@@ -11,7 +11,9 @@ from supervisor.settings import Settings
 
 
 def memory_findings(memory: Memory, settings: Settings) -> Iterator[Line]:
-    if memory.budget is None:
+    if memory.gpu is not None:
+        yield _cards(memory.plan.need.models_bytes, memory.gpu.bytes)
+    elif memory.budget is None:
         yield Line(Level.OK, f"the models need {shown(memory.plan.need.together_bytes)}: {_NOT_COMPARED[memory.place]}")
     else:
         yield _fit(memory, memory.budget.bytes)
@@ -26,9 +28,19 @@ def memory_findings(memory: Memory, settings: Settings) -> Iterator[Line]:
 
 
 _NOT_COMPARED = {
-    Place.GPU: "on a GPU, whose memory is not compared here; `ollama ps` says how much of them is on it",
+    Place.GPU: "on a GPU that does not tell its memory (NVIDIA's do with the extra `gpu`); `ollama ps` says what is on it",
     Place.ELSEWHERE: "on another host, whose memory is not known here",
 }
+
+
+def _cards(needed_bytes: int, there_bytes: int) -> Line:
+    subject = f"the models need {shown(needed_bytes)} of {shown(there_bytes)} that there are for them on the GPU"
+    if needed_bytes <= there_bytes:
+        return Line(Level.OK, subject)
+    remedy = (
+        "the rest is computed at the CPU's speed, or one makes room for the other: take smaller models or a smaller AI_NUM_CTX"
+    )
+    return Line(Level.WARNING, f"{subject}: {there_bytes / needed_bytes:.0%} fits", remedy)
 
 
 def _fit(memory: Memory, budget_bytes: int) -> Line:

@@ -46,6 +46,10 @@ def _show_memory(memory: Memory, console: Console) -> None:
         table.add_row("+ held by Ollama", shown(memory.budget.loaded_bytes), "before this look")
         table.add_row("- to spare", shown(memory.budget.spare_bytes), "a tenth of this host's memory")
         table.add_row("[bold]there is[/]", f"[bold]{shown(memory.budget.bytes)}[/]")
+    if memory.gpu:
+        table.add_row("free on the GPU", shown(memory.gpu.available_bytes), "NVML, all cards")
+        table.add_row("+ held by Ollama", shown(memory.gpu.loaded_bytes), "before this look")
+        table.add_row("[bold]there is[/]", f"[bold]{shown(memory.gpu.bytes)}[/]", "the workers are not on it")
     console.print("[bold]The memory sum[/]")
     console.print(table)
     console.print()

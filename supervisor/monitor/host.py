@@ -51,6 +51,7 @@ class Host:
             total_bytes=total_bytes,
             pressure=_pressure(_text(PROC / "pressure" / "memory")),
             gpu_bytes=self._gpu.held_bytes(self._runners.pids(now_seconds)) if self._runners else None,
+            gpu_free_bytes=self._gpu.free_bytes() if not self.is_remote else None,
             at_seconds=now_seconds,
         )
 

@@ -79,7 +79,7 @@ def well(
     """Both models in memory, listed now, and four workers. `used` is what their processes hold."""
     calm: dict[str, Any] = {"size_bytes": 100, "progress_at_seconds": NOW}
     models = Model(V, 8, **{**calm, **(vision or {})}), Model(F, 8, **{**calm, **(feedback or {})})
-    host = None if used is None else HostMeasured(used, 0, 0, None, None, NOW)
+    host = None if used is None else HostMeasured(used, 0, 0, None, None, None, NOW)
     known: dict[str, Any] = {"began_at_seconds": 0.0, "listed": BOTH, "listed_at_seconds": NOW, "host": host, "workers": 4}
     return State(models, **{**known, **fields})
 
@@ -109,7 +109,7 @@ ROWS = {
         hold_over_the_limit, well(used=1, listed=(*BOTH, resident("foreign", 801))), 0, reasons=(MEMORY,)
     ),
     "over the limit with what is on the GPU": Row(
-        hold_over_the_limit, well(host=HostMeasured(600, 0, 0, None, 401, NOW)), 0, reasons=(MEMORY,)
+        hold_over_the_limit, well(host=HostMeasured(600, 0, 0, None, 401, None, NOW)), 0, reasons=(MEMORY,)
     ),
     "not yet below the low water": Row(
         hold_over_the_limit,
@@ -442,7 +442,7 @@ IDLE: dict[str, tuple[State, Policy]] = {
     ),
     "memory of one that left cannot be measured": (well(listed=(), vision=WAITS, gone_at_seconds=NOW - 1), POLICY),
     "memory of one that left cannot be seen": (
-        well(listed=(), vision=WAITS, gone_at_seconds=NOW - 1, host=HostMeasured(None, 0, 0, None, None, NOW)),
+        well(listed=(), vision=WAITS, gone_at_seconds=NOW - 1, host=HostMeasured(None, 0, 0, None, None, None, NOW)),
         POLICY,
     ),
     "a load that has just failed": (

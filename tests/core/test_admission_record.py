@@ -106,7 +106,7 @@ def test_a_silence_keeps_what_was_known_and_when_it_began() -> None:
 
 def test_the_larger_of_reported_and_observed_is_used() -> None:
     """Processes and GPU together, where they can be seen."""
-    host = HostMeasured(30, 1, 2, 0.5, 20, NOW)
+    host = HostMeasured(30, 1, 2, 0.5, 20, None, NOW)
     assert after(host).used_bytes == 50
     assert after(host, listed(resident(V, 51))).used_bytes == 51
     assert after(replace(host, ollama_bytes=None)).observed_bytes == 20
@@ -326,7 +326,7 @@ def test_what_the_workers_were_told() -> None:
 
 
 def told_of(*models: Resident, rss: int | None = None, calls: tuple[Calls, ...] = ()) -> set[tuple[Lie, str]]:
-    host = HostMeasured(rss, 0, 0, None, None, NOW)
+    host = HostMeasured(rss, 0, 0, None, None, None, NOW)
     found = notes(after(listed(*models), host, working(*calls)), POLICY)
     assert len(found) == len(set(found))
     return {(note.lie, note.model) for note in found}

@@ -365,7 +365,7 @@ NEED = Need(2, CacheType.F16, ((memory_sum.Term("weights", 4 * GB, ""),) * 2,) *
 FITS = Plan(NEED, Fit.TOGETHER, 4, 4)
 IN_TURN, TOO_LARGE = replace(FITS, fit=Fit.IN_TURN), replace(FITS, fit=Fit.NOT, largest_num_parallel=0)
 FEWER, SQUEEZED = replace(TOO_LARGE, largest_num_parallel=1), replace(FITS, need=replace(NEED, cache_type=CacheType.Q8_0))
-HOST = HostMeasured(None, 60 * GB, 64 * GB, None, None, 0.0)
+HOST = HostMeasured(None, 60 * GB, 64 * GB, None, None, None, 0.0)
 MEMORY_CASES: dict[str, tuple[Plan, dict[str, object], dict[Level, str]]] = {
     "fits": (FITS, {}, {}),
     "does not fit": (TOO_LARGE, {}, {Level.FAILED: "take smaller models"}),
@@ -395,6 +395,22 @@ def test_a_sum_that_fits_names_the_largest_of_both() -> None:
     memory = Memory(Place.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, replace(FITS, useful_workers=3), ())
     subjects = [line.subject for line in memory_findings(memory, settings())]
     assert any("the largest that fits is 4; the largest WORKER_CONCURRENCY of use with it is 3" in each for each in subjects)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "level", "text"),
+    [
+        (Budget(10 * GB, 6 * GB, 0), Level.OK, "16.0 GB of 16.0 GB"),
+        (Budget(10 * GB, 2 * GB, 0), Level.WARNING, "75% fits"),
+        (None, Level.OK, "does not tell"),
+    ],
+)
+def test_what_of_the_models_fits_on_the_cards(gpu: Budget | None, level: Level, text: str) -> None:
+    """The workers are in main memory and do not count; what does not fit is computed by the CPU, which is slow and no failure."""
+    need = replace(NEED, workers=memory_sum.Term("workers", GB, ""))
+    plan = replace(FITS, fit=Fit.UNKNOWN, largest_num_parallel=None, need=need)
+    line, *_ = memory_findings(Memory(Place.GPU, HOST, 4, None, PAIR, plan, (), gpu), settings())
+    assert (line.level, text in line.subject) == (level, True)
 
 
 def test_old_prompts_that_would_not_fit() -> None:

@@ -98,6 +98,9 @@ class Nvml(types.ModuleType):
     def nvmlDeviceGetHandleByIndex(self, number: int) -> int:  # noqa: N802
         return number
 
+    def nvmlDeviceGetMemoryInfo(self, card: int) -> Any:  # noqa: N802
+        return types.SimpleNamespace(free=(card + 1) * GIB)
+
     def nvmlDeviceGetComputeRunningProcesses(self, card: int) -> list[Any]:  # noqa: N802
         held = [(1, GIB), (2, 5 * GIB)] if card == 0 else [(1, 2 * GIB), (3, None)]
         return [types.SimpleNamespace(pid=pid, usedGpuMemory=size) for pid, size in held]
@@ -112,8 +115,16 @@ def test_cards_hold_what_our_processes_hold_on_all_of_them(
     assert Gpu().held_bytes(pids) == held_bytes
 
 
+@pytest.mark.usefixtures("proc")
+def test_what_is_free_on_all_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this host; a remote Ollama has cards of its own."""
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml())
+    seen = [Host(url, None).measured().gpu_free_bytes for url in ("http://127.0.0.1:11434", REMOTE)]
+    assert seen == [3 * GIB, None]
+
+
 @pytest.mark.parametrize("module", [None, Nvml(works=False)])
 def test_without_library_or_driver_nothing_is_told(module: types.ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is optional, and so are the driver and the card."""
     monkeypatch.setitem(sys.modules, "pynvml", module)
-    assert Gpu().held_bytes({1}) is None
+    assert (Gpu().held_bytes({1}), Gpu().free_bytes()) == (None, None)

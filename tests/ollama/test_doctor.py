@@ -10,6 +10,7 @@ from demo.ollama_simulator.process import SimulatorProcess, start_simulator
 from supervisor.cli import main
 from supervisor.core.admission.fact import HostMeasured
 from supervisor.doctor import probe
+from supervisor.doctor.server import Server
 from tests.ollama.raw_server import END, HEAD, Peer, raw_server
 
 HOST_BYTES, FREE_BYTES = 32_000_000_000, 30_000_000_000
@@ -34,7 +35,7 @@ def running_simulator() -> Iterator[SimulatorProcess]:
 @pytest.fixture(autouse=True)
 def _a_host_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fits does not depend on the machine that runs the tests."""
-    measured = HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, 0.0)
+    measured = HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, None, 0.0)
     monkeypatch.setattr("supervisor.monitor.host.Host.measured", lambda _: measured)
 
 
@@ -99,6 +100,20 @@ def test_what_ollama_holds_is_there_for_it(simulator: SimulatorProcess) -> None:
     [held] = simulator.client.get("/api/ps").json()["models"]
     memory = json.loads(doctor(simulator.url, "--json").stdout)["memory"]
     assert memory["budget_bytes"] == FREE_BYTES + held["size"] - HOST_BYTES // 10
+
+
+def test_what_cards_hold_is_there_for_the_models(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the models are on a GPU the sum is compared with that; the simulator has none, so its list says that they are."""
+    simulator.client.post("/api/generate", json={"model": "q8"})
+    [held] = simulator.client.get("/api/ps").json()["models"]
+    listed = Server.running
+    on_card = HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, 1_000_000, 0.0)
+    monkeypatch.setattr(Server, "running", lambda it: [each.model_copy(update={"size_vram": each.size}) for each in listed(it)])
+    monkeypatch.setattr("supervisor.monitor.host.Host.measured", lambda _: on_card)
+    result = doctor(simulator.url, "--json")
+    memory = json.loads(result.stdout)["memory"]
+    assert (memory["place"], memory["budget_bytes"], memory["gpu_budget_bytes"]) == ("gpu", None, held["size"] + 1_000_000)
+    assert (result.exit_code, [subject for _, subject, _ in wrong(result) if "on the GPU" in subject] != []) == (READY, True)
 
 
 def test_an_answer_without_an_end(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ class HostMeasured:
     total_bytes: int
     pressure: float | None
     gpu_bytes: int | None  # held by Ollama's processes
+    gpu_free_bytes: int | None  # on all cards; decides nothing
     at_seconds: float
 
 

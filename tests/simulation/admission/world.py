@@ -129,7 +129,7 @@ class World:
         else:
             self._record(Listed(self.ollama.listed(self.now), now))
         used = self.ollama.used(self.now) if self.plan.is_observed else None
-        self._record(HostMeasured(used, 0, 0, None, None, now))
+        self._record(HostMeasured(used, 0, 0, None, None, None, now))
         for ended in self._outcomes:
             self.inspector.ended(ended)
             self._record(ended)
