@@ -34,17 +34,27 @@ def show(found: list[dict[str, Any]], directory: Path, console: Console) -> None
 
 
 def _admission(admission: dict[str, Any] | None) -> str:
-    """What Ollama holds and what is admitted; each thing that cannot be believed in a line of its own."""
+    """What Ollama holds and what is admitted, what this host has left, and a line for each thing that cannot be believed."""
     if admission is None:
         return ""
     ollama = admission["ollama"]
     models = ", ".join(f"{model['name']} {_gb(model['size_bytes'])}" for model in ollama["models"]) or "no model loaded"
-    seen = f"{_gb(ollama['observed_bytes'])} seen" if ollama["observed_bytes"] else ""
+    unseen = "its processes cannot be seen from here" if ollama["is_remote"] else ""
+    seen = f"{_gb(ollama['observed_bytes'])} seen" if ollama["observed_bytes"] else unseen
     limit = f"limit {_gb(ollama['limit_bytes'])}" if ollama["limit_bytes"] else ""
     told = f"no answer ({ollama['silence']})" if ollama["silence"] else models
     held = f"held back: {admission['why']}" if admission["is_holding"] else ""
     notes = (f"{note['meaning']}: {note['model']}" if note["model"] else note["meaning"] for note in admission["notes"])
-    return "\n".join([" · ".join(filter(None, (f"Ollama: {told}", seen, limit, held))), *notes])
+    return "\n".join([" · ".join(filter(None, (f"Ollama: {told}", seen, limit, held))), *_host(admission["host"]), *notes])
+
+
+def _host(host: dict[str, Any]) -> list[str]:
+    """What is free, and whether anybody waits for memory: before the kernel kills, it lets wait."""
+    if host["available_bytes"] is None:
+        return []
+    card = f"{_gb(host['gpu_free_bytes'])} free on the GPU" if host["gpu_free_bytes"] is not None else ""
+    waits = f"memory was waited for {host['pressure']:.0%} of the last 10 s" if host["pressure"] else ""
+    return [" · ".join(filter(None, (f"this host: {_gb(host['available_bytes'])} free", card, waits)))]
 
 
 def _gb(size_bytes: int) -> str:

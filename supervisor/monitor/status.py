@@ -109,6 +109,7 @@ def _admission(sight: AdmissionSight) -> dict[str, Any]:
         },
         "host": {
             "available_bytes": state.host.available_bytes if state.host else None,
+            "gpu_free_bytes": state.host.gpu_free_bytes if state.host else None,
             "pressure": state.host.pressure if state.host else None,
         },
         "notes": [{"meaning": note.lie.value, "model": note.model or None} for note in sight.notes()],

@@ -1,0 +1,60 @@
+"""What `status` says of Ollama and of this host's memory, for a person."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from supervisor.core.admission.fact import HostMeasured, Resident
+from supervisor.core.admission.policy import Policy
+from supervisor.core.admission.state import State
+from supervisor.monitor.admission_metrics import admission_metrics
+from supervisor.monitor.admission_sight import AdmissionSight
+from supervisor.monitor.sight import Sight
+from supervisor.monitor.status import snapshot
+from supervisor.status_view import show
+from worker.scoreboard import Scoreboard
+
+GB = 1_000_000_000
+POLICY = Policy(vision_model="eyes", limit_bytes=12 * GB)
+MODEL = Resident("eyes", "d", 4 * GB, 0, 4096)
+HOST = HostMeasured(9 * GB, 3 * GB, 16 * GB, 0.125, 0, 6 * GB, 1.0)
+
+
+def shown(capsys: pytest.CaptureFixture[str], host: HostMeasured | None, *, is_remote: bool = False) -> list[str]:
+    """The document goes through JSON's types only, as over the control socket."""
+    state = State(State.of(POLICY, 0.0).models, 0.0, listed=(MODEL,), host=host)
+    sight = Sight()
+    sight.admission = AdmissionSight(POLICY, state, is_remote=is_remote)
+    document: dict[str, Any] = snapshot(Scoreboard(), sight, instance=1, is_stub=False)
+    show([document], Path(), Console(width=200))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_what_ollama_holds_and_what_this_host_has_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """Sizes and the waits for memory, which decide nothing, stand where an administrator looks."""
+    lines = shown(capsys, HOST)
+    assert "Ollama: eyes 4.0 GB · 9.0 GB seen · limit 12.0 GB" in lines
+    assert "this host: 3.0 GB free · 6.0 GB free on the GPU · memory was waited for 12% of the last 10 s" in lines
+
+
+def test_what_nobody_sees_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a remote Ollama no process is seen; a host without cards and without waits says nothing of them."""
+    lines = shown(capsys, HostMeasured(None, 3 * GB, 16 * GB, None, None, None, 1.0), is_remote=True)
+    assert "Ollama: eyes 4.0 GB · its processes cannot be seen from here · limit 12.0 GB" in lines
+    assert "this host: 3.0 GB free" in lines
+
+
+@pytest.mark.parametrize(("host", "free"), [(HOST, [6.0 * GB]), (replace(HOST, gpu_free_bytes=None), []), (None, [])])
+def test_cards_are_measured_where_there_are_some(host: HostMeasured | None, free: list[float]) -> None:
+    """No card is no sample, and not one that is full."""
+    state = State(State.of(POLICY, 0.0).models, 0.0, host=host)
+    found = [each for each in admission_metrics(AdmissionSight(POLICY, state)) if each.name == "learning_gpu_free_bytes"]
+    assert [sample.value for each in found for sample in each.samples] == free
+
+
+def test_before_the_first_look_nothing_is_said_of_the_host(capsys: pytest.CaptureFixture[str]) -> None:
+    """A host that was not measured has not 0 bytes."""
+    assert not [line for line in shown(capsys, None) if line.startswith("this host")]
