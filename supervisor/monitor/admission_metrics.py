@@ -75,8 +75,8 @@ def tally_metrics(scoreboard: Scoreboard) -> Iterable[Metric]:
 def _host(host: HostMeasured | None) -> Iterable[Metric]:
     available_bytes, pressure = (host.available_bytes, host.pressure or 0.0) if host else (0, 0.0)
     yield GaugeMetricFamily("learning_host_available_bytes", "memory of this host that is free for use", available_bytes)
-    if host and host.gpu_free_bytes is not None:
-        yield GaugeMetricFamily("learning_gpu_free_bytes", "memory of this host's cards that nobody holds", host.gpu_free_bytes)
+    gpu_free_bytes = host.gpu_free_bytes if host else None  # None: no sample, as a card that is full has 0
+    yield GaugeMetricFamily("learning_gpu_free_bytes", "memory of this host's cards that nobody holds", gpu_free_bytes)
     yield GaugeMetricFamily("learning_host_memory_pressure", "share of time in which somebody waited for memory", pressure)
 
 
