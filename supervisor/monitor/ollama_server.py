@@ -1,7 +1,6 @@
 """The Ollama server as the monitor asks it: what is loaded, and to load or let go of a model. Every request ends in time."""
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -21,7 +20,7 @@ Bytes = Annotated[int, Field(ge=0, le=2**60)]
 
 
 class _Resident(BaseModel):
-    name: Annotated[str, Field(min_length=1, max_length=500)]
+    name: Annotated[str, Field(max_length=500, pattern=r"^[A-Za-z0-9_.:/-]+$")]  # as Ollama names models: it is logged and shown
     digest: Annotated[str, Field(max_length=200)] = ""
     size: Bytes
     size_vram: Bytes = 0
@@ -30,6 +29,10 @@ class _Resident(BaseModel):
 
 class _Residents(BaseModel):
     models: Annotated[list[_Resident], Field(max_length=1000)]
+
+
+class _Reply(BaseModel):
+    done: bool = False
 
 
 class OllamaServer:
@@ -65,8 +68,8 @@ class OllamaServer:
     async def _is_done(self, request: Mapping[str, object], timeout_seconds: float) -> bool:
         try:
             status, body = await self._ask("POST", "/api/generate", request, timeout_seconds, MAX_ANSWER_BYTES)
-            return status == HTTP_OK and json.loads(body).get("done") is True
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, AttributeError):
+            return status == HTTP_OK and _Reply.model_validate_json(body).done
+        except (TimeoutError, aiohttp.ClientError, OSError, ValidationError):
             return False
 
     async def _ask(self, method: str, path: str, body: Any, timeout_seconds: float, max_bytes: int) -> tuple[int, bytes]:

@@ -18,6 +18,8 @@ NONSENSE = {
     "another JSON": b'{"models": "none"}',
     "a negative size": b'{"models": [{"name": "a", "size": -1}]}',
     "no size": b'{"models": [{"name": "a"}]}',
+    "a name that would break a log line": b'{"models": [{"name": "a\\n[/]", "size": 1}]}',
+    "endless depth": b"[" * 100_000,
     "too much": b'{"models": [' + b" " * MAX_LIST_BYTES + b"]}",
 }
 
@@ -126,5 +128,9 @@ def test_what_cannot_be_done_is_no_exception(monkeypatch: pytest.MonkeyPatch, si
         peer.request()
         peer.send(status(200, b"[]"))
 
-    with raw_server(breaking_off, Peer.wait_for_its_end, nonsense) as url:
-        assert [asyncio.run(OllamaServer(url, LOAD_SECONDS).unload("chain")) for _ in range(3)] == [False] * 3
+    def endless_depth(peer: Peer) -> None:
+        peer.request()
+        peer.send(status(200, b"[" * 60_000))
+
+    with raw_server(breaking_off, Peer.wait_for_its_end, nonsense, endless_depth) as url:
+        assert [asyncio.run(OllamaServer(url, LOAD_SECONDS).unload("chain")) for _ in range(4)] == [False] * 4
