@@ -69,6 +69,7 @@ class OllamaWatch:
                 if self._look is None or self._look.done():
                     self._look = self._begin(self._list())
                 await self._decide_until(due_at_seconds)
+                self._sweep()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -137,7 +138,7 @@ class OllamaWatch:
     def _tell_journal(self, sight: AdmissionSight) -> None:
         told, limits = sight.decision, _recorded(sight.decision, self._policy)
         self._journal.monitor(
-            "INFO" if told.reason in PASSING else "WARNING",
+            "INFO" if sight.reason in PASSING else "WARNING",
             "admission",
             slots=limits.slots,
             vision_calls=limits.vision_calls,
@@ -163,8 +164,14 @@ class OllamaWatch:
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         return task
+
+    def _sweep(self) -> None:
+        """A bug in a task ends the monitor, and another one begins: unheard it would leave a load under way for ever."""
+        ended = {task for task in self._tasks if task.done()}
+        self._tasks -= ended
+        for task in ended:
+            task.result()
 
     async def _list(self) -> None:
         self._know(await self._outlook.server.listed())
