@@ -34,7 +34,11 @@ class Note:
 
 def notes(state: State, policy: Policy) -> tuple[Note, ...]:
     """What the status should say, of the last look."""
-    return tuple(_of_all(state)) + tuple(note for resident in state.listed for note in _of_one(resident, state, policy))
+    first: dict[str, str] = {}
+    for resident in state.listed:
+        first[resident.digest] = min(resident.name, first.get(resident.digest, resident.name))
+    each = (note for resident in state.listed for note in _of_one(resident, first[resident.digest], policy))
+    return (*_of_all(state), *each)
 
 
 def _of_all(state: State) -> Iterator[Note]:
@@ -48,7 +52,7 @@ def _of_all(state: State) -> Iterator[Note]:
             yield Note(Lie.UNLISTED, model.name)
 
 
-def _of_one(resident: Resident, state: State, policy: Policy) -> Iterator[Note]:
+def _of_one(resident: Resident, first_of_blob: str, policy: Policy) -> Iterator[Note]:
     if resident.name not in policy.models:
         yield Note(Lie.FOREIGN, resident.name)
     asked = policy.context_tokens(resident.name)
@@ -56,5 +60,5 @@ def _of_one(resident: Resident, state: State, policy: Policy) -> Iterator[Note]:
         yield Note(Lie.CONTEXT, resident.name)
     if 0 < resident.size_vram_bytes < resident.size_bytes:
         yield Note(Lie.SPILLED, resident.name)
-    if any(other.digest == resident.digest and other.name < resident.name for other in state.listed):
+    if first_of_blob < resident.name:
         yield Note(Lie.ALIAS, resident.name)
