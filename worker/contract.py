@@ -102,6 +102,7 @@ class Reason(IntEnum):
     LOADING = 10  # the model is not loaded yet
     PHASE = 11  # two models that do not fit together: it is the other one's phase
     TURNS = 12  # two models on the same cores: it is the other one's turn
+    UNLOADABLE = 13  # the model could not be loaded, and work waits for it
 
 
 class CallOutcome(StrEnum):

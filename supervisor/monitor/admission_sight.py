@@ -28,9 +28,14 @@ class AdmissionSight:
         return bool(self.policy.models)
 
     @property
+    def reason(self) -> Reason:
+        """The weightiest that somebody should know of; where there is none, the weightiest that passes by itself."""
+        return next((each for each in self.decision.reasons if each not in PASSING), self.decision.reason)
+
+    @property
     def is_holding(self) -> bool:
         """Whether the decision keeps work waiting now, whether or not there is any."""
-        return bool(self.decision.reasons) and (self.decision.reason not in PASSING or self.state.waiting > 0)
+        return bool(self.decision.reasons) and (self.reason not in PASSING or self.state.waiting > 0)
 
     @property
     def silence(self) -> str | None:
@@ -39,7 +44,7 @@ class AdmissionSight:
 
     def trouble(self, now_seconds: float) -> str:
         """The sentence of the status, where somebody should know; empty where all is well or a matter of moments."""
-        if self.is_holding and self.decision.reason not in PASSING:
+        if self.is_holding and self.reason not in PASSING:
             return f"Held back: {self.worded()}."
         silence = self.state.unlisted
         if silence is not None and now_seconds > silence.at_seconds + self.policy.grace_seconds:
@@ -51,11 +56,11 @@ class AdmissionSight:
 
     def worded(self) -> str:
         """Why work is held back, in words and numbers. Names of models are the operator's own."""
-        return _WORDS[self.decision.reason](self)
+        return _WORDS[self.reason](self)
 
     def closed(self) -> str:
-        """The models whose gates are closed or narrow."""
-        return ", ".join(name for name in self.policy.models if self.decision.calls_of(name) < self.policy.num_parallel)
+        """The models that are not asked, or less than they could be, for this reason."""
+        return ", ".join(self.decision.closed.get(self.reason, ()))
 
 
 def gigabytes(size_bytes: int) -> str:
@@ -85,6 +90,7 @@ _WORDS: Mapping[Reason, Callable[[AdmissionSight], str]] = {
     Reason.WEDGED: lambda sight: f"no call to {sight.closed()} gets on, though Ollama lists it",
     Reason.RAMPING: lambda sight: f"{sight.closed()} answers again and is asked more and more",
     Reason.LOADING: lambda sight: f"{sight.closed()} is not loaded yet",
+    Reason.UNLOADABLE: lambda sight: f"{sight.closed()} could not be loaded; it is tried again now and then",
     Reason.PHASE: lambda sight: f"{sight.closed()} waits for its phase, as the two models do not fit together",
     Reason.TURNS: lambda sight: f"{sight.closed()} waits for its turn, as the two models compute on the same cores",
 }

@@ -307,14 +307,14 @@ ROWS = {
         load_before_work,
         well(listed=(resident(F),), vision={"jobs": 1, "load_failures": 3, "load_failed_at_seconds": NOW - 60}),
         calls=(0, FREE),
-        reasons=(LOADING,),
+        reasons=(Reason.UNLOADABLE,),
         acts=(Preload(V),),
     ),
     "and again, at no longer waits": Row(
         load_before_work,
         well(listed=(resident(F),), vision={"jobs": 1, "load_failures": 9, "load_failed_at_seconds": NOW - 240}),
         calls=(0, FREE),
-        reasons=(LOADING,),
+        reasons=(Reason.UNLOADABLE,),
         acts=(Preload(V),),
     ),
 }
@@ -644,6 +644,12 @@ def test_the_tightest_limit_counts_and_all_reasons_are_told() -> None:
     expected = (MEMORY, Reason.WEDGED, Reason.PROBING, Reason.RAMPING, LOADING)
     assert asked(state) == (0, (0, 4), expected, ())
     assert decide(state, POLICY, NOW).reason is MEMORY
+
+
+def test_each_reason_names_its_own_models() -> None:
+    """A model that is only not loaded does not appear among those that fail."""
+    state = well(listed=(resident(F),), vision={"load_failures": 1}, feedback={"breaker": tripped(NOW)})
+    assert decide(state, UNLIMITED, NOW).closed == {Reason.BREAKER: (F,), LOADING: (V,)}
 
 
 def test_a_silent_monitor_gives_no_leave_where_there_is_a_limit() -> None:

@@ -251,14 +251,14 @@ def test_no_job_pays_for_a_load_after_a_night(database: Database, undo: ExitStac
 
 
 def test_a_text_does_not_wait_for_the_eyes(database: Database, undo: ExitStack) -> None:
-    """While the vision model cannot be loaded the photo waits unleased, and the typed text behind it is done."""
+    """While the vision model cannot be loaded the photo waits unleased, which the status says, and the text behind it is done."""
     server = opened(database, undo, model=[f"{FEEDBACK_MODEL}:thinking"])
     fleet = server.start()
     until_ready(fleet)
     (photo,) = server.site.enter_photos()
     texts = server.site.enter_texts(2)
     server.site.until_done(texts)
-    fleet.until_told("model_loaded")
+    eventually(lambda: f"Held back: {VISION_MODEL} could not be loaded" in fleet.status()["sentence"])
     assert server.site.leases(photo) == []
 
 

@@ -66,7 +66,8 @@ def close_what_is_not_loaded(state: State, policy: Policy, now_seconds: float) -
     for model in state.models:
         is_absent = is_told and not state.is_listed(model.name) and not model.is_unlistable
         if is_absent or is_leaving(model, state, policy, now_seconds):
-            yield Limit(Reason.LOADING, model=model.name, calls=0)
+            is_missed = model.load_failures > 0 and model.jobs > 0
+            yield Limit(Reason.UNLOADABLE if is_missed else Reason.LOADING, model=model.name, calls=0)
 
 
 def close_a_failing_model(state: State, policy: Policy, now_seconds: float) -> Iterator[Limit]:
@@ -166,7 +167,8 @@ def decide(state: State, policy: Policy, now_seconds: float) -> Decision:
         slots=min((limit.slots for limit in limits), default=FREE),
         calls={name: min((each.calls for each in limits if each.model == name), default=FREE) for name in policy.models},
         turn=turn_of(state, policy, now_seconds),
-        reasons=tuple(dict.fromkeys(limit.reason for limit in limits)),
+        reasons=(reasons := tuple(dict.fromkeys(limit.reason for limit in limits))),
+        closed={each: tuple(limit.model for limit in limits if limit.reason is each and limit.model) for each in reasons},
         acts=tuple(act for rule in ACTS for act in rule(state, policy, now_seconds)),
         until_seconds=now_seconds + policy.trust_seconds if policy.limit_bytes else math.inf,
     )
@@ -175,7 +177,7 @@ def decide(state: State, policy: Policy, now_seconds: float) -> Decision:
 def _softened(limit: Limit, state: State) -> Iterator[Limit]:
     """For a canary: one slot, and one call to a model that cannot be loaded or seen. The breaker has a probe of its own."""
     model = state.model(limit.model)
-    is_closed = model is not None and limit.reason is Reason.LOADING and not model.is_loading
+    is_closed = model is not None and limit.reason in (Reason.LOADING, Reason.UNLOADABLE) and not model.is_loading
     is_hopeless = is_closed and model is not None and (model.load_failures > 0 or state.unlisted is not None)
     slots, calls = max(limit.slots, 1), max(limit.calls, 1) if is_hopeless else limit.calls
     if (slots, calls) != (limit.slots, limit.calls):

@@ -42,7 +42,8 @@ Act = Preload | Unload | WantPhase
 class Decision:
     """`slots`: how many slots may lease. `calls`: how many calls each model may have; 0: its gate is closed.
 
-    After `until_seconds` of the monotonic clock nobody leases. `reasons`: all that hold something back, the weightiest first.
+    After `until_seconds` of the monotonic clock nobody leases. `reasons`: all that hold something back, the weightiest first;
+    `closed`: the models that each of them keeps from being asked.
     """
 
     slots: int = FREE
@@ -51,6 +52,7 @@ class Decision:
     reasons: tuple[Reason, ...] = ()
     acts: tuple[Act, ...] = ()
     until_seconds: float = math.inf
+    closed: Mapping[Reason, tuple[str, ...]] = field(default_factory=dict)
 
     def calls_of(self, model: str | None) -> int:
         """A stage without a model has no gate."""
