@@ -1,10 +1,12 @@
 """`scripts/bench NAME [--json]`: one benchmark, with the machine it ran on."""
 
 import argparse
+import ast
 import importlib
 import json
 import os
 import platform
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -31,8 +33,10 @@ NAMES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("name", choices=sorted(NAMES))
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, epilog=_purposes(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", choices=sorted(NAMES), metavar="NAME")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--rows", type=int, help="of backlog: how long the long queue is (a million)")
     arguments = parser.parse_args()
@@ -42,6 +46,17 @@ def main() -> None:
         print(json.dumps(figures))
     else:
         _show(arguments.name, figures)
+
+
+def _purposes() -> str:
+    """A line for each benchmark: the first of its module's docstring, read without the import, which may cost a second."""
+    lines = (f"  {name:<12}{_first_line(module)}" for name, module in NAMES.items())
+    return "\n".join(["names:", *lines])
+
+
+def _first_line(module: str) -> str:
+    source = Path(__file__).with_name(f"{module.rpartition('.')[2]}.py").read_text()
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 def _environment() -> dict[str, object]:
