@@ -56,11 +56,11 @@ def _fit(memory: Memory, budget_bytes: int) -> Line:
     if plan.fit is Fit.IN_TURN:
         remedy = "they change in phases, which costs a load at each change; with smaller models both would stay loaded"
         return Line(Level.WARNING, f"the two models need {shown(plan.need.together_bytes)} {there}: not both at once", remedy)
-    workers = f"the largest WORKER_CONCURRENCY of use with it is {plan.useful_workers}"
+    workers = f"the largest WORKER_CONCURRENCY of use now is {plan.useful_workers}"
     subject = f"{calls} needs {shown(plan.need.together_bytes)} {there}; {largest}; {workers}"
     if plan.need.cache_type is not CacheType.F16:
         word = plan.need.cache_type.word
-        return Line(Level.WARNING, subject, f"only with OLLAMA_KV_CACHE_TYPE={word} on the service: set it as below")
+        return Line(Level.WARNING, subject, f"only with OLLAMA_KV_CACHE_TYPE={word} on the service: set it there")
     return Line(Level.OK, subject)
 
 
@@ -68,7 +68,7 @@ def _prompt_cache(memory: Memory, budget_bytes: int) -> Iterator[Line]:
     grown_bytes = memory.plan.need.together_bytes + DEFAULT_PROMPT_CACHE_BYTES * len(memory.uses)
     if memory.plan.fit is not Fit.NOT and grown_bytes > budget_bytes:
         subject = "Ollama keeps old prompts, which does not fit in the long run unless the service has LLAMA_ARG_CACHE_RAM=0"
-        yield Line(Level.WARNING, subject, "no request tells whether it has: see that the line below is there")
+        yield Line(Level.WARNING, subject, "no request tells whether it has: see that this line is among those of the service")
 
 
 def _limit(memory: Memory, settings: Settings) -> Iterator[Line]:

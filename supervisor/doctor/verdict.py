@@ -120,7 +120,7 @@ _FAILED_AT = {
 def _placement(patient: Patient, examination: Examination) -> Iterator[Line]:
     loaded = patient.loaded
     if loaded is None:
-        remedy = "if OLLAMA_KEEP_ALIVE is 0 on the service each job loads the model anew: set it as below"
+        remedy = "if OLLAMA_KEEP_ALIVE is 0 on the service each job loads the model anew: set it to 30m there"
         yield Line(Level.WARNING, f"{patient.name} was gone from `ollama ps` right after its answer", remedy)
         return
     if 0 < loaded.size_vram < loaded.size:

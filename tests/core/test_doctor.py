@@ -394,7 +394,7 @@ def test_a_sum_that_fits_names_the_largest_of_both() -> None:
     """Who wants more workers or more calls is told how many."""
     memory = Memory(Place.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, replace(FITS, useful_workers=3), ())
     subjects = [line.subject for line in memory_findings(memory, settings())]
-    assert any("the largest that fits is 4; the largest WORKER_CONCURRENCY of use with it is 3" in each for each in subjects)
+    assert any("the largest that fits is 4; the largest WORKER_CONCURRENCY of use now is 3" in each for each in subjects)
 
 
 @pytest.mark.parametrize(
