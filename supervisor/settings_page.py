@@ -23,24 +23,24 @@ _DEVELOPMENT = """\
 #LOG_LEVEL=DEBUG"""
 
 _PRODUCTION = """\
-# Profile for production: two to four workers that ask Ollama.
+# Profile for production: two workers that ask Ollama; `doctor` says how many are of use on this host.
 #
 # OLLAMA_NUM_PARALLEL must be the number that the Ollama server itself was started with. It bounds the calls to each model
 # over all workers, instances and hosts that share the database and name the server by the same OLLAMA_BASE_URL. A worker
 # beyond it waits for its turn, and that wait counts against no timeout.
 #
-# Timeouts: the defaults are the platform's. A call that finds its model unloaded waits for the load as well, and a
-# processor without a graphics card is many times slower: measure one page and one feedback, and allow about three times
-# that. DRAIN_TIMEOUT_SECONDS should be longer than one page and one feedback together, or a stop returns more jobs than it
+# Timeouts: the defaults are the platform's. A processor without a graphics card is many times slower: `doctor` measures one
+# page and one feedback, and names the timeouts that would do. Models are loaded before jobs need them.
+# DRAIN_TIMEOUT_SECONDS should be longer than one page and one feedback together, or a stop returns more jobs than it
 # finishes; the stop timeout of whatever starts the service must be longer still, by ten seconds.
 #
 # Files of submissions: either a local directory that holds the buckets, or the object store with its key. The key and the
 # database URL are better kept in $CREDENTIALS_DIRECTORY than here.
 #
 #LEARNING_DATABASE_URL=
-#WORKER_CONCURRENCY=4
+#WORKER_CONCURRENCY=2
 #AI_BACKEND=local
-#OLLAMA_NUM_PARALLEL=4
+#OLLAMA_NUM_PARALLEL=2
 #AI_TIMEOUT_VISION=120
 #AI_TIMEOUT_FEEDBACK=120
 #DRAIN_TIMEOUT_SECONDS=300

@@ -83,6 +83,13 @@ def test_the_development_profile_is_accepted() -> None:
     assert settings.worker.ai_backend == "stub"
 
 
+def test_profile_and_ollama_s_service_agree_on_the_calls_at_once() -> None:
+    """Whoever copies both files has as many permits as the server has places."""
+    drop_in = (ROOT / "systemd/ollama.service.d/learning.conf").read_text()
+    number = block("# Profile for production")["OLLAMA_NUM_PARALLEL"]
+    assert f"Environment=OLLAMA_NUM_PARALLEL={number}\n" in drop_in
+
+
 def test_the_production_profile_is_accepted() -> None:
     """Two to four workers, no more calls at once than the profile's Ollama takes, and a drain that a job's steps fit into."""
     settings = parse({**block("# Profile for production"), **DSN, **STORE})
