@@ -40,27 +40,39 @@ class Releases:
         return max(0.0, self._second_looks[0][0] - time.monotonic()) if self._second_looks else SWEEP_SECONDS
 
     async def give_back(self, connection: AsyncConnection, on_returned: Callable[[Returned], None]) -> None:
-        """Everything that is due. A request leaves its queue only after its statement was answered."""
+        """Everything that is due, until somebody sits on a row: who waited for each of many would break the monitor's promise.
+
+        A request leaves its queue only after its statement was answered.
+        """
         self._tell()
+        with suppress(LockNotAvailable):
+            await self._look_twice(connection, on_returned)  # first: what is locked there is asked for like the others
+            await self._look_once(connection, on_returned)
+
+    async def _look_once(self, connection: AsyncConnection, on_returned: Callable[[Returned], None]) -> None:
         for _ in range(len(self._asked)):
             request = self._asked[0]
             try:
                 outcome = await self._return(connection, request)
-            except LockNotAvailable:  # somebody sits on the row: the others first
+            except LockNotAvailable:  # the others first
                 self._asked.rotate(-1)
-                continue
+                raise
             self._asked.popleft()
             if outcome is Returned.NOT_FOUND:
                 self._second_looks.append((time.monotonic() + SECOND_LOOK_SECONDS, request))
             else:
                 self._report(request, outcome, on_returned)
+
+    async def _look_twice(self, connection: AsyncConnection, on_returned: Callable[[Returned], None]) -> None:
         while self._second_looks and self._second_looks[0][0] <= time.monotonic():
             request = self._second_looks[0][1]
             try:
-                self._report(request, await self._return(connection, request), on_returned)
-            except LockNotAvailable:  # it is there by now, and somebody sits on it
-                self._asked.append(request)
+                outcome = await self._return(connection, request)
+            except LockNotAvailable:  # it is there by now
+                self._asked.append(self._second_looks.popleft()[1])
+                raise
             self._second_looks.popleft()
+            self._report(request, outcome, on_returned)
 
     async def sweep(self, connection: AsyncConnection, on_returned: Callable[[Returned], None]) -> None:
         """Frees the leases of instances whose lock can be taken, and forgets them when that is done."""

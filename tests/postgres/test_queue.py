@@ -599,6 +599,28 @@ def test_a_lease_that_comes_late_and_is_locked_costs_no_connection(queue: Filled
         assert channel.receive(supervisor.fileno()) == [LeaseReturnedReport(lease_key=key, outcome="returned")]
 
 
+def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: Path) -> None:
+    """A pass waits for one locked row alone, and the next pass takes the free one behind it first."""
+    locked, free = (leased_by_the_dead(queue) for _ in range(2))
+    supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    supervisor.setblocking(False)
+    with supervisor, ours, queue.owner.transaction():
+        releases = Releases(ours.fileno(), tmp_path, "", 2, Journal("ERROR", lambda _line: None))
+        queue.one("select from learning_submission_jobs where id = %s for update", [locked.job_id])
+        for each in (locked, free):
+            releases.take(each)
+        monitor(queue, impatiently, releases)
+        assert channel.receive(supervisor.fileno()) == []
+        monitor(queue, impatiently, releases)
+        assert channel.receive(supervisor.fileno()) == [LeaseReturnedReport(lease_key=free.lease_key, outcome="returned")]
+
+
+def leased_by_the_dead(queue: FilledQueue) -> ReturnLeaseRequest:
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+    assert entered.lease_key is not None
+    return ReturnLeaseRequest(job_id=entered.job_id, lease_key=entered.lease_key, is_counted=True)
+
+
 async def impatiently(connection: AsyncConnection, releases: Releases) -> None:
     """Waits for a lock as shortly as the monitor does, or shorter."""
     await connection.execute("set lock_timeout = 100")
