@@ -10,7 +10,8 @@ from supervisor.doctor.memory_sum import Budget, Plan, Use
 from supervisor.doctor.model import Model, Role, model
 from supervisor.doctor.pace import Pace, pace
 from supervisor.doctor.probe import Probe, probes
-from supervisor.doctor.server import Loaded, Server, ServerRefused, ServerSilent, Tag
+from supervisor.doctor.server import Server, ServerRefused, ServerSilent, Tag
+from supervisor.loaded_models import LoadedModel
 from supervisor.settings import Settings
 from worker.model_name import is_called
 from worker.settings import ADAPTERS, WorkerSettings
@@ -24,7 +25,7 @@ class Patient:
     roles: tuple[Role, ...]
     model: Model | None = None
     probes: tuple[tuple[Role, Probe], ...] = ()
-    loaded: Loaded | None = None
+    loaded: LoadedModel | None = None
     paces: tuple[Pace, ...] = ()
 
 
@@ -113,7 +114,7 @@ def _probed(server: Server, patient: Patient, settings: Settings, tell: Tell) ->
     return Patient(patient.name, patient.roles, patient.model, tuple(tried), _loaded(server, patient.name), paces)
 
 
-def _loaded(server: Server, name: str) -> Loaded | None:
+def _loaded(server: Server, name: str) -> LoadedModel | None:
     try:
         return next((each for each in server.running() if is_called(each.name, name)), None)
     except (ServerSilent, ServerRefused):
@@ -121,7 +122,7 @@ def _loaded(server: Server, name: str) -> Loaded | None:
 
 
 def _memory(
-    settings: Settings, host: HostMeasured, cores: int, patients: Sequence[Patient], before: Sequence[Loaded]
+    settings: Settings, host: HostMeasured, cores: int, patients: Sequence[Patient], before: Sequence[LoadedModel]
 ) -> Memory | None:
     """`host` was measured before the probes, and so was what Ollama held then: what they have loaded is in neither."""
     uses = tuple(_use(patient.model, patient, settings.worker) for patient in patients if patient.model)
@@ -135,13 +136,13 @@ def _memory(
     return Memory(place, host, cores, budget, uses, plan, tuple(service.lines(plan, uses)), gpu)
 
 
-def _main_memory(host: HostMeasured, before: Sequence[Loaded]) -> Budget:
+def _main_memory(host: HostMeasured, before: Sequence[LoadedModel]) -> Budget:
     listed_bytes = sum(each.size for each in before)
     held_bytes = listed_bytes if host.ollama_bytes is None else host.ollama_bytes
     return Budget(host.available_bytes, held_bytes, round(host.total_bytes * memory_sum.SPARE_SHARE))
 
 
-def _cards(host: HostMeasured, before: Sequence[Loaded]) -> Budget | None:
+def _cards(host: HostMeasured, before: Sequence[LoadedModel]) -> Budget | None:
     """Nothing to spare: who does not fit is computed by the CPU, and nobody is killed."""
     if host.gpu_free_bytes is None:
         return None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from supervisor.loaded_models import LoadedModel, LoadedModels
 from worker.adapters.transport import Patience, bounded, bounded_client
 from worker.core.deadline import Deadline
 
@@ -70,19 +71,6 @@ class Description(_Said):
     capabilities: list[str] = []
 
 
-class Loaded(_Said):
-    """A model in memory; sizes in bytes, as Ollama counts them (ollama.md 3.1). `context_length` is of one slot."""
-
-    name: str
-    size: int = Field(ge=0)
-    size_vram: int = Field(ge=0, default=0)
-    context_length: int = Field(ge=0, default=0)
-
-
-class Running(_Said):
-    models: list[Loaded]
-
-
 class Message(_Said):
     content: str = ""
 
@@ -100,7 +88,7 @@ class Reply(_Said):
     eval_duration: int = 0
 
 
-Answer = TypeVar("Answer", bound=_Said)
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class Server:
@@ -119,8 +107,8 @@ class Server:
     def describe(self, model: str) -> Description:
         return self._asked(Description, "POST", "/api/show", {"model": model})
 
-    def running(self) -> list[Loaded]:
-        return self._asked(Running, "GET", "/api/ps").models
+    def running(self) -> tuple[LoadedModel, ...]:
+        return self._asked(LoadedModels, "GET", "/api/ps").models
 
     def load(self, model: str, options: Mapping[str, int], timeout_seconds: float) -> None:
         """Returns when the model is loaded. The options are those of the workers' requests, or it would be loaded twice."""

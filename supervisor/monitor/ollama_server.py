@@ -3,32 +3,19 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import aiohttp
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from supervisor.core.admission.fact import Listed, Resident, Silence, Unlisted
+from supervisor.loaded_models import LoadedModel, LoadedModels
 
 LIST_SECONDS = 2.0  # it waits for locks that a load or an unload holds; who is late knows nothing (ollama.md 3.4)
 UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (ollama.md 2.6)
 MAX_LIST_BYTES = 1_000_000  # some 700 bytes a model
 MAX_ANSWER_BYTES = 65_536
 HTTP_OK = 200
-
-Bytes = Annotated[int, Field(ge=0, le=2**60)]
-
-
-class _Resident(BaseModel):
-    name: Annotated[str, Field(max_length=500, pattern=r"^[A-Za-z0-9_.:/-]+$")]  # as Ollama names models: it is logged and shown
-    digest: Annotated[str, Field(max_length=200)] = ""
-    size: Bytes
-    size_vram: Bytes = 0
-    context_length: Annotated[int, Field(ge=0, le=2**40)] = 0
-
-
-class _Residents(BaseModel):
-    models: Annotated[list[_Resident], Field(max_length=1000)]
 
 
 class _Reply(BaseModel):
@@ -50,7 +37,7 @@ class OllamaServer:
         except (aiohttp.ClientError, OSError):
             return Unlisted(Silence.UNREACHABLE, time.monotonic())
         try:
-            found = _Residents.model_validate_json(body) if status == HTTP_OK else None
+            found = LoadedModels.model_validate_json(body) if status == HTTP_OK else None
         except ValidationError:
             found = None
         if found is None:
@@ -92,7 +79,7 @@ async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return pieces
 
 
-def _resident(found: _Resident) -> Resident:
+def _resident(found: LoadedModel) -> Resident:
     return Resident(
         name=found.name,
         digest=found.digest,

@@ -14,7 +14,8 @@ from supervisor.doctor.model import Model, Role, model
 from supervisor.doctor.pace import Kept, Pace, pace
 from supervisor.doctor.probe import Kind, Outcome, Probe
 from supervisor.doctor.quantisation import smaller_tag
-from supervisor.doctor.server import Description, Loaded, Tag
+from supervisor.doctor.server import Description, Tag
+from supervisor.loaded_models import LoadedModel
 from supervisor.settings import Settings, parse
 
 GB = 1_000_000_000
@@ -270,7 +271,7 @@ def patient(found: Model, **changes: object) -> Patient:
         found.roles,
         found,
         ((role, Probe(Kind.WORD, Outcome.GOOD)),),
-        Loaded(name=found.name, size=size, context_length=CONTEXT_TOKENS),
+        LoadedModel(name=found.name, size=size, context_length=CONTEXT_TOKENS),
         (Pace(role, timeout, 900, 1.0, 200.0, 1000),),
     )
     return replace(good, **changes)  # type: ignore[arg-type]
@@ -290,7 +291,7 @@ SLOW = Pace(Role.FEEDBACK, 15, 900, 10.0, 20.0, 1000)
 WIDE = Pace(Role.FEEDBACK, 15, 7200, 1.0, 200.0, 1000)
 NO_PAGE = Probe(Kind.PICTURE, Outcome.REFUSED, "status 400")
 REFUSED = Probe(Kind.LOAD, Outcome.REFUSED, "status 500")
-SPILLED = Loaded(name="writer", size=4 * GB, size_vram=GB, context_length=CONTEXT_TOKENS)
+SPILLED = LoadedModel(name="writer", size=4 * GB, size_vram=GB, context_length=CONTEXT_TOKENS)
 CASES: dict[str, tuple[Patient, dict[str, object], Level, str, str]] = {
     "F16, one worker": (patient(F16), {}, Level.WARNING, "not quantised", "writer:q4_K_M"),
     "F16, two workers": (patient(F16), {"WORKER_CONCURRENCY": 2}, Level.FAILED, "not quantised", "writer:q4_K_M"),
