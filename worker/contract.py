@@ -145,6 +145,7 @@ class ModelCall:
     tokens_per_second: Annotated[float, Field(ge=0, le=MAX_TOKENS_PER_SECOND)] | None = None
     load_seconds: Seconds | None = None
     wait_seconds: Seconds | None = None
+    answer_seconds: Seconds | None = None  # from its first token to its last
 
 
 class Event(BaseModel):

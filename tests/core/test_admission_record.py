@@ -29,7 +29,7 @@ from supervisor.core.admission.fact import (
 from supervisor.core.admission.note import Lie, Note, notes
 from supervisor.core.admission.policy import Policy
 from supervisor.core.admission.record import record
-from supervisor.core.admission.speed import Mean, Speed
+from supervisor.core.admission.speed import TOGETHER_SECONDS, Mean, Speed
 from supervisor.core.admission.state import Hold, Model, State
 from worker.contract import CallOutcome, ModelCall
 
@@ -60,8 +60,8 @@ def listed(*models: Resident, at: float = NOW) -> Listed:
     return Listed(models, at)
 
 
-def ended(outcome: CallOutcome, model: str = V, *, at: float = NOW, speed: float | None = None) -> CallEnded:
-    return CallEnded(model, ModelCall(outcome, tokens_per_second=speed), at)
+def ended(outcome: CallOutcome, model: str = V, *, at: float = NOW, speed: float | None = None, took: float = 0) -> CallEnded:
+    return CallEnded(model, ModelCall(outcome, tokens_per_second=speed, answer_seconds=took), at)
 
 
 def working(*calls: Calls, leases: int = 0, at: float = NOW) -> Working:
@@ -142,7 +142,7 @@ def test_calls_from_before_say_nothing_of_an_open_breaker() -> None:
     """Only a probe, which the workers have been allowed, closes it or trips it again."""
     shut = TRIPPED.with_model(replace(model_of(TRIPPED), breaker=replace(model_of(TRIPPED).breaker, is_probed=False)))
     for outcome in CallOutcome:
-        assert model_of(after(told(FREE, 0), ended(outcome), state=shut)) == model_of(shut)
+        assert model_of(after(told(FREE, 0), ended(outcome), state=shut)).breaker == model_of(shut).breaker
         if outcome is not CallOutcome.REFUSED:  # whatever has closed the gate before the probe's end
             probed = after(told(FREE, 1), told(FREE, 0), ended(outcome), state=shut)
             assert model_of(probed).breaker not in {model_of(shut).breaker, model_of(TRIPPED).breaker}
@@ -184,6 +184,29 @@ def test_speed_is_known_alone_and_together() -> None:
     assert model_of(both).speed == Speed(Mean(100.0, 1), Mean(10.0, 1))
     own = after(working(Calls(V, 1, NOW)), ended(CallOutcome.ANSWERED, speed=200.0), state=alone)
     assert model_of(own).speed.alone == Mean(130.0, 2)
+
+
+@pytest.mark.parametrize(("took", "is_alone"), [(4.0, True), (5.0, True), (6.0, False)])
+def test_who_ends_last_was_not_alone(took: float, is_alone: bool) -> None:
+    """Two calls that starve each other end one after the other: the second one's speed is not that of a model alone."""
+    other = after(working(Calls(F, 1, NOW), at=NOW - 9), ended(CallOutcome.ANSWERED, F, at=NOW - 5), working(at=NOW - 5))
+    state = after(ended(CallOutcome.ANSWERED, speed=7.0, took=took), state=other)
+    assert model_of(state).speed == (Speed(alone=Mean(7.0, 1)) if is_alone else Speed(together=Mean(7.0, 1)))
+
+
+def test_a_call_that_was_seen_and_tells_no_end_counts_as_well() -> None:
+    """What a worker tells may be lost; that a call was in flight was seen."""
+    state = after(working(Calls(F, 1, NOW), at=NOW - 3), working(at=NOW - 2), ended(CallOutcome.ANSWERED, speed=7.0, took=4.0))
+    assert model_of(state).speed == Speed(together=Mean(7.0, 1))
+
+
+def test_models_are_tried_together_again_after_an_hour() -> None:
+    """While they take turns nothing new is learnt of them together: turns that once were right would last for ever."""
+    both = after(working(Calls(F, 1, NOW)), ended(CallOutcome.ANSWERED, speed=10.0), ended(CallOutcome.ANSWERED, speed=10.0))
+    state = after(working(), ended(CallOutcome.ANSWERED, at=NOW + 60, speed=90.0), state=both)
+    known = Speed(Mean(90.0, 1), Mean(10.0, 2))
+    assert model_of(after(working(at=NOW + TOGETHER_SECONDS - 1), state=state)).speed == known
+    assert model_of(after(working(at=NOW + TOGETHER_SECONDS), state=state)).speed == Speed(Mean(90.0, 1))
 
 
 def test_a_mean_follows_slowly_and_is_known_after_three() -> None:

@@ -270,29 +270,27 @@ NS = 10**9
 TOLD = {
     "a whole answer": (
         {"total_duration": 9 * NS, "load_duration": 2 * NS, "prompt_eval_duration": NS, "eval_duration": 4 * NS, "eval_count": 8},
-        (2.0, 2.0, 2.0),
+        (2.0, 2.0, 2.0, 4.0),
     ),
-    "no numbers": ({}, (None, None, None)),
-    "what is zero is left out": ({"total_duration": NS, "eval_duration": NS, "eval_count": 3}, (3.0, 0.0, 0.0)),
-    "more parts than the whole": ({"total_duration": NS, "load_duration": 2 * NS}, (None, 2.0, 0.0)),
+    "no numbers": ({}, (None, None, None, None)),
+    "what is zero is left out": ({"total_duration": NS, "eval_duration": NS, "eval_count": 3}, (3.0, 0.0, 0.0, 1.0)),
+    "more parts than the whole": ({"total_duration": NS, "load_duration": 2 * NS}, (None, 2.0, 0.0, 0.0)),
     "beyond all bounds": (
         {"total_duration": 10**400, "load_duration": -NS, "eval_duration": 1, "eval_count": 10**400},
-        (MAX_TOKENS_PER_SECOND, 0.0, MAX_REPORTED_SECONDS),
+        (MAX_TOKENS_PER_SECOND, 0.0, MAX_REPORTED_SECONDS, 1 / NS),
     ),
 }
 
 
 @pytest.mark.parametrize(("counters", "numbers"), TOLD.values(), ids=TOLD.keys())
-def test_an_answered_call_is_told_in_numbers(
-    counters: dict[str, int], numbers: tuple[float | None, float | None, float | None]
-) -> None:
-    """Speed, load and the wait for a slot come from the server's durations, and whatever it says they fit into an event."""
+def test_an_answered_call_is_told_in_numbers(counters: dict[str, int], numbers: tuple[float | None, ...]) -> None:
+    """The numbers come from the server's durations, and whatever it says they fit into an event."""
     calls: list[ModelCall] = []
     with raw_server(answering(HEAD, said("gut"), done("stop", **counters), END)) as url:
         Ollama(url, lambda: None, calls.append).chat(QUESTION, deadline_in(LONG_SECONDS))
     (call,) = calls
     assert (call.outcome, call.first_token_seconds is not None) == (CallOutcome.ANSWERED, True)
-    assert (call.tokens_per_second, call.load_seconds, call.wait_seconds) == numbers
+    assert (call.tokens_per_second, call.load_seconds, call.wait_seconds, call.answer_seconds) == numbers
     event = Event(kind=EventKind.CALL, incarnation=1, stage=Stage.VISION, call=call)
     assert Event.decode(event.encode()) == event
 

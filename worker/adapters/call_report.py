@@ -50,12 +50,13 @@ def _call(outcome: CallOutcome, transcript: Transcript, sent_at_seconds: float) 
     timings = transcript.timings
     if timings is None:
         return ModelCall(outcome, first_token_seconds)
+    load_seconds, answer_seconds = _seconds(timings.load_ns), _seconds(timings.answer_ns)
     wait_ns = timings.total_ns - timings.load_ns - timings.prompt_ns - timings.answer_ns
-    return ModelCall(outcome, first_token_seconds, _speed(timings), _seconds(timings.load_ns), _seconds(wait_ns))
+    speed = _speed(timings, answer_seconds)
+    return ModelCall(outcome, first_token_seconds, speed, load_seconds, _seconds(wait_ns), answer_seconds)
 
 
-def _speed(timings: Timings) -> float | None:
-    answer_seconds = _seconds(timings.answer_ns)
+def _speed(timings: Timings, answer_seconds: float) -> float | None:
     return min(_natural(timings.tokens) / answer_seconds, MAX_TOKENS_PER_SECOND) if answer_seconds else None
 
 

@@ -7,6 +7,7 @@ from typing import assert_never
 from supervisor.core.admission.decision import FREE
 from supervisor.core.admission.fact import (
     CallEnded,
+    Calls,
     Decided,
     Fact,
     HostMeasured,
@@ -20,6 +21,7 @@ from supervisor.core.admission.fact import (
     Waiting,
     Working,
 )
+from supervisor.core.admission.speed import TOGETHER_SECONDS, Mean
 from supervisor.core.admission.state import Hold, Model, State
 from worker.contract import CallOutcome
 
@@ -88,14 +90,20 @@ def _call_ended(state: State, fact: CallEnded) -> State:
     model = state.model(fact.model)
     if model is None:
         return state
-    return replace(state.with_model(_judged(_timed(state, model, fact), fact)), held=None)
+    ended = replace(_judged(_timed(state, model, fact), fact), busy_until_seconds=fact.at_seconds)
+    return replace(state.with_model(ended), held=None)
 
 
 def _timed(state: State, model: Model, fact: CallEnded) -> Model:
+    """Of two calls that ran together one ends first: the other one's speed is not that of a model alone."""
     if fact.call.outcome is not CallOutcome.ANSWERED or fact.call.tokens_per_second is None:
         return model
-    is_alone = not any(other.in_flight for other in state.models if other.name != model.name)
-    return replace(model, speed=model.speed.measured(fact.call.tokens_per_second, is_alone=is_alone))
+    began_at_seconds = fact.at_seconds - (fact.call.answer_seconds or 0.0)
+    others = [other for other in state.models if other.name != model.name]
+    is_alone = not any(other.in_flight or other.busy_until_seconds > began_at_seconds for other in others)
+    together_at_seconds = model.together_at_seconds if is_alone else fact.at_seconds
+    speed = model.speed.measured(fact.call.tokens_per_second, is_alone=is_alone)
+    return replace(model, speed=speed, together_at_seconds=together_at_seconds)
 
 
 def _judged(model: Model, fact: CallEnded) -> Model:
@@ -118,14 +126,22 @@ def _judged(model: Model, fact: CallEnded) -> Model:
 
 
 def _working(state: State, fact: Working) -> State:
-    calls = {each.model: each for each in fact.calls}
-    models = tuple(
-        replace(model, in_flight=calls[model.name].in_flight, progress_at_seconds=calls[model.name].progress_at_seconds)
-        if model.name in calls
-        else replace(model, in_flight=0)
-        for model in state.models
-    )
-    return _weighed(replace(state, models=models, leases=fact.leases, workers=fact.workers), fact.at_seconds)
+    calls, at_seconds = {each.model: each for each in fact.calls}, fact.at_seconds
+    models = tuple(_at_work(_remembered(model, at_seconds), calls.get(model.name), at_seconds) for model in state.models)
+    return _weighed(replace(state, models=models, leases=fact.leases, workers=fact.workers), at_seconds)
+
+
+def _at_work(model: Model, calls: Calls | None, at_seconds: float) -> Model:
+    if calls is None:
+        return replace(model, in_flight=0)
+    return replace(model, in_flight=calls.in_flight, busy_until_seconds=at_seconds, progress_at_seconds=calls.progress_at_seconds)
+
+
+def _remembered(model: Model, at_seconds: float) -> Model:
+    """While models take turns their speed together is not seen, and what made them starve may be over."""
+    if not model.speed.together.samples or at_seconds < model.together_at_seconds + TOGETHER_SECONDS:
+        return model
+    return replace(model, speed=replace(model.speed, together=Mean()))
 
 
 def _waiting(state: State, fact: Waiting) -> State:

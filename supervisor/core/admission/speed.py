@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 ENOUGH = 3  # samples of a kind, before anything follows from them
 WEIGHT = 0.3  # of the newest sample
+TOGETHER_SECONDS = 3600.0  # how long nothing new is known of two models together before they are tried together again
 
 
 @dataclass(frozen=True, slots=True)

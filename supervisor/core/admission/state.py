@@ -19,7 +19,9 @@ class Model:
     size_bytes: int = 0  # the largest that was ever listed; 0: never seen
     breaker: Breaker = field(default_factory=Breaker)
     speed: Speed = field(default_factory=Speed)
+    together_at_seconds: float = 0.0  # when its speed beside the other one was last measured
     in_flight: int = 0
+    busy_until_seconds: float = -math.inf  # when a call to it was last in flight
     progress_at_seconds: float = 0.0  # see Calls
     jobs: int = 0  # that wait for it
     oldest_seconds: float = 0.0  # the age of the oldest
