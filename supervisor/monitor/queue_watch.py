@@ -16,7 +16,7 @@ from supervisor.monitor.releases import Releases
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.waker import Waker
 from worker.job_queue.backlog import StageBacklog, stage_backlog
-from worker.job_queue.connection import connect_monitor, is_pooled
+from worker.job_queue.connection import connect_monitor, has_answered, is_pooled
 from worker.job_queue.dead_lease import AsyncConnection, Returned
 from worker.job_queue.glance import glance, listen, queue_stats
 from worker.scoreboard import Scoreboard
@@ -160,7 +160,7 @@ class QueueWatch:
         if self.sight.is_connected or self.sight.outage != type(outage).__name__:
             self._journal.monitor("WARNING", "connection_lost", error=type(outage).__name__)
         self.sight.is_connected = self.sight.is_listening = False
-        self.sight.outage = type(outage).__name__
+        self.sight.outage, self.sight.is_refused = type(outage).__name__, has_answered(outage)
         self._keeper.lost()
         self._promise()
 

@@ -15,6 +15,7 @@ class Sight:
     is_listening: bool = False
     is_pooled: bool = False  # a transaction pooler is in between: nothing can be heard
     outage: str = "not connected yet"
+    is_refused: bool = False  # the database itself said no: the outage is not one of server or network
     looked_at_seconds: float = 0.0
     stats: QueueStats = field(default_factory=QueueStats)
     backlog: StageBacklog = field(default_factory=StageBacklog)

@@ -24,10 +24,8 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
     if scoreboard.control().is_draining:
         why = "Giving up, as there was nothing but crashes" if fleet.gave_up else "Stopping"
         return "draining", f"{why}: {_workers(sum(bool(s.ledger.pid) for s in present(scoreboard)))} still at work."
-    if not sight.is_connected:
-        return "down", f"The database cannot be reached ({sight.outage}): nothing is lost, work goes on when it is back."
-    if time.monotonic() > sight.looked_at_seconds + STALE_SECONDS:
-        return "down", "The database is connected, but does not answer: nothing is lost, work goes on when it does."
+    if outage := _database(sight):
+        return "down", outage
     if not running and any(slot.ledger.stage == Stage.STARTING for slot in slots):
         return "degraded", "Starting: no worker is ready yet."
     if not running:
@@ -47,6 +45,17 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
     passing = f" For a moment: {sight.admission.worded()}." if sight.admission.is_holding else ""
     told = f"{_workers(len(slots))}, {busy} at work, {_bounded(sight.stats.queued)} waiting"
     return "ok", f"All is well: {told}.{passing}{found_by}"
+
+
+def _database(sight: Sight) -> str:
+    """Why nothing can be done with the database; empty if it answers."""
+    if not sight.is_connected and sight.is_refused:
+        return f"The database answers, but refuses the queue ({sight.outage}): nothing is lost, work goes on when it is free."
+    if not sight.is_connected:
+        return f"The database cannot be reached ({sight.outage}): nothing is lost, work goes on when it is back."
+    if time.monotonic() > sight.looked_at_seconds + STALE_SECONDS:
+        return "The database is connected, but does not answer: nothing is lost, work goes on when it does."
+    return ""
 
 
 def _workers(count: int) -> str:

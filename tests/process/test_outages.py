@@ -118,6 +118,17 @@ def test_a_server_that_takes_no_writes(site: Site) -> None:
     scene.assert_survived(site)
 
 
+def test_a_queue_that_is_forbidden_for_a_while(site: Site) -> None:
+    """A migration takes the role's rights away and gives them back: no worker dies of it, no job pays, the status says it."""
+    scene = set_scene(site)
+    site.owner.execute("revoke all on learning_submission_jobs from learning_worker")
+    scene.answer()
+    scene.until_lost("InsufficientPrivilege")
+    eventually(lambda: "answers, but refuses the queue (InsufficientPrivilege)" in scene.fleet.status()["sentence"])
+    site.owner.execute("grant select, update, delete on learning_submission_jobs to learning_worker")
+    scene.assert_survived(site)
+
+
 @pytest.mark.second_tier
 def test_an_outage_longer_than_the_lease(site: Site) -> None:
     """Others have the jobs when the server is back: the answers in hand are dropped and counted, and each job ends once."""

@@ -21,6 +21,16 @@ Connection = psycopg.Connection[DictRow]
 AsyncConnection = psycopg.AsyncConnection[DictRow]
 Pooled = Literal["auto", "true", "false"]
 
+_MIGRATING = (  # somebody is changing the tables, or who may do what
+    errors.InsufficientPrivilege,
+    errors.InvalidSchemaName,
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+    errors.FeatureNotSupported,  # a prepared statement whose table has changed: the next connection prepares it anew
+)
+_IN_THE_WAY = (errors.LockNotAvailable, errors.ReadOnlySqlTransaction, *_MIGRATING)
+
 
 class Unavailable(Exception):
     """The database cannot serve now: wait, connect again, repeat. Carries the class of the error alone."""
@@ -92,16 +102,22 @@ def refuse_service_role(connection: Connection | AsyncConnection, *, allows_serv
         raise Refused(f"the database role {role} bypasses row security: use the restricted role of the workers")
 
 
+def has_answered(error: BaseException) -> bool:
+    """Whether a database that serves others said no to us: a lock, a right or a table is in the way."""
+    return isinstance(error, _IN_THE_WAY)
+
+
 @contextmanager
 def outages_named() -> Iterator[None]:
     """Everything that a later try may cure becomes Unavailable: a wrong password too, as somebody may mend it.
 
     psycopg has all of SQLSTATE's classes 08, 53, 57 and 58, lock timeouts and deadlocks as OperationalError: full disks,
-    shutdowns, too many connections. Only a standby's refusal to write it counts among the errors of a program.
+    shutdowns, too many connections. A standby's refusal to write, and a right or a table that is missing, it counts among the
+    errors of a program. They are no job's fault: a crash would be counted against each job in turn, until all had failed.
     """
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction) as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction, *_MIGRATING) as error:
         raise Unavailable(type(error).__name__) from error
 
 
