@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from demo.database import Database, url
@@ -22,7 +23,19 @@ from supervisor.journal import Journal
 from supervisor.monitor.releases import SWEEP_SECONDS, Releases
 from tests.condition import eventually
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
-from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
+from worker.core.job import (
+    AlreadyFinal,
+    Completed,
+    ErrorCode,
+    Failed,
+    Lease,
+    Lost,
+    Outcome,
+    Retried,
+    Returned,
+    Stage,
+    parse_payload,
+)
 from worker.job_queue import dead_lease
 from worker.job_queue.bounded import WORKER_BOUNDS
 from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
@@ -518,11 +531,11 @@ def test_the_fifth_expiry_is_the_last(queue: FilledQueue, expiries: int, returne
 
 
 @pytest.mark.parametrize("payload", ["[]", '"text"', "null", "[1, 2]"])
-@pytest.mark.parametrize(("max_crashes", "status"), [(None, "queued"), (2, "queued"), (1, "failed")])
+@pytest.mark.parametrize(("max_crashes", "status"), [(None, "queued"), (2, "failed"), (1, "failed")])
 def test_no_payload_keeps_a_job_from_being_returned(
     queue: FilledQueue, payload: str, max_crashes: int | None, status: str
 ) -> None:
-    """A payload that is no object counts nothing and changes nothing, and is no reason to raise."""
+    """A payload that is no object is not changed and no reason to raise; as nothing is counted in it, one death is enough."""
     entered = queue.enter(payload=payload, leased_for_seconds=HOUR_SECONDS)
     before = queue.job(entered.job_id)["payload"]
     monitor(queue, return_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
@@ -741,6 +754,42 @@ def test_a_service_role_is_refused_by_its_name(queue: FilledQueue) -> None:
     """A role that is no superuser but bears a service role's name is refused all the same."""
     with service_role(queue), pytest.raises(Refused, match="service_role"):
         connect(url(queue.database.admin_dsn, user="service_role", password="secret", dbname="postgres"), "test")
+
+
+@pytest.mark.parametrize("payload", ["[" * 3000 + "]" * 3000, '{"far": ' + "[" * 3000 + "]" * 3000 + "}", "1" * 5000])
+def test_a_payload_that_python_cannot_read_is_none(queue: FilledQueue, payload: str) -> None:
+    """PostgreSQL stores what Python's reader refuses: such a job is leased, and invalid, and ends nobody."""
+    queue.enter(payload=payload)
+    lease = take(queue)
+    assert lease.payload is None
+    assert isinstance(parse_payload(lease), Failed)
+
+
+def test_what_is_set_for_the_role_does_not_break_a_session(queue: FilledQueue) -> None:
+    """A listener and a permit's holder may be idle, fences see the last commit, texts are of every alphabet, ISO is ISO."""
+    ours = {
+        "client_encoding": ("LATIN1", "UTF8"),
+        "datestyle": ("German", "ISO, DMY"),
+        "default_transaction_isolation": ("serializable", "read committed"),
+        "idle_session_timeout": ("1s", "0"),
+        "transaction_timeout": ("1s", "0"),
+    }
+    known = [name for name in ours if queue.one("select current_setting(%s, true) as is_known", [name])["is_known"]]
+    role = sql.Identifier(f"{queue.database.name}_worker")
+    with undone(queue, sql.SQL("alter role {} reset all").format(role)):
+        for name in known:
+            queue.owner.execute(sql.SQL("alter role {} set {} = {}").format(role, sql.Identifier(name), ours[name][0]))
+        with connect(queue.database.worker_dsn, "test") as connection:
+            found = {name: connection.execute("select current_setting(%s)", [name]).fetchone() for name in known}
+    assert {name: tuple(row.values()) for name, row in found.items() if row} == {name: (ours[name][1],) for name in known}
+
+
+@contextmanager
+def undone(queue: FilledQueue, undo: sql.Composed) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        queue.owner.execute(undo)
 
 
 def test_a_connection_says_whose_it_is_and_has_limits(queue: FilledQueue) -> None:

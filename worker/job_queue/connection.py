@@ -6,9 +6,12 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg import errors
+from psycopg.adapt import AdaptersMap
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import set_json_loads
 
 from worker.job_queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS, BoundedAsyncConnection, BoundedConnection
+from worker.job_queue.document import read_document
 from worker.job_queue.pooled import PooledAsyncConnection, PooledConnection
 from worker.job_queue.statements import statement
 from worker.settings import SERVICE_ROLES
@@ -30,6 +33,8 @@ _MIGRATING = (  # somebody is changing the tables, or who may do what
     errors.FeatureNotSupported,  # a prepared statement whose table has changed: the next connection prepares it anew
 )
 _IN_THE_WAY = (errors.LockNotAvailable, errors.ReadOnlySqlTransaction, *_MIGRATING)
+_ADAPTERS = AdaptersMap(psycopg.adapters)
+set_json_loads(read_document, _ADAPTERS)
 
 
 class Unavailable(Exception):
@@ -85,6 +90,7 @@ def options(application_name: str) -> dict[str, Any]:
     return {
         "autocommit": True,
         "application_name": application_name,
+        "context": _ADAPTERS,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "keepalives_idle": 5,
         "keepalives_interval": 2,

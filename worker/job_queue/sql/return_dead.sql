@@ -1,7 +1,8 @@
 -- Gives back a dead worker's job, fenced; counts the death and quarantines the job at the limit. Primary key.
--- `count_as` is crashes or expiries, or null where the job did not cause the death.
+-- `count_as` is crashes or expiries, or null where the job did not cause the death. A payload that is no object cannot be counted
+-- in, and no worker can do anything with it: the first death is the last.
 with seen as (
-    select id,
+    select id, jsonb_typeof(payload) = 'object' as is_countable,
         case when jsonb_typeof(payload) = 'object' then payload else '{}'::jsonb end as payload,
         case when jsonb_typeof(payload -> %(count_as)s::text) = 'number'
             then least(greatest((payload ->> %(count_as)s::text)::numeric, 0), 1000)::int else 0 end + 1 as deaths
@@ -9,7 +10,8 @@ with seen as (
     where id = %(job_id)s and lease_key = %(lease_key)s
     for update
 ), judged as (
-    select id, payload, deaths, %(count_as)s::text is not null and deaths >= %(limit)s::int as is_over
+    select id, payload, deaths,
+        %(count_as)s::text is not null and (deaths >= %(limit)s::int or not is_countable) as is_over
     from seen
 ), returned as (
     update public.learning_submission_jobs as job
