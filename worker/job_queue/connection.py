@@ -90,6 +90,7 @@ def options(application_name: str) -> dict[str, Any]:
     return {
         "autocommit": True,
         "application_name": application_name,
+        "client_encoding": "utf8",  # whatever is set for the role: texts are of every alphabet
         "context": _ADAPTERS,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "keepalives_idle": 5,
