@@ -28,13 +28,13 @@ def show(found: list[dict[str, Any]], directory: Path, console: Console) -> None
         console.print(f"[{_COLOURS[document['state']]}]{document['sentence']}[/]")
         if document["is_stub"]:
             console.print("[bold red]A stub is in use, every result is invented: set AI_BACKEND=local.[/]")
-        if line := _admission(document["admission"]):
+        if line := _admission(document["admission"], document["sentence"]):
             console.print(line)
         console.print(_table(document))
 
 
-def _admission(admission: dict[str, Any] | None) -> str:
-    """What Ollama holds and what is admitted, what this host has left, and a line for each thing that cannot be believed."""
+def _admission(admission: dict[str, Any] | None, sentence: str) -> str:
+    """What Ollama holds, what this host has left, a line for what cannot be believed; the reason, if not in `sentence`."""
     if admission is None:
         return ""
     ollama = admission["ollama"]
@@ -43,7 +43,7 @@ def _admission(admission: dict[str, Any] | None) -> str:
     seen = f"{_gb(ollama['observed_bytes'])} seen" if ollama["observed_bytes"] else unseen
     limit = f"limit {_gb(ollama['limit_bytes'])}" if ollama["limit_bytes"] else ""
     told = f"no answer ({ollama['silence']})" if ollama["silence"] else models
-    held = f"held back: {admission['why']}" if admission["is_holding"] else ""
+    held = f"held back: {admission['why']}" if admission["is_holding"] and admission["why"] not in sentence else ""
     notes = (f"{note['meaning']}: {note['model']}" if note["model"] else note["meaning"] for note in admission["notes"])
     return "\n".join([" · ".join(filter(None, (f"Ollama: {told}", seen, limit, held))), *_host(admission["host"]), *notes])
 

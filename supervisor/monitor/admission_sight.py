@@ -45,7 +45,8 @@ class AdmissionSight:
     def trouble(self, now_seconds: float) -> str:
         """The sentence of the status, where somebody should know; empty where all is well or a matter of moments."""
         if self.is_holding and self.reason not in PASSING:
-            return f"Held back: {self.worded()}."
+            away = f" (Ollama does not answer: {self.silence})" if self.silence and self.reason is not Reason.UNKNOWN else ""
+            return f"Held back: {self.worded()}{away}."
         silence = self.state.unlisted
         if silence is not None and now_seconds > silence.at_seconds + self.policy.grace_seconds:
             return f"Ollama does not say what it has loaded ({silence.why.value}); the work goes on meanwhile."
@@ -90,7 +91,7 @@ _WORDS: Mapping[Reason, Callable[[AdmissionSight], str]] = {
     Reason.WEDGED: lambda sight: f"no call to {sight.closed()} gets on, though Ollama lists it",
     Reason.RAMPING: lambda sight: f"{sight.closed()} answers again and is asked more and more",
     Reason.LOADING: lambda sight: f"{sight.closed()} is not loaded yet",
-    Reason.UNLOADABLE: lambda sight: f"{sight.closed()} could not be loaded; it is tried again now and then",
+    Reason.UNLOADABLE: lambda sight: f"{sight.closed()} could not be loaded; it is tried again now and then, `doctor` says why",
     Reason.PHASE: lambda sight: f"{sight.closed()} waits for its phase, as the two models do not fit together",
     Reason.TURNS: lambda sight: f"{sight.closed()} waits for its turn, as the two models compute on the same cores",
 }

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from supervisor.core.admission.fact import HostMeasured, Resident
+from supervisor.core.admission.decision import Decision
+from supervisor.core.admission.fact import HostMeasured, Resident, Silence, Unlisted
 from supervisor.core.admission.policy import Policy
 from supervisor.core.admission.state import State
 from supervisor.monitor.admission_metrics import admission_metrics
@@ -15,6 +16,7 @@ from supervisor.monitor.admission_sight import AdmissionSight
 from supervisor.monitor.sight import Sight
 from supervisor.monitor.status import snapshot
 from supervisor.status_view import show
+from worker.contract import Reason
 from worker.scoreboard import Scoreboard
 
 GB = 1_000_000_000
@@ -58,3 +60,24 @@ def test_cards_are_measured_where_there_are_some(host: HostMeasured | None, free
 def test_before_the_first_look_nothing_is_said_of_the_host(capsys: pytest.CaptureFixture[str]) -> None:
     """A host that was not measured has not 0 bytes."""
     assert not [line for line in shown(capsys, None) if line.startswith("this host")]
+
+
+def test_a_reason_says_that_ollama_is_away() -> None:
+    """Whoever reads that a model failed learns in the same sentence that its server does not answer."""
+    state = replace(State.of(POLICY, 0.0), unlisted=Unlisted(Silence.UNREACHABLE, 0.0))
+    decision = Decision(reasons=(Reason.BREAKER,))
+    assert "(Ollama does not answer: unreachable)" in AdmissionSight(POLICY, state, decision).trouble(1.0)
+    answering = AdmissionSight(POLICY, replace(state, unlisted=None), decision)
+    assert answering.trouble(1.0).startswith("Held back: ")
+    assert "does not answer" not in answering.trouble(1.0)
+
+
+def test_a_reason_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the sentence says is not said again below it; what the sentence leaves out is."""
+    sight = Sight()
+    sight.admission = AdmissionSight(POLICY, State.of(POLICY, 0.0), Decision(reasons=(Reason.BREAKER,)))
+    document: dict[str, Any] = snapshot(Scoreboard(), sight, instance=1, is_stub=False)
+    why = document["admission"]["why"]
+    for sentence, times in ((f"Held back: {why}.", 1), ("No worker runs.", 1)):
+        show([document | {"sentence": sentence}], Path(), Console(width=200))
+        assert capsys.readouterr().out.count(why) == times
