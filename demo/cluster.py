@@ -349,9 +349,14 @@ def environment() -> dict[str, str]:
 
 
 def die_with(parent_pid: int, number: signal.Signals = signal.SIGQUIT) -> Callable[[], None]:
-    """What the child does before exec: ask for a signal at its parent's death, and leave if that has happened already."""
+    """What the child does before exec: ask for a signal at its parent's death, and leave if that has happened already.
+
+    A shell without job control starts what is to run in the background with SIGQUIT ignored, and that is inherited.
+    """
 
     def ask() -> None:
+        if number is not signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
         _libc.prctl(_PR_SET_PDEATHSIG, number)
         if os.getppid() != parent_pid:
             os._exit(1)

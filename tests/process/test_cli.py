@@ -24,6 +24,7 @@ OK, DEGRADED, USAGE, NOT_RUNNING, CONFIG = 0, 1, 2, 3, 78
 PATIENCE_SECONDS = 30.0
 INTERRUPTED_IMPORT = """
 import os, signal, sys, weakref
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
 
 class Interrupter:
     def find_spec(self, name, *_):

@@ -24,6 +24,15 @@ print(cluster.pid, cluster.directory, flush=True)
 input()
 """
 
+START_IN_THE_BACKGROUND = """
+import os, signal, subprocess
+from demo.cluster import die_with
+signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+print(subprocess.Popen(["sleep", "3600"], preexec_fn=die_with(os.getpid())).pid, flush=True)
+input()
+"""
+ROOT = Path(__file__).parents[2]
+
 
 def server_processes(postmaster_pid: int) -> list[int]:
     """A pidfd for the postmaster and each of its children: readable once that process has ended, waited for or not."""
@@ -51,8 +60,7 @@ def parent() -> Iterator[Path]:
 def starter(parent: Path) -> Iterator[tuple[int, Path]]:
     """A process with a server of its own, killed at the end: the postmaster's pid and its directory."""
     command = [sys.executable, "-c", START_AND_WAIT, str(parent)]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         pid, directory = process.stdout.readline().split()
         yield int(pid), Path(directory)
@@ -72,6 +80,16 @@ def killed_directory(parent: Path) -> Path:
 def test_the_server_dies_with_its_starter(killed_directory: Path) -> None:
     """SIGKILL of the starter ends the postmaster and its children, by an immediate shutdown."""
     assert "received immediate shutdown request" in (killed_directory / "server.log").read_text()
+
+
+def test_what_was_started_in_the_background_dies_too() -> None:
+    """A shell without job control lets a program ignore the signal that is to end what it starts; it ends all the same."""
+    command = [sys.executable, "-c", START_IN_THE_BACKGROUND]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        child = os.pidfd_open(int(process.stdout.readline()))
+        process.kill()
+    assert have_ended([child], timeout_seconds=10)
 
 
 def test_the_next_start_sweeps_what_a_killed_one_left(parent: Path, killed_directory: Path) -> None:
