@@ -12,7 +12,7 @@ from demo.ollama_simulator.process import SimulatorProcess, start_simulator
 from demo.submissions import Submission, demo_submissions
 from tests.process.bare_worker import Forker, start_forker
 from tests.process.school import School
-from tests.process.site import PARALLEL, Site, open_site
+from tests.process.site import FEEDBACK_MODEL, PARALLEL, VISION_MODEL, Site, open_site
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,11 @@ def fleets_simulator() -> Iterator[SimulatorProcess]:
 
 @pytest.fixture
 def site(database: Database, fleets_simulator: SimulatorProcess) -> Iterator[Site]:
+    """With both models loaded: to the first fleet of a run its gates would be closed, and a job be leased once more."""
     with open_site(database, fleets_simulator) as opened:
+        for model in (VISION_MODEL, FEEDBACK_MODEL):
+            fleets_simulator.client.post("/api/generate", json={"model": model}).raise_for_status()
+        fleets_simulator.reset_calls()
         yield opened
 
 

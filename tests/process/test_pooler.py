@@ -94,8 +94,8 @@ def test_permits_hold_on_one_host_and_end_with_their_holder(site: Site, pooler: 
     entered = site.enter_texts(6)
     fleets = [start(site, pooler, workers=2, directory=name) for name in ("one", "two")]
     eventually(lambda: sum(len(pids_in(fleet, "permit")) for fleet in fleets) == 3)
-    (victim,) = [pid for fleet in fleets for pid in pids_in(fleet, "feedback")]
-    assert site.simulator.state()["models"][FEEDBACK_MODEL]["running"] == 1
+    (victim,) = eventually(lambda: [pid for fleet in fleets for pid in pids_in(fleet, "feedback")])
+    eventually(lambda: site.simulator.state()["models"][FEEDBACK_MODEL]["running"] == 1)
     os.kill(victim, signal.SIGKILL)
     site.until_done_once(entered)
     assert [crashes for crashes in (worker["crashes"] for fleet in fleets for worker in fleet.workers()) if crashes] == [1]
