@@ -43,7 +43,7 @@ from worker.core.retry import Kind, failure_of
 GOOD = Outcome.GOOD
 WAITING = int(ENVIRONMENT["OLLAMA_MAX_QUEUE"]) + 1  # the first is no longer in the line
 NO_PICTURE = {"role": "user", "content": "x", "images": ["eA=="]}
-pytestmark = [pytest.mark.skipif(why_not() != "", reason=why_not()), pytest.mark.xdist_group("real Ollama")]
+pytestmark = pytest.mark.skipif(why_not() != "", reason=why_not())
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from demo.inputs.catalogue import REFUSED, inputs
 from demo.inputs.trial import KILLED_AT, PAGES
 
-pytestmark = [pytest.mark.second_tier, pytest.mark.xdist_group("inputs")]  # one run of them all, not one in each process
+pytestmark = pytest.mark.second_tier
 
 LABELS = [*(each.label for each in inputs()), *REFUSED, "logs, metrics, status and errors"]
 
