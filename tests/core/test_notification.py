@@ -65,11 +65,14 @@ def test_each_change_is_told(shown: Fleet, told: State, lines: set[str]) -> None
     assert known.state is state_of(shown)
 
 
-def test_nothing_is_told_twice() -> None:
-    """Who has told everything says nothing until the rhythm of more time comes round."""
-    _, known = notification(STOPPING, Told(), NOW, None)
-    assert notification(STOPPING, known, NOW + 0.5 * EXTEND_EVERY_SECONDS, None)[0] == ()
-    assert notification(STOPPING, known, NOW + EXTEND_EVERY_SECONDS, None)[0] == (MORE_TIME,)
+@pytest.mark.parametrize("under_way", [BOOTING, RELOADING, STOPPING])
+def test_nothing_is_told_twice(under_way: Fleet) -> None:
+    """Who has told everything says nothing until the rhythm of more time comes round, again and again."""
+    _, known = notification(under_way, Told(), NOW, None)
+    for now in (NOW, NOW + EXTEND_EVERY_SECONDS):
+        assert notification(under_way, known, now + 0.5 * EXTEND_EVERY_SECONDS, None)[0] == ()
+        told, known = notification(under_way, known, now + EXTEND_EVERY_SECONDS, None)
+        assert told == (MORE_TIME,)
 
 
 def test_a_sign_of_life_comes_in_good_time() -> None:

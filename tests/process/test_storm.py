@@ -9,7 +9,7 @@ from tests.process.site import Site
 
 pytestmark = pytest.mark.postgres
 
-RECYCLES, KILLS = 15, 5
+RECYCLES, KILLS = 10, 5
 
 
 def totals(fleet: LiveFleet) -> dict[str, float]:
