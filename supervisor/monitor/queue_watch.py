@@ -45,6 +45,7 @@ class QueueWatch:
         self._waker, self._journal = waker, journal
         self._readings = replace(scoreboard.readings(), incarnation=incarnation)
         self._stirred = asyncio.Event()
+        self._heard: list[int] = []  # of whom news has come, by their backends
         self._look_at_seconds = -math.inf
         self.sight = Sight()
         self.on_look: Callable[[], None] = lambda: None  # is told that the sight of the queue is new
@@ -82,7 +83,9 @@ class QueueWatch:
         )
         self.sight.is_pooled = is_pooled(connection)
         if not self.sight.is_pooled:  # a session that is another's next would hear for that one
-            connection.add_notify_handler(lambda notification: self._hear(notification.pid))  # of what comes with an answer
+            connection.add_notify_handler(
+                lambda notification: self._heard.append(notification.pid)
+            )  # of what comes with an answer
             await listen(connection)
         return connection
 
@@ -122,6 +125,7 @@ class QueueWatch:
 
     async def _wait(self, connection: AsyncConnection, timeout_seconds: float) -> None:
         """Until there is news, a request or the time."""
+        self._hear()
         loop, fd = asyncio.get_running_loop(), connection.fileno()
         loop.add_reader(fd, self._listen, connection.pgconn, fd)
         try:
@@ -141,12 +145,17 @@ class QueueWatch:
             asyncio.get_running_loop().remove_reader(fd)
             self.stir()
         while notification := pgconn.notifies():
-            self._hear(notification.be_pid)
+            self._heard.append(notification.be_pid)
+        self._hear()
 
-    def _hear(self, backend_pid: int) -> None:
-        """One wake-up per notification of somebody else: our own workers tell of what they finished, and enter nothing."""
-        if not self._waker.is_ours(backend_pid):
-            self._waker.wake_one()
+    def _hear(self) -> None:
+        """One wake-up per notification of somebody else: our own workers tell of what they finished, and enter nothing.
+
+        What has come at once is judged at once: news must not come faster than it is heard, or the answers behind it come late.
+        """
+        news, self._heard = self._waker.count_others(self._heard), []
+        if news:
+            self._waker.wake(news)
             self.look_soon()
 
     def _greet(self) -> None:

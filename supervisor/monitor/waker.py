@@ -30,11 +30,16 @@ class Waker:
                 looking.append((slot, record))
         return any(self._wake(slot, record) for slot, record in looking)
 
-    def is_ours(self, backend_pid: int) -> bool:
-        """Whether the server's process serves one of our workers."""
-        if backend_pid not in self._backend_pids:
+    def wake(self, count: int) -> None:
+        """So many workers, or all that can be woken."""
+        while count and self.wake_one():
+            count -= 1
+
+    def count_others(self, backend_pids: Sequence[int]) -> int:
+        """How many of the server's processes serve none of our workers, each as often as it is named."""
+        if not self._backend_pids.issuperset(backend_pids):
             self.recognise()
-        return backend_pid in self._backend_pids
+        return sum(backend_pid not in self._backend_pids for backend_pid in backend_pids)
 
     def recognise(self) -> None:
         """Who is ours now: a process number that has gone may come back as another's."""

@@ -91,8 +91,25 @@ def test_nobody_is_woken_who_may_not_lease_or_is_not_there(slots: Slots) -> None
 
 def test_our_own_connections_are_known_by_their_number(slots: Slots) -> None:
     """Also after a worker has connected anew; the number that it had before is nobody's of ours once we have looked."""
-    assert (slots.waker.is_ours(OURS + 3), slots.waker.is_ours(THEIRS)) == (True, False)
+    assert slots.waker.count_others([OURS + 3, THEIRS, OURS, THEIRS]) == 2
     slots.at(3, Phase.IDLE, backend_pid=THEIRS)
-    assert slots.waker.is_ours(THEIRS)
+    assert slots.waker.count_others([THEIRS]) == 0
     slots.waker.recognise()
-    assert not slots.waker.is_ours(OURS + 3)
+    assert slots.waker.count_others([OURS + 3]) == 1
+
+
+def test_a_flood_of_news_is_heard_as_fast_as_it_comes(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much has come at once, the scoreboard is looked through once for it and once for each who can be woken."""
+    slots.at(2, Phase.IDLE)
+    looks = 0
+    look = slots.board.worker
+
+    def counted(slot: int) -> WorkerRecord | None:
+        nonlocal looks
+        looks += 1
+        return look(slot)
+
+    monkeypatch.setattr(slots.board, "worker", counted)
+    slots.waker.wake(slots.waker.count_others([THEIRS] * 10_000))
+    assert slots.woken() == [2]
+    assert looks <= 3 * SLOTS
