@@ -14,6 +14,7 @@ from worker.core.deadline import Deadline
 
 LOOK_SECONDS = 5.0  # what a server that is well answers in milliseconds
 MAX_BYTES = 8_000_000  # `show` lists every tensor of a model: some 100 bytes each
+MAX_NUMBER = 2**60  # of bytes, tokens or nanoseconds: beyond it nothing can be calculated or shown
 
 
 class ServerSilent(Exception):
@@ -29,10 +30,16 @@ class ServerRefused(Exception):
 
 
 def _sizes_only(value: object) -> object:
-    """Of a model's description: names, numbers and words. Lists are left out by Ollama where they are long."""
-    return {k: v for k, v in value.items() if isinstance(v, int | float | str)} if isinstance(value, dict) else {}
+    """Of a model's description: names, words, and numbers that can be. Lists are left out by Ollama where they are long."""
+    return {k: v for k, v in value.items() if _is_fact(v)} if isinstance(value, dict) else {}
 
 
+def _is_fact(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, int | float) and abs(value) <= MAX_NUMBER)
+
+
+Number = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Word = Annotated[str, Field(max_length=200, pattern=r"^[ -~]*$")]  # it is shown
 Facts = Annotated[dict[str, int | float | str], BeforeValidator(_sizes_only)]
 
 
@@ -41,20 +48,20 @@ class _Said(BaseModel):
 
 
 class Version(_Said):
-    version: str
+    version: Word
 
 
 class Details(_Said):
-    family: str = ""
-    parameter_size: str = ""
-    quantization_level: str = ""
+    family: Word = ""
+    parameter_size: Word = ""
+    quantization_level: Word = ""
 
 
 class Tag(_Said):
     """A model on disk; `size` is all of its files in bytes."""
 
     name: str
-    size: int = Field(ge=0)
+    size: Number
     digest: str = ""
 
 
@@ -81,11 +88,11 @@ class Reply(_Said):
     message: Message = Message()
     done: bool = False
     done_reason: str = ""
-    load_duration: int = 0
-    prompt_eval_count: int = 0
-    prompt_eval_duration: int = 0
-    eval_count: int = 0
-    eval_duration: int = 0
+    load_duration: Number = 0
+    prompt_eval_count: Number = 0
+    prompt_eval_duration: Number = 0
+    eval_count: Number = 0
+    eval_duration: Number = 0
 
 
 Answer = TypeVar("Answer", bound=BaseModel)

@@ -1,7 +1,7 @@
 """doctor as an operator runs it, against a server: what it finds, what it asks, and how it ends."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,8 +10,8 @@ from demo.ollama_simulator.process import SimulatorProcess, start_simulator
 from supervisor.cli import main
 from supervisor.core.admission.fact import HostMeasured
 from supervisor.doctor import probe
-from supervisor.doctor.server import Server
-from tests.ollama.raw_server import END, HEAD, Peer, raw_server
+from supervisor.doctor.server import Server, ServerSilent
+from tests.ollama.raw_server import END, HEAD, Peer, raw_server, status
 
 HOST_BYTES, FREE_BYTES = 32_000_000_000, 30_000_000_000
 MODELS = [
@@ -145,6 +145,36 @@ def test_somebody_else_answers(answer: bytes) -> None:
     with raw_server(stranger) as url:
         result = doctor(url, "--json")
     assert (result.exit_code, [level for level, _, _ in wrong(result)]) == (FAILS, ["failed"])
+
+
+IMPOSSIBLE: dict[str, tuple[Callable[[Server], object], bytes]] = {
+    "a version without an end": (lambda server: server.version(), b'{"version": "%s"}' % (b"9" * 100_000)),
+    "a version that moves the cursor": (lambda server: server.version(), b'{"version": "\\u001b[31m"}'),
+    "a file larger than any": (lambda server: server.tags(), b'{"models": [{"name": "eyes", "size": 1%s}]}' % (b"0" * 400)),
+    "a speed beyond all": (lambda server: server.answer({}, 5.0), b'{"done": true, "eval_count": 1%s}' % (b"0" * 400)),
+}
+
+
+@pytest.mark.parametrize(("question", "body"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_what_cannot_be_is_no_answer(question: Callable[[Server], object], body: bytes) -> None:
+    """No number that would be an overflow in the sum, and no word that would break the view, comes past the server's edge."""
+    with raw_server(says(body)) as url, pytest.raises(ServerSilent):
+        question(Server(url))
+
+
+def test_a_description_is_left_with_what_can_be() -> None:
+    """Of a model's file an endless and a huge number are no facts; the others stay."""
+    body = b'{"model_info": {"endless": 1e999, "huge": 1%s, "layers": 28, "architecture": "llama"}}' % (b"0" * 400)
+    with raw_server(says(body)) as url:
+        assert Server(url).describe("eyes").model_info == {"layers": 28, "architecture": "llama"}
+
+
+def says(body: bytes) -> Callable[[Peer], None]:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(status(200, body))
+
+    return script
 
 
 FAULTS: dict[str, tuple[str, str]] = {
