@@ -198,8 +198,10 @@ def _contradictions(supervisor: SupervisorSettings, worker: WorkerSettings) -> I
     if limit.share and not worker.is_ollama_here:
         remedy = "give bytes, such as 8G: nobody here knows the memory of the host that OLLAMA_BASE_URL names"
         yield Problem("OLLAMA_MEMORY_LIMIT", supervisor.ollama_memory_limit, remedy)
-    if 0 < limit.size_bytes <= low_water.size_bytes:
-        yield Problem("OLLAMA_MEMORY_LOW_WATER", supervisor.ollama_memory_low_water, "give less than OLLAMA_MEMORY_LIMIT")
+    is_never_below = low_water == MemorySize() and limit != MemorySize()  # an Ollama without a model holds something, too
+    if is_never_below or low_water.share == 1 or 0 < limit.size_bytes <= low_water.size_bytes:
+        remedy = "give less than OLLAMA_MEMORY_LIMIT, and more than nothing"
+        yield Problem("OLLAMA_MEMORY_LOW_WATER", supervisor.ollama_memory_low_water, remedy)
 
 
 def all_settings() -> Iterator[Setting]:

@@ -72,6 +72,14 @@ def test_the_low_water_is_below_the_limit() -> None:
         parsed(OLLAMA_MEMORY_LIMIT="8G", OLLAMA_MEMORY_LOW_WATER="8G")
 
 
+@pytest.mark.parametrize("text", ["0", "100%"])
+def test_a_low_water_that_is_none_is_refused(text: str) -> None:
+    """Below nothing no slot would ever open again; at the limit there is no hysteresis."""
+    for limit in ("8G", "80%"):
+        with pytest.raises(SettingsError, match=r"OLLAMA_MEMORY_LOW_WATER=.*more than nothing"):
+            parsed(OLLAMA_MEMORY_LIMIT=limit, OLLAMA_MEMORY_LOW_WATER=text)
+
+
 def test_nothing_configured_is_no_limit() -> None:
     """And no model: a stub asks none."""
     policy = policy_of()
