@@ -12,7 +12,7 @@ import pytest
 
 from demo.database import Database, temporary_database
 from tests.postgres.filled_queue import FilledQueue, open_queue
-from worker.job_queue.connection import Connection
+from worker.job_queue.connection import Connection, Pooled, connect
 from worker.job_queue.glance import COUNT_BOUND
 from worker.job_queue.statements import statement
 
@@ -119,6 +119,30 @@ def test_a_statement_walks_an_index(worker: Connection, name: str, plan: Callabl
     lines = plan(worker, name).splitlines()
     assert [line for line in lines if re.search(r"Seq Scan on learning_submission_jobs|Sort", line)] == []
     assert [line for line in lines if re.search(r"Index (Only )?Scan using learning_submission_jobs", line)] != []
+
+
+@pytest.fixture(scope="module")
+def short_database(cluster_dsn: str) -> Iterator[Database]:
+    """A queue of four jobs, and statistics that say so."""
+    with temporary_database(cluster_dsn) as fresh:
+        with open_queue(fresh) as queue:
+            for number in range(LEASED):
+                queue.enter(leased_for_seconds=60.0 * number - 30)
+            queue.owner.execute("analyze learning_submission_jobs")
+        yield fresh
+
+
+@pytest.mark.parametrize("pooled", ["false", "true"])
+@pytest.mark.parametrize("plan", [custom_plan, generic_plan])
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_short_queue_is_planned_like_a_long_one(
+    short_database: Database, name: str, plan: Callable[[Connection, str], str], pooled: Pooled
+) -> None:
+    """On a connection of ours no plan rests on the table being small: it is kept, or made again, when thousands come at once."""
+    with connect(short_database.worker_dsn, "test", pooled=pooled) as worker:
+        text = plan(worker, name)
+    assert re.findall(r"Seq Scan on learning_submission_jobs|Sort|Bitmap", text) == []
+    assert re.findall(r"Index (?:Only )?Scan (?:Backward )?using .*\n(?!\s*Index Cond)", text) == []  # all of an index
 
 
 @pytest.mark.parametrize("plan", [custom_plan, generic_plan])

@@ -1,7 +1,8 @@
 -- Takes one job: the oldest expired lease if there is one, else the oldest visible job; counts an expiry. With `since` neither
 -- expired leases nor what became visible before it are looked at, nor the dead rows that lie there while a snapshot is open.
 -- Index (status, visible_at), twice: the leased rows are as few as there are workers, the queued ones are walked from the
--- oldest, so there is no sort. The database's clock decides.
+-- oldest, so there is no sort; the one that is taken is looked up by its id as a value, not joined: a join may be planned over
+-- all rows. The database's clock decides.
 -- Until the transaction ends its student is the subject, so that read_leased.sql may follow.
 with expired as (
     select id
@@ -18,10 +19,6 @@ with expired as (
     order by visible_at
     limit 1
     for update skip locked
-), candidate as (
-    select id, true as is_expired from expired
-    union all
-    select id, false from queued
 )
 update public.learning_submission_jobs as job
 set status = 'leased',
@@ -29,15 +26,14 @@ set status = 'leased',
     leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
     updated_at = clock_timestamp(),
     payload = case
-        when candidate.is_expired and jsonb_typeof(job.payload) = 'object'
+        when exists (select from expired) and jsonb_typeof(job.payload) = 'object'
         then jsonb_set(job.payload, '{expiries}', to_jsonb(case
             when jsonb_typeof(job.payload -> 'expiries') = 'number'
             then least(greatest((job.payload ->> 'expiries')::numeric, 0), 1000)::int + 1
             else 1 end))
         else job.payload
     end
-from candidate
-where job.id = candidate.id
+where job.id = coalesce((select id from expired), (select id from queued))
 returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count,
     job.visible_at::text,
     extract(epoch from clock_timestamp() - job.created_at)::float8 as age_seconds,

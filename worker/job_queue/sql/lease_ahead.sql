@@ -32,10 +32,6 @@ with expired as (
     order by ahead.visible_at
     limit 1
     for update of job skip locked
-), candidate as (
-    select id, true as is_expired from expired
-    union all
-    select id, false from queued
 )
 update public.learning_submission_jobs as job
 set status = 'leased',
@@ -43,15 +39,14 @@ set status = 'leased',
     leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
     updated_at = clock_timestamp(),
     payload = case
-        when candidate.is_expired and jsonb_typeof(job.payload) = 'object'
+        when exists (select from expired) and jsonb_typeof(job.payload) = 'object'
         then jsonb_set(job.payload, '{expiries}', to_jsonb(case
             when jsonb_typeof(job.payload -> 'expiries') = 'number'
             then least(greatest((job.payload ->> 'expiries')::numeric, 0), 1000)::int + 1
             else 1 end))
         else job.payload
     end
-from candidate
-where job.id = candidate.id
+where job.id = coalesce((select id from expired), (select id from queued))
 returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count,
     '-infinity' as visible_at,
     extract(epoch from clock_timestamp() - job.created_at)::float8 as age_seconds,

@@ -11,6 +11,10 @@ with session as materialized (
 select is_own,
     case when is_own then set_config('statement_timeout', %(statement_timeout_ms)s::text, false) end as statement_timeout_ms,
     case when is_own then set_config('lock_timeout', %(lock_timeout_ms)s::text, false) end as lock_timeout_ms,
+    case when is_own then set_config('enable_seqscan', 'off', false) end as reads_tables,
+    case when is_own then set_config('enable_sort', 'off', false) end as sorts,
+    case when is_own then set_config('enable_bitmapscan', 'off', false) end as gathers,
+    case when is_own then set_config('jit', 'off', false) end as compiles,
     case when is_own and version() like '%%linux%%'
         then set_config('client_connection_check_interval', '50ms', false) end as looks_for_its_client,
     case when is_own then set_config('idle_session_timeout', '0', false) end as idle_session_timeout,
