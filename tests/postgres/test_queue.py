@@ -39,7 +39,7 @@ from worker.core.job import (
 from worker.job_queue import dead_lease
 from worker.job_queue.bounded import WORKER_BOUNDS
 from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
-from worker.job_queue.connection import Connection, Refused, Unavailable, connect
+from worker.job_queue.connection import Connection, Refused, Unavailable, connect, outages_named
 from worker.job_queue.dead_lease import AsyncConnection, leases_of, return_expired, return_lease
 from worker.job_queue.glance import COUNT_BOUND, QueueStats, glance, listen, queue_stats
 from worker.job_queue.lease import LeaseOwner, LeaseRequest, find_lease, lease_job
@@ -812,6 +812,27 @@ def test_what_waiting_may_cure_is_unavailable(queue: FilledQueue, change: dict[s
     """A server, a database or a role that is not there now is waited for, and named by the error's class alone."""
     with pytest.raises(Unavailable, match=r"^\w+$"):
         connect(url(queue.database.worker_dsn, **change), "test")
+
+
+NO_JOBS_FAULT = (
+    *("0A000", "3F000", "42501", "42703", "42883", "42P01", "XX000"),  # a migration
+    *("25P03", "25P04", "26000", "42P05", "57P01"),  # a session
+    *("25006", "40001", "53100", "55P03", "XX001", "XX002"),  # the server
+)
+
+
+@pytest.mark.parametrize("code", NO_JOBS_FAULT)
+def test_what_no_job_can_help_is_an_outage(queue: FilledQueue, code: str) -> None:
+    """Migrations, locks, damage, sessions that were ended: a worker waits, as its crash would be counted against the job."""
+    with pytest.raises(Unavailable), outages_named():
+        queue.worker.execute(sql.SQL("do $$ begin raise exception using errcode = {}; end $$").format(code))
+
+
+@pytest.mark.parametrize("code", ["22P05", "23514", "P0001"])
+def test_what_a_job_brings_about_is_no_outage(queue: FilledQueue, code: str) -> None:
+    """A value that cannot be stored would be refused for ever: the worker ends, and that is counted until the job fails."""
+    with pytest.raises(psycopg.Error), outages_named():
+        queue.worker.execute(sql.SQL("do $$ begin raise exception using errcode = {}; end $$").format(code))
 
 
 def test_the_role_may_do_no_more_than_its_statements(queue: FilledQueue) -> None:

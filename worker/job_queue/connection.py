@@ -30,7 +30,16 @@ _MIGRATING = (  # somebody is changing the tables, or who may do what
     errors.UndefinedTable,
     errors.UndefinedColumn,
     errors.UndefinedFunction,
+    errors.InternalError_,  # what PostgreSQL had just looked up was dropped
     errors.FeatureNotSupported,  # a prepared statement whose table has changed: the next connection prepares it anew
+)
+_BROKEN = (  # files of the server, or a session that is not what it was
+    errors.DataCorrupted,
+    errors.IndexCorrupted,
+    errors.TransactionTimeout,
+    errors.IdleInTransactionSessionTimeout,
+    errors.InvalidSqlStatementName,  # a pooler that was taken for none
+    errors.DuplicatePreparedStatement,
 )
 _IN_THE_WAY = (errors.LockNotAvailable, errors.ReadOnlySqlTransaction, *_MIGRATING)
 _ADAPTERS = AdaptersMap(psycopg.adapters)
@@ -119,12 +128,12 @@ def outages_named() -> Iterator[None]:
     """Everything that a later try may cure becomes Unavailable: a wrong password too, as somebody may mend it.
 
     psycopg has all of SQLSTATE's classes 08, 53, 57 and 58, lock timeouts and deadlocks as OperationalError: full disks,
-    shutdowns, too many connections. A standby's refusal to write, and a right or a table that is missing, it counts among the
-    errors of a program. They are no job's fault: a crash would be counted against each job in turn, until all had failed.
+    shutdowns, too many connections. A standby's refusal to write, a right or a table that is missing, and damage, it counts
+    among the errors of a program. No job is at fault: a crash would be counted against each in turn, until all had failed.
     """
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction, *_MIGRATING) as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction, *_MIGRATING, *_BROKEN) as error:
         raise Unavailable(type(error).__name__) from error
 
 
