@@ -102,6 +102,7 @@ class Row:
 
 
 MEMORY, REOPENING, LOADING, CANARY = Reason.MEMORY, Reason.REOPENING, Reason.LOADING, Reason.CANARY
+SELDOM_ALONE = Speed(Mean(9.0, 2), Mean(9.0, 3))
 WAITS = {"jobs": 1}
 ROWS = {
     "over the limit by what the processes hold": Row(hold_over_the_limit, well(used=1001), 0, reasons=(MEMORY,)),
@@ -222,6 +223,12 @@ ROWS = {
             vision={"speed": Speed(Mean(100.0, 3), Mean(50.0, 3))},
             feedback={"speed": Speed(Mean(100.0, 3), Mean(39.0, 3))},
         ),
+        calls=(0, FREE),
+        reasons=(Reason.TURNS,),
+    ),
+    "two models that are never seen alone": Row(
+        close_all_but_the_turn,
+        well(turn=F, phase=F, vision={"speed": Speed(Mean(100.0, 3), Mean(99.0, 3))}, feedback={"speed": SELDOM_ALONE}),
         calls=(0, FREE),
         reasons=(Reason.TURNS,),
     ),
@@ -368,6 +375,14 @@ QUIET: dict[str, tuple[State, Policy]] = {
             feedback={"speed": Speed(Mean(100.0, 3), Mean(1.0, 3))},
         ),
         replace(UNLIMITED, take_turns=TakeTurns.NEVER),
+    ),
+    "turns are not taken to learn either": (
+        well(vision={"speed": SELDOM_ALONE}, feedback={"speed": SELDOM_ALONE}),
+        replace(UNLIMITED, take_turns=TakeTurns.NEVER),
+    ),
+    "two models of which one was not seen together": (
+        well(vision={"speed": SELDOM_ALONE}, feedback={"speed": Speed(Mean(), Mean(9.0, 2))}),
+        UNLIMITED,
     ),
     "two models that share": (
         well(
@@ -594,6 +609,36 @@ TURNS: dict[str, tuple[State, Policy, str | None]] = {
         ),
         BY_TURNS,
         F,
+    ),
+    "it goes when enough is learnt": (
+        well(
+            turn=V,
+            turn_since_seconds=NOW,
+            vision={"jobs": 1, "speed": Speed(Mean(9.0, 3), Mean(9.0, 3))},
+            feedback={"jobs": 1, "speed": SELDOM_ALONE},
+        ),
+        UNLIMITED,
+        F,
+    ),
+    "it stays until enough is learnt": (
+        well(
+            turn=F,
+            turn_since_seconds=NOW,
+            vision={**ELDER, "speed": Speed(Mean(9.0, 3), Mean(9.0, 3))},
+            feedback={"jobs": 1, "speed": SELDOM_ALONE},
+        ),
+        UNLIMITED,
+        F,
+    ),
+    "no load is worth a lesson": (
+        well(
+            turn=V,
+            turn_since_seconds=NOW,
+            vision={"jobs": 1, "speed": Speed(Mean(9.0, 3), Mean(9.0, 3))},
+            feedback={"jobs": 1, "speed": SELDOM_ALONE},
+        ),
+        ONE_AT_A_TIME,
+        V,
     ),
     "what is in flight does not wait": (
         well(turn=V, turn_since_seconds=0.0, vision=WAITS, feedback={"in_flight": 1, "oldest_seconds": 99.0}),

@@ -16,7 +16,8 @@ def turn_of(state: State, policy: Policy, now_seconds: float) -> str | None:
     if not others:
         return current.name if current else None
     eldest = max(others, key=lambda model: model.oldest_seconds)
-    if current is None or not current.has_work:
+    is_learnt = current is not None and current.speed.alone.is_known and is_on_trial(state, policy)
+    if current is None or not current.has_work or is_learnt:
         return eldest.name
     length_seconds = turn_seconds(state, policy)
     is_over = now_seconds >= state.turn_since_seconds + length_seconds
@@ -32,7 +33,7 @@ def turn_seconds(state: State, policy: Policy) -> float:
 
 def are_apart(state: State, policy: Policy) -> bool:
     """Whether only one of two models may be asked at a time."""
-    return is_pair_too_big(state, policy) or do_starve(state, policy)
+    return is_pair_too_big(state, policy) or do_starve(state, policy) or is_on_trial(state, policy)
 
 
 def is_pair_too_big(state: State, policy: Policy) -> bool:
@@ -48,6 +49,14 @@ def do_starve(state: State, policy: Policy) -> bool:
         return len(state.models) > 1 and policy.take_turns is TakeTurns.ALWAYS
     parts = [model.speed.part for model in state.models]
     return None not in parts and sum(part or 0.0 for part in parts) < policy.turns_below
+
+
+def is_on_trial(state: State, policy: Policy) -> bool:
+    """Under steady work two models are seen together and hardly ever alone: turns of a few calls tell whether they starve."""
+    speeds = [model.speed for model in state.models]
+    is_asked = len(speeds) > 1 and policy.take_turns is TakeTurns.AUTO and not is_pair_too_big(state, policy)
+    is_half_known = all(speed.together.is_known for speed in speeds) and not all(speed.alone.is_known for speed in speeds)
+    return is_asked and is_half_known
 
 
 def is_in_the_way(model: Model, state: State) -> bool:
