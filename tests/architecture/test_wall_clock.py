@@ -16,12 +16,12 @@ PLACE = "%(since)s::timestamptz"  # the visible_at of an earlier answer, in the 
 
 
 def wall_clocks(source: str) -> list[str]:
-    """What a module takes from `time` beside the monotonic clocks, and any use of `datetime` at all."""
+    """What a module takes from `time` beside the monotonic clocks, or under another name, and any use of `datetime` at all."""
     found = []
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names):
-                found += [name.name for name in names if name.name == "datetime"]
+                found += [name.name for name in names if name.name == "datetime" or (name.name == "time" and name.asname)]
             case ast.ImportFrom(module="datetime" | "time" as module, names=names):
                 found += [f"{module}.{name.name}" for name in names if name.name not in MONOTONIC]
             case ast.Attribute(ast.Name("time"), attribute) if attribute not in MONOTONIC:
@@ -37,7 +37,8 @@ def test_a_module_has_no_wall_clock(module: str) -> None:
 
 def test_a_wall_clock_would_be_found() -> None:
     """In each way in which one can be read; the journal has one."""
-    for source in ("import time\ntime.time()", "from time import time_ns", "from datetime import datetime", "import datetime"):
+    sources = ("import time\ntime.time()", "import time as t\nt.time()", "from time import time_ns")
+    for source in (*sources, "from datetime import datetime", "import datetime"):
         assert wall_clocks(source)
     assert wall_clocks((ROOT / JOURNAL).read_text()) == ["datetime"]
 
