@@ -118,8 +118,7 @@ class QueueWatch:
             self.sight.stats, self.sight.counted_at_seconds = await queue_stats(connection), now
         self.sight.looked_at_seconds = now
         self._promise()
-        due_in_seconds = look.due_in_seconds if look.due_in_seconds > 0 else math.inf
-        look_again_seconds = min(self._settings.worker_poll_interval, due_in_seconds)
+        look_again_seconds = min(self._settings.worker_poll_interval, look.due_in_seconds)
         self._look_at_seconds = min(self._look_at_seconds, now + look_again_seconds)
         return self._look_at_seconds - now
 

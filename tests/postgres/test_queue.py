@@ -670,14 +670,16 @@ def test_leases_are_known_by_their_instance(queue: FilledQueue) -> None:
         ([{"visible_in_seconds": 90}, {"visible_in_seconds": 30}], False, 30),
         ([{"leased_for_seconds": 20}], False, 20),
         ([{"leased_for_seconds": 20}, {"visible_in_seconds": 30}], False, 20),
-        ([{"leased_for_seconds": -5}], True, -5),
+        ([{"leased_for_seconds": -5}], True, math.inf),
+        ([{"leased_for_seconds": -5}, {"leased_for_seconds": 20}], True, 20),
+        ([{"leased_for_seconds": -5}, {"visible_in_seconds": 30}], True, 30),
         ([{}, {"visible_in_seconds": 30}], True, 30),
     ],
 )
 def test_a_glance_tells_what_waits_and_what_is_due(
     queue: FilledQueue, jobs: list[dict[str, Any]], is_waiting: bool, due_in_seconds: float
 ) -> None:
-    """Whether a job may run now, and when the next delayed or leased one is due."""
+    """Whether a job may run now, and when the next delayed or leased one is due, whatever was due before it."""
     for columns in jobs:
         queue.enter(**columns)
     seen = monitor(queue, glance)

@@ -13,7 +13,7 @@ _GLANCE, _STATS = statement("glance"), statement("queue_stats")
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """`due_in_seconds` is infinite where nothing is delayed or leased; negative where it is overdue."""
+    """`due_in_seconds` is that of the first delayed or leased job that does not wait yet: above 0, infinite if there is none."""
 
     is_waiting: bool
     due_in_seconds: float
