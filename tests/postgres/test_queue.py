@@ -733,6 +733,14 @@ def test_a_superuser_is_refused(queue: FilledQueue) -> None:
         connect(queue.database.admin_dsn, "test")
 
 
+def test_a_database_of_one_alphabet_is_refused(queue: FilledQueue) -> None:
+    """What `createdb` makes where the server has no locale: an umlaut could not be stored, and would end worker after worker."""
+    name = sql.Identifier(f"{queue.database.name}_ascii")
+    queue.owner.execute(sql.SQL("create database {} encoding 'SQL_ASCII' locale 'C' template template0").format(name))
+    with undone(queue, sql.SQL("drop database {}").format(name)), pytest.raises(Refused, match="UTF8"):
+        connect(url(queue.database.worker_dsn, dbname=f"{queue.database.name}_ascii"), "test")
+
+
 def test_a_superuser_may_be_allowed(queue: FilledQueue) -> None:
     """ALLOW_SERVICE_DSN_FOR_TESTING lets one in."""
     with connect(queue.database.admin_dsn, "test", allows_service_role=True) as connection:

@@ -62,13 +62,13 @@ def connect(dsn: str, application_name: str, *, allows_service_role: bool = Fals
     with outages_named():
         if pooled != "true":
             connection = BoundedConnection.connect(dsn, **options(application_name), row_factory=dict_row)
-            refuse_service_role(connection, allows_service_role=allows_service_role)
+            refuse_unfit(connection, allows_service_role=allows_service_role)
             row = connection.execute(_OPEN_SESSION, _asked(connection, WORKER_BOUNDS, pooled)).fetchone()
             if row and row["is_own"]:
                 return connection
             connection.close()
         shared = PooledConnection.connect(dsn, **options(application_name), row_factory=dict_row, prepare_threshold=None)
-    refuse_service_role(shared, allows_service_role=allows_service_role)
+    refuse_unfit(shared, allows_service_role=allows_service_role)
     return shared
 
 
@@ -78,14 +78,14 @@ async def connect_monitor(
     """The same for the monitor's loop. Raises psycopg's errors, or Refused."""
     if pooled != "true":
         connection = await BoundedAsyncConnection.connect(dsn, **options(application_name), row_factory=dict_row)
-        refuse_service_role(connection, allows_service_role=allows_service_role)
+        refuse_unfit(connection, allows_service_role=allows_service_role)
         cursor = await connection.execute(_OPEN_SESSION, _asked(connection, MONITOR_BOUNDS, pooled))
         row = await cursor.fetchone()
         if row and row["is_own"]:
             return connection
         await connection.close()
     shared = await PooledAsyncConnection.connect(dsn, **options(application_name), row_factory=dict_row, prepare_threshold=None)
-    refuse_service_role(shared, allows_service_role=allows_service_role)
+    refuse_unfit(shared, allows_service_role=allows_service_role)
     return shared
 
 
@@ -109,13 +109,20 @@ def options(application_name: str) -> dict[str, Any]:
     }
 
 
-def refuse_service_role(connection: Connection | AsyncConnection, *, allows_service_role: bool) -> None:
-    """Row security protects nobody from a superuser. libpq reports both facts at connect: no round trip."""
+def refuse_unfit(connection: Connection | AsyncConnection, *, allows_service_role: bool) -> None:
+    """Row security protects nobody from a superuser, and a database of one alphabet fails the jobs of all who use another.
+
+    libpq reports these facts at connect: no round trip. Not every pooler passes the encoding on.
+    """
     role = connection.info.user
     is_superuser = connection.info.parameter_status("is_superuser") == "on"
+    encoding = connection.info.parameter_status("server_encoding") or "UTF8"
     if (is_superuser or role in SERVICE_ROLES) and not allows_service_role:
         connection.pgconn.finish()
         raise Refused(f"the database role {role} bypasses row security: use the restricted role of the workers")
+    if encoding != "UTF8":
+        connection.pgconn.finish()
+        raise Refused(f"the database has the encoding {encoding}, which cannot hold every text: make one with encoding UTF8")
 
 
 def has_answered(error: BaseException) -> bool:
