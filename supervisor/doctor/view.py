@@ -1,6 +1,6 @@
 """The examination for a person: the sum, the speeds, the lines for the service, and at the end what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -41,18 +41,23 @@ def _show_memory(memory: Memory, console: Console) -> None:
     workers, need = memory.plan.need.workers, memory.plan.need
     table.add_row(workers.what, shown(workers.bytes), escape(workers.how))
     table.add_row("[bold]sum[/]", f"[bold]{shown(need.together_bytes)}[/]")
-    if memory.budget:
-        table.add_row("free now", shown(memory.budget.available_bytes), "MemAvailable of this host")
-        table.add_row("+ held by Ollama", shown(memory.budget.loaded_bytes), "before this look")
-        table.add_row("- to spare", shown(memory.budget.spare_bytes), "a tenth of this host's memory")
-        table.add_row("[bold]there is[/]", f"[bold]{shown(memory.budget.bytes)}[/]")
-    if memory.gpu:
-        table.add_row("free on the GPU", shown(memory.gpu.available_bytes), "NVML, all cards")
-        table.add_row("+ held by Ollama", shown(memory.gpu.loaded_bytes), "before this look")
-        table.add_row("[bold]there is[/]", f"[bold]{shown(memory.gpu.bytes)}[/]", "the workers are not on it")
+    for row in _what_there_is(memory):
+        table.add_row(*row)
     console.print("[bold]The memory sum[/]")
     console.print(table)
     console.print()
+
+
+def _what_there_is(memory: Memory) -> Iterator[tuple[str, ...]]:
+    if memory.budget:
+        yield "free now", shown(memory.budget.available_bytes), "MemAvailable of this host"
+        yield "+ held by Ollama", shown(memory.budget.loaded_bytes), "before this look"
+        yield "- to spare", shown(memory.budget.spare_bytes), "a tenth of this host's memory"
+        yield "[bold]there is[/]", f"[bold]{shown(memory.budget.bytes)}[/]"
+    if memory.gpu:
+        yield "free on the GPU", shown(memory.gpu.available_bytes), "NVML, all cards"
+        yield "+ held by Ollama", shown(memory.gpu.loaded_bytes), "before this look"
+        yield "[bold]there is[/]", f"[bold]{shown(memory.gpu.bytes)}[/]", "the workers are not on it"
 
 
 def _show_paces(paces: Sequence[tuple[str, Pace]], console: Console) -> None:

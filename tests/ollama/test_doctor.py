@@ -114,6 +114,7 @@ def test_what_cards_hold_is_there_for_the_models(simulator: SimulatorProcess, mo
     memory = json.loads(result.stdout)["memory"]
     assert (memory["place"], memory["budget_bytes"], memory["gpu_budget_bytes"]) == ("gpu", None, held["size"] + 1_000_000)
     assert (result.exit_code, [subject for _, subject, _ in wrong(result) if "on the GPU" in subject] != []) == (READY, True)
+    assert "free on the GPU" in doctor(simulator.url).stdout
 
 
 def test_an_answer_without_an_end(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
