@@ -160,8 +160,7 @@ class QueueWatch:
     def _greet(self) -> None:
         """Connected is who was answered: a connection on which every statement fails is none."""
         if not self.sight.is_connected:
-            self.sight.is_connected, self.sight.is_listening = True, not self.sight.is_pooled
-            self.sight.outage = ""
+            self.sight.connect(time.monotonic())
             self._journal.monitor("INFO", "connected", pooled=self.sight.is_pooled)
 
     def _lose(self, outage: BaseException) -> None:

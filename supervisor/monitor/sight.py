@@ -25,6 +25,11 @@ class Sight:
     lost_at_seconds: float = float("-inf")
     admission: AdmissionSight = field(default_factory=AdmissionSight)
 
+    def connect(self, now_seconds: float) -> None:
+        """The first answer on a new connection has come; that of before the outage is no reason any more to call it silent."""
+        self.is_connected, self.is_listening = True, not self.is_pooled
+        self.outage, self.looked_at_seconds = "", now_seconds
+
     def bound_to(self, address: str) -> None:
         """Where /metrics can be scraped; the port is known only now where the settings left it open."""
         self.http_address = address
