@@ -29,13 +29,20 @@ class AdmissionSight:
 
     @property
     def reason(self) -> Reason:
-        """The weightiest that somebody should know of; where there is none, the weightiest that passes by itself."""
-        return next((each for each in self.decision.reasons if each not in PASSING), self.decision.reason)
+        """The weightiest that somebody should know of; else the first that work waits for."""
+        reasons = self.decision.reasons
+        told = (*(each for each in reasons if each not in PASSING), *filter(self._is_felt, reasons), self.decision.reason)
+        return told[0]
 
     @property
     def is_holding(self) -> bool:
         """Whether the decision keeps work waiting now, whether or not there is any."""
-        return bool(self.decision.reasons) and (self.reason not in PASSING or self.state.waiting > 0)
+        return bool(self.decision.reasons) and (self.reason not in PASSING or self._is_felt(self.reason))
+
+    def _is_felt(self, reason: Reason) -> bool:
+        """Whether jobs wait for a model that it closes; where it closes slots, whether any wait."""
+        closed = self.decision.closed.get(reason)
+        return any(model.jobs for model in self.state.models if not closed or model.name in closed)
 
     @property
     def silence(self) -> str | None:

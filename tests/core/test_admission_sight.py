@@ -1,0 +1,46 @@
+"""What the status says of admission: of all reasons the one that somebody should know of, and only what work waits for."""
+
+from dataclasses import replace
+
+from supervisor.core.admission.breaker import Breaker
+from supervisor.core.admission.decide import decide
+from supervisor.core.admission.fact import Resident
+from supervisor.core.admission.policy import Policy
+from supervisor.core.admission.state import State
+from supervisor.monitor.admission_sight import AdmissionSight
+
+NOW = 1000.0
+V, F = "see:latest", "say:latest"
+POLICY = Policy(V, F)
+
+
+def sight_of(
+    *loaded: str, slots: int = 64, vision_jobs: int = 0, feedback_jobs: int = 0, is_failing: bool = False
+) -> AdmissionSight:
+    """Four workers; the feedback model's breaker has just opened if it `is_failing`."""
+    state = State.of(POLICY, NOW, slots)
+    breaker = Breaker(trips=1, tripped_at_seconds=NOW) if is_failing else Breaker()
+    vision, feedback = state.models
+    models = replace(vision, jobs=vision_jobs), replace(feedback, jobs=feedback_jobs, breaker=breaker)
+    listed = tuple(Resident(name, f"digest of {name}", 100, 0, 4096) for name in loaded)
+    state = replace(state, models=models, listed=listed, listed_at_seconds=NOW, workers=4)
+    return AdmissionSight(POLICY, state, decide(state, POLICY, NOW))
+
+
+def test_what_passes_by_itself_hides_no_trouble() -> None:
+    """A model that fails while slots reopen one by one is told, and it alone."""
+    sight = sight_of(F, slots=1, is_failing=True, feedback_jobs=1)
+    assert sight.trouble(NOW) == f"Held back: {F} failed several times in a row and is asked again in a moment."
+
+
+def test_a_model_that_no_work_waits_for_is_not_told() -> None:
+    """Texts do not wait for the eyes to be loaded; a photo does."""
+    assert not sight_of(F, feedback_jobs=3).is_holding
+    assert (sight := sight_of(F, vision_jobs=1, feedback_jobs=3)).is_holding
+    assert (sight.worded(), sight.trouble(NOW)) == (f"{V} is not loaded yet", "")
+
+
+def test_slots_are_for_all_work() -> None:
+    """Whatever waits feels that slots reopen one by one; where nothing waits nobody does."""
+    assert sight_of(V, F, slots=1, feedback_jobs=1).is_holding
+    assert not sight_of(V, F, slots=1).is_holding
