@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterable
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
 
@@ -22,6 +23,11 @@ AT_ONCE_SECONDS = 1.0
 RARELY_SECONDS = 60  # the longest poll: nobody waits for it here
 LONG_LEASE_SECONDS = 600
 LEAKY = "tests.process.adapters.leaky"
+MONITOR = "learning-supervisor monitor"
+LAST_ASKED: LiteralString = """
+    select application_name, query_start from pg_stat_activity
+     where datname = current_database() and starts_with(application_name, 'learning-supervisor ')
+"""
 WORDS_THAT_TELL = 4  # in a row: ids, classes and our own sentences never have them from a pupil
 
 
@@ -36,6 +42,26 @@ def test_a_new_job_wakes_an_idle_worker(site: Site) -> None:
         text = site.enter_text()
         eventually(functools.partial(site.leases, text), AT_ONCE_SECONDS)
         site.until_done([text])
+
+
+def last_asked(site: Site) -> dict[str, object]:
+    """When each session of the fleet sent its last statement, by the server's clock."""
+    return {row["application_name"]: row["query_start"] for row in site.all(LAST_ASKED)}
+
+
+def test_news_without_a_job_costs_one_look(site: Site) -> None:
+    """Of eight idle workers one asks the queue, and the monitor once more; nobody else says a word."""
+    fleet = site.start(worker_concurrency=8, worker_poll_interval=RARELY_SECONDS, ai_backend="stub")
+    fleet.until_idle()
+    before = last_asked(site)
+
+    def asked() -> set[str]:
+        return {name for name, at in last_asked(site).items() if at != before[name]}
+
+    site.owner.execute("notify learning_submissions")
+    eventually(lambda: len(asked()) > 1 and MONITOR in asked())
+    fleet.until_idle()
+    assert len(asked() - {MONITOR}) == 1
 
 
 def test_a_delayed_job_is_taken_when_it_is_due(site: Site) -> None:
