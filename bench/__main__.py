@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--rows", type=int, help="of backlog: how long the long queue is (a million)")
     arguments = parser.parse_args()
+    if arguments.rows and arguments.name != "backlog":
+        parser.error("--rows is for backlog alone")
     chosen = {"rows": arguments.rows} if arguments.rows else {}
     figures = {**importlib.import_module(NAMES[arguments.name]).measure(**chosen), **_environment()}
     if arguments.json:
