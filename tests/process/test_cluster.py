@@ -28,7 +28,7 @@ START_IN_THE_BACKGROUND = """
 import os, signal, subprocess
 from demo.cluster import die_with
 signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-print(subprocess.Popen(["sleep", "3600"], preexec_fn=die_with(os.getpid())).pid, flush=True)
+print(subprocess.Popen(["sleep", "30"], preexec_fn=die_with(os.getpid())).pid, flush=True)
 input()
 """
 ROOT = Path(__file__).parents[2]
