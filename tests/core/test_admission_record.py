@@ -31,6 +31,7 @@ from supervisor.core.admission.policy import Policy
 from supervisor.core.admission.record import record
 from supervisor.core.admission.speed import TOGETHER_SECONDS, Mean, Speed
 from supervisor.core.admission.state import Hold, Model, State
+from supervisor.core.admission.turn import is_pair_too_big
 from worker.contract import CallOutcome, ModelCall
 
 NOW = 1000.0
@@ -96,6 +97,17 @@ def test_a_list_tells_sizes_and_ends_a_silence() -> None:
     later = after(listed(resident(V, 200), resident(F, 7)), state=state)
     assert [model.size_bytes for model in later.models] == [300, 7]
     assert after(listed(resident(V, 301)), state=later).models[0].size_bytes == 301
+
+
+def test_models_that_stand_in_each_others_place_do_not_fit() -> None:
+    """Three times in a row with nothing but loads in between; not where both were seen together, or we asked one to leave."""
+    see, say, load = listed(resident(V)), listed(resident(F)), listed()
+    thrice = (see, load, say, say, load, see, load, say)
+    assert not is_pair_too_big(after(*thrice[:-1]), POLICY)
+    assert is_pair_too_big(after(*thrice), POLICY)
+    assert is_pair_too_big(after(*thrice, UnloadBegun((F,), NOW), see), POLICY)
+    assert not is_pair_too_big(after(*thrice, listed(resident(V), resident(F))), POLICY)
+    assert not is_pair_too_big(after(*thrice[:-1], UnloadBegun((V,), NOW), say), POLICY)
 
 
 def test_a_silence_keeps_what_was_known_and_when_it_began() -> None:

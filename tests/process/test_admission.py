@@ -328,6 +328,18 @@ def test_two_instances_agree_on_the_phase(database: Database, undo: ExitStack) -
     assert all(paid_for_no_load(fleet, stage) for fleet in fleets for stage in ("vision", "feedback"))
 
 
+@pytest.mark.second_tier
+def test_a_pair_that_nobody_has_called_too_big(database: Database, undo: ExitStack) -> None:
+    """A server that keeps one model only, which no setting says: after three loads in each other's place there are phases."""
+    server = opened(database, undo, max_loaded_models=1, load_seconds=LOAD_SECONDS)
+    server.hold(0)  # gone from the list is gone from memory
+    fleet = server.start(worker_concurrency=2)
+    until_ready(fleet)
+    entered = [each for _ in range(6) for each in (*server.site.enter_photos(), *server.site.enter_texts(1))]
+    eventually(lambda: "phase" in admission(fleet)["reasons"])
+    server.site.until_done_once(entered)
+
+
 def overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
     first, second = sorted((one, other), key=lambda call: call["at"])
     return bool(first["at"] + first["seconds"] > second["at"])

@@ -23,6 +23,7 @@ from supervisor.core.admission.fact import (
 )
 from supervisor.core.admission.speed import TOGETHER_SECONDS, Mean
 from supervisor.core.admission.state import Hold, Model, State
+from supervisor.core.admission.turn import SWAPS
 from worker.contract import CallOutcome
 
 
@@ -60,7 +61,7 @@ def _listed(state: State, fact: Listed) -> State:
     unloading = tuple(name for name in state.unloading if name in sizes)
     gone_at = fact.at_seconds if len(unloading) < len(state.unloading) else state.gone_at_seconds
     return replace(
-        state,
+        _swapped(state, tuple(model.name for model in state.models if model.name in sizes)),
         models=seen,
         listed=fact.models,
         listed_at_seconds=fact.at_seconds,
@@ -68,6 +69,15 @@ def _listed(state: State, fact: Listed) -> State:
         unloading=unloading,
         gone_at_seconds=gone_at,
     )
+
+
+def _swapped(state: State, ours: tuple[str, ...]) -> State:
+    """Whom Ollama keeps together fits together. An empty list is a load that is under way, or the night."""
+    if len(ours) > 1:
+        return replace(state, alone=None, swaps=0)
+    if not ours or ours[0] == state.alone:
+        return state
+    return replace(state, alone=ours[0], swaps=state.swaps + (state.alone is not None))
 
 
 def _unlisted(state: State, fact: Unlisted) -> State:
@@ -181,7 +191,8 @@ def _unload_begun(state: State, fact: UnloadBegun) -> State:
     asked = tuple(replace(m, unload_began_at_seconds=fact.at_seconds) if m.name in fact.models else m for m in state.models)
     held = replace(state.held, is_relieved=True) if state.held and not state.slots else state.held
     unloading = tuple(dict.fromkeys((*state.unloading, *fact.models)))
-    return replace(state, models=asked, held=held, unloading=unloading)
+    swaps = state.swaps if state.swaps >= SWAPS else 0
+    return replace(state, models=asked, held=held, unloading=unloading, alone=None, swaps=swaps)
 
 
 def _not_unloaded(state: State, names: tuple[str, ...]) -> State:

@@ -66,6 +66,8 @@ class State:
     turn_since_seconds: float = 0.0
     phase: str | None = None  # the one that is ours, by the lock of all instances
     unloading: tuple[str, ...] = ()  # asked to leave, and listed still
+    alone: str | None = None  # the one of ours that was last listed, if without the other
+    swaps: int = 0  # how many times in a row the other one stood in its place, which nobody here had asked to leave
     gone_at_seconds: float = -math.inf  # when one of them was listed no more
 
     @classmethod

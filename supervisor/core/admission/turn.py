@@ -3,6 +3,8 @@
 from supervisor.core.admission.policy import Policy, TakeTurns
 from supervisor.core.admission.state import Model, State
 
+SWAPS = 3  # once may be an unused model's end, twice as well
+
 
 def turn_of(state: State, policy: Policy, now_seconds: float) -> str | None:
     """The only model that may be asked; None where both may, or where nothing has waited yet.
@@ -37,10 +39,12 @@ def are_apart(state: State, policy: Policy) -> bool:
 
 
 def is_pair_too_big(state: State, policy: Policy) -> bool:
-    """By the server's own number, or by the sizes that it has listed once: with both, no slot would open again."""
+    """By the server's own number, by the sizes that it has listed once (with both, no slot would open again), or as it loads one
+    in the place of the other.
+    """
     sizes = [model.size_bytes for model in state.models]
     is_over = policy.limit_bytes > 0 and sum(sizes) > policy.low_water_bytes and all(sizes)
-    return len(sizes) > 1 and (policy.max_loaded_models == 1 or is_over)
+    return len(sizes) > 1 and (policy.max_loaded_models == 1 or is_over or state.swaps >= SWAPS)
 
 
 def do_starve(state: State, policy: Policy) -> bool:
