@@ -766,6 +766,16 @@ def test_a_service_role_is_refused_by_its_name(queue: FilledQueue) -> None:
         connect(url(queue.database.admin_dsn, user="service_role", password="secret", dbname="postgres"), "test")
 
 
+@pytest.mark.parametrize(("created_at", "age_seconds"), [("infinity", -math.inf), ("-infinity", math.inf)])
+def test_no_time_of_creation_stops_the_queue(queue: FilledQueue, created_at: str, age_seconds: float) -> None:
+    """One row for whose age there is no interval, which PostgreSQL before 17 refuses to make, is leased as any other."""
+    queue.enter()
+    queue.owner.execute("update learning_submission_jobs set created_at = %s", [created_at])
+    lease = take(queue)
+    assert lease.age_seconds == age_seconds
+    assert find_lease(queue.worker, lease.lease_key) == lease
+
+
 @pytest.mark.parametrize("payload", ["[" * 3000 + "]" * 3000, '{"far": ' + "[" * 3000 + "]" * 3000 + "}", "1" * 5000])
 def test_a_payload_that_python_cannot_read_is_none(queue: FilledQueue, payload: str) -> None:
     """PostgreSQL stores what Python's reader refuses: such a job is leased, and invalid, and ends nobody."""

@@ -1,5 +1,5 @@
 -- After a lost connection: did the lease statement commit? Index (status, visible_at): the leased rows alone.
 select id, submission_id, lease_key, payload, retry_count, visible_at::text,
-    extract(epoch from clock_timestamp() - created_at)::float8 as age_seconds
+    (extract(epoch from clock_timestamp()) - extract(epoch from created_at))::float8 as age_seconds
 from public.learning_submission_jobs
 where status = 'leased' and lease_key = %(lease_key)s

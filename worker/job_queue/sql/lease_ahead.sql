@@ -49,6 +49,6 @@ set status = 'leased',
 where job.id = coalesce((select id from expired), (select id from queued))
 returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count,
     '-infinity' as visible_at,
-    extract(epoch from clock_timestamp() - job.created_at)::float8 as age_seconds,
+    (extract(epoch from clock_timestamp()) - extract(epoch from job.created_at))::float8 as age_seconds,
     set_config('app.current_sub', job.payload ->> 'student_sub', true),
     set_config('app.leased_submission', job.submission_id::text, true)
