@@ -60,7 +60,7 @@ def _script() -> str:
     pgbench keeps no result of a statement in a pipeline, so its lease is a round trip of its own where ours comes with an end,
     and what a transaction sets is gone when it reads: the subject is its session's, the submission the one it was told.
     """
-    held = {"job_id": ":job_id", "lease_key": ":lease_key", "lease_seconds": "65"}
+    held = {"job_id": ":id", "lease_key": ":lease_key", "lease_seconds": "65"}
     texts = {"text_md": "'two plus two is four'", "feedback_md": "'well done'", "analysis": f"'{_ANALYSIS}'"}
     lease = {"lease_key": "gen_random_uuid()", "lease_seconds": "65", "since": "null"}
     return "\n".join(
