@@ -55,14 +55,17 @@ class Workplace:
             return control.drain_by_seconds
         return self.inbox.stop_asked_at_seconds + self.settings.terminate_grace_seconds
 
+    def permits(self, stage: Stage, model: str, calls: int) -> Permits:
+        """Of the stage's model, which may have so many calls at once; a stub needs none."""
+        return NO_PERMITS if self.settings.is_stub(stage.value) else Permits.of(self.model_server, model, calls)
+
 
 class HeldLease:
     """One lease from its start to its settling. Its end is judged on the monotonic clock from before each renewal was sent."""
 
-    def __init__(self, place: Workplace, lease: Lease, leased_at_seconds: float) -> None:
-        self._place, self.lease = place, lease
+    def __init__(self, place: Workplace, lease: Lease, leased_at_seconds: float, permit: HeldPermit | None = None) -> None:
+        self._place, self.lease, self.permit = place, lease, permit
         self._until_seconds = leased_at_seconds + first_lease_seconds(place.settings)
-        self.permit: HeldPermit | None = None
 
     def ask(self, question: Callable[[Connection], Answer]) -> Answer:
         """A question to the database that makes sense only while the lease is ours. Raises LeaseRanOut."""
@@ -87,7 +90,9 @@ class HeldLease:
         """
         while True:
             self._leave_if_time_is_short(hard_limit_seconds)
-            permits = self._permits(stage, model)
+            permits = self._place.permits(stage, model, self._leave_if_closed(stage))
+            if self.permit is not None and self._covers(hard_limit_seconds):  # both came with the lease
+                break
             self._place.report.enter(Phase.PERMIT, STATEMENT_PROMISE_SECONDS)
             self._renew(hard_limit_seconds, permits)
             if self.permit is not None or permits is NO_PERMITS:
@@ -117,6 +122,10 @@ class HeldLease:
         self._place.report.enter(Phase.CHECKPOINT, STATEMENT_PROMISE_SECONDS)
         self._renewing(hard_limit_seconds, write)
 
+    def _covers(self, hard_limit_seconds: float) -> bool:
+        """Whether the lease is as long as a renewal would make it."""
+        return self._until_seconds - time.monotonic() >= lease_seconds_for(hard_limit_seconds, self._place.settings)
+
     def _renewing(self, hard_limit_seconds: float, write: RenewingWrite) -> None:
         """Raises Ended if the lease is not ours."""
         lease_seconds = lease_seconds_for(hard_limit_seconds, self._place.settings)
@@ -139,11 +148,6 @@ class HeldLease:
         """Each slot queues for a number of its own choice, so that waiting workers spread over the permits."""
         number = self._place.wiring.slot % permits.count + 1
         self.permit = self.ask(lambda c: permit.wait_for_permit(c, permits, number, PERMIT_WAIT_SECONDS))
-
-    def _permits(self, stage: Stage, model: str) -> Permits:
-        if self._place.settings.is_stub(stage.value):
-            return NO_PERMITS
-        return Permits.of(self._place.model_server, model, self._leave_if_closed(stage))
 
     def _leave_if_closed(self, stage: Stage) -> int:
         """How many calls its model may have at once. The job goes back to its place: another worker may bring it on later."""

@@ -13,6 +13,7 @@ from worker.frontier import Frontier
 from worker.held_lease import HeldLease, Workplace
 from worker.job_queue.connection import Connection
 from worker.job_queue.lease import LOOK_AHEAD, LeaseOwner, LeaseRequest, find_lease, lease_job
+from worker.job_queue.permit import HeldPermit
 from worker.job_queue.settle import Settlement, settle, settle_and_lease
 from worker.limits import STATEMENT_PROMISE_SECONDS, first_lease_seconds
 from worker.session import LeaseRanOut, Stopped
@@ -75,16 +76,21 @@ class Loop:
             self._turned_back.clear()
         self._gates = gates
         lease_seconds = first_lease_seconds(self._place.settings)
-        return LeaseRequest(self._owner.new_key(), lease_seconds, self._frontier.since(), gates, tuple(self._turned_back))
+        calls = self._place.admission.calls(Stage.FEEDBACK)
+        permits = self._place.permits(Stage.FEEDBACK, self._place.settings.ai_feedback_model, calls)
+        key, since = self._owner.new_key(), self._frontier.since()
+        return LeaseRequest(key, lease_seconds, since, gates, tuple(self._turned_back), permits)
 
-    def _held(self, request: LeaseRequest | None, lease: Lease | None, sent_at_seconds: float) -> HeldLease | None:
+    def _held(
+        self, request: LeaseRequest | None, lease: Lease | None, sent_at_seconds: float, permit: HeldPermit | None = None
+    ) -> HeldLease | None:
         """What came of a request; the job before it is nobody's now."""
         if request:
             self._frontier.looked(request.since, lease)
         else:
             self._frontier.forget()  # the job before it may be found again, and so may older ones
         self._place.report.hold(*((lease.job_id, lease.lease_key) if lease else (None, None)))
-        return HeldLease(self._place, lease, sent_at_seconds) if lease else None
+        return HeldLease(self._place, lease, sent_at_seconds, permit) if lease else None
 
     def _work(self, held: HeldLease) -> HeldLease | None:
         """One job to its end; the next one, where it was leased in the same round trip."""
@@ -124,7 +130,7 @@ class Loop:
             self._unanswered = request
             self._place.report.hold(None, None, request.lease_key if request else None)
             return Lost(), None
-        next_held = self._held(request, settlement.next_lease, sent_at_seconds)
+        next_held = self._held(request, settlement.next_lease, sent_at_seconds, settlement.next_permit)
         return outcome if settlement.is_written else Lost(), next_held
 
     def _goes_on_after(self, outcome: Outcome) -> bool:

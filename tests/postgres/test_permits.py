@@ -13,8 +13,9 @@ from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
 from worker.job_queue.checkpoint import Reading, write_checkpoint
 from worker.job_queue.connection import Connection
+from worker.job_queue.lease import LeaseRequest
 from worker.job_queue.permit import NO_PERMITS, HeldPermit, Permits, begin_step, execute, wait_for_permit
-from worker.job_queue.settle import settle
+from worker.job_queue.settle import Settlement, settle, settle_and_lease
 
 pytestmark = pytest.mark.postgres
 
@@ -73,6 +74,65 @@ def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s"
+
+
+def end_and_lease(session: Session, permits: Permits, held: HeldPermit | None = None) -> Settlement:
+    request = LeaseRequest(uuid4(), LEASE_SECONDS, permits=permits)
+    return settle_and_lease(session.connection, session.lease, AlreadyFinal(), held, request)
+
+
+@pytest.mark.parametrize("kind", ["text", "image", "file"])
+def test_a_next_job_brings_a_permit_for_a_typed_text(queue: FilledQueue, sessions: Sessions, kind: str) -> None:
+    """What goes to the feedback model at once has its permit with its lease; a document, which does not, takes none."""
+    session, permits = sessions(), model(2)
+    queue.enter(kind=kind)
+    settlement = end_and_lease(session, permits)
+    assert settlement.next_lease is not None
+    expected = HeldPermit(permits.key, 1) if kind == "text" else None
+    assert settlement.next_permit == expected
+    assert held_numbers(queue, permits) == ([1] if expected else [])
+
+
+def test_the_permit_goes_from_one_job_to_the_next(queue: FilledQueue, sessions: Sessions) -> None:
+    """The end gives the only permit back before the next job tries for it."""
+    session, permits = sessions(), model(1)
+    held = session.begin(permits)
+    queue.enter()
+    settlement = end_and_lease(session, permits, held)
+    assert settlement.next_permit == held
+    assert held_numbers(queue, permits) == [1]
+    session.give_back(settlement.next_permit)
+    assert held_numbers(queue, permits) == []
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_a_next_job_that_is_over_takes_no_permit(queue: FilledQueue, sessions: Sessions, status: str) -> None:
+    """A submission that somebody else has ended needs no model."""
+    session, permits = sessions(), model(1)
+    queue.owner.execute(
+        "update learning_submissions set analysis_status = %s, error_code = case when %s = 'failed' then 'vision_failed' end "
+        "where id = %s",
+        [status, status, queue.enter().submission_id],
+    )
+    settlement = end_and_lease(session, permits)
+    assert (settlement.next_lease is not None, settlement.next_permit) == (True, None)
+
+
+def test_a_next_job_that_finds_no_permit_is_leased_without(queue: FilledQueue, sessions: Sessions) -> None:
+    """While another session has the only permit, or there is none to have, the next job comes without one."""
+    other, session, permits = sessions(), sessions(), model(1)
+    assert other.begin(permits)
+    queue.enter()
+    settlement = end_and_lease(session, permits)
+    assert (settlement.next_lease is not None, settlement.next_permit) == (True, None)
+    assert held_numbers(queue, permits) == [1]
+
+
+def test_no_next_job_takes_no_permit(queue: FilledQueue, sessions: Sessions) -> None:
+    """An end that finds nothing to lease leaves all permits to others."""
+    session, permits = sessions(), model(1)
+    assert end_and_lease(session, permits) == Settlement(is_written=True)
+    assert held_numbers(queue, permits) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

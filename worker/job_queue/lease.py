@@ -9,7 +9,8 @@ from psycopg.rows import DictRow
 
 from worker.core.gates import ALL_OPEN, Gates
 from worker.core.job import Lease
-from worker.job_queue.connection import Connection
+from worker.job_queue.connection import Connection, is_pooled
+from worker.job_queue.permit import NO_PERMITS, HeldPermit, Permits, held_permit
 from worker.job_queue.statements import statement
 
 _LEASE, _LEASE_AHEAD, _FIND = statement("lease"), statement("lease_ahead"), statement("find_lease")
@@ -44,6 +45,7 @@ class LeaseRequest:
     """`since`: the `visible_at` at which to begin; None: an expired lease if there is one, else from the start of the queue.
 
     While a gate is closed only a job whose next stage is open is wanted, and none of those that were `turned_back` at a gate.
+    `permits` are those of the feedback model, for a typed text that comes with its submission.
     """
 
     lease_key: UUID
@@ -51,6 +53,7 @@ class LeaseRequest:
     since: str | None = None
     gates: Gates = ALL_OPEN
     turned_back: tuple[UUID, ...] = ()
+    permits: Permits = NO_PERMITS
 
 
 def lease_job(connection: Connection, request: LeaseRequest) -> Lease | None:
@@ -61,19 +64,26 @@ def lease_job(connection: Connection, request: LeaseRequest) -> Lease | None:
 
 @dataclass(frozen=True, slots=True)
 class AskedLease:
-    """For a pipeline: `lease` is there when the answers have come."""
+    """For a pipeline: what was `granted` is there when the answers have come."""
 
     job: Cursor[DictRow]
     submission: Cursor[DictRow]
+    permits: Permits
 
-    def lease(self) -> Lease | None:
-        row = self.job.fetchone()
-        return _lease(row, self.submission.fetchone()) if row else None
+    def granted(self) -> tuple[Lease | None, HeldPermit | None]:
+        """The permit is the session's from now on, whatever becomes of the job."""
+        row, submission = self.job.fetchone(), self.submission.fetchone()
+        if row is None or submission is None:
+            return (_lease(row) if row else None), None
+        number = submission.pop("permit")
+        return _lease(row, submission), (held_permit(self.job.connection, self.permits, number) if number else None)
 
 
 def ask_for_lease(connection: Connection, request: LeaseRequest) -> AskedLease:
-    """The job, and its submission with it. In a pipeline: the subject is the transaction's."""
-    return AskedLease(_ask(connection, request), connection.execute(_READ_LEASED))
+    """The job, its submission, and for a typed text a permit. In a pipeline: the subject is the transaction's."""
+    permits = NO_PERMITS if is_pooled(connection) else request.permits
+    values = {"permit_key": permits.key, "permits": permits.count}
+    return AskedLease(_ask(connection, request), connection.execute(_READ_LEASED, values), permits)
 
 
 def _ask(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:

@@ -76,7 +76,7 @@ def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permi
         is_ours = bool(row and row["is_ours"])
         return StepStart(is_ours, _any_on_host(permits) if is_ours else None)
     number = row["permit"] if row else None
-    return StepStart(bool(row and row["is_ours"]), _held(connection, permits, number) if number else None)
+    return StepStart(bool(row and row["is_ours"]), held_permit(connection, permits, number) if number else None)
 
 
 def wait_for_permit(connection: Connection, permits: Permits, number: int, timeout_seconds: float) -> HeldPermit | None:
@@ -89,7 +89,7 @@ def wait_for_permit(connection: Connection, permits: Permits, number: int, timeo
             connection.execute("select pg_advisory_lock(%s::int, %s::int)", (permits.key, number))
     except errors.LockNotAvailable:
         return None
-    return _held(connection, permits, number)
+    return held_permit(connection, permits, number)
 
 
 def still_held(connection: Connection, held: HeldPermit | None) -> HeldPermit | None:
@@ -97,7 +97,7 @@ def still_held(connection: Connection, held: HeldPermit | None) -> HeldPermit | 
     return held if held and (held.place or held.backend_pid == connection.info.backend_pid) else None
 
 
-def _held(connection: Connection, permits: Permits, number: int) -> HeldPermit:
+def held_permit(connection: Connection, permits: Permits, number: int) -> HeldPermit:
     return HeldPermit(permits.key, number, connection.info.backend_pid)
 
 

@@ -17,10 +17,11 @@ _RELEASE, _DELETE = statement("release"), statement("delete_job")
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """`is_written`: the lease was still ours. `next_lease`: the job that was asked for, if there was one."""
+    """`is_written`: the lease was still ours. `next_lease`: the job that was asked for, if there was one, and its permit."""
 
     is_written: bool
     next_lease: Lease | None = None
+    next_permit: HeldPermit | None = None
 
 
 def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None) -> bool:
@@ -46,7 +47,7 @@ def settle_and_lease(
         written = connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields})
         give_back(connection, held)
         asked = ask_for_lease(connection, request)
-    return Settlement(written.rowcount == 1, asked.lease())
+    return Settlement(written.rowcount == 1, *asked.granted())
 
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
