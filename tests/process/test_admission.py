@@ -240,8 +240,9 @@ def test_no_job_pays_for_a_load_after_a_night(database: Database, undo: ExitStac
     fleet = server.start(worker_concurrency=2)
     until_ready(fleet)
     server.site.until_done([*server.site.enter_texts(1), *server.site.enter_photos()])
+    eventually(lambda: len(admission(fleet)["ollama"]["models"]) == 2)  # seen loaded, so that they are missed
     server.forget_models()
-    eventually(lambda: admission(fleet)["vision_calls"] == admission(fleet)["feedback_calls"] == 0)  # with no call in flight
+    eventually(lambda: admission(fleet)["vision_calls"] == admission(fleet)["feedback_calls"] == 0)
     loads = len(fleet.told("model_loaded"))
     server.site.until_done([*server.site.enter_photos(2), *server.site.enter_texts(2)])
     again = fleet.told("model_loaded")[loads:]

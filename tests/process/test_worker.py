@@ -468,14 +468,14 @@ def test_a_result_for_a_lease_that_was_taken_over_is_dropped(school: School, typ
 @pytest.mark.parametrize("timeout_seconds", [15, 300])
 def test_a_next_job_has_lease_and_permit_for_its_call(school: School, timeout_seconds: int) -> None:
     """What came with an end covers the call as a start of its own would: renewed where the feedback may take longer."""
-    school.simulator.fault("slow", model=FEEDBACK_MODEL, seconds=0.3)
-    entered = school.enter(*text_submissions(2, seed=1))
-    with school.worker(ai_timeout_feedback=timeout_seconds):
-        until(lambda: school.calls(FEEDBACK_MODEL) == 2)
-        left_seconds = school.one(LEFT)["seconds"]
+    for fault in ("slow", "hang"):  # the first job's call, and the next one's
+        school.simulator.fault(fault, model=FEEDBACK_MODEL, seconds=0.01)
+    school.enter(*text_submissions(2, seed=1))
+    with school.worker(ai_timeout_feedback=timeout_seconds) as worker:
+        until(lambda: counted(worker).get(Counter.FEEDBACK_CALLS) == 2)
         assert school.permits() == [HELD]
-        until(lambda: school.is_final(*entered))
-    assert left_seconds > timeout_seconds + LEASE_MARGIN_SECONDS
+        assert school.one(LEFT)["seconds"] > timeout_seconds + LEASE_MARGIN_SECONDS
+        worker.signal(signal.SIGKILL)
 
 
 def test_a_permit_is_waited_for_and_given_back(school: School, typed: Submission) -> None:
