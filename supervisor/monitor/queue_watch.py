@@ -83,9 +83,7 @@ class QueueWatch:
         )
         self.sight.is_pooled = is_pooled(connection)
         if not self.sight.is_pooled:  # a session that is another's next would hear for that one
-            connection.add_notify_handler(
-                lambda notification: self._heard.append(notification.pid)
-            )  # of what comes with an answer
+            connection.add_notify_handler(lambda news: self._heard.append(news.pid))  # of what comes with an answer
             await listen(connection)
         return connection
 

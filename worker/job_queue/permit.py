@@ -3,6 +3,7 @@
 Behind a transaction pooler no session is ours: there a permit is one of the host's.
 """
 
+import functools
 import hashlib
 import socket
 from collections.abc import Mapping
@@ -32,8 +33,9 @@ class Permits:
         return cls(lock_key("permit", endpoint, model), count)
 
 
+@functools.cache
 def lock_key(purpose: str, endpoint: str, model: str) -> int:
-    """The first number of an advisory lock: a hash of signed 32 bits."""
+    """The first number of an advisory lock: a hash of signed 32 bits. A process asks for the same few with every job."""
     digest = hashlib.sha256(f"learning-supervisor {purpose}\n{endpoint}\n{model}".encode()).digest()
     return int.from_bytes(digest[:4], signed=True)
 

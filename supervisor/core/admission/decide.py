@@ -163,11 +163,12 @@ def decide(state: State, policy: Policy, now_seconds: float) -> Decision:
     limits = [limit for rule in LIMITS for limit in rule(state, policy, now_seconds)]
     if is_canary_due(state, policy, now_seconds):
         limits = [softer for limit in limits for softer in _softened(limit, state)]
+    reasons = tuple(dict.fromkeys(limit.reason for limit in limits))
     return Decision(
         slots=min((limit.slots for limit in limits), default=FREE),
         calls={name: min((each.calls for each in limits if each.model == name), default=FREE) for name in policy.models},
         turn=turn_of(state, policy, now_seconds),
-        reasons=(reasons := tuple(dict.fromkeys(limit.reason for limit in limits))),
+        reasons=reasons,
         closed={each: tuple(limit.model for limit in limits if limit.reason is each and limit.model) for each in reasons},
         acts=tuple(act for rule in ACTS for act in rule(state, policy, now_seconds)),
         until_seconds=now_seconds + policy.trust_seconds if policy.limit_bytes else math.inf,
