@@ -19,10 +19,10 @@ from bench.candidate import BARE
 from bench.condition import until
 from bench.filled import hand_in, is_empty
 from bench.fleet import PROJECT_ROOT, Fleet, start_fleet
-from demo.cluster import Cluster, die_with
-from demo.database import Database, temporary_database
-from demo.ollama_simulator.process import Option, SimulatorProcess, start_simulator
-from demo.submissions import demo_submissions, enter_all
+from testkit.database import Database, temporary_database
+from testkit.ollama_simulator.process import Option, SimulatorProcess, start_simulator
+from testkit.postgres import Cluster, die_with
+from testkit.submissions import demo_submissions, enter_all
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 GB = 10**9

@@ -6,8 +6,8 @@ import psycopg
 
 from bench.filled import fill
 from bench.rate import median_rate
-from demo.cluster import Cluster
-from demo.database import temporary_database
+from testkit.database import temporary_database
+from testkit.postgres import Cluster
 
 WORKERS, ROUNDS = 4, 3
 SHORT, LONG = 1_000, 1_000_000

@@ -6,17 +6,17 @@ It holds the same memory as the real one: the same imports, prepared for forks i
 import os
 import sys
 
-import supervisor.cli
+import supervisor.cli.main
 from bench.stamp import write_stamp
-from supervisor.adapters import process
+from supervisor.adapters import processes
 from worker import main as worker_main
 
-assert supervisor.cli  # imported for its weight
+assert supervisor.cli.main  # imported for its weight
 
 if __name__ == "__main__":
     fd = int(sys.argv[1])
     worker_main.preload()
-    process.freeze_memory()
+    processes.freeze_memory()
     while True:
         if os.fork() == 0:
             write_stamp(fd, 0)

@@ -3,10 +3,10 @@
 import os
 import sys
 
-from supervisor.settings import read_settings
+from supervisor.settings.model import read_settings
 from worker import main
-from worker.contract import Wiring
-from worker.scoreboard import ControlRecord, Scoreboard
+from worker.ipc.contract import Wiring
+from worker.ipc.scoreboard import ControlRecord, Scoreboard
 
 if __name__ == "__main__":
     settings = read_settings({})

@@ -13,8 +13,8 @@ from typing import LiteralString
 import psutil
 import psycopg
 
-from demo.database import Database
-from demo.submissions import enter_all, text_submissions
+from testkit.database import Database
+from testkit.submissions import enter_all, text_submissions
 
 SUPERVISED = (str(Path(sys.executable).with_name("learning-supervisor")), "start", "--procs", "1")
 BARE = (sys.executable, "-m", "bench.bare_worker")

@@ -9,8 +9,8 @@ import psutil
 from bench.fleet import Fleet, start_fleet
 from bench.processor import cpu_seconds
 from bench.stamp import Stamp, next_stamp, stamp_within
-from demo.cluster import Cluster
-from demo.database import temporary_database
+from testkit.database import temporary_database
+from testkit.postgres import Cluster
 
 WORKERS = 4
 SECONDS = 60.0

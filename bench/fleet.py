@@ -14,8 +14,8 @@ import httpx
 import psutil
 
 from bench.condition import until
-from demo.cluster import die_with
 from supervisor.adapters.instance import live_sockets
+from testkit.postgres import die_with
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 

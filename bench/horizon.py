@@ -6,8 +6,8 @@ from bench.condition import until
 from bench.filled import fill
 from bench.fleet import start_fleet
 from bench.rate import rate
-from demo.cluster import Cluster
-from demo.database import temporary_database
+from testkit.database import temporary_database
+from testkit.postgres import Cluster
 
 WORKERS = 4
 JOBS, WARM_UP, WINDOW = 100_000, 1_000, 3_000

@@ -4,8 +4,8 @@ import time
 
 from bench.fleet import start_fleet
 from bench.processor import cpu_seconds
-from demo.cluster import Cluster
-from demo.database import temporary_database
+from testkit.database import temporary_database
+from testkit.postgres import Cluster
 
 WORKERS = 8
 SECONDS = 20.0

@@ -10,8 +10,8 @@ import psycopg
 from bench.condition import until
 from bench.filled import hand_in, is_empty
 from bench.fleet import start_fleet
-from demo.cluster import Cluster
-from demo.database import temporary_database
+from testkit.database import temporary_database
+from testkit.postgres import Cluster
 
 _SECONDS: LiteralString = """
     select extract(epoch from max(pg_xact_commit_timestamp(xmin)) - pg_xact_commit_timestamp(%s::text::xid))::float8

@@ -7,10 +7,10 @@ import psycopg
 
 from bench.condition import until
 from bench.fleet import Fleet, start_fleet
-from demo.cluster import Cluster
-from demo.database import temporary_database
-from demo.ollama_simulator.process import start_simulator
-from demo.submissions import Submission, demo_submissions, enter_all, text_submissions
+from testkit.database import temporary_database
+from testkit.ollama_simulator.process import start_simulator
+from testkit.postgres import Cluster
+from testkit.submissions import Submission, demo_submissions, enter_all, text_submissions
 
 WORKERS = 4
 JOBS = 100  # of each worker, every second one with a photo

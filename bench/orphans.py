@@ -9,10 +9,10 @@ from contextlib import ExitStack
 import psycopg
 
 from bench.fleet import start_fleet
-from demo.cluster import Cluster
-from demo.database import Database, temporary_database
-from demo.ollama_simulator.process import start_simulator
-from demo.submissions import enter_all, text_submissions
+from testkit.database import Database, temporary_database
+from testkit.ollama_simulator.process import start_simulator
+from testkit.postgres import Cluster
+from testkit.submissions import enter_all, text_submissions
 
 ROUNDS = 20
 WORKERS, BUSY = 4, 2

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.candidate import BARE, SUPERVISED, Cost, work_off
-from demo.cluster import Cluster
-from demo.database import Database, temporary_database
-from demo.ollama_simulator.process import start_simulator
+from testkit.database import Database, temporary_database
+from testkit.ollama_simulator.process import start_simulator
+from testkit.postgres import Cluster
 
 ROUNDS = 5
 

@@ -10,8 +10,8 @@ import psycopg
 from bench.condition import until
 from bench.filled import hand_in, is_empty
 from bench.fleet import start_fleet
-from demo.cluster import Cluster
-from demo.database import temporary_database
+from testkit.database import temporary_database
+from testkit.postgres import Cluster
 
 WORKERS, JOBS = 8, 200
 PAUSE_SECONDS = (0.02, 0.12)  # jobs come at any time between two looks at the queue

@@ -12,9 +12,9 @@ import psycopg
 
 from bench.filled import fill
 from bench.rate import median_rate
-from demo.cluster import Cluster, bundled_binaries
-from demo.database import Database, temporary_database
-from worker.job_queue.statements import statement
+from testkit.database import Database, temporary_database
+from testkit.postgres import Cluster, bundled_binaries
+from worker.queue.statements import statement
 
 WORKERS, ROUNDS = 4, 3
 JOBS, WARM_UP = 6000, 1000

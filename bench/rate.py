@@ -5,7 +5,7 @@ import time
 
 from bench.condition import until
 from bench.fleet import Fleet, start_fleet
-from demo.database import Database
+from testkit.database import Database
 
 
 def median_rate(database: Database, workers: int, warm_up: int, jobs: int, rounds: int) -> float:

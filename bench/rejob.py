@@ -10,10 +10,10 @@ import psycopg
 
 from bench.condition import until
 from bench.fleet import start_fleet
-from demo.cluster import Cluster
-from demo.database import temporary_database
-from demo.ollama_simulator.process import start_simulator
-from demo.submissions import enter_all, text_submissions
+from testkit.database import temporary_database
+from testkit.ollama_simulator.process import start_simulator
+from testkit.postgres import Cluster
+from testkit.submissions import enter_all, text_submissions
 
 KILLS = 50
 WORKERS = 16  # each slot may start 8 times in a minute

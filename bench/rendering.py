@@ -12,9 +12,9 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
-from worker.adapters import documents
-from worker.adapters.decoder import decoding
-from worker.adapters.sandbox import sandboxed
+from worker.documents import pages
+from worker.documents.decoder import decoding
+from worker.documents.sandbox import sandboxed
 
 PAGES = 20
 LINES = 45
@@ -30,11 +30,11 @@ def measure() -> dict[str, float]:
     """Medians. The photo's figures are for the whole way from JPEG to JPEG; 12 megapixels over them is the rate."""
     pdf, photo = _text_pdf(), _photo()
     pdf_seconds, photo_seconds = _median(lambda: _decode(pdf, "application/pdf")), _median(lambda: _decode(photo, "image/jpeg"))
-    draft, documents._draft = documents._draft, lambda picture: None  # noqa: ARG005  its name is part of the type
+    draft, pages._draft = pages._draft, lambda picture: None  # noqa: ARG005  its name is part of the type
     try:
         photo_without_draft_seconds = _median(lambda: _decode(photo, "image/jpeg"))
     finally:
-        documents._draft = draft
+        pages._draft = draft
     return {
         "pages_per_second": round(PAGES / pdf_seconds, 1),
         "photo_ms": round(1000 * photo_seconds, 1),
@@ -69,7 +69,7 @@ def _peak_bytes(content: bytes, mime_type: str) -> int:
     """VmHWM of a child that has decoded all pages and waits; it holds the memory that it shares with its worker too."""
 
     def work(fd: int) -> None:
-        for _ in documents.opened(content, mime_type, PAGES).pages:
+        for _ in pages.opened(content, mime_type, PAGES).pages:
             pass
         os.write(fd, Path("/proc/self/status").read_bytes())
 

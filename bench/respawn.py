@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 from bench.fleet import PROJECT_ROOT, Fleet, start_fleet
 from bench.stamp import Stamp, next_stamp
-from demo.cluster import Cluster, die_with
-from demo.database import temporary_database
+from testkit.database import temporary_database
+from testkit.postgres import Cluster, die_with
 
 KILLS = 100
 WORKERS = 16  # so many that no slot comes to the 8 starts that it may have in a minute

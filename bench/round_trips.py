@@ -10,10 +10,10 @@ import psycopg
 
 from bench.candidate import BARE
 from bench.wire import CountingProxy
-from demo.cluster import Cluster
-from demo.database import Database, temporary_database, url
-from demo.ollama_simulator.process import start_simulator
-from demo.submissions import Submission, demo_submissions, enter_all, text_submissions
+from testkit.database import Database, temporary_database, url
+from testkit.ollama_simulator.process import start_simulator
+from testkit.postgres import Cluster
+from testkit.submissions import Submission, demo_submissions, enter_all, text_submissions
 
 FEW, MANY = 10, 30  # both beyond the fifth use of a statement, when psycopg prepares it
 DEADLINE_SECONDS = 60.0

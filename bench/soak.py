@@ -7,8 +7,8 @@ import psutil
 
 from bench.fleet import Fleet, start_fleet
 from bench.stamp import next_stamp
-from demo.cluster import Cluster
-from demo.database import temporary_database
+from testkit.database import temporary_database
+from testkit.postgres import Cluster
 
 RECYCLES = 10_000
 WARM_UP_RECYCLES = 200  # until allocators have taken what they keep

@@ -6,9 +6,9 @@ WORKER `works` then does what it always does, `exits` ends at once, as one with 
 import sys
 
 from bench.stamp import write_stamp
-from supervisor.cli import main
+from supervisor.cli.main import main
 from worker import main as worker_main
-from worker.contract import Wiring
+from worker.ipc.contract import Wiring
 from worker.settings import WorkerSettings
 
 EXIT_CODE = 1

@@ -6,9 +6,9 @@ import sys
 
 from rich.console import Console
 
-from demo.cluster import ClusterError
-from demo.database import DatabaseRefused
 from demo.play import run
+from testkit.database import DatabaseRefused
+from testkit.postgres import ClusterError
 
 
 def main() -> int:

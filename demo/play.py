@@ -17,8 +17,8 @@ from rich.live import Live
 from demo import view
 from demo.account import Fate, fates, summary
 from demo.stage import Stage, drain, set_up, supervisor
-from demo.submissions import Submission, demo_submissions, enter_all
-from supervisor.status_view import documents
+from supervisor.cli.status import documents
+from testkit.submissions import Submission, demo_submissions, enter_all
 
 SIMULATED_SECONDS, REAL_SECONDS = 60.0, 1800.0
 LOOK_AGAIN_SECONDS = 0.05

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.cluster import Cluster, die_with
-from demo.database import Database, adopt_database, temporary_database
-from demo.ollama_simulator.process import start_simulator
+from testkit.database import Database, adopt_database, temporary_database
+from testkit.ollama_simulator.process import start_simulator
+from testkit.postgres import Cluster, die_with
 
 PROCS = 4
 VISION_SECONDS = 1.0  # long enough for a worker to be killed in the middle of it

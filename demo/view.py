@@ -13,7 +13,7 @@ from rich.text import Text
 
 from demo.account import Fate
 from demo.stage import Stage
-from demo.submissions import Submission
+from testkit.submissions import Submission
 
 LOG_LINES = 15
 

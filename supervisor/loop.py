@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from supervisor.core.action import Action, Finish
-from supervisor.core.decide import control, decide, wake_at
-from supervisor.core.fact import Fact
+from supervisor.core.actions import Action, Finish
+from supervisor.core.apply import record
+from supervisor.core.facts import Fact
 from supervisor.core.fleet import Fleet
 from supervisor.core.policy import Policy
-from supervisor.core.record import record
-from worker.scoreboard import ControlRecord
+from supervisor.core.rules import control, decide, wake_at
+from worker.ipc.scoreboard import ControlRecord
 
 
 class World(Protocol):

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.cluster import Cluster, memory_parent
-from demo.database import Database, temporary_database
+from testkit.database import Database, temporary_database
+from testkit.postgres import Cluster, memory_parent
 from tests.ollama.real_server import why_not
 
 VARIABLE = "TEST_DATABASE_URL"
@@ -60,7 +60,7 @@ def cluster_dsn() -> Iterator[str]:
 
 @pytest.fixture
 def database(cluster_dsn: str) -> Iterator[Database]:
-    """Without the functions' guard, with an audit that sees every write (demo/schema/audit.sql)."""
+    """Without the functions' guard, with an audit that sees every write (testkit/schema/audit.sql)."""
     with temporary_database(cluster_dsn) as fresh:
         yield fresh
 

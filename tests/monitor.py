@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from worker.job_queue.connection import AsyncConnection, connect_monitor
-from worker.job_queue.dead_lease import Returned, return_expired, return_lease
+from worker.queue.connection import AsyncConnection, connect_monitor
+from worker.queue.dead_leases import Returned, return_expired, return_lease
 
 
 class Monitor:

@@ -2,10 +2,10 @@
 
 import time
 
-from worker.contract import Wiring
 from worker.core.gates import Gates
-from worker.core.job import Stage
-from worker.scoreboard import AdmissionRecord
+from worker.core.outcome import Stage
+from worker.ipc.contract import Wiring
+from worker.ipc.scoreboard import AdmissionRecord
 from worker.settings import WorkerSettings
 
 

@@ -6,18 +6,18 @@ from collections import deque
 from collections.abc import Mapping
 from uuid import UUID
 
-from worker.contract import FAILURES, Counter, EventKind, Phase, StepName
 from worker.core.gates import ALL_OPEN
-from worker.core.job import WORKER_CRASHED, AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
-from worker.frontier import Frontier
-from worker.held_lease import HeldLease, Workplace
-from worker.job_queue.connection import Connection
-from worker.job_queue.lease import LOOK_AHEAD, LeaseOwner, LeaseRequest, find_lease, lease_job
-from worker.job_queue.permit import HeldPermit
-from worker.job_queue.settle import Settlement, settle, settle_and_lease
-from worker.limits import STATEMENT_PROMISE_SECONDS, first_lease_seconds
+from worker.core.outcome import WORKER_CRASHED, AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
+from worker.ipc.contract import FAILURES, Counter, EventKind, Phase, StepName
+from worker.job import Steps
+from worker.lease import HeldLease, Workplace
+from worker.queue.connection import Connection
+from worker.queue.cursor import Frontier
+from worker.queue.leases import LOOK_AHEAD, LeaseOwner, LeaseRequest, find_lease, lease_job
+from worker.queue.permits import HeldPermit
+from worker.queue.settle import Settlement, settle, settle_and_lease
 from worker.session import LeaseRanOut, Stopped
-from worker.steps import Steps
+from worker.timeouts import STATEMENT_PROMISE_SECONDS, first_lease_seconds
 
 MONITORED_WAIT_SECONDS = 2.0  # how often an idle worker makes sure that somebody will wake it
 TRUST_SECONDS = 5.0  # a monitor that has not looked at the queue for so long wakes nobody

@@ -5,20 +5,20 @@ import functools
 import importlib
 import os
 
-from worker.adapters.host import server_name
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of
-from worker.adapters.transport import trusted_authorities
 from worker.admission import Admission
-from worker.contract import EventKind, ExitCode, Phase, Wiring, place_of
-from worker.core.job import Stage
-from worker.held_lease import Workplace
-from worker.inbox import Inbox
-from worker.job_queue.connection import Refused, connect
+from worker.core.outcome import Stage
+from worker.ipc.contract import EventKind, ExitCode, Phase, Wiring, place_of
+from worker.lease import Workplace
 from worker.loop import Loop
 from worker.memory import limit_memory
+from worker.ollama.address import server_name
+from worker.ollama.transport import trusted_authorities
+from worker.queue.connection import Refused, connect
 from worker.report import Report
 from worker.session import Session
 from worker.settings import ADAPTERS, WorkerSettings
+from worker.wakeups import Inbox
 
 
 def preload() -> None:

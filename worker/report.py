@@ -9,10 +9,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from uuid import UUID
 
-from worker.contract import MAX_EVENT_BYTES, Counter, Event, EventKind, ModelCall, Phase, StepName, Wiring
-from worker.core.job import Stage
+from worker.core.outcome import Stage
+from worker.ipc.contract import MAX_EVENT_BYTES, Counter, Event, EventKind, ModelCall, Phase, StepName, Wiring
+from worker.ipc.scoreboard import COUNTERS, WorkerRecord
 from worker.memory import uss_bytes
-from worker.scoreboard import COUNTERS, WorkerRecord
 
 WEIGH_EVERY_SECONDS = 5.0  # a look costs a millisecond and holds the memory lock
 _UNSAFE = re.compile(r"[^\w.:<>, -]")  # what an event may not carry: a role or a module may be named anything

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from worker.contract import EventKind, Phase
-from worker.inbox import Inbox
-from worker.job_queue.connection import Connection, Unavailable, outages_named
+from worker.ipc.contract import EventKind, Phase
+from worker.queue.connection import Connection, Unavailable, outages_named
 from worker.report import Report
+from worker.wakeups import Inbox
 
 CONNECT_PROMISE_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.1

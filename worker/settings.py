@@ -15,8 +15,8 @@ from pydantic import (
     field_validator,
 )
 
-from worker.job_queue.dsn import database_of, role_of
-from worker.model_name import listed_name
+from worker.ollama.models import listed_name
+from worker.queue.dsn import database_of, role_of
 
 SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
 MAX_SILENCE_SECONDS = 30.0

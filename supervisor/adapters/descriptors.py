@@ -3,7 +3,7 @@
 import os
 import socket
 
-from worker.scoreboard import MAX_SLOTS
+from worker.ipc.scoreboard import MAX_SLOTS
 
 
 class Descriptors:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from supervisor.core.fact import Measured
+from supervisor.core.facts import Measured
 from supervisor.core.fleet import Fleet, Slot, Stage
 
 # Just below the loop's ticks (Policy.busy_tick_seconds, tick_seconds), so that every tick finds its samples due at once.

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from supervisor.checkup import Level, Line
-from supervisor.doctor.examination import Examination, Memory, Patient
-from supervisor.doctor.pace import Pace
+from supervisor.cli.check import Level, Line
 from supervisor.doctor.probe import Probe
+from supervisor.doctor.run import Examination, Memory, Patient
+from supervisor.doctor.timeouts import Pace
 
 Json = dict[str, object]
 

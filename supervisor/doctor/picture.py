@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-WIDTH, HEIGHT = 1131, 1600  # A4 at worker.adapters.documents' longest side
+WIDTH, HEIGHT = 1131, 1600  # A4 at worker.documents.pages' longest side
 LINE_PIXELS, STROKE_PIXELS, MARGIN_PIXELS = 64, 6, 100
 PAPER, INK = b"\xff", b"\x20"
 _GREY_8_BITS = (8, 0, 0, 0, 0)

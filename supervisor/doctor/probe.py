@@ -13,11 +13,11 @@ from supervisor.doctor import picture
 from supervisor.doctor.model import Role
 from supervisor.doctor.sample import SUBMISSION
 from supervisor.doctor.server import Reply, Server, ServerRefused, ServerSilent
-from supervisor.settings import Settings
+from supervisor.settings.model import Settings
 from worker.adapters import prompts
-from worker.adapters.ollama import Question
 from worker.core.criteria import document_schema
-from worker.core.thinking import Thinking, thinking
+from worker.ollama.client import Question
+from worker.ollama.thinking import Thinking, thinking
 from worker.settings import WorkerSettings
 
 PROBE_SECONDS = 300.0  # the longest timeout that AI_TIMEOUT_VISION and AI_TIMEOUT_FEEDBACK may have

@@ -8,9 +8,9 @@ from typing import Annotated, Any, TypeVar
 import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from supervisor.loaded_models import LoadedModel, LoadedModels
-from worker.adapters.transport import Patience, bounded, bounded_client
-from worker.core.deadline import Deadline
+from worker.ollama.deadline import Deadline
+from worker.ollama.loaded_models import LoadedModel, LoadedModels
+from worker.ollama.transport import Patience, bounded, bounded_client
 
 LOOK_SECONDS = 5.0  # what a server that is well answers in milliseconds
 MAX_BYTES = 8_000_000  # `show` lists every tensor of a model: some 100 bytes each

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from supervisor import checkup
-from supervisor.checkup import Level, Line
-from supervisor.doctor.examination import Examination, Memory
-from supervisor.doctor.memory_sum import shown
-from supervisor.doctor.pace import Pace
-from supervisor.doctor.service import Line as ServiceLine
+from supervisor.cli import check
+from supervisor.cli.check import Level, Line
+from supervisor.doctor.environment import Line as ServiceLine
+from supervisor.doctor.memory import shown
+from supervisor.doctor.run import Examination, Memory
+from supervisor.doctor.timeouts import Pace
 
 
 def show(examination: Examination, findings: Sequence[Line], console: Console) -> None:
@@ -23,7 +23,7 @@ def show(examination: Examination, findings: Sequence[Line], console: Console) -
     if examination.memory:
         _show_service(examination.memory.lines, console)
     console.print("[bold]What was found[/]")
-    checkup.show(list(findings), console)
+    check.show(list(findings), console)
     console.print(f"\n{_sentence(findings)}")
 
 

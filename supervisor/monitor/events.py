@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from supervisor.journal import Journal
+from supervisor.event_log import Journal
 from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.ollama_watch import OllamaWatch
-from supervisor.monitor.queue_watch import QueueWatch
-from supervisor.monitor.waker import Waker
-from worker.contract import MAX_EVENT_BYTES, Event, EventKind
+from supervisor.monitor.ollama.controller import OllamaWatch
+from supervisor.monitor.queue.listener import QueueWatch
+from supervisor.monitor.queue.waker import Waker
+from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind
 
 MAX_EVENTS_AT_ONCE = 100
 FOR_LATER = ("vision_retrying", "feedback_retrying", "returned_")

@@ -8,10 +8,10 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from supervisor.channel import Order, RecycleOrder, ReloadOrder, ScaleOrder
-from supervisor.journal import Journal
+from supervisor.event_log import Journal
 from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.order_line import OrderLine
+from supervisor.monitor.pending_commands import OrderLine
+from worker.ipc.channel import Order, RecycleOrder, ReloadOrder, ScaleOrder
 
 RETRY_SECONDS = 5.0
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"

@@ -8,26 +8,26 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor import channel
-from supervisor.journal import Journal
-from supervisor.monitor.admission_policy import admission_policy
+from supervisor.event_log import Journal
 from supervisor.monitor.events import Events
-from supervisor.monitor.host import Host, total_memory_bytes
 from supervisor.monitor.http import serve_control, serve_metrics
 from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.ollama_server import OllamaServer
-from supervisor.monitor.ollama_watch import OllamaWatch, Outlook
-from supervisor.monitor.order_line import OrderLine
-from supervisor.monitor.phase_keeper import PhaseKeeper
-from supervisor.monitor.queue_watch import QueueWatch
-from supervisor.monitor.releases import Releases
+from supervisor.monitor.ollama.controller import OllamaWatch, Outlook
+from supervisor.monitor.ollama.host import Host, total_memory_bytes
+from supervisor.monitor.ollama.policy import admission_policy
+from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.pending_commands import OrderLine
+from supervisor.monitor.queue.listener import QueueWatch
+from supervisor.monitor.queue.model_lock import PhaseKeeper
+from supervisor.monitor.queue.reclaimer import Releases
+from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.status import snapshot
-from supervisor.monitor.waker import Waker
-from supervisor.settings import Settings
-from worker.adapters.host import server_name
-from worker.contract import ExitCode, place_of
-from worker.job_queue.connection import Refused
-from worker.scoreboard import Scoreboard
+from supervisor.settings.model import Settings
+from worker.ipc import channel
+from worker.ipc.contract import ExitCode, place_of
+from worker.ipc.scoreboard import Scoreboard
+from worker.ollama.address import server_name
+from worker.queue.connection import Refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from supervisor.core.fleet import MONITOR, Cause, Stage, crashes
-from supervisor.monitor.admission_metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, tally_metrics
-from supervisor.monitor.sight import Sight
+from supervisor.monitor.ollama.metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, tally_metrics
 from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
-from worker.contract import FAILURES, Counter, Event, EventKind
-from worker.core.job import WORKER_CRASHED
-from worker.scoreboard import Scoreboard
+from supervisor.monitor.state import Sight
+from worker.core.outcome import WORKER_CRASHED
+from worker.ipc.contract import FAILURES, Counter, Event, EventKind
+from worker.ipc.scoreboard import Scoreboard
 
 _PLAIN = {
     "learning_ocr_reused": (Counter.OCR_REUSED, "jobs whose OCR text was used again"),

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from supervisor.core.fleet import Stage
-from worker.contract import BUSY, Counter, Phase
-from worker.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
+from worker.ipc.contract import BUSY, Counter, Phase
+from worker.ipc.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ import time
 from typing import Any
 
 from supervisor.core.fleet import MONITOR, Cause, ReloadProblem, Stage, crashes
-from supervisor.journal import ending
-from supervisor.monitor.admission_sight import AdmissionSight
-from supervisor.monitor.sight import Sight
+from supervisor.event_log import ending
+from supervisor.monitor.ollama.view import AdmissionSight
 from supervisor.monitor.slot_status import SlotStatus, present
-from worker.contract import Counter
-from worker.job_queue.glance import COUNT_BOUND
-from worker.scoreboard import LedgerRecord, Scoreboard
+from supervisor.monitor.state import Sight
+from worker.ipc.contract import Counter
+from worker.ipc.scoreboard import LedgerRecord, Scoreboard
+from worker.queue.polls import COUNT_BOUND
 
 STALE_SECONDS = 10.0  # far above the monitor's own rhythm
 LOSS_SECONDS = 6.0  # a worker that goes on losing its connections says so again within five

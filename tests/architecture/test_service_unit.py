@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from supervisor.core.decide import EXIT_REFUSED
 from supervisor.core.policy import Policy
+from supervisor.core.rules import EXIT_REFUSED
 
 UNIT = (Path(__file__).parents[2] / "systemd/learning-supervisor.service").read_text()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from supervisor import settings_page
-from supervisor.settings import Setting, all_settings, parse
+from supervisor.settings import docs
+from supervisor.settings.model import Setting, all_settings, parse
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = list(all_settings())
@@ -17,7 +17,7 @@ STORE = {"SUPABASE_URL": "https://store.test", "SUPABASE_SERVICE_ROLE_KEY": "key
 
 def block(beginning: str) -> dict[str, str | None]:
     """The variables of the block of .env.example whose comment begins like this, as if nothing in it were commented out."""
-    text = next(b for b in settings_page.env_example().split("\n\n") if b.startswith(beginning))
+    text = next(b for b in docs.env_example().split("\n\n") if b.startswith(beginning))
     return uncommented(text)
 
 
@@ -28,27 +28,27 @@ def uncommented(text: str) -> dict[str, str | None]:
 
 def test_the_env_example_is_current() -> None:
     """Whoever adds a setting runs scripts/settings."""
-    assert (ROOT / ".env.example").read_text() == settings_page.env_example()
+    assert (ROOT / ".env.example").read_text() == docs.env_example()
 
 
 def test_the_readme_table_is_current() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert readme == settings_page.with_table(readme)
+    assert readme == docs.with_table(readme)
 
 
 def test_the_readme_keeps_what_stands_around_the_table() -> None:
     """An old table is replaced, the text before and after it is not."""
-    readme = f"before\n{settings_page.TABLE_BEGIN}\nyesterday\n{settings_page.TABLE_END}\nafter\n"
-    written = settings_page.with_table(readme)
+    readme = f"before\n{docs.TABLE_BEGIN}\nyesterday\n{docs.TABLE_END}\nafter\n"
+    written = docs.with_table(readme)
     assert written.startswith("before\n")
     assert written.endswith("\nafter\n")
     assert "yesterday" not in written
-    assert settings_page.with_table(written) == written
+    assert docs.with_table(written) == written
 
 
 def test_a_readme_without_a_place_for_the_table_is_refused() -> None:
     with pytest.raises(ValueError, match="needs the lines"):
-        settings_page.with_table(settings_page.TABLE_BEGIN)
+        docs.with_table(docs.TABLE_BEGIN)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
@@ -59,19 +59,19 @@ def test_every_setting_is_explained(setting: Setting) -> None:
 
 
 def test_every_row_has_four_cells() -> None:
-    rows = settings_page.readme_table().splitlines()
+    rows = docs.readme_table().splitlines()
     assert len(rows) == len(SETTINGS) + 2
     assert {row.count("|") for row in rows} == {5}
 
 
 def test_a_copied_env_example_sets_nothing() -> None:
     """It can be copied as it is: every line is commented out."""
-    assert dotenv_values(stream=StringIO(settings_page.env_example())) == {}
+    assert dotenv_values(stream=StringIO(docs.env_example())) == {}
 
 
 def test_the_defaults_in_the_env_example_are_the_defaults() -> None:
     """All of them uncommented mean the same as none of them."""
-    settings_alone = settings_page.env_example().split("\n\n")[-len(SETTINGS) :]
+    settings_alone = docs.env_example().split("\n\n")[-len(SETTINGS) :]
     values = uncommented("\n".join(settings_alone))
     assert list(values) == [setting.variable for setting in SETTINGS]
     assert parse({**values, **DSN}) == parse(DSN)
@@ -102,10 +102,10 @@ def test_the_production_profile_is_accepted() -> None:
 
 def test_no_secret_is_shown() -> None:
     """Were a secret ever given a default, no document would tell it."""
-    values = uncommented(settings_page.env_example())
+    values = uncommented(docs.env_example())
     assert {values[setting.variable] for setting in SETTINGS if setting.is_secret} == {""}
 
 
 def test_a_secret_default_is_left_out() -> None:
     told = [Setting("KEY", default="dont-tell", bound="", help="a key", is_secret=True)]
-    assert "dont-tell" not in settings_page.env_example(told) + settings_page.readme_table(told)
+    assert "dont-tell" not in docs.env_example(told) + docs.readme_table(told)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-JOURNAL = "supervisor/journal.py"  # shows when a line was written
+JOURNAL = "supervisor/event_log.py"  # shows when a line was written
 MONOTONIC = {"monotonic", "monotonic_ns", "perf_counter", "process_time", "sleep"}
 MODULES = sorted(str(path.relative_to(ROOT)) for name in ("supervisor", "worker") for path in (ROOT / name).rglob("*.py"))
 TIME_FROM_US = re.compile(r"%\(\w+\)s::(timestamp|date|time)|%\(\w*(_at|until)\)s")
@@ -45,5 +45,5 @@ def test_a_wall_clock_would_be_found() -> None:
 
 def test_no_statement_takes_a_time_from_us() -> None:
     """Durations go to the database, which adds them to its own clock; a place in the queue goes back as it came."""
-    statements = {file.name: file.read_text() for file in files("worker.job_queue").joinpath("sql").iterdir()}
+    statements = {file.name: file.read_text() for file in files("worker.queue").joinpath("sql").iterdir()}
     assert [name for name, text in statements.items() if TIME_FROM_US.search(text.replace(PLACE, ""))] == []

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from supervisor.core.admission import decide as rulebook
-from supervisor.core.admission.breaker import Breaker
-from supervisor.core.admission.decide import (
+from supervisor.admission import rules as rulebook
+from supervisor.admission.breaker import Breaker
+from supervisor.admission.decision import FREE, Act, Decision, Preload, Unload, WantPhase
+from supervisor.admission.facts import Decided, HostMeasured, Resident, Silence, Unlisted
+from supervisor.admission.policy import Policy, TakeTurns
+from supervisor.admission.rules import (
     ACTS,
     LIMITS,
     ActRule,
@@ -28,13 +31,10 @@ from supervisor.core.admission.decide import (
     reopen_one_slot_at_a_time,
     want_the_phase,
 )
-from supervisor.core.admission.decision import FREE, Act, Decision, Preload, Unload, WantPhase
-from supervisor.core.admission.fact import Decided, HostMeasured, Resident, Silence, Unlisted
-from supervisor.core.admission.policy import Policy, TakeTurns
-from supervisor.core.admission.speed import Mean, Speed
-from supervisor.core.admission.state import Hold, Model, State
-from supervisor.core.admission.turn import turn_of
-from worker.contract import Reason
+from supervisor.admission.state import Hold, Model, State
+from supervisor.admission.throughput import Mean, Speed
+from supervisor.admission.turns import turn_of
+from worker.ipc.contract import Reason
 
 NOW, INSTANT = 1000.0, 0.001
 V, F = "see:latest", "say:latest"

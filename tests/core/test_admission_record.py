@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.admission.breaker import Breaker
-from supervisor.core.admission.decision import FREE
-from supervisor.core.admission.fact import (
+from supervisor.admission.anomalies import Lie, Note, notes
+from supervisor.admission.apply import record
+from supervisor.admission.breaker import Breaker
+from supervisor.admission.decision import FREE
+from supervisor.admission.facts import (
     Backlog,
     CallEnded,
     Calls,
@@ -26,13 +28,11 @@ from supervisor.core.admission.fact import (
     Waiting,
     Working,
 )
-from supervisor.core.admission.note import Lie, Note, notes
-from supervisor.core.admission.policy import Policy
-from supervisor.core.admission.record import record
-from supervisor.core.admission.speed import TOGETHER_SECONDS, Mean, Speed
-from supervisor.core.admission.state import Hold, Model, State
-from supervisor.core.admission.turn import is_pair_too_big
-from worker.contract import CallOutcome, ModelCall
+from supervisor.admission.policy import Policy
+from supervisor.admission.state import Hold, Model, State
+from supervisor.admission.throughput import TOGETHER_SECONDS, Mean, Speed
+from supervisor.admission.turns import is_pair_too_big
+from worker.ipc.contract import CallOutcome, ModelCall
 
 NOW = 1000.0
 V, F = "see:latest", "say:latest"

@@ -2,11 +2,11 @@
 
 import pytest
 
-from supervisor.core.admission.policy import Policy, TakeTurns
-from supervisor.memory_size import MemorySize
-from supervisor.monitor.admission_policy import admission_policy
-from supervisor.settings import Settings, SettingsError, parse
-from worker.model_name import listed_name
+from supervisor.admission.policy import Policy, TakeTurns
+from supervisor.monitor.ollama.policy import admission_policy
+from supervisor.settings.memory_size import MemorySize
+from supervisor.settings.model import Settings, SettingsError, parse
+from worker.ollama.models import listed_name
 
 GIB = 2**30
 DSN = "postgresql://worker@db/platform"

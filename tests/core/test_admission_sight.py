@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from supervisor.core.admission.breaker import Breaker
-from supervisor.core.admission.decide import decide
-from supervisor.core.admission.fact import Resident
-from supervisor.core.admission.policy import Policy
-from supervisor.core.admission.state import State
-from supervisor.monitor.admission_sight import AdmissionSight
+from supervisor.admission.breaker import Breaker
+from supervisor.admission.facts import Resident
+from supervisor.admission.policy import Policy
+from supervisor.admission.rules import decide
+from supervisor.admission.state import State
+from supervisor.monitor.ollama.view import AdmissionSight
 
 NOW = 1000.0
 V, F = "see:latest", "say:latest"

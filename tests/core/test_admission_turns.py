@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from supervisor.core.admission.decide import decide
-from supervisor.core.admission.fact import Backlog, CallEnded, Calls, Listed, Phase, Resident, Waiting, Working
-from supervisor.core.admission.policy import Policy
-from supervisor.core.admission.record import record
-from supervisor.core.admission.state import State
-from worker.contract import CallOutcome, ModelCall
+from supervisor.admission.apply import record
+from supervisor.admission.facts import Backlog, CallEnded, Calls, Listed, Phase, Resident, Waiting, Working
+from supervisor.admission.policy import Policy
+from supervisor.admission.rules import decide
+from supervisor.admission.state import State
+from worker.ipc.contract import CallOutcome, ModelCall
 
 V, F = "eyes:latest", "words:latest"
 POLICY = Policy(vision_model=V, feedback_model=F)

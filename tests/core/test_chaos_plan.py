@@ -1,8 +1,8 @@
 """The plan of scripts/chaos: drawn from the seed alone, and with everything in it."""
 
-from demo.chaos.plan import FAULT_GAP_SECONDS, FLEETS, Kind, Work, draw
-from demo.chaos.stream import made
-from demo.chaos.strike import STRIKES
+from testkit.chaos.plan import FAULT_GAP_SECONDS, FLEETS, Kind, Work, draw
+from testkit.chaos.stream import made
+from testkit.chaos.strike import STRIKES
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:

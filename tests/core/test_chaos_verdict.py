@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from demo.chaos.evidence import Call, Evidence, Handed, Hit, LogLine, Move, Written
-from demo.chaos.pace import longest_gap_seconds, recoveries
-from demo.chaos.plan import Kind, Work
-from demo.chaos.report import timeline
-from demo.chaos.rerun import Why
-from demo.chaos.verdict import Finding, Verdict, Wrong, judge
+from testkit.chaos.evidence import Call, Evidence, Handed, Hit, LogLine, Move, Written
+from testkit.chaos.pace import longest_gap_seconds, recoveries
+from testkit.chaos.plan import Kind, Work
+from testkit.chaos.report import timeline
+from testkit.chaos.rerun import Why
+from testkit.chaos.verdict import Finding, Verdict, Wrong, judge
 
 ID = UUID(int=1)
 FIRST_KEY, SECOND_KEY = UUID(int=11), UUID(int=12)

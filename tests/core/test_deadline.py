@@ -1,6 +1,6 @@
 """Three bounds on one conversation, without a clock of their own."""
 
-from worker.core.deadline import Deadline, Missed
+from worker.ollama.deadline import Deadline, Missed
 
 START = Deadline.starting(now_seconds=100.0, total_seconds=50.0, silence_seconds=20.0)
 

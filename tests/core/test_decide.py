@@ -8,9 +8,24 @@ from uuid import UUID
 
 import pytest
 
-from supervisor.core import decide as rulebook
-from supervisor.core.action import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
-from supervisor.core.decide import (
+from supervisor.core import rules as rulebook
+from supervisor.core.actions import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
+from supervisor.core.apply import record
+from supervisor.core.facts import (
+    Exited,
+    GaveUp,
+    Killed,
+    LeaseSent,
+    Promised,
+    Retired,
+    Spawned,
+    SpawnFailed,
+    StopAsked,
+    Terminated,
+)
+from supervisor.core.fleet import MONITOR, DeadLease, Fleet, Run, Slot, Stage, Why
+from supervisor.core.policy import Policy
+from supervisor.core.rules import (
     RECYCLES,
     RULES,
     Rule,
@@ -39,22 +54,7 @@ from supervisor.core.decide import (
     vacant_until,
     wake_at,
 )
-from supervisor.core.fact import (
-    Exited,
-    GaveUp,
-    Killed,
-    LeaseSent,
-    Promised,
-    Retired,
-    Spawned,
-    SpawnFailed,
-    StopAsked,
-    Terminated,
-)
-from supervisor.core.fleet import MONITOR, DeadLease, Fleet, Run, Slot, Stage, Why
-from supervisor.core.policy import Policy
-from supervisor.core.record import record
-from worker.scoreboard import ControlRecord
+from worker.ipc.scoreboard import ControlRecord
 
 NOW = 1000.0
 INSTANT = 0.001

@@ -7,7 +7,7 @@ import pypdfium2
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from demo.submissions import Submission, damaged_jpeg_bytes, demo_submissions, text_submissions
+from testkit.submissions import Submission, damaged_jpeg_bytes, demo_submissions, text_submissions
 
 
 @pytest.fixture(scope="module")

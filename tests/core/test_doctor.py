@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.checkup import Level, Line
-from supervisor.core.admission.fact import HostMeasured
-from supervisor.doctor import memory_sum, quantisation, service, verdict
-from supervisor.doctor.examination import Examination, Memory, Patient, Place
-from supervisor.doctor.memory_sum import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
-from supervisor.doctor.memory_verdict import memory_findings
+from supervisor.admission.facts import HostMeasured
+from supervisor.cli.check import Level, Line
+from supervisor.doctor import environment, findings, memory, quantisation
+from supervisor.doctor.memory import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
+from supervisor.doctor.memory_findings import memory_findings
 from supervisor.doctor.model import Model, Role, model
-from supervisor.doctor.pace import Kept, Pace, pace
 from supervisor.doctor.probe import Kind, Outcome, Probe
 from supervisor.doctor.quantisation import smaller_tag
+from supervisor.doctor.run import Examination, Memory, Patient, Place
 from supervisor.doctor.server import Description, Tag
-from supervisor.loaded_models import LoadedModel
-from supervisor.settings import Settings, parse
+from supervisor.doctor.timeouts import Kept, Pace, pace
+from supervisor.settings.model import Settings, parse
+from worker.ollama.loaded_models import LoadedModel
 
 GB = 1_000_000_000
 CONTEXT_TOKENS = 8192
@@ -121,7 +121,7 @@ def test_the_projector_is_told_apart() -> None:
 
 def test_the_sum_can_be_followed() -> None:
     """Each term is the product that its words say, and the sum is that of the terms."""
-    needed = memory_sum.need(uses(made(weight_bytes=4 * GB, projector_bytes=GB)), 3, 4, CacheType.F16)
+    needed = memory.need(uses(made(weight_bytes=4 * GB, projector_bytes=GB)), 3, 4, CacheType.F16)
     [terms] = needed.models
     assert [(term.what, term.bytes) for term in terms] == [
         ("weights", 4 * GB),
@@ -138,18 +138,18 @@ def test_the_sum_can_be_followed() -> None:
 @pytest.mark.parametrize(("cache_type", "bits"), [(CacheType.F16, 16), (CacheType.Q8_0, 8.5), (CacheType.Q4_0, 4.5)])
 def test_bits_of_the_cache(cache_type: CacheType, bits: float) -> None:
     """The engine's blocks of 32 numbers carry a scale of 16 bits."""
-    [terms] = memory_sum.need(uses(made()), 1, 1, cache_type).models
+    [terms] = memory.need(uses(made()), 1, 1, cache_type).models
     assert terms[1].bytes == CONTEXT_TOKENS * 16_384 * bits / 8
 
 
 def test_a_family_of_one_call_has_one_context() -> None:
     """Ollama gives these a single slot, whatever is set (ollama.md 4.2)."""
-    [terms] = memory_sum.need(uses(made(family="qwen3vl")), 8, 1, CacheType.F16).models
+    [terms] = memory.need(uses(made(family="qwen3vl")), 8, 1, CacheType.F16).models
     assert terms[1].how.startswith("1 call ×")
 
 
 def bound(models: tuple[Use, ...], calls: int, cache_type: CacheType, *, together: bool = True) -> int:
-    needed = memory_sum.need(models, calls, 1, cache_type)
+    needed = memory.need(models, calls, 1, cache_type)
     return needed.together_bytes if together else needed.in_turn_bytes
 
 
@@ -169,7 +169,7 @@ PAIR = uses(made("reader", values=65_536), made("writer", values=65_536))
 )
 def test_what_fits(budget_bytes: int, fit: Fit, cache_type: CacheType) -> None:
     """For two calls at once: both models with the exact cache, then with smaller ones, then in turn; to the byte."""
-    plan = memory_sum.plan(PAIR, 2, 1, budget_bytes)
+    plan = memory.plan(PAIR, 2, 1, budget_bytes)
     assert (plan.fit, plan.need.cache_type) == (fit, cache_type)
 
 
@@ -178,32 +178,32 @@ def test_the_most_calls_that_fit(together: bool) -> None:
     """To the byte, also where what was asked for does not fit; 0 where not even one call does."""
     cache_type = CacheType.F16 if together else CacheType.Q4_0
     budget_bytes, asked = bound(PAIR, 5, cache_type, together=together), 1 if together else 64
-    assert memory_sum.plan(PAIR, asked, 1, budget_bytes).largest_num_parallel == 5
-    assert memory_sum.plan(PAIR, asked, 1, budget_bytes - 1).largest_num_parallel == 4
-    assert memory_sum.plan(PAIR, asked, 1, bound(PAIR, 1, CacheType.Q4_0, together=False) - 1).largest_num_parallel == 0
+    assert memory.plan(PAIR, asked, 1, budget_bytes).largest_num_parallel == 5
+    assert memory.plan(PAIR, asked, 1, budget_bytes - 1).largest_num_parallel == 4
+    assert memory.plan(PAIR, asked, 1, bound(PAIR, 1, CacheType.Q4_0, together=False) - 1).largest_num_parallel == 0
 
 
 @pytest.mark.parametrize(("room", "workers"), [(0, 1), (2 * WORKER_BYTES - 1, 2), (2 * WORKER_BYTES, 3), (5 * WORKER_BYTES, 4)])
 def test_the_most_workers_that_fit(room: int, workers: int) -> None:
     """Beside the models, to the byte, and never more than there are calls for: two of each model."""
-    plan = memory_sum.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.F16) + room)
+    plan = memory.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.F16) + room)
     assert (plan.fit, plan.useful_workers) == (Fit.TOGETHER, workers)
 
 
 def test_memory_that_nobody_knows_is_not_judged() -> None:
-    plan = memory_sum.plan(PAIR, 2, 1, None)
+    plan = memory.plan(PAIR, 2, 1, None)
     assert (plan.fit, plan.largest_num_parallel, plan.useful_workers) == (Fit.UNKNOWN, None, 4)
 
 
 @pytest.mark.parametrize(("size_bytes", "words"), [(0, "0 bytes"), (32_768, "32.8 kB"), (4.7 * GB, "4.7 GB"), (5e6, "5.0 MB")])
 def test_sizes_in_words(size_bytes: float, words: str) -> None:
-    assert memory_sum.shown(size_bytes) == words
+    assert memory.shown(size_bytes) == words
 
 
 def test_the_lines_for_the_service() -> None:
     """The numbers of the plan, in the variables that Ollama and its engine read."""
-    plan = memory_sum.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.Q8_0))
-    assert [str(line) for line in service.lines(plan, PAIR)] == [
+    plan = memory.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.Q8_0))
+    assert [str(line) for line in environment.lines(plan, PAIR)] == [
         "OLLAMA_NUM_PARALLEL=2",
         "OLLAMA_MAX_LOADED_MODELS=2",
         "OLLAMA_CONTEXT_LENGTH=8192",
@@ -213,8 +213,8 @@ def test_the_lines_for_the_service() -> None:
         "OLLAMA_KV_CACHE_TYPE=q8_0",
         "LLAMA_ARG_CACHE_RAM=0",
     ]
-    in_turn = memory_sum.plan(PAIR, 9, 1, bound(PAIR, 1, CacheType.Q4_0, together=False))
-    assert [str(line) for line in service.lines(in_turn, PAIR)][:2] == ["OLLAMA_NUM_PARALLEL=1", "OLLAMA_MAX_LOADED_MODELS=1"]
+    in_turn = memory.plan(PAIR, 9, 1, bound(PAIR, 1, CacheType.Q4_0, together=False))
+    assert [str(line) for line in environment.lines(in_turn, PAIR)][:2] == ["OLLAMA_NUM_PARALLEL=1", "OLLAMA_MAX_LOADED_MODELS=1"]
 
 
 # the pace
@@ -279,7 +279,7 @@ def patient(found: Model, **changes: object) -> Patient:
 
 def told(*patients: Patient, memory: Memory | None = None, given: dict[str, object] | None = None) -> list[Line]:
     examination = Examination(settings(**(given or {})), "http://127.0.0.1:11434", "0.32.15", "", patients, memory)
-    return [line for line in verdict.findings(examination) if line.level is not Level.OK]
+    return [line for line in findings.findings(examination) if line.level is not Level.OK]
 
 
 def test_a_healthy_one_has_nothing_to_mend() -> None:
@@ -352,7 +352,7 @@ def test_a_finding_and_its_remedy(given: Patient, changes: dict[str, object], le
 
 def test_a_server_that_is_down() -> None:
     """Nothing else is known then, and nothing else is said."""
-    [line] = verdict.findings(Examination(settings(), "http://127.0.0.1:11434", None, "ConnectError"))
+    [line] = findings.findings(Examination(settings(), "http://127.0.0.1:11434", None, "ConnectError"))
     assert (line.level, "ConnectError" in line.subject, "systemctl status ollama" in line.remedy) == (Level.FAILED, True, True)
 
 
@@ -362,7 +362,7 @@ def test_a_stub_is_no_reason_to_fail() -> None:
     assert (line.level, "AI_BACKEND=local" in line.remedy) == (Level.WARNING, True)
 
 
-NEED = Need(2, CacheType.F16, ((memory_sum.Term("weights", 4 * GB, ""),) * 2,) * 2, memory_sum.Term("workers", 0, ""))
+NEED = Need(2, CacheType.F16, ((memory.Term("weights", 4 * GB, ""),) * 2,) * 2, memory.Term("workers", 0, ""))
 FITS = Plan(NEED, Fit.TOGETHER, 4, 4)
 IN_TURN, TOO_LARGE = replace(FITS, fit=Fit.IN_TURN), replace(FITS, fit=Fit.NOT, largest_num_parallel=0)
 FEWER, SQUEEZED = replace(TOO_LARGE, largest_num_parallel=1), replace(FITS, need=replace(NEED, cache_type=CacheType.Q8_0))
@@ -408,7 +408,7 @@ def test_a_sum_that_fits_names_the_largest_of_both() -> None:
 )
 def test_what_of_the_models_fits_on_the_cards(gpu: Budget | None, level: Level, text: str) -> None:
     """The workers are in main memory and do not count; what does not fit is computed by the CPU, which is slow and no failure."""
-    need = replace(NEED, workers=memory_sum.Term("workers", GB, ""))
+    need = replace(NEED, workers=memory.Term("workers", GB, ""))
     plan = replace(FITS, fit=Fit.UNKNOWN, largest_num_parallel=None, need=need)
     line, *_ = memory_findings(Memory(Place.GPU, HOST, 4, None, PAIR, plan, (), gpu), settings())
     assert (line.level, text in line.subject) == (level, True)

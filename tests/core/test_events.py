@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from supervisor.journal import Journal
+from supervisor.event_log import Journal
 from supervisor.monitor.events import Events
 from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.sight import Sight
-from supervisor.monitor.waker import Waker
-from worker.contract import Event, EventKind
-from worker.scoreboard import Scoreboard
+from supervisor.monitor.queue.waker import Waker
+from supervisor.monitor.state import Sight
+from worker.ipc.contract import Event, EventKind
+from worker.ipc.scoreboard import Scoreboard
 
 ANSWERS = {
     "a lease": Event(kind=EventKind.LEASED, incarnation=1, job_id=uuid4()),

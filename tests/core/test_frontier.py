@@ -3,8 +3,8 @@
 from dataclasses import replace
 from uuid import UUID
 
-from worker.core.job import Lease
-from worker.frontier import LOOK_BACK_SECONDS, Frontier
+from worker.core.outcome import Lease
+from worker.queue.cursor import LOOK_BACK_SECONDS, Frontier
 
 FOUND = Lease(UUID(int=1), UUID(int=2), UUID(int=3), {}, 0, visible_at="2026-01-01 08:00:00+00")
 LATER = replace(FOUND, visible_at="2026-01-01 08:00:01+00")

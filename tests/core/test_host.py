@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.monitor import host
-from supervisor.monitor.gpu import Gpu
-from supervisor.monitor.host import Host
+from supervisor.monitor.ollama import host
+from supervisor.monitor.ollama.gpu import Gpu
+from supervisor.monitor.ollama.host import Host
 
 REMOTE, GIB = "http://ollama:11434", 2**30
 MEMINFO = "MemTotal:       16777216 kB\nMemFree:         1048576 kB\nMemAvailable:    8388608 kB\n"

@@ -2,11 +2,11 @@
 
 import pytest
 
-from supervisor.settings import parse
-from worker.adapters.errors import VisionPermanentError
-from worker.adapters.storage import Storage
-from worker.core.job import ErrorCode
+from supervisor.settings.model import parse
+from worker.core.outcome import ErrorCode
 from worker.core.pages import page_keys
+from worker.documents.storage import Storage
+from worker.errors import VisionPermanentError
 
 STORE = {
     "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning",

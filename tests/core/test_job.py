@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from worker.core.job import (
+from worker.core.outcome import (
     MAX_CRITERIA,
     MAX_EXPIRIES,
     WORKER_CRASHED,

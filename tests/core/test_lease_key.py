@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from worker.job_queue.lease import LeaseOwner
+from worker.queue.leases import LeaseOwner
 
 OWNERS = {
     "noughts": LeaseOwner(0, 0),

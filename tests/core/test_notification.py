@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.adapters.systemd import Notifier
 from supervisor.core.fleet import MONITOR, Cause, Fleet, ReloadProblem, Slot, Stage
 from supervisor.notification import EXTEND_EVERY_SECONDS, State, Told, notification, sentence, state_of
-from supervisor.settings import ServiceManager, take_service_manager
+from supervisor.settings.model import ServiceManager, take_service_manager
+from supervisor.systemd import Notifier
 
 NOW = 1000.25
 MORE_TIME = "EXTEND_TIMEOUT_USEC=30000000"

@@ -4,18 +4,18 @@ import asyncio
 
 import pytest
 
-from supervisor.core.admission.fact import Listed, Unlisted
-from supervisor.core.admission.policy import Policy
-from supervisor.journal import Journal
-from supervisor.monitor.host import Host
-from supervisor.monitor.ollama_server import OllamaServer
-from supervisor.monitor.ollama_watch import OllamaWatch, Outlook
-from supervisor.monitor.phase_keeper import PhaseKeeper
-from supervisor.monitor.sight import Sight
-from supervisor.monitor.waker import Waker
-from supervisor.settings import parse
-from tests.condition import PATIENCE_SECONDS
-from worker.scoreboard import Scoreboard
+from supervisor.admission.facts import Listed, Unlisted
+from supervisor.admission.policy import Policy
+from supervisor.event_log import Journal
+from supervisor.monitor.ollama.controller import OllamaWatch, Outlook
+from supervisor.monitor.ollama.host import Host
+from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.queue.model_lock import PhaseKeeper
+from supervisor.monitor.queue.waker import Waker
+from supervisor.monitor.state import Sight
+from supervisor.settings.model import parse
+from testkit.waiting import PATIENCE_SECONDS
+from worker.ipc.scoreboard import Scoreboard
 
 URL = "http://127.0.0.1:1"
 

@@ -7,7 +7,7 @@ import pypdfium2
 import pytest
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
-from demo.pages import draw_page, jpeg_bytes, pdf_bytes, png_bytes
+from testkit.drawn_pages import draw_page, jpeg_bytes, pdf_bytes, png_bytes
 
 TEXT = "Größe: 3 · 4 = 12 cm² – „schön“ 🙂\nÄpfel & <Öl> übrig?\n"
 SIZE = (560, 500)

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from supervisor.core.action import ReturnLease
-from supervisor.core.decide import decide
-from supervisor.core.fact import (
+from supervisor.core.actions import ReturnLease
+from supervisor.core.apply import MAX_RUNS, ImpossibleFact, record
+from supervisor.core.facts import (
     Exited,
     Fact,
     GaveUp,
@@ -31,7 +31,7 @@ from supervisor.core.fact import (
 )
 from supervisor.core.fleet import MONITOR, Cause, DeadLease, Fleet, ReloadProblem, Run, Slot, Stage, Why, crashes
 from supervisor.core.policy import Policy
-from supervisor.core.record import MAX_RUNS, ImpossibleFact, record
+from supervisor.core.rules import decide
 
 PID = 100
 JOB, KEY, OTHER_KEY = UUID(int=1), UUID(int=2), UUID(int=3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.repetition import DOCUMENT_CHARACTERS, LONGEST_UNIT_CHARACTERS, PAGE_CHARACTERS, Repetition
+from worker.ollama.repetition import DOCUMENT_CHARACTERS, LONGEST_UNIT_CHARACTERS, PAGE_CHARACTERS, Repetition
 
 SENTENCE = "Ich soll im Unterricht nicht mit meinem Nachbarn reden und muss darum diesen einen Satz abschreiben.\n"
 

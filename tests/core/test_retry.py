@@ -3,7 +3,7 @@
 import pytest
 
 from tests.core.test_job import lease
-from worker.core.job import ErrorCode, Failed, Retried, Returned, Stage
+from worker.core.outcome import ErrorCode, Failed, Retried, Returned, Stage
 from worker.core.retry import Failure, Kind, RetryPolicy, failure_of, outcome_of
 
 PRIVATE = "what a pupil wrote"

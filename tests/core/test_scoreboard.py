@@ -13,10 +13,9 @@ from uuid import UUID
 import pytest
 
 from supervisor.core.fleet import Cause
-from tests.condition import eventually
-from worker.contract import Counter, Phase, Reason, Wiring
-from worker.report import Report
-from worker.scoreboard import (
+from testkit.waiting import eventually
+from worker.ipc.contract import Counter, Phase, Reason, Wiring
+from worker.ipc.scoreboard import (
     CAUSES,
     COUNTERS,
     MAX_PHASE,
@@ -30,6 +29,7 @@ from worker.scoreboard import (
     Scoreboard,
     WorkerRecord,
 )
+from worker.report import Report
 
 MONITOR = -1
 BODY = struct.Struct("<IB16s")

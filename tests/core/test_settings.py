@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.policy import Policy
-from supervisor.settings import Setting, Settings, SettingsError, all_settings, parse
-from supervisor.start import policy
+from supervisor.main import policy
+from supervisor.settings.model import Setting, Settings, SettingsError, all_settings, parse
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "dont-tell"
@@ -22,7 +22,7 @@ SETTINGS = list(all_settings())
 READ = """
 import json, sys
 from pathlib import Path
-from supervisor.settings import read_settings
+from supervisor.settings.model import read_settings
 flags, env_file = json.loads(sys.argv[1])
 print(read_settings(flags, Path(env_file) if env_file else None).worker.model_dump_json())
 """

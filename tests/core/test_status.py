@@ -2,9 +2,9 @@
 
 import time
 
-from supervisor.monitor.sight import Sight
+from supervisor.monitor.state import Sight
 from supervisor.monitor.status import STALE_SECONDS, verdict
-from worker.scoreboard import Scoreboard
+from worker.ipc.scoreboard import Scoreboard
 
 
 def test_a_database_that_has_just_answered_is_not_silent() -> None:

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from supervisor.core.admission.decision import Decision
-from supervisor.core.admission.fact import HostMeasured, Resident, Silence, Unlisted
-from supervisor.core.admission.policy import Policy
-from supervisor.core.admission.state import State
-from supervisor.monitor.admission_metrics import admission_metrics
-from supervisor.monitor.admission_sight import AdmissionSight
-from supervisor.monitor.sight import Sight
+from supervisor.admission.decision import Decision
+from supervisor.admission.facts import HostMeasured, Resident, Silence, Unlisted
+from supervisor.admission.policy import Policy
+from supervisor.admission.state import State
+from supervisor.cli.status import show
+from supervisor.monitor.ollama.metrics import admission_metrics
+from supervisor.monitor.ollama.view import AdmissionSight
+from supervisor.monitor.state import Sight
 from supervisor.monitor.status import snapshot
-from supervisor.status_view import show
-from worker.contract import Reason
-from worker.scoreboard import Scoreboard
+from worker.ipc.contract import Reason
+from worker.ipc.scoreboard import Scoreboard
 
 GB = 1_000_000_000
 POLICY = Policy(vision_model="eyes", limit_bytes=12 * GB)

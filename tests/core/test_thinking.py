@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from worker.core.thinking import THOUGHT_TOKENS, Thinking, thinking
+from worker.ollama.thinking import THOUGHT_TOKENS, Thinking, thinking
 
 Level = Literal["", "low", "medium", "high"]
 

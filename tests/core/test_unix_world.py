@@ -8,20 +8,20 @@ from dataclasses import replace
 import pytest
 
 from supervisor.adapters.descriptors import Descriptors
-from supervisor.adapters.signal_inbox import SignalInbox
-from supervisor.adapters.systemd import Notifier
-from supervisor.adapters.unix_world import UnixWorld
-from supervisor.configurations import Configurations
-from supervisor.core.decide import decide
+from supervisor.adapters.signals import SignalInbox
+from supervisor.commands import OrderDesk
+from supervisor.core.apply import record
 from supervisor.core.fleet import MONITOR, Fleet, Slot, Stage
 from supervisor.core.policy import Policy
-from supervisor.core.record import record
-from supervisor.journal import Journal
-from supervisor.order_desk import OrderDesk
-from supervisor.settings import parse
-from tests.condition import eventually
-from worker.contract import Phase
-from worker.scoreboard import Scoreboard, WorkerRecord
+from supervisor.core.rules import decide
+from supervisor.event_log import Journal
+from supervisor.settings.model import parse
+from supervisor.settings.versions import Configurations
+from supervisor.system import UnixWorld
+from supervisor.systemd import Notifier
+from testkit.waiting import eventually
+from worker.ipc.contract import Phase
+from worker.ipc.scoreboard import Scoreboard, WorkerRecord
 
 SOON_SECONDS = 0.05
 SETTINGS = parse({"LEARNING_DATABASE_URL": "postgresql://somebody@localhost/somewhere"})

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from supervisor.monitor.waker import Waker
-from worker.contract import Phase
-from worker.scoreboard import ControlRecord, LedgerRecord, Scoreboard, WorkerRecord
+from supervisor.monitor.queue.waker import Waker
+from worker.ipc.contract import Phase
+from worker.ipc.scoreboard import ControlRecord, LedgerRecord, Scoreboard, WorkerRecord
 
 SLOTS, PID = 8, 4711
 OURS, THEIRS = 100, 999

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.core.window import LEAST_ANSWER_TOKENS, is_too_small, least_tokens, may_matter, was_cut
+from worker.ollama.window import LEAST_ANSWER_TOKENS, is_too_small, least_tokens, may_matter, was_cut
 
 BOUNDS: dict[str, tuple[str, int]] = {
     "words": ("Der Umfang ist 12 cm.", 5),

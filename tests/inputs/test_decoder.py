@@ -22,14 +22,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from demo.inputs.files import ENCRYPTED, encoded, noise, pdf, read
+from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from tests.inputs.alarm import alarmed
-from worker.adapters import documents, sandbox
-from worker.adapters.decoder import Decoding, _send_document
-from worker.adapters.decoder import decoding as in_a_child
-from worker.adapters.errors import VisionPermanentError, VisionTransientError
-from worker.adapters.sandbox import allow_cpu, sandboxed
-from worker.core.job import ErrorCode
+from worker.core.outcome import ErrorCode
+from worker.documents import pages, sandbox
+from worker.documents.decoder import Decoding, _send_document
+from worker.documents.decoder import decoding as in_a_child
+from worker.documents.sandbox import allow_cpu, sandboxed
+from worker.errors import VisionPermanentError, VisionTransientError
 
 MAX_PAGES = 20
 FAR_SECONDS = 30.0
@@ -168,8 +168,8 @@ def test_a_refusal_comes_with_its_code(content: bytes, mime_type: str, code: Err
 
 def test_a_page_that_fails_late_has_its_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A document whose second page cannot be read gives its first one before that."""
-    whole = documents._pdf_page
-    monkeypatch.setattr(documents, "_pdf_page", lambda document, number: whole(document, number) if number == 1 else 1 / 0)
+    whole = pages._pdf_page
+    monkeypatch.setattr(pages, "_pdf_page", lambda document, number: whole(document, number) if number == 1 else 1 / 0)
     with decoding(pdf(2), "application/pdf", MAX_PAGES) as document:
         rest = iter(document)
         assert read(next(rest))
@@ -227,7 +227,7 @@ def test_no_more_memory_than_allowed() -> None:
 
 def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """What needs more than the child may have is refused as such, through the whole of the decoder."""
-    monkeypatch.setattr(documents, "_picture_page", lambda _content: bytes(2 * sandbox.MEMORY_BYTES))
+    monkeypatch.setattr(pages, "_picture_page", lambda _content: bytes(2 * sandbox.MEMORY_BYTES))
     assert refusal_of(encoded(noise(4, 4), "PNG"), "image/png") is ErrorCode.INPUT_TOO_LARGE
 
 
@@ -254,7 +254,7 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
     """The limit stands before the first page, and moves on with each: a long document is not a slow one."""
     used_seconds = itertools.count(0, 100)
     monkeypatch.setattr(time, "process_time", lambda: next(used_seconds))
-    monkeypatch.setattr(documents, "_pdf_page", lambda _document, _number: b"%d" % resource.getrlimit(resource.RLIMIT_CPU)[0])
+    monkeypatch.setattr(pages, "_pdf_page", lambda _document, _number: b"%d" % resource.getrlimit(resource.RLIMIT_CPU)[0])
     with decoding(pdf(3), "application/pdf", MAX_PAGES) as document:
         assert list(document) == [b"%d" % (sandbox.CPU_SECONDS + seconds) for seconds in (0, 100, 200)]
 

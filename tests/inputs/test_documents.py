@@ -7,10 +7,10 @@ import zlib
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from demo.inputs.files import ENCRYPTED, encoded, noise, pdf, read
-from worker.adapters.documents import MAX_SIDE_PIXELS, MIN_SIDE_PIXELS, opened
-from worker.adapters.errors import VisionPermanentError
-from worker.core.job import ErrorCode
+from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
+from worker.core.outcome import ErrorCode
+from worker.documents.pages import MAX_SIDE_PIXELS, MIN_SIDE_PIXELS, opened
+from worker.errors import VisionPermanentError
 
 WHITE, BLACK, RED, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)
 ORIENTATION = 0x0112

@@ -13,20 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from demo.inputs import files
-from demo.inputs.answers import document
-from demo.pages import pdf_bytes
-from supervisor.settings import parse
-from worker.adapters.decoder import decoding
-from worker.adapters.errors import (
-    FeedbackPermanentError,
-    FeedbackTransientError,
-    Unavailable,
-    VisionPermanentError,
-    VisionTransientError,
-)
+from supervisor.settings.model import parse
+from testkit.drawn_pages import pdf_bytes
+from testkit.inputs import files
+from testkit.inputs.answers import document
 from worker.adapters.feedback import FeedbackWriter, build
-from worker.core.job import ErrorCode
+from worker.core.outcome import ErrorCode
+from worker.documents.decoder import decoding
+from worker.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable, VisionPermanentError, VisionTransientError
 
 INPUT_CODES = {ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE}
 TYPES = ("image/jpeg", "image/png", "application/pdf")

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.settings import SettingsError, parse
+from supervisor.settings.model import SettingsError, parse
 from tests.inputs.alarm import alarmed
 from tests.inputs.store import Request, Store, start_store
-from worker.adapters import storage
-from worker.adapters.errors import VisionPermanentError, VisionTransientError
-from worker.adapters.storage import Storage
-from worker.core.job import ErrorCode
+from worker.core.outcome import ErrorCode
+from worker.documents import storage
+from worker.documents.storage import Storage
+from worker.errors import VisionPermanentError, VisionTransientError
 
 KEY = "submissions/course/task/student/orig/work.png"
 SERVICE_KEY = "the-secret-service-key"

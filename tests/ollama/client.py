@@ -8,7 +8,7 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
-from demo.ollama_simulator.process import SimulatorProcess
+from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.condition import PATIENCE_SECONDS
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 
 MODELS = ["chain", "chain-vision:vision", "loop", "stutter"]
 

@@ -8,24 +8,19 @@ from dataclasses import replace
 
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess
-from supervisor.settings import parse
+from supervisor.settings.model import parse
+from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.condition import PATIENCE_SECONDS
 from tests.ollama.raw_server import END, HEAD, Peer, chunk, done, line, raw_server, said, status
-from worker.adapters import errors, vision
-from worker.adapters.errors import (
-    FeedbackPermanentError,
-    FeedbackTransientError,
-    Unavailable,
-    VisionPermanentError,
-    VisionTransientError,
-)
-from worker.adapters.ollama import Ollama, Question, deadline_in
-from worker.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, Event, EventKind, ModelCall
-from worker.core.deadline import Deadline
-from worker.core.job import ErrorCode, Stage
-from worker.core.repetition import DOCUMENT_CHARACTERS
+from worker import errors
+from worker.adapters import vision
+from worker.core.outcome import ErrorCode, Stage
 from worker.core.retry import failure_of
+from worker.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable, VisionPermanentError, VisionTransientError
+from worker.ipc.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, Event, EventKind, ModelCall
+from worker.ollama.client import Ollama, Question, deadline_in
+from worker.ollama.deadline import Deadline
+from worker.ollama.repetition import DOCUMENT_CHARACTERS
 from worker.settings import WorkerSettings
 
 PRIVATE = "GeheimeAbgabe"
@@ -377,7 +372,7 @@ def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
 
 def test_a_list_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of models is waited for as a whole, however steadily it drips."""
-    monkeypatch.setattr("worker.adapters.ollama.LOOKUP_SECONDS", 0.3)
+    monkeypatch.setattr("worker.ollama.client.LOOKUP_SECONDS", 0.3)
     with raw_server(trickling(HEAD, chunk(b" "))) as url, pytest.raises(errors.TookTooLong):
         ollama(url).digest("chain")
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess
-from supervisor.settings import parse
+from supervisor.settings.model import parse
+from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.raw_server import END, HEAD, Peer, done, raw_server, said
-from worker.adapters import errors
+from worker import errors
 from worker.adapters.feedback import FeedbackWriter, build
 from worker.adapters.prompts import GERMAN
-from worker.core.job import ErrorCode, Stage
+from worker.core.outcome import ErrorCode, Stage
 from worker.core.retry import Kind, failure_of
 
 PRIVATE = "GeheimeAbgabe"

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from click.testing import CliRunner, Result
 
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
-from supervisor.cli import main
-from supervisor.core.admission.fact import HostMeasured
+from supervisor.admission.facts import HostMeasured
+from supervisor.cli.main import main
 from supervisor.doctor import probe
 from supervisor.doctor.server import Server, ServerSilent
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.raw_server import END, HEAD, Peer, raw_server, status
 
 HOST_BYTES, FREE_BYTES = 32_000_000_000, 30_000_000_000
@@ -36,7 +36,7 @@ def running_simulator() -> Iterator[SimulatorProcess]:
 def _a_host_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fits does not depend on the machine that runs the tests."""
     measured = HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, None, 0.0)
-    monkeypatch.setattr("supervisor.monitor.host.Host.measured", lambda _: measured)
+    monkeypatch.setattr("supervisor.monitor.ollama.host.Host.measured", lambda _: measured)
 
 
 def doctor(url: str, *options: str, **settings: object) -> Result:
@@ -109,7 +109,7 @@ def test_what_cards_hold_is_there_for_the_models(simulator: SimulatorProcess, mo
     listed = Server.running
     on_card = HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, 1_000_000, 0.0)
     monkeypatch.setattr(Server, "running", lambda it: [each.model_copy(update={"size_vram": each.size}) for each in listed(it)])
-    monkeypatch.setattr("supervisor.monitor.host.Host.measured", lambda _: on_card)
+    monkeypatch.setattr("supervisor.monitor.ollama.host.Host.measured", lambda _: on_card)
     result = doctor(simulator.url, "--json")
     memory = json.loads(result.stdout)["memory"]
     assert (memory["place"], memory["budget_bytes"], memory["gpu_budget_bytes"]) == ("gpu", None, held["size"] + 1_000_000)

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from demo.ollama_simulator.criteria import criteria_in
-from demo.ollama_simulator.process import SimulatorProcess
-from demo.ollama_simulator.schema import SchemaError, Subject, document
+from testkit.ollama_simulator.criteria import criteria_in
+from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.ollama_simulator.schema import SchemaError, Subject, document
 
 PROMPT = "Bewerte nach den Kriterien.\n\nKriterien:\n- Rechenweg\n- Antwortsatz: vollständig\n\nText:\n- kein Kriterium"
 Schema = dict[str, Any]

@@ -5,8 +5,8 @@ import re
 import subprocess
 import sys
 
-from demo.ollama_simulator.fault import FaultKind, read_fault
-from demo.ollama_simulator.process import PROJECT_ROOT
+from testkit.ollama_simulator.fault import FaultKind, read_fault
+from testkit.ollama_simulator.process import PROJECT_ROOT
 
 PAGE = (PROJECT_ROOT / "docs" / "simulator.md").read_text()
 ORDER = re.compile(r'^\| `(\{"fault": .+?\})` \|', re.MULTILINE)
@@ -21,7 +21,7 @@ def test_every_fault_has_an_example() -> None:
 
 def test_every_option_is_explained() -> None:
     """The table's options are those of the command."""
-    command = [sys.executable, "-m", "demo.ollama_simulator", "--help"]
+    command = [sys.executable, "-m", "testkit.ollama_simulator", "--help"]
     known = OPTION.findall(subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout)
     table = PAGE.partition("\n## Options\n")[2].partition("\n\nSizes ")[0]
     first_column = " ".join(row.split("|")[1] for row in table.splitlines() if row.startswith("|"))

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.client import pending_chat
 from tests.ollama.condition import PATIENCE_SECONDS, until
 

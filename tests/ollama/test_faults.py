@@ -5,8 +5,8 @@ import json
 import httpx
 import pytest
 
-from demo.ollama_simulator.fault import Faults
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.ollama_simulator.fault import Faults
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.picture import base64_text, jpeg
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.client import pending_chat
 from tests.ollama.condition import until
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
-from demo.ollama_simulator.size import read_size
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.ollama_simulator.size import read_size
 from tests.ollama.client import pending_chat
 from tests.ollama.condition import until
 

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from demo.ollama_simulator.process import PROJECT_ROOT, start_simulator
+from testkit.ollama_simulator.process import PROJECT_ROOT, start_simulator
 from tests.ollama.client import pending_chat
 from tests.ollama.condition import PATIENCE_SECONDS, until
 
@@ -19,7 +19,7 @@ SCRIPT = PROJECT_ROOT / "scripts" / "ollama_simulator"
 LEAVERS = 30  # most of them are noticed in the middle of a write
 PARENT = """
 import os
-from demo.ollama_simulator.process import start_simulator
+from testkit.ollama_simulator.process import start_simulator
 with start_simulator() as simulator:
     print(simulator.pid, flush=True)
     os.kill(os.getpid(), 9)

@@ -15,30 +15,31 @@ import httpx
 import psutil
 import pytest
 
-from supervisor.core.admission.breaker import TRIP_FAILURES
-from supervisor.core.admission.decide import decide
-from supervisor.core.admission.fact import CallEnded, Listed
-from supervisor.core.admission.policy import Policy
-from supervisor.core.admission.record import record
-from supervisor.core.admission.state import State
-from supervisor.doctor import verdict
-from supervisor.doctor.examination import examine
+from supervisor.admission.apply import record
+from supervisor.admission.breaker import TRIP_FAILURES
+from supervisor.admission.facts import CallEnded, Listed
+from supervisor.admission.policy import Policy
+from supervisor.admission.rules import decide
+from supervisor.admission.state import State
+from supervisor.doctor import findings
 from supervisor.doctor.model import Role
 from supervisor.doctor.probe import Outcome
-from supervisor.monitor.host import Host
-from supervisor.monitor.ollama_server import OllamaServer
-from supervisor.settings import Settings, parse
+from supervisor.doctor.run import examine
+from supervisor.monitor.ollama.host import Host
+from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.settings.model import Settings, parse
 from tests.ollama.client import PendingCall
 from tests.ollama.condition import PATIENCE_SECONDS, until
 from tests.ollama.picture import jpeg
 from tests.ollama.real_server import ENVIRONMENT, SENTENCE, real_server, why_not
 from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
-from worker.adapters import errors, feedback, vision
-from worker.adapters.call_report import OnCall, untold
-from worker.adapters.ollama import Ollama, Question, deadline_in
-from worker.contract import CallOutcome, ModelCall
-from worker.core.job import Stage
+from worker import errors
+from worker.adapters import feedback, vision
+from worker.core.outcome import Stage
 from worker.core.retry import Kind, failure_of
+from worker.ipc.contract import CallOutcome, ModelCall
+from worker.ollama.call_report import OnCall, untold
+from worker.ollama.client import Ollama, Question, deadline_in
 
 GOOD = Outcome.GOOD
 WAITING = int(ENVIRONMENT["OLLAMA_MAX_QUEUE"]) + 1  # the first is no longer in the line
@@ -259,4 +260,4 @@ def test_doctor(server: httpx.Client) -> None:
     assert [[probe.outcome for _, probe in patient.probes] for patient in examination.patients] == [[GOOD] * 3, [GOOD] * 4]
     assert [patient.model.weight_bits for patient in examination.patients if patient.model] == [32, 32]
     assert [[pace.role for pace in patient.paces] for patient in examination.patients] == [[Role.VISION], [Role.FEEDBACK]]
-    assert len([line for line in verdict.findings(examination) if "not quantised" in line.subject]) == 2
+    assert len([line for line in findings.findings(examination) if "not quantised" in line.subject]) == 2

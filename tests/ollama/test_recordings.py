@@ -2,7 +2,7 @@
 
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess
+from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
 
 

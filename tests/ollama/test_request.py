@@ -5,12 +5,12 @@ import math
 
 import pytest
 
-from demo.ollama_simulator.api_error import ApiError
-from demo.ollama_simulator.body import read_object
-from demo.ollama_simulator.keep_alive import read_keep_alive
-from demo.ollama_simulator.options import read_options
-from demo.ollama_simulator.process import SimulatorProcess
-from demo.ollama_simulator.request import read_chat, read_generate
+from testkit.ollama_simulator.api_error import ApiError
+from testkit.ollama_simulator.body import read_object
+from testkit.ollama_simulator.keep_alive import read_keep_alive
+from testkit.ollama_simulator.options import read_options
+from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.ollama_simulator.request import read_chat, read_generate
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.client import pending_chat
 from tests.ollama.condition import until
 from tests.ollama.recording import DIRECTORY, SCENES, answered_shape, exchanges, lines_shape, recorded_shape, replay

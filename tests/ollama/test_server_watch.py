@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess
-from supervisor.core.admission.fact import Listed, Silence, Unlisted
-from supervisor.monitor.ollama_server import MAX_LIST_BYTES, OllamaServer
+from supervisor.admission.facts import Listed, Silence, Unlisted
+from supervisor.monitor.ollama.server import MAX_LIST_BYTES, OllamaServer
+from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.raw_server import Peer, raw_server, status
-from worker.adapters.ollama import Ollama, Question, deadline_in
-from worker.contract import ModelCall
-from worker.core.repetition import DOCUMENT_CHARACTERS
+from worker.ipc.contract import ModelCall
+from worker.ollama.client import Ollama, Question, deadline_in
+from worker.ollama.repetition import DOCUMENT_CHARACTERS
 
 LOAD_SECONDS = 20.0
 NONSENSE = {
@@ -59,7 +59,7 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
 
 def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes the request and says nothing, or a byte now and then: the look ends all the same."""
-    monkeypatch.setattr("supervisor.monitor.ollama_server.LIST_SECONDS", 0.2)
+    monkeypatch.setattr("supervisor.monitor.ollama.server.LIST_SECONDS", 0.2)
 
     def silent(peer: Peer) -> None:
         peer.request()
@@ -118,7 +118,7 @@ def test_a_job_after_a_preload_pays_for_no_load(simulator: SimulatorProcess) -> 
 
 def test_what_cannot_be_done_is_no_exception(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorProcess) -> None:
     """A model that nobody has, a server that breaks off, is silent or answers nonsense: it was not done, and that is all."""
-    monkeypatch.setattr("supervisor.monitor.ollama_server.UNLOAD_SECONDS", 0.2)
+    monkeypatch.setattr("supervisor.monitor.ollama.server.UNLOAD_SECONDS", 0.2)
     assert not asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("nobody", {}))
 
     def breaking_off(peer: Peer) -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.client import PendingCall, pending_chat
 from tests.ollama.condition import until
 

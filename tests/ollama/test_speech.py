@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from demo.ollama_simulator.answer import FEEDBACK
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
-from demo.ollama_simulator.token import tokens
+from testkit.ollama_simulator.answer import FEEDBACK
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.ollama_simulator.token import tokens
 
 
 @pytest.fixture(scope="module")

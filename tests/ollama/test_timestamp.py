@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from demo.ollama_simulator.process import PROJECT_ROOT
-from demo.ollama_simulator.timestamp import utc_text
+from testkit.ollama_simulator.process import PROJECT_ROOT
+from testkit.ollama_simulator.timestamp import utc_text
 
-PRINT = "from demo.ollama_simulator.timestamp import local_text, utc_text; print(utc_text({ns}), local_text({ns}))"
+PRINT = "from testkit.ollama_simulator.timestamp import local_text, utc_text; print(utc_text({ns}), local_text({ns}))"
 SUMMER_NS = 1_787_000_000_123_456_780
 WINTER_NS = 1_795_422_503_000_000_000
 

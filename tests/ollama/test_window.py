@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
-from demo.ollama_simulator.token import tokens
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.ollama_simulator.token import tokens
 from tests.ollama.picture import base64_text, jpeg
 
 WORDS = "wort " * 20

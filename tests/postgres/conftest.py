@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.database import Database, temporary_database
+from testkit.database import Database, temporary_database
 from tests.postgres.filled_queue import FilledQueue, open_queue
 
 

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
-from demo.database import Database
-from worker.job_queue.connection import Connection, connect
+from testkit.database import Database
+from worker.queue.connection import Connection, connect
 
 STUDENT = "student-1"
 INSERT_SUBMISSION: LiteralString = """

@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 
 from tests.monitor import Monitor
 from tests.postgres.filled_queue import CLEAR, FilledQueue
-from worker.core.job import (
+from worker.core.outcome import (
     MAX_EXPIRIES,
     AlreadyFinal,
     Completed,
@@ -30,12 +30,12 @@ from worker.core.job import (
     parse_payload,
     quarantine,
 )
-from worker.job_queue import dead_lease
-from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
-from worker.job_queue.lease import LeaseOwner, find_lease
-from worker.job_queue.permit import NO_PERMITS, begin_step
-from worker.job_queue.settle import settle
-from worker.job_queue.statements import statement
+from worker.queue import dead_leases
+from worker.queue.checkpoints import PageReading, Reading, write_checkpoint, write_page
+from worker.queue.leases import LeaseOwner, find_lease
+from worker.queue.permits import NO_PERMITS, begin_step
+from worker.queue.settle import settle
+from worker.queue.statements import statement
 
 MAX_CRASHES = 2
 HOUR_SECONDS = 3600.0
@@ -264,8 +264,8 @@ class QueueMachine(RuleBasedStateMachine):
             lost_its_instance,
         )
 
-    def returned(self, lease: Lease, act: Callable[[], dead_lease.Returned], change: Callable[[Job], Job]) -> None:
-        self.write(lease, lambda: act() is not dead_lease.Returned.NOT_FOUND, change)
+    def returned(self, lease: Lease, act: Callable[[], dead_leases.Returned], change: Callable[[Job], Job]) -> None:
+        self.write(lease, lambda: act() is not dead_leases.Returned.NOT_FOUND, change)
 
     # What must hold
 

@@ -6,12 +6,12 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.postgres.filled_queue import FilledQueue, worker_connection
-from worker.core.job import Lease
-from worker.job_queue.backlog import StageBacklog, stage_backlog
-from worker.job_queue.connection import AsyncConnection, connect_monitor
-from worker.job_queue.lease import LOOK_AHEAD
-from worker.job_queue.permit import Permits, begin_step
-from worker.job_queue.phase import PhaseKeys, enter_phase, is_asked, leave_phase
+from worker.core.outcome import Lease
+from worker.queue.backlog import StageBacklog, stage_backlog
+from worker.queue.connection import AsyncConnection, connect_monitor
+from worker.queue.leases import LOOK_AHEAD
+from worker.queue.model_lock import PhaseKeys, enter_phase, is_asked, leave_phase
+from worker.queue.permits import Permits, begin_step
 
 pytestmark = pytest.mark.postgres
 

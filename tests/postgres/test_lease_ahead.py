@@ -8,9 +8,9 @@ import pytest
 
 from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.gates import ALL_OPEN, Gates
-from worker.core.job import Completed, Lease
-from worker.job_queue.lease import LOOK_AHEAD, LeaseRequest, lease_job
-from worker.job_queue.settle import settle_and_lease
+from worker.core.outcome import Completed, Lease
+from worker.queue.leases import LOOK_AHEAD, LeaseRequest, lease_job
+from worker.queue.settle import settle_and_lease
 
 pytestmark = pytest.mark.postgres
 

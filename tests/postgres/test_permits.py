@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 
 from tests.postgres.filled_queue import FilledQueue, worker_connection
-from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
-from worker.job_queue.checkpoint import Reading, write_checkpoint
-from worker.job_queue.connection import Connection
-from worker.job_queue.lease import LeaseRequest
-from worker.job_queue.permit import NO_PERMITS, HeldPermit, Permits, begin_step, execute, wait_for_permit
-from worker.job_queue.settle import Settlement, settle, settle_and_lease
+from worker.core.outcome import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
+from worker.queue.checkpoints import Reading, write_checkpoint
+from worker.queue.connection import Connection
+from worker.queue.leases import LeaseRequest
+from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, begin_step, execute, wait_for_permit
+from worker.queue.settle import Settlement, settle, settle_and_lease
 
 pytestmark = pytest.mark.postgres
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from demo.database import Database, temporary_database
+from testkit.database import Database, temporary_database
 from tests.postgres.filled_queue import FilledQueue, open_queue
-from worker.job_queue.connection import Connection, Pooled, connect
-from worker.job_queue.glance import COUNT_BOUND
-from worker.job_queue.statements import statement
+from worker.queue.connection import Connection, Pooled, connect
+from worker.queue.polls import COUNT_BOUND
+from worker.queue.statements import statement
 
 pytestmark = pytest.mark.postgres
 
@@ -34,9 +34,7 @@ WITHOUT_JOBS = {
     "read_submission",
     "set_subject",
 }
-STATEMENTS = sorted(
-    {file.name.removesuffix(".sql") for file in files("worker.job_queue").joinpath("sql").iterdir()} - WITHOUT_JOBS
-)
+STATEMENTS = sorted({file.name.removesuffix(".sql") for file in files("worker.queue").joinpath("sql").iterdir()} - WITHOUT_JOBS)
 VALUES: dict[str, object] = {
     "analysis": "{}",
     "bound": COUNT_BOUND,

@@ -16,14 +16,12 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from demo.database import Database, url
-from supervisor import channel
-from supervisor.channel import LeaseReturnedReport, ReturnLeaseRequest
-from supervisor.journal import Journal
-from supervisor.monitor.releases import SWEEP_SECONDS, Releases
-from tests.condition import eventually
+from supervisor.event_log import Journal
+from supervisor.monitor.queue.reclaimer import SWEEP_SECONDS, Releases
+from testkit.database import Database, url
+from testkit.waiting import eventually
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
-from worker.core.job import (
+from worker.core.outcome import (
     AlreadyFinal,
     Completed,
     ErrorCode,
@@ -36,16 +34,18 @@ from worker.core.job import (
     Stage,
     parse_payload,
 )
-from worker.job_queue import dead_lease
-from worker.job_queue.bounded import WORKER_BOUNDS
-from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
-from worker.job_queue.connection import Connection, Refused, Unavailable, connect, outages_named
-from worker.job_queue.dead_lease import AsyncConnection, leases_of, return_expired, return_lease
-from worker.job_queue.glance import COUNT_BOUND, QueueStats, glance, listen, queue_stats
-from worker.job_queue.lease import LeaseOwner, LeaseRequest, find_lease, lease_job
-from worker.job_queue.permit import NO_PERMITS, begin_step
-from worker.job_queue.settle import settle
-from worker.job_queue.submission import read_submission
+from worker.ipc import channel
+from worker.ipc.channel import LeaseReturnedReport, ReturnLeaseRequest
+from worker.queue import dead_leases
+from worker.queue.bounded import WORKER_BOUNDS
+from worker.queue.checkpoints import PageReading, Reading, write_checkpoint, write_page
+from worker.queue.connection import Connection, Refused, Unavailable, connect, outages_named
+from worker.queue.dead_leases import AsyncConnection, leases_of, return_expired, return_lease
+from worker.queue.leases import LeaseOwner, LeaseRequest, find_lease, lease_job
+from worker.queue.permits import NO_PERMITS, begin_step
+from worker.queue.polls import COUNT_BOUND, QueueStats, glance, listen, queue_stats
+from worker.queue.settle import settle
+from worker.queue.submissions import read_submission
 
 pytestmark = pytest.mark.postgres
 
@@ -554,7 +554,7 @@ def test_a_returned_job_keeps_its_place(queue: FilledQueue) -> None:
 def test_a_job_is_returned_by_its_key_alone(queue: FilledQueue) -> None:
     """A worker that died before it knew its job had its key on the scoreboard, and that is enough."""
     entered, other = (queue.enter(leased_for_seconds=HOUR_SECONDS) for _ in range(2))
-    assert monitor(queue, return_lease, None, entered.lease_key, max_crashes=2) is dead_lease.Returned.RETURNED
+    assert monitor(queue, return_lease, None, entered.lease_key, max_crashes=2) is dead_leases.Returned.RETURNED
     assert (queue.job(entered.job_id)["status"], queue.job(other.job_id)["status"]) == ("queued", "leased")
 
 
@@ -572,7 +572,7 @@ def test_what_a_dead_worker_no_longer_held_is_not_returned(queue: FilledQueue, e
             settle(queue.worker, as_lease(entered), Returned("drain"))
     before = queue.everything()
     answer = monitor(queue, return_lease, entered.job_id if knows_job else None, entered.lease_key, max_crashes=1)
-    assert answer is dead_lease.Returned.NOT_FOUND
+    assert answer is dead_leases.Returned.NOT_FOUND
     assert queue.everything() == before
 
 

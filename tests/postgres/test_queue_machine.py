@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from psycopg.rows import DictRow
 
-from demo.database import SCHEMA, Database
+from testkit.database import SCHEMA, Database
 from tests.monitor import Monitor, open_monitor
 from tests.postgres.filled_queue import FilledQueue
 from tests.postgres.queue_machine import DoubleResult, FenceBroken, MixedMachine, QueueMachine
-from worker.job_queue.bounded import BoundedAsyncConnection, BoundedConnection
-from worker.job_queue.statements import statement
+from worker.queue.bounded import BoundedAsyncConnection, BoundedConnection
+from worker.queue.statements import statement
 
 pytestmark = pytest.mark.postgres
 

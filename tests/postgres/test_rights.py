@@ -9,14 +9,14 @@ import psycopg
 import pytest
 
 from tests.postgres.filled_queue import STUDENT, FilledQueue
-from worker.core.job import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Outcome, Retried, Returned, Stage
-from worker.job_queue.checkpoint import PageReading, Reading, write_checkpoint, write_page
-from worker.job_queue.connection import Connection, Pooled, connect
-from worker.job_queue.lease import LeaseRequest, find_lease, lease_job
-from worker.job_queue.permit import NO_PERMITS, begin_step
-from worker.job_queue.settle import Settlement, settle, settle_and_lease
-from worker.job_queue.statements import statement
-from worker.job_queue.submission import read_submission
+from worker.core.outcome import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Outcome, Retried, Returned, Stage
+from worker.queue.checkpoints import PageReading, Reading, write_checkpoint, write_page
+from worker.queue.connection import Connection, Pooled, connect
+from worker.queue.leases import LeaseRequest, find_lease, lease_job
+from worker.queue.permits import NO_PERMITS, begin_step
+from worker.queue.settle import Settlement, settle, settle_and_lease
+from worker.queue.statements import statement
+from worker.queue.submissions import read_submission
 
 pytestmark = pytest.mark.postgres
 

@@ -12,8 +12,8 @@ import pytest
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
-from demo.cluster import Cluster, memory_parent
-from demo.database import Database, DatabaseRefused, adopt_database, create_database, drop_database, temporary_database
+from testkit.database import Database, DatabaseRefused, adopt_database, create_database, drop_database, temporary_database
+from testkit.postgres import Cluster, memory_parent
 
 pytestmark = pytest.mark.postgres
 

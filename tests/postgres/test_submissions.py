@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from demo.database import Database
-from demo.submissions import Submission, demo_submissions, enter_all, enter_submission, text_submissions
+from testkit.database import Database
+from testkit.submissions import Submission, demo_submissions, enter_all, enter_submission, text_submissions
 
 pytestmark = pytest.mark.postgres
 

@@ -18,11 +18,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from supervisor.adapters import process
-from supervisor.settings import parse
+from supervisor.adapters import processes
+from supervisor.settings.model import parse
 from worker import main as worker_main
-from worker.contract import MAX_EVENT_BYTES, Event, Phase, Wiring
-from worker.scoreboard import AdmissionRecord, ControlRecord, ReadingsRecord, Scoreboard, WorkerRecord
+from worker.ipc.contract import MAX_EVENT_BYTES, Event, Phase, Wiring
+from worker.ipc.scoreboard import AdmissionRecord, ControlRecord, ReadingsRecord, Scoreboard, WorkerRecord
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 20.0
@@ -66,7 +66,7 @@ class StandIn:
             os.environ.update(environ)
             return worker_main.run(wiring, settings)
 
-        household.pid = process.spawn(run, self._not_for(household))
+        household.pid = processes.spawn(run, self._not_for(household))
         for fd in (lifeline_fd, event_fd):
             os.close(fd)
         self.households[household.pid] = household

@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from demo.database import Database, temporary_database
-from demo.ollama_simulator.process import SimulatorProcess, start_simulator
-from demo.submissions import Submission, demo_submissions
+from testkit.database import Database, temporary_database
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.submissions import Submission, demo_submissions
 from tests.process.bare_worker import Forker, start_forker
 from tests.process.school import School
 from tests.process.site import FEEDBACK_MODEL, PARALLEL, VISION_MODEL, Site, open_site

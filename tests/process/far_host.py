@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 
 NETWORK = "10.77.0.0/16"
 

@@ -19,8 +19,8 @@ from typing import IO, Any
 import httpx
 import psutil
 
-from demo.cluster import die_with
-from tests.condition import PATIENCE_SECONDS, eventually
+from testkit.postgres import die_with
+from testkit.waiting import PATIENCE_SECONDS, eventually
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).with_name("learning-supervisor")

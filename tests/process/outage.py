@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 from uuid import UUID
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet
 from tests.process.site import Site, Value
 

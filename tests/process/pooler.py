@@ -17,7 +17,7 @@ from typing import LiteralString
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
-from demo.database import url
+from testkit.database import url
 
 CHUNK_BYTES = 65_536
 TLS_OR_GSS = (80_877_103, 80_877_104)

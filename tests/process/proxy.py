@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from psycopg.conninfo import conninfo_to_dict
 
-from demo.database import url
+from testkit.database import url
 
 CHUNK_BYTES = 65_536
 

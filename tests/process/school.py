@@ -12,14 +12,14 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
-from demo.database import Database
-from demo.ollama_simulator.process import SimulatorProcess
-from demo.submissions import Submission, enter_all
+from testkit.database import Database
+from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.submissions import Submission, enter_all
 from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker, Forker
-from worker.contract import Counter, Phase
-from worker.job_queue.connection import Connection
-from worker.job_queue.dead_lease import Returned, return_lease
-from worker.scoreboard import AdmissionRecord
+from worker.ipc.contract import Counter, Phase
+from worker.ipc.scoreboard import AdmissionRecord
+from worker.queue.connection import Connection
+from worker.queue.dead_leases import Returned, return_lease
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 LOOK_SECONDS = 0.01

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.condition import PATIENCE_SECONDS
+from testkit.waiting import PATIENCE_SECONDS
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 

@@ -14,10 +14,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import DictRow, dict_row
 
-from demo.database import Database
-from demo.ollama_simulator.process import SimulatorProcess
-from demo.submissions import Submission, demo_submissions, enter_all, text_submissions
-from tests.condition import eventually
+from testkit.database import Database
+from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.submissions import Submission, demo_submissions, enter_all, text_submissions
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet, start_fleet
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"

@@ -11,13 +11,13 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from demo.submissions import Submission, enter_all
+from testkit.submissions import Submission, enter_all
 from tests.monitor import Monitor
 from tests.process.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
 from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker
 from tests.process.school import School, is_idle
 from tests.process.wire import Wire
-from worker.job_queue.connection import Connection
+from worker.queue.connection import Connection
 
 LOOK_SECONDS = 0.002  # hundreds of rounds of some milliseconds each
 ADAPTER = "tests.process.adapters.ledger"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from demo.database import Database
-from demo.ollama_simulator.process import Option, SimulatorProcess, start_simulator
-from tests.condition import eventually
+from testkit.database import Database
+from testkit.ollama_simulator.process import Option, SimulatorProcess, start_simulator
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site, Value, open_site
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from demo.cluster import Cluster, memory_parent
-from demo.database import temporary_database, url
-from demo.ollama_simulator.process import SimulatorProcess
-from tests.condition import eventually
+from testkit.database import temporary_database, url
+from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.postgres import Cluster, memory_parent
+from testkit.waiting import eventually
 from tests.process.far_host import NETWORK, FarHost, NotAllowed, far_host
 from tests.process.fleet import PROJECT_ROOT
 from tests.process.outage import ALL_RAN_OUT, set_scene
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.second_tier
 HOLE_SECONDS = 60.0  # twelve to give up, five to connect in vain, five to wait
 ASK_AND_LISTEN = """
 import select, sys, psycopg
-from worker.job_queue.connection import options
+from worker.queue.connection import options
 asking, idle = (psycopg.connect(sys.argv[1], **options("test")) for _ in range(2))
 print("connected", flush=True)
 input()

@@ -11,18 +11,18 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
-from demo.submissions import text_submissions
-from tests.condition import eventually
+from testkit.submissions import text_submissions
+from testkit.waiting import eventually
 from tests.monitor import open_monitor
 from tests.process.bare_worker import BareWorker
 from tests.process.school import School, counted, is_idle
 from tests.process.sweep import KINDS, LONG_SECONDS, MAX_CRASHES, Kind, Sweep, until
 from tests.process.wire import Strike, wire_before
-from worker.contract import Counter
-from worker.job_queue.connection import Connection
-from worker.job_queue.dead_lease import Returned
-from worker.job_queue.statements import statement
-from worker.scoreboard import ControlRecord
+from worker.ipc.contract import Counter
+from worker.ipc.scoreboard import ControlRecord
+from worker.queue.connection import Connection
+from worker.queue.dead_leases import Returned
+from worker.queue.statements import statement
 
 pytestmark = pytest.mark.postgres
 

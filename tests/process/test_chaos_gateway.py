@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from demo.chaos.gateway import GatewayProcess, start_gateway
-from demo.chaos.stage import PLAIN
-from demo.database import Database, url
-from tests.condition import eventually
+from testkit.chaos.gateway import GatewayProcess, start_gateway
+from testkit.chaos.stage import PLAIN
+from testkit.database import Database, url
+from testkit.waiting import eventually
 
 MANY = 20_000  # an order takes effect when the gateway has read it, some questions later
 SOON_SECONDS = 0.5

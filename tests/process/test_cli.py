@@ -11,8 +11,8 @@ from importlib.metadata import version
 import pytest
 from psycopg import sql
 
-from demo.database import url
-from tests.condition import eventually
+from testkit.database import url
+from testkit.waiting import eventually
 from tests.process.fleet import PROGRAM, PROJECT_ROOT
 from tests.process.site import Site
 
@@ -34,7 +34,7 @@ class Interrupter:
             del object_of_an_import
 
 sys.meta_path.insert(0, Interrupter())
-import supervisor.cli
+import supervisor.cli.main
 """
 
 

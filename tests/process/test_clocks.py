@@ -8,7 +8,7 @@ from typing import LiteralString
 import psutil
 import pytest
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 from tests.process.fleet import PROJECT_ROOT, LiveFleet
 from tests.process.outage import ALL_RAN_OUT, Scene, set_scene
 from tests.process.site import Site, Value

@@ -14,11 +14,11 @@ import psutil
 import psycopg
 import pytest
 
-from demo.cluster import Cluster, ClusterError
+from testkit.postgres import Cluster, ClusterError
 
 START_AND_WAIT = """
 import pathlib, sys
-from demo.cluster import Cluster
+from testkit.postgres import Cluster
 cluster = Cluster.start(pathlib.Path(sys.argv[1]))
 print(cluster.pid, cluster.directory, flush=True)
 input()
@@ -26,7 +26,7 @@ input()
 
 START_IN_THE_BACKGROUND = """
 import os, signal, subprocess
-from demo.cluster import die_with
+from testkit.postgres import die_with
 signal.signal(signal.SIGQUIT, signal.SIG_IGN)
 print(subprocess.Popen(["sleep", "30"], preexec_fn=die_with(os.getpid())).pid, flush=True)
 input()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet, kill_all
 from tests.process.site import Site, Value
 

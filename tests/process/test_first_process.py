@@ -6,7 +6,7 @@ import subprocess
 import psutil
 import pytest
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet
 from tests.process.site import Site
 

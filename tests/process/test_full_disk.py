@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.cluster import Cluster
-from demo.database import temporary_database
-from demo.ollama_simulator.process import SimulatorProcess
+from testkit.database import temporary_database
+from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.postgres import Cluster
 from tests.process.outage import set_scene
 from tests.process.site import Site, open_site
 

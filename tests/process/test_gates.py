@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from demo.pages import draw_page, pdf_bytes
-from demo.submissions import Submission, text_submissions
+from testkit.drawn_pages import draw_page, pdf_bytes
+from testkit.submissions import Submission, text_submissions
 from tests.process.bare_worker import BareWorker
 from tests.process.proxy import Proxy, proxy_before
 from tests.process.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle, until
 from tests.process.site import Site
-from worker.contract import CallOutcome, Counter, EventKind
-from worker.core.job import Stage
-from worker.scoreboard import AdmissionRecord, ReadingsRecord
+from worker.core.outcome import Stage
+from worker.ipc.contract import CallOutcome, Counter, EventKind
+from worker.ipc.scoreboard import AdmissionRecord, ReadingsRecord
 
 pytestmark = pytest.mark.postgres
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 from tests.process.adapters.hungry import RELEASE
 from tests.process.fleet import LiveFleet
 from tests.process.site import Site, Value

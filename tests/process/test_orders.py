@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from demo.database import url
-from tests.condition import eventually
+from testkit.database import url
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet
 from tests.process.site import FEEDBACK_MODEL, Site
 

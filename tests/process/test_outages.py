@@ -12,16 +12,16 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from demo.cluster import Cluster, memory_parent
-from demo.database import temporary_database
-from demo.ollama_simulator.process import SimulatorProcess
-from tests.condition import eventually
+from testkit.database import temporary_database
+from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.postgres import Cluster, memory_parent
+from testkit.waiting import eventually
 from tests.process.outage import ALL_RAN_OUT, set_scene
 from tests.process.proxy import Proxy, proxy_before
 from tests.process.site import Site, open_site
-from worker.job_queue import bounded
-from worker.job_queue.bounded import NoAnswer
-from worker.job_queue.connection import Unavailable, connect, connect_monitor, outages_named
+from worker.queue import bounded
+from worker.queue.bounded import NoAnswer
+from worker.queue.connection import Unavailable, connect, connect_monitor, outages_named
 
 pytestmark = pytest.mark.postgres
 

@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from demo.pages import draw_page, pdf_bytes, png_bytes
-from demo.submissions import BUCKET, Submission
+from testkit.drawn_pages import draw_page, pdf_bytes, png_bytes
+from testkit.submissions import BUCKET, Submission
 from tests.process.bare_worker import BareWorker
 from tests.process.school import VISION_MODEL, School, counted, enter_one, finish, is_idle, until
-from worker.contract import Counter
-from worker.scoreboard import ControlRecord
+from worker.ipc.contract import Counter
+from worker.ipc.scoreboard import ControlRecord
 
 pytestmark = pytest.mark.postgres
 

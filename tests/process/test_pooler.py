@@ -15,14 +15,14 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from demo.cluster import free_port, identity, server_account
-from demo.database import url
-from tests.condition import eventually
+from testkit.database import url
+from testkit.postgres import free_port, identity, server_account
+from testkit.waiting import eventually
 from tests.process.fleet import PROGRAM, LiveFleet
 from tests.process.pooler import Pooler, pooler_before
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site, everything
-from worker.job_queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS
-from worker.job_queue.connection import Connection, Unavailable, connect, connect_monitor, is_pooled, outages_named
+from worker.queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS
+from worker.queue.connection import Connection, Unavailable, connect, connect_monitor, is_pooled, outages_named
 
 pytestmark = pytest.mark.postgres
 

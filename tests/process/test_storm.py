@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet, kill_all
 from tests.process.site import Site
 

@@ -5,7 +5,7 @@ from typing import LiteralString
 
 import pytest
 
-from demo.submissions import text_submissions
+from testkit.submissions import text_submissions
 from tests.process.school import School, is_idle, until
 from tests.process.site import Site
 from tests.process.wire import Wire, wire_before

@@ -15,11 +15,11 @@ from uuid import UUID
 import psutil
 import pytest
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 from tests.process.adapters.deadly import POISON
 from tests.process.fleet import LiveFleet, Row, kill_all
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
-from worker.job_queue.lease import LeaseOwner
+from worker.queue.leases import LeaseOwner
 
 pytestmark = pytest.mark.postgres
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet
 from tests.process.service_manager import ServiceManager, listening
 from tests.process.site import FEEDBACK_MODEL, Site, Value

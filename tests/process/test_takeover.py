@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
 

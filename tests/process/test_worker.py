@@ -8,8 +8,8 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from demo.database import url
-from demo.submissions import Submission, text_submissions
+from testkit.database import url
+from testkit.submissions import Submission, text_submissions
 from tests.process.bare_worker import BareWorker
 from tests.process.proxy import Proxy, proxy_before
 from tests.process.school import (
@@ -24,10 +24,10 @@ from tests.process.school import (
     is_idle,
     until,
 )
-from worker.contract import Counter, EventKind, ExitCode, Phase
-from worker.job_queue.dead_lease import Returned
-from worker.limits import LEASE_MARGIN_SECONDS
-from worker.scoreboard import AdmissionRecord, ControlRecord
+from worker.ipc.contract import Counter, EventKind, ExitCode, Phase
+from worker.ipc.scoreboard import AdmissionRecord, ControlRecord
+from worker.queue.dead_leases import Returned
+from worker.timeouts import LEASE_MARGIN_SECONDS
 
 pytestmark = pytest.mark.postgres
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from demo.database import url
+from testkit.database import url
 from tests.process.proxy import connect_upstream
 
 CHUNK_BYTES = 65_536

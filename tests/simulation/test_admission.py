@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core.admission import breaker, decide, hold, load, policy, record, turn
-from supervisor.core.admission.breaker import Breaker
-from supervisor.core.admission.decide import Limit
-from supervisor.core.admission.policy import Policy
-from supervisor.core.admission.state import State
-from tests.simulation.admission.plan import draw
-from tests.simulation.admission.trial import Outcome, run, run_all, tell
-from tests.simulation.shortest import shortest
-from worker.contract import Reason
+from supervisor.admission import apply, breaker, loads, policy, rules, stall, turns
+from supervisor.admission.breaker import Breaker
+from supervisor.admission.policy import Policy
+from supervisor.admission.rules import Limit
+from supervisor.admission.state import State
+from testkit.simulation.admission.plan import draw
+from testkit.simulation.admission.trial import Outcome, run, run_all, tell
+from testkit.simulation.shortest import shortest
+from worker.ipc.contract import Reason
 
 SEEDS, STEPS = 1000, 24
 MOST_SEEDS = 500  # within which a broken rule must be found
@@ -36,7 +36,7 @@ def test_a_seed_is_repeatable() -> None:
 
 def without(name: str, rule: object) -> Breakage:
     def broken(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(decide, name, tuple(each for each in getattr(decide, name) if each is not rule))
+        patch.setattr(rules, name, tuple(each for each in getattr(rules, name) if each is not rule))
 
     return broken
 
@@ -46,12 +46,12 @@ def opens_without_a_pause(patch: pytest.MonkeyPatch) -> None:
 
 
 def has_no_low_water(patch: pytest.MonkeyPatch) -> None:
-    before = decide.hold_over_the_limit
+    before = rules.hold_over_the_limit
 
     def rule(state: State, policy: Policy, now: float) -> Iterator[Limit]:
         return before(state, replace(policy, limit_bytes=policy.low_water_bytes * 2), now)
 
-    patch.setattr(decide, "LIMITS", tuple(rule if each is before else each for each in decide.LIMITS))
+    patch.setattr(rules, "LIMITS", tuple(rule if each is before else each for each in rules.LIMITS))
 
 
 def believes_the_list(patch: pytest.MonkeyPatch) -> None:
@@ -59,30 +59,30 @@ def believes_the_list(patch: pytest.MonkeyPatch) -> None:
 
 
 def sends_no_canary(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "is_canary_due", lambda *_: False)
+    patch.setattr(rules, "is_canary_due", lambda *_: False)
 
 
 def holds_as_long_as_it_likes(patch: pytest.MonkeyPatch) -> None:
-    before = hold.is_held_too_long
-    for module in (hold, decide):
+    before = stall.is_held_too_long
+    for module in (stall, rules):
         patch.setattr(module, "is_held_too_long", lambda state, policy, now: before(state, policy, now - 60.0))
 
 
 def overlooks_short_jobs(patch: pytest.MonkeyPatch) -> None:
-    before = record._call_ended
-    patch.setattr(record, "_call_ended", lambda state, fact: replace(before(state, fact), held=state.held))
+    before = apply._call_ended
+    patch.setattr(apply, "_call_ended", lambda state, fact: replace(before(state, fact), held=state.held))
 
 
 def never_switches(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(turn, "turn_seconds", lambda *_: 1e6)
+    patch.setattr(turns, "turn_seconds", lambda *_: 1e6)
 
 
 def waits_for_no_memory(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(load, "is_memory_back", lambda *_: True)
+    patch.setattr(loads, "is_memory_back", lambda *_: True)
 
 
 def loads_into_a_full_house(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(load, "_is_room", lambda *_: True)
+    patch.setattr(loads, "_is_room", lambda *_: True)
 
 
 def never_trips(patch: pytest.MonkeyPatch) -> None:
@@ -93,11 +93,11 @@ def probes_without_a_pause(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Breaker, "is_open", lambda *_: False)
 
 
-TELLS = frozenset({decide.hold_during_a_relief})  # why it goes on; what leaves is not asked in any case
+TELLS = frozenset({rules.hold_during_a_relief})  # why it goes on; what leaves is not asked in any case
 
 BREAKAGES: dict[str, Breakage] = {
-    **{f"without {rule.__name__}": without("LIMITS", rule) for rule in decide.LIMITS if rule not in TELLS},
-    **{f"without {rule.__name__}": without("ACTS", rule) for rule in decide.ACTS},
+    **{f"without {rule.__name__}": without("LIMITS", rule) for rule in rules.LIMITS if rule not in TELLS},
+    **{f"without {rule.__name__}": without("ACTS", rule) for rule in rules.ACTS},
     **{
         broken.__name__.replace("_", " "): broken
         for broken in (
@@ -131,7 +131,7 @@ def first_violation() -> Outcome | None:
 
 def test_what_is_found_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """The faults and jobs that have nothing to do with it are left out, and what is left still breaks the same invariant."""
-    without("LIMITS", decide.hold_over_the_limit)(monkeypatch)
+    without("LIMITS", rules.hold_over_the_limit)(monkeypatch)
     found = first_violation()
     assert found is not None
     assert found.violation is not None

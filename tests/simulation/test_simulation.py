@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.core import decide, record
-from supervisor.core.action import Action, Spawn
-from supervisor.core.fact import Exited
+from supervisor.core import apply, rules
+from supervisor.core.actions import Action, Spawn
+from supervisor.core.facts import Exited
 from supervisor.core.fleet import Cause, Fleet, Slot, Stage, Why
 from supervisor.core.policy import Policy
-from tests.simulation.__main__ import run_all, tell
-from tests.simulation.plan import draw
-from tests.simulation.shortest import shortest
-from tests.simulation.table import unvisited
-from tests.simulation.trial import Outcome, run
+from testkit.simulation.__main__ import run_all, tell
+from testkit.simulation.plan import draw
+from testkit.simulation.shortest import shortest
+from testkit.simulation.table import unvisited
+from testkit.simulation.trial import Outcome, run
 
 SEEDS, MINUTES = 1000, 12.0
 MOST_SEEDS = 300  # within which a broken rule must be found
@@ -36,77 +36,77 @@ def test_a_seed_is_repeatable() -> None:
     assert run(draw(7, MINUTES)).trace == run(draw(7, MINUTES)).trace
 
 
-def without(rule: decide.Rule) -> Breakage:
+def without(rule: rules.Rule) -> Breakage:
     def broken(patch: pytest.MonkeyPatch) -> None:
-        for rules in ("RULES", "RECYCLES"):
-            patch.setattr(decide, rules, tuple(each for each in getattr(decide, rules) if each is not rule))
+        for names in ("RULES", "RECYCLES"):
+            patch.setattr(rules, names, tuple(each for each in getattr(rules, names) if each is not rule))
 
     return broken
 
 
 def starts_without_a_wait(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "vacant_until", lambda _slot, _policy: float("-inf"))
+    patch.setattr(rules, "vacant_until", lambda _slot, _policy: float("-inf"))
 
 
 def starts_without_the_burst_bound(patch: pytest.MonkeyPatch) -> None:
-    before = decide.vacant_until
-    patch.setattr(decide, "vacant_until", lambda slot, policy: before(slot, replace(policy, burst_starts=100)))
+    before = rules.vacant_until
+    patch.setattr(rules, "vacant_until", lambda slot, policy: before(slot, replace(policy, burst_starts=100)))
 
 
 def starts_in_a_stop(patch: pytest.MonkeyPatch) -> None:
     def rule(fleet: Fleet, _policy: Policy, _now: float) -> Iterator[Action]:
         yield from (Spawn(slot.number, Why.REPLACEMENT) for slot in fleet.workers if slot.stage is Stage.VACANT)
 
-    patch.setattr(decide, "RULES", (*decide.RULES, rule))
+    patch.setattr(rules, "RULES", (*rules.RULES, rule))
 
 
 def recycles_all_at_once(patch: pytest.MonkeyPatch) -> None:
-    others = tuple(rule for rule in decide.RULES if rule is not decide.recycle_one_worker)
-    patch.setattr(decide, "RULES", (*others, *decide.RECYCLES))
+    others = tuple(rule for rule in rules.RULES if rule is not rules.recycle_one_worker)
+    patch.setattr(rules, "RULES", (*others, *rules.RECYCLES))
 
 
 def blames_nobody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(record, "cause_of", lambda *_, **__: Cause.ASKED)
+    patch.setattr(apply, "cause_of", lambda *_, **__: Cause.ASKED)
 
 
 def blames_everybody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(record, "cause_of", lambda *_, **__: Cause.SIGNAL)
+    patch.setattr(apply, "cause_of", lambda *_, **__: Cause.SIGNAL)
 
 
 def forgets_leases(patch: pytest.MonkeyPatch) -> None:
-    before = record._exited
+    before = apply._exited
 
     def exited(fleet: Fleet, slot: Slot, fact: Exited) -> Fleet:
         return before(fleet, slot, replace(fact, lease_key=None))
 
-    patch.setattr(record, "_exited", exited)
+    patch.setattr(apply, "_exited", exited)
 
 
 def forgets_next_leases(patch: pytest.MonkeyPatch) -> None:
-    before = record._exited
+    before = apply._exited
 
     def exited(fleet: Fleet, slot: Slot, fact: Exited) -> Fleet:
         return before(fleet, slot, replace(fact, next_lease_key=None))
 
-    patch.setattr(record, "_exited", exited)
+    patch.setattr(apply, "_exited", exited)
 
 
 def hopes_too_short(patch: pytest.MonkeyPatch) -> None:
-    before = decide.hope_ends_at
-    patch.setattr(decide, "hope_ends_at", lambda fleet, policy: before(fleet, policy) - 30.0)
+    before = rules.hope_ends_at
+    patch.setattr(rules, "hope_ends_at", lambda fleet, policy: before(fleet, policy) - 30.0)
 
 
 def kills_without_grace(patch: pytest.MonkeyPatch) -> None:
-    before = decide.kill_after_the_grace
+    before = rules.kill_after_the_grace
 
     def rule(fleet: Fleet, policy: Policy, now: float) -> Iterator[Action]:
         return before(fleet, policy, now + policy.terminate_grace_seconds)
 
-    patch.setattr(decide, "RULES", tuple(rule if each is before else each for each in decide.RULES))
+    patch.setattr(rules, "RULES", tuple(rule if each is before else each for each in rules.RULES))
 
 
 BREAKAGES: dict[str, Breakage] = {
-    **{f"without {rule.__name__}": without(rule) for rule in (*decide.RULES, *decide.RECYCLES)},
+    **{f"without {rule.__name__}": without(rule) for rule in (*rules.RULES, *rules.RECYCLES)},
     "starts without a wait": starts_without_a_wait,
     "starts without the burst's bound": starts_without_the_burst_bound,
     "starts in a stop": starts_in_a_stop,

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.condition import eventually
+from testkit.waiting import eventually
 
 LAST_LINE = "14 submissions: 13 completed, 1 failed (input_corrupt), 0 lost, 0 written twice, 1 worker killed and replaced"
 

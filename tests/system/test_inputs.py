@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from demo.inputs.catalogue import REFUSED, inputs
-from demo.inputs.trial import KILLED_AT, PAGES
+from testkit.inputs.catalogue import REFUSED, inputs
+from testkit.inputs.trial import KILLED_AT, PAGES
 
 pytestmark = pytest.mark.second_tier
 
@@ -18,7 +18,7 @@ LABELS = [*(each.label for each in inputs()), *REFUSED, "logs, metrics, status a
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    command = [sys.executable, "-m", "demo.inputs", "--json"]
+    command = [sys.executable, "-m", "testkit.inputs", "--json"]
     done = subprocess.run(command, env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE, timeout=150, check=False)
     document: dict[str, Any] = json.loads(done.stdout)
     return document

@@ -12,8 +12,8 @@ from typing import LiteralString
 
 import pytest
 
-from demo.submissions import Submission
-from tests.condition import eventually
+from testkit.submissions import Submission
+from testkit.waiting import eventually
 from tests.process.fleet import LiveFleet
 from tests.process.site import FEEDBACK_MODEL, Site, everything
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from demo.cluster import die_with
-from supervisor.monitor.runners import SEARCH_SECONDS, Runners
-from tests.condition import eventually
+from supervisor.monitor.ollama.processes import SEARCH_SECONDS, Runners
+from testkit.postgres import die_with
+from testkit.waiting import eventually
 
 # A server under that name, which says its port, loads a runner for each line it reads, and says the runner's pid.
 SERVER = """

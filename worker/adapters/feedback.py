@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from worker.adapters import prompts
-from worker.adapters.call_report import OnCall, untold
-from worker.adapters.errors import AnswerCut, NoDocument
-from worker.adapters.ollama import Ollama, Question, deadline_in
 from worker.adapters.prompts import Assignment
 from worker.core import criteria as criteria_v2
-from worker.core.deadline import Deadline
-from worker.core.repetition import DOCUMENT_CHARACTERS
-from worker.core.thinking import thinking
+from worker.errors import AnswerCut, NoDocument
+from worker.ollama.call_report import OnCall, untold
+from worker.ollama.client import Ollama, Question, deadline_in
+from worker.ollama.deadline import Deadline
+from worker.ollama.repetition import DOCUMENT_CHARACTERS
+from worker.ollama.thinking import thinking
 from worker.settings import WorkerSettings
 
 MAX_DOCUMENT_TOKENS = 2048  # ten criteria with three sentences of some forty tokens each, and the feedback

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from worker.adapters.call_report import OnCall, untold
+from worker.ollama.call_report import OnCall, untold
 from worker.settings import WorkerSettings
 
 _OPTIONS = frozenset({"instruction_md", "hints_md"})

@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from worker.adapters import prompts
-from worker.adapters.call_report import OnCall, untold
-from worker.adapters.decoder import decoding
-from worker.adapters.errors import VisionPermanentError
-from worker.adapters.ollama import Ollama, Question, deadline_in
-from worker.adapters.storage import Storage
-from worker.adapters.transcript import Answer
 from worker.core import checkpoint
-from worker.core.job import ErrorCode
+from worker.core.outcome import ErrorCode
 from worker.core.pages import page_keys
-from worker.core.repetition import PAGE_CHARACTERS
+from worker.documents.decoder import decoding
+from worker.documents.storage import Storage
+from worker.errors import VisionPermanentError
+from worker.ollama.call_report import OnCall, untold
+from worker.ollama.client import Ollama, Question, deadline_in
+from worker.ollama.repetition import PAGE_CHARACTERS
+from worker.ollama.stream import Answer
 from worker.settings import WorkerSettings
 
 MAX_PAGE_TOKENS = 2048  # a densely written page has some 1000

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from worker.core.job import Payload
+from worker.core.outcome import Payload
 
 
 def origin(content_sha256: str, adapter: str, model_identity: str, prompt: str) -> str:

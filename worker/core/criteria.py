@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
-from worker.core.job import storable
+from worker.core.outcome import storable
 
 MAX_SCORE = 10
 MAX_TOTAL = 5

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from worker.core.job import storable
+from worker.core.outcome import storable
 
 Value = TypeVar("Value")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from worker.core.job import ErrorCode, Failed, Lease, Retried, Returned, Stage
+from worker.core.outcome import ErrorCode, Failed, Lease, Retried, Returned, Stage
 
 UNAVAILABLE_DELAY_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 86_400.0

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worker.adapters.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable
 from worker.adapters.stub import Stub, StubFeedback
+from worker.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable
 
 PAGES_OF_A_FILE = 3
 FEEDBACK = "feedback"

@@ -1,0 +1,166 @@
+"""What the models need together, as a sum whose every term can be followed, and how many calls at once fit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from supervisor.doctor.model import Model
+from worker.ipc.scoreboard import MAX_SLOTS
+
+# Buffers for computing, about 300 MB with models of 3 to 20 billion weights, and the process with its libraries (ollama.md 3.5).
+OVERHEAD_BYTES = 500_000_000
+WORKER_BYTES = 150_000_000  # a worker, and the child that decodes a page for it
+SPARE_SHARE = 0.1  # of the host's memory: files that are read again and again, and whatever else starts
+DEFAULT_PROMPT_CACHE_BYTES = 8192 * 2**20  # of each runner, as the engine sets it (ollama.md 3.5)
+
+
+class CacheType(Enum):
+    """OLLAMA_KV_CACHE_TYPE: its word, and bytes for a number; quantised ones come in blocks of 32 with a scale of two bytes."""
+
+    F16 = ("f16", 2.0)
+    Q8_0 = ("q8_0", 34 / 32)
+    Q4_0 = ("q4_0", 18 / 32)
+
+    @property
+    def word(self) -> str:
+        return self.value[0]
+
+    @property
+    def value_bytes(self) -> float:
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A model as it is to be used; `context_tokens` is the window of one call, `listed_bytes` what ps said of it (0: nothing)."""
+
+    model: Model
+    context_tokens: int
+    listed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One summand; `how` says where its number comes from."""
+
+    what: str
+    bytes: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """`num_parallel` calls at once of each model. `models` has one list of terms for each."""
+
+    num_parallel: int
+    cache_type: CacheType
+    models: tuple[tuple[Term, ...], ...]
+    workers: Term
+
+    @property
+    def models_bytes(self) -> int:
+        return sum(self._each_bytes())
+
+    @property
+    def together_bytes(self) -> int:
+        return self.models_bytes + self.workers.bytes
+
+    @property
+    def in_turn_bytes(self) -> int:
+        """Where the models take turns, only the larger one is in memory."""
+        return max(self._each_bytes(), default=0) + self.workers.bytes
+
+    def _each_bytes(self) -> list[int]:
+        return [sum(term.bytes for term in terms) for terms in self.models]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What there is for Ollama and the workers: what is free, and what Ollama's loaded models hold, less a share to spare."""
+
+    available_bytes: int
+    loaded_bytes: int
+    spare_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        return max(0, self.available_bytes + self.loaded_bytes - self.spare_bytes)
+
+
+class Fit(Enum):
+    TOGETHER = "together"
+    IN_TURN = "in turn"
+    NOT = "not at all"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was configured, with the best cache type that fits. `largest_num_parallel` is the most calls at once that would, in
+    the same way; 0: none, None: how much memory there is is not known. More than `useful_workers` would wait for each other, or
+    not fit beside the models.
+    """
+
+    need: Need
+    fit: Fit
+    largest_num_parallel: int | None
+    useful_workers: int
+
+
+def plan(uses: Sequence[Use], num_parallel: int, workers: int, budget_bytes: int | None) -> Plan:
+    """Both models in memory at once, even with a smaller cache, before they take turns: a load takes longer than an answer."""
+    if budget_bytes is None:
+        return Plan(need(uses, num_parallel, workers, CacheType.F16), Fit.UNKNOWN, None, _calls(uses, num_parallel))
+    for fit in (Fit.TOGETHER, Fit.IN_TURN):
+        for cache_type in CacheType:
+            wanted = need(uses, num_parallel, workers, cache_type)
+            if _bytes(wanted, fit) <= budget_bytes:
+                largest = _largest(uses, fit, cache_type, workers, budget_bytes)
+                room = workers + (budget_bytes - _bytes(wanted, fit)) // WORKER_BYTES
+                return Plan(wanted, fit, largest, min(room, _calls(uses, num_parallel)))
+    largest = _largest(uses, Fit.IN_TURN, CacheType.Q4_0, workers, budget_bytes)
+    return Plan(need(uses, num_parallel, workers, CacheType.F16), Fit.NOT, largest, _calls(uses, max(1, largest)))
+
+
+def need(uses: Sequence[Use], num_parallel: int, workers: int, cache_type: CacheType) -> Need:
+    models = tuple(tuple(_terms(use, num_parallel, cache_type)) for use in uses)
+    return Need(num_parallel, cache_type, models, Term("workers", workers * WORKER_BYTES, f"{workers} × {shown(WORKER_BYTES)}"))
+
+
+def shown(size_bytes: float) -> str:
+    """Decimal units, as `ollama ps` and the settings have them."""
+    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= step:
+            return f"{size_bytes / step:.1f} {unit}"
+    return f"{size_bytes:.0f} bytes"
+
+
+def _largest(uses: Sequence[Use], fit: Fit, cache_type: CacheType, workers: int, budget_bytes: int) -> int:
+    fitting = (calls for calls in range(MAX_SLOTS, 0, -1) if _bytes(need(uses, calls, workers, cache_type), fit) <= budget_bytes)
+    return next(fitting, 0)
+
+
+def _calls(uses: Sequence[Use], num_parallel: int) -> int:
+    return min(MAX_SLOTS, sum(use.model.calls_at_once(num_parallel) for use in uses))
+
+
+def _bytes(needed: Need, fit: Fit) -> int:
+    return needed.together_bytes if fit is Fit.TOGETHER else needed.in_turn_bytes
+
+
+def _terms(use: Use, num_parallel: int, cache_type: CacheType) -> Iterator[Term]:
+    model, calls = use.model, use.model.calls_at_once(num_parallel)
+    yield Term("weights", model.weight_bytes, f"{model.parameter_size} parameters as {model.quantisation}")
+    if model.projector_bytes:
+        yield Term("projector", model.projector_bytes, "looks at pictures")
+    yield _cache(model.cached_values_per_token, use.context_tokens, calls, cache_type)
+    yield Term("prompt cache", 0, f"with LLAMA_ARG_CACHE_RAM=0 as below; up to {shown(DEFAULT_PROMPT_CACHE_BYTES)} without it")
+    yield Term("overhead", OVERHEAD_BYTES, "buffers for computing, and the process")
+
+
+def _cache(values: int | None, context_tokens: int, calls: int, cache_type: CacheType) -> Term:
+    if values is None:
+        return Term("context", 0, "not counted: the model does not say how large its cache is")
+    token_bytes = values * cache_type.value_bytes
+    how = f"{calls} {'call' if calls == 1 else 'calls'} × {context_tokens} tokens × {shown(token_bytes)} as {cache_type.word}"
+    return Term("context", round(calls * context_tokens * token_bytes), how)

@@ -1,0 +1,120 @@
+"""The composition root: puts settings, world, children and loop together."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from supervisor import loop
+from supervisor.adapters import processes
+from supervisor.adapters.descriptors import Descriptors
+from supervisor.adapters.instance import Instance
+from supervisor.adapters.log_stream import LogStream
+from supervisor.adapters.signals import SignalInbox
+from supervisor.commands import OrderDesk
+from supervisor.core.fleet import MONITOR, Fleet
+from supervisor.core.policy import Policy
+from supervisor.event_log import Journal
+from supervisor.monitor import main as monitor_main
+from supervisor.settings.model import Settings, SupervisorSettings, take_service_manager
+from supervisor.settings.versions import Configurations
+from supervisor.system import UnixWorld
+from supervisor.systemd import Notifier
+from worker import main as worker_main
+from worker.ipc.contract import Wiring
+from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
+
+
+def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
+    """Supervises until asked to stop; the exit code. Raises RuntimeDirectoryRefused."""
+    notifier = Notifier(take_service_manager())
+    journal = Journal(settings.supervisor.log_level, LogStream().write)
+    instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
+    signals = SignalInbox()
+    signals.install()
+    processes.become_subreaper()
+    configurations = Configurations(settings, read_again)
+    household = Household(configurations, instance, Scoreboard(), Descriptors(), journal)
+    world = UnixWorld(
+        household.scoreboard,
+        household.descriptors,
+        signals,
+        household.run_child,
+        lambda generation: policy(configurations.of(generation)),
+        OrderDesk(configurations, journal),
+        notifier,
+    )
+    journal.started(pid=os.getpid(), instance=f"{instance.number:08x}", workers=settings.supervisor.worker_concurrency)
+    if settings.worker.invents_something:
+        journal.stub_in_use()
+    if settings.supervisor.ollama_memory_limit and settings.worker.asks_a_model:  # nobody leases before the monitor has looked
+        household.scoreboard.write_admission(AdmissionRecord(until_seconds=0.0))
+    worker_main.preload()
+    processes.freeze_memory()
+    end = loop.run(world, Fleet.of(settings.supervisor.worker_concurrency), journal)
+    if not end.leases_left:  # else the next supervisor has to find whose they are
+        instance.retire()
+    return end.exit_code
+
+
+def policy(settings: Settings) -> Policy:
+    """The settings' numbers as the rules take them."""
+    own: SupervisorSettings = settings.supervisor
+    return Policy(
+        boot_timeout_seconds=own.boot_timeout_seconds,
+        terminate_grace_seconds=settings.worker.terminate_grace_seconds,
+        drain_timeout_seconds=own.drain_timeout_seconds,
+        drain_shortened_seconds=own.drain_shortened_seconds,
+        backoff_seconds=own.restart_backoff_seconds,
+        backoff_max_seconds=own.restart_backoff_max_seconds,
+        healthy_after_seconds=own.healthy_after_seconds,
+        restart_window_seconds=own.restart_window_seconds,
+        restart_intensity=own.restart_intensity,
+        memory_soft_bytes=own.worker_memory_soft_bytes,
+        memory_hard_bytes=own.worker_memory_hard_bytes,
+        minimum_lifetime_seconds=own.worker_minimum_lifetime_seconds,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """What every child is forked from."""
+
+    configurations: Configurations
+    instance: Instance
+    scoreboard: Scoreboard
+    descriptors: Descriptors
+    journal: Journal
+
+    def run_child(self, slot: int, incarnation: int, generation: int) -> int:
+        """What a forked process does, by its slot and with the settings of its generation; its exit code."""
+        processes.die_with(self.descriptors.lifeline_fd)
+        settings = self.configurations.of(generation)
+        if slot == MONITOR:
+            return monitor_main.run(self._monitor_wiring(incarnation), settings, self.journal)
+        memory_bytes = settings.supervisor.worker_memory_hard_bytes
+        return worker_main.run(self._worker_wiring(slot, incarnation, memory_bytes), settings.worker)
+
+    def _worker_wiring(self, slot: int, incarnation: int, memory_bytes: int) -> Wiring:
+        return Wiring(
+            slot=slot,
+            instance=self.instance.number,
+            incarnation=incarnation,
+            scoreboard=self.scoreboard,
+            wake_fd=self.descriptors.wake_fds[slot],
+            event_fd=self.descriptors.event_write_fds[slot],
+            lifeline_fd=self.descriptors.lifeline_fd,
+            memory_bytes=memory_bytes,
+        )
+
+    def _monitor_wiring(self, incarnation: int) -> monitor_main.MonitorWiring:
+        return monitor_main.MonitorWiring(
+            instance=self.instance.number,
+            incarnation=incarnation,
+            scoreboard=self.scoreboard,
+            channel_fd=self.descriptors.monitor_channel_fd,
+            lifeline_fd=self.descriptors.lifeline_fd,
+            wake_fds=self.descriptors.wake_fds,
+            event_fds=self.descriptors.event_read_fds,
+            directory=self.instance.directory,
+            control_socket=self.instance.control_socket,
+        )

@@ -1,0 +1,71 @@
+"""What our own workers do with the models, as they tell it on the scoreboard, and what waits for them in the queue."""
+
+import time
+
+from supervisor.admission.facts import Backlog, Calls, Waiting, Working
+from supervisor.admission.policy import Policy
+from supervisor.monitor.slot_status import slot_statuses
+from worker.ipc.contract import Phase
+from worker.ipc.scoreboard import Scoreboard, WorkerRecord
+from worker.queue.backlog import StageBacklog
+
+Call = tuple[int, int, float]  # incarnation, phase, deadline: each call is promised anew
+
+
+class Workload:
+    """Remembers when each call began: progress that was made since is a token."""
+
+    def __init__(self, scoreboard: Scoreboard, policy: Policy) -> None:
+        self._scoreboard, self._policy = scoreboard, policy
+        self._began_at_seconds: dict[Call, float] = {}
+        self._progress_at_seconds: dict[str, float] = {}
+
+    def working(self) -> Working:
+        now_seconds = time.monotonic()
+        slots = [slot for slot in slot_statuses(self._scoreboard) if slot.is_busy and slot.claim]
+        by_model: dict[str, list[WorkerRecord]] = {}
+        for slot in slots:
+            model = self._model(slot.phase)
+            if model is not None and slot.claim is not None:
+                by_model.setdefault(model, []).append(slot.claim)
+        self._follow(by_model)
+        calls = tuple(Calls(name, len(by_model[name]), self._progress_at_seconds[name]) for name in by_model)
+        return Working(calls, len(slots), self._scoreboard.control().leasing_slots, now_seconds)
+
+    def answered(self, model: str) -> None:
+        """A call to it has come to its end."""
+        self._progress_at_seconds[model] = time.monotonic()
+
+    def waiting(self, backlog: StageBacklog) -> Waiting:
+        """Of two stages with one model: all jobs that wait for it."""
+        stages = (
+            (self._policy.vision_model, backlog.vision_jobs, backlog.vision_oldest_seconds),
+            (self._policy.feedback_model, backlog.feedback_jobs, backlog.feedback_oldest_seconds),
+        )
+        backlogs = tuple(
+            Backlog(
+                model,
+                sum(jobs for name, jobs, _ in stages if name == model),
+                max(0.0, *(oldest for name, _, oldest in stages if name == model)),
+            )
+            for model in self._policy.models
+        )
+        return Waiting(backlogs, time.monotonic())
+
+    def _model(self, phase: Phase | None) -> str | None:
+        return {Phase.VISION: self._policy.vision_model, Phase.FEEDBACK: self._policy.feedback_model}.get(phase or Phase.IDLE)
+
+    def _follow(self, by_model: dict[str, list[WorkerRecord]]) -> None:
+        """The last token of any call to a model; where there was none, the first beginning of those that are under way."""
+        records = [record for found in by_model.values() for record in found]
+        began = {_call(each): self._began_at_seconds.get(_call(each), each.progress_seconds) for each in records}
+        before, self._began_at_seconds = self._progress_at_seconds, began
+        self._progress_at_seconds = {}
+        for model, found in by_model.items():
+            tokens = [each.progress_seconds for each in found if each.progress_seconds > began[_call(each)]]
+            begun = min(began[_call(each)] for each in found)
+            self._progress_at_seconds[model] = max([before.get(model, begun), *tokens])
+
+
+def _call(record: WorkerRecord) -> Call:
+    return record.incarnation, record.phase, record.deadline_seconds

@@ -1,0 +1,285 @@
+"""All settings, read once: flag, credentials file, environment, .env, default. The only place that reads os.environ."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from supervisor.core.policy import MEBIBYTE
+from supervisor.settings.memory_size import MemorySize
+from supervisor.settings.sources import Unreadable, credentials, env_file_values
+from worker.settings import WorkerSettings
+
+MAX_SHOWN_VALUE = 60
+MAX_PORT = 65_535
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[::1\]")
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _loopback_address(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not _LOOPBACK.fullmatch(host) or not port.isdecimal() or int(port) > MAX_PORT:
+        raise ValueError("give a loopback address and a port, such as 127.0.0.1:9464")
+    return address
+
+
+def _size(text: str) -> str:
+    MemorySize.parse(text)
+    return text
+
+
+class SupervisorSettings(BaseModel):
+    """The supervisor's and the monitor's own numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    worker_concurrency: Annotated[int, Field(ge=1, le=64, description="how many workers (`--procs`)")] = 1
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="least severe line that is logged")] = (
+        "INFO"
+    )
+    status_addr: Annotated[
+        str,
+        BeforeValidator(_loopback_address),
+        Field(description="loopback address of /metrics and /healthz; port 0 picks a free one"),
+    ] = "127.0.0.1:9464"
+    runtime_directory: Annotated[
+        str, Field(description="private directory of locks and control sockets; empty: one per user")
+    ] = ""
+    drain_timeout_seconds: Annotated[
+        float, Field(ge=1, le=3600, description="from SIGTERM to the end of the last job; the rest is returned")
+    ] = 60
+    drain_shortened_seconds: Annotated[
+        float, Field(ge=0, le=600, description="what a second SIGTERM or SIGINT leaves of that")
+    ] = 5
+    boot_timeout_seconds: Annotated[float, Field(ge=1, le=600, description="from fork to the first look at the queue")] = 30
+    restart_backoff_seconds: Annotated[
+        float, Field(ge=0.1, le=60, description="wait before the second restart in a row; doubles with each")
+    ] = 1
+    restart_backoff_max_seconds: Annotated[float, Field(ge=1, le=3600, description="longest such wait")] = 60
+    healthy_after_seconds: Annotated[
+        float, Field(ge=1, le=3600, description="a worker that ran this long ends a row of crashes")
+    ] = 10
+    restart_intensity: Annotated[
+        int, Field(ge=2, le=1000, description="so many crashes, with no worker booting or ending a step: it gives up")
+    ] = 5
+    restart_window_seconds: Annotated[
+        float, Field(ge=1, le=3600, description="but not before this has passed since a worker last did")
+    ] = 60
+    worker_memory_soft_bytes: Annotated[
+        int,
+        Field(ge=0, le=2**40, description="a worker that has grown by this since its boot is replaced after its job; 0: off"),
+    ] = 512 * MEBIBYTE
+    worker_memory_hard_bytes: Annotated[
+        int, Field(ge=0, le=2**40, description="a worker whose resident set is larger is killed; 0: off")
+    ] = 1024 * MEBIBYTE
+    worker_minimum_lifetime_seconds: Annotated[
+        float, Field(ge=0, le=86_400, description="no worker is replaced for its memory before it has lived this long")
+    ] = 60
+
+    ollama_memory_limit: Annotated[
+        str,
+        BeforeValidator(_size),
+        Field(description="what Ollama may hold before no job is leased: bytes, 8G, or 80% of this host; empty: no limit"),
+    ] = ""
+    ollama_memory_low_water: Annotated[
+        str,
+        BeforeValidator(_size),
+        Field(description="below it slots lease again, one after another: bytes, 7G, or a share of the limit"),
+    ] = "85%"
+    admission_max_hold_seconds: Annotated[
+        float, Field(ge=5, le=3600, description="held so long with no job in hand: models are unloaded, then one job may run")
+    ] = 60
+    admission_sample_seconds: Annotated[
+        float, Field(ge=0.1, le=60, description="between two looks at Ollama and at this host's memory")
+    ] = 1
+    ollama_max_loaded_models: Annotated[
+        int, Field(ge=0, le=64, description="as set on the Ollama server; 1: two models take turns in phases; 0: not set there")
+    ] = 0
+    ollama_cgroup: Annotated[
+        str, Field(description="Ollama's cgroup, whose memory.current is read; empty: its processes are weighed")
+    ] = ""
+    ollama_load_timeout_seconds: Annotated[
+        float, Field(ge=5, le=3600, description="for a model to be loaded before jobs need it")
+    ] = 300
+    ai_take_turns: Annotated[
+        Literal["auto", "true", "false"],
+        Field(description="two models are not asked at the same time; auto: if they measurably starve each other"),
+    ] = "auto"
+
+    @property
+    def runtime_path(self) -> Path:
+        return Path(self.runtime_directory or Path(gettempdir()) / f"learning-supervisor-{os.getuid()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    supervisor: SupervisorSettings
+    worker: WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One wrong setting: its variable, the value as given (secrets masked) and what would be right."""
+
+    variable: str
+    shown_value: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}={self.shown_value}: {self.remedy}"
+
+
+class SettingsError(Exception):
+    """All problems of a configuration at once."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as documents show it."""
+
+    variable: str
+    default: str
+    bound: str
+    help: str
+    is_secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceManager:
+    """Who has started us, if it wants to be told (sd_notify(3)): its socket, and how often it wants a sign of life."""
+
+    address: str  # a path, or @ and an abstract name
+    watchdog_seconds: float | None
+
+
+def take_service_manager() -> ServiceManager | None:
+    """Taken out of the environment: nothing that an adapter starts may speak for us."""
+    address, usec, pid = (os.environ.pop(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
+    is_watched = usec.isdecimal() and int(usec) > 0 and pid in {"", str(os.getpid())}
+    return ServiceManager(address, int(usec) / 1_000_000 if is_watched else None) if address else None
+
+
+def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Settings:
+    """The first that is set and not empty of flag, credentials, environment, .env, default. Raises SettingsError."""
+    return parse(_merged(flags, env_file))
+
+
+def read_runtime_path(env_file: Path | None = None) -> Path:
+    """Where the control sockets are: all that `status` has to know, whatever else is wrong in a file that was edited."""
+    given = _merged({}, env_file).get("RUNTIME_DIRECTORY") or ""
+    return SupervisorSettings.model_construct(runtime_directory=given).runtime_path
+
+
+def parse(values: Mapping[str, str | None]) -> Settings:
+    """Settings as a function of a mapping of variables."""
+    problems: list[Problem] = []
+    supervisor = _validated(SupervisorSettings, values, problems)
+    worker = _validated(WorkerSettings, values, problems)
+    if supervisor is not None and worker is not None:
+        problems.extend(_contradictions(supervisor, worker))
+    if problems or supervisor is None or worker is None:
+        raise SettingsError(problems)
+    return Settings(supervisor, worker)
+
+
+def _contradictions(supervisor: SupervisorSettings, worker: WorkerSettings) -> Iterator[Problem]:
+    """What each setting alone cannot know."""
+    limit, low_water = MemorySize.parse(supervisor.ollama_memory_limit), MemorySize.parse(supervisor.ollama_memory_low_water)
+    if limit.share and not worker.is_ollama_here:
+        remedy = "give bytes, such as 8G: nobody here knows the memory of the host that OLLAMA_BASE_URL names"
+        yield Problem("OLLAMA_MEMORY_LIMIT", supervisor.ollama_memory_limit, remedy)
+    is_never_below = low_water == MemorySize() and limit != MemorySize()  # an Ollama without a model holds something, too
+    if is_never_below or low_water.share == 1 or 0 < limit.size_bytes <= low_water.size_bytes:
+        remedy = "give less than OLLAMA_MEMORY_LIMIT, and more than nothing"
+        yield Problem("OLLAMA_MEMORY_LOW_WATER", supervisor.ollama_memory_low_water, remedy)
+
+
+def all_settings() -> Iterator[Setting]:
+    """Every setting in the order of its field: what .env.example and the README's table are made from."""
+    for model in (SupervisorSettings, WorkerSettings):
+        for name, info in model.model_fields.items():
+            default = "" if info.is_required() or info.default is None else _plain(info.default)
+            yield Setting(_variable(name, info), default, _bound(info), info.description or "", info.annotation is SecretStr)
+
+
+def _merged(flags: Mapping[str, str], env_file: Path | None) -> dict[str, str | None]:
+    given, directory = dict(os.environ), os.environ.get("CREDENTIALS_DIRECTORY")
+    try:
+        secrets = credentials(Path(directory), _all_variables()) if directory else {}
+        sources = (env_file_values(env_file), given, secrets, flags)
+    except Unreadable as file:
+        raise SettingsError([Problem(file.variable, str(file.path), f"cannot be read: {file.reason}")]) from None
+    return {name: value for source in sources for name, value in source.items() if value}
+
+
+def _validated(model: type[Model], values: Mapping[str, str | None], problems: list[Problem]) -> Model | None:
+    named = {}
+    for name, info in model.model_fields.items():
+        given = values.get(_given_variable(name, info, values))
+        if given:
+            named[_variable(name, info) if info.validation_alias else name] = given
+    try:
+        return model.model_validate(named)
+    except ValidationError as error:
+        problems.extend(_problem(model, dict(e), values) for e in error.errors())
+        return None
+
+
+def _problem(model: type[BaseModel], error: dict[str, Any], values: Mapping[str, str | None]) -> Problem:
+    name = str(error["loc"][0]).lower()
+    info = model.model_fields[name]
+    variable, bound = _given_variable(name, info, values), _bound(info)
+    message = "must be set" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
+    allowed = f" (allowed: {bound})" if bound else ""
+    return Problem(variable, _shown(values.get(variable), info), f"{message}{allowed}: {info.description}")
+
+
+def _shown(value: str | None, info: FieldInfo) -> str:
+    """Secrets are masked, and URLs that carry a password."""
+    if not value:
+        return "(unset)"
+    return "***" if info.annotation is SecretStr or "@" in value else value[:MAX_SHOWN_VALUE]
+
+
+def _all_variables() -> list[str]:
+    fields = (field for model in (SupervisorSettings, WorkerSettings) for field in model.model_fields.items())
+    return [variable for name, info in fields for variable in _variables(name, info)]
+
+
+def _given_variable(name: str, info: FieldInfo, values: Mapping[str, str | None]) -> str:
+    """The first of the field's variables that is set, else its proper one."""
+    return next((variable for variable in _variables(name, info) if values.get(variable)), _variable(name, info))
+
+
+def _variables(name: str, info: FieldInfo) -> list[str]:
+    alias = info.validation_alias
+    return [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else [name.upper()]
+
+
+def _variable(name: str, info: FieldInfo) -> str:
+    return _variables(name, info)[0]
+
+
+def _bound(info: FieldInfo) -> str:
+    choices = getattr(info.annotation, "__args__", ())
+    if getattr(info.annotation, "__origin__", None) is Literal:
+        return " | ".join(choice or "(empty)" for choice in choices)
+    low = next((rule.ge for rule in info.metadata if hasattr(rule, "ge")), None)
+    high = next((rule.le for rule in info.metadata if hasattr(rule, "le")), None)
+    return f"{low}..{high}" if low is not None else ""
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value).lower() if isinstance(value, bool) else str(value)

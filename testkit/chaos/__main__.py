@@ -1,0 +1,45 @@
+"""The command scripts/chaos."""
+
+import argparse
+import json
+import random
+import signal
+import sys
+
+from rich.console import Console
+
+from testkit.chaos.plan import draw
+from testkit.chaos.report import Report
+from testkit.chaos.run import Run
+from testkit.chaos.stage import set_up
+from testkit.chaos.verdict import judge
+
+
+def main() -> int:
+    """0: nothing lost, nothing written twice, nothing read again, and each failure has its fault; 1: not so."""
+    arguments = _parser().parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: everything that was started is ended
+    print(f"chaos: {arguments.minutes:g} minutes, seed {arguments.seed}", file=sys.stderr)
+    plan = draw(arguments.seed, arguments.minutes)
+    with set_up() as stage:
+        played = Run(plan, stage).play()
+        report = Report(plan, played, judge(played.evidence))
+    if arguments.json:
+        print(json.dumps({**report.figures(), **report.details()}))
+    else:
+        report.show(Console(width=120))
+    for line in report.story():
+        print(line, file=sys.stderr)
+    return 0 if report.is_right else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/chaos", description=main.__doc__)
+    parser.add_argument("--minutes", type=float, default=2.0, help="with faults; then all must come to an end (2)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what goes wrong, and when; any if not given")
+    parser.add_argument("--json", action="store_true", help="one object")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

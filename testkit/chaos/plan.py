@@ -1,0 +1,132 @@
+"""What will be handed in and what will go wrong in one run: a function of the seed and the minutes, and of nothing else."""
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from itertools import accumulate, count, takewhile
+from random import Random
+from typing import Final
+
+from testkit.ollama_simulator.fault import FaultKind
+
+FLEETS: Final = 2
+WORKERS: Final = 4
+MOST_WORKERS: Final = 6
+FAULT_GAP_SECONDS: Final = 2.0  # mean
+HAND_IN_GAP_SECONDS: Final = 0.33  # mean: some two thirds of what the fleet can do, so that it catches up after an outage
+FREEZE_SECONDS: Final = (1.0, 8.0)
+TAKEOVER_SECONDS: Final = (16.0, 32.0)  # longer than the lease of a step, so that the other fleet takes the jobs over
+OUTAGE_SECONDS: Final = (0.0, 5.0)
+MODEL_FAULTS: Final = tuple(kind for kind in FaultKind if kind is not FaultKind.SAY)  # that one needs words of ours
+
+
+class Work(StrEnum):
+    """What a pupil hands in."""
+
+    TEXT = "text"
+    PHOTO = "photo"
+    SCAN = "scan"
+    DOCUMENT = "document"
+    RENDERED = "document whose pages the web side has rendered"
+    READ = "document that the web side has read"
+    DAMAGED = "damaged"
+
+
+class Kind(Enum):
+    """What goes wrong, or is asked for."""
+
+    KILL_WORKER = "a worker gets SIGKILL"
+    HUNT_JOB = "a job's worker gets SIGKILL, and so does the next worker that takes it"
+    TERMINATE_WORKER = "a worker gets SIGTERM from a stranger"
+    FREEZE_WORKER = "a worker gets SIGSTOP, later SIGCONT"
+    KILL_MONITOR = "a monitor gets SIGKILL"
+    TERMINATE_MONITOR = "a monitor gets SIGTERM from a stranger"
+    FREEZE_MONITOR = "a monitor gets SIGSTOP, later SIGCONT"
+    KILL_SUPERVISOR = "a supervisor gets SIGKILL and is started again"
+    TERMINATE_SUPERVISOR = "a supervisor gets SIGTERM and is started again"
+    FREEZE_SUPERVISOR = "a supervisor gets SIGSTOP, later SIGCONT"
+    FREEZE_HOST = "a supervisor and all of its children get SIGSTOP, later SIGCONT"
+    RESTART_SERVER = "the database server is stopped, and started again"
+    CRASH_SERVER = "the database server crashes, and recovers"
+    CUT_ONE = "the server ends one connection"
+    CUT_ALL = "the server ends all connections, each second"
+    CUT_LINK = "the network resets all connections of a host to the database server"
+    LOSE_ANSWERS = "the database server has done what it was asked, and the network loses its answers"
+    STALL_LINK = "the network between a host and the database server passes nothing on for a while"
+    MODEL_FAULT = "the model server answers wrongly, or not at all"
+    RELOAD = "the settings are read again"
+    RELOAD_WRONG = "the settings are read again and are wrong"
+    SCALE = "an operator wants another number of workers"
+    RECYCLE = "an operator wants new processes"
+
+
+DECK: Final = (
+    *[Kind.KILL_WORKER] * 4,
+    *[Kind.FREEZE_WORKER] * 2,
+    *[Kind.MODEL_FAULT] * 5,
+    *[Kind.CUT_ONE] * 2,
+    *[Kind.LOSE_ANSWERS] * 4,
+    *Kind,
+)
+"""Each round of faults is this, shuffled: every kind has its turn in a short run too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`number` chooses the victim among those that are there, `seconds` is how long it lasts; `model_fault` of MODEL_FAULT."""
+
+    at_seconds: float
+    kind: Kind
+    fleet: int
+    number: int
+    seconds: float
+    model_fault: FaultKind
+
+
+@dataclass(frozen=True, slots=True)
+class HandIn:
+    """The `number` of a submission is its name in this run: what is in it follows from seed and number."""
+
+    at_seconds: float
+    number: int
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """After `ends_at_seconds` nothing more comes in or goes wrong: then all must come to its end."""
+
+    seed: int
+    ends_at_seconds: float
+    hand_ins: tuple[HandIn, ...]
+    faults: tuple[Fault, ...]
+
+
+def draw(seed: int, minutes: float) -> Plan:
+    """The same for the same seed and minutes."""
+    random, ends_at_seconds = Random(seed), 60.0 * minutes
+    hand_ins = [
+        HandIn(at, number, random.choices(tuple(Work), weights=(8, 4, 3, 3, 2, 1, 1))[0])
+        for number, at in enumerate(_times(random, HAND_IN_GAP_SECONDS, ends_at_seconds))
+    ]
+    kinds: list[Kind] = []
+    faults = []
+    for at in _times(random, FAULT_GAP_SECONDS, ends_at_seconds):
+        kinds = kinds or random.sample(DECK, len(DECK))
+        faults.append(_fault(random, at, kinds.pop()))
+    return Plan(seed, ends_at_seconds, tuple(hand_ins), tuple(faults))
+
+
+def _times(random: Random, mean_gap_seconds: float, until_seconds: float) -> list[float]:
+    gaps = (random.expovariate(1 / mean_gap_seconds) for _ in count())
+    return list(takewhile(lambda at: at < until_seconds, accumulate(gaps)))
+
+
+def _fault(random: Random, at: float, kind: Kind) -> Fault:
+    match kind:
+        case Kind.FREEZE_HOST:
+            span = TAKEOVER_SECONDS
+        case Kind.RESTART_SERVER | Kind.CRASH_SERVER | Kind.CUT_ALL:
+            span = OUTAGE_SECONDS
+        case _:
+            span = FREEZE_SECONDS
+    return Fault(at, kind, random.randrange(FLEETS), random.randrange(64), random.uniform(*span), random.choice(MODEL_FAULTS))

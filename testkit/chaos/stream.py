@@ -1,0 +1,104 @@
+"""The submissions of a run. No two have a picture in common: each call of the vision model is about one known page."""
+
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import psycopg
+from PIL import Image, PngImagePlugin
+
+from testkit.chaos.plan import HandIn, Work
+from testkit.schoolwork import SHORT_SENTENCES, SHORT_TASKS
+from testkit.submissions import COURSE_ID, Submission, damaged_jpeg_bytes, enter_submission
+
+PAGE_PIXELS: Final = (240, 320)
+BLOT_PIXELS: Final = 20
+DOCUMENT_PAGES: Final = (2, 4)
+PUPIL: Final = "pupil-"
+
+
+def enter(platform: psycopg.Connection[Any], hand_in: HandIn, seed: int, storage_root: Path) -> UUID:
+    """As the platform does; a pupil hands in once, and the number is in the pupil's name. Raises psycopg.Error."""
+    submission = made(hand_in, seed)
+    return enter_submission(
+        platform,
+        submission,
+        storage_root=storage_root,
+        course_id=COURSE_ID,
+        task_id=uuid5(COURSE_ID, submission.instruction_md),
+        student_sub=f"{PUPIL}{hand_in.number}",
+    )
+
+
+def was_entered(platform: psycopg.Connection[Any], hand_in: HandIn) -> UUID | None:
+    """Its id, if it was. Raises psycopg.Error."""
+    query = "select id from learning_submissions where student_sub = %s"
+    row = platform.execute(query, [f"{PUPIL}{hand_in.number}"]).fetchone()
+    return row[0] if row else None
+
+
+def made(hand_in: HandIn, seed: int) -> Submission:
+    """The same bytes for the same seed and number."""
+    random = Random(f"{seed}/{hand_in.number}")
+    instruction_md, criteria = random.choice(SHORT_TASKS)
+    content, mime_type = _content(hand_in, random)
+    pages = random.randint(*DOCUMENT_PAGES)
+    return Submission(
+        label=f"{hand_in.work} {hand_in.number}",
+        kind=_KINDS[hand_in.work],
+        content=content,
+        mime_type=mime_type,
+        criteria=criteria,
+        instruction_md=instruction_md,
+        hints_md=None,
+        expected_text=None,
+        expected_status="failed" if hand_in.work is Work.DAMAGED else "completed",
+        expected_error_code="input_corrupt" if hand_in.work is Work.DAMAGED else None,
+        rendered_pages=tuple(_saved(_page(random), "PNG") for _ in range(pages)) if hand_in.work is Work.RENDERED else (),
+        cached_text_md=f"read before: {hand_in.number}" if hand_in.work is Work.READ else None,
+    )
+
+
+_KINDS: Final[dict[Work, Any]] = {
+    Work.TEXT: "text",
+    Work.PHOTO: "image",
+    Work.SCAN: "image",
+    Work.DOCUMENT: "file",
+    Work.RENDERED: "file",
+    Work.READ: "file",
+    Work.DAMAGED: "image",
+}
+
+
+def _content(hand_in: HandIn, random: Random) -> tuple[str | bytes, str | None]:
+    text = f"{hand_in.number}: {' '.join(random.sample(SHORT_SENTENCES, 3))}"
+    match hand_in.work:
+        case Work.TEXT:
+            return text, None
+        case Work.PHOTO:
+            return _saved(_page(random), "JPEG", comment=text.encode()), "image/jpeg"
+        case Work.SCAN:
+            chunks = PngImagePlugin.PngInfo()
+            chunks.add_itxt("comment", text)
+            return _saved(_page(random), "PNG", pnginfo=chunks), "image/png"
+        case Work.DOCUMENT | Work.RENDERED | Work.READ:
+            first, *rest = (_page(random) for _ in range(random.randint(*DOCUMENT_PAGES)))
+            dates = {"creationDate": None, "modDate": None}  # or no two documents would be the same
+            return _saved(first, "PDF", save_all=True, append_images=rest, **dates), "application/pdf"
+        case Work.DAMAGED:
+            return damaged_jpeg_bytes(hand_in.number), "image/jpeg"
+
+
+def _page(random: Random) -> Image.Image:
+    """Blots, which no other page has."""
+    width, height = (side // BLOT_PIXELS for side in PAGE_PIXELS)
+    blots = Image.frombytes("L", (width, height), random.randbytes(width * height))
+    return blots.resize(PAGE_PIXELS, Image.Resampling.NEAREST).convert("RGB")
+
+
+def _saved(picture: Image.Image, form: str, **options: Any) -> bytes:
+    target = BytesIO()
+    picture.save(target, form, **options)
+    return target.getvalue()

@@ -1,0 +1,93 @@
+"""What the database and the model server saw, as records. Reads the audit tables and witnessed_moves."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import DictRow, class_row, dict_row
+
+from testkit.chaos.evidence import Call, Evidence, Handed, Hit, LogLine, Move, Written
+from testkit.chaos.plan import Plan, Work
+from testkit.chaos.stage import Stage
+from testkit.chaos.stream import PUPIL, made
+from testkit.ollama_simulator.ocr import ocr_text
+from testkit.submissions import Submission
+from worker.documents.pages import opened
+
+MAX_PAGES: Final = 20
+SUBMISSIONS: Final[LiteralString] = """
+    select submission.id, student_sub, analysis_status, submission.error_code, text_body, job.status,
+        case submission.error_code when 'feedback_failed' then feedback_last_error else vision_last_error end as error_class
+    from learning_submissions as submission left join learning_submission_jobs as job on job.submission_id = submission.id
+    order by submission.created_at
+"""
+MOVES: Final[LiteralString] = """
+    select extract(epoch from at)::float8 as at, job_id, submission_id, old_status, status, old_lease_key, lease_key,
+        pages, has_text, crashes, expiries, retry_count, error_code, application_name
+    from witnessed_moves order by number
+"""
+WRITTEN: Final[LiteralString] = """
+    select extract(epoch from at)::float8 as at, submission_id, new_status as status, application_name
+    from audit_results order by number
+"""
+OPEN: Final[LiteralString] = """
+    select exists (select from learning_submissions where analysis_status not in ('completed', 'failed'))
+        or exists (select from learning_submission_jobs where status in ('queued', 'leased')) as is_open
+"""
+
+
+def is_over(owner: psycopg.Connection[Any]) -> bool:
+    """Whether every submission and every job is at its end. Raises psycopg.OperationalError."""
+    row = owner.execute(OPEN).fetchone()
+    return row is not None and not row[0]
+
+
+def take(stage: Stage, plan: Plan, acknowledged: frozenset[UUID], hits: tuple[Hit, ...], times: tuple[float, float]) -> Evidence:
+    """When all is over and the fleets have ended; `times` are the run's beginning and end."""
+    with psycopg.connect(stage.database.admin_dsn, row_factory=dict_row) as owner:
+        handed = tuple(_handed(row, plan) for row in owner.execute(SUBMISSIONS))
+        moves = owner.cursor(row_factory=class_row(Move)).execute(MOVES).fetchall()
+        written = owner.cursor(row_factory=class_row(Written)).execute(WRITTEN).fetchall()
+    calls = (Call(call["at"], call["image_sha256"], call["outcome"]) for call in stage.simulator.calls() if call["has_image"])
+    moves.sort(key=lambda move: move.at)
+    return Evidence(acknowledged, handed, tuple(moves), tuple(written), tuple(calls), hits, tuple(_log(stage)), *times)
+
+
+def _log(stage: Stage) -> Iterator[LogLine]:
+    """The lines that name a job; each begins with its time."""
+    for fleet in stage.fleets:
+        with fleet.log.open(errors="replace") as log:
+            for line in log:
+                if " job=" in line:
+                    at, _, text = line.rstrip().partition(" ")
+                    yield LogLine(datetime.fromisoformat(at).timestamp(), fleet.home.name, text)
+
+
+def _handed(row: DictRow, plan: Plan) -> Handed:
+    """The file is the one that was handed in: what is in it is made again from the seed."""
+    hand_in = plan.hand_ins[int(row["student_sub"].removeprefix(PUPIL))]
+    submission = made(hand_in, plan.seed)
+    pictures = _pictures(submission, hand_in.work)
+    read = "\n\n".join(map(ocr_text, pictures))
+    text = submission.content if hand_in.work is Work.TEXT else submission.cached_text_md or read
+    return Handed(
+        submission_id=row["id"],
+        work=hand_in.work,
+        status=row["analysis_status"],
+        error_code=row["error_code"],
+        error_class=row["error_class"],
+        job_status=row["status"],
+        text_body=row["text_body"],
+        expected_text=str(text),
+        pages=tuple(hashlib.sha256(picture).hexdigest() for picture in pictures),
+    )
+
+
+def _pictures(submission: Submission, work: Work) -> tuple[bytes, ...]:
+    """As the worker sends them to the model, or would send them where it has no need to."""
+    if isinstance(submission.content, str) or submission.mime_type is None or work is Work.DAMAGED:
+        return ()
+    return submission.rendered_pages or tuple(opened(submission.content, submission.mime_type, MAX_PAGES).pages)

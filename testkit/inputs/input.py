@@ -1,0 +1,72 @@
+"""One input: a submission, what is wrong with it or with the model's answer, and what must become of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from testkit.submissions import Submission
+
+
+class Place(Enum):
+    """Where the files of submissions are."""
+
+    DIRECTORY = "directory"
+    STORE = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A submission in the queue, before any worker has seen it."""
+
+    owner: psycopg.Connection[Any]
+    submission_id: UUID
+    storage_root: Path
+
+    @property
+    def path(self) -> Path:
+        row = self.owner.execute("select storage_key from learning_submissions where id = %s", [self.submission_id]).fetchone()
+        assert row is not None
+        return self.storage_root / str(row[0])
+
+    def change_row(self, change: LiteralString, *values: object) -> None:
+        self.owner.execute("update learning_submissions set " + change + " where id = %s", [*values, self.submission_id])
+
+    def set_payload(self, payload: object) -> None:
+        self._change_payload("%s", payload)
+
+    def merge_payload(self, payload: Mapping[str, object]) -> None:
+        self._change_payload("payload || %s", payload)
+
+    def drop_from_payload(self, *names: str) -> None:
+        change: LiteralString = "update learning_submission_jobs set payload = payload - %s::text[] where submission_id = %s"
+        self.owner.execute(change, [list(names), self.submission_id])
+
+    def _change_payload(self, change: LiteralString, payload: object) -> None:
+        query: LiteralString = "update learning_submission_jobs set payload = " + change + " where submission_id = %s"
+        self.owner.execute(query, [Jsonb(payload), self.submission_id])
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """`fault` is ordered at the model server for the requests about this input; `spoil` is done to it once it is entered.
+
+    `error_code` None: it must be completed. `is_alone`: what goes wrong with it goes wrong for others as well.
+    """
+
+    label: str
+    submission: Submission
+    error_code: str | None = None
+    fault: Mapping[str, Any] = field(default_factory=dict)
+    spoil: Callable[[Entered], object] | None = None
+    place: Place = Place.DIRECTORY
+    is_alone: bool = False
+
+    @property
+    def status(self) -> str:
+        return "failed" if self.error_code else "completed"

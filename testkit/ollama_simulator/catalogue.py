@@ -1,0 +1,131 @@
+"""The models that the simulator pretends to have."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from testkit.ollama_simulator.api_error import ApiError
+from testkit.ollama_simulator.size import read_size
+
+EXTRA_CAPABILITIES = {"vision": ("vision",), "thinking": ("tools", "thinking"), "rendered": (), "serial": ()}
+SIZES = {"size": "size_bytes", "projector": "projector_bytes", "growth": "growth_bytes"}
+INSTALLED_AT = "2026-11-23T08:07:00.745967314Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What a model file says of itself; sizes in bytes and tokens.
+
+    `size_bytes` is all of it on disk, `projector_bytes` the part that looks at images. `cache_bytes_per_token` is the key-value
+    cache of one token. `growth_bytes` is what each further prompt leaves in the runner's prompt cache; None: its tokens' cache.
+    `is_rendered`: Ollama writes the prompt of a chat itself (Go template, harmony) and does not leave it to the engine.
+    `layers`, `heads`, `key_heads` and `key_width` are what that cache is the product of; `key_width` None: the embedding's share.
+    `is_serial`: one slot, whatever OLLAMA_NUM_PARALLEL says, as Ollama decides for some families (ollama.md, 4.2).
+    """
+
+    family: str
+    parameter_size: str
+    parameter_count: int
+    quantization_level: str
+    size_bytes: int
+    context_length: int
+    embedding_length: int
+    cache_bytes_per_token: int
+    projector_bytes: int = 0
+    layers: int = 1
+    heads: int = 4
+    key_heads: int = 2
+    key_width: int | None = None
+    growth_bytes: int | None = None
+    is_rendered: bool = False
+    is_serial: bool = False
+
+
+# the recordings' own model: 2048 bytes a token and slot from the sizes in recording 19
+UNKNOWN_BUILD = Build("llama", "1.26M", 1_260_032, "unknown", 5_049_529, 32_768, 512, 2048)
+UNKNOWN_VISION_BUILD = replace(UNKNOWN_BUILD, size_bytes=6_281_785, projector_bytes=1_232_256)
+BUILDS = {
+    "qwen2.5vl:3b": Build(
+        "qwen25vl", "3.8B", 3_754_622_976, "Q4_K_M", 3_200_627_168, 128_000, 2048, 36_864, 1_336_000_000, 36, 16
+    ),
+    "gpt-oss:latest": Build(
+        "gptoss", "20.9B", 20_914_757_184, "MXFP4", 13_793_441_244, 131_072, 2880, 49_152, 0, 24, 64, 8, 64, is_rendered=True
+    ),
+}
+SENTENCE = (" Die", " Rechnung", " ist", " richtig", " und", " der", " Weg", " ist", "  gut", " beschrieben", " .")
+ROUNDS = {"loop:latest": SENTENCE, "stutter:latest": (" …",)}  # the recorded models that never end
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """`name` always has its tag. `capabilities` are Ollama's words: completion, vision, tools, thinking.
+
+    `round` is what a model that never ends says over and over; empty for all others.
+    """
+
+    name: str
+    build: Build
+    capabilities: tuple[str, ...]
+    round: tuple[str, ...] = ()
+
+    @property
+    def is_vision(self) -> bool:
+        return "vision" in self.capabilities
+
+    @property
+    def is_thinking(self) -> bool:
+        return "thinking" in self.capabilities
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits; of the name, as there is no file."""
+        return hashlib.sha256(self.name.encode()).hexdigest()
+
+
+class Catalogue:
+    """Models by full name, in the order given."""
+
+    def __init__(self, specifications: Iterable[str]) -> None:
+        models = [_model(specification) for specification in specifications]
+        self.models = {model.name: model for model in models}
+
+    def find(self, name: str) -> Model:
+        """404 for a name that is not there; `latest` is the tag where none is given."""
+        model = self.models.get(full_name(name))
+        if model is None:
+            raise not_found(name)
+        return model
+
+
+def not_found(name: str) -> ApiError:
+    return ApiError(404, f"model '{name}' not found")
+
+
+def full_name(name: str) -> str:
+    return name if ":" in name else f"{name}:latest"
+
+
+def _model(specification: str) -> Model:
+    """NAME, which may have a tag of its own, and then any of EXTRA_CAPABILITIES, SIZES and quant=, each after a colon.
+
+    ValueError for a size that is none.
+    """
+    parts, extras = specification.split(":"), []
+    while len(parts) > 1 and (parts[-1] in EXTRA_CAPABILITIES or parts[-1].partition("=")[0] in {*SIZES, "quant"}):
+        extras.append(parts.pop())
+    name = full_name(":".join(parts))
+    flags = [extra for extra in reversed(extras) if extra in EXTRA_CAPABILITIES]
+    unknown = UNKNOWN_VISION_BUILD if "vision" in flags else UNKNOWN_BUILD
+    build = _sized(BUILDS.get(name, unknown), [extra for extra in extras if "=" in extra])
+    build = replace(build, is_rendered=build.is_rendered or "rendered" in flags, is_serial="serial" in flags)
+    capabilities = [word for flag in flags for word in EXTRA_CAPABILITIES[flag]]
+    return Model(name, build, ("completion", *capabilities), ROUNDS.get(name, ()))
+
+
+def _sized(build: Build, given: list[str]) -> Build:
+    for field, _, size in (extra.partition("=") for extra in given):
+        if field == "quant":
+            build = replace(build, quantization_level=size)
+            continue
+        build = replace(build, **{SIZES[field]: read_size(size)})  # type: ignore[arg-type]  # all three are numbers of bytes
+    return build

@@ -1,0 +1,52 @@
+"""The machine that the runners share: its memory, and the kernel that kills when there is none left."""
+
+import asyncio
+
+from testkit.ollama_simulator.runner import Runner
+
+
+class Host:
+    """`memory_bytes` None: so much that it never matters. Memory of an unloaded runner comes back `return_seconds` later."""
+
+    def __init__(self, memory_bytes: int | None, return_seconds: float) -> None:
+        self.memory_bytes = memory_bytes
+        self.killed_runners = 0
+        self.returning_bytes = 0
+        self._return_seconds = return_seconds
+        self._runners: list[Runner] = []
+        self._is_settled = asyncio.Event()
+        self._is_settled.set()
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(runner.true_bytes for runner in self._runners) + self.returning_bytes
+
+    def admit(self, runner: Runner) -> None:
+        self._runners.append(runner)
+        self.press()
+
+    def press(self) -> None:
+        """To be called when something has grown. Nothing is refused: the biggest runner is killed, until the rest fits."""
+        while self.memory_bytes is not None and self.used_bytes > self.memory_bytes:
+            biggest = max(self._runners, key=lambda runner: runner.true_bytes, default=None)
+            if biggest is None or biggest.is_dead:
+                return
+            biggest.kill()
+            self.killed_runners += 1
+
+    def release(self, runner: Runner) -> None:
+        self._runners.remove(runner)
+        if self.memory_bytes is None or not runner.true_bytes:
+            return
+        self.returning_bytes += runner.true_bytes
+        self._is_settled.clear()
+        asyncio.get_running_loop().call_later(self._return_seconds, self._return, runner.true_bytes)
+
+    async def settled(self) -> None:
+        """Returns when all memory of unloaded runners is back: Ollama waits for that before it loads (ollama.md, 3.4)."""
+        await self._is_settled.wait()
+
+    def _return(self, size_bytes: int) -> None:
+        self.returning_bytes -= size_bytes
+        if not self.returning_bytes:
+            self._is_settled.set()

@@ -1,0 +1,113 @@
+"""What will happen in one simulated run, drawn from a seed. Times in steps."""
+
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+
+from supervisor.admission.policy import Policy, TakeTurns
+
+VISION, FEEDBACK = "vision", "feedback"
+FIRST_STEP = 2  # the first decision stands
+TIMEOUT_STEPS = 6  # of a call that says nothing
+LOAD_TIMEOUT_STEPS = 8  # of a preload
+UNIT_BYTES = 2**26
+SIZES = {VISION: 30 * UNIT_BYTES, FEEDBACK: 50 * UNIT_BYTES}  # as reported
+
+
+class Kind(Enum):
+    """What may go wrong. `steps` is how long."""
+
+    SILENT_PS = "the list does not come"
+    CRASH = "a runner dies, and stays in the list"
+    WEDGE = "a runner says nothing any more"
+    BUSY = "503"
+    ERRORS = "calls fail"
+    LOAD_FAILS = "a model cannot be loaded"
+    SLOW_LOAD = "a load takes longer than is waited for"
+    STUCK = "a model does not leave when asked"
+    EXPIRE = "an idle model leaves by itself"
+    FOREIGN = "somebody else's model is in memory"
+    FLAP = "memory goes up and down around the limit"
+    UNDERSTATED = "the list tells a third of what is held"
+    HIDDEN = "a model is listed under another name"
+    FOREIGN_PHASE = "another instance is in its phase"
+    MONITOR_DIES = "who decides is gone, and a new one knows nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    at: int
+    kind: Kind
+    model: str
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    at: int
+    is_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """After `ends_at` nothing goes wrong any more, and every job must come to its end."""
+
+    seed: int
+    workers: int
+    policy: Policy
+    growth: int  # what one call leaves behind in the runner's process, unlisted
+    projector: int  # what the vision model holds beside what is listed
+    is_observed: bool  # whether the processes can be seen
+    ends_at: int
+    jobs: tuple[PlannedJob, ...]
+    faults: tuple[Fault, ...]
+
+
+_KINDS = (*Kind, Kind.WEDGE, Kind.WEDGE)  # the wedge needs calls that began one after another to matter
+
+
+def draw(seed: int, steps: int) -> Plan:
+    """The same for the same seed."""
+    random = Random(seed)
+    policy = _policy(random)
+    jobs = tuple(PlannedJob(at, random.random() < 0.3) for at in _times(random, steps, random.choice((2.0, 4.0, 10.0))))
+    faults = tuple(_fault(random, at) for at in _times(random, steps, random.choice((5.0, 10.0, 25.0))))
+    growth, projector = random.choice((0, 1, 1, 4)) * UNIT_BYTES, random.choice((0, 5)) * UNIT_BYTES
+    return Plan(seed, random.choice((1, 2, 4, 8)), policy, growth, projector, random.random() < 0.8, steps, jobs, faults)
+
+
+def _policy(random: Random) -> Policy:
+    limit = random.choice((0, 100, 110, 150, 75, 45)) * UNIT_BYTES
+    return Policy(
+        vision_model=VISION,
+        feedback_model=random.choice((FEEDBACK, FEEDBACK, FEEDBACK, VISION)),
+        num_parallel=random.choice((1, 2, 4)),
+        limit_bytes=limit,
+        low_water_bytes=limit * 9 // 10,
+        max_loaded_models=random.choice((0, 0, 0, 1)),
+        take_turns=random.choice((TakeTurns.AUTO, TakeTurns.AUTO, TakeTurns.ALWAYS)),
+        vision_timeout_seconds=TIMEOUT_STEPS,
+        feedback_timeout_seconds=TIMEOUT_STEPS,
+        sample_seconds=1.0,
+        max_hold_seconds=12.0,
+        grace_seconds=3.0,
+        cool_seconds=2.0,
+        cool_max_seconds=8.0,
+        load_retry_seconds=2.0,
+        unload_seconds=6.0,
+        memory_back_seconds=3.0,
+        phase_seconds=10.0,
+        phase_loads=4.0,
+        turn_seconds=4.0,
+    )
+
+
+def _times(random: Random, end: int, mean_gap: float) -> list[int]:
+    times = [random.expovariate(1 / mean_gap)]
+    while times[-1] < end:
+        times.append(times[-1] + random.expovariate(1 / mean_gap))
+    return [FIRST_STEP + int(time) for time in times[:-1]]
+
+
+def _fault(random: Random, at: int) -> Fault:
+    return Fault(at, random.choice(_KINDS), random.choice((VISION, FEEDBACK)), random.choice((1, 2, 4, 10, 25, 90)))

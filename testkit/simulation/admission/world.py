@@ -1,0 +1,251 @@
+"""Workers, a queue and a monitor around the simulated Ollama. One step: look, decide, act, and every worker moves once."""
+
+from dataclasses import dataclass
+from random import Random
+
+from supervisor.admission import rules as rulebook
+from supervisor.admission.apply import record
+from supervisor.admission.decision import Decision, Preload, Unload, WantPhase
+from supervisor.admission.facts import (
+    Backlog,
+    CallEnded,
+    Calls,
+    Fact,
+    HostMeasured,
+    Listed,
+    LoadBegun,
+    Loaded,
+    Phase,
+    Silence,
+    Unlisted,
+    UnloadBegun,
+    Unloaded,
+    Waiting,
+    Working,
+)
+from supervisor.admission.state import State
+from testkit.simulation.admission.inspector import Inspector
+from testkit.simulation.admission.ollama import Call, Ollama
+from testkit.simulation.admission.plan import FEEDBACK, VISION, Fault, Kind, Plan
+from worker.ipc.contract import CallOutcome, ModelCall
+
+MONITOR_STEPS = 3  # until another one looks
+RETRY_STEPS = 2
+AGE_STEPS = 4  # how often the age of what waits is told anew
+TOKENS_PER_SECOND = 40.0
+
+
+@dataclass(slots=True)
+class Job:
+    """Its next call goes to the model of `stage`."""
+
+    number: int
+    stage: str
+    entered_at: int
+    visible_at: int = 0
+
+
+@dataclass(slots=True)
+class Worker:
+    slot: int
+    job: Job | None = None
+    call: Call | None = None
+
+
+class World:
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.policy, self.random, self.now = plan, plan.policy, Random(plan.seed), 0
+        self.ollama = Ollama(plan)
+        self.workers = [Worker(slot) for slot in range(plan.workers)]
+        self.queue: list[Job] = []
+        self.progress: dict[str, int] = {}  # by model; see Calls
+        self.phase: str | None = None
+        self.monitor_gone_until = 0
+        self.state = State.of(plan.policy, 0.0)
+        self.decision = Decision()
+        self.done = 0
+        self.inspector = Inspector(self)
+        self._jobs = list(enumerate(plan.jobs))
+        self._faults = list(plan.faults)
+        self._outcomes: list[CallEnded] = []
+        self._last: dict[type[Fact], object] = {}
+
+    @property
+    def is_over(self) -> bool:
+        return not self._jobs and not self.queue and not any(worker.job for worker in self.workers)
+
+    def step(self) -> None:
+        self.now += 1
+        while self._faults and self._faults[0].at <= self.now:
+            self._break(self._faults.pop(0))
+        while self._jobs and self._jobs[0][1].at <= self.now:
+            number, planned = self._jobs.pop(0)
+            self.queue.append(Job(number, FEEDBACK if planned.is_text else VISION, self.now))
+        self._end_calls()
+        loads = self.ollama.step(self.now)
+        if self.now >= self.monitor_gone_until:
+            for load in loads:
+                self._record(Loaded(load.model, load.is_ok, self.now))
+            self._look()
+            self._decide()
+        self.inspector.check()
+        for worker in self.workers:
+            self._move(worker)
+
+    # What goes wrong
+
+    def _break(self, fault: Fault) -> None:
+        self.inspector.broken(fault)
+        self.ollama.active[fault.kind, fault.model] = self.now + fault.steps
+        match fault.kind:
+            case Kind.CRASH:
+                self.ollama.crash(fault.model)
+            case Kind.WEDGE:
+                self.ollama.wedge(fault.model, self.now)
+            case Kind.EXPIRE:
+                self.ollama.expire(fault.model, self.now)
+            case Kind.MONITOR_DIES:
+                self.monitor_gone_until, self.phase = self.now + MONITOR_STEPS, None
+                self.state, self._last = State.of(self.policy, float(self.monitor_gone_until), self.decision.slots), {}
+                self.inspector.monitor_died()
+            case _:
+                pass
+
+    # The monitor
+
+    def _record(self, fact: Fact) -> None:
+        self.state = record(self.state, fact)
+
+    def _record_new(self, fact: Fact, *, key: object) -> None:
+        """What says the same again changes nothing: left out, as it is what takes the time."""
+        if self._last.get(type(fact)) != key:
+            self._last[type(fact)] = key
+            self._record(fact)
+
+    def _look(self) -> None:
+        now = float(self.now)
+        if self.ollama.has_any(Kind.SILENT_PS, self.now):
+            self._record(Unlisted(Silence.LATE, now))
+        else:
+            self._record(Listed(self.ollama.listed(self.now), now))
+        used = self.ollama.used(self.now) if self.plan.is_observed else None
+        self._record(HostMeasured(used, 0, 0, None, None, None, now))
+        for ended in self._outcomes:
+            self.inspector.ended(ended)
+            self._record(ended)
+        self._outcomes.clear()
+        self._record_new(working := self._working(), key=(working.calls, working.leases))
+        waiting = self._waiting()
+        self._record_new(waiting, key=([(each.model, each.jobs) for each in waiting.backlogs], self.now // AGE_STEPS))
+
+    def _working(self) -> Working:
+        calls = []
+        for model in self.policy.models:
+            in_flight = self.ollama.in_flight(model)
+            runner = self.ollama.runners.get(model)
+            is_silent = runner is not None and runner.is_wedged
+            if not in_flight or not is_silent:
+                self.progress[model] = self.now
+            if in_flight:
+                calls.append(Calls(model, in_flight, float(self.progress[model])))
+        return Working(tuple(calls), sum(worker.job is not None for worker in self.workers), len(self.workers), float(self.now))
+
+    def _waiting(self) -> Waiting:
+        backlogs = []
+        for model in self.policy.models:
+            jobs = [job for job in self.visible() if self.model_of(job) == model]
+            if jobs:
+                backlogs.append(Backlog(model, len(jobs), float(self.now - min(job.entered_at for job in jobs))))
+        return Waiting(tuple(backlogs), float(self.now))
+
+    def _decide(self) -> None:
+        before = self.decision
+        self.decision = rulebook.decide(self.state, self.policy, float(self.now))
+        self.inspector.decided(before, self.decision)
+        self._record(self.decision.told(float(self.now)))
+        for act in self.decision.acts:
+            match act:
+                case Preload(model):
+                    self.inspector.preloaded(model)
+                    self.ollama.preload(model, self.now)
+                    self._record(LoadBegun(model, self.now))
+                case Unload(models):
+                    self.inspector.unloaded(models)
+                    for model in models:
+                        self.ollama.unload(model, self.now)
+                    self._record(UnloadBegun(models, self.now))
+                    self._record(Unloaded(models, True, self.now))
+                case WantPhase(model):
+                    self._want(model)
+
+    def _want(self, model: str | None) -> None:
+        self.phase = model if self.foreign_phase() in {None, model} else None
+        self._record(Phase(self.phase, self.now))
+
+    def foreign_phase(self) -> str | None:
+        """Another instance is in its phase from when it could begin one; it cannot while we are in ours."""
+        for model in (VISION, FEEDBACK):
+            if self.ollama.has(Kind.FOREIGN_PHASE, model, self.now) and self.phase in {None, model}:
+                return model
+        return None
+
+    # The workers
+
+    def model_of(self, job: Job) -> str:
+        model = self.policy.vision_model if job.stage == VISION else self.policy.feedback_model
+        assert model is not None
+        return model
+
+    def visible(self) -> list[Job]:
+        return [job for job in self.queue if job.visible_at <= self.now]
+
+    def _move(self, worker: Worker) -> None:
+        if worker.job is None:
+            self._lease(worker)
+        if worker.job is not None and worker.call is None:
+            self._ask(worker, worker.job)
+
+    def _lease(self, worker: Worker) -> None:
+        is_free = worker.slot < self.decision.slots and self.now < self.decision.until_seconds
+        if not is_free:
+            return
+        job = next((job for job in self.visible() if self.decision.calls_of(self.model_of(job))), None)
+        if job is not None:
+            self.inspector.leased(job.number)
+            self.queue.remove(job)
+            worker.job = job
+
+    def _ask(self, worker: Worker, job: Job) -> None:
+        """A closed gate sends the job back to its place; a permit that is taken makes it wait."""
+        model = self.model_of(job)
+        calls = min(self.policy.num_parallel, self.decision.calls_of(model))
+        if not calls:
+            self._give_back(worker, 0)
+        elif self.ollama.in_flight(model) < calls:
+            self.inspector.asked(model)
+            worker.call = self.ollama.call(model, self.now, self.random.choice((1, 1, 2, 3)))
+
+    def _give_back(self, worker: Worker, steps: int) -> None:
+        assert worker.job is not None
+        worker.job.visible_at = self.now + steps
+        self.queue.append(worker.job)
+        self.queue.sort(key=lambda job: job.number)
+        worker.job = None
+
+    def _end_calls(self) -> None:
+        for worker in self.workers:
+            if worker.call is not None and worker.call.ends_at <= self.now:
+                self._end_call(worker, worker.call)
+
+    def _end_call(self, worker: Worker, call: Call) -> None:
+        self.ollama.calls.remove(call)
+        worker.call = None
+        assert worker.job is not None
+        speed = TOKENS_PER_SECOND if call.outcome is CallOutcome.ANSWERED else None
+        self._outcomes.append(CallEnded(call.model, ModelCall(call.outcome, tokens_per_second=speed), float(self.now)))
+        if call.outcome is not CallOutcome.ANSWERED:
+            self._give_back(worker, RETRY_STEPS)
+        elif worker.job.stage == VISION:
+            worker.job.stage = FEEDBACK
+        else:
+            worker.job, self.done = None, self.done + 1

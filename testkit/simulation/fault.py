@@ -1,0 +1,155 @@
+"""How each kind of fault comes about in the simulated world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from supervisor.core.facts import FactOfTheFleet, RecycleAsked, Reloaded, ReloadRefused, Scaled, StopAsked
+from supervisor.core.fleet import MONITOR
+from testkit.simulation.plan import Fault, Kind
+from testkit.simulation.process import BUG, MEBIBYTE, SIGKILL, SIGSEGV, Process
+
+if TYPE_CHECKING:
+    from testkit.simulation.world import World
+
+MOST_WORKERS = 8
+LEAK_BYTES, HOG_BYTES = 600 * MEBIBYTE, 3000 * MEBIBYTE
+
+
+def break_something(world: World, fault: Fault) -> None:
+    """Lets it happen now; a fault of a worker that is not there is none."""
+    world.inspector.told(fault)
+    _KINDS[fault.kind](world, fault)
+
+
+def _to_a_worker(do: Callable[[Process, World, Fault], None]) -> Callable[[World, Fault], None]:
+    def happen(world: World, fault: Fault) -> None:
+        if workers := world.workers():
+            do(workers[fault.number % len(workers)], world, fault)
+
+    return happen
+
+
+def _kill_all(world: World, _fault: Fault) -> None:
+    for worker in world.workers():
+        worker.end(SIGKILL)
+
+
+def _hang(process: Process, _world: World, _fault: Fault) -> None:
+    process.hang()
+
+
+def _freeze(process: Process, world: World, fault: Fault) -> None:
+    process.freeze()
+    world.clock.at(world.clock.now + fault.seconds, process.thaw)
+
+
+def _leak(process: Process, _world: World, _fault: Fault) -> None:
+    process.hold(process.rss_bytes + LEAK_BYTES)
+
+
+def _hog(process: Process, _world: World, _fault: Fault) -> None:
+    process.hold(HOG_BYTES)
+
+
+def _slow_boots(world: World, fault: Fault) -> None:
+    world.slow_boots_until[fault.number % MOST_WORKERS] = world.clock.now + fault.seconds
+
+
+def _bad_boots(world: World, fault: Fault) -> None:
+    world.bad_boots_until[fault.number % MOST_WORKERS] = world.clock.now + 2 * fault.seconds
+
+
+def _no_boots(world: World, fault: Fault) -> None:
+    """And whoever works dies, so that nobody is left who could make progress."""
+    for slot in range(MOST_WORKERS):
+        world.bad_boots_until[slot] = world.clock.now + fault.seconds
+    _kill_all(world, fault)
+
+
+def _no_forks(world: World, fault: Fault) -> None:
+    world.forks_fail_until = world.clock.now + fault.seconds
+
+
+def _monitor_dies(world: World, _fault: Fault) -> None:
+    if monitor := world.processes.get(MONITOR):
+        monitor.end(SIGKILL)
+
+
+def _monitor_hangs(world: World, _fault: Fault) -> None:
+    if monitor := world.processes.get(MONITOR):
+        monitor.hang()
+
+
+def _outage(world: World, fault: Fault) -> None:
+    world.set_database(is_up=False)
+    world.clock.at(world.clock.now + fault.seconds, lambda: world.set_database(is_up=True))
+
+
+def _stop(world: World, fault: Fault) -> None:
+    """One, two or three requests, some of them while the first is still at work."""
+    for request in range(1 + fault.number % 3):
+        world.clock.at(world.clock.now + request * min(fault.seconds, 8.0), lambda: _order(world, StopAsked(world.clock.now)))
+
+
+def _stop_alone(world: World, fault: Fault) -> None:
+    _monitor_hangs(world, fault)
+    _kill_all(world, fault)
+    _order(world, StopAsked(world.clock.now))
+
+
+def _scale(world: World, fault: Fault) -> None:
+    _order(world, Scaled(1 + fault.number % MOST_WORKERS, world.clock.now))
+
+
+def _recycle(world: World, fault: Fault) -> None:
+    _order(world, RecycleAsked(tuple(range(1 + fault.number % MOST_WORKERS)), world.clock.now))
+
+
+def _reload(world: World, fault: Fault) -> None:
+    world.generation += 1
+    _order(world, Reloaded(world.generation, 1 + fault.number % 4, world.clock.now))
+
+
+def _reload_wrong(world: World, _fault: Fault) -> None:
+    _order(world, ReloadRefused(1, world.clock.now))
+
+
+def _reload_refused(world: World, fault: Fault) -> None:
+    world.refused_generations.add(world.generation + 1)
+    _reload(world, fault)
+
+
+def _order(world: World, fact: FactOfTheFleet) -> None:
+    if world.clock.now < world.calm_at:
+        world.order(fact)
+
+
+_KINDS: dict[Kind, Callable[[World, Fault], None]] = {
+    Kind.KILL: _to_a_worker(lambda process, *_: process.end(SIGKILL)),
+    Kind.KILL_ALL: _kill_all,
+    Kind.SEGFAULT: _to_a_worker(lambda process, *_: process.end(SIGSEGV)),
+    Kind.BUG: _to_a_worker(lambda process, *_: process.end(BUG)),
+    Kind.LEAVE: _to_a_worker(lambda process, *_: process.end(0)),
+    Kind.OOM: _to_a_worker(lambda process, *_: process.end(SIGKILL, is_oom=True)),
+    Kind.HANG: _to_a_worker(_hang),
+    Kind.FREEZE: _to_a_worker(_freeze),
+    Kind.LEAK: _to_a_worker(_leak),
+    Kind.HOG: _to_a_worker(_hog),
+    Kind.SLOW_BOOTS: _slow_boots,
+    Kind.BAD_BOOTS: _bad_boots,
+    Kind.NO_BOOTS: _no_boots,
+    Kind.NO_FORKS: _no_forks,
+    Kind.MONITOR_DIES: _monitor_dies,
+    Kind.MONITOR_HANGS: _monitor_hangs,
+    Kind.OUTAGE: _outage,
+    Kind.STOP: _stop,
+    Kind.STOP_ALONE: _stop_alone,
+    Kind.SCALE: _scale,
+    Kind.RECYCLE: _recycle,
+    Kind.RELOAD: _reload,
+    Kind.RELOAD_WRONG: _reload_wrong,
+    Kind.RELOAD_REFUSED: _reload_refused,
+    Kind.SUPERVISOR_DIES: lambda world, _: world.kill_supervisor(),
+}

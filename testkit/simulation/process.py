@@ -1,0 +1,107 @@
+"""Simulated processes: what the kernel knows of each, and the record that it writes into the scoreboard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from testkit.simulation.world import World
+
+MEBIBYTE = 2**20
+BASE_BYTES = 60 * MEBIBYTE
+SIGKILL, SIGSEGV = -9, -11
+REFUSED, BUG = 78, 70
+
+
+class Phase(Enum):
+    BOOT = "boot"
+    CONNECT = "connect"
+    IDLE = "idle"
+    LEASE = "lease"
+    WORK = "work"
+
+
+class Process:
+    """Alive until it ends; then a zombie until the supervisor reaps it."""
+
+    def __init__(self, world: World, pid: int, slot: int, incarnation: int, generation: int) -> None:
+        self.world, self.pid, self.slot, self.incarnation, self.generation = world, pid, slot, incarnation, generation
+        self.started_at = world.clock.now
+        self.is_alive, self.is_hung, self.is_terminated = True, False, False
+        self.status, self.is_oom = 0, False
+        self.phase = Phase.BOOT
+        self.rss_bytes = BASE_BYTES
+        self.measured_bytes = 0
+        self.over_limit_since = math.inf
+        self._frozen: list[Callable[[], None]] | None = None
+        self._promised_at, self._renewal_seconds, self._promise_seconds = 0.0, 0.0, math.inf
+        self._stuck_at = math.inf
+
+    @property
+    def is_healthy(self) -> bool:
+        return self.is_alive and not self.is_hung and self._frozen is None
+
+    @property
+    def deadline(self) -> float | None:
+        """What the scoreboard says now; None in the boot. A wait without work renews its promise again and again."""
+        if self.phase is Phase.BOOT:
+            return None
+        if not self._renewal_seconds:
+            return self._promised_at + self._promise_seconds
+        passed = min(self.world.clock.now, self._stuck_at) - self._promised_at
+        renewed = passed // self._renewal_seconds * self._renewal_seconds
+        return self._promised_at + renewed + self._promise_seconds
+
+    def enter(self, phase: Phase, promise_seconds: float, renewal_seconds: float = 0.0) -> None:
+        self.phase, self._promised_at = phase, self.world.clock.now
+        self._promise_seconds, self._renewal_seconds = promise_seconds, renewal_seconds
+        self.world.scoreboard_changed()
+
+    def hold(self, rss_bytes: int) -> None:
+        """It holds so much memory now."""
+        self.rss_bytes = rss_bytes
+        is_over = rss_bytes > self.world.hard_limit_bytes
+        self.over_limit_since = min(self.over_limit_since, self.world.clock.now) if is_over else math.inf
+        self.world.scoreboard_changed()
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Goes on after so long: never if it is dead or hangs by then, when it is woken if it is frozen."""
+        self.world.clock.at(self.world.clock.now + seconds, lambda: self._go_on(do))
+
+    def _go_on(self, do: Callable[[], None]) -> None:
+        if self._frozen is not None:
+            self._frozen.append(do)
+        elif self.is_healthy:
+            do()
+
+    def end(self, status: int, *, is_oom: bool = False) -> None:
+        if self.is_alive:
+            self.is_alive, self.status, self.is_oom = False, status, is_oom
+            self.world.ended(self)
+
+    def hang(self) -> None:
+        self.is_hung = True
+        self._stuck_at = min(self._stuck_at, self.world.clock.now)
+
+    def freeze(self) -> None:
+        if self.is_healthy:
+            self._frozen = []
+            self._stuck_at = self.world.clock.now
+
+    def thaw(self) -> None:
+        held, self._frozen = self._frozen or [], None
+        self._stuck_at = math.inf if not self.is_hung else self._stuck_at
+        for do in held:
+            self.later(0.001, do)
+
+    def terminate(self) -> None:
+        """SIGTERM: remembered, and looked at by who runs."""
+        self.is_terminated = True
+        self.later(0.002, self.noticed)
+
+    def noticed(self) -> None:
+        """A wake-up or a signal ended a wait."""
+        raise NotImplementedError

@@ -1,0 +1,52 @@
+"""Runs plans."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from supervisor import loop
+from supervisor.core.actions import Action
+from supervisor.core.apply import ImpossibleFact
+from supervisor.core.facts import Fact, FactOfASlot
+from supervisor.core.fleet import Stage
+from testkit.simulation.plan import Fault, Plan
+from testkit.simulation.violation import Violation
+from testkit.simulation.world import AllDone, SupervisorKilled, World
+
+RESTART_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. `trace`: times and what passed through the loop, promises and measurements left out."""
+
+    plan: Plan
+    simulated_seconds: float
+    violation: Violation | None
+    trace: tuple[tuple[float, Fact | Action | Fault | str], ...]
+    visits: Counter[tuple[Stage, type[FactOfASlot]]]
+
+
+def run(plan: Plan) -> Outcome:
+    """One plan to its end or to the first violation. An exception of the core is one as well."""
+    world, violation = World(plan), None
+    try:
+        _live(world)
+    except Violation as found:
+        violation = found
+    except ImpossibleFact as found:
+        violation = Violation("10: record refuses only what cannot have happened", str(found))
+    return Outcome(plan, world.clock.now, violation, tuple(world.inspector.trace), world.inspector.visits)
+
+
+def _live(world: World) -> None:
+    """One supervisor after the other, as a service manager would start them."""
+    while True:
+        try:
+            loop.run(world, world.fleet, world.inspector)
+        except SupervisorKilled:
+            world.inspector.told("the supervisor is killed")
+        except AllDone:
+            return
+        world.end_life()
+        world.pass_time(RESTART_SECONDS)
+        world.begin_life()

@@ -1,0 +1,216 @@
+"""A simulated worker: boots, leases, reads, writes, settles, and leaves when it is asked to and has no job in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from testkit.simulation.job_queue import Job
+from testkit.simulation.plan import Trait
+from testkit.simulation.process import BASE_BYTES, BUG, MEBIBYTE, REFUSED, SIGSEGV, Phase, Process
+from testkit.simulation.violation import Violation
+
+if TYPE_CHECKING:
+    from testkit.simulation.world import World
+
+LEAK_BYTES, SPIKE_BYTES, HOG_BYTES = 300 * MEBIBYTE, 700 * MEBIBYTE, 2048 * MEBIBYTE
+STATEMENT_SECONDS, STATEMENT_PROMISE_SECONDS = 0.003, 10.0
+LATE_ANSWER_SECONDS = 0.5
+LEASE_SECONDS, LEASE_MARGIN_SECONDS = 45.0, 15.0
+IDLE_PROMISE_SECONDS, IDLE_RENEWAL_SECONDS = 60.0, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of a model: how long it takes at most, and what its promise is."""
+
+    name: str
+    limit_seconds: float
+
+
+VISION, FEEDBACK = Step("vision", 30.0), Step("feedback", 15.0)
+
+
+class Worker(Process):
+    """Both keys are on its scoreboard record: `key` of the job in hand, `next_key` from before the lease that it asks for."""
+
+    def __init__(self, world: World, pid: int, slot: int, incarnation: int, generation: int) -> None:
+        super().__init__(world, pid, slot, incarnation, generation)
+        self.job: Job | None = None
+        self.key: UUID | None = None
+        self.next_key: UUID | None = None
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.is_terminated or self.world.control.is_retiring(self.slot)
+
+    @property
+    def is_busy(self) -> bool:
+        return self.phase is Phase.WORK
+
+    # The boot
+
+    def boot(self) -> None:
+        self.later(self.world.boot_seconds(self.slot), self._booted)
+
+    def _booted(self) -> None:
+        if self.world.boot_fails(self.slot):
+            self.end(1)
+        elif self.is_leaving:
+            self.end(0)
+        else:
+            self._connect(self._connected)
+
+    def _connected(self) -> None:
+        if self.world.is_refused(self.generation):
+            self.end(REFUSED)
+        else:
+            self._idle()
+
+    def _connect(self, then: Callable[[], None]) -> None:
+        """Tries until there is a database; each try renews the promise."""
+        self.enter(Phase.CONNECT, IDLE_PROMISE_SECONDS, IDLE_RENEWAL_SECONDS)
+        self.world.when_connected(self, then)
+
+    def noticed(self) -> None:
+        if self.is_leaving and self.job is None and self.next_key is None and self.phase in {Phase.IDLE, Phase.CONNECT}:
+            self.end(0)
+
+    # Between jobs
+
+    def _idle(self) -> None:
+        self.job = self.key = self.next_key = None
+        if self.is_leaving:
+            self.end(0)
+            return
+        self.enter(Phase.IDLE, IDLE_PROMISE_SECONDS, IDLE_RENEWAL_SECONDS)
+        self.world.look_for_work()
+
+    def can_lease(self) -> bool:
+        return self._may_lease() and self.phase is Phase.IDLE and self.is_healthy
+
+    def _may_lease(self) -> bool:
+        control = self.world.control
+        return self.slot < control.leasing_slots and not control.is_draining and not self.is_leaving
+
+    def lease(self) -> None:
+        """The statement is on its way: it commits even if its sender dies meanwhile."""
+        key = self.next_key = self.world.new_key(self)
+        self.enter(Phase.LEASE, STATEMENT_PROMISE_SECONDS)
+        world = self.world
+        world.clock.at(world.clock.now + STATEMENT_SECONDS, lambda: self._committed(key))
+
+    def _committed(self, key: UUID) -> None:
+        job = self._granted(key) if self.world.is_database_up else None
+        self._go_on(lambda: self._leased(job))
+
+    def _granted(self, key: UUID) -> Job | None:
+        world = self.world
+        job = world.queue.lease(key, world.clock.now, LEASE_SECONDS)
+        if job is not None:
+            world.clock.at(job.leased_until, world.look_for_work)
+        return job
+
+    def _leased(self, job: Job | None) -> None:
+        self.job, self.key, self.next_key = job, self.next_key, None
+        if job is None:
+            self._idle()
+        elif job.has_text:
+            self._step(job, FEEDBACK)
+        else:
+            self._step(job, VISION)
+
+    # A job
+
+    def _step(self, job: Job, step: Step) -> None:
+        """Between steps it goes on only if the time left covers the next one, else the job goes back as it is."""
+        control, now = self.world.control, self.world.clock.now
+        if control.is_draining and now + step.limit_seconds > control.drain_by_seconds:
+            self._write(self._give_back)
+        else:
+            self._write(lambda: self._begin(job, step))
+
+    def _begin(self, job: Job, step: Step) -> None:
+        world, key = self.world, self.key
+        assert key is not None
+        until = world.clock.now + max(LEASE_SECONDS, step.limit_seconds + LEASE_MARGIN_SECONDS)
+        if not world.queue.renew(job, key, until):
+            self._idle()  # taken over: the result is dropped
+            return
+        world.clock.at(until, world.look_for_work)
+        if step is VISION and job.has_text:
+            raise Violation("6: no vision call after a checkpoint", f"job {job.id.int}")
+        self.enter(Phase.WORK, step.limit_seconds)
+        self._suffer(job, step)
+        self.later(world.random.uniform(0.05, 0.6) * step.limit_seconds, lambda: self._end_of(job, step))
+
+    def _suffer(self, job: Job, step: Step) -> None:
+        """What the job does to its worker, at some time in the step."""
+        if step is not FEEDBACK:
+            return
+        seconds = self.world.random.uniform(0.0, 0.5)
+        match job.trait:
+            case Trait.SEGFAULT:
+                self.later(seconds, lambda: self.end(SIGSEGV))
+            case Trait.ONCE if job.attempts == 1:
+                self.later(seconds, lambda: self.end(BUG))
+            case Trait.HANG:
+                self.later(seconds, self.hang)
+            case Trait.HOG:
+                self.later(seconds, lambda: self.hold(HOG_BYTES))
+                self.later(seconds + 0.01, self.hang)
+            case Trait.LEAK:
+                self.later(seconds, lambda: self.hold(self.rss_bytes + LEAK_BYTES))
+            case Trait.SPIKE if self.rss_bytes == BASE_BYTES:
+                self.later(0.0, lambda: self.hold(BASE_BYTES + SPIKE_BYTES))
+            case _:
+                pass
+
+    def _end_of(self, job: Job, step: Step) -> None:
+        if job.trait is Trait.SPIKE and self.rss_bytes == BASE_BYTES + SPIKE_BYTES:
+            self.hold(BASE_BYTES)
+        if step is VISION:
+            self._write(lambda: self._checkpoint(job))
+        else:
+            self._settle(job, self.world.new_key(self) if self._may_lease() else None)
+
+    def _checkpoint(self, job: Job) -> None:
+        assert self.key is not None
+        if self.world.queue.checkpoint(job, self.key):
+            self._step(job, FEEDBACK)
+        else:
+            self._idle()
+
+    def _settle(self, job: Job, next_key: UUID | None) -> None:
+        """The end of the job and the next lease are one transaction, which commits even if its sender dies meanwhile."""
+        world, self.next_key = self.world, next_key
+        if world.is_database_up:
+            self.enter(Phase.WORK, STATEMENT_PROMISE_SECONDS)
+            world.clock.at(world.clock.now + STATEMENT_SECONDS, lambda: self._settled(job, next_key))
+        else:
+            self._connect(lambda: self._settle(job, None))
+
+    def _settled(self, job: Job, next_key: UUID | None) -> None:
+        """It may die between commit and bookkeeping, most of all where the answer is late."""
+        assert self.key is not None
+        if not self.world.is_database_up:
+            self._go_on(lambda: self._settle(job, None))
+            return
+        self.world.queue.complete(job, self.key)
+        next_job = self._granted(next_key) if next_key else None
+        self.later(self.world.random.choice((STATEMENT_SECONDS, LATE_ANSWER_SECONDS)), lambda: self._leased(next_job))
+
+    def _give_back(self) -> None:
+        assert self.key is not None
+        self.world.queue.release(self.key)
+        self._idle()
+
+    def _write(self, statement: Callable[[], None]) -> None:
+        """A statement, as soon as there is a database."""
+        if self.world.is_database_up:
+            self.enter(Phase.WORK, STATEMENT_PROMISE_SECONDS)
+            self.later(STATEMENT_SECONDS, statement)
+        else:
+            self._connect(statement)

@@ -1,0 +1,48 @@
+"""Calls of an adapter for one job: what they raise becomes the job's outcome, and how long they take is told at its end."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from worker.core.outcome import Lease, Stage
+from worker.core.retry import Kind, RetryPolicy, failure_of, outcome_of
+from worker.ipc.contract import Counter, EventKind, StepName
+from worker.lease import Ended, Workplace
+
+_COUNTED = {Kind.BUG: Counter.ADAPTER_BUGS, Kind.RUNAWAY: Counter.RUNAWAYS}
+
+Answer = TypeVar("Answer")
+
+
+class Calls:
+    """Ids, classes and seconds are told, never a message: it may carry a pupil's text."""
+
+    def __init__(self, place: Workplace, lease: Lease) -> None:
+        self._place, self._lease = place, lease
+        self.seconds: dict[StepName, float] = {}  # of each step that succeeded
+
+    def ask(self, stage: Stage, call: Callable[[], Answer]) -> Answer:
+        """What the adapter answers. Raises Ended with what its exception means for the job."""
+        try:
+            return call()
+        except Exception as error:
+            failure = failure_of(error, stage)
+            if failure.kind in _COUNTED:
+                self._place.report.count(_COUNTED[failure.kind])
+            self._tell(EventKind.STEP_FAILED, outcome=failure.kind.value, error_class=failure.error_class)
+            raise Ended(outcome_of(failure, self._lease, self._policy())) from error
+
+    @contextmanager
+    def timed(self, step: StepName) -> Iterator[None]:
+        """One step, or a page of it; counted where it succeeds."""
+        started_at_seconds = time.monotonic()
+        yield
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - started_at_seconds
+
+    def _policy(self) -> RetryPolicy:
+        settings = self._place.settings
+        return RetryPolicy(settings.worker_max_retries, settings.worker_backoff_seconds, settings.worker_max_job_age_seconds)
+
+    def _tell(self, kind: EventKind, **details: Any) -> None:
+        self._place.report.send(kind, job_id=self._lease.job_id, submission_id=self._lease.submission_id, **details)

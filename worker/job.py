@@ -1,0 +1,92 @@
+"""The steps of one job: read, vision, feedback. Whatever ends a job early is raised as Ended with the outcome."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.adapter_calls import Calls
+from worker.core import result
+from worker.core.outcome import (
+    AlreadyFinal,
+    Completed,
+    ErrorCode,
+    Failed,
+    Lost,
+    Outcome,
+    Payload,
+    Stage,
+    parse_payload,
+    quarantine,
+    storable,
+)
+from worker.ipc.contract import Counter, Phase, StepName
+from worker.lease import Ended, HeldLease, Workplace
+from worker.queue.submissions import read_submission
+from worker.session import LeaseRanOut
+from worker.timeouts import STATEMENT_PROMISE_SECONDS, feedback_limit_seconds
+from worker.vision import VisionStep
+
+_FINAL = frozenset({"completed", "failed"})
+
+Submission = Mapping[str, Any]
+
+
+class Steps:
+    """One job, from its leased row to its outcome."""
+
+    def __init__(self, place: Workplace, held: HeldLease) -> None:
+        self._place, self._held, self._lease = place, held, held.lease
+        self._calls = Calls(place, held.lease)
+        self.seconds: Mapping[StepName, float] = self._calls.seconds  # of each step that succeeded
+
+    def run(self) -> Outcome:
+        """Every job has exactly one outcome."""
+        try:
+            payload = self._payload()
+            submission = self._read(payload)
+            text_md = self._text(payload, submission)
+            return self._feedback(payload, text_md)
+        except Ended as ended:
+            return ended.outcome
+        except LeaseRanOut:
+            return Lost()
+
+    def _payload(self) -> Payload:
+        payload = parse_payload(self._lease)
+        if isinstance(payload, Failed):
+            raise Ended(payload)
+        if poisoned := quarantine(payload, self._place.settings.worker_max_crashes):
+            raise Ended(poisoned)
+        return payload
+
+    def _read(self, payload: Payload) -> Submission:
+        row = self._lease.submission or self._asked_for(payload)
+        if row is None:  # hidden by row security, not gone: the foreign key would have taken the job along
+            raise Ended(Failed(ErrorCode.VISION_FAILED, "submission_not_visible"))
+        if row["analysis_status"] in _FINAL:
+            raise Ended(AlreadyFinal())
+        return row
+
+    def _asked_for(self, payload: Payload) -> Submission | None:
+        """In a round trip of its own: the first job after a pause comes without its row."""
+        self._place.report.enter(Phase.READ, STATEMENT_PROMISE_SECONDS)
+        with self._calls.timed(StepName.READ):
+            return self._held.ask(lambda c: read_submission(c, self._lease.submission_id, payload.student_sub))
+
+    def _text(self, payload: Payload, submission: Submission) -> str:
+        """The text as typed, or what stands in the picture."""
+        if submission["kind"] == "text":
+            return str(storable(submission["text_body"] or ""))
+        return VisionStep(self._place, self._held, self._calls).text(payload, submission)
+
+    def _feedback(self, payload: Payload, text_md: str) -> Completed:
+        settings = self._place.settings
+        self._held.begin(Stage.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
+        self._held.count_call(Counter.FEEDBACK_CALLS)
+        with self._calls.timed(StepName.FEEDBACK):
+            return self._calls.ask(Stage.FEEDBACK, lambda: self._analyze(payload, text_md))
+
+    def _analyze(self, payload: Payload, text_md: str) -> Completed:
+        optional = {name: getattr(payload, name) for name in self._place.feedback_options}
+        feedback = self._place.feedback.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
+        self._place.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
+        return Completed(text_md, result.text(feedback.feedback_md), result.document(feedback.analysis_json))

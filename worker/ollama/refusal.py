@@ -1,0 +1,55 @@
+"""What a status that is not 200 means. Ollama's error is a string, which may itself be its engine's JSON: it is read twice."""
+
+from http import HTTPStatus
+
+from pydantic import BaseModel, ValidationError
+
+from worker.errors import ModelMissing, PictureUnreadable, PromptTooLong, RequestRefused, ServerError, Unavailable
+
+MAX_REFUSAL_BYTES = 65_536  # of an error's body; more is not read
+_TOO_LONG = ("exceeds the available context size", "the prompt is longer than the context length", "exceeds the context length")
+_UNREADABLE = "Failed to load image"
+
+
+class _Outer(BaseModel):
+    error: str = ""
+
+
+class _EngineError(BaseModel):
+    message: str = ""
+    type: str = ""
+
+
+class _Inner(BaseModel):
+    error: _EngineError = _EngineError()
+
+
+def refusal(status: int, body: bytes) -> Exception:
+    """The exception to raise; the texts it is told by are those of ollama.md 2.8, and none of them is passed on."""
+    match status:
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return Unavailable("status 503")
+        case HTTPStatus.NOT_FOUND:
+            return ModelMissing("status 404")
+        case HTTPStatus.BAD_REQUEST:
+            return _bad_request(_engine_error(body))
+    return ServerError(f"status {status}")
+
+
+def _bad_request(error: _EngineError) -> RequestRefused:
+    if error.type == "exceed_context_size_error" or any(text in error.message for text in _TOO_LONG):
+        return PromptTooLong("status 400")
+    if _UNREADABLE in error.message:
+        return PictureUnreadable("status 400")
+    return RequestRefused("status 400")
+
+
+def _engine_error(body: bytes) -> _EngineError:
+    try:
+        text = _Outer.model_validate_json(body).error
+    except ValidationError:
+        return _EngineError()
+    try:
+        return _Inner.model_validate_json(text).error
+    except ValidationError:
+        return _EngineError(message=text)

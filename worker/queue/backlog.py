@@ -1,0 +1,24 @@
+"""What the front of the queue needs next: how many jobs wait for each stage's model, and for how long."""
+
+from dataclasses import dataclass
+
+from worker.queue.dead_leases import AsyncConnection
+from worker.queue.leases import LOOK_AHEAD
+from worker.queue.statements import statement
+
+_BACKLOG = statement("backlog")
+
+
+@dataclass(frozen=True, slots=True)
+class StageBacklog:
+    """Visible jobs among the LOOK_AHEAD that a worker looks at; ages of the oldest, 0 where there is none."""
+
+    vision_jobs: int = 0
+    feedback_jobs: int = 0
+    vision_oldest_seconds: float = 0.0
+    feedback_oldest_seconds: float = 0.0
+
+
+async def stage_backlog(connection: AsyncConnection) -> StageBacklog:
+    row = await (await connection.execute(_BACKLOG, {"bound": LOOK_AHEAD})).fetchone()
+    return StageBacklog(**row) if row else StageBacklog()

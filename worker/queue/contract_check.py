@@ -1,0 +1,114 @@
+"""Does a database keep the contract, and may we do what we must? Read only; for `check`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from worker.queue.connection import Connection
+
+_COLUMNS = {
+    "learning_submissions": (
+        "id course_id task_id student_sub kind text_body storage_key mime_type size_bytes sha256 attempt_nr "
+        "analysis_status analysis_json feedback_md completed_at error_code vision_attempts internal_metadata created_at"
+    ),
+    "learning_submission_jobs": (
+        "id submission_id payload status retry_count visible_at lease_key leased_until error_code created_at updated_at"
+    ),
+}
+_FUNCTIONS = (
+    "public.learning_worker_update_completed(uuid, text, text, jsonb)",
+    "public.learning_worker_update_failed(uuid, text, text)",
+    "public.learning_worker_mark_retry(uuid, text, text, timestamptz)",
+)
+_RIGHTS = (
+    ("learning_submission_jobs", "SELECT"),
+    ("learning_submission_jobs", "UPDATE"),
+    ("learning_submission_jobs", "DELETE"),
+    ("learning_submissions", "SELECT"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at; what is wrong with it and what to do, empty if nothing is."""
+
+    subject: str
+    remedy: str = ""
+
+
+def inspect(connection: Connection, connections_needed: int) -> Iterator[Finding]:
+    """Every point of the contract that a restricted role can see."""
+    for look in (_schema, _tables):
+        findings = list(look(connection))
+        yield from findings
+        if any(finding.remedy for finding in findings):
+            return  # whatever else is missing comes with it
+    yield from _rights(connection)
+    yield _row_security(connection)
+    yield _index(connection)
+    yield _room(connection, connections_needed)
+
+
+def _schema(connection: Connection) -> Iterator[Finding]:
+    """Without this right even asking for a table by its name is refused."""
+    row = connection.execute("select has_schema_privilege(to_regnamespace('public'), 'usage') as is_granted").fetchone()
+    is_granted = bool(row and row["is_granted"])
+    yield Finding("right USAGE on schema public", "" if is_granted else "grant usage on schema public to the worker's role")
+
+
+def _tables(connection: Connection) -> Iterator[Finding]:
+    for table, wanted in _COLUMNS.items():
+        rows = connection.execute(
+            "select attname from pg_attribute where attrelid = to_regclass('public.' || %s) and attnum > 0 and not attisdropped",
+            (table,),
+        ).fetchall()
+        missing = sorted(set(wanted.split()) - {row["attname"] for row in rows})
+        yield Finding(
+            f"table {table}", f"columns missing: {', '.join(missing)}: apply the platform's migrations" if missing else ""
+        )
+
+
+def _rights(connection: Connection) -> Iterator[Finding]:
+    for table, right in _RIGHTS:
+        row = connection.execute(
+            "select has_table_privilege(to_regclass('public.' || %s), %s) as is_granted", (table, right)
+        ).fetchone()
+        is_granted = bool(row and row["is_granted"])
+        yield Finding(f"right {right} on {table}", "" if is_granted else f"grant {right.lower()} on {table} to the worker's role")
+    for function in _FUNCTIONS:
+        row = connection.execute(
+            "select has_function_privilege(to_regprocedure(%s), 'execute') as is_granted", (function,)
+        ).fetchone()
+        is_granted = bool(row and row["is_granted"])
+        name = function.removeprefix("public.").partition("(")[0]
+        yield Finding(f"function {name}", "" if is_granted else f"create it, or grant execute on {function} to the worker's role")
+
+
+def _row_security(connection: Connection) -> Finding:
+    row = connection.execute(
+        "select row_security_active(to_regclass('public.learning_submissions')) as is_active "
+        "where to_regclass('public.learning_submissions') is not null"
+    ).fetchone()
+    remedy = "row security does not hold for this role: a worker could read every pupil's work; use the restricted role"
+    return Finding("row security on learning_submissions", "" if row and row["is_active"] else remedy)
+
+
+def _index(connection: Connection) -> Finding:
+    row = connection.execute(
+        "select 1 as found from pg_index where indrelid = to_regclass('public.learning_submission_jobs') "
+        "and pg_get_indexdef(indexrelid) like %s",
+        ("%(status, visible_at%",),
+    ).fetchone()
+    return Finding(
+        "index (status, visible_at) on the queue", "" if row else "create it: without it every lease reads the whole queue"
+    )
+
+
+def _room(connection: Connection, needed: int) -> Finding:
+    """Counts what the role can see: other roles' sessions are listed too, only their details are hidden."""
+    row = connection.execute(
+        "select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int as limit_all, "
+        "(select count(*)::int from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()) as used"
+    ).fetchone()
+    free = row["limit_all"] - row["used"] if row else 0
+    subject = f"connections: {needed} needed, {free} free"
+    return Finding(subject, "" if free >= needed else "raise max_connections, or lower WORKER_CONCURRENCY")

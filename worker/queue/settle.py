@@ -1,0 +1,70 @@
+"""The one write that ends a job: an Outcome becomes one fenced statement. The next job is leased in the same round trip."""
+
+from dataclasses import dataclass
+from typing import Any, LiteralString, assert_never
+
+from psycopg.types.json import Jsonb
+
+from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Settled
+from worker.queue.connection import Connection
+from worker.queue.leases import LeaseRequest, ask_for_lease
+from worker.queue.permits import HeldPermit, execute, give_back
+from worker.queue.statements import statement
+
+_SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
+_RELEASE, _DELETE = statement("release"), statement("delete_job")
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """`is_written`: the lease was still ours. `next_lease`: the job that was asked for, if there was one, and its permit."""
+
+    is_written: bool
+    next_lease: Lease | None = None
+    next_permit: HeldPermit | None = None
+
+
+def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None) -> bool:
+    """False if the lease is not ours any more: then nothing was written. Repeating it after a lost connection is safe.
+
+    Gives the permit back in the same round trip, also where there is nothing to write.
+    """
+    if isinstance(outcome, Lost):
+        give_back(connection, held)
+        return False
+    sql, fields = _statement_of(outcome)
+    return execute(connection, sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}, held) == 1
+
+
+def settle_and_lease(
+    connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None, request: LeaseRequest | None
+) -> Settlement:
+    """One transaction in one round trip: one commit for both, and after a lost connection both were done or neither."""
+    if request is None or isinstance(outcome, Lost):
+        return Settlement(settle(connection, lease, outcome, held))
+    sql, fields = _statement_of(outcome)
+    with connection.pipeline():
+        written = connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields})
+        give_back(connection, held)
+        asked = ask_for_lease(connection, request)
+    return Settlement(written.rowcount == 1, *asked.granted())
+
+
+def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
+    match outcome:
+        case Completed(text_md, feedback_md, analysis):
+            return _SETTLE, {"text_md": text_md, "feedback_md": feedback_md, "analysis": Jsonb(dict(analysis))}
+        case Failed(error_code, job_error_code, error_class):
+            return _FAIL, {
+                "error_code": error_code,
+                "job_error_code": job_error_code,
+                "error_class": error_class or job_error_code,
+            }
+        case Retried(stage, error_class, delay_seconds):
+            return _RETRY, {"stage": stage, "error_class": error_class, "delay_seconds": delay_seconds}
+        case Returned(_, delay_seconds):
+            return _RELEASE, {"delay_seconds": delay_seconds}
+        case AlreadyFinal():
+            return _DELETE, {}
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,51 @@
+"""What can end a worker's wait: a wake-up of the monitor, a request to stop, or the end of the supervisor."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from worker.ipc.contract import ExitCode
+
+
+class Inbox:
+    """Waits on the slot's eventfd and the lifeline. The signal handler only remembers, and ends the wait."""
+
+    def __init__(
+        self, wake_fd: int, lifeline_fd: int, is_retiring: Callable[[], bool], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._wake_fd, self._lifeline_fd, self._is_retiring, self._clock = wake_fd, lifeline_fd, is_retiring, clock
+        self._poll = select.poll()
+        self._poll.register(wake_fd, select.POLLIN)
+        self._poll.register(lifeline_fd, select.POLLIN)
+        self.stop_asked_at_seconds: float | None = None
+
+    def install(self) -> None:
+        """SIGTERM asks to stop. SIGINT and SIGHUP are the supervisor's affair: a terminal sends them to everybody."""
+        signal.signal(signal.SIGTERM, self._remember)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # blocked since before the fork: none was lost
+
+    @property
+    def is_leaving(self) -> bool:
+        """Asked to stop, or to make room for another: the worker leaves as soon as it has no job in hand."""
+        return self.stop_asked_at_seconds is not None or self._is_retiring()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """True at a wake-up or a request to stop, False after the timeout; without a supervisor it does not return."""
+        is_woken = False
+        for fd, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000):
+            if fd == self._lifeline_fd:
+                os._exit(ExitCode.SUPERVISOR_GONE)
+            os.eventfd_read(self._wake_fd)
+            is_woken = True
+        return is_woken
+
+    def _remember(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.stop_asked_at_seconds is None:
+            self.stop_asked_at_seconds = self._clock()
+        os.eventfd_write(self._wake_fd, 1)
