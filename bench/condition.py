@@ -1,4 +1,4 @@
-"""Waiting for what a measurement needs to be true before it goes on."""
+"""BacklogSampled for what a measurement needs to be true before it goes on."""
 
 import time
 from collections.abc import Callable

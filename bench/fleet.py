@@ -20,7 +20,7 @@ from testkit.postgres import die_with
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 Row = dict[str, Any]
-_AT_REST = {"idle": "idle", "vision": "busy", "feedback": "busy"}  # by phase
+_AT_REST = {"idle": "idle", "vision": "busy", "feedback": "busy"}  # by activity
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Fleet:
         status = self.status()
         by_phase: dict[str | None, list[Row]] = {}
         for row in status["workers"]:
-            by_phase.setdefault(_AT_REST.get(row["phase"]), []).append(row)
+            by_phase.setdefault(_AT_REST.get(row["activity"]), []).append(row)
         found, idle = by_phase.get("busy", []), by_phase.get("idle", [])
         on_their_way = [row for row in by_phase.get(None, []) if row["pid"]]
         is_at_rest = status["queue"]["is_listening"] and len(found) == busy and idle and not on_their_way

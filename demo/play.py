@@ -16,7 +16,7 @@ from rich.live import Live
 
 from demo import view
 from demo.account import Fate, fates, summary
-from demo.stage import Stage, drain, set_up, supervisor
+from demo.environment import DemoEnvironment, drain, set_up, supervisor
 from supervisor.cli.status import documents
 from testkit.submissions import Submission, demo_submissions, enter_all
 
@@ -35,10 +35,10 @@ class Victim:
     def strike(self, workers: list[dict[str, Any]]) -> None:
         """SIGKILL to the first worker that is seen with a page before the model; afterwards looks for its replacement."""
         for worker in workers:
-            if not self.pid and worker["phase"] == "vision" and worker["job_id"] and worker["pid"]:
+            if not self.pid and worker["activity"] == "vision" and worker["job_id"] and worker["pid"]:
                 self.slot, self.pid = worker["slot"], worker["pid"]
                 os.kill(self.pid, signal.SIGKILL)  # a process that this demo's own supervisor started
-            elif worker["slot"] == self.slot and worker["pid"] not in {self.pid, None} and worker["stage"] == "running":
+            elif worker["slot"] == self.slot and worker["pid"] not in {self.pid, None} and worker["state"] == "running":
                 self.replaced_by = worker["pid"]
 
 
@@ -46,7 +46,7 @@ class Victim:
 class Play:
     """What is known while it runs."""
 
-    stage: Stage
+    environment: DemoEnvironment
     connection: psycopg.Connection[Any]
     submissions: tuple[Submission, ...]
     ids: tuple[UUID, ...]
@@ -55,7 +55,7 @@ class Play:
     fates: list[Fate] = field(default_factory=list)
 
     def look(self) -> None:
-        found = documents(self.stage.runtime_directory)
+        found = documents(self.environment.runtime_directory)
         self.status = found[0] if found else {}
         self.victim.strike(self.status.get("workers", []))
         self.fates = fates(self.connection, self.ids)
@@ -68,7 +68,7 @@ class Play:
 def run(console: Console, *, keeps: bool) -> int:
     """0 only if every submission ended as it must and the killed worker was replaced."""
     began_at_seconds = time.monotonic()
-    with _prepared(console) as play, supervisor(play.stage) as process:
+    with _prepared(console) as play, supervisor(play.environment) as process:
         _watch(play, process, console)
         if keeps:
             _keep(play, process, console)
@@ -79,7 +79,7 @@ def run(console: Console, *, keeps: bool) -> int:
         console.print(view.one_feedback(play.submissions, play.fates))
         is_right = exit_code == 0 and bool(replaced) and _ended_as_expected(play)
         if not is_right:
-            console.print(view.failure(play.stage.log, exit_code))
+            console.print(view.failure(play.environment.log, exit_code))
         console.print(f"drained with exit code {exit_code}; {time.monotonic() - began_at_seconds:.1f} s in all", style="dim")
         console.print(summary(play.fates, killed_and_replaced=replaced), soft_wrap=True, highlight=False)
     return 0 if is_right else 1
@@ -87,15 +87,15 @@ def run(console: Console, *, keeps: bool) -> int:
 
 @contextmanager
 def _prepared(console: Console) -> Iterator[Play]:
-    with console.status("starting a database and a model server"), set_up() as stage:
+    with console.status("starting a database and a model server"), set_up() as environment:
         submissions = demo_submissions()
-        with psycopg.connect(stage.database.admin_dsn, autocommit=True) as connection:
-            ids = enter_all(connection, submissions, storage_root=stage.storage_root)
-            yield Play(stage, connection, submissions, ids)
+        with psycopg.connect(environment.database.admin_dsn, autocommit=True) as connection:
+            ids = enter_all(connection, submissions, storage_root=environment.storage_root)
+            yield Play(environment, connection, submissions, ids)
 
 
 def _watch(play: Play, process: subprocess.Popen[bytes], console: Console) -> None:
-    until_seconds = time.monotonic() + (SIMULATED_SECONDS if play.stage.is_simulated else REAL_SECONDS)
+    until_seconds = time.monotonic() + (SIMULATED_SECONDS if play.environment.is_simulated else REAL_SECONDS)
     with Live(console=console, refresh_per_second=8) as live:
         while not play.is_over and process.poll() is None and time.monotonic() < until_seconds:
             play.look()
@@ -105,7 +105,7 @@ def _watch(play: Play, process: subprocess.Popen[bytes], console: Console) -> No
 
 def _keep(play: Play, process: subprocess.Popen[bytes], console: Console) -> None:
     """Everything goes on until Ctrl-C."""
-    console.print(view.where_to_look(play.stage, process.pid, play.status), soft_wrap=True, markup=False)
+    console.print(view.where_to_look(play.environment, process.pid, play.status), soft_wrap=True, markup=False)
     try:
         process.wait()
     except KeyboardInterrupt:

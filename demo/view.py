@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.account import Fate
-from demo.stage import Stage
+from demo.environment import DemoEnvironment
 from testkit.submissions import Submission
 
 LOG_LINES = 15
@@ -21,9 +21,17 @@ LOG_LINES = 15
 def progress(submissions: Sequence[Submission], fates: Sequence[Fate], status: dict[str, Any], victim_pid: int) -> RenderableType:
     """Bar, workers, and the kill once it happened."""
     done = sum(fate.is_final for fate in fates)
-    workers = Table("worker", "pid", "stage", "doing", "completed", title=f"{done} of {len(submissions)} submissions are done")
+    workers = Table(
+        "worker", "pid", "state", "doing", "completed", title=f"{done} of {len(submissions)} submissions are done"
+    )
     for worker in status.get("workers", []):
-        cells = (worker["slot"], worker["pid"] or "", worker["stage"], worker["phase"] or "", worker["totals"]["completed"])
+        cells = (
+            worker["slot"],
+            worker["pid"] or "",
+            worker["state"],
+            worker["activity"] or "",
+            worker["totals"]["completed"],
+        )
         workers.add_row(*(str(cell) for cell in cells))
     killed = Text(f"worker {victim_pid} was killed with SIGKILL in the middle of OCR" if victim_pid else "", style="red")
     return Group(workers, ProgressBar(total=len(submissions), completed=done, width=60), "", killed)
@@ -53,15 +61,15 @@ def one_feedback(submissions: Sequence[Submission], fates: Sequence[Fate]) -> Re
     return Panel(Group(Markdown(fate.feedback_md or ""), "", criteria), title=title, title_align="left")
 
 
-def where_to_look(stage: Stage, supervisor_pid: int, status: dict[str, Any]) -> str:
+def where_to_look(environment: DemoEnvironment, supervisor_pid: int, status: dict[str, Any]) -> str:
     """Plain lines without a frame, so that each can be copied whole."""
     lines = (
         "Still running: Ctrl-C drains and ends everything.",
-        f"status     RUNTIME_DIRECTORY={stage.runtime_directory} .venv/bin/learning-supervisor status    (or scale 6, recycle)",
+        f"status     RUNTIME_DIRECTORY={environment.runtime_directory} .venv/bin/learning-supervisor status (or scale, recycle)",
         f"metrics    http://{status.get('metrics_address', '?')}/metrics",
-        f"database   {stage.database.admin_dsn}",
-        f"Ollama     {stage.environment['OLLAMA_BASE_URL']}",
-        f"log        {stage.log}",
+        f"database   {environment.database.admin_dsn}",
+        f"Ollama     {environment.environment['OLLAMA_BASE_URL']}",
+        f"log        {environment.log}",
         f"supervisor pid {supervisor_pid}",
     )
     return "\n".join(lines)

@@ -4,20 +4,20 @@ import datetime
 from collections.abc import Callable
 from typing import assert_never
 
-from supervisor.core.actions import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
+from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
 from supervisor.core.facts import (
+    DeadlineSet,
     Exited,
     Fact,
     FactOfASlot,
     GaveUp,
     Killed,
-    LeaseReturned,
+    LeaseReclaimed,
     LeaseSent,
     Measured,
-    Promised,
     RecycleAsked,
     Reloaded,
-    ReloadRefused,
+    ReloadRejected,
     Retired,
     Scaled,
     Spawned,
@@ -40,7 +40,7 @@ _EVENT_LEVELS = {  # the others are warnings
 }
 
 
-class Journal:
+class EventLog:
     """logfmt lines: time, level, what happened, then key=value."""
 
     def __init__(self, level: str, write: Callable[[str], None]) -> None:
@@ -56,7 +56,7 @@ class Journal:
             case Spawn(slot, why) | Kill(slot, why) | Retire(slot, why) | Terminate(slot, _, why):
                 level = "WARNING" if isinstance(action, Kill) else "INFO"
                 self._line(level, type(action).__name__.lower(), slot=_slot(slot), why=why.value)
-            case ReturnLease(slot, job_id, lease_key, is_counted, why):
+            case ReclaimLease(slot, job_id, lease_key, is_counted, why):
                 self._line(
                     "INFO", "return_lease", slot=_slot(slot), job=job_id, lease=lease_key, counted=is_counted, why=why.value
                 )
@@ -81,9 +81,9 @@ class Journal:
                 self._line("INFO", "recycle_asked", slots=",".join(map(str, slots)))
             case Reloaded(generation, workers):
                 self._line("INFO", "reloaded", generation=generation, workers=workers)
-            case ReloadRefused(problems):
+            case ReloadRejected(problems):
                 self._line("ERROR", "reload_refused", problems=problems, generation=fleet.generation)
-            case LeaseReturned(lease_key, outcome):
+            case LeaseReclaimed(lease_key, outcome):
                 level = "WARNING" if outcome == "quarantined" else "INFO"
                 self._line(level, "lease_returned", lease=lease_key, outcome=outcome)
             case GaveUp() | LeaseSent():
@@ -99,7 +99,7 @@ class Journal:
                 self._line("ERROR", "spawn_failed", slot=_slot(slot), errno=errno)
             case Exited():
                 self._exited(fact, fleet)
-            case Promised() | Measured() | Retired() | Terminated() | Killed():
+            case DeadlineSet() | Measured() | Retired() | Terminated() | Killed():
                 pass  # the action was told, or there is nothing to tell
             case _:
                 assert_never(fact)
@@ -116,7 +116,7 @@ class Journal:
             cause=last_cause.word,
             job=fact.job_id,
         )
-        if fact.is_refusal and fleet.reload_problem is ReloadProblem.REFUSED_BY_A_WORKER:
+        if fact.is_refusal and fleet.reload_problem is ReloadProblem.REJECTED_BY_WORKER:
             self._line("ERROR", "reload_withdrawn", why=fleet.reload_problem.value, generation=fleet.generation)
 
     def _finished(self, exit_code: int, leases_left: int) -> None:
@@ -136,7 +136,7 @@ class Journal:
             slot=slot,
             job=event.job_id,
             submission=event.submission_id,
-            stage=event.stage,
+            step=event.step,
             outcome=event.call.outcome if event.call else event.outcome,
             error=event.error_class,
             seconds=f"{event.seconds:.3f}" if event.seconds else "",

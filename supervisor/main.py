@@ -1,4 +1,4 @@
-"""The composition root: puts settings, world, children and loop together."""
+"""The composition root: puts settings, system, children and loop together."""
 
 import os
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.instance import Instance
 from supervisor.adapters.log_stream import LogStream
 from supervisor.adapters.signals import SignalInbox
-from supervisor.commands import OrderDesk
+from supervisor.commands import CommandHandler
 from supervisor.core.fleet import MONITOR, Fleet
 from supervisor.core.policy import Policy
-from supervisor.event_log import Journal
+from supervisor.event_log import EventLog
 from supervisor.monitor import main as monitor_main
 from supervisor.settings.model import Settings, SupervisorSettings, take_service_manager
-from supervisor.settings.versions import Configurations
-from supervisor.system import UnixWorld
+from supervisor.settings.versions import SettingsVersions
+from supervisor.system import UnixSystem
 from supervisor.systemd import Notifier
 from worker import main as worker_main
 from worker.ipc.contract import Wiring
@@ -25,32 +25,32 @@ from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 
 
 def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
-    """Supervises until asked to stop; the exit code. Raises RuntimeDirectoryRefused."""
+    """Supervises until asked to stop; the exit code. Raises RuntimeDirectoryError."""
     notifier = Notifier(take_service_manager())
-    journal = Journal(settings.supervisor.log_level, LogStream().write)
+    journal = EventLog(settings.supervisor.log_level, LogStream().write)
     instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
     signals = SignalInbox()
     signals.install()
     processes.become_subreaper()
-    configurations = Configurations(settings, read_again)
-    household = Household(configurations, instance, Scoreboard(), Descriptors(), journal)
-    world = UnixWorld(
-        household.scoreboard,
-        household.descriptors,
+    settings_versions = SettingsVersions(settings, read_again)
+    launcher = ChildLauncher(settings_versions, instance, Scoreboard(), Descriptors(), journal)
+    system = UnixSystem(
+        launcher.scoreboard,
+        launcher.descriptors,
         signals,
-        household.run_child,
-        lambda generation: policy(configurations.of(generation)),
-        OrderDesk(configurations, journal),
+        launcher.run_child,
+        lambda generation: policy(settings_versions.of(generation)),
+        CommandHandler(settings_versions, journal),
         notifier,
     )
     journal.started(pid=os.getpid(), instance=f"{instance.number:08x}", workers=settings.supervisor.worker_concurrency)
     if settings.worker.invents_something:
         journal.stub_in_use()
     if settings.supervisor.ollama_memory_limit and settings.worker.asks_a_model:  # nobody leases before the monitor has looked
-        household.scoreboard.write_admission(AdmissionRecord(until_seconds=0.0))
+        launcher.scoreboard.write_admission(AdmissionRecord(until_seconds=0.0))
     worker_main.preload()
     processes.freeze_memory()
-    end = loop.run(world, Fleet.of(settings.supervisor.worker_concurrency), journal)
+    end = loop.run(system, Fleet.of(settings.supervisor.worker_concurrency), journal)
     if not end.leases_left:  # else the next supervisor has to find whose they are
         instance.retire()
     return end.exit_code
@@ -76,19 +76,19 @@ def policy(settings: Settings) -> Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Household:
+class ChildLauncher:
     """What every child is forked from."""
 
-    configurations: Configurations
+    settings_versions: SettingsVersions
     instance: Instance
     scoreboard: Scoreboard
     descriptors: Descriptors
-    journal: Journal
+    journal: EventLog
 
     def run_child(self, slot: int, incarnation: int, generation: int) -> int:
         """What a forked process does, by its slot and with the settings of its generation; its exit code."""
         processes.die_with(self.descriptors.lifeline_fd)
-        settings = self.configurations.of(generation)
+        settings = self.settings_versions.of(generation)
         if slot == MONITOR:
             return monitor_main.run(self._monitor_wiring(incarnation), settings, self.journal)
         memory_bytes = settings.supervisor.worker_memory_hard_bytes

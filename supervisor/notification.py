@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
 
-from supervisor.core.fleet import Fleet, Slot, Stage
+from supervisor.core.fleet import Fleet, Slot, SlotState
 
 EXTENSION_SECONDS = 30.0  # what a start, a reload or a stop is given more, again and again while the loop runs
 EXTEND_EVERY_SECONDS = 10.0
@@ -12,7 +12,7 @@ WATCHDOG_PARTS = 4  # sd_watchdog_enabled(3) wants half of it; a loop that comes
 _USEC = 1_000_000
 
 
-class State(Enum):
+class ServiceState(Enum):
     """Where the service is, in the words of sd_notify(3)."""
 
     BOOTING = "booting"
@@ -22,16 +22,18 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SentState:
     """What the service manager knows from us, and when it was last told that we are alive or need more time."""
 
-    state: State = State.BOOTING
+    state: ServiceState = ServiceState.BOOTING
     status: str = ""
     watchdog_at_seconds: float = float("-inf")
     extended_at_seconds: float = float("-inf")
 
 
-def notification(fleet: Fleet, told: Told, now_seconds: float, watchdog_seconds: float | None) -> tuple[tuple[str, ...], Told]:
+def notification(
+    fleet: Fleet, told: SentState, now_seconds: float, watchdog_seconds: float | None
+) -> tuple[tuple[str, ...], SentState]:
     """The lines that are due, and what is known when they have arrived. Times are of the monotonic clock, as MONOTONIC_USEC."""
     state, status = state_of(fleet), sentence(fleet)
     lines: list[str] = []
@@ -43,34 +45,34 @@ def notification(fleet: Fleet, told: Told, now_seconds: float, watchdog_seconds:
     if watchdog_seconds is not None and now_seconds >= told.watchdog_at_seconds + watchdog_seconds / WATCHDOG_PARTS:
         lines.append("WATCHDOG=1")
         known = replace(known, watchdog_at_seconds=now_seconds)
-    is_under_way = state is not State.READY  # systemd gives each of these a timeout, and cannot know how long a job takes
+    is_under_way = state is not ServiceState.READY  # systemd gives each of these a timeout, and cannot know how long a job takes
     if is_under_way and (state is not told.state or now_seconds >= told.extended_at_seconds + EXTEND_EVERY_SECONDS):
         lines.append(f"EXTEND_TIMEOUT_USEC={int(EXTENSION_SECONDS * _USEC)}")
         known = replace(known, extended_at_seconds=now_seconds)
     return tuple(lines), known
 
 
-def state_of(fleet: Fleet) -> State:
+def state_of(fleet: Fleet) -> ServiceState:
     """Ready is who has a worker that has reached the database."""
     if fleet.is_stopping:
-        return State.STOPPING
+        return ServiceState.STOPPING
     if not fleet.is_ready:
-        return State.BOOTING
-    return State.RELOADING if fleet.is_reloading else State.READY
+        return ServiceState.BOOTING
+    return ServiceState.RELOADING if fleet.is_reloading else ServiceState.READY
 
 
 def sentence(fleet: Fleet) -> str:
     """One line for `systemctl status`."""
     match state_of(fleet):
-        case State.BOOTING:
+        case ServiceState.BOOTING:
             return "Starting: no worker has reached the database yet" + _missing(fleet)
-        case State.READY:
-            running = sum(slot.stage is Stage.RUNNING for slot in fleet.wanted_workers)
+        case ServiceState.READY:
+            running = sum(slot.state is SlotState.RUNNING for slot in fleet.wanted_workers)
             return f"{running} of {_workers(fleet.wanted)} run" + _missing(fleet) + _reload_problem(fleet)
-        case State.RELOADING:
+        case ServiceState.RELOADING:
             renewed = sum(slot.generation == fleet.generation and slot.is_occupied for slot in fleet.wanted_workers)
             return f"The settings were read again: {renewed} of {_workers(fleet.wanted)} have them" + _reload_problem(fleet)
-        case State.STOPPING:
+        case ServiceState.STOPPING:
             left = sum(slot.is_occupied for slot in fleet.workers)
             why = "Giving up, as there was nothing but crashes" if fleet.gave_up else "Stopping"
             return f"{why}: {_workers(left)} left"
@@ -78,15 +80,15 @@ def sentence(fleet: Fleet) -> str:
             assert_never(unknown)
 
 
-def _news(state: State, now_seconds: float) -> list[str]:
+def _news(state: ServiceState, now_seconds: float) -> list[str]:
     match state:
-        case State.BOOTING:
+        case ServiceState.BOOTING:
             return []
-        case State.READY:
+        case ServiceState.READY:
             return ["READY=1"]
-        case State.RELOADING:
+        case ServiceState.RELOADING:
             return ["RELOADING=1", f"MONOTONIC_USEC={int(now_seconds * _USEC)}"]
-        case State.STOPPING:
+        case ServiceState.STOPPING:
             return ["STOPPING=1"]
         case _:
             assert_never(state)
@@ -94,7 +96,7 @@ def _news(state: State, now_seconds: float) -> list[str]:
 
 def _missing(fleet: Fleet) -> str:
     """Who died and waits, with the cause: a worker that has never run yet is not missing."""
-    dead = [slot for slot in fleet.wanted_workers if slot.stage is Stage.VACANT and slot.starts]
+    dead = [slot for slot in fleet.wanted_workers if slot.state is SlotState.VACANT and slot.starts]
     return f"; waiting to start again: {', '.join(_died(slot) for slot in dead)}" if dead else ""
 
 

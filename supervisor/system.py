@@ -14,36 +14,36 @@ from supervisor.adapters.cgroup import OomWatch, own_memory_events
 from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.memory import MemoryWatch
 from supervisor.adapters.signals import STOP, SignalInbox
-from supervisor.commands import BY_SIGNAL, OrderDesk, signalled
-from supervisor.core.actions import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
+from supervisor.commands import BY_SIGNAL, CommandHandler, signalled
+from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
 from supervisor.core.facts import (
+    DeadlineSet,
     Exited,
     Fact,
     GaveUp,
     Killed,
-    LeaseReturned,
+    LeaseReclaimed,
     LeaseSent,
-    Promised,
     Retired,
     Spawned,
     SpawnFailed,
     StopAsked,
     Terminated,
 )
-from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem, Slot, Stage
+from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem, Slot, SlotState
 from supervisor.core.policy import Policy
 from supervisor.systemd import Notifier
 from worker.ipc import channel
-from worker.ipc.channel import Order
-from worker.ipc.contract import BUSY, Phase
+from worker.ipc.channel import Command
+from worker.ipc.contract import BUSY, Activity
 from worker.ipc.scoreboard import MAX_SLOTS, ControlRecord, FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
 
-MAX_PROMISE_SECONDS = 86_400.0  # no step is longer: a longer promise is no promise
+MAX_DEADLINE_SECONDS = 86_400.0  # no step is longer: a longer deadline is no deadline
 
 ChildMain = Callable[[int, int, int], int]  # (slot number, incarnation, generation of the settings) -> exit code
 
 
-class UnixWorld:
+class UnixSystem:
     """Signals, children, their memory, the scoreboard, the monitor's channel and the service manager.
 
     What is told is compared with what stands in the scoreboard, so that a record which a worker has damaged is soon whole again.
@@ -56,7 +56,7 @@ class UnixWorld:
         signals: SignalInbox,
         child: ChildMain,
         policy: Callable[[int], Policy],
-        desk: OrderDesk,
+        desk: CommandHandler,
         notifier: Notifier,
     ) -> None:
         self._scoreboard, self._descriptors, self._signals, self._child = scoreboard, descriptors, signals, child
@@ -76,8 +76,8 @@ class UnixWorld:
         for _ in range(sum(heard[number] for number in STOP)):
             yield StopAsked(self.now())
         yield from self._ordered(signalled(heard, fleet), fleet)
-        yield from (promises := tuple(self._promised(fleet)))
-        yield from self._memory.measured(fleet, self.now(), {promise.slot for promise in promises if not promise.is_busy})
+        yield from (deadlines := tuple(self._deadlines(fleet)))
+        yield from self._memory.measured(fleet, self.now(), {deadline.slot for deadline in deadlines if not deadline.is_busy})
         yield from self._messages(fleet)
         yield from self._exited(fleet)
 
@@ -96,14 +96,14 @@ class UnixWorld:
                 yield Retired(slot, why, time.monotonic())
             case GiveUp():
                 yield GaveUp(time.monotonic())
-            case ReturnLease(_, job_id, lease_key, is_counted):
-                request = channel.ReturnLeaseRequest(job_id=job_id, lease_key=lease_key, is_counted=is_counted)
+            case ReclaimLease(_, job_id, lease_key, is_counted):
+                request = channel.ReclaimLeaseRequest(job_id=job_id, lease_key=lease_key, is_counted=is_counted)
                 if channel.send(self._descriptors.channel_fd, request):
                     yield LeaseSent(lease_key, fleet.monitor.incarnation)
             case Finish():
                 pass
 
-    def instruct(self, control: ControlRecord) -> None:
+    def write_control_record(self, control: ControlRecord) -> None:
         """Tells all workers how many may lease; before anybody is signalled, so that they find the drain's end."""
         before = self._scoreboard.control()
         if control == before:
@@ -147,30 +147,30 @@ class UnixWorld:
         finally:
             self._descriptors.drop_monitor_end()
 
-    def _promised(self, fleet: Fleet) -> Iterator[Promised]:
+    def _deadlines(self, fleet: Fleet) -> Iterator[DeadlineSet]:
         for slot in (slot for slot in fleet.slots if slot.is_occupied):
             claim = self._claim_of(slot)
             deadline_seconds = self._deadline_of(slot, claim)
             if deadline_seconds is None:
                 continue
-            is_busy = claim is not None and claim.phase in BUSY
+            is_busy = claim is not None and claim.activity in BUSY
             if (deadline_seconds, is_busy) != (slot.deadline_seconds, slot.is_busy):
-                yield Promised(slot.number, deadline_seconds, self.now(), claim is not None and claim.is_ready, is_busy)
+                yield DeadlineSet(slot.number, deadline_seconds, self.now(), claim is not None and claim.is_ready, is_busy)
 
     def _deadline_of(self, slot: Slot, claim: WorkerRecord | None) -> float | None:
         """The claim of the process that is in the slot now; a record of its predecessor says nothing about it."""
         if slot.number == MONITOR:
-            readings = self._scoreboard.readings()
-            return readings.deadline_seconds if readings.incarnation == slot.incarnation else None
-        if claim is None or claim.phase == Phase.BOOT:
+            monitor_record = self._scoreboard.monitor_record()
+            return monitor_record.deadline_seconds if monitor_record.incarnation == slot.incarnation else None
+        if claim is None or claim.activity == Activity.BOOT:
             return None
-        return min(claim.deadline_seconds, claim.progress_seconds + MAX_PROMISE_SECONDS)
+        return min(claim.deadline_seconds, claim.progress_seconds + MAX_DEADLINE_SECONDS)
 
     def _claim_of(self, slot: Slot) -> WorkerRecord | None:
         claim = self._scoreboard.worker(slot.number) if slot.is_worker else None
         return claim if claim and claim.incarnation == slot.incarnation else None
 
-    def _ordered(self, orders: Iterable[Order], fleet: Fleet) -> Iterator[Fact]:
+    def _ordered(self, orders: Iterable[Command], fleet: Fleet) -> Iterator[Fact]:
         for order in orders:
             answer, fact = self._desk.take(order, fleet, self.now())
             if order.number != BY_SIGNAL:
@@ -186,18 +186,18 @@ class UnixWorld:
             self._descriptors.drop_channel()
         for message in messages or ():
             match message:
-                case channel.LeaseReturnedReport(lease_key=lease_key, outcome=outcome):
-                    yield LeaseReturned(lease_key, outcome)
-                case channel.ScaleOrder() | channel.RecycleOrder() | channel.ReloadOrder():
+                case channel.LeaseReclaimedReport(lease_key=lease_key, outcome=outcome):
+                    yield LeaseReclaimed(lease_key, outcome)
+                case channel.ScaleCommand() | channel.RecycleCommand() | channel.ReloadCommand():
                     yield from self._ordered([message], fleet)
-                case channel.ReturnLeaseRequest() | channel.OrderAnswer():
+                case channel.ReclaimLeaseRequest() | channel.CommandResult():
                     pass  # ours to send: whoever sends us one is out of order
                 case _:
                     assert_never(message)
 
     def _exited(self, fleet: Fleet) -> Iterator[Fact]:
         """Strangers that came to us as a subreaper or as a container's first process are reaped without a word."""
-        slots = {slot.pid: slot for slot in fleet.slots if slot.stage is not Stage.VACANT}
+        slots = {slot.pid: slot for slot in fleet.slots if slot.state is not SlotState.VACANT}
         self._oom.look(self.now())
         for pid, status in processes.reap(slots.keys()):
             slot = slots.get(pid)
@@ -214,14 +214,14 @@ class UnixWorld:
                 claim.job_id if claim else None,
                 claim.lease_key if claim else None,
                 claim.next_lease_key if claim else None,
-                is_oom=status == -signal.SIGKILL and slot.stage is not Stage.KILLED and self._oom.claim(self.now()),
+                is_oom=status == -signal.SIGKILL and slot.state is not SlotState.KILLED and self._oom.claim(self.now()),
                 jitter=random.random(),  # noqa: S311  jitter is no secret
             )
 
 
 def _ledger(slot: Slot) -> LedgerRecord:
     return LedgerRecord(
-        slot.stage,
+        slot.state,
         slot.pid,
         slot.starts,
         slot.since_seconds,

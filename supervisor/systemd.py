@@ -3,7 +3,7 @@
 import socket
 
 from supervisor.core.fleet import Fleet
-from supervisor.notification import Told, notification
+from supervisor.notification import SentState, notification
 from supervisor.settings.model import ServiceManager
 
 
@@ -15,7 +15,7 @@ class Notifier:
     """
 
     def __init__(self, manager: ServiceManager | None) -> None:
-        self._manager, self._told = manager, Told()
+        self._manager, self._told = manager, SentState()
 
     def tell(self, fleet: Fleet, now_seconds: float) -> None:
         if self._manager is None:

@@ -1,4 +1,4 @@
-"""Waiting for what a test expects to become true, never for a time to pass."""
+"""BacklogSampled for what a test expects to become true, never for a time to pass."""
 
 import time
 from collections.abc import Callable

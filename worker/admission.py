@@ -3,7 +3,7 @@
 import time
 
 from worker.core.gates import Gates
-from worker.core.outcome import Stage
+from worker.core.outcome import Step
 from worker.ipc.contract import Wiring
 from worker.ipc.scoreboard import AdmissionRecord
 from worker.settings import WorkerSettings
@@ -25,15 +25,15 @@ class Admission:
     def gates(self) -> Gates:
         return self._gates(self._scoreboard.admission())
 
-    def calls(self, stage: Stage) -> int:
-        """How many calls the stage's model may have at once, over all that ask it; 0: its gate is closed. A stub has no gate."""
-        return self._calls(stage, self._scoreboard.admission())
+    def calls(self, step: Step) -> int:
+        """How many calls the step's model may have at once, over all that ask it; 0: its gate is closed. A stub has no gate."""
+        return self._calls(step, self._scoreboard.admission())
 
     def _gates(self, admission: AdmissionRecord) -> Gates:
-        return Gates(self._calls(Stage.VISION, admission) > 0, self._calls(Stage.FEEDBACK, admission) > 0)
+        return Gates(self._calls(Step.VISION, admission) > 0, self._calls(Step.FEEDBACK, admission) > 0)
 
-    def _calls(self, stage: Stage, admission: AdmissionRecord) -> int:
+    def _calls(self, step: Step, admission: AdmissionRecord) -> int:
         bound = self._settings.ollama_num_parallel
-        if self._settings.is_stub(stage.value):
+        if self._settings.is_stub(step.value):
             return bound
-        return min(bound, admission.vision_calls if stage is Stage.VISION else admission.feedback_calls)
+        return min(bound, admission.vision_calls if step is Step.VISION else admission.feedback_calls)

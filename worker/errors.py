@@ -11,11 +11,11 @@ class Unavailable(Exception):
 
 
 class VisionTransientError(Exception):
-    """Reading failed in a way that a later try may cure."""
+    """OcrResult failed in a way that a later try may cure."""
 
 
 class VisionPermanentError(Exception):
-    """Reading can never succeed; `error_code` says why where the input is at fault."""
+    """OcrResult can never succeed; `error_code` says why where the input is at fault."""
 
     def __init__(self, message: str = "", error_code: ErrorCode | None = None) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class FeedbackPermanentError(Exception):
 
 
 class ServerFailed(VisionTransientError, FeedbackTransientError):
-    """No whole answer this time, whichever stage asked."""
+    """No whole answer this time, whichever step asked."""
 
 
 class ServerUnreachable(ServerFailed):
@@ -54,23 +54,23 @@ class StreamBroken(ServerFailed):
     """The connection or the stream ended before the answer did, or carried what Ollama does not send."""
 
 
-class FirstTokenLate(ServerFailed):
+class FirstTokenTimeout(ServerFailed):
     """Nothing was said within four fifths of the time."""
 
 
-class FellSilent(ServerFailed):
+class TokenTimeout(ServerFailed):
     """It began to speak and stopped."""
 
 
-class TookTooLong(ServerFailed):
+class AnswerTimeout(ServerFailed):
     """The whole time has passed."""
 
 
-class AnswerCut(ServerFailed):
+class AnswerTruncated(ServerFailed):
     """The model used up its tokens before it came to an end."""
 
 
-class NoAnswer(ServerFailed):
+class EmptyAnswer(ServerFailed):
     """The model was loaded or unloaded only, or thought and said nothing."""
 
 
@@ -78,22 +78,22 @@ class Runaway(ServerFailed):
     """The model repeats itself, or says more than its number of tokens explains. The stream was closed."""
 
 
-class NoDocument(FeedbackTransientError):
+class InvalidDocument(FeedbackTransientError):
     """The answer is not the document that was asked for."""
 
 
-class RequestRefused(VisionPermanentError, FeedbackPermanentError):
+class BadRequest(VisionPermanentError, FeedbackPermanentError):
     """400: the server will never answer this request."""
 
 
-class PromptTooLong(RequestRefused):
+class PromptTooLong(BadRequest):
     """It does not fit into the model's context window."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message, ErrorCode.INPUT_TOO_LARGE)
 
 
-class PictureUnreadable(RequestRefused):
+class ImageUnreadable(BadRequest):
     """The server cannot decode the picture."""
 
     def __init__(self, message: str = "") -> None:

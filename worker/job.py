@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.adapter_calls import Calls
+from worker.adapter_calls import AdapterCalls
 from worker.core import result
 from worker.core.outcome import (
     AlreadyFinal,
@@ -13,16 +13,16 @@ from worker.core.outcome import (
     Lost,
     Outcome,
     Payload,
-    Stage,
+    Step,
     parse_payload,
     quarantine,
     storable,
 )
-from worker.ipc.contract import Counter, Phase, StepName
-from worker.lease import Ended, HeldLease, Workplace
+from worker.ipc.contract import Activity, Counter, StepName
+from worker.lease import Ended, HeldLease, WorkerContext
 from worker.queue.submissions import read_submission
 from worker.session import LeaseRanOut
-from worker.timeouts import STATEMENT_PROMISE_SECONDS, feedback_limit_seconds
+from worker.timeouts import STATEMENT_DEADLINE_SECONDS, feedback_limit_seconds
 from worker.vision import VisionStep
 
 _FINAL = frozenset({"completed", "failed"})
@@ -33,9 +33,9 @@ Submission = Mapping[str, Any]
 class Steps:
     """One job, from its leased row to its outcome."""
 
-    def __init__(self, place: Workplace, held: HeldLease) -> None:
-        self._place, self._held, self._lease = place, held, held.lease
-        self._calls = Calls(place, held.lease)
+    def __init__(self, ctx: WorkerContext, held: HeldLease) -> None:
+        self._ctx, self._held, self._lease = ctx, held, held.lease
+        self._calls = AdapterCalls(ctx, held.lease)
         self.seconds: Mapping[StepName, float] = self._calls.seconds  # of each step that succeeded
 
     def run(self) -> Outcome:
@@ -54,7 +54,7 @@ class Steps:
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
             raise Ended(payload)
-        if poisoned := quarantine(payload, self._place.settings.worker_max_crashes):
+        if poisoned := quarantine(payload, self._ctx.settings.worker_max_crashes):
             raise Ended(poisoned)
         return payload
 
@@ -68,7 +68,7 @@ class Steps:
 
     def _asked_for(self, payload: Payload) -> Submission | None:
         """In a round trip of its own: the first job after a pause comes without its row."""
-        self._place.report.enter(Phase.READ, STATEMENT_PROMISE_SECONDS)
+        self._ctx.report.enter(Activity.READ, STATEMENT_DEADLINE_SECONDS)
         with self._calls.timed(StepName.READ):
             return self._held.ask(lambda c: read_submission(c, self._lease.submission_id, payload.student_sub))
 
@@ -76,17 +76,17 @@ class Steps:
         """The text as typed, or what stands in the picture."""
         if submission["kind"] == "text":
             return str(storable(submission["text_body"] or ""))
-        return VisionStep(self._place, self._held, self._calls).text(payload, submission)
+        return VisionStep(self._ctx, self._held, self._calls).text(payload, submission)
 
     def _feedback(self, payload: Payload, text_md: str) -> Completed:
-        settings = self._place.settings
-        self._held.begin(Stage.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
+        settings = self._ctx.settings
+        self._held.begin(Step.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
         self._held.count_call(Counter.FEEDBACK_CALLS)
         with self._calls.timed(StepName.FEEDBACK):
-            return self._calls.ask(Stage.FEEDBACK, lambda: self._analyze(payload, text_md))
+            return self._calls.ask(Step.FEEDBACK, lambda: self._analyze(payload, text_md))
 
     def _analyze(self, payload: Payload, text_md: str) -> Completed:
-        optional = {name: getattr(payload, name) for name in self._place.feedback_options}
-        feedback = self._place.feedback.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
-        self._place.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
+        optional = {name: getattr(payload, name) for name in self._ctx.feedback_options}
+        feedback = self._ctx.feedback.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
+        self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
         return Completed(text_md, result.text(feedback.feedback_md), result.document(feedback.analysis_json))

@@ -7,18 +7,18 @@ import os
 
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of
 from worker.admission import Admission
-from worker.core.outcome import Stage
-from worker.ipc.contract import EventKind, ExitCode, Phase, Wiring, place_of
-from worker.lease import Workplace
+from worker.core.outcome import Step
+from worker.ipc.contract import Activity, EventKind, ExitCode, Wiring, place_of
+from worker.lease import WorkerContext
 from worker.loop import Loop
 from worker.memory import limit_memory
 from worker.ollama.address import server_name
 from worker.ollama.transport import trusted_authorities
-from worker.queue.connection import Refused, connect
+from worker.queue.connection import UnsuitableDatabase, connect
 from worker.report import Report
 from worker.session import Session
 from worker.settings import ADAPTERS, WorkerSettings
-from worker.wakeups import Inbox
+from worker.wakeups import Wakeups
 
 
 def preload() -> None:
@@ -37,22 +37,22 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
     """Runs one worker to its end; the exit code. Expects signals blocked until its handlers stand."""
     limit_memory(wiring.memory_bytes)
     report = Report(wiring)
-    report.enter(Phase.BOOT)  # the supervisor bounds it: BOOT_TIMEOUT_SECONDS
-    inbox = Inbox(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control().is_retiring(wiring.slot))
+    report.enter(Activity.BOOT)  # the supervisor bounds it: BOOT_TIMEOUT_SECONDS
+    inbox = Wakeups(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control().is_retiring(wiring.slot))
     inbox.install()
     try:
         return _work(wiring, settings, report, inbox)
-    except (Refused, AdapterMissing) as refusal:
+    except (UnsuitableDatabase, AdapterMissing) as refusal:
         report.send(EventKind.REFUSED, error_class=str(refusal))
         return ExitCode.REFUSED
-    except Exception as bug:  # noqa: BLE001  the last line of the process: told by class and place, then the exit code
+    except Exception as bug:  # noqa: BLE001  the last line of the process: told by class and ctx, then the exit code
         report.send(EventKind.BUG, error_class=f"{type(bug).__name__} at {place_of(bug)}")
         return ExitCode.BUG
 
 
-def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox) -> int:
-    vision = load_adapter(settings.vision_adapter, settings, report.progress, functools.partial(report.tell, Stage.VISION))
-    feedback = load_adapter(settings.feedback_adapter, settings, report.progress, functools.partial(report.tell, Stage.FEEDBACK))
+def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Wakeups) -> int:
+    vision = load_adapter(settings.vision_adapter, settings, report.progress, functools.partial(report.tell, Step.VISION))
+    feedback = load_adapter(settings.feedback_adapter, settings, report.progress, functools.partial(report.tell, Step.FEEDBACK))
     opener = functools.partial(
         connect,
         settings.learning_database_url.get_secret_value(),
@@ -66,6 +66,6 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Inbox
     admission = Admission(wiring, settings)
     server = server_name(settings.ollama_base_url)
     options = options_of(feedback)
-    place = Workplace(wiring, admission, settings, vision, feedback, options, server, report, inbox, session)
-    Loop(place).run()
+    ctx = WorkerContext(wiring, admission, settings, vision, feedback, options, server, report, inbox, session)
+    Loop(ctx).run()
     return ExitCode.DONE

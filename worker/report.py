@@ -9,8 +9,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from uuid import UUID
 
-from worker.core.outcome import Stage
-from worker.ipc.contract import MAX_EVENT_BYTES, Counter, Event, EventKind, ModelCall, Phase, StepName, Wiring
+from worker.core.outcome import Step
+from worker.ipc.contract import MAX_EVENT_BYTES, Activity, Counter, Event, EventKind, ModelCall, StepName, Wiring
 from worker.ipc.scoreboard import COUNTERS, WorkerRecord
 from worker.memory import uss_bytes
 
@@ -25,19 +25,19 @@ class Report:
         self._wiring, self._clock = wiring, clock
         self._weighed_at_seconds = -math.inf
         before = wiring.scoreboard.worker(wiring.slot)  # the slot's totals go on where its last worker left them
-        self._record = WorkerRecord(wiring.incarnation, Phase.BOOT, counters=before.counters if before else (0,) * COUNTERS)
+        self._record = WorkerRecord(wiring.incarnation, Activity.BOOT, counters=before.counters if before else (0,) * COUNTERS)
 
     @property
-    def phase(self) -> Phase:
-        return Phase(self._record.phase)
+    def activity(self) -> Activity:
+        return Activity(self._record.activity)
 
-    def enter(self, phase: Phase, promise_seconds: float = math.inf) -> None:
-        """Begins a phase and promises its end: the supervisor acts on a broken promise."""
+    def enter(self, activity: Activity, deadline_in_seconds: float = math.inf) -> None:
+        """Begins a activity and deadlines its end: the supervisor acts on a broken deadline."""
         now = self._clock()
-        self._write(replace(self._record, phase=phase, deadline_seconds=now + promise_seconds, progress_seconds=now))
+        self._write(replace(self._record, activity=activity, deadline_seconds=now + deadline_in_seconds, progress_seconds=now))
 
     def progress(self) -> None:
-        """Something came: a token, a row. It never moves the promise, which is the phase's hard limit."""
+        """Something came: a token, a row. It never moves the deadline, which is the activity's hard limit."""
         self._write(replace(self._record, progress_seconds=self._clock()))
 
     def ask_for(self, lease_key: UUID | None) -> None:
@@ -54,7 +54,7 @@ class Report:
             self._write(replace(self._record, counters=(*before[:counter], before[counter] + amount, *before[counter + 1 :])))
 
     def reach_database(self, backend_pid: int) -> None:
-        """Told before the next promise, so that who learns of that knows it too."""
+        """Told before the next deadline, so that who learns of that knows it too."""
         self._write(replace(self._record, is_ready=True, backend_pid=backend_pid))
 
     def weigh(self) -> None:
@@ -64,9 +64,9 @@ class Report:
             self._weighed_at_seconds = now
             self._write(replace(self._record, uss_bytes=uss_bytes()))
 
-    def tell(self, stage: Stage, call: ModelCall) -> None:
+    def tell(self, step: Step, call: ModelCall) -> None:
         """Of a call to a model that is over."""
-        self.send(EventKind.CALL, job_id=self._record.job_id, stage=stage, call=call)
+        self.send(EventKind.CALL, job_id=self._record.job_id, step=step, call=call)
 
     def send(
         self,
@@ -79,7 +79,7 @@ class Report:
         error_class: str = "",
         seconds: float = 0.0,
         steps: Mapping[StepName, float] = MappingProxyType({}),
-        stage: Stage | None = None,
+        step: Step | None = None,
         call: ModelCall | None = None,
     ) -> None:
         """One datagram to the monitor."""
@@ -93,7 +93,7 @@ class Report:
             error_class=_UNSAFE.sub("?", error_class)[:200],
             seconds=seconds,
             steps=dict(steps),
-            stage=stage,
+            step=step,
             call=call,
         )
         try:

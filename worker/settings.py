@@ -158,7 +158,7 @@ class WorkerSettings(BaseModel):
         Field(ge=0, le=31_536_000, description="a job older than this fails instead of being returned or tried again; 0: off"),
     ] = 0
     terminate_grace_seconds: Annotated[
-        float, Field(ge=0.1, le=300, description="from SIGTERM to SIGKILL for a worker that broke its promise")
+        float, Field(ge=0.1, le=300, description="from SIGTERM to SIGKILL for a worker that broke its deadline")
     ] = 5
 
     @field_validator("learning_database_url")
@@ -172,12 +172,12 @@ class WorkerSettings(BaseModel):
     @field_validator("ai_num_ctx_feedback", "ai_num_batch_feedback", "ai_num_thread_feedback", "ai_num_gpu_feedback")
     @classmethod
     def _is_as_for_vision(cls, value: int | None, info: ValidationInfo) -> int | None:
-        """One model for both stages would be loaded anew at each change of stage."""
-        names = [listed_name(str(info.data.get(f"ai_{stage}_model", stage))) for stage in ("vision", "feedback")]
+        """One model for both steps would be loaded anew at each change of step."""
+        names = [listed_name(str(info.data.get(f"ai_{step}_model", step))) for step in ("vision", "feedback")]
         option = str(info.field_name).removesuffix("_feedback")
         both, vision = info.data.get(option), info.data.get(f"{option}_vision")
         if names[0] == names[1] and (both if value is None else value) != (both if vision is None else vision):
-            raise ValueError("both stages use one model, which has one set of options: give both the same")
+            raise ValueError("both steps use one model, which has one set of options: give both the same")
         return value
 
     @field_validator("supabase_service_role_key")
@@ -187,16 +187,16 @@ class WorkerSettings(BaseModel):
             raise ValueError("SUPABASE_URL is set without this key: set both or neither")
         return key
 
-    def is_stub(self, stage: Literal["vision", "feedback"]) -> bool:
-        """Whether the stage invents its results."""
-        return self._adapter(stage) == STUB
+    def is_stub(self, step: Literal["vision", "feedback"]) -> bool:
+        """Whether the step invents its results."""
+        return self._adapter(step) == STUB
 
-    def asks_ollama(self, stage: Literal["vision", "feedback"]) -> bool:
-        """Whether the stage asks a model of Ollama's, as far as we know: what another's adapter asks is its own."""
-        return self._adapter(stage) in ADAPTERS["local"]
+    def asks_ollama(self, step: Literal["vision", "feedback"]) -> bool:
+        """Whether the step asks a model of Ollama's, as far as we know: what another's adapter asks is its own."""
+        return self._adapter(step) in ADAPTERS["local"]
 
-    def _adapter(self, stage: Literal["vision", "feedback"]) -> str:
-        return self.vision_adapter if stage == "vision" else self.feedback_adapter
+    def _adapter(self, step: Literal["vision", "feedback"]) -> str:
+        return self.vision_adapter if step == "vision" else self.feedback_adapter
 
     @property
     def is_ollama_here(self) -> bool:
@@ -224,14 +224,14 @@ class WorkerSettings(BaseModel):
     def feedback_adapter(self) -> str:
         return self.learning_feedback_adapter or ADAPTERS[self.ai_backend][1]
 
-    def model_options(self, stage: Literal["vision", "feedback"]) -> dict[str, int]:
-        """The frozen Ollama options of the stage's model, the same for every request and for its preload.
+    def model_options(self, step: Literal["vision", "feedback"]) -> dict[str, int]:
+        """The frozen Ollama options of the step's model, the same for every request and for its preload.
 
-        A difference between two requests would make the server load it anew (ollama.md 5). Two stages of one model have one set.
+        A difference between two requests would make the server load it anew (ollama.md 5). Two steps of one model have one set.
         """
         chosen = {}
         for name in ("num_ctx", "num_batch", "num_thread", "num_gpu"):
-            value = getattr(self, f"ai_{name}_{stage}")
+            value = getattr(self, f"ai_{name}_{step}")
             value = getattr(self, f"ai_{name}") if value is None else value
             if value is not None:
                 chosen[name] = value

@@ -2,11 +2,11 @@
 
 from worker.settings import WorkerSettings
 
-STATEMENT_PROMISE_SECONDS = 20.0  # twice the statement timeout
-READ_PROMISE_SECONDS = 30.0  # the model's digest (5 s), the file (8 s of download) and its first look by a decoder
+STATEMENT_DEADLINE_SECONDS = 20.0  # twice the statement timeout
+READ_DEADLINE_SECONDS = 30.0  # the model's digest (5 s), the file (8 s of download) and its first look by a decoder
 RENDER_SECONDS = 10.0  # the next page, fetched or decoded; where both take all they may (17 s), the slack covers the rest
 LEASE_MARGIN_SECONDS = 10.0  # the contract's: beyond a step's hard limit and the grace
-PROMISE_SLACK_SECONDS = 8.0  # the adapter's own deadline comes first; below the margin, so that the kill precedes a takeover
+DEADLINE_SLACK_SECONDS = 8.0  # the adapter's own deadline comes first; below the margin, so that the kill precedes a takeover
 
 
 def page_limit_seconds(settings: WorkerSettings) -> float:
@@ -26,4 +26,4 @@ def lease_seconds_for(hard_limit_seconds: float, settings: WorkerSettings) -> fl
 
 def first_lease_seconds(settings: WorkerSettings) -> float:
     """Until the first step with a model renews it: the submission's row, then its file."""
-    return lease_seconds_for(STATEMENT_PROMISE_SECONDS + READ_PROMISE_SECONDS, settings)
+    return lease_seconds_for(STATEMENT_DEADLINE_SECONDS + READ_DEADLINE_SECONDS, settings)

@@ -10,7 +10,7 @@ from types import FrameType
 from worker.ipc.contract import ExitCode
 
 
-class Inbox:
+class Wakeups:
     """Waits on the slot's eventfd and the lifeline. The signal handler only remembers, and ends the wait."""
 
     def __init__(

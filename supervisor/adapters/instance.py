@@ -11,7 +11,7 @@ _SUFFIX = ".instance"
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7), without the final zero
 
 
-class RuntimeDirectoryRefused(Exception):
+class RuntimeDirectoryError(Exception):
     """The runtime directory is not ours alone, or nothing can be put there. Names the directory and the remedy."""
 
 
@@ -92,12 +92,12 @@ def _lock_path(directory: Path, number: int) -> Path:
 
 def _make_private(directory: Path) -> None:
     if len(os.fsencode(control_socket(directory, 0))) > _MAX_SOCKET_PATH_BYTES:
-        raise RuntimeDirectoryRefused(f"{directory} is too long for a socket in it: set RUNTIME_DIRECTORY to a shorter one")
+        raise RuntimeDirectoryError(f"{directory} is too long for a socket in it: set RUNTIME_DIRECTORY to a shorter one")
     with _refusing(directory):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat(follow_symlinks=False)
     if found.st_uid != os.getuid() or found.st_mode & 0o022 or not directory.is_dir():
-        raise RuntimeDirectoryRefused(f"{directory} is not a private directory of yours: set RUNTIME_DIRECTORY to one that is")
+        raise RuntimeDirectoryError(f"{directory} is not a private directory of yours: set RUNTIME_DIRECTORY to one that is")
 
 
 @contextlib.contextmanager
@@ -106,4 +106,4 @@ def _refusing(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RuntimeDirectoryRefused(f"{directory}: {error.strerror}: set RUNTIME_DIRECTORY to one of your own") from error
+        raise RuntimeDirectoryError(f"{directory}: {error.strerror}: set RUNTIME_DIRECTORY to one of your own") from error

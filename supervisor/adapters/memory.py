@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psutil
 
 from supervisor.core.facts import Measured
-from supervisor.core.fleet import Fleet, Slot, Stage
+from supervisor.core.fleet import Fleet, Slot, SlotState
 
 # Just below the loop's ticks (Policy.busy_tick_seconds, tick_seconds), so that every tick finds its samples due at once.
 BUSY_EVERY_SECONDS, IDLE_EVERY_SECONDS = 0.09, 0.9
@@ -29,11 +29,11 @@ class MemoryWatch:
 
         Slots `at_once` have just put a job down: what they held in it must not be taken for what they hold now.
         """
-        slots = [slot for slot in fleet.workers if slot.is_occupied and slot.stage is not Stage.KILLED]
+        slots = [slot for slot in fleet.workers if slot.is_occupied and slot.state is not SlotState.KILLED]
         self._watched = {slot.pid: self._watched[slot.pid] for slot in slots if slot.pid in self._watched}
         for slot in slots:
             rss_bytes = self._sample(slot, now_seconds, is_due=slot.number in at_once)
-            is_baseline = slot.baseline_bytes is None and slot.stage is not Stage.STARTING
+            is_baseline = slot.baseline_bytes is None and slot.state is not SlotState.STARTING
             if rss_bytes and (is_baseline or rss_bytes != slot.rss_bytes):
                 yield Measured(slot.number, rss_bytes, now_seconds)
 

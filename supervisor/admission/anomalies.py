@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from supervisor.admission.facts import Resident
-from supervisor.admission.policy import Policy
-from supervisor.admission.state import State
+from supervisor.admission.facts import LoadedModel
+from supervisor.admission.policy import AdmissionPolicy
+from supervisor.admission.state import AdmissionState
 
 MUCH_MORE = 1.25  # times the reported size, and
 MUCH_MORE_BYTES = 256 * 2**20  # beyond it: a prompt cache or a projector, not a runner's own code
 
 
-class Lie(Enum):
+class AnomalyKind(Enum):
     """The kinds. Sources: section 3.5 and 10 of what is known of Ollama's /api/ps."""
 
     HOLDS_MORE = "Ollama's processes hold far more than it reports"
@@ -25,40 +25,40 @@ class Lie(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Anomaly:
     """`model` is empty where it is about all of them."""
 
-    lie: Lie
+    lie: AnomalyKind
     model: str = ""
 
 
-def notes(state: State, policy: Policy) -> tuple[Note, ...]:
+def notes(state: AdmissionState, policy: AdmissionPolicy) -> tuple[Anomaly, ...]:
     """What the status should say, of the last look."""
     first: dict[str, str] = {}
-    for resident in state.listed:
-        first[resident.digest] = min(resident.name, first.get(resident.digest, resident.name))
-    each = (note for resident in state.listed for note in _of_one(resident, first[resident.digest], policy))
+    for loaded_model in state.listed:
+        first[loaded_model.digest] = min(loaded_model.name, first.get(loaded_model.digest, loaded_model.name))
+    each = (note for loaded_model in state.listed for note in _of_one(loaded_model, first[loaded_model.digest], policy))
     return (*_of_all(state), *each)
 
 
-def _of_all(state: State) -> Iterator[Note]:
+def _of_all(state: AdmissionState) -> Iterator[Anomaly]:
     reported = state.reported_bytes
     if state.listed and state.observed_bytes > max(MUCH_MORE * reported, reported + MUCH_MORE_BYTES):
-        yield Note(Lie.HOLDS_MORE)
+        yield Anomaly(AnomalyKind.HOLDS_MORE)
     for model in state.models:
         if model.in_flight and state.listed_at_seconds is not None and not state.is_listed(model.name):
-            yield Note(Lie.MISSING, model.name)
+            yield Anomaly(AnomalyKind.MISSING, model.name)
         if model.is_unlistable:
-            yield Note(Lie.UNLISTED, model.name)
+            yield Anomaly(AnomalyKind.UNLISTED, model.name)
 
 
-def _of_one(resident: Resident, first_of_blob: str, policy: Policy) -> Iterator[Note]:
-    if resident.name not in policy.models:
-        yield Note(Lie.FOREIGN, resident.name)
-    asked = policy.context_tokens(resident.name)
-    if asked and resident.context_tokens not in asked:
-        yield Note(Lie.CONTEXT, resident.name)
-    if 0 < resident.size_vram_bytes < resident.size_bytes:
-        yield Note(Lie.SPILLED, resident.name)
-    if first_of_blob < resident.name:
-        yield Note(Lie.ALIAS, resident.name)
+def _of_one(loaded_model: LoadedModel, first_of_blob: str, policy: AdmissionPolicy) -> Iterator[Anomaly]:
+    if loaded_model.name not in policy.models:
+        yield Anomaly(AnomalyKind.FOREIGN, loaded_model.name)
+    asked = policy.context_tokens(loaded_model.name)
+    if asked and loaded_model.context_tokens not in asked:
+        yield Anomaly(AnomalyKind.CONTEXT, loaded_model.name)
+    if 0 < loaded_model.size_vram_bytes < loaded_model.size_bytes:
+        yield Anomaly(AnomalyKind.SPILLED, loaded_model.name)
+    if first_of_blob < loaded_model.name:
+        yield Anomaly(AnomalyKind.ALIAS, loaded_model.name)

@@ -6,40 +6,40 @@ from typing import assert_never
 
 from supervisor.admission.decision import FREE
 from supervisor.admission.facts import (
+    BacklogSampled,
     CallEnded,
-    Calls,
-    Decided,
+    CallsInFlight,
+    DecisionPublished,
     Fact,
     HostMeasured,
-    Listed,
+    ListFailed,
     LoadBegun,
     Loaded,
-    Phase,
-    Unlisted,
+    ModelLockChanged,
+    ModelsListed,
     UnloadBegun,
     Unloaded,
-    Waiting,
-    Working,
+    WorkersSampled,
 )
-from supervisor.admission.state import Hold, Model, State
-from supervisor.admission.throughput import TOGETHER_SECONDS, Mean
+from supervisor.admission.state import AdmissionState, Hold, ModelStatus
+from supervisor.admission.throughput import TOGETHER_SECONDS, Ewma
 from supervisor.admission.turns import SWAPS
 from worker.ipc.contract import CallOutcome
 
 
-def record(state: State, fact: Fact) -> State:  # noqa: C901  # one line a kind
+def apply(state: AdmissionState, fact: Fact) -> AdmissionState:  # noqa: C901  # one line a kind
     match fact:
-        case Listed():
+        case ModelsListed():
             return _listed(state, fact)
-        case Unlisted():
+        case ListFailed():
             return _unlisted(state, fact)
         case HostMeasured():
             return replace(state, host=fact)
         case CallEnded():
             return _call_ended(state, fact)
-        case Working():
+        case WorkersSampled():
             return _working(state, fact)
-        case Waiting():
+        case BacklogSampled():
             return _waiting(state, fact)
         case LoadBegun() | Loaded():
             return _loading(state, fact)
@@ -47,16 +47,16 @@ def record(state: State, fact: Fact) -> State:  # noqa: C901  # one line a kind
             return _unload_begun(state, fact)
         case Unloaded(models, is_ok):
             return state if is_ok else _not_unloaded(state, models)
-        case Phase(model):
-            return replace(state, phase=model)
-        case Decided():
+        case ModelLockChanged(model):
+            return replace(state, exclusive_model=model)
+        case DecisionPublished():
             return _decided(state, fact)
         case _:
             assert_never(fact)
 
 
-def _listed(state: State, fact: Listed) -> State:
-    sizes = {resident.name: resident.size_bytes for resident in fact.models}
+def _listed(state: AdmissionState, fact: ModelsListed) -> AdmissionState:
+    sizes = {loaded_model.name: loaded_model.size_bytes for loaded_model in fact.models}
     seen = tuple(_seen(model, sizes.get(model.name)) for model in state.models)
     unloading = tuple(name for name in state.unloading if name in sizes)
     gone_at = fact.at_seconds if len(unloading) < len(state.unloading) else state.gone_at_seconds
@@ -71,7 +71,7 @@ def _listed(state: State, fact: Listed) -> State:
     )
 
 
-def _swapped(state: State, ours: tuple[str, ...]) -> State:
+def _swapped(state: AdmissionState, ours: tuple[str, ...]) -> AdmissionState:
     """Whom Ollama keeps together fits together. An empty list is a load that is under way, or the night."""
     if len(ours) > 1:
         return replace(state, alone=None, swaps=0)
@@ -80,13 +80,13 @@ def _swapped(state: State, ours: tuple[str, ...]) -> State:
     return replace(state, alone=ours[0], swaps=state.swaps + (state.alone is not None))
 
 
-def _unlisted(state: State, fact: Unlisted) -> State:
+def _unlisted(state: AdmissionState, fact: ListFailed) -> AdmissionState:
     """The next list comes too late to say anything of a load."""
     models = tuple(replace(model, is_load_unseen=False) if model.is_load_unseen else model for model in state.models)
     return replace(state, models=models, unlisted=state.unlisted or fact)
 
 
-def _seen(model: Model, size_bytes: int | None) -> Model:
+def _seen(model: ModelStatus, size_bytes: int | None) -> ModelStatus:
     """`size_bytes` None: it is not listed."""
     if size_bytes is None:
         return replace(model, is_load_unseen=False, is_unlistable=True) if model.is_load_unseen else model
@@ -95,7 +95,7 @@ def _seen(model: Model, size_bytes: int | None) -> Model:
     return replace(model, size_bytes=largest, is_load_unseen=False, is_unlistable=False) if is_news else model
 
 
-def _call_ended(state: State, fact: CallEnded) -> State:
+def _call_ended(state: AdmissionState, fact: CallEnded) -> AdmissionState:
     """Whoever has asked a model was at work, however short the job was."""
     model = state.model(fact.model)
     if model is None:
@@ -104,7 +104,7 @@ def _call_ended(state: State, fact: CallEnded) -> State:
     return replace(state.with_model(ended), held=None)
 
 
-def _timed(state: State, model: Model, fact: CallEnded) -> Model:
+def _timed(state: AdmissionState, model: ModelStatus, fact: CallEnded) -> ModelStatus:
     """Of two calls that ran together one ends first: the other one's speed is not that of a model alone."""
     if fact.call.outcome is not CallOutcome.ANSWERED or fact.call.tokens_per_second is None:
         return model
@@ -116,7 +116,7 @@ def _timed(state: State, model: Model, fact: CallEnded) -> Model:
     return replace(model, speed=speed, together_at_seconds=together_at_seconds)
 
 
-def _judged(model: Model, fact: CallEnded) -> Model:
+def _judged(model: ModelStatus, fact: CallEnded) -> ModelStatus:
     """A call that ends before a probe was allowed was begun before the breaker opened, and says nothing of whether it may close.
 
     The gate may have closed again for other reasons before the probe's end.
@@ -135,26 +135,26 @@ def _judged(model: Model, fact: CallEnded) -> Model:
             assert_never(fact.call.outcome)
 
 
-def _working(state: State, fact: Working) -> State:
+def _working(state: AdmissionState, fact: WorkersSampled) -> AdmissionState:
     calls, at_seconds = {each.model: each for each in fact.calls}, fact.at_seconds
     models = tuple(_at_work(_remembered(model, at_seconds), calls.get(model.name), at_seconds) for model in state.models)
     return _weighed(replace(state, models=models, leases=fact.leases, workers=fact.workers), at_seconds)
 
 
-def _at_work(model: Model, calls: Calls | None, at_seconds: float) -> Model:
+def _at_work(model: ModelStatus, calls: CallsInFlight | None, at_seconds: float) -> ModelStatus:
     if calls is None:
         return replace(model, in_flight=0)
     return replace(model, in_flight=calls.in_flight, busy_until_seconds=at_seconds, progress_at_seconds=calls.progress_at_seconds)
 
 
-def _remembered(model: Model, at_seconds: float) -> Model:
+def _remembered(model: ModelStatus, at_seconds: float) -> ModelStatus:
     """While models take turns their speed together is not seen, and what made them starve may be over."""
     if not model.speed.together.samples or at_seconds < model.together_at_seconds + TOGETHER_SECONDS:
         return model
-    return replace(model, speed=replace(model.speed, together=Mean()))
+    return replace(model, speed=replace(model.speed, together=Ewma()))
 
 
-def _waiting(state: State, fact: Waiting) -> State:
+def _waiting(state: AdmissionState, fact: BacklogSampled) -> AdmissionState:
     backlogs = {each.model: each for each in fact.backlogs}
     models = tuple(
         replace(model, jobs=backlogs[model.name].jobs, oldest_seconds=backlogs[model.name].oldest_seconds)
@@ -165,14 +165,14 @@ def _waiting(state: State, fact: Waiting) -> State:
     return _weighed(replace(state, models=models), fact.at_seconds)
 
 
-def _weighed(state: State, at_seconds: float) -> State:
+def _weighed(state: AdmissionState, at_seconds: float) -> AdmissionState:
     """Whether work waits and nobody does any."""
     if state.leases or state.in_flight or not state.waiting:
         return replace(state, held=None)
     return state if state.held else replace(state, held=Hold(at_seconds))
 
 
-def _loading(state: State, fact: LoadBegun | Loaded) -> State:
+def _loading(state: AdmissionState, fact: LoadBegun | Loaded) -> AdmissionState:
     model = state.model(fact.model)
     if model is None:
         return state
@@ -187,21 +187,21 @@ def _loading(state: State, fact: LoadBegun | Loaded) -> State:
     return state.with_model(replace(model, is_loading=False, load_failures=failures, load_failed_at_seconds=at))
 
 
-def _unload_begun(state: State, fact: UnloadBegun) -> State:
+def _unload_begun(state: AdmissionState, fact: UnloadBegun) -> AdmissionState:
     asked = tuple(replace(m, unload_began_at_seconds=fact.at_seconds) if m.name in fact.models else m for m in state.models)
-    held = replace(state.held, is_relieved=True) if state.held and not state.slots else state.held
+    held = replace(state.held, has_evicted=True) if state.held and not state.slots else state.held
     unloading = tuple(dict.fromkeys((*state.unloading, *fact.models)))
     swaps = state.swaps if state.swaps >= SWAPS else 0
     return replace(state, models=asked, held=held, unloading=unloading, alone=None, swaps=swaps)
 
 
-def _not_unloaded(state: State, names: tuple[str, ...]) -> State:
-    """Another instance has calls there: nobody leaves, and a phase must ask again."""
+def _not_unloaded(state: AdmissionState, names: tuple[str, ...]) -> AdmissionState:
+    """Another instance has calls there: nobody leaves, and a exclusive_model must ask again."""
     unasked = tuple(replace(m, unload_began_at_seconds=-math.inf) if m.name in names else m for m in state.models)
     return replace(state, models=unasked, unloading=tuple(name for name in state.unloading if name not in names))
 
 
-def _decided(state: State, fact: Decided) -> State:
+def _decided(state: AdmissionState, fact: DecisionPublished) -> AdmissionState:
     calls, is_new_turn = dict(fact.calls), fact.turn != state.turn
     told = tuple(_told(model, calls.get(model.name, FREE), is_new_turn=is_new_turn) for model in state.models)
     if (told, fact.slots, fact.turn) == (state.models, state.slots, state.turn):
@@ -216,7 +216,7 @@ def _decided(state: State, fact: Decided) -> State:
     )
 
 
-def _told(model: Model, calls: int, *, is_new_turn: bool) -> Model:
+def _told(model: ModelStatus, calls: int, *, is_new_turn: bool) -> ModelStatus:
     """Who is not listed may have made room for the other's turn, and is loaded again in its own."""
     if model.is_unlistable and is_new_turn:
         model = replace(model, is_unlistable=False)

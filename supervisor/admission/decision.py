@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from supervisor.admission.facts import Decided
-from worker.ipc.contract import Reason
+from supervisor.admission.facts import DecisionPublished
+from worker.ipc.contract import HoldReason
 from worker.ipc.scoreboard import MAX_SLOTS
 
 FREE = MAX_SLOTS  # no bound: of slots, and of calls to one model
@@ -26,16 +26,16 @@ class Unload:
 
 
 @dataclass(frozen=True, slots=True)
-class WantPhase:
-    """Make it this model's phase, if no other instance is in another one. Wanted again and again until it is so.
+class AcquireModelLock:
+    """Make it this model's exclusive_model, if no other instance is in another one. Wanted again and again until it is so.
 
-    None: leave the phase.
+    None: leave the exclusive_model.
     """
 
     model: str | None
 
 
-Act = Preload | Unload | WantPhase
+Act = Preload | Unload | AcquireModelLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,19 @@ class Decision:
     slots: int = FREE
     calls: Mapping[str, int] = field(default_factory=dict)
     turn: str | None = None
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[HoldReason, ...] = ()
     acts: tuple[Act, ...] = ()
     until_seconds: float = math.inf
-    closed: Mapping[Reason, tuple[str, ...]] = field(default_factory=dict)
+    closed: Mapping[HoldReason, tuple[str, ...]] = field(default_factory=dict)
 
     def calls_of(self, model: str | None) -> int:
-        """A stage without a model has no gate."""
+        """A step without a model has no gate."""
         return FREE if model is None else self.calls.get(model, FREE)
 
     @property
-    def reason(self) -> Reason:
-        return self.reasons[0] if self.reasons else Reason.NONE
+    def reason(self) -> HoldReason:
+        return self.reasons[0] if self.reasons else HoldReason.NONE
 
-    def told(self, at_seconds: float) -> Decided:
+    def told(self, at_seconds: float) -> DecisionPublished:
         """The fact that the workers have it."""
-        return Decided(self.slots, tuple(sorted(self.calls.items())), self.turn, at_seconds)
+        return DecisionPublished(self.slots, tuple(sorted(self.calls.items())), self.turn, at_seconds)

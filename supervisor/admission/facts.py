@@ -10,7 +10,7 @@ from worker.ipc.contract import ModelCall
 
 
 @dataclass(frozen=True, slots=True)
-class Resident:
+class LoadedModel:
     """One model of /api/ps. `size_bytes` is what Ollama believes to have allocated, `size_vram_bytes` the part on a GPU."""
 
     name: str
@@ -21,24 +21,24 @@ class Resident:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ModelsListed:
     """/api/ps has answered."""
 
-    models: tuple[Resident, ...]
+    models: tuple[LoadedModel, ...]
     at_seconds: float
 
 
-class Silence(Enum):
+class ListError(Enum):
     """Why /api/ps said nothing."""
 
     UNREACHABLE = "unreachable"
     LATE = "no answer in time"
-    NONSENSE = "an answer that is none"
+    INVALID = "an answer that is none"
 
 
 @dataclass(frozen=True, slots=True)
-class Unlisted:
-    why: Silence
+class ListFailed:
+    why: ListError
     at_seconds: float
 
 
@@ -68,8 +68,8 @@ class CallEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
-    """Calls to one model that are in flight now, and the time at which one last had a token or was answered.
+class CallsInFlight:
+    """CallsInFlight to one model that are in flight now, and the time at which one last had a token or was answered.
 
     If none has since there are calls: the time since which there are.
     """
@@ -80,10 +80,10 @@ class Calls:
 
 
 @dataclass(frozen=True, slots=True)
-class Working:
+class WorkersSampled:
     """What our workers do now. `leases`: jobs in hand; `workers`: slots that the supervisor lets lease."""
 
-    calls: tuple[Calls, ...]
+    calls: tuple[CallsInFlight, ...]
     leases: int
     workers: int
     at_seconds: float
@@ -99,7 +99,7 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class BacklogSampled:
     backlogs: tuple[Backlog, ...]
     at_seconds: float
 
@@ -137,15 +137,15 @@ class Unloaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
-    """Whose phase is ours now, all instances of this endpoint agreeing: None, nobody's."""
+class ModelLockChanged:
+    """Whose exclusive_model is ours now, all instances of this endpoint agreeing: None, nobody's."""
 
     model: str | None
     at_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class DecisionPublished:
     """What the workers are told from now on."""
 
     slots: int
@@ -155,16 +155,16 @@ class Decided:
 
 
 Fact = (
-    Listed
-    | Unlisted
+    ModelsListed
+    | ListFailed
     | HostMeasured
     | CallEnded
-    | Working
-    | Waiting
+    | WorkersSampled
+    | BacklogSampled
     | LoadBegun
     | Loaded
     | UnloadBegun
     | Unloaded
-    | Phase
-    | Decided
+    | ModelLockChanged
+    | DecisionPublished
 )

@@ -14,10 +14,10 @@ class TakeTurns(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class AdmissionPolicy:
     """All times in seconds. The defaults are those of the settings; tests give their own."""
 
-    vision_model: str | None = None  # None: the stage asks no model of Ollama's
+    vision_model: str | None = None  # None: the step asks no model of Ollama's
     feedback_model: str | None = None
     num_parallel: int = 1  # calls that one model takes at once
     limit_bytes: int = 0  # high water of what Ollama may hold; 0: no limit
@@ -36,14 +36,14 @@ class Policy:
     load_retry_seconds: float = 15.0  # after a load that failed; doubles too
     unload_seconds: float = 30.0  # how long a model that was asked to leave is waited for
     memory_back_seconds: float = 5.0  # from its end in the list to the end of its process, at the latest
-    phase_seconds: float = 60.0  # a model that does not fit beside the other keeps its phase so long
-    phase_loads: float = 10.0  # and so many times its load, so that loads take a tenth of the time at most
+    exclusive_seconds: float = 60.0  # a model that does not fit beside the other keeps its exclusive_model so long
+    exclusive_loads: float = 10.0  # and so many times its load, so that loads take a tenth of the time at most
     turn_seconds: float = 10.0  # two models on the same cores
     turns_below: float = 0.9  # together they do less than this part of what they do by turns
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Each once, in the order of the stages."""
+        """Each once, in the order of the steps."""
         return tuple(dict.fromkeys(name for name in (self.vision_model, self.feedback_model) if name is not None))
 
     @property
@@ -57,7 +57,7 @@ class Policy:
         return 5 * self.sample_seconds + self.grace_seconds
 
     def wedge_seconds(self, model: str) -> float:
-        """Calls, and no token from any of them for so long: what one is given is over without a word."""
+        """CallsInFlight, and no token from any of them for so long: what one is given is over without a word."""
         given = ((self.vision_model, self.vision_timeout_seconds), (self.feedback_model, self.feedback_timeout_seconds))
         return max((seconds for name, seconds in given if name == model), default=math.inf)
 

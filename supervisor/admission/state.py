@@ -5,24 +5,24 @@ from dataclasses import dataclass, field, replace
 
 from supervisor.admission.breaker import Breaker
 from supervisor.admission.decision import FREE
-from supervisor.admission.facts import HostMeasured, Resident, Unlisted
-from supervisor.admission.policy import Policy
-from supervisor.admission.throughput import Speed
+from supervisor.admission.facts import HostMeasured, ListFailed, LoadedModel
+from supervisor.admission.policy import AdmissionPolicy
+from supervisor.admission.throughput import Throughput
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """One model of ours. Its calls and its backlog are those of all stages that use it."""
+class ModelStatus:
+    """One model of ours. Its calls and its backlog are those of all steps that use it."""
 
     name: str
     num_parallel: int = 1
     size_bytes: int = 0  # the largest that was ever listed; 0: never seen
     breaker: Breaker = field(default_factory=Breaker)
-    speed: Speed = field(default_factory=Speed)
+    speed: Throughput = field(default_factory=Throughput)
     together_at_seconds: float = 0.0  # when its speed beside the other one was last measured
     in_flight: int = 0
     busy_until_seconds: float = -math.inf  # when a call to it was last in flight
-    progress_at_seconds: float = 0.0  # see Calls
+    progress_at_seconds: float = 0.0  # see CallsInFlight
     jobs: int = 0  # that wait for it
     oldest_seconds: float = 0.0  # the age of the oldest
     is_loading: bool = False
@@ -41,21 +41,21 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Work waits, and nothing of ours is in hand. `is_relieved`: idle models have been asked to leave since."""
+    """Work waits, and nothing of ours is in hand. `has_evicted`: idle models have been asked to leave since."""
 
     since_seconds: float
-    is_relieved: bool = False
+    has_evicted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class AdmissionState:
     """`began_at_seconds`: when somebody began to look. `held` is None while work is done or there is none."""
 
-    models: tuple[Model, ...]
+    models: tuple[ModelStatus, ...]
     began_at_seconds: float
-    listed: tuple[Resident, ...] = ()
+    listed: tuple[LoadedModel, ...] = ()
     listed_at_seconds: float | None = None  # the last answer of /api/ps
-    unlisted: Unlisted | None = None  # the first of the silences since then
+    unlisted: ListFailed | None = None  # the first of the silences since then
     host: HostMeasured | None = None
     leases: int = 0
     workers: int = FREE
@@ -64,31 +64,31 @@ class State:
     held: Hold | None = None
     turn: str | None = None  # the only model that may be asked
     turn_since_seconds: float = 0.0
-    phase: str | None = None  # the one that is ours, by the lock of all instances
+    exclusive_model: str | None = None  # the one that is ours, by the lock of all instances
     unloading: tuple[str, ...] = ()  # asked to leave, and listed still
     alone: str | None = None  # the one of ours that was last listed, if without the other
     swaps: int = 0  # how many times in a row the other one stood in its place, which nobody here had asked to leave
     gone_at_seconds: float = -math.inf  # when one of them was listed no more
 
     @classmethod
-    def of(cls, policy: Policy, at_seconds: float, slots: int = FREE) -> "State":
+    def of(cls, policy: AdmissionPolicy, at_seconds: float, slots: int = FREE) -> "AdmissionState":
         """`slots`: what the workers have been told so far, by whoever looked before."""
-        models = tuple(Model(name, policy.num_parallel) for name in policy.models)
+        models = tuple(ModelStatus(name, policy.num_parallel) for name in policy.models)
         return cls(models, at_seconds, slots=slots, slots_changed_at_seconds=at_seconds)
 
-    def model(self, name: str) -> Model | None:
+    def model(self, name: str) -> ModelStatus | None:
         """None for one that is not ours."""
         return next((model for model in self.models if model.name == name), None)
 
-    def with_model(self, changed: Model) -> "State":
+    def with_model(self, changed: ModelStatus) -> "AdmissionState":
         return replace(self, models=tuple(changed if model.name == changed.name else model for model in self.models))
 
     def is_listed(self, name: str) -> bool:
-        return any(resident.name == name for resident in self.listed)
+        return any(loaded_model.name == name for loaded_model in self.listed)
 
     @property
     def reported_bytes(self) -> int:
-        return sum(resident.size_bytes for resident in self.listed)
+        return sum(loaded_model.size_bytes for loaded_model in self.listed)
 
     @property
     def observed_bytes(self) -> int:

@@ -8,15 +8,15 @@ TOGETHER_SECONDS = 3600.0  # how long nothing new is known of two models togethe
 
 
 @dataclass(frozen=True, slots=True)
-class Mean:
+class Ewma:
     """An exponential mean of tokens per second."""
 
     value: float = 0.0
     samples: int = 0
 
-    def with_sample(self, value: float) -> "Mean":
+    def with_sample(self, value: float) -> "Ewma":
         mean = value if not self.samples else self.value + WEIGHT * (value - self.value)
-        return Mean(mean, min(self.samples + 1, ENOUGH))
+        return Ewma(mean, min(self.samples + 1, ENOUGH))
 
     @property
     def is_known(self) -> bool:
@@ -24,11 +24,11 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    alone: Mean = Mean()
-    together: Mean = Mean()
+class Throughput:
+    alone: Ewma = Ewma()
+    together: Ewma = Ewma()
 
-    def measured(self, tokens_per_second: float, *, is_alone: bool) -> "Speed":
+    def measured(self, tokens_per_second: float, *, is_alone: bool) -> "Throughput":
         if is_alone:
             return replace(self, alone=self.alone.with_sample(tokens_per_second))
         return replace(self, together=self.together.with_sample(tokens_per_second))

@@ -9,10 +9,10 @@ from typing import Literal
 from rich.console import Console
 from rich.markup import escape
 
-from supervisor.adapters.instance import Instance, RuntimeDirectoryRefused
+from supervisor.adapters.instance import Instance, RuntimeDirectoryError
 from supervisor.settings.model import Settings
 from worker.adapters.loading import AdapterMissing, load_adapter
-from worker.errors import RequestRefused, ServerFailed, Unavailable
+from worker.errors import BadRequest, ServerFailed, Unavailable
 from worker.ollama.client import Ollama
 from worker.queue import connection as queue
 from worker.queue.contract_check import inspect
@@ -30,7 +30,7 @@ class Level(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Finding:
     """One thing that was looked at, and what to do about it."""
 
     level: Level
@@ -38,10 +38,10 @@ class Line:
     remedy: str = ""
 
 
-def findings(settings: Settings) -> list[Line]:
+def findings(settings: Settings) -> list[Finding]:
     """Nothing is changed anywhere; the settings themselves have been read, so they are in order."""
     return [
-        Line(Level.OK, "settings"),
+        Finding(Level.OK, "settings"),
         *_installation(),
         *_runtime(settings),
         *_adapters(settings),
@@ -50,85 +50,87 @@ def findings(settings: Settings) -> list[Line]:
     ]
 
 
-def show(lines: list[Line], console: Console) -> None:
+def show(lines: list[Finding], console: Console) -> None:
     for line in lines:
         remedy = f": {line.remedy}" if line.remedy else ""
         console.print(f"{line.level.value} {escape(line.subject + remedy)}", soft_wrap=True)
 
 
-def _installation() -> Iterator[Line]:
+def _installation() -> Iterator[Finding]:
     """supervisord brings a package of the same import name; whichever was installed last would win."""
     owners = set(importlib.metadata.packages_distributions().get("supervisor", ())) - {DISTRIBUTION}
     if owners:
         remedy = f"{', '.join(sorted(owners))} brings a package `supervisor` too: give {DISTRIBUTION} an environment of its own"
-        yield Line(Level.FAILED, "import name `supervisor`", remedy)
+        yield Finding(Level.FAILED, "import name `supervisor`", remedy)
     else:
-        yield Line(Level.OK, "import name `supervisor` is ours alone")
+        yield Finding(Level.OK, "import name `supervisor` is ours alone")
 
 
-def _runtime(settings: Settings) -> Iterator[Line]:
+def _runtime(settings: Settings) -> Iterator[Finding]:
     try:
         instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
-    except RuntimeDirectoryRefused as refusal:
-        yield Line(Level.FAILED, "runtime directory", str(refusal))
+    except RuntimeDirectoryError as refusal:
+        yield Finding(Level.FAILED, "runtime directory", str(refusal))
     else:
         instance.retire()
-        yield Line(Level.OK, f"runtime directory {instance.directory}")
+        yield Finding(Level.OK, f"runtime directory {instance.directory}")
 
 
-def _adapters(settings: Settings) -> Iterator[Line]:
+def _adapters(settings: Settings) -> Iterator[Finding]:
     worker = settings.worker
     for role, module in (("vision", worker.vision_adapter), ("feedback", worker.feedback_adapter)):
         try:
             load_adapter(module, worker, lambda: None)
         except Exception as error:  # noqa: BLE001  whatever a foreign module raises is a finding
             reason = str(error) if isinstance(error, AdapterMissing) else f"adapter module {module}: {type(error).__name__}"
-            yield Line(Level.FAILED, reason, f"correct LEARNING_{role.upper()}_ADAPTER or install its package")
+            yield Finding(Level.FAILED, reason, f"correct LEARNING_{role.upper()}_ADAPTER or install its package")
         else:
-            yield Line(Level.OK, f"{role} adapter {module}")
+            yield Finding(Level.OK, f"{role} adapter {module}")
     if worker.invents_something:
-        yield Line(Level.WARNING, "a stub adapter is in use", "results are invented, no model is asked: set AI_BACKEND=local")
+        yield Finding(Level.WARNING, "a stub adapter is in use", "results are invented, no model is asked: set AI_BACKEND=local")
     elif not (worker.storage_verify_root or worker.supabase_url):
-        yield Line(Level.FAILED, "files of submissions", "set STORAGE_VERIFY_ROOT or SUPABASE_URL: no picture could be read")
+        yield Finding(Level.FAILED, "files of submissions", "set STORAGE_VERIFY_ROOT or SUPABASE_URL: no picture could be read")
 
 
-def _models(settings: Settings) -> Iterator[Line]:
+def _models(settings: Settings) -> Iterator[Finding]:
     """For our own adapters; whom a foreign one asks is not known here."""
     worker = settings.worker
     models: dict[Literal["vision", "feedback"], str] = {"vision": worker.ai_vision_model, "feedback": worker.ai_feedback_model}
-    asked = ((f"AI_{stage.upper()}_MODEL", model) for stage, model in models.items() if worker.asks_ollama(stage))
+    asked = ((f"AI_{step.upper()}_MODEL", model) for step, model in models.items() if worker.asks_ollama(step))
     yield from dict.fromkeys(_model(worker.ollama_base_url, *each) for each in asked)  # a server that is away is told once
 
 
-def _model(base_url: str, variable: str, model: str) -> Line:
+def _model(base_url: str, variable: str, model: str) -> Finding:
     try:
         digest = Ollama(base_url, lambda: None).digest(model)
-    except (ServerFailed, RequestRefused, Unavailable) as failure:
-        return Line(
+    except (ServerFailed, BadRequest, Unavailable) as failure:
+        return Finding(
             Level.FAILED, f"Ollama at {base_url}: {type(failure).__name__}", "see that it runs, or correct OLLAMA_BASE_URL"
         )
     if digest is None:
-        return Line(Level.FAILED, f"model {model} is not on the Ollama server", f"`ollama pull {model}`, or correct {variable}")
-    return Line(Level.OK, f"model {model}")
+        return Finding(
+            Level.FAILED, f"model {model} is not on the Ollama server", f"`ollama pull {model}`, or correct {variable}"
+        )
+    return Finding(Level.OK, f"model {model}")
 
 
-def _database(settings: Settings) -> Iterator[Line]:
+def _database(settings: Settings) -> Iterator[Finding]:
     worker = settings.worker
     dsn = worker.learning_database_url.get_secret_value()
     try:
         allows = worker.allow_service_dsn_for_testing
         connection = queue.connect(dsn, f"{DISTRIBUTION} check", allows_service_role=allows, pooled=worker.database_pooled)
-    except queue.Unavailable as outage:
+    except queue.DatabaseUnavailable as outage:
         reason = str(outage.__cause__).strip().splitlines()[0]  # libpq names host and role, never the password
-        yield Line(Level.FAILED, "database", f"{reason}: look at LEARNING_DATABASE_URL and at the server")
+        yield Finding(Level.FAILED, "database", f"{reason}: look at LEARNING_DATABASE_URL and at the server")
         return
-    except queue.Refused as refusal:
-        yield Line(Level.FAILED, "database", str(refusal))
+    except queue.UnsuitableDatabase as refusal:
+        yield Finding(Level.FAILED, "database", str(refusal))
         return
     with connection:
-        yield Line(Level.OK, f"database: PostgreSQL {connection.info.server_version // 10_000}")
+        yield Finding(Level.OK, f"database: PostgreSQL {connection.info.server_version // 10_000}")
         if queue.is_pooled(connection):
             remedy = "jobs are found by polling alone, and permits count on each host for itself: connect directly if you can"
-            yield Line(Level.WARNING, "a transaction pooler is in between", remedy)
+            yield Finding(Level.WARNING, "a transaction pooler is in between", remedy)
         for finding in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
-            yield Line(Level.FAILED if finding.remedy else Level.OK, finding.subject, finding.remedy)
+            yield Finding(Level.FAILED if finding.remedy else Level.OK, finding.subject, finding.remedy)

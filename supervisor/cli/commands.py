@@ -13,24 +13,24 @@ BUSY_NOTE = "nobody is interrupted in a job"
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class CommandReply:
     """What the command prints, and how it ends."""
 
     text: str
     exit_code: int = 0
 
 
-def place(directory: Path, instance: str | None, route: str, body: Document) -> Reply:
+def place(directory: Path, instance: str | None, route: str, body: Document) -> CommandReply:
     """To the only instance that answers in the directory, or to the named one."""
     found = {path.stem: path for path in live_sockets(directory) if control_socket.status(path) is not None}
     if instance is None and len(found) > 1:
-        return Reply(f"Several instances answer: name one by --instance: {', '.join(sorted(found))}.", EXIT_USAGE)
+        return CommandReply(f"Several instances answer: name one by --instance: {', '.join(sorted(found))}.", EXIT_USAGE)
     socket = found.get(instance) if instance else next(iter(found.values()), None)
     if socket is None:
-        return Reply(_not_running(directory, instance), EXIT_NOT_RUNNING)
+        return CommandReply(_not_running(directory, instance), EXIT_NOT_RUNNING)
     answer = control_socket.order(socket, route, body)
     if answer is None:
-        return Reply("The instance has not answered: look at its status, and try again.", EXIT_NOT_RUNNING)
+        return CommandReply("The instance has not answered: look at its status, and try again.", EXIT_NOT_RUNNING)
     return _reply(route, body, answer[1])
 
 
@@ -40,20 +40,20 @@ def _not_running(directory: Path, instance: str | None) -> str:
     return f"Not running: no instance answers in {directory}. {START_REMEDY}"
 
 
-def _reply(route: str, body: Document, document: Document) -> Reply:
+def _reply(route: str, body: Document, document: Document) -> CommandReply:
     match document.get("outcome"):
         case "accepted":
-            return Reply(_accepted(route, body, document["workers"]))
+            return CommandReply(_accepted(route, body, document["workers"]))
         case "stopping":
-            return Reply("Refused: it has been asked to stop.", EXIT_REFUSED)
+            return CommandReply("Refused: it has been asked to stop.", EXIT_REFUSED)
         case "no_worker":
             missing = ", ".join(document["names"])
-            return Reply(f"Refused: no worker in slot {missing}." if missing else "Refused: no worker runs.", EXIT_REFUSED)
+            return CommandReply(f"Refused: no worker in slot {missing}." if missing else "Refused: no worker runs.", EXIT_REFUSED)
         case "wrong_settings":
             wrong = f"Wrong: {', '.join(document['names'])}. `check` and the log have the remedies."
-            return Reply(f"Refused, the old settings stay in use. {wrong}", EXIT_CONFIG)
+            return CommandReply(f"Refused, the old settings stay in use. {wrong}", EXIT_CONFIG)
         case _:
-            return Reply(f"Refused: {'; '.join(document.get('problems', ())) or 'no reason given'}.", EXIT_REFUSED)
+            return CommandReply(f"Refused: {'; '.join(document.get('problems', ())) or 'no reason given'}.", EXIT_REFUSED)
 
 
 def _accepted(route: str, body: Document, workers: int) -> str:

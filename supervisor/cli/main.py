@@ -17,7 +17,7 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from supervisor.adapters.instance import RuntimeDirectoryRefused
+from supervisor.adapters.instance import RuntimeDirectoryError
 from supervisor.cli import check as checks
 from supervisor.cli import commands
 from supervisor.cli import status as status_page
@@ -62,7 +62,7 @@ def start(procs: str | None, env_file: Path | None) -> None:
     flags = {"WORKER_CONCURRENCY": procs} if procs else {}
     try:
         sys.exit(run_supervisor(_settings(env_file, flags), lambda: read_settings(flags, env_file)))
-    except RuntimeDirectoryRefused as refusal:
+    except RuntimeDirectoryError as refusal:
         click.echo(f"learning-supervisor: {refusal}", err=True)
         sys.exit(EXIT_CONFIG)
 

@@ -86,13 +86,13 @@ def _row(name: str, process: dict[str, Any], completed: str) -> tuple[str, ...]:
 
 def _doing(process: dict[str, Any]) -> str:
     """What it says it is doing, and what the supervisor knows of it where that is more than that it runs."""
-    phase, stage = process.get("phase"), process["stage"]
-    known = (phase, None if phase and stage == "running" else stage, "retiring" if process.get("is_retiring") else None)
+    activity, state = process.get("activity"), process["state"]
+    known = (activity, None if activity and state == "running" else state, "retiring" if process.get("is_retiring") else None)
     return ", ".join(word for word in known if word)
 
 
 def _memory(process: dict[str, Any]) -> str | None:
-    """Resident, and of that what the worker shares with nobody."""
+    """Resident set size, and of that what the worker shares with nobody."""
     rss_bytes, uss_bytes = process.get("rss_bytes"), process.get("uss_bytes")
     if not rss_bytes:
         return None

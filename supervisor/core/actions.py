@@ -1,15 +1,15 @@
-"""What the supervisor may do. Every action carries its Why."""
+"""What the supervisor may do. Every action carries its ActionReason."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from supervisor.core.fleet import Why
+from supervisor.core.fleet import ActionReason
 
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
     slot: int
-    why: Why
+    why: ActionReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Terminate:
 
     slot: int
     stop_by_seconds: float
-    why: Why
+    why: ActionReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Kill:
     """SIGKILL to the process group."""
 
     slot: int
-    why: Why
+    why: ActionReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +34,25 @@ class Retire:
     """Ask a worker to leave by itself, after the job in hand and never in the middle: its bit in the control record."""
 
     slot: int
-    why: Why
+    why: ActionReason
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
     """No restart helps: a request to stop, made by ourselves."""
 
-    why: Why
+    why: ActionReason
 
 
 @dataclass(frozen=True, slots=True)
-class ReturnLease:
+class ReclaimLease:
     """Ask the monitor to give a dead worker's job back."""
 
     slot: int
     job_id: UUID | None
     lease_key: UUID
     is_counted: bool
-    why: Why
+    why: ActionReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +63,4 @@ class Finish:
     leases_left: int = 0
 
 
-Action = Spawn | Terminate | Kill | Retire | GiveUp | ReturnLease | Finish
+Action = Spawn | Terminate | Kill | Retire | GiveUp | ReclaimLease | Finish

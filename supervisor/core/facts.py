@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from supervisor.core.fleet import Why
+from supervisor.core.fleet import ActionReason
 
 REFUSED_STATUS = 78  # EX_CONFIG of sysexits.h: no restart can help
 
@@ -25,8 +25,8 @@ class SpawnFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Promised:
-    """The process finished its boot, promised another deadline, took a job or put one down.
+class DeadlineSet:
+    """The process finished its boot, deadline_set another deadline, took a job or put one down.
 
     `is_ready`: a worker has reached the database in this life. `is_busy`: it has a job in hand.
     """
@@ -52,7 +52,7 @@ class Retired:
     """The worker finds its bit in the control record and leaves after the job in hand."""
 
     slot: int
-    why: Why
+    why: ActionReason
     at_seconds: float
 
 
@@ -61,7 +61,7 @@ class Terminated:
     """SIGTERM was sent."""
 
     slot: int
-    why: Why
+    why: ActionReason
     stop_by_seconds: float
     at_seconds: float
 
@@ -71,7 +71,7 @@ class Killed:
     """SIGKILL was sent to the process group."""
 
     slot: int
-    why: Why
+    why: ActionReason
     at_seconds: float
 
 
@@ -140,7 +140,7 @@ class Reloaded:
 
 
 @dataclass(frozen=True, slots=True)
-class ReloadRefused:
+class ReloadRejected:
     """The settings were read again, and so many are wrong: the old ones stay."""
 
     problems: int
@@ -156,13 +156,13 @@ class LeaseSent:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseReturned:
+class LeaseReclaimed:
     """The monitor has given it back, or found it settled. `outcome` is for the log."""
 
     lease_key: UUID
     outcome: str
 
 
-FactOfASlot = Spawned | SpawnFailed | Promised | Measured | Retired | Terminated | Killed | Exited
-FactOfTheFleet = StopAsked | GaveUp | Scaled | RecycleAsked | Reloaded | ReloadRefused | LeaseSent | LeaseReturned
+FactOfASlot = Spawned | SpawnFailed | DeadlineSet | Measured | Retired | Terminated | Killed | Exited
+FactOfTheFleet = StopAsked | GaveUp | Scaled | RecycleAsked | Reloaded | ReloadRejected | LeaseSent | LeaseReclaimed
 Fact = FactOfASlot | FactOfTheFleet

@@ -8,7 +8,7 @@ from uuid import UUID
 MONITOR = -1  # the monitor's slot number; workers count from 0
 
 
-class Stage(IntEnum):
+class SlotState(IntEnum):
     """Where a slot is. The numbers stand in the scoreboard's ledger."""
 
     VACANT = 0
@@ -18,23 +18,23 @@ class Stage(IntEnum):
     KILLED = 4
 
 
-ALIVE = frozenset({Stage.STARTING, Stage.RUNNING, Stage.STOPPING})  # there is a process, and nobody has killed it yet
+ALIVE = frozenset({SlotState.STARTING, SlotState.RUNNING, SlotState.STOPPING})  # there is a process, and nobody has killed it yet
 
 
-class Why(Enum):
+class ActionReason(Enum):
     """The reason for an action, told in the log and counted in the metrics."""
 
     FIRST_START = "first start"
     REPLACEMENT = "replacement"
-    BOOT_TOO_SLOW = "boot took longer than promised"
-    BROKEN_PROMISE = "broken promise"
+    BOOT_TOO_SLOW = "boot timed out"
+    DEADLINE_EXCEEDED = "deadline exceeded"
     DRAIN = "drain"
-    LAST_OUT = "all workers are gone"
+    WORKERS_GONE = "all workers are gone"
     GRACE_EXPIRED = "grace expired"
     DRAIN_EXPIRED = "drain took too long"
     STOP_NOW = "immediate stop"
     DEATH_IN_A_JOB = "its worker died"
-    HUNG_IN_A_DRAIN = "broken promise while it was asked to leave"
+    DEADLINE_EXCEEDED_IN_DRAIN = "deadline exceeded while draining"
     OVER_HARD_LIMIT = "memory over the hard limit"
     OVER_SOFT_LIMIT = "memory over the soft limit"
     OUTDATED = "settings were read again"
@@ -43,10 +43,12 @@ class Why(Enum):
     NO_PROGRESS = "nothing but crashes"
 
 
-BLAMELESS = frozenset({Why.DRAIN, Why.DRAIN_EXPIRED, Why.STOP_NOW, Why.LAST_OUT, Why.OUTDATED})  # nothing the process did
+REQUESTED_STOPS = frozenset(
+    {ActionReason.DRAIN, ActionReason.DRAIN_EXPIRED, ActionReason.STOP_NOW, ActionReason.WORKERS_GONE, ActionReason.OUTDATED}
+)  # nothing the process did
 
 
-class Cause(IntEnum):
+class ExitCause(IntEnum):
     """Why a process ended, each end under exactly one. The numbers stand in the scoreboard's ledger."""
 
     ASKED = 0  # left by itself, with 0, as it was asked to
@@ -54,14 +56,14 @@ class Cause(IntEnum):
     EXIT_CODE = 2
     SIGNAL = 3  # of an unknown sender
     OOM = 4  # the kernel's OOM killer
-    HUNG = 5  # we ended it: it had broken its promise
+    HUNG = 5  # we ended it: it had broken its deadline
     MEMORY = 6  # we ended it: it was over the hard limit
-    BOOT = 7  # it died before its first promise, or we ended it as that did not come
+    BOOT = 7  # it died before its first deadline, or we ended it as that did not come
 
     @property
     def is_crash(self) -> bool:
         """Counts against the slot, and against the job it had in hand."""
-        return self not in {Cause.ASKED, Cause.OPERATOR}
+        return self not in {ExitCause.ASKED, ExitCause.OPERATOR}
 
     @property
     def word(self) -> str:
@@ -71,14 +73,14 @@ class Cause(IntEnum):
 
 def crashes(ends_by_cause: Sequence[int]) -> int:
     """Of the ends at their causes' numbers those that nobody asked for."""
-    return sum(ends_by_cause[cause] for cause in Cause if cause.is_crash)
+    return sum(ends_by_cause[cause] for cause in ExitCause if cause.is_crash)
 
 
 class ReloadProblem(Enum):
     """Why the settings that were read last are not in use."""
 
     WRONG_SETTINGS = "wrong settings"
-    REFUSED_BY_A_WORKER = "a worker refused them"
+    REJECTED_BY_WORKER = "a worker refused them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,30 +101,30 @@ class Slot:
     """A numbered place for a process. It survives restarts; the process in it has a pid and an incarnation."""
 
     number: int
-    stage: Stage = Stage.VACANT
-    since_seconds: float = 0.0  # when the stage began
+    state: SlotState = SlotState.VACANT
+    since_seconds: float = 0.0  # when the state began
     pid: int = 0
     incarnation: int = 0
     started_at_seconds: float = 0.0
-    deadline_seconds: float | None = None  # what the process promised; None while it boots
+    deadline_seconds: float | None = None  # what the process deadline_set; None while it boots
     stop_by_seconds: float = 0.0  # in STOPPING: when the grace ends
-    stop_why: Why | None = None  # who asked it to end; None: nobody
-    kill_why: Why | None = None  # why we have killed it; None: we have not
+    stop_reason: ActionReason | None = None  # who asked it to end; None: nobody
+    kill_reason: ActionReason | None = None  # why we have killed it; None: we have not
     starts: int = 0
     last_status: int = 0
-    last_cause: Cause = Cause.ASKED
-    ends_by_cause: tuple[int, ...] = (0,) * len(Cause)  # at the cause's number
+    last_cause: ExitCause = ExitCause.ASKED
+    ends_by_cause: tuple[int, ...] = (0,) * len(ExitCause)  # at the cause's number
     crash_runs: tuple[Run, ...] = ()  # the latest lives in a row that ended as a crash, newest last
     generation: int = 0  # of the settings it was forked with
     is_busy: bool = False  # it says that it has a job in hand
     rss_bytes: int = 0  # the newest sample of this life; 0: none yet
     baseline_bytes: int | None = None  # the first sample after the boot
-    retire_why: Why | None = None  # why it was asked to leave by itself, after the job in hand
+    retire_reason: ActionReason | None = None  # why it was asked to leave by itself, after the job in hand
     is_recycle_asked: bool = False  # an operator wants another process in its place
 
     @property
     def is_occupied(self) -> bool:
-        return self.stage is not Stage.VACANT
+        return self.state is not SlotState.VACANT
 
     @property
     def is_worker(self) -> bool:
@@ -130,7 +132,7 @@ class Slot:
 
     @property
     def is_retiring(self) -> bool:
-        return self.retire_why is not None
+        return self.retire_reason is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ class DeadLease:
 class Fleet:
     """`stop_asked_at_seconds` has one time per request to stop: the first drains, the second shortens, the third is now.
 
-    Progress is a worker's finished boot or a new promise. A generation is one reading of the settings; its number is never
+    Progress is a worker's finished boot or a new deadline. A generation is one reading of the settings; its number is never
     used again. Processes are forked with the settings of `generation`.
     """
 
@@ -157,11 +159,11 @@ class Fleet:
     stop_asked_at_seconds: tuple[float, ...] = ()
     dead_leases: tuple[DeadLease, ...] = ()
     is_refused: bool = False  # a child said that its configuration can never work
-    was_cut_short: bool = False  # a worker was killed during the stop
+    killed_during_drain: bool = False  # a worker was killed during the stop
     gave_up: bool = False  # nothing but crashes: asked itself to stop
     is_ready: bool = False  # a worker has reached the database
     generation: int = 0
-    proven_generation: int | None = None  # the newest with which a worker has reached the database
+    last_good_generation: int | None = None  # the newest with which a worker has reached the database
     reload_problem: ReloadProblem | None = None
     last_progress_seconds: float | None = None  # before the first progress: the first start
     crashes_since_progress: int = 0

@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
-from supervisor.core.actions import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
-from supervisor.core.fleet import ALIVE, MONITOR, Fleet, Slot, Stage, Why
+from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
+from supervisor.core.fleet import ALIVE, MONITOR, ActionReason, Fleet, Slot, SlotState
 from supervisor.core.policy import Policy
 from worker.ipc.scoreboard import ControlRecord
 
@@ -24,82 +24,87 @@ def kill_after_the_drain(fleet: Fleet, policy: Policy, now_seconds: float) -> It
     """The drain's end, or a third request to stop, leaves nobody: their leases are given back afterwards."""
     if now_seconds < drain_by(fleet, policy):
         return
-    why = Why.STOP_NOW if len(fleet.stop_asked_at_seconds) > 2 else Why.DRAIN_EXPIRED
+    why = ActionReason.STOP_NOW if len(fleet.stop_asked_at_seconds) > 2 else ActionReason.DRAIN_EXPIRED
     for slot in fleet.workers:
-        if slot.stage in ALIVE:
+        if slot.state in ALIVE:
             yield Kill(slot.number, why)
 
 
 def kill_after_the_grace(fleet: Fleet, _policy: Policy, now_seconds: float) -> Iterator[Action]:
     """SIGTERM was no help: the process hangs where no signal handler runs."""
     for slot in fleet.slots:
-        if slot.stage is Stage.STOPPING and now_seconds >= slot.stop_by_seconds:
-            yield Kill(slot.number, Why.GRACE_EXPIRED)
+        if slot.state is SlotState.STOPPING and now_seconds >= slot.stop_by_seconds:
+            yield Kill(slot.number, ActionReason.GRACE_EXPIRED)
 
 
 def kill_hung_in_a_drain(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """Asked to leave, it does not come to its next step or to the end of its boot: no reason to wait for the drain's end."""
     for slot in fleet.workers:
-        is_draining = slot.stage is Stage.STOPPING and slot.stop_why is Why.DRAIN  # else it is in its grace already
+        is_draining = (
+            slot.state is SlotState.STOPPING and slot.stop_reason is ActionReason.DRAIN
+        )  # else it is in its grace already
         if is_draining and now_seconds > hung_at(slot, policy):
-            yield Kill(slot.number, Why.BOOT_TOO_SLOW if slot.deadline_seconds is None else Why.HUNG_IN_A_DRAIN)
+            yield Kill(
+                slot.number,
+                ActionReason.BOOT_TOO_SLOW if slot.deadline_seconds is None else ActionReason.DEADLINE_EXCEEDED_IN_DRAIN,
+            )
 
 
 def kill_over_the_hard_limit(fleet: Fleet, policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """Before the host suffers; a process that allocates without end would not come to a SIGTERM's handler."""
     for slot in fleet.workers:
-        if slot.stage in ALIVE and _is_over_hard_limit(slot, policy):
-            yield Kill(slot.number, Why.OVER_HARD_LIMIT)
+        if slot.state in ALIVE and _is_over_hard_limit(slot, policy):
+            yield Kill(slot.number, ActionReason.OVER_HARD_LIMIT)
 
 
-def kill_the_last_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+def kill_late_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """Whatever the monitor is busy with, the end of a stop does not wait for it (invariant 2)."""
     if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
         return
     is_late = now_seconds >= workers_gone_at(fleet) + policy.release_seconds + policy.tick_seconds
-    if is_late and fleet.monitor.stage in ALIVE:
-        yield Kill(MONITOR, Why.GRACE_EXPIRED)
+    if is_late and fleet.monitor.state in ALIVE:
+        yield Kill(MONITOR, ActionReason.GRACE_EXPIRED)
 
 
 def terminate_for_the_drain(fleet: Fleet, policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """Every worker finishes its job and leaves; the idle ones leave at once."""
     if fleet.is_stopping:
         for slot in fleet.workers:
-            if slot.stage in {Stage.STARTING, Stage.RUNNING}:
-                yield Terminate(slot.number, drain_by(fleet, policy), Why.DRAIN)
+            if slot.state in {SlotState.STARTING, SlotState.RUNNING}:
+                yield Terminate(slot.number, drain_by(fleet, policy), ActionReason.DRAIN)
 
 
 def terminate_slow_boots(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """A process that never reached its first promise is stuck in its imports."""
+    """A process that never reached its first deadline is stuck in its imports."""
     for slot in fleet.slots:
-        if slot.stage is Stage.STARTING and now_seconds >= slot.since_seconds + policy.boot_timeout_seconds:
-            yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, Why.BOOT_TOO_SLOW)
+        if slot.state is SlotState.STARTING and now_seconds >= slot.since_seconds + policy.boot_timeout_seconds:
+            yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, ActionReason.BOOT_TOO_SLOW)
 
 
-def terminate_broken_promises(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+def terminate_exceeded_deadlines(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """A deadline passed: the step hangs, whatever the process says otherwise."""
     for slot in fleet.slots:
-        if slot.stage is Stage.RUNNING and _has_broken_promise(slot, now_seconds):
-            yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, Why.BROKEN_PROMISE)
+        if slot.state is SlotState.RUNNING and _has_exceeded_deadline(slot, now_seconds):
+            yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, ActionReason.DEADLINE_EXCEEDED)
 
 
 def terminate_the_outdated_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """The monitor takes the new settings last: until the workers have them, it gives back what they leave."""
-    is_outdated = fleet.monitor.stage is Stage.RUNNING and fleet.monitor.generation != fleet.generation
+    is_outdated = fleet.monitor.state is SlotState.RUNNING and fleet.monitor.generation != fleet.generation
     if is_outdated and not fleet.is_reloading and not fleet.is_stopping:
-        yield Terminate(MONITOR, now_seconds + policy.terminate_grace_seconds, Why.OUTDATED)
+        yield Terminate(MONITOR, now_seconds + policy.terminate_grace_seconds, ActionReason.OUTDATED)
 
 
 def retire_surplus(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """Fewer workers are wanted: those above leave, each after its job."""
     for slot in fleet.workers:
         if slot.number >= fleet.wanted and _can_retire(slot):
-            yield Retire(slot.number, Why.SURPLUS)
+            yield Retire(slot.number, ActionReason.SURPLUS)
 
 
 def recycle_one_worker(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """The first of RECYCLES that wants one, and only while all others work: the fleet is never more than one short."""
-    if all(_works(slot, policy, now_seconds) for slot in fleet.wanted_workers):
+    if all(_is_healthy(slot, policy, now_seconds) for slot in fleet.wanted_workers):
         wishes = (action for rule in RECYCLES for action in rule(fleet, policy, now_seconds))
         yield from itertools.islice(wishes, 1)
 
@@ -110,36 +115,38 @@ def retire_over_the_soft_limit(fleet: Fleet, policy: Policy, now_seconds: float)
         has_grown = 0 < policy.memory_soft_bytes < slot.rss_bytes - (slot.baseline_bytes or slot.rss_bytes)
         is_old_enough = now_seconds >= slot.started_at_seconds + policy.minimum_lifetime_seconds
         if has_grown and is_old_enough and not slot.is_busy and _can_retire(slot):
-            yield Retire(slot.number, Why.OVER_SOFT_LIMIT)
+            yield Retire(slot.number, ActionReason.OVER_SOFT_LIMIT)
 
 
 def retire_outdated(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """The settings were read again: one worker after the other is replaced by one that has them."""
     for slot in fleet.workers:
         if slot.generation != fleet.generation and _can_retire(slot):
-            yield Retire(slot.number, Why.OUTDATED)
+            yield Retire(slot.number, ActionReason.OUTDATED)
 
 
 def retire_by_order(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """An operator wants a fresh process in this slot."""
     for slot in fleet.workers:
         if slot.is_recycle_asked and _can_retire(slot):
-            yield Retire(slot.number, Why.OPERATOR)
+            yield Retire(slot.number, ActionReason.OPERATOR)
 
 
 def give_up(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """Restart intensity as in OTP, but for all together: one bad slot among good ones means degraded, not down."""
-    is_hopeless = fleet.crashes_since_progress >= policy.restart_intensity and now_seconds >= hope_ends_at(fleet, policy)
-    if is_hopeless and not fleet.is_stopping:
-        yield GiveUp(Why.NO_PROGRESS)
+    is_restart_limit_reached = fleet.crashes_since_progress >= policy.restart_intensity and now_seconds >= give_up_at(
+        fleet, policy
+    )
+    if is_restart_limit_reached and not fleet.is_stopping:
+        yield GiveUp(ActionReason.NO_PROGRESS)
 
 
-def return_dead_leases(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
+def reclaim_dead_leases(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """Each monitor is asked once; a new one is asked again, as nobody knows how far its predecessor came."""
-    if fleet.monitor.stage is Stage.RUNNING:
+    if fleet.monitor.state is SlotState.RUNNING:
         for dead in fleet.dead_leases:
             if dead.sent_to != fleet.monitor.incarnation:
-                yield ReturnLease(dead.slot, dead.job_id, dead.lease_key, dead.is_counted, Why.DEATH_IN_A_JOB)
+                yield ReclaimLease(dead.slot, dead.job_id, dead.lease_key, dead.is_counted, ActionReason.DEATH_IN_A_JOB)
 
 
 def fill_vacant_slots(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
@@ -147,23 +154,23 @@ def fill_vacant_slots(fleet: Fleet, policy: Policy, now_seconds: float) -> Itera
     if fleet.is_stopping:
         return
     for slot in (*fleet.wanted_workers, fleet.monitor):
-        if slot.stage is Stage.VACANT and now_seconds >= vacant_until(slot, policy):
-            yield Spawn(slot.number, Why.REPLACEMENT if slot.starts else Why.FIRST_START)
+        if slot.state is SlotState.VACANT and now_seconds >= vacant_until(slot, policy):
+            yield Spawn(slot.number, ActionReason.REPLACEMENT if slot.starts else ActionReason.FIRST_START)
 
 
-def dismiss_the_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+def stop_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """The monitor goes last, when every lease is back or its time for that is over."""
     if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
         return
     is_late = now_seconds >= workers_gone_at(fleet) + policy.release_seconds
-    if fleet.monitor.stage in {Stage.STARTING, Stage.RUNNING} and (is_late or not fleet.dead_leases):
-        yield Terminate(MONITOR, now_seconds + policy.release_seconds, Why.LAST_OUT)
+    if fleet.monitor.state in {SlotState.STARTING, SlotState.RUNNING} and (is_late or not fleet.dead_leases):
+        yield Terminate(MONITOR, now_seconds + policy.release_seconds, ActionReason.WORKERS_GONE)
 
 
 def finish(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
     """An empty fleet after a request to stop is the end."""
     if fleet.is_stopping and not any(slot.is_occupied for slot in fleet.slots):
-        is_cut_short = fleet.was_cut_short or fleet.dead_leases
+        is_cut_short = fleet.killed_during_drain or fleet.dead_leases
         codes = ((fleet.is_refused, EXIT_REFUSED), (fleet.gave_up, EXIT_GAVE_UP), (is_cut_short, EXIT_CUT_SHORT))
         yield Finish(next((code for is_so, code in codes if is_so), EXIT_DONE), len(fleet.dead_leases))
 
@@ -173,17 +180,17 @@ RULES: tuple[Rule, ...] = (
     kill_after_the_grace,
     kill_hung_in_a_drain,
     kill_over_the_hard_limit,
-    kill_the_last_monitor,
+    kill_late_monitor,
     terminate_for_the_drain,
     terminate_slow_boots,
-    terminate_broken_promises,
+    terminate_exceeded_deadlines,
     terminate_the_outdated_monitor,
     retire_surplus,
     recycle_one_worker,
     give_up,
-    return_dead_leases,
+    reclaim_dead_leases,
     fill_vacant_slots,
-    dismiss_the_monitor,
+    stop_monitor,
     finish,
 )
 RECYCLES: tuple[Rule, ...] = (retire_over_the_soft_limit, retire_outdated, retire_by_order)  # one worker at a time
@@ -205,28 +212,28 @@ def decide(fleet: Fleet, policy: Policy, now_seconds: float) -> tuple[Action, ..
 
 def wake_at(fleet: Fleet, policy: Policy, now_seconds: float) -> float:
     """When to look again if nothing happens before: the next time that a rule names, or the next tick."""
-    is_busy = any(slot.is_busy or slot.stage is Stage.STARTING for slot in fleet.slots)
+    is_busy = any(slot.is_busy or slot.state is SlotState.STARTING for slot in fleet.slots)
     tick_seconds = policy.busy_tick_seconds if is_busy else policy.tick_seconds
     of_slots = (time for slot in fleet.slots for time in _times_of(slot, policy))
-    times = (now_seconds + tick_seconds, drain_by(fleet, policy), hope_ends_at(fleet, policy), *of_slots)
+    times = (now_seconds + tick_seconds, drain_by(fleet, policy), give_up_at(fleet, policy), *of_slots)
     return min(time for time in times if time > now_seconds)
 
 
 def _times_of(slot: Slot, policy: Policy) -> tuple[float, ...]:
     """The times at which a rule may have something to do with the slot, as far as they can be known."""
-    match slot.stage:
-        case Stage.VACANT:
+    match slot.state:
+        case SlotState.VACANT:
             return (vacant_until(slot, policy),)
-        case Stage.STARTING:
+        case SlotState.STARTING:
             return (slot.since_seconds + policy.boot_timeout_seconds,)
-        case Stage.RUNNING:
+        case SlotState.RUNNING:
             return () if slot.deadline_seconds is None else (slot.deadline_seconds,)
-        case Stage.STOPPING:
+        case SlotState.STOPPING:
             return slot.stop_by_seconds, hung_at(slot, policy)
-        case Stage.KILLED:
+        case SlotState.KILLED:
             return ()
         case _:
-            assert_never(slot.stage)
+            assert_never(slot.state)
 
 
 def control(fleet: Fleet, policy: Policy) -> ControlRecord:
@@ -259,13 +266,13 @@ def vacant_until(slot: Slot, policy: Policy) -> float:
 
 
 def hung_at(slot: Slot, policy: Policy) -> float:
-    """When a process that was asked to leave has had its promise, or the time of a boot, and the grace beyond it."""
+    """When a process that was asked to leave has had its deadline, or the time of a boot, and the grace beyond it."""
     boot_ends_at = slot.started_at_seconds + policy.boot_timeout_seconds
     promised_by = boot_ends_at if slot.deadline_seconds is None else slot.deadline_seconds
     return promised_by + policy.terminate_grace_seconds
 
 
-def hope_ends_at(fleet: Fleet, policy: Policy) -> float:
+def give_up_at(fleet: Fleet, policy: Policy) -> float:
     """Until when a fleet of which nobody makes progress is given a chance."""
     since_seconds = fleet.last_progress_seconds
     return math.inf if since_seconds is None else since_seconds + policy.restart_window_seconds
@@ -277,10 +284,10 @@ def workers_gone_at(fleet: Fleet) -> float:
 
 
 def _can_retire(slot: Slot) -> bool:
-    return slot.stage is Stage.RUNNING and not slot.is_retiring
+    return slot.state is SlotState.RUNNING and not slot.is_retiring
 
 
-def _has_broken_promise(slot: Slot, now_seconds: float) -> bool:
+def _has_exceeded_deadline(slot: Slot, now_seconds: float) -> bool:
     return slot.deadline_seconds is not None and now_seconds > slot.deadline_seconds
 
 
@@ -288,7 +295,7 @@ def _is_over_hard_limit(slot: Slot, policy: Policy) -> bool:
     return 0 < policy.memory_hard_bytes < slot.rss_bytes
 
 
-def _works(slot: Slot, policy: Policy, now_seconds: float) -> bool:
+def _is_healthy(slot: Slot, policy: Policy, now_seconds: float) -> bool:
     """And no rule is about to end it."""
-    is_well = not _has_broken_promise(slot, now_seconds) and not _is_over_hard_limit(slot, policy)
-    return slot.stage is Stage.RUNNING and not slot.is_retiring and is_well
+    is_well = not _has_exceeded_deadline(slot, now_seconds) and not _is_over_hard_limit(slot, policy)
+    return slot.state is SlotState.RUNNING and not slot.is_retiring and is_well

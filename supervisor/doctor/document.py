@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from supervisor.cli.check import Level, Line
+from supervisor.cli.check import Finding, Level
 from supervisor.doctor.probe import Probe
-from supervisor.doctor.run import Examination, Memory, Patient
-from supervisor.doctor.timeouts import Pace
+from supervisor.doctor.run import DoctorReport, Memory, ModelCheck
+from supervisor.doctor.timeouts import TimeoutEstimate
 
 Json = dict[str, object]
 
 
-def document(examination: Examination, findings: Sequence[Line]) -> Json:
+def document(examination: DoctorReport, findings: Sequence[Finding]) -> Json:
     """Bytes, seconds, tokens. `state` is the worst of the findings' levels: ok, warning or failed."""
     levels = {finding.level for finding in findings}
     worst = next((level for level in (Level.FAILED, Level.WARNING) if level in levels), Level.OK)
@@ -24,7 +24,7 @@ def document(examination: Examination, findings: Sequence[Line]) -> Json:
     }
 
 
-def _patient(patient: Patient) -> Json:
+def _patient(patient: ModelCheck) -> Json:
     model, loaded = patient.model, patient.loaded
     of_file = model and {
         "family": model.family,
@@ -60,7 +60,7 @@ def _probe(probe: Probe) -> Json:
     }
 
 
-def _pace(pace: Pace) -> Json:
+def _pace(pace: TimeoutEstimate) -> Json:
     return {
         "role": pace.role.value,
         "tokens_per_second": pace.tokens_per_second,

@@ -12,7 +12,7 @@ _TOGETHER = (Fit.TOGETHER, Fit.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EnvironmentLine:
     variable: str
     value: str
     reason: str
@@ -21,20 +21,26 @@ class Line:
         return f"{self.variable}={self.value}"
 
 
-def lines(plan: Plan, uses: tuple[Use, ...]) -> Iterator[Line]:
+def lines(plan: Plan, uses: tuple[Use, ...]) -> Iterator[EnvironmentLine]:
     """For the plan that fits; where nothing does, for one call at once."""
     largest = plan.largest_num_parallel
     calls = plan.need.num_parallel if largest is None else min(plan.need.num_parallel, max(1, largest))
-    yield Line("OLLAMA_NUM_PARALLEL", str(calls), "the same number as OLLAMA_NUM_PARALLEL of these settings")
-    yield Line("OLLAMA_MAX_LOADED_MODELS", str(_loaded_models(plan, uses)), _turns(plan))
+    yield EnvironmentLine("OLLAMA_NUM_PARALLEL", str(calls), "the same number as OLLAMA_NUM_PARALLEL of these settings")
+    yield EnvironmentLine("OLLAMA_MAX_LOADED_MODELS", str(_loaded_models(plan, uses)), _turns(plan))
     context_tokens = max((use.context_tokens for use in uses), default=DEFAULT_CONTEXT_TOKENS)
-    yield Line("OLLAMA_CONTEXT_LENGTH", str(context_tokens), "the window of one call, where a request names none")
-    yield Line("OLLAMA_KEEP_ALIVE", KEEP_ALIVE, "longer than the pauses between submissions; no request of ours sets it")
-    yield Line("OLLAMA_MAX_QUEUE", str(MAX_QUEUE), "bounds what waits for a load; it does not limit calls of a loaded model")
-    yield Line("OLLAMA_FLASH_ATTENTION", "1", "a quantised context cache needs it")
-    yield Line("OLLAMA_KV_CACHE_TYPE", plan.need.cache_type.word, "f16 is exact; q8_0 takes half of its memory, q4_0 a quarter")
+    yield EnvironmentLine("OLLAMA_CONTEXT_LENGTH", str(context_tokens), "the window of one call, where a request names none")
+    yield EnvironmentLine(
+        "OLLAMA_KEEP_ALIVE", KEEP_ALIVE, "longer than the pauses between submissions; no request of ours sets it"
+    )
+    yield EnvironmentLine(
+        "OLLAMA_MAX_QUEUE", str(MAX_QUEUE), "bounds what waits for a load; it does not limit calls of a loaded model"
+    )
+    yield EnvironmentLine("OLLAMA_FLASH_ATTENTION", "1", "a quantised context cache needs it")
+    yield EnvironmentLine(
+        "OLLAMA_KV_CACHE_TYPE", plan.need.cache_type.word, "f16 is exact; q8_0 takes half of its memory, q4_0 a quarter"
+    )
     reason = f"keeps no old prompts, which are up to {shown(DEFAULT_PROMPT_CACHE_BYTES)} for each model, and not in `ollama ps`"
-    yield Line("LLAMA_ARG_CACHE_RAM", "0", reason)
+    yield EnvironmentLine("LLAMA_ARG_CACHE_RAM", "0", reason)
 
 
 def _loaded_models(plan: Plan, uses: tuple[Use, ...]) -> int:

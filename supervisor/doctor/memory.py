@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from supervisor.doctor.model import Model
+from supervisor.doctor.model import InstalledModel
 from worker.ipc.scoreboard import MAX_SLOTS
 
 # Buffers for computing, about 300 MB with models of 3 to 20 billion weights, and the process with its libraries (ollama.md 3.5).
@@ -34,7 +34,7 @@ class CacheType(Enum):
 class Use:
     """A model as it is to be used; `context_tokens` is the window of one call, `listed_bytes` what ps said of it (0: nothing)."""
 
-    model: Model
+    model: InstalledModel
     context_tokens: int
     listed_bytes: int = 0
 

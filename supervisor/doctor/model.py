@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from supervisor.doctor import quantisation
-from supervisor.doctor.quantisation import Kind
+from supervisor.doctor.quantisation import QuantisationClass
 from supervisor.doctor.server import Description, Tag
 
 # One call at a time, whatever OLLAMA_NUM_PARALLEL says (ollama.md 4.2).
@@ -28,7 +28,7 @@ class Role(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class InstalledModel:
     """`weight_bytes` are all files but the projector, which looks at pictures. `cached_values_per_token` is how many numbers the
     key-value cache holds of each token; None where the file does not say.
     """
@@ -46,7 +46,7 @@ class Model:
     capabilities: tuple[str, ...]
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> QuantisationClass:
         return quantisation.kind(self.weight_bits)
 
     @property
@@ -57,10 +57,10 @@ class Model:
         return 1 if self.is_serial else num_parallel
 
 
-def model(roles: tuple[Role, ...], tag: Tag, said: Description) -> Model:
+def model(roles: tuple[Role, ...], tag: Tag, said: Description) -> InstalledModel:
     info, projector_bytes = said.model_info, min(_projector_bytes(said.projector_info), tag.size)
     weight_bytes = tag.size - projector_bytes
-    return Model(
+    return InstalledModel(
         name=tag.name,
         roles=roles,
         family=said.details.family,

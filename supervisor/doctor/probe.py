@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from supervisor.doctor import picture
 from supervisor.doctor.model import Role
 from supervisor.doctor.sample import SUBMISSION
-from supervisor.doctor.server import Reply, Server, ServerRefused, ServerSilent
+from supervisor.doctor.server import Server, ServerRefused, ServerReply, ServerSilent
 from supervisor.settings.model import Settings
 from worker.adapters import prompts
 from worker.core.criteria import document_schema
-from worker.ollama.client import Question
+from worker.ollama.client import ChatRequest
 from worker.ollama.thinking import Thinking, thinking
 from worker.settings import WorkerSettings
 
@@ -34,7 +34,7 @@ class _Small(BaseModel):
     result: int
 
 
-class Kind(Enum):
+class ProbeKind(Enum):
     """What is tried, in the words of the view."""
 
     LOAD = "loads"
@@ -55,7 +55,7 @@ class Outcome(Enum):
 class Probe:
     """One request. `detail` is a status or the class of an error. Seconds are the server's own, without its wait for a slot."""
 
-    kind: Kind
+    kind: ProbeKind
     outcome: Outcome
     detail: str = ""
     load_seconds: float = 0.0
@@ -67,26 +67,26 @@ class Probe:
 
 def probes(server: Server, model: str, role: Role, settings: Settings) -> Iterator[Probe]:
     """Ends with the first that fails: the next ones would fail for the same reason, each after minutes."""
-    for kind in (Kind.LOAD, Kind.WORD, *_OF_ROLE[role]):
-        is_load = kind is Kind.LOAD
+    for kind in (ProbeKind.LOAD, ProbeKind.WORD, *_OF_ROLE[role]):
+        is_load = kind is ProbeKind.LOAD
         probe = _load(server, model, role, settings) if is_load else _tried(server, kind, model, role, settings.worker)
         yield probe
         if probe.outcome is not Outcome.GOOD:
             return
 
 
-_OF_ROLE = {Role.VISION: (Kind.PICTURE,), Role.FEEDBACK: (Kind.SCHEMA, Kind.FEEDBACK)}
+_OF_ROLE = {Role.VISION: (ProbeKind.PICTURE,), Role.FEEDBACK: (ProbeKind.SCHEMA, ProbeKind.FEEDBACK)}
 
 
 def _load(server: Server, model: str, role: Role, settings: Settings) -> Probe:
     try:
         server.load(model, settings.worker.model_options(role.value), settings.supervisor.ollama_load_timeout_seconds)
     except (ServerRefused, ServerSilent) as failure:
-        return _failed(Kind.LOAD, failure)
-    return Probe(Kind.LOAD, Outcome.GOOD)
+        return _failed(ProbeKind.LOAD, failure)
+    return Probe(ProbeKind.LOAD, Outcome.GOOD)
 
 
-def _tried(server: Server, kind: Kind, model: str, role: Role, settings: WorkerSettings) -> Probe:
+def _tried(server: Server, kind: ProbeKind, model: str, role: Role, settings: WorkerSettings) -> Probe:
     try:
         reply = server.answer(_body(kind, model, role, settings), PROBE_SECONDS)
     except (ServerRefused, ServerSilent) as failure:
@@ -104,13 +104,13 @@ def _tried(server: Server, kind: Kind, model: str, role: Role, settings: WorkerS
     )
 
 
-def _failed(kind: Kind, failure: ServerRefused | ServerSilent) -> Probe:
+def _failed(kind: ProbeKind, failure: ServerRefused | ServerSilent) -> Probe:
     return Probe(kind, Outcome.REFUSED if isinstance(failure, ServerRefused) else Outcome.SILENT, str(failure))
 
 
-def _is_good(kind: Kind, reply: Reply) -> bool:
+def _is_good(kind: ProbeKind, reply: ServerReply) -> bool:
     """A sample may be cut: its end is not what is looked for."""
-    if kind is not Kind.SCHEMA:
+    if kind is not ProbeKind.SCHEMA:
         return reply.done and reply.done_reason in {"stop", "length"}
     try:
         _Small.model_validate_json(reply.message.content)
@@ -119,37 +119,37 @@ def _is_good(kind: Kind, reply: Reply) -> bool:
     return True
 
 
-def _body(kind: Kind, model: str, role: Role, settings: WorkerSettings) -> dict[str, Any]:
+def _body(kind: ProbeKind, model: str, role: Role, settings: WorkerSettings) -> dict[str, Any]:
     """`think` and the model's options are the workers'. Thoughts have room beside the sample, or nothing would be said."""
     thought = thinking(model, settings.ai_think_level) if role is Role.FEEDBACK else Thinking(think=False, tokens=0)
-    return Question(
+    return ChatRequest(
         model=model,
         messages=_messages(kind, settings),
         options=settings.model_options(role.value),
-        max_tokens=SAMPLE_TOKENS + (thought.tokens if kind is Kind.SCHEMA else 0),
+        max_tokens=SAMPLE_TOKENS + (thought.tokens if kind is ProbeKind.SCHEMA else 0),
         repetition_limit_characters=0,
         document_schema=_schema(kind),
         think=thought.think,
     ).body()
 
 
-def _schema(kind: Kind) -> Mapping[str, Any] | None:
-    if kind is Kind.SCHEMA:
+def _schema(kind: ProbeKind) -> Mapping[str, Any] | None:
+    if kind is ProbeKind.SCHEMA:
         return _Small.model_json_schema()
-    return document_schema(len(SUBMISSION["de"].criteria)) if kind is Kind.FEEDBACK else None
+    return document_schema(len(SUBMISSION["de"].criteria)) if kind is ProbeKind.FEEDBACK else None
 
 
-def _messages(kind: Kind, settings: WorkerSettings) -> tuple[Mapping[str, Any], ...]:
+def _messages(kind: ProbeKind, settings: WorkerSettings) -> tuple[Mapping[str, Any], ...]:
     """Each run's own: the server keeps what it has read, and would seem faster than it is."""
     mark = os.urandom(8)
     texts, sample = prompts.of(settings.ai_prompt_language), SUBMISSION[settings.ai_prompt_language]
     match kind:
-        case Kind.PICTURE:
+        case ProbeKind.PICTURE:
             image = base64.b64encode(picture.page(mark)).decode()
             return ({"role": "user", "content": texts.page_text, "images": [image]},)
-        case Kind.FEEDBACK:
+        case ProbeKind.FEEDBACK:
             system = {"role": "system", "content": f"{mark.hex()} {texts.system_text(has_criteria=True)}"}
             return system, {"role": "user", "content": texts.user_text(sample, is_strict=False)}
-        case Kind.SCHEMA:
+        case ProbeKind.SCHEMA:
             return ({"role": "user", "content": f"{mark.hex()}: 3 + 4 = 7. Antworte als JSON mit correct und result."},)
     return ({"role": "user", "content": f"{mark.hex()}: Guten Morgen!"},)

@@ -11,7 +11,7 @@ GOOD_BITS = 5  # more hardly make an answer better, as quantisation's own measur
 UNQUANTISED_BITS = 16
 
 
-class Kind(Enum):
+class QuantisationClass(Enum):
     UNQUANTISED = "unquantised"
     LARGE = "large"
     GOOD = "good"
@@ -30,12 +30,12 @@ def bits(level: str, size_bytes: int, parameters: int) -> int | None:
     return round(size_bytes * 8 / parameters) if parameters else None
 
 
-def kind(weight_bits: int | None) -> Kind:
+def kind(weight_bits: int | None) -> QuantisationClass:
     if weight_bits is None:
-        return Kind.UNKNOWN
+        return QuantisationClass.UNKNOWN
     if weight_bits >= UNQUANTISED_BITS:
-        return Kind.UNQUANTISED
-    return Kind.LARGE if weight_bits > GOOD_BITS else Kind.GOOD
+        return QuantisationClass.UNQUANTISED
+    return QuantisationClass.LARGE if weight_bits > GOOD_BITS else QuantisationClass.GOOD
 
 
 def smaller_tag(model: str) -> str:

@@ -7,26 +7,26 @@ from enum import Enum
 from supervisor.admission.facts import HostMeasured
 from supervisor.doctor import environment, memory
 from supervisor.doctor.memory import Budget, Plan, Use
-from supervisor.doctor.model import Model, Role, model
+from supervisor.doctor.model import InstalledModel, Role, model
 from supervisor.doctor.probe import Probe, probes
 from supervisor.doctor.server import Server, ServerRefused, ServerSilent, Tag
-from supervisor.doctor.timeouts import Pace, pace
+from supervisor.doctor.timeouts import TimeoutEstimate, pace
 from supervisor.settings.model import Settings
-from worker.ollama.loaded_models import LoadedModel
+from worker.ollama.loaded_models import ListedModel
 from worker.ollama.models import is_called
 from worker.settings import ADAPTERS, WorkerSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class ModelCheck:
     """One model and what it is for. `model` is None where the server has none of this name; `loaded` as ps showed it."""
 
     name: str
     roles: tuple[Role, ...]
-    model: Model | None = None
+    model: InstalledModel | None = None
     probes: tuple[tuple[Role, Probe], ...] = ()
-    loaded: LoadedModel | None = None
-    paces: tuple[Pace, ...] = ()
+    loaded: ListedModel | None = None
+    paces: tuple[TimeoutEstimate, ...] = ()
 
 
 class Place(Enum):
@@ -49,26 +49,26 @@ class Memory:
     budget: Budget | None
     uses: tuple[Use, ...]
     plan: Plan
-    lines: tuple[environment.Line, ...]
+    lines: tuple[environment.EnvironmentLine, ...]
     gpu: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class DoctorReport:
     """`version` is None where nobody answers, and then nothing else is known; `memory` where a model is not there."""
 
     settings: Settings
     base_url: str
     version: str | None
     silence: str = ""
-    patients: tuple[Patient, ...] = ()
+    patients: tuple[ModelCheck, ...] = ()
     memory: Memory | None = None
 
 
 Tell = Callable[[str], None]
 
 
-def examine(settings: Settings, host: HostMeasured, cores: int, tell: Tell) -> Examination:
+def examine(settings: Settings, host: HostMeasured, cores: int, tell: Tell) -> DoctorReport:
     """`tell` hears what is being done: a model may take minutes to load and to answer."""
     worker = settings.worker
     server = Server(worker.ollama_base_url)
@@ -76,10 +76,10 @@ def examine(settings: Settings, host: HostMeasured, cores: int, tell: Tell) -> E
         version, tags, before = server.version(), server.tags(), server.running()
         patients = tuple(_patient(server, name, roles, tags) for name, roles in _wanted(worker).items())
     except (ServerSilent, ServerRefused) as failure:
-        return Examination(settings, worker.ollama_base_url, None, str(failure))
+        return DoctorReport(settings, worker.ollama_base_url, None, str(failure))
     patients = tuple(_probed(server, each, settings, tell) for each in patients)
     memory = _memory(settings, host, cores, patients, before)
-    return Examination(settings, worker.ollama_base_url, version, "", patients, memory)
+    return DoctorReport(settings, worker.ollama_base_url, version, "", patients, memory)
 
 
 def _wanted(worker: WorkerSettings) -> dict[str, tuple[Role, ...]]:
@@ -96,12 +96,12 @@ def _wanted(worker: WorkerSettings) -> dict[str, tuple[Role, ...]]:
     return models
 
 
-def _patient(server: Server, name: str, roles: tuple[Role, ...], tags: Sequence[Tag]) -> Patient:
+def _patient(server: Server, name: str, roles: tuple[Role, ...], tags: Sequence[Tag]) -> ModelCheck:
     tag = next((each for each in tags if is_called(each.name, name)), None)
-    return Patient(name, roles, model(roles, tag, server.describe(name)) if tag else None)
+    return ModelCheck(name, roles, model(roles, tag, server.describe(name)) if tag else None)
 
 
-def _probed(server: Server, patient: Patient, settings: Settings, tell: Tell) -> Patient:
+def _probed(server: Server, patient: ModelCheck, settings: Settings, tell: Tell) -> ModelCheck:
     """ps is looked at while the model is loaded, which the next one may end."""
     if patient.model is None:
         return patient
@@ -111,10 +111,10 @@ def _probed(server: Server, patient: Patient, settings: Settings, tell: Tell) ->
         tried += [(role, probe) for probe in probes(server, patient.name, role, settings)]
     measured = (pace(role, patient.name, [probe for of, probe in tried if of is role], settings.worker) for role in patient.roles)
     paces = tuple(each for each in measured if each)
-    return Patient(patient.name, patient.roles, patient.model, tuple(tried), _loaded(server, patient.name), paces)
+    return ModelCheck(patient.name, patient.roles, patient.model, tuple(tried), _loaded(server, patient.name), paces)
 
 
-def _loaded(server: Server, name: str) -> LoadedModel | None:
+def _loaded(server: Server, name: str) -> ListedModel | None:
     try:
         return next((each for each in server.running() if is_called(each.name, name)), None)
     except (ServerSilent, ServerRefused):
@@ -122,7 +122,7 @@ def _loaded(server: Server, name: str) -> LoadedModel | None:
 
 
 def _memory(
-    settings: Settings, host: HostMeasured, cores: int, patients: Sequence[Patient], before: Sequence[LoadedModel]
+    settings: Settings, host: HostMeasured, cores: int, patients: Sequence[ModelCheck], before: Sequence[ListedModel]
 ) -> Memory | None:
     """`host` was measured before the probes, and so was what Ollama held then: what they have loaded is in neither."""
     uses = tuple(_use(patient.model, patient, settings.worker) for patient in patients if patient.model)
@@ -136,13 +136,13 @@ def _memory(
     return Memory(place, host, cores, budget, uses, plan, tuple(environment.lines(plan, uses)), gpu)
 
 
-def _main_memory(host: HostMeasured, before: Sequence[LoadedModel]) -> Budget:
+def _main_memory(host: HostMeasured, before: Sequence[ListedModel]) -> Budget:
     listed_bytes = sum(each.size for each in before)
     held_bytes = listed_bytes if host.ollama_bytes is None else host.ollama_bytes
     return Budget(host.available_bytes, held_bytes, round(host.total_bytes * memory.SPARE_SHARE))
 
 
-def _cards(host: HostMeasured, before: Sequence[LoadedModel]) -> Budget | None:
+def _cards(host: HostMeasured, before: Sequence[ListedModel]) -> Budget | None:
     """Nothing to spare: who does not fit is computed by the CPU, and nobody is killed."""
     if host.gpu_free_bytes is None:
         return None
@@ -150,13 +150,13 @@ def _cards(host: HostMeasured, before: Sequence[LoadedModel]) -> Budget | None:
     return Budget(host.gpu_free_bytes, listed_bytes if host.gpu_bytes is None else host.gpu_bytes, 0)
 
 
-def _place(worker: WorkerSettings, patients: Sequence[Patient]) -> Place:
+def _place(worker: WorkerSettings, patients: Sequence[ModelCheck]) -> Place:
     if not worker.is_ollama_here:
         return Place.ELSEWHERE
     return Place.GPU if any(patient.loaded and patient.loaded.size_vram for patient in patients) else Place.HERE
 
 
-def _use(found: Model, patient: Patient, worker: WorkerSettings) -> Use:
+def _use(found: InstalledModel, patient: ModelCheck, worker: WorkerSettings) -> Use:
     """The window that was loaded is the one that counts: Ollama clamps, raises and invents it (ollama.md 4.8, 5)."""
     if patient.loaded and patient.loaded.context_length:
         return Use(found, patient.loaded.context_length, patient.loaded.size)

@@ -9,8 +9,8 @@ import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from worker.ollama.deadline import Deadline
-from worker.ollama.loaded_models import LoadedModel, LoadedModels
-from worker.ollama.transport import Patience, bounded, bounded_client
+from worker.ollama.loaded_models import ListedModel, ListedModels
+from worker.ollama.transport import DeadlineHolder, bounded, bounded_client
 
 LOOK_SECONDS = 5.0  # what a server that is well answers in milliseconds
 MAX_BYTES = 8_000_000  # `show` lists every tensor of a model: some 100 bytes each
@@ -82,7 +82,7 @@ class Message(_Said):
     content: str = ""
 
 
-class Reply(_Said):
+class ServerReply(_Said):
     """A whole answer. Durations are nanoseconds; a counter that is 0 is left out (ollama.md 2.4)."""
 
     message: Message = Message()
@@ -102,7 +102,7 @@ class Server:
     """One Ollama. Every method raises ServerSilent or ServerRefused."""
 
     def __init__(self, base_url: str) -> None:
-        self._patience = Patience()
+        self._patience = DeadlineHolder()
         self._http = bounded_client(base_url, self._patience)
 
     def version(self) -> str:
@@ -114,16 +114,18 @@ class Server:
     def describe(self, model: str) -> Description:
         return self._asked(Description, "POST", "/api/show", {"model": model})
 
-    def running(self) -> tuple[LoadedModel, ...]:
-        return self._asked(LoadedModels, "GET", "/api/ps").models
+    def running(self) -> tuple[ListedModel, ...]:
+        return self._asked(ListedModels, "GET", "/api/ps").models
 
     def load(self, model: str, options: Mapping[str, int], timeout_seconds: float) -> None:
         """Returns when the model is loaded. The options are those of the workers' requests, or it would be loaded twice."""
-        self._asked(Reply, "POST", "/api/generate", {"model": model, "options": dict(options), "stream": False}, timeout_seconds)
+        self._asked(
+            ServerReply, "POST", "/api/generate", {"model": model, "options": dict(options), "stream": False}, timeout_seconds
+        )
 
-    def answer(self, body: Mapping[str, Any], timeout_seconds: float) -> Reply:
+    def answer(self, body: Mapping[str, Any], timeout_seconds: float) -> ServerReply:
         """The whole answer to a request to /api/chat."""
-        return self._asked(Reply, "POST", "/api/chat", {**body, "stream": False}, timeout_seconds)
+        return self._asked(ServerReply, "POST", "/api/chat", {**body, "stream": False}, timeout_seconds)
 
     def _asked(
         self,

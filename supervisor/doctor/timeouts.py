@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from supervisor.doctor.model import Role
-from supervisor.doctor.probe import Kind, Outcome, Probe
+from supervisor.doctor.probe import Outcome, Probe, ProbeKind
 from worker.ollama.deadline import FIRST_TOKEN_SHARE
 from worker.ollama.thinking import thinking
 from worker.settings import WorkerSettings
@@ -20,7 +20,7 @@ LEAST_TOKENS = 4  # of an answer, or its speed says nothing
 STEP_SECONDS = 5
 
 
-class Kept(Enum):
+class Margin(Enum):
     """Whether an ordinary answer comes before the timeout."""
 
     YES = "yes"
@@ -29,7 +29,7 @@ class Kept(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class TimeoutEstimate:
     """Of one role. `prompt_seconds` for reading prompt and picture, then `answer_tokens` at `tokens_per_second`."""
 
     role: Role
@@ -57,20 +57,20 @@ class Pace:
         return min(LONGEST_SECONDS, math.ceil(self.needed_seconds * RESERVE / STEP_SECONDS) * STEP_SECONDS)
 
     @property
-    def kept(self) -> Kept:
+    def kept(self) -> Margin:
         if self.needed_seconds > self.timeout_seconds:
-            return Kept.NO
-        return Kept.YES if self.needed_seconds * RESERVE <= self.timeout_seconds else Kept.BARELY
+            return Margin.NO
+        return Margin.YES if self.needed_seconds * RESERVE <= self.timeout_seconds else Margin.BARELY
 
 
-def pace(role: Role, model: str, tried: Sequence[Probe], settings: WorkerSettings) -> Pace | None:
+def pace(role: Role, model: str, tried: Sequence[Probe], settings: WorkerSettings) -> TimeoutEstimate | None:
     """None where too little was said to tell a speed."""
     good = [probe for probe in tried if probe.outcome is Outcome.GOOD]
-    job = next((probe for probe in good if probe.kind in (Kind.PICTURE, Kind.FEEDBACK)), None)
+    job = next((probe for probe in good if probe.kind in (ProbeKind.PICTURE, ProbeKind.FEEDBACK)), None)
     tokens, seconds = sum(probe.tokens for probe in good), sum(probe.tokens_seconds for probe in good)
     if job is None or tokens < LEAST_TOKENS or seconds <= 0:
         return None
-    return Pace(
+    return TimeoutEstimate(
         role, _timeout(role, settings), job.prompt_tokens, job.prompt_seconds, tokens / seconds, _answer(role, model, settings)
     )
 

@@ -7,14 +7,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from supervisor.cli import check
-from supervisor.cli.check import Level, Line
-from supervisor.doctor.environment import Line as ServiceLine
+from supervisor.cli.check import Finding, Level
+from supervisor.doctor.environment import EnvironmentLine
 from supervisor.doctor.memory import shown
-from supervisor.doctor.run import Examination, Memory
-from supervisor.doctor.timeouts import Pace
+from supervisor.doctor.run import DoctorReport, Memory
+from supervisor.doctor.timeouts import TimeoutEstimate
 
 
-def show(examination: Examination, findings: Sequence[Line], console: Console) -> None:
+def show(examination: DoctorReport, findings: Sequence[Finding], console: Console) -> None:
     if examination.memory:
         _show_memory(examination.memory, console)
     paces = [(patient.name, pace) for patient in examination.patients for pace in patient.paces]
@@ -60,7 +60,7 @@ def _what_there_is(memory: Memory) -> Iterator[tuple[str, ...]]:
         yield "[bold]there is[/]", f"[bold]{shown(memory.gpu.bytes)}[/]", "the workers are not on it"
 
 
-def _show_paces(paces: Sequence[tuple[str, Pace]], console: Console) -> None:
+def _show_paces(paces: Sequence[tuple[str, TimeoutEstimate]], console: Console) -> None:
     console.print("[bold]The speed, measured[/]")
     for name, pace in paces:
         speed, answer_seconds = f"{pace.tokens_per_second:.1f} tokens/s", pace.answer_tokens / pace.tokens_per_second
@@ -71,7 +71,7 @@ def _show_paces(paces: Sequence[tuple[str, Pace]], console: Console) -> None:
     console.print()
 
 
-def _show_service(lines: Sequence[ServiceLine], console: Console) -> None:
+def _show_service(lines: Sequence[EnvironmentLine], console: Console) -> None:
     console.print("[bold]For the Ollama service[/]: `systemctl edit ollama`, these lines, `systemctl restart ollama`")
     console.print(r"\[Service]")
     for line in lines:
@@ -80,7 +80,7 @@ def _show_service(lines: Sequence[ServiceLine], console: Console) -> None:
     console.print()
 
 
-def _sentence(findings: Sequence[Line]) -> str:
+def _sentence(findings: Sequence[Finding]) -> str:
     failed = sum(finding.level is Level.FAILED for finding in findings)
     warnings = sum(finding.level is Level.WARNING for finding in findings)
     if failed:

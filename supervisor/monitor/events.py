@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from supervisor.event_log import Journal
+from supervisor.event_log import EventLog
 from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.ollama.controller import OllamaWatch
-from supervisor.monitor.queue.listener import QueueWatch
+from supervisor.monitor.ollama.controller import AdmissionController
+from supervisor.monitor.queue.listener import QueueListener
 from supervisor.monitor.queue.waker import Waker
 from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind
 
@@ -28,9 +28,9 @@ class Events:
         read_fds: Sequence[int],
         metrics: Metrics,
         waker: Waker,
-        watch: QueueWatch,
-        ollama: OllamaWatch,
-        journal: Journal,
+        watch: QueueListener,
+        ollama: AdmissionController,
+        journal: EventLog,
     ) -> None:
         self._read_fds, self._metrics, self._waker, self._journal = read_fds, metrics, waker, journal
         self._watch, self._ollama = watch, ollama
@@ -61,7 +61,7 @@ class Events:
             self._watch.sight.lost_at_seconds = -math.inf
         if event.kind is EventKind.LEASED:
             self._waker.wake_one()
-        if event.stage is not None and event.call is not None:
-            self._ollama.call_ended(event.stage, event.call)
+        if event.step is not None and event.call is not None:
+            self._ollama.call_ended(event.step, event.call)
         if event.kind is EventKind.SETTLED and event.outcome.startswith(FOR_LATER):
             self._watch.look_soon()

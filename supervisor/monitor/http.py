@@ -8,22 +8,22 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from supervisor.event_log import Journal
+from supervisor.event_log import EventLog
 from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.pending_commands import OrderLine
-from worker.ipc.channel import Order, RecycleOrder, ReloadOrder, ScaleOrder
+from supervisor.monitor.pending_commands import PendingCommands
+from worker.ipc.channel import Command, RecycleCommand, ReloadCommand, ScaleCommand
 
 RETRY_SECONDS = 5.0
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
-ORDERS: dict[str, type[Order]] = {"/scale": ScaleOrder, "/recycle": RecycleOrder, "/reload": ReloadOrder}
+ORDERS: dict[str, type[Command]] = {"/scale": ScaleCommand, "/recycle": RecycleCommand, "/reload": ReloadCommand}
 STATUSES = {"accepted": 202, "stopping": 409, "no_worker": 409, "wrong_settings": 422}
 
 Snapshot = Callable[[], dict[str, Any]]
 
 
 async def serve_metrics(
-    address: str, metrics: Metrics, snapshot: Snapshot, on_bound: Callable[[str], None], journal: Journal
+    address: str, metrics: Metrics, snapshot: Snapshot, on_bound: Callable[[str], None], journal: EventLog
 ) -> None:
     """Until cancelled. A taken port is told and tried again: the work does not depend on who looks at it."""
 
@@ -42,7 +42,7 @@ async def serve_metrics(
     await asyncio.Event().wait()
 
 
-async def serve_control(path: Path, snapshot: Snapshot, orders: OrderLine, journal: Journal) -> None:
+async def serve_control(path: Path, snapshot: Snapshot, orders: PendingCommands, journal: EventLog) -> None:
     """Until cancelled. The socket lies in a private directory: who can reach it may know, and may order."""
 
     async def show_status(_request: web.Request) -> web.Response:
@@ -91,7 +91,7 @@ async def _runner(routes: list[web.RouteDef]) -> web.AppRunner:
     return runner
 
 
-async def _bound(make: Callable[[], web.BaseSite], address: str, journal: Journal) -> None:
+async def _bound(make: Callable[[], web.BaseSite], address: str, journal: EventLog) -> None:
     while True:
         try:
             await make().start()

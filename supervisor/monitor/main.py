@@ -8,18 +8,18 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.event_log import Journal
+from supervisor.event_log import EventLog
 from supervisor.monitor.events import Events
 from supervisor.monitor.http import serve_control, serve_metrics
 from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.ollama.controller import OllamaWatch, Outlook
+from supervisor.monitor.ollama.controller import AdmissionController, AdmissionDependencies
 from supervisor.monitor.ollama.host import Host, total_memory_bytes
 from supervisor.monitor.ollama.policy import admission_policy
 from supervisor.monitor.ollama.server import OllamaServer
-from supervisor.monitor.pending_commands import OrderLine
-from supervisor.monitor.queue.listener import QueueWatch
-from supervisor.monitor.queue.model_lock import PhaseKeeper
-from supervisor.monitor.queue.reclaimer import Releases
+from supervisor.monitor.pending_commands import PendingCommands
+from supervisor.monitor.queue.listener import QueueListener
+from supervisor.monitor.queue.model_lock import ModelLockClient
+from supervisor.monitor.queue.reclaimer import LeaseReclaimer
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.status import snapshot
 from supervisor.settings.model import Settings
@@ -27,7 +27,7 @@ from worker.ipc import channel
 from worker.ipc.contract import ExitCode, place_of
 from worker.ipc.scoreboard import Scoreboard
 from worker.ollama.address import server_name
-from worker.queue.connection import Refused
+from worker.queue.connection import UnsuitableDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class MonitorWiring:
     control_socket: Path
 
 
-def run(wiring: MonitorWiring, settings: Settings, journal: Journal) -> int:
+def run(wiring: MonitorWiring, settings: Settings, journal: EventLog) -> int:
     """Runs the monitor to its end; the exit code."""
     logging.disable(logging.CRITICAL)  # aiohttp's own lines would go past the journal
     code = ExitCode.DONE
     try:
         asyncio.run(_monitor(wiring, settings, journal))
-    except* Refused as refusals:
+    except* UnsuitableDatabase as refusals:
         journal.monitor("ERROR", "refused", reason=str(refusals.exceptions[0]))
         code = ExitCode.REFUSED
     except* Exception as bugs:  # noqa: BLE001  the last words of the process: told by class and place, then the exit code
@@ -61,21 +61,25 @@ def run(wiring: MonitorWiring, settings: Settings, journal: Journal) -> int:
     return code
 
 
-async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) -> None:
+async def _monitor(wiring: MonitorWiring, settings: Settings, journal: EventLog) -> None:
     waker = Waker(wiring.scoreboard, wiring.wake_fds)
-    releases = Releases(
+    releases = LeaseReclaimer(
         wiring.channel_fd, wiring.directory, settings.worker.database, settings.worker.worker_max_crashes, journal
     )
-    outlook = _outlook(settings)
-    watch = QueueWatch(settings.worker, wiring.scoreboard, wiring.incarnation, releases, outlook.keeper, waker, journal)
-    ollama = OllamaWatch(outlook, wiring.scoreboard, watch.sight, waker, journal)
-    outlook.keeper.stir, outlook.keeper.on_phase, watch.on_look = watch.stir, ollama.phase_changed, ollama.stir
+    dependencies = _dependencies(settings)
+    watch = QueueListener(settings.worker, wiring.scoreboard, wiring.incarnation, releases, dependencies.keeper, waker, journal)
+    ollama = AdmissionController(dependencies, wiring.scoreboard, watch.sight, waker, journal)
+    dependencies.keeper.stir, dependencies.keeper.on_model_lock, watch.on_look = (
+        watch.stir,
+        ollama.model_lock_changed,
+        ollama.stir,
+    )
     metrics = Metrics(wiring.scoreboard, watch.sight)
     events = Events(wiring.event_fds, metrics, waker, watch, ollama, journal)
     shown = functools.partial(
         snapshot, wiring.scoreboard, watch.sight, instance=wiring.instance, is_stub=settings.worker.invents_something
     )
-    orders = OrderLine(wiring.channel_fd)
+    orders = PendingCommands(wiring.channel_fd)
     stop = _attach(wiring, events, releases, orders, watch)
     address = settings.supervisor.status_addr
     async with asyncio.TaskGroup() as tasks:
@@ -92,27 +96,29 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: Journal) 
             task.cancel()
 
 
-def _outlook(settings: Settings) -> Outlook:
+def _dependencies(settings: Settings) -> AdmissionDependencies:
     """What of Ollama is looked at, and by which rules. A limit may be a share of this host's memory."""
     policy = admission_policy(settings, total_memory_bytes())
-    return Outlook(
+    return AdmissionDependencies(
         policy,
         settings.worker,
         OllamaServer(settings.worker.ollama_base_url, settings.supervisor.ollama_load_timeout_seconds),
         Host.of(settings),
-        PhaseKeeper(server_name(settings.worker.ollama_base_url), policy.models),
+        ModelLockClient(server_name(settings.worker.ollama_base_url), policy.models),
     )
 
 
-def _attach(wiring: MonitorWiring, events: Events, releases: Releases, orders: OrderLine, watch: QueueWatch) -> asyncio.Event:
+def _attach(
+    wiring: MonitorWiring, events: Events, releases: LeaseReclaimer, orders: PendingCommands, watch: QueueListener
+) -> asyncio.Event:
     """Everything that comes by a descriptor or a signal; the event that ends the monitor."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def take_messages() -> None:
         for message in channel.receive(wiring.channel_fd) or ():
-            if isinstance(message, channel.ReturnLeaseRequest):
+            if isinstance(message, channel.ReclaimLeaseRequest):
                 releases.take(message)
-            elif isinstance(message, channel.OrderAnswer):
+            elif isinstance(message, channel.CommandResult):
                 orders.answered(message)
         watch.stir()
 

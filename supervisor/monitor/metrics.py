@@ -6,10 +6,10 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from supervisor.core.fleet import MONITOR, Cause, Stage, crashes
-from supervisor.monitor.ollama.metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, tally_metrics
+from supervisor.core.fleet import MONITOR, ExitCause, SlotState, crashes
+from supervisor.monitor.ollama.metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, counter_metrics
 from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
-from supervisor.monitor.state import Sight
+from supervisor.monitor.state import MonitorState
 from worker.core.outcome import WORKER_CRASHED
 from worker.ipc.contract import FAILURES, Counter, Event, EventKind
 from worker.ipc.scoreboard import Scoreboard
@@ -28,7 +28,7 @@ _PLAIN = {
 class Metrics:
     """`observe` takes a worker's event; `exposition` is what a scrape gets."""
 
-    def __init__(self, scoreboard: Scoreboard, sight: Sight) -> None:
+    def __init__(self, scoreboard: Scoreboard, sight: MonitorState) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Totals(scoreboard, sight))
         self._durations = Histogram(
@@ -41,8 +41,8 @@ class Metrics:
             self._durations.labels("job").observe(event.seconds)
             for step, seconds in event.steps.items():
                 self._durations.labels(step.value).observe(seconds)
-        if event.stage is not None and event.call is not None:
-            self._calls.observe(event.stage, event.call)
+        if event.step is not None and event.call is not None:
+            self._calls.observe(event.step, event.call)
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)
@@ -51,7 +51,7 @@ class Metrics:
 class _Totals(Collector):
     """Nothing is counted here: the slots count, and their totals outlive every process but the supervisor."""
 
-    def __init__(self, scoreboard: Scoreboard, sight: Sight) -> None:
+    def __init__(self, scoreboard: Scoreboard, sight: MonitorState) -> None:
         self._scoreboard, self._sight = scoreboard, sight
 
     def collect(self) -> Iterable[Metric]:
@@ -60,14 +60,14 @@ class _Totals(Collector):
         yield from self._outcomes(slots)
         for name, (counter, text) in _PLAIN.items():
             yield CounterMetricFamily(name, text, _sum(slots, counter))
-        calls = CounterMetricFamily("learning_model_calls", "calls of an adapter", labels=["stage"])
+        calls = CounterMetricFamily("learning_model_calls", "calls of an adapter", labels=["step"])
         calls.add_metric(["vision"], _sum(slots, Counter.VISION_CALLS))
         calls.add_metric(["feedback"], _sum(slots, Counter.FEEDBACK_CALLS))
         yield calls
         yield from self._processes(slots)
         yield from self._memory()
         yield from admission_metrics(self._sight.admission)
-        yield from tally_metrics(self._scoreboard)
+        yield from counter_metrics(self._scoreboard)
         wanted = self._scoreboard.fleet().wanted
         yield GaugeMetricFamily("learning_workers_wanted", "workers that are wanted", wanted)
         yield from self._queue()
@@ -76,11 +76,11 @@ class _Totals(Collector):
         processed = CounterMetricFamily("ai_worker_processed", "jobs by how they ended", labels=["status"])
         failed = CounterMetricFamily("ai_worker_failed", "submissions failed for good", labels=["error_code"])
         retried = CounterMetricFamily("ai_worker_retry", "transient errors", labels=["phase"])
-        quarantined = self._scoreboard.readings().quarantined + _sum(slots, Counter.QUARANTINED)
+        quarantined = self._scoreboard.monitor_record().quarantined + _sum(slots, Counter.QUARANTINED)
         by_code = {code: _sum(slots, counter) for code, counter in FAILURES.items()}
         processed.add_metric(["completed"], _sum(slots, Counter.COMPLETED))
         processed.add_metric(["failed"], sum(by_code.values()) + quarantined)
-        processed.add_metric(["returned"], _sum(slots, Counter.RETURNED))
+        processed.add_metric(["returned"], _sum(slots, Counter.RELEASED))
         for code, total in by_code.items():
             failed.add_metric([code.value], total)
         failed.add_metric([WORKER_CRASHED], quarantined)
@@ -89,9 +89,9 @@ class _Totals(Collector):
         return processed, failed, retried
 
     def _processes(self, slots: list[SlotStatus]) -> Iterable[Metric]:
-        stages = GaugeMetricFamily("learning_workers", "workers by stage", labels=["stage"])
-        for stage in Stage:
-            stages.add_metric([stage.name.lower()], sum(slot.ledger.stage == stage for slot in slots))
+        states = GaugeMetricFamily("learning_workers", "workers by state of their slot", labels=["state"])
+        for state in SlotState:
+            states.add_metric([state.name.lower()], sum(slot.ledger.state == state for slot in slots))
         monitor = self._scoreboard.ledger(MONITOR)
         starts = CounterMetricFamily("learning_process_starts", "processes started", labels=["role"])
         crashed = CounterMetricFamily("learning_process_crashes", "exits nobody asked for", labels=["role"])
@@ -100,9 +100,9 @@ class _Totals(Collector):
         starts.add_metric(["monitor"], monitor.starts)
         crashed.add_metric(["worker"], sum(crashes(slot.ledger.ends_by_cause) for slot in slots))
         crashed.add_metric(["monitor"], crashes(monitor.ends_by_cause))
-        for cause in (cause for cause in Cause if cause.is_crash):
+        for cause in (cause for cause in ExitCause if cause.is_crash):
             by_cause.add_metric([cause.word], sum(slot.ledger.ends_by_cause[cause] for slot in slots))
-        return stages, starts, crashed, by_cause
+        return states, starts, crashed, by_cause
 
     def _memory(self) -> Iterable[Metric]:
         """One number per slot that is there: no series outlives its worker."""
@@ -115,7 +115,7 @@ class _Totals(Collector):
         return rss, uss
 
     def _queue(self) -> Iterable[Metric]:
-        stats, readings = self._sight.stats, self._scoreboard.readings()
+        stats, monitor_record = self._sight.stats, self._scoreboard.monitor_record()
         jobs = GaugeMetricFamily("learning_queue_jobs", "rows by status, counted to a bound", labels=["status"])
         for status in ("queued", "leased", "failed"):
             jobs.add_metric([status], getattr(stats, status))
@@ -126,7 +126,7 @@ class _Totals(Collector):
         yield GaugeMetricFamily(
             "learning_database_connected", "1 while the monitor reaches the database", self._sight.is_connected
         )
-        yield CounterMetricFamily("learning_leases_returned", "leases of the dead given back", readings.leases_returned)
+        yield CounterMetricFamily("learning_leases_returned", "leases of the dead given back", monitor_record.leases_returned)
 
 
 def _sum(slots: list[SlotStatus], counter: Counter) -> int:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from supervisor.core.fleet import Stage
-from worker.ipc.contract import BUSY, Counter, Phase
+from supervisor.core.fleet import SlotState
+from worker.ipc.contract import BUSY, Activity, Counter
 from worker.ipc.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
 
 
@@ -17,15 +17,15 @@ class SlotStatus:
 
     @property
     def is_running(self) -> bool:
-        return self.ledger.stage == Stage.RUNNING
+        return self.ledger.state == SlotState.RUNNING
 
     @property
-    def phase(self) -> Phase | None:
-        return Phase(self.claim.phase) if self.claim and self.ledger.pid else None
+    def activity(self) -> Activity | None:
+        return Activity(self.claim.activity) if self.claim and self.ledger.pid else None
 
     @property
     def is_busy(self) -> bool:
-        return self.is_running and self.phase in BUSY
+        return self.is_running and self.activity in BUSY
 
     @property
     def uss_bytes(self) -> int:

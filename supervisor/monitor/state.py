@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from supervisor.monitor.ollama.view import AdmissionSight
-from worker.queue.backlog import StageBacklog
+from supervisor.monitor.ollama.view import AdmissionView
+from worker.queue.backlog import StepBacklog
 from worker.queue.polls import QueueStats
 
 
 @dataclass(slots=True)
-class Sight:
+class MonitorState:
     """Written by the queue watch, and what workers tell of their connections by their events."""
 
     is_connected: bool = False
@@ -18,12 +18,12 @@ class Sight:
     is_refused: bool = False  # the database itself said no: the outage is not one of server or network
     looked_at_seconds: float = 0.0
     stats: QueueStats = field(default_factory=QueueStats)
-    backlog: StageBacklog = field(default_factory=StageBacklog)
+    backlog: StepBacklog = field(default_factory=StepBacklog)
     counted_at_seconds: float = float("-inf")
     http_address: str = ""
     loss: str = ""  # the class of what last broke a worker's connection: a read-only or full database breaks these alone
     lost_at_seconds: float = float("-inf")
-    admission: AdmissionSight = field(default_factory=AdmissionSight)
+    admission: AdmissionView = field(default_factory=AdmissionView)
 
     def connect(self, now_seconds: float) -> None:
         """The first answer on a new connection has come; that of before the outage is no reason any more to call it silent."""

@@ -3,11 +3,11 @@
 import time
 from typing import Any
 
-from supervisor.core.fleet import MONITOR, Cause, ReloadProblem, Stage, crashes
+from supervisor.core.fleet import MONITOR, ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
-from supervisor.monitor.ollama.view import AdmissionSight
+from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.slot_status import SlotStatus, present
-from supervisor.monitor.state import Sight
+from supervisor.monitor.state import MonitorState
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
 from worker.queue.polls import COUNT_BOUND
@@ -16,7 +16,7 @@ STALE_SECONDS = 10.0  # far above the monitor's own rhythm
 LOSS_SECONDS = 6.0  # a worker that goes on losing its connections says so again within five
 
 
-def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
+def verdict(scoreboard: Scoreboard, sight: MonitorState) -> tuple[str, str]:
     """(ok | degraded | down | draining, one sentence that a person understands)."""
     fleet = scoreboard.fleet()
     slots = [slot for slot in present(scoreboard) if slot.number < fleet.wanted]
@@ -26,7 +26,7 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
         return "draining", f"{why}: {_workers(sum(bool(s.ledger.pid) for s in present(scoreboard)))} still at work."
     if outage := _database(sight):
         return "down", outage
-    if not running and any(slot.ledger.stage == Stage.STARTING for slot in slots):
+    if not running and any(slot.ledger.state == SlotState.STARTING for slot in slots):
         return "degraded", "Starting: no worker is ready yet."
     if not running:
         return "down", "No worker runs; each is started again after a growing wait. The log names the reason of every exit."
@@ -47,7 +47,7 @@ def verdict(scoreboard: Scoreboard, sight: Sight) -> tuple[str, str]:
     return "ok", f"All is well: {told}.{passing}{found_by}"
 
 
-def _database(sight: Sight) -> str:
+def _database(sight: MonitorState) -> str:
     """Why nothing can be done with the database; empty if it answers."""
     if not sight.is_connected and sight.is_refused:
         return f"The database answers, but refuses the queue ({sight.outage}): nothing is lost, work goes on when it is free."
@@ -64,13 +64,13 @@ def _workers(count: int) -> str:
 
 def _absence(slot: SlotStatus) -> str:
     if slot.ledger.pid:
-        return Stage(slot.ledger.stage).name.lower()
+        return SlotState(slot.ledger.state).name.lower()
     words = ending(slot.ledger.last_status)
-    known = Cause(slot.ledger.last_cause)
-    return words if known in {Cause.EXIT_CODE, Cause.SIGNAL} else f"{words}, {known.word}"
+    known = ExitCause(slot.ledger.last_cause)
+    return words if known in {ExitCause.EXIT_CODE, ExitCause.SIGNAL} else f"{words}, {known.word}"
 
 
-def snapshot(scoreboard: Scoreboard, sight: Sight, *, instance: int, is_stub: bool) -> dict[str, Any]:
+def snapshot(scoreboard: Scoreboard, sight: MonitorState, *, instance: int, is_stub: bool) -> dict[str, Any]:
     """The status document. Ids, numbers and classes only."""
     state, sentence = verdict(scoreboard, sight)
     return {
@@ -96,7 +96,7 @@ def snapshot(scoreboard: Scoreboard, sight: Sight, *, instance: int, is_stub: bo
     }
 
 
-def _admission(sight: AdmissionSight) -> dict[str, Any]:
+def _admission(sight: AdmissionView) -> dict[str, Any]:
     """What is admitted and why, and what it follows from. 64 is no bound."""
     state, policy, decision = sight.state, sight.policy, sight.decision
     return {
@@ -106,7 +106,7 @@ def _admission(sight: AdmissionSight) -> dict[str, Any]:
         "reasons": [reason.name.lower() for reason in decision.reasons],
         "why": sight.worded() or None,
         "is_holding": sight.is_holding,
-        "phase": state.phase,
+        "exclusive_model": state.exclusive_model,
         "ollama": {
             "silence": sight.silence,
             "models": [{"name": each.name, "size_bytes": each.size_bytes} for each in state.listed],
@@ -130,7 +130,7 @@ def _worker(slot: SlotStatus) -> dict[str, Any]:
     return {
         "slot": slot.number,
         **_process(slot.ledger),
-        "phase": slot.phase.name.lower() if slot.phase else None,
+        "activity": slot.activity.name.lower() if slot.activity else None,
         "job_id": str(job_id) if job_id else None,
         "is_retiring": slot.ledger.is_retiring,
         "rss_bytes": slot.ledger.rss_bytes or None,
@@ -142,13 +142,13 @@ def _worker(slot: SlotStatus) -> dict[str, Any]:
 def _process(ledger: LedgerRecord) -> dict[str, Any]:
     has_ended = ledger.starts > bool(ledger.pid)
     return {
-        "stage": Stage(ledger.stage).name.lower(),
+        "state": SlotState(ledger.state).name.lower(),
         "pid": ledger.pid or None,
         "since_seconds": round(time.monotonic() - ledger.since_seconds, 1),
         "starts": ledger.starts,
         "crashes": crashes(ledger.ends_by_cause),
         "last_exit": ending(ledger.last_status) if has_ended else None,
-        "last_cause": Cause(ledger.last_cause).word if has_ended else None,
+        "last_cause": ExitCause(ledger.last_cause).word if has_ended else None,
     }
 
 

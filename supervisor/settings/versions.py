@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from supervisor.settings.model import Problem, Settings, SettingsError
 
 
-class Configurations:
+class SettingsVersions:
     """`read` reads the settings again as the start did, with the flags that were given then."""
 
     def __init__(self, first: Settings, read: Callable[[], Settings]) -> None:

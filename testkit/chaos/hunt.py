@@ -13,7 +13,7 @@ import psycopg
 from testkit.chaos.agenda import Agenda
 from testkit.chaos.evidence import Hit, pid_in
 from testkit.chaos.plan import Kind
-from testkit.chaos.stage import Stage
+from testkit.chaos.stage import ChaosEnvironment
 
 LOOK_SECONDS: Final = 0.2
 LOOKS: Final = 50  # for the next one; then the job goes free
@@ -29,7 +29,7 @@ HOLDERS: Final[LiteralString] = """
 class Hunt:
     """`hits` takes the second kill, which nobody has planned a time for."""
 
-    stage: Stage
+    stage: ChaosEnvironment
     agenda: Agenda
     hits: list[Hit]
 

@@ -10,7 +10,7 @@ from testkit.chaos.evidence import Evidence, Hit, Move
 SLACK_SECONDS = 2.0  # between the driver's look at the clock and the signal, and from the death to its count
 
 
-class Why(StrEnum):
+class ActionReason(StrEnum):
     """The first three began what somebody might still have been at: duplicate executions."""
 
     WORKER_DIED = "worker_died"
@@ -21,14 +21,14 @@ class Why(StrEnum):
 
     @property
     def is_duplicate(self) -> bool:
-        return self in {Why.WORKER_DIED, Why.INSTANCE_DIED, Why.LEASE_EXPIRED}
+        return self in {ActionReason.WORKER_DIED, ActionReason.INSTANCE_DIED, ActionReason.LEASE_EXPIRED}
 
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
     """`before` is the lease that ended, `ended` the move with which it did."""
 
-    why: Why
+    why: ActionReason
     before: Move
     ended: Move
 
@@ -45,17 +45,17 @@ def reruns(moves: Iterable[Move]) -> Iterator[Rerun]:
             lease = None
 
 
-def _why(last: Move, move: Move) -> Why | None:
+def _why(last: Move, move: Move) -> ActionReason | None:
     """None where the job failed for good and nobody's death was counted."""
     if move.is_lease:
-        return Why.LEASE_EXPIRED
+        return ActionReason.LEASE_EXPIRED
     if move.crashes > last.crashes:
-        return Why.WORKER_DIED
+        return ActionReason.WORKER_DIED
     if move.expiries > last.expiries:
-        return Why.INSTANCE_DIED
+        return ActionReason.INSTANCE_DIED
     if move.status == "failed":
         return None
-    return Why.MODEL_FAILED if move.retry_count > last.retry_count else Why.GIVEN_BACK
+    return ActionReason.MODEL_FAILED if move.retry_count > last.retry_count else ActionReason.GIVEN_BACK
 
 
 def is_explained(rerun: Rerun, evidence: Evidence) -> bool:

@@ -13,7 +13,7 @@ from testkit.chaos import witness
 from testkit.chaos.agenda import Agenda
 from testkit.chaos.evidence import Evidence
 from testkit.chaos.plan import WORKERS, HandIn, Plan
-from testkit.chaos.stage import Stage
+from testkit.chaos.stage import ChaosEnvironment
 from testkit.chaos.stream import enter, was_entered
 from testkit.chaos.strike import Strikes
 
@@ -39,7 +39,7 @@ class Run:
     """What is known while it goes on."""
 
     plan: Plan
-    stage: Stage
+    stage: ChaosEnvironment
     agenda: Agenda = field(default_factory=Agenda)
     acknowledged: set[UUID] = field(default_factory=set)
     platform: psycopg.Connection[tuple[Any, ...]] | None = None

@@ -25,7 +25,7 @@ WITNESS: Final = Path(__file__).with_name("witness.sql")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class ChaosEnvironment:
     """`fleets` share the database, the model server and the files, and nothing else."""
 
     cluster: Cluster
@@ -44,7 +44,7 @@ class Stage:
 
 
 @contextmanager
-def set_up() -> Iterator[Stage]:
+def set_up() -> Iterator[ChaosEnvironment]:
     """Everything ends with the block. Raises ClusterError."""
     with ExitStack() as undo:
         home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
@@ -58,14 +58,14 @@ def set_up() -> Iterator[Stage]:
         server_socket = cluster.directory / f".s.PGSQL.{cluster.port}"
         gateways = [undo.enter_context(start_gateway(server_socket)) for _ in range(FLEETS)]
         fleets = tuple(Fleet(home / f"host{number}", gateway) for number, gateway in enumerate(gateways, start=1))
-        stage = Stage(cluster, database, simulator, home, fleets)
+        stage = ChaosEnvironment(cluster, database, simulator, home, fleets)
         for fleet in fleets:
             fleet.settings.update(_settings(stage, fleet))
             undo.callback(fleet.stop)
         yield stage
 
 
-def _settings(stage: Stage, fleet: Fleet) -> dict[str, str]:
+def _settings(stage: ChaosEnvironment, fleet: Fleet) -> dict[str, str]:
     """Short waits, or a short run would be over before much has happened; all else as it is delivered."""
     return {
         "AI_BACKEND": "local",

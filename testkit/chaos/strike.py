@@ -15,7 +15,7 @@ from testkit.chaos.evidence import Hit, pid_in
 from testkit.chaos.fleet import Child, Fleet
 from testkit.chaos.hunt import Hunt
 from testkit.chaos.plan import MOST_WORKERS, Fault, Kind
-from testkit.chaos.stage import Stage
+from testkit.chaos.stage import ChaosEnvironment
 from testkit.ollama_simulator.fault import FaultKind
 
 MODELS: Final = ("qwen2.5vl:3b", "gpt-oss:latest", None)
@@ -34,7 +34,7 @@ Came = tuple[frozenset[int] | None, str] | None
 class Strikes:
     """`hits` is what came of the plan; a fault that finds nobody to hit is counted in `missed`."""
 
-    stage: Stage
+    stage: ChaosEnvironment
     agenda: Agenda
     hits: list[Hit] = field(default_factory=list)
     missed: int = 0

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from testkit.chaos.evidence import Evidence, Handed, Move
 from testkit.chaos.plan import Kind, Work
-from testkit.chaos.rerun import Rerun, Why, is_explained, reruns
+from testkit.chaos.rerun import ActionReason, Rerun, is_explained, reruns
 from worker.core.outcome import MAX_EXPIRIES, WORKER_CRASHED
 
 MAX_RETRIES: Final = 3
@@ -17,19 +17,19 @@ MAX_CRASHES: Final = 2
 FINAL: Final = frozenset({"completed", "failed"})
 TRANSIENT: Final = frozenset(
     {
-        "AnswerCut",
-        "FellSilent",
-        "FirstTokenLate",
+        "AnswerTruncated",
+        "TokenTimeout",
+        "FirstTokenTimeout",
         "ModelMissing",
-        "NoAnswer",
-        "NoDocument",
+        "EmptyAnswer",
+        "InvalidDocument",
         "Runaway",
         "ServerError",
         "StreamBroken",
-        "TookTooLong",
+        "AnswerTimeout",
     }
 )
-PERMANENT: Final = frozenset({"RequestRefused"})
+PERMANENT: Final = frozenset({"BadRequest"})
 DELAYS_A_MODEL: Final = frozenset({Kind.MODEL_FAULT, Kind.FREEZE_WORKER, Kind.FREEZE_HOST})
 
 
@@ -60,7 +60,7 @@ class Verdict:
     submissions: int
     completed: int
     failures: Counter[str]
-    reruns: Counter[Why]
+    reruns: Counter[ActionReason]
 
     def count(self, wrong: Wrong) -> int:
         """Submissions, each once; of calls for what was committed each one."""

@@ -11,7 +11,7 @@ from psycopg.rows import DictRow, class_row, dict_row
 
 from testkit.chaos.evidence import Call, Evidence, Handed, Hit, LogLine, Move, Written
 from testkit.chaos.plan import Plan, Work
-from testkit.chaos.stage import Stage
+from testkit.chaos.stage import ChaosEnvironment
 from testkit.chaos.stream import PUPIL, made
 from testkit.ollama_simulator.ocr import ocr_text
 from testkit.submissions import Submission
@@ -45,7 +45,9 @@ def is_over(owner: psycopg.Connection[Any]) -> bool:
     return row is not None and not row[0]
 
 
-def take(stage: Stage, plan: Plan, acknowledged: frozenset[UUID], hits: tuple[Hit, ...], times: tuple[float, float]) -> Evidence:
+def take(
+    stage: ChaosEnvironment, plan: Plan, acknowledged: frozenset[UUID], hits: tuple[Hit, ...], times: tuple[float, float]
+) -> Evidence:
     """When all is over and the fleets have ended; `times` are the run's beginning and end."""
     with psycopg.connect(stage.database.admin_dsn, row_factory=dict_row) as owner:
         handed = tuple(_handed(row, plan) for row in owner.execute(SUBMISSIONS))
@@ -56,7 +58,7 @@ def take(stage: Stage, plan: Plan, acknowledged: frozenset[UUID], hits: tuple[Hi
     return Evidence(acknowledged, handed, tuple(moves), tuple(written), tuple(calls), hits, tuple(_log(stage)), *times)
 
 
-def _log(stage: Stage) -> Iterator[LogLine]:
+def _log(stage: ChaosEnvironment) -> Iterator[LogLine]:
     """The lines that name a job; each begins with its time."""
     for fleet in stage.fleets:
         with fleet.log.open(errors="replace") as log:

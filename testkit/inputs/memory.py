@@ -30,7 +30,7 @@ class Memory:
 
 
 def _processes() -> Iterator[tuple[int, int, int]]:
-    """(pid, parent's pid, resident bytes) of every process; of its name, which may hold anything, nothing is read."""
+    """(pid, parent's pid, loaded_model bytes) of every process; of its name, which may hold anything, nothing is read."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has just ended
             fields = stat.read_text(errors="replace").rpartition(")")[2].split()

@@ -15,7 +15,7 @@ from typing import IO, Any
 import httpx
 import psycopg
 
-from demo.stage import drain
+from demo.environment import drain
 from supervisor.cli.status import documents
 from testkit.database import Database, temporary_database
 from testkit.inputs.input import Input, Place
@@ -32,7 +32,7 @@ TIMEOUT_SECONDS = 3  # of a request to a model: what says nothing is over soon
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class InputEnvironment:
     """`said` collects all that the supervisors showed to anybody: log lines, metrics and status documents."""
 
     database: Database
@@ -98,7 +98,7 @@ class Stage:
 
 
 @contextmanager
-def set_up() -> Iterator[Stage]:
+def set_up() -> Iterator[InputEnvironment]:
     with ExitStack() as undo:
         home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="inputs-")))
         cluster = undo.enter_context(Cluster.start(memory_parent()))
@@ -107,11 +107,11 @@ def set_up() -> Iterator[Stage]:
             start_simulator(num_parallel=2 * WORKERS, tokens_per_second=2000, load_seconds=0.01, vision_seconds=0.01)
         )
         owner = undo.enter_context(psycopg.connect(database.admin_dsn, autocommit=True))
-        yield Stage(database, owner, simulator, home)
+        yield InputEnvironment(database, owner, simulator, home)
 
 
 @contextmanager
-def supervisor(stage: Stage, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def supervisor(stage: InputEnvironment, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """With what it shows at its end kept in `stage.said`."""
     with stage.log.open("ab") as log:
         process = _started(stage, environment, log)
@@ -123,7 +123,7 @@ def supervisor(stage: Stage, environment: Mapping[str, str]) -> Iterator[subproc
             drain(process)
 
 
-def refusal_code(stage: Stage, environment: Mapping[str, str]) -> int:
+def refusal_code(stage: InputEnvironment, environment: Mapping[str, str]) -> int:
     """The exit code of a supervisor that must not start."""
     with stage.log.open("ab") as log:
         process = _started(stage, environment, log)
@@ -133,7 +133,7 @@ def refusal_code(stage: Stage, environment: Mapping[str, str]) -> int:
             return drain(process)
 
 
-def _started(stage: Stage, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _started(stage: InputEnvironment, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [PROGRAM, "start"],
         env=dict(environment),
@@ -143,7 +143,7 @@ def _started(stage: Stage, environment: Mapping[str, str], log: IO[bytes]) -> su
     )
 
 
-def _until_connected(stage: Stage) -> None:
+def _until_connected(stage: InputEnvironment) -> None:
     until_seconds = time.monotonic() + 20
     while not stage.status().get("queue", {}).get("is_listening"):
         if time.monotonic() > until_seconds:
@@ -151,7 +151,7 @@ def _until_connected(stage: Stage) -> None:
         time.sleep(0.05)
 
 
-def _shown(stage: Stage) -> list[str]:
+def _shown(stage: InputEnvironment) -> list[str]:
     status = stage.status()
     metrics = httpx.get(f"http://{status['metrics_address']}/metrics", trust_env=False).text
     return [json.dumps(status), metrics]

@@ -12,7 +12,7 @@ from demo.account import Fate, fates
 from testkit.inputs.catalogue import MISDEEDS, REFUSED, VISION_MODEL, document_of, inputs, mark
 from testkit.inputs.input import Entered, Input, Place
 from testkit.inputs.leaks import leaks
-from testkit.inputs.stage import Stage, refusal_code, set_up, supervisor
+from testkit.inputs.stage import InputEnvironment, refusal_code, set_up, supervisor
 from testkit.inputs.store import object_store
 from testkit.submissions import enter_all
 from worker.core.criteria import MAX_SCORE, MAX_TOTAL
@@ -74,7 +74,7 @@ def run() -> Trial:
         return Trial(tuple(rows), stage.worker_crashes() - 1, vision_calls)
 
 
-def _enter(stage: Stage, batch: Sequence[Input], misdeeds: dict[str, str]) -> tuple[UUID, ...]:
+def _enter(stage: InputEnvironment, batch: Sequence[Input], misdeeds: dict[str, str]) -> tuple[UUID, ...]:
     """In the queue, with all that is wrong with them, before any worker sees them."""
     ids = enter_all(stage.owner, [each.submission for each in batch], storage_root=stage.storage_root)
     for each, submission_id in zip(batch, ids, strict=True):
@@ -88,20 +88,20 @@ def _enter(stage: Stage, batch: Sequence[Input], misdeeds: dict[str, str]) -> tu
     return ids
 
 
-def _finished(stage: Stage, batch: Sequence[Input], ids: tuple[UUID, ...]) -> list[Row]:
+def _finished(stage: InputEnvironment, batch: Sequence[Input], ids: tuple[UUID, ...]) -> list[Row]:
     """Waits until all are over, or for as long as one can wait."""
     _wait(stage, lambda: all(fate.is_final for fate in fates(stage.owner, ids)))
     return [_row(stage, each, fate) for each, fate in zip(batch, fates(stage.owner, ids), strict=True)]
 
 
-def _wait(stage: Stage, condition: Callable[[], Any]) -> None:
+def _wait(stage: InputEnvironment, condition: Callable[[], Any]) -> None:
     until_seconds = time.monotonic() + PATIENCE_SECONDS
     while not condition() and time.monotonic() < until_seconds:
         stage.look()
         time.sleep(LOOK_AGAIN_SECONDS)
 
 
-def _row(stage: Stage, given: Input, fate: Fate) -> Row:
+def _row(stage: InputEnvironment, given: Input, fate: Fate) -> Row:
     began, ended = stage.owner.execute(SPAN, {"id": fate.submission_id}).fetchone() or (None, None)
     if began is None or ended is None:
         return Row(given.label, fate.status, fate.error_code, None, None, "lost")
@@ -111,7 +111,7 @@ def _row(stage: Stage, given: Input, fate: Fate) -> Row:
     )
 
 
-def _problem(stage: Stage, given: Input, fate: Fate) -> str:
+def _problem(stage: InputEnvironment, given: Input, fate: Fate) -> str:
     if (fate.status, fate.error_code) != (given.status, given.error_code):
         return f"must be {given.status} {given.error_code or ''}".strip()
     if fate.results != 1:
@@ -137,30 +137,30 @@ def _is_criteria_v2(analysis: dict[str, Any], criteria: tuple[str, ...]) -> bool
     )
 
 
-def _calls_after_a_kill(stage: Stage) -> int:
+def _calls_after_a_kill(stage: InputEnvironment) -> int:
     """How many pages are asked for where the worker is killed while the model reads page `KILLED_AT`."""
     stage.simulator.reset_calls()
     stage.simulator.fault("slow", VISION_MODEL, times=KILLED_AT - 1, seconds=0)
     stage.simulator.fault("hang", VISION_MODEL)
     (submission_id,) = enter_all(stage.owner, [document_of(PAGES)], storage_root=stage.storage_root)
     _wait(stage, lambda: len(_image_calls(stage)) == KILLED_AT and stage.simulator.state()["models"][VISION_MODEL]["running"])
-    readers = [worker["pid"] for worker in stage.status()["workers"] if worker["phase"] == "vision"]
+    readers = [worker["pid"] for worker in stage.status()["workers"] if worker["activity"] == "vision"]
     for pid in readers:
         os.kill(pid, signal.SIGKILL)  # a process that our own supervisor started
     _wait(stage, lambda: fates(stage.owner, (submission_id,))[0].is_final)
     return len(_image_calls(stage))
 
 
-def _image_calls(stage: Stage) -> list[dict[str, Any]]:
+def _image_calls(stage: InputEnvironment) -> list[dict[str, Any]]:
     return [call for call in stage.simulator.calls() if call["has_image"]]
 
 
-def _refused(stage: Stage, label: str, settings: dict[str, str]) -> Row:
+def _refused(stage: InputEnvironment, label: str, settings: dict[str, str]) -> Row:
     code = refusal_code(stage, stage.environment(**settings))
     return Row(label, "refused", f"exit {code}", None, None, "" if code == EXIT_CONFIG else f"must end with {EXIT_CONFIG}")
 
 
-def _unheard(stage: Stage) -> Row:
+def _unheard(stage: InputEnvironment) -> Row:
     """Nothing of a pupil, a prompt or an answer in all that was told."""
     found = leaks(stage)
     return Row("logs, metrics, status and errors", "read", None, None, None, f"personal: {', '.join(found)}" if found else "")

@@ -37,7 +37,7 @@ async def ps(http: web.Request) -> web.Response:
     match simulator.listing.mode:
         case ListingMode.SILENT:
             await forever()
-        case ListingMode.NONSENSE:
+        case ListingMode.INVALID:
             return text_response("proxy: no upstream")
         case ListingMode.ERROR:
             raise ApiError(500, "an error was ordered")

@@ -10,7 +10,7 @@ from testkit.ollama_simulator.body import JsonObject
 class ListingMode(StrEnum):
     RIGHT = "right"
     SILENT = "silent"  # no byte until the client leaves: the real one waits for a lock
-    NONSENSE = "nonsense"  # 200 and no list
+    INVALID = "nonsense"  # 200 and no list
     ERROR = "error"  # 500
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from testkit.ollama_simulator.catalogue import Catalogue
 from testkit.ollama_simulator.size import read_size
 
-DEFAULT_MODELS = ("qwen2.5vl:3b:vision", "gpt-oss:latest:thinking")  # the platform's defaults for its two stages
+DEFAULT_MODELS = ("qwen2.5vl:3b:vision", "gpt-oss:latest:thinking")  # the platform's defaults for its two steps
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 from supervisor.core.facts import FactOfASlot
-from supervisor.core.fleet import Stage
+from supervisor.core.fleet import SlotState
 from testkit.simulation.admission import trial as admission
 from testkit.simulation.plan import draw
 from testkit.simulation.shortest import shortest
@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_all(seeds: range, minutes: float) -> tuple[list[Outcome], float, Counter[tuple[Stage, type[FactOfASlot]]]]:
-    failed, seconds, visits = [], 0.0, Counter[tuple[Stage, type[FactOfASlot]]]()
+def run_all(seeds: range, minutes: float) -> tuple[list[Outcome], float, Counter[tuple[SlotState, type[FactOfASlot]]]]:
+    failed, seconds, visits = [], 0.0, Counter[tuple[SlotState, type[FactOfASlot]]]()
     for seed in seeds:
         outcome = run(draw(seed, minutes))
         seconds += outcome.simulated_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from supervisor.core.facts import FactOfTheFleet, RecycleAsked, Reloaded, ReloadRefused, Scaled, StopAsked
+from supervisor.core.facts import FactOfTheFleet, RecycleAsked, Reloaded, ReloadRejected, Scaled, StopAsked
 from supervisor.core.fleet import MONITOR
 from testkit.simulation.plan import Fault, Kind
 from testkit.simulation.process import BUG, MEBIBYTE, SIGKILL, SIGSEGV, Process
@@ -113,7 +113,7 @@ def _reload(world: World, fault: Fault) -> None:
 
 
 def _reload_wrong(world: World, _fault: Fault) -> None:
-    _order(world, ReloadRefused(1, world.clock.now))
+    _order(world, ReloadRejected(1, world.clock.now))
 
 
 def _reload_refused(world: World, fault: Fault) -> None:

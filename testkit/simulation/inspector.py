@@ -1,7 +1,7 @@
 """What must hold at each step of a simulated run, judged by what the world knows and not by what the supervisor believes.
 
-The numbers are those of the invariants in the README. Beside them stand the bounds that the rules promise: how long a broken
-promise, a slow boot, a lease of the dead or an empty slot may last. Invariant 9, one thread and no socket at fork, is about
+The numbers are those of the invariants in the README. Beside them stand the bounds that the rules deadline: how long a broken
+deadline, a slow boot, a lease of the dead or an empty slot may last. Invariant 9, one thread and no socket at fork, is about
 the real process: tests/process looks at it.
 """
 
@@ -11,13 +11,13 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from supervisor.core.actions import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
-from supervisor.core.facts import Exited, Fact, FactOfASlot, LeaseReturned, Measured, Promised, Spawned, StopAsked
-from supervisor.core.fleet import MONITOR, Fleet, Slot, Stage, Why
+from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
+from supervisor.core.facts import DeadlineSet, Exited, Fact, FactOfASlot, LeaseReclaimed, Measured, Spawned, StopAsked
+from supervisor.core.fleet import MONITOR, ActionReason, Fleet, Slot, SlotState
 from supervisor.core.rules import EXIT_CUT_SHORT, EXIT_GAVE_UP, decide
 from testkit.simulation.monitor import Monitor
 from testkit.simulation.plan import Fault
-from testkit.simulation.process import Phase, Process
+from testkit.simulation.process import Activity, Process
 from testkit.simulation.violation import Violation
 from testkit.simulation.worker import Worker
 
@@ -28,8 +28,8 @@ TICKS_SECONDS = 3.0  # two ticks and what happens between them
 SLACK_SECONDS = 0.01  # of the world's own latencies
 RETURN_SECONDS = 5.0
 MOST_STARTS, BURST_SECONDS = 8, 60.0
-_BLAMES = {Why.BROKEN_PROMISE, Why.BOOT_TOO_SLOW}
-_DRAIN_KILLS = {Why.DRAIN_EXPIRED, Why.STOP_NOW}
+_BLAMES = {ActionReason.DEADLINE_EXCEEDED, ActionReason.BOOT_TOO_SLOW}
+_DRAIN_KILLS = {ActionReason.DRAIN_EXPIRED, ActionReason.STOP_NOW}
 
 
 class Inspector:
@@ -38,7 +38,7 @@ class Inspector:
     def __init__(self, world: World) -> None:
         self._world = world
         self.trace: list[tuple[float, Fact | Action | Fault | str]] = []
-        self.visits: Counter[tuple[Stage, type[FactOfASlot]]] = Counter()
+        self.visits: Counter[tuple[SlotState, type[FactOfASlot]]] = Counter()
         self.begin_life()
 
     def begin_life(self) -> None:
@@ -71,13 +71,13 @@ class Inspector:
 
     def fact(self, fact: Fact, fleet: Fleet) -> None:
         if isinstance(fact, FactOfASlot):
-            self.visits[self._last.slot(fact.slot).stage, type(fact)] += 1
+            self.visits[self._last.slot(fact.slot).state, type(fact)] += 1
         self._last = fleet
         match fact:
-            case Promised(slot) if slot != MONITOR:
+            case DeadlineSet(slot) if slot != MONITOR:
                 self._progress_at, self._crashes = fact.at_seconds, 0
                 return
-            case Promised() | Measured():
+            case DeadlineSet() | Measured():
                 return
             case Exited():
                 self._exited(fact, fleet.slot(fact.slot))
@@ -85,7 +85,7 @@ class Inspector:
                 self._first_start_at = fact.at_seconds
             case StopAsked(at):
                 self._stops.append(at)
-            case LeaseReturned(key):
+            case LeaseReclaimed(key):
                 self._dead_since.pop(key, None)
         self.trace.append((self._world.clock.now, fact))
 
@@ -108,7 +108,7 @@ class Inspector:
         is_blamed = terminated is not None and terminated.why in _BLAMES
         was_asked = not is_blamed and (terminated is not None or process.slot in self._retiring)
         was_cut_off = killed is not None and killed.why in _DRAIN_KILLS and not is_blamed
-        was_late = killed is not None and killed.why is Why.GRACE_EXPIRED and was_asked
+        was_late = killed is not None and killed.why is ActionReason.GRACE_EXPIRED and was_asked
         has_left = process.status == 0 and was_asked
         self._is_guilty = not (has_left or was_cut_off or was_late)
         self._retiring.discard(process.slot)
@@ -130,7 +130,7 @@ class Inspector:
                 self._gave_up = True
                 if not self._is_hopeless(0.0):
                     raise Violation("gives up only without hope", f"{self._crashes} crashes, progress {self._progress_at}")
-            case ReturnLease(_, _, key, is_counted) if is_counted is not (key in self._guilty):
+            case ReclaimLease(_, _, key, is_counted) if is_counted is not (key in self._guilty):
                 raise Violation("7: only deaths that nobody asked for count", f"counted: {is_counted}")
             case _:
                 pass
@@ -159,11 +159,11 @@ class Inspector:
         now, policy = self._world.clock.now, self._world.policy(0)
         deadline = process.deadline
         is_right = {
-            Why.BROKEN_PROMISE: deadline is not None and now > deadline,
-            Why.BOOT_TOO_SLOW: deadline is None and now >= process.started_at + policy.boot_timeout_seconds,
-            Why.DRAIN: bool(self._stops) or self._is_ending,
-            Why.LAST_OUT: process.slot == MONITOR and not self._world.workers(),
-            Why.OUTDATED: process.slot == MONITOR,
+            ActionReason.DEADLINE_EXCEEDED: deadline is not None and now > deadline,
+            ActionReason.BOOT_TOO_SLOW: deadline is None and now >= process.started_at + policy.boot_timeout_seconds,
+            ActionReason.DRAIN: bool(self._stops) or self._is_ending,
+            ActionReason.WORKERS_GONE: process.slot == MONITOR and not self._world.workers(),
+            ActionReason.OUTDATED: process.slot == MONITOR,
         }
         if process.is_alive and not is_right.get(action.why, False):
             raise Violation("3: SIGTERM for a reason that is there", f"{action}, deadline {deadline}")
@@ -175,30 +175,30 @@ class Inspector:
         boot_ended_at = process.started_at + policy.boot_timeout_seconds + policy.terminate_grace_seconds
         was_broken = deadline is not None and now > deadline + policy.terminate_grace_seconds
         is_right = {
-            Why.GRACE_EXPIRED: terminated is not None and (now >= terminated.stop_by_seconds or process.slot == MONITOR),
-            Why.HUNG_IN_A_DRAIN: terminated is not None and was_broken,
-            Why.BOOT_TOO_SLOW: terminated is not None and deadline is None and now > boot_ended_at,
-            Why.OVER_HARD_LIMIT: process.measured_bytes > policy.memory_hard_bytes,
-            Why.DRAIN_EXPIRED: terminated is not None and self._is_ending and now >= self._drain_ends_at,
-            Why.STOP_NOW: len(self._last.stop_asked_at_seconds) > 2,
+            ActionReason.GRACE_EXPIRED: terminated is not None and (now >= terminated.stop_by_seconds or process.slot == MONITOR),
+            ActionReason.DEADLINE_EXCEEDED_IN_DRAIN: terminated is not None and was_broken,
+            ActionReason.BOOT_TOO_SLOW: terminated is not None and deadline is None and now > boot_ended_at,
+            ActionReason.OVER_HARD_LIMIT: process.measured_bytes > policy.memory_hard_bytes,
+            ActionReason.DRAIN_EXPIRED: terminated is not None and self._is_ending and now >= self._drain_ends_at,
+            ActionReason.STOP_NOW: len(self._last.stop_asked_at_seconds) > 2,
         }
         if process.is_alive and not is_right.get(action.why, False):
-            raise Violation("3: SIGKILL only after a broken promise, a grace, a hard limit or an immediate stop", f"{action}")
+            raise Violation("3: SIGKILL only after a broken deadline, a grace, a hard limit or an immediate stop", f"{action}")
         self._was_cut_short |= process.slot != MONITOR and action.why in _DRAIN_KILLS
         self._killed[process.slot] = action
 
-    def _check_retire(self, slot: int, why: Why, fleet: Fleet) -> None:
+    def _check_retire(self, slot: int, why: ActionReason, fleet: Fleet) -> None:
         others = [each.number for each in fleet.wanted_workers if each.number != slot]
-        missing = [number for number in others if not self._works(number)]
-        if why is not Why.SURPLUS and missing:
+        missing = [number for number in others if not self._is_healthy(number)]
+        if why is not ActionReason.SURPLUS and missing:
             raise Violation("recycles never take a second worker", f"slot {slot}, while {missing} are missing")
         self._retiring.add(slot)
 
-    def _works(self, slot: int) -> bool:
+    def _is_healthy(self, slot: int) -> bool:
         """As far as the supervisor can know: not reaped, booted, and asked by nobody to leave."""
         process = self._world.processes.get(slot)
         is_asked = slot in self._retiring or slot in self._terminated or slot in self._killed
-        return process is not None and process.phase is not Phase.BOOT and not is_asked
+        return process is not None and process.activity is not Activity.BOOT and not is_asked
 
     def _check_finish(self, action: Finish) -> None:
         if self._world.processes:
@@ -245,7 +245,7 @@ class Inspector:
             if now > process.started_at + policy.boot_timeout_seconds + grace:
                 raise Violation("a boot ends in time", f"slot {process.slot}")
         elif now > deadline + grace:
-            raise Violation("a broken promise ends in time", f"slot {process.slot}")
+            raise Violation("a broken deadline ends in time", f"slot {process.slot}")
         if now > process.over_limit_since + TICKS_SECONDS and isinstance(process, Worker):
             raise Violation("memory over the hard limit ends in time", f"slot {process.slot}")
 
@@ -305,7 +305,9 @@ class Inspector:
     def unsettled(self, fleet: Fleet) -> list[str]:
         """What is still to come before everything is as it was asked for."""
         found = [f"job {job.id.int} is {job.status.value}" for job in self._world.queue.open]
-        found += [f"slot {each.number} is {each.stage.name}" for each in fleet.wanted_workers if each.stage is not Stage.RUNNING]
+        found += [
+            f"slot {each.number} is {each.state.name}" for each in fleet.wanted_workers if each.state is not SlotState.RUNNING
+        ]
         occupied = [each for each in fleet.slots if each.is_occupied]
         found += [f"slot {each.number} is not wanted" for each in occupied if each.number >= fleet.wanted]
         found += [f"slot {each.number} is outdated" for each in occupied if each.generation != fleet.generation]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from testkit.simulation.process import Phase, Process
+from testkit.simulation.process import Activity, Process
 
 if TYPE_CHECKING:
     from testkit.simulation.world import World
@@ -29,11 +29,11 @@ class Monitor(Process):
             self.end(0)
             return
         self.booted_at = self.world.clock.now
-        self.enter(Phase.IDLE, PROMISE_SECONDS, RENEWAL_SECONDS)
+        self.enter(Activity.IDLE, PROMISE_SECONDS, RENEWAL_SECONDS)
         self._sweep()
 
     def noticed(self) -> None:
-        if self.is_terminated and self.phase is Phase.IDLE:
+        if self.is_terminated and self.activity is Activity.IDLE:
             self.end(0)
 
     def asked(self, key: UUID, *, is_counted: bool) -> None:

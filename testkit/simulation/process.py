@@ -16,7 +16,7 @@ SIGKILL, SIGSEGV = -9, -11
 REFUSED, BUG = 78, 70
 
 
-class Phase(Enum):
+class Activity(Enum):
     BOOT = "boot"
     CONNECT = "connect"
     IDLE = "idle"
@@ -32,7 +32,7 @@ class Process:
         self.started_at = world.clock.now
         self.is_alive, self.is_hung, self.is_terminated = True, False, False
         self.status, self.is_oom = 0, False
-        self.phase = Phase.BOOT
+        self.activity = Activity.BOOT
         self.rss_bytes = BASE_BYTES
         self.measured_bytes = 0
         self.over_limit_since = math.inf
@@ -46,8 +46,8 @@ class Process:
 
     @property
     def deadline(self) -> float | None:
-        """What the scoreboard says now; None in the boot. A wait without work renews its promise again and again."""
-        if self.phase is Phase.BOOT:
+        """What the scoreboard says now; None in the boot. A wait without work renews its deadline again and again."""
+        if self.activity is Activity.BOOT:
             return None
         if not self._renewal_seconds:
             return self._promised_at + self._promise_seconds
@@ -55,9 +55,9 @@ class Process:
         renewed = passed // self._renewal_seconds * self._renewal_seconds
         return self._promised_at + renewed + self._promise_seconds
 
-    def enter(self, phase: Phase, promise_seconds: float, renewal_seconds: float = 0.0) -> None:
-        self.phase, self._promised_at = phase, self.world.clock.now
-        self._promise_seconds, self._renewal_seconds = promise_seconds, renewal_seconds
+    def enter(self, activity: Activity, deadline_in_seconds: float, renewal_seconds: float = 0.0) -> None:
+        self.activity, self._promised_at = activity, self.world.clock.now
+        self._promise_seconds, self._renewal_seconds = deadline_in_seconds, renewal_seconds
         self.world.scoreboard_changed()
 
     def hold(self, rss_bytes: int) -> None:

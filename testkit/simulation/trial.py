@@ -7,7 +7,7 @@ from supervisor import loop
 from supervisor.core.actions import Action
 from supervisor.core.apply import ImpossibleFact
 from supervisor.core.facts import Fact, FactOfASlot
-from supervisor.core.fleet import Stage
+from supervisor.core.fleet import SlotState
 from testkit.simulation.plan import Fault, Plan
 from testkit.simulation.violation import Violation
 from testkit.simulation.world import AllDone, SupervisorKilled, World
@@ -17,13 +17,13 @@ RESTART_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended. `trace`: times and what passed through the loop, promises and measurements left out."""
+    """How a run ended. `trace`: times and what passed through the loop, deadlines and measurements left out."""
 
     plan: Plan
     simulated_seconds: float
     violation: Violation | None
     trace: tuple[tuple[float, Fact | Action | Fault | str], ...]
-    visits: Counter[tuple[Stage, type[FactOfASlot]]]
+    visits: Counter[tuple[SlotState, type[FactOfASlot]]]
 
 
 def run(plan: Plan) -> Outcome:

@@ -9,22 +9,22 @@ from uuid import UUID
 
 from testkit.simulation.job_queue import Job
 from testkit.simulation.plan import Trait
-from testkit.simulation.process import BASE_BYTES, BUG, MEBIBYTE, REFUSED, SIGSEGV, Phase, Process
+from testkit.simulation.process import BASE_BYTES, BUG, MEBIBYTE, REFUSED, SIGSEGV, Activity, Process
 from testkit.simulation.violation import Violation
 
 if TYPE_CHECKING:
     from testkit.simulation.world import World
 
 LEAK_BYTES, SPIKE_BYTES, HOG_BYTES = 300 * MEBIBYTE, 700 * MEBIBYTE, 2048 * MEBIBYTE
-STATEMENT_SECONDS, STATEMENT_PROMISE_SECONDS = 0.003, 10.0
+STATEMENT_SECONDS, STATEMENT_DEADLINE_SECONDS = 0.003, 10.0
 LATE_ANSWER_SECONDS = 0.5
 LEASE_SECONDS, LEASE_MARGIN_SECONDS = 45.0, 15.0
-IDLE_PROMISE_SECONDS, IDLE_RENEWAL_SECONDS = 60.0, 20.0
+IDLE_DEADLINE_SECONDS, IDLE_RENEWAL_SECONDS = 60.0, 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of a model: how long it takes at most, and what its promise is."""
+    """One call of a model: how long it takes at most, and what its deadline is."""
 
     name: str
     limit_seconds: float
@@ -48,7 +48,7 @@ class Worker(Process):
 
     @property
     def is_busy(self) -> bool:
-        return self.phase is Phase.WORK
+        return self.activity is Activity.WORK
 
     # The boot
 
@@ -70,12 +70,12 @@ class Worker(Process):
             self._idle()
 
     def _connect(self, then: Callable[[], None]) -> None:
-        """Tries until there is a database; each try renews the promise."""
-        self.enter(Phase.CONNECT, IDLE_PROMISE_SECONDS, IDLE_RENEWAL_SECONDS)
+        """Tries until there is a database; each try renews the deadline."""
+        self.enter(Activity.CONNECT, IDLE_DEADLINE_SECONDS, IDLE_RENEWAL_SECONDS)
         self.world.when_connected(self, then)
 
     def noticed(self) -> None:
-        if self.is_leaving and self.job is None and self.next_key is None and self.phase in {Phase.IDLE, Phase.CONNECT}:
+        if self.is_leaving and self.job is None and self.next_key is None and self.activity in {Activity.IDLE, Activity.CONNECT}:
             self.end(0)
 
     # Between jobs
@@ -85,11 +85,11 @@ class Worker(Process):
         if self.is_leaving:
             self.end(0)
             return
-        self.enter(Phase.IDLE, IDLE_PROMISE_SECONDS, IDLE_RENEWAL_SECONDS)
+        self.enter(Activity.IDLE, IDLE_DEADLINE_SECONDS, IDLE_RENEWAL_SECONDS)
         self.world.look_for_work()
 
     def can_lease(self) -> bool:
-        return self._may_lease() and self.phase is Phase.IDLE and self.is_healthy
+        return self._may_lease() and self.activity is Activity.IDLE and self.is_healthy
 
     def _may_lease(self) -> bool:
         control = self.world.control
@@ -98,7 +98,7 @@ class Worker(Process):
     def lease(self) -> None:
         """The statement is on its way: it commits even if its sender dies meanwhile."""
         key = self.next_key = self.world.new_key(self)
-        self.enter(Phase.LEASE, STATEMENT_PROMISE_SECONDS)
+        self.enter(Activity.LEASE, STATEMENT_DEADLINE_SECONDS)
         world = self.world
         world.clock.at(world.clock.now + STATEMENT_SECONDS, lambda: self._committed(key))
 
@@ -142,7 +142,7 @@ class Worker(Process):
         world.clock.at(until, world.look_for_work)
         if step is VISION and job.has_text:
             raise Violation("6: no vision call after a checkpoint", f"job {job.id.int}")
-        self.enter(Phase.WORK, step.limit_seconds)
+        self.enter(Activity.WORK, step.limit_seconds)
         self._suffer(job, step)
         self.later(world.random.uniform(0.05, 0.6) * step.limit_seconds, lambda: self._end_of(job, step))
 
@@ -187,7 +187,7 @@ class Worker(Process):
         """The end of the job and the next lease are one transaction, which commits even if its sender dies meanwhile."""
         world, self.next_key = self.world, next_key
         if world.is_database_up:
-            self.enter(Phase.WORK, STATEMENT_PROMISE_SECONDS)
+            self.enter(Activity.WORK, STATEMENT_DEADLINE_SECONDS)
             world.clock.at(world.clock.now + STATEMENT_SECONDS, lambda: self._settled(job, next_key))
         else:
             self._connect(lambda: self._settle(job, None))
@@ -210,7 +210,7 @@ class Worker(Process):
     def _write(self, statement: Callable[[], None]) -> None:
         """A statement, as soon as there is a database."""
         if self.world.is_database_up:
-            self.enter(Phase.WORK, STATEMENT_PROMISE_SECONDS)
+            self.enter(Activity.WORK, STATEMENT_DEADLINE_SECONDS)
             self.later(STATEMENT_SECONDS, statement)
         else:
             self._connect(statement)

@@ -11,17 +11,17 @@ from functools import partial
 from random import Random
 from uuid import UUID
 
-from supervisor.core.actions import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
+from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
 from supervisor.core.facts import (
+    DeadlineSet,
     Exited,
     Fact,
     FactOfTheFleet,
     GaveUp,
     Killed,
-    LeaseReturned,
+    LeaseReclaimed,
     LeaseSent,
     Measured,
-    Promised,
     Retired,
     Spawned,
     SpawnFailed,
@@ -36,7 +36,7 @@ from testkit.simulation.inspector import Inspector
 from testkit.simulation.job_queue import Job, JobQueue
 from testkit.simulation.monitor import Monitor
 from testkit.simulation.plan import Plan
-from testkit.simulation.process import SIGKILL, Phase, Process
+from testkit.simulation.process import SIGKILL, Activity, Process
 from testkit.simulation.worker import Worker
 from worker.ipc.scoreboard import ControlRecord
 
@@ -143,12 +143,12 @@ class World:
                 yield Retired(slot, why, now)
             case GiveUp():
                 yield GaveUp(now)
-            case ReturnLease(_, _, lease_key, is_counted):
+            case ReclaimLease(_, _, lease_key, is_counted):
                 yield from self._send(lease_key, fleet.monitor.incarnation, is_counted=is_counted)
             case Finish():
                 pass
 
-    def instruct(self, control: ControlRecord) -> None:
+    def write_control_record(self, control: ControlRecord) -> None:
         if control == self.control:
             return
         before, self.control = self.control, control
@@ -194,7 +194,7 @@ class World:
         self._is_awake = True
 
     def returned(self, key: UUID, outcome: str) -> None:
-        self._messages.append(LeaseReturned(key, outcome))
+        self._messages.append(LeaseReclaimed(key, outcome))
         self._is_awake = True
 
     def kill_supervisor(self) -> None:
@@ -235,8 +235,8 @@ class World:
     def _read(self, slot: Slot, process: Process) -> Iterator[Fact]:
         deadline, is_busy = process.deadline, isinstance(process, Worker) and process.is_busy
         if deadline is not None and (deadline != slot.deadline_seconds or is_busy != slot.is_busy):
-            is_ready = process.phase not in {Phase.BOOT, Phase.CONNECT}
-            yield Promised(slot.number, deadline, self.clock.now, is_ready, is_busy)
+            is_ready = process.activity not in {Activity.BOOT, Activity.CONNECT}
+            yield DeadlineSet(slot.number, deadline, self.clock.now, is_ready, is_busy)
         if process.rss_bytes != process.measured_bytes or (slot.baseline_bytes is None and deadline is not None):
             process.measured_bytes = process.rss_bytes
             yield Measured(slot.number, process.rss_bytes, self.clock.now)

@@ -9,8 +9,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.ollama.view import AdmissionSight
-from supervisor.monitor.state import Sight
+from supervisor.monitor.ollama.view import AdmissionView
+from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import verdict
 from worker.ipc.scoreboard import Scoreboard
 
@@ -24,7 +24,7 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 def test_the_metrics_table_names_exactly_what_a_scrape_gets() -> None:
     section = README.partition("\n## Metrics\n")[2].partition("\n## ")[0]
-    exposition = Metrics(Scoreboard(), Sight()).exposition().decode()
+    exposition = Metrics(Scoreboard(), MonitorState()).exposition().decode()
     assert sorted(METRIC_ROW.findall(section)) == sorted(family.name for family in text_string_to_metric_families(exposition))
 
 
@@ -34,7 +34,7 @@ def table(heading: str) -> str:
 
 def test_every_sentence_of_the_status_is_explained() -> None:
     """Whatever words `verdict` puts together, or takes from admission, stand in the table of sentences."""
-    sources = (verdict, AdmissionSight.trouble)
+    sources = (verdict, AdmissionView.trouble)
     trees = (ast.parse(textwrap.dedent(inspect.getsource(source))) for source in sources)
     words = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
     said = {part for part in words if isinstance(part, str) and " " in part and part not in {each.__doc__ for each in sources}}

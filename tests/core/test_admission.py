@@ -8,14 +8,15 @@ import pytest
 
 from supervisor.admission import rules as rulebook
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.decision import FREE, Act, Decision, Preload, Unload, WantPhase
-from supervisor.admission.facts import Decided, HostMeasured, Resident, Silence, Unlisted
-from supervisor.admission.policy import Policy, TakeTurns
+from supervisor.admission.decision import FREE, AcquireModelLock, Act, Decision, Preload, Unload
+from supervisor.admission.facts import DecisionPublished, HostMeasured, ListError, ListFailed, LoadedModel
+from supervisor.admission.policy import AdmissionPolicy, TakeTurns
 from supervisor.admission.rules import (
     ACTS,
     LIMITS,
     ActRule,
     Rule,
+    acquire_the_lock,
     close_a_failing_model,
     close_a_wedged_model,
     close_all_but_the_turn,
@@ -29,16 +30,15 @@ from supervisor.admission.rules import (
     relieve_a_long_hold,
     reload_a_wedged_model,
     reopen_one_slot_at_a_time,
-    want_the_phase,
 )
-from supervisor.admission.state import Hold, Model, State
-from supervisor.admission.throughput import Mean, Speed
-from supervisor.admission.turns import turn_of
-from worker.ipc.contract import Reason
+from supervisor.admission.state import AdmissionState, Hold, ModelStatus
+from supervisor.admission.throughput import Ewma, Throughput
+from supervisor.admission.turns import active_model
+from worker.ipc.contract import HoldReason
 
 NOW, INSTANT = 1000.0, 0.001
 V, F = "see:latest", "say:latest"
-POLICY = Policy(
+POLICY = AdmissionPolicy(
     vision_model=V,
     feedback_model=F,
     num_parallel=8,
@@ -54,34 +54,34 @@ POLICY = Policy(
     load_retry_seconds=15,
     unload_seconds=25,
     memory_back_seconds=4,
-    phase_seconds=50,
-    phase_loads=10,
+    exclusive_seconds=50,
+    exclusive_loads=10,
     turn_seconds=9,
 )
 UNLIMITED = replace(POLICY, limit_bytes=0, low_water_bytes=0)
 ONE_AT_A_TIME = replace(UNLIMITED, max_loaded_models=1)
 BY_TURNS = replace(UNLIMITED, take_turns=TakeTurns.ALWAYS)
-SILENT = Unlisted(Silence.LATE, NOW - 3)
+SILENT = ListFailed(ListError.LATE, NOW - 3)
 HELD = Hold(NOW - 60)
 MIB = 2**20
 
 
-def resident(name: str, size_bytes: int = 100) -> Resident:
-    return Resident(name, f"digest of {name}", size_bytes, 0, 4096)
+def loaded_model(name: str, size_bytes: int = 100) -> LoadedModel:
+    return LoadedModel(name, f"digest of {name}", size_bytes, 0, 4096)
 
 
-BOTH = (resident(V), resident(F))
+BOTH = (loaded_model(V), loaded_model(F))
 
 
 def well(
     *, vision: dict[str, Any] | None = None, feedback: dict[str, Any] | None = None, used: int | None = None, **fields: Any
-) -> State:
+) -> AdmissionState:
     """Both models in memory, listed now, and four workers. `used` is what their processes hold."""
     calm: dict[str, Any] = {"size_bytes": 100, "progress_at_seconds": NOW}
-    models = Model(V, 8, **{**calm, **(vision or {})}), Model(F, 8, **{**calm, **(feedback or {})})
+    models = ModelStatus(V, 8, **{**calm, **(vision or {})}), ModelStatus(F, 8, **{**calm, **(feedback or {})})
     host = None if used is None else HostMeasured(used, 0, 0, None, None, None, NOW)
     known: dict[str, Any] = {"began_at_seconds": 0.0, "listed": BOTH, "listed_at_seconds": NOW, "host": host, "workers": 4}
-    return State(models, **{**known, **fields})
+    return AdmissionState(models, **{**known, **fields})
 
 
 def tripped(at: float = NOW - 1, **fields: Any) -> Breaker:
@@ -93,21 +93,21 @@ class Row:
     """`rule` is the one that answers: without it the decision would be another. Calls are those of vision and feedback."""
 
     rule: Rule | ActRule
-    state: State
+    state: AdmissionState
     slots: int = FREE
     calls: tuple[int, int] = (FREE, FREE)
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[HoldReason, ...] = ()
     acts: tuple[Act, ...] = ()
-    policy: Policy = POLICY
+    policy: AdmissionPolicy = POLICY
 
 
-MEMORY, REOPENING, LOADING, CANARY = Reason.MEMORY, Reason.REOPENING, Reason.LOADING, Reason.CANARY
-SELDOM_ALONE = Speed(Mean(9.0, 2), Mean(9.0, 3))
+MEMORY, REOPENING, LOADING, CANARY = HoldReason.MEMORY, HoldReason.REOPENING, HoldReason.LOADING, HoldReason.CANARY
+SELDOM_ALONE = Throughput(Ewma(9.0, 2), Ewma(9.0, 3))
 WAITS = {"jobs": 1}
 ROWS = {
     "over the limit by what the processes hold": Row(hold_over_the_limit, well(used=1001), 0, reasons=(MEMORY,)),
     "over the limit by what is listed": Row(
-        hold_over_the_limit, well(used=1, listed=(*BOTH, resident("foreign", 801))), 0, reasons=(MEMORY,)
+        hold_over_the_limit, well(used=1, listed=(*BOTH, loaded_model("foreign", 801))), 0, reasons=(MEMORY,)
     ),
     "over the limit with what is on the GPU": Row(
         hold_over_the_limit, well(host=HostMeasured(600, 0, 0, None, 401, None, NOW)), 0, reasons=(MEMORY,)
@@ -123,17 +123,17 @@ ROWS = {
         well(listed=(), listed_at_seconds=None, began_at_seconds=NOW - 10 - INSTANT),
         0,
         (0, 0),
-        (Reason.UNKNOWN, LOADING),
+        (HoldReason.UNKNOWN, LOADING),
     ),
     "nothing was listed for a while": Row(
-        hold_what_is_unknown, well(listed_at_seconds=NOW - 10 - INSTANT), 0, reasons=(Reason.UNKNOWN,)
+        hold_what_is_unknown, well(listed_at_seconds=NOW - 10 - INSTANT), 0, reasons=(HoldReason.UNKNOWN,)
     ),
     "a relief goes on": Row(
         hold_during_a_relief,
-        well(vision={"unload_began_at_seconds": NOW - 1}, unloading=(V,), held=Hold(NOW, is_relieved=True)),
+        well(vision={"unload_began_at_seconds": NOW - 1}, unloading=(V,), held=Hold(NOW, has_evicted=True)),
         0,
         (0, FREE),
-        (Reason.RELIEF, LOADING),
+        (HoldReason.RELIEF, LOADING),
     ),
     "below the low water and just changed": Row(
         reopen_one_slot_at_a_time,
@@ -148,10 +148,10 @@ ROWS = {
         reopen_one_slot_at_a_time, well(used=800, slots=2, slots_changed_at_seconds=NOW - 5), 3, reasons=(REOPENING,)
     ),
     "a model is not loaded": Row(
-        close_what_is_not_loaded, well(listed=(resident(F),)), calls=(0, FREE), reasons=(LOADING,), policy=UNLIMITED
+        close_what_is_not_loaded, well(listed=(loaded_model(F),)), calls=(0, FREE), reasons=(LOADING,), policy=UNLIMITED
     ),
     "a model is not loaded, as far as is known": Row(
-        close_what_is_not_loaded, well(listed=(resident(V),), unlisted=SILENT), calls=(FREE, 0), reasons=(LOADING,)
+        close_what_is_not_loaded, well(listed=(loaded_model(V),), unlisted=SILENT), calls=(FREE, 0), reasons=(LOADING,)
     ),
     "a model is on its way out": Row(
         close_what_is_not_loaded,
@@ -163,74 +163,82 @@ ROWS = {
         close_a_failing_model,
         well(vision={"breaker": tripped(NOW - 5 + INSTANT)}),
         calls=(0, FREE),
-        reasons=(Reason.BREAKER,),
+        reasons=(HoldReason.BREAKER,),
     ),
     "each failed probe makes the next one later": Row(
         close_a_failing_model,
         well(vision={"breaker": replace(tripped(NOW - 20 + INSTANT), trips=3)}),
         calls=(0, FREE),
-        reasons=(Reason.BREAKER,),
+        reasons=(HoldReason.BREAKER,),
     ),
     "a probe": Row(
-        close_a_failing_model, well(feedback={"breaker": tripped(NOW - 5)}), calls=(FREE, 1), reasons=(Reason.PROBING,)
+        close_a_failing_model, well(feedback={"breaker": tripped(NOW - 5)}), calls=(FREE, 1), reasons=(HoldReason.PROBING,)
     ),
     "after a probe": Row(
         close_a_failing_model,
         well(vision={"breaker": tripped(NOW, answers=1)}),
         calls=(2, FREE),
-        reasons=(Reason.RAMPING,),
+        reasons=(HoldReason.RAMPING,),
     ),
     "no call gets on": Row(
         close_a_wedged_model,
         well(vision={"in_flight": 1, "progress_at_seconds": NOW - 30 - INSTANT}),
         calls=(0, FREE),
-        reasons=(Reason.WEDGED,),
+        reasons=(HoldReason.WEDGED,),
     ),
-    "no call gets on at the other stage, which has another timeout": Row(
+    "no call gets on at the other step, which has another timeout": Row(
         close_a_wedged_model,
         well(feedback={"in_flight": 1, "progress_at_seconds": NOW - 20 - INSTANT}),
         calls=(FREE, 0),
-        reasons=(Reason.WEDGED,),
+        reasons=(HoldReason.WEDGED,),
     ),
     "two models that do not fit": Row(
         close_all_but_the_turn,
-        well(turn=V, phase=V, listed=(resident(V),)),
+        well(turn=V, exclusive_model=V, listed=(loaded_model(V),)),
         calls=(FREE, 0),
-        reasons=(Reason.PHASE, LOADING),
+        reasons=(HoldReason.EXCLUSIVE, LOADING),
         policy=ONE_AT_A_TIME,
     ),
     "two models that do not fit below the low water": Row(
         close_all_but_the_turn,
         replace(
-            well(turn=V, phase=V), models=(Model(V, 8, size_bytes=401), Model(F, 8, size_bytes=400, unload_began_at_seconds=NOW))
+            well(turn=V, exclusive_model=V),
+            models=(ModelStatus(V, 8, size_bytes=401), ModelStatus(F, 8, size_bytes=400, unload_began_at_seconds=NOW)),
         ),
         calls=(FREE, 0),
-        reasons=(Reason.PHASE,),
+        reasons=(HoldReason.EXCLUSIVE,),
     ),
-    "nobody's phase yet": Row(close_all_but_the_turn, well(), calls=(0, 0), reasons=(Reason.PHASE,), policy=ONE_AT_A_TIME),
+    "nobody's exclusive_model yet": Row(
+        close_all_but_the_turn, well(), calls=(0, 0), reasons=(HoldReason.EXCLUSIVE,), policy=ONE_AT_A_TIME
+    ),
     "the other model still works": Row(
         close_all_but_the_turn,
-        well(turn=V, phase=V, feedback={"in_flight": 1}),
+        well(turn=V, exclusive_model=V, feedback={"in_flight": 1}),
         calls=(0, 0),
-        reasons=(Reason.TURNS,),
+        reasons=(HoldReason.TURNS,),
         policy=BY_TURNS,
     ),
     "two models that starve each other": Row(
         close_all_but_the_turn,
         well(
             turn=F,
-            phase=F,
-            vision={"speed": Speed(Mean(100.0, 3), Mean(50.0, 3))},
-            feedback={"speed": Speed(Mean(100.0, 3), Mean(39.0, 3))},
+            exclusive_model=F,
+            vision={"speed": Throughput(Ewma(100.0, 3), Ewma(50.0, 3))},
+            feedback={"speed": Throughput(Ewma(100.0, 3), Ewma(39.0, 3))},
         ),
         calls=(0, FREE),
-        reasons=(Reason.TURNS,),
+        reasons=(HoldReason.TURNS,),
     ),
     "two models that are never seen alone": Row(
         close_all_but_the_turn,
-        well(turn=F, phase=F, vision={"speed": Speed(Mean(100.0, 3), Mean(99.0, 3))}, feedback={"speed": SELDOM_ALONE}),
+        well(
+            turn=F,
+            exclusive_model=F,
+            vision={"speed": Throughput(Ewma(100.0, 3), Ewma(99.0, 3))},
+            feedback={"speed": SELDOM_ALONE},
+        ),
         calls=(0, FREE),
-        reasons=(Reason.TURNS,),
+        reasons=(HoldReason.TURNS,),
     ),
     "held for too long": Row(
         relieve_a_long_hold,
@@ -241,7 +249,7 @@ ROWS = {
     ),
     "held for too long with one model in memory": Row(
         relieve_a_long_hold,
-        well(used=1001, slots=0, held=HELD, listed=(resident(F), resident("foreign"))),
+        well(used=1001, slots=0, held=HELD, listed=(loaded_model(F), loaded_model("foreign"))),
         0,
         (0, FREE),
         (MEMORY, REOPENING, LOADING),
@@ -251,42 +259,44 @@ ROWS = {
         reload_a_wedged_model,
         well(vision={"breaker": tripped(NOW - 1, is_silent=True), "unload_began_at_seconds": NOW - 1 - INSTANT}),
         calls=(0, FREE),
-        reasons=(Reason.BREAKER,),
+        reasons=(HoldReason.BREAKER,),
         acts=(Unload((V,)),),
     ),
-    "a phase that is not ours yet": Row(
-        want_the_phase,
+    "a exclusive_model that is not ours yet": Row(
+        acquire_the_lock,
         well(vision=WAITS),
         calls=(0, 0),
-        reasons=(Reason.PHASE,),
-        acts=(WantPhase(V),),
+        reasons=(HoldReason.EXCLUSIVE,),
+        acts=(AcquireModelLock(V),),
         policy=ONE_AT_A_TIME,
     ),
-    "a phase that nobody needs any more": Row(want_the_phase, well(phase=V), acts=(WantPhase(None),)),
+    "a exclusive_model that nobody needs any more": Row(
+        acquire_the_lock, well(exclusive_model=V), acts=(AcquireModelLock(None),)
+    ),
     "the other model is in the way": Row(
         make_room_for_the_phase,
         well(
             turn=V,
-            phase=V,
+            exclusive_model=V,
             turn_since_seconds=NOW,
             vision={"in_flight": 1},
             feedback={"unload_began_at_seconds": NOW - INSTANT},
         ),
         calls=(FREE, 0),
-        reasons=(Reason.PHASE,),
+        reasons=(HoldReason.EXCLUSIVE,),
         acts=(Unload((F,)),),
         policy=ONE_AT_A_TIME,
     ),
     "work for a model that is not loaded": Row(
         load_before_work,
-        well(listed=(resident(F),), vision=WAITS),
+        well(listed=(loaded_model(F),), vision=WAITS),
         calls=(0, FREE),
         reasons=(LOADING,),
         acts=(Preload(V),),
     ),
     "pictures need the other model later": Row(
         load_before_work,
-        well(listed=(resident(V),), vision=WAITS),
+        well(listed=(loaded_model(V),), vision=WAITS),
         calls=(FREE, 0),
         reasons=(LOADING,),
         acts=(Preload(F),),
@@ -298,36 +308,38 @@ ROWS = {
         load_before_work,
         well(
             turn=V,
-            phase=V,
+            exclusive_model=V,
             turn_since_seconds=NOW - 30,
-            listed=(resident(F),),
+            listed=(loaded_model(F),),
             unloading=(F,),
             vision=WAITS,
             feedback={"unload_began_at_seconds": NOW - 25},
         ),
         calls=(0, 0),
-        reasons=(Reason.PHASE, LOADING),
+        reasons=(HoldReason.EXCLUSIVE, LOADING),
         acts=(Preload(V),),
         policy=ONE_AT_A_TIME,
     ),
     "a load that failed is tried again": Row(
         load_before_work,
-        well(listed=(resident(F),), vision={"jobs": 1, "load_failures": 3, "load_failed_at_seconds": NOW - 60}),
+        well(listed=(loaded_model(F),), vision={"jobs": 1, "load_failures": 3, "load_failed_at_seconds": NOW - 60}),
         calls=(0, FREE),
-        reasons=(Reason.UNLOADABLE,),
+        reasons=(HoldReason.UNLOADABLE,),
         acts=(Preload(V),),
     ),
     "and again, at no longer waits": Row(
         load_before_work,
-        well(listed=(resident(F),), vision={"jobs": 1, "load_failures": 9, "load_failed_at_seconds": NOW - 240}),
+        well(listed=(loaded_model(F),), vision={"jobs": 1, "load_failures": 9, "load_failed_at_seconds": NOW - 240}),
         calls=(0, FREE),
-        reasons=(Reason.UNLOADABLE,),
+        reasons=(HoldReason.UNLOADABLE,),
         acts=(Preload(V),),
     ),
 }
 
 
-def asked(state: State, policy: Policy = POLICY) -> tuple[int, tuple[int, int], tuple[Reason, ...], tuple[Act, ...]]:
+def asked(
+    state: AdmissionState, policy: AdmissionPolicy = POLICY
+) -> tuple[int, tuple[int, int], tuple[HoldReason, ...], tuple[Act, ...]]:
     decision = decide(state, policy, NOW)
     return decision.slots, (decision.calls_of(V), decision.calls_of(F)), decision.reasons, decision.acts
 
@@ -347,7 +359,7 @@ def test_every_rule_has_a_row() -> None:
     assert {row.rule for row in ROWS.values()} == {*LIMITS, *ACTS}
 
 
-QUIET: dict[str, tuple[State, Policy]] = {
+QUIET: dict[str, tuple[AdmissionState, AdmissionPolicy]] = {
     "all is well": (well(used=900, vision=WAITS, feedback=WAITS), POLICY),
     "just at the limit": (well(used=1000), POLICY),
     "no limit": (well(used=10**12, slots=FREE, held=HELD), UNLIMITED),
@@ -356,23 +368,23 @@ QUIET: dict[str, tuple[State, Policy]] = {
     "nobody has looked yet, without a limit": (well(listed=(), listed_at_seconds=None), UNLIMITED),
     "all slots are open again": (well(slots=3, slots_changed_at_seconds=NOW - 5), POLICY),
     "fewer workers than slots that are open": (well(slots=2, workers=1, slots_changed_at_seconds=NOW), POLICY),
-    "a model that the list never names": (well(listed=(resident(F),), vision={"jobs": 1, "is_unlistable": True}), POLICY),
+    "a model that the list never names": (well(listed=(loaded_model(F),), vision={"jobs": 1, "is_unlistable": True}), POLICY),
     "a model did not leave": (well(vision={"unload_began_at_seconds": NOW - 25}, unloading=(V,)), POLICY),
     "a call that waits for its first token": (well(vision={"in_flight": 1, "progress_at_seconds": NOW - 30}), POLICY),
     "no call, and no progress": (well(vision={"in_flight": 0, "progress_at_seconds": 0.0}), POLICY),
     "some failures": (well(vision={"breaker": Breaker(failures=4)}), POLICY),
     "two models that just fit": (
-        replace(well(), models=(Model(V, 8, size_bytes=400), Model(F, 8, size_bytes=400))),
+        replace(well(), models=(ModelStatus(V, 8, size_bytes=400), ModelStatus(F, 8, size_bytes=400))),
         POLICY,
     ),
     "two models of which one was never seen": (
-        replace(well(), models=(Model(V, 8, size_bytes=900), Model(F, 8, size_bytes=0))),
+        replace(well(), models=(ModelStatus(V, 8, size_bytes=900), ModelStatus(F, 8, size_bytes=0))),
         POLICY,
     ),
     "turns are not taken": (
         well(
-            vision={"speed": Speed(Mean(100.0, 3), Mean(1.0, 3))},
-            feedback={"speed": Speed(Mean(100.0, 3), Mean(1.0, 3))},
+            vision={"speed": Throughput(Ewma(100.0, 3), Ewma(1.0, 3))},
+            feedback={"speed": Throughput(Ewma(100.0, 3), Ewma(1.0, 3))},
         ),
         replace(UNLIMITED, take_turns=TakeTurns.NEVER),
     ),
@@ -381,20 +393,20 @@ QUIET: dict[str, tuple[State, Policy]] = {
         replace(UNLIMITED, take_turns=TakeTurns.NEVER),
     ),
     "two models of which one was not seen together": (
-        well(vision={"speed": SELDOM_ALONE}, feedback={"speed": Speed(Mean(), Mean(9.0, 2))}),
+        well(vision={"speed": SELDOM_ALONE}, feedback={"speed": Throughput(Ewma(), Ewma(9.0, 2))}),
         UNLIMITED,
     ),
     "two models that share": (
         well(
-            vision={"speed": Speed(Mean(100.0, 3), Mean(50.0, 3))},
-            feedback={"speed": Speed(Mean(100.0, 3), Mean(40.0, 3))},
+            vision={"speed": Throughput(Ewma(100.0, 3), Ewma(50.0, 3))},
+            feedback={"speed": Throughput(Ewma(100.0, 3), Ewma(40.0, 3))},
         ),
         UNLIMITED,
     ),
     "too few measurements": (
         well(
-            vision={"speed": Speed(Mean(100.0, 3), Mean(1.0, 2))},
-            feedback={"speed": Speed(Mean(100.0, 3), Mean(1.0, 3))},
+            vision={"speed": Throughput(Ewma(100.0, 3), Ewma(1.0, 2))},
+            feedback={"speed": Throughput(Ewma(100.0, 3), Ewma(1.0, 3))},
         ),
         UNLIMITED,
     ),
@@ -403,22 +415,22 @@ QUIET: dict[str, tuple[State, Policy]] = {
 
 
 @pytest.mark.parametrize(("state", "policy"), QUIET.values(), ids=QUIET.keys())
-def test_everything_is_open(state: State, policy: Policy) -> None:
+def test_everything_is_open(state: AdmissionState, policy: AdmissionPolicy) -> None:
     """An instant before its time, or in the state beside it, no rule holds anything back or wants anything."""
     assert asked(state, policy) == (FREE, (FREE, FREE), (), ())
 
 
-IDLE: dict[str, tuple[State, Policy]] = {
+IDLE: dict[str, tuple[AdmissionState, AdmissionPolicy]] = {
     "held for less": (well(used=1001, slots=0, held=Hold(NOW - 60 + INSTANT)), POLICY),
     "no limit, whoever has closed the slots": (well(used=1001, slots=0, held=HELD), UNLIMITED),
     "held by nothing": (well(used=1001, slots=0), POLICY),
-    "a relief was tried": (well(used=1001, slots=0, held=Hold(NOW - 60, is_relieved=True)), POLICY),
+    "a relief was tried": (well(used=1001, slots=0, held=Hold(NOW - 60, has_evicted=True)), POLICY),
     "held for other reasons": (
         well(used=800, slots=0, slots_changed_at_seconds=NOW, listed_at_seconds=NOW - 99, held=HELD),
         POLICY,
     ),
     "a slot is open": (well(used=1001, slots=1, held=HELD), POLICY),
-    "nothing of ours to unload": (well(used=1001, slots=0, held=HELD, listed=(resident("foreign"),)), POLICY),
+    "nothing of ours to unload": (well(used=1001, slots=0, held=HELD, listed=(loaded_model("foreign"),)), POLICY),
     "a failing model that does answer": (well(vision={"breaker": tripped()}), POLICY),
     "a silent model that recovers": (well(vision={"breaker": tripped(is_silent=True, answers=1)}), POLICY),
     "a silent model that was asked to leave": (
@@ -426,25 +438,25 @@ IDLE: dict[str, tuple[State, Policy]] = {
         POLICY,
     ),
     "a silent model with calls": (well(vision={"breaker": tripped(is_silent=True), "in_flight": 1}), POLICY),
-    "a silent model that is not there": (well(vision={"breaker": tripped(is_silent=True)}, listed=(resident(F),)), POLICY),
+    "a silent model that is not there": (well(vision={"breaker": tripped(is_silent=True)}, listed=(loaded_model(F),)), POLICY),
     "the other model has calls": (well(vision=WAITS, turn=V, feedback={"in_flight": 1}), ONE_AT_A_TIME),
-    "our phase": (well(vision=WAITS, turn=V, phase=V, listed=(resident(V),)), ONE_AT_A_TIME),
-    "the other model has calls in our phase": (
-        well(turn=V, phase=V, turn_since_seconds=NOW, feedback={"in_flight": 1}),
+    "our exclusive_model": (well(vision=WAITS, turn=V, exclusive_model=V, listed=(loaded_model(V),)), ONE_AT_A_TIME),
+    "the other model has calls in our exclusive_model": (
+        well(turn=V, exclusive_model=V, turn_since_seconds=NOW, feedback={"in_flight": 1}),
         ONE_AT_A_TIME,
     ),
     "the other model was asked to leave": (
-        well(turn=V, phase=V, turn_since_seconds=NOW, feedback={"unload_began_at_seconds": NOW}),
+        well(turn=V, exclusive_model=V, turn_since_seconds=NOW, feedback={"unload_began_at_seconds": NOW}),
         ONE_AT_A_TIME,
     ),
-    "the other model may stay where both fit": (well(turn=V, phase=V, turn_since_seconds=NOW), BY_TURNS),
+    "the other model may stay where both fit": (well(turn=V, exclusive_model=V, turn_since_seconds=NOW), BY_TURNS),
     "nothing waits": (well(listed=()), POLICY),
-    "typed text needs no picture read": (well(listed=(resident(F),), feedback=WAITS), POLICY),
+    "typed text needs no picture read": (well(listed=(loaded_model(F),), feedback=WAITS), POLICY),
     "held": (well(listed=(), slots=0, vision=WAITS), POLICY),
     "nobody knows what is loaded": (well(listed=(), unlisted=SILENT, vision=WAITS), POLICY),
     "a load goes on": (well(listed=(), vision=WAITS, feedback={"is_loading": True}), POLICY),
     "a model leaves": (
-        well(listed=(resident(F),), vision=WAITS, unloading=(F,), feedback={"unload_began_at_seconds": NOW}),
+        well(listed=(loaded_model(F),), vision=WAITS, unloading=(F,), feedback={"unload_began_at_seconds": NOW}),
         POLICY,
     ),
     "memory of one that left is not back": (
@@ -461,28 +473,28 @@ IDLE: dict[str, tuple[State, Policy]] = {
         POLICY,
     ),
     "a load that has just failed": (
-        well(listed=(resident(F),), vision={"jobs": 1, "load_failures": 1, "load_failed_at_seconds": NOW - 15 + INSTANT}),
+        well(listed=(loaded_model(F),), vision={"jobs": 1, "load_failures": 1, "load_failed_at_seconds": NOW - 15 + INSTANT}),
         POLICY,
     ),
     "a load that has failed twice": (
-        well(listed=(resident(F),), vision={"jobs": 1, "load_failures": 2, "load_failed_at_seconds": NOW - 30 + INSTANT}),
+        well(listed=(loaded_model(F),), vision={"jobs": 1, "load_failures": 2, "load_failed_at_seconds": NOW - 30 + INSTANT}),
         POLICY,
     ),
     "a load that has failed very often": (
-        well(listed=(resident(F),), vision={"jobs": 1, "load_failures": 9, "load_failed_at_seconds": NOW - 240 + INSTANT}),
+        well(listed=(loaded_model(F),), vision={"jobs": 1, "load_failures": 9, "load_failed_at_seconds": NOW - 240 + INSTANT}),
         POLICY,
     ),
-    "another instance's phase": (
-        well(listed=(), vision=WAITS, turn=V, phase=None, feedback={"in_flight": 1}),
+    "another instance's exclusive_model": (
+        well(listed=(), vision=WAITS, turn=V, exclusive_model=None, feedback={"in_flight": 1}),
         ONE_AT_A_TIME,
     ),
     "one that is in the way is not yet asked": (
         well(
             vision=WAITS,
             turn=V,
-            phase=V,
+            exclusive_model=V,
             turn_since_seconds=NOW,
-            listed=(resident(F),),
+            listed=(loaded_model(F),),
             feedback={"in_flight": 1, "unload_began_at_seconds": NOW - 99},
         ),
         ONE_AT_A_TIME,
@@ -491,7 +503,7 @@ IDLE: dict[str, tuple[State, Policy]] = {
 
 
 @pytest.mark.parametrize(("state", "policy"), IDLE.values(), ids=IDLE.keys())
-def test_nothing_is_asked_of_ollama(state: State, policy: Policy) -> None:
+def test_nothing_is_asked_of_ollama(state: AdmissionState, policy: AdmissionPolicy) -> None:
     """An instant before its time, or in the state beside it, nothing is loaded, unloaded or locked."""
     assert decide(state, policy, NOW).acts == ()
 
@@ -503,7 +515,7 @@ MEMORY_IS_BACK = {
 
 
 @pytest.mark.parametrize("state", MEMORY_IS_BACK.values(), ids=MEMORY_IS_BACK.keys())
-def test_a_load_waits_until_memory_is_back(state: State) -> None:
+def test_a_load_waits_until_memory_is_back(state: AdmissionState) -> None:
     """And no longer: a list without the model is not enough."""
     assert decide(state, replace(POLICY, limit_bytes=2**40, low_water_bytes=2**39), NOW).acts == (Preload(V),)
 
@@ -512,14 +524,14 @@ def test_a_load_waits_until_memory_is_back(state: State) -> None:
 class Canary:
     """`state` is held for as long as it may, and a relief was tried or is impossible."""
 
-    state: State
+    state: AdmissionState
     slots: int
     calls: tuple[int, int]
     is_sent: bool = True
-    policy: Policy = POLICY
+    policy: AdmissionPolicy = POLICY
 
 
-RELIEVED = Hold(NOW - 60, is_relieved=True)
+RELIEVED = Hold(NOW - 60, has_evicted=True)
 CANARIES = {
     "over the limit after a relief": Canary(well(used=1001, slots=0, held=RELIEVED), 1, (FREE, FREE)),
     "it stays until a job was leased": Canary(
@@ -529,20 +541,20 @@ CANARIES = {
         well(slots=0, listed=(), listed_at_seconds=NOW - 99, unlisted=SILENT, held=HELD), 1, (1, 1)
     ),
     "a model that cannot be loaded": Canary(
-        well(held=HELD, listed=(resident(F),), vision={"load_failures": 1, "load_failed_at_seconds": NOW}), FREE, (1, FREE)
+        well(held=HELD, listed=(loaded_model(F),), vision={"load_failures": 1, "load_failed_at_seconds": NOW}), FREE, (1, FREE)
     ),
     "but not while it is loaded": Canary(
-        well(held=HELD, listed=(resident(F),), vision={"load_failures": 1, "is_loading": True}),
+        well(held=HELD, listed=(loaded_model(F),), vision={"load_failures": 1, "is_loading": True}),
         FREE,
         (0, FREE),
         is_sent=False,
     ),
-    "a model that was not tried": Canary(well(held=HELD, listed=(resident(F),)), FREE, (0, FREE), is_sent=False),
+    "a model that was not tried": Canary(well(held=HELD, listed=(loaded_model(F),)), FREE, (0, FREE), is_sent=False),
     "a breaker has probes of its own": Canary(
         well(held=HELD, vision={"breaker": tripped(), "load_failures": 1}), FREE, (0, FREE), is_sent=False
     ),
     "held for less": Canary(
-        well(used=1001, slots=0, held=Hold(NOW - 60 + INSTANT, is_relieved=True)), 0, (FREE, FREE), is_sent=False
+        well(used=1001, slots=0, held=Hold(NOW - 60 + INSTANT, has_evicted=True)), 0, (FREE, FREE), is_sent=False
     ),
     "a relief comes first": Canary(well(used=1001, slots=0, held=HELD), 0, (FREE, FREE), is_sent=False),
     "a relief goes on": Canary(
@@ -569,7 +581,7 @@ def test_one_job_after_a_long_hold(canary: Canary) -> None:
 
 
 ELDER = {"jobs": 1, "oldest_seconds": 50.0}
-TURNS: dict[str, tuple[State, Policy, str | None]] = {
+TURNS: dict[str, tuple[AdmissionState, AdmissionPolicy, str | None]] = {
     "none where both may be asked": (well(turn=V, vision=WAITS), UNLIMITED, None),
     "none where nothing waits": (well(), ONE_AT_A_TIME, None),
     "the one that has waited longest": (
@@ -614,7 +626,7 @@ TURNS: dict[str, tuple[State, Policy, str | None]] = {
         well(
             turn=V,
             turn_since_seconds=NOW,
-            vision={"jobs": 1, "speed": Speed(Mean(9.0, 3), Mean(9.0, 3))},
+            vision={"jobs": 1, "speed": Throughput(Ewma(9.0, 3), Ewma(9.0, 3))},
             feedback={"jobs": 1, "speed": SELDOM_ALONE},
         ),
         UNLIMITED,
@@ -624,7 +636,7 @@ TURNS: dict[str, tuple[State, Policy, str | None]] = {
         well(
             turn=F,
             turn_since_seconds=NOW,
-            vision={**ELDER, "speed": Speed(Mean(9.0, 3), Mean(9.0, 3))},
+            vision={**ELDER, "speed": Throughput(Ewma(9.0, 3), Ewma(9.0, 3))},
             feedback={"jobs": 1, "speed": SELDOM_ALONE},
         ),
         UNLIMITED,
@@ -634,7 +646,7 @@ TURNS: dict[str, tuple[State, Policy, str | None]] = {
         well(
             turn=V,
             turn_since_seconds=NOW,
-            vision={"jobs": 1, "speed": Speed(Mean(9.0, 3), Mean(9.0, 3))},
+            vision={"jobs": 1, "speed": Throughput(Ewma(9.0, 3), Ewma(9.0, 3))},
             feedback={"jobs": 1, "speed": SELDOM_ALONE},
         ),
         ONE_AT_A_TIME,
@@ -649,19 +661,19 @@ TURNS: dict[str, tuple[State, Policy, str | None]] = {
 
 
 @pytest.mark.parametrize(("state", "policy", "turn"), TURNS.values(), ids=TURNS.keys())
-def test_whose_turn_it_is(state: State, policy: Policy, turn: str | None) -> None:
+def test_whose_turn_it_is(state: AdmissionState, policy: AdmissionPolicy, turn: str | None) -> None:
     """By backlog and age, so that neither starves and loads take a small part of the time."""
-    assert turn_of(state, policy, NOW) == turn
+    assert active_model(state, policy, NOW) == turn
     assert decide(state, policy, NOW).turn == turn
 
 
 def test_one_model_for_both_stages_has_one_gate() -> None:
     """Whatever closes it closes both, and there is nobody to take turns with."""
     policy = replace(ONE_AT_A_TIME, feedback_model=V, take_turns=TakeTurns.ALWAYS)
-    state = State((Model(V, 8, breaker=tripped()),), 0.0, listed=(resident(V),), listed_at_seconds=NOW)
+    state = AdmissionState((ModelStatus(V, 8, breaker=tripped()),), 0.0, listed=(loaded_model(V),), listed_at_seconds=NOW)
     assert policy.models == (V,)
     assert dict(decide(state, policy, NOW).calls) == {V: 0}
-    assert decide(state, policy, NOW).reasons == (Reason.BREAKER,)
+    assert decide(state, policy, NOW).reasons == (HoldReason.BREAKER,)
     assert decide(state, policy, NOW).turn is None
     assert replace(policy, feedback_timeout_seconds=40).wedge_seconds(V) == 40
 
@@ -669,7 +681,7 @@ def test_one_model_for_both_stages_has_one_gate() -> None:
 def test_a_stage_without_a_model_has_no_gate() -> None:
     """A stub asks nobody."""
     policy = replace(POLICY, vision_model=None)
-    state = State.of(policy, NOW)
+    state = AdmissionState.of(policy, NOW)
     assert policy.models == (F,)
     assert decide(state, policy, NOW).calls_of(None) == FREE
     assert Decision(calls={F: 1}).calls_of(V) == FREE
@@ -682,29 +694,29 @@ def test_the_tightest_limit_counts_and_all_reasons_are_told() -> None:
     """A model that is wedged, fails and is absent is closed once, for three reasons in the order of the rules."""
     state = well(
         used=1001,
-        listed=(resident(F),),
+        listed=(loaded_model(F),),
         vision={"in_flight": 1, "progress_at_seconds": 0.0, "breaker": tripped(NOW - 5)},
         feedback={"breaker": tripped(NOW, answers=3)},
     )
-    expected = (MEMORY, Reason.WEDGED, Reason.PROBING, Reason.RAMPING, LOADING)
+    expected = (MEMORY, HoldReason.WEDGED, HoldReason.PROBING, HoldReason.RAMPING, LOADING)
     assert asked(state) == (0, (0, 4), expected, ())
     assert decide(state, POLICY, NOW).reason is MEMORY
 
 
 def test_each_reason_names_its_own_models() -> None:
     """A model that is only not loaded does not appear among those that fail."""
-    state = well(listed=(resident(F),), vision={"load_failures": 1}, feedback={"breaker": tripped(NOW)})
-    assert decide(state, UNLIMITED, NOW).closed == {Reason.BREAKER: (F,), LOADING: (V,)}
+    state = well(listed=(loaded_model(F),), vision={"load_failures": 1}, feedback={"breaker": tripped(NOW)})
+    assert decide(state, UNLIMITED, NOW).closed == {HoldReason.BREAKER: (F,), LOADING: (V,)}
 
 
 def test_a_silent_monitor_gives_no_leave_where_there_is_a_limit() -> None:
     """A decision is good for a while, or for ever where memory is nobody's concern."""
     assert decide(well(), POLICY, NOW).until_seconds == NOW + 5 + 10
     assert decide(well(), UNLIMITED, NOW).until_seconds == math.inf
-    assert decide(well(), UNLIMITED, NOW).reason is Reason.NONE
+    assert decide(well(), UNLIMITED, NOW).reason is HoldReason.NONE
 
 
 def test_a_decision_as_it_is_told() -> None:
     """The fact has what the rules want to know of it."""
     decision = Decision(2, {V: 1, F: 0}, V, (MEMORY,), (), 5.0)
-    assert decision.told(NOW) == Decided(2, ((F, 0), (V, 1)), V, NOW)
+    assert decision.told(NOW) == DecisionPublished(2, ((F, 0), (V, 1)), V, NOW)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from supervisor.admission.policy import Policy, TakeTurns
+from supervisor.admission.policy import AdmissionPolicy, TakeTurns
 from supervisor.monitor.ollama.policy import admission_policy
 from supervisor.settings.memory_size import MemorySize
 from supervisor.settings.model import Settings, SettingsError, parse
@@ -17,7 +17,7 @@ def parsed(**values: str) -> Settings:
     return parse({"LEARNING_DATABASE_URL": DSN, **values})
 
 
-def policy_of(**values: str) -> Policy:
+def policy_of(**values: str) -> AdmissionPolicy:
     return admission_policy(parsed(**values), 100 * GIB)
 
 
@@ -95,7 +95,7 @@ def test_an_adapter_of_somebody_else_has_no_gate() -> None:
 
 def test_the_policy_defaults_are_the_settings_defaults() -> None:
     """One truth: a number that is given in two places is given equally."""
-    assert policy_of(**LOCAL) == Policy("qwen2.5vl:3b", "gpt-oss:latest")
+    assert policy_of(**LOCAL) == AdmissionPolicy("qwen2.5vl:3b", "gpt-oss:latest")
 
 
 def test_the_settings_numbers_reach_the_rules() -> None:
@@ -114,7 +114,7 @@ def test_the_settings_numbers_reach_the_rules() -> None:
         ADMISSION_MAX_HOLD_SECONDS="90",
         ADMISSION_SAMPLE_SECONDS="4",
     )
-    assert policy == Policy(
+    assert policy == AdmissionPolicy(
         "see:latest",
         "host:5000/say:latest",
         num_parallel=3,

@@ -3,28 +3,28 @@
 from dataclasses import replace
 
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.facts import Resident
-from supervisor.admission.policy import Policy
+from supervisor.admission.facts import LoadedModel
+from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import decide
-from supervisor.admission.state import State
-from supervisor.monitor.ollama.view import AdmissionSight
+from supervisor.admission.state import AdmissionState
+from supervisor.monitor.ollama.view import AdmissionView
 
 NOW = 1000.0
 V, F = "see:latest", "say:latest"
-POLICY = Policy(V, F)
+POLICY = AdmissionPolicy(V, F)
 
 
 def sight_of(
     *loaded: str, slots: int = 64, vision_jobs: int = 0, feedback_jobs: int = 0, is_failing: bool = False
-) -> AdmissionSight:
+) -> AdmissionView:
     """Four workers; the feedback model's breaker has just opened if it `is_failing`."""
-    state = State.of(POLICY, NOW, slots)
+    state = AdmissionState.of(POLICY, NOW, slots)
     breaker = Breaker(trips=1, tripped_at_seconds=NOW) if is_failing else Breaker()
     vision, feedback = state.models
     models = replace(vision, jobs=vision_jobs), replace(feedback, jobs=feedback_jobs, breaker=breaker)
-    listed = tuple(Resident(name, f"digest of {name}", 100, 0, 4096) for name in loaded)
+    listed = tuple(LoadedModel(name, f"digest of {name}", 100, 0, 4096) for name in loaded)
     state = replace(state, models=models, listed=listed, listed_at_seconds=NOW, workers=4)
-    return AdmissionSight(POLICY, state, decide(state, POLICY, NOW))
+    return AdmissionView(POLICY, state, decide(state, POLICY, NOW))
 
 
 def test_what_passes_by_itself_hides_no_trouble() -> None:

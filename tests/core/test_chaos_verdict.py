@@ -10,7 +10,7 @@ from testkit.chaos.evidence import Call, Evidence, Handed, Hit, LogLine, Move, W
 from testkit.chaos.pace import longest_gap_seconds, recoveries
 from testkit.chaos.plan import Kind, Work
 from testkit.chaos.report import timeline
-from testkit.chaos.rerun import Why
+from testkit.chaos.rerun import ActionReason
 from testkit.chaos.verdict import Finding, Verdict, Wrong, judge
 
 ID = UUID(int=1)
@@ -112,7 +112,7 @@ def test_a_damaged_file_must_fail_as_one() -> None:
 def test_a_kill_explains_a_second_execution() -> None:
     """A job begun again after its worker was killed is a duplicate execution with that reason, and no finding."""
     verdict = judge(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, hits=(KILLED,)))
-    assert (verdict.findings, verdict.reruns, verdict.duplicate_executions) == ((), {Why.WORKER_DIED: 1}, 1)
+    assert (verdict.findings, verdict.reruns, verdict.duplicate_executions) == ((), {ActionReason.WORKER_DIED: 1}, 1)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_quarantine_needs_its_deaths() -> None:
 
 @pytest.mark.parametrize(
     ("retries", "error_class", "is_expected"),
-    [(3, "StreamBroken", True), (2, "StreamBroken", False), (0, "RequestRefused", True), (3, "KeyError", False)],
+    [(3, "StreamBroken", True), (2, "StreamBroken", False), (0, "BadRequest", True), (3, "KeyError", False)],
 )
 def test_a_failure_needs_its_faults(retries: int, error_class: str, is_expected: bool) -> None:
     """A model that fails a job may fail it for good only after all tries, or by refusing it; a bug is never expected."""
@@ -156,13 +156,13 @@ def test_a_failure_needs_its_faults(retries: int, error_class: str, is_expected:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"crashes": 0, "expiries": 1}, Why.INSTANCE_DIED),
-        ({"crashes": 0, "retry_count": 1}, Why.MODEL_FAILED),
-        ({"crashes": 0}, Why.GIVEN_BACK),
-        ({"crashes": 0, "status": "leased", "lease_key": SECOND_KEY, "expiries": 1}, Why.LEASE_EXPIRED),
+        ({"crashes": 0, "expiries": 1}, ActionReason.INSTANCE_DIED),
+        ({"crashes": 0, "retry_count": 1}, ActionReason.MODEL_FAILED),
+        ({"crashes": 0}, ActionReason.GIVEN_BACK),
+        ({"crashes": 0, "status": "leased", "lease_key": SECOND_KEY, "expiries": 1}, ActionReason.LEASE_EXPIRED),
     ],
 )
-def test_it_says_why_a_job_was_begun_again(change: dict[str, Any], why: Why) -> None:
+def test_it_says_why_a_job_was_begun_again(change: dict[str, Any], why: ActionReason) -> None:
     """Read from the move that ended the lease."""
     assert judge(run(ENTERED, LEASED, PAGE, replace(RETURNED, **change), hits=(KILLED,))).reruns == {why: 1}
 

@@ -22,10 +22,10 @@ USABLE: dict[str, tuple[str, str | None, str | None, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("status", "text", "made_from", "expected"), USABLE.values(), ids=USABLE.keys())
-def test_usable(status: str, text: str | None, made_from: str | None, *, expected: bool) -> None:
+@pytest.mark.parametrize(("status", "text", "fingerprint", "expected"), USABLE.values(), ids=USABLE.keys())
+def test_usable(status: str, text: str | None, fingerprint: str | None, *, expected: bool) -> None:
     """A text is used again when the web side stands for it or when it was made from the very same things."""
-    payload = accepted(cached_text_md=text, cached_from=made_from)
+    payload = accepted(cached_text_md=text, cached_from=fingerprint)
     assert is_usable(payload, {"analysis_status": status}, NOW) is expected
 
 
@@ -47,8 +47,8 @@ PAGES: dict[str, tuple[object, str | None, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("pages", "made_from", "expected"), PAGES.values(), ids=PAGES.keys())
-def test_usable_pages(pages: object, made_from: str | None, expected: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("pages", "fingerprint", "expected"), PAGES.values(), ids=PAGES.keys())
+def test_usable_pages(pages: object, fingerprint: str | None, expected: tuple[str, ...]) -> None:
     """The first pages are used again, an empty one too, when they were made from the very same things."""
-    payload = accepted(cached_pages=pages, cached_pages_from=made_from)
+    payload = accepted(cached_pages=pages, cached_pages_from=fingerprint)
     assert usable_pages(payload, NOW) == expected

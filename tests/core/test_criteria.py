@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from worker.core.criteria import Analysis, Document, DocumentError, Judgement, analysis, document_schema, keys, parse
+from worker.core.criteria import Analysis, CriteriaDocument, DocumentError, Judgement, analysis, document_schema, keys, parse
 
 PRIVATE = "what a pupil wrote"
 
@@ -75,7 +75,7 @@ def test_no_criterion_is_added() -> None:
     """What a model invents beside the criteria is not read, however broken it is."""
     answer = judged(1)
     answer["criteria"] |= {"c02": {"score": 10, "explanation_md": PRIVATE}, PRIVATE: None}
-    assert parse(json.dumps(answer), 1) == Document((Judgement(1, "gut"),), "Weiter so.")
+    assert parse(json.dumps(answer), 1) == CriteriaDocument((Judgement(1, "gut"),), "Weiter so.")
 
 
 LENIENT: dict[str, tuple[dict[str, Any], int]] = {

@@ -9,21 +9,21 @@ from uuid import UUID
 import pytest
 
 from supervisor.core import rules as rulebook
-from supervisor.core.actions import Action, Finish, GiveUp, Kill, Retire, ReturnLease, Spawn, Terminate
-from supervisor.core.apply import record
+from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
+from supervisor.core.apply import apply
 from supervisor.core.facts import (
+    DeadlineSet,
     Exited,
     GaveUp,
     Killed,
     LeaseSent,
-    Promised,
     Retired,
     Spawned,
     SpawnFailed,
     StopAsked,
     Terminated,
 )
-from supervisor.core.fleet import MONITOR, DeadLease, Fleet, Run, Slot, Stage, Why
+from supervisor.core.fleet import MONITOR, ActionReason, DeadLease, Fleet, Run, Slot, SlotState
 from supervisor.core.policy import Policy
 from supervisor.core.rules import (
     RECYCLES,
@@ -31,7 +31,6 @@ from supervisor.core.rules import (
     Rule,
     control,
     decide,
-    dismiss_the_monitor,
     drain_by,
     fill_vacant_slots,
     finish,
@@ -39,15 +38,16 @@ from supervisor.core.rules import (
     kill_after_the_drain,
     kill_after_the_grace,
     kill_hung_in_a_drain,
+    kill_late_monitor,
     kill_over_the_hard_limit,
-    kill_the_last_monitor,
+    reclaim_dead_leases,
     recycle_one_worker,
     retire_by_order,
     retire_outdated,
     retire_over_the_soft_limit,
     retire_surplus,
-    return_dead_leases,
-    terminate_broken_promises,
+    stop_monitor,
+    terminate_exceeded_deadlines,
     terminate_for_the_drain,
     terminate_slow_boots,
     terminate_the_outdated_monitor,
@@ -82,19 +82,21 @@ JOB, KEY, OTHER_KEY = UUID(int=1), UUID(int=2), UUID(int=3)
 
 
 def vacant(number: int = 0, *, since: float = 0.0, runs: tuple[Run, ...] = (), starts: int = 1) -> Slot:
-    return Slot(number, Stage.VACANT, since, crash_runs=runs, starts=starts)
+    return Slot(number, SlotState.VACANT, since, crash_runs=runs, starts=starts)
 
 
 def starting(number: int = 0, *, since: float = NOW) -> Slot:
-    return Slot(number, Stage.STARTING, since, pid=100 + number, incarnation=7, started_at_seconds=since, starts=1)
+    return Slot(number, SlotState.STARTING, since, pid=100 + number, incarnation=7, started_at_seconds=since, starts=1)
 
 
 def running(number: int = 0, *, deadline: float = math.inf) -> Slot:
-    return replace(starting(number, since=0.0), stage=Stage.RUNNING, deadline_seconds=deadline)
+    return replace(starting(number, since=0.0), state=SlotState.RUNNING, deadline_seconds=deadline)
 
 
-def stopping(number: int = 0, *, stop_by: float = math.inf, why: Why = Why.DRAIN, deadline: float = math.inf) -> Slot:
-    return replace(running(number, deadline=deadline), stage=Stage.STOPPING, stop_by_seconds=stop_by, stop_why=why)
+def stopping(
+    number: int = 0, *, stop_by: float = math.inf, why: ActionReason = ActionReason.DRAIN, deadline: float = math.inf
+) -> Slot:
+    return replace(running(number, deadline=deadline), state=SlotState.STOPPING, stop_by_seconds=stop_by, stop_reason=why)
 
 
 def grown(number: int = 0, *, by: int = 101, lived: float = 20) -> Slot:
@@ -102,12 +104,12 @@ def grown(number: int = 0, *, by: int = 101, lived: float = 20) -> Slot:
     return replace(running(number), started_at_seconds=NOW - lived, baseline_bytes=50, rss_bytes=50 + by)
 
 
-def retiring(number: int = 0, why: Why = Why.OUTDATED) -> Slot:
-    return replace(running(number), retire_why=why)
+def retiring(number: int = 0, why: ActionReason = ActionReason.OUTDATED) -> Slot:
+    return replace(running(number), retire_reason=why)
 
 
 def killed(number: int = 0) -> Slot:
-    return replace(stopping(number, stop_by=0.0), stage=Stage.KILLED)
+    return replace(stopping(number, stop_by=0.0), state=SlotState.KILLED)
 
 
 def fleet(*workers: Slot, monitor: Slot | None = None, asked: tuple[float, ...] = (), dead: tuple[DeadLease, ...] = ()) -> Fleet:
@@ -146,39 +148,41 @@ class Row:
 
 
 BROKEN = running(deadline=NOW - INSTANT)
-LAST_OUT = Terminate(MONITOR, NOW + 2, Why.LAST_OUT)
-RETURN = ReturnLease(0, JOB, KEY, is_counted=True, why=Why.DEATH_IN_A_JOB)
+WORKERS_GONE = Terminate(MONITOR, NOW + 2, ActionReason.WORKERS_GONE)
+RETURN = ReclaimLease(0, JOB, KEY, is_counted=True, why=ActionReason.DEATH_IN_A_JOB)
 NOBODY = (vacant(0), vacant(1))
 
 ROWS = {
     "drain is over": Row(
         kill_after_the_drain,
         fleet(stopping(0), stopping(1), asked=DRAIN_JUST_OVER),
-        (Kill(0, Why.DRAIN_EXPIRED), Kill(1, Why.DRAIN_EXPIRED)),
+        (Kill(0, ActionReason.DRAIN_EXPIRED), Kill(1, ActionReason.DRAIN_EXPIRED)),
     ),
     "drain is over for a worker that was never asked": Row(
-        kill_after_the_drain, fleet(running(), asked=DRAIN_JUST_OVER), (Kill(0, Why.DRAIN_EXPIRED),)
+        kill_after_the_drain, fleet(running(), asked=DRAIN_JUST_OVER), (Kill(0, ActionReason.DRAIN_EXPIRED),)
     ),
     "second request shortened the drain": Row(
-        kill_after_the_drain, fleet(stopping(), asked=(NOW - 8, NOW - 7)), (Kill(0, Why.DRAIN_EXPIRED),)
+        kill_after_the_drain, fleet(stopping(), asked=(NOW - 8, NOW - 7)), (Kill(0, ActionReason.DRAIN_EXPIRED),)
     ),
     "third request is now": Row(
         kill_after_the_drain,
         fleet(starting(0), running(1), stopping(2), asked=(NOW - 1, NOW - 1, NOW)),
-        tuple(Kill(number, Why.STOP_NOW) for number in range(3)),
+        tuple(Kill(number, ActionReason.STOP_NOW) for number in range(3)),
     ),
     "grace is over": Row(
-        kill_after_the_grace, fleet(stopping(stop_by=NOW, why=Why.BROKEN_PROMISE)), (Kill(0, Why.GRACE_EXPIRED),)
+        kill_after_the_grace,
+        fleet(stopping(stop_by=NOW, why=ActionReason.DEADLINE_EXCEEDED)),
+        (Kill(0, ActionReason.GRACE_EXPIRED),),
     ),
     "grace of the monitor is over": Row(
         kill_after_the_grace,
-        fleet(running(), monitor=stopping(MONITOR, stop_by=NOW, why=Why.LAST_OUT)),
-        (Kill(MONITOR, Why.GRACE_EXPIRED),),
+        fleet(running(), monitor=stopping(MONITOR, stop_by=NOW, why=ActionReason.WORKERS_GONE)),
+        (Kill(MONITOR, ActionReason.GRACE_EXPIRED),),
     ),
-    "promise is broken in a drain": Row(
+    "deadline is broken in a drain": Row(
         kill_hung_in_a_drain,
         fleet(stopping(0, deadline=NOW - 4 - INSTANT), stopping(1), asked=ASKED_NOW),
-        (Kill(0, Why.HUNG_IN_A_DRAIN),),
+        (Kill(0, ActionReason.DEADLINE_EXCEEDED_IN_DRAIN),),
     ),
     "boot is too slow in a drain": Row(
         kill_hung_in_a_drain,
@@ -187,122 +191,130 @@ ROWS = {
             replace(stopping(1), started_at_seconds=NOW - 34, deadline_seconds=None),
             asked=ASKED_NOW,
         ),
-        (Kill(0, Why.BOOT_TOO_SLOW),),
+        (Kill(0, ActionReason.BOOT_TOO_SLOW),),
     ),
     "memory is over the hard limit": Row(
         kill_over_the_hard_limit,
         fleet(*(replace(slot, rss_bytes=1001) for slot in (starting(0), running(1), stopping(2)))),
-        tuple(Kill(number, Why.OVER_HARD_LIMIT) for number in range(3)),
+        tuple(Kill(number, ActionReason.OVER_HARD_LIMIT) for number in range(3)),
     ),
     "the monitor holds up the end of a stop": Row(
-        kill_the_last_monitor,
+        kill_late_monitor,
         fleet(
             vacant(0, since=NOW - 3),
             vacant(1, since=NOW - 3),
             asked=(NOW - 4,),
-            monitor=stopping(MONITOR, stop_by=NOW + 300, why=Why.BROKEN_PROMISE),
+            monitor=stopping(MONITOR, stop_by=NOW + 300, why=ActionReason.DEADLINE_EXCEEDED),
         ),
-        (Kill(MONITOR, Why.GRACE_EXPIRED),),
+        (Kill(MONITOR, ActionReason.GRACE_EXPIRED),),
     ),
     "first request drains": Row(
         terminate_for_the_drain,
         fleet(starting(0), running(1), asked=ASKED_NOW),
-        (Terminate(0, NOW + 60, Why.DRAIN), Terminate(1, NOW + 60, Why.DRAIN)),
+        (Terminate(0, NOW + 60, ActionReason.DRAIN), Terminate(1, NOW + 60, ActionReason.DRAIN)),
     ),
-    "boot is too slow": Row(terminate_slow_boots, fleet(starting(since=NOW - 30)), (Terminate(0, NOW + 4, Why.BOOT_TOO_SLOW),)),
+    "boot is too slow": Row(
+        terminate_slow_boots, fleet(starting(since=NOW - 30)), (Terminate(0, NOW + 4, ActionReason.BOOT_TOO_SLOW),)
+    ),
     "boot of the monitor is too slow": Row(
         terminate_slow_boots,
         fleet(running(), monitor=starting(MONITOR, since=NOW - 30)),
-        (Terminate(MONITOR, NOW + 4, Why.BOOT_TOO_SLOW),),
+        (Terminate(MONITOR, NOW + 4, ActionReason.BOOT_TOO_SLOW),),
     ),
-    "promise is broken": Row(terminate_broken_promises, fleet(BROKEN), (Terminate(0, NOW + 4, Why.BROKEN_PROMISE),)),
-    "promise of the monitor is broken": Row(
-        terminate_broken_promises,
+    "deadline is broken": Row(
+        terminate_exceeded_deadlines, fleet(BROKEN), (Terminate(0, NOW + 4, ActionReason.DEADLINE_EXCEEDED),)
+    ),
+    "deadline of the monitor is broken": Row(
+        terminate_exceeded_deadlines,
         fleet(running(), monitor=running(MONITOR, deadline=NOW - INSTANT)),
-        (Terminate(MONITOR, NOW + 4, Why.BROKEN_PROMISE),),
+        (Terminate(MONITOR, NOW + 4, ActionReason.DEADLINE_EXCEEDED),),
     ),
     "the monitor is the last with the old settings": Row(
         terminate_the_outdated_monitor,
         reloaded(current(running(0)), current(running(1)), monitor=running(MONITOR)),
-        (Terminate(MONITOR, NOW + 4, Why.OUTDATED),),
+        (Terminate(MONITOR, NOW + 4, ActionReason.OUTDATED),),
     ),
     "fewer workers are wanted": Row(
         retire_surplus,
         replace(fleet(running(0), running(1), running(2)), wanted=1),
-        (Retire(1, Why.SURPLUS), Retire(2, Why.SURPLUS)),
+        (Retire(1, ActionReason.SURPLUS), Retire(2, ActionReason.SURPLUS)),
     ),
     "one worker at a time": Row(
-        recycle_one_worker, fleet(ordered(running(0)), ordered(running(1)), grown(2)), (Retire(2, Why.OVER_SOFT_LIMIT),)
+        recycle_one_worker, fleet(ordered(running(0)), ordered(running(1)), grown(2)), (Retire(2, ActionReason.OVER_SOFT_LIMIT),)
     ),
     "surplus workers are no reason to wait": Row(
         recycle_one_worker,
-        replace(fleet(ordered(running(0)), retiring(1, Why.SURPLUS), vacant(2)), wanted=1),
-        (Retire(0, Why.OPERATOR),),
+        replace(fleet(ordered(running(0)), retiring(1, ActionReason.SURPLUS), vacant(2)), wanted=1),
+        (Retire(0, ActionReason.OPERATOR),),
     ),
     "memory is over the soft limit": Row(
-        retire_over_the_soft_limit, fleet(grown(0), running(1)), (Retire(0, Why.OVER_SOFT_LIMIT),)
+        retire_over_the_soft_limit, fleet(grown(0), running(1)), (Retire(0, ActionReason.OVER_SOFT_LIMIT),)
     ),
     "settings were read again": Row(
-        retire_outdated, reloaded(current(running(0)), running(1), running(2)), (Retire(1, Why.OUTDATED),)
+        retire_outdated, reloaded(current(running(0)), running(1), running(2)), (Retire(1, ActionReason.OUTDATED),)
     ),
-    "settings were withdrawn": Row(retire_outdated, fleet(current(running())), (Retire(0, Why.OUTDATED),)),
-    "an operator wants a new process": Row(retire_by_order, fleet(running(0), ordered(running(1))), (Retire(1, Why.OPERATOR),)),
-    "nothing but crashes": Row(give_up, hopeless(), (GiveUp(Why.NO_PROGRESS),)),
-    "lease of the dead": Row(return_dead_leases, fleet(running(), dead=(dead_lease(),)), (RETURN,)),
+    "settings were withdrawn": Row(retire_outdated, fleet(current(running())), (Retire(0, ActionReason.OUTDATED),)),
+    "an operator wants a new process": Row(
+        retire_by_order, fleet(running(0), ordered(running(1))), (Retire(1, ActionReason.OPERATOR),)
+    ),
+    "nothing but crashes": Row(give_up, hopeless(), (GiveUp(ActionReason.NO_PROGRESS),)),
+    "lease of the dead": Row(reclaim_dead_leases, fleet(running(), dead=(dead_lease(),)), (RETURN,)),
     "lease that a monitor before was asked for": Row(
-        return_dead_leases, fleet(running(), dead=(dead_lease(sent_to=6),)), (RETURN,)
+        reclaim_dead_leases, fleet(running(), dead=(dead_lease(sent_to=6),)), (RETURN,)
     ),
     "two leases of one slot": Row(
-        return_dead_leases,
+        reclaim_dead_leases,
         fleet(running(), dead=(dead_lease(), dead_lease(OTHER_KEY))),
         (RETURN, replace(RETURN, lease_key=OTHER_KEY)),
     ),
     "lease while the fleet drains": Row(
-        return_dead_leases, fleet(vacant(since=NOW), asked=ASKED_NOW, dead=(dead_lease(),)), (RETURN,)
+        reclaim_dead_leases, fleet(vacant(since=NOW), asked=ASKED_NOW, dead=(dead_lease(),)), (RETURN,)
     ),
     "first start": Row(
         fill_vacant_slots,
         Fleet.of(1),
-        (Spawn(0, Why.FIRST_START), Spawn(MONITOR, Why.FIRST_START)),
+        (Spawn(0, ActionReason.FIRST_START), Spawn(MONITOR, ActionReason.FIRST_START)),
     ),
     "only wanted slots are filled": Row(
         fill_vacant_slots,
         replace(fleet(vacant(0), vacant(1), monitor=vacant(MONITOR)), wanted=1),
-        (Spawn(0, Why.REPLACEMENT), Spawn(MONITOR, Why.REPLACEMENT)),
+        (Spawn(0, ActionReason.REPLACEMENT), Spawn(MONITOR, ActionReason.REPLACEMENT)),
     ),
-    "replacement": Row(fill_vacant_slots, fleet(vacant()), (Spawn(0, Why.REPLACEMENT),)),
+    "replacement": Row(fill_vacant_slots, fleet(vacant()), (Spawn(0, ActionReason.REPLACEMENT),)),
     "backoff is over": Row(
-        fill_vacant_slots, fleet(vacant(runs=(Run(NOW - 2, 0.0), Run(NOW - 1, 0.0)))), (Spawn(0, Why.REPLACEMENT),)
+        fill_vacant_slots, fleet(vacant(runs=(Run(NOW - 2, 0.0), Run(NOW - 1, 0.0)))), (Spawn(0, ActionReason.REPLACEMENT),)
     ),
-    "workers are gone": Row(dismiss_the_monitor, fleet(*NOBODY, asked=ASKED_NOW), (LAST_OUT,)),
+    "workers are gone": Row(stop_monitor, fleet(*NOBODY, asked=ASKED_NOW), (WORKERS_GONE,)),
     "workers are gone and the monitor still boots": Row(
-        dismiss_the_monitor, fleet(*NOBODY, asked=ASKED_NOW, monitor=starting(MONITOR)), (LAST_OUT,)
+        stop_monitor, fleet(*NOBODY, asked=ASKED_NOW, monitor=starting(MONITOR)), (WORKERS_GONE,)
     ),
     "time to return leases is over": Row(
-        dismiss_the_monitor,
+        stop_monitor,
         fleet(vacant(0), vacant(1, since=NOW - 2), asked=(NOW - 3,), dead=(dead_lease(sent_to=7),)),
-        (LAST_OUT,),
+        (WORKERS_GONE,),
     ),
     "time to return leases counts from the first request": Row(
-        dismiss_the_monitor,
+        stop_monitor,
         fleet(vacant(), asked=(NOW - 2, NOW), dead=(dead_lease(sent_to=7),)),
-        (LAST_OUT,),
+        (WORKERS_GONE,),
     ),
     "nobody is left": Row(finish, fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), (Finish(0),)),
     "a worker was killed during the stop": Row(
-        finish, replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), was_cut_short=True), (Finish(75),)
+        finish, replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), killed_during_drain=True), (Finish(75),)
     ),
     "a lease is left at the end": Row(
         finish, fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR), dead=(dead_lease(),)), (Finish(75, leases_left=1),)
     ),
     "the configuration is refused": Row(
         finish,
-        replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), was_cut_short=True, gave_up=True, is_refused=True),
+        replace(
+            fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), killed_during_drain=True, gave_up=True, is_refused=True
+        ),
         (Finish(78),),
     ),
     "no worker came to anything": Row(
         finish,
-        replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), was_cut_short=True, gave_up=True),
+        replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), killed_during_drain=True, gave_up=True),
         (Finish(69),),
     ),
 }
@@ -332,10 +344,10 @@ QUIET = {
     "all is well": fleet(running(0, deadline=NOW + 1), running(1)),
     "drain is not over": fleet(stopping(), asked=(NOW - 60 + INSTANT,)),
     "second request leaves some time": fleet(stopping(), asked=(NOW - 8, NOW - 7 + INSTANT)),
-    "grace is not over": fleet(stopping(stop_by=NOW + INSTANT, why=Why.BROKEN_PROMISE)),
-    "promise in a drain has its grace": fleet(stopping(deadline=NOW - 4), asked=ASKED_NOW),
-    "promise was broken long ago, but the grace has just begun": fleet(
-        stopping(stop_by=NOW + 4, why=Why.BROKEN_PROMISE, deadline=NOW - 60)
+    "grace is not over": fleet(stopping(stop_by=NOW + INSTANT, why=ActionReason.DEADLINE_EXCEEDED)),
+    "deadline in a drain has its grace": fleet(stopping(deadline=NOW - 4), asked=ASKED_NOW),
+    "deadline was broken long ago, but the grace has just begun": fleet(
+        stopping(stop_by=NOW + 4, why=ActionReason.DEADLINE_EXCEEDED, deadline=NOW - 60)
     ),
     "memory is just within the hard limit": fleet(replace(running(), rss_bytes=1000)),
     "memory of the monitor has no limit": fleet(running(), monitor=replace(running(MONITOR), rss_bytes=1001)),
@@ -346,8 +358,8 @@ QUIET = {
     "nothing to compare its memory with": fleet(replace(grown(), baseline_bytes=None)),
     "a neighbour is retiring": fleet(grown(0), retiring(1)),
     "a neighbour boots": fleet(ordered(running(0)), starting(1)),
-    "a neighbour is in its last moments": reloaded(running(0), current(stopping(1, why=Why.BROKEN_PROMISE))),
-    "asked to retire already": replace(fleet(retiring(0), retiring(1, Why.SURPLUS)), wanted=1),
+    "a neighbour is in its last moments": reloaded(running(0), current(stopping(1, why=ActionReason.DEADLINE_EXCEEDED))),
+    "asked to retire already": replace(fleet(retiring(0), retiring(1, ActionReason.SURPLUS)), wanted=1),
     "surplus and still booting": replace(fleet(running(0), starting(1)), wanted=1),
     "surplus and vacant": replace(fleet(running(0), vacant(1)), wanted=1),
     "an outdated monitor waits for the last worker": reloaded(retiring(), monitor=running(MONITOR)),
@@ -359,8 +371,8 @@ QUIET = {
     "too early to give up": hopeless(idle=90 - INSTANT),
     "gave up already": replace(hopeless(), slots=(stopping(), running(MONITOR)), stop_asked_at_seconds=ASKED_NOW),
     "boot still has time": fleet(starting(since=NOW - 30 + INSTANT)),
-    "promise is kept to the last instant": fleet(running(deadline=NOW)),
-    "boot has promised nothing yet": fleet(replace(starting(), deadline_seconds=None)),
+    "deadline is kept to the last instant": fleet(running(deadline=NOW)),
+    "boot has deadline_set nothing yet": fleet(replace(starting(), deadline_seconds=None)),
     "killed and not yet reaped": fleet(killed(), asked=(NOW - 99, NOW - 98, NOW - 97)),
     "monitor was asked already": fleet(running(), dead=(dead_lease(sent_to=7),)),
     "monitor is too young for a lease": fleet(running(), monitor=starting(MONITOR), dead=(dead_lease(),)),
@@ -376,49 +388,49 @@ QUIET = {
 
 @pytest.mark.parametrize("calm", QUIET.values(), ids=QUIET.keys())
 def test_nothing_to_do(calm: Fleet) -> None:
-    """An instant before its time, or in the stage beside it, no rule has anything to do."""
+    """An instant before its time, or in the state beside it, no rule has anything to do."""
     assert decide(calm, POLICY, NOW) == ()
 
 
 PRECEDENCE: dict[str, tuple[Fleet, tuple[Action, ...]]] = {
     "drain kill over grace kill": (
         fleet(stopping(stop_by=NOW), asked=DRAIN_JUST_OVER),
-        (Kill(0, Why.DRAIN_EXPIRED),),
+        (Kill(0, ActionReason.DRAIN_EXPIRED),),
     ),
-    "drain kill over drain": (fleet(running(), asked=DRAIN_JUST_OVER), (Kill(0, Why.DRAIN_EXPIRED),)),
-    "drain kill over a broken promise": (fleet(BROKEN, asked=DRAIN_JUST_OVER), (Kill(0, Why.DRAIN_EXPIRED),)),
+    "drain kill over drain": (fleet(running(), asked=DRAIN_JUST_OVER), (Kill(0, ActionReason.DRAIN_EXPIRED),)),
+    "drain kill over a broken deadline": (fleet(BROKEN, asked=DRAIN_JUST_OVER), (Kill(0, ActionReason.DRAIN_EXPIRED),)),
     "drain over a slow boot": (
         fleet(starting(since=NOW - 30), asked=ASKED_NOW),
-        (Terminate(0, NOW + 60, Why.DRAIN),),
+        (Terminate(0, NOW + 60, ActionReason.DRAIN),),
     ),
-    "drain over a broken promise": (fleet(BROKEN, asked=ASKED_NOW), (Terminate(0, NOW + 60, Why.DRAIN),)),
-    "broken promise over last out": (
+    "drain over a broken deadline": (fleet(BROKEN, asked=ASKED_NOW), (Terminate(0, NOW + 60, ActionReason.DRAIN),)),
+    "broken deadline over last out": (
         fleet(vacant(), asked=ASKED_NOW, monitor=running(MONITOR, deadline=NOW - INSTANT)),
-        (Terminate(MONITOR, NOW + 4, Why.BROKEN_PROMISE),),
+        (Terminate(MONITOR, NOW + 4, ActionReason.DEADLINE_EXCEEDED),),
     ),
     "a slot that is taken does not hide the next one": (
         fleet(replace(running(0), rss_bytes=1001), running(1), asked=ASKED_NOW),
-        (Kill(0, Why.OVER_HARD_LIMIT), Terminate(1, NOW + 60, Why.DRAIN)),
+        (Kill(0, ActionReason.OVER_HARD_LIMIT), Terminate(1, NOW + 60, ActionReason.DRAIN)),
     ),
     "a kill over a recycle of the neighbour": (
         fleet(ordered(running(0)), replace(running(1), rss_bytes=1001)),
-        (Kill(1, Why.OVER_HARD_LIMIT),),
+        (Kill(1, ActionReason.OVER_HARD_LIMIT),),
     ),
-    "a broken promise over a recycle of the neighbour": (
+    "a broken deadline over a recycle of the neighbour": (
         fleet(ordered(running(0)), running(1, deadline=NOW - INSTANT)),
-        (Terminate(1, NOW + 4, Why.BROKEN_PROMISE),),
+        (Terminate(1, NOW + 4, ActionReason.DEADLINE_EXCEEDED),),
     ),
     "a lease beside a start in the same slot": (
         fleet(vacant(), dead=(dead_lease(),)),
-        (RETURN, Spawn(0, Why.REPLACEMENT)),
+        (RETURN, Spawn(0, ActionReason.REPLACEMENT)),
     ),
     "each slot on its own, in the order of the rules": (
         fleet(vacant(0), running(1, deadline=NOW - INSTANT), starting(2, since=NOW - 30), stopping(3, stop_by=NOW)),
         (
-            Kill(3, Why.GRACE_EXPIRED),
-            Terminate(2, NOW + 4, Why.BOOT_TOO_SLOW),
-            Terminate(1, NOW + 4, Why.BROKEN_PROMISE),
-            Spawn(0, Why.REPLACEMENT),
+            Kill(3, ActionReason.GRACE_EXPIRED),
+            Terminate(2, NOW + 4, ActionReason.BOOT_TOO_SLOW),
+            Terminate(1, NOW + 4, ActionReason.DEADLINE_EXCEEDED),
+            Spawn(0, ActionReason.REPLACEMENT),
         ),
     ),
 }
@@ -430,15 +442,15 @@ def test_the_first_rule_wins(torn: Fleet, actions: tuple[Action, ...]) -> None:
     assert decide(torn, POLICY, NOW) == actions
 
 
-def overdue(number: int, stage: Stage) -> Slot:
-    """A slot of this stage for which every time has passed."""
-    slot = replace(starting(number, since=0.0), stage=stage, deadline_seconds=1.0, stop_by_seconds=1.0, is_recycle_asked=True)
-    return replace(slot, pid=0 if stage is Stage.VACANT else slot.pid)
+def overdue(number: int, state: SlotState) -> Slot:
+    """A slot of this state for which every time has passed."""
+    slot = replace(starting(number, since=0.0), state=state, deadline_seconds=1.0, stop_by_seconds=1.0, is_recycle_asked=True)
+    return replace(slot, pid=0 if state is SlotState.VACANT else slot.pid)
 
 
 def every_fleet(asked: tuple[tuple[float, ...], ...]) -> Iterator[Fleet]:
-    """Two workers and the monitor in every combination of stages, each with and without a dead lease."""
-    for first, second, monitor in itertools.product(Stage, repeat=3):
+    """Two workers and the monitor in every combination of states, each with and without a dead lease."""
+    for first, second, monitor in itertools.product(SlotState, repeat=3):
         for requests, dead in itertools.product(asked, ((), (dead_lease(),))):
             slots = overdue(0, first), overdue(1, second)
             yield fleet(*slots, monitor=overdue(MONITOR, monitor), asked=requests, dead=dead)
@@ -448,13 +460,13 @@ STOPS = (ASKED_NOW, DRAIN_JUST_OVER, (NOW - 1, NOW), (NOW, NOW, NOW))
 
 
 def test_no_start_after_a_request_to_stop() -> None:
-    """In no combination of stages and requests is a process started once a stop was asked for (invariant 2)."""
+    """In no combination of states and requests is a process started once a stop was asked for (invariant 2)."""
     for asked_fleet in every_fleet(STOPS):
         assert not [a for a in decide(asked_fleet, POLICY, NOW) if isinstance(a, Spawn)], asked_fleet
 
 
 def test_asked_twice_it_answers_the_same() -> None:
-    """In every combination of stages and requests the second answer is the first (invariant 10)."""
+    """In every combination of states and requests the second answer is the first (invariant 10)."""
     for asked_fleet in every_fleet(((), *STOPS)):
         assert decide(asked_fleet, POLICY, NOW) == decide(asked_fleet, POLICY, NOW)
 
@@ -465,7 +477,7 @@ def test_one_signal_for_each_slot_and_none_for_the_dead() -> None:
         moves = [a for a in decide(asked_fleet, POLICY, NOW) if isinstance(a, Spawn | Terminate | Kill)]
         assert len(moves) == len({a.slot for a in moves}), asked_fleet
         for move in moves:
-            assert isinstance(move, Spawn) is (asked_fleet.slot(move.slot).stage is Stage.VACANT)
+            assert isinstance(move, Spawn) is (asked_fleet.slot(move.slot).state is SlotState.VACANT)
 
 
 def test_what_was_done_is_not_done_again() -> None:
@@ -481,17 +493,17 @@ def test_what_was_done_is_not_done_again() -> None:
 def carried_out(before: Fleet, action: Action, at: float) -> Fleet:
     match action:
         case Spawn(slot):
-            return record(before, Spawned(slot, 100 + slot, 7, at))
+            return apply(before, Spawned(slot, 100 + slot, 7, at))
         case Terminate(slot, stop_by, why):
-            return record(before, Terminated(slot, why, stop_by, at))
+            return apply(before, Terminated(slot, why, stop_by, at))
         case Kill(slot, why):
-            return record(before, Killed(slot, why, at))
+            return apply(before, Killed(slot, why, at))
         case Retire(slot, why):
-            return record(before, Retired(slot, why, at))
+            return apply(before, Retired(slot, why, at))
         case GiveUp():
-            return record(before, GaveUp(at))
-        case ReturnLease():
-            return record(before, LeaseSent(action.lease_key, before.monitor.incarnation))
+            return apply(before, GaveUp(at))
+        case ReclaimLease():
+            return apply(before, LeaseSent(action.lease_key, before.monitor.incarnation))
         case Finish():
             return before
 
@@ -511,7 +523,7 @@ def test_drain_by(asked: tuple[float, ...], end: float) -> None:
     """Requests to stop move the drain's end nearer and never away."""
     recorded = fleet(running())
     for at in asked:
-        recorded = record(recorded, StopAsked(at))
+        recorded = apply(recorded, StopAsked(at))
     assert drain_by(recorded, POLICY) == end
 
 
@@ -528,8 +540,8 @@ def test_a_fourth_request_is_still_now() -> None:
     """Impatience is remembered three requests deep and keeps meaning now."""
     asked = fleet(running())
     for at in (NOW - 3, NOW - 2, NOW - 1, NOW):
-        asked = record(asked, StopAsked(at))
-    assert decide(asked, POLICY, NOW) == (Kill(0, Why.STOP_NOW),)
+        asked = apply(asked, StopAsked(at))
+    assert decide(asked, POLICY, NOW) == (Kill(0, ActionReason.STOP_NOW),)
     assert len(asked.stop_asked_at_seconds) == 3
 
 
@@ -580,27 +592,27 @@ def test_vacant_until(runs: tuple[Run, ...], expected: float) -> None:
 
 WAKES = {
     "next tick": (fleet(running()), NOW + 1),
-    "promise ends": (fleet(running(deadline=NOW + 0.25)), NOW + 0.25),
+    "deadline ends": (fleet(running(deadline=NOW + 0.25)), NOW + 0.25),
     "a job is in hand": (fleet(running(0), replace(running(1), is_busy=True)), NOW + 0.1),
     "hope ends": (hopeless(idle=89.9375), NOW + 0.0625),
     "boot in a drain was slow enough": (
         fleet(replace(stopping(), started_at_seconds=NOW - 33.75, deadline_seconds=None)),
         NOW + 0.25,
     ),
-    "grace ends after the promise and its grace have": (
-        fleet(stopping(stop_by=NOW + 0.25, why=Why.BROKEN_PROMISE, deadline=NOW - 5)),
+    "grace ends after the deadline and its grace have": (
+        fleet(stopping(stop_by=NOW + 0.25, why=ActionReason.DEADLINE_EXCEEDED, deadline=NOW - 5)),
         NOW + 0.25,
     ),
-    "promise in a drain was broken long enough": (fleet(stopping(deadline=NOW - 3.75)), NOW + 0.25),
-    "broken promise is no time to come": (fleet(BROKEN), NOW + 1),
+    "deadline in a drain was broken long enough": (fleet(stopping(deadline=NOW - 3.75)), NOW + 0.25),
+    "broken deadline is no time to come": (fleet(BROKEN), NOW + 1),
     "grace ends": (fleet(stopping(stop_by=NOW + 0.25)), NOW + 0.25),
     "a boot is under way": (fleet(starting(since=NOW)), NOW + 0.1),
     "boot ends": (fleet(starting(since=NOW - 29.9375)), NOW + 0.0625),
     "backoff ends": (fleet(vacant(runs=crashes(0, 0, last_at=NOW - 0.75))), NOW + 0.25),
     "drain ends": (fleet(stopping(), asked=(NOW - 59.75,)), NOW + 0.25),
-    "monitor's promise ends": (fleet(running(), monitor=running(MONITOR, deadline=NOW + 0.25)), NOW + 0.25),
+    "monitor's deadline ends": (fleet(running(), monitor=running(MONITOR, deadline=NOW + 0.25)), NOW + 0.25),
     "earliest of several": (fleet(running(0, deadline=NOW + 0.5), stopping(1, stop_by=NOW + 0.25)), NOW + 0.25),
-    "a time of another stage": (fleet(replace(killed(), stop_by_seconds=NOW + 0.25)), NOW + 1),
+    "a time of another state": (fleet(replace(killed(), stop_by_seconds=NOW + 0.25)), NOW + 1),
 }
 
 
@@ -622,10 +634,10 @@ def start_times(lived_seconds: float | None, jitter: float, until: float) -> lis
         crashing = before.slot(0)
         ends_at = crashing.started_at_seconds + (lived_seconds or 0.0) if crashing.is_occupied else math.inf
         if ends_at <= now:
-            before = record(before, Exited(0, crashing.pid, 1, now, jitter=jitter))
+            before = apply(before, Exited(0, crashing.pid, 1, now, jitter=jitter))
         else:
             now = min(wake_at(before, Policy(), now), ends_at)
-            before = record(before, Promised(1, math.inf, now))
+            before = apply(before, DeadlineSet(1, math.inf, now))
         assert len(starts) < 1000
     assert [slot.starts for slot in before.slots[1:]] == [1, 1]
     return starts
@@ -633,8 +645,8 @@ def start_times(lived_seconds: float | None, jitter: float, until: float) -> lis
 
 def begun(before: Fleet, slot: int, now: float, failing_jitter: float | None) -> Fleet:
     if failing_jitter is not None:
-        return record(before, SpawnFailed(slot, 11, now, failing_jitter))
-    return record(record(before, Spawned(slot, 100 + slot, 7, now)), Promised(slot, math.inf, now))
+        return apply(before, SpawnFailed(slot, 11, now, failing_jitter))
+    return apply(apply(before, Spawned(slot, 100 + slot, 7, now)), DeadlineSet(slot, math.inf, now))
 
 
 CRASH_LOOPS: dict[str, tuple[float | None, list[float]]] = {
@@ -668,8 +680,8 @@ def test_zero_is_no_memory_limit() -> None:
 
 
 def test_no_recycle_takes_a_second_worker() -> None:
-    """In no combination of stages is a worker recycled while another wanted one does not work, nor two at once."""
+    """In no combination of states is a worker recycled while another wanted one does not work, nor two at once."""
     for asked_fleet in every_fleet(((),)):
         recycled = [a for a in decide(asked_fleet, POLICY, NOW) if isinstance(a, Retire)]
         assert len(recycled) <= 1
-        assert not recycled or all(slot.stage is Stage.RUNNING for slot in asked_fleet.workers)
+        assert not recycled or all(slot.state is SlotState.RUNNING for slot in asked_fleet.workers)

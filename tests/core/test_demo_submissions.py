@@ -1,4 +1,4 @@
-"""The demo's submissions as data: the promised mix, the same for the same seed, within the platform's limits."""
+"""The demo's submissions as data: the deadline_set mix, the same for the same seed, within the platform's limits."""
 
 import io
 from collections import Counter
@@ -16,7 +16,7 @@ def submissions() -> tuple[Submission, ...]:
 
 
 def test_thirteen_complete_and_one_fails(submissions: tuple[Submission, ...]) -> None:
-    """The demo's last line promises 14 submissions, 13 completed and one failed as corrupt input."""
+    """The demo's last line deadlines 14 submissions, 13 completed and one failed as corrupt input."""
     outcomes = Counter((each.expected_status, each.expected_error_code) for each in submissions)
     assert outcomes == {("completed", None): 13, ("failed", "input_corrupt"): 1}
 

@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 
 from supervisor.admission.facts import HostMeasured
-from supervisor.cli.check import Level, Line
+from supervisor.cli.check import Finding, Level
 from supervisor.doctor import environment, findings, memory, quantisation
 from supervisor.doctor.memory import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
 from supervisor.doctor.memory_findings import memory_findings
-from supervisor.doctor.model import Model, Role, model
-from supervisor.doctor.probe import Kind, Outcome, Probe
+from supervisor.doctor.model import InstalledModel, Role, model
+from supervisor.doctor.probe import Outcome, Probe, ProbeKind
 from supervisor.doctor.quantisation import smaller_tag
-from supervisor.doctor.run import Examination, Memory, Patient, Place
+from supervisor.doctor.run import DoctorReport, Memory, ModelCheck, Place
 from supervisor.doctor.server import Description, Tag
-from supervisor.doctor.timeouts import Kept, Pace, pace
+from supervisor.doctor.timeouts import Margin, TimeoutEstimate, pace
 from supervisor.settings.model import Settings, parse
-from worker.ollama.loaded_models import LoadedModel
+from worker.ollama.loaded_models import ListedModel
 
 GB = 1_000_000_000
 CONTEXT_TOKENS = 8192
@@ -33,14 +33,14 @@ def settings(**changes: object) -> Settings:
     return parse(given | {name: str(value) for name, value in changes.items()})
 
 
-def made(name: str = "writer", weight_bytes: int = 4 * GB, values: int | None = 16_384, **changes: object) -> Model:
+def made(name: str = "writer", weight_bytes: int = 4 * GB, values: int | None = 16_384, **changes: object) -> InstalledModel:
     """`values` is of the cache, for each token: 32 768 bytes as f16."""
     capabilities = ("completion", "vision")
-    plain = Model(name, (ROLES[name],), "qwen3", "7B", "Q4_K_M", 4, weight_bytes, 0, values, 32_768, capabilities)
+    plain = InstalledModel(name, (ROLES[name],), "qwen3", "7B", "Q4_K_M", 4, weight_bytes, 0, values, 32_768, capabilities)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def uses(*models: Model) -> tuple[Use, ...]:
+def uses(*models: InstalledModel) -> tuple[Use, ...]:
     return tuple(Use(each, CONTEXT_TOKENS) for each in models)
 
 
@@ -50,20 +50,20 @@ def uses(*models: Model) -> tuple[Use, ...]:
 @pytest.mark.parametrize(
     ("level", "bits", "kind"),
     [
-        ("F16", 16, quantisation.Kind.UNQUANTISED),
-        ("BF16", 16, quantisation.Kind.UNQUANTISED),
-        ("F32", 16, quantisation.Kind.UNQUANTISED),
-        ("Q8_0", 8, quantisation.Kind.LARGE),
-        ("Q6_K", 6, quantisation.Kind.LARGE),
-        ("Q5_K_M", 5, quantisation.Kind.GOOD),
-        ("Q4_K_M", 4, quantisation.Kind.GOOD),
-        ("q4_0", 4, quantisation.Kind.GOOD),
-        ("IQ3_XXS", 3, quantisation.Kind.GOOD),
-        ("MXFP4", 4, quantisation.Kind.GOOD),
-        ("unknown", 8, quantisation.Kind.LARGE),
+        ("F16", 16, quantisation.QuantisationClass.UNQUANTISED),
+        ("BF16", 16, quantisation.QuantisationClass.UNQUANTISED),
+        ("F32", 16, quantisation.QuantisationClass.UNQUANTISED),
+        ("Q8_0", 8, quantisation.QuantisationClass.LARGE),
+        ("Q6_K", 6, quantisation.QuantisationClass.LARGE),
+        ("Q5_K_M", 5, quantisation.QuantisationClass.GOOD),
+        ("Q4_K_M", 4, quantisation.QuantisationClass.GOOD),
+        ("q4_0", 4, quantisation.QuantisationClass.GOOD),
+        ("IQ3_XXS", 3, quantisation.QuantisationClass.GOOD),
+        ("MXFP4", 4, quantisation.QuantisationClass.GOOD),
+        ("unknown", 8, quantisation.QuantisationClass.LARGE),
     ],
 )
-def test_bits_of_a_weight(level: str, bits: int, kind: quantisation.Kind) -> None:
+def test_bits_of_a_weight(level: str, bits: int, kind: quantisation.QuantisationClass) -> None:
     """Ollama's words for a quantisation, the newest among them; without one the file's size tells."""
     assert quantisation.bits(level, size_bytes=7 * GB, parameters=7 * GB) == bits
     assert quantisation.kind(bits) is kind
@@ -71,7 +71,7 @@ def test_bits_of_a_weight(level: str, bits: int, kind: quantisation.Kind) -> Non
 
 def test_bits_that_nobody_tells() -> None:
     assert quantisation.bits("unknown", 7 * GB, parameters=0) is None
-    assert quantisation.kind(None) is quantisation.Kind.UNKNOWN
+    assert quantisation.kind(None) is quantisation.QuantisationClass.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_bits_that_nobody_tells() -> None:
     [
         ("gemma3:4b-it-fp16", "gemma3:4b-it-q4_K_M"),
         ("qwen2.5vl:7b-q8_0", "qwen2.5vl:7b-q4_K_M"),
-        ("llama3.1:8b-instruct-q6_K", "llama3.1:8b-instruct-q4_K_M"),
+        ("llama3.1:8b-write_control_record-q6_K", "llama3.1:8b-write_control_record-q4_K_M"),
         ("qwen2.5vl:7b", "qwen2.5vl:7b-q4_K_M"),
         ("school:latest", "school:q4_K_M"),
         ("school", "school:q4_K_M"),
@@ -94,7 +94,7 @@ def test_the_smaller_tag(name: str, smaller: str) -> None:
 # a model's file
 
 
-def described(**info: int | str) -> Model:
+def described(**info: int | str) -> InstalledModel:
     said = Description.model_validate({"model_info": {"general.architecture": "x", "general.parameter_count": 10, **info}})
     return model((Role.FEEDBACK,), Tag(name="m", size=100), said)
 
@@ -220,40 +220,42 @@ def test_the_lines_for_the_service() -> None:
 # the pace
 
 
-def paced(prompt_seconds: float, tokens_per_second: float, timeout_seconds: int = 30) -> Pace:
-    return Pace(Role.VISION, timeout_seconds, 900, prompt_seconds, tokens_per_second, 1000)
+def paced(prompt_seconds: float, tokens_per_second: float, timeout_seconds: int = 30) -> TimeoutEstimate:
+    return TimeoutEstimate(Role.VISION, timeout_seconds, 900, prompt_seconds, tokens_per_second, 1000)
 
 
 @pytest.mark.parametrize(
     ("given", "needed_seconds", "kept", "sufficient_seconds"),
     [
-        (paced(5, 100), 15, Kept.YES, 25),
-        (paced(10, 100), 20, Kept.YES, 30),
-        (paced(11, 100), 21, Kept.BARELY, 35),
-        (paced(21, 100), 31, Kept.NO, 50),
-        (paced(28, 1000), 35, Kept.NO, 55),  # its first token comes after four fifths of 30 s, although all of it would fit
-        (paced(100, 10), 200, Kept.NO, 300),
-        (paced(100, 4), 350, Kept.NO, None),
+        (paced(5, 100), 15, Margin.YES, 25),
+        (paced(10, 100), 20, Margin.YES, 30),
+        (paced(11, 100), 21, Margin.BARELY, 35),
+        (paced(21, 100), 31, Margin.NO, 50),
+        (paced(28, 1000), 35, Margin.NO, 55),  # its first token comes after four fifths of 30 s, although all of it would fit
+        (paced(100, 10), 200, Margin.NO, 300),
+        (paced(100, 4), 350, Margin.NO, None),
     ],
 )
-def test_a_timeout_that_would_do(given: Pace, needed_seconds: float, kept: Kept, sufficient_seconds: int | None) -> None:
-    """Reading and writing, with half as much again; the share of the first token; and no more than a timeout may be."""
+def test_a_timeout_that_would_do(
+    given: TimeoutEstimate, needed_seconds: float, kept: Margin, sufficient_seconds: int | None
+) -> None:
+    """OcrResult and writing, with half as much again; the share of the first token; and no more than a timeout may be."""
     assert (round(given.needed_seconds), given.kept, given.sufficient_seconds) == (needed_seconds, kept, sufficient_seconds)
 
 
 def test_the_pace_from_probes() -> None:
-    """Reading as the picture took it, speed over all that was written; too little written is no speed."""
-    word = Probe(Kind.WORD, Outcome.GOOD, tokens=10, tokens_seconds=1.0)
-    page = Probe(Kind.PICTURE, Outcome.GOOD, prompt_tokens=900, prompt_seconds=3.0, tokens=20, tokens_seconds=2.0)
+    """OcrResult as the picture took it, speed over all that was written; too little written is no speed."""
+    word = Probe(ProbeKind.WORD, Outcome.GOOD, tokens=10, tokens_seconds=1.0)
+    page = Probe(ProbeKind.PICTURE, Outcome.GOOD, prompt_tokens=900, prompt_seconds=3.0, tokens=20, tokens_seconds=2.0)
     found = pace(Role.VISION, "reader", [word, page], settings().worker)
-    assert found == Pace(Role.VISION, 30, 900, 3.0, 10.0, 1000)
+    assert found == TimeoutEstimate(Role.VISION, 30, 900, 3.0, 10.0, 1000)
     assert pace(Role.VISION, "reader", [word, replace(page, outcome=Outcome.SILENT)], settings().worker) is None
     assert pace(Role.VISION, "reader", [replace(page, tokens=3)], settings().worker) is None
 
 
 def test_thoughts_are_paid_for() -> None:
     """A model that cannot stop thinking writes more than its answer."""
-    job = Probe(Kind.FEEDBACK, Outcome.GOOD, tokens=20, tokens_seconds=1.0)
+    job = Probe(ProbeKind.FEEDBACK, Outcome.GOOD, tokens=20, tokens_seconds=1.0)
     plain, thinking = (pace(Role.FEEDBACK, name, [job], settings().worker) for name in ("gemma3:4b", "gpt-oss:20b"))
     assert plain
     assert thinking
@@ -263,22 +265,22 @@ def test_thoughts_are_paid_for() -> None:
 # the findings
 
 
-def patient(found: Model, **changes: object) -> Patient:
+def patient(found: InstalledModel, **changes: object) -> ModelCheck:
     role, size = found.roles[0], found.weight_bytes
     timeout = {Role.VISION: 30, Role.FEEDBACK: 15}[role]
-    good = Patient(
+    good = ModelCheck(
         found.name,
         found.roles,
         found,
-        ((role, Probe(Kind.WORD, Outcome.GOOD)),),
-        LoadedModel(name=found.name, size=size, context_length=CONTEXT_TOKENS),
-        (Pace(role, timeout, 900, 1.0, 200.0, 1000),),
+        ((role, Probe(ProbeKind.WORD, Outcome.GOOD)),),
+        ListedModel(name=found.name, size=size, context_length=CONTEXT_TOKENS),
+        (TimeoutEstimate(role, timeout, 900, 1.0, 200.0, 1000),),
     )
     return replace(good, **changes)  # type: ignore[arg-type]
 
 
-def told(*patients: Patient, memory: Memory | None = None, given: dict[str, object] | None = None) -> list[Line]:
-    examination = Examination(settings(**(given or {})), "http://127.0.0.1:11434", "0.32.15", "", patients, memory)
+def told(*patients: ModelCheck, memory: Memory | None = None, given: dict[str, object] | None = None) -> list[Finding]:
+    examination = DoctorReport(settings(**(given or {})), "http://127.0.0.1:11434", "0.32.15", "", patients, memory)
     return [line for line in findings.findings(examination) if line.level is not Level.OK]
 
 
@@ -287,12 +289,12 @@ def test_a_healthy_one_has_nothing_to_mend() -> None:
 
 
 F16 = made(quantisation="F16", weight_bits=16)
-SLOW = Pace(Role.FEEDBACK, 15, 900, 10.0, 20.0, 1000)
-WIDE = Pace(Role.FEEDBACK, 15, 7200, 1.0, 200.0, 1000)
-NO_PAGE = Probe(Kind.PICTURE, Outcome.REFUSED, "status 400")
-REFUSED = Probe(Kind.LOAD, Outcome.REFUSED, "status 500")
-SPILLED = LoadedModel(name="writer", size=4 * GB, size_vram=GB, context_length=CONTEXT_TOKENS)
-CASES: dict[str, tuple[Patient, dict[str, object], Level, str, str]] = {
+SLOW = TimeoutEstimate(Role.FEEDBACK, 15, 900, 10.0, 20.0, 1000)
+WIDE = TimeoutEstimate(Role.FEEDBACK, 15, 7200, 1.0, 200.0, 1000)
+NO_PAGE = Probe(ProbeKind.PICTURE, Outcome.REFUSED, "status 400")
+REFUSED = Probe(ProbeKind.LOAD, Outcome.REFUSED, "status 500")
+SPILLED = ListedModel(name="writer", size=4 * GB, size_vram=GB, context_length=CONTEXT_TOKENS)
+CASES: dict[str, tuple[ModelCheck, dict[str, object], Level, str, str]] = {
     "F16, one worker": (patient(F16), {}, Level.WARNING, "not quantised", "writer:q4_K_M"),
     "F16, two workers": (patient(F16), {"WORKER_CONCURRENCY": 2}, Level.FAILED, "not quantised", "writer:q4_K_M"),
     "F16, two calls": (patient(F16), {"OLLAMA_NUM_PARALLEL": 2}, Level.FAILED, "not quantised", "writer:q4_K_M"),
@@ -304,14 +306,14 @@ CASES: dict[str, tuple[Patient, dict[str, object], Level, str, str]] = {
     "serial": (patient(made(family="qwen3vl")), {"OLLAMA_NUM_PARALLEL": 2}, Level.WARNING, "one call", "OLLAMA_NUM_PARALLEL=1"),
     "refused": (patient(made(), probes=((Role.FEEDBACK, REFUSED),)), {}, Level.FAILED, "status 500", "journalctl"),
     "silent": (
-        patient(made(), probes=((Role.FEEDBACK, Probe(Kind.WORD, Outcome.SILENT)),)),
+        patient(made(), probes=((Role.FEEDBACK, Probe(ProbeKind.WORD, Outcome.SILENT)),)),
         {},
         Level.FAILED,
         "no answer",
         "smaller model",
     ),
     "disobedient": (
-        patient(made(), probes=((Role.FEEDBACK, Probe(Kind.SCHEMA, Outcome.DISOBEYED)),)),
+        patient(made(), probes=((Role.FEEDBACK, Probe(ProbeKind.SCHEMA, Outcome.DISOBEYED)),)),
         {},
         Level.FAILED,
         "JSON schema",
@@ -342,7 +344,7 @@ CASES: dict[str, tuple[Patient, dict[str, object], Level, str, str]] = {
 
 
 @pytest.mark.parametrize(("given", "changes", "level", "subject", "remedy"), CASES.values(), ids=CASES.keys())
-def test_a_finding_and_its_remedy(given: Patient, changes: dict[str, object], level: Level, subject: str, remedy: str) -> None:
+def test_a_finding_and_its_remedy(given: ModelCheck, changes: dict[str, object], level: Level, subject: str, remedy: str) -> None:
     """Each thing that can be wrong with a model is told once, as bad as it is, with what to do."""
     [line] = told(given, given=changes)
     assert line.level is level
@@ -352,7 +354,7 @@ def test_a_finding_and_its_remedy(given: Patient, changes: dict[str, object], le
 
 def test_a_server_that_is_down() -> None:
     """Nothing else is known then, and nothing else is said."""
-    [line] = findings.findings(Examination(settings(), "http://127.0.0.1:11434", None, "ConnectError"))
+    [line] = findings.findings(DoctorReport(settings(), "http://127.0.0.1:11434", None, "ConnectError"))
     assert (line.level, "ConnectError" in line.subject, "systemctl status ollama" in line.remedy) == (Level.FAILED, True, True)
 
 

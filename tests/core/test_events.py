@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 
-from supervisor.event_log import Journal
+from supervisor.event_log import EventLog
 from supervisor.monitor.events import Events
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.queue.waker import Waker
-from supervisor.monitor.state import Sight
+from supervisor.monitor.state import MonitorState
 from worker.ipc.contract import Event, EventKind
 from worker.ipc.scoreboard import Scoreboard
 
@@ -26,12 +26,12 @@ ANSWERS = {
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
 def test_who_leases_again_has_its_connection_back(answer: Event) -> None:
     """The status tells of a lost connection until a worker has leased since, by itself or with the end of a job."""
-    board, sight = Scoreboard(), Sight()
+    board, sight = Scoreboard(), MonitorState()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with ours, theirs:
         ours.setblocking(False)
         watch: Any = SimpleNamespace(sight=sight)
-        events = Events([ours.fileno()], Metrics(board, sight), Waker(board, []), watch, watch, Journal("ERROR", lambda _: None))
+        events = Events([ours.fileno()], Metrics(board, sight), Waker(board, []), watch, watch, EventLog("ERROR", lambda _: None))
         os.write(theirs.fileno(), Event(kind=EventKind.CONNECTION_LOST, incarnation=1, error_class="DiskFull").encode())
         events.take(0)
         assert (sight.loss, sight.lost_at_seconds > 0) == ("DiskFull", True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from worker.core.outcome import Lease
-from worker.queue.cursor import LOOK_BACK_SECONDS, Frontier
+from worker.queue.cursor import LOOK_BACK_SECONDS, QueueCursor
 
 FOUND = Lease(UUID(int=1), UUID(int=2), UUID(int=3), {}, 0, visible_at="2026-01-01 08:00:00+00")
 LATER = replace(FOUND, visible_at="2026-01-01 08:00:01+00")
@@ -19,7 +19,7 @@ class Clock:
 
 def test_a_look_begins_where_the_last_lease_was_found() -> None:
     """Each lease moves the place on; the first look begins at the start."""
-    frontier = Frontier(Clock())
+    frontier = QueueCursor(Clock())
     assert frontier.since() is None
     frontier.looked(None, FOUND)
     assert frontier.since() == FOUND.visible_at
@@ -30,7 +30,7 @@ def test_a_look_begins_where_the_last_lease_was_found() -> None:
 def test_a_look_from_the_start_is_due_once_a_second() -> None:
     """However many jobs are found meanwhile: expired leases and what came back are seen by no other."""
     clock = Clock()
-    frontier = Frontier(clock)
+    frontier = QueueCursor(clock)
     frontier.looked(None, FOUND)
     clock.now += LOOK_BACK_SECONDS / 2
     frontier.looked(FOUND.visible_at, LATER)
@@ -40,7 +40,7 @@ def test_a_look_from_the_start_is_due_once_a_second() -> None:
 
 def test_only_a_look_from_the_start_knows_that_there_is_nothing() -> None:
     """One that began at a place and found nothing is followed by one from the start, and that one by a wait for news."""
-    frontier = Frontier(Clock())
+    frontier = QueueCursor(Clock())
     frontier.looked(None, FOUND)
     frontier.looked(FOUND.visible_at, None)
     assert (frontier.is_bare, frontier.since()) == (False, None)

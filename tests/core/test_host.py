@@ -86,10 +86,10 @@ class Nvml(types.ModuleType):
 
     def __init__(self, *, works: bool = True) -> None:
         super().__init__("pynvml")
-        self._works = works
+        self._is_healthy = works
 
     def nvmlInit(self) -> None:  # noqa: N802
-        if not self._works:
+        if not self._is_healthy:
             raise self.NVMLError
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802

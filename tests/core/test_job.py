@@ -13,7 +13,7 @@ from worker.core.outcome import (
     Failed,
     Lease,
     Payload,
-    Stage,
+    Step,
     parse_payload,
     quarantine,
     storable,
@@ -128,15 +128,15 @@ QUARANTINES: dict[str, tuple[dict[str, object], int, ErrorCode | None]] = {
 
 @pytest.mark.parametrize(("changes", "max_crashes", "code"), QUARANTINES.values(), ids=QUARANTINES.keys())
 def test_quarantine(changes: dict[str, object], max_crashes: int, code: ErrorCode | None) -> None:
-    """A job is given up at its last allowed crash or its fifth expiry, as the stage that killed its workers."""
+    """A job is given up at its last allowed crash or its fifth expiry, as the step that killed its workers."""
     expected = Failed(code, WORKER_CRASHED, WORKER_CRASHED) if code else None
     assert quarantine(accepted(**changes), max_crashes) == expected
 
 
-@pytest.mark.parametrize(("stage", "code"), [(Stage.VISION, "vision_failed"), (Stage.FEEDBACK, "feedback_failed")])
-def test_the_failure_of_a_stage(stage: Stage, code: str) -> None:
-    """Each stage fails under the platform's own code."""
-    assert stage.failure == code
+@pytest.mark.parametrize(("step", "code"), [(Step.VISION, "vision_failed"), (Step.FEEDBACK, "feedback_failed")])
+def test_the_failure_of_a_stage(step: Step, code: str) -> None:
+    """Each step fails under the platform's own code."""
+    assert step.failure == code
 
 
 STORABLE: dict[str, tuple[object, object]] = {

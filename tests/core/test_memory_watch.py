@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from supervisor.adapters.memory import BUSY_EVERY_SECONDS, IDLE_EVERY_SECONDS, MemoryWatch
-from supervisor.core.fleet import MONITOR, Fleet, Slot, Stage
+from supervisor.core.fleet import MONITOR, Fleet, Slot, SlotState
 
 NOW = 1000.0
-OURSELVES = Slot(0, Stage.RUNNING, pid=os.getpid(), baseline_bytes=1)
+OURSELVES = Slot(0, SlotState.RUNNING, pid=os.getpid(), baseline_bytes=1)
 
 
 def fleet(slot: Slot) -> Fleet:
@@ -45,7 +45,7 @@ def test_a_worker_without_a_baseline_gets_one() -> None:
     assert measured(watch, at_boot, NOW + IDLE_EVERY_SECONDS) == [0]
 
 
-@pytest.mark.parametrize("slot", [replace(OURSELVES, pid=2**22 + 1), replace(OURSELVES, stage=Stage.KILLED), Slot(0)])
+@pytest.mark.parametrize("slot", [replace(OURSELVES, pid=2**22 + 1), replace(OURSELVES, state=SlotState.KILLED), Slot(0)])
 def test_where_nobody_is_there_is_nothing(slot: Slot) -> None:
     """A process that has vanished, one that was killed and an empty slot have no size, and that is no error."""
     assert measured(MemoryWatch(), slot, NOW) == []

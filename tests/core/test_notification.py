@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.core.fleet import MONITOR, Cause, Fleet, ReloadProblem, Slot, Stage
-from supervisor.notification import EXTEND_EVERY_SECONDS, State, Told, notification, sentence, state_of
+from supervisor.core.fleet import MONITOR, ExitCause, Fleet, ReloadProblem, Slot, SlotState
+from supervisor.notification import EXTEND_EVERY_SECONDS, SentState, ServiceState, notification, sentence, state_of
 from supervisor.settings.model import ServiceManager, take_service_manager
 from supervisor.systemd import Notifier
 
@@ -20,10 +20,10 @@ def fleet(*slots: Slot) -> Fleet:
 
 
 def running(number: int, generation: int = 0) -> Slot:
-    return Slot(number, Stage.RUNNING, generation=generation)
+    return Slot(number, SlotState.RUNNING, generation=generation)
 
 
-BOOTING = fleet(Slot(0, Stage.STARTING))
+BOOTING = fleet(Slot(0, SlotState.STARTING))
 READY = replace(fleet(running(0), running(1)), is_ready=True)
 RELOADING = replace(READY, generation=1)
 STOPPING = replace(READY, stop_asked_at_seconds=(NOW,))
@@ -32,15 +32,15 @@ STOPPING = replace(READY, stop_asked_at_seconds=(NOW,))
 @pytest.mark.parametrize(
     ("shown", "state"),
     [
-        (BOOTING, State.BOOTING),
-        (replace(BOOTING, generation=1), State.BOOTING),
-        (READY, State.READY),
-        (RELOADING, State.RELOADING),
-        (STOPPING, State.STOPPING),
-        (replace(RELOADING, stop_asked_at_seconds=(NOW,)), State.STOPPING),
+        (BOOTING, ServiceState.BOOTING),
+        (replace(BOOTING, generation=1), ServiceState.BOOTING),
+        (READY, ServiceState.READY),
+        (RELOADING, ServiceState.RELOADING),
+        (STOPPING, ServiceState.STOPPING),
+        (replace(RELOADING, stop_asked_at_seconds=(NOW,)), ServiceState.STOPPING),
     ],
 )
-def test_a_fleet_is_in_one_state(shown: Fleet, state: State) -> None:
+def test_a_fleet_is_in_one_state(shown: Fleet, state: ServiceState) -> None:
     """A stop outweighs a reload, and nobody is ready before a worker has reached the database."""
     assert state_of(shown) is state
 
@@ -48,19 +48,19 @@ def test_a_fleet_is_in_one_state(shown: Fleet, state: State) -> None:
 @pytest.mark.parametrize(
     ("shown", "told", "lines"),
     [
-        (BOOTING, State.BOOTING, {MORE_TIME}),
-        (READY, State.BOOTING, {"READY=1"}),
-        (READY, State.READY, set()),
-        (RELOADING, State.READY, {"RELOADING=1", "MONOTONIC_USEC=1000250000", MORE_TIME}),
-        (RELOADING, State.RELOADING, {MORE_TIME}),
-        (READY, State.RELOADING, {"READY=1"}),
-        (STOPPING, State.READY, {"STOPPING=1", MORE_TIME}),
-        (STOPPING, State.STOPPING, {MORE_TIME}),
+        (BOOTING, ServiceState.BOOTING, {MORE_TIME}),
+        (READY, ServiceState.BOOTING, {"READY=1"}),
+        (READY, ServiceState.READY, set()),
+        (RELOADING, ServiceState.READY, {"RELOADING=1", "MONOTONIC_USEC=1000250000", MORE_TIME}),
+        (RELOADING, ServiceState.RELOADING, {MORE_TIME}),
+        (READY, ServiceState.RELOADING, {"READY=1"}),
+        (STOPPING, ServiceState.READY, {"STOPPING=1", MORE_TIME}),
+        (STOPPING, ServiceState.STOPPING, {MORE_TIME}),
     ],
 )
-def test_each_change_is_told(shown: Fleet, told: State, lines: set[str]) -> None:
+def test_each_change_is_told(shown: Fleet, told: ServiceState, lines: set[str]) -> None:
     """The lines beside the status, for who knows this state so far."""
-    found, known = notification(shown, Told(told), NOW, None)
+    found, known = notification(shown, SentState(told), NOW, None)
     assert {line for line in found if not line.startswith("STATUS=")} == lines
     assert known.state is state_of(shown)
 
@@ -68,7 +68,7 @@ def test_each_change_is_told(shown: Fleet, told: State, lines: set[str]) -> None
 @pytest.mark.parametrize("under_way", [BOOTING, RELOADING, STOPPING])
 def test_nothing_is_told_twice(under_way: Fleet) -> None:
     """Who has told everything says nothing until the rhythm of more time comes round, again and again."""
-    _, known = notification(under_way, Told(), NOW, None)
+    _, known = notification(under_way, SentState(), NOW, None)
     for now in (NOW, NOW + EXTEND_EVERY_SECONDS):
         assert notification(under_way, known, now + 0.5 * EXTEND_EVERY_SECONDS, None)[0] == ()
         told, known = notification(under_way, known, now + EXTEND_EVERY_SECONDS, None)
@@ -77,7 +77,7 @@ def test_nothing_is_told_twice(under_way: Fleet) -> None:
 
 def test_a_sign_of_life_comes_in_good_time() -> None:
     """At least twice in the time that is allowed, even where the loop comes round a second late; never where none is wanted."""
-    first, known = notification(READY, Told(State.READY, sentence(READY)), NOW, 4.0)
+    first, known = notification(READY, SentState(ServiceState.READY, sentence(READY)), NOW, 4.0)
     assert first == ("WATCHDOG=1",)
     assert notification(READY, known, NOW + 0.9, 4.0)[0] == ()
     assert notification(READY, known, NOW + 1.0, 4.0)[0] == ("WATCHDOG=1",)
@@ -129,7 +129,7 @@ def test_a_service_manager_says_what_it_wants(
         (BOOTING, "Starting: no worker has reached the database yet"),
         (READY, "2 of 2 workers run"),
         (
-            replace(fleet(running(0), Slot(1, starts=3, last_cause=Cause.EXIT_CODE)), is_ready=True),
+            replace(fleet(running(0), Slot(1, starts=3, last_cause=ExitCause.EXIT_CODE)), is_ready=True),
             "1 of 2 workers run; waiting to start again: worker 1 (exit code)",
         ),
         (
@@ -147,4 +147,4 @@ def test_a_service_manager_says_what_it_wants(
 def test_the_status_is_a_sentence(shown: Fleet, words: str) -> None:
     """For a person who reads `systemctl status`."""
     assert sentence(shown) == words
-    assert f"STATUS={words}" in notification(shown, Told(), NOW, None)[0]
+    assert f"STATUS={words}" in notification(shown, SentState(), NOW, None)[0]

@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
-from supervisor.admission.facts import Listed, Unlisted
-from supervisor.admission.policy import Policy
-from supervisor.event_log import Journal
-from supervisor.monitor.ollama.controller import OllamaWatch, Outlook
+from supervisor.admission.facts import ListFailed, ModelsListed
+from supervisor.admission.policy import AdmissionPolicy
+from supervisor.event_log import EventLog
+from supervisor.monitor.ollama.controller import AdmissionController, AdmissionDependencies
 from supervisor.monitor.ollama.host import Host
 from supervisor.monitor.ollama.server import OllamaServer
-from supervisor.monitor.queue.model_lock import PhaseKeeper
+from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.waker import Waker
-from supervisor.monitor.state import Sight
+from supervisor.monitor.state import MonitorState
 from supervisor.settings.model import parse
 from testkit.waiting import PATIENCE_SECONDS
 from worker.ipc.scoreboard import Scoreboard
@@ -23,16 +23,18 @@ URL = "http://127.0.0.1:1"
 class Broken(OllamaServer):
     """Its first look meets a bug."""
 
-    async def listed(self) -> Listed | Unlisted:
+    async def listed(self) -> ModelsListed | ListFailed:
         raise KeyError
 
 
 def test_a_bug_in_a_task_ends_the_watch() -> None:
     """It is not swallowed with its task: the monitor ends, tells of it, and is replaced."""
-    policy, board, sight = Policy("see:latest", "say:latest", sample_seconds=0.01), Scoreboard(), Sight()
+    policy, board, sight = AdmissionPolicy("see:latest", "say:latest", sample_seconds=0.01), Scoreboard(), MonitorState()
     settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/nowhere"}).worker
-    outlook = Outlook(policy, settings, Broken(URL, 1.0), Host(URL, None), PhaseKeeper("here", policy.models))
-    watch = OllamaWatch(outlook, board, sight, Waker(board, []), Journal("ERROR", lambda _: None))
+    dependencies = AdmissionDependencies(
+        policy, settings, Broken(URL, 1.0), Host(URL, None), ModelLockClient("here", policy.models)
+    )
+    watch = AdmissionController(dependencies, board, sight, Waker(board, []), EventLog("ERROR", lambda _: None))
 
     async def watched() -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):

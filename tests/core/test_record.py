@@ -1,4 +1,4 @@
-"""How the fleet looks after a fact: which stage may follow which, what counts as a crash, and what becomes of leases."""
+"""How the fleet looks after a fact: which state may follow which, what counts as a crash, and what becomes of leases."""
 
 import itertools
 import math
@@ -8,20 +8,20 @@ from uuid import UUID
 
 import pytest
 
-from supervisor.core.actions import ReturnLease
-from supervisor.core.apply import MAX_RUNS, ImpossibleFact, record
+from supervisor.core.actions import ReclaimLease
+from supervisor.core.apply import MAX_RUNS, ImpossibleFact, apply
 from supervisor.core.facts import (
+    DeadlineSet,
     Exited,
     Fact,
     GaveUp,
     Killed,
-    LeaseReturned,
+    LeaseReclaimed,
     LeaseSent,
     Measured,
-    Promised,
     RecycleAsked,
     Reloaded,
-    ReloadRefused,
+    ReloadRejected,
     Retired,
     Scaled,
     Spawned,
@@ -29,7 +29,7 @@ from supervisor.core.facts import (
     StopAsked,
     Terminated,
 )
-from supervisor.core.fleet import MONITOR, Cause, DeadLease, Fleet, ReloadProblem, Run, Slot, Stage, Why, crashes
+from supervisor.core.fleet import MONITOR, ActionReason, DeadLease, ExitCause, Fleet, ReloadProblem, Run, Slot, SlotState, crashes
 from supervisor.core.policy import Policy
 from supervisor.core.rules import decide
 
@@ -39,67 +39,67 @@ JOB, KEY, OTHER_KEY = UUID(int=1), UUID(int=2), UUID(int=3)
 FACTS: dict[type[Fact], Callable[[int], Fact]] = {
     Spawned: lambda slot: Spawned(slot, PID, 7, 50.0),
     SpawnFailed: lambda slot: SpawnFailed(slot, 11, 50.0),
-    Promised: lambda slot: Promised(slot, 90.0, 50.0),
+    DeadlineSet: lambda slot: DeadlineSet(slot, 90.0, 50.0),
     Measured: lambda slot: Measured(slot, 1000, 50.0),
-    Retired: lambda slot: Retired(slot, Why.OPERATOR, 50.0),
-    Terminated: lambda slot: Terminated(slot, Why.DRAIN, 60.0, 50.0),
-    Killed: lambda slot: Killed(slot, Why.DRAIN_EXPIRED, 50.0),
+    Retired: lambda slot: Retired(slot, ActionReason.OPERATOR, 50.0),
+    Terminated: lambda slot: Terminated(slot, ActionReason.DRAIN, 60.0, 50.0),
+    Killed: lambda slot: Killed(slot, ActionReason.DRAIN_EXPIRED, 50.0),
     Exited: lambda slot: Exited(slot, PID, 0, 50.0),
 }
-FOLLOWS: dict[tuple[Stage, type[Fact]], Stage] = {
-    (Stage.VACANT, Spawned): Stage.STARTING,
-    (Stage.VACANT, SpawnFailed): Stage.VACANT,
-    (Stage.STARTING, Promised): Stage.RUNNING,
-    (Stage.STARTING, Measured): Stage.STARTING,
-    (Stage.STARTING, Terminated): Stage.STOPPING,
-    (Stage.STARTING, Killed): Stage.KILLED,
-    (Stage.STARTING, Exited): Stage.VACANT,
-    (Stage.RUNNING, Promised): Stage.RUNNING,
-    (Stage.RUNNING, Measured): Stage.RUNNING,
-    (Stage.RUNNING, Retired): Stage.RUNNING,
-    (Stage.RUNNING, Terminated): Stage.STOPPING,
-    (Stage.RUNNING, Killed): Stage.KILLED,
-    (Stage.RUNNING, Exited): Stage.VACANT,
-    (Stage.STOPPING, Promised): Stage.STOPPING,
-    (Stage.STOPPING, Measured): Stage.STOPPING,
-    (Stage.STOPPING, Killed): Stage.KILLED,
-    (Stage.STOPPING, Exited): Stage.VACANT,
-    (Stage.KILLED, Promised): Stage.KILLED,
-    (Stage.KILLED, Measured): Stage.KILLED,
-    (Stage.KILLED, Exited): Stage.VACANT,
+FOLLOWS: dict[tuple[SlotState, type[Fact]], SlotState] = {
+    (SlotState.VACANT, Spawned): SlotState.STARTING,
+    (SlotState.VACANT, SpawnFailed): SlotState.VACANT,
+    (SlotState.STARTING, DeadlineSet): SlotState.RUNNING,
+    (SlotState.STARTING, Measured): SlotState.STARTING,
+    (SlotState.STARTING, Terminated): SlotState.STOPPING,
+    (SlotState.STARTING, Killed): SlotState.KILLED,
+    (SlotState.STARTING, Exited): SlotState.VACANT,
+    (SlotState.RUNNING, DeadlineSet): SlotState.RUNNING,
+    (SlotState.RUNNING, Measured): SlotState.RUNNING,
+    (SlotState.RUNNING, Retired): SlotState.RUNNING,
+    (SlotState.RUNNING, Terminated): SlotState.STOPPING,
+    (SlotState.RUNNING, Killed): SlotState.KILLED,
+    (SlotState.RUNNING, Exited): SlotState.VACANT,
+    (SlotState.STOPPING, DeadlineSet): SlotState.STOPPING,
+    (SlotState.STOPPING, Measured): SlotState.STOPPING,
+    (SlotState.STOPPING, Killed): SlotState.KILLED,
+    (SlotState.STOPPING, Exited): SlotState.VACANT,
+    (SlotState.KILLED, DeadlineSet): SlotState.KILLED,
+    (SlotState.KILLED, Measured): SlotState.KILLED,
+    (SlotState.KILLED, Exited): SlotState.VACANT,
 }
 CELLS = [
-    pytest.param(number, stage, kind, id=f"{place}-{stage.name}-{kind.__name__}")
-    for (place, number), stage, kind in itertools.product((("worker", 0), ("monitor", MONITOR)), Stage, FACTS)
+    pytest.param(number, state, kind, id=f"{place}-{state.name}-{kind.__name__}")
+    for (place, number), state, kind in itertools.product((("worker", 0), ("monitor", MONITOR)), SlotState, FACTS)
 ]
 
 
-def in_stage(stage: Stage, number: int = 0, *, stop_why: Why | None = None) -> Fleet:
-    """Two workers and a monitor; one of them in this stage since second 20, started at second 10."""
-    pid = PID if stage is not Stage.VACANT else 0
-    slot = Slot(number, stage, 20.0, pid, 7, 10.0, stop_by_seconds=60.0, stop_why=stop_why, starts=1)
+def in_stage(state: SlotState, number: int = 0, *, stop_reason: ActionReason | None = None) -> Fleet:
+    """Two workers and a monitor; one of them in this state since second 20, started at second 10."""
+    pid = PID if state is not SlotState.VACANT else 0
+    slot = Slot(number, state, 20.0, pid, 7, 10.0, stop_by_seconds=60.0, stop_reason=stop_reason, starts=1)
     return Fleet.of(2).with_slot(slot)
 
 
-@pytest.mark.parametrize(("number", "stage", "kind"), CELLS)
-def test_stage_and_fact(number: int, stage: Stage, kind: type[Fact]) -> None:
-    """Each cell of stage and fact is either the one stage that follows, or refused as impossible (invariant 10)."""
-    before, fact = in_stage(stage, number), FACTS[kind](number)
-    if (stage, kind) in FOLLOWS:
-        assert record(before, fact).slot(number).stage is FOLLOWS[stage, kind]
+@pytest.mark.parametrize(("number", "state", "kind"), CELLS)
+def test_stage_and_fact(number: int, state: SlotState, kind: type[Fact]) -> None:
+    """Each cell of state and fact is either the one state that follows, or refused as impossible (invariant 10)."""
+    before, fact = in_stage(state, number), FACTS[kind](number)
+    if (state, kind) in FOLLOWS:
+        assert apply(before, fact).slot(number).state is FOLLOWS[state, kind]
     else:
-        with pytest.raises(ImpossibleFact, match=f"{kind.__name__} for slot {number} in stage {stage.name}"):
-            record(before, fact)
+        with pytest.raises(ImpossibleFact, match=f"{kind.__name__} for slot {number} in state {state.name}"):
+            apply(before, fact)
 
 
-@pytest.mark.parametrize(("stage", "kind"), FOLLOWS)
-def test_a_fact_about_one_slot_leaves_the_others(stage: Stage, kind: type[Fact]) -> None:
+@pytest.mark.parametrize(("state", "kind"), FOLLOWS)
+def test_a_fact_about_one_slot_leaves_the_others(state: SlotState, kind: type[Fact]) -> None:
     """What happens to one slot changes neither its neighbour nor the monitor."""
-    before = in_stage(stage)
-    assert record(before, FACTS[kind](0)).slots[1:] == before.slots[1:]
+    before = in_stage(state)
+    assert apply(before, FACTS[kind](0)).slots[1:] == before.slots[1:]
 
 
-@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("state", SlotState)
 @pytest.mark.parametrize(
     "fact",
     [
@@ -107,98 +107,128 @@ def test_a_fact_about_one_slot_leaves_the_others(stage: Stage, kind: type[Fact])
         GaveUp(50.0),
         Scaled(1, 50.0),
         Reloaded(1, 2, 50.0),
-        ReloadRefused(1, 50.0),
+        ReloadRejected(1, 50.0),
         LeaseSent(KEY, 7),
-        LeaseReturned(KEY, "released"),
+        LeaseReclaimed(KEY, "released"),
     ],
     ids=lambda f: type(f).__name__,
 )
-def test_a_fact_about_the_fleet_leaves_every_slot(stage: Stage, fact: Fact) -> None:
-    """What is asked of all, and news of leases, come in any stage and move none."""
-    before = in_stage(stage)
-    assert record(before, fact).slots == before.slots
+def test_a_fact_about_the_fleet_leaves_every_slot(state: SlotState, fact: Fact) -> None:
+    """What is asked of all, and news of leases, come in any state and move none."""
+    before = in_stage(state)
+    assert apply(before, fact).slots == before.slots
 
 
 def test_a_foreign_pid_is_impossible() -> None:
     """The exit of a process that the slot does not hold is a bug of the supervisor."""
     with pytest.raises(ImpossibleFact, match=f"pid 99 exited, but slot 0 holds {PID}"):
-        record(in_stage(Stage.RUNNING), Exited(0, 99, 0, 50.0))
+        apply(in_stage(SlotState.RUNNING), Exited(0, 99, 0, 50.0))
 
 
 def test_one_life() -> None:
-    """From spawn to reap the slot keeps what the rules go by, and a new life starts without the old one's promises."""
-    fleet = record(Fleet.of(1), Spawned(0, PID, 7, 10.0))
-    assert fleet.slot(0) == Slot(0, Stage.STARTING, 10.0, PID, 7, 10.0, starts=1)
-    fleet = record(fleet, Promised(0, 40.0, 12.0))
+    """From spawn to reap the slot keeps what the rules go by, and a new life starts without the old one's deadlines."""
+    fleet = apply(Fleet.of(1), Spawned(0, PID, 7, 10.0))
+    assert fleet.slot(0) == Slot(0, SlotState.STARTING, 10.0, PID, 7, 10.0, starts=1)
+    fleet = apply(fleet, DeadlineSet(0, 40.0, 12.0))
     assert (fleet.slot(0).since_seconds, fleet.slot(0).deadline_seconds) == (12.0, 40.0)
-    fleet = record(fleet, Promised(0, 70.0, 30.0))
+    fleet = apply(fleet, DeadlineSet(0, 70.0, 30.0))
     assert (fleet.slot(0).since_seconds, fleet.slot(0).deadline_seconds) == (12.0, 70.0)
-    fleet = record(fleet, Terminated(0, Why.BROKEN_PROMISE, 76.0, 71.0))
+    fleet = apply(fleet, Terminated(0, ActionReason.DEADLINE_EXCEEDED, 76.0, 71.0))
     assert (fleet.slot(0).since_seconds, fleet.slot(0).stop_by_seconds) == (71.0, 76.0)
-    fleet = record(fleet, Killed(0, Why.GRACE_EXPIRED, 76.0))
+    fleet = apply(fleet, Killed(0, ActionReason.GRACE_EXPIRED, 76.0))
     assert fleet.slot(0).since_seconds == 76.0
-    fleet = record(fleet, Exited(0, PID, -9, 77.0))
+    fleet = apply(fleet, Exited(0, PID, -9, 77.0))
     assert (fleet.slot(0).pid, fleet.slot(0).last_status, fleet.slot(0).crash_runs) == (0, -9, (Run(77.0, 67.0),))
-    fleet = record(fleet, Spawned(0, 101, 8, 80.0))
+    fleet = apply(fleet, Spawned(0, 101, 8, 80.0))
     again = fleet.slot(0)
-    assert (again.deadline_seconds, again.stop_why, again.starts, crashes(again.ends_by_cause)) == (None, None, 2, 1)
+    assert (again.deadline_seconds, again.stop_reason, again.starts, crashes(again.ends_by_cause)) == (None, None, 2, 1)
 
 
-def dying(stage: Stage, why: Why | None = None, *, retire_why: Why | None = None) -> Slot:
-    return Slot(0, stage, 20.0, PID, 7, 10.0, stop_why=why, retire_why=retire_why, starts=1)
+def dying(state: SlotState, why: ActionReason | None = None, *, retire_reason: ActionReason | None = None) -> Slot:
+    return Slot(0, state, 20.0, PID, 7, 10.0, stop_reason=why, retire_reason=retire_reason, starts=1)
 
 
-def killed(kill_why: Why, why: Why | None = None, *, retire_why: Why | None = None) -> Slot:
-    return replace(dying(Stage.KILLED, why, retire_why=retire_why), kill_why=kill_why)
+def killed(kill_reason: ActionReason, why: ActionReason | None = None, *, retire_reason: ActionReason | None = None) -> Slot:
+    return replace(dying(SlotState.KILLED, why, retire_reason=retire_reason), kill_reason=kill_reason)
 
 
-DEATHS: dict[str, tuple[Slot, int, bool, Cause]] = {
-    "exit 0 that nobody asked for": (dying(Stage.RUNNING), 0, False, Cause.EXIT_CODE),
-    "bug": (dying(Stage.RUNNING), 70, False, Cause.EXIT_CODE),
-    "signal from outside": (dying(Stage.RUNNING), -9, False, Cause.SIGNAL),
-    "out of memory": (dying(Stage.RUNNING), -9, True, Cause.OOM),
-    "out of memory in the boot": (dying(Stage.STARTING), -9, True, Cause.OOM),
-    "out of memory in the drain": (dying(Stage.STOPPING, Why.DRAIN), -9, True, Cause.OOM),
-    "out of memory when it was killed": (killed(Why.OVER_HARD_LIMIT), -9, True, Cause.MEMORY),
-    "killed beside an oom kill": (killed(Why.DRAIN_EXPIRED, Why.DRAIN), -9, True, Cause.OPERATOR),
-    "left beside an oom kill": (dying(Stage.STOPPING, Why.DRAIN), 0, True, Cause.ASKED),
-    "a bug beside an oom kill": (dying(Stage.RUNNING), 70, True, Cause.EXIT_CODE),
-    "failure in the boot": (dying(Stage.STARTING), 1, False, Cause.BOOT),
-    "signal in the boot": (dying(Stage.STARTING), -9, False, Cause.BOOT),
-    "broken promise that gave in": (dying(Stage.STOPPING, Why.BROKEN_PROMISE), 0, False, Cause.HUNG),
-    "broken promise that was killed": (killed(Why.GRACE_EXPIRED, Why.BROKEN_PROMISE), -9, False, Cause.HUNG),
-    "broken promise in the drain": (killed(Why.HUNG_IN_A_DRAIN, Why.DRAIN), -9, False, Cause.HUNG),
-    "over the hard limit": (killed(Why.OVER_HARD_LIMIT), -9, False, Cause.MEMORY),
-    "slow boot that was killed": (killed(Why.BOOT_TOO_SLOW), -9, False, Cause.BOOT),
-    "drained": (dying(Stage.STOPPING, Why.DRAIN), 0, False, Cause.ASKED),
-    "drained until it was killed": (killed(Why.GRACE_EXPIRED, Why.DRAIN), -9, False, Cause.OPERATOR),
-    "drained as it was killed": (killed(Why.GRACE_EXPIRED, Why.DRAIN), 0, False, Cause.ASKED),
-    "killed at the drain's end": (killed(Why.DRAIN_EXPIRED), -9, False, Cause.OPERATOR),
-    "killed at once": (killed(Why.STOP_NOW), -9, False, Cause.OPERATOR),
-    "last out": (dying(Stage.STOPPING, Why.LAST_OUT), 0, False, Cause.ASKED),
-    "outdated monitor": (dying(Stage.STOPPING, Why.OUTDATED), 0, False, Cause.ASKED),
-    "segfault in the drain": (dying(Stage.STOPPING, Why.DRAIN), -11, False, Cause.SIGNAL),
-    "bug in the drain": (dying(Stage.STOPPING, Why.DRAIN), 70, False, Cause.EXIT_CODE),
-    "retired": (dying(Stage.RUNNING, retire_why=Why.OUTDATED), 0, False, Cause.ASKED),
-    "bug while retiring": (dying(Stage.RUNNING, retire_why=Why.OUTDATED), 70, False, Cause.EXIT_CODE),
-    "signal while retiring": (dying(Stage.RUNNING, retire_why=Why.OUTDATED), -9, False, Cause.SIGNAL),
-    "hung while retiring": (dying(Stage.STOPPING, Why.BROKEN_PROMISE, retire_why=Why.OUTDATED), 0, False, Cause.HUNG),
-    "drained while retiring": (dying(Stage.STOPPING, Why.DRAIN, retire_why=Why.OUTDATED), 0, False, Cause.ASKED),
-    "retired as it was killed": (killed(Why.OVER_HARD_LIMIT, retire_why=Why.OUTDATED), 0, False, Cause.ASKED),
-    "retired until it was killed": (killed(Why.OVER_HARD_LIMIT, retire_why=Why.OUTDATED), -9, False, Cause.MEMORY),
-    "exit 0 as it was killed": (killed(Why.OVER_HARD_LIMIT), 0, False, Cause.MEMORY),
+DEATHS: dict[str, tuple[Slot, int, bool, ExitCause]] = {
+    "exit 0 that nobody asked for": (dying(SlotState.RUNNING), 0, False, ExitCause.EXIT_CODE),
+    "bug": (dying(SlotState.RUNNING), 70, False, ExitCause.EXIT_CODE),
+    "signal from outside": (dying(SlotState.RUNNING), -9, False, ExitCause.SIGNAL),
+    "out of memory": (dying(SlotState.RUNNING), -9, True, ExitCause.OOM),
+    "out of memory in the boot": (dying(SlotState.STARTING), -9, True, ExitCause.OOM),
+    "out of memory in the drain": (dying(SlotState.STOPPING, ActionReason.DRAIN), -9, True, ExitCause.OOM),
+    "out of memory when it was killed": (killed(ActionReason.OVER_HARD_LIMIT), -9, True, ExitCause.MEMORY),
+    "killed beside an oom kill": (killed(ActionReason.DRAIN_EXPIRED, ActionReason.DRAIN), -9, True, ExitCause.OPERATOR),
+    "left beside an oom kill": (dying(SlotState.STOPPING, ActionReason.DRAIN), 0, True, ExitCause.ASKED),
+    "a bug beside an oom kill": (dying(SlotState.RUNNING), 70, True, ExitCause.EXIT_CODE),
+    "failure in the boot": (dying(SlotState.STARTING), 1, False, ExitCause.BOOT),
+    "signal in the boot": (dying(SlotState.STARTING), -9, False, ExitCause.BOOT),
+    "broken deadline that gave in": (dying(SlotState.STOPPING, ActionReason.DEADLINE_EXCEEDED), 0, False, ExitCause.HUNG),
+    "broken deadline that was killed": (
+        killed(ActionReason.GRACE_EXPIRED, ActionReason.DEADLINE_EXCEEDED),
+        -9,
+        False,
+        ExitCause.HUNG,
+    ),
+    "broken deadline in the drain": (
+        killed(ActionReason.DEADLINE_EXCEEDED_IN_DRAIN, ActionReason.DRAIN),
+        -9,
+        False,
+        ExitCause.HUNG,
+    ),
+    "over the hard limit": (killed(ActionReason.OVER_HARD_LIMIT), -9, False, ExitCause.MEMORY),
+    "slow boot that was killed": (killed(ActionReason.BOOT_TOO_SLOW), -9, False, ExitCause.BOOT),
+    "drained": (dying(SlotState.STOPPING, ActionReason.DRAIN), 0, False, ExitCause.ASKED),
+    "drained until it was killed": (killed(ActionReason.GRACE_EXPIRED, ActionReason.DRAIN), -9, False, ExitCause.OPERATOR),
+    "drained as it was killed": (killed(ActionReason.GRACE_EXPIRED, ActionReason.DRAIN), 0, False, ExitCause.ASKED),
+    "killed at the drain's end": (killed(ActionReason.DRAIN_EXPIRED), -9, False, ExitCause.OPERATOR),
+    "killed at once": (killed(ActionReason.STOP_NOW), -9, False, ExitCause.OPERATOR),
+    "last out": (dying(SlotState.STOPPING, ActionReason.WORKERS_GONE), 0, False, ExitCause.ASKED),
+    "outdated monitor": (dying(SlotState.STOPPING, ActionReason.OUTDATED), 0, False, ExitCause.ASKED),
+    "segfault in the drain": (dying(SlotState.STOPPING, ActionReason.DRAIN), -11, False, ExitCause.SIGNAL),
+    "bug in the drain": (dying(SlotState.STOPPING, ActionReason.DRAIN), 70, False, ExitCause.EXIT_CODE),
+    "retired": (dying(SlotState.RUNNING, retire_reason=ActionReason.OUTDATED), 0, False, ExitCause.ASKED),
+    "bug while retiring": (dying(SlotState.RUNNING, retire_reason=ActionReason.OUTDATED), 70, False, ExitCause.EXIT_CODE),
+    "signal while retiring": (dying(SlotState.RUNNING, retire_reason=ActionReason.OUTDATED), -9, False, ExitCause.SIGNAL),
+    "hung while retiring": (
+        dying(SlotState.STOPPING, ActionReason.DEADLINE_EXCEEDED, retire_reason=ActionReason.OUTDATED),
+        0,
+        False,
+        ExitCause.HUNG,
+    ),
+    "drained while retiring": (
+        dying(SlotState.STOPPING, ActionReason.DRAIN, retire_reason=ActionReason.OUTDATED),
+        0,
+        False,
+        ExitCause.ASKED,
+    ),
+    "retired as it was killed": (
+        killed(ActionReason.OVER_HARD_LIMIT, retire_reason=ActionReason.OUTDATED),
+        0,
+        False,
+        ExitCause.ASKED,
+    ),
+    "retired until it was killed": (
+        killed(ActionReason.OVER_HARD_LIMIT, retire_reason=ActionReason.OUTDATED),
+        -9,
+        False,
+        ExitCause.MEMORY,
+    ),
+    "exit 0 as it was killed": (killed(ActionReason.OVER_HARD_LIMIT), 0, False, ExitCause.MEMORY),
 }
 
 
 @pytest.mark.parametrize(("slot", "status", "is_oom", "cause"), DEATHS.values(), ids=DEATHS.keys())
-def test_each_end_has_one_cause(slot: Slot, status: int, is_oom: bool, cause: Cause) -> None:
+def test_each_end_has_one_cause(slot: Slot, status: int, is_oom: bool, cause: ExitCause) -> None:
     """An end is classified once; a crash counts against the slot and against the job, what was asked for against neither."""
     before = Fleet.of(2).with_slot(slot)
-    fleet = record(before, Exited(0, PID, status, 50.0, JOB, KEY, is_oom=is_oom, jitter=0.25))
+    fleet = apply(before, Exited(0, PID, status, 50.0, JOB, KEY, is_oom=is_oom, jitter=0.25))
     ended = fleet.slot(0)
     assert (ended.last_cause, ended.last_status) == (cause, status)
-    assert ended.ends_by_cause == tuple(int(each is cause) for each in Cause)
-    is_crash = cause not in {Cause.ASKED, Cause.OPERATOR}
+    assert ended.ends_by_cause == tuple(int(each is cause) for each in ExitCause)
+    is_crash = cause not in {ExitCause.ASKED, ExitCause.OPERATOR}
     assert (crashes(ended.ends_by_cause), ended.crash_runs) == ((1, (Run(50.0, 40.0, 0.25),)) if is_crash else (0, ()))
     assert fleet.dead_leases == (DeadLease(0, JOB, KEY, is_counted=is_crash),)
     assert fleet.crashes_since_progress == int(is_crash)
@@ -208,66 +238,79 @@ def test_ends_add_up() -> None:
     """Each end adds one to its cause and leaves the others; crashes are the sum of what nobody asked for."""
     fleet = Fleet.of(1)
     for life, (status, is_oom) in enumerate([(1, False), (-9, True), (-9, False), (-9, True)]):
-        fleet = record(record(fleet, Spawned(0, PID, life, life)), Promised(0, 90.0, life))
-        fleet = record(fleet, Exited(0, PID, status, life + 0.5, is_oom=is_oom))
-    counts = dict(zip(Cause, fleet.slot(0).ends_by_cause, strict=True))
-    assert {cause: count for cause, count in counts.items() if count} == {Cause.EXIT_CODE: 1, Cause.OOM: 2, Cause.SIGNAL: 1}
+        fleet = apply(apply(fleet, Spawned(0, PID, life, life)), DeadlineSet(0, 90.0, life))
+        fleet = apply(fleet, Exited(0, PID, status, life + 0.5, is_oom=is_oom))
+    counts = dict(zip(ExitCause, fleet.slot(0).ends_by_cause, strict=True))
+    assert {cause: count for cause, count in counts.items() if count} == {
+        ExitCause.EXIT_CODE: 1,
+        ExitCause.OOM: 2,
+        ExitCause.SIGNAL: 1,
+    }
     assert crashes(fleet.slot(0).ends_by_cause) == 4
 
 
-OUTWEIGHS: dict[str, tuple[Why | None, Why, Cause, Cause]] = {
-    "the end of a drain": (Why.DRAIN, Why.DRAIN_EXPIRED, Cause.OPERATOR, Cause.ASKED),
-    "the end of a grace": (Why.BROKEN_PROMISE, Why.GRACE_EXPIRED, Cause.HUNG, Cause.HUNG),
-    "hung in a drain": (Why.DRAIN, Why.HUNG_IN_A_DRAIN, Cause.HUNG, Cause.ASKED),
-    "a slow boot in a drain": (Why.DRAIN, Why.BOOT_TOO_SLOW, Cause.BOOT, Cause.ASKED),
-    "memory in a drain": (Why.DRAIN, Why.OVER_HARD_LIMIT, Cause.MEMORY, Cause.ASKED),
-    "memory after a broken promise": (Why.BROKEN_PROMISE, Why.OVER_HARD_LIMIT, Cause.MEMORY, Cause.MEMORY),
-    "an immediate stop": (None, Why.STOP_NOW, Cause.OPERATOR, Cause.OPERATOR),
+OUTWEIGHS: dict[str, tuple[ActionReason | None, ActionReason, ExitCause, ExitCause]] = {
+    "the end of a drain": (ActionReason.DRAIN, ActionReason.DRAIN_EXPIRED, ExitCause.OPERATOR, ExitCause.ASKED),
+    "the end of a grace": (ActionReason.DEADLINE_EXCEEDED, ActionReason.GRACE_EXPIRED, ExitCause.HUNG, ExitCause.HUNG),
+    "hung in a drain": (ActionReason.DRAIN, ActionReason.DEADLINE_EXCEEDED_IN_DRAIN, ExitCause.HUNG, ExitCause.ASKED),
+    "a slow boot in a drain": (ActionReason.DRAIN, ActionReason.BOOT_TOO_SLOW, ExitCause.BOOT, ExitCause.ASKED),
+    "memory in a drain": (ActionReason.DRAIN, ActionReason.OVER_HARD_LIMIT, ExitCause.MEMORY, ExitCause.ASKED),
+    "memory after a broken deadline": (
+        ActionReason.DEADLINE_EXCEEDED,
+        ActionReason.OVER_HARD_LIMIT,
+        ExitCause.MEMORY,
+        ExitCause.MEMORY,
+    ),
+    "an immediate stop": (None, ActionReason.STOP_NOW, ExitCause.OPERATOR, ExitCause.OPERATOR),
 }
 
 
 @pytest.mark.parametrize(("before", "kill", "in_time", "too_late"), OUTWEIGHS.values(), ids=OUTWEIGHS.keys())
-def test_which_reason_of_an_end_counts(before: Why | None, kill: Why, in_time: Cause, too_late: Cause) -> None:
+def test_which_reason_of_an_end_counts(
+    before: ActionReason | None, kill: ActionReason, in_time: ExitCause, too_late: ExitCause
+) -> None:
     """A kill at a wait's end has the wait's reason, one for the process's own doing its own; who had left was killed too late."""
-    fleet = record(in_stage(Stage.STOPPING, stop_why=before), Killed(0, kill, 50.0))
-    assert record(fleet, Exited(0, PID, -9, 51.0)).slot(0).last_cause is in_time
-    assert record(fleet, Exited(0, PID, 0, 51.0)).slot(0).last_cause is too_late
+    fleet = apply(in_stage(SlotState.STOPPING, stop_reason=before), Killed(0, kill, 50.0))
+    assert apply(fleet, Exited(0, PID, -9, 51.0)).slot(0).last_cause is in_time
+    assert apply(fleet, Exited(0, PID, 0, 51.0)).slot(0).last_cause is too_late
 
 
-KILLS: dict[str, tuple[int, Why, bool]] = {
-    "worker at the drain's end": (0, Why.DRAIN_EXPIRED, True),
-    "worker at once": (0, Why.STOP_NOW, True),
-    "worker after its grace": (0, Why.GRACE_EXPIRED, False),
-    "monitor": (MONITOR, Why.DRAIN_EXPIRED, False),
+KILLS: dict[str, tuple[int, ActionReason, bool]] = {
+    "worker at the drain's end": (0, ActionReason.DRAIN_EXPIRED, True),
+    "worker at once": (0, ActionReason.STOP_NOW, True),
+    "worker after its grace": (0, ActionReason.GRACE_EXPIRED, False),
+    "monitor": (MONITOR, ActionReason.DRAIN_EXPIRED, False),
 }
 
 
-@pytest.mark.parametrize(("number", "why", "was_cut_short"), KILLS.values(), ids=KILLS.keys())
-def test_what_cuts_a_stop_short(number: int, why: Why, *, was_cut_short: bool) -> None:
+@pytest.mark.parametrize(("number", "why", "killed_during_drain"), KILLS.values(), ids=KILLS.keys())
+def test_what_cuts_a_stop_short(number: int, why: ActionReason, *, killed_during_drain: bool) -> None:
     """Only a worker that the stop itself killed makes the supervisor's exit code say so, and it stays said."""
-    fleet = record(in_stage(Stage.STOPPING, number), Killed(number, why, 50.0))
-    assert fleet.was_cut_short is was_cut_short
-    assert record(fleet, Exited(number, PID, -9, 51.0)).was_cut_short is was_cut_short
+    fleet = apply(in_stage(SlotState.STOPPING, number), Killed(number, why, 50.0))
+    assert fleet.killed_during_drain is killed_during_drain
+    assert apply(fleet, Exited(number, PID, -9, 51.0)).killed_during_drain is killed_during_drain
 
 
-@pytest.mark.parametrize("why", [Why.DRAIN, Why.BROKEN_PROMISE])
-def test_the_reason_of_a_request_to_leave_is_kept(why: Why) -> None:
+@pytest.mark.parametrize("why", [ActionReason.DRAIN, ActionReason.DEADLINE_EXCEEDED])
+def test_the_reason_of_a_request_to_leave_is_kept(why: ActionReason) -> None:
     """Until the end it is known why a process was told to stop, or asked to retire."""
-    assert record(in_stage(Stage.RUNNING), Terminated(0, why, 60.0, 50.0)).slot(0).stop_why is why
-    assert record(in_stage(Stage.RUNNING), Retired(0, Why.SURPLUS, 50.0)).slot(0).retire_why is Why.SURPLUS
+    assert apply(in_stage(SlotState.RUNNING), Terminated(0, why, 60.0, 50.0)).slot(0).stop_reason is why
+    assert (
+        apply(in_stage(SlotState.RUNNING), Retired(0, ActionReason.SURPLUS, 50.0)).slot(0).retire_reason is ActionReason.SURPLUS
+    )
 
 
 def test_a_failed_fork_waits_like_a_crash() -> None:
     """A fork that failed lengthens the wait, but is neither a start nor a crash of the slot."""
-    slot = record(in_stage(Stage.VACANT), SpawnFailed(0, 11, 50.0, 0.25)).slot(0)
+    slot = apply(in_stage(SlotState.VACANT), SpawnFailed(0, 11, 50.0, 0.25)).slot(0)
     assert (slot.starts, crashes(slot.ends_by_cause), slot.crash_runs) == (1, 0, (Run(50.0, 0.0, 0.25),))
 
 
 def test_an_end_that_was_asked_for_ends_the_row() -> None:
     """After a drained life the slot owes no wait for the crashes before it."""
-    fleet = in_stage(Stage.STOPPING, stop_why=Why.DRAIN)
+    fleet = in_stage(SlotState.STOPPING, stop_reason=ActionReason.DRAIN)
     fleet = fleet.with_slot(replace(fleet.slot(0), ends_by_cause=(0, 0, 3, 0, 0, 0, 0, 0), crash_runs=(Run(1.0, 0.0),) * 3))
-    slot = record(fleet, Exited(0, PID, 0, 50.0)).slot(0)
+    slot = apply(fleet, Exited(0, PID, 0, 50.0)).slot(0)
     assert (crashes(slot.ends_by_cause), slot.crash_runs) == (3, ())
 
 
@@ -275,7 +318,7 @@ def test_the_memory_of_crashes_is_bounded() -> None:
     """However long a crash loop lasts, the slot remembers the latest lives and counts them all."""
     fleet = Fleet.of(1)
     for life in range(3 * MAX_RUNS):
-        fleet = record(record(fleet, Spawned(0, PID, life, life)), Exited(0, PID, 1, life + 0.5))
+        fleet = apply(apply(fleet, Spawned(0, PID, life, life)), Exited(0, PID, 1, life + 0.5))
     slot = fleet.slot(0)
     assert (crashes(slot.ends_by_cause), len(slot.crash_runs)) == (3 * MAX_RUNS, MAX_RUNS)
     assert slot.crash_runs[-1] == Run(3 * MAX_RUNS - 0.5, 0.5)
@@ -292,14 +335,14 @@ REFUSALS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 @pytest.mark.parametrize(("asked", "expected"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_a_refused_configuration_stops_the_fleet(number: int, asked: tuple[float, ...], expected: tuple[float, ...]) -> None:
     """Status 78 is a request to stop with an exit code of its own, and moves no drain that has begun."""
-    before = replace(in_stage(Stage.STARTING, number), stop_asked_at_seconds=asked)
-    after = record(before, Exited(number, PID, 78, 50.0))
+    before = replace(in_stage(SlotState.STARTING, number), stop_asked_at_seconds=asked)
+    after = apply(before, Exited(number, PID, 78, 50.0))
     assert (after.is_refused, after.stop_asked_at_seconds) == (True, expected)
 
 
 def test_a_job_cannot_refuse_the_configuration() -> None:
     """A process that ends with 78 in a job worked until then: it is one more crash of that job, and the fleet goes on."""
-    after = record(in_stage(Stage.RUNNING), Exited(0, PID, 78, 50.0, JOB, KEY))
+    after = apply(in_stage(SlotState.RUNNING), Exited(0, PID, 78, 50.0, JOB, KEY))
     assert (after.is_refused, after.is_stopping) == (False, False)
     assert [dead.is_counted for dead in after.dead_leases] == [True]
 
@@ -307,52 +350,52 @@ def test_a_job_cannot_refuse_the_configuration() -> None:
 def test_another_status_stops_nothing() -> None:
     """No other exit of a child is a request to stop."""
     for status in (0, 1, 70, 71, 75, -9, -15):
-        after = record(in_stage(Stage.RUNNING), Exited(0, PID, status, 50.0))
+        after = apply(in_stage(SlotState.RUNNING), Exited(0, PID, status, 50.0))
         assert (after.is_refused, after.is_stopping) == (False, False), status
 
 
 def test_no_lease_no_debt() -> None:
     """A worker that died without a lease leaves nothing to return."""
-    assert record(in_stage(Stage.RUNNING), Exited(0, PID, -9, 50.0)).dead_leases == ()
+    assert apply(in_stage(SlotState.RUNNING), Exited(0, PID, -9, 50.0)).dead_leases == ()
 
 
 def test_a_lease_without_a_job_is_a_debt() -> None:
     """A worker that died between naming its key and learning its job leaves the key alone."""
-    after = record(in_stage(Stage.RUNNING), Exited(0, PID, -9, 50.0, None, KEY))
+    after = apply(in_stage(SlotState.RUNNING), Exited(0, PID, -9, 50.0, None, KEY))
     assert after.dead_leases == (DeadLease(0, None, KEY, is_counted=True),)
 
 
 def test_a_lease_that_was_asked_for_is_a_debt_too() -> None:
     """A worker that died while it settled one job and leased the next owes both, as nobody knows which of them was committed."""
-    after = record(in_stage(Stage.RUNNING), Exited(0, PID, -9, 50.0, JOB, KEY, OTHER_KEY))
+    after = apply(in_stage(SlotState.RUNNING), Exited(0, PID, -9, 50.0, JOB, KEY, OTHER_KEY))
     assert after.dead_leases == (DeadLease(0, JOB, KEY, is_counted=True), DeadLease(0, None, OTHER_KEY, is_counted=True))
 
 
 def asked_for(fleet: Fleet) -> list[UUID]:
     """Which keys the monitor is asked for now."""
-    return [action.lease_key for action in decide(fleet, Policy(), 100.0) if isinstance(action, ReturnLease)]
+    return [action.lease_key for action in decide(fleet, Policy(), 100.0) if isinstance(action, ReclaimLease)]
 
 
 def test_dead_leases_are_kept_until_returned() -> None:
     """A lease is asked for once, survives the monitor that was asked, is asked for again of the next, and goes when returned."""
     fleet = replace(
-        in_stage(Stage.RUNNING, MONITOR), dead_leases=(DeadLease(0, JOB, KEY, True), DeadLease(1, None, OTHER_KEY, True))
+        in_stage(SlotState.RUNNING, MONITOR), dead_leases=(DeadLease(0, JOB, KEY, True), DeadLease(1, None, OTHER_KEY, True))
     )
     assert asked_for(fleet) == [KEY, OTHER_KEY]
-    fleet = record(fleet, LeaseSent(KEY, 7))
+    fleet = apply(fleet, LeaseSent(KEY, 7))
     assert asked_for(fleet) == [OTHER_KEY]
-    fleet = record(fleet, Exited(MONITOR, PID, -9, 51.0))
+    fleet = apply(fleet, Exited(MONITOR, PID, -9, 51.0))
     assert asked_for(fleet) == []
-    fleet = record(record(fleet, Spawned(MONITOR, 101, 8, 52.0)), Promised(MONITOR, math.inf, 53.0))
+    fleet = apply(apply(fleet, Spawned(MONITOR, 101, 8, 52.0)), DeadlineSet(MONITOR, math.inf, 53.0))
     assert asked_for(fleet) == [KEY, OTHER_KEY]
-    fleet = record(fleet, LeaseReturned(KEY, "released"))
+    fleet = apply(fleet, LeaseReclaimed(KEY, "released"))
     assert fleet.dead_leases == (DeadLease(1, None, OTHER_KEY, True),)
 
 
 def test_news_of_an_unknown_lease_changes_nothing() -> None:
     """A second answer for a lease that is returned already comes late, not wrong."""
-    fleet = replace(in_stage(Stage.RUNNING), dead_leases=(DeadLease(0, JOB, KEY, True),))
-    assert record(record(fleet, LeaseReturned(OTHER_KEY, "not found")), LeaseSent(OTHER_KEY, 7)) == fleet
+    fleet = replace(in_stage(SlotState.RUNNING), dead_leases=(DeadLease(0, JOB, KEY, True),))
+    assert apply(apply(fleet, LeaseReclaimed(OTHER_KEY, "not found")), LeaseSent(OTHER_KEY, 7)) == fleet
 
 
 # Memory
@@ -360,22 +403,27 @@ def test_news_of_an_unknown_lease_changes_nothing() -> None:
 
 def test_the_baseline_is_the_first_sample_after_the_boot() -> None:
     """What a boot needs is no baseline, the first sample after it stays the baseline, and the newest sample is kept."""
-    fleet = record(record(Fleet.of(1), Spawned(0, PID, 7, 10.0)), Measured(0, 900, 11.0))
+    fleet = apply(apply(Fleet.of(1), Spawned(0, PID, 7, 10.0)), Measured(0, 900, 11.0))
     assert (fleet.slot(0).rss_bytes, fleet.slot(0).baseline_bytes) == (900, None)
-    fleet = record(record(fleet, Promised(0, 40.0, 12.0)), Measured(0, 500, 12.5))
+    fleet = apply(apply(fleet, DeadlineSet(0, 40.0, 12.0)), Measured(0, 500, 12.5))
     assert (fleet.slot(0).rss_bytes, fleet.slot(0).baseline_bytes) == (500, 500)
-    fleet = record(fleet, Measured(0, 700, 13.0))
+    fleet = apply(fleet, Measured(0, 700, 13.0))
     assert (fleet.slot(0).rss_bytes, fleet.slot(0).baseline_bytes) == (700, 500)
 
 
 def test_a_new_life_inherits_nothing_of_the_process() -> None:
-    """Memory, promises and orders belong to a process and end with it; what is counted belongs to the slot."""
+    """Memory, deadlines and orders belong to a process and end with it; what is counted belongs to the slot."""
     slot = replace(
-        in_stage(Stage.RUNNING).slot(0), rss_bytes=9, baseline_bytes=8, is_busy=True, retire_why=Why.OPERATOR, generation=3
+        in_stage(SlotState.RUNNING).slot(0),
+        rss_bytes=9,
+        baseline_bytes=8,
+        is_busy=True,
+        retire_reason=ActionReason.OPERATOR,
+        generation=3,
     )
     fleet = Fleet.of(1).with_slot(replace(slot, is_recycle_asked=True, deadline_seconds=70.0))
-    assert record(fleet, Exited(0, PID, 0, 50.0)).slot(0) == Slot(
-        0, since_seconds=50.0, starts=1, last_cause=Cause.ASKED, ends_by_cause=(1, 0, 0, 0, 0, 0, 0, 0)
+    assert apply(fleet, Exited(0, PID, 0, 50.0)).slot(0) == Slot(
+        0, since_seconds=50.0, starts=1, last_cause=ExitCause.ASKED, ends_by_cause=(1, 0, 0, 0, 0, 0, 0, 0)
     )
 
 
@@ -383,38 +431,38 @@ def test_a_new_life_inherits_nothing_of_the_process() -> None:
 
 
 def test_progress_of_a_worker_ends_the_count_of_crashes() -> None:
-    """A finished boot or a new promise of any worker is progress; before the first there is the first start."""
+    """A finished boot or a new deadline of any worker is progress; before the first there is the first start."""
     fleet = Fleet.of(2)
     assert fleet.last_progress_seconds is None
-    fleet = record(record(fleet, Spawned(0, PID, 7, 10.0)), Spawned(1, 101, 8, 11.0))
+    fleet = apply(apply(fleet, Spawned(0, PID, 7, 10.0)), Spawned(1, 101, 8, 11.0))
     assert fleet.last_progress_seconds == 10.0
-    fleet = record(fleet, Exited(0, PID, 1, 12.0))
+    fleet = apply(fleet, Exited(0, PID, 1, 12.0))
     assert (fleet.last_progress_seconds, fleet.crashes_since_progress) == (10.0, 1)
-    fleet = record(record(fleet, Spawned(0, PID, 7, 13.0)), Exited(0, PID, 1, 14.0))
+    fleet = apply(apply(fleet, Spawned(0, PID, 7, 13.0)), Exited(0, PID, 1, 14.0))
     assert (fleet.last_progress_seconds, fleet.crashes_since_progress) == (10.0, 2)
-    fleet = record(fleet, Promised(1, 90.0, 15.0))
+    fleet = apply(fleet, DeadlineSet(1, 90.0, 15.0))
     assert (fleet.last_progress_seconds, fleet.crashes_since_progress) == (15.0, 0)
-    fleet = record(fleet, Promised(1, 91.0, 16.0))
+    fleet = apply(fleet, DeadlineSet(1, 91.0, 16.0))
     assert fleet.last_progress_seconds == 16.0
 
 
 def test_the_monitor_makes_no_progress() -> None:
-    """A monitor that lives says nothing of the workers: neither its promise nor its crash counts."""
-    fleet = replace(in_stage(Stage.STARTING, MONITOR), last_progress_seconds=1.0, crashes_since_progress=4)
-    fleet = record(fleet, Promised(MONITOR, 90.0, 50.0, is_ready=True))
+    """A monitor that lives says nothing of the workers: neither its deadline nor its crash counts."""
+    fleet = replace(in_stage(SlotState.STARTING, MONITOR), last_progress_seconds=1.0, crashes_since_progress=4)
+    fleet = apply(fleet, DeadlineSet(MONITOR, 90.0, 50.0, is_ready=True))
     assert (fleet.last_progress_seconds, fleet.crashes_since_progress, fleet.is_ready) == (1.0, 4, False)
-    fleet = record(fleet, Exited(MONITOR, PID, 1, 51.0))
+    fleet = apply(fleet, Exited(MONITOR, PID, 1, 51.0))
     assert (crashes(fleet.slot(MONITOR).ends_by_cause), fleet.crashes_since_progress) == (1, 4)
 
 
 def test_a_fleet_is_ready_when_a_worker_has_reached_the_database() -> None:
     """A boot alone is not enough; once ready, it stays so."""
-    fleet = record(in_stage(Stage.STARTING), Promised(0, 90.0, 50.0))
-    assert (fleet.is_ready, fleet.proven_generation) == (False, None)
-    fleet = record(fleet, Promised(0, 91.0, 51.0, is_ready=True, is_busy=True))
-    assert (fleet.is_ready, fleet.proven_generation, fleet.slot(0).is_busy) == (True, 0, True)
-    fleet = record(fleet, Promised(0, 92.0, 52.0))
-    assert (fleet.is_ready, fleet.proven_generation, fleet.slot(0).is_busy) == (True, 0, False)
+    fleet = apply(in_stage(SlotState.STARTING), DeadlineSet(0, 90.0, 50.0))
+    assert (fleet.is_ready, fleet.last_good_generation) == (False, None)
+    fleet = apply(fleet, DeadlineSet(0, 91.0, 51.0, is_ready=True, is_busy=True))
+    assert (fleet.is_ready, fleet.last_good_generation, fleet.slot(0).is_busy) == (True, 0, True)
+    fleet = apply(fleet, DeadlineSet(0, 92.0, 52.0))
+    assert (fleet.is_ready, fleet.last_good_generation, fleet.slot(0).is_busy) == (True, 0, False)
 
 
 GIVEN_UP: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -426,7 +474,7 @@ GIVEN_UP: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 @pytest.mark.parametrize(("asked", "expected"), GIVEN_UP.values(), ids=GIVEN_UP.keys())
 def test_giving_up_is_a_request_to_stop(asked: tuple[float, ...], expected: tuple[float, ...]) -> None:
     """It moves no drain that has begun."""
-    after = record(replace(in_stage(Stage.STARTING), stop_asked_at_seconds=asked), GaveUp(50.0))
+    after = apply(replace(in_stage(SlotState.STARTING), stop_asked_at_seconds=asked), GaveUp(50.0))
     assert (after.gave_up, after.stop_asked_at_seconds) == (True, expected)
 
 
@@ -435,11 +483,11 @@ def test_giving_up_is_a_request_to_stop(asked: tuple[float, ...], expected: tupl
 
 def test_scaling_adds_slots_and_removes_none() -> None:
     """A slot keeps its totals while it is not wanted; new ones come between the others and the monitor."""
-    fleet = record(record(in_stage(Stage.RUNNING), Scaled(1, 50.0)), Scaled(4, 51.0))
+    fleet = apply(apply(in_stage(SlotState.RUNNING), Scaled(1, 50.0)), Scaled(4, 51.0))
     assert fleet == replace(
-        in_stage(Stage.RUNNING), slots=(*in_stage(Stage.RUNNING).workers, Slot(2), Slot(3), Slot(-1)), wanted=4
+        in_stage(SlotState.RUNNING), slots=(*in_stage(SlotState.RUNNING).workers, Slot(2), Slot(3), Slot(-1)), wanted=4
     )
-    fewer = record(fleet, Scaled(1, 52.0))
+    fewer = apply(fleet, Scaled(1, 52.0))
     assert (fewer.slots, fewer.wanted, [slot.number for slot in fewer.wanted_workers]) == (fleet.slots, 1, [0])
 
 
@@ -447,37 +495,37 @@ def test_scaling_adds_slots_and_removes_none() -> None:
 def test_impossible_sizes(workers: int) -> None:
     """Nobody may ask for no worker, or for more than the scoreboard has room for."""
     with pytest.raises(ImpossibleFact, match=f"{workers} workers"):
-        record(Fleet.of(2), Scaled(workers, 50.0))
-    assert len(record(Fleet.of(2), Scaled(64, 50.0)).workers) == 64
+        apply(Fleet.of(2), Scaled(workers, 50.0))
+    assert len(apply(Fleet.of(2), Scaled(64, 50.0)).workers) == 64
 
 
 def test_a_recycle_is_remembered_where_there_is_a_process() -> None:
     """The order stands for the process that is in the slot now; vacant slots, the monitor and unknown numbers have none."""
-    fleet = record(in_stage(Stage.STARTING), RecycleAsked((0, 1, MONITOR, 7), 50.0))
+    fleet = apply(in_stage(SlotState.STARTING), RecycleAsked((0, 1, MONITOR, 7), 50.0))
     assert [slot.is_recycle_asked for slot in fleet.slots] == [True, False, False]
-    assert not record(in_stage(Stage.RUNNING), RecycleAsked((1,), 50.0)).slot(0).is_recycle_asked
+    assert not apply(in_stage(SlotState.RUNNING), RecycleAsked((1,), 50.0)).slot(0).is_recycle_asked
 
 
 def test_a_reload_is_a_new_generation() -> None:
     """Whoever is started afterwards belongs to it; until all wanted workers do, the fleet is reloading."""
-    fleet = record(replace(in_stage(Stage.RUNNING), reload_problem=ReloadProblem.WRONG_SETTINGS), Reloaded(1, 1, 50.0))
+    fleet = apply(replace(in_stage(SlotState.RUNNING), reload_problem=ReloadProblem.WRONG_SETTINGS), Reloaded(1, 1, 50.0))
     assert (fleet.generation, fleet.wanted, fleet.reload_problem, fleet.is_reloading) == (1, 1, None, True)
     assert fleet.slot(0).generation == 0
-    fleet = record(record(fleet, Exited(0, PID, 0, 51.0)), Spawned(0, 101, 8, 52.0))
+    fleet = apply(apply(fleet, Exited(0, PID, 0, 51.0)), Spawned(0, 101, 8, 52.0))
     assert (fleet.slot(0).generation, fleet.is_reloading) == (1, False)
 
 
 def test_surplus_workers_do_not_hold_up_a_reload() -> None:
     """Only wanted workers have to get the new settings."""
-    fleet = Fleet.of(2).with_slot(Slot(1, Stage.RUNNING, pid=PID))
-    assert record(fleet, Reloaded(1, 2, 50.0)).is_reloading
-    assert not record(fleet, Reloaded(1, 1, 50.0)).is_reloading
+    fleet = Fleet.of(2).with_slot(Slot(1, SlotState.RUNNING, pid=PID))
+    assert apply(fleet, Reloaded(1, 2, 50.0)).is_reloading
+    assert not apply(fleet, Reloaded(1, 1, 50.0)).is_reloading
 
 
 def test_wrong_settings_change_nothing_but_what_is_said() -> None:
     """The old generation stays, and the problem is told."""
-    before = in_stage(Stage.RUNNING)
-    assert record(before, ReloadRefused(3, 50.0)) == replace(before, reload_problem=ReloadProblem.WRONG_SETTINGS)
+    before = in_stage(SlotState.RUNNING)
+    assert apply(before, ReloadRejected(3, 50.0)) == replace(before, reload_problem=ReloadProblem.WRONG_SETTINGS)
 
 
 WITHDRAWN: dict[str, tuple[int | None, int, int, tuple[bool, int, ReloadProblem | None]]] = {
@@ -485,7 +533,7 @@ WITHDRAWN: dict[str, tuple[int | None, int, int, tuple[bool, int, ReloadProblem 
     "nothing ever worked": (None, 1, 1, (True, 1, None)),
     "what was proven is refused": (1, 1, 1, (True, 1, None)),
     "older than what was proven": (2, 1, 2, (True, 2, None)),
-    "the new settings are refused": (0, 2, 2, (False, 0, ReloadProblem.REFUSED_BY_A_WORKER)),
+    "the new settings are refused": (0, 2, 2, (False, 0, ReloadProblem.REJECTED_BY_WORKER)),
     "settings that were read once more": (0, 1, 2, (False, 2, None)),
 }
 
@@ -495,16 +543,16 @@ def test_a_refused_reload_is_withdrawn(
     proven: int | None, of_slot: int, of_fleet: int, expected: tuple[bool, int, ReloadProblem | None]
 ) -> None:
     """Settings that no worker has proven do not stop a fleet that works with others: it goes back to those."""
-    before = replace(in_stage(Stage.STARTING), proven_generation=proven, generation=of_fleet)
+    before = replace(in_stage(SlotState.STARTING), last_good_generation=proven, generation=of_fleet)
     before = before.with_slot(replace(before.slot(0), generation=of_slot))
-    after = record(before, Exited(0, PID, 78, 50.0))
+    after = apply(before, Exited(0, PID, 78, 50.0))
     assert (after.is_refused, after.generation, after.reload_problem) == expected
     assert after.is_stopping is after.is_refused
 
 
 def test_the_newest_proof_counts() -> None:
     """A worker of older settings that goes on does not take the proof of the newer ones back."""
-    fleet = replace(in_stage(Stage.RUNNING), proven_generation=2, generation=2)
-    assert record(fleet, Promised(0, 90.0, 50.0, is_ready=True)).proven_generation == 2
+    fleet = replace(in_stage(SlotState.RUNNING), last_good_generation=2, generation=2)
+    assert apply(fleet, DeadlineSet(0, 90.0, 50.0, is_ready=True)).last_good_generation == 2
     newer = fleet.with_slot(replace(fleet.slot(0), generation=3))
-    assert record(newer, Promised(0, 90.0, 50.0, is_ready=True)).proven_generation == 3
+    assert apply(newer, DeadlineSet(0, 90.0, 50.0, is_ready=True)).last_good_generation == 3

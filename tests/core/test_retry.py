@@ -3,8 +3,8 @@
 import pytest
 
 from tests.core.test_job import lease
-from worker.core.outcome import ErrorCode, Failed, Retried, Returned, Stage
-from worker.core.retry import Failure, Kind, RetryPolicy, failure_of, outcome_of
+from worker.core.outcome import ErrorCode, Failed, Released, Retried, Step
+from worker.core.retry import Failure, FailureKind, RetryPolicy, failure_of, outcome_of
 
 PRIVATE = "what a pupil wrote"
 
@@ -14,27 +14,27 @@ def foreign(name: str, base: type[BaseException] = Exception) -> type[BaseExcept
     return type(name, (base,), {})
 
 
-KINDS: dict[str, tuple[type[BaseException], Kind]] = {
-    "vision transient": (foreign("VisionTransientError"), Kind.TRANSIENT),
-    "vision permanent": (foreign("VisionPermanentError"), Kind.PERMANENT),
-    "feedback transient": (foreign("FeedbackTransientError"), Kind.TRANSIENT),
-    "feedback permanent": (foreign("FeedbackPermanentError"), Kind.PERMANENT),
-    "unavailable": (foreign("Unavailable"), Kind.UNAVAILABLE),
-    "child of transient": (foreign("VisionTimeout", foreign("VisionTransientError")), Kind.TRANSIENT),
-    "grandchild of permanent": (foreign("A", foreign("B", foreign("FeedbackPermanentError"))), Kind.PERMANENT),
-    "the nearest name counts": (foreign("VisionTransientError", foreign("VisionPermanentError")), Kind.TRANSIENT),
-    "timeout of the language": (TimeoutError, Kind.BUG),
-    "another name": (foreign("VisionError"), Kind.BUG),
-    "part of a name": (foreign("MyVisionPermanentErrorToo"), Kind.BUG),
+KINDS: dict[str, tuple[type[BaseException], FailureKind]] = {
+    "vision transient": (foreign("VisionTransientError"), FailureKind.TRANSIENT),
+    "vision permanent": (foreign("VisionPermanentError"), FailureKind.PERMANENT),
+    "feedback transient": (foreign("FeedbackTransientError"), FailureKind.TRANSIENT),
+    "feedback permanent": (foreign("FeedbackPermanentError"), FailureKind.PERMANENT),
+    "unavailable": (foreign("Unavailable"), FailureKind.UNAVAILABLE),
+    "child of transient": (foreign("VisionTimeout", foreign("VisionTransientError")), FailureKind.TRANSIENT),
+    "grandchild of permanent": (foreign("A", foreign("B", foreign("FeedbackPermanentError"))), FailureKind.PERMANENT),
+    "the nearest name counts": (foreign("VisionTransientError", foreign("VisionPermanentError")), FailureKind.TRANSIENT),
+    "timeout of the language": (TimeoutError, FailureKind.BUG),
+    "another name": (foreign("VisionError"), FailureKind.BUG),
+    "part of a name": (foreign("MyVisionPermanentErrorToo"), FailureKind.BUG),
 }
 
 
-@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("step", Step)
 @pytest.mark.parametrize(("kind_of_error", "kind"), KINDS.values(), ids=KINDS.keys())
-def test_kinds(kind_of_error: type[BaseException], kind: Kind, stage: Stage) -> None:
-    """A class is known by its own name or an ancestor's, in either stage; its message is not kept."""
-    failure = failure_of(kind_of_error(PRIVATE), stage)
-    assert failure == Failure(stage, kind, kind_of_error.__name__)
+def test_kinds(kind_of_error: type[BaseException], kind: FailureKind, step: Step) -> None:
+    """A class is known by its own name or an ancestor's, in either step; its message is not kept."""
+    failure = failure_of(kind_of_error(PRIVATE), step)
+    assert failure == Failure(step, kind, kind_of_error.__name__)
     assert PRIVATE not in repr(failure)
 
 
@@ -43,7 +43,7 @@ CODES: dict[str, tuple[object, ErrorCode | None]] = {
     "unsupported": ("input_unsupported", ErrorCode.INPUT_UNSUPPORTED),
     "too large": ("input_too_large", ErrorCode.INPUT_TOO_LARGE),
     "ours": (ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_CORRUPT),
-    "code of a stage": ("vision_failed", None),
+    "code of a step": ("vision_failed", None),
     "unknown": ("out_of_cheese", None),
     "number": (404, None),
     "none": (None, None),
@@ -57,7 +57,7 @@ def test_codes(given: object, code: ErrorCode | None) -> None:
     """Only a code that says what is wrong with the input is taken from an exception; anything else it carries is not ours."""
     error = foreign("VisionPermanentError")()
     error.error_code = given  # type: ignore[attr-defined]
-    assert failure_of(error, Stage.VISION).error_code is code
+    assert failure_of(error, Step.VISION).error_code is code
 
 
 POLICY = RetryPolicy(max_retries=3, backoff_seconds=10)
@@ -66,23 +66,23 @@ PATIENT = RetryPolicy(max_retries=100, backoff_seconds=10)
 AGING = RetryPolicy(max_retries=3, backoff_seconds=10, max_age_seconds=600)
 
 
-def failure(kind: Kind, stage: Stage = Stage.VISION, code: ErrorCode | None = None) -> Failure:
-    return Failure(stage, kind, "E", code)
+def failure(kind: FailureKind, step: Step = Step.VISION, code: ErrorCode | None = None) -> Failure:
+    return Failure(step, kind, "E", code)
 
 
-def retried(delay_seconds: float, stage: Stage = Stage.VISION) -> Retried:
-    return Retried(stage, "E", delay_seconds)
+def retried(delay_seconds: float, step: Step = Step.VISION) -> Retried:
+    return Retried(step, "E", delay_seconds)
 
 
 def failed(code: ErrorCode) -> Failed:
     return Failed(code, code.value, "E")
 
 
-TRANSIENT, PERMANENT, UNAVAILABLE, BUG = Kind.TRANSIENT, Kind.PERMANENT, Kind.UNAVAILABLE, Kind.BUG
-WAITING = Returned("unavailable", 5.0)
+TRANSIENT, PERMANENT, UNAVAILABLE, BUG = FailureKind.TRANSIENT, FailureKind.PERMANENT, FailureKind.UNAVAILABLE, FailureKind.BUG
+WAITING = Released("unavailable", 5.0)
 CORRUPT = ErrorCode.INPUT_CORRUPT
 
-OUTCOMES: dict[str, tuple[Failure, RetryPolicy, int, float, Failed | Retried | Returned]] = {
+OUTCOMES: dict[str, tuple[Failure, RetryPolicy, int, float, Failed | Retried | Released]] = {
     "first try": (failure(TRANSIENT), POLICY, 0, 0, retried(10)),
     "second doubles": (failure(TRANSIENT), POLICY, 1, 0, retried(20)),
     "third doubles again": (failure(TRANSIENT), POLICY, 2, 0, retried(40)),
@@ -92,29 +92,29 @@ OUTCOMES: dict[str, tuple[Failure, RetryPolicy, int, float, Failed | Retried | R
     "no wait at all": (failure(TRANSIENT), RetryPolicy(3, 0), 2, 0, retried(0)),
     "wait is capped at a day": (failure(TRANSIENT), PATIENT, 14, 0, retried(86_400)),
     "wait stays capped": (failure(TRANSIENT), PATIENT, 99, 0, retried(86_400)),
-    "feedback": (failure(TRANSIENT, Stage.FEEDBACK), POLICY, 0, 0, retried(10, Stage.FEEDBACK)),
-    "feedback used up": (failure(TRANSIENT, Stage.FEEDBACK), POLICY, 3, 0, failed(ErrorCode.FEEDBACK_FAILED)),
+    "feedback": (failure(TRANSIENT, Step.FEEDBACK), POLICY, 0, 0, retried(10, Step.FEEDBACK)),
+    "feedback used up": (failure(TRANSIENT, Step.FEEDBACK), POLICY, 3, 0, failed(ErrorCode.FEEDBACK_FAILED)),
     "bug is transient": (failure(BUG), POLICY, 2, 0, retried(40)),
-    "bug used up": (failure(BUG, Stage.FEEDBACK), POLICY, 3, 0, failed(ErrorCode.FEEDBACK_FAILED)),
+    "bug used up": (failure(BUG, Step.FEEDBACK), POLICY, 3, 0, failed(ErrorCode.FEEDBACK_FAILED)),
     "permanent": (failure(PERMANENT), POLICY, 0, 0, failed(ErrorCode.VISION_FAILED)),
-    "permanent feedback": (failure(PERMANENT, Stage.FEEDBACK), POLICY, 0, 0, failed(ErrorCode.FEEDBACK_FAILED)),
+    "permanent feedback": (failure(PERMANENT, Step.FEEDBACK), POLICY, 0, 0, failed(ErrorCode.FEEDBACK_FAILED)),
     "permanent with the input's code": (failure(PERMANENT, code=CORRUPT), POLICY, 0, 0, failed(CORRUPT)),
     "transient with the input's code": (failure(TRANSIENT, code=CORRUPT), POLICY, 0, 0, retried(10)),
     "used up with the input's code": (failure(TRANSIENT, code=CORRUPT), POLICY, 3, 0, failed(CORRUPT)),
     "unavailable burns no attempt": (failure(UNAVAILABLE), POLICY, 3, 0, WAITING),
-    "unavailable without retries": (failure(UNAVAILABLE, Stage.FEEDBACK), NEVER, 0, 0, WAITING),
+    "unavailable without retries": (failure(UNAVAILABLE, Step.FEEDBACK), NEVER, 0, 0, WAITING),
     "unavailable for a long time": (failure(UNAVAILABLE), POLICY, 0, 1e9, WAITING),
     "unavailable just young enough": (failure(UNAVAILABLE), AGING, 0, 599.9, WAITING),
     "unavailable for too long": (failure(UNAVAILABLE), AGING, 0, 600, failed(ErrorCode.VISION_FAILED)),
     "transient just young enough": (failure(TRANSIENT), AGING, 0, 599.9, retried(10)),
-    "transient and too old": (failure(TRANSIENT, Stage.FEEDBACK), AGING, 0, 600, failed(ErrorCode.FEEDBACK_FAILED)),
+    "transient and too old": (failure(TRANSIENT, Step.FEEDBACK), AGING, 0, 600, failed(ErrorCode.FEEDBACK_FAILED)),
     "age is off": (failure(TRANSIENT), POLICY, 0, 1e9, retried(10)),
 }
 
 
 @pytest.mark.parametrize(("cause", "policy", "retry_count", "age_seconds", "expected"), OUTCOMES.values(), ids=OUTCOMES.keys())
 def test_outcomes(
-    cause: Failure, policy: RetryPolicy, retry_count: int, age_seconds: float, expected: Failed | Retried | Returned
+    cause: Failure, policy: RetryPolicy, retry_count: int, age_seconds: float, expected: Failed | Retried | Released
 ) -> None:
     """Each failure ends in the one outcome that its kind, the tries so far and the job's age leave."""
     assert outcome_of(cause, lease({}, retry_count, age_seconds), policy) == expected

@@ -12,19 +12,19 @@ from uuid import UUID
 
 import pytest
 
-from supervisor.core.fleet import Cause
+from supervisor.core.fleet import ExitCause
 from testkit.waiting import eventually
-from worker.ipc.contract import Counter, Phase, Reason, Wiring
+from worker.ipc.contract import Activity, Counter, HoldReason, Wiring
 from worker.ipc.scoreboard import (
     CAUSES,
     COUNTERS,
-    MAX_PHASE,
+    MAX_ACTIVITY,
     MAX_SLOTS,
     AdmissionRecord,
     ControlRecord,
     FleetRecord,
     LedgerRecord,
-    ReadingsRecord,
+    MonitorRecord,
     Record,
     Scoreboard,
     WorkerRecord,
@@ -41,12 +41,12 @@ KILLS, READS, MAX_WRITES, MAX_WAIT_READS = 200, 5_000, 1_000_000, 1_000_000
 
 IDS = UUID(int=5), UUID(int=6), UUID(int=7)
 TOTALS = tuple(range(2**40, 2**40 + COUNTERS))
-WORKER = WorkerRecord(2**32 - 1, Phase.VISION, *IDS, 1e9 + 0.25, 12.5, 2**41, True, 2**22, TOTALS)
+WORKER = WorkerRecord(2**32 - 1, Activity.VISION, *IDS, 1e9 + 0.25, 12.5, 2**41, True, 2**22, TOTALS)
 LEDGER = LedgerRecord(4, 2**22, 9, 77.5, -9, 3, True, 2**41, tuple(range(CAUSES)))
 FLEET = FleetRecord(64, 3, True, True, True, 2)
 CONTROL = ControlRecord(64, True, 99.5)
-READINGS = ReadingsRecord(7, 50.0, 49.5, 2**40, 3)
-ADMISSION = AdmissionRecord(2, 0, 1, Reason.PHASE, 99.5)
+READINGS = MonitorRecord(7, 50.0, 49.5, 2**40, 3)
+ADMISSION = AdmissionRecord(2, 0, 1, HoldReason.EXCLUSIVE, 99.5)
 
 
 def written_thrice() -> tuple[Record, mmap.mmap]:
@@ -112,8 +112,8 @@ def test_nothing_whole_is_nothing() -> None:
 def numbered(number: int) -> WorkerRecord:
     """A record all of whose fields tell the same number."""
     identity = UUID(int=number * (2**64 + 1))
-    ids, seconds, phase = (identity,) * 3, float(number), 1 + number % MAX_PHASE
-    return WorkerRecord(number, phase, *ids, seconds, seconds, number, counters=(number,) * COUNTERS)
+    ids, seconds, activity = (identity,) * 3, float(number), 1 + number % MAX_ACTIVITY
+    return WorkerRecord(number, activity, *ids, seconds, seconds, number, counters=(number,) * COUNTERS)
 
 
 def number_of(board: Scoreboard) -> int:
@@ -172,8 +172,8 @@ def test_a_new_scoreboard_says_nothing() -> None:
     board = Scoreboard()
     assert board.worker(0) is None
     assert (board.ledger(0), board.ledger(MONITOR)) == (LedgerRecord(), LedgerRecord())
-    assert (board.control(), board.readings()) == (ControlRecord(leasing_slots=0), ReadingsRecord())
-    assert board.admission() == AdmissionRecord(64, 64, 64, Reason.NONE, math.inf)
+    assert (board.control(), board.monitor_record()) == (ControlRecord(leasing_slots=0), MonitorRecord())
+    assert board.admission() == AdmissionRecord(64, 64, 64, HoldReason.NONE, math.inf)
 
 
 def test_every_record_has_its_own_place() -> None:
@@ -184,16 +184,16 @@ def test_every_record_has_its_own_place() -> None:
         board.write_ledger(slot, LedgerRecord(pid=slot))
     board.write_ledger(MONITOR, LEDGER)
     board.write_control(CONTROL)
-    board.write_readings(READINGS)
+    board.write_monitor_record(READINGS)
     board.write_fleet(FLEET)
     board.write_admission(ADMISSION)
     assert [board.worker(slot) for slot in range(MAX_SLOTS)] == [numbered(slot + 1) for slot in range(MAX_SLOTS)]
     assert [board.ledger(slot).pid for slot in range(MAX_SLOTS)] == list(range(MAX_SLOTS))
-    assert (board.ledger(MONITOR), board.control(), board.readings(), board.fleet()) == (LEDGER, CONTROL, READINGS, FLEET)
+    assert (board.ledger(MONITOR), board.control(), board.monitor_record(), board.fleet()) == (LEDGER, CONTROL, READINGS, FLEET)
     assert board.admission() == ADMISSION
 
 
-@pytest.mark.parametrize("claim", [WORKER, WorkerRecord(1, Phase.IDLE)], ids=["at work", "idle"])
+@pytest.mark.parametrize("claim", [WORKER, WorkerRecord(1, Activity.IDLE)], ids=["at work", "idle"])
 def test_round_trip_of_a_worker(claim: WorkerRecord) -> None:
     """Every field of a worker's record comes back as it was written, the absent ids and the infinite deadline too."""
     board = Scoreboard()
@@ -202,14 +202,14 @@ def test_round_trip_of_a_worker(claim: WorkerRecord) -> None:
 
 
 CLAIMS: dict[str, tuple[WorkerRecord, bool]] = {
-    "lowest phase": (WorkerRecord(phase=1), True),
-    "highest phase": (WorkerRecord(phase=MAX_PHASE), True),
-    "no deadline": (WorkerRecord(phase=3, deadline_seconds=math.inf), True),
-    "phase nought": (WorkerRecord(phase=0), False),
-    "phase past the last": (WorkerRecord(phase=MAX_PHASE + 1), False),
-    "phase of a broken byte": (WorkerRecord(phase=255), False),
-    "deadline that is no number": (WorkerRecord(phase=3, deadline_seconds=math.nan), False),
-    "progress that is no number": (WorkerRecord(phase=3, progress_seconds=math.nan), False),
+    "lowest activity": (WorkerRecord(activity=1), True),
+    "highest activity": (WorkerRecord(activity=MAX_ACTIVITY), True),
+    "no deadline": (WorkerRecord(activity=3, deadline_seconds=math.inf), True),
+    "activity nought": (WorkerRecord(activity=0), False),
+    "activity past the last": (WorkerRecord(activity=MAX_ACTIVITY + 1), False),
+    "activity of a broken byte": (WorkerRecord(activity=255), False),
+    "deadline that is no number": (WorkerRecord(activity=3, deadline_seconds=math.nan), False),
+    "progress that is no number": (WorkerRecord(activity=3, progress_seconds=math.nan), False),
 }
 
 
@@ -222,20 +222,20 @@ def test_claims(claim: WorkerRecord, *, is_believed: bool) -> None:
 
 
 def test_the_bounds_are_those_of_the_contract() -> None:
-    """Every phase passes the scoreboard's bound, and every counter and every cause of an end has a place of its own in it."""
-    assert [min(Phase), max(Phase)] == [1, MAX_PHASE]
+    """Every activity passes the scoreboard's bound, and every counter and every cause of an end has a place of its own in it."""
+    assert [min(Activity), max(Activity)] == [1, MAX_ACTIVITY]
     assert sorted(Counter) == list(range(COUNTERS))
-    assert sorted(Cause) == list(range(CAUSES))
+    assert sorted(ExitCause) == list(range(CAUSES))
 
 
 def test_totals_survive() -> None:
-    """A slot's totals go on where its last worker left them; its job, its lease and its promise do not."""
+    """A slot's totals go on where its last worker left them; its job, its lease and its deadline do not."""
     board = Scoreboard()
     for incarnation in (1, 2, 3):
         report = Report(Wiring(0, 0, incarnation, board, -1, -1, -1), clock=lambda: 100.0)
-        report.enter(Phase.CONNECT, 5.0)
+        report.enter(Activity.CONNECT, 5.0)
         assert board.worker(0) == WorkerRecord(
-            incarnation, Phase.CONNECT, None, None, None, 105.0, 100.0, counters=totals(incarnation - 1)
+            incarnation, Activity.CONNECT, None, None, None, 105.0, 100.0, counters=totals(incarnation - 1)
         )
         report.count(Counter.COMPLETED)
         report.count(Counter.QUARANTINED)

@@ -302,9 +302,9 @@ UNEQUAL = {
 
 @pytest.mark.parametrize("values", UNEQUAL.values(), ids=UNEQUAL.keys())
 def test_one_model_has_one_set_of_options(values: dict[str, str]) -> None:
-    """Where both stages use one model options that differ are refused, by name; two models may differ."""
+    """Where both steps use one model options that differ are refused, by name; two models may differ."""
     (problem,) = refused({"LEARNING_DATABASE_URL": DSN, **ONE_MODEL, **values}).problems
-    assert (problem.variable, problem.remedy.split(",")[0]) == ("AI_NUM_CTX_FEEDBACK", "both stages use one model")
+    assert (problem.variable, problem.remedy.split(",")[0]) == ("AI_NUM_CTX_FEEDBACK", "both steps use one model")
     assert parsed(**values)
     worker = parsed(**ONE_MODEL, AI_NUM_CTX_VISION="4096", AI_NUM_CTX_FEEDBACK="4096").worker
     assert worker.model_options("vision") == worker.model_options("feedback") == {"num_ctx": 4096}

@@ -8,28 +8,28 @@ import pytest
 from rich.console import Console
 
 from supervisor.admission.decision import Decision
-from supervisor.admission.facts import HostMeasured, Resident, Silence, Unlisted
-from supervisor.admission.policy import Policy
-from supervisor.admission.state import State
+from supervisor.admission.facts import HostMeasured, ListError, ListFailed, LoadedModel
+from supervisor.admission.policy import AdmissionPolicy
+from supervisor.admission.state import AdmissionState
 from supervisor.cli.status import show
 from supervisor.monitor.ollama.metrics import admission_metrics
-from supervisor.monitor.ollama.view import AdmissionSight
-from supervisor.monitor.state import Sight
+from supervisor.monitor.ollama.view import AdmissionView
+from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import snapshot
-from worker.ipc.contract import Reason
+from worker.ipc.contract import HoldReason
 from worker.ipc.scoreboard import Scoreboard
 
 GB = 1_000_000_000
-POLICY = Policy(vision_model="eyes", limit_bytes=12 * GB)
-MODEL = Resident("eyes", "d", 4 * GB, 0, 4096)
+POLICY = AdmissionPolicy(vision_model="eyes", limit_bytes=12 * GB)
+MODEL = LoadedModel("eyes", "d", 4 * GB, 0, 4096)
 HOST = HostMeasured(9 * GB, 3 * GB, 16 * GB, 0.125, 0, 6 * GB, 1.0)
 
 
 def shown(capsys: pytest.CaptureFixture[str], host: HostMeasured | None, *, is_remote: bool = False) -> list[str]:
     """The document goes through JSON's types only, as over the control socket."""
-    state = State(State.of(POLICY, 0.0).models, 0.0, listed=(MODEL,), host=host)
-    sight = Sight()
-    sight.admission = AdmissionSight(POLICY, state, is_remote=is_remote)
+    state = AdmissionState(AdmissionState.of(POLICY, 0.0).models, 0.0, listed=(MODEL,), host=host)
+    sight = MonitorState()
+    sight.admission = AdmissionView(POLICY, state, is_remote=is_remote)
     document: dict[str, Any] = snapshot(Scoreboard(), sight, instance=1, is_stub=False)
     show([document], Path(), Console(width=200))
     return capsys.readouterr().out.splitlines()
@@ -52,8 +52,8 @@ def test_what_nobody_sees_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("host", "free"), [(HOST, [6.0 * GB]), (replace(HOST, gpu_free_bytes=None), []), (None, [])])
 def test_cards_are_measured_where_there_are_some(host: HostMeasured | None, free: list[float]) -> None:
     """No card is no sample, and not one that is full."""
-    state = State(State.of(POLICY, 0.0).models, 0.0, host=host)
-    found = [each for each in admission_metrics(AdmissionSight(POLICY, state)) if each.name == "learning_gpu_free_bytes"]
+    state = AdmissionState(AdmissionState.of(POLICY, 0.0).models, 0.0, host=host)
+    found = [each for each in admission_metrics(AdmissionView(POLICY, state)) if each.name == "learning_gpu_free_bytes"]
     assert [sample.value for each in found for sample in each.samples] == free
 
 
@@ -64,18 +64,18 @@ def test_before_the_first_look_nothing_is_said_of_the_host(capsys: pytest.Captur
 
 def test_a_reason_says_that_ollama_is_away() -> None:
     """Whoever reads that a model failed learns in the same sentence that its server does not answer."""
-    state = replace(State.of(POLICY, 0.0), unlisted=Unlisted(Silence.UNREACHABLE, 0.0))
-    decision = Decision(reasons=(Reason.BREAKER,))
-    assert "(Ollama does not answer: unreachable)" in AdmissionSight(POLICY, state, decision).trouble(1.0)
-    answering = AdmissionSight(POLICY, replace(state, unlisted=None), decision)
+    state = replace(AdmissionState.of(POLICY, 0.0), unlisted=ListFailed(ListError.UNREACHABLE, 0.0))
+    decision = Decision(reasons=(HoldReason.BREAKER,))
+    assert "(Ollama does not answer: unreachable)" in AdmissionView(POLICY, state, decision).trouble(1.0)
+    answering = AdmissionView(POLICY, replace(state, unlisted=None), decision)
     assert answering.trouble(1.0).startswith("Held back: ")
     assert "does not answer" not in answering.trouble(1.0)
 
 
 def test_a_reason_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     """What the sentence says is not said again below it; what the sentence leaves out is."""
-    sight = Sight()
-    sight.admission = AdmissionSight(POLICY, State.of(POLICY, 0.0), Decision(reasons=(Reason.BREAKER,)))
+    sight = MonitorState()
+    sight.admission = AdmissionView(POLICY, AdmissionState.of(POLICY, 0.0), Decision(reasons=(HoldReason.BREAKER,)))
     document: dict[str, Any] = snapshot(Scoreboard(), sight, instance=1, is_stub=False)
     why = document["admission"]["why"]
     for sentence, times in ((f"Held back: {why}.", 1), ("No worker runs.", 1)):

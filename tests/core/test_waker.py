@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from supervisor.monitor.queue.waker import Waker
-from worker.ipc.contract import Phase
+from worker.ipc.contract import Activity
 from worker.ipc.scoreboard import ControlRecord, LedgerRecord, Scoreboard, WorkerRecord
 
 SLOTS, PID = 8, 4711
@@ -22,11 +22,11 @@ class Slots:
         self.board.write_control(ControlRecord(leasing_slots=SLOTS))
         for slot in range(SLOTS):
             self.board.write_ledger(slot, LedgerRecord(pid=PID + slot))
-            self.at(slot, Phase.FEEDBACK)
+            self.at(slot, Activity.FEEDBACK)
         self.waker = Waker(self.board, self.fds)
 
-    def at(self, slot: int, phase: Phase, progress_seconds: float = 1.0, backend_pid: int = 0) -> None:
-        record = WorkerRecord(1, phase, progress_seconds=progress_seconds, backend_pid=backend_pid or OURS + slot)
+    def at(self, slot: int, activity: Activity, progress_seconds: float = 1.0, backend_pid: int = 0) -> None:
+        record = WorkerRecord(1, activity, progress_seconds=progress_seconds, backend_pid=backend_pid or OURS + slot)
         self.board.write_worker(slot, record)
 
     def woken(self) -> list[int]:
@@ -52,27 +52,27 @@ def slots() -> Iterator[Slots]:
 def test_one_piece_of_news_wakes_one_worker(slots: Slots) -> None:
     """However many are idle: the others would find nothing."""
     for slot in range(SLOTS):
-        slots.at(slot, Phase.IDLE)
+        slots.at(slot, Activity.IDLE)
     assert slots.waker.wake_one()
     assert len(slots.woken()) == 1
 
 
 def test_each_piece_of_news_wakes_another_one(slots: Slots) -> None:
     """Who was woken and has not moved since is on its way already, and may be woken again once it has."""
-    slots.at(2, Phase.IDLE)
-    slots.at(5, Phase.IDLE)
+    slots.at(2, Activity.IDLE)
+    slots.at(5, Activity.IDLE)
     assert [slots.waker.wake_one() for _ in range(3)] == [True, True, False]
     assert slots.woken() == [2, 5]
-    slots.at(5, Phase.IDLE, progress_seconds=2.0)
+    slots.at(5, Activity.IDLE, progress_seconds=2.0)
     assert slots.waker.wake_one()
     assert slots.woken() == [5]
 
 
-@pytest.mark.parametrize("phase", [Phase.LEASE, Phase.SETTLE])
-def test_who_is_just_looking_is_told_where_nobody_is_idle(slots: Slots, phase: Phase) -> None:
+@pytest.mark.parametrize("activity", [Activity.LEASE, Activity.SETTLE])
+def test_who_is_just_looking_is_told_where_nobody_is_idle(slots: Slots, activity: Activity) -> None:
     """It may have looked too early; but an idle worker comes first."""
-    slots.at(1, phase)
-    slots.at(6, Phase.IDLE)
+    slots.at(1, activity)
+    slots.at(6, Activity.IDLE)
     slots.waker.wake_one()
     assert slots.woken() == [6]
     slots.waker.wake_one()
@@ -82,8 +82,8 @@ def test_who_is_just_looking_is_told_where_nobody_is_idle(slots: Slots, phase: P
 def test_nobody_is_woken_who_may_not_lease_or_is_not_there(slots: Slots) -> None:
     """A slot beyond those that may lease, one without a process, and one whose worker has a job in hand."""
     slots.board.write_control(ControlRecord(leasing_slots=4))
-    slots.at(4, Phase.IDLE)
-    slots.at(3, Phase.IDLE)
+    slots.at(4, Activity.IDLE)
+    slots.at(3, Activity.IDLE)
     slots.board.write_ledger(3, LedgerRecord(pid=0))
     assert not slots.waker.wake_one()
     assert slots.woken() == []
@@ -92,7 +92,7 @@ def test_nobody_is_woken_who_may_not_lease_or_is_not_there(slots: Slots) -> None
 def test_our_own_connections_are_known_by_their_number(slots: Slots) -> None:
     """Also after a worker has connected anew; the number that it had before is nobody's of ours once we have looked."""
     assert slots.waker.count_others([OURS + 3, THEIRS, OURS, THEIRS]) == 2
-    slots.at(3, Phase.IDLE, backend_pid=THEIRS)
+    slots.at(3, Activity.IDLE, backend_pid=THEIRS)
     assert slots.waker.count_others([THEIRS]) == 0
     slots.waker.recognise()
     assert slots.waker.count_others([OURS + 3]) == 1
@@ -100,7 +100,7 @@ def test_our_own_connections_are_known_by_their_number(slots: Slots) -> None:
 
 def test_a_flood_of_news_is_heard_as_fast_as_it_comes(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much has come at once, the scoreboard is looked through once for it and once for each who can be woken."""
-    slots.at(2, Phase.IDLE)
+    slots.at(2, Activity.IDLE)
     looks = 0
     look = slots.board.worker
 

@@ -14,17 +14,17 @@ from tests.ollama.condition import PATIENCE_SECONDS
 from tests.ollama.raw_server import END, HEAD, Peer, chunk, done, line, raw_server, said, status
 from worker import errors
 from worker.adapters import vision
-from worker.core.outcome import ErrorCode, Stage
+from worker.core.outcome import ErrorCode, Step
 from worker.core.retry import failure_of
 from worker.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable, VisionPermanentError, VisionTransientError
 from worker.ipc.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, Event, EventKind, ModelCall
-from worker.ollama.client import Ollama, Question, deadline_in
+from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.deadline import Deadline
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 from worker.settings import WorkerSettings
 
 PRIVATE = "GeheimeAbgabe"
-QUESTION = Question("chain", ({"role": "user", "content": PRIVATE},), {}, 256, DOCUMENT_CHARACTERS)
+QUESTION = ChatRequest("chain", ({"role": "user", "content": PRIVATE},), {}, 256, DOCUMENT_CHARACTERS)
 LONG_SECONDS = 15.0
 Script = Callable[[Peer], None]
 
@@ -33,7 +33,7 @@ def ollama(url: str) -> Ollama:
     return Ollama(url, lambda: None)
 
 
-def caught(url: str, deadline: Deadline | None = None, question: Question = QUESTION) -> BaseException:
+def caught(url: str, deadline: Deadline | None = None, question: ChatRequest = QUESTION) -> BaseException:
     with pytest.raises(Exception) as raised:
         ollama(url).chat(question, deadline or deadline_in(LONG_SECONDS))
     assert PRIVATE not in str(raised.value)
@@ -53,14 +53,14 @@ FAULTS = {
     "status_500": errors.ServerError,
     "nested_error": errors.ServerError,
     "status_404": errors.ModelMissing,
-    "status_400": errors.RequestRefused,
+    "status_400": errors.BadRequest,
     "disconnect": errors.StreamBroken,
     "eof": errors.StreamBroken,
     "done_false": errors.StreamBroken,
     "garbage": errors.StreamBroken,
     "kill_runner": errors.ServerError,
-    "truncated": errors.AnswerCut,
-    "thinking_only": errors.NoAnswer,
+    "truncated": errors.AnswerTruncated,
+    "thinking_only": errors.EmptyAnswer,
     "endless": errors.Runaway,
     "repeat": errors.Runaway,
 }
@@ -90,10 +90,10 @@ RAW = {
     "an error line": ((HEAD, said("a"), line(error=PRIVATE), END), errors.ServerError),
     "the end of the stream without done": ((HEAD, said("a"), END), errors.StreamBroken),
     "the end of the connection": ((HEAD, said("a")), errors.StreamBroken),
-    "done without a reason": ((HEAD, said("a"), done(""), END), errors.NoAnswer),
-    "only loaded": ((HEAD, done("load"), END), errors.NoAnswer),
-    "only unloaded": ((HEAD, done("unload"), END), errors.NoAnswer),
-    "cut at num_predict": ((HEAD, said("a"), done("length"), END), errors.AnswerCut),
+    "done without a reason": ((HEAD, said("a"), done(""), END), errors.EmptyAnswer),
+    "only loaded": ((HEAD, done("load"), END), errors.EmptyAnswer),
+    "only unloaded": ((HEAD, done("unload"), END), errors.EmptyAnswer),
+    "cut at num_predict": ((HEAD, said("a"), done("length"), END), errors.AnswerTruncated),
     "a line that is a list": ((HEAD, chunk(b"[]\n")), errors.StreamBroken),
     "a line without an end": ((HEAD, chunk(b" " * 65_536) * 30), errors.Runaway),
     "half a character": ((HEAD, chunk(b'{"message":{"content":"\xc3"}}\n')), errors.StreamBroken),
@@ -102,9 +102,9 @@ RAW = {
     "endless white space": ((HEAD, *(said(" \n ") for _ in range(400))), errors.Runaway),
     "no HTTP": ((b"\0" * 100,), errors.StreamBroken),
     "a status nobody knows": ((status(302, b""),), errors.ServerError),
-    "400 without JSON": ((status(400, b"no"),), errors.RequestRefused),
-    "400 with a list": ((status(400, b'{"error":[]}'),), errors.RequestRefused),
-    "400 that is too big": ((status(400, b'{"error":"' + b"x" * 200_000 + b'"}'),), errors.RequestRefused),
+    "400 without JSON": ((status(400, b"no"),), errors.BadRequest),
+    "400 with a list": ((status(400, b'{"error":[]}'),), errors.BadRequest),
+    "400 that is too big": ((status(400, b'{"error":"' + b"x" * 200_000 + b'"}'),), errors.BadRequest),
     "a prompt that is too long": (
         (status(400, b'{"error":"the input length exceeds the context length"}'),),
         errors.PromptTooLong,
@@ -115,7 +115,7 @@ RAW = {
     ),
     "a picture that is none": (
         (status(400, b'{"error":"{\\"error\\":{\\"code\\":400,\\"message\\":\\"Failed to load image or audio file\\"}}"}'),),
-        errors.PictureUnreadable,
+        errors.ImageUnreadable,
     ),
 }
 
@@ -130,7 +130,7 @@ def test_raw_outcomes(parts: tuple[bytes, ...], error: type[Exception]) -> None:
 def test_an_error_without_an_end() -> None:
     """Of an error's body only the beginning is read."""
     with raw_server(trickling(HEAD.replace(b"200 OK", b"400 Bad Request"), chunk(b"x" * 65_536))) as url:
-        assert type(caught(url)) is errors.RequestRefused
+        assert type(caught(url)) is errors.BadRequest
 
 
 def test_nobody_listens() -> None:
@@ -141,23 +141,23 @@ def test_nobody_listens() -> None:
 
 
 VOCABULARY = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
-COMMON = [each for each in VOCABULARY if issubclass(each, errors.ServerFailed | errors.RequestRefused)]
+COMMON = [each for each in VOCABULARY if issubclass(each, errors.ServerFailed | errors.BadRequest)]
 
 
 @pytest.mark.parametrize("error", COMMON, ids=lambda each: each.__name__)
 def test_every_class_means_the_same_in_both_stages(error: type[Exception]) -> None:
-    """A caller that knows only the contract's names takes it as transient, or as permanent, whichever stage asked."""
+    """A caller that knows only the contract's names takes it as transient, or as permanent, whichever step asked."""
     is_transient = issubclass(error, errors.ServerFailed)
     names = (VisionTransientError, FeedbackTransientError) if is_transient else (VisionPermanentError, FeedbackPermanentError)
     assert all(issubclass(error, name) for name in names)
-    assert failure_of(error("x"), Stage.VISION).error_class == error.__name__
+    assert failure_of(error("x"), Step.VISION).error_class == error.__name__
 
 
 def test_codes_of_the_input() -> None:
     """Two refusals are the input's fault and say so; any other is nobody's."""
     assert errors.PromptTooLong().error_code is ErrorCode.INPUT_TOO_LARGE
-    assert errors.PictureUnreadable().error_code is ErrorCode.INPUT_CORRUPT
-    assert errors.RequestRefused("status 400").error_code is None
+    assert errors.ImageUnreadable().error_code is ErrorCode.INPUT_CORRUPT
+    assert errors.BadRequest("status 400").error_code is None
 
 
 def bounds(first: float = LONG_SECONDS, silence: float = LONG_SECONDS, end: float = LONG_SECONDS) -> Deadline:
@@ -184,13 +184,13 @@ def trickling(start: bytes, part: bytes) -> Script:
 
 
 LATE = {
-    "no byte at all": (silent(), {"first": 0.2}, errors.FirstTokenLate),
-    "headers and no token": (silent(HEAD), {"first": 0.2}, errors.FirstTokenLate),
-    "headers byte by byte": (trickling(b"HTTP/1.1 200 OK\r\nX: ", b"x"), {"first": 0.3}, errors.FirstTokenLate),
-    "lines that say nothing": (trickling(HEAD, line(done=False)), {"first": 0.3}, errors.FirstTokenLate),
-    "a line byte by byte": (trickling(HEAD, chunk(b" ")), {"end": 0.3}, errors.TookTooLong),
-    "a token, then silence": (silent(HEAD, said("a")), {"silence": 0.2}, errors.FellSilent),
-    "tokens without an end": (trickling(HEAD, said("a")), {"end": 0.3}, errors.TookTooLong),
+    "no byte at all": (silent(), {"first": 0.2}, errors.FirstTokenTimeout),
+    "headers and no token": (silent(HEAD), {"first": 0.2}, errors.FirstTokenTimeout),
+    "headers byte by byte": (trickling(b"HTTP/1.1 200 OK\r\nX: ", b"x"), {"first": 0.3}, errors.FirstTokenTimeout),
+    "lines that say nothing": (trickling(HEAD, line(done=False)), {"first": 0.3}, errors.FirstTokenTimeout),
+    "a line byte by byte": (trickling(HEAD, chunk(b" ")), {"end": 0.3}, errors.AnswerTimeout),
+    "a token, then silence": (silent(HEAD, said("a")), {"silence": 0.2}, errors.TokenTimeout),
+    "tokens without an end": (trickling(HEAD, said("a")), {"end": 0.3}, errors.AnswerTimeout),
 }
 
 
@@ -210,7 +210,7 @@ def test_a_server_that_does_not_take_the_request() -> None:
         was_given_up.append(given_up.wait(PATIENCE_SECONDS))
 
     with raw_server(deaf) as url:
-        assert type(caught(url, bounds(first=0.3), big)) is errors.FirstTokenLate
+        assert type(caught(url, bounds(first=0.3), big)) is errors.FirstTokenTimeout
         given_up.set()
     assert was_given_up == [True]
 
@@ -225,7 +225,7 @@ def test_a_late_answer_dies_with_its_connection() -> None:
 
     with raw_server(late, answering(HEAD, said("der zweite"), done(), END)) as url:
         client = ollama(url)
-        with pytest.raises(errors.FirstTokenLate):
+        with pytest.raises(errors.FirstTokenTimeout):
             client.chat(QUESTION, bounds(first=0.2))
         assert client.chat(QUESTION, deadline_in(LONG_SECONDS)).text == "der zweite"
 
@@ -286,7 +286,7 @@ def test_an_answered_call_is_told_in_numbers(counters: dict[str, int], numbers: 
     (call,) = calls
     assert (call.outcome, call.first_token_seconds is not None) == (CallOutcome.ANSWERED, True)
     assert (call.tokens_per_second, call.load_seconds, call.wait_seconds, call.answer_seconds) == numbers
-    event = Event(kind=EventKind.CALL, incarnation=1, stage=Stage.VISION, call=call)
+    event = Event(kind=EventKind.CALL, incarnation=1, step=Step.VISION, call=call)
     assert Event.decode(event.encode()) == event
 
 
@@ -373,7 +373,7 @@ def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
 def test_a_list_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of models is waited for as a whole, however steadily it drips."""
     monkeypatch.setattr("worker.ollama.client.LOOKUP_SECONDS", 0.3)
-    with raw_server(trickling(HEAD, chunk(b" "))) as url, pytest.raises(errors.TookTooLong):
+    with raw_server(trickling(HEAD, chunk(b" "))) as url, pytest.raises(errors.AnswerTimeout):
         ollama(url).digest("chain")
 
 

@@ -11,8 +11,8 @@ from tests.ollama.raw_server import END, HEAD, Peer, done, raw_server, said
 from worker import errors
 from worker.adapters.feedback import FeedbackWriter, build
 from worker.adapters.prompts import GERMAN
-from worker.core.outcome import ErrorCode, Stage
-from worker.core.retry import Kind, failure_of
+from worker.core.outcome import ErrorCode, Step
+from worker.core.retry import FailureKind, failure_of
 
 PRIVATE = "GeheimeAbgabe"
 CRITERIA = ["Rechenweg ist vollständig.", "Antwortsatz steht da."]
@@ -115,7 +115,7 @@ def test_a_second_try(first: tuple[bytes, ...]) -> None:
     assert user_again != user
 
 
-@pytest.mark.parametrize(("second", "error"), [("prose", "NoDocument"), ("cut off", "AnswerCut")])
+@pytest.mark.parametrize(("second", "error"), [("prose", "InvalidDocument"), ("cut off", "AnswerTruncated")])
 def test_there_is_no_third_try(second: str, error: str) -> None:
     """Two answers that are no documents are a transient failure that tells nothing of them."""
     requests, failed = requests_for(NOT_WHOLE["prose"], NOT_WHOLE[second])
@@ -134,29 +134,29 @@ def test_no_second_try_without_time() -> None:
         peer.pause(seconds=0.7)
         peer.send(said("Dokument"), done(), END)
 
-    with raw_server(slow) as url, pytest.raises(errors.NoDocument):
+    with raw_server(slow) as url, pytest.raises(errors.InvalidDocument):
         writer(url, AI_TIMEOUT_FEEDBACK=1).analyze(text_md=PRIVATE, criteria=CRITERIA)
 
 
 FAILURES = {
-    "status_503": ("Unavailable", Kind.UNAVAILABLE),
-    "status_500": ("ServerError", Kind.TRANSIENT),
-    "status_400": ("RequestRefused", Kind.PERMANENT),
+    "status_503": ("Unavailable", FailureKind.UNAVAILABLE),
+    "status_500": ("ServerError", FailureKind.TRANSIENT),
+    "status_400": ("BadRequest", FailureKind.PERMANENT),
     "repeat": ("Runaway", None),
-    "thinking_only": ("NoAnswer", Kind.TRANSIENT),
+    "thinking_only": ("EmptyAnswer", FailureKind.TRANSIENT),
 }
 
 
 @pytest.mark.parametrize(("fault", "expected"), FAILURES.items(), ids=FAILURES.keys())
-def test_failures(simulator: SimulatorProcess, fault: str, expected: tuple[str, Kind | None]) -> None:
+def test_failures(simulator: SimulatorProcess, fault: str, expected: tuple[str, FailureKind | None]) -> None:
     """A server that fails is not asked a second time, and the job's rules know the failure by its class."""
     simulator.fault(fault)
     with pytest.raises(Exception) as raised:
         writer(simulator.url).analyze(text_md=PRIVATE, criteria=CRITERIA)
-    failure = failure_of(raised.value, Stage.FEEDBACK)
+    failure = failure_of(raised.value, Step.FEEDBACK)
     name, kind = expected
     assert failure.error_class == name
-    assert failure.kind not in {Kind.BUG, Kind.PERMANENT} if kind is None else failure.kind is kind
+    assert failure.kind not in {FailureKind.BUG, FailureKind.PERMANENT} if kind is None else failure.kind is kind
     assert len(simulator.calls()) == 1
     assert PRIVATE not in str(raised.value)
 
@@ -165,7 +165,7 @@ def test_a_text_that_is_too_long(simulator: SimulatorProcess) -> None:
     """It fails for good and says that the input is too large, without a call."""
     with pytest.raises(errors.FeedbackPermanentError) as raised:
         writer(simulator.url, AI_NUM_CTX=4096).analyze(text_md="wort " * 5000, criteria=CRITERIA)
-    assert failure_of(raised.value, Stage.FEEDBACK).error_code is ErrorCode.INPUT_TOO_LARGE
+    assert failure_of(raised.value, Step.FEEDBACK).error_code is ErrorCode.INPUT_TOO_LARGE
     assert simulator.calls() == []
 
 

@@ -240,7 +240,7 @@ def test_for_a_person(simulator: SimulatorProcess) -> None:
 
 
 def test_foreign_adapters_ask_whom_they_like(simulator: SimulatorProcess) -> None:
-    """Nothing is asked then, and nothing is promised."""
+    """Nothing is asked then, and nothing is deadline_set."""
     foreign = "tests.platform_adapters.vision"
     result = doctor(simulator.url, "--json", LEARNING_VISION_ADAPTER=foreign, LEARNING_FEEDBACK_ADAPTER=foreign)
     assert (result.exit_code, [level for level, _, _ in wrong(result)], simulator.calls()) == (READY, ["warning"], [])

@@ -15,12 +15,12 @@ import httpx
 import psutil
 import pytest
 
-from supervisor.admission.apply import record
+from supervisor.admission.apply import apply
 from supervisor.admission.breaker import TRIP_FAILURES
-from supervisor.admission.facts import CallEnded, Listed
-from supervisor.admission.policy import Policy
+from supervisor.admission.facts import CallEnded, ModelsListed
+from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import decide
-from supervisor.admission.state import State
+from supervisor.admission.state import AdmissionState
 from supervisor.doctor import findings
 from supervisor.doctor.model import Role
 from supervisor.doctor.probe import Outcome
@@ -35,11 +35,11 @@ from tests.ollama.real_server import ENVIRONMENT, SENTENCE, real_server, why_not
 from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
 from worker import errors
 from worker.adapters import feedback, vision
-from worker.core.outcome import Stage
-from worker.core.retry import Kind, failure_of
+from worker.core.outcome import Step
+from worker.core.retry import FailureKind, failure_of
 from worker.ipc.contract import CallOutcome, ModelCall
-from worker.ollama.call_report import OnCall, untold
-from worker.ollama.client import Ollama, Question, deadline_in
+from worker.ollama.call_report import OnCall, ignore_call
+from worker.ollama.client import ChatRequest, Ollama, deadline_in
 
 GOOD = Outcome.GOOD
 WAITING = int(ENVIRONMENT["OLLAMA_MAX_QUEUE"]) + 1  # the first is no longer in the line
@@ -81,8 +81,8 @@ def settings(server: httpx.Client, **changes: str) -> Settings:
     return parse(given | changes)
 
 
-def question(model: str, max_tokens: int = 64, limit_characters: int = 5000) -> Question:
-    return Question(model, ({"role": "user", "content": "Lies"},), {}, max_tokens, limit_characters)
+def question(model: str, max_tokens: int = 64, limit_characters: int = 5000) -> ChatRequest:
+    return ChatRequest(model, ({"role": "user", "content": "Lies"},), {}, max_tokens, limit_characters)
 
 
 def loaded(server: httpx.Client) -> dict[str, dict[str, Any]]:
@@ -152,13 +152,13 @@ def test_an_endless_answer_gives_its_slot_back(server: httpx.Client) -> None:
         (replace(question("chain"), messages=({"role": "user", "content": "wort " * 20_000},)), errors.PromptTooLong),
         (
             replace(question("chain-vision"), messages=({"role": "user", "content": "x", "images": ["eA=="]},)),
-            errors.PictureUnreadable,
+            errors.ImageUnreadable,
         ),
-        (replace(question("chain"), max_tokens=3), errors.AnswerCut),
+        (replace(question("chain"), max_tokens=3), errors.AnswerTruncated),
     ],
     ids=["missing", "too long", "no picture", "cut"],
 )
-def test_failures(server: httpx.Client, asked: Question, error: type[Exception]) -> None:
+def test_failures(server: httpx.Client, asked: ChatRequest, error: type[Exception]) -> None:
     """What the real server refuses or cuts has the class that the retry rules go by."""
     with pytest.raises(error):
         Ollama(str(server.base_url), lambda: None).chat(asked, deadline_in(PATIENCE_SECONDS))
@@ -180,20 +180,20 @@ def killed_while_it_speaks(server: httpx.Client, on_call: OnCall) -> Exception:
 
 def test_a_runner_that_dies_while_it_speaks(server: httpx.Client) -> None:
     """A broken stream, to be tried again; the next question loads the model anew."""
-    failure = failure_of(killed_while_it_speaks(server, untold), Stage.VISION)
-    assert failure.kind is Kind.TRANSIENT
+    failure = failure_of(killed_while_it_speaks(server, ignore_call), Step.VISION)
+    assert failure.kind is FailureKind.TRANSIENT
     answer = Ollama(str(server.base_url), lambda: None).chat(question("chain"), deadline_in(PATIENCE_SECONDS))
     assert answer.text.strip() == SENTENCE
 
 
 def test_the_breaker(server: httpx.Client) -> None:
     """What is told of calls whose runner dies again and again closes the model's gate; one that is answered opens it."""
-    policy = Policy(feedback_model="loop:latest", num_parallel=2)
-    state, now_seconds = State.of(policy, 0.0), 0.0
+    policy = AdmissionPolicy(feedback_model="loop:latest", num_parallel=2)
+    state, now_seconds = AdmissionState.of(policy, 0.0), 0.0
 
     def know(call: ModelCall) -> None:
         nonlocal state
-        state = record(state, CallEnded("loop:latest", call, now_seconds))
+        state = apply(state, CallEnded("loop:latest", call, now_seconds))
 
     for _ in range(TRIP_FAILURES):
         killed_while_it_speaks(server, know)
@@ -201,8 +201,8 @@ def test_the_breaker(server: httpx.Client) -> None:
     now_seconds += policy.cool_seconds
     probing = decide(state, policy, now_seconds)
     assert probing.calls_of("loop:latest") == 1
-    state = record(state, probing.told(now_seconds))
-    with pytest.raises(errors.AnswerCut):
+    state = apply(state, probing.told(now_seconds))
+    with pytest.raises(errors.AnswerTruncated):
         Ollama(str(server.base_url), lambda: None, know).chat(question("loop", 8), deadline_in(PATIENCE_SECONDS))
     assert decide(state, policy, now_seconds).calls_of("loop:latest") >= policy.num_parallel
 
@@ -240,7 +240,7 @@ def test_what_the_monitor_sees(server: httpx.Client) -> None:
     monitored, host = OllamaServer(str(server.base_url), PATIENCE_SECONDS), Host(str(server.base_url), None)
     assert asyncio.run(monitored.load("chain", {"num_ctx": 4096}))
     listed = asyncio.run(monitored.listed())
-    assert isinstance(listed, Listed)
+    assert isinstance(listed, ModelsListed)
     assert [(model.name, model.context_tokens) for model in listed.models] == [("chain:latest", 4096)]
     held_bytes = host.measured().ollama_bytes or 0
     assert held_bytes > listed.models[0].size_bytes > 0

@@ -4,16 +4,16 @@ import asyncio
 
 import pytest
 
-from supervisor.admission.facts import Listed, Silence, Unlisted
+from supervisor.admission.facts import ListError, ListFailed, ModelsListed
 from supervisor.monitor.ollama.server import MAX_LIST_BYTES, OllamaServer
 from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.raw_server import Peer, raw_server, status
 from worker.ipc.contract import ModelCall
-from worker.ollama.client import Ollama, Question, deadline_in
+from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 
 LOAD_SECONDS = 20.0
-NONSENSE = {
+INVALID = {
     "no JSON": b"<html>",
     "another JSON": b'{"models": "none"}',
     "a negative size": b'{"models": [{"name": "a", "size": -1}]}',
@@ -24,18 +24,18 @@ NONSENSE = {
 }
 
 
-def listed(url: str) -> Listed | Unlisted:
+def listed(url: str) -> ModelsListed | ListFailed:
     return asyncio.run(OllamaServer(url, LOAD_SECONDS).listed())
 
 
-def silence(url: str) -> Silence | None:
+def silence(url: str) -> ListError | None:
     seen = listed(url)
-    return seen.why if isinstance(seen, Unlisted) else None
+    return seen.why if isinstance(seen, ListFailed) else None
 
 
 def names(url: str) -> list[str]:
     seen = listed(url)
-    assert isinstance(seen, Listed)
+    assert isinstance(seen, ModelsListed)
     return [model.name for model in seen.models]
 
 
@@ -43,7 +43,7 @@ def test_what_is_loaded_is_listed_with_its_size(simulator: SimulatorProcess) -> 
     """Name, digest, size and context are those of /api/ps."""
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", {"num_ctx": 2048}))
     seen = listed(simulator.url)
-    assert isinstance(seen, Listed)
+    assert isinstance(seen, ModelsListed)
     (model,) = seen.models
     (runner,) = simulator.state()["runners"]
     assert (model.name, model.size_bytes, model.context_tokens) == ("chain:latest", runner["reported_bytes"], 2048)
@@ -54,7 +54,7 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
     """A refused connection is known at once."""
     with raw_server() as url:
         pass
-    assert silence(url) is Silence.UNREACHABLE
+    assert silence(url) is ListError.UNREACHABLE
 
 
 def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,21 +71,21 @@ def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) 
         peer.send_until_it_leaves(b" ", 0.05)
 
     with raw_server(silent, trickling) as url:
-        assert [silence(url), silence(url)] == [Silence.LATE, Silence.LATE]
+        assert [silence(url), silence(url)] == [ListError.LATE, ListError.LATE]
 
 
-@pytest.mark.parametrize("what", NONSENSE)
+@pytest.mark.parametrize("what", INVALID)
 def test_an_answer_that_is_none_is_nonsense(what: str) -> None:
     """Whatever it is, nothing is made of it, and no more is read of it than may be."""
-    assert _silence_after(status(200, NONSENSE[what])) is Silence.NONSENSE
+    assert _silence_after(status(200, INVALID[what])) is ListError.INVALID
 
 
 def test_an_error_is_no_list() -> None:
     """Its body is not looked at, were it a list."""
-    assert _silence_after(status(500, b'{"models": []}')) is Silence.NONSENSE
+    assert _silence_after(status(500, b'{"models": []}')) is ListError.INVALID
 
 
-def _silence_after(answer: bytes) -> Silence | None:
+def _silence_after(answer: bytes) -> ListError | None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(answer)
@@ -109,7 +109,7 @@ def test_a_job_after_a_preload_pays_for_no_load(simulator: SimulatorProcess) -> 
     told: list[ModelCall] = []
     options = {"num_ctx": 2048, "num_thread": 2}
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", options))
-    question = Question("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
+    question = ChatRequest("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
     (before,) = simulator.state()["runners"]
     Ollama(simulator.url, lambda: None, told.append).chat(question, deadline_in(LOAD_SECONDS))
     assert simulator.state()["runners"][0]["reported_bytes"] == before["reported_bytes"]

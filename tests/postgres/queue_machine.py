@@ -23,15 +23,15 @@ from worker.core.outcome import (
     ErrorCode,
     Failed,
     Lease,
+    Released,
     Retried,
-    Returned,
     Settled,
-    Stage,
+    Step,
     parse_payload,
     quarantine,
 )
 from worker.queue import dead_leases
-from worker.queue.checkpoints import PageReading, Reading, write_checkpoint, write_page
+from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.queue.leases import LeaseOwner, find_lease
 from worker.queue.permits import NO_PERMITS, begin_step
 from worker.queue.settle import settle
@@ -39,14 +39,14 @@ from worker.queue.statements import statement
 
 MAX_CRASHES = 2
 HOUR_SECONDS = 3600.0
-READING = Reading("what was read", {}, "what it was made from")
+READING = OcrResult("what was read", {}, "what it was made from")
 FAILED = Failed(ErrorCode.VISION_FAILED, "vision_failed")
 COMPLETED = Completed("what was read", "well done", {})
 DELAYS = (
-    Retried(Stage.FEEDBACK, "SomeError", 0),
-    Retried(Stage.VISION, "SomeError", HOUR_SECONDS),
-    Returned("drain"),
-    Returned("unavailable", HOUR_SECONDS),
+    Retried(Step.FEEDBACK, "SomeError", 0),
+    Retried(Step.VISION, "SomeError", HOUR_SECONDS),
+    Released("drain"),
+    Released("unavailable", HOUR_SECONDS),
 )
 JOBS: LiteralString = """
     select id, status, lease_key, leased_until <= clock_timestamp() as is_expired, visible_at <= now() as is_visible, retry_count,
@@ -207,7 +207,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(lease=holders)
     def keep_page(self, lease: Lease) -> None:
         page = self.jobs[lease.job_id].pages + 1
-        reading = PageReading(page, "page", "what it was made from")
+        reading = OcrPage(page, "page", "what it was made from")
         self.write(
             lease,
             lambda: write_page(self.queue.worker, lease, reading, HOUR_SECONDS),
@@ -264,8 +264,8 @@ class QueueMachine(RuleBasedStateMachine):
             lost_its_instance,
         )
 
-    def returned(self, lease: Lease, act: Callable[[], dead_leases.Returned], change: Callable[[Job], Job]) -> None:
-        self.write(lease, lambda: act() is not dead_leases.Returned.NOT_FOUND, change)
+    def returned(self, lease: Lease, act: Callable[[], dead_leases.ReclaimResult], change: Callable[[Job], Job]) -> None:
+        self.write(lease, lambda: act() is not dead_leases.ReclaimResult.NOT_FOUND, change)
 
     # What must hold
 
@@ -386,7 +386,7 @@ def settled(job: Job, outcome: Settled) -> Job:
             return job.ended(Status.FAILED, "failed")
         case Retried(_, _, delay_seconds):
             return job.freed(status=Status.QUEUED, retry_count=job.retry_count + 1, is_visible=not delay_seconds)
-        case Returned(_, delay_seconds):
+        case Released(_, delay_seconds):
             return job.freed(status=Status.QUEUED, is_visible=not delay_seconds)
         case AlreadyFinal():
             return job.freed(status=Status.FINISHED)

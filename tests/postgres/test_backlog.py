@@ -7,10 +7,10 @@ import pytest
 
 from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.outcome import Lease
-from worker.queue.backlog import StageBacklog, stage_backlog
+from worker.queue.backlog import StepBacklog, step_backlog
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.leases import LOOK_AHEAD
-from worker.queue.model_lock import PhaseKeys, enter_phase, is_asked, leave_phase
+from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_asked, release_model_lock
 from worker.queue.permits import Permits, begin_step
 
 pytestmark = pytest.mark.postgres
@@ -20,17 +20,17 @@ LOCKS = """
      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
 """
 ENDPOINT = "http://127.0.0.1:11434"
-EYES, WORDS = PhaseKeys.of(ENDPOINT, "eyes", "words"), PhaseKeys.of(ENDPOINT, "words", "eyes")
+EYES, WORDS = ModelLockKeys.of(ENDPOINT, "eyes", "words"), ModelLockKeys.of(ENDPOINT, "words", "eyes")
 
 
 async def opened(stack: AsyncExitStack, queue: FilledQueue) -> AsyncConnection:
     return await stack.enter_async_context(await connect_monitor(queue.database.worker_dsn, "test", pooled="false"))
 
 
-def seen(queue: FilledQueue) -> StageBacklog:
-    async def look() -> StageBacklog:
+def seen(queue: FilledQueue) -> StepBacklog:
+    async def look() -> StepBacklog:
         async with AsyncExitStack() as stack:
-            return await stage_backlog(await opened(stack, queue))
+            return await step_backlog(await opened(stack, queue))
 
     return asyncio.run(look())
 
@@ -52,7 +52,7 @@ def test_each_job_waits_for_the_model_that_it_needs_next(queue: FilledQueue) -> 
 
 def test_an_empty_queue_waits_for_nothing(queue: FilledQueue) -> None:
     """No row is as good as no job."""
-    assert seen(queue) == StageBacklog()
+    assert seen(queue) == StepBacklog()
 
 
 def test_a_payload_that_is_no_object_is_a_job_as_well(queue: FilledQueue) -> None:
@@ -79,17 +79,17 @@ def test_two_instances_are_never_in_two_phases(queue: FilledQueue) -> None:
     async def story() -> None:
         async with AsyncExitStack() as stack:
             first, second, third = [await opened(stack, queue) for _ in range(3)]
-            assert await enter_phase(first, EYES)
-            assert await enter_phase(second, EYES)
-            assert not await enter_phase(third, WORDS)
-            await leave_phase(first, EYES)
-            assert not await enter_phase(third, WORDS)
+            assert await acquire_model_lock(first, EYES)
+            assert await acquire_model_lock(second, EYES)
+            assert not await acquire_model_lock(third, WORDS)
+            await release_model_lock(first, EYES)
+            assert not await acquire_model_lock(third, WORDS)
             await second.close()
-            while not await enter_phase(third, WORDS):  # the server notices the end of a session a moment later
+            while not await acquire_model_lock(third, WORDS):  # the server notices the end of a session a moment later
                 pass
-            assert not await enter_phase(first, EYES)
-            await leave_phase(third, WORDS)
-            assert await enter_phase(first, EYES)
+            assert not await acquire_model_lock(first, EYES)
+            await release_model_lock(third, WORDS)
+            assert await acquire_model_lock(first, EYES)
 
     asyncio.run(story())
 
@@ -100,8 +100,8 @@ def test_who_was_refused_a_phase_holds_nothing(queue: FilledQueue) -> None:
     async def story() -> None:
         async with AsyncExitStack() as stack:
             first, second = [await opened(stack, queue) for _ in range(2)]
-            assert await enter_phase(first, EYES)
-            assert not await enter_phase(second, WORDS)
+            assert await acquire_model_lock(first, EYES)
+            assert not await acquire_model_lock(second, WORDS)
             assert [row["pid"] for row in queue.owner.execute(LOCKS)] == [first.info.backend_pid]
 
     asyncio.run(story())

@@ -20,8 +20,8 @@ CLOSED = Gates(vision=False, feedback=False)
 COMPLETED = Completed("what was read", "well done", {})
 
 
-def request(gates: Gates, since: str | None = None, turned_back: tuple[UUID, ...] = ()) -> LeaseRequest:
-    return LeaseRequest(uuid4(), LEASE_SECONDS, since, gates, turned_back)
+def request(gates: Gates, since: str | None = None, skipped_job_ids: tuple[UUID, ...] = ()) -> LeaseRequest:
+    return LeaseRequest(uuid4(), LEASE_SECONDS, since, gates, skipped_job_ids)
 
 
 def take(queue: FilledQueue, gates: Gates) -> Lease | None:
@@ -88,10 +88,10 @@ def test_a_hundred_jobs_are_looked_at(queue: FilledQueue, before: int, *, is_fou
 def test_who_was_turned_back_is_passed_over(queue: FilledQueue) -> None:
     """A job that came to a closed gate, though it seemed to need another, is not taken again by who knows of it."""
     first, second = (queue.enter(visible_in_seconds=-age).job_id for age in (2, 1))
-    lease = lease_job(queue.worker, request(JUDGING, turned_back=(first,)))
+    lease = lease_job(queue.worker, request(JUDGING, skipped_job_ids=(first,)))
     assert lease is not None
     assert lease.job_id == second
-    assert lease_job(queue.worker, request(JUDGING, turned_back=(first,))) is None
+    assert lease_job(queue.worker, request(JUDGING, skipped_job_ids=(first,))) is None
     assert taken(queue, JUDGING) == [first]
 
 

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from tests.postgres.filled_queue import FilledQueue, worker_connection
-from worker.core.outcome import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Retried, Returned, Stage
-from worker.queue.checkpoints import Reading, write_checkpoint
+from worker.core.outcome import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Released, Retried, Step
+from worker.queue.checkpoints import OcrResult, write_checkpoint
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, begin_step, execute, wait_for_permit
@@ -211,8 +211,8 @@ def test_death_frees_the_permit(queue: FilledQueue, sessions: Sessions) -> None:
 OUTCOMES: list[Outcome] = [
     Completed("text", "feedback", {}),
     Failed(ErrorCode.VISION_FAILED, "vision_failed", "SomeError"),
-    Retried(Stage.VISION, "SomeError", 0),
-    Returned("drain"),
+    Retried(Step.VISION, "SomeError", 0),
+    Released("drain"),
     AlreadyFinal(),
     Lost(),
 ]
@@ -239,11 +239,11 @@ def test_a_checkpoint_gives_the_permit_back(queue: FilledQueue, sessions: Sessio
     permits, session = model(1), sessions()
     held = session.begin(permits)
     lease = session.lease if is_ours else Lease(session.lease.job_id, session.lease.submission_id, uuid4(), {}, 0)
-    assert write_checkpoint(session.connection, lease, Reading("text", {}, "origin"), LEASE_SECONDS, held) == is_ours
+    assert write_checkpoint(session.connection, lease, OcrResult("text", {}, "origin"), LEASE_SECONDS, held) == is_ours
     assert held_numbers(queue, permits) == []
 
 
-# Waiting
+# BacklogSampled
 
 
 def test_waiting_ends_when_a_permit_is_given_back(queue: FilledQueue, sessions: Sessions) -> None:

@@ -19,7 +19,7 @@ from worker.queue.statements import statement
 pytestmark = pytest.mark.postgres
 
 QUEUED, LEASED = 200_000, 4
-LOOKS = ("glance", "lease", "lease_ahead", "find_job", "leased_keys")
+LOOKS = ("poll_queue", "lease", "lease_past_closed_gates", "find_job", "leased_keys")
 MANY_PAGES = 100
 FILL: LiteralString = """
     insert into learning_submission_jobs (submission_id, payload, visible_at)
@@ -27,7 +27,7 @@ FILL: LiteralString = """
 """
 WITHOUT_JOBS = {
     "bound_transaction",
-    "enter_phase",
+    "acquire_model_lock",
     "open_session",
     "permits_held",
     "read_leased",
@@ -55,9 +55,9 @@ VALUES: dict[str, object] = {
     "permits": 2,
     "raw_metadata": "{}",
     "since": None,
-    "stage": "vision",
+    "step": "vision",
     "text_md": "text",
-    "turned_back": "{}",
+    "skipped_job_ids": "{}",
     "vision": True,
 }
 
@@ -144,7 +144,7 @@ def test_a_short_queue_is_planned_like_a_long_one(
 
 
 @pytest.mark.parametrize("plan", [custom_plan, generic_plan])
-@pytest.mark.parametrize("name", ["lease", "lease_ahead"])
+@pytest.mark.parametrize("name", ["lease", "lease_past_closed_gates"])
 def test_a_look_from_a_place_begins_there(worker: Connection, name: str, plan: Callable[..., str]) -> None:
     """A lease from a place in the queue on walks the index from that place, and never the leased rows."""
     text = plan(worker, name, since=datetime.now(UTC) - timedelta(hours=1))
@@ -164,7 +164,7 @@ def test_a_long_past_does_not_slow_a_look(database: Database) -> None:
 
 def test_a_look_ahead_that_finds_nothing_reads_a_hundred_jobs(worker: Connection) -> None:
     """However long the queue: the hundred jobs lie on a few pages, and none of them is looked up a second time."""
-    assert pages_read(worker, "lease_ahead", vision=False) < MANY_PAGES
+    assert pages_read(worker, "lease_past_closed_gates", vision=False) < MANY_PAGES
 
 
 def pages_read(connection: Connection, name: str, **values: object) -> int:

@@ -16,8 +16,8 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from supervisor.event_log import Journal
-from supervisor.monitor.queue.reclaimer import SWEEP_SECONDS, Releases
+from supervisor.event_log import EventLog
+from supervisor.monitor.queue.reclaimer import SWEEP_SECONDS, LeaseReclaimer
 from testkit.database import Database, url
 from testkit.waiting import eventually
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
@@ -29,21 +29,21 @@ from worker.core.outcome import (
     Lease,
     Lost,
     Outcome,
+    Released,
     Retried,
-    Returned,
-    Stage,
+    Step,
     parse_payload,
 )
 from worker.ipc import channel
-from worker.ipc.channel import LeaseReturnedReport, ReturnLeaseRequest
+from worker.ipc.channel import LeaseReclaimedReport, ReclaimLeaseRequest
 from worker.queue import dead_leases
 from worker.queue.bounded import WORKER_BOUNDS
-from worker.queue.checkpoints import PageReading, Reading, write_checkpoint, write_page
-from worker.queue.connection import Connection, Refused, Unavailable, connect, outages_named
+from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
+from worker.queue.connection import Connection, DatabaseUnavailable, UnsuitableDatabase, connect, outages_named
 from worker.queue.dead_leases import AsyncConnection, leases_of, return_expired, return_lease
 from worker.queue.leases import LeaseOwner, LeaseRequest, find_lease, lease_job
 from worker.queue.permits import NO_PERMITS, begin_step
-from worker.queue.polls import COUNT_BOUND, QueueStats, glance, listen, queue_stats
+from worker.queue.polls import COUNT_BOUND, QueueStats, listen, poll_queue, queue_stats
 from worker.queue.settle import settle
 from worker.queue.submissions import read_submission
 
@@ -54,8 +54,8 @@ HOUR_SECONDS = 3600.0
 ANALYSIS = {"schema": "criteria.v2", "score": 4, "criteria_results": []}
 COMPLETED = Completed("what was read", "well done", ANALYSIS)
 FAILED = Failed(ErrorCode.INPUT_CORRUPT, "input_corrupt", "VisionPermanentError")
-READING = Reading("what was read", {"pages": 1}, "what it was made from")
-FIRST_PAGE = PageReading(1, "the first page", "what it was made from")
+READING = OcrResult("what was read", {"pages": 1}, "what it was made from")
+FIRST_PAGE = OcrPage(1, "the first page", "what it was made from")
 Answer = TypeVar("Answer")
 Write = Callable[[Connection, Lease], bool]
 
@@ -149,7 +149,7 @@ def test_only_expiries_are_counted_as_such(queue: FilledQueue) -> None:
     """A job leased for the first time, or after a release, has had no expiry."""
     queue.enter()
     first = take(queue)
-    settle(queue.worker, first, Returned("drain"))
+    settle(queue.worker, first, Released("drain"))
     assert "expiries" not in {**first.payload, **take(queue).payload}
 
 
@@ -183,7 +183,7 @@ def test_a_lease_is_found_again_by_its_key(queue: FilledQueue) -> None:
     assert found is not None
     assert (found.job_id, found.submission_id, found.payload) == (lease.job_id, lease.submission_id, lease.payload)
     assert find_lease(queue.worker, uuid4()) is None
-    settle(queue.worker, lease, Returned("drain"))
+    settle(queue.worker, lease, Released("drain"))
     assert find_lease(queue.worker, lease.lease_key) is None
 
 
@@ -192,9 +192,9 @@ def test_a_lease_is_found_again_by_its_key(queue: FilledQueue) -> None:
 SETTLING: dict[str, Write] = {
     "complete": settling(COMPLETED),
     "fail": settling(FAILED),
-    "retry": settling(Retried(Stage.VISION, "VisionTransientError", 10)),
-    "release": settling(Returned("drain")),
-    "delay": settling(Returned("unavailable", 5)),
+    "retry": settling(Retried(Step.VISION, "VisionTransientError", 10)),
+    "release": settling(Released("drain")),
+    "delay": settling(Released("unavailable", 5)),
     "delete": settling(AlreadyFinal()),
 }
 RENEWING: dict[str, Write] = {
@@ -330,22 +330,22 @@ def test_a_code_that_the_function_refuses_leaves_the_job(queue: FilledQueue) -> 
     assert queue.everything() == before
 
 
-@pytest.mark.parametrize(("stage", "attempts"), [(Stage.VISION, 1), (Stage.FEEDBACK, 0)])
-def test_a_retry_burns_an_attempt_and_waits(queue: FilledQueue, stage: Stage, attempts: int) -> None:
-    """The job is queued for later with one retry more, and the submission says which stage is tried again."""
+@pytest.mark.parametrize(("step", "attempts"), [(Step.VISION, 1), (Step.FEEDBACK, 0)])
+def test_a_retry_burns_an_attempt_and_waits(queue: FilledQueue, step: Step, attempts: int) -> None:
+    """The job is queued for later with one retry more, and the submission says which step is tried again."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS, retry_count=1)
-    assert settle(queue.worker, as_lease(entered), Retried(stage, "SomeError", HOUR_SECONDS))
+    assert settle(queue.worker, as_lease(entered), Retried(step, "SomeError", HOUR_SECONDS))
     job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
     assert (job["status"], job["retry_count"], job["error_code"], job["lease_key"]) == ("queued", 2, "SomeError", None)
     assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None
-    assert (row["analysis_status"], row["error_code"]) == ("pending", f"{stage}_retrying")
-    assert (row["vision_attempts"], row[f"{stage}_last_error"]) == (attempts, "SomeError")
+    assert (row["analysis_status"], row["error_code"]) == ("pending", f"{step}_retrying")
+    assert (row["vision_attempts"], row[f"{step}_last_error"]) == (attempts, "SomeError")
 
 
 def test_a_retry_without_a_wait_is_visible_at_once(queue: FilledQueue) -> None:
     """WORKER_BACKOFF_SECONDS may be 0."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
-    settle(queue.worker, as_lease(entered), Retried(Stage.VISION, "SomeError", 0))
+    settle(queue.worker, as_lease(entered), Retried(Step.VISION, "SomeError", 0))
     assert take(queue).retry_count == 1
 
 
@@ -354,7 +354,7 @@ def test_a_release_keeps_the_place_in_the_queue(queue: FilledQueue) -> None:
     given_back = queue.enter(visible_in_seconds=-10)
     queue.enter(visible_in_seconds=-5)
     lease, submission = take(queue), queue.submission(given_back.submission_id)
-    assert settle(queue.worker, lease, Returned("drain"))
+    assert settle(queue.worker, lease, Released("drain"))
     again = take(queue)
     assert (again.job_id, again.retry_count) == (given_back.job_id, 0)
     assert queue.submission(given_back.submission_id) == submission
@@ -363,7 +363,7 @@ def test_a_release_keeps_the_place_in_the_queue(queue: FilledQueue) -> None:
 def test_a_release_with_a_delay_lets_others_go_first(queue: FilledQueue) -> None:
     """While a server has no room its job waits, again without burning an attempt."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS, retry_count=1)
-    settle(queue.worker, as_lease(entered), Returned("unavailable", HOUR_SECONDS))
+    settle(queue.worker, as_lease(entered), Released("unavailable", HOUR_SECONDS))
     job = queue.job(entered.job_id)
     assert (job["status"], job["retry_count"], job["lease_key"]) == ("queued", 1, None)
     assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None
@@ -401,7 +401,7 @@ def test_pages_join_the_payload_in_their_order(queue: FilledQueue) -> None:
     """Each page stands at its own place whatever is repeated, beside the platform's keys, and the lease is prolonged."""
     entered = queue.enter(kind="file", payload={"hints_md": "kept"}, leased_for_seconds=1)
     for page in (1, 2, 2, 3, 3):
-        assert write_page(queue.worker, as_lease(entered), PageReading(page, f"page {page}", "origin"), HOUR_SECONDS)
+        assert write_page(queue.worker, as_lease(entered), OcrPage(page, f"page {page}", "origin"), HOUR_SECONDS)
     job = queue.job(entered.job_id)
     kept = {"hints_md": "kept", "cached_pages": ["page 1", "page 2", "page 3"], "cached_pages_from": "origin"}
     assert job["payload"].items() >= kept.items()
@@ -438,7 +438,7 @@ def test_a_step_renews_the_lease(queue: FilledQueue) -> None:
     assert {name for name in after if after[name] != before[name]} == moved
 
 
-# Reading a submission
+# OcrResult a submission
 
 
 def test_a_submission_is_read_under_its_students_subject(queue: FilledQueue) -> None:
@@ -511,7 +511,7 @@ def test_a_crash_is_counted_up_to_the_quarantine(
     crashes: int | None,
     error_code: str | None,
 ) -> None:
-    """A dead worker's job is queued again with its crashes counted, or at the limit fails with the code of its stage."""
+    """A dead worker's job is queued again with its crashes counted, or at the limit fails with the code of its step."""
     entered = queue.enter(kind=kind, payload=payload, leased_for_seconds=HOUR_SECONDS)
     answer = monitor(queue, return_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
     job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
@@ -554,7 +554,7 @@ def test_a_returned_job_keeps_its_place(queue: FilledQueue) -> None:
 def test_a_job_is_returned_by_its_key_alone(queue: FilledQueue) -> None:
     """A worker that died before it knew its job had its key on the scoreboard, and that is enough."""
     entered, other = (queue.enter(leased_for_seconds=HOUR_SECONDS) for _ in range(2))
-    assert monitor(queue, return_lease, None, entered.lease_key, max_crashes=2) is dead_leases.Returned.RETURNED
+    assert monitor(queue, return_lease, None, entered.lease_key, max_crashes=2) is dead_leases.ReclaimResult.RELEASED
     assert (queue.job(entered.job_id)["status"], queue.job(other.job_id)["status"]) == ("queued", "leased")
 
 
@@ -569,29 +569,29 @@ def test_what_a_dead_worker_no_longer_held_is_not_returned(queue: FilledQueue, e
         case "taken over":
             take(queue)
         case "released":
-            settle(queue.worker, as_lease(entered), Returned("drain"))
+            settle(queue.worker, as_lease(entered), Released("drain"))
     before = queue.everything()
     answer = monitor(queue, return_lease, entered.job_id if knows_job else None, entered.lease_key, max_crashes=1)
-    assert answer is dead_leases.Returned.NOT_FOUND
+    assert answer is dead_leases.ReclaimResult.NOT_FOUND
     assert queue.everything() == before
 
 
 def test_a_return_is_told_though_the_supervisor_takes_nothing_at_first(queue: FilledQueue, tmp_path: Path) -> None:
     """It asks each monitor once: an answer that found its socket full is told again when there is room."""
     lease = as_lease(queue.enter(leased_for_seconds=HOUR_SECONDS))
-    request = ReturnLeaseRequest(job_id=lease.job_id, lease_key=lease.lease_key, is_counted=True)
+    request = ReclaimLeaseRequest(job_id=lease.job_id, lease_key=lease.lease_key, is_counted=True)
     supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with supervisor, ours:
         for end in (supervisor, ours):
             end.setblocking(False)
         fill(ours)
-        releases = Releases(ours.fileno(), tmp_path, "", 2, Journal("ERROR", lambda _line: None))
+        releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
         releases.take(request)
         monitor(queue, releases.give_back, lambda _returned: None)
         assert channel.receive(supervisor.fileno()) == []
         assert releases.due_in_seconds() < SWEEP_SECONDS
         monitor(queue, releases.give_back, lambda _returned: None)
-        assert channel.receive(supervisor.fileno()) == [LeaseReturnedReport(lease_key=lease.lease_key, outcome="returned")]
+        assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=lease.lease_key, outcome="returned")]
 
 
 def test_a_lease_that_comes_late_and_is_locked_costs_no_connection(queue: FilledQueue, tmp_path: Path) -> None:
@@ -599,8 +599,8 @@ def test_a_lease_that_comes_late_and_is_locked_costs_no_connection(queue: Filled
     job_id, key = queue.enter().job_id, uuid4()
     supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with supervisor, ours:
-        releases = Releases(ours.fileno(), tmp_path, "", 2, Journal("ERROR", lambda _line: None))
-        releases.take(ReturnLeaseRequest(job_id=job_id, lease_key=key, is_counted=True))
+        releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
+        releases.take(ReclaimLeaseRequest(job_id=job_id, lease_key=key, is_counted=True))
         monitor(queue, impatiently, releases)
         assert lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS))
         with queue.owner.transaction():
@@ -609,7 +609,7 @@ def test_a_lease_that_comes_late_and_is_locked_costs_no_connection(queue: Filled
             monitor(queue, impatiently, releases)
         monitor(queue, impatiently, releases)
         supervisor.setblocking(False)
-        assert channel.receive(supervisor.fileno()) == [LeaseReturnedReport(lease_key=key, outcome="returned")]
+        assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=key, outcome="returned")]
 
 
 def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: Path) -> None:
@@ -618,23 +618,23 @@ def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: 
     supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supervisor.setblocking(False)
     with supervisor, ours, queue.owner.transaction():
-        releases = Releases(ours.fileno(), tmp_path, "", 2, Journal("ERROR", lambda _line: None))
+        releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
         queue.one("select from learning_submission_jobs where id = %s for update", [locked.job_id])
         for each in (locked, free):
             releases.take(each)
         monitor(queue, impatiently, releases)
         assert channel.receive(supervisor.fileno()) == []
         monitor(queue, impatiently, releases)
-        assert channel.receive(supervisor.fileno()) == [LeaseReturnedReport(lease_key=free.lease_key, outcome="returned")]
+        assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=free.lease_key, outcome="returned")]
 
 
-def leased_by_the_dead(queue: FilledQueue) -> ReturnLeaseRequest:
+def leased_by_the_dead(queue: FilledQueue) -> ReclaimLeaseRequest:
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
     assert entered.lease_key is not None
-    return ReturnLeaseRequest(job_id=entered.job_id, lease_key=entered.lease_key, is_counted=True)
+    return ReclaimLeaseRequest(job_id=entered.job_id, lease_key=entered.lease_key, is_counted=True)
 
 
-async def impatiently(connection: AsyncConnection, releases: Releases) -> None:
+async def impatiently(connection: AsyncConnection, releases: LeaseReclaimer) -> None:
     """Waits for a lock as shortly as the monitor does, or shorter."""
     await connection.execute("set lock_timeout = 100")
     await releases.give_back(connection, lambda _returned: None)
@@ -682,7 +682,7 @@ def test_a_glance_tells_what_waits_and_what_is_due(
     """Whether a job may run now, and when the next delayed or leased one is due, whatever was due before it."""
     for columns in jobs:
         queue.enter(**columns)
-    seen = monitor(queue, glance)
+    seen = monitor(queue, poll_queue)
     assert seen.is_waiting is is_waiting
     assert seen.due_in_seconds == due_in_seconds or due_in_seconds - 5 < seen.due_in_seconds <= due_in_seconds
 
@@ -729,7 +729,7 @@ def test_a_new_submission_is_heard_of(queue: FilledQueue) -> None:
 
 def test_a_superuser_is_refused(queue: FilledQueue) -> None:
     """Row security would protect nobody from a superuser: the worker does not start with one."""
-    with pytest.raises(Refused, match="bypasses row security"):
+    with pytest.raises(UnsuitableDatabase, match="bypasses row security"):
         connect(queue.database.admin_dsn, "test")
 
 
@@ -737,7 +737,7 @@ def test_a_database_of_one_alphabet_is_refused(queue: FilledQueue) -> None:
     """What `createdb` makes where the server has no locale: an umlaut could not be stored, and would end worker after worker."""
     name = sql.Identifier(f"{queue.database.name}_ascii")
     queue.owner.execute(sql.SQL("create database {} encoding 'SQL_ASCII' locale 'C' template template0").format(name))
-    with undone(queue, sql.SQL("drop database {}").format(name)), pytest.raises(Refused, match="UTF8"):
+    with undone(queue, sql.SQL("drop database {}").format(name)), pytest.raises(UnsuitableDatabase, match="UTF8"):
         connect(url(queue.database.worker_dsn, dbname=f"{queue.database.name}_ascii"), "test")
 
 
@@ -762,7 +762,7 @@ def service_role(queue: FilledQueue) -> Iterator[None]:
 
 def test_a_service_role_is_refused_by_its_name(queue: FilledQueue) -> None:
     """A role that is no superuser but bears a service role's name is refused all the same."""
-    with service_role(queue), pytest.raises(Refused, match="service_role"):
+    with service_role(queue), pytest.raises(UnsuitableDatabase, match="service_role"):
         connect(url(queue.database.admin_dsn, user="service_role", password="secret", dbname="postgres"), "test")
 
 
@@ -830,7 +830,7 @@ def test_a_connection_says_whose_it_is_and_has_limits(queue: FilledQueue) -> Non
 @pytest.mark.parametrize("change", [{"dbname": "no such database"}, {"user": "no such role"}, {"port": "1"}])
 def test_what_waiting_may_cure_is_unavailable(queue: FilledQueue, change: dict[str, str]) -> None:
     """A server, a database or a role that is not there now is waited for, and named by the error's class alone."""
-    with pytest.raises(Unavailable, match=r"^\w+$"):
+    with pytest.raises(DatabaseUnavailable, match=r"^\w+$"):
         connect(url(queue.database.worker_dsn, **change), "test")
 
 
@@ -844,7 +844,7 @@ NO_JOBS_FAULT = (
 @pytest.mark.parametrize("code", NO_JOBS_FAULT)
 def test_what_no_job_can_help_is_an_outage(queue: FilledQueue, code: str) -> None:
     """Migrations, locks, damage, sessions that were ended: a worker waits, as its crash would be counted against the job."""
-    with pytest.raises(Unavailable), outages_named():
+    with pytest.raises(DatabaseUnavailable), outages_named():
         queue.worker.execute(sql.SQL("do $$ begin raise exception using errcode = {}; end $$").format(code))
 
 

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from tests.postgres.filled_queue import STUDENT, FilledQueue
-from worker.core.outcome import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Outcome, Retried, Returned, Stage
-from worker.queue.checkpoints import PageReading, Reading, write_checkpoint, write_page
+from worker.core.outcome import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Outcome, Released, Retried, Step
+from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.queue.connection import Connection, Pooled, connect
 from worker.queue.leases import LeaseRequest, find_lease, lease_job
 from worker.queue.permits import NO_PERMITS, begin_step
@@ -27,8 +27,8 @@ NO_ID = cast(UUID, "no uuid")  # refused by the server, after the subject was se
 OUTCOMES: tuple[Outcome, ...] = (
     Completed("read", "feedback", {}),
     Failed(ErrorCode.VISION_FAILED, "vision_failed"),
-    Retried(Stage.VISION, "SomeError", 0),
-    Returned("drain"),
+    Retried(Step.VISION, "SomeError", 0),
+    Released("drain"),
     AlreadyFinal(),
 )
 Act = Callable[[Connection, Lease], object]
@@ -48,8 +48,8 @@ ACTS: dict[str, Act] = {
     "read": lambda connection, lease: read_submission(connection, lease.submission_id, STUDENT),
     "read another's": lambda connection, lease: read_submission(connection, lease.submission_id, "another"),
     "begin": lambda connection, lease: begin_step(connection, lease, LEASE_SECONDS, NO_PERMITS),
-    "page": lambda connection, lease: write_page(connection, lease, PageReading(1, "page", ""), LEASE_SECONDS),
-    "checkpoint": lambda connection, lease: write_checkpoint(connection, lease, Reading("read", {}, ""), LEASE_SECONDS),
+    "page": lambda connection, lease: write_page(connection, lease, OcrPage(1, "page", ""), LEASE_SECONDS),
+    "checkpoint": lambda connection, lease: write_checkpoint(connection, lease, OcrResult("read", {}, ""), LEASE_SECONDS),
     **{type(each).__name__: settling(each) for each in OUTCOMES},
     "end and next lease": end_and_lease,
 }

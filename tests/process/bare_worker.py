@@ -21,8 +21,8 @@ from typing import Any
 from supervisor.adapters import processes
 from supervisor.settings.model import parse
 from worker import main as worker_main
-from worker.ipc.contract import MAX_EVENT_BYTES, Event, Phase, Wiring
-from worker.ipc.scoreboard import AdmissionRecord, ControlRecord, ReadingsRecord, Scoreboard, WorkerRecord
+from worker.ipc.contract import MAX_EVENT_BYTES, Activity, Event, Wiring
+from worker.ipc.scoreboard import AdmissionRecord, ControlRecord, MonitorRecord, Scoreboard, WorkerRecord
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 20.0
@@ -30,7 +30,7 @@ SLOT, INSTANCE = 0, 1
 
 
 @dataclass(slots=True)
-class Household:
+class ChildLauncher:
     """What the stand-in keeps for one worker, each with a scoreboard of its own. `exit_status` as in subprocess."""
 
     scoreboard: Scoreboard
@@ -49,33 +49,33 @@ class StandIn:
     """The supervisor's side: what it gives a worker, what it sees of it, and what it may do to it. Questions name the pid."""
 
     line: Connection
-    households: dict[int, Household] = field(default_factory=dict)
+    households: dict[int, ChildLauncher] = field(default_factory=dict)
 
     def spawn(self, values: Mapping[str, str], environ: Mapping[str, str], admission: AdmissionRecord | None) -> int:
         """The new worker's pid. Without an admission it is as if no monitor had ever written one."""
         settings = parse(values).worker
         lifeline_fd, lifeline_end_fd = os.pipe2(os.O_CLOEXEC)
         events_fd, event_fd = event_pair()
-        household = Household(Scoreboard(), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), events_fd, lifeline_end_fd)
-        household.scoreboard.write_control(ControlRecord(leasing_slots=1))
+        launcher = ChildLauncher(Scoreboard(), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), events_fd, lifeline_end_fd)
+        launcher.scoreboard.write_control(ControlRecord(leasing_slots=1))
         if admission:
-            household.scoreboard.write_admission(admission)
-        wiring = Wiring(SLOT, INSTANCE, len(self.households) + 1, household.scoreboard, household.wake_fd, event_fd, lifeline_fd)
+            launcher.scoreboard.write_admission(admission)
+        wiring = Wiring(SLOT, INSTANCE, len(self.households) + 1, launcher.scoreboard, launcher.wake_fd, event_fd, lifeline_fd)
 
         def run() -> int:
             os.environ.update(environ)
             return worker_main.run(wiring, settings)
 
-        household.pid = processes.spawn(run, self._not_for(household))
+        launcher.pid = processes.spawn(run, self._not_for(launcher))
         for fd in (lifeline_fd, event_fd):
             os.close(fd)
-        self.households[household.pid] = household
-        return household.pid
+        self.households[launcher.pid] = launcher
+        return launcher.pid
 
-    def _not_for(self, household: Household) -> set[int]:
+    def _not_for(self, launcher: ChildLauncher) -> set[int]:
         """What a worker must not inherit: its own ends that are ours, and all that is another's."""
         others = set[int]().union(*(other.fds() for other in self.households.values()))
-        return others | household.fds() - {household.wake_fd} | {self.line.fileno()}
+        return others | launcher.fds() - {launcher.wake_fd} | {self.line.fileno()}
 
     def record(self, pid: int) -> WorkerRecord | None:
         return self.households[pid].scoreboard.worker(SLOT)
@@ -86,16 +86,16 @@ class StandIn:
     def admit(self, pid: int, record: AdmissionRecord) -> None:
         self.households[pid].scoreboard.write_admission(record)
 
-    def read_queue(self, pid: int, record: ReadingsRecord) -> None:
-        self.households[pid].scoreboard.write_readings(record)
+    def read_queue(self, pid: int, record: MonitorRecord) -> None:
+        self.households[pid].scoreboard.write_monitor_record(record)
 
     def wake(self, pid: int) -> None:
         os.eventfd_write(self.households[pid].wake_fd, 1)
 
     def cut_lifeline(self, pid: int) -> None:
-        household = self.households[pid]
-        os.close(household.lifeline_end_fd)
-        household.lifeline_end_fd = -1
+        launcher = self.households[pid]
+        os.close(launcher.lifeline_end_fd)
+        launcher.lifeline_end_fd = -1
 
     def events(self, pid: int) -> list[Event]:
         """Those that came since the last question."""
@@ -111,13 +111,13 @@ class StandIn:
 
     def exit_status(self, pid: int, timeout_seconds: float) -> int | None:
         """The exit code, or minus the signal; None if the worker lives on."""
-        household = self.households[pid]
-        if household.exit_status is None:
+        launcher = self.households[pid]
+        if launcher.exit_status is None:
             pidfd = os.pidfd_open(pid)
             if select.select([pidfd], [], [], timeout_seconds)[0]:
-                household.exit_status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                launcher.exit_status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             os.close(pidfd)
-        return household.exit_status
+        return launcher.exit_status
 
     def dismiss(self, pid: int) -> None:
         """Ends the worker if it has not ended before, and forgets it."""
@@ -144,7 +144,7 @@ class BareWorker:
     def record(self) -> WorkerRecord:
         """What stands on the scoreboard; nothing does for a moment after the fork."""
         record: WorkerRecord | None = self._forker.ask("record", self.pid)
-        return record or WorkerRecord(phase=Phase.BOOT)
+        return record or WorkerRecord(activity=Activity.BOOT)
 
     def control(self, record: ControlRecord) -> None:
         self._forker.ask("control", self.pid, record)
@@ -153,7 +153,7 @@ class BareWorker:
         """As the monitor would."""
         self._forker.ask("admit", self.pid, record)
 
-    def read_queue(self, record: ReadingsRecord) -> None:
+    def read_queue(self, record: MonitorRecord) -> None:
         """As the monitor would: somebody looks at the queue."""
         self._forker.ask("read_queue", self.pid, record)
 

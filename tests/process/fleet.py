@@ -99,9 +99,9 @@ class LiveFleet:
         """Ok, degraded, draining or down, as the status has it."""
         eventually(lambda: self.status()["state"] == state)
 
-    def until_busy(self, phase: str, workers: int = 1) -> list[int]:
-        """The pids of the workers in this phase, as soon as there are so many."""
-        return eventually(lambda: found if len(found := self._pids_in(phase)) == workers else [])
+    def until_busy(self, activity: str, workers: int = 1) -> list[int]:
+        """The pids of the workers in this activity, as soon as there are so many."""
+        return eventually(lambda: found if len(found := self._pids_in(activity)) == workers else [])
 
     def until_told(self, what: str, times: int = 1) -> list[dict[str, str]]:
         return eventually(lambda: found if len(found := self.told(what)) >= times else [])
@@ -154,13 +154,13 @@ class LiveFleet:
 
     def _is_idle(self) -> bool:
         status = self.status()
-        return status["queue"]["is_listening"] and {worker["phase"] for worker in status["workers"]} == {"idle"}
+        return status["queue"]["is_listening"] and {worker["activity"] for worker in status["workers"]} == {"idle"}
 
     def _is_full_without(self, pids: list[int]) -> bool:
-        return all(w["stage"] == "running" and w["pid"] not in pids for w in self.workers())
+        return all(w["state"] == "running" and w["pid"] not in pids for w in self.workers())
 
-    def _pids_in(self, phase: str) -> list[int]:
-        return [worker["pid"] for worker in self.workers() if worker["phase"] == phase]
+    def _pids_in(self, activity: str) -> list[int]:
+        return [worker["pid"] for worker in self.workers() if worker["activity"] == activity]
 
 
 @contextmanager

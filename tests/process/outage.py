@@ -52,7 +52,7 @@ class Scene:
 
 
 def set_scene(site: Site, wrapper: tuple[str, ...] = (), **settings: Value) -> Scene:
-    """With the leases and promises of a model that may take its time."""
+    """With the leases and deadlines of a model that may take its time."""
     entered = site.enter_texts(TEXTS)
     gate: dict[str, Value] = {"gate": site.directory / "gate", "worker_concurrency": WORKERS, "ai_timeout_feedback": 60}
     values = {**NO_MODEL, **gate, **settings}

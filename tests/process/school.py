@@ -16,10 +16,10 @@ from testkit.database import Database
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.submissions import Submission, enter_all
 from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker, Forker
-from worker.ipc.contract import Counter, Phase
+from worker.ipc.contract import Activity, Counter
 from worker.ipc.scoreboard import AdmissionRecord
 from worker.queue.connection import Connection
-from worker.queue.dead_leases import Returned, return_lease
+from worker.queue.dead_leases import ReclaimResult, return_lease
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 LOOK_SECONDS = 0.01
@@ -145,11 +145,11 @@ class School:
             until(lambda: self.is_asked(model))
             yield holder
 
-    def return_lease(self, worker: BareWorker, max_crashes: int | None = 2) -> Returned:
+    def return_lease(self, worker: BareWorker, max_crashes: int | None = 2) -> ReclaimResult:
         """What the monitor does for a dead worker, from what stands on the scoreboard."""
         return asyncio.run(self._return_lease(worker, max_crashes))
 
-    async def _return_lease(self, worker: BareWorker, max_crashes: int | None) -> Returned:
+    async def _return_lease(self, worker: BareWorker, max_crashes: int | None) -> ReclaimResult:
         record = worker.record()
         assert record.lease_key is not None
         monitor: Any = await psycopg.AsyncConnection.connect(self.database.worker_dsn, autocommit=True, row_factory=dict_row)
@@ -164,7 +164,7 @@ def counted(worker: BareWorker) -> dict[Counter, int]:
 
 
 def is_idle(worker: BareWorker) -> bool:
-    return worker.record().phase == Phase.IDLE
+    return worker.record().activity == Activity.IDLE
 
 
 def enter_one(school: School, submission: Submission) -> UUID:

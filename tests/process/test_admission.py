@@ -33,8 +33,8 @@ FAST: Mapping[str, Option] = {
 }
 SAMPLE_SECONDS = 0.1
 LOAD_SECONDS = 0.5
-LOAD_BOUND = 'learning_call_load_seconds_bucket{le="0.1",stage="%s"}'
-LOAD_COUNT = 'learning_call_load_seconds_count{stage="%s"}'
+LOAD_BOUND = 'learning_call_load_seconds_bucket{le="0.1",step="%s"}'
+LOAD_COUNT = 'learning_call_load_seconds_count{step="%s"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +229,9 @@ def test_under_a_limit_a_long_silence_holds(server: Server) -> None:
 # Ready before work
 
 
-def paid_for_no_load(fleet: LiveFleet, stage: str) -> bool:
+def paid_for_no_load(fleet: LiveFleet, step: str) -> bool:
     metrics = fleet.metrics()
-    return metrics.get(LOAD_BOUND % stage) == metrics.get(LOAD_COUNT % stage)
+    return metrics.get(LOAD_BOUND % step) == metrics.get(LOAD_COUNT % step)
 
 
 def test_no_job_pays_for_a_load_after_a_night(database: Database, undo: ExitStack) -> None:
@@ -247,7 +247,7 @@ def test_no_job_pays_for_a_load_after_a_night(database: Database, undo: ExitStac
     server.site.until_done([*server.site.enter_photos(2), *server.site.enter_texts(2)])
     again = fleet.told("model_loaded")[loads:]
     assert {line["model"]: line["is_ok"] for line in again} == {VISION_MODEL: "True", FEEDBACK_MODEL: "True"}
-    assert [paid_for_no_load(fleet, stage) for stage in ("vision", "feedback")] == [True, True]
+    assert [paid_for_no_load(fleet, step) for step in ("vision", "feedback")] == [True, True]
     assert server.site.jobs() == []
 
 
@@ -269,7 +269,7 @@ TRANSIENT = ("hang", "endless", "repeat", "status_500", "disconnect", "kill_runn
 
 
 def test_every_way_to_fail_is_tried_again(server: Server) -> None:
-    """Silence, endless answers, error statuses, broken streams: each costs one attempt, and the next one succeeds."""
+    """ListError, endless answers, error statuses, broken streams: each costs one attempt, and the next one succeeds."""
     fleet = server.start(ai_timeout_feedback=1, worker_backoff_seconds=0)
     retried = []
     for kind in TRANSIENT:
@@ -280,7 +280,7 @@ def test_every_way_to_fail_is_tried_again(server: Server) -> None:
     metrics = fleet.metrics()
     assert metrics['ai_worker_retry_total{phase="feedback"}'] == len(TRANSIENT)
     assert metrics["learning_runaway_answers_total"] >= 1
-    assert metrics['learning_model_call_ends_total{outcome="silent",stage="feedback"}'] >= 1
+    assert metrics['learning_model_call_ends_total{outcome="silent",step="feedback"}'] >= 1
 
 
 @pytest.mark.second_tier
@@ -326,7 +326,7 @@ def test_two_instances_agree_on_the_phase(database: Database, undo: ExitStack) -
     assert {call["model"] for call in calls} == {VISION_MODEL, FEEDBACK_MODEL}
     pairs = itertools.combinations(calls, 2)
     assert [pair for pair in pairs if pair[0]["model"] != pair[1]["model"] and overlap(*pair)] == []
-    assert all(paid_for_no_load(fleet, stage) for fleet in fleets for stage in ("vision", "feedback"))
+    assert all(paid_for_no_load(fleet, step) for fleet in fleets for step in ("vision", "feedback"))
 
 
 @pytest.mark.second_tier
@@ -337,7 +337,7 @@ def test_a_pair_that_nobody_has_called_too_big(database: Database, undo: ExitSta
     fleet = server.start(worker_concurrency=2)
     until_ready(fleet)
     entered = [each for _ in range(6) for each in (*server.site.enter_photos(), *server.site.enter_texts(1))]
-    eventually(lambda: "phase" in admission(fleet)["reasons"])
+    eventually(lambda: "exclusive" in admission(fleet)["reasons"])
     server.site.until_done_once(entered)
 
 

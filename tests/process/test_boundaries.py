@@ -21,7 +21,7 @@ from tests.process.wire import Strike, wire_before
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import ControlRecord
 from worker.queue.connection import Connection
-from worker.queue.dead_leases import Returned
+from worker.queue.dead_leases import ReclaimResult
 from worker.queue.statements import statement
 
 pytestmark = pytest.mark.postgres
@@ -133,7 +133,7 @@ def return_all(sweep: Sweep, worker: BareWorker) -> None:
     returned = [sweep.monitor.return_lease(jobs_of.get(key), key, MAX_CRASHES) for key in keys if key]
     jobs = sweep.school.owner.execute(JOBS, [list(sweep.entered)]).fetchall()
     assert [job["status"] for job in jobs if job["status"] == "leased"] == []
-    assert sum(job["crashes"] for job in jobs) == returned.count(Returned.RETURNED)
+    assert sum(job["crashes"] for job in jobs) == returned.count(ReclaimResult.RELEASED)
 
 
 def inherit(sweep: Sweep, heir: BareWorker) -> None:

@@ -13,9 +13,9 @@ from tests.process.bare_worker import BareWorker
 from tests.process.proxy import Proxy, proxy_before
 from tests.process.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle, until
 from tests.process.site import Site
-from worker.core.outcome import Stage
+from worker.core.outcome import Step
 from worker.ipc.contract import CallOutcome, Counter, EventKind
-from worker.ipc.scoreboard import AdmissionRecord, ReadingsRecord
+from worker.ipc.scoreboard import AdmissionRecord, MonitorRecord
 
 pytestmark = pytest.mark.postgres
 
@@ -34,7 +34,7 @@ def outcomes(worker: BareWorker) -> list[str]:
     return [event.outcome for event in worker.look_at_events() if event.kind is EventKind.SETTLED]
 
 
-# The gate of a stage
+# The gate of a step
 
 
 def test_a_job_that_meets_a_closed_gate_makes_room(school: School, photo: Submission) -> None:
@@ -45,7 +45,7 @@ def test_a_job_that_meets_a_closed_gate_makes_room(school: School, photo: Submis
     with school.worker() as worker:
         until(lambda: school.is_asked(VISION_MODEL))
         worker.admit(NO_FEEDBACK)
-        until(lambda: counted(worker).get(Counter.RETURNED) == 2 and is_idle(worker))
+        until(lambda: counted(worker).get(Counter.RELEASED) == 2 and is_idle(worker))
         job = school.job(first)
         assert (job["status"], job["retry_count"], job["visible_at"]) == ("queued", 0, entered_job["visible_at"])
         assert [school.job(each)["payload"]["cached_text_md"] for each in (first, second)] == [photo.expected_text] * 2
@@ -96,7 +96,7 @@ def test_two_models_in_turn(school: School, photo: Submission) -> None:
         until(lambda: school.is_final(*entered) and is_idle(worker))
         assert counted(worker) == {
             Counter.COMPLETED: 3,
-            Counter.RETURNED: 3,
+            Counter.RELEASED: 3,
             Counter.OCR_REUSED: 3,
             Counter.VISION_CALLS: 3,
             Counter.FEEDBACK_CALLS: 3,
@@ -171,7 +171,7 @@ def let_look(worker: BareWorker) -> None:
 
 
 def test_a_silent_monitor_lets_the_job_in_hand_go_on(school: School, photo: Submission) -> None:
-    """After the end of its leave a worker takes no further job, and finishes the one that it has, both stages of it."""
+    """After the end of its leave a worker takes no further job, and finishes the one that it has, both steps of it."""
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
     first, second = school.enter(photo, photo)
     with school.worker() as worker:
@@ -184,7 +184,7 @@ def test_a_silent_monitor_lets_the_job_in_hand_go_on(school: School, photo: Subm
 def test_an_opened_gate_is_noticed_unwoken(school: School, photo: Submission) -> None:
     """A worker that waits for a wake-up looks again when it may do more than at its last look, though nobody wakes it."""
     with school.admitted(NO_VISION, worker_poll_interval=LONG_SECONDS) as worker:
-        worker.read_queue(ReadingsRecord(looked_at_seconds=math.inf))
+        worker.read_queue(MonitorRecord(looked_at_seconds=math.inf))
         until(lambda: is_idle(worker))
         submission_id, idle_since_seconds = enter_one(school, photo), worker.record().progress_seconds
         worker.wake()
@@ -229,17 +229,17 @@ def test_two_instances_never_ask_for_more(site: Site) -> None:
 
 
 def test_each_call_of_a_model_is_told(school: School, photo: Submission) -> None:
-    """One event a call, with its stage and its job, beside the one of the job; the vision call that failed is one too."""
+    """One event a call, with its step and its job, beside the one of the job; the vision call that failed is one too."""
     school.simulator.fault("status_500", model=VISION_MODEL)
     submission_id = enter_one(school, photo)
     job_id = school.job(submission_id)["id"]
     with school.worker() as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         calls = [event for event in worker.look_at_events() if event.kind is EventKind.CALL]
-    assert [(event.stage, event.call.outcome) for event in calls if event.call] == [
-        (Stage.VISION, CallOutcome.FAILED),
-        (Stage.VISION, CallOutcome.ANSWERED),
-        (Stage.FEEDBACK, CallOutcome.ANSWERED),
+    assert [(event.step, event.call.outcome) for event in calls if event.call] == [
+        (Step.VISION, CallOutcome.FAILED),
+        (Step.VISION, CallOutcome.ANSWERED),
+        (Step.FEEDBACK, CallOutcome.ANSWERED),
     ]
     assert {event.job_id for event in calls} == {job_id}
 

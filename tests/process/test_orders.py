@@ -25,7 +25,7 @@ def start_busy(site: Site, workers: int) -> tuple[LiveFleet, list[int]]:
 
 def until_workers(fleet: LiveFleet, count: int) -> None:
     """So many are there, and all of them run."""
-    eventually(lambda: [worker["stage"] for worker in fleet.workers()] == ["running"] * count)
+    eventually(lambda: [worker["state"] for worker in fleet.workers()] == ["running"] * count)
 
 
 def assert_nobody_was_interrupted(site: Site, fleet: LiveFleet) -> None:

@@ -20,8 +20,8 @@ from tests.process.outage import ALL_RAN_OUT, set_scene
 from tests.process.proxy import Proxy, proxy_before
 from tests.process.site import Site, open_site
 from worker.queue import bounded
-from worker.queue.bounded import NoAnswer
-from worker.queue.connection import Unavailable, connect, connect_monitor, outages_named
+from worker.queue.bounded import StatementTimeout
+from worker.queue.connection import DatabaseUnavailable, connect, connect_monitor, outages_named
 
 pytestmark = pytest.mark.postgres
 
@@ -160,7 +160,7 @@ def test_a_silent_server_is_an_outage(proxy: Proxy, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(bounded, "ANSWER_TIMEOUT_SECONDS", 0.3)
     with connect(proxy.dsn, "test") as connection:
         proxy.fall_silent()
-        with pytest.raises(Unavailable, match="NoAnswer"), outages_named():
+        with pytest.raises(DatabaseUnavailable, match="StatementTimeout"), outages_named():
             connection.execute("select 1")
         assert connection.closed
 
@@ -173,7 +173,7 @@ def test_a_silent_server_is_an_outage_for_the_monitor(proxy: Proxy, monkeypatch:
         async with await connect_monitor(proxy.dsn, "test") as connection:
             assert [each async for each in connection.notifies(timeout=0.5)] == []
             proxy.fall_silent()
-            with pytest.raises(NoAnswer):
+            with pytest.raises(StatementTimeout):
                 await connection.execute("select 1")
 
     asyncio.run(monitor())

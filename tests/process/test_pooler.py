@@ -22,7 +22,7 @@ from tests.process.fleet import PROGRAM, LiveFleet
 from tests.process.pooler import Pooler, pooler_before
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site, everything
 from worker.queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS
-from worker.queue.connection import Connection, Unavailable, connect, connect_monitor, is_pooled, outages_named
+from worker.queue.connection import Connection, DatabaseUnavailable, connect, connect_monitor, is_pooled, outages_named
 
 pytestmark = pytest.mark.postgres
 
@@ -101,8 +101,8 @@ def test_permits_hold_on_one_host_and_end_with_their_holder(site: Site, pooler: 
     assert [crashes for crashes in (worker["crashes"] for fleet in fleets for worker in fleet.workers()) if crashes] == [1]
 
 
-def pids_in(fleet: LiveFleet, phase: str) -> list[int]:
-    return [worker["pid"] for worker in fleet.workers() if worker["phase"] == phase]
+def pids_in(fleet: LiveFleet, activity: str) -> list[int]:
+    return [worker["pid"] for worker in fleet.workers() if worker["activity"] == activity]
 
 
 def test_a_pooled_transaction_brings_its_bounds(site: Site, pooler: Pooler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_a_pooled_transaction_brings_its_bounds(site: Site, pooler: Pooler, monk
         assert timeouts(connection) == WORKER_BOUNDS
         assert pooler.transactions == before + 1
         site.owner.execute("lock learning_submission_jobs")
-        with pytest.raises(Unavailable, match="LockNotAvailable"), outages_named():
+        with pytest.raises(DatabaseUnavailable, match="LockNotAvailable"), outages_named():
             connection.execute("delete from learning_submission_jobs")
 
 

@@ -102,7 +102,7 @@ def settling(site: Site, workers: int = 2) -> Iterator[tuple[LiveFleet, UUID, in
     with site.owner.transaction():
         site.owner.execute(LOCK_JOB, [text])
         (worker,) = fleet.until_busy("settle")
-        site.until_somebody_waits_for_a_lock()  # the phase begins before its statement is sent
+        site.until_somebody_waits_for_a_lock()  # the activity begins before its statement is sent
         eventually(lambda: psutil.Process(worker).status() == psutil.STATUS_SLEEPING)  # and the next lease is sent after it
         yield fleet, text, worker
 
@@ -200,7 +200,7 @@ def test_a_boot_that_never_ends_is_killed_and_counted(site: Site) -> None:
         terminate_grace_seconds=0.2,
     )
     fleet.until_told("exited", 2)
-    assert {each["why"] for each in fleet.told("terminate")} == {"boot took longer than promised"}
+    assert {each["why"] for each in fleet.told("terminate")} == {"boot timed out"}
     assert {each["status"] for each in fleet.told("exited")} == {"signal 9"}
     assert crashes(fleet) >= 2
 
@@ -209,7 +209,7 @@ def test_a_boot_that_never_ends_is_killed_and_counted(site: Site) -> None:
 
 
 def test_a_stopped_worker_loses_its_job_to_another(site: Site) -> None:
-    """A promise that nobody keeps is noticed without the worker's help, and the job runs once to its end elsewhere."""
+    """A deadline that nobody keeps is noticed without the worker's help, and the job runs once to its end elsewhere."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
     fleet = site.start(worker_concurrency=2, ai_timeout_feedback=3, worker_backoff_seconds=0, terminate_grace_seconds=0.2)

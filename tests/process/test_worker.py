@@ -24,9 +24,9 @@ from tests.process.school import (
     is_idle,
     until,
 )
-from worker.ipc.contract import Counter, EventKind, ExitCode, Phase
+from worker.ipc.contract import Activity, Counter, EventKind, ExitCode
 from worker.ipc.scoreboard import AdmissionRecord, ControlRecord
-from worker.queue.dead_leases import Returned
+from worker.queue.dead_leases import ReclaimResult
 from worker.timeouts import LEASE_MARGIN_SECONDS
 
 pytestmark = pytest.mark.postgres
@@ -117,8 +117,8 @@ def test_death_while_reading_loses_nothing(school: School, photo: Submission) ->
         worker.signal(signal.SIGKILL)
         assert worker.exit_status() == -signal.SIGKILL
         job, record = school.job(submission_id), worker.record()
-        assert (record.phase, record.job_id, record.lease_key) == (Phase.VISION, job["id"], job["lease_key"])
-        assert school.return_lease(worker) is Returned.RETURNED
+        assert (record.activity, record.job_id, record.lease_key) == (Activity.VISION, job["id"], job["lease_key"])
+        assert school.return_lease(worker) is ReclaimResult.RELEASED
     assert school.job(submission_id)["payload"]["crashes"] == 1
     assert finish(school, submission_id)[Counter.COMPLETED] == 1
     assert school.results(submission_id) == ["completed"]
@@ -155,7 +155,7 @@ def test_another_model_reads_again(school: School, photo: Submission) -> None:
 
 
 def test_a_job_that_kills_is_quarantined(school: School, photo: Submission) -> None:
-    """At its second death a job fails for good, with the code of the stage it died in, and is leased no more."""
+    """At its second death a job fails for good, with the code of the step it died in, and is leased no more."""
     submission_id = enter_one(school, photo)
     school.simulator.fault("hang", model=VISION_MODEL, times=2)
     answers = []
@@ -166,7 +166,7 @@ def test_a_job_that_kills_is_quarantined(school: School, photo: Submission) -> N
             worker.exit_status()
             answers.append(school.return_lease(worker))
         until(lambda: not school.is_asked(VISION_MODEL))
-    assert answers == [Returned.RETURNED, Returned.QUARANTINED]
+    assert answers == [ReclaimResult.RELEASED, ReclaimResult.QUARANTINED]
     assert (school.row(submission_id)["error_code"], school.job(submission_id)["error_code"]) == (
         "vision_failed",
         "worker_crashed",
@@ -215,7 +215,7 @@ def test_a_job_is_finished_before_the_stop(school: School, typed: Submission) ->
 
 
 def test_a_drain_leaves_time_for_the_whole_job(school: School, photo: Submission) -> None:
-    """While the drain has time for another step, a job goes through both stages after the request to stop."""
+    """While the drain has time for another step, a job goes through both steps after the request to stop."""
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
     submission_id = enter_one(school, photo)
     with school.worker() as worker:
@@ -235,7 +235,7 @@ def test_a_job_without_time_for_its_next_step_is_returned(school: School, photo:
         until(lambda: school.is_asked(VISION_MODEL))
         worker.signal(signal.SIGTERM)
         assert worker.exit_status() == ExitCode.DONE
-        assert counted(worker)[Counter.RETURNED] == 1
+        assert counted(worker)[Counter.RELEASED] == 1
     job = school.job(submission_id)
     assert (job["status"], job["retry_count"], job["visible_at"]) == ("queued", 0, entered_job["visible_at"])
     assert job["payload"]["cached_text_md"] == photo.expected_text
@@ -268,17 +268,17 @@ def test_without_its_supervisor_an_idle_worker_ends(school: School) -> None:
 
 
 @pytest.mark.parametrize("fault", ["status_500", "eof"])
-@pytest.mark.parametrize(("model", "stage"), [(VISION_MODEL, "vision"), (FEEDBACK_MODEL, "feedback")])
-def test_transient_errors_burn_attempts(school: School, photo: Submission, fault: str, model: str, stage: str) -> None:
-    """After WORKER_MAX_RETRIES further tries the submission fails with its stage's code; the job's row stays."""
+@pytest.mark.parametrize(("model", "step"), [(VISION_MODEL, "vision"), (FEEDBACK_MODEL, "feedback")])
+def test_transient_errors_burn_attempts(school: School, photo: Submission, fault: str, model: str, step: str) -> None:
+    """After WORKER_MAX_RETRIES further tries the submission fails with its step's code; the job's row stays."""
     submission_id = enter_one(school, photo)
     school.simulator.fault(fault, model=model, times=3)
     totals = finish(school, submission_id, worker_max_retries=2)
     row, job = school.row(submission_id), school.job(submission_id)
-    assert (row["analysis_status"], row["error_code"]) == ("failed", f"{stage}_failed")
-    assert (job["status"], job["error_code"], job["retry_count"]) == ("failed", f"{stage}_failed", 2)
-    assert totals[Counter[f"RETRIED_{stage.upper()}"]] == 2
-    assert totals[Counter[f"FAILED_{stage.upper()}"]] == 1
+    assert (row["analysis_status"], row["error_code"]) == ("failed", f"{step}_failed")
+    assert (job["status"], job["error_code"], job["retry_count"]) == ("failed", f"{step}_failed", 2)
+    assert totals[Counter[f"RETRIED_{step.upper()}"]] == 2
+    assert totals[Counter[f"FAILED_{step.upper()}"]] == 1
     assert (school.calls(model), school.calls(VISION_MODEL)) == (3, 3 if model == VISION_MODEL else 1)
 
 
@@ -311,7 +311,7 @@ def test_a_full_server_burns_no_attempt(school: School, photo: Submission, model
     submission_id = enter_one(school, photo)
     school.simulator.fault("status_503", model=model)
     with school.worker(worker_max_retries=0) as worker:
-        until(lambda: counted(worker).get(Counter.RETURNED) == 1)
+        until(lambda: counted(worker).get(Counter.RELEASED) == 1)
         job = school.job(submission_id)
         assert (job["status"], job["retry_count"], job["error_code"]) == ("queued", 0, None)
         assert school.row(submission_id)["error_code"] is None
@@ -484,7 +484,7 @@ def test_a_permit_is_waited_for_and_given_back(school: School, typed: Submission
         submission_id = enter_one(school, typed)
         with school.worker() as worker:
             until(lambda: WAITED_FOR in school.permits())
-            assert (worker.record().phase, school.calls(FEEDBACK_MODEL)) == (Phase.PERMIT, 1)
+            assert (worker.record().activity, school.calls(FEEDBACK_MODEL)) == (Activity.PERMIT, 1)
             holder.signal(signal.SIGKILL)
             until(lambda: school.results(submission_id) == ["completed"] and is_idle(worker))
             assert school.permits() == []
@@ -549,7 +549,7 @@ def test_a_foreign_text_is_not_read_twice(school: School, photo: Submission) -> 
 
 
 @pytest.mark.parametrize(
-    ("stage", "orders", "error_code", "tries", "bugs"),
+    ("step", "orders", "error_code", "tries", "bugs"),
     [
         ("vision", "transient", "vision_failed", 2, 0),
         ("vision", "permanent", "vision_failed", 1, 0),
@@ -561,16 +561,16 @@ def test_a_foreign_text_is_not_read_twice(school: School, photo: Submission) -> 
     ],
 )
 def test_foreign_exceptions_are_known_by_their_names(
-    school: School, photo: Submission, stage: str, orders: str, error_code: str, tries: int, bugs: int
+    school: School, photo: Submission, step: str, orders: str, error_code: str, tries: int, bugs: int
 ) -> None:
     """Transient ones burn an attempt, permanent ones fail at once, any other is a bug: tried again, counted, told by class."""
     submission_id = enter_one(school, photo)
-    environ = {"PLATFORM_VISION": "read", f"PLATFORM_{stage.upper()}": orders}
+    environ = {"PLATFORM_VISION": "read", f"PLATFORM_{step.upper()}": orders}
     with school.worker(environ, **PLATFORM, worker_max_retries=1) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         totals, events = counted(worker), worker.look_at_events()
     assert (school.row(submission_id)["error_code"], school.job(submission_id)["retry_count"]) == (error_code, tries - 1)
-    assert totals[Counter[f"{stage.upper()}_CALLS"]] == tries
+    assert totals[Counter[f"{step.upper()}_CALLS"]] == tries
     assert totals.get(Counter.ADAPTER_BUGS, 0) == bugs
     failed = [event for event in events if event.kind is EventKind.STEP_FAILED]
     assert [event.outcome for event in failed] == ["permanent" if orders == "corrupt" else orders] * tries

@@ -7,13 +7,13 @@ import pytest
 
 from supervisor.admission import apply, breaker, loads, policy, rules, stall, turns
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.policy import Policy
+from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import Limit
-from supervisor.admission.state import State
+from supervisor.admission.state import AdmissionState
 from testkit.simulation.admission.plan import draw
 from testkit.simulation.admission.trial import Outcome, run, run_all, tell
 from testkit.simulation.shortest import shortest
-from worker.ipc.contract import Reason
+from worker.ipc.contract import HoldReason
 
 SEEDS, STEPS = 1000, 24
 MOST_SEEDS = 500  # within which a broken rule must be found
@@ -26,7 +26,7 @@ def test_a_thousand_seeds_break_no_invariant() -> None:
     failed, _, reasons = run_all(range(SEEDS), STEPS)
     tell(failed)
     assert [str(outcome.violation) for outcome in failed] == []
-    assert set(Reason) - reasons == {Reason.NONE}
+    assert set(HoldReason) - reasons == {HoldReason.NONE}
 
 
 def test_a_seed_is_repeatable() -> None:
@@ -42,20 +42,20 @@ def without(name: str, rule: object) -> Breakage:
 
 
 def opens_without_a_pause(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(policy.Policy, "reopen_seconds", property(lambda _: 0.0))
+    patch.setattr(policy.AdmissionPolicy, "reopen_seconds", property(lambda _: 0.0))
 
 
 def has_no_low_water(patch: pytest.MonkeyPatch) -> None:
     before = rules.hold_over_the_limit
 
-    def rule(state: State, policy: Policy, now: float) -> Iterator[Limit]:
+    def rule(state: AdmissionState, policy: AdmissionPolicy, now: float) -> Iterator[Limit]:
         return before(state, replace(policy, limit_bytes=policy.low_water_bytes * 2), now)
 
     patch.setattr(rules, "LIMITS", tuple(rule if each is before else each for each in rules.LIMITS))
 
 
 def believes_the_list(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(State, "used_bytes", property(lambda state: state.reported_bytes))
+    patch.setattr(AdmissionState, "used_bytes", property(lambda state: state.reported_bytes))
 
 
 def sends_no_canary(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from supervisor.core import apply, rules
 from supervisor.core.actions import Action, Spawn
 from supervisor.core.facts import Exited
-from supervisor.core.fleet import Cause, Fleet, Slot, Stage, Why
+from supervisor.core.fleet import ActionReason, ExitCause, Fleet, Slot, SlotState
 from supervisor.core.policy import Policy
 from testkit.simulation.__main__ import run_all, tell
 from testkit.simulation.plan import draw
@@ -23,7 +23,7 @@ Breakage = Callable[[pytest.MonkeyPatch], None]
 
 
 def test_a_thousand_seeds_break_no_invariant() -> None:
-    """Under every kind of fault all invariants hold at each step, every job ends, and every possible stage and fact was met."""
+    """Under every kind of fault all invariants hold at each step, every job ends, and every possible state and fact was met."""
     failed, seconds, visits = run_all(range(SEEDS), MINUTES)
     tell(failed)
     assert [str(outcome.violation) for outcome in failed] == []
@@ -55,7 +55,7 @@ def starts_without_the_burst_bound(patch: pytest.MonkeyPatch) -> None:
 
 def starts_in_a_stop(patch: pytest.MonkeyPatch) -> None:
     def rule(fleet: Fleet, _policy: Policy, _now: float) -> Iterator[Action]:
-        yield from (Spawn(slot.number, Why.REPLACEMENT) for slot in fleet.workers if slot.stage is Stage.VACANT)
+        yield from (Spawn(slot.number, ActionReason.REPLACEMENT) for slot in fleet.workers if slot.state is SlotState.VACANT)
 
     patch.setattr(rules, "RULES", (*rules.RULES, rule))
 
@@ -66,11 +66,11 @@ def recycles_all_at_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def blames_nobody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(apply, "cause_of", lambda *_, **__: Cause.ASKED)
+    patch.setattr(apply, "cause_of", lambda *_, **__: ExitCause.ASKED)
 
 
 def blames_everybody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(apply, "cause_of", lambda *_, **__: Cause.SIGNAL)
+    patch.setattr(apply, "cause_of", lambda *_, **__: ExitCause.SIGNAL)
 
 
 def forgets_leases(patch: pytest.MonkeyPatch) -> None:
@@ -92,8 +92,8 @@ def forgets_next_leases(patch: pytest.MonkeyPatch) -> None:
 
 
 def hopes_too_short(patch: pytest.MonkeyPatch) -> None:
-    before = rules.hope_ends_at
-    patch.setattr(rules, "hope_ends_at", lambda fleet, policy: before(fleet, policy) - 30.0)
+    before = rules.give_up_at
+    patch.setattr(rules, "give_up_at", lambda fleet, policy: before(fleet, policy) - 30.0)
 
 
 def kills_without_grace(patch: pytest.MonkeyPatch) -> None:

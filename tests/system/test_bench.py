@@ -52,7 +52,7 @@ def test_a_benchmark_tells_what_it_promises(name: str) -> None:
 
 @pytest.mark.second_tier
 def test_the_benchmark_of_admission_loses_nothing() -> None:
-    """It tells what it promises; in its storm no submission is lost, and the model has never more calls than places."""
+    """It tells what it deadlines; in its storm no submission is lost, and the model has never more calls than places."""
     figures = admission.measure(rounds=1, seconds=6.0, storm_seconds=1.0, photos=4)
     assert set(figures) == OF_ADMISSION
     assert figures["lost"] == 0

@@ -96,7 +96,7 @@ def test_news_that_comes_with_an_answer_is_news(site: Site) -> None:
         site.one("select id from learning_submission_jobs where submission_id = %s for update", deadly)
         os.kill(victim, signal.SIGKILL)
         fleet.until_replaced([victim])
-        eventually(lambda: {worker["phase"] for worker in fleet.workers()} == {"idle"})
+        eventually(lambda: {worker["activity"] for worker in fleet.workers()} == {"idle"})
         site.until_somebody_waits_for_a_lock()
         text = site.enter_text()
     eventually(lambda: site.leases(text), AT_ONCE_SECONDS)

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from worker.adapters import prompts
 from worker.adapters.prompts import Assignment
 from worker.core import criteria as criteria_v2
-from worker.errors import AnswerCut, NoDocument
-from worker.ollama.call_report import OnCall, untold
-from worker.ollama.client import Ollama, Question, deadline_in
+from worker.errors import AnswerTruncated, InvalidDocument
+from worker.ollama.call_report import OnCall, ignore_call
+from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.deadline import Deadline
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 from worker.ollama.thinking import thinking
@@ -48,7 +48,7 @@ class FeedbackWriter:
         deadline = deadline_in(self._settings.ai_timeout_feedback)
         try:
             return self._answered(assignment, deadline, is_strict=False)
-        except (AnswerCut, NoDocument):
+        except (AnswerTruncated, InvalidDocument):
             again = deadline.next_try(time.monotonic())
             if not _has_time(started_at_seconds, again):
                 raise
@@ -59,16 +59,16 @@ class FeedbackWriter:
         try:
             document = criteria_v2.parse(answer.text, len(assignment.criteria))
         except criteria_v2.DocumentError as error:
-            raise NoDocument(str(error)) from None
+            raise InvalidDocument(str(error)) from None
         found = criteria_v2.analysis(document, assignment.criteria)
         status: Literal["parsed", "second_try"] = "second_try" if is_strict else "parsed"
         return Feedback(document.feedback_md, found.criteria_v2, status, found.clamped_scores)
 
-    def _question(self, assignment: Assignment, is_strict: bool) -> Question:
+    def _question(self, assignment: Assignment, is_strict: bool) -> ChatRequest:
         """Both tries begin alike, so that the server has read most of the second one already."""
         model, count = self._settings.ai_feedback_model, len(assignment.criteria)
         thought = thinking(model, self._settings.ai_think_level)
-        return Question(
+        return ChatRequest(
             model=model,
             messages=(
                 {"role": "system", "content": self._prompts.system_text(has_criteria=count > 0)},
@@ -88,5 +88,5 @@ def _has_time(started_at_seconds: float, again: Deadline) -> bool:
     return again.end_at_seconds - now_seconds >= now_seconds - started_at_seconds
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = untold) -> FeedbackWriter:
+def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> FeedbackWriter:
     return FeedbackWriter(settings, Ollama(settings.ollama_base_url, on_progress, on_call))

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from worker.ollama.call_report import OnCall, untold
+from worker.ollama.call_report import OnCall, ignore_call
 from worker.settings import WorkerSettings
 
 _OPTIONS = frozenset({"instruction_md", "hints_md"})
@@ -15,7 +15,9 @@ class AdapterMissing(Exception):
     """The module named in the settings cannot be loaded. Names the module and the class of the error."""
 
 
-def load_adapter(module_name: str, settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = untold) -> Any:
+def load_adapter(
+    module_name: str, settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call
+) -> Any:
     """`build()` of the module. Ours ask for the settings, report progress and tell of each call; the platform's take nothing.
 
     Raises AdapterMissing where no restart can help; what `build` raises may be over at the next start.

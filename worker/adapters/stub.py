@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.core.criteria import MAX_SCORE, Document, Judgement, analysis
+from worker.core.criteria import MAX_SCORE, CriteriaDocument, Judgement, analysis
 
 _EXPLANATION = "Platzhalter: kein Modell hat diese Abgabe gelesen."
 
@@ -30,7 +30,7 @@ class Stub:
 
     def analyze(self, *, text_md: str, criteria: Sequence[str]) -> StubFeedback:  # noqa: ARG002  the interface
         judgements = tuple(Judgement(MAX_SCORE // 2, _EXPLANATION) for _ in criteria)
-        return StubFeedback(analysis(Document(judgements, _EXPLANATION, score=3), criteria).criteria_v2)
+        return StubFeedback(analysis(CriteriaDocument(judgements, _EXPLANATION, score=3), criteria).criteria_v2)
 
 
 def build() -> Stub:

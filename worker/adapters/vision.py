@@ -12,8 +12,8 @@ from worker.core.pages import page_keys
 from worker.documents.decoder import decoding
 from worker.documents.storage import Storage
 from worker.errors import VisionPermanentError
-from worker.ollama.call_report import OnCall, untold
-from worker.ollama.client import Ollama, Question, deadline_in
+from worker.ollama.call_report import OnCall, ignore_call
+from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
 from worker.settings import WorkerSettings
@@ -81,7 +81,7 @@ class Vision:
 
     def _ask(self, picture: bytes) -> Answer:
         message = {"role": "user", "content": self._prompt, "images": [base64.b64encode(picture).decode()]}
-        question = Question(
+        question = ChatRequest(
             model=self._settings.ai_vision_model,
             messages=(message,),
             options=self._settings.model_options("vision"),
@@ -91,5 +91,5 @@ class Vision:
         return self._ollama.chat(question, deadline_in(self._settings.ai_timeout_vision))
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = untold) -> Vision:
+def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:
     return Vision(settings, Ollama(settings.ollama_base_url, on_progress, on_call))

@@ -13,16 +13,16 @@ def origin(content_sha256: str, adapter: str, model_identity: str, prompt: str) 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def is_usable(payload: Payload, submission: Mapping[str, Any], origin_now: str) -> bool:
+def is_usable(payload: Payload, submission: Mapping[str, Any], fingerprint_now: str) -> bool:
     """A text of the web side for an extracted submission, or one of ours made from the same things."""
     if payload.cached_text_md is None:
         return False
-    return is_extracted(payload, submission) or payload.cached_from == origin_now
+    return is_extracted(payload, submission) or payload.cached_from == fingerprint_now
 
 
-def usable_pages(payload: Payload, origin_now: str) -> tuple[str, ...]:
+def usable_pages(payload: Payload, fingerprint_now: str) -> tuple[str, ...]:
     """The texts of the first pages, in order, that were read before and need not be asked for again."""
-    return payload.cached_pages if payload.cached_pages_from == origin_now else ()
+    return payload.cached_pages if payload.cached_pages_from == fingerprint_now else ()
 
 
 def is_extracted(payload: Payload, submission: Mapping[str, Any]) -> bool:

@@ -27,7 +27,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class CriteriaDocument:
     """What a model answered: a judgement for each criterion, in their order. `score` counts only where there are none."""
 
     judgements: tuple[Judgement, ...]
@@ -68,13 +68,13 @@ class _Overall(BaseModel):
     score: Score
 
 
-def key(place: int) -> str:
-    """Of the criterion at a place from 1: c01, c02 and on, so that they stay in order where properties are sorted by name."""
-    return f"c{place:02}"
+def key(ctx: int) -> str:
+    """Of the criterion at a ctx from 1: c01, c02 and on, so that they stay in order where properties are sorted by name."""
+    return f"c{ctx:02}"
 
 
 def keys(count: int) -> list[str]:
-    return [key(place) for place in range(1, count + 1)]
+    return [key(ctx) for ctx in range(1, count + 1)]
 
 
 def document_schema(count: int) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def document_schema(count: int) -> dict[str, Any]:
     return _object({"criteria": _object(dict.fromkeys(keys(count), judgement)), "feedback_md": {"type": "string"}})
 
 
-def parse(text: str, count: int) -> Document:
+def parse(text: str, count: int) -> CriteriaDocument:
     """The answer to a request with `document_schema(count)`. Raises DocumentError."""
     try:
         answered = (_judged_model(count) if count else _Overall).model_validate(_loaded(text))
@@ -99,7 +99,7 @@ def parse(text: str, count: int) -> Document:
         raise DocumentError(f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['type']}") from None
     fields = answered.model_dump()
     judgements = tuple(Judgement(**fields["criteria"][name]) for name in keys(count))
-    return Document(judgements, fields["feedback_md"], fields.get("score", 0))
+    return CriteriaDocument(judgements, fields["feedback_md"], fields.get("score", 0))
 
 
 def _loaded(text: str) -> object:
@@ -110,7 +110,7 @@ def _loaded(text: str) -> object:
         raise DocumentError("document: json_invalid") from None
 
 
-def analysis(document: Document, criteria: Sequence[str]) -> Analysis:
+def analysis(document: CriteriaDocument, criteria: Sequence[str]) -> Analysis:
     """criteria.v2, one result per criterion in the given order and under the given text, scores in range."""
     given = [judgement.score for judgement in document.judgements] if criteria else [document.score]
     limit = MAX_SCORE if criteria else MAX_TOTAL

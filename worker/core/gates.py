@@ -1,11 +1,11 @@
-"""Which stages may call their models now."""
+"""Which steps may call their models now."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Whether each stage's gate is open. A job comes to the gate of its next stage that needs a model, and to no other."""
+    """Whether each step's gate is open. A job comes to the gate of its next step that needs a model, and to no other."""
 
     vision: bool = True
     feedback: bool = True

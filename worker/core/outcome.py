@@ -24,22 +24,22 @@ class ErrorCode(StrEnum):
     INPUT_TOO_LARGE = "input_too_large"
 
 
-class Stage(StrEnum):
-    """The two stages that call a model; also the `phase` of the platform's mark_retry."""
+class Step(StrEnum):
+    """The two steps that call a model; also the `phase` of the platform's mark_retry."""
 
     VISION = "vision"
     FEEDBACK = "feedback"
 
     @property
     def failure(self) -> ErrorCode:
-        return ErrorCode.VISION_FAILED if self is Stage.VISION else ErrorCode.FEEDBACK_FAILED
+        return ErrorCode.VISION_FAILED if self is Step.VISION else ErrorCode.FEEDBACK_FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A job that is ours while `lease_key` stands in its row. `payload` is as found: not yet validated.
 
-    `visible_at` is its place in the queue, in the server's own words: nobody here looks at a clock on the wall.
+    `visible_at` is its ctx in the queue, in the server's own words: nobody here looks at a clock on the wall.
     `submission`: its row, where it came in the same round trip.
     """
 
@@ -107,13 +107,13 @@ class Failed:
 class Retried:
     """A transient error: again after `delay_seconds`, one attempt burnt."""
 
-    stage: Stage
+    step: Step
     error_class: str
     delay_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class Released:
     """Given back without burning an attempt: a drain, a server that is not available, or the closed gate of a model."""
 
     reason: Literal["drain", "unavailable", "gate"]
@@ -130,7 +130,7 @@ class Lost:
     """The lease is not ours any more: nothing may be written."""
 
 
-Settled = Completed | Failed | Retried | Returned | AlreadyFinal  # each is one write
+Settled = Completed | Failed | Retried | Released | AlreadyFinal  # each is one write
 Outcome = Settled | Lost
 
 

@@ -18,10 +18,10 @@ import httpx
 from worker.core.outcome import ErrorCode
 from worker.errors import VisionPermanentError, VisionTransientError
 from worker.ollama.deadline import Deadline
-from worker.ollama.transport import BoundedTransport, Patience
+from worker.ollama.transport import BoundedTransport, DeadlineHolder
 from worker.settings import WorkerSettings
 
-DOWNLOAD_SECONDS = 8.0  # one file, from the connection to the last byte; with the first look at it the promise for reading
+DOWNLOAD_SECONDS = 8.0  # one file, from the connection to the last byte; with the first look at it the deadline for reading
 MAX_KEY_BYTES = 1024  # of object stores; a path may be longer, but no key of the platform is
 _NO_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EISDIR})  # no waiting makes a file of these
 
@@ -32,7 +32,7 @@ class Storage:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._max_bytes = settings.learning_max_upload_bytes
-        self._patience = Patience()
+        self._patience = DeadlineHolder()
         self._http = httpx.Client(  # no proxy sees the service key, and no redirect carries it elsewhere
             transport=BoundedTransport(self._patience), timeout=DOWNLOAD_SECONDS, trust_env=False, follow_redirects=False
         )
@@ -90,7 +90,7 @@ class Storage:
     # The object store
 
     def _read_store(self, storage_key: str) -> bytes:
-        """Each wait ends with the deadline: a store that trickles, head or body, must not cost the worker its promise."""
+        """Each wait ends with the deadline: a store that trickles, head or body, must not cost the worker its deadline."""
         until_seconds = time.monotonic() + DOWNLOAD_SECONDS
         self._patience.deadline = Deadline(until_seconds, until_seconds, DOWNLOAD_SECONDS)
         try:

@@ -14,7 +14,7 @@ Slot = Annotated[int, Field(ge=0, lt=MAX_SLOTS, strict=True)]
 Name = Annotated[str, Field(max_length=48)]
 
 
-class ReturnLeaseRequest(BaseModel):
+class ReclaimLeaseRequest(BaseModel):
     """Supervisor to monitor: give this dead worker's lease back. `job_id` is None if it died before it knew its job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,7 +25,7 @@ class ReturnLeaseRequest(BaseModel):
     is_counted: bool
 
 
-class LeaseReturnedReport(BaseModel):
+class LeaseReclaimedReport(BaseModel):
     """Monitor to supervisor: done. `outcome`: returned, quarantined or not_found."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,7 +35,7 @@ class LeaseReturnedReport(BaseModel):
     outcome: Annotated[str, Field(max_length=32)]
 
 
-class ScaleOrder(BaseModel):
+class ScaleCommand(BaseModel):
     """Monitor to supervisor: an operator wants so many workers. `number` is the order's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +45,7 @@ class ScaleOrder(BaseModel):
     workers: Annotated[int, Field(ge=1, le=MAX_SLOTS, strict=True)]
 
 
-class RecycleOrder(BaseModel):
+class RecycleCommand(BaseModel):
     """Monitor to supervisor: new processes in these slots, or in all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class RecycleOrder(BaseModel):
     slots: Literal["all"] | Annotated[tuple[Slot, ...], Field(min_length=1, max_length=MAX_SLOTS)]
 
 
-class ReloadOrder(BaseModel):
+class ReloadCommand(BaseModel):
     """Monitor to supervisor: read the settings again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +64,7 @@ class ReloadOrder(BaseModel):
     number: int
 
 
-class OrderAnswer(BaseModel):
+class CommandResult(BaseModel):
     """Supervisor to monitor: what it will do about the order. `names`: the wrong variables, or the slots without a worker."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,8 +76,8 @@ class OrderAnswer(BaseModel):
     names: Annotated[tuple[Name, ...], Field(max_length=128)] = ()
 
 
-Order = ScaleOrder | RecycleOrder | ReloadOrder
-Message = ReturnLeaseRequest | LeaseReturnedReport | Order | OrderAnswer
+Command = ScaleCommand | RecycleCommand | ReloadCommand
+Message = ReclaimLeaseRequest | LeaseReclaimedReport | Command | CommandResult
 _ANY: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.core.outcome import ErrorCode, Stage
+from worker.core.outcome import ErrorCode, Step
 from worker.ipc.scoreboard import Scoreboard
 
 MAX_EVENT_BYTES = 2048
@@ -17,7 +17,7 @@ MAX_REPORTED_SECONDS = 1e6
 MAX_TOKENS_PER_SECOND = 1e9
 
 
-class Phase(IntEnum):
+class Activity(IntEnum):
     """What a worker is doing. The numbers are stored in the scoreboard."""
 
     BOOT = 1
@@ -32,7 +32,7 @@ class Phase(IntEnum):
     CHECKPOINT = 10
 
 
-BUSY = frozenset(Phase) - {Phase.BOOT, Phase.CONNECT, Phase.IDLE, Phase.LEASE}  # with a job in hand
+BUSY = frozenset(Activity) - {Activity.BOOT, Activity.CONNECT, Activity.IDLE, Activity.LEASE}  # with a job in hand
 
 
 class Counter(IntEnum):
@@ -46,7 +46,7 @@ class Counter(IntEnum):
     FAILED_INPUT_TOO_LARGE = 5
     RETRIED_VISION = 6
     RETRIED_FEEDBACK = 7
-    RETURNED = 8
+    RELEASED = 8
     REJECTED_BY_FENCE = 9
     OCR_REUSED = 10
     VISION_CALLS = 11
@@ -86,7 +86,7 @@ class StepName(StrEnum):
     SETTLE = "settle"
 
 
-class Reason(IntEnum):
+class HoldReason(IntEnum):
     """Why work is held back, as the monitor decided. The numbers are stored in the scoreboard; the words are the journal's."""
 
     NONE = 0
@@ -100,7 +100,7 @@ class Reason(IntEnum):
     RAMPING = 8  # it answers again: 1, 2, 4 ... calls at once
     WEDGED = 9  # the server lists the model, and no call to it gets on
     LOADING = 10  # the model is not loaded yet
-    PHASE = 11  # two models that do not fit together: it is the other one's phase
+    EXCLUSIVE = 11  # two models that do not fit together: it is the other one's phase
     TURNS = 12  # two models on the same cores: it is the other one's turn
     UNLOADABLE = 13  # the model could not be loaded, and work waits for it
 
@@ -166,7 +166,7 @@ class Event(BaseModel):
     error_class: Annotated[str, Field(max_length=200, pattern=r"^[\w.:<>,? -]*$")] = ""
     seconds: Seconds = 0.0
     steps: Annotated[dict[StepName, Seconds], Field(max_length=len(StepName))] = {}
-    stage: Stage | None = None
+    step: Step | None = None
     call: ModelCall | None = None
 
     def encode(self) -> bytes:

@@ -20,7 +20,7 @@ MAX_CALLS = 64  # at once, of one model: the bound of OLLAMA_NUM_PARALLEL
 COUNTERS = 19
 TALLIES = 15  # of what the monitor counts
 CAUSES = 8  # of a process's end
-MAX_PHASE = 10
+MAX_ACTIVITY = 10
 _NO_ID = bytes(16)
 _HEADER = struct.Struct("<QI")  # sequence, checksum
 _READ_TRIES = 8
@@ -37,13 +37,13 @@ _ADMISSION = struct.Struct("<IIIBd")
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """What a worker says of itself. `deadline_seconds` is infinite where nothing is promised (idle).
+    """What a worker says of itself. `deadline_seconds` is infinite where nothing is deadline_set (idle).
 
     `next_lease_key` is the key of a lease that is being asked for: whether a job carries it, only the database knows.
     """
 
     incarnation: int = 0
-    phase: int = 0
+    activity: int = 0
     job_id: UUID | None = None
     lease_key: UUID | None = None
     next_lease_key: UUID | None = None
@@ -59,7 +59,7 @@ class WorkerRecord:
 class LedgerRecord:
     """What the supervisor says of a slot. `pid` 0: none; `last_status`: exit code, or minus the signal, as in subprocess."""
 
-    stage: int = 0
+    state: int = 0
     pid: int = 0
     starts: int = 0
     since_seconds: float = 0.0
@@ -99,7 +99,7 @@ class ControlRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadingsRecord:
+class MonitorRecord:
     """What the monitor knows: when it last looked at the queue, by when it promised to look again, and totals that outlive it."""
 
     incarnation: int = 0
@@ -111,10 +111,10 @@ class ReadingsRecord:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRecord:
-    """What the monitor, its only writer, admits: how many slots may lease, and how many calls a stage's model may have at once.
+    """What the monitor, its only writer, admits: how many slots may lease, and how many calls a state's model may have at once.
 
-    64 is no bound, 0 calls are a closed gate. `reason` is a place in `worker.ipc.contract.Reason`. After `until_seconds` nobody
-    leases: under a limit a monitor that has fallen silent gives no leave. Two stages of one model have equal numbers.
+    64 is no bound, 0 calls are a closed gate. `reason` is a ctx in `worker.ipc.contract.Reason`. After `until_seconds` nobody
+    leases: under a limit a monitor that has fallen silent gives no leave. Two states of one model have equal numbers.
     """
 
     slots: int = MAX_SLOTS
@@ -125,7 +125,7 @@ class AdmissionRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class TallyRecord:
+class OllamaCountersRecord:
     """What the monitor, its only writer, has counted of Ollama, so that its successors go on counting. It knows the places."""
 
     counts: tuple[int, ...] = (0,) * TALLIES
@@ -174,23 +174,23 @@ class Scoreboard:
         shapes = [_CONTROL, _READINGS, _FLEET, _ADMISSION, _TALLY] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
         sizes = [2 * (_HEADER.size + shape.size) for shape in shapes]
         self._memory = mmap.mmap(-1, sum(sizes))
-        records = [Record(self._memory, sum(sizes[:place]), shape) for place, shape in enumerate(shapes)]
-        self._control, self._readings, self._fleet, self._admission, self._tally = records[:5]
+        records = [Record(self._memory, sum(sizes[:ctx]), shape) for ctx, shape in enumerate(shapes)]
+        self._control, self._monitor_record, self._fleet, self._admission, self._counters = records[:5]
         self._workers, self._ledgers = records[5 : 5 + MAX_SLOTS], records[5 + MAX_SLOTS :]
 
     def write_worker(self, slot: int, record: WorkerRecord) -> None:
-        incarnation, phase, job_id, lease_key, next_lease_key, *numbers, counters = _values(record)
+        incarnation, activity, job_id, lease_key, next_lease_key, *numbers, counters = _values(record)
         ids = _packed(job_id), _packed(lease_key), _packed(next_lease_key)
-        self._workers[slot].write(incarnation, phase, *ids, *numbers, *counters)
+        self._workers[slot].write(incarnation, activity, *ids, *numbers, *counters)
 
     def worker(self, slot: int) -> WorkerRecord | None:
         """The slot's claim about itself; None where nothing was written or what was written cannot be."""
         values = self._workers[slot].read()
         if values is None:
             return None
-        incarnation, phase, job_id, lease_key, next_lease_key, deadline, progress, uss, ready, backend, *counters = values
+        incarnation, activity, job_id, lease_key, next_lease_key, deadline, progress, uss, ready, backend, *counters = values
         ids = _unpacked(job_id), _unpacked(lease_key), _unpacked(next_lease_key)
-        record = WorkerRecord(incarnation, phase, *ids, deadline, progress, uss, ready, backend, tuple(counters))
+        record = WorkerRecord(incarnation, activity, *ids, deadline, progress, uss, ready, backend, tuple(counters))
         return record if _is_possible(record) else None
 
     def write_ledger(self, slot: int, record: LedgerRecord) -> None:
@@ -214,11 +214,11 @@ class Scoreboard:
     def control(self) -> ControlRecord:
         return ControlRecord(*self._control.read() or ())
 
-    def write_readings(self, record: ReadingsRecord) -> None:
-        self._readings.write(*_values(record))
+    def write_monitor_record(self, record: MonitorRecord) -> None:
+        self._monitor_record.write(*_values(record))
 
-    def readings(self) -> ReadingsRecord:
-        return ReadingsRecord(*self._readings.read() or ())
+    def monitor_record(self) -> MonitorRecord:
+        return MonitorRecord(*self._monitor_record.read() or ())
 
     def write_admission(self, record: AdmissionRecord) -> None:
         self._admission.write(*_values(record))
@@ -226,15 +226,15 @@ class Scoreboard:
     def admission(self) -> AdmissionRecord:
         return AdmissionRecord(*self._admission.read() or ())
 
-    def write_tally(self, record: TallyRecord) -> None:
-        self._tally.write(*record.counts)
+    def write_ollama_counters(self, record: OllamaCountersRecord) -> None:
+        self._counters.write(*record.counts)
 
-    def tally(self) -> TallyRecord:
-        values = self._tally.read()
-        return TallyRecord(values) if values else TallyRecord()
+    def tally(self) -> OllamaCountersRecord:
+        values = self._counters.read()
+        return OllamaCountersRecord(values) if values else OllamaCountersRecord()
 
 
-AnyRecord = WorkerRecord | LedgerRecord | FleetRecord | ControlRecord | ReadingsRecord | AdmissionRecord
+AnyRecord = WorkerRecord | LedgerRecord | FleetRecord | ControlRecord | MonitorRecord | AdmissionRecord
 _FIELDS = {kind: attrgetter(*kind.__slots__) for kind in get_args(AnyRecord)}
 
 
@@ -256,4 +256,6 @@ def _unpacked(identity: bytes) -> UUID | None:
 
 
 def _is_possible(record: WorkerRecord) -> bool:
-    return 1 <= record.phase <= MAX_PHASE and not (math.isnan(record.deadline_seconds) or math.isnan(record.progress_seconds))
+    return 1 <= record.activity <= MAX_ACTIVITY and not (
+        math.isnan(record.deadline_seconds) or math.isnan(record.progress_seconds)
+    )

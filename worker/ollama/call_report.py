@@ -4,26 +4,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from worker.errors import AnswerCut, FellSilent, FirstTokenLate, RequestRefused, Runaway, ServerFailed, Unavailable
+from worker.errors import AnswerTruncated, BadRequest, FirstTokenTimeout, Runaway, ServerFailed, TokenTimeout, Unavailable
 from worker.ipc.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, ModelCall
-from worker.ollama.stream import Timings, Transcript
+from worker.ollama.stream import StreamedAnswer, Timings
 
 OnCall = Callable[[ModelCall], None]
 _NS_PER_SECOND = 1e9
 _MAX_NUMBER = 10**18
 
 
-def untold(_call: ModelCall) -> None:
+def ignore_call(_call: ModelCall) -> None:
     """For who asks a server outside of a worker."""
 
 
 @contextmanager
-def reported(transcript: Transcript, on_call: OnCall) -> Iterator[None]:
+def reported(transcript: StreamedAnswer, on_call: OnCall) -> Iterator[None]:
     """The call that is made in the block is told of at its end, however it ends; a bug is none."""
     sent_at_seconds = time.monotonic()
     try:
         yield
-    except (Unavailable, RequestRefused, ServerFailed) as error:
+    except (Unavailable, BadRequest, ServerFailed) as error:
         on_call(_call(_outcome_of(error), transcript, sent_at_seconds))
         raise
     on_call(_call(CallOutcome.ANSWERED, transcript, sent_at_seconds))
@@ -33,18 +33,18 @@ def _outcome_of(error: Exception) -> CallOutcome:
     match error:
         case Unavailable():
             return CallOutcome.BUSY
-        case RequestRefused():
+        case BadRequest():
             return CallOutcome.REFUSED
-        case FirstTokenLate() | FellSilent():
+        case FirstTokenTimeout() | TokenTimeout():
             return CallOutcome.SILENT
         case Runaway():
             return CallOutcome.RUNAWAY
-        case AnswerCut():  # an answer of no use, from a model that is well
+        case AnswerTruncated():  # an answer of no use, from a model that is well
             return CallOutcome.ANSWERED
     return CallOutcome.FAILED
 
 
-def _call(outcome: CallOutcome, transcript: Transcript, sent_at_seconds: float) -> ModelCall:
+def _call(outcome: CallOutcome, transcript: StreamedAnswer, sent_at_seconds: float) -> ModelCall:
     spoke_at_seconds = transcript.spoke_at_seconds
     first_token_seconds = None if spoke_at_seconds is None else spoke_at_seconds - sent_at_seconds
     timings = transcript.timings

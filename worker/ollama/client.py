@@ -10,22 +10,22 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from worker.errors import (
-    FellSilent,
-    FirstTokenLate,
+    AnswerTimeout,
+    FirstTokenTimeout,
     PromptTooLong,
     Runaway,
     ServerFailed,
     ServerUnreachable,
     StreamBroken,
-    TookTooLong,
+    TokenTimeout,
 )
 from worker.ollama import window
-from worker.ollama.call_report import OnCall, reported, untold
+from worker.ollama.call_report import OnCall, ignore_call, reported
 from worker.ollama.deadline import Deadline, Missed
 from worker.ollama.models import is_called
 from worker.ollama.refusal import MAX_REFUSAL_BYTES, refusal
-from worker.ollama.stream import Answer, Transcript
-from worker.ollama.transport import Patience, bounded, bounded_client
+from worker.ollama.stream import Answer, StreamedAnswer
+from worker.ollama.transport import DeadlineHolder, bounded, bounded_client
 from worker.settings import silence_seconds
 
 LOOKUP_SECONDS = 5.0  # for a list of models, all of it
@@ -33,11 +33,11 @@ REST_SECONDS = 1.0  # for the end of a body whose last line has come: beyond it 
 LINE_BYTES_PER_TOKEN = 1024  # of the stream: a line is some 150 bytes around its piece of text
 SPARE_BYTES = 1_000_000  # one line may carry a whole answer, each of its characters escaped
 MAX_LIST_BYTES = 4_000_000  # of a list of models: some 700 bytes a model
-_LATE = {Missed.FIRST_TOKEN: FirstTokenLate, Missed.NEXT_TOKEN: FellSilent, Missed.END: TookTooLong}
+_LATE = {Missed.FIRST_TOKEN: FirstTokenTimeout, Missed.NEXT_TOKEN: TokenTimeout, Missed.END: AnswerTimeout}
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ChatRequest:
     """One request to /api/chat. `max_tokens` is all that the model may write, what it thinks included.
 
     `options` are the model's frozen ones: the server loads a model anew where two requests differ in them (ollama.md 5).
@@ -81,14 +81,14 @@ class Ollama:
     `on_call` is called at the end of each request to a model that was sent, however it ended.
     """
 
-    def __init__(self, base_url: str, on_progress: Callable[[], None], on_call: OnCall = untold) -> None:
-        self._patience, self._on_progress, self._on_call = Patience(), on_progress, on_call
+    def __init__(self, base_url: str, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> None:
+        self._patience, self._on_progress, self._on_call = DeadlineHolder(), on_progress, on_call
         self._http = bounded_client(base_url, self._patience)
 
-    def chat(self, question: Question, deadline: Deadline) -> Answer:
+    def chat(self, question: ChatRequest, deadline: Deadline) -> Answer:
         """A whole answer, before the deadline is over.
 
-        Raises Unavailable, RequestRefused or a class below it, ServerFailed or a class below it: see worker.errors.
+        Raises Unavailable, BadRequest or a class below it, ServerFailed or a class below it: see worker.errors.
         """
         least_tokens = question.least_tokens
         if window.is_too_small(self._window_tokens(question, least_tokens, deadline), least_tokens):
@@ -106,7 +106,7 @@ class Ollama:
         listed = self._listed("/api/tags", deadline_in(LOOKUP_SECONDS))
         return next((each.digest for each in listed if is_called(each.name, model)), None)
 
-    def _window_tokens(self, question: Question, least_tokens: int, deadline: Deadline) -> int | None:
+    def _window_tokens(self, question: ChatRequest, least_tokens: int, deadline: Deadline) -> int | None:
         """As set, or of the model as it is loaded: asked anew where it may matter, since a stale number would fail a pupil."""
         if "num_ctx" in question.options:
             return question.options["num_ctx"]
@@ -117,13 +117,13 @@ class Ollama:
             return next((each.context_length for each in running if is_called(each.name, question.model)), None)
         return None
 
-    def _told(self, question: Question, deadline: Deadline) -> Answer:
-        transcript = Transcript(question.max_tokens, question.repetition_limit_characters)
+    def _told(self, question: ChatRequest, deadline: Deadline) -> Answer:
+        transcript = StreamedAnswer(question.max_tokens, question.repetition_limit_characters)
         with reported(transcript, self._on_call):
             self._listen(transcript, question, deadline)
             return transcript.answer()
 
-    def _listen(self, transcript: Transcript, question: Question, deadline: Deadline) -> None:
+    def _listen(self, transcript: StreamedAnswer, question: ChatRequest, deadline: Deadline) -> None:
         max_bytes = question.max_tokens * LINE_BYTES_PER_TOKEN + SPARE_BYTES
         self._patience.deadline = deadline
         with _failing(self._patience), self._http.stream("POST", "/api/chat", json=question.body()) as response:
@@ -135,7 +135,7 @@ class Ollama:
                     self._finish(pieces)
                     break
 
-    def _hear(self, transcript: Transcript, line: bytes) -> None:
+    def _hear(self, transcript: StreamedAnswer, line: bytes) -> None:
         now_seconds = time.monotonic()
         if transcript.hear(line, now_seconds):
             self._patience.deadline = self._patience.deadline.after_token(now_seconds)
@@ -159,7 +159,7 @@ class Ollama:
 
 
 @contextmanager
-def _failing(patience: Patience) -> Iterator[None]:
+def _failing(patience: DeadlineHolder) -> Iterator[None]:
     """What httpx raises, in the words of worker.errors."""
     try:
         yield

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Bytes = Annotated[int, Field(ge=0, le=2**60)]
 
 
-class LoadedModel(BaseModel):
+class ListedModel(BaseModel):
     """`size_vram` is the part on a GPU; `context_length` is of one slot."""
 
     model_config = ConfigDict(frozen=True)
@@ -19,7 +19,7 @@ class LoadedModel(BaseModel):
     context_length: Annotated[int, Field(ge=0, le=2**40)] = 0
 
 
-class LoadedModels(BaseModel):
+class ListedModels(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    models: Annotated[tuple[LoadedModel, ...], Field(max_length=1000)]
+    models: Annotated[tuple[ListedModel, ...], Field(max_length=1000)]

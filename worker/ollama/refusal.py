@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from pydantic import BaseModel, ValidationError
 
-from worker.errors import ModelMissing, PictureUnreadable, PromptTooLong, RequestRefused, ServerError, Unavailable
+from worker.errors import BadRequest, ImageUnreadable, ModelMissing, PromptTooLong, ServerError, Unavailable
 
 MAX_REFUSAL_BYTES = 65_536  # of an error's body; more is not read
 _TOO_LONG = ("exceeds the available context size", "the prompt is longer than the context length", "exceeds the context length")
@@ -36,12 +36,12 @@ def refusal(status: int, body: bytes) -> Exception:
     return ServerError(f"status {status}")
 
 
-def _bad_request(error: _EngineError) -> RequestRefused:
+def _bad_request(error: _EngineError) -> BadRequest:
     if error.type == "exceed_context_size_error" or any(text in error.message for text in _TOO_LONG):
         return PromptTooLong("status 400")
     if _UNREADABLE in error.message:
-        return PictureUnreadable("status 400")
-    return RequestRefused("status 400")
+        return ImageUnreadable("status 400")
+    return BadRequest("status 400")
 
 
 def _engine_error(body: bytes) -> _EngineError:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from worker.errors import AnswerCut, NoAnswer, Runaway, ServerError, StreamBroken
+from worker.errors import AnswerTruncated, EmptyAnswer, Runaway, ServerError, StreamBroken
 from worker.ollama.repetition import Repetition
 
 LINES_PER_TOKEN = 2  # a token comes as one line; a model that thinks may have it split between thought and speech
@@ -52,7 +52,7 @@ class _Line(BaseModel):
     error: str = ""
 
 
-class Transcript:
+class StreamedAnswer:
     """One answer being written. `max_tokens` is the request's num_predict."""
 
     def __init__(self, max_tokens: int, repetition_limit_characters: int) -> None:
@@ -91,14 +91,14 @@ class Transcript:
         return bool(said)
 
     def answer(self) -> Answer:
-        """Raises AnswerCut, NoAnswer or StreamBroken where this is no whole one."""
+        """Raises AnswerTruncated, EmptyAnswer or StreamBroken where this is no whole one."""
         last, text = self._last, "".join(self._pieces)
         if last is None:
             raise StreamBroken("the stream ended without done")
         if last.done_reason == "length":
-            raise AnswerCut("done_reason length")
+            raise AnswerTruncated("done_reason length")
         if last.done_reason != "stop" or (self._has_thought and not text.strip()):
-            raise NoAnswer("nothing was said")
+            raise EmptyAnswer("nothing was said")
         return Answer(text, last.eval_count, last.prompt_eval_count)
 
     def _refuse_runaway(self, said: str) -> None:

@@ -21,7 +21,7 @@ def trusted_authorities() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-class Patience:
+class DeadlineHolder:
     """What the conversation under way still allows. Its deadline is set before each, and moves with each token."""
 
     def __init__(self) -> None:
@@ -32,13 +32,13 @@ class Patience:
 
 
 class BoundedTransport(httpx.HTTPTransport):
-    """One connection at a time. httpx offers no place for a network backend but its pool, so the pool is made anew.
+    """One connection at a time. httpx offers no ctx for a network backend but its pool, so the pool is made anew.
 
     httpx's own read timeout starts again with every byte and is read once per answer: it bounds neither an answer that trickles
     nor the rest of one that has begun.
     """
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: DeadlineHolder) -> None:
         context = trusted_authorities()
         super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.ConnectionPool(
@@ -49,7 +49,7 @@ class BoundedTransport(httpx.HTTPTransport):
         )
 
 
-def bounded_client(base_url: str, patience: Patience) -> httpx.Client:
+def bounded_client(base_url: str, patience: DeadlineHolder) -> httpx.Client:
     """A client of one Ollama server, whose waits end with `patience` alone."""
     return httpx.Client(
         base_url=base_url,

@@ -1,4 +1,4 @@
-"""What the front of the queue needs next: how many jobs wait for each stage's model, and for how long."""
+"""What the front of the queue needs next: how many jobs wait for each step's model, and for how long."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ _BACKLOG = statement("backlog")
 
 
 @dataclass(frozen=True, slots=True)
-class StageBacklog:
+class StepBacklog:
     """Visible jobs among the LOOK_AHEAD that a worker looks at; ages of the oldest, 0 where there is none."""
 
     vision_jobs: int = 0
@@ -19,6 +19,6 @@ class StageBacklog:
     feedback_oldest_seconds: float = 0.0
 
 
-async def stage_backlog(connection: AsyncConnection) -> StageBacklog:
+async def step_backlog(connection: AsyncConnection) -> StepBacklog:
     row = await (await connection.execute(_BACKLOG, {"bound": LOOK_AHEAD})).fetchone()
-    return StageBacklog(**row) if row else StageBacklog()
+    return StepBacklog(**row) if row else StepBacklog()

@@ -15,7 +15,7 @@ _CHECKPOINT, _CHECKPOINT_PAGE = statement("checkpoint"), statement("checkpoint_p
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class OcrResult:
     """What the vision step made of a submission, and the hash of what it was made from."""
 
     text_md: str
@@ -24,7 +24,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class PageReading:
+class OcrPage:
     """The text of one page, counted from 1, and the hash of what the whole text is made from."""
 
     page: int
@@ -33,7 +33,7 @@ class PageReading:
 
 
 def write_checkpoint(
-    connection: Connection, lease: Lease, reading: Reading, lease_seconds: float, held: HeldPermit | None = None
+    connection: Connection, lease: Lease, reading: OcrResult, lease_seconds: float, held: HeldPermit | None = None
 ) -> bool:
     """False if the lease is not ours any more: then nothing was written. Gives the permit back in the same round trip."""
     values = {
@@ -44,7 +44,7 @@ def write_checkpoint(
     return execute(connection, _CHECKPOINT, {**_fence(lease, lease_seconds), **values}, held) == 1
 
 
-def write_page(connection: Connection, lease: Lease, reading: PageReading, lease_seconds: float) -> bool:
+def write_page(connection: Connection, lease: Lease, reading: OcrPage, lease_seconds: float) -> bool:
     """False if the lease is not ours any more. The page before it must have been written; the first begins anew."""
     values = {"page": reading.page, "text_md": reading.text_md, "origin": reading.origin}
     return connection.execute(_CHECKPOINT_PAGE, {**_fence(lease, lease_seconds), **values}).rowcount == 1

@@ -46,16 +46,16 @@ _ADAPTERS = AdaptersMap(psycopg.adapters)
 set_json_loads(read_document, _ADAPTERS)
 
 
-class Unavailable(Exception):
+class DatabaseUnavailable(Exception):
     """The database cannot serve now: wait, connect again, repeat. Carries the class of the error alone."""
 
 
-class Refused(Exception):
+class UnsuitableDatabase(Exception):
     """The database must not be used like this; waiting would not help."""
 
 
 def connect(dsn: str, application_name: str, *, allows_service_role: bool = False, pooled: Pooled = "auto") -> Connection:
-    """An autocommit connection whose single statements are one round trip each. Raises Unavailable or Refused.
+    """An autocommit connection whose single statements are one round trip each. Raises DatabaseUnavailable or UnsuitableDatabase.
 
     Where `pooled` is auto the first round trip tells; a pooler costs a second connection then, `true` saves it.
     """
@@ -75,7 +75,7 @@ def connect(dsn: str, application_name: str, *, allows_service_role: bool = Fals
 async def connect_monitor(
     dsn: str, application_name: str, *, allows_service_role: bool = False, pooled: Pooled = "auto"
 ) -> AsyncConnection:
-    """The same for the monitor's loop. Raises psycopg's errors, or Refused."""
+    """The same for the monitor's loop. Raises psycopg's errors, or UnsuitableDatabase."""
     if pooled != "true":
         connection = await BoundedAsyncConnection.connect(dsn, **options(application_name), row_factory=dict_row)
         refuse_unfit(connection, allows_service_role=allows_service_role)
@@ -119,10 +119,12 @@ def refuse_unfit(connection: Connection | AsyncConnection, *, allows_service_rol
     encoding = connection.info.parameter_status("server_encoding") or "UTF8"
     if (is_superuser or role in SERVICE_ROLES) and not allows_service_role:
         connection.pgconn.finish()
-        raise Refused(f"the database role {role} bypasses row security: use the restricted role of the workers")
+        raise UnsuitableDatabase(f"the database role {role} bypasses row security: use the restricted role of the workers")
     if encoding != "UTF8":
         connection.pgconn.finish()
-        raise Refused(f"the database has the encoding {encoding}, which cannot hold every text: make one with encoding UTF8")
+        raise UnsuitableDatabase(
+            f"the database has the encoding {encoding}, which cannot hold every text: make one with encoding UTF8"
+        )
 
 
 def has_answered(error: BaseException) -> bool:
@@ -132,7 +134,7 @@ def has_answered(error: BaseException) -> bool:
 
 @contextmanager
 def outages_named() -> Iterator[None]:
-    """Everything that a later try may cure becomes Unavailable: a wrong password too, as somebody may mend it.
+    """Everything that a later try may cure becomes DatabaseUnavailable: a wrong password too, as somebody may mend it.
 
     psycopg has all of SQLSTATE's classes 08, 53, 57 and 58, lock timeouts and deadlocks as OperationalError: full disks,
     shutdowns, too many connections. A standby's refusal to write, a right or a table that is missing, and damage, it counts
@@ -141,7 +143,7 @@ def outages_named() -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction, *_MIGRATING, *_BROKEN) as error:
-        raise Unavailable(type(error).__name__) from error
+        raise DatabaseUnavailable(type(error).__name__) from error
 
 
 def _asked(connection: Connection | AsyncConnection, bounds: Mapping[str, int], pooled: Pooled) -> dict[str, Any]:

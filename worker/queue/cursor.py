@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from worker.core.outcome import Lease
 
-LOOK_BACK_SECONDS = 1.0  # how long a job that comes back at its old place may wait for somebody busy to see it
+LOOK_BACK_SECONDS = 1.0  # how long a job that comes back at its old ctx may wait for somebody busy to see it
 
 
-class Frontier:
+class QueueCursor:
     """Most looks go on where the last lease was found; one a second begins at the start of the queue.
 
     The rows of finished jobs stay in the index for as long as anybody has a snapshot open that may need them, as a backup does

@@ -16,21 +16,23 @@ _FIND, _RETURN, _KEYS = statement("find_job"), statement("return_dead"), stateme
 AsyncConnection = psycopg.AsyncConnection[DictRow]
 
 
-class Returned(StrEnum):
+class ReclaimResult(StrEnum):
     """What became of a dead worker's job."""
 
-    RETURNED = "returned"
+    RELEASED = "returned"
     QUARANTINED = "quarantined"
     NOT_FOUND = "not_found"  # settled before the death, or taken over
 
 
-async def return_lease(connection: AsyncConnection, job_id: UUID | None, lease_key: UUID, *, max_crashes: int | None) -> Returned:
+async def return_lease(
+    connection: AsyncConnection, job_id: UUID | None, lease_key: UUID, *, max_crashes: int | None
+) -> ReclaimResult:
     """Frees the job under this key; the death counts against it unless `max_crashes` is None."""
     found = job_id or await _job_of(connection, lease_key)
     return await _return(connection, found, lease_key, "crashes" if max_crashes else None, max_crashes or 1)
 
 
-async def return_expired(connection: AsyncConnection, job_id: UUID, lease_key: UUID) -> Returned:
+async def return_expired(connection: AsyncConnection, job_id: UUID, lease_key: UUID) -> ReclaimResult:
     """Frees a job of a dead instance, counted as an expiry: nobody can tell whether the job killed its host."""
     return await _return(connection, job_id, lease_key, "expiries", MAX_EXPIRIES)
 
@@ -49,11 +51,11 @@ async def _job_of(connection: AsyncConnection, lease_key: UUID) -> UUID | None:
 
 async def _return(
     connection: AsyncConnection, job_id: UUID | None, lease_key: UUID, count_as: str | None, limit: int
-) -> Returned:
+) -> ReclaimResult:
     if job_id is None:
-        return Returned.NOT_FOUND
+        return ReclaimResult.NOT_FOUND
     values: dict[str, Any] = {"job_id": job_id, "lease_key": lease_key, "count_as": count_as, "limit": limit}
     row = await (await connection.execute(_RETURN, values)).fetchone()
     if row is None:
-        return Returned.NOT_FOUND
-    return Returned.QUARANTINED if row["is_quarantined"] else Returned.RETURNED
+        return ReclaimResult.NOT_FOUND
+    return ReclaimResult.QUARANTINED if row["is_quarantined"] else ReclaimResult.RELEASED

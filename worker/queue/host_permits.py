@@ -11,16 +11,16 @@ import socket
 
 def take(key: int, number: int) -> socket.socket | None:
     """The permit, given back by closing it or with the last reference to it; None if somebody has it."""
-    place = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    ctx = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        place.bind(_name(key, number))
-        place.listen(socket.SOMAXCONN)
+        ctx.bind(_name(key, number))
+        ctx.listen(socket.SOMAXCONN)
     except OSError as error:
-        place.close()
+        ctx.close()
         if error.errno == errno.EADDRINUSE:
             return None
         raise
-    return place
+    return ctx
 
 
 def wait(key: int, number: int, timeout_seconds: float) -> socket.socket | None:

@@ -13,9 +13,9 @@ from worker.queue.connection import Connection, is_pooled
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, held_permit
 from worker.queue.statements import statement
 
-_LEASE, _LEASE_AHEAD, _FIND = statement("lease"), statement("lease_ahead"), statement("find_lease")
+_LEASE, _LEASE_AHEAD, _FIND = statement("lease"), statement("lease_past_closed_gates"), statement("find_lease")
 _READ_LEASED = statement("read_leased")
-LOOK_AHEAD = 100  # jobs, the number in lease_ahead.sql
+LOOK_AHEAD = 100  # jobs, the number in lease_past_closed_gates.sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class LeaseOwner:
 class LeaseRequest:
     """`since`: the `visible_at` at which to begin; None: an expired lease if there is one, else from the start of the queue.
 
-    While a gate is closed only a job whose next stage is open is wanted, and none of those that were `turned_back` at a gate.
+    While a gate is closed only a job whose next step is open is wanted, and none of those that were `skipped_job_ids` at a gate.
     `permits` are those of the feedback model, for a typed text that comes with its submission.
     """
 
@@ -52,7 +52,7 @@ class LeaseRequest:
     lease_seconds: float
     since: str | None = None
     gates: Gates = ALL_OPEN
-    turned_back: tuple[UUID, ...] = ()
+    skipped_job_ids: tuple[UUID, ...] = ()
     permits: Permits = NO_PERMITS
 
 
@@ -90,7 +90,7 @@ def _ask(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:
     values = {"lease_key": request.lease_key, "lease_seconds": request.lease_seconds, "since": request.since}
     if request.gates.are_all_open:
         return connection.execute(_LEASE, values)
-    gates = {"vision": request.gates.vision, "feedback": request.gates.feedback, "turned_back": list(request.turned_back)}
+    gates = {"vision": request.gates.vision, "feedback": request.gates.feedback, "skipped_job_ids": list(request.skipped_job_ids)}
     return connection.execute(_LEASE_AHEAD, {**values, **gates})
 
 

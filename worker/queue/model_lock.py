@@ -11,11 +11,11 @@ from worker.queue.dead_leases import AsyncConnection
 from worker.queue.permits import Permits, lock_key
 from worker.queue.statements import statement
 
-_ENTER, _ASKED = statement("enter_phase"), statement("permits_held")
+_ENTER, _ASKED = statement("acquire_model_lock"), statement("permits_held")
 
 
 @dataclass(frozen=True, slots=True)
-class PhaseKeys:
+class ModelLockKeys:
     """The two locks of one phase: its own, and that of the other model on the same server.
 
     Other keys than of the models' permits, whose numbers begin at 1 besides.
@@ -25,19 +25,19 @@ class PhaseKeys:
     other: int
 
     @classmethod
-    def of(cls, endpoint: str, model: str, other: str) -> "PhaseKeys":
-        return cls(lock_key("phase", endpoint, model), lock_key("phase", endpoint, other))
+    def of(cls, endpoint: str, model: str, other: str) -> "ModelLockKeys":
+        return cls(lock_key("model_lock", endpoint, model), lock_key("model_lock", endpoint, other))
 
 
-async def enter_phase(connection: AsyncConnection, keys: PhaseKeys) -> bool:
+async def acquire_model_lock(connection: AsyncConnection, keys: ModelLockKeys) -> bool:
     """Whether the phase is ours now. False: somebody is in the other one, or was just looking. Never waits."""
     if is_pooled(connection):
         return True
-    row = await (await connection.execute(_ENTER, {"phase_key": keys.own, "other_key": keys.other})).fetchone()
+    row = await (await connection.execute(_ENTER, {"own_key": keys.own, "other_key": keys.other})).fetchone()
     return bool(row and row["is_ours"])
 
 
-async def leave_phase(connection: AsyncConnection, keys: PhaseKeys) -> None:
+async def release_model_lock(connection: AsyncConnection, keys: ModelLockKeys) -> None:
     if not is_pooled(connection):
         await connection.execute("select pg_advisory_unlock_shared(%s::int, 0)", [keys.own])
 

@@ -8,11 +8,11 @@ from worker.queue.statements import statement
 
 COUNT_BOUND = 10_001
 CHANNEL = "learning_submissions"
-_GLANCE, _STATS = statement("glance"), statement("queue_stats")
+_GLANCE, _STATS = statement("poll_queue"), statement("queue_stats")
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class QueuePoll:
     """`due_in_seconds` is that of the first delayed or leased job that does not wait yet: above 0, infinite if there is none."""
 
     is_waiting: bool
@@ -29,10 +29,10 @@ class QueueStats:
     oldest_wait_seconds: float | None = None
 
 
-async def glance(connection: AsyncConnection) -> Glance:
+async def poll_queue(connection: AsyncConnection) -> QueuePoll:
     row = await (await connection.execute(_GLANCE)).fetchone()
     due = row["due_in_seconds"] if row else None
-    return Glance(bool(row and row["is_waiting"]), math.inf if due is None else due)
+    return QueuePoll(bool(row and row["is_waiting"]), math.inf if due is None else due)
 
 
 async def queue_stats(connection: AsyncConnection) -> QueueStats:

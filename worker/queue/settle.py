@@ -5,7 +5,7 @@ from typing import Any, LiteralString, assert_never
 
 from psycopg.types.json import Jsonb
 
-from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Retried, Returned, Settled
+from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, ask_for_lease
 from worker.queue.permits import HeldPermit, execute, give_back
@@ -60,9 +60,9 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
                 "job_error_code": job_error_code,
                 "error_class": error_class or job_error_code,
             }
-        case Retried(stage, error_class, delay_seconds):
-            return _RETRY, {"stage": stage, "error_class": error_class, "delay_seconds": delay_seconds}
-        case Returned(_, delay_seconds):
+        case Retried(step, error_class, delay_seconds):
+            return _RETRY, {"step": step, "error_class": error_class, "delay_seconds": delay_seconds}
+        case Released(_, delay_seconds):
             return _RELEASE, {"delay_seconds": delay_seconds}
         case AlreadyFinal():
             return _DELETE, {}

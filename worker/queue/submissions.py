@@ -1,4 +1,4 @@
-"""Reading a submission under its own student's subject."""
+"""OcrResult a submission under its own student's subject."""
 
 from uuid import UUID
 

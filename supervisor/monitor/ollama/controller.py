@@ -6,22 +6,31 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from supervisor.admission.apply import record
-from supervisor.admission.decision import Act, Decision, Preload, Unload, WantPhase
-from supervisor.admission.facts import CallEnded, Decided, Fact, LoadBegun, Loaded, Phase, UnloadBegun, Unloaded
-from supervisor.admission.policy import Policy
+from supervisor.admission.apply import apply
+from supervisor.admission.decision import AcquireModelLock, Act, Decision, Preload, Unload
+from supervisor.admission.facts import (
+    CallEnded,
+    DecisionPublished,
+    Fact,
+    LoadBegun,
+    Loaded,
+    ModelLockChanged,
+    UnloadBegun,
+    Unloaded,
+)
+from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import decide
-from supervisor.admission.state import State
-from supervisor.event_log import Journal
-from supervisor.monitor.ollama.counters import Deed, Tally
+from supervisor.admission.state import AdmissionState
+from supervisor.event_log import EventLog
+from supervisor.monitor.ollama.counters import ModelOperation, OllamaCounters
 from supervisor.monitor.ollama.host import Host
 from supervisor.monitor.ollama.server import OllamaServer
-from supervisor.monitor.ollama.view import PASSING, AdmissionSight
+from supervisor.monitor.ollama.view import PASSING, AdmissionView
 from supervisor.monitor.ollama.workload import Workload
-from supervisor.monitor.queue.model_lock import PhaseKeeper
+from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.waker import Waker
-from supervisor.monitor.state import Sight
-from worker.core.outcome import Stage
+from supervisor.monitor.state import MonitorState
+from worker.core.outcome import Step
 from worker.ipc.contract import ModelCall
 from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 from worker.ollama.models import listed_name
@@ -32,40 +41,42 @@ FIRST_LOOK_SECONDS = 3.0  # a database that we do not reach may be one that work
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class AdmissionDependencies:
     """What the watch looks at and acts by."""
 
-    policy: Policy
+    policy: AdmissionPolicy
     settings: WorkerSettings
     server: OllamaServer
     host: Host
-    keeper: PhaseKeeper
+    keeper: ModelLockClient
 
 
-class OllamaWatch:
+class AdmissionController:
     """One task that decides; looks and acts that take time are tasks of their own, and nobody waits for them."""
 
-    def __init__(self, outlook: Outlook, scoreboard: Scoreboard, sight: Sight, waker: Waker, journal: Journal) -> None:
-        self._outlook, self._policy = outlook, outlook.policy
+    def __init__(
+        self, dependencies: AdmissionDependencies, scoreboard: Scoreboard, sight: MonitorState, waker: Waker, journal: EventLog
+    ) -> None:
+        self._dependencies, self._policy = dependencies, dependencies.policy
         self._scoreboard, self._sight, self._waker, self._journal = scoreboard, sight, waker, journal
-        self._tally = Tally(scoreboard)
-        self._workload = Workload(scoreboard, outlook.policy)
+        self._counters = OllamaCounters(scoreboard)
+        self._workload = Workload(scoreboard, dependencies.policy)
         self._tasks: set[asyncio.Task[None]] = set()
         self._look: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._told: Decision | None = None
         self._notes: frozenset[object] = frozenset()
         now_seconds = self._began_at_seconds = time.monotonic()
-        before = Decided(scoreboard.admission().slots, (), None, now_seconds)  # a predecessor's hold goes on
-        sight.admission.policy, sight.admission.is_remote = outlook.policy, outlook.host.is_remote
-        sight.admission.state = record(State.of(outlook.policy, now_seconds), before)
+        before = DecisionPublished(scoreboard.admission().slots, (), None, now_seconds)  # a predecessor's hold goes on
+        sight.admission.policy, sight.admission.is_remote = dependencies.policy, dependencies.host.is_remote
+        sight.admission.state = apply(AdmissionState.of(dependencies.policy, now_seconds), before)
 
     async def run(self) -> None:
         """Until it is cancelled. Where no model is asked there is nothing to look after."""
         try:
             while self._policy.models:
                 due_at_seconds = time.monotonic() + self._policy.sample_seconds
-                self._know(self._outlook.host.measured())
+                self._know(self._dependencies.host.measured())
                 if self._look is None or self._look.done():
                     self._look = self._begin(self._list())
                 await self._decide_until(due_at_seconds)
@@ -74,10 +85,10 @@ class OllamaWatch:
             for task in self._tasks:
                 task.cancel()
 
-    def call_ended(self, stage: Stage, call: ModelCall) -> None:
+    def call_ended(self, step: Step, call: ModelCall) -> None:
         """What a worker tells of a call to a model."""
-        self._tally.count((stage, call.outcome))
-        model = self._policy.vision_model if stage is Stage.VISION else self._policy.feedback_model
+        self._counters.count((step, call.outcome))
+        model = self._policy.vision_model if step is Step.VISION else self._policy.feedback_model
         if model is not None:
             self._workload.answered(model)
             self._know(CallEnded(model, call, time.monotonic()))
@@ -87,12 +98,12 @@ class OllamaWatch:
         """The queue has changed."""
         self._changed.set()
 
-    def phase_changed(self, model: str | None) -> None:
-        self._know(Phase(model, time.monotonic()))
+    def model_lock_changed(self, model: str | None) -> None:
+        self._know(ModelLockChanged(model, time.monotonic()))
 
     def _know(self, *facts: Fact) -> None:
         for fact in facts:
-            self._sight.admission.state = record(self._sight.admission.state, fact)
+            self._sight.admission.state = apply(self._sight.admission.state, fact)
         self._changed.set()
 
     async def _decide_until(self, end_seconds: float) -> None:
@@ -114,15 +125,15 @@ class OllamaWatch:
         if not is_queue_seen or (sight.state.listed_at_seconds is None and sight.state.unlisted is None):
             return
         for fact in (self._workload.working(), self._workload.waiting(self._sight.backlog)):
-            sight.state = record(sight.state, fact)
+            sight.state = apply(sight.state, fact)
         now_seconds = time.monotonic()
         sight.decision = decide(sight.state, self._policy, now_seconds)
         self._tell(sight)
-        sight.state = record(sight.state, sight.decision.told(now_seconds))
+        sight.state = apply(sight.state, sight.decision.told(now_seconds))
         for act in sight.decision.acts:
             self._perform(act)
 
-    def _tell(self, sight: AdmissionSight) -> None:
+    def _tell(self, sight: AdmissionView) -> None:
         """The workers, and the log if it is not what was told before."""
         decision, before = sight.decision, self._told
         self._told = decision
@@ -135,7 +146,7 @@ class OllamaWatch:
             self._journal.monitor("WARNING", "ollama_note", meaning=note.lie.value, model=note.model)
         self._notes = found
 
-    def _tell_journal(self, sight: AdmissionSight) -> None:
+    def _tell_journal(self, sight: AdmissionView) -> None:
         told, limits = sight.decision, _recorded(sight.decision, self._policy)
         self._journal.monitor(
             "INFO" if sight.reason in PASSING else "WARNING",
@@ -156,8 +167,8 @@ class OllamaWatch:
             case Unload(models):
                 self._know(UnloadBegun(models, time.monotonic()))
                 self._begin(self._unload(models))
-            case WantPhase(model):
-                self._outlook.keeper.want(model)
+            case AcquireModelLock(model):
+                self._dependencies.keeper.want(model)
             case _:
                 assert_never(act)
 
@@ -174,40 +185,40 @@ class OllamaWatch:
             task.result()
 
     async def _list(self) -> None:
-        self._know(await self._outlook.server.listed())
+        self._know(await self._dependencies.server.listed())
 
     async def _load(self, model: str) -> None:
         """With the options of every request to it, or the first job would load it anew. Loaded is what is listed."""
-        settings = self._outlook.settings
-        stage = Stage.VISION if model == self._policy.vision_model else Stage.FEEDBACK
+        settings = self._dependencies.settings
+        step = Step.VISION if model == self._policy.vision_model else Step.FEEDBACK
         began_at_seconds = time.monotonic()
-        is_ok = await self._outlook.server.load(model, settings.model_options(stage.value))
-        seen = await self._outlook.server.listed()
+        is_ok = await self._dependencies.server.load(model, settings.model_options(step.value))
+        seen = await self._dependencies.server.listed()
         now_seconds = time.monotonic()
-        self._tally.count(Deed.LOADED if is_ok else Deed.FAILED)
+        self._counters.count(ModelOperation.LOADED if is_ok else ModelOperation.FAILED)
         level, seconds = "INFO" if is_ok else "WARNING", f"{now_seconds - began_at_seconds:.3f}"
         self._journal.monitor(level, "model_loaded", model=model, is_ok=is_ok, seconds=seconds)
         self._know(seen, Loaded(model, is_ok, now_seconds))
 
     async def _unload(self, models: tuple[str, ...]) -> None:
         """Asked to leave if no worker of any instance is in a call to it; gone is who is listed no more."""
-        is_free = not any([await self._outlook.keeper.is_asked(self._written(model)) for model in models])
-        is_ok = is_free and all([await self._outlook.server.unload(model) for model in models])
+        is_free = not any([await self._dependencies.keeper.is_asked(self._written(model)) for model in models])
+        is_ok = is_free and all([await self._dependencies.server.unload(model) for model in models])
         if is_ok:
-            self._tally.count(Deed.UNLOADED)
+            self._counters.count(ModelOperation.UNLOADED)
         self._journal.monitor("INFO", "model_unloaded", models=",".join(models), is_ok=is_ok)
         if not is_ok:
             await asyncio.sleep(self._policy.sample_seconds)  # before it is tried again
-        seen = await self._outlook.server.listed()
+        seen = await self._dependencies.server.listed()
         self._know(seen, Unloaded(models, is_ok, time.monotonic()))
 
     def _written(self, model: str) -> str:
         """As the settings call it, and the workers for their permits."""
-        names = (self._outlook.settings.ai_vision_model, self._outlook.settings.ai_feedback_model)
+        names = (self._dependencies.settings.ai_vision_model, self._dependencies.settings.ai_feedback_model)
         return next(name for name in names if listed_name(name) == model)
 
 
-def _recorded(decision: Decision, policy: Policy) -> AdmissionRecord:
+def _recorded(decision: Decision, policy: AdmissionPolicy) -> AdmissionRecord:
     return AdmissionRecord(
         slots=decision.slots,
         vision_calls=decision.calls_of(policy.vision_model),
@@ -217,11 +228,11 @@ def _recorded(decision: Decision, policy: Policy) -> AdmissionRecord:
     )
 
 
-def _shown(decision: Decision, policy: Policy) -> tuple[object, ...]:
+def _shown(decision: Decision, policy: AdmissionPolicy) -> tuple[object, ...]:
     """What of it is news."""
     return decision.slots, *(decision.calls_of(model) for model in policy.models), decision.reasons
 
 
-def _is_wider(decision: Decision, before: Decision, policy: Policy) -> bool:
+def _is_wider(decision: Decision, before: Decision, policy: AdmissionPolicy) -> bool:
     is_opened = any(decision.calls_of(model) > before.calls_of(model) for model in policy.models)
     return is_opened or decision.slots > before.slots

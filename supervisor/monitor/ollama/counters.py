@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from enum import Enum
 
-from worker.core.outcome import Stage
+from worker.core.outcome import Step
 from worker.ipc.contract import CallOutcome
-from worker.ipc.scoreboard import Scoreboard, TallyRecord
+from worker.ipc.scoreboard import OllamaCountersRecord, Scoreboard
 
 
-class Deed(Enum):
+class ModelOperation(Enum):
     """What was done to a model."""
 
     LOADED = "loaded"
@@ -16,24 +16,25 @@ class Deed(Enum):
     UNLOADED = "unloaded"
 
 
-Counted = Deed | tuple[Stage, CallOutcome]
-_PLACES: dict[Counted, int] = {
-    counted: place for place, counted in enumerate([*Deed, *((stage, outcome) for stage in Stage for outcome in CallOutcome)])
+CounterKey = ModelOperation | tuple[Step, CallOutcome]
+_PLACES: dict[CounterKey, int] = {
+    counted: place
+    for place, counted in enumerate([*ModelOperation, *((step, outcome) for step in Step for outcome in CallOutcome)])
 }
 
 
-class Tally:
+class OllamaCounters:
     """One writer: this monitor, which goes on where its predecessor was."""
 
     def __init__(self, scoreboard: Scoreboard) -> None:
         self._scoreboard, self._counts = scoreboard, list(scoreboard.tally().counts)
 
-    def count(self, counted: Counted) -> None:
+    def count(self, counted: CounterKey) -> None:
         self._counts[_PLACES[counted]] += 1
-        self._scoreboard.write_tally(TallyRecord(tuple(self._counts)))
+        self._scoreboard.write_ollama_counters(OllamaCountersRecord(tuple(self._counts)))
 
 
-def tallied(scoreboard: Scoreboard) -> Iterator[tuple[Counted, int]]:
+def counter_totals(scoreboard: Scoreboard) -> Iterator[tuple[CounterKey, int]]:
     """Everything that is counted, with its total."""
     counts = scoreboard.tally().counts
     return ((counted, counts[place]) for counted, place in _PLACES.items())

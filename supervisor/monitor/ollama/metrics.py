@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from supervisor.admission.anomalies import Lie
+from supervisor.admission.anomalies import AnomalyKind
 from supervisor.admission.facts import HostMeasured
-from supervisor.monitor.ollama.counters import Deed, tallied
-from supervisor.monitor.ollama.view import AdmissionSight
-from worker.core.outcome import Stage
-from worker.ipc.contract import ModelCall, Reason
+from supervisor.monitor.ollama.counters import ModelOperation, counter_totals
+from supervisor.monitor.ollama.view import AdmissionView
+from worker.core.outcome import Step
+from worker.ipc.contract import HoldReason, ModelCall
 from worker.ipc.scoreboard import Scoreboard
 
 SECONDS_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
@@ -23,13 +23,13 @@ class CallMetrics:
     """What workers tell of each call to a model."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        by_stage = functools.partial(Histogram, labelnames=["stage"], registry=registry, buckets=SECONDS_BUCKETS)
-        self._first_token = by_stage("learning_first_token_seconds", "from the request to its first token")
-        self._speed = by_stage("learning_tokens_per_second", "speed of whole answers", buckets=_SPEEDS)
-        self._load = by_stage("learning_call_load_seconds", "load of the model that a call paid for")
-        self._wait = by_stage("learning_call_wait_seconds", "wait for a slot of the loaded model")
+        by_step = functools.partial(Histogram, labelnames=["step"], registry=registry, buckets=SECONDS_BUCKETS)
+        self._first_token = by_step("learning_first_token_seconds", "from the request to its first token")
+        self._speed = by_step("learning_tokens_per_second", "speed of whole answers", buckets=_SPEEDS)
+        self._load = by_step("learning_call_load_seconds", "load of the model that a call paid for")
+        self._wait = by_step("learning_call_wait_seconds", "wait for a slot of the loaded model")
 
-    def observe(self, stage: Stage, call: ModelCall) -> None:
+    def observe(self, step: Step, call: ModelCall) -> None:
         seen = (
             (self._first_token, call.first_token_seconds),
             (self._speed, call.tokens_per_second),
@@ -38,16 +38,16 @@ class CallMetrics:
         )
         for histogram, value in seen:
             if value is not None:
-                histogram.labels(stage.value).observe(value)
+                histogram.labels(step.value).observe(value)
 
 
-def admission_metrics(admission: AdmissionSight) -> Iterable[Metric]:
+def admission_metrics(admission: AdmissionView) -> Iterable[Metric]:
     """What is admitted, why not more, and what Ollama and this host have."""
     decision, state, policy = admission.decision, admission.state, admission.policy
     yield GaugeMetricFamily("learning_admission_slots", "slots that may lease; 64: no bound", decision.slots)
     calls = {"vision": decision.calls_of(policy.vision_model), "feedback": decision.calls_of(policy.feedback_model)}
-    yield _gauge("learning_admission_calls", "calls a model may have at once; 64: no bound", "stage", calls)
-    held = {reason.name.lower(): reason in decision.reasons for reason in Reason if reason is not Reason.NONE}
+    yield _gauge("learning_admission_calls", "calls a model may have at once; 64: no bound", "step", calls)
+    held = {reason.name.lower(): reason in decision.reasons for reason in HoldReason if reason is not HoldReason.NONE}
     yield _gauge("learning_admission_held", "1 while this holds something back", "reason", held)
     is_told = state.listed_at_seconds is not None and state.unlisted is None
     yield GaugeMetricFamily("learning_ollama_answers", "1 while /api/ps tells what is loaded", is_told)
@@ -56,16 +56,16 @@ def admission_metrics(admission: AdmissionSight) -> Iterable[Metric]:
     yield from _host(state.host)
     found = Counts(note.lie for note in admission.notes())
     yield _gauge(
-        "learning_ollama_notes", "what of /api/ps cannot be believed now", "note", {x.name.lower(): found[x] for x in Lie}
+        "learning_ollama_notes", "what of /api/ps cannot be believed now", "note", {x.name.lower(): found[x] for x in AnomalyKind}
     )
 
 
-def tally_metrics(scoreboard: Scoreboard) -> Iterable[Metric]:
+def counter_metrics(scoreboard: Scoreboard) -> Iterable[Metric]:
     """Totals, which outlive the monitor that counted them."""
     deeds = CounterMetricFamily("learning_model_loads", "models loaded before work, or asked to leave", labels=["what"])
-    ends = CounterMetricFamily("learning_model_call_ends", "calls to a model by how they ended", labels=["stage", "outcome"])
-    for counted, total in tallied(scoreboard):
-        if isinstance(counted, Deed):
+    ends = CounterMetricFamily("learning_model_call_ends", "calls to a model by how they ended", labels=["step", "outcome"])
+    for counted, total in counter_totals(scoreboard):
+        if isinstance(counted, ModelOperation):
             deeds.add_metric([counted.value], total)
         else:
             ends.add_metric([each.value for each in counted], total)

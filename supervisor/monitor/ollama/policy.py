@@ -1,6 +1,6 @@
 """The settings' numbers as the rules of admission take them."""
 
-from supervisor.admission.policy import Policy, TakeTurns
+from supervisor.admission.policy import AdmissionPolicy, TakeTurns
 from supervisor.settings.memory_size import MemorySize
 from supervisor.settings.model import Settings
 from worker.ollama.models import listed_name
@@ -8,11 +8,11 @@ from worker.ollama.models import listed_name
 MIN_GRACE_SECONDS = 10.0  # /api/ps waits for a sick runner's ping so long
 
 
-def admission_policy(settings: Settings, total_bytes: int) -> Policy:
+def admission_policy(settings: Settings, total_bytes: int) -> AdmissionPolicy:
     """`total_bytes`: this host's memory, of which a limit may be a share."""
     own, worker = settings.supervisor, settings.worker
     limit_bytes = MemorySize.parse(own.ollama_memory_limit).of(total_bytes)
-    return Policy(
+    return AdmissionPolicy(
         vision_model=listed_name(worker.ai_vision_model) if worker.asks_ollama("vision") else None,
         feedback_model=listed_name(worker.ai_feedback_model) if worker.asks_ollama("feedback") else None,
         num_parallel=worker.ollama_num_parallel,

@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from supervisor.admission.facts import Listed, Resident, Silence, Unlisted
-from worker.ollama.loaded_models import LoadedModel, LoadedModels
+from supervisor.admission.facts import ListError, ListFailed, LoadedModel, ModelsListed
+from worker.ollama.loaded_models import ListedModel, ListedModels
 
 LIST_SECONDS = 2.0  # it waits for locks that a load or an unload holds; who is late knows nothing (ollama.md 3.4)
 UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (ollama.md 2.6)
@@ -28,21 +28,21 @@ class OllamaServer:
     def __init__(self, base_url: str, load_seconds: float) -> None:
         self._base_url, self._load_seconds = base_url, load_seconds
 
-    async def listed(self) -> Listed | Unlisted:
+    async def listed(self) -> ModelsListed | ListFailed:
         """What /api/ps says. Whatever it is, it comes within LIST_SECONDS."""
         try:
             status, body = await self._ask("GET", "/api/ps", None, LIST_SECONDS, MAX_LIST_BYTES)
         except TimeoutError:
-            return Unlisted(Silence.LATE, time.monotonic())
+            return ListFailed(ListError.LATE, time.monotonic())
         except (aiohttp.ClientError, OSError):
-            return Unlisted(Silence.UNREACHABLE, time.monotonic())
+            return ListFailed(ListError.UNREACHABLE, time.monotonic())
         try:
-            found = LoadedModels.model_validate_json(body) if status == HTTP_OK else None
+            found = ListedModels.model_validate_json(body) if status == HTTP_OK else None
         except ValidationError:
             found = None
         if found is None:
-            return Unlisted(Silence.NONSENSE, time.monotonic())
-        return Listed(tuple(map(_resident, found.models)), time.monotonic())
+            return ListFailed(ListError.INVALID, time.monotonic())
+        return ModelsListed(tuple(map(_loaded_model, found.models)), time.monotonic())
 
     async def load(self, model: str, options: Mapping[str, int]) -> bool:
         """Whether it is loaded; the server answers when it is. The load ends with this request, so its time is long."""
@@ -79,8 +79,8 @@ async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return pieces
 
 
-def _resident(found: LoadedModel) -> Resident:
-    return Resident(
+def _loaded_model(found: ListedModel) -> LoadedModel:
+    return LoadedModel(
         name=found.name,
         digest=found.digest,
         size_bytes=found.size,

@@ -3,22 +3,24 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from supervisor.admission.anomalies import Note, notes
+from supervisor.admission.anomalies import Anomaly, notes
 from supervisor.admission.decision import Decision
-from supervisor.admission.policy import Policy
-from supervisor.admission.state import State
-from worker.ipc.contract import Reason
+from supervisor.admission.policy import AdmissionPolicy
+from supervisor.admission.state import AdmissionState
+from worker.ipc.contract import HoldReason
 
 # Nobody has to do anything about these: work goes on, in another order or a moment later.
-PASSING = frozenset({Reason.NONE, Reason.REOPENING, Reason.RAMPING, Reason.LOADING, Reason.PHASE, Reason.TURNS})
+PASSING = frozenset(
+    {HoldReason.NONE, HoldReason.REOPENING, HoldReason.RAMPING, HoldReason.LOADING, HoldReason.EXCLUSIVE, HoldReason.TURNS}
+)
 
 
 @dataclass(slots=True)
-class AdmissionSight:
+class AdmissionView:
     """Written by the watch of Ollama alone. As it is here, where no model of Ollama's is asked."""
 
-    policy: Policy = field(default_factory=Policy)
-    state: State = field(default_factory=lambda: State.of(Policy(), 0.0))
+    policy: AdmissionPolicy = field(default_factory=AdmissionPolicy)
+    state: AdmissionState = field(default_factory=lambda: AdmissionState.of(AdmissionPolicy(), 0.0))
     decision: Decision = field(default_factory=Decision)
     is_remote: bool = False  # nobody here sees what its processes hold
 
@@ -28,7 +30,7 @@ class AdmissionSight:
         return bool(self.policy.models)
 
     @property
-    def reason(self) -> Reason:
+    def reason(self) -> HoldReason:
         """The weightiest that somebody should know of; else the first that work waits for."""
         reasons = self.decision.reasons
         told = (*(each for each in reasons if each not in PASSING), *filter(self._is_felt, reasons), self.decision.reason)
@@ -39,7 +41,7 @@ class AdmissionSight:
         """Whether the decision keeps work waiting now, whether or not there is any."""
         return bool(self.decision.reasons) and (self.reason not in PASSING or self._is_felt(self.reason))
 
-    def _is_felt(self, reason: Reason) -> bool:
+    def _is_felt(self, reason: HoldReason) -> bool:
         """Whether jobs wait for a model that it closes; where it closes slots, whether any wait."""
         closed = self.decision.closed.get(reason)
         return any(model.jobs for model in self.state.models if not closed or model.name in closed)
@@ -52,14 +54,14 @@ class AdmissionSight:
     def trouble(self, now_seconds: float) -> str:
         """The sentence of the status, where somebody should know; empty where all is well or a matter of moments."""
         if self.is_holding and self.reason not in PASSING:
-            away = f" (Ollama does not answer: {self.silence})" if self.silence and self.reason is not Reason.UNKNOWN else ""
+            away = f" (Ollama does not answer: {self.silence})" if self.silence and self.reason is not HoldReason.UNKNOWN else ""
             return f"Held back: {self.worded()}{away}."
         silence = self.state.unlisted
         if silence is not None and now_seconds > silence.at_seconds + self.policy.grace_seconds:
             return f"Ollama does not say what it has loaded ({silence.why.value}); the work goes on meanwhile."
         return ""
 
-    def notes(self) -> tuple[Note, ...]:
+    def notes(self) -> tuple[Anomaly, ...]:
         return notes(self.state, self.policy) if self.is_governed else ()
 
     def worded(self) -> str:
@@ -76,29 +78,31 @@ def gigabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f}"
 
 
-def _memory(sight: AdmissionSight) -> str:
+def _memory(sight: AdmissionView) -> str:
     used, limit = gigabytes(sight.state.used_bytes), gigabytes(sight.policy.limit_bytes)
     low = gigabytes(sight.policy.low_water_bytes)
     return f"Ollama uses {used} of {limit} GB; jobs in work go on, new ones are taken below {low} GB"
 
 
-def _unknown(sight: AdmissionSight) -> str:
+def _unknown(sight: AdmissionView) -> str:
     return f"Ollama does not tell what it uses ({sight.silence or 'not asked yet'}), and there is a limit"
 
 
-_WORDS: Mapping[Reason, Callable[[AdmissionSight], str]] = {
-    Reason.NONE: lambda _: "",
-    Reason.MEMORY: _memory,
-    Reason.REOPENING: lambda sight: f"after a hold one worker after another begins, now {sight.decision.slots}",
-    Reason.RELIEF: lambda _: "held for the longest time allowed, so idle models are unloaded",
-    Reason.CANARY: lambda _: "held for the longest time allowed, so one job shows whether more may run",
-    Reason.UNKNOWN: _unknown,
-    Reason.BREAKER: lambda sight: f"{sight.closed()} failed several times in a row and is asked again in a moment",
-    Reason.PROBING: lambda sight: f"{sight.closed()} failed several times in a row; one call shows whether it answers again",
-    Reason.WEDGED: lambda sight: f"no call to {sight.closed()} gets on, though Ollama lists it",
-    Reason.RAMPING: lambda sight: f"{sight.closed()} answers again and is asked more and more",
-    Reason.LOADING: lambda sight: f"{sight.closed()} is not loaded yet",
-    Reason.UNLOADABLE: lambda sight: f"{sight.closed()} could not be loaded; it is tried again now and then, `doctor` says why",
-    Reason.PHASE: lambda sight: f"{sight.closed()} waits for its phase, as the two models do not fit together",
-    Reason.TURNS: lambda sight: f"{sight.closed()} waits for its turn, as the two models compute on the same cores",
+_WORDS: Mapping[HoldReason, Callable[[AdmissionView], str]] = {
+    HoldReason.NONE: lambda _: "",
+    HoldReason.MEMORY: _memory,
+    HoldReason.REOPENING: lambda sight: f"after a hold one worker after another begins, now {sight.decision.slots}",
+    HoldReason.RELIEF: lambda _: "held for the longest time allowed, so idle models are unloaded",
+    HoldReason.CANARY: lambda _: "held for the longest time allowed, so one job shows whether more may run",
+    HoldReason.UNKNOWN: _unknown,
+    HoldReason.BREAKER: lambda sight: f"{sight.closed()} failed several times in a row and is asked again in a moment",
+    HoldReason.PROBING: lambda sight: f"{sight.closed()} failed several times in a row; one call shows whether it answers again",
+    HoldReason.WEDGED: lambda sight: f"no call to {sight.closed()} gets on, though Ollama lists it",
+    HoldReason.RAMPING: lambda sight: f"{sight.closed()} answers again and is asked more and more",
+    HoldReason.LOADING: lambda sight: f"{sight.closed()} is not loaded yet",
+    HoldReason.UNLOADABLE: lambda sight: (
+        f"{sight.closed()} could not be loaded; it is tried again now and then, `doctor` says why"
+    ),
+    HoldReason.EXCLUSIVE: lambda sight: f"{sight.closed()} waits for its phase, as the two models do not fit together",
+    HoldReason.TURNS: lambda sight: f"{sight.closed()} waits for its turn, as the two models compute on the same cores",
 }

@@ -10,25 +10,25 @@ from dataclasses import replace
 import psycopg
 from psycopg.pq.abc import PGconn
 
-from supervisor.event_log import Journal
-from supervisor.monitor.queue.model_lock import PhaseKeeper
-from supervisor.monitor.queue.reclaimer import Releases
+from supervisor.event_log import EventLog
+from supervisor.monitor.queue.model_lock import ModelLockClient
+from supervisor.monitor.queue.reclaimer import LeaseReclaimer
 from supervisor.monitor.queue.waker import Waker
-from supervisor.monitor.state import Sight
+from supervisor.monitor.state import MonitorState
 from worker.ipc.scoreboard import Scoreboard
-from worker.queue.backlog import StageBacklog, stage_backlog
+from worker.queue.backlog import StepBacklog, step_backlog
 from worker.queue.connection import connect_monitor, has_answered, is_pooled
-from worker.queue.dead_leases import AsyncConnection, Returned
-from worker.queue.polls import glance, listen, queue_stats
+from worker.queue.dead_leases import AsyncConnection, ReclaimResult
+from worker.queue.polls import listen, poll_queue, queue_stats
 from worker.settings import WorkerSettings
 
-MONITOR_PROMISE_SECONDS = 60.0
+MONITOR_DEADLINE_SECONDS = 60.0
 COUNT_EVERY_SECONDS = 1.0
 SECOND_LOOK_SECONDS = 0.05  # after news: was it taken, and is it a job for later?
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
 
 
-class QueueWatch:
+class QueueListener:
     """One task, one statement at a time. An outage ends a connection, never the watch."""
 
     def __init__(
@@ -36,18 +36,18 @@ class QueueWatch:
         settings: WorkerSettings,
         scoreboard: Scoreboard,
         incarnation: int,
-        releases: Releases,
-        keeper: PhaseKeeper,
+        releases: LeaseReclaimer,
+        keeper: ModelLockClient,
         waker: Waker,
-        journal: Journal,
+        journal: EventLog,
     ) -> None:
         self._settings, self._scoreboard, self._releases, self._keeper = settings, scoreboard, releases, keeper
         self._waker, self._journal = waker, journal
-        self._readings = replace(scoreboard.readings(), incarnation=incarnation)
+        self._monitor_record = replace(scoreboard.monitor_record(), incarnation=incarnation)
         self._stirred = asyncio.Event()
         self._heard: list[int] = []  # of whom news has come, by their backends
         self._look_at_seconds = -math.inf
-        self.sight = Sight()
+        self.sight = MonitorState()
         self.on_look: Callable[[], None] = lambda: None  # is told that the sight of the queue is new
 
     def stir(self) -> None:
@@ -60,10 +60,10 @@ class QueueWatch:
         self.stir()
 
     async def run(self) -> None:
-        """Until it is cancelled. Raises Refused for a role that must not be used."""
+        """Until it is cancelled. Raises UnsuitableDatabase for a role that must not be used."""
         wait_seconds = FIRST_WAIT_SECONDS
         while True:
-            self._promise()
+            self._set_deadline()
             try:
                 connection = await self._connect()
                 async with connection:
@@ -90,7 +90,7 @@ class QueueWatch:
     async def _serve(self, connection: AsyncConnection) -> None:
         self._look_at_seconds = -math.inf
         while True:
-            self._promise()
+            self._set_deadline()
             await self._releases.give_back(connection, self._count_returned)
             await self._releases.sweep(connection, self._count_returned)
             await self._keeper.serve(connection)
@@ -104,18 +104,18 @@ class QueueWatch:
             return self._look_at_seconds - time.monotonic()
         self._look_at_seconds = math.inf
         self._waker.recognise()
-        look = await glance(connection)
+        look = await poll_queue(connection)
         self._greet()
         if look.is_waiting:
             self._waker.wake_one()
         if self.sight.admission.is_governed:
-            self.sight.backlog = await stage_backlog(connection) if look.is_waiting else StageBacklog()
+            self.sight.backlog = await step_backlog(connection) if look.is_waiting else StepBacklog()
             self.on_look()
         now = time.monotonic()
         if now >= self.sight.counted_at_seconds + COUNT_EVERY_SECONDS:
             self.sight.stats, self.sight.counted_at_seconds = await queue_stats(connection), now
         self.sight.looked_at_seconds = now
-        self._promise()
+        self._set_deadline()
         look_again_seconds = min(self._settings.worker_poll_interval, look.due_in_seconds)
         self._look_at_seconds = min(self._look_at_seconds, now + look_again_seconds)
         return self._look_at_seconds - now
@@ -167,21 +167,21 @@ class QueueWatch:
         self.sight.is_connected = self.sight.is_listening = False
         self.sight.outage, self.sight.is_refused = type(outage).__name__, has_answered(outage)
         self._keeper.lost()
-        self._promise()
+        self._set_deadline()
 
-    def _count_returned(self, outcome: Returned) -> None:
-        returned = self._readings.leases_returned + (outcome is not Returned.NOT_FOUND)
-        quarantined = self._readings.quarantined + (outcome is Returned.QUARANTINED)
-        self._readings = replace(self._readings, leases_returned=returned, quarantined=quarantined)
-        if outcome is Returned.RETURNED:
+    def _count_returned(self, outcome: ReclaimResult) -> None:
+        returned = self._monitor_record.leases_returned + (outcome is not ReclaimResult.NOT_FOUND)
+        quarantined = self._monitor_record.quarantined + (outcome is ReclaimResult.QUARANTINED)
+        self._monitor_record = replace(self._monitor_record, leases_returned=returned, quarantined=quarantined)
+        if outcome is ReclaimResult.RELEASED:
             self._waker.wake_one()
-        self._promise()
+        self._set_deadline()
 
-    def _promise(self) -> None:
-        """Everything between two promises has a bound of its own, all of them together far below this."""
-        self._readings = replace(
-            self._readings,
-            deadline_seconds=time.monotonic() + MONITOR_PROMISE_SECONDS,
+    def _set_deadline(self) -> None:
+        """Everything between two deadlines has a bound of its own, all of them together far below this."""
+        self._monitor_record = replace(
+            self._monitor_record,
+            deadline_seconds=time.monotonic() + MONITOR_DEADLINE_SECONDS,
             looked_at_seconds=self.sight.looked_at_seconds,
         )
-        self._scoreboard.write_readings(self._readings)
+        self._scoreboard.write_monitor_record(self._monitor_record)

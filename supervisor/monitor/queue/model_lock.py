@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable
 
 from worker.queue.dead_leases import AsyncConnection
-from worker.queue.model_lock import PhaseKeys, enter_phase, is_asked, leave_phase
+from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_asked, release_model_lock
 from worker.queue.permits import Permits
 
 RETRY_SECONDS = 0.2  # while another instance is in the other phase; with jitter, as two may have met
 IDLE_SECONDS = 3600.0
 
 
-class PhaseKeeper:
+class ModelLockClient:
     """`models` on one `endpoint`; with fewer than two there are no phases.
 
-    `on_phase` is told whose phase is ours now; `stir` tells who owns the connection that there is something to do.
+    `on_model_lock` is told whose phase is ours now; `stir` tells who owns the connection that there is something to do.
     """
 
     def __init__(self, endpoint: str, models: tuple[str, ...]) -> None:
@@ -25,7 +25,7 @@ class PhaseKeeper:
         self._held: str | None = None
         self._retry_at_seconds = float("-inf")
         self._questions: list[tuple[str, asyncio.Future[bool]]] = []
-        self.on_phase: Callable[[str | None], None] = lambda _: None
+        self.on_model_lock: Callable[[str | None], None] = lambda _: None
         self.stir: Callable[[], None] = lambda: None
 
     def want(self, model: str | None) -> None:
@@ -65,9 +65,9 @@ class PhaseKeeper:
     async def _change(self, connection: AsyncConnection) -> None:
         """Out of the one phase before into the other."""
         if self._held is not None:
-            await leave_phase(connection, self._keys(self._held))
+            await release_model_lock(connection, self._keys(self._held))
             self._hold(None)
-        if self._wanted is not None and await enter_phase(connection, self._keys(self._wanted)):
+        if self._wanted is not None and await acquire_model_lock(connection, self._keys(self._wanted)):
             self._hold(self._wanted)
         else:
             self._retry_at_seconds = time.monotonic() + RETRY_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311  no secret
@@ -75,8 +75,8 @@ class PhaseKeeper:
     def _hold(self, model: str | None) -> None:
         if model != self._held:
             self._held = model
-            self.on_phase(model)
+            self.on_model_lock(model)
 
-    def _keys(self, model: str) -> PhaseKeys:
+    def _keys(self, model: str) -> ModelLockKeys:
         other = next(each for each in self._models if each != model)
-        return PhaseKeys.of(self._endpoint, model, other)
+        return ModelLockKeys.of(self._endpoint, model, other)

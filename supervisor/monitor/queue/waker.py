@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from worker.ipc.contract import Phase
+from worker.ipc.contract import Activity
 from worker.ipc.scoreboard import Scoreboard, WorkerRecord
 
-_LOOKING = {Phase.LEASE, Phase.SETTLE}  # may have looked too early
+_LOOKING = {Activity.LEASE, Activity.SETTLE}  # may have looked too early
 
 
 class Waker:
@@ -24,9 +24,9 @@ class Waker:
         for slot, record in self._records():
             if slot >= admitted_slots:
                 break
-            if record.phase == Phase.IDLE and self._wake(slot, record):
+            if record.activity == Activity.IDLE and self._wake(slot, record):
                 return True
-            if record.phase in _LOOKING:
+            if record.activity in _LOOKING:
                 looking.append((slot, record))
         return any(self._wake(slot, record) for slot, record in looking)
 

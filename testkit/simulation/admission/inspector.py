@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from supervisor.admission.facts import CallEnded
 from supervisor.admission.policy import TakeTurns
-from supervisor.admission.turns import are_apart, turn_seconds
+from supervisor.admission.turns import must_alternate, turn_seconds
 from testkit.simulation.admission.ollama import LEAVES_STEPS, LOAD_STEPS
 from testkit.simulation.admission.plan import LOAD_TIMEOUT_STEPS, TIMEOUT_STEPS, Fault, Kind
 from testkit.simulation.violation import Violation
-from worker.ipc.contract import CallOutcome, Reason
+from worker.ipc.contract import CallOutcome, HoldReason
 
 if TYPE_CHECKING:
     from supervisor.admission.decision import Decision
@@ -29,7 +29,7 @@ class Inspector:
     def __init__(self, world: World) -> None:
         self.world = world
         self.trace: list[tuple[int, str]] = []
-        self.reasons: set[Reason] = set()
+        self.reasons: set[HoldReason] = set()
         policy = world.policy
         tries = policy.max_hold_seconds + policy.unload_seconds + policy.memory_back_seconds
         loads = 2 * (LOAD_TIMEOUT_STEPS + LOAD_STEPS + LEAVES_STEPS)
@@ -48,7 +48,7 @@ class Inspector:
 
     @property
     def _is_canary(self) -> bool:
-        return Reason.CANARY in self.world.decision.reasons
+        return HoldReason.CANARY in self.world.decision.reasons
 
     def told(self, what: str) -> None:
         self.trace.append((self.world.now, what))
@@ -133,8 +133,8 @@ class Inspector:
             return
         if any(world.ollama.in_flight(other) for other in policy.models if other != model):
             raise Violation("5: one model at a time", f"{model} is asked while the other one works")
-        if world.now >= world.monitor_gone_until and world.foreign_phase() not in {None, model}:
-            raise Violation("5: one model at a time", f"{model} is asked in another instance's phase")
+        if world.now >= world.monitor_gone_until and world.foreign_lock() not in {None, model}:
+            raise Violation("5: one model at a time", f"{model} is asked in another instance's exclusive_model")
 
     def _check_failing(self, model: str) -> None:
         """The calls that were in flight with the fifth failure may follow it."""
@@ -195,7 +195,7 @@ class Inspector:
 
     def _check_stall(self) -> None:
         world = self.world
-        is_excused = world.now < world.monitor_gone_until + 1 or world.foreign_phase() is not None
+        is_excused = world.now < world.monitor_gone_until + 1 or world.foreign_lock() is not None
         if is_excused or any(worker.job for worker in world.workers) or not world.visible():
             self._busy_at = world.now
         elif world.now - self._busy_at > self.stall_bound:
@@ -204,7 +204,7 @@ class Inspector:
     def _check_starvation(self) -> None:
         """Where one model is asked at a time, the other one's work waits for the end of a turn that it has seen whole."""
         world, turn = self.world, self.world.state.turn
-        is_free = turn is None or world.now < world.monitor_gone_until + 1 or not are_apart(world.state, world.policy)
+        is_free = turn is None or world.now < world.monitor_gone_until + 1 or not must_alternate(world.state, world.policy)
         waiting = set() if is_free else {world.model_of(job) for job in world.visible()}
         for model in world.policy.models:
             if model not in waiting or model == turn:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from supervisor.admission.facts import Resident
+from supervisor.admission.facts import LoadedModel
 from testkit.simulation.admission.plan import FEEDBACK, LOAD_TIMEOUT_STEPS, SIZES, TIMEOUT_STEPS, UNIT_BYTES, VISION, Kind, Plan
 from worker.ipc.contract import CallOutcome
 
@@ -72,11 +72,11 @@ class Ollama:
         flap = self.plan.policy.limit_bytes // 2 if self.has_any(Kind.FLAP, now) and now % 4 < 2 else 0
         return flap + (FOREIGN_BYTES if self.has_any(Kind.FOREIGN, now) else 0)
 
-    def listed(self, now: int) -> tuple[Resident, ...]:
+    def listed(self, now: int) -> tuple[LoadedModel, ...]:
         part = 3 if self.has_any(Kind.UNDERSTATED, now) else 1
         ours = [name for name in self.runners if not self.has(Kind.HIDDEN, name, now)]
         names = [*ours, *([FOREIGN] if self.has_any(Kind.FOREIGN, now) else [])]
-        return tuple(Resident(name, DIGEST[name], SIZES.get(name, FOREIGN_BYTES) // part, 0, 4096) for name in names)
+        return tuple(LoadedModel(name, DIGEST[name], SIZES.get(name, FOREIGN_BYTES) // part, 0, 4096) for name in names)
 
     def call(self, model: str, now: int, steps: int) -> Call:
         """A request of a worker's."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
-from supervisor.admission.policy import Policy, TakeTurns
+from supervisor.admission.policy import AdmissionPolicy, TakeTurns
 
 VISION, FEEDBACK = "vision", "feedback"
 FIRST_STEP = 2  # the first decision stands
@@ -30,7 +30,7 @@ class Kind(Enum):
     FLAP = "memory goes up and down around the limit"
     UNDERSTATED = "the list tells a third of what is held"
     HIDDEN = "a model is listed under another name"
-    FOREIGN_PHASE = "another instance is in its phase"
+    FOREIGN_LOCK = "another instance is in its exclusive_model"
     MONITOR_DIES = "who decides is gone, and a new one knows nothing"
 
 
@@ -54,7 +54,7 @@ class Plan:
 
     seed: int
     workers: int
-    policy: Policy
+    policy: AdmissionPolicy
     growth: int  # what one call leaves behind in the runner's process, unlisted
     projector: int  # what the vision model holds beside what is listed
     is_observed: bool  # whether the processes can be seen
@@ -76,9 +76,9 @@ def draw(seed: int, steps: int) -> Plan:
     return Plan(seed, random.choice((1, 2, 4, 8)), policy, growth, projector, random.random() < 0.8, steps, jobs, faults)
 
 
-def _policy(random: Random) -> Policy:
+def _policy(random: Random) -> AdmissionPolicy:
     limit = random.choice((0, 100, 110, 150, 75, 45)) * UNIT_BYTES
-    return Policy(
+    return AdmissionPolicy(
         vision_model=VISION,
         feedback_model=random.choice((FEEDBACK, FEEDBACK, FEEDBACK, VISION)),
         num_parallel=random.choice((1, 2, 4)),
@@ -96,8 +96,8 @@ def _policy(random: Random) -> Policy:
         load_retry_seconds=2.0,
         unload_seconds=6.0,
         memory_back_seconds=3.0,
-        phase_seconds=10.0,
-        phase_loads=4.0,
+        exclusive_seconds=10.0,
+        exclusive_loads=4.0,
         turn_seconds=4.0,
     )
 

@@ -6,7 +6,7 @@ from testkit.simulation.admission.plan import Plan, draw
 from testkit.simulation.admission.world import World
 from testkit.simulation.shortest import shortest
 from testkit.simulation.violation import Violation
-from worker.ipc.contract import Reason
+from worker.ipc.contract import HoldReason
 
 MOST_SHOWN = 3  # violations in full; all are counted
 
@@ -19,7 +19,7 @@ class Outcome:
     steps: int
     violation: Violation | None
     trace: tuple[tuple[int, str], ...]
-    reasons: frozenset[Reason]  # that held something back
+    reasons: frozenset[HoldReason]  # that held something back
 
 
 def run(plan: Plan) -> Outcome:
@@ -33,9 +33,9 @@ def run(plan: Plan) -> Outcome:
     return Outcome(plan, world.now, violation, tuple(world.inspector.trace), frozenset(world.inspector.reasons))
 
 
-def run_all(seeds: range, steps: int) -> tuple[list[Outcome], int, frozenset[Reason]]:
+def run_all(seeds: range, steps: int) -> tuple[list[Outcome], int, frozenset[HoldReason]]:
     """The outcomes that violate something, all steps, and the reasons that were met."""
-    failed, all_steps, reasons = [], 0, frozenset[Reason]()
+    failed, all_steps, reasons = [], 0, frozenset[HoldReason]()
     for seed in seeds:
         outcome = run(draw(seed, steps))
         all_steps, reasons = all_steps + outcome.steps, reasons | outcome.reasons

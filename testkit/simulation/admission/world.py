@@ -4,26 +4,26 @@ from dataclasses import dataclass
 from random import Random
 
 from supervisor.admission import rules as rulebook
-from supervisor.admission.apply import record
-from supervisor.admission.decision import Decision, Preload, Unload, WantPhase
+from supervisor.admission.apply import apply
+from supervisor.admission.decision import AcquireModelLock, Decision, Preload, Unload
 from supervisor.admission.facts import (
     Backlog,
+    BacklogSampled,
     CallEnded,
-    Calls,
+    CallsInFlight,
     Fact,
     HostMeasured,
-    Listed,
+    ListError,
+    ListFailed,
     LoadBegun,
     Loaded,
-    Phase,
-    Silence,
-    Unlisted,
+    ModelLockChanged,
+    ModelsListed,
     UnloadBegun,
     Unloaded,
-    Waiting,
-    Working,
+    WorkersSampled,
 )
-from supervisor.admission.state import State
+from supervisor.admission.state import AdmissionState
 from testkit.simulation.admission.inspector import Inspector
 from testkit.simulation.admission.ollama import Call, Ollama
 from testkit.simulation.admission.plan import FEEDBACK, VISION, Fault, Kind, Plan
@@ -37,10 +37,10 @@ TOKENS_PER_SECOND = 40.0
 
 @dataclass(slots=True)
 class Job:
-    """Its next call goes to the model of `stage`."""
+    """Its next call goes to the model of `step`."""
 
     number: int
-    stage: str
+    step: str
     entered_at: int
     visible_at: int = 0
 
@@ -58,10 +58,10 @@ class World:
         self.ollama = Ollama(plan)
         self.workers = [Worker(slot) for slot in range(plan.workers)]
         self.queue: list[Job] = []
-        self.progress: dict[str, int] = {}  # by model; see Calls
-        self.phase: str | None = None
+        self.progress: dict[str, int] = {}  # by model; see CallsInFlight
+        self.exclusive_model: str | None = None
         self.monitor_gone_until = 0
-        self.state = State.of(plan.policy, 0.0)
+        self.state = AdmissionState.of(plan.policy, 0.0)
         self.decision = Decision()
         self.done = 0
         self.inspector = Inspector(self)
@@ -105,8 +105,8 @@ class World:
             case Kind.EXPIRE:
                 self.ollama.expire(fault.model, self.now)
             case Kind.MONITOR_DIES:
-                self.monitor_gone_until, self.phase = self.now + MONITOR_STEPS, None
-                self.state, self._last = State.of(self.policy, float(self.monitor_gone_until), self.decision.slots), {}
+                self.monitor_gone_until, self.exclusive_model = self.now + MONITOR_STEPS, None
+                self.state, self._last = AdmissionState.of(self.policy, float(self.monitor_gone_until), self.decision.slots), {}
                 self.inspector.monitor_died()
             case _:
                 pass
@@ -114,7 +114,7 @@ class World:
     # The monitor
 
     def _record(self, fact: Fact) -> None:
-        self.state = record(self.state, fact)
+        self.state = apply(self.state, fact)
 
     def _record_new(self, fact: Fact, *, key: object) -> None:
         """What says the same again changes nothing: left out, as it is what takes the time."""
@@ -125,9 +125,9 @@ class World:
     def _look(self) -> None:
         now = float(self.now)
         if self.ollama.has_any(Kind.SILENT_PS, self.now):
-            self._record(Unlisted(Silence.LATE, now))
+            self._record(ListFailed(ListError.LATE, now))
         else:
-            self._record(Listed(self.ollama.listed(self.now), now))
+            self._record(ModelsListed(self.ollama.listed(self.now), now))
         used = self.ollama.used(self.now) if self.plan.is_observed else None
         self._record(HostMeasured(used, 0, 0, None, None, None, now))
         for ended in self._outcomes:
@@ -138,7 +138,7 @@ class World:
         waiting = self._waiting()
         self._record_new(waiting, key=([(each.model, each.jobs) for each in waiting.backlogs], self.now // AGE_STEPS))
 
-    def _working(self) -> Working:
+    def _working(self) -> WorkersSampled:
         calls = []
         for model in self.policy.models:
             in_flight = self.ollama.in_flight(model)
@@ -147,16 +147,18 @@ class World:
             if not in_flight or not is_silent:
                 self.progress[model] = self.now
             if in_flight:
-                calls.append(Calls(model, in_flight, float(self.progress[model])))
-        return Working(tuple(calls), sum(worker.job is not None for worker in self.workers), len(self.workers), float(self.now))
+                calls.append(CallsInFlight(model, in_flight, float(self.progress[model])))
+        return WorkersSampled(
+            tuple(calls), sum(worker.job is not None for worker in self.workers), len(self.workers), float(self.now)
+        )
 
-    def _waiting(self) -> Waiting:
+    def _waiting(self) -> BacklogSampled:
         backlogs = []
         for model in self.policy.models:
             jobs = [job for job in self.visible() if self.model_of(job) == model]
             if jobs:
                 backlogs.append(Backlog(model, len(jobs), float(self.now - min(job.entered_at for job in jobs))))
-        return Waiting(tuple(backlogs), float(self.now))
+        return BacklogSampled(tuple(backlogs), float(self.now))
 
     def _decide(self) -> None:
         before = self.decision
@@ -175,24 +177,24 @@ class World:
                         self.ollama.unload(model, self.now)
                     self._record(UnloadBegun(models, self.now))
                     self._record(Unloaded(models, True, self.now))
-                case WantPhase(model):
+                case AcquireModelLock(model):
                     self._want(model)
 
     def _want(self, model: str | None) -> None:
-        self.phase = model if self.foreign_phase() in {None, model} else None
-        self._record(Phase(self.phase, self.now))
+        self.exclusive_model = model if self.foreign_lock() in {None, model} else None
+        self._record(ModelLockChanged(self.exclusive_model, self.now))
 
-    def foreign_phase(self) -> str | None:
-        """Another instance is in its phase from when it could begin one; it cannot while we are in ours."""
+    def foreign_lock(self) -> str | None:
+        """Another instance is in its exclusive_model from when it could begin one; it cannot while we are in ours."""
         for model in (VISION, FEEDBACK):
-            if self.ollama.has(Kind.FOREIGN_PHASE, model, self.now) and self.phase in {None, model}:
+            if self.ollama.has(Kind.FOREIGN_LOCK, model, self.now) and self.exclusive_model in {None, model}:
                 return model
         return None
 
     # The workers
 
     def model_of(self, job: Job) -> str:
-        model = self.policy.vision_model if job.stage == VISION else self.policy.feedback_model
+        model = self.policy.vision_model if job.step == VISION else self.policy.feedback_model
         assert model is not None
         return model
 
@@ -245,7 +247,7 @@ class World:
         self._outcomes.append(CallEnded(call.model, ModelCall(call.outcome, tokens_per_second=speed), float(self.now)))
         if call.outcome is not CallOutcome.ANSWERED:
             self._give_back(worker, RETRY_STEPS)
-        elif worker.job.stage == VISION:
-            worker.job.stage = FEEDBACK
+        elif worker.job.step == VISION:
+            worker.job.step = FEEDBACK
         else:
             worker.job, self.done = None, self.done + 1

@@ -38,7 +38,7 @@ class Hungry(Stub):
 
 
 def taken(mebibytes: int) -> bytes:
-    """Written, so that it is in use and not only promised."""
+    """Written, so that it is in use and not only deadline_set."""
     return b"x" * (mebibytes * MEBIBYTE)
 
 

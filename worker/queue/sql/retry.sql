@@ -8,5 +8,5 @@ with queued as (
     returning submission_id
 )
 select public.learning_worker_mark_retry(
-    queued.submission_id, %(stage)s::text, %(error_class)s::text, clock_timestamp())
+    queued.submission_id, %(step)s::text, %(error_class)s::text, clock_timestamp())
 from queued

@@ -1,6 +1,6 @@
--- As lease.sql, while the gate of a model is closed: the first job whose next stage is open, among the expired leases and else
+-- As lease.sql, while the gate of a model is closed: the first job whose next step is open, among the expired leases and else
 -- among the first hundred of the queue. A job without a text goes to the vision model next: typed text and a checkpoint need
--- no picture read. `turned_back` are those that came to a closed gate nevertheless.
+-- no picture read. `skipped_job_ids` are those that came to a closed gate nevertheless.
 -- Index (status, visible_at), twice; the hundred are read without a lock, so that others may look at them too, and the one
 -- that is taken is looked at again under its lock. Primary key. The next look begins at the start: older jobs were passed over.
 -- Until the transaction ends its student is the subject, so that read_leased.sql may follow.
@@ -8,7 +8,7 @@ with expired as (
     select id
     from public.learning_submission_jobs
     where %(since)s::timestamptz is null and status = 'leased' and leased_until <= clock_timestamp()
-        and id <> all(%(turned_back)s::uuid[])
+        and id <> all(%(skipped_job_ids)s::uuid[])
         and case when payload ->> 'kind' = 'text' or payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end
     order by visible_at
@@ -26,7 +26,7 @@ with expired as (
     ) as ahead
     join public.learning_submission_jobs as job on job.id = ahead.id
     where not exists (select from expired) and job.status = 'queued' and job.visible_at <= now()
-        and ahead.id <> all(%(turned_back)s::uuid[])
+        and ahead.id <> all(%(skipped_job_ids)s::uuid[])
         and case when ahead.payload ->> 'kind' = 'text' or ahead.payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end
     order by ahead.visible_at

@@ -21,7 +21,7 @@ _PASSED_ON = ("AI_", "OLLAMA_", "WORKER_")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoEnvironment:
     """`environment` is all that the supervisor is told; `home` holds files, sockets and the log."""
 
     database: Database
@@ -43,7 +43,7 @@ class Stage:
 
 
 @contextmanager
-def set_up() -> Iterator[Stage]:
+def set_up() -> Iterator[DemoEnvironment]:
     """Everything ends with the block, whatever ends it. Raises DatabaseRefused or ClusterError."""
     with ExitStack() as undo:
         home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="learning-demo-")))
@@ -51,18 +51,18 @@ def set_up() -> Iterator[Stage]:
         given_url = os.environ.get("OLLAMA_BASE_URL", "")
         ollama_url = given_url or undo.enter_context(start_simulator(num_parallel=PROCS, vision_seconds=VISION_SECONDS)).url
         environment = _environment(database, home, ollama_url, passes_settings_on=bool(given_url))
-        yield Stage(database, environment, home, is_simulated=not given_url)
+        yield DemoEnvironment(database, environment, home, is_simulated=not given_url)
 
 
 @contextmanager
-def supervisor(stage: Stage) -> Iterator[subprocess.Popen[bytes]]:
+def supervisor(environment: DemoEnvironment) -> Iterator[subprocess.Popen[bytes]]:
     """`learning-supervisor start --procs 4`, in an empty directory so that no .env of somebody else is read."""
     command = [str(Path(sys.executable).with_name("learning-supervisor")), "start", "--procs", str(PROCS)]
-    with stage.log.open("ab") as log:
+    with environment.log.open("ab") as log:
         process = subprocess.Popen(
             command,
-            env=dict(stage.environment),
-            cwd=stage.home,
+            env=dict(environment.environment),
+            cwd=environment.home,
             stderr=log,
             process_group=0,  # a Ctrl-C reaches us first, and we drain
             preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  nothing outlives the demo, not even its SIGKILL
