@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.live import Live
 
 from demo import view
-from demo.account import Fate, fates, summary
-from demo.environment import DemoEnvironment, drain, set_up, supervisor
 from supervisor.cli.status import documents
+from testkit.environment import DemoEnvironment, drain, set_up, supervisor
+from testkit.results import Fate, fates, summary
 from testkit.submissions import Submission, demo_submissions, enter_all
 
 SIMULATED_SECONDS, REAL_SECONDS = 60.0, 1800.0

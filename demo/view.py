@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from demo.account import Fate
-from demo.environment import DemoEnvironment
+from testkit.environment import DemoEnvironment
+from testkit.results import Fate
 from testkit.submissions import Submission
 
 LOG_LINES = 15
@@ -21,9 +21,7 @@ LOG_LINES = 15
 def progress(submissions: Sequence[Submission], fates: Sequence[Fate], status: dict[str, Any], victim_pid: int) -> RenderableType:
     """Bar, workers, and the kill once it happened."""
     done = sum(fate.is_final for fate in fates)
-    workers = Table(
-        "worker", "pid", "state", "doing", "completed", title=f"{done} of {len(submissions)} submissions are done"
-    )
+    workers = Table("worker", "pid", "state", "doing", "completed", title=f"{done} of {len(submissions)} submissions are done")
     for worker in status.get("workers", []):
         cells = (
             worker["slot"],

@@ -140,7 +140,7 @@ class EventLog:
             outcome=event.call.outcome if event.call else event.outcome,
             error=event.error_class,
             seconds=f"{event.seconds:.3f}" if event.seconds else "",
-            **{f"{step}_seconds": f"{seconds:.3f}" for step, seconds in event.steps.items()},
+            **{f"{activity.name.lower()}_seconds": f"{seconds:.3f}" for activity, seconds in event.steps.items()},
             next_job=event.next_job_id,
         )
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from supervisor import loop
 from supervisor.adapters import processes
@@ -11,16 +10,14 @@ from supervisor.adapters.instance import Instance
 from supervisor.adapters.log_stream import LogStream
 from supervisor.adapters.signals import SignalInbox
 from supervisor.commands import CommandHandler
-from supervisor.core.fleet import MONITOR, Fleet
+from supervisor.core.fleet import Fleet
 from supervisor.core.policy import Policy
 from supervisor.event_log import EventLog
-from supervisor.monitor import main as monitor_main
+from supervisor.launcher import ChildLauncher
 from supervisor.settings.model import Settings, SupervisorSettings, take_service_manager
 from supervisor.settings.versions import SettingsVersions
 from supervisor.system import UnixSystem
 from supervisor.systemd import Notifier
-from worker import main as worker_main
-from worker.ipc.contract import Wiring
 from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 
 
@@ -48,7 +45,7 @@ def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
         journal.stub_in_use()
     if settings.supervisor.ollama_memory_limit and settings.worker.asks_a_model:  # nobody leases before the monitor has looked
         launcher.scoreboard.write_admission(AdmissionRecord(until_seconds=0.0))
-    worker_main.preload()
+    launcher.preload()
     processes.freeze_memory()
     end = loop.run(system, Fleet.of(settings.supervisor.worker_concurrency), journal)
     if not end.leases_left:  # else the next supervisor has to find whose they are
@@ -73,48 +70,3 @@ def policy(settings: Settings) -> Policy:
         memory_hard_bytes=own.worker_memory_hard_bytes,
         minimum_lifetime_seconds=own.worker_minimum_lifetime_seconds,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ChildLauncher:
-    """What every child is forked from."""
-
-    settings_versions: SettingsVersions
-    instance: Instance
-    scoreboard: Scoreboard
-    descriptors: Descriptors
-    journal: EventLog
-
-    def run_child(self, slot: int, incarnation: int, generation: int) -> int:
-        """What a forked process does, by its slot and with the settings of its generation; its exit code."""
-        processes.die_with(self.descriptors.lifeline_fd)
-        settings = self.settings_versions.of(generation)
-        if slot == MONITOR:
-            return monitor_main.run(self._monitor_wiring(incarnation), settings, self.journal)
-        memory_bytes = settings.supervisor.worker_memory_hard_bytes
-        return worker_main.run(self._worker_wiring(slot, incarnation, memory_bytes), settings.worker)
-
-    def _worker_wiring(self, slot: int, incarnation: int, memory_bytes: int) -> Wiring:
-        return Wiring(
-            slot=slot,
-            instance=self.instance.number,
-            incarnation=incarnation,
-            scoreboard=self.scoreboard,
-            wake_fd=self.descriptors.wake_fds[slot],
-            event_fd=self.descriptors.event_write_fds[slot],
-            lifeline_fd=self.descriptors.lifeline_fd,
-            memory_bytes=memory_bytes,
-        )
-
-    def _monitor_wiring(self, incarnation: int) -> monitor_main.MonitorWiring:
-        return monitor_main.MonitorWiring(
-            instance=self.instance.number,
-            incarnation=incarnation,
-            scoreboard=self.scoreboard,
-            channel_fd=self.descriptors.monitor_channel_fd,
-            lifeline_fd=self.descriptors.lifeline_fd,
-            wake_fds=self.descriptors.wake_fds,
-            event_fds=self.descriptors.event_read_fds,
-            directory=self.instance.directory,
-            control_socket=self.instance.control_socket,
-        )

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from worker.core.outcome import Lease, Step
+from worker.core.outcome import Lease
 from worker.core.retry import FailureKind, RetryPolicy, failure_of, outcome_of
-from worker.ipc.contract import Counter, EventKind, StepName
+from worker.ipc.contract import Activity, Counter, EventKind, Step
 from worker.lease import Ended, WorkerContext
 
 _COUNTED = {FailureKind.BUG: Counter.ADAPTER_BUGS, FailureKind.RUNAWAY: Counter.RUNAWAYS}
@@ -20,7 +20,7 @@ class AdapterCalls:
 
     def __init__(self, ctx: WorkerContext, lease: Lease) -> None:
         self._ctx, self._lease = ctx, lease
-        self.seconds: dict[StepName, float] = {}  # of each step that succeeded
+        self.seconds: dict[Activity, float] = {}  # of each step that succeeded
 
     def ask(self, step: Step, call: Callable[[], Answer]) -> Answer:
         """What the adapter answers. Raises Ended with what its exception means for the job."""
@@ -34,7 +34,7 @@ class AdapterCalls:
             raise Ended(outcome_of(failure, self._lease, self._policy())) from error
 
     @contextmanager
-    def timed(self, step: StepName) -> Iterator[None]:
+    def timed(self, step: Activity) -> Iterator[None]:
         """One step, or a page of it; counted where it succeeds."""
         started_at_seconds = time.monotonic()
         yield

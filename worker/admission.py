@@ -3,8 +3,7 @@
 import time
 
 from worker.core.gates import Gates
-from worker.core.outcome import Step
-from worker.ipc.contract import Wiring
+from worker.ipc.contract import Step, Wiring
 from worker.ipc.scoreboard import AdmissionRecord
 from worker.settings import WorkerSettings
 

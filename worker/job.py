@@ -5,20 +5,8 @@ from typing import Any
 
 from worker.adapter_calls import AdapterCalls
 from worker.core import result
-from worker.core.outcome import (
-    AlreadyFinal,
-    Completed,
-    ErrorCode,
-    Failed,
-    Lost,
-    Outcome,
-    Payload,
-    Step,
-    parse_payload,
-    quarantine,
-    storable,
-)
-from worker.ipc.contract import Activity, Counter, StepName
+from worker.core.outcome import AlreadyFinal, Completed, Failed, Lost, Outcome, Payload, parse_payload, quarantine, storable
+from worker.ipc.contract import Activity, Counter, ErrorCode, Step
 from worker.lease import Ended, HeldLease, WorkerContext
 from worker.queue.submissions import read_submission
 from worker.session import LeaseRanOut
@@ -36,7 +24,7 @@ class Steps:
     def __init__(self, ctx: WorkerContext, held: HeldLease) -> None:
         self._ctx, self._held, self._lease = ctx, held, held.lease
         self._calls = AdapterCalls(ctx, held.lease)
-        self.seconds: Mapping[StepName, float] = self._calls.seconds  # of each step that succeeded
+        self.seconds: Mapping[Activity, float] = self._calls.seconds  # of each step that succeeded
 
     def run(self) -> Outcome:
         """Every job has exactly one outcome."""
@@ -69,7 +57,7 @@ class Steps:
     def _asked_for(self, payload: Payload) -> Submission | None:
         """In a round trip of its own: the first job after a pause comes without its row."""
         self._ctx.report.enter(Activity.READ, STATEMENT_DEADLINE_SECONDS)
-        with self._calls.timed(StepName.READ):
+        with self._calls.timed(Activity.READ):
             return self._held.ask(lambda c: read_submission(c, self._lease.submission_id, payload.student_sub))
 
     def _text(self, payload: Payload, submission: Submission) -> str:
@@ -82,7 +70,7 @@ class Steps:
         settings = self._ctx.settings
         self._held.begin(Step.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
         self._held.count_call(Counter.FEEDBACK_CALLS)
-        with self._calls.timed(StepName.FEEDBACK):
+        with self._calls.timed(Activity.FEEDBACK):
             return self._calls.ask(Step.FEEDBACK, lambda: self._analyze(payload, text_md))
 
     def _analyze(self, payload: Payload, text_md: str) -> Completed:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from worker.admission import Admission
-from worker.core.outcome import Lease, Lost, Outcome, Released, Step
-from worker.ipc.contract import Activity, Counter, Wiring
+from worker.core.outcome import Lease, Lost, Outcome, Released
+from worker.ipc.contract import Activity, Counter, Step, Wiring
 from worker.queue import permits as permit_queue
 from worker.queue.connection import Connection
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from worker.core.gates import ALL_OPEN
-from worker.core.outcome import WORKER_CRASHED, AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Step
-from worker.ipc.contract import FAILURES, Activity, Counter, EventKind, StepName
+from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried
+from worker.ipc.contract import FAILURES, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Steps
 from worker.lease import HeldLease, WorkerContext
 from worker.queue.connection import Connection
@@ -101,7 +101,7 @@ class Loop:
         outcome, next_held = self._settled(held, outcome)
         now = time.monotonic()
         self._ctx.report.weigh()
-        seconds = {**steps.seconds, StepName.SETTLE: now - settling_at_seconds}
+        seconds = {**steps.seconds, Activity.SETTLE: now - settling_at_seconds}
         if outcome == Released("gate"):
             self._turned_back.append(held.lease.job_id)
         self._tell(held.lease, outcome, now - started_at_seconds, seconds, next_held)
@@ -153,7 +153,7 @@ class Loop:
         self._cursor.forget()
 
     def _tell(
-        self, lease: Lease, outcome: Outcome, seconds: float, steps: Mapping[StepName, float], next_held: HeldLease | None
+        self, lease: Lease, outcome: Outcome, seconds: float, steps: Mapping[Activity, float], next_held: HeldLease | None
     ) -> None:
         counter, word = _told(outcome)
         if counter is not None:

@@ -7,8 +7,7 @@ import os
 
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of
 from worker.admission import Admission
-from worker.core.outcome import Step
-from worker.ipc.contract import Activity, EventKind, ExitCode, Wiring, place_of
+from worker.ipc.contract import Activity, EventKind, ExitCode, Step, Wiring, place_of
 from worker.lease import WorkerContext
 from worker.loop import Loop
 from worker.memory import limit_memory

@@ -9,8 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from uuid import UUID
 
-from worker.core.outcome import Step
-from worker.ipc.contract import MAX_EVENT_BYTES, Activity, Counter, Event, EventKind, ModelCall, StepName, Wiring
+from worker.ipc.contract import MAX_EVENT_BYTES, Activity, Counter, Event, EventKind, ModelCall, Step, Wiring
 from worker.ipc.scoreboard import COUNTERS, WorkerRecord
 from worker.memory import uss_bytes
 
@@ -78,7 +77,7 @@ class Report:
         outcome: str = "",
         error_class: str = "",
         seconds: float = 0.0,
-        steps: Mapping[StepName, float] = MappingProxyType({}),
+        steps: Mapping[Activity, float] = MappingProxyType({}),
         step: Step | None = None,
         call: ModelCall | None = None,
     ) -> None:

@@ -15,23 +15,16 @@ from pydantic import (
     field_validator,
 )
 
+from worker.ollama.address import LOOPBACK
 from worker.ollama.models import listed_name
-from worker.queue.dsn import database_of, role_of
+from worker.queue.dsn import SERVICE_ROLES, database_of, role_of
 
-SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
-MAX_SILENCE_SECONDS = 30.0
 STUB = "worker.adapters.stub"
 ADAPTERS = {
     "stub": (STUB, STUB),
     "local": ("worker.adapters.vision", "worker.adapters.feedback"),
 }
 _SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # no digits first: a plain number is an address too
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def silence_seconds(timeout_seconds: float) -> float:
-    """How long a model that has begun to speak may be silent: another slot may read a picture on the same cores."""
-    return min(timeout_seconds, MAX_SILENCE_SECONDS)
 
 
 def _is_near(url: str) -> bool:

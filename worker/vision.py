@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from worker.adapter_calls import AdapterCalls
 from worker.core import checkpoint, result
-from worker.core.outcome import Payload, Step
+from worker.core.outcome import Payload
 from worker.core.pages import page_keys
-from worker.ipc.contract import Activity, Counter, StepName
+from worker.ipc.contract import Activity, Counter, Step
 from worker.lease import HeldLease, WorkerContext
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.settings import WorkerSettings
@@ -96,7 +96,7 @@ class VisionStep:
 
     def _call(self, call: Callable[[], Answer]) -> Answer:
         self._held.count_call(Counter.VISION_CALLS)
-        with self._calls.timed(StepName.VISION):
+        with self._calls.timed(Activity.VISION):
             return self._calls.ask(Step.VISION, call)
 
     def _commit(self, reading: OcrResult) -> None:

@@ -2,40 +2,20 @@
 
 import importlib.metadata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from typing import Literal
 
-from rich.console import Console
-from rich.markup import escape
-
 from supervisor.adapters.instance import Instance, RuntimeDirectoryError
+from supervisor.findings import Finding, Level
 from supervisor.settings.model import Settings
 from worker.adapters.loading import AdapterMissing, load_adapter
-from worker.errors import BadRequest, ServerFailed, Unavailable
+from worker.core.errors import Unavailable
 from worker.ollama.client import Ollama
+from worker.ollama.errors import BadRequest, ServerFailed
 from worker.queue import connection as queue
 from worker.queue.contract_check import inspect
 
 DISTRIBUTION = "learning-supervisor"
 MONITOR_CONNECTIONS = 1
-
-
-class Level(Enum):
-    """How a finding is shown."""
-
-    OK = "[green]ok[/]     "
-    WARNING = "[bold yellow]warning[/]"
-    FAILED = "[bold red]failed[/] "
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at, and what to do about it."""
-
-    level: Level
-    subject: str
-    remedy: str = ""
 
 
 def findings(settings: Settings) -> list[Finding]:
@@ -48,12 +28,6 @@ def findings(settings: Settings) -> list[Finding]:
         *_models(settings),
         *_database(settings),
     ]
-
-
-def show(lines: list[Finding], console: Console) -> None:
-    for line in lines:
-        remedy = f": {line.remedy}" if line.remedy else ""
-        console.print(f"{line.level.value} {escape(line.subject + remedy)}", soft_wrap=True)
 
 
 def _installation() -> Iterator[Finding]:

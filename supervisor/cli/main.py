@@ -26,6 +26,8 @@ from supervisor.doctor import findings as doctor_findings
 from supervisor.doctor import view
 from supervisor.doctor.document import document
 from supervisor.doctor.run import examine
+from supervisor.findings import Level
+from supervisor.findings import show as show_findings
 from supervisor.main import start as run_supervisor
 from supervisor.monitor.ollama.host import Host
 from supervisor.settings.model import Settings, SettingsError, read_runtime_path, read_settings
@@ -94,8 +96,8 @@ def check(env_file: Path | None) -> None:
     0  everything is ready     1  something must be done     78  a setting is wrong
     """
     findings = checks.findings(_settings(env_file, {}))
-    checks.show(findings, Console())
-    sys.exit(EXIT_DEGRADED if any(f.level is checks.Level.FAILED for f in findings) else 0)
+    show_findings(findings, Console())
+    sys.exit(EXIT_DEGRADED if any(f.level is Level.FAILED for f in findings) else 0)
 
 
 @main.command()
@@ -114,7 +116,7 @@ def doctor(as_json: bool, env_file: Path | None) -> None:
         click.echo(json.dumps(document(examination, findings), indent=2))
     else:
         view.show(examination, findings, Console())
-    sys.exit(EXIT_DEGRADED if any(f.level is checks.Level.FAILED for f in findings) else 0)
+    sys.exit(EXIT_DEGRADED if any(f.level is Level.FAILED for f in findings) else 0)
 
 
 @main.command()

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from supervisor.cli.check import Finding, Level
 from supervisor.doctor.probe import Probe
 from supervisor.doctor.run import DoctorReport, Memory, ModelCheck
 from supervisor.doctor.timeouts import TimeoutEstimate
+from supervisor.findings import Finding, Level
 
 Json = dict[str, object]
 

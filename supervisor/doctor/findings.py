@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from supervisor.cli.check import Finding, Level
 from supervisor.doctor.memory_findings import memory_findings
 from supervisor.doctor.model import COMPLETION, VISION, InstalledModel, Role
 from supervisor.doctor.probe import Outcome, Probe, ProbeKind
 from supervisor.doctor.quantisation import QuantisationClass, smaller_tag
 from supervisor.doctor.run import DoctorReport, ModelCheck
 from supervisor.doctor.timeouts import LONGEST_SECONDS, Margin, TimeoutEstimate
+from supervisor.findings import Finding, Level
 
 
 def findings(examination: DoctorReport) -> list[Finding]:

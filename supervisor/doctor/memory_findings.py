@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from supervisor.cli.check import Finding, Level
 from supervisor.doctor.memory import DEFAULT_PROMPT_CACHE_BYTES, CacheType, Fit, shown
 from supervisor.doctor.model import Role
 from supervisor.doctor.run import Memory, Place
+from supervisor.findings import Finding, Level
 from supervisor.settings.memory_size import MemorySize
 from supervisor.settings.model import Settings
 

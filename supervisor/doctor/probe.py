@@ -136,13 +136,13 @@ def _body(kind: ProbeKind, model: str, role: Role, settings: WorkerSettings) -> 
 def _schema(kind: ProbeKind) -> Mapping[str, Any] | None:
     if kind is ProbeKind.SCHEMA:
         return _Small.model_json_schema()
-    return document_schema(len(SUBMISSION["de"].criteria)) if kind is ProbeKind.FEEDBACK else None
+    return document_schema(len(SUBMISSION["de"]["criteria"])) if kind is ProbeKind.FEEDBACK else None
 
 
 def _messages(kind: ProbeKind, settings: WorkerSettings) -> tuple[Mapping[str, Any], ...]:
     """Each run's own: the server keeps what it has read, and would seem faster than it is."""
     mark = os.urandom(8)
-    texts, sample = prompts.of(settings.ai_prompt_language), SUBMISSION[settings.ai_prompt_language]
+    texts, sample = prompts.of(settings.ai_prompt_language), prompts.Assignment(**SUBMISSION[settings.ai_prompt_language])
     match kind:
         case ProbeKind.PICTURE:
             image = base64.b64encode(picture.page(mark)).decode()

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from supervisor.cli import check
-from supervisor.cli.check import Finding, Level
 from supervisor.doctor.environment import EnvironmentLine
 from supervisor.doctor.memory import shown
 from supervisor.doctor.run import DoctorReport, Memory
 from supervisor.doctor.timeouts import TimeoutEstimate
+from supervisor.findings import Finding, Level
+from supervisor.findings import show as show_findings
 
 
 def show(examination: DoctorReport, findings: Sequence[Finding], console: Console) -> None:
@@ -23,7 +23,7 @@ def show(examination: DoctorReport, findings: Sequence[Finding], console: Consol
     if examination.memory:
         _show_service(examination.memory.lines, console)
     console.print("[bold]What was found[/]")
-    check.show(list(findings), console)
+    show_findings(list(findings), console)
     console.print(f"\n{_sentence(findings)}")
 
 

@@ -10,8 +10,7 @@ from supervisor.core.fleet import MONITOR, ExitCause, SlotState, crashes
 from supervisor.monitor.ollama.metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, counter_metrics
 from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
 from supervisor.monitor.state import MonitorState
-from worker.core.outcome import WORKER_CRASHED
-from worker.ipc.contract import FAILURES, Counter, Event, EventKind
+from worker.ipc.contract import FAILURES, WORKER_CRASHED, Counter, Event, EventKind
 from worker.ipc.scoreboard import Scoreboard
 
 _PLAIN = {
@@ -39,8 +38,8 @@ class Metrics:
     def observe(self, event: Event) -> None:
         if event.kind is EventKind.SETTLED:
             self._durations.labels("job").observe(event.seconds)
-            for step, seconds in event.steps.items():
-                self._durations.labels(step.value).observe(seconds)
+            for activity, seconds in event.steps.items():
+                self._durations.labels(activity.name.lower()).observe(seconds)
         if event.step is not None and event.call is not None:
             self._calls.observe(event.step, event.call)
 

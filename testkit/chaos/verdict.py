@@ -10,7 +10,8 @@ from uuid import UUID
 from testkit.chaos.evidence import Evidence, Handed, Move
 from testkit.chaos.plan import Kind, Work
 from testkit.chaos.rerun import ActionReason, Rerun, is_explained, reruns
-from worker.core.outcome import MAX_EXPIRIES, WORKER_CRASHED
+from worker.core.outcome import MAX_EXPIRIES
+from worker.ipc.contract import WORKER_CRASHED
 
 MAX_RETRIES: Final = 3
 MAX_CRASHES: Final = 2

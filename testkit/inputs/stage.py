@@ -15,9 +15,9 @@ from typing import IO, Any
 import httpx
 import psycopg
 
-from demo.environment import drain
 from supervisor.cli.status import documents
 from testkit.database import Database, temporary_database
+from testkit.environment import drain
 from testkit.inputs.input import Input, Place
 from testkit.inputs.memory import Memory
 from testkit.inputs.store import SERVICE_KEY

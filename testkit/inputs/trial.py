@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from demo.account import Fate, fates
 from testkit.inputs.catalogue import MISDEEDS, REFUSED, VISION_MODEL, document_of, inputs, mark
 from testkit.inputs.input import Entered, Input, Place
 from testkit.inputs.leaks import leaks
 from testkit.inputs.stage import InputEnvironment, refusal_code, set_up, supervisor
 from testkit.inputs.store import object_store
+from testkit.results import Fate, fates
 from testkit.submissions import enter_all
 from worker.core.criteria import MAX_SCORE, MAX_TOTAL
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from supervisor.admission.facts import HostMeasured
-from supervisor.cli.check import Finding, Level
 from supervisor.doctor import environment, findings, memory, quantisation
 from supervisor.doctor.memory import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
 from supervisor.doctor.memory_findings import memory_findings
@@ -15,6 +14,7 @@ from supervisor.doctor.quantisation import smaller_tag
 from supervisor.doctor.run import DoctorReport, Memory, ModelCheck, Place
 from supervisor.doctor.server import Description, Tag
 from supervisor.doctor.timeouts import Margin, TimeoutEstimate, pace
+from supervisor.findings import Finding, Level
 from supervisor.settings.model import Settings, parse
 from worker.ollama.loaded_models import ListedModel
 

@@ -3,10 +3,10 @@
 import pytest
 
 from supervisor.settings.model import parse
-from worker.core.outcome import ErrorCode
+from worker.core.errors import VisionPermanentError
 from worker.core.pages import page_keys
 from worker.documents.storage import Storage
-from worker.errors import VisionPermanentError
+from worker.ipc.contract import ErrorCode
 
 STORE = {
     "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning",

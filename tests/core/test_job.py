@@ -8,16 +8,14 @@ import pytest
 from worker.core.outcome import (
     MAX_CRITERIA,
     MAX_EXPIRIES,
-    WORKER_CRASHED,
-    ErrorCode,
     Failed,
     Lease,
     Payload,
-    Step,
     parse_payload,
     quarantine,
     storable,
 )
+from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
 SUBMISSION, OTHER = UUID(int=1), UUID(int=2)
 PRIVATE = "what a pupil wrote"

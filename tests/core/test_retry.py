@@ -3,8 +3,9 @@
 import pytest
 
 from tests.core.test_job import lease
-from worker.core.outcome import ErrorCode, Failed, Released, Retried, Step
+from worker.core.outcome import Failed, Released, Retried
 from worker.core.retry import Failure, FailureKind, RetryPolicy, failure_of, outcome_of
+from worker.ipc.contract import ErrorCode, Step
 
 PRIVATE = "what a pupil wrote"
 

@@ -24,12 +24,12 @@ from PIL import Image
 
 from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from tests.inputs.alarm import alarmed
-from worker.core.outcome import ErrorCode
+from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.documents import pages, sandbox
 from worker.documents.decoder import Decoding, _send_document
 from worker.documents.decoder import decoding as in_a_child
 from worker.documents.sandbox import allow_cpu, sandboxed
-from worker.errors import VisionPermanentError, VisionTransientError
+from worker.ipc.contract import ErrorCode
 
 MAX_PAGES = 20
 FAR_SECONDS = 30.0

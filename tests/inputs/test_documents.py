@@ -8,9 +8,9 @@ import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
 from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
-from worker.core.outcome import ErrorCode
+from worker.core.errors import VisionPermanentError
 from worker.documents.pages import MAX_SIDE_PIXELS, MIN_SIDE_PIXELS, opened
-from worker.errors import VisionPermanentError
+from worker.ipc.contract import ErrorCode
 
 WHITE, BLACK, RED, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)
 ORIENTATION = 0x0112

@@ -18,9 +18,15 @@ from testkit.drawn_pages import pdf_bytes
 from testkit.inputs import files
 from testkit.inputs.answers import document
 from worker.adapters.feedback import FeedbackWriter, build
-from worker.core.outcome import ErrorCode
+from worker.core.errors import (
+    FeedbackPermanentError,
+    FeedbackTransientError,
+    Unavailable,
+    VisionPermanentError,
+    VisionTransientError,
+)
 from worker.documents.decoder import decoding
-from worker.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable, VisionPermanentError, VisionTransientError
+from worker.ipc.contract import ErrorCode
 
 INPUT_CODES = {ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE}
 TYPES = ("image/jpeg", "image/png", "application/pdf")

@@ -13,10 +13,10 @@ import pytest
 from supervisor.settings.model import SettingsError, parse
 from tests.inputs.alarm import alarmed
 from tests.inputs.store import Request, Store, start_store
-from worker.core.outcome import ErrorCode
+from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.documents import storage
 from worker.documents.storage import Storage
-from worker.errors import VisionPermanentError, VisionTransientError
+from worker.ipc.contract import ErrorCode
 
 KEY = "submissions/course/task/student/orig/work.png"
 SERVICE_KEY = "the-secret-service-key"

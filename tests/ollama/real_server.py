@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.ollama.condition import PATIENCE_SECONDS, until
-from worker.settings import LOOPBACK
+from worker.ollama.address import LOOPBACK
 
 VERSION = "v0.32.15"  # scripts/real_ollama builds this one
 MODELS = frozenset({"chain:latest", "chain-vision:latest", "loop:latest", "stutter:latest"})

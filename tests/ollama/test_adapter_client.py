@@ -12,12 +12,26 @@ from supervisor.settings.model import parse
 from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.condition import PATIENCE_SECONDS
 from tests.ollama.raw_server import END, HEAD, Peer, chunk, done, line, raw_server, said, status
-from worker import errors
 from worker.adapters import vision
-from worker.core.outcome import ErrorCode, Step
+from worker.core.errors import (
+    FeedbackPermanentError,
+    FeedbackTransientError,
+    Unavailable,
+    VisionPermanentError,
+    VisionTransientError,
+)
 from worker.core.retry import failure_of
-from worker.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable, VisionPermanentError, VisionTransientError
-from worker.ipc.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, Event, EventKind, ModelCall
+from worker.ipc.contract import (
+    MAX_REPORTED_SECONDS,
+    MAX_TOKENS_PER_SECOND,
+    CallOutcome,
+    ErrorCode,
+    Event,
+    EventKind,
+    ModelCall,
+    Step,
+)
+from worker.ollama import errors
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.deadline import Deadline
 from worker.ollama.repetition import DOCUMENT_CHARACTERS

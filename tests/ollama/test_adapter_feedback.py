@@ -8,11 +8,12 @@ import pytest
 from supervisor.settings.model import parse
 from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.raw_server import END, HEAD, Peer, done, raw_server, said
-from worker import errors
 from worker.adapters.feedback import FeedbackWriter, build
 from worker.adapters.prompts import GERMAN
-from worker.core.outcome import ErrorCode, Step
+from worker.core.errors import FeedbackPermanentError, FeedbackTransientError, InvalidDocument
 from worker.core.retry import FailureKind, failure_of
+from worker.ipc.contract import ErrorCode, Step
+from worker.ollama import errors
 
 PRIVATE = "GeheimeAbgabe"
 CRITERIA = ["Rechenweg ist vollständig.", "Antwortsatz steht da."]
@@ -120,7 +121,7 @@ def test_there_is_no_third_try(second: str, error: str) -> None:
     """Two answers that are no documents are a transient failure that tells nothing of them."""
     requests, failed = requests_for(NOT_WHOLE["prose"], NOT_WHOLE[second])
     assert len(requests) == 2
-    assert (type(failed).__name__, isinstance(failed, errors.FeedbackTransientError)) == (error, True)
+    assert (type(failed).__name__, isinstance(failed, FeedbackTransientError)) == (error, True)
     assert PRIVATE not in str(failed)
     assert "Gerne" not in str(failed)
 
@@ -134,7 +135,7 @@ def test_no_second_try_without_time() -> None:
         peer.pause(seconds=0.7)
         peer.send(said("Dokument"), done(), END)
 
-    with raw_server(slow) as url, pytest.raises(errors.InvalidDocument):
+    with raw_server(slow) as url, pytest.raises(InvalidDocument):
         writer(url, AI_TIMEOUT_FEEDBACK=1).analyze(text_md=PRIVATE, criteria=CRITERIA)
 
 
@@ -163,7 +164,7 @@ def test_failures(simulator: SimulatorProcess, fault: str, expected: tuple[str, 
 
 def test_a_text_that_is_too_long(simulator: SimulatorProcess) -> None:
     """It fails for good and says that the input is too large, without a call."""
-    with pytest.raises(errors.FeedbackPermanentError) as raised:
+    with pytest.raises(FeedbackPermanentError) as raised:
         writer(simulator.url, AI_NUM_CTX=4096).analyze(text_md="wort " * 5000, criteria=CRITERIA)
     assert failure_of(raised.value, Step.FEEDBACK).error_code is ErrorCode.INPUT_TOO_LARGE
     assert simulator.calls() == []

@@ -33,11 +33,11 @@ from tests.ollama.condition import PATIENCE_SECONDS, until
 from tests.ollama.picture import jpeg
 from tests.ollama.real_server import ENVIRONMENT, SENTENCE, real_server, why_not
 from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
-from worker import errors
 from worker.adapters import feedback, vision
-from worker.core.outcome import Step
+from worker.core.errors import Unavailable
 from worker.core.retry import FailureKind, failure_of
-from worker.ipc.contract import CallOutcome, ModelCall
+from worker.ipc.contract import CallOutcome, ModelCall, Step
+from worker.ollama import errors
 from worker.ollama.call_report import OnCall, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 
@@ -217,7 +217,7 @@ def test_no_room(server: httpx.Client) -> None:
         prompt = {"model": "chain", "prompt": "x"}
         line = [stack.enter_context(closing(PendingCall(url, "/api/generate", prompt))) for _ in range(WAITING + 1)]
         assert select.select([call.socket for call in line], [], [], PATIENCE_SECONDS)[0]  # one was refused: the line is full
-        with pytest.raises(errors.Unavailable):
+        with pytest.raises(Unavailable):
             Ollama(url, lambda: None, calls.append).chat(question("chain"), deadline_in(PATIENCE_SECONDS))
     assert [call.outcome for call in calls] == [CallOutcome.BUSY]
     until(lambda: server.post("/api/generate", json={"model": "chain"}).is_success)  # who has left keeps a place until it moves

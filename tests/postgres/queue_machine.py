@@ -20,16 +20,15 @@ from worker.core.outcome import (
     MAX_EXPIRIES,
     AlreadyFinal,
     Completed,
-    ErrorCode,
     Failed,
     Lease,
     Released,
     Retried,
     Settled,
-    Step,
     parse_payload,
     quarantine,
 )
+from worker.ipc.contract import ErrorCode, Step
 from worker.queue import dead_leases
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.queue.leases import LeaseOwner, find_lease

@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 
 from tests.postgres.filled_queue import FilledQueue, worker_connection
-from worker.core.outcome import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Lost, Outcome, Released, Retried, Step
+from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried
+from worker.ipc.contract import ErrorCode, Step
 from worker.queue.checkpoints import OcrResult, write_checkpoint
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest

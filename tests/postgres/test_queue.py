@@ -21,21 +21,10 @@ from supervisor.monitor.queue.reclaimer import SWEEP_SECONDS, LeaseReclaimer
 from testkit.database import Database, url
 from testkit.waiting import eventually
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
-from worker.core.outcome import (
-    AlreadyFinal,
-    Completed,
-    ErrorCode,
-    Failed,
-    Lease,
-    Lost,
-    Outcome,
-    Released,
-    Retried,
-    Step,
-    parse_payload,
-)
+from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, parse_payload
 from worker.ipc import channel
 from worker.ipc.channel import LeaseReclaimedReport, ReclaimLeaseRequest
+from worker.ipc.contract import ErrorCode, Step
 from worker.queue import dead_leases
 from worker.queue.bounded import WORKER_BOUNDS
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from tests.postgres.filled_queue import STUDENT, FilledQueue
-from worker.core.outcome import AlreadyFinal, Completed, ErrorCode, Failed, Lease, Outcome, Released, Retried, Step
+from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Outcome, Released, Retried
+from worker.ipc.contract import ErrorCode, Step
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.queue.connection import Connection, Pooled, connect
 from worker.queue.leases import LeaseRequest, find_lease, lease_job

@@ -13,8 +13,7 @@ from tests.process.bare_worker import BareWorker
 from tests.process.proxy import Proxy, proxy_before
 from tests.process.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle, until
 from tests.process.site import Site
-from worker.core.outcome import Step
-from worker.ipc.contract import CallOutcome, Counter, EventKind
+from worker.ipc.contract import CallOutcome, Counter, EventKind, Step
 from worker.ipc.scoreboard import AdmissionRecord, MonitorRecord
 
 pytestmark = pytest.mark.postgres

@@ -8,10 +8,11 @@ from typing import Any, Literal
 from worker.adapters import prompts
 from worker.adapters.prompts import Assignment
 from worker.core import criteria as criteria_v2
-from worker.errors import AnswerTruncated, InvalidDocument
+from worker.core.errors import InvalidDocument
 from worker.ollama.call_report import OnCall, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.deadline import Deadline
+from worker.ollama.errors import AnswerTruncated
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 from worker.ollama.thinking import thinking
 from worker.settings import WorkerSettings

@@ -57,7 +57,7 @@ class Prompts:
 
     def user_text(self, assignment: Assignment, is_strict: bool) -> str:
         """The last word is ours: what a pupil wrote stands between two marks, the second of which only we can write."""
-        listed = "\n".join(f"- {key(ctx)}: {_line(text)}" for ctx, text in enumerate(assignment.criteria, 1))
+        listed = "\n".join(f"- {key(place)}: {_line(text)}" for place, text in enumerate(assignment.criteria, 1))
         parts = [
             _section(self.task_heading, assignment.instruction_md),
             _section(self.hints_heading, assignment.hints_md),

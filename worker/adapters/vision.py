@@ -7,11 +7,11 @@ from typing import Any
 
 from worker.adapters import prompts
 from worker.core import checkpoint
-from worker.core.outcome import ErrorCode
+from worker.core.errors import VisionPermanentError
 from worker.core.pages import page_keys
 from worker.documents.decoder import decoding
 from worker.documents.storage import Storage
-from worker.errors import VisionPermanentError
+from worker.ipc.contract import ErrorCode
 from worker.ollama.call_report import OnCall, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.repetition import PAGE_CHARACTERS

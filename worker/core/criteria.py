@@ -68,13 +68,13 @@ class _Overall(BaseModel):
     score: Score
 
 
-def key(ctx: int) -> str:
-    """Of the criterion at a ctx from 1: c01, c02 and on, so that they stay in order where properties are sorted by name."""
-    return f"c{ctx:02}"
+def key(place: int) -> str:
+    """Of the criterion at a place from 1: c01, c02 and on, so that they stay in order where properties are sorted by name."""
+    return f"c{place:02}"
 
 
 def keys(count: int) -> list[str]:
-    return [key(ctx) for ctx in range(1, count + 1)]
+    return [key(place) for place in range(1, count + 1)]
 
 
 def document_schema(count: int) -> dict[str, Any]:

@@ -3,43 +3,22 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
+
 MAX_CRITERIA = 10
 MAX_EXPIRIES = 5
-WORKER_CRASHED = "worker_crashed"
-
-
-class ErrorCode(StrEnum):
-    """What a failed submission may carry; the platform's functions refuse any other."""
-
-    VISION_FAILED = "vision_failed"
-    FEEDBACK_FAILED = "feedback_failed"
-    INPUT_CORRUPT = "input_corrupt"
-    INPUT_UNSUPPORTED = "input_unsupported"
-    INPUT_TOO_LARGE = "input_too_large"
-
-
-class Step(StrEnum):
-    """The two steps that call a model; also the `phase` of the platform's mark_retry."""
-
-    VISION = "vision"
-    FEEDBACK = "feedback"
-
-    @property
-    def failure(self) -> ErrorCode:
-        return ErrorCode.VISION_FAILED if self is Step.VISION else ErrorCode.FEEDBACK_FAILED
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A job that is ours while `lease_key` stands in its row. `payload` is as found: not yet validated.
 
-    `visible_at` is its ctx in the queue, in the server's own words: nobody here looks at a clock on the wall.
+    `visible_at` is its place in the queue, in the server's own words: nobody here looks at a clock on the wall.
     `submission`: its row, where it came in the same round trip.
     """
 

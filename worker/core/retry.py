@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from worker.core.outcome import ErrorCode, Failed, Lease, Released, Retried, Step
+from worker.core.outcome import Failed, Lease, Released, Retried
+from worker.ipc.contract import ErrorCode, Step
 
 UNAVAILABLE_DELAY_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 86_400.0

@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from typing import BinaryIO
 
-from worker.core.outcome import ErrorCode
+from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.documents.pages import opened
 from worker.documents.sandbox import CPU_SECONDS, Sandbox, allow_cpu, sandboxed
-from worker.errors import VisionPermanentError, VisionTransientError
+from worker.ipc.contract import ErrorCode
 
 PAGE_SECONDS = 9.0  # of waiting, the opening included: a machine half busy still spends CPU_SECONDS before
 MAX_PAGE_BYTES = 16 * 2**20  # noise in a picture of the largest size takes 5 MB as JPEG

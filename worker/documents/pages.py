@@ -13,8 +13,8 @@ import pypdfium2
 from PIL import Image, ImageFile
 from pypdfium2.raw import FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY
 
-from worker.core.outcome import ErrorCode
-from worker.errors import VisionPermanentError
+from worker.core.errors import VisionPermanentError
+from worker.ipc.contract import ErrorCode
 
 MAX_SIDE_PIXELS = 1600  # what Ollama's users settled on; larger costs context and reads no better (ollama.md 6.5)
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below, qwen2.5vl's below 28, and both where one side is 200 times the other

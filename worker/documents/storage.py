@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import httpx
 
-from worker.core.outcome import ErrorCode
-from worker.errors import VisionPermanentError, VisionTransientError
+from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.ipc.contract import ErrorCode
 from worker.ollama.deadline import Deadline
 from worker.ollama.transport import BoundedTransport, DeadlineHolder
 from worker.settings import WorkerSettings

@@ -9,12 +9,33 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.core.outcome import ErrorCode, Step
 from worker.ipc.scoreboard import Scoreboard
 
+WORKER_CRASHED = "worker_crashed"
 MAX_EVENT_BYTES = 2048
 MAX_REPORTED_SECONDS = 1e6
 MAX_TOKENS_PER_SECOND = 1e9
+
+
+class ErrorCode(StrEnum):
+    """What a failed submission may carry; the platform's functions refuse any other."""
+
+    VISION_FAILED = "vision_failed"
+    FEEDBACK_FAILED = "feedback_failed"
+    INPUT_CORRUPT = "input_corrupt"
+    INPUT_UNSUPPORTED = "input_unsupported"
+    INPUT_TOO_LARGE = "input_too_large"
+
+
+class Step(StrEnum):
+    """The two steps that call a model; also the `phase` of the platform's mark_retry."""
+
+    VISION = "vision"
+    FEEDBACK = "feedback"
+
+    @property
+    def failure(self) -> ErrorCode:
+        return ErrorCode.VISION_FAILED if self is Step.VISION else ErrorCode.FEEDBACK_FAILED
 
 
 class Activity(IntEnum):
@@ -75,15 +96,6 @@ class ExitCode(IntEnum):
     BUG = 70
     SUPERVISOR_GONE = 71
     REFUSED = 78
-
-
-class StepName(StrEnum):
-    """The steps of a job whose durations are reported."""
-
-    READ = "read"
-    VISION = "vision"
-    FEEDBACK = "feedback"
-    SETTLE = "settle"
 
 
 class HoldReason(IntEnum):
@@ -165,7 +177,7 @@ class Event(BaseModel):
     outcome: Annotated[str, Field(max_length=64, pattern=r"^[\w.-]*$")] = ""
     error_class: Annotated[str, Field(max_length=200, pattern=r"^[\w.:<>,? -]*$")] = ""
     seconds: Seconds = 0.0
-    steps: Annotated[dict[StepName, Seconds], Field(max_length=len(StepName))] = {}
+    steps: Annotated[dict[Activity, Seconds], Field(max_length=len(Activity))] = {}
     step: Step | None = None
     call: ModelCall | None = None
 

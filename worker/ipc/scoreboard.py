@@ -113,7 +113,7 @@ class MonitorRecord:
 class AdmissionRecord:
     """What the monitor, its only writer, admits: how many slots may lease, and how many calls a state's model may have at once.
 
-    64 is no bound, 0 calls are a closed gate. `reason` is a ctx in `worker.ipc.contract.Reason`. After `until_seconds` nobody
+    64 is no bound, 0 calls are a closed gate. `reason` is a place in `worker.ipc.contract.Reason`. After `until_seconds` nobody
     leases: under a limit a monitor that has fallen silent gives no leave. Two states of one model have equal numbers.
     """
 
@@ -174,7 +174,7 @@ class Scoreboard:
         shapes = [_CONTROL, _READINGS, _FLEET, _ADMISSION, _TALLY] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
         sizes = [2 * (_HEADER.size + shape.size) for shape in shapes]
         self._memory = mmap.mmap(-1, sum(sizes))
-        records = [Record(self._memory, sum(sizes[:ctx]), shape) for ctx, shape in enumerate(shapes)]
+        records = [Record(self._memory, sum(sizes[:place]), shape) for place, shape in enumerate(shapes)]
         self._control, self._monitor_record, self._fleet, self._admission, self._counters = records[:5]
         self._workers, self._ledgers = records[5 : 5 + MAX_SLOTS], records[5 + MAX_SLOTS :]
 

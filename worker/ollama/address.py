@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from worker.settings import LOOPBACK
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def server_name(base_url: str) -> str:

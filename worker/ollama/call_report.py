@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from worker.errors import AnswerTruncated, BadRequest, FirstTokenTimeout, Runaway, ServerFailed, TokenTimeout, Unavailable
+from worker.core.errors import Unavailable
 from worker.ipc.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, ModelCall
+from worker.ollama.errors import AnswerTruncated, BadRequest, FirstTokenTimeout, Runaway, ServerFailed, TokenTimeout
 from worker.ollama.stream import StreamedAnswer, Timings
 
 OnCall = Callable[[ModelCall], None]

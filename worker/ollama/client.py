@@ -9,7 +9,10 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from worker.errors import (
+from worker.ollama import window
+from worker.ollama.call_report import OnCall, ignore_call, reported
+from worker.ollama.deadline import Deadline, Missed, silence_seconds
+from worker.ollama.errors import (
     AnswerTimeout,
     FirstTokenTimeout,
     PromptTooLong,
@@ -19,14 +22,10 @@ from worker.errors import (
     StreamBroken,
     TokenTimeout,
 )
-from worker.ollama import window
-from worker.ollama.call_report import OnCall, ignore_call, reported
-from worker.ollama.deadline import Deadline, Missed
 from worker.ollama.models import is_called
 from worker.ollama.refusal import MAX_REFUSAL_BYTES, refusal
 from worker.ollama.stream import Answer, StreamedAnswer
 from worker.ollama.transport import DeadlineHolder, bounded, bounded_client
-from worker.settings import silence_seconds
 
 LOOKUP_SECONDS = 5.0  # for a list of models, all of it
 REST_SECONDS = 1.0  # for the end of a body whose last line has come: beyond it the connection is given up, not the answer
@@ -88,7 +87,7 @@ class Ollama:
     def chat(self, question: ChatRequest, deadline: Deadline) -> Answer:
         """A whole answer, before the deadline is over.
 
-        Raises Unavailable, BadRequest or a class below it, ServerFailed or a class below it: see worker.errors.
+        Raises Unavailable, BadRequest or a class below it, ServerFailed or a class below it: see worker.ollama.errors.
         """
         least_tokens = question.least_tokens
         if window.is_too_small(self._window_tokens(question, least_tokens, deadline), least_tokens):
@@ -160,7 +159,7 @@ class Ollama:
 
 @contextmanager
 def _failing(patience: DeadlineHolder) -> Iterator[None]:
-    """What httpx raises, in the words of worker.errors."""
+    """What httpx raises, in the words of worker.ollama.errors."""
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:

@@ -5,6 +5,8 @@ from enum import Enum, auto
 
 FIRST_TOKEN_SHARE = 4 / 5  # of the whole: a model that says nothing for so long will not finish in the rest
 
+MAX_SILENCE_SECONDS = 30.0
+
 
 class Missed(Enum):
     """Which of the three bounds comes first, and so has been missed once no time is left."""
@@ -49,3 +51,8 @@ class Deadline:
         if self.end_at_seconds <= self.token_at_seconds:
             return Missed.END
         return Missed.NEXT_TOKEN if self.has_spoken else Missed.FIRST_TOKEN
+
+
+def silence_seconds(timeout_seconds: float) -> float:
+    """How long a model that has begun to speak may be silent: another slot may read a picture on the same cores."""
+    return min(timeout_seconds, MAX_SILENCE_SECONDS)

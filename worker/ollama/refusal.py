@@ -4,7 +4,8 @@ from http import HTTPStatus
 
 from pydantic import BaseModel, ValidationError
 
-from worker.errors import BadRequest, ImageUnreadable, ModelMissing, PromptTooLong, ServerError, Unavailable
+from worker.core.errors import Unavailable
+from worker.ollama.errors import BadRequest, ImageUnreadable, ModelMissing, PromptTooLong, ServerError
 
 MAX_REFUSAL_BYTES = 65_536  # of an error's body; more is not read
 _TOO_LONG = ("exceeds the available context size", "the prompt is longer than the context length", "exceeds the context length")

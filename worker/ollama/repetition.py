@@ -35,6 +35,6 @@ class Repetition:
 
 
 def _is_periodic(text: str) -> bool:
-    """The first ctx where all but the longest unit comes again is the shortest possible period (Fine and Wilf)."""
+    """The first place where all but the longest unit comes again is the shortest possible period (Fine and Wilf)."""
     period = text.find(text[: len(text) - LONGEST_UNIT_CHARACTERS], 1)
     return period > 0 and text[period:] == text[:-period]

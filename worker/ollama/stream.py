@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from worker.errors import AnswerTruncated, EmptyAnswer, Runaway, ServerError, StreamBroken
+from worker.ollama.errors import AnswerTruncated, EmptyAnswer, Runaway, ServerError, StreamBroken
 from worker.ollama.repetition import Repetition
 
 LINES_PER_TOKEN = 2  # a token comes as one line; a model that thinks may have it split between thought and speech

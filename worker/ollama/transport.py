@@ -32,7 +32,7 @@ class DeadlineHolder:
 
 
 class BoundedTransport(httpx.HTTPTransport):
-    """One connection at a time. httpx offers no ctx for a network backend but its pool, so the pool is made anew.
+    """One connection at a time. httpx offers no place for a network backend but its pool, so the pool is made anew.
 
     httpx's own read timeout starts again with every byte and is read once per answer: it bounds neither an answer that trickles
     nor the rest of one that has begun.

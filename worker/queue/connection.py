@@ -12,9 +12,9 @@ from psycopg.types.json import set_json_loads
 
 from worker.queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS, BoundedAsyncConnection, BoundedConnection
 from worker.queue.document import read_document
+from worker.queue.dsn import SERVICE_ROLES
 from worker.queue.pooled import PooledAsyncConnection, PooledConnection
 from worker.queue.statements import statement
-from worker.settings import SERVICE_ROLES
 
 CONNECT_TIMEOUT_SECONDS = 5
 TCP_USER_TIMEOUT_MS = 15_000

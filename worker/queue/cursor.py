@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from worker.core.outcome import Lease
 
-LOOK_BACK_SECONDS = 1.0  # how long a job that comes back at its old ctx may wait for somebody busy to see it
+LOOK_BACK_SECONDS = 1.0  # how long a job that comes back at its old place may wait for somebody busy to see it
 
 
 class QueueCursor:

@@ -5,6 +5,8 @@ import hashlib
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
+
 
 def role_of(dsn: str) -> str:
     """The role named in a URL or key=value DSN, or '' where libpq would choose. Raises ValueError without showing the DSN."""

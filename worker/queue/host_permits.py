@@ -11,16 +11,16 @@ import socket
 
 def take(key: int, number: int) -> socket.socket | None:
     """The permit, given back by closing it or with the last reference to it; None if somebody has it."""
-    ctx = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        ctx.bind(_name(key, number))
-        ctx.listen(socket.SOMAXCONN)
+        sock.bind(_name(key, number))
+        sock.listen(socket.SOMAXCONN)
     except OSError as error:
-        ctx.close()
+        sock.close()
         if error.errno == errno.EADDRINUSE:
             return None
         raise
-    return ctx
+    return sock
 
 
 def wait(key: int, number: int, timeout_seconds: float) -> socket.socket | None:

@@ -45,12 +45,12 @@ NO_PERMITS = Permits(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class HeldPermit:
-    """One number that the session of this backend holds; another connection holds it no more. Or a ctx on this host."""
+    """One number that the session of this backend holds; another connection holds it no more. Or a sock on this host."""
 
     key: int
     number: int
     backend_pid: int = field(default=0, compare=False)
-    ctx: socket.socket | None = field(default=None, compare=False)
+    sock: socket.socket | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def wait_for_permit(connection: Connection, permits: Permits, number: int, timeo
 
 def still_held(connection: Connection, held: HeldPermit | None) -> HeldPermit | None:
     """The permit, unless it went with the connection it was taken on."""
-    return held if held and (held.ctx or held.backend_pid == connection.info.backend_pid) else None
+    return held if held and (held.sock or held.backend_pid == connection.info.backend_pid) else None
 
 
 def held_permit(connection: Connection, permits: Permits, number: int) -> HeldPermit:
@@ -109,13 +109,13 @@ def _any_on_host(permits: Permits) -> HeldPermit | None:
     return next((held for held in taken if held), None)
 
 
-def _on_host(permits: Permits, number: int, ctx: socket.socket | None) -> HeldPermit | None:
-    return HeldPermit(permits.key, number, ctx=ctx) if ctx else None
+def _on_host(permits: Permits, number: int, sock: socket.socket | None) -> HeldPermit | None:
+    return HeldPermit(permits.key, number, sock=sock) if sock else None
 
 
 def execute(connection: Connection, sql: LiteralString, values: Mapping[str, Any], held: HeldPermit | None) -> int:
     """Runs one statement and gives a permit back in the same round trip. The number of rows it returned or changed."""
-    if held is None or held.ctx:
+    if held is None or held.sock:
         give_back(connection, held)  # the call is over, whatever becomes of the statement
         return connection.execute(sql, values).rowcount
     with connection.pipeline():
@@ -126,7 +126,7 @@ def execute(connection: Connection, sql: LiteralString, values: Mapping[str, Any
 
 def give_back(connection: Connection, held: HeldPermit | None) -> None:
     """By itself where a job ends without a statement. A connection that stays open would keep the permit for ever."""
-    if held is not None and held.ctx:
-        held.ctx.close()
+    if held is not None and held.sock:
+        held.sock.close()
     elif held is not None:
         connection.execute("select pg_advisory_unlock(%s::int, %s::int)", (held.key, held.number))

@@ -30,8 +30,7 @@ from supervisor.monitor.ollama.workload import Workload
 from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from worker.core.outcome import Step
-from worker.ipc.contract import ModelCall
+from worker.ipc.contract import ModelCall, Step
 from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 from worker.ollama.models import listed_name
 from worker.settings import WorkerSettings

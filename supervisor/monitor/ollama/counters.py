@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from enum import Enum
 
-from worker.core.outcome import Step
-from worker.ipc.contract import CallOutcome
+from worker.ipc.contract import CallOutcome, Step
 from worker.ipc.scoreboard import OllamaCountersRecord, Scoreboard
 
 

@@ -9,7 +9,7 @@ from supervisor.admission.facts import HostMeasured
 from supervisor.monitor.ollama.gpu import Gpu
 from supervisor.monitor.ollama.processes import Runners
 from supervisor.settings.model import Settings
-from worker.settings import LOOPBACK
+from worker.ollama.address import LOOPBACK
 
 PROC = Path("/proc")
 MAX_READ_CHARACTERS = 65_536

@@ -11,8 +11,7 @@ from supervisor.admission.anomalies import AnomalyKind
 from supervisor.admission.facts import HostMeasured
 from supervisor.monitor.ollama.counters import ModelOperation, counter_totals
 from supervisor.monitor.ollama.view import AdmissionView
-from worker.core.outcome import Step
-from worker.ipc.contract import HoldReason, ModelCall
+from worker.ipc.contract import HoldReason, ModelCall, Step
 from worker.ipc.scoreboard import Scoreboard
 
 SECONDS_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.adapters.stub import Stub, StubFeedback
-from worker.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable
+from worker.core.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable
 
 PAGES_OF_A_FILE = 3
 FEEDBACK = "feedback"

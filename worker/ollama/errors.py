@@ -1,37 +1,7 @@
-"""How our adapters signal. Four names and Unavailable are the contract's; the classes below them are the words of the log.
+"""How a call to Ollama fails. The classes are the words of the log. Messages name a class or a status, never a text."""
 
-Messages name a class or a status, never what was asked or answered.
-"""
-
-from worker.core.outcome import ErrorCode
-
-
-class Unavailable(Exception):
-    """The server has no room now: the job waits and burns no attempt."""
-
-
-class VisionTransientError(Exception):
-    """OcrResult failed in a way that a later try may cure."""
-
-
-class VisionPermanentError(Exception):
-    """OcrResult can never succeed; `error_code` says why where the input is at fault."""
-
-    def __init__(self, message: str = "", error_code: ErrorCode | None = None) -> None:
-        super().__init__(message)
-        self.error_code = error_code
-
-
-class FeedbackTransientError(Exception):
-    """Feedback failed in a way that a later try may cure."""
-
-
-class FeedbackPermanentError(Exception):
-    """Feedback can never succeed; `error_code` says why where the input is at fault."""
-
-    def __init__(self, message: str = "", error_code: ErrorCode | None = None) -> None:
-        super().__init__(message)
-        self.error_code = error_code
+from worker.core.errors import FeedbackPermanentError, FeedbackTransientError, VisionPermanentError, VisionTransientError
+from worker.ipc.contract import ErrorCode
 
 
 class ServerFailed(VisionTransientError, FeedbackTransientError):
@@ -76,10 +46,6 @@ class EmptyAnswer(ServerFailed):
 
 class Runaway(ServerFailed):
     """The model repeats itself, or says more than its number of tokens explains. The stream was closed."""
-
-
-class InvalidDocument(FeedbackTransientError):
-    """The answer is not the document that was asked for."""
 
 
 class BadRequest(VisionPermanentError, FeedbackPermanentError):
