@@ -1,4 +1,4 @@
-"""What the documents say about settings is what the fields say: generated, current and readable by the program itself."""
+"""Documents on settings agree with the fields: they are generated, current and readable by the program itself."""
 
 from io import StringIO
 from pathlib import Path
@@ -16,7 +16,7 @@ STORE = {"SUPABASE_URL": "https://store.test", "SUPABASE_SERVICE_ROLE_KEY": "key
 
 
 def block(beginning: str) -> dict[str, str | None]:
-    """The variables of the block of .env.example whose comment begins like this, as if nothing in it were commented out."""
+    """Variables of the block of .env.example whose comment has this beginning, read without their comment marks."""
     text = next(b for b in docs.env_example().split("\n\n") if b.startswith(beginning))
     return uncommented(text)
 
@@ -27,50 +27,34 @@ def uncommented(text: str) -> dict[str, str | None]:
 
 
 def test_the_env_example_is_current() -> None:
-    """Whoever adds a setting runs scripts/settings."""
+    """A change of a setting needs a run of scripts/settings."""
     assert (ROOT / ".env.example").read_text() == docs.env_example()
 
 
-def test_the_readme_table_is_current() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert readme == docs.with_table(readme)
-
-
-def test_the_readme_keeps_what_stands_around_the_table() -> None:
-    """An old table is replaced, the text before and after it is not."""
-    readme = f"before\n{docs.TABLE_BEGIN}\nyesterday\n{docs.TABLE_END}\nafter\n"
-    written = docs.with_table(readme)
-    assert written.startswith("before\n")
-    assert written.endswith("\nafter\n")
-    assert "yesterday" not in written
-    assert docs.with_table(written) == written
-
-
-def test_a_readme_without_a_place_for_the_table_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs the lines"):
-        docs.with_table(docs.TABLE_BEGIN)
+def test_the_settings_page_is_current() -> None:
+    assert (ROOT / "docs/settings.md").read_text() == docs.settings_page()
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
 def test_every_setting_is_explained(setting: Setting) -> None:
-    """With a help that fits a cell of the table: one line without a bar."""
+    """The help fits a table cell: one line without a bar."""
     assert setting.help
     assert not set("|\n") & set(setting.help)
 
 
 def test_every_row_has_four_cells() -> None:
-    rows = docs.readme_table().splitlines()
+    rows = [line for line in docs.settings_page().splitlines() if line.startswith("|")]
     assert len(rows) == len(SETTINGS) + 2
     assert {row.count("|") for row in rows} == {5}
 
 
 def test_a_copied_env_example_sets_nothing() -> None:
-    """It can be copied as it is: every line is commented out."""
+    """Every line is commented out, so the file can be copied unchanged."""
     assert dotenv_values(stream=StringIO(docs.env_example())) == {}
 
 
 def test_the_defaults_in_the_env_example_are_the_defaults() -> None:
-    """All of them uncommented mean the same as none of them."""
+    """Removing every comment mark changes no setting."""
     settings_alone = docs.env_example().split("\n\n")[-len(SETTINGS) :]
     values = uncommented("\n".join(settings_alone))
     assert list(values) == [setting.variable for setting in SETTINGS]
@@ -84,14 +68,14 @@ def test_the_development_profile_is_accepted() -> None:
 
 
 def test_profile_and_ollama_s_service_agree_on_the_calls_at_once() -> None:
-    """Whoever copies both files has as many permits as the server has places."""
+    """The production profile has as many permits as the drop-in's Ollama takes calls at once."""
     drop_in = (ROOT / "systemd/ollama.service.d/learning.conf").read_text()
     number = block("# Profile for production")["OLLAMA_NUM_PARALLEL"]
     assert f"Environment=OLLAMA_NUM_PARALLEL={number}\n" in drop_in
 
 
 def test_the_production_profile_is_accepted() -> None:
-    """Two to four workers, no more calls at once than the profile's Ollama takes, and a drain that a job's steps fit into."""
+    """Two to four workers, as many permits as workers, and a drain longer than the steps of a job."""
     settings = parse({**block("# Profile for production"), **DSN, **STORE})
     assert settings.supervisor.worker_concurrency in range(2, 5)
     assert settings.worker.ai_backend == "local"
@@ -101,11 +85,11 @@ def test_the_production_profile_is_accepted() -> None:
 
 
 def test_no_secret_is_shown() -> None:
-    """Were a secret ever given a default, no document would tell it."""
+    """A secret has an empty value in .env.example."""
     values = uncommented(docs.env_example())
     assert {values[setting.variable] for setting in SETTINGS if setting.is_secret} == {""}
 
 
 def test_a_secret_default_is_left_out() -> None:
-    told = [Setting("KEY", default="dont-tell", bound="", help="a key", is_secret=True)]
-    assert "dont-tell" not in docs.env_example(told) + docs.readme_table(told)
+    hidden = [Setting("KEY", default="dont-tell", bound="", help="a key", is_secret=True)]
+    assert "dont-tell" not in docs.env_example(hidden) + docs.settings_page(hidden)
