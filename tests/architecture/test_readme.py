@@ -1,56 +1,124 @@
-"""The README names what exists: every metric in its table, every file it links to."""
+"""The README and the pages agree with the code: links, commands, status messages, log words and metrics."""
 
 import ast
-import inspect
 import re
-import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
+import pytest
 
-from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.ollama.view import AdmissionView
-from supervisor.monitor.state import MonitorState
-from supervisor.monitor.status import verdict
-from worker.ipc.scoreboard import Scoreboard
+from supervisor.admission.anomalies import AnomalyKind
+from supervisor.cli.main import main
+from supervisor.core.actions import Kill, Retire, Spawn, Terminate
+from supervisor.core.fleet import ActionReason, ExitCause, ReloadProblem
+from testkit.metrics_page import metrics_page
+from worker.ipc.contract import EventKind, HoldReason
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-METRIC_ROW = re.compile(r"^\| `(\w+?)(?:_total)?(?:\{[\w,]+\})?` \|", re.MULTILINE)
-SENTENCE_ROW = re.compile(r"^\| `([^`]+)`", re.MULTILINE)
-BEGINNING = re.compile(r"`([A-Z0-9][^`]+)`")
-LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+PAGES = sorted([README, ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+MOST_LINES = 200
+LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"learning-supervisor ([a-z]+)")
+SCRIPT = re.compile(r"\bscripts/\w+|\.ci/run")
+STATUS_SOURCES = ("supervisor/monitor/status.py", "supervisor/monitor/ollama/view.py")
 
 
-def test_the_metrics_table_names_exactly_what_a_scrape_gets() -> None:
-    section = README.partition("\n## Metrics\n")[2].partition("\n## ")[0]
-    exposition = Metrics(Scoreboard(), MonitorState()).exposition().decode()
-    assert sorted(METRIC_ROW.findall(section)) == sorted(family.name for family in text_string_to_metric_families(exposition))
+def read(name: str) -> str:
+    return (DOCS / name).read_text()
 
 
-def table(heading: str) -> str:
-    return README.partition(f"\n## {heading}\n")[2].partition("\n#")[0]
+def anchors(page: Path) -> set[str]:
+    """Anchors that a heading gets on the usual hosts: lower case, spaces as dashes, no other signs."""
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(page.read_text())}
 
 
-def test_every_sentence_of_the_status_is_explained() -> None:
-    """Whatever words `verdict` puts together, or takes from admission, stand in the table of sentences."""
-    sources = (verdict, AdmissionView.trouble)
-    trees = (ast.parse(textwrap.dedent(inspect.getsource(source))) for source in sources)
-    words = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    said = {part for part in words if isinstance(part, str) and " " in part and part not in {each.__doc__ for each in sources}}
-    assert said
-    assert [part for part in said if part not in table("What `status` says")] == []
+def constants(source: str) -> Iterator[str]:
+    """Strings of a module, without its docstrings."""
+    tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
 
 
-def test_the_first_screen_knows_every_sentence() -> None:
-    """What to do stands at the top for each sentence that is explained further down."""
-    beginnings = tuple(BEGINNING.findall(re.sub(r"\|[^|]*\|$", "", table("Does it work?"), flags=re.MULTILINE)))
-    explained = SENTENCE_ROW.findall(table("What `status` says"))
-    assert explained
-    assert [sentence for sentence in explained if not sentence.startswith(beginnings)] == []
+def messages(path: str) -> list[str]:
+    """Parts of status messages: strings of several words in the module."""
+    return [part.strip() for part in constants((ROOT / path).read_text()) if re.search(r"[a-z]{2,} [a-z]|^ [a-z]{3}", part)]
 
 
-def test_every_link_leads_to_a_file() -> None:
-    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    targets = [(document, target) for document in documents for target in LINK.findall(document.read_text())]
-    assert [target for document, target in targets if not (document.parent / target).exists()] == []
+def shown_lines() -> list[str]:
+    """Lines that the command `status` adds in red, without their markup."""
+    strings = constants((ROOT / "supervisor/cli/status.py").read_text())
+    return [re.sub(r"\[.*?\]", "", string).strip() for string in strings if "[bold red]" in string]
+
+
+def explained(table: str, word: str) -> bool:
+    return f"`{word}`" in table
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_heading_of_a_file(page: Path) -> None:
+    for target, anchor in LINK.findall(page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        assert not anchor or file.suffix != ".md" or anchor in anchors(file), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_exists(page: Path) -> None:
+    blocks = "\n".join(SHELL.findall(page.read_text()))
+    assert set(COMMAND.findall(blocks)) <= set(main.commands)
+    scripts = set(SCRIPT.findall(page.read_text()))
+    assert [script for script in scripts if not (ROOT / script).is_file()] == []
+
+
+def test_the_readme_has_each_command_in_its_table() -> None:
+    rows = re.findall(r"^\| `([a-z]+)", README.read_text(), re.MULTILINE)
+    assert set(main.commands) <= set(rows)
+
+
+def test_every_status_message_has_a_row() -> None:
+    """A new or changed message needs its row in docs/operations.md, a new reason to hold work back one in docs/ollama.md."""
+    table = (read("operations.md").partition("\n## What `status` says\n")[2].partition("\n## ")[0] + read("ollama.md")).replace(
+        "`", ""
+    )
+    parts = [part.replace("`", "") for path in STATUS_SOURCES for part in messages(path)]
+    assert len(parts) > 20
+    assert [part for part in (*parts, *shown_lines()) if part not in table] == []
+    assert [problem.value for problem in ReloadProblem if problem.value not in table] == []
+
+
+def test_every_reason_to_hold_work_back_has_a_row() -> None:
+    table = read("ollama.md")
+    assert [reason.name for reason in HoldReason if reason and not explained(table, reason.name.lower())] == []
+    assert [kind.value for kind in AnomalyKind if not explained(table, kind.value)] == []
+
+
+def test_every_word_of_the_log_has_a_row() -> None:
+    """Events, reasons of an action and causes of an exit."""
+    table = read("log.md")
+    events = [*(kind.value for kind in EventKind), *logged_events()]
+    events += (action.__name__.lower() for action in (Spawn, Terminate, Kill, Retire))
+    words = [*events, *(reason.value for reason in ActionReason), *(cause.word for cause in ExitCause)]
+    assert [word for word in words if not explained(table, word)] == []
+
+
+def logged_events() -> Iterator[str]:
+    """Events that the code logs by `_line(level, event)` or `monitor(level, event)`."""
+    for path in (ROOT / "supervisor").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="_line" | "monitor"), args=[_, ast.Constant(value=str(event)), *_]):
+                    yield event
+
+
+def test_the_metrics_page_is_current() -> None:
+    """A change of a metric needs a run of scripts/settings."""
+    assert read("metrics.md") == metrics_page()
