@@ -8,7 +8,7 @@ NAMED = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
 
 
 def test_every_fault_is_made_by_tests_that_exist() -> None:
-    """Whoever renames or removes a test says in the table what makes its fault now."""
+    """A test that is renamed or removed needs a change of its row in the table."""
     rows = [line for line in (ROOT / "docs" / "faults.md").read_text().splitlines() if re.match(r"\| \d* \|", line)]
     named = [NAMED.findall(row) for row in rows]
     missing = [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import NAMES
 from supervisor.admission.anomalies import AnomalyKind
 from supervisor.cli.main import main
 from supervisor.core.actions import Kill, Retire, Spawn, Terminate
@@ -22,6 +23,7 @@ LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"learning-supervisor ([a-z]+)")
+BENCHMARK = re.compile(r"scripts/bench ([a-z_]+)")
 SCRIPT = re.compile(r"\bscripts/\w+|\.ci/run")
 STATUS_SOURCES = ("supervisor/monitor/status.py", "supervisor/monitor/ollama/view.py")
 
@@ -77,6 +79,7 @@ def test_every_command_exists(page: Path) -> None:
     assert set(COMMAND.findall(blocks)) <= set(main.commands)
     scripts = set(SCRIPT.findall(page.read_text()))
     assert [script for script in scripts if not (ROOT / script).is_file()] == []
+    assert set(BENCHMARK.findall(page.read_text())) <= set(NAMES)
 
 
 def test_the_readme_has_each_command_in_its_table() -> None:

@@ -1,4 +1,4 @@
-"""What the scripts say when they are asked for help."""
+"""Help texts of the scripts."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("name", ["mutate", "settings", "soak"])
 def test_a_script_without_options_answers_a_question_and_does_nothing(name: str, tmp_path: Path) -> None:
-    """Whoever asks for help gets it, and neither half an hour of work nor a changed checkout (this copy could do neither)."""
+    """An unknown argument prints the help and exits with 2 before any work, as this copy of a script could do none."""
     (tmp_path / "scripts").mkdir()
     script = shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")
     asked = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=60, check=False)
@@ -23,8 +23,7 @@ def test_a_script_without_options_answers_a_question_and_does_nothing(name: str,
     assert all(f"# {line}" in Path(script).read_text() for line in asked.stderr.splitlines())
 
 
-def test_the_help_of_bench_says_what_each_measures(capfd: pytest.CaptureFixture[str]) -> None:
-    """A person chooses a benchmark without opening its module."""
+def test_the_help_of_bench_describes_each_benchmark(capfd: pytest.CaptureFixture[str]) -> None:
     subprocess.run([sys.executable, "-m", "bench", "--help"], cwd=ROOT, check=True, timeout=60)
     said = {line.split()[0]: line.split()[1:] for line in capfd.readouterr().out.splitlines() if line.startswith("  ")}
     assert [name for name in NAMES if not said.get(name)] == []
