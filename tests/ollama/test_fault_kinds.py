@@ -41,26 +41,6 @@ def running(simulator: SimulatorProcess) -> int:
     return count
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "kind"),
-    [("status_400", 400, "invalid_request_error"), ("nested_error", 500, "server_error")],
-)
-def test_error_within_error(simulator: SimulatorProcess, fault: str, status: int, kind: str) -> None:
-    """The engine's refusals are JSON within the error's text."""
-    simulator.fault(fault)
-    answer = chat(simulator)
-    inner = json.loads(answer.json()["error"])["error"]
-    assert (answer.status_code, inner["code"], inner["type"]) == (status, status, kind)
-    assert inner["message"]
-
-
-def test_status_404(simulator: SimulatorProcess) -> None:
-    """A model that is there can be answered as if it were not."""
-    simulator.fault("status_404")
-    answer = chat(simulator)
-    assert (answer.status_code, answer.json()) == (404, {"error": "model 'chain' not found"})
-
-
 def test_disconnect(simulator: SimulatorProcess) -> None:
     """The connection ends without a byte."""
     simulator.fault("disconnect")
@@ -79,25 +59,6 @@ def test_silence(simulator: SimulatorProcess) -> None:
         assert running(simulator) == 1
         next(stream)
     until(lambda: running(simulator) == 0)
-
-
-def test_silence_instead_of_a_whole_answer(simulator: SimulatorProcess) -> None:
-    """A whole answer that falls silent does not come at all."""
-    simulator.fault("silence")
-    with pytest.raises(httpx.ReadTimeout):
-        simulator.client.post("/api/generate", json={"model": "chain", "prompt": "x", "stream": False}, timeout=0.3)
-    assert chat(simulator).status_code == 200
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_done_false(simulator: SimulatorProcess, *, stream: bool) -> None:
-    """Everything is said, and the end says done false without reason and counters."""
-    complete = spoken(chat(simulator))
-    simulator.fault("done_false")
-    answer = chat(simulator, stream=stream)
-    assert (answer.status_code, spoken(answer)) == (200, complete)
-    assert set(lines(answer)[-1]) == {"model", "created_at", "message", "done"}
-    assert not any(line["done"] for line in lines(answer))
 
 
 @pytest.mark.parametrize("stream", [True, False])
