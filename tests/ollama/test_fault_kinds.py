@@ -30,7 +30,7 @@ def spoken(answer: httpx.Response) -> str:
 
 @contextmanager
 def streaming(simulator: SimulatorProcess, quiet_seconds: float = PATIENCE_SECONDS, **more: object) -> Iterator[Iterator[str]]:
-    """The lines of a stream as they come; the client leaves with the block, or when nothing has come for that long."""
+    """Yields the lines of a stream as they come, and closes the connection at the end or after `quiet_seconds` without a line."""
     request = {"model": "chain", "messages": MESSAGES, **more}
     with httpx.stream("POST", f"{simulator.url}/api/chat", json=request, trust_env=False, timeout=quiet_seconds) as answer:
         yield answer.iter_lines()
@@ -94,7 +94,7 @@ def test_repeat(simulator: SimulatorProcess, *, stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_thinking_only(simulator: SimulatorProcess, *, stream: bool) -> None:
-    """All that the model does is think; it stops as if that were an answer."""
+    """The model only thinks, and stops as if that were an answer."""
     simulator.fault("thinking_only")
     answer = chat(simulator, stream=stream)
     assert spoken(answer) == ""
@@ -104,7 +104,7 @@ def test_thinking_only(simulator: SimulatorProcess, *, stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_kill_runner(simulator: SimulatorProcess, *, stream: bool) -> None:
-    """The runner dies: an error line under 200 or a 500; ps lists it as before, until the next request loads it anew."""
+    """The runner dies: an error line under 200 or a 500. /api/ps lists it as before, until the next request loads it anew."""
     chat(simulator)
     simulator.fault("kill_runner")
     answer = chat(simulator, stream=stream)
@@ -116,7 +116,7 @@ def test_kill_runner(simulator: SimulatorProcess, *, stream: bool) -> None:
 
 
 def test_kill_runner_takes_the_others_along(simulator: SimulatorProcess) -> None:
-    """Whoever waits at a runner that dies gets an error too."""
+    """Every request that waits at a dying runner gets an error too."""
     simulator.fault("hang")
     simulator.fault("kill_runner")
     with ExitStack() as stack:
@@ -129,7 +129,7 @@ def test_kill_runner_takes_the_others_along(simulator: SimulatorProcess) -> None
 
 
 def test_wedge() -> None:
-    """One order and every request to the model hangs, ps answers, other models too; cleared, new requests are served, but
+    """After one order every request to the model hangs while ps and other models answer. Once cleared, new requests are served, and
     those that hang stay.
     """
     with start_simulator(model=["chain", "other"], num_parallel=3, load_seconds=0) as simulator, ExitStack() as stack:
@@ -145,7 +145,7 @@ def test_wedge() -> None:
 
 
 def test_garbage(simulator: SimulatorProcess) -> None:
-    """One line of a stream is no JSON, and the stream goes on after it; a whole body is none at all."""
+    """One line of a stream is no JSON, and the stream goes on after it. A whole body is no JSON at all."""
     simulator.fault("garbage", times=2)
     answer = chat(simulator, stream=True).text.splitlines()
     good = [line for line in answer if line.endswith("}")]

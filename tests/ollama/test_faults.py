@@ -53,7 +53,7 @@ def test_order_refused(simulator: SimulatorProcess, order: dict[str, object]) ->
 
 
 def test_containing(simulator: SimulatorProcess) -> None:
-    """An order for requests that contain a text, in the prompt or in what a picture says, waits for such a one."""
+    """An order for requests that contain a text, in the prompt or in a picture's comment, waits for such a request."""
     simulator.fault("say", text="getroffen", times=2, containing="Winkel")
     asked: list[dict[str, object]] = [
         {"content": "Hallo"},

@@ -1,4 +1,4 @@
-"""Memory: what ps says, what is true, when it comes back, and who is killed (ollama.md, 3.4 and 3.5)."""
+"""Memory: what /api/ps lists, the true size, its return after an unload, and the process that is killed (ollama.md, 3.4, 3.5)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -82,7 +82,7 @@ def test_memory_returns_after_ps() -> None:
 
 
 def test_no_look_before_a_load() -> None:
-    """Nobody asks whether a model fits: the biggest runner dies of it, ps lists it on, and its next request loads it anew."""
+    """A load is not checked for fit: the largest runner is killed, ps still lists it, and its next request loads it anew."""
     with simulated(memory="5GiB") as simulator:
         assert ask(simulator, "big").status_code == 200
         assert ask(simulator, "small").status_code == 200

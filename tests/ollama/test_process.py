@@ -83,7 +83,7 @@ def test_same_port_again() -> None:
 
 
 def test_dies_with_its_parent() -> None:
-    """When the parent is killed, the simulator goes too."""
+    """The simulator dies with its parent."""
     parent = subprocess.run([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, check=False, cwd=PROJECT_ROOT)
     assert parent.returncode == -signal.SIGKILL
     until(lambda: is_gone(int(parent.stdout)))

@@ -1,4 +1,4 @@
-"""The line for loads, and who has to go (ollama.md, 4)."""
+"""The queue for loads, and the choice of the model to evict (ollama.md, 4)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,7 +53,7 @@ def waiting(simulator: SimulatorProcess, stack: ExitStack, model: str, count: in
 
 
 def test_busy_victim_is_waited_for(simulator: SimulatorProcess) -> None:
-    """If both are busy, the load waits for the end of the victim's request; requests to the victim still overtake it."""
+    """If both are busy, the load waits for the end of the victim's request. Requests to the victim still overtake it."""
     with ExitStack() as stack:
         victim = hanging(simulator, stack, "a")
         hanging(simulator, stack, "b")
@@ -99,5 +99,5 @@ def test_resurrection(bug: bool) -> None:
         until(lambda: traffic(simulator, "a") == (0, 0))
         assert listed(simulator) == {"a", "b"}
         assert (traffic(simulator, "d"), simulator.state()["loading"]) == ((0, 1), None)
-        load(simulator, "a", "0s")  # the way out that is left: somebody asks for the unload
+        load(simulator, "a", "0s")  # the only way out: an explicit unload
         assert third.answer()["done"]

@@ -1,4 +1,4 @@
-"""The slots of a loaded model: who runs, who waits, and what becomes of a client that leaves."""
+"""The slots of a loaded model: which request runs, which waits, and what a lost client frees."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -31,7 +31,7 @@ def hold_slots(simulator: SimulatorProcess, stack: ExitStack, count: int) -> lis
 
 
 def test_first_come_first_served(simulator: SimulatorProcess) -> None:
-    """Those who wait are served in the order of their arrival, without a limit to the line."""
+    """Waiting requests are served in the order of their arrival, without a limit to the queue."""
     with ExitStack() as stack:
         (holder,) = hold_slots(simulator, stack, 1)
         waiting = []

@@ -44,7 +44,7 @@ def test_last_message_too_long(simulator: SimulatorProcess) -> None:
 
 
 def test_rendered_chat_is_cut(simulator: SimulatorProcess) -> None:
-    """Where Ollama renders the chat, it is cut to half the window and answered, and nothing says so but prompt_eval_count."""
+    """Where Ollama renders the chat, it is cut to half the window and answered. Only prompt_eval_count shows it."""
     answer = chat(simulator, WORDS * 10, model="templated")
     assert (answer.status_code, answer.json()["prompt_eval_count"]) == (200, 34)
 
@@ -82,7 +82,7 @@ def test_context_within_bounds(simulator: SimulatorProcess, model: str, asked: i
 
 
 def test_dotted_lines(simulator: SimulatorProcess) -> None:
-    """A page with a dotted line ends generate with done false after 31 dots; chat reads on (ollama.md, 7)."""
+    """A page with a dotted line ends generate with done false after 31 dots. Chat reads on (ollama.md, 7)."""
     images = [base64_text(jpeg("Name: " + "." * 40 + " Ende"))]
     cut = ask(simulator, "/api/generate", "chain-vision", num_ctx=4096, prompt="Lies.", images=images).json()
     assert (cut["done"], cut["response"]) == (False, "Name: " + "." * 31)
