@@ -129,8 +129,8 @@ def test_kill_runner_takes_the_others_along(simulator: SimulatorProcess) -> None
 
 
 def test_wedge() -> None:
-    """After one order every request to the model hangs while ps and other models answer. Once cleared, new requests are served, and
-    those that hang stay.
+    """One order makes every request to the model hang, while ps and other models answer. Once cleared, new requests are served
+    and those that hang stay.
     """
     with start_simulator(model=["chain", "other"], num_parallel=3, load_seconds=0) as simulator, ExitStack() as stack:
         simulator.fault("wedge", model="chain")
