@@ -1,4 +1,4 @@
-"""The adapters and the recorded answers against a real Ollama; where there is none, the end of the run says so in a line."""
+"""The adapters and the recorded answers against a real Ollama. Without one, the end of the run reports that in a line."""
 
 import asyncio
 import hashlib
@@ -90,7 +90,7 @@ def loaded(server: httpx.Client) -> dict[str, dict[str, Any]]:
 
 
 def runner_pids(server: httpx.Client) -> set[int]:
-    """The processes that hold the models: children of whoever listens at the server's port."""
+    """Processes that hold the models: children of the process that listens at the server's port."""
     port = server.base_url.port
     sockets = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
     pid = next(each.pid for each in sockets if tuple(each.laddr)[1:2] == (port,))
@@ -98,7 +98,7 @@ def runner_pids(server: httpx.Client) -> set[int]:
 
 
 def test_a_conversation(server: httpx.Client) -> None:
-    """The client hears what the model says, with the server's counts and its times, and each piece is progress."""
+    """The client receives the model's answer with the server's counts and times, and each piece is progress."""
     progress: list[None] = []
     calls: list[ModelCall] = []
     ollama = Ollama(str(server.base_url), lambda: progress.append(None), calls.append)
@@ -112,7 +112,7 @@ def test_a_conversation(server: httpx.Client) -> None:
 
 
 def test_the_vision_adapter(server: httpx.Client, tmp_path: Path) -> None:
-    """A real picture through storage, decoder and client becomes the text that the model says."""
+    """A real picture passes storage, decoder and client, and becomes the model's text."""
     content = jpeg()
     (tmp_path / "page.jpg").write_bytes(content)
     submission = {
@@ -128,7 +128,7 @@ def test_the_vision_adapter(server: httpx.Client, tmp_path: Path) -> None:
 
 
 def test_the_feedback_adapter(server: httpx.Client) -> None:
-    """A model that can say one sentence and 0 gives a whole document at the first try: the schema holds it."""
+    """A model that knows one sentence and 0 gives a whole document at the first try, because the schema holds it."""
     written = feedback.build(settings(server).worker, lambda: None).analyze(text_md="3 + 4 = 7", criteria=["Weg", "Ergebnis"])
     assert (written.feedback_md.strip(), written.parse_status) == (SENTENCE, "parsed")
     results = written.analysis_json["criteria_results"]
@@ -136,13 +136,13 @@ def test_the_feedback_adapter(server: httpx.Client) -> None:
 
 
 def test_an_endless_answer_gives_its_slot_back(server: httpx.Client) -> None:
-    """More of them than there are slots, each cut off by us: the server notices that nobody listens."""
+    """More answers than slots are cut off by the client: the server notices each and frees its slot."""
     ollama = Ollama(str(server.base_url), lambda: None)
     for _ in range(int(ENVIRONMENT["OLLAMA_NUM_PARALLEL"]) + 1):
         with pytest.raises(errors.Runaway):
             ollama.chat(question("loop", 100_000, limit_characters=600), deadline_in(PATIENCE_SECONDS))
     assert server.post("/api/generate", json={"model": "loop", "keep_alive": 0}).json()["done_reason"] == "unload"
-    until(lambda: loaded(server) == {})  # which waits for all that is being said
+    until(lambda: loaded(server) == {})  # it waits for all that is being generated
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ def test_an_endless_answer_gives_its_slot_back(server: httpx.Client) -> None:
     ids=["missing", "too long", "no picture", "cut"],
 )
 def test_failures(server: httpx.Client, asked: ChatRequest, error: type[Exception]) -> None:
-    """What the real server refuses or cuts has the class that the retry rules go by."""
+    """Each refusal of the real server has the class on which the retry rules decide."""
     with pytest.raises(error):
         Ollama(str(server.base_url), lambda: None).chat(asked, deadline_in(PATIENCE_SECONDS))
 
 
 def killed_while_it_speaks(server: httpx.Client, on_call: OnCall) -> Exception:
-    """What comes of an answer whose runner is killed after its first token."""
+    """Result of an answer whose runner is killed after its first token."""
     killed: list[int] = []
 
     def kill() -> None:
@@ -179,7 +179,7 @@ def killed_while_it_speaks(server: httpx.Client, on_call: OnCall) -> Exception:
 
 
 def test_a_runner_that_dies_while_it_speaks(server: httpx.Client) -> None:
-    """A broken stream, to be tried again; the next question loads the model anew."""
+    """A broken stream is retried, and the next request loads the model anew."""
     failure = failure_of(killed_while_it_speaks(server, ignore_call), Step.VISION)
     assert failure.kind is FailureKind.TRANSIENT
     answer = Ollama(str(server.base_url), lambda: None).chat(question("chain"), deadline_in(PATIENCE_SECONDS))
@@ -187,7 +187,7 @@ def test_a_runner_that_dies_while_it_speaks(server: httpx.Client) -> None:
 
 
 def test_the_breaker(server: httpx.Client) -> None:
-    """What is told of calls whose runner dies again and again closes the model's gate; one that is answered opens it."""
+    """Calls whose runner dies again and again close the model's gate. One that is answered opens it."""
     policy = AdmissionPolicy(feedback_model="loop:latest", num_parallel=2)
     state, now_seconds = AdmissionState.of(policy, 0.0), 0.0
 
@@ -208,7 +208,7 @@ def test_the_breaker(server: httpx.Client) -> None:
 
 
 def test_no_room(server: httpx.Client) -> None:
-    """A server whose line for loads is full has room for nobody: the job waits, and no attempt is burnt."""
+    """While the server's queue for loads is full, the job waits and loses no attempt."""
     url, calls = str(server.base_url), list[ModelCall]()
     with ExitStack() as stack:
         for model in ("loop", "stutter"):  # both places, busy for as long as we listen
@@ -220,11 +220,13 @@ def test_no_room(server: httpx.Client) -> None:
         with pytest.raises(Unavailable):
             Ollama(url, lambda: None, calls.append).chat(question("chain"), deadline_in(PATIENCE_SECONDS))
     assert [call.outcome for call in calls] == [CallOutcome.BUSY]
-    until(lambda: server.post("/api/generate", json={"model": "chain"}).is_success)  # who has left keeps a place until it moves
+    until(
+        lambda: server.post("/api/generate", json={"model": "chain"}).is_success
+    )  # a lost client keeps a place until the queue moves
 
 
 def test_a_model_that_was_loaded_before_is_not_loaded_again(server: httpx.Client) -> None:
-    """The options that a model is loaded with are those of its requests; others would make the server start it anew."""
+    """A preload uses the options of the requests. Other options would make the server load the model anew."""
     monitored = OllamaServer(str(server.base_url), PATIENCE_SECONDS)
     assert asyncio.run(monitored.load("chain", {"num_ctx": 4096}))
     runner = runner_pids(server)
@@ -236,7 +238,7 @@ def test_a_model_that_was_loaded_before_is_not_loaded_again(server: httpx.Client
 
 
 def test_what_the_monitor_sees(server: httpx.Client) -> None:
-    """A model is listed from its load to its unload, with its window; its runner's memory is seen on this host."""
+    """A model is listed with its window from its load to its unload, and its runner's memory is measured on this host."""
     monitored, host = OllamaServer(str(server.base_url), PATIENCE_SECONDS), Host(str(server.base_url), None)
     assert asyncio.run(monitored.load("chain", {"num_ctx": 4096}))
     listed = asyncio.run(monitored.listed())
@@ -250,12 +252,12 @@ def test_what_the_monitor_sees(server: httpx.Client) -> None:
 
 
 def test_a_load_that_fails(server: httpx.Client) -> None:
-    """A model that nobody has pulled is no load, and no exception either."""
+    """Loading a model that is not on the server fails without an exception."""
     assert not asyncio.run(OllamaServer(str(server.base_url), PATIENCE_SECONDS).load("nobody", {}))
 
 
 def test_doctor(server: httpx.Client) -> None:
-    """Every probe is answered and measured; the tiny models' weights are found out, which nobody has quantised."""
+    """Every probe is answered and measured. The tiny models' weights are recognised as unquantised."""
     examination = examine(settings(server), Host(str(server.base_url), None).measured(), 2, lambda _: None)
     assert [[probe.outcome for _, probe in patient.probes] for patient in examination.patients] == [[GOOD] * 3, [GOOD] * 4]
     assert [patient.model.weight_bits for patient in examination.patients if patient.model] == [32, 32]

@@ -19,14 +19,6 @@ def test_version(simulator: SimulatorProcess) -> None:
     assert simulator.client.get("/api/version").json() == {"version": "0.32.15"}
 
 
-def test_head(simulator: SimulatorProcess) -> None:
-    """HEAD is answered where Ollama routes it, without a body."""
-    for path in ("/", "/api/version", "/api/tags"):
-        answer = simulator.client.head(path)
-        assert (answer.status_code, answer.content) == (200, b"")
-    assert simulator.client.head("/api/ps").status_code == 405
-
-
 def test_model_is_echoed(simulator: SimulatorProcess) -> None:
     """An answer names the model as it was asked for, the lists name it with its tag (recordings 05 and 19)."""
     for asked in ("chain", "chain:latest"):

@@ -86,7 +86,7 @@ def test_queue_full(simulator: SimulatorProcess) -> None:
 
 @plays("22-cancel")
 def test_cancel(simulator: SimulatorProcess) -> None:
-    """A client leaves after five lines; the next request is served."""
+    """A client leaves after five lines, and the next request is served."""
     request = {"model": "loop", "messages": MESSAGES, "options": {"num_predict": 100_000}}
     with simulator.client.stream("POST", "/api/chat", json=request) as response:
         stream = response.iter_lines()
@@ -132,7 +132,7 @@ def test_slots(simulator: SimulatorProcess) -> None:
 
 @plays("26-ps-against-rss")
 def test_ps_against_true_memory(simulator: SimulatorProcess) -> None:
-    """With three more prompts a row ps says the same, while the runner takes more and more."""
+    """With three more prompts per row ps lists the same size, while the runner takes more and more."""
     recorded = json.loads((DIRECTORY / "26-ps-against-rss.json").read_text())["rows"]
     simulator.client.post("/api/generate", json={"model": "chain-vision"})
     rows, sent = [], 0

@@ -1,4 +1,4 @@
-"""The line for loads, and who has to go (ollama.md, 4)."""
+"""The queue for loads, and the choice of the model to evict (ollama.md, 4)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -52,25 +52,8 @@ def waiting(simulator: SimulatorProcess, stack: ExitStack, model: str, count: in
     return call
 
 
-def test_shortest_keep_alive_goes(simulator: SimulatorProcess) -> None:
-    """Of two idle models the one with the shorter keep_alive is evicted, although it was used last."""
-    load(simulator, "a", "20m")
-    load(simulator, "b", "10m")
-    load(simulator, "d")
-    assert listed(simulator) == {"a", "d"}
-
-
-def test_idle_goes_before_busy(simulator: SimulatorProcess) -> None:
-    """An idle model is evicted before a busy one, however long its keep_alive."""
-    load(simulator, "a", "20m")
-    with ExitStack() as stack:
-        hanging(simulator, stack, "b")
-        load(simulator, "d")
-        assert listed(simulator) == {"b", "d"}
-
-
 def test_busy_victim_is_waited_for(simulator: SimulatorProcess) -> None:
-    """If both are busy, the load waits for the end of the victim's request; requests to the victim still overtake it."""
+    """If both are busy, the load waits for the end of the victim's request. Requests to the victim still overtake it."""
     with ExitStack() as stack:
         victim = hanging(simulator, stack, "a")
         hanging(simulator, stack, "b")
@@ -98,22 +81,6 @@ def test_all_wait_behind_the_first(simulator: SimulatorProcess) -> None:
     assert "d" not in listed(simulator)
 
 
-def test_left_places_stay_taken() -> None:
-    """Who leaves the line keeps a place in it: the queue stays full until the line moves."""
-    with two_places(max_queue=1) as simulator, ExitStack() as stack:
-        victim = hanging(simulator, stack, "a")
-        hanging(simulator, stack, "b")
-        waiting(simulator, stack, "d")
-        waiting(simulator, stack, "c").close()
-        until(lambda: traffic(simulator, "c") == (0, 0))
-        with pending_chat(simulator, "c") as refused:
-            assert "maximum pending requests exceeded" in refused.answer()["error"]
-        victim.close()
-        until(lambda: "d" in listed(simulator) and traffic(simulator, "d") == (0, 0))  # idle, and so the next to go
-        with pending_chat(simulator, "c") as served:
-            assert served.answer()["done"]
-
-
 @pytest.mark.parametrize("bug", [True, False])
 def test_resurrection(bug: bool) -> None:
     """With Ollama's bug a keep_alive brings a victim back to life: it stays, and every load hangs while ps is fine. Without
@@ -132,16 +99,5 @@ def test_resurrection(bug: bool) -> None:
         until(lambda: traffic(simulator, "a") == (0, 0))
         assert listed(simulator) == {"a", "b"}
         assert (traffic(simulator, "d"), simulator.state()["loading"]) == ((0, 1), None)
-        load(simulator, "a", "0s")  # the way out that is left: somebody asks for the unload
+        load(simulator, "a", "0s")  # the only way out: an explicit unload
         assert third.answer()["done"]
-
-
-def test_serial_model(simulator: SimulatorProcess) -> None:
-    """Some models have one slot, whatever the server's setting."""
-    with ExitStack() as stack:
-        hanging(simulator, stack, "c")
-        stack.enter_context(pending_chat(simulator, "c"))
-        until(lambda: traffic(simulator, "c") == (1, 1))
-        hanging(simulator, stack, "a")
-        with pending_chat(simulator, "a") as second:
-            assert second.answer()["done"]

@@ -1,4 +1,4 @@
-"""The slots of a loaded model: who runs, who waits, and what becomes of a client that leaves."""
+"""The slots of a loaded model: which request runs, which waits, and what a lost client frees."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -30,19 +30,8 @@ def hold_slots(simulator: SimulatorProcess, stack: ExitStack, count: int) -> lis
     return calls
 
 
-def test_the_third_waits(two_slots: SimulatorProcess) -> None:
-    """With two slots a third request for the model waits, and one for another model does not."""
-    with ExitStack() as stack:
-        hold_slots(two_slots, stack, 2)
-        stack.enter_context(pending_chat(two_slots, "chain"))
-        until(lambda: running(two_slots) == (2, 1))
-        with pending_chat(two_slots, "other") as other:
-            assert other.answer()["done"]
-        assert running(two_slots) == (2, 1)
-
-
 def test_first_come_first_served(simulator: SimulatorProcess) -> None:
-    """Those who wait are served in the order of their arrival, without a limit to the line."""
+    """Waiting requests are served in the order of their arrival, without a limit to the queue."""
     with ExitStack() as stack:
         (holder,) = hold_slots(simulator, stack, 1)
         waiting = []
@@ -55,19 +44,6 @@ def test_first_come_first_served(simulator: SimulatorProcess) -> None:
     ends = [call["at"] + call["seconds"] for call in served]
     assert ends == sorted(ends)
     assert [call["in_flight_at_start"] for call in served] == list(range(2, 22))
-
-
-def test_wait_shows_in_the_total_alone(simulator: SimulatorProcess) -> None:
-    """The wait for a slot is part of total_duration and of no other number (recording 25)."""
-    simulator.fault("slow", seconds=0.5)
-    with pending_chat(simulator, "chain") as first:
-        until(lambda: running(simulator) == (1, 0))
-        with pending_chat(simulator, "chain") as second:
-            first.answer()
-            answer = second.answer()
-    parts_ns = answer["load_duration"] + answer["prompt_eval_duration"] + answer["eval_duration"]
-    assert answer["total_duration"] - parts_ns > 250_000_000
-    assert parts_ns < 250_000_000
 
 
 def test_leaving_while_generating_frees_the_slot(simulator: SimulatorProcess) -> None:
@@ -107,17 +83,3 @@ def test_leaving_the_line(simulator: SimulatorProcess) -> None:
         holder.close()
         assert patient.answer()["done"]
     assert sorted(call["outcome"] for call in simulator.calls()) == ["disconnected", "disconnected", "done"]
-
-
-def test_maximum_in_flight(two_slots: SimulatorProcess) -> None:
-    """The state tells how many answers a model was asked for at once since the calls were reset; a load asks for none."""
-    with ExitStack() as stack:
-        hold_slots(two_slots, stack, 2)
-        stack.enter_context(pending_chat(two_slots, "chain", messages=[])).answer()
-        assert two_slots.state()["models"][MODEL]["max_in_flight"] == 2
-        stack.enter_context(pending_chat(two_slots, "chain"))
-        until(lambda: running(two_slots) == (2, 1))
-    until(lambda: running(two_slots) == (0, 0))
-    assert two_slots.state()["models"][MODEL]["max_in_flight"] == 3
-    two_slots.reset_calls()
-    assert two_slots.state()["models"][MODEL]["max_in_flight"] == 0

@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
-from testkit.ollama_simulator.token import tokens
 from tests.ollama.picture import base64_text, jpeg
 
 WORDS = "wort " * 20
@@ -39,29 +38,15 @@ def is_too_long(answer: httpx.Response) -> bool:
     return answer.status_code == 400 and json.loads(answer.json()["error"])["error"]["type"] == "exceed_context_size_error"
 
 
-def test_oldest_messages_are_dropped(simulator: SimulatorProcess) -> None:
-    """A chat that is too long loses its oldest messages; the system's words and the last message stay."""
-    answer = chat(simulator, "Sei kurz.", WORDS, WORDS, WORDS, "Ende der Geschichte.")
-    assert answer.json()["prompt_eval_count"] == len(tokens("\n".join(["Sei kurz.", WORDS, WORDS, "Ende der Geschichte."])))
-
-
 def test_last_message_too_long(simulator: SimulatorProcess) -> None:
     """A chat whose last message does not fit is refused by the engine."""
     assert is_too_long(chat(simulator, "Sei kurz.", WORDS, WORDS * 10))
 
 
 def test_rendered_chat_is_cut(simulator: SimulatorProcess) -> None:
-    """Where Ollama renders the chat, it is cut to half the window and answered, and nothing says so but prompt_eval_count."""
+    """Where Ollama renders the chat, it is cut to half the window and answered. Only prompt_eval_count shows it."""
     answer = chat(simulator, WORDS * 10, model="templated")
     assert (answer.status_code, answer.json()["prompt_eval_count"]) == (200, 34)
-
-
-@pytest.mark.parametrize(("field", "words"), [("truncate", "exceed_context_size_error"), ("shift", "the prompt is longer than")])
-def test_cutting_forbidden(simulator: SimulatorProcess, field: str, words: str) -> None:
-    """With truncate or shift false the cut becomes a 400."""
-    answer = chat(simulator, WORDS * 10, model="templated", **{field: False})
-    assert answer.status_code == 400
-    assert words in answer.json()["error"]
 
 
 @pytest.mark.parametrize("model", ["chain", "templated"])
@@ -86,21 +71,6 @@ def test_images_are_never_cut(simulator: SimulatorProcess, path: str) -> None:
         assert is_too_long(answer) != fits
 
 
-def test_vision_ends_with_its_window(simulator: SimulatorProcess) -> None:
-    """A model with a projector cannot shift its window: what it says ends there, with done_reason length."""
-    answer = chat(simulator, "x", model="loop", num_ctx=2048).json()
-    assert answer["done_reason"] == "length"
-    assert answer["prompt_eval_count"] + answer["eval_count"] == 2048
-
-
-def test_ten_windows_at_most() -> None:
-    """A text model that never ends is stopped by Ollama after ten windows, whatever num_predict."""
-    request = {"num_ctx": 64, "num_predict": 1_000_000}
-    with start_simulator(model=["loop"], tokens_per_second=20_000, load_seconds=0) as other:
-        answer = other.client.post("/api/generate", json={"model": "loop", "prompt": "x", "stream": False, "options": request})
-    assert (answer.json()["done_reason"], answer.json()["eval_count"]) == ("length", 640)
-
-
 @pytest.mark.parametrize(
     ("model", "asked", "used"), [("chain", 1, 4), ("chain-vision", 512, 2048), ("chain", 1_000_000, 32_768), ("chain", 512, 512)]
 )
@@ -111,18 +81,8 @@ def test_context_within_bounds(simulator: SimulatorProcess, model: str, asked: i
     assert listed["context_length"] == used
 
 
-def test_shift_reloads(simulator: SimulatorProcess) -> None:
-    """Another `shift` is another way to load the model: with a request in flight the second one has to wait for its end."""
-    ask(simulator, "/api/generate", "chain", prompt="x")
-    (before,) = simulator.client.get("/api/ps").json()["models"]
-    ask(simulator, "/api/generate", "chain", keep_alive=-1)
-    ask(simulator, "/api/generate", "chain", shift=False)
-    (after,) = simulator.client.get("/api/ps").json()["models"]
-    assert before["expires_at"] < after["expires_at"] < "23"  # loaded anew: the endless keep_alive is gone
-
-
 def test_dotted_lines(simulator: SimulatorProcess) -> None:
-    """A page with a dotted line ends generate with done false after 31 dots; chat reads on (ollama.md, 7)."""
+    """A page with a dotted line ends generate with done false after 31 dots. Chat reads on (ollama.md, 7)."""
     images = [base64_text(jpeg("Name: " + "." * 40 + " Ende"))]
     cut = ask(simulator, "/api/generate", "chain-vision", num_ctx=4096, prompt="Lies.", images=images).json()
     assert (cut["done"], cut["response"]) == (False, "Name: " + "." * 31)

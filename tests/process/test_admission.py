@@ -39,7 +39,7 @@ LOAD_COUNT = 'learning_call_load_seconds_count{step="%s"}'
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A site whose Ollama holds as much as the test says."""
+    """A site whose Ollama holds as much memory as the test sets."""
 
     site: Site
     cgroup: Path
@@ -100,7 +100,7 @@ def until_held(fleet: LiveFleet, reason: str, observed_bytes: float) -> None:
 
 
 def until_looked_again(fleet: LiveFleet, server: Server, size_bytes: float) -> None:
-    """Some samples later, known by a size that was never told before."""
+    """Waits for some samples, recognised by a size that was never listed before."""
     server.hold(size_bytes)
     eventually(lambda: admission(fleet)["ollama"]["observed_bytes"] == int(size_bytes))
 
@@ -109,7 +109,7 @@ def until_looked_again(fleet: LiveFleet, server: Server, size_bytes: float) -> N
 
 
 def test_over_the_limit_nobody_begins_and_all_finish(server: Server) -> None:
-    """A job in work goes on to its result; those that wait are not leased, not even between the two marks, until memory is back.
+    """A job in work goes on to its result. Waiting jobs are not leased, not even between the two marks, until memory is back.
     Then one worker begins after another.
     """
     site = server.site
@@ -151,12 +151,12 @@ def test_what_ollama_says_of_itself_counts_as_well(database: Database, undo: Exi
 
 
 def test_a_dead_monitor_lets_nobody_in(server: Server) -> None:
-    """What it has told stays told, and its successor goes on with the hold."""
+    """Its last decision stays in force, and its successor continues the hold."""
     fleet = server.start_limited(worker_concurrency=2)
     server.site.until_done(server.site.enter_texts(1))
     server.hold(9 * GB)
     until_held(fleet, "memory", 9 * GB)
-    server.hold(7 * GB)  # between the marks: who does not know of the hold would let all of them in
+    server.hold(7 * GB)  # between the marks: a worker without the hold would let all of them in
     until_held(fleet, "memory", 7 * GB)
     dead = fleet.monitor_pid()
     (monitor,) = [child for child in fleet.children() if child.pid == dead]
@@ -190,7 +190,7 @@ def test_a_hold_is_bounded(server: Server) -> None:
     "mode", ["silent", *(pytest.param(mode, marks=pytest.mark.second_tier) for mode in ("nonsense", "error"))]
 )
 def test_without_a_limit_a_list_that_is_not_told_stops_nobody(server: Server, mode: str) -> None:
-    """The work goes on, and status and metrics say that Ollama does not answer; when it does again, they say so too."""
+    """The work goes on, and status and metrics report that Ollama does not answer, and later that it does."""
     server.site.simulator.list_as(mode)
     fleet = server.start()
     server.site.until_done(server.site.enter_texts(3))
@@ -201,7 +201,7 @@ def test_without_a_limit_a_list_that_is_not_told_stops_nobody(server: Server, mo
 
 
 def test_under_a_limit_what_was_never_told_is_not_free(server: Server) -> None:
-    """Nobody knows what Ollama holds: no job is leased until it says so."""
+    """While Ollama's memory is unknown, no job is leased."""
     server.site.simulator.list_as("error")
     fleet = server.start_limited()
     waiting = server.site.enter_texts(2)
@@ -214,7 +214,7 @@ def test_under_a_limit_what_was_never_told_is_not_free(server: Server) -> None:
 
 @pytest.mark.second_tier
 def test_under_a_limit_a_long_silence_holds(server: Server) -> None:
-    """A list that was told once and is not any more: after its grace nobody leases, and the sentence says why."""
+    """When a list fails for longer than the grace time, no worker leases, and the status message gives the reason."""
     fleet = server.start_limited()
     server.site.until_done(server.site.enter_texts(1))
     server.site.simulator.list_as("silent")
@@ -252,7 +252,7 @@ def test_no_job_pays_for_a_load_after_a_night(database: Database, undo: ExitStac
 
 
 def test_a_text_does_not_wait_for_the_eyes(database: Database, undo: ExitStack) -> None:
-    """While the vision model cannot be loaded the photo waits unleased, which the status says, and the text behind it is done."""
+    """While the vision model cannot be loaded, the photo waits unleased, status reports it, and the text behind it is done."""
     server = opened(database, undo, model=[f"{FEEDBACK_MODEL}:thinking"])
     fleet = server.start()
     until_ready(fleet)
@@ -298,7 +298,9 @@ def test_a_server_without_room_costs_no_attempt(server: Server) -> None:
 
 @pytest.mark.second_tier
 def test_a_storm_opens_the_breaker_and_a_probe_closes_it(server: Server) -> None:
-    """After failures in a row nobody is sent to the model; one call tries it, and then all are done without an attempt burnt."""
+    """After failures in a row the model gets no call. One probe tries it, and then all jobs are done without losing an
+    attempt.
+    """
     fleet = server.start(worker_concurrency=4)
     server.site.until_done(server.site.enter_texts(1))
     server.site.simulator.fault("status_503", FEEDBACK_MODEL, times=6)
@@ -331,7 +333,7 @@ def test_two_instances_agree_on_the_phase(database: Database, undo: ExitStack) -
 
 @pytest.mark.second_tier
 def test_a_pair_that_nobody_has_called_too_big(database: Database, undo: ExitStack) -> None:
-    """A server that keeps one model only, which no setting says: after three loads in each other's place there are phases."""
+    """A server that keeps one model only, which no setting says: after three swaps the two models take turns."""
     server = opened(database, undo, max_loaded_models=1, load_seconds=LOAD_SECONDS)
     server.hold(0)  # gone from the list is gone from memory
     fleet = server.start(worker_concurrency=2)

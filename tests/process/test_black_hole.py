@@ -60,7 +60,7 @@ def site(far: FarHost, fleets_simulator: SimulatorProcess) -> Iterator[Site]:
 
 
 def test_a_black_hole(site: Site, far: FarHost) -> None:
-    """Workers give up their connections, keep their answers, and write them when packets pass again; nobody ends."""
+    """Workers close their connections, keep their answers, and write them once packets pass again. No process ends."""
     scene = set_scene(site, far.wrapper)
     far.cut()
     scene.answer()
@@ -71,7 +71,7 @@ def test_a_black_hole(site: Site, far: FarHost) -> None:
 
 
 def test_a_black_hole_longer_than_the_lease(site: Site, far: FarHost) -> None:
-    """Others do the jobs meanwhile; what was in hand is dropped and counted, and each job ends once."""
+    """Other workers do the jobs meanwhile. The result in hand is dropped and counted, and each job ends once."""
     scene = set_scene(site, far.wrapper, worker_lease_seconds=5, ai_timeout_feedback=2, terminate_grace_seconds=0.1)
     far.cut()
     scene.answer()

@@ -50,7 +50,7 @@ EVERY_JOB = ("lease", "set_subject", "read_submission", "begin_step")
 
 
 def kinds(*first_tier: str) -> pytest.MarkDecorator:
-    """All kinds of jobs; those not named are for the soak."""
+    """All kinds of jobs. Those not named run in the soak."""
     marks = {kind.name: [] if kind.name in first_tier else [pytest.mark.third_tier] for kind in KINDS}
     return pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name, marks=marks[kind.name]) for kind in KINDS])
 
@@ -126,7 +126,7 @@ def killed_after(sweep: Sweep, heir: BareWorker, k: int) -> bool:
 
 
 def return_all(sweep: Sweep, worker: BareWorker) -> None:
-    """What the monitor does with the keys on a dead worker's scoreboard: nothing stays leased, each death is counted once."""
+    """Reclaims the keys on a dead worker's scoreboard as the monitor does: nothing stays leased, each death is counted once."""
     record = worker.record()
     keys = (record.lease_key, record.next_lease_key)
     jobs_of = {record.lease_key: record.job_id}
@@ -137,7 +137,7 @@ def return_all(sweep: Sweep, worker: BareWorker) -> None:
 
 
 def inherit(sweep: Sweep, heir: BareWorker) -> None:
-    """The heir ends what is left. It is woken only for work, so that it never looks where the next victim does."""
+    """Ends the remaining jobs. The heir is woken only for work, so that it never polls where the next victim does."""
     if sweep.school.is_final(*sweep.entered):
         return
     sweep.hasten()
@@ -149,7 +149,9 @@ def inherit(sweep: Sweep, heir: BareWorker) -> None:
 
 @kinds("document")
 def test_a_job_taken_over_after_any_message_is_left_alone(sweep: Sweep) -> None:
-    """Somebody else takes the job after the k-th message: the worker's next write is rejected, counted, told and its last."""
+    """Another worker takes the job after the k-th message. The first worker's next write is rejected, counted, logged and its
+    last.
+    """
     with sweep.worker(sweep.wire.dsn) as worker, sweep.taker() as taker:
         until(lambda: is_idle(worker), "an idle worker")
         rounds = next(k for k in range(1, MAX_MESSAGES) if not taken_after(sweep, worker, taker, k))
@@ -159,7 +161,7 @@ def test_a_job_taken_over_after_any_message_is_left_alone(sweep: Sweep) -> None:
 
 
 def taken_after(sweep: Sweep, worker: BareWorker, taker: Connection, k: int) -> bool:
-    """False if the job was over before message k. Between a statement and its commit nobody can take the job."""
+    """False if the job was over before message k. Between a statement and its commit no other worker can take the job."""
     taken: list[DictRow] = []
     called: list[str] = []
 
@@ -184,19 +186,19 @@ def taken_after(sweep: Sweep, worker: BareWorker, taker: Connection, k: int) -> 
 
 
 def has_left_all(sweep: Sweep, taken: list[DictRow]) -> bool:
-    """Nothing is visible that is not somebody else's by now."""
+    """Every visible row belongs to another worker by now."""
     others = [job["lease_key"] for job in taken]
     return bool(sweep.school.one(LEFT_TO_DO, others)["n"] == 0)
 
 
 def rejections(worker: BareWorker) -> tuple[int, int]:
-    """What was counted, and what was told."""
+    """The rejections counted, and the rejections logged."""
     told = [event for event in worker.look_at_events() if event.outcome == "lease_lost"]
     return counted(worker).get(Counter.REJECTED_BY_FENCE, 0), len(told)
 
 
 def test_nobody_is_given_a_lease_who_is_gone(school: School) -> None:
-    """A lease that waits for a lock while its connection is cut is given up by the server, and not granted to a key of nobody."""
+    """The server gives up a lease that waits for a lock while its connection is cut. No job gets the key of a dead worker."""
     with (
         wire_before(school.database.worker_dsn) as wire,
         psycopg.connect(school.database.admin_dsn) as migration,
@@ -230,5 +232,5 @@ def assert_all_were_met(sweep: Sweep, rounds: int) -> None:
 
 
 def is_sent(name: str, sent: str) -> bool:
-    """On the wire parameters have numbers: the words up to the first one tell a statement."""
+    """Recognises a statement by the words before its first parameter, because parameters have numbers on the wire."""
     return sent.startswith(statement(name).partition("%(")[0])

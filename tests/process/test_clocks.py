@@ -1,4 +1,4 @@
-"""Hosts whose clocks are two hours apart, and who has slept too long: the database's clock decides, and every job ends once."""
+"""Hosts whose clocks are two hours apart, and suspended hosts: the database's clock decides, and every job ends once."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -31,13 +31,13 @@ RUN_OUT: LiteralString = "update learning_submission_jobs set leased_until = clo
 
 
 def python_shim(seconds: int) -> dict[str, Value]:
-    """Every look at the clock from Python."""
+    """Environment in which Python reads a shifted clock."""
     path = f"{Path(__file__).parent / 'clock_shim'}:{PROJECT_ROOT}"
     return {"pythonpath": path, "clock_shift_seconds": seconds}
 
 
 def faketime(seconds: int) -> dict[str, Value]:
-    """Every look at the clock from any code at all, libpq's and OpenSSL's included."""
+    """Environment in which all code reads a shifted clock, including libpq and OpenSSL."""
     found = [path for root in LIBRARIES for path in Path(root).glob("**/faketime/libfaketime.so.1")]
     if not found:
         pytest.skip("apt-get install libfaketime")

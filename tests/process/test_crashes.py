@@ -1,4 +1,4 @@
-"""Crash loops: of all workers, and of one; when the supervisor gives up, and when it does not."""
+"""Crash loops of all workers and of one: when the supervisor gives up, and when it does not."""
 
 from datetime import UTC, datetime
 
@@ -34,7 +34,7 @@ def deaths(fleet: LiveFleet) -> list[dict[str, str]]:
 
 
 def test_nothing_but_crashes_is_given_up(site: Site) -> None:
-    """Workers that die as soon as they are born: few starts, a code of its own, and a last line that says what it means."""
+    """Workers that die at birth cost few starts, give an exit code of their own, and a last line that explains it."""
     site.enter_text()
     fleet = start_crowded(site, workers=4, room=0)
     assert fleet.exit_code() == GAVE_UP
@@ -49,7 +49,9 @@ def test_nothing_but_crashes_is_given_up(site: Site) -> None:
 
 
 def test_one_bad_slot_is_no_reason_to_give_up(site: Site) -> None:
-    """It crashes for longer than all together may; it is told as missing with the reason, and the other works on."""
+    """One slot crashes for longer than all together may. Status shows it as missing with the reason, and the other slot works
+    on.
+    """
     fleet = start_crowded(site, workers=2, room=1, restart_backoff_seconds=0.5, restart_backoff_max_seconds=2)
     eventually(lambda: len(deaths(fleet)) > INTENSITY and lasted_seconds(fleet) > 2 * WINDOW_SECONDS)
     eventually(lambda: "(signal 11, boot)" in fleet.status()["sentence"])
@@ -62,7 +64,7 @@ def test_one_bad_slot_is_no_reason_to_give_up(site: Site) -> None:
 
 
 def lasted_seconds(fleet: LiveFleet) -> float:
-    """Since the first death. The latest may be a while ago, as eight starts in a minute are the most."""
+    """Seconds since the first death. The latest may be a while ago, because a slot starts at most eight times a minute."""
     first = datetime.fromisoformat(deaths(fleet)[0]["at"])
     return (datetime.now(UTC) - first).total_seconds()
 

@@ -32,7 +32,7 @@ def forked(supervisor: psutil.Process, name: str) -> list[psutil.Process]:
 
 @pytest.mark.skipif(not may_be_first(), reason="needs a namespace of process ids, which only root may make here")
 def test_it_works_as_a_container_s_first_process(site: Site) -> None:
-    """It has pid 1, works, reaps strangers without a word, replaces a worker, hears SIGTERM, and leaves nobody."""
+    """With pid 1 it works, reaps foreign children silently, replaces a worker, obeys SIGTERM, and leaves no process behind."""
     fleet = site.start(wrapper=OWN_PIDS, worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=FERTILE)
     site.until_done_once(entered := site.enter_texts(3))
     supervisor = supervisor_of(fleet)

@@ -46,7 +46,7 @@ def site(small_disk: Path, fleets_simulator: SimulatorProcess) -> Iterator[Site]
 
 
 def fill(path: Path) -> None:
-    """Until not one byte is left."""
+    """Writes until not one byte is left."""
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(1 << 20))
@@ -56,7 +56,7 @@ def fill(path: Path) -> None:
 
 
 def test_a_full_disk(site: Site, small_disk: Path) -> None:
-    """An answer that finds no room is kept and written when there is some; the status says why, and nobody ends."""
+    """An answer that finds no room is kept and written later. Status gives the reason, and no process ends."""
     scene = set_scene(site)
     filler = small_disk / "filler"
     fill(filler)

@@ -1,4 +1,4 @@
-"""A worker and what the monitor admits: it asks nobody behind a closed gate, and works on what may go on."""
+"""A worker and what the monitor admits: it calls no model behind a closed gate, and works on what may continue."""
 
 import math
 import time
@@ -37,7 +37,9 @@ def outcomes(worker: BareWorker) -> list[str]:
 
 
 def test_a_job_that_meets_a_closed_gate_makes_room(school: School, photo: Submission) -> None:
-    """After its checkpoint it goes back to its place with no attempt burnt, and another one is read; no picture is read twice."""
+    """After its checkpoint the job goes back to its place without an attempt, and another one is read. No picture is read
+    twice.
+    """
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
     first, second = school.enter(photo, photo)
     entered_job = school.job(first)
@@ -103,7 +105,7 @@ def test_two_models_in_turn(school: School, photo: Submission) -> None:
 
 
 def test_a_document_goes_back_between_two_pages(school: School, demo: tuple[Submission, ...], typed: Submission) -> None:
-    """A gate that closes while a page is read lets that page be finished and kept; the rest is read when it opens."""
+    """A gate that closes during a page lets that page finish and keeps it. The rest is read when the gate opens."""
     whole = next(each for each in demo if each.kind == "file")
     document = replace(whole, content=pdf_bytes([draw_page(word, seed=1) for word in ("eins", "zwei", "drei")]))
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
@@ -135,7 +137,7 @@ def test_nobody_waits_for_a_permit_behind_a_closed_gate(school: School, typed: S
 
 
 def test_a_stub_has_no_gate(school: School, photo: Submission) -> None:
-    """What is invented needs no leave of a model's: both gates may be closed."""
+    """A stub calls no model, so both gates may be closed."""
     submission_id = enter_one(school, photo)
     with school.admitted(CLOSED, ai_backend="stub"):
         until(lambda: school.results(submission_id) == ["completed"])
@@ -153,7 +155,7 @@ SHUT = {
 
 @pytest.mark.parametrize("record", SHUT.values(), ids=SHUT.keys())
 def test_who_may_not_lease_does_not_ask(school: School, proxy: Proxy, typed: Submission, record: AdmissionRecord) -> None:
-    """Where no job may go on nobody looks for one: no statement is sent. As soon as one may, it is done."""
+    """While no job may continue, no worker sends a statement. As soon as one may, it is done."""
     submission_id = enter_one(school, typed)
     with school.admitted(record, learning_database_url=proxy.dsn) as worker:
         let_look(worker)
@@ -181,7 +183,7 @@ def test_a_silent_monitor_lets_the_job_in_hand_go_on(school: School, photo: Subm
 
 
 def test_an_opened_gate_is_noticed_unwoken(school: School, photo: Submission) -> None:
-    """A worker that waits for a wake-up looks again when it may do more than at its last look, though nobody wakes it."""
+    """An idle worker polls again, without a wake-up, when it may do more than at its last poll."""
     with school.admitted(NO_VISION, worker_poll_interval=LONG_SECONDS) as worker:
         worker.read_queue(MonitorRecord(looked_at_seconds=math.inf))
         until(lambda: is_idle(worker))
@@ -224,11 +226,11 @@ def test_two_instances_never_ask_for_more(site: Site) -> None:
     assert [models[model]["max_in_flight"] for model in (VISION_MODEL, FEEDBACK_MODEL)] == [parallel, parallel]
 
 
-# What is told of calls
+# Events of calls
 
 
 def test_each_call_of_a_model_is_told(school: School, photo: Submission) -> None:
-    """One event a call, with its step and its job, beside the one of the job; the vision call that failed is one too."""
+    """Each call sends one event with its step and its job, beside the job's own. A failed vision call sends one too."""
     school.simulator.fault("status_500", model=VISION_MODEL)
     submission_id = enter_one(school, photo)
     job_id = school.job(submission_id)["id"]

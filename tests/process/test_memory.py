@@ -1,4 +1,4 @@
-"""Memory of real workers: who leaks is replaced after its job, who grows without end is killed, who needed much once is left."""
+"""Memory of real workers: a leak is replaced after its job, endless growth is killed, and a single spike is left alone."""
 
 import os
 import re
@@ -24,7 +24,7 @@ OWN_MOUNTS = ("unshare", "--mount") if os.getuid() == 0 else ("unshare", "--map-
 
 
 def start_hungry(site: Site, workers: int = 1, **settings: float) -> LiveFleet:
-    """At rest, with small limits; young workers may be replaced as well."""
+    """A fleet at rest with small limits, in which young workers may be replaced as well."""
     limits: dict[str, Value] = {
         "worker_concurrency": workers,
         "ai_backend": "stub",
@@ -45,7 +45,7 @@ def rss_mebibytes(fleet: LiveFleet) -> float:
 
 def test_a_leak_is_ended_between_two_jobs(site: Site) -> None:
     """Each job keeps 30 MiB: both workers are replaced again and again, one at a time, and no job is ever interrupted."""
-    fleet = start_hungry(site, workers=2, worker_memory_hard_bytes=0)  # who waits for its turn may grow beyond any limit
+    fleet = start_hungry(site, workers=2, worker_memory_hard_bytes=0)  # it may grow beyond any limit while it waits for its turn
 
     def leaked_and_replaced() -> bool:
         site.until_done([site.enter_text("leak 30") for _ in range(4)])
@@ -61,7 +61,7 @@ def test_a_leak_is_ended_between_two_jobs(site: Site) -> None:
 
 
 def assert_one_at_a_time(fleet: LiveFleet) -> None:
-    """From the request to leave to the end of the successor's boot nobody else was asked."""
+    """No other worker was asked to leave until the successor of the first had booted."""
     away: set[str] = set()
     for line in fleet.log():
         what, slot = line.split()[2], re.search(r"slot=(\d+)", line)
@@ -73,7 +73,7 @@ def assert_one_at_a_time(fleet: LiveFleet) -> None:
 
 
 def test_a_young_worker_is_not_replaced_for_its_memory(site: Site) -> None:
-    """Whoever has not lived for the minimum lifetime goes on, so that a limit below what every job takes is no loop."""
+    """A worker below the minimum lifetime stays, so that a limit below the need of every job causes no loop."""
     fleet = start_hungry(site, worker_minimum_lifetime_seconds=NEVER_SECONDS)
     site.until_done([site.enter_text("leak 150")])
     eventually(lambda: rss_mebibytes(fleet) > 150)
@@ -82,7 +82,9 @@ def test_a_young_worker_is_not_replaced_for_its_memory(site: Site) -> None:
 
 
 def test_a_spike_that_is_over_is_no_reason(site: Site) -> None:
-    """What a job takes and gives back, far over the soft limit, costs no worker: now counts, and not the peak."""
+    """Memory that a job takes and gives back, far over the soft limit, costs no worker: the present value counts, not the
+    peak.
+    """
     fleet = start_hungry(site)
     text = site.enter_text("spike 200")
     eventually(lambda: rss_mebibytes(fleet) > 200)
@@ -116,7 +118,7 @@ def test_growth_faster_than_any_look_is_stopped_by_the_kernel(site: Site) -> Non
 
 
 def test_the_kernel_knows_a_limit_above_the_hard_one(site: Site) -> None:
-    """RLIMIT_DATA of each worker is the hard limit and what it had at its fork; the monitor and the supervisor have none."""
+    """RLIMIT_DATA of each worker is the hard limit plus its size at the fork. Monitor and supervisor have none."""
     fleet = start_hungry(site, workers=2)
     limits = [psutil.Process(pid).rlimit(psutil.RLIMIT_DATA)[0] / MEBIBYTE for pid in fleet.worker_pids()]
     assert all(HARD_MEBIBYTES < limit < HARD_MEBIBYTES + 200 for limit in limits)
@@ -125,7 +127,7 @@ def test_the_kernel_knows_a_limit_above_the_hard_one(site: Site) -> None:
 
 
 def test_a_worker_s_own_memory_is_shown(site: Site) -> None:
-    """What a worker shares with nobody grows by what a job keeps, and stands in the status and the metrics."""
+    """A worker's private memory grows by what a job keeps, and is in the status and the metrics."""
     fleet = start_hungry(site, worker_memory_soft_bytes=0)
     before = fleet.workers()[0]["uss_bytes"]
     assert 0 < before < fleet.workers()[0]["rss_bytes"]
@@ -145,7 +147,7 @@ def test_a_worker_s_own_memory_is_shown(site: Site) -> None:
 
 
 def group_mount() -> tuple[str, str] | None:
-    """Where the host shows its control groups of version 2, and which is ours."""
+    """Mount point of the host's version 2 control groups, and our own group."""
     mount = re.search(r"^(?:\S+ ){4}(\S+) .*- cgroup2 ", Path("/proc/self/mountinfo").read_text(), re.MULTILINE)
     group = re.search(r"^0::(/.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
     return (mount[1], group[1]) if mount and group else None
@@ -157,7 +159,7 @@ def may_mount() -> bool:
 
 @pytest.mark.skipif(not may_mount() or group_mount() is None, reason="needs a mount namespace and a mount of cgroup2")
 def test_the_kernel_s_killing_is_told_apart(site: Site) -> None:
-    """A death by SIGKILL after which memory.events counts one kill more is `oom`; the next without is a `signal`."""
+    """A SIGKILL after which memory.events counts one more kill is `oom`. The next one without is a `signal`."""
     mount, group = group_mount() or ("", "")
     events = recorded_events(site.directory / "groups" / group.lstrip("/"))
     behind = (*OWN_MOUNTS, "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', str(site.directory / "groups"), mount)
@@ -181,7 +183,7 @@ def recorded_events(group: Path) -> Path:
 
 
 def test_the_kernel_takes_a_worker_before_the_supervisor(site: Site) -> None:
-    """Every child has a higher oom_score_adj than who would replace it."""
+    """Every child has a higher oom_score_adj than the supervisor that would replace it."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     own, *children = (score(pid) for pid in (fleet.pid, *fleet.worker_pids(), fleet.monitor_pid()))

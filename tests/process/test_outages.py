@@ -77,7 +77,7 @@ def test_connections_that_are_ended_again_and_again(site: Site) -> None:
 
 
 def test_no_connection_is_left(own_cluster: Cluster, own_site: Site) -> None:
-    """All places of the server are taken by others: who runs waits, who starts now waits too, and nobody ends for it."""
+    """Other clients take all connections of the server. Running and new processes wait, and none of them ends."""
     own_site.owner.execute(sql.SQL("alter system set max_connections = {}").format(FEW_CONNECTIONS))
     own_cluster.halt()
     own_cluster.resume()
@@ -96,7 +96,7 @@ def test_no_connection_is_left(own_cluster: Cluster, own_site: Site) -> None:
 
 
 def crowd_out(site: Site, crowd: ExitStack) -> None:
-    """Until others hold every connection and none is ours."""
+    """Waits until other clients hold every connection and none is ours."""
     while site.one(OURS)["n"]:
         site.cut_connections()
         with suppress(psycopg.OperationalError):
@@ -105,7 +105,7 @@ def crowd_out(site: Site, crowd: ExitStack) -> None:
 
 
 def test_a_server_that_takes_no_writes(site: Site) -> None:
-    """After a failover to a standby reading works and writing does not: the status says so, and nothing is lost."""
+    """After a failover to a standby, reads work and writes fail. Status reports it, and nothing is lost."""
     scene = set_scene(site)
     name = sql.Identifier(site.database.name)
     site.owner.execute(sql.SQL("alter database {} set default_transaction_read_only = on").format(name))
@@ -119,7 +119,7 @@ def test_a_server_that_takes_no_writes(site: Site) -> None:
 
 
 def test_a_queue_that_is_forbidden_for_a_while(site: Site) -> None:
-    """A migration takes the role's rights away and gives them back: no worker dies of it, no job pays, the status says it."""
+    """A migration revokes the role's rights and grants them again: no worker dies, no job loses an attempt, status reports it."""
     scene = set_scene(site)
     site.owner.execute("revoke all on learning_submission_jobs from learning_worker")
     scene.answer()
@@ -146,7 +146,7 @@ def test_an_outage_longer_than_the_lease(site: Site) -> None:
     assert scene.fleet.worker_pids() == scene.pids
 
 
-# A server that is there and says nothing
+# A server that is there and does not answer
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def proxy(site: Site) -> Iterator[Proxy]:
 
 
 def test_a_silent_server_is_an_outage(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that is kept and never answered is given up after its time, and what it says later is heard by nobody."""
+    """A connection without an answer is closed after its timeout, and an answer that arrives later is ignored."""
     monkeypatch.setattr(bounded, "ANSWER_TIMEOUT_SECONDS", 0.3)
     with connect(proxy.dsn, "test") as connection:
         proxy.fall_silent()

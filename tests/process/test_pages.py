@@ -51,7 +51,7 @@ def enter_rendered(school: School, document: Submission) -> UUID:
 
 
 def hang_at(school: School, page: int) -> None:
-    """The model says nothing about this page of the next document."""
+    """Makes the model hang at this page of the next document."""
     if page > 1:
         school.simulator.fault("slow", model=VISION_MODEL, times=page - 1, seconds=0)
     school.simulator.fault("hang", model=VISION_MODEL)

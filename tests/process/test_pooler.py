@@ -1,4 +1,4 @@
-"""Behind a transaction pooler nothing may be left in a session: it is noticed and said, and the work goes on by polling."""
+"""Behind a transaction pooler nothing may stay in a session: status reports the pooler, and the work goes on by polling."""
 
 import asyncio
 import os
@@ -74,7 +74,7 @@ def timeouts(connection: Connection) -> dict[str, int]:
 
 
 def test_the_work_goes_on_by_polling(site: Site, pooler: Pooler) -> None:
-    """Each submission of a class ends once, one call at a time, the status says how, and no session keeps anything."""
+    """Each submission of a class ends once, one call at a time. Status gives the mode, and no session keeps any state."""
     fleet = start(site, pooler, workers=3)
     fleet.until_state("ok")
     site.until_done_once(site.enter(*everything()))
@@ -89,7 +89,7 @@ def test_the_work_goes_on_by_polling(site: Site, pooler: Pooler) -> None:
 
 
 def test_permits_hold_on_one_host_and_end_with_their_holder(site: Site, pooler: Pooler) -> None:
-    """Two instances share one place at the model; a worker that is killed in its call leaves the place to the next one."""
+    """Two instances share one permit of the model. A worker that is killed in its call frees it for the next one."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     entered = site.enter_texts(6)
     fleets = [start(site, pooler, workers=2, directory=name) for name in ("one", "two")]
@@ -119,7 +119,7 @@ def test_a_pooled_transaction_brings_its_bounds(site: Site, pooler: Pooler, monk
 
 
 def test_the_monitor_has_bounds_too(site: Site, pooler: Pooler) -> None:
-    """Directly and behind a pooler alike; one locked row must not keep it from the others."""
+    """Directly and behind a pooler, one locked row does not keep the monitor from the others."""
 
     async def bounds(dsn: str) -> dict[str, int]:
         async with await connect_monitor(dsn, "test") as connection:
@@ -151,7 +151,9 @@ def test_pgbouncer_is_worked_with(site: Site) -> None:
 
 @contextmanager
 def pgbouncer_before(site: Site) -> Iterator[str]:
-    """It takes everybody and logs in with the role's own password. It does not run as root, as little as PostgreSQL."""
+    """Starts a pgbouncer that accepts every client and logs in with the role's own password, not as root (nor does
+    PostgreSQL).
+    """
     if (program := shutil.which("pgbouncer")) is None:
         pytest.skip("apt-get install pgbouncer")
     parts, port = conninfo_to_dict(site.database.worker_dsn), free_port()
@@ -176,7 +178,7 @@ def answers(dsn: str) -> bool:
 
 
 def test_a_direct_connection_is_none(site: Site) -> None:
-    """Whoever talks to the server itself keeps the session: prepared statements, notifications, permits across hosts."""
+    """A direct connection keeps its session: prepared statements, notifications, permits across hosts."""
     with connect(site.database.worker_dsn, "test") as connection:
         assert not is_pooled(connection)
 

@@ -1,4 +1,4 @@
-"""What is loaded before the first fork."""
+"""Imports before the first fork."""
 
 import subprocess
 import sys
@@ -16,6 +16,6 @@ print(sorted(missing), len(os.listdir("/proc/self/task")), [link for link in lin
 
 
 def test_our_adapters_are_loaded_before_the_first_fork() -> None:
-    """With all they import, for the workers to share; that starts no thread and opens no socket (invariant 9)."""
+    """All their imports are shared by the workers. They start no thread and open no socket (invariant 9)."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[] 1 []"

@@ -1,4 +1,4 @@
-"""Requests to stop: jobs are finished or given back, nobody is left, and the exit code says how it went."""
+"""Requests to stop: jobs are finished or released, no process is left, and the exit code says how it went."""
 
 import os
 import signal
@@ -66,7 +66,9 @@ def test_a_job_whose_next_step_would_take_too_long_is_given_back(site: Site) -> 
 
 
 def test_the_end_of_the_drain_kills_and_gives_back(site: Site) -> None:
-    """Who has not finished by then is killed; its lease is free before the supervisor is gone, and nobody is blamed."""
+    """A worker that has not finished in time is killed. Its lease is free before the supervisor exits, and no death is
+    counted.
+    """
     fleet = start_in_a_job(site, drain_timeout_seconds=1)
     assert fleet.stop() == CUT_SHORT
     assert_given_back(site)
@@ -74,7 +76,7 @@ def test_the_end_of_the_drain_kills_and_gives_back(site: Site) -> None:
 
 
 def test_a_second_request_shortens_the_drain(site: Site) -> None:
-    """What is left is at most the shortened time, however long the drain could have been."""
+    """At most the shortened time remains, however long the drain could have been."""
     fleet = start_in_a_job(site, NEVER_SECONDS, drain_shortened_seconds=1)
     fleet.terminate(times=2)
     assert fleet.exit_code(SOON_SECONDS) == CUT_SHORT
@@ -97,7 +99,7 @@ def assert_given_back(site: Site) -> None:
 
 
 def test_a_request_during_boot_is_not_lost(site: Site) -> None:
-    """Workers that are still importing leave as soon as they can, without a look at the queue, and nobody is started."""
+    """Workers that are still importing leave as soon as they can, without a poll of the queue, and no process is started."""
     text = site.enter_text()
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "late")
     fleet.until_told("spawned", 3)
@@ -108,7 +110,7 @@ def test_a_request_during_boot_is_not_lost(site: Site) -> None:
 
 
 def test_a_second_request_does_not_kill_who_is_still_booting(site: Site) -> None:
-    """Two requests while the workers import: they leave by themselves within the shortened drain, and nobody is started."""
+    """Two requests during the imports: workers leave by themselves within the shortened drain, and no process is started."""
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "late")
     fleet.until_told("spawned", 3)
     fleet.terminate(times=2)
@@ -118,7 +120,7 @@ def test_a_second_request_does_not_kill_who_is_still_booting(site: Site) -> None
 
 
 def test_an_interrupt_at_a_terminal_is_one_request(site: Site) -> None:
-    """Ctrl-C reaches the whole foreground group; the workers leave it to the supervisor, and finish their jobs."""
+    """Ctrl-C reaches the whole foreground group. The workers leave it to the supervisor, and finish their jobs."""
     site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
     text = site.enter_text()
     fleet = site.start()
@@ -130,7 +132,7 @@ def test_an_interrupt_at_a_terminal_is_one_request(site: Site) -> None:
 
 
 def test_a_stopped_worker_does_not_hold_up_the_end(site: Site) -> None:
-    """A worker that hears no signal is killed when the drain ends."""
+    """A worker stopped by SIGSTOP is killed when the drain ends."""
     fleet = start_in_a_job(site, drain_timeout_seconds=1)
     (worker,) = fleet.worker_pids()
     os.kill(worker, signal.SIGSTOP)
@@ -139,7 +141,7 @@ def test_a_stopped_worker_does_not_hold_up_the_end(site: Site) -> None:
 
 
 def test_leases_that_could_not_be_given_back_are_left_to_the_next_supervisor(site: Site) -> None:
-    """The monitor hangs at the very end: the leases stay, and so does what tells the next supervisor whose they were."""
+    """The monitor hangs at the very end: the leases stay, and so does the file by which the next supervisor finds them."""
     fleet = start_in_a_job(site, NEVER_SECONDS)
     os.kill(fleet.monitor_pid(), signal.SIGSTOP)
     fleet.terminate(times=3)
@@ -167,7 +169,7 @@ def test_a_request_is_heard_though_the_parent_had_blocked_it(site: Site) -> None
 
 
 def test_a_stop_without_a_database_is_a_stop(site: Site) -> None:
-    """Nobody waits for a server that is not there, neither who had a connection nor who never got one."""
+    """No worker waits for a missing server, with or without an earlier connection."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     site.shut_out()

@@ -13,7 +13,7 @@ RECYCLES, KILLS = 10, 5
 
 
 def totals(fleet: LiveFleet) -> dict[str, float]:
-    """As scraped; asked again where the monitor is just being replaced."""
+    """Totals as scraped, with repetition while the monitor is being replaced."""
     return {name: value for name, value in fleet.metrics().items() if "_total" in name}
 
 
@@ -26,7 +26,7 @@ def until_another_monitor(fleet: LiveFleet, dead_pid: int) -> None:
 
 
 def until_measured(fleet: LiveFleet) -> None:
-    """A new worker has a series of its memory from the first look on."""
+    """Waits until a new worker has its series of memory, which begins with the first sample."""
     eventually(lambda: all(worker["rss_bytes"] and worker["uss_bytes"] for worker in fleet.workers()))
 
 
@@ -37,7 +37,7 @@ def assert_grown(before: dict[str, float], after: dict[str, float]) -> None:
 
 
 def test_replacements_leave_nothing_behind(site: Site) -> None:
-    """All workers are replaced many times on order, with jobs between: nobody waits as after a crash, nothing is left over."""
+    """All workers are replaced many times on command, with jobs between. No slot waits as after a crash, nothing is left over."""
     fleet = site.start(worker_concurrency=4)
     site.until_done(site.enter_texts(2))  # a step's series begins with the step
     fleet.until_idle()
@@ -61,7 +61,7 @@ def test_replacements_leave_nothing_behind(site: Site) -> None:
 
 
 def test_a_scrape_in_a_kill_storm_tells_the_truth(site: Site) -> None:
-    """Workers and the monitor are killed again and again while somebody scrapes: no total ever goes back, none is forgotten."""
+    """Workers and the monitor are killed again and again during scrapes: no total ever goes back, none is forgotten."""
     fleet = site.start(worker_concurrency=4, restart_backoff_seconds=0.1, restart_backoff_max_seconds=1, healthy_after_seconds=1)
     fleet.until_idle()
     before, open_before = totals(fleet), descriptors(fleet)

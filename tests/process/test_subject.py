@@ -26,7 +26,7 @@ def wire(school: School) -> Iterator[Wire]:
 
 @pytest.mark.parametrize("pooled", ["false", "true"])
 def test_a_working_session_has_no_subject_between_transactions(school: School, wire: Wire, pooled: str) -> None:
-    """After every transaction of a real worker its session is asked behind its back whose work it may see: nobody's."""
+    """After every transaction of a real worker, a second look into its session finds no subject set."""
     entered = school.enter(*text_submissions(3, seed=1))
     school.change_job('payload = payload || \'{"student_sub": "another"}\'', entered[1])
     with school.worker(learning_database_url=wire.dsn, ai_backend="stub", database_pooled=pooled) as worker:

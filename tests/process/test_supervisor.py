@@ -112,13 +112,13 @@ def test_a_death_before_the_commit_writes_nothing(site: Site) -> None:
     with settling(site) as (fleet, text, victim):
         os.kill(victim, signal.SIGKILL)
         fleet.until_told("exited")
-        site.cut_connections()  # the server notices a dead client only when it speaks to it
+        site.cut_connections()  # the server notices a dead client only at its next message
     site.until_done_once([text])
     assert len(site.leases(text)) == 2
 
 
 def test_a_death_after_the_commit_repeats_nothing(site: Site) -> None:
-    """The server has committed when the worker dies without knowing: nobody asks a model again, and no death is counted."""
+    """The worker dies before it receives the commit: no model is called again, and no death is counted."""
     with settling(site) as (fleet, text, victim):
         os.kill(victim, signal.SIGSTOP)
     site.until_done([text])
@@ -130,7 +130,7 @@ def test_a_death_after_the_commit_repeats_nothing(site: Site) -> None:
 
 
 def test_a_death_after_the_commit_frees_the_next_job(site: Site) -> None:
-    """What was leased in the transaction that settled the job before it comes back too, although its worker never knew of it."""
+    """The job leased in the settling transaction comes back too, although its worker never received it."""
     with settling(site, workers=1) as (fleet, text, victim):
         os.kill(victim, signal.SIGSTOP)
         next_text = site.enter_text()
@@ -143,7 +143,7 @@ def test_a_death_after_the_commit_frees_the_next_job(site: Site) -> None:
 
 
 def test_eight_workers_that_die_at_once_are_all_replaced(site: Site) -> None:
-    """Nobody stays a zombie, every lease comes back, every job ends once."""
+    """No zombie stays, every lease comes back, every job ends once."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=8)
     entered = site.enter_texts(8)
     fleet = site.start(worker_concurrency=8)
@@ -209,7 +209,7 @@ def test_a_boot_that_never_ends_is_killed_and_counted(site: Site) -> None:
 
 
 def test_a_stopped_worker_loses_its_job_to_another(site: Site) -> None:
-    """A deadline that nobody keeps is noticed without the worker's help, and the job runs once to its end elsewhere."""
+    """An exceeded deadline is noticed without the worker's help, and another worker runs the job once to its end."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
     fleet = site.start(worker_concurrency=2, ai_timeout_feedback=3, worker_backoff_seconds=0, terminate_grace_seconds=0.2)
@@ -226,7 +226,7 @@ def test_a_stopped_worker_loses_its_job_to_another(site: Site) -> None:
 
 
 def test_the_supervisor_has_one_thread_and_no_connection(site: Site) -> None:
-    """Whatever was forked and replaced: one thread, and no socket that leads to somebody else."""
+    """After forks and replacements there is one thread, and no socket to another host or server."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     victims = fleet.worker_pids()
@@ -239,7 +239,7 @@ def test_the_supervisor_has_one_thread_and_no_connection(site: Site) -> None:
 
 
 def sockets_of(pid: int) -> Iterator[socket.socket]:
-    """Our own descriptors of another process's sockets: only who holds one can ask for its peer."""
+    """Our own descriptors of another process's sockets, because only a holder can query the peer."""
     libc = ctypes.CDLL(None, use_errno=True)
     pidfd = os.pidfd_open(pid)
     for link in Path(f"/proc/{pid}/fd").iterdir():
@@ -268,7 +268,7 @@ def test_lost_connections_cost_no_worker(site: Site) -> None:
 
 
 def test_a_damaged_scoreboard_is_whole_again(site: Site) -> None:
-    """A library has written all over the shared memory: it is told anew, nobody is lost, and the next jobs are taken."""
+    """After a library has overwritten the shared memory it is written anew, no process is lost, and the next jobs are taken."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     workers = fleet.worker_pids()
@@ -298,9 +298,9 @@ def orphans(fleet: LiveFleet) -> list[psutil.Process]:
 
 
 def test_a_strange_child_is_reaped_without_a_word(site: Site) -> None:
-    """What an adapter left to itself comes to the supervisor, and its end is nothing to anybody."""
+    """An orphan of an adapter is reparented to the supervisor, which reaps it without a log line."""
     fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
-    fleet.until_told("booted")  # the supervisor's last line about a start: it looks less often than the status
+    fleet.until_told("booted")  # the supervisor's last line about a start: it is written less often than the status
     fleet.until_idle()
     (orphan,) = eventually(lambda: orphans(fleet))
     log, workers = fleet.log(), fleet.worker_pids()
@@ -311,7 +311,7 @@ def test_a_strange_child_is_reaped_without_a_word(site: Site) -> None:
 
 
 def test_what_a_worker_forked_dies_with_it(site: Site) -> None:
-    """A process of a dead worker's group is killed, whoever has become its parent; so is one of a worker that left."""
+    """Processes of a dead worker's group are killed whatever their parent is, also after a worker that left by itself."""
     fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
     fleet.until_idle()
     (orphan,), (victim,) = orphans(fleet), fleet.worker_pids()
@@ -326,7 +326,7 @@ def test_what_a_worker_forked_dies_with_it(site: Site) -> None:
 
 
 def test_a_full_log_pipe_stops_nobody(site: Site) -> None:
-    """Lines are dropped and counted, jobs are done, and the count is told when somebody reads again."""
+    """Lines are dropped and counted, jobs are done, and the count is logged once the pipe is read again."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL_PIPE_BYTES)
     fleet = site.start(stderr=writing, worker_concurrency=2, log_level="DEBUG")
@@ -336,7 +336,7 @@ def test_a_full_log_pipe_stops_nobody(site: Site) -> None:
     with os.fdopen(reading, "rb") as log:
 
         def is_told() -> bool:
-            """Who does this job may have dropped nothing, and then says nothing of it."""
+            """A process that dropped no line reports none."""
             entered.append(site.enter_text())
             site.until_done_once(entered)
             return b" dropped_lines=" in (log.read() or b"")
@@ -363,7 +363,7 @@ def test_no_log_at_all_is_no_reason_to_fail(site: Site) -> None:
     assert fleet.stop() == 0
 
 
-# Who is who
+# Identities of processes
 
 
 def test_a_lease_names_its_instance_and_its_worker(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""What a service manager is told, on a real datagram socket: nothing that is not so, and nothing while the loop is stuck."""
+"""Messages to a service manager on a real datagram socket: nothing that is not so, and nothing while the loop is stuck."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def start_service(site: Site, manager: ServiceManager, **settings: Value) -> Liv
 
 
 def test_ready_is_who_has_reached_the_database(site: Site, manager: ServiceManager) -> None:
-    """Without a database it asks for more time and says why; READY comes with the first connection."""
+    """Without a database it asks for more time and gives the reason. READY comes with the first connection."""
     site.shut_out()
     fleet = start_service(site, manager)
     assert "READY=1" not in manager.until_told("EXTEND_TIMEOUT_USEC=")
@@ -78,7 +78,7 @@ def test_a_stop_is_announced_and_given_time(site: Site, manager: ServiceManager)
 
 
 def test_a_reload_has_a_beginning_and_an_end(site: Site, manager: ServiceManager) -> None:
-    """RELOADING with the time at which it began, and READY when the last worker is new; a later one has a later time."""
+    """RELOADING comes with the time at which it began, READY when the last worker is new. A later reload has a later time."""
     fleet = start_service(site, manager, worker_concurrency=2)
     manager.until_told("READY=1")
     fleet.until_idle()
@@ -94,7 +94,7 @@ def test_a_reload_has_a_beginning_and_an_end(site: Site, manager: ServiceManager
 
 
 def test_wrong_settings_are_told_and_it_stays_ready(site: Site, manager: ServiceManager) -> None:
-    """The status line has it; there was no reload that would have to end."""
+    """The status line names them. No reload began, so none has to end."""
     (site.directory / ".env").write_text("")
     fleet = start_service(site, manager)
     manager.until_told("READY=1")
@@ -107,7 +107,7 @@ def test_wrong_settings_are_told_and_it_stays_ready(site: Site, manager: Service
 
 
 def test_who_gives_up_was_never_ready(site: Site, manager: ServiceManager) -> None:
-    """A fleet of which nobody lives is no service, and the last status says that it gave up."""
+    """A fleet without a living worker is never ready, and its last status says that it gave up."""
     (site.directory / "room").write_text("0")
     settings: dict[str, Value] = {
         "ai_backend": "stub",
@@ -116,7 +116,7 @@ def test_who_gives_up_was_never_ready(site: Site, manager: ServiceManager) -> No
         "worker_concurrency": 2,
     }
     fleet = start_service(site, manager, learning_feedback_adapter=ADAPTERS + "crowded", **settings)
-    manager.until_told("STATUS=Giving up")  # its socket takes few messages that nobody reads
+    manager.until_told("STATUS=Giving up")  # its socket takes few unread messages
     assert fleet.exit_code() == 69
     manager.take()
     assert "READY=1" not in manager.told
@@ -172,7 +172,7 @@ def test_an_abstract_socket_is_one_too(site: Site) -> None:
 
 
 def test_a_service_manager_that_takes_nothing_stops_nobody(site: Site, manager: ServiceManager) -> None:
-    """Its socket is full, then it is gone: the work goes on, and what was not taken is told when there is room."""
+    """With its socket full or gone the work goes on, and the message that was not taken is sent when there is room."""
     fleet = start_service(site, manager, worker_concurrency=2)
     fleet.until_idle()
     eventually(lambda: is_full(manager.address))
@@ -185,7 +185,7 @@ def test_a_service_manager_that_takes_nothing_stops_nobody(site: Site, manager: 
 
 
 def is_full(address: str) -> bool:
-    """Fills what is left; the supervisor itself would take long."""
+    """Fills the remaining space, because the supervisor itself would take long."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filling:
         try:
             while True:

@@ -1,4 +1,4 @@
-"""Several supervisors, one after the other or side by side: what the dead held is free at once, and nobody works twice."""
+"""Several supervisors, one after the other or side by side: a dead one's leases are free at once, and no job runs twice."""
 
 import os
 import signal
@@ -12,8 +12,8 @@ from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
 pytestmark = pytest.mark.postgres
 
 SOON_SECONDS = 5.0
-LONG_LEASE_SECONDS = 600  # nobody waits for its end
-RARELY_SECONDS = 60  # the longest poll: nobody waits for it here
+LONG_LEASE_SECONDS = 600  # no test waits for its end
+RARELY_SECONDS = 60  # the longest poll: no test waits for it
 ADAPTERS = "tests.process.adapters."
 
 
@@ -34,7 +34,7 @@ def assert_ended_once(site: Site, expiries: int) -> None:
 
 
 def test_children_do_not_outlive_their_supervisor(site: Site) -> None:
-    """SIGKILL leaves it no time to tell anybody; workers in a job, a stopped one and the monitor are gone all the same."""
+    """After SIGKILL of the supervisor, workers in a job, a stopped one and the monitor are gone all the same."""
     fleet = start_in_jobs(site, 3)
     os.kill(fleet.worker_pids()[0], signal.SIGSTOP)
     assert len(fleet.living()) == 5
@@ -55,7 +55,7 @@ def test_what_adapters_have_forked_does_not_outlive_the_supervisor(site: Site) -
 
 
 def test_a_job_that_takes_all_along_each_time_is_quarantined(site: Site) -> None:
-    """Five supervisors die in the same job, with nobody left to count: the next one sees the five and fails the submission."""
+    """Five supervisors die in the same job before they can count. The next one finds the five and fails the submission."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=5)
     text = site.enter_text()
     for _ in range(5):
@@ -73,7 +73,9 @@ def test_a_job_that_takes_all_along_each_time_is_quarantined(site: Site) -> None
 
 
 def test_who_slept_through_a_takeover_writes_nothing(site: Site) -> None:
-    """A supervisor and its worker stand still, the lease ends, another host does the job; the worker wakes up too late."""
+    """Supervisor and worker are suspended, the lease ends, another host does the job. The worker resumes too late and writes
+    nothing.
+    """
     site.simulator.fault("slow", FEEDBACK_MODEL, seconds=1)
     text = site.enter_text()
     sleeper = site.start(runtime_directory=site.directory / "one")
@@ -92,7 +94,7 @@ def test_who_slept_through_a_takeover_writes_nothing(site: Site) -> None:
 
 
 def test_the_next_supervisor_frees_what_the_dead_one_held(site: Site) -> None:
-    """It knows the leases by the lock that nobody holds any more, counts an expiry for each, and each job ends once."""
+    """It finds the leases by the instance lock that is free, counts an expiry for each, and each job ends once."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=2)
     dead = start_in_jobs(site, 2)
     number = f"{dead.instance():08x}"
@@ -108,7 +110,7 @@ def test_the_next_supervisor_frees_what_the_dead_one_held(site: Site) -> None:
 
 
 def test_a_locked_row_of_the_dead_blinds_nobody(site: Site) -> None:
-    """While somebody sits on a dead supervisor's job, the next one looks at the queue all the same, and frees it afterwards."""
+    """While a row of a dead supervisor is locked, the next one still polls the queue, and frees the row afterwards."""
     dead = start_in_jobs(site, 1)
     dead.kill()
     (held,) = site.jobs()
@@ -134,7 +136,7 @@ def test_a_supervisor_beside_it_frees_what_the_dead_one_held(site: Site) -> None
 
 
 def test_a_dead_supervisor_s_stopped_worker_holds_nothing(site: Site) -> None:
-    """A worker that could hear no signal dies with its supervisor, and its job is taken over like any other."""
+    """A stopped worker dies with its supervisor, and its job is taken over like any other."""
     dead = start_in_jobs(site, 1)
     os.kill(dead.worker_pids()[0], signal.SIGSTOP)
     survivor = site.start()

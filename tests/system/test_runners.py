@@ -1,4 +1,4 @@
-"""Ollama's processes: real ones under its names, told from those that only look like them."""
+"""Ollama's processes: real ones under its names, and others that only resemble them."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from supervisor.monitor.ollama.processes import SEARCH_SECONDS, Runners
 from testkit.postgres import die_with
 from testkit.waiting import eventually
 
-# A server under that name, which says its port, loads a runner for each line it reads, and says the runner's pid.
+# A server under that name prints its port, loads a runner for each line that it reads, and prints the runner's pid.
 SERVER = """
 import socket, subprocess, sys
 open("/proc/self/comm", "w").write(sys.argv[1])
@@ -74,7 +74,7 @@ def serve(undo: ExitStack, name: str = "ollama") -> Served:
 
 
 def test_a_server_and_its_runners_are_weighed_together(undo: ExitStack) -> None:
-    """A runner counts from the next look on, its model with it, and is forgotten with its end."""
+    """A runner counts from the next sample on, its model with it, and is forgotten with its end."""
     server = serve(undo)
     runners = Runners(server.port)
     alone_bytes = runners.size_bytes(0.0)
@@ -95,7 +95,7 @@ def test_only_who_listens_there_is_the_server(undo: ExitStack) -> None:
 
 
 def test_a_server_that_has_gone_holds_nothing(undo: ExitStack) -> None:
-    """Neither at the next look at what was found, nor when all processes are looked at again."""
+    """It counts neither at the next sample of known processes, nor when all processes are scanned again."""
     first = serve(undo)
     runners = Runners(first.port)
     assert runners.pids(0.0) == {first.process.pid}
