@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.test_job import accepted
+from tests.core.test_outcome import accepted
 from worker.core.checkpoint import is_usable, origin, usable_pages
 
 FROM = ("sha-of-the-photo", "worker.adapters.vision", "sha-of-the-model", "Lies den Text.")

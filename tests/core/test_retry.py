@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.test_job import lease
+from tests.core.test_outcome import lease
 from worker.core.outcome import Failed, Released, Retried
 from worker.core.retry import Failure, FailureKind, RetryPolicy, failure_of, outcome_of
 from worker.ipc.contract import ErrorCode, Step
