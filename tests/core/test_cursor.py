@@ -1,4 +1,4 @@
-"""Where the next look at the queue begins."""
+"""The position at which the next search of the queue starts."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -17,34 +17,34 @@ class Clock:
         return self.now
 
 
-def test_a_look_begins_where_the_last_lease_was_found() -> None:
-    """Each lease moves the place on; the first look begins at the start."""
-    frontier = QueueCursor(Clock())
-    assert frontier.since() is None
-    frontier.looked(None, FOUND)
-    assert frontier.since() == FOUND.visible_at
-    frontier.looked(FOUND.visible_at, LATER)
-    assert frontier.since() == LATER.visible_at
+def test_a_search_starts_where_the_last_job_was_found() -> None:
+    """Each lease moves the cursor. The first search starts at the beginning."""
+    cursor = QueueCursor(Clock())
+    assert cursor.position() is None
+    cursor.advance(None, FOUND)
+    assert cursor.position() == FOUND.visible_at
+    cursor.advance(FOUND.visible_at, LATER)
+    assert cursor.position() == LATER.visible_at
 
 
-def test_a_look_from_the_start_is_due_once_a_second() -> None:
-    """However many jobs are found meanwhile: expired leases and what came back are seen by no other."""
+def test_a_search_from_the_beginning_is_due_once_a_second() -> None:
+    """It is due however many jobs are found meanwhile, because no other search finds expired leases and returned jobs."""
     clock = Clock()
-    frontier = QueueCursor(clock)
-    frontier.looked(None, FOUND)
+    cursor = QueueCursor(clock)
+    cursor.advance(None, FOUND)
     clock.now += LOOK_BACK_SECONDS / 2
-    frontier.looked(FOUND.visible_at, LATER)
+    cursor.advance(FOUND.visible_at, LATER)
     clock.now += LOOK_BACK_SECONDS / 2
-    assert frontier.since() is None
+    assert cursor.position() is None
 
 
-def test_only_a_look_from_the_start_knows_that_there_is_nothing() -> None:
-    """One that began at a place and found nothing is followed by one from the start, and that one by a wait for news."""
-    frontier = QueueCursor(Clock())
-    frontier.looked(None, FOUND)
-    frontier.looked(FOUND.visible_at, None)
-    assert (frontier.is_bare, frontier.since()) == (False, None)
-    frontier.looked(None, None)
-    assert frontier.is_bare
-    frontier.forget()
-    assert (frontier.is_bare, frontier.since()) == (False, None)
+def test_only_a_search_from_the_beginning_exhausts_the_queue() -> None:
+    """An empty search from a position is followed by one from the beginning. After an empty one of those the worker waits."""
+    cursor = QueueCursor(Clock())
+    cursor.advance(None, FOUND)
+    cursor.advance(FOUND.visible_at, None)
+    assert (cursor.is_exhausted, cursor.position()) == (False, None)
+    cursor.advance(None, None)
+    assert cursor.is_exhausted
+    cursor.reset()
+    assert (cursor.is_exhausted, cursor.position()) == (False, None)

@@ -4,8 +4,7 @@ import pytest
 
 from supervisor.settings.model import parse
 from worker.core.errors import VisionPermanentError
-from worker.core.pages import page_keys
-from worker.documents.storage import Storage
+from worker.documents.storage import Storage, page_keys
 from worker.ipc.contract import ErrorCode
 
 STORE = {

@@ -8,59 +8,78 @@ import signal
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
 from uuid import UUID
 
 import pytest
 
 from supervisor.core.fleet import ExitCause
 from testkit.waiting import eventually
-from worker.ipc.contract import Activity, Counter, HoldReason, Wiring
+from worker.ipc.contract import Activity, Counter, Wiring
 from worker.ipc.scoreboard import (
     CAUSES,
     COUNTERS,
     MAX_ACTIVITY,
     MAX_SLOTS,
     AdmissionRecord,
+    Cell,
     ControlRecord,
     FleetRecord,
     LedgerRecord,
     MonitorRecord,
-    Record,
     Scoreboard,
     WorkerRecord,
 )
 from worker.report import Report
 
-MONITOR = -1
-BODY = struct.Struct("<IB16s")
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A small record."""
+
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<IB16s")
+
+    number: int = 0
+    flag: int = 0
+    text: bytes = bytes(16)
+
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(self.number, self.flag, self.text)
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "Body":
+        return cls(*cls.FORMAT.unpack(body))
+
+
 HEADER_BYTES = 12
-STRIDE = HEADER_BYTES + BODY.size
-FIRST, BEFORE, NEWEST = (1, 1, b"a" * 16), (2, 2, b"b" * 16), (3, 3, b"c" * 16)
+STRIDE = HEADER_BYTES + Body.FORMAT.size
+NONE, FIRST, BEFORE, NEWEST = Body(), Body(1, 1, b"a" * 16), Body(2, 2, b"b" * 16), Body(3, 3, b"c" * 16)
 NEWEST_AT = (3 % 2) * STRIDE  # buffers take turns
 KILLS, READS, MAX_WRITES, MAX_WAIT_READS = 200, 5_000, 1_000_000, 1_000_000
 
 IDS = UUID(int=5), UUID(int=6), UUID(int=7)
 TOTALS = tuple(range(2**40, 2**40 + COUNTERS))
-WORKER = WorkerRecord(2**32 - 1, Activity.VISION, *IDS, 1e9 + 0.25, 12.5, 2**41, True, 2**22, TOTALS)
+WORKER = WorkerRecord(2**32 - 1, Activity.VISION, *IDS, 1e9 + 0.25, 12.5, 11.25, 2**41, True, 2**22, TOTALS)
 LEDGER = LedgerRecord(4, 2**22, 9, 77.5, -9, 3, True, 2**41, tuple(range(CAUSES)))
-FLEET = FleetRecord(64, 3, True, True, True, 2)
+FLEET = FleetRecord(64, True, True, 2)
 CONTROL = ControlRecord(64, True, 99.5)
 READINGS = MonitorRecord(7, 50.0, 49.5, 2**40, 3)
-ADMISSION = AdmissionRecord(2, 0, 1, HoldReason.EXCLUSIVE, 99.5)
+ADMISSION = AdmissionRecord(2, 0, 1, 99.5)
 
 
-def written_thrice() -> tuple[Record, mmap.mmap]:
+def written_thrice() -> tuple[Cell[Body], mmap.mmap]:
     memory = mmap.mmap(-1, 2 * STRIDE)
-    record = Record(memory, 0, BODY)
-    for values in (FIRST, BEFORE, NEWEST):
-        record.write(*values)
-    return record, memory
+    cell = Cell(memory, 0, Body)
+    for body in (FIRST, BEFORE, NEWEST):
+        cell.write(body)
+    return cell, memory
 
 
-def damaged(place: int, mask: int) -> Record:
-    record, memory = written_thrice()
+def damaged(place: int, mask: int) -> Cell[Body]:
+    cell, memory = written_thrice()
     memory[place] ^= mask
-    return record
+    return cell
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
@@ -87,33 +106,33 @@ def test_a_write_cut_off_anywhere_leaves_the_record_before() -> None:
             image[NEWEST_AT + place] = new[place]
         is_whole = image[NEWEST_AT : NEWEST_AT + STRIDE] == new
         assert torn.read() == (NEWEST if is_whole else BEFORE), length
-        torn.write(*NEWEST)
+        torn.write(NEWEST)
         assert torn.read() == NEWEST
 
 
-def before_the_third() -> tuple[Record, mmap.mmap]:
+def before_the_third() -> tuple[Cell[Body], mmap.mmap]:
     memory = mmap.mmap(-1, 2 * STRIDE)
-    record = Record(memory, 0, BODY)
-    record.write(*FIRST)
-    record.write(*BEFORE)
-    return record, memory
+    cell = Cell(memory, 0, Body)
+    cell.write(FIRST)
+    cell.write(BEFORE)
+    return cell, memory
 
 
 def test_nothing_whole_is_nothing() -> None:
     """Where both buffers are damaged there is no record, and the next write makes one again."""
-    record, memory = written_thrice()
+    cell, memory = written_thrice()
     memory[HEADER_BYTES] ^= 1
     memory[STRIDE + HEADER_BYTES] ^= 1
-    assert record.read() is None
-    record.write(*FIRST)
-    assert record.read() == FIRST
+    assert cell.read() == NONE
+    cell.write(FIRST)
+    assert cell.read() == FIRST
 
 
 def numbered(number: int) -> WorkerRecord:
     """A record all of whose fields tell the same number."""
     identity = UUID(int=number * (2**64 + 1))
     ids, seconds, activity = (identity,) * 3, float(number), 1 + number % MAX_ACTIVITY
-    return WorkerRecord(number, activity, *ids, seconds, seconds, number, counters=(number,) * COUNTERS)
+    return WorkerRecord(number, activity, *ids, seconds, seconds, seconds, number, counters=(number,) * COUNTERS)
 
 
 def number_of(board: Scoreboard) -> int:
@@ -171,9 +190,9 @@ def test_a_new_scoreboard_says_nothing() -> None:
     """Before the first write no worker claims anything, the control record lets no slot lease, and admission bounds nothing."""
     board = Scoreboard()
     assert board.worker(0) is None
-    assert (board.ledger(0), board.ledger(MONITOR)) == (LedgerRecord(), LedgerRecord())
-    assert (board.control(), board.monitor_record()) == (ControlRecord(leasing_slots=0), MonitorRecord())
-    assert board.admission() == AdmissionRecord(64, 64, 64, HoldReason.NONE, math.inf)
+    assert (board.ledgers[0].read(), board.monitor_ledger.read()) == (LedgerRecord(), LedgerRecord())
+    assert (board.control.read(), board.monitor.read()) == (ControlRecord(leasing_slots=0), MonitorRecord())
+    assert board.admission.read() == AdmissionRecord(64, 64, 64, math.inf)
 
 
 def test_every_record_has_its_own_place() -> None:
@@ -181,16 +200,21 @@ def test_every_record_has_its_own_place() -> None:
     board = Scoreboard()
     for slot in range(MAX_SLOTS):
         board.write_worker(slot, numbered(slot + 1))
-        board.write_ledger(slot, LedgerRecord(pid=slot))
-    board.write_ledger(MONITOR, LEDGER)
-    board.write_control(CONTROL)
-    board.write_monitor_record(READINGS)
-    board.write_fleet(FLEET)
-    board.write_admission(ADMISSION)
+        board.ledgers[slot].write(LedgerRecord(pid=slot))
+    board.monitor_ledger.write(LEDGER)
+    board.control.write(CONTROL)
+    board.monitor.write(READINGS)
+    board.fleet.write(FLEET)
+    board.admission.write(ADMISSION)
     assert [board.worker(slot) for slot in range(MAX_SLOTS)] == [numbered(slot + 1) for slot in range(MAX_SLOTS)]
-    assert [board.ledger(slot).pid for slot in range(MAX_SLOTS)] == list(range(MAX_SLOTS))
-    assert (board.ledger(MONITOR), board.control(), board.monitor_record(), board.fleet()) == (LEDGER, CONTROL, READINGS, FLEET)
-    assert board.admission() == ADMISSION
+    assert [board.ledgers[slot].read().pid for slot in range(MAX_SLOTS)] == list(range(MAX_SLOTS))
+    assert (board.monitor_ledger.read(), board.control.read(), board.monitor.read(), board.fleet.read()) == (
+        LEDGER,
+        CONTROL,
+        READINGS,
+        FLEET,
+    )
+    assert board.admission.read() == ADMISSION
 
 
 @pytest.mark.parametrize("claim", [WORKER, WorkerRecord(1, Activity.IDLE)], ids=["at work", "idle"])
@@ -210,6 +234,7 @@ CLAIMS: dict[str, tuple[WorkerRecord, bool]] = {
     "activity of a broken byte": (WorkerRecord(activity=255), False),
     "deadline that is no number": (WorkerRecord(activity=3, deadline_seconds=math.nan), False),
     "progress that is no number": (WorkerRecord(activity=3, progress_seconds=math.nan), False),
+    "start of a call that is no number": (WorkerRecord(activity=3, call_started_seconds=math.nan), False),
 }
 
 
@@ -233,14 +258,14 @@ def test_totals_survive() -> None:
     board = Scoreboard()
     for incarnation in (1, 2, 3):
         report = Report(Wiring(0, 0, incarnation, board, -1, -1, -1), clock=lambda: 100.0)
-        report.enter(Activity.CONNECT, 5.0)
+        report.enter_activity(Activity.CONNECT, 5.0)
         assert board.worker(0) == WorkerRecord(
             incarnation, Activity.CONNECT, None, None, None, 105.0, 100.0, counters=totals(incarnation - 1)
         )
         report.count(Counter.COMPLETED)
         report.count(Counter.QUARANTINED)
-        report.hold(UUID(int=1), UUID(int=2))
-        report.ask_for(UUID(int=3))
+        report.set_lease(UUID(int=1), UUID(int=2))
+        report.set_pending_lease(UUID(int=3))
 
 
 def totals(number: int) -> tuple[int, ...]:
