@@ -1,4 +1,4 @@
-"""What the three processes of an instance share: supervisor, workers and monitor.
+"""Shared parts of the three processes of an instance: supervisor, worker and monitor.
 
 All records are in the `scoreboard`, shared memory with one writer per record. The `contract` defines the numbers in them, the
 exit codes, the descriptors that a child inherits, and the events that a worker sends to the monitor. The `channel` carries

@@ -86,7 +86,7 @@ class WorkerRecord:
 
     @property
     def is_possible(self) -> bool:
-        """Whether the claim is within its bounds. The record before the first write is not."""
+        """True if the claim is within its bounds. The record before the first write is not."""
         isnan = math.isnan
         has_nan = isnan(self.deadline_seconds) or isnan(self.progress_seconds) or isnan(self.call_started_seconds)
         return 1 <= self.activity <= MAX_ACTIVITY and not has_nan
