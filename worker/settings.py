@@ -197,7 +197,7 @@ class WorkerSettings(BaseModel):
         option = str(info.field_name).removesuffix("_feedback")
         both, vision = info.data.get(option), info.data.get(f"{option}_vision")
         if names[0] == names[1] and (both if value is None else value) != (both if vision is None else vision):
-            raise ValueError("both steps use the same model: give the option the same value for both steps")
+            raise ValueError("both steps use one model, so give the option the same value for both")
         return value
 
     @field_validator("supabase_service_role_key")

@@ -1,4 +1,4 @@
-"""When a text that was read before is used again, and what makes it another text."""
+"""Reuse of an earlier OCR result."""
 
 import pytest
 
@@ -24,14 +24,14 @@ USABLE: dict[str, tuple[str, str | None, str | None, bool]] = {
 
 @pytest.mark.parametrize(("status", "text", "cached_from", "expected"), USABLE.values(), ids=USABLE.keys())
 def test_usable(status: str, text: str | None, cached_from: str | None, *, expected: bool) -> None:
-    """A text is used again when the web side stands for it or when it was made from the very same things."""
+    """A text is reused if the web side has extracted it, or if it has the same fingerprint."""
     payload = accepted(cached_text_md=text, cached_from=cached_from)
     assert is_usable(payload, {"analysis_status": status}, NOW) is expected
 
 
 @pytest.mark.parametrize("part", range(4), ids=["content", "adapter", "model", "prompt"])
 def test_each_part_changes_the_fingerprint(part: int) -> None:
-    """Another photo, adapter, model or prompt is another fingerprint; the same four are always the same."""
+    """Another photo, adapter, model or prompt gives another fingerprint. The same four give the same one."""
     changed = tuple(value + ("x" if place == part else "") for place, value in enumerate(FROM))
     assert fingerprint(*changed) != NOW
     assert fingerprint(*FROM) == NOW
@@ -41,7 +41,7 @@ PAGES: dict[str, tuple[object, str | None, tuple[str, ...]]] = {
     "none was read": ([], NOW, ()),
     "read from the same things": (["one", ""], NOW, ("one", "")),
     "read from other things": (["one"], "another fingerprint", ()),
-    "nobody says from what": (["one"], None, ()),
+    "without a fingerprint": (["one"], None, ()),
     "not a list": ("one", NOW, ()),
     "not texts": (["one", 2], NOW, ()),
 }
@@ -49,6 +49,6 @@ PAGES: dict[str, tuple[object, str | None, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize(("pages", "cached_from", "expected"), PAGES.values(), ids=PAGES.keys())
 def test_usable_pages(pages: object, cached_from: str | None, expected: tuple[str, ...]) -> None:
-    """The first pages are used again, an empty one too, when they were made from the very same things."""
+    """The first pages are reused, an empty one too, if they have the same fingerprint."""
     payload = accepted(cached_pages=pages, cached_pages_from=cached_from)
     assert usable_pages(payload, NOW) == expected

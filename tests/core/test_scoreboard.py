@@ -1,4 +1,4 @@
-"""The scoreboard: what was written is read back whole or not at all, whenever its writer dies or is met at work."""
+"""The scoreboard: a record is read back whole or not at all, even if its writer dies or writes at the same time."""
 
 import math
 import mmap
@@ -85,18 +85,18 @@ def damaged(place: int, mask: int) -> Cell[Body]:
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
 @pytest.mark.parametrize("place", range(STRIDE))
 def test_a_damaged_byte_leaves_the_record_before(place: int, mask: int) -> None:
-    """Any byte of the newer buffer that is not as it was written makes a reader take the older one."""
+    """If any byte of the newer buffer is damaged, a reader takes the older one."""
     assert damaged(NEWEST_AT + place, mask).read() == BEFORE
 
 
 @pytest.mark.parametrize("place", range(STRIDE))
 def test_damage_to_the_older_buffer_is_not_seen(place: int) -> None:
-    """A reader of the newest record does not care what the next write will overwrite."""
+    """Damage to the buffer that the next write overwrites has no effect on a reader."""
     assert damaged(STRIDE - NEWEST_AT + place, 0x01).read() == NEWEST
 
 
 def test_a_write_cut_off_anywhere_leaves_the_record_before() -> None:
-    """After each prefix of a write, body first and header last, a reader finds the record before it and a writer goes on."""
+    """After each prefix of a write, body first and header last, a reader finds the previous record and a writer continues."""
     _, memory = written_thrice()
     new = memory[NEWEST_AT : NEWEST_AT + STRIDE]
     order = [*range(HEADER_BYTES, STRIDE), *range(HEADER_BYTES)]
@@ -118,8 +118,8 @@ def before_the_third() -> tuple[Cell[Body], mmap.mmap]:
     return cell, memory
 
 
-def test_nothing_whole_is_nothing() -> None:
-    """Where both buffers are damaged there is no record, and the next write makes one again."""
+def test_without_a_whole_record_the_defaults_are_read() -> None:
+    """If both buffers are damaged, the defaults are read. The next write repairs the cell."""
     cell, memory = written_thrice()
     memory[HEADER_BYTES] ^= 1
     memory[STRIDE + HEADER_BYTES] ^= 1
@@ -129,14 +129,14 @@ def test_nothing_whole_is_nothing() -> None:
 
 
 def numbered(number: int) -> WorkerRecord:
-    """A record all of whose fields tell the same number."""
+    """A record with the same number in all fields."""
     identity = UUID(int=number * (2**64 + 1))
     ids, seconds, activity = (identity,) * 3, float(number), 1 + number % MAX_ACTIVITY
     return WorkerRecord(number, activity, *ids, seconds, seconds, seconds, number, counters=(number,) * COUNTERS)
 
 
 def number_of(board: Scoreboard) -> int:
-    """The number that the slot's record tells, having checked that all of its fields do."""
+    """The number in the slot's record, after a check that all fields have it."""
     found = board.worker(0)
     assert found is not None
     assert found == numbered(found.incarnation)
@@ -145,7 +145,7 @@ def number_of(board: Scoreboard) -> int:
 
 @contextmanager
 def fast_writer(board: Scoreboard, first: int) -> Iterator[None]:
-    """A child that writes one numbered record after the other until it is killed."""
+    """A child that writes numbered records until it is killed."""
     child = os.fork()
     if not child:
         try:
@@ -162,7 +162,7 @@ def fast_writer(board: Scoreboard, first: int) -> Iterator[None]:
 
 
 def test_a_writer_killed_at_any_time_leaves_a_whole_record() -> None:
-    """200 children are killed while they write; each leaves a record whose fields belong together, and the next goes on."""
+    """200 children are killed while they write. Each leaves a whole record, and the next one continues."""
     board, chance = Scoreboard(), random.Random(7)
     board.write_worker(0, numbered(1))
     for _ in range(KILLS):
@@ -173,7 +173,7 @@ def test_a_writer_killed_at_any_time_leaves_a_whole_record() -> None:
 
 
 def test_a_reader_never_sees_a_mixture() -> None:
-    """Whoever reads while another process writes as fast as it can sees whole records, and new ones again and again."""
+    """A reader sees only whole records, and new ones repeatedly, while another process writes as fast as it can."""
     board = Scoreboard()
     board.write_worker(0, numbered(1))
     seen: set[int] = set()
@@ -186,8 +186,8 @@ def test_a_reader_never_sees_a_mixture() -> None:
         eventually(has_seen_many)
 
 
-def test_a_new_scoreboard_says_nothing() -> None:
-    """Before the first write no worker claims anything, the control record lets no slot lease, and admission bounds nothing."""
+def test_a_new_scoreboard() -> None:
+    """Before the first write there is no worker's claim, no slot may lease, and admission sets no limit."""
     board = Scoreboard()
     assert board.worker(0) is None
     assert (board.ledgers[0].read(), board.monitor_ledger.read()) == (LedgerRecord(), LedgerRecord())
@@ -196,7 +196,7 @@ def test_a_new_scoreboard_says_nothing() -> None:
 
 
 def test_every_record_has_its_own_place() -> None:
-    """All slots, the monitor's ledger and the records of the whole are read back as written, none over another."""
+    """All cells are read back as written, so no two of them overlap."""
     board = Scoreboard()
     for slot in range(MAX_SLOTS):
         board.write_worker(slot, numbered(slot + 1))
@@ -219,7 +219,7 @@ def test_every_record_has_its_own_place() -> None:
 
 @pytest.mark.parametrize("claim", [WORKER, WorkerRecord(1, Activity.IDLE)], ids=["at work", "idle"])
 def test_round_trip_of_a_worker(claim: WorkerRecord) -> None:
-    """Every field of a worker's record comes back as it was written, the absent ids and the infinite deadline too."""
+    """Every field of a worker's record is read back as written, including absent ids and an infinite deadline."""
     board = Scoreboard()
     board.write_worker(MAX_SLOTS - 1, claim)
     assert board.worker(MAX_SLOTS - 1) == claim
@@ -240,21 +240,21 @@ CLAIMS: dict[str, tuple[WorkerRecord, bool]] = {
 
 @pytest.mark.parametrize(("claim", "is_believed"), CLAIMS.values(), ids=CLAIMS.keys())
 def test_claims(claim: WorkerRecord, *, is_believed: bool) -> None:
-    """What a worker says of itself is believed within its bounds, and is no record at all beyond them."""
+    """A worker's claim is accepted within its bounds and is None outside them."""
     board = Scoreboard()
     board.write_worker(0, claim)
     assert board.worker(0) == (claim if is_believed else None)
 
 
 def test_the_bounds_are_those_of_the_contract() -> None:
-    """Every activity passes the scoreboard's bound, and every counter and every cause of an end has a place of its own in it."""
+    """The scoreboard's bounds fit all activities, counters and causes of an exit."""
     assert [min(Activity), max(Activity)] == [1, MAX_ACTIVITY]
     assert sorted(Counter) == list(range(COUNTERS))
     assert sorted(ExitCause) == list(range(CAUSES))
 
 
 def test_totals_survive() -> None:
-    """A slot's totals go on where its last worker left them; its job, its lease and its deadline do not."""
+    """A new worker continues its slot's totals, but not the job, the lease or the deadline."""
     board = Scoreboard()
     for incarnation in (1, 2, 3):
         report = Report(Wiring(0, 0, incarnation, board, -1, -1, -1), clock=lambda: 100.0)
