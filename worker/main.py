@@ -4,6 +4,8 @@ import contextlib
 import functools
 import importlib
 import os
+from collections.abc import Callable
+from typing import Any
 
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of
 from worker.admission import Admission
@@ -13,7 +15,7 @@ from worker.loop import Loop
 from worker.memory import limit_memory
 from worker.ollama.address import server_name
 from worker.ollama.transport import trusted_authorities
-from worker.queue.connection import UnsuitableDatabase, connect
+from worker.queue.connection import Connection, UnsuitableDatabase, connect
 from worker.report import Report
 from worker.session import Session
 from worker.settings import ADAPTERS, WorkerSettings
@@ -50,20 +52,8 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
 
 
 def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wakeups) -> int:
-    vision_adapter = load_adapter(
-        settings.vision_adapter, settings, report.progress, functools.partial(report.report_call, Step.VISION)
-    )
-    feedback_adapter = load_adapter(
-        settings.feedback_adapter, settings, report.progress, functools.partial(report.report_call, Step.FEEDBACK)
-    )
-    connector = functools.partial(
-        connect,
-        settings.learning_database_url.get_secret_value(),
-        f"learning-supervisor slot {wiring.slot} pid {os.getpid()}",
-        allows_service_role=settings.allow_service_dsn_for_testing,
-        pooled=settings.database_pooled,
-    )
-    session = Session(connector, report, wakeups)
+    vision_adapter = _adapter(Step.VISION, settings.vision_adapter, settings, report)
+    feedback_adapter = _adapter(Step.FEEDBACK, settings.feedback_adapter, settings, report)
     report.sample_memory()
     report.send(EventKind.BOOTED)
     ctx = WorkerContext(
@@ -76,7 +66,21 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
         server_name(settings.ollama_base_url),
         report,
         wakeups,
-        session,
+        Session(_connector(wiring, settings), report, wakeups),
     )
     Loop(ctx).run()
     return ExitCode.DONE
+
+
+def _adapter(step: Step, module_name: str, settings: WorkerSettings, report: Report) -> Any:
+    return load_adapter(module_name, settings, report.progress, functools.partial(report.report_call, step))
+
+
+def _connector(wiring: Wiring, settings: WorkerSettings) -> Callable[[], Connection]:
+    return functools.partial(
+        connect,
+        settings.learning_database_url.get_secret_value(),
+        f"learning-supervisor slot {wiring.slot} pid {os.getpid()}",
+        allows_service_role=settings.allow_service_dsn_for_testing,
+        pooled=settings.database_pooled,
+    )

@@ -105,26 +105,54 @@ class WorkerSettings(BaseModel):
     ] = ""
     ai_prompt_language: Annotated[Literal["de", "en"], Field(description="language of the prompts and of the feedback")] = "de"
     ai_num_ctx: Annotated[int | None, Field(ge=4, le=1_048_576, description="context window of both models, in tokens")] = None
-    ai_num_ctx_vision: Annotated[int | None, Field(ge=4, le=1_048_576, description="the same for the vision model alone")] = None
+    ai_num_ctx_vision: Annotated[
+        int | None, Field(ge=4, le=1_048_576, description="context window of the vision model, in tokens. Not set: AI_NUM_CTX")
+    ] = None
     ai_num_ctx_feedback: Annotated[
-        int | None, Field(validate_default=True, ge=4, le=1_048_576, description="the same for the feedback model alone")
+        int | None,
+        Field(
+            validate_default=True,
+            ge=4,
+            le=1_048_576,
+            description="context window of the feedback model, in tokens. Not set: AI_NUM_CTX",
+        ),
     ] = None
     ai_num_batch: Annotated[int | None, Field(ge=1, le=65_536, description="prompt tokens that both models process at once")] = (
         None
     )
-    ai_num_batch_vision: Annotated[int | None, Field(ge=1, le=65_536, description="the same for the vision model alone")] = None
+    ai_num_batch_vision: Annotated[
+        int | None,
+        Field(ge=1, le=65_536, description="prompt tokens that the vision model processes at once. Not set: AI_NUM_BATCH"),
+    ] = None
     ai_num_batch_feedback: Annotated[
-        int | None, Field(validate_default=True, ge=1, le=65_536, description="the same for the feedback model alone")
+        int | None,
+        Field(
+            validate_default=True,
+            ge=1,
+            le=65_536,
+            description="prompt tokens that the feedback model processes at once. Not set: AI_NUM_BATCH",
+        ),
     ] = None
     ai_num_thread: Annotated[int | None, Field(ge=1, le=1024, description="CPU threads of each model's process")] = None
-    ai_num_thread_vision: Annotated[int | None, Field(ge=1, le=1024, description="the same for the vision model alone")] = None
+    ai_num_thread_vision: Annotated[
+        int | None, Field(ge=1, le=1024, description="CPU threads of the vision model's process. Not set: AI_NUM_THREAD")
+    ] = None
     ai_num_thread_feedback: Annotated[
-        int | None, Field(validate_default=True, ge=1, le=1024, description="the same for the feedback model alone")
+        int | None,
+        Field(
+            validate_default=True,
+            ge=1,
+            le=1024,
+            description="CPU threads of the feedback model's process. Not set: AI_NUM_THREAD",
+        ),
     ] = None
     ai_num_gpu: Annotated[int | None, Field(ge=-1, le=1024, description="layers of both models on the GPU")] = None
-    ai_num_gpu_vision: Annotated[int | None, Field(ge=-1, le=1024, description="the same for the vision model alone")] = None
+    ai_num_gpu_vision: Annotated[
+        int | None, Field(ge=-1, le=1024, description="layers of the vision model on the GPU. Not set: AI_NUM_GPU")
+    ] = None
     ai_num_gpu_feedback: Annotated[
-        int | None, Field(validate_default=True, ge=-1, le=1024, description="the same for the feedback model alone")
+        int | None,
+        Field(validate_default=True, ge=-1, le=1024, description="layers of the feedback model on the GPU. Not set: AI_NUM_GPU"),
     ] = None
     ollama_base_url: Annotated[NearUrl, Field(description="URL of Ollama, on loopback or under a service name without a dot")] = (
         "http://127.0.0.1:11434"
