@@ -176,7 +176,7 @@ class Loop:
         ctx, poll_seconds = self._ctx, self._ctx.settings.worker_poll_interval
         is_woken = False
         while not is_woken and not ctx.wakeups.is_leaving:
-            since_poll_seconds = time.monotonic() - ctx.wiring.scoreboard.monitor.read().looked_at_seconds
+            since_poll_seconds = time.monotonic() - ctx.wiring.scoreboard.monitor.read().polled_at_seconds
             is_monitored = since_poll_seconds < TRUST_SECONDS
             ctx.report.enter_activity(Activity.IDLE, IDLE_DEADLINE_SECONDS + poll_seconds)
             is_woken = ctx.wakeups.wait(MONITORED_WAIT_SECONDS if is_monitored else poll_seconds) or not is_monitored

@@ -184,13 +184,13 @@ class MonitorRecord:
 
     incarnation: int = 0
     deadline_seconds: float = math.inf
-    looked_at_seconds: float = 0.0
+    polled_at_seconds: float = 0.0
     leases_returned: int = 0
     quarantined: int = 0
 
     def pack(self) -> bytes:
         return self.FORMAT.pack(
-            self.incarnation, self.deadline_seconds, self.looked_at_seconds, self.leases_returned, self.quarantined
+            self.incarnation, self.deadline_seconds, self.polled_at_seconds, self.leases_returned, self.quarantined
         )
 
     @classmethod

@@ -182,6 +182,6 @@ class QueueListener:
         self._monitor_record = replace(
             self._monitor_record,
             deadline_seconds=time.monotonic() + MONITOR_DEADLINE_SECONDS,
-            looked_at_seconds=self.sight.looked_at_seconds,
+            polled_at_seconds=self.sight.looked_at_seconds,
         )
         self._scoreboard.monitor.write(self._monitor_record)
