@@ -11,7 +11,7 @@ from worker.ipc.scoreboard import ControlRecord, Scoreboard
 if __name__ == "__main__":
     settings = read_settings({})
     scoreboard = Scoreboard()
-    scoreboard.write_control(ControlRecord(leasing_slots=1))
+    scoreboard.control.write(ControlRecord(leasing_slots=1))
     lifeline_fd, lifeline_end_fd = os.pipe()
     wiring = Wiring(
         slot=0,

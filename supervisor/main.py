@@ -44,7 +44,7 @@ def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
     if settings.worker.invents_something:
         journal.stub_in_use()
     if settings.supervisor.ollama_memory_limit and settings.worker.asks_a_model:  # nobody leases before the monitor has looked
-        launcher.scoreboard.write_admission(AdmissionRecord(until_seconds=0.0))
+        launcher.scoreboard.admission.write(AdmissionRecord(until_seconds=0.0))
     launcher.preload()
     processes.freeze_memory()
     end = loop.run(system, Fleet.of(settings.supervisor.worker_concurrency), journal)

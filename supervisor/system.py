@@ -105,10 +105,10 @@ class UnixSystem:
 
     def write_control_record(self, control: ControlRecord) -> None:
         """Tells all workers how many may lease; before anybody is signalled, so that they find the drain's end."""
-        before = self._scoreboard.control()
+        before = self._scoreboard.control.read()
         if control == before:
             return
-        self._scoreboard.write_control(control)
+        self._scoreboard.control.write(control)
         for slot in range(MAX_SLOTS):
             if control.is_retiring(slot) and not before.is_retiring(slot):
                 os.eventfd_write(self._descriptors.wake_fds[slot], 1)
@@ -116,10 +116,11 @@ class UnixSystem:
     def publish(self, fleet: Fleet) -> None:
         """Shows the fleet to the monitor, where it is not so shown; tells the service manager that the loop goes round."""
         for slot in fleet.slots:
-            if self._scoreboard.ledger(slot.number) != (shown := _ledger(slot)):
-                self._scoreboard.write_ledger(slot.number, shown)
-        if self._scoreboard.fleet() != (shown_fleet := _fleet(fleet)):
-            self._scoreboard.write_fleet(shown_fleet)
+            cell = self._scoreboard.ledgers[slot.number] if slot.is_worker else self._scoreboard.monitor_ledger
+            if cell.read() != (shown := _ledger(slot)):
+                cell.write(shown)
+        if self._scoreboard.fleet.read() != (shown_fleet := _fleet(fleet)):
+            self._scoreboard.fleet.write(shown_fleet)
         self._notifier.tell(fleet, self.now())
 
     def _sleep(self, until_seconds: float) -> None:
@@ -160,7 +161,7 @@ class UnixSystem:
     def _deadline_of(self, slot: Slot, claim: WorkerRecord | None) -> float | None:
         """The claim of the process that is in the slot now; a record of its predecessor says nothing about it."""
         if slot.number == MONITOR:
-            monitor_record = self._scoreboard.monitor_record()
+            monitor_record = self._scoreboard.monitor.read()
             return monitor_record.deadline_seconds if monitor_record.incarnation == slot.incarnation else None
         if claim is None or claim.activity == Activity.BOOT:
             return None
@@ -235,4 +236,4 @@ def _ledger(slot: Slot) -> LedgerRecord:
 
 def _fleet(fleet: Fleet) -> FleetRecord:
     problem = list(ReloadProblem).index(fleet.reload_problem) + 1 if fleet.reload_problem else 0
-    return FleetRecord(fleet.wanted, fleet.generation, fleet.is_ready, fleet.is_reloading, fleet.gave_up, problem)
+    return FleetRecord(fleet.wanted, fleet.is_reloading, fleet.gave_up, problem)

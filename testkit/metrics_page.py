@@ -54,13 +54,13 @@ def metrics_page() -> str:
 def families() -> Iterator[Metric]:
     """Metric families of a registry with one worker, one finished job and one call to each model."""
     scoreboard, state = Scoreboard(), MonitorState()
-    scoreboard.write_ledger(0, LedgerRecord(pid=1, starts=1, rss_bytes=1))
+    scoreboard.ledgers[0].write(LedgerRecord(pid=1, starts=1, rss_bytes=1))
     scoreboard.write_worker(0, WorkerRecord(incarnation=1, activity=Activity.IDLE, uss_bytes=1))
-    scoreboard.write_fleet(FleetRecord(wanted=1))
+    scoreboard.fleet.write(FleetRecord(wanted=1))
     metrics = Metrics(scoreboard, state)
-    metrics.observe(Event(kind=EventKind.SETTLED, incarnation=1, job_id=UUID(int=1), seconds=4, steps=_JOB_STEPS))
+    metrics.observe(Event(kind=EventKind.SETTLED, job_id=UUID(int=1), seconds=4, steps=_JOB_STEPS))
     for step in Step:
-        metrics.observe(Event(kind=EventKind.CALL, incarnation=1, step=step, call=_CALL))
+        metrics.observe(Event(kind=EventKind.CALL, step=step, call=_CALL))
     scraped = text_string_to_metric_families(metrics.exposition().decode())
     return (family for family in scraped if not family.name.endswith("_created"))  # times that prometheus_client adds
 

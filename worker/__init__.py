@@ -1,8 +1,22 @@
 """A worker: one process, one PostgreSQL connection, one job at a time.
 
-Where to find what: `main` is the first code after the fork, `loop` the serial loop, `steps` what is done with one job,
-`vision_step` the pages of a picture or a document, `calls` what an adapter's answer means, `limits` how long all may take,
-`held_lease` the lease and the permit in hand, `session` the connection across outages, `report` what the worker tells
-about itself, `inbox` what ends its waits. `core` decides and has no effects, `job_queue` holds every SQL statement,
-`adapters` the model, the files and the documents. `contract` and `scoreboard` are shared with the supervisor.
+The process, from the top down:
+  main           runs first after the fork
+  loop           leases a job, works on it, settles it, waits
+  job, vision    the steps of one job, and the vision step page by page
+  adapter_calls  calls an adapter and turns its exception into the job's outcome
+  lease          renews the lease of the job in hand and takes permits for model calls
+  session        keeps a database connection across outages
+  report         publishes the worker's record and sends its events
+  wakeups        ends a wait
+  admission      reads the permission to lease and to call a model
+  timeouts, memory, settings
+
+The packages:
+  ipc            scoreboard, contract and channel, shared with supervisor and monitor
+  queue          every SQL statement, for worker and monitor
+  ollama         client of the model server, and its limits on an answer
+  documents      fetches a submission's file and decodes it in a child process
+  adapters       vision and feedback, with their prompts, and the stub
+  core           decisions without effects: outcome, retry, checkpoint, criteria, gates, errors
 """

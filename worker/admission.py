@@ -1,4 +1,4 @@
-"""What the supervisor and the monitor allow the slot: read from the scoreboard whenever something is about to begin."""
+"""Permission to lease and to call a model, as the supervisor and the monitor wrote it into the scoreboard."""
 
 import time
 
@@ -9,30 +9,30 @@ from worker.settings import WorkerSettings
 
 
 class Admission:
-    """Nothing is kept: what was allowed a moment ago may not be now."""
+    """Reads the scoreboard at every question, because a permission may be withdrawn at any time."""
 
     def __init__(self, wiring: Wiring, settings: WorkerSettings) -> None:
         self._slot, self._scoreboard, self._settings = wiring.slot, wiring.scoreboard, settings
 
     def may_lease(self) -> bool:
-        """Not where every job would come to a closed gate."""
-        control, admission = self._scoreboard.control(), self._scoreboard.admission()
+        """False also if every gate is closed, because no job could get past them."""
+        control, admission = self._scoreboard.control.read(), self._scoreboard.admission.read()
         is_among_slots = self._slot < min(control.leasing_slots, admission.slots)
         is_in_time = time.monotonic() < admission.until_seconds
         return is_among_slots and is_in_time and not control.is_draining and not self._gates(admission).are_all_closed
 
     def gates(self) -> Gates:
-        return self._gates(self._scoreboard.admission())
+        return self._gates(self._scoreboard.admission.read())
 
     def calls(self, step: Step) -> int:
-        """How many calls the step's model may have at once, over all that ask it; 0: its gate is closed. A stub has no gate."""
-        return self._calls(step, self._scoreboard.admission())
+        """Number of calls that the step's model may have at once, over all workers. 0: its gate is closed. A stub has no gate."""
+        return self._calls(step, self._scoreboard.admission.read())
 
     def _gates(self, admission: AdmissionRecord) -> Gates:
         return Gates(self._calls(Step.VISION, admission) > 0, self._calls(Step.FEEDBACK, admission) > 0)
 
     def _calls(self, step: Step, admission: AdmissionRecord) -> int:
-        bound = self._settings.ollama_num_parallel
+        limit = self._settings.ollama_num_parallel
         if self._settings.is_stub(step.value):
-            return bound
-        return min(bound, admission.vision_calls if step is Step.VISION else admission.feedback_calls)
+            return limit
+        return min(limit, admission.vision_calls if step is Step.VISION else admission.feedback_calls)

@@ -1,13 +1,12 @@
-"""The steps of one job: read, vision, feedback. Whatever ends a job early is raised as Ended with the outcome."""
+"""One job: read the submission, vision, feedback. A job that ends early raises JobEnded with its outcome."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from worker.adapter_calls import AdapterCalls
-from worker.core import result
+from worker.adapter_calls import AdapterCalls, returned_document, returned_text
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lost, Outcome, Payload, parse_payload, quarantine, storable
 from worker.ipc.contract import Activity, Counter, ErrorCode, Step
-from worker.lease import Ended, HeldLease, WorkerContext
+from worker.lease import HeldLease, JobEnded, WorkerContext
 from worker.queue.submissions import read_submission
 from worker.session import LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, feedback_limit_seconds
@@ -18,7 +17,7 @@ _FINAL = frozenset({"completed", "failed"})
 Submission = Mapping[str, Any]
 
 
-class Steps:
+class Job:
     """One job, from its leased row to its outcome."""
 
     def __init__(self, ctx: WorkerContext, held: HeldLease) -> None:
@@ -30,10 +29,10 @@ class Steps:
         """Every job has exactly one outcome."""
         try:
             payload = self._payload()
-            submission = self._read(payload)
+            submission = self._submission(payload)
             text_md = self._text(payload, submission)
             return self._feedback(payload, text_md)
-        except Ended as ended:
+        except JobEnded as ended:
             return ended.outcome
         except LeaseRanOut:
             return Lost()
@@ -41,40 +40,40 @@ class Steps:
     def _payload(self) -> Payload:
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
-            raise Ended(payload)
-        if poisoned := quarantine(payload, self._ctx.settings.worker_max_crashes):
-            raise Ended(poisoned)
+            raise JobEnded(payload)
+        if quarantined := quarantine(payload, self._ctx.settings.worker_max_crashes):
+            raise JobEnded(quarantined)
         return payload
 
-    def _read(self, payload: Payload) -> Submission:
-        row = self._lease.submission or self._asked_for(payload)
-        if row is None:  # hidden by row security, not gone: the foreign key would have taken the job along
-            raise Ended(Failed(ErrorCode.VISION_FAILED, "submission_not_visible"))
+    def _submission(self, payload: Payload) -> Submission:
+        row = self._lease.submission or self._read_submission(payload)
+        if row is None:  # hidden by row security: if it were deleted, the foreign key would have deleted the job too
+            raise JobEnded(Failed(ErrorCode.VISION_FAILED, "submission_not_visible"))
         if row["analysis_status"] in _FINAL:
-            raise Ended(AlreadyFinal())
+            raise JobEnded(AlreadyFinal())
         return row
 
-    def _asked_for(self, payload: Payload) -> Submission | None:
-        """In a round trip of its own: the first job after a pause comes without its row."""
-        self._ctx.report.enter(Activity.READ, STATEMENT_DEADLINE_SECONDS)
+    def _read_submission(self, payload: Payload) -> Submission | None:
+        """A round trip of its own, for the first job after a pause, which was leased without its submission."""
+        self._ctx.report.enter_activity(Activity.READ, STATEMENT_DEADLINE_SECONDS)
         with self._calls.timed(Activity.READ):
             return self._held.ask(lambda c: read_submission(c, self._lease.submission_id, payload.student_sub))
 
     def _text(self, payload: Payload, submission: Submission) -> str:
-        """The text as typed, or what stands in the picture."""
+        """The typed text, or the text that the vision step reads."""
         if submission["kind"] == "text":
             return str(storable(submission["text_body"] or ""))
         return VisionStep(self._ctx, self._held, self._calls).text(payload, submission)
 
     def _feedback(self, payload: Payload, text_md: str) -> Completed:
         settings = self._ctx.settings
-        self._held.begin(Step.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
+        self._held.start_step(Step.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
         self._held.count_call(Counter.FEEDBACK_CALLS)
         with self._calls.timed(Activity.FEEDBACK):
             return self._calls.ask(Step.FEEDBACK, lambda: self._analyze(payload, text_md))
 
     def _analyze(self, payload: Payload, text_md: str) -> Completed:
         optional = {name: getattr(payload, name) for name in self._ctx.feedback_options}
-        feedback = self._ctx.feedback.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
+        feedback = self._ctx.feedback_adapter.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
         self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
-        return Completed(text_md, result.text(feedback.feedback_md), result.document(feedback.analysis_json))
+        return Completed(text_md, returned_text(feedback.feedback_md), returned_document(feedback.analysis_json))

@@ -1,4 +1,4 @@
-"""The job in hand: renewing its lease for each step, taking a permit for each model call, and leaving in time."""
+"""The job in hand: its lease is renewed for each step, a permit is taken for each model call, and it ends in time for a stop."""
 
 import time
 from collections.abc import Callable
@@ -8,23 +8,25 @@ from typing import Any, TypeVar
 from worker.admission import Admission
 from worker.core.outcome import Lease, Lost, Outcome, Released
 from worker.ipc.contract import Activity, Counter, Step, Wiring
-from worker.queue import permits as permit_queue
 from worker.queue.connection import Connection
-from worker.queue.permits import NO_PERMITS, HeldPermit, Permits
+from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
 from worker.report import Report
 from worker.session import LeaseRanOut, Session
 from worker.settings import WorkerSettings
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
 from worker.wakeups import Wakeups
 
-PERMIT_WAIT_SECONDS = 1.0  # how long a stop may go unnoticed while all permits are taken
+PERMIT_WAIT_SECONDS = 1.0  # longest delay before a stop is noticed while all permits are taken
 
 Answer = TypeVar("Answer")
-RenewingWrite = Callable[[Connection, float], bool]  # fenced; given the seconds of the new lease, False if it is not ours
+
+# Fenced writes that also renew the lease by the given seconds. False if the lease is lost: then nothing was written.
+PageWrite = Callable[[Connection, float], bool]
+TextWrite = Callable[[Connection, float, HeldPermit | None], bool]  # gives the permit back
 
 
-class Ended(Exception):
-    """The job is over before its last step."""
+class JobEnded(Exception):
+    """The job has its outcome before its last step."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(type(outcome).__name__)
@@ -33,129 +35,140 @@ class Ended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What a worker has around it, whatever the job."""
+    """Everything of a worker that does not change from job to job."""
 
     wiring: Wiring
     admission: Admission
     settings: WorkerSettings
-    vision: Any
-    feedback: Any
-    feedback_options: frozenset[str]  # what of instruction_md and hints_md its `analyze` takes
-    model_server: str  # names the Ollama server alike for everybody who can reach it, see worker.ollama.address
+    vision_adapter: Any
+    feedback_adapter: Any
+    feedback_options: frozenset[str]  # of instruction_md and hints_md, those that the adapter's `analyze` accepts
+    model_server: str  # one name for the Ollama server on all hosts that reach it, see worker.ollama.address
     report: Report
-    inbox: Wakeups
+    wakeups: Wakeups
     session: Session
 
     def stop_by_seconds(self) -> float | None:
-        """By when this worker must be gone (monotonic); None while nobody asked it to go."""
-        if self.inbox.stop_asked_at_seconds is None:
+        """Time (monotonic) by which this worker must have ended. None without a request to stop."""
+        if self.wakeups.stop_asked_at_seconds is None:
             return None
-        control = self.wiring.scoreboard.control()
+        control = self.wiring.scoreboard.control.read()
         if control.is_draining:
             return control.drain_by_seconds
-        return self.inbox.stop_asked_at_seconds + self.settings.terminate_grace_seconds
+        return self.wakeups.stop_asked_at_seconds + self.settings.terminate_grace_seconds
 
     def permits(self, step: Step, model: str, calls: int) -> Permits:
-        """Of the step's model, which may have so many calls at once; a stub needs none."""
+        """The permits of the step's model, which may have so many calls at once. A stub needs none."""
         return NO_PERMITS if self.settings.is_stub(step.value) else Permits.of(self.model_server, model, calls)
 
 
 class HeldLease:
-    """One lease from its start to its settling. Its end is judged on the monotonic clock from before each renewal was sent."""
+    """A lease from its start until the job is settled.
+
+    Its end is counted on the monotonic clock from before each renewal was sent, so it is never later than the database's.
+    """
 
     def __init__(self, ctx: WorkerContext, lease: Lease, leased_at_seconds: float, permit: HeldPermit | None = None) -> None:
         self._ctx, self.lease, self.permit = ctx, lease, permit
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
 
-    def ask(self, question: Callable[[Connection], Answer]) -> Answer:
-        """A question to the database that makes sense only while the lease is ours. Raises LeaseRanOut."""
-        return self._ctx.session.ask(question, self._until_seconds)
+    def ask(self, first: Callable[[Connection], Answer], after_reconnect: Callable[[Connection], Answer] | None = None) -> Answer:
+        """`Session.ask` until the lease ends. Raises LeaseRanOut."""
+        return self._ctx.session.ask(first, after_reconnect, self._until_seconds)
 
     def is_running(self) -> bool:
-        """Whether nobody else can have taken the job yet."""
+        """While true, no other worker can have taken the job."""
         return time.monotonic() < self._until_seconds
 
     def count_call(self, counter: Counter) -> None:
-        """Right before a model is asked, which knows no fence: whoever stood still since the renewal may have been taken over
-        by one who has the answer. Raises LeaseRanOut.
+        """Counts a model call right before it starts. Raises LeaseRanOut.
+
+        A model call cannot be fenced: the lease is checked again, because this process may have been suspended since the renewal.
         """
         if not self.is_running():
             raise LeaseRanOut
         self._ctx.report.count(counter)
 
-    def begin(self, step: Step, hard_limit_seconds: float, model: str) -> None:
-        """Renews the lease for a step and takes one of the model's permits.
+    def start_step(self, step: Step, hard_limit_seconds: float, model: str) -> None:
+        """Renews the lease for a step and takes one of the model's permits, waiting until one is free.
 
-        Raises Ended if lost, if time is too short, or if the step's gate is closed, also while it waits for a permit.
+        Raises JobEnded if the lease is lost, if a stop leaves too little time, or if the step's gate is closed.
         """
         while True:
-            self._leave_if_time_is_short(hard_limit_seconds)
-            permits = self._ctx.permits(step, model, self._leave_if_closed(step))
-            if self.permit is not None and self._covers(hard_limit_seconds):  # both came with the lease
-                break
-            self._ctx.report.enter(Activity.PERMIT, STATEMENT_DEADLINE_SECONDS)
-            self._renew(hard_limit_seconds, permits)
+            self._check_time(hard_limit_seconds)
+            permits = self._check_gate(step, model)
+            if self.permit is None or not self._is_long_enough(hard_limit_seconds):  # else both came with the lease
+                self._renew_with_permit(hard_limit_seconds, permits)
             if self.permit is not None or permits is NO_PERMITS:
                 break
             self._wait_for_permit(permits)
-        self._ctx.report.enter(Activity[step.name], hard_limit_seconds + DEADLINE_SLACK_SECONDS)
+        self._enter_step(step, hard_limit_seconds)
 
-    def go_on(self, step: Step, hard_limit_seconds: float, model: str, write: RenewingWrite) -> None:
-        """Commits what a step has so far and renews the lease for its next part. The permit stays, if its connection did.
+    def continue_step(self, step: Step, hard_limit_seconds: float, model: str, write: PageWrite) -> None:
+        """Commits a part of the step's result and renews the lease for the next part.
 
-        Raises Ended as `begin` does: what is committed is kept.
+        The permit is kept unless its connection was lost. Raises JobEnded as `start_step` does, after the commit.
         """
-
-        def committed(connection: Connection, lease_seconds: float) -> bool:
-            self.permit = permit_queue.still_held(connection, self.permit)
-            return write(connection, lease_seconds)
-
-        self.write(hard_limit_seconds, committed)
+        held = self.permit
+        self._commit(hard_limit_seconds, lambda c, seconds: StepStart(write(c, seconds), still_held(c, held)))
         if self.permit is None:
-            self.begin(step, hard_limit_seconds, model)
-        self._leave_if_time_is_short(hard_limit_seconds)
-        self._leave_if_closed(step)
-        self._ctx.report.enter(Activity[step.name], hard_limit_seconds + DEADLINE_SLACK_SECONDS)
+            self.start_step(step, hard_limit_seconds, model)
+        self._check_time(hard_limit_seconds)
+        self._check_gate(step, model)
+        self._enter_step(step, hard_limit_seconds)
 
-    def write(self, hard_limit_seconds: float, write: RenewingWrite) -> None:
-        """A checkpoint: a activity of its own, since the step before may have used up its time."""
-        self._ctx.report.enter(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
-        self._renewing(hard_limit_seconds, write)
+    def finish_step(self, next_limit_seconds: float, write: TextWrite) -> None:
+        """Commits the step's result, gives its permit back, and renews the lease for the next step. Raises JobEnded."""
+        held, self.permit = self.permit, None
+        self._commit(next_limit_seconds, lambda c, seconds: StepStart(write(c, seconds, held), None))
 
-    def _covers(self, hard_limit_seconds: float) -> bool:
-        """Whether the lease is as long as a renewal would make it."""
+    def _check_time(self, hard_limit_seconds: float) -> None:
+        stop_by_seconds = self._ctx.stop_by_seconds()
+        if stop_by_seconds is not None and time.monotonic() + hard_limit_seconds > stop_by_seconds:
+            raise JobEnded(Released("drain"))
+
+    def _check_gate(self, step: Step, model: str) -> Permits:
+        """The model's permits. If its gate is closed, the job goes back to the queue and any worker may continue it later."""
+        calls = self._ctx.admission.calls(step)
+        if calls == 0:
+            raise JobEnded(Released("gate"))
+        return self._ctx.permits(step, model, calls)
+
+    def _is_long_enough(self, hard_limit_seconds: float) -> bool:
+        """True if the rest of the lease covers the step."""
         return self._until_seconds - time.monotonic() >= lease_seconds_for(hard_limit_seconds, self._ctx.settings)
 
-    def _renewing(self, hard_limit_seconds: float, write: RenewingWrite) -> None:
-        """Raises Ended if the lease is not ours."""
-        lease_seconds = lease_seconds_for(hard_limit_seconds, self._ctx.settings)
-        sent_at_seconds = time.monotonic()
-        if not self.ask(lambda connection: write(connection, lease_seconds)):
-            raise Ended(Lost())
-        self._until_seconds = sent_at_seconds + lease_seconds
+    def _renew_with_permit(self, hard_limit_seconds: float, permits: Permits) -> None:
+        """One round trip. It takes a permit if one is free and none is held."""
+        held = self.permit
 
-    def _renew(self, hard_limit_seconds: float, permits: Permits) -> None:
-        def start(connection: Connection, lease_seconds: float) -> bool:
-            self.permit = permit_queue.still_held(connection, self.permit)
-            wanted = permits if self.permit is None else NO_PERMITS
-            begun = permit_queue.begin_step(connection, self.lease, lease_seconds, wanted)
-            self.permit = self.permit or begun.permit
-            return begun.is_ours
+        def renew(connection: Connection, lease_seconds: float) -> StepStart:
+            kept = still_held(connection, held)
+            start = begin_step(connection, self.lease, lease_seconds, NO_PERMITS if kept else permits)
+            return StepStart(start.is_ours, kept or start.permit)
 
-        self._renewing(hard_limit_seconds, start)
+        self._ctx.report.enter_activity(Activity.PERMIT, STATEMENT_DEADLINE_SECONDS)
+        self._renew(hard_limit_seconds, renew)
 
     def _wait_for_permit(self, permits: Permits) -> None:
-        """Each slot queues for a number of its own choice, so that waiting workers spread over the permits."""
+        """Each slot waits for a number of its own, so that waiting workers spread over the permits."""
         number = self._ctx.wiring.slot % permits.count + 1
-        self.permit = self.ask(lambda c: permit_queue.wait_for_permit(c, permits, number, PERMIT_WAIT_SECONDS))
+        self.permit = self.ask(lambda connection: wait_for_permit(connection, permits, number, PERMIT_WAIT_SECONDS))
 
-    def _leave_if_closed(self, step: Step) -> int:
-        """How many calls its model may have at once. The job goes back to its ctx: another worker may bring it on later."""
-        if not (calls := self._ctx.admission.calls(step)):
-            raise Ended(Released("gate"))
-        return calls
+    def _commit(self, hard_limit_seconds: float, commit: Callable[[Connection, float], StepStart]) -> None:
+        """Has a deadline of its own, because the step may have used up its time."""
+        self._ctx.report.enter_activity(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
+        self._renew(hard_limit_seconds, commit)
 
-    def _leave_if_time_is_short(self, step_seconds: float) -> None:
-        stop_by_seconds = self._ctx.stop_by_seconds()
-        if stop_by_seconds is not None and time.monotonic() + step_seconds > stop_by_seconds:
-            raise Ended(Released("drain"))
+    def _renew(self, hard_limit_seconds: float, renew: Callable[[Connection, float], StepStart]) -> None:
+        """Runs a statement that renews the lease, and keeps the permit that it leaves. Raises JobEnded if the lease is lost."""
+        lease_seconds = lease_seconds_for(hard_limit_seconds, self._ctx.settings)
+        sent_at_seconds = time.monotonic()
+        start = self.ask(lambda connection: renew(connection, lease_seconds))
+        self.permit = start.permit
+        if not start.is_ours:
+            raise JobEnded(Lost())
+        self._until_seconds = sent_at_seconds + lease_seconds
+
+    def _enter_step(self, step: Step, hard_limit_seconds: float) -> None:
+        self._ctx.report.enter_activity(Activity[step.name], hard_limit_seconds + DEADLINE_SLACK_SECONDS)

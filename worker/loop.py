@@ -1,15 +1,15 @@
-"""The serial loop: lease, work, settle, wait. One job at a time, exactly as the platform's own worker did it."""
+"""The serial loop of a worker: lease a job, work on it, settle it, wait. One job at a time, as in the platform's own worker."""
 
-import itertools
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
 from worker.core.gates import ALL_OPEN
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried
 from worker.ipc.contract import FAILURES, WORKER_CRASHED, Activity, Counter, EventKind, Step
-from worker.job import Steps
+from worker.job import Job
 from worker.lease import HeldLease, WorkerContext
 from worker.queue.connection import Connection
 from worker.queue.cursor import QueueCursor
@@ -19,24 +19,40 @@ from worker.queue.settle import Settlement, settle, settle_and_lease
 from worker.session import LeaseRanOut, Stopped
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, first_lease_seconds
 
-MONITORED_WAIT_SECONDS = 2.0  # how often an idle worker makes sure that somebody will wake it
-TRUST_SECONDS = 5.0  # a monitor that has not looked at the queue for so long wakes nobody
+MONITORED_WAIT_SECONDS = 2.0  # interval at which an idle worker checks that the monitor still polls the queue
+TRUST_SECONDS = 5.0  # without a poll for so long the monitor is taken for dead, and each worker polls for itself
 IDLE_DEADLINE_SECONDS = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class PendingLease:
+    """A lease request until its result is known. There are three cases:
+
+    1. The result arrives, and nothing is pending any more.
+    2. The connection breaks first. The request may have committed, so the next connection looks for its key.
+    3. The lease in hand ends before there is a new connection. `Loop` keeps this value and looks for the key later.
+    """
+
+    request: LeaseRequest
+    sent_at_seconds: float
+
+    def find(self, connection: Connection) -> Lease | None:
+        return find_lease(connection, self.request.lease_key)
+
+
 class Loop:
-    """Runs until it is asked to stop. What it cannot handle it raises: a crash is safe, since the lease comes back."""
+    """Runs until it is asked to stop. An unexpected exception ends the process, which is safe: the lease is reclaimed."""
 
     def __init__(self, ctx: WorkerContext) -> None:
         self._ctx, self._cursor = ctx, QueueCursor()
-        self._gates, self._turned_back = ALL_OPEN, deque[UUID](maxlen=LOOK_AHEAD)
+        self._gates, self._skipped_job_ids = ALL_OPEN, deque[UUID](maxlen=LOOK_AHEAD)
         self._owner = LeaseOwner(ctx.wiring.instance, ctx.wiring.incarnation)
-        self._unanswered: LeaseRequest | None = None  # may have been granted
+        self._pending: PendingLease | None = None
 
     def run(self) -> None:
         held: HeldLease | None = None
         try:
-            while held or not self._ctx.inbox.is_leaving:
+            while held or not self._ctx.wakeups.is_leaving:
                 if held := held or self._lease():
                     held = self._work(held)
                 else:
@@ -46,116 +62,131 @@ class Loop:
         finally:
             self._ctx.session.close()
 
-    def _has_reason_to_look(self) -> bool:
-        """What found nothing finds nothing, until a gate opens or there is news."""
+    def _should_search(self) -> bool:
+        """After an empty result, search again only after a notification or when a gate opens."""
         admission = self._ctx.admission
-        return admission.may_lease() and (not self._cursor.is_bare or admission.gates() != self._gates)
+        return admission.may_lease() and (not self._cursor.is_exhausted or admission.gates() != self._gates)
 
     def _lease(self) -> HeldLease | None:
-        if not self._has_reason_to_look():
+        if not self._should_search():
             return None
-        self._ctx.report.enter(Activity.LEASE, STATEMENT_DEADLINE_SECONDS)
-        tries, request = itertools.count(1 if self._unanswered else 0), self._unanswered or self._request()
-        sent_at_seconds, self._unanswered = time.monotonic(), None
-
-        def question(connection: Connection) -> Lease | None:
-            self._ctx.report.ask_for(request.lease_key)
-            if next(tries):  # the connection broke after the statement was sent: it may have committed
-                return find_lease(connection, request.lease_key)
-            return lease_job(connection, request)
-
-        held = self._held(request, self._ctx.session.ask(question), sent_at_seconds)
+        self._ctx.report.enter_activity(Activity.LEASE, STATEMENT_DEADLINE_SECONDS)
+        pending, self._pending = self._pending, None
+        held = self._find(pending) if pending else self._lease_new()
         if held is not None:
             self._ctx.report.send(EventKind.LEASED, job_id=held.lease.job_id, submission_id=held.lease.submission_id)
         return held
 
-    def _request(self) -> LeaseRequest:
-        """To be told on the scoreboard before the statement is sent, so that no death in between loses the job."""
+    def _lease_new(self) -> HeldLease | None:
+        pending = self._new_request()
+
+        def first(connection: Connection) -> Lease | None:
+            self._ctx.report.set_pending_lease(pending.request.lease_key)
+            return lease_job(connection, pending.request)
+
+        return self._hold(pending, self._ctx.session.ask(first, after_reconnect=pending.find))
+
+    def _find(self, pending: PendingLease) -> HeldLease | None:
+        """Looks for the job of a request that may have committed, instead of leasing a second one."""
+        return self._hold(pending, self._ctx.session.ask(pending.find))
+
+    def _new_request(self) -> PendingLease:
+        """A lease request with a new key. While a gate is closed, it skips jobs that were released at this gate."""
         gates = self._ctx.admission.gates()
         if gates != self._gates:
-            self._turned_back.clear()
+            self._skipped_job_ids.clear()
         self._gates = gates
-        lease_seconds = first_lease_seconds(self._ctx.settings)
         calls = self._ctx.admission.calls(Step.FEEDBACK)
-        permits = self._ctx.permits(Step.FEEDBACK, self._ctx.settings.ai_feedback_model, calls)
-        key, since = self._owner.new_key(), self._cursor.since()
-        return LeaseRequest(key, lease_seconds, since, gates, tuple(self._turned_back), permits)
+        request = LeaseRequest(
+            self._owner.new_key(),
+            first_lease_seconds(self._ctx.settings),
+            self._cursor.position(),
+            gates,
+            tuple(self._skipped_job_ids),
+            self._ctx.permits(Step.FEEDBACK, self._ctx.settings.ai_feedback_model, calls),
+        )
+        return PendingLease(request, time.monotonic())
 
-    def _held(
-        self, request: LeaseRequest | None, lease: Lease | None, sent_at_seconds: float, permit: HeldPermit | None = None
-    ) -> HeldLease | None:
-        """What came of a request; the job before it is nobody's now."""
-        if request:
-            self._cursor.looked(request.since, lease)
-        else:
-            self._cursor.forget()  # the job before it may be found again, and so may older ones
-        self._ctx.report.hold(*((lease.job_id, lease.lease_key) if lease else (None, None)))
-        return HeldLease(self._ctx, lease, sent_at_seconds, permit) if lease else None
+    def _hold(self, pending: PendingLease, lease: Lease | None, permit: HeldPermit | None = None) -> HeldLease | None:
+        """Stores the result of a lease request. The previous job is no longer held."""
+        self._cursor.advance(pending.request.since, lease)
+        if lease is None:
+            self._ctx.report.set_lease(None, None)
+            return None
+        self._ctx.report.set_lease(lease.job_id, lease.lease_key)
+        return HeldLease(self._ctx, lease, pending.sent_at_seconds, permit)
 
     def _work(self, held: HeldLease) -> HeldLease | None:
-        """One job to its end; the next one, where it was leased in the same round trip."""
-        started_at_seconds, steps = time.monotonic(), Steps(self._ctx, held)
-        outcome = steps.run()
-        self._ctx.report.enter(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+        """Brings one job to its outcome and settles it. Returns the next job, if it was leased in the same round trip."""
+        started_at_seconds, job = time.monotonic(), Job(self._ctx, held)
+        outcome = job.run()
+        self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         settling_at_seconds = time.monotonic()
-        outcome, next_held = self._settled(held, outcome)
+        outcome, next_held = self._settle(held, outcome)
         now = time.monotonic()
-        self._ctx.report.weigh()
-        seconds = {**steps.seconds, Activity.SETTLE: now - settling_at_seconds}
+        self._ctx.report.sample_memory()
+        seconds = {**job.seconds, Activity.SETTLE: now - settling_at_seconds}
         if outcome == Released("gate"):
-            self._turned_back.append(held.lease.job_id)
-        self._tell(held.lease, outcome, now - started_at_seconds, seconds, next_held)
+            self._skipped_job_ids.append(held.lease.job_id)
+        self._report_settled(held.lease, outcome, now - started_at_seconds, seconds, next_held)
         return next_held
 
-    def _settled(self, held: HeldLease, outcome: Outcome) -> tuple[Outcome, HeldLease | None]:
-        """What really became of the job: a rejected write means that the lease was taken over, and the result is dropped.
+    def _settle(self, held: HeldLease, outcome: Outcome) -> tuple[Outcome, HeldLease | None]:
+        """Writes the outcome and leases the next job in one transaction.
 
-        A repeated write that finds nothing while the lease still runs was committed at the first try, whose answer was lost:
-        until then nobody else may end the job. What was leased with it then carries the key that was asked for; if the lease in
-        hand ran out first, that is asked later.
+        Returns the outcome that was written: Lost if the lease was taken over, because the result is then dropped.
         """
-        request = self._request() if self._goes_on_after(outcome) else None
-        tries, sent_at_seconds = itertools.count(), time.monotonic()
-
-        def question(connection: Connection) -> Settlement:
-            self._ctx.report.ask_for(request.lease_key if request else None)
-            if not next(tries):
-                return settle_and_lease(connection, held.lease, outcome, held.permit, request)
-            is_written = settle(connection, held.lease, outcome, held.permit) or held.is_running()
-            return Settlement(is_written, find_lease(connection, request.lease_key) if request else None)
-
+        pending = self._new_request() if self._leases_next_after(outcome) else None
         try:
-            settlement = held.ask(question)
+            settlement = self._ask_to_settle(held, outcome, pending)
         except LeaseRanOut:
-            self._unanswered = request
-            self._ctx.report.hold(None, None, request.lease_key if request else None)
+            self._pending = pending
+            self._ctx.report.set_lease(None, None, pending.request.lease_key if pending else None)
             return Lost(), None
-        next_held = self._held(request, settlement.next_lease, sent_at_seconds, settlement.next_permit)
-        return outcome if settlement.is_written else Lost(), next_held
+        written = outcome if settlement.is_written else Lost()
+        if pending is not None:
+            return written, self._hold(pending, settlement.next_lease, settlement.next_permit)
+        self._cursor.reset()  # the job may be found again, and so may older ones
+        self._ctx.report.set_lease(None, None)
+        return written, None
 
-    def _goes_on_after(self, outcome: Outcome) -> bool:
-        """A job that was just given back would be the next one that is found."""
-        return not isinstance(outcome, Lost | Released) and not self._ctx.inbox.is_leaving and self._ctx.admission.may_lease()
+    def _ask_to_settle(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
+        def first(connection: Connection) -> Settlement:
+            if pending is None:
+                return Settlement(settle(connection, held.lease, outcome, held.permit))
+            self._ctx.report.set_pending_lease(pending.request.lease_key)
+            return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request)
+
+        def after_reconnect(connection: Connection) -> Settlement:
+            """If the job's row is gone while the lease runs, the first try has committed: no other worker may end the job yet."""
+            is_written = settle(connection, held.lease, outcome, held.permit) or held.is_running()
+            return Settlement(is_written, pending.find(connection) if pending else None)
+
+        return held.ask(first, after_reconnect)
+
+    def _leases_next_after(self, outcome: Outcome) -> bool:
+        """A job that was just released would be found again at once."""
+        return not isinstance(outcome, Lost | Released) and not self._ctx.wakeups.is_leaving and self._ctx.admission.may_lease()
 
     def _wait(self) -> None:
-        """While the monitor looks at the queue it wakes us, and we ask nobody; without it every worker polls for itself.
+        """Waits for a wake-up by the monitor. Without a live monitor each worker polls for itself.
 
-        Whom it wakes it may have chosen before it admitted more: who may look again does, woken or not.
+        The monitor may have chosen another worker before it admitted more, so a newly admitted worker searches by itself.
         """
         ctx, poll_seconds = self._ctx, self._ctx.settings.worker_poll_interval
         is_woken = False
-        while not is_woken and not ctx.inbox.is_leaving:
-            looked_ago_seconds = time.monotonic() - ctx.wiring.scoreboard.monitor_record().looked_at_seconds
-            is_monitored = looked_ago_seconds < TRUST_SECONDS
-            ctx.report.enter(Activity.IDLE, IDLE_DEADLINE_SECONDS + poll_seconds)
-            is_woken = ctx.inbox.wait(MONITORED_WAIT_SECONDS if is_monitored else poll_seconds) or not is_monitored
-            is_woken = is_woken or self._has_reason_to_look()
-        self._cursor.forget()
+        while not is_woken and not ctx.wakeups.is_leaving:
+            since_poll_seconds = time.monotonic() - ctx.wiring.scoreboard.monitor.read().polled_at_seconds
+            is_monitored = since_poll_seconds < TRUST_SECONDS
+            ctx.report.enter_activity(Activity.IDLE, IDLE_DEADLINE_SECONDS + poll_seconds)
+            is_woken = ctx.wakeups.wait(MONITORED_WAIT_SECONDS if is_monitored else poll_seconds) or not is_monitored
+            is_woken = is_woken or self._should_search()
+        self._cursor.reset()
 
-    def _tell(
+    def _report_settled(
         self, lease: Lease, outcome: Outcome, seconds: float, steps: Mapping[Activity, float], next_held: HeldLease | None
     ) -> None:
-        counter, word = _told(outcome)
+        counter, label = _counter_and_label(outcome)
         if counter is not None:
             self._ctx.report.count(counter)
         self._ctx.report.send(
@@ -163,15 +194,15 @@ class Loop:
             job_id=lease.job_id,
             submission_id=lease.submission_id,
             next_job_id=next_held.lease.job_id if next_held else None,
-            outcome=word,
+            outcome=label,
             error_class=outcome.error_class if isinstance(outcome, Failed | Retried) else "",
             seconds=seconds,
             steps=steps,
         )
 
 
-def _told(outcome: Outcome) -> tuple[Counter | None, str]:
-    """The counter and the word for what became of a job."""
+def _counter_and_label(outcome: Outcome) -> tuple[Counter | None, str]:
+    """The counter of an outcome, and its word in the log."""
     match outcome:
         case Completed():
             return Counter.COMPLETED, "completed"

@@ -1,9 +1,11 @@
-"""A worker process: the first code after the fork, and what is imported before it."""
+"""A worker process: the code that runs first after the fork, and the imports before it."""
 
 import contextlib
 import functools
 import importlib
 import os
+from collections.abc import Callable
+from typing import Any
 
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of
 from worker.admission import Admission
@@ -13,7 +15,7 @@ from worker.loop import Loop
 from worker.memory import limit_memory
 from worker.ollama.address import server_name
 from worker.ollama.transport import trusted_authorities
-from worker.queue.connection import UnsuitableDatabase, connect
+from worker.queue.connection import Connection, UnsuitableDatabase, connect
 from worker.report import Report
 from worker.session import Session
 from worker.settings import ADAPTERS, WorkerSettings
@@ -21,10 +23,10 @@ from worker.wakeups import Wakeups
 
 
 def preload() -> None:
-    """Called once before the first fork: what is loaded here takes its memory once and not in each worker (18 MB).
+    """Imports our adapters once before the first fork, so that all workers share their memory (18 MB).
 
-    Our own adapters only: what another package does at its import, nobody knows. What cannot be loaded is told by the worker
-    that needs it.
+    Foreign adapters are left out, because their imports may have side effects. An import error is reported later, by the worker
+    that needs the module.
     """
     with contextlib.suppress(ImportError):
         for module_name in ADAPTERS["local"]:
@@ -33,38 +35,52 @@ def preload() -> None:
 
 
 def run(wiring: Wiring, settings: WorkerSettings) -> int:
-    """Runs one worker to its end; the exit code. Expects signals blocked until its handlers stand."""
+    """Runs one worker and returns its exit code. Signals stay blocked until `Wakeups.install`."""
     limit_memory(wiring.memory_bytes)
     report = Report(wiring)
-    report.enter(Activity.BOOT)  # the supervisor bounds it: BOOT_TIMEOUT_SECONDS
-    inbox = Wakeups(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control().is_retiring(wiring.slot))
-    inbox.install()
+    report.enter_activity(Activity.BOOT)  # without a deadline here: the supervisor applies BOOT_TIMEOUT_SECONDS
+    wakeups = Wakeups(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control.read().is_retiring(wiring.slot))
+    wakeups.install()
     try:
-        return _work(wiring, settings, report, inbox)
+        return _work(wiring, settings, report, wakeups)
     except (UnsuitableDatabase, AdapterMissing) as refusal:
         report.send(EventKind.REFUSED, error_class=str(refusal))
         return ExitCode.REFUSED
-    except Exception as bug:  # noqa: BLE001  the last line of the process: told by class and ctx, then the exit code
+    except Exception as bug:  # noqa: BLE001  last handler of the process: reports class and location
         report.send(EventKind.BUG, error_class=f"{type(bug).__name__} at {place_of(bug)}")
         return ExitCode.BUG
 
 
-def _work(wiring: Wiring, settings: WorkerSettings, report: Report, inbox: Wakeups) -> int:
-    vision = load_adapter(settings.vision_adapter, settings, report.progress, functools.partial(report.tell, Step.VISION))
-    feedback = load_adapter(settings.feedback_adapter, settings, report.progress, functools.partial(report.tell, Step.FEEDBACK))
-    opener = functools.partial(
+def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wakeups) -> int:
+    vision_adapter = _adapter(Step.VISION, settings.vision_adapter, settings, report)
+    feedback_adapter = _adapter(Step.FEEDBACK, settings.feedback_adapter, settings, report)
+    report.sample_memory()
+    report.send(EventKind.BOOTED)
+    ctx = WorkerContext(
+        wiring,
+        Admission(wiring, settings),
+        settings,
+        vision_adapter,
+        feedback_adapter,
+        options_of(feedback_adapter),
+        server_name(settings.ollama_base_url),
+        report,
+        wakeups,
+        Session(_connector(wiring, settings), report, wakeups),
+    )
+    Loop(ctx).run()
+    return ExitCode.DONE
+
+
+def _adapter(step: Step, module_name: str, settings: WorkerSettings, report: Report) -> Any:
+    return load_adapter(module_name, settings, report.progress, functools.partial(report.report_call, step))
+
+
+def _connector(wiring: Wiring, settings: WorkerSettings) -> Callable[[], Connection]:
+    return functools.partial(
         connect,
         settings.learning_database_url.get_secret_value(),
         f"learning-supervisor slot {wiring.slot} pid {os.getpid()}",
         allows_service_role=settings.allow_service_dsn_for_testing,
         pooled=settings.database_pooled,
     )
-    session = Session(opener, report, inbox)
-    report.weigh()
-    report.send(EventKind.BOOTED)
-    admission = Admission(wiring, settings)
-    server = server_name(settings.ollama_base_url)
-    options = options_of(feedback)
-    ctx = WorkerContext(wiring, admission, settings, vision, feedback, options, server, report, inbox, session)
-    Loop(ctx).run()
-    return ExitCode.DONE

@@ -1,4 +1,4 @@
-"""A process's own memory: the limit that the kernel holds it to, and what is its alone."""
+"""A process's own memory: its limit in the kernel, and its size."""
 
 import re
 import resource
@@ -8,10 +8,11 @@ _PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty): +(\d+) kB$", re.MULTILINE)
 
 
 def limit_memory(hard_bytes: int) -> None:
-    """A backstop for an allocation that is faster than the supervisor's next look: MemoryError here, not a host without memory.
+    """Limits further allocations to `hard_bytes`. 0 sets no limit.
 
-    RLIMIT_DATA counts what was asked for, the supervisor what is in use; so what stands at the fork comes on top. It is the
-    soft limit alone, as a child that decodes a document sets its own. 0: no limit.
+    This is a backstop for an allocation that is faster than the supervisor's next sample. It raises MemoryError here, before
+    the host runs out of memory. RLIMIT_DATA counts allocated memory and the supervisor counts used memory, so the size at the
+    fork is added. Only the soft limit is set, because a child that decodes a document sets its own.
     """
     if hard_bytes:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
@@ -20,7 +21,7 @@ def limit_memory(hard_bytes: int) -> None:
 
 
 def uss_bytes() -> int:
-    """Private pages, clean and dirty (proc_pid_smaps(5)); 0 where the kernel does not tell."""
+    """Private pages, clean and dirty (proc_pid_smaps(5)). 0 if the kernel does not report them."""
     try:
         rollup = Path("/proc/self/smaps_rollup").read_bytes()
     except OSError:
@@ -29,5 +30,5 @@ def uss_bytes() -> int:
 
 
 def data_bytes() -> int:
-    """What RLIMIT_DATA counts: private writable memory, and the stack."""
+    """Size that RLIMIT_DATA counts: private writable memory, and the stack."""
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()

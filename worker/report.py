@@ -1,4 +1,4 @@
-"""What a worker tells about itself: its record in the scoreboard, and events to the monitor."""
+"""A worker's report about itself: its record in the scoreboard, and its events to the monitor."""
 
 import math
 import os
@@ -13,58 +13,60 @@ from worker.ipc.contract import MAX_EVENT_BYTES, Activity, Counter, Event, Event
 from worker.ipc.scoreboard import COUNTERS, WorkerRecord
 from worker.memory import uss_bytes
 
-WEIGH_EVERY_SECONDS = 5.0  # a look costs a millisecond and holds the memory lock
-_UNSAFE = re.compile(r"[^\w.:<>, -]")  # what an event may not carry: a role or a module may be named anything
+SAMPLE_EVERY_SECONDS = 5.0  # a sample costs a millisecond and holds the kernel's lock on the process's memory map
+_MODEL_CALLS = {Activity.VISION, Activity.FEEDBACK}
+_UNSAFE = re.compile(r"[^\w.:<>, -]")  # not allowed in an event, but possible in the name of a role or a module
 
 
 class Report:
-    """One writer of one record. Nothing here blocks: a full socket drops the event and counts that."""
+    """The only writer of the slot's record. It never blocks: if the socket is full, the event is dropped and counted."""
 
     def __init__(self, wiring: Wiring, clock: Callable[[], float] = time.monotonic) -> None:
         self._wiring, self._clock = wiring, clock
-        self._weighed_at_seconds = -math.inf
-        before = wiring.scoreboard.worker(wiring.slot)  # the slot's totals go on where its last worker left them
+        self._sampled_at_seconds = -math.inf
+        before = wiring.scoreboard.worker(wiring.slot)  # continue the totals of the slot's last worker
         self._record = WorkerRecord(wiring.incarnation, Activity.BOOT, counters=before.counters if before else (0,) * COUNTERS)
 
     @property
     def activity(self) -> Activity:
         return Activity(self._record.activity)
 
-    def enter(self, activity: Activity, deadline_in_seconds: float = math.inf) -> None:
-        """Begins a activity and deadlines its end: the supervisor acts on a broken deadline."""
+    def enter_activity(self, activity: Activity, deadline_in_seconds: float = math.inf) -> None:
+        """Begins an activity. The supervisor ends the worker if the activity lasts beyond its deadline."""
         now = self._clock()
-        self._write(replace(self._record, activity=activity, deadline_seconds=now + deadline_in_seconds, progress_seconds=now))
+        record = replace(self._record, activity=activity, deadline_seconds=now + deadline_in_seconds, progress_seconds=now)
+        self._write(replace(record, call_started_seconds=now) if activity in _MODEL_CALLS else record)
 
     def progress(self) -> None:
-        """Something came: a token, a row. It never moves the deadline, which is the activity's hard limit."""
+        """Data has arrived, such as a token. The deadline stays, because it is the activity's hard limit."""
         self._write(replace(self._record, progress_seconds=self._clock()))
 
-    def ask_for(self, lease_key: UUID | None) -> None:
-        """Names the next lease before its statement is sent, so that a death in between is covered."""
-        self._write(replace(self._record, next_lease_key=lease_key))
+    def set_lease(self, job_id: UUID | None, lease_key: UUID | None, pending_lease_key: UUID | None = None) -> None:
+        """Publishes the lease in hand, None after it was settled, and the key of a lease request without a result."""
+        self._write(replace(self._record, job_id=job_id, lease_key=lease_key, next_lease_key=pending_lease_key))
 
-    def hold(self, job_id: UUID | None, lease_key: UUID | None, next_lease_key: UUID | None = None) -> None:
-        """Names the lease in hand, None when it is settled; and one whose answer is still out."""
-        self._write(replace(self._record, job_id=job_id, lease_key=lease_key, next_lease_key=next_lease_key))
+    def set_pending_lease(self, lease_key: UUID) -> None:
+        """Publishes the next lease's key before its statement is sent. If the worker then dies, the lease can be reclaimed."""
+        self._write(replace(self._record, next_lease_key=lease_key))
 
     def count(self, counter: Counter, amount: int = 1) -> None:
         if amount:
             before = self._record.counters
             self._write(replace(self._record, counters=(*before[:counter], before[counter] + amount, *before[counter + 1 :])))
 
-    def reach_database(self, backend_pid: int) -> None:
-        """Told before the next deadline, so that who learns of that knows it too."""
+    def set_connected(self, backend_pid: int) -> None:
+        """Written before the next deadline: a reader of that deadline then sees `is_ready` too."""
         self._write(replace(self._record, is_ready=True, backend_pid=backend_pid))
 
-    def weigh(self) -> None:
-        """Between jobs: the memory that is this worker's alone. At most once in some seconds, however short the jobs are."""
+    def sample_memory(self) -> None:
+        """Publishes the worker's private memory between two jobs, at most once in SAMPLE_EVERY_SECONDS."""
         now = self._clock()
-        if now >= self._weighed_at_seconds + WEIGH_EVERY_SECONDS:
-            self._weighed_at_seconds = now
+        if now >= self._sampled_at_seconds + SAMPLE_EVERY_SECONDS:
+            self._sampled_at_seconds = now
             self._write(replace(self._record, uss_bytes=uss_bytes()))
 
-    def tell(self, step: Step, call: ModelCall) -> None:
-        """Of a call to a model that is over."""
+    def report_call(self, step: Step, call: ModelCall) -> None:
+        """Sends the figures of a finished call to a model."""
         self.send(EventKind.CALL, job_id=self._record.job_id, step=step, call=call)
 
     def send(
@@ -81,10 +83,9 @@ class Report:
         step: Step | None = None,
         call: ModelCall | None = None,
     ) -> None:
-        """One datagram to the monitor."""
+        """Sends one datagram to the monitor."""
         event = Event(
             kind=kind,
-            incarnation=self._wiring.incarnation,
             job_id=job_id,
             submission_id=submission_id,
             next_job_id=next_job_id,
@@ -97,7 +98,7 @@ class Report:
         )
         try:
             os.write(self._wiring.event_fd, event.encode()[:MAX_EVENT_BYTES])
-        except OSError:  # full, or nobody reads: the totals stand in the scoreboard
+        except OSError:  # the socket is full or closed. The totals are in the scoreboard
             self.count(Counter.EVENTS_DROPPED)
 
     def _write(self, record: WorkerRecord) -> None:

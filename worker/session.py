@@ -1,4 +1,4 @@
-"""The worker's connection across outages: a question is repeated on new connections until it is answered."""
+"""The worker's database connection across outages: a request is repeated on new connections until it has a result."""
 
 import math
 import random
@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from worker.ipc.backoff import doubling
 from worker.ipc.contract import Activity, EventKind
 from worker.queue.connection import Connection, DatabaseUnavailable, outages_named
 from worker.report import Report
 from worker.wakeups import Wakeups
 
-CONNECT_PROMISE_SECONDS = 60.0
+CONNECT_DEADLINE_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.1
 MAX_WAIT_SECONDS = 5.0
 
@@ -19,34 +20,42 @@ Answer = TypeVar("Answer")
 
 
 class Stopped(Exception):
-    """Asked to leave while there was no database and no job in hand."""
+    """The worker was asked to leave while it had neither a connection nor a job."""
 
 
 class LeaseRanOut(Exception):
-    """No database until the lease in hand had ended: somebody else may have the job now."""
+    """The lease ended while there was no connection: another worker may have the job now."""
 
 
 class Session:
-    """One connection at a time. Waits with jitter, so that workers do not come back as a herd."""
+    """One connection at a time. The waits have jitter, so that the workers do not all reconnect at the same moment."""
 
-    def __init__(self, connect: Callable[[], Connection], report: Report, inbox: Wakeups) -> None:
-        self._connect, self._report, self._inbox = connect, report, inbox
+    def __init__(self, connect: Callable[[], Connection], report: Report, wakeups: Wakeups) -> None:
+        self._connect, self._report, self._wakeups = connect, report, wakeups
         self._connection: Connection | None = None
 
-    def ask(self, question: Callable[[Connection], Answer], until_seconds: float = math.inf) -> Answer:
-        """The answer, however many connections it takes. `question` must be safe to repeat: fenced, or by lease key.
+    def ask(
+        self,
+        first: Callable[[Connection], Answer],
+        after_reconnect: Callable[[Connection], Answer] | None = None,
+        until_seconds: float = math.inf,
+    ) -> Answer:
+        """The result of `first`, or of `after_reconnect` if the connection broke while `first` ran and may have committed.
 
+        Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
         Raises LeaseRanOut after `until_seconds` (monotonic), Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
-        wait_seconds, activity = FIRST_WAIT_SECONDS, self._report.activity
+        activity, next_try, failures = self._report.activity, first, 0
         while True:
             try:
                 with outages_named():
-                    return question(self._open(activity))
+                    connection = self._open(activity)
+                    this_try, next_try = next_try, after_reconnect or first
+                    return this_try(connection)
             except DatabaseUnavailable as outage:
                 self._lose(outage)
-            self._wait(wait_seconds, until_seconds)
-            wait_seconds = min(2 * wait_seconds, MAX_WAIT_SECONDS)
+            self._wait(doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, failures), until_seconds)
+            failures += 1
 
     def close(self) -> None:
         if self._connection is not None:
@@ -54,12 +63,12 @@ class Session:
             self._connection = None
 
     def _open(self, activity: Activity) -> Connection:
-        """`activity` is what the worker is at when it has a connection again."""
+        """The open connection, or a new one. After connecting, the worker returns to `activity`."""
         if self._connection is None:
-            self._report.enter(Activity.CONNECT, CONNECT_PROMISE_SECONDS)
+            self._report.enter_activity(Activity.CONNECT, CONNECT_DEADLINE_SECONDS)
             self._connection = self._connect()
-            self._report.reach_database(self._connection.info.backend_pid)
-            self._report.enter(activity, CONNECT_PROMISE_SECONDS)
+            self._report.set_connected(self._connection.info.backend_pid)
+            self._report.enter_activity(activity, CONNECT_DEADLINE_SECONDS)
         return self._connection
 
     def _lose(self, outage: DatabaseUnavailable) -> None:
@@ -69,6 +78,6 @@ class Session:
     def _wait(self, wait_seconds: float, until_seconds: float) -> None:
         if time.monotonic() >= until_seconds:
             raise LeaseRanOut
-        if self._inbox.is_leaving and until_seconds == math.inf:
+        if self._wakeups.is_leaving and until_seconds == math.inf:
             raise Stopped
-        self._inbox.wait(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret
+        self._wakeups.wait(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret

@@ -1,4 +1,4 @@
-"""The numbers and names a worker goes by. One field is one setting: its variable is the field's name in capitals."""
+"""The settings of a worker. One field is one setting: its variable is the field's name in capitals."""
 
 import re
 from typing import Annotated, Literal
@@ -24,18 +24,18 @@ ADAPTERS = {
     "stub": (STUB, STUB),
     "local": ("worker.adapters.vision", "worker.adapters.feedback"),
 }
-_SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # no digits first: a plain number is an address too
+_SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # not a digit first: a plain number is an IPv4 address too
 
 
 def _is_near(url: str) -> bool:
-    """Loopback or a dotless service name: a pupil's work leaves this machine or its container network in no other way."""
+    """True for loopback and for a service name without a dot, so that pupils' work stays on this host or container network."""
     host = urlsplit(url).hostname or ""
     return host in LOOPBACK or _SERVICE_NAME.fullmatch(host) is not None
 
 
 def _near_url(url: str) -> str:
     if urlsplit(url).scheme not in {"http", "https"} or not _is_near(url) or not _has_plain_authority(url):
-        raise ValueError("give an http URL whose host is loopback or a service name without a dot, without user and password")
+        raise ValueError("give an http URL with a loopback host or a service name without a dot, and without user and password")
     return url.rstrip("/")
 
 
@@ -43,11 +43,13 @@ def _store_url(url: str) -> str:
     scheme = urlsplit(url).scheme
     if not url or ((scheme == "https" or (scheme == "http" and _is_near(url))) and _has_plain_authority(url)):
         return url.rstrip("/")
-    raise ValueError("give an https URL without user and password; plain http only to loopback or a name without a dot")
+    raise ValueError(
+        "give an https URL without user and password. Plain http is allowed only to loopback or a name without a dot"
+    )
 
 
 def _has_plain_authority(url: str) -> bool:
-    """No user, no password, and a port that is one."""
+    """True without user and password, and with a valid port."""
     parts = urlsplit(url)
     try:
         return parts.username is None and parts.port != 0
@@ -60,98 +62,151 @@ StoreUrl = Annotated[str, BeforeValidator(_store_url)]
 
 
 class WorkerSettings(BaseModel):
-    """Names, meanings and defaults are the platform's where it has the setting; see the README's table."""
+    """Names, meanings and defaults are the platform's wherever it has the same setting."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    allow_service_dsn_for_testing: Annotated[bool, Field(description="accept a superuser or service role in the DSN")] = False
+    allow_service_dsn_for_testing: Annotated[
+        bool, Field(description="for tests only: accept a superuser or service role in the DSN")
+    ] = False
     learning_database_url: Annotated[
         SecretStr,
         Field(
             validation_alias=AliasChoices("LEARNING_DATABASE_URL", "LEARNING_DB_URL", "DATABASE_URL"),
-            description="PostgreSQL DSN of the worker's restricted role; else LEARNING_DB_URL, DATABASE_URL",
+            description="PostgreSQL DSN of the worker's restricted role. If not set: LEARNING_DB_URL, then DATABASE_URL",
         ),
     ]
     database_pooled: Annotated[
         Literal["auto", "true", "false"],
-        Field(description="whether a transaction pooler stands before the database; auto finds out with each connection"),
+        Field(description="true if a transaction pooler is in front of the database. auto: detected at each connection"),
     ] = "auto"
 
     ai_backend: Annotated[
-        Literal["stub", "local"], Field(description="stub invents results without a model; local asks Ollama")
+        Literal["stub", "local"],
+        Field(description="local: models in Ollama. stub: invented results without a model, for development"),
     ] = "stub"
     learning_vision_adapter: Annotated[
         str,
-        Field(pattern=r"^[\w.]*$", description="module with build() that reads pictures; empty: chosen by AI_BACKEND"),
+        Field(pattern=r"^[\w.]*$", description="Python module of the adapter that reads pages. Empty: chosen by AI_BACKEND"),
     ] = ""
     learning_feedback_adapter: Annotated[
         str,
-        Field(pattern=r"^[\w.]*$", description="module with build() that writes feedback; empty: chosen by AI_BACKEND"),
+        Field(pattern=r"^[\w.]*$", description="Python module of the adapter that writes feedback. Empty: chosen by AI_BACKEND"),
     ] = ""
-    ai_vision_model: Annotated[str, Field(min_length=1, description="Ollama model that reads pictures")] = "qwen2.5vl:3b"
+    ai_vision_model: Annotated[str, Field(min_length=1, description="Ollama model that reads pages")] = "qwen2.5vl:3b"
     ai_feedback_model: Annotated[str, Field(min_length=1, description="Ollama model that writes feedback")] = "gpt-oss:latest"
-    ai_timeout_vision: Annotated[int, Field(ge=1, le=300, description="seconds for one page")] = 30
-    ai_timeout_feedback: Annotated[int, Field(ge=1, le=300, description="seconds for the feedback of one submission")] = 15
+    ai_timeout_vision: Annotated[int, Field(ge=1, le=300, description="longest time for reading one page, in seconds")] = 30
+    ai_timeout_feedback: Annotated[
+        int, Field(ge=1, le=300, description="longest time for the feedback of one submission, in seconds")
+    ] = 15
     ai_think_level: Annotated[
         Literal["", "low", "medium", "high"],
-        Field(description="how much gpt-oss thinks, which cannot stop thinking; empty: low. No other model thinks"),
+        Field(description="reasoning effort of gpt-oss. Empty: low. For other models reasoning is off"),
     ] = ""
     ai_prompt_language: Annotated[Literal["de", "en"], Field(description="language of the prompts and of the feedback")] = "de"
-    ai_num_ctx: Annotated[int | None, Field(ge=4, le=1_048_576, description="context window in tokens, both models")] = None
-    ai_num_ctx_vision: Annotated[int | None, Field(ge=4, le=1_048_576, description="the same for the vision model")] = None
+    ai_num_ctx: Annotated[int | None, Field(ge=4, le=1_048_576, description="context window of both models, in tokens")] = None
+    ai_num_ctx_vision: Annotated[
+        int | None, Field(ge=4, le=1_048_576, description="context window of the vision model, in tokens. Not set: AI_NUM_CTX")
+    ] = None
     ai_num_ctx_feedback: Annotated[
-        int | None, Field(validate_default=True, ge=4, le=1_048_576, description="the same for the feedback model")
+        int | None,
+        Field(
+            validate_default=True,
+            ge=4,
+            le=1_048_576,
+            description="context window of the feedback model, in tokens. Not set: AI_NUM_CTX",
+        ),
     ] = None
-    ai_num_batch: Annotated[int | None, Field(ge=1, le=65_536, description="prompt batch, both models")] = None
-    ai_num_batch_vision: Annotated[int | None, Field(ge=1, le=65_536, description="the same for the vision model")] = None
+    ai_num_batch: Annotated[int | None, Field(ge=1, le=65_536, description="prompt tokens that both models process at once")] = (
+        None
+    )
+    ai_num_batch_vision: Annotated[
+        int | None,
+        Field(ge=1, le=65_536, description="prompt tokens that the vision model processes at once. Not set: AI_NUM_BATCH"),
+    ] = None
     ai_num_batch_feedback: Annotated[
-        int | None, Field(validate_default=True, ge=1, le=65_536, description="the same for the feedback model")
+        int | None,
+        Field(
+            validate_default=True,
+            ge=1,
+            le=65_536,
+            description="prompt tokens that the feedback model processes at once. Not set: AI_NUM_BATCH",
+        ),
     ] = None
-    ai_num_thread: Annotated[int | None, Field(ge=1, le=1024, description="threads of a runner, both models")] = None
-    ai_num_thread_vision: Annotated[int | None, Field(ge=1, le=1024, description="the same for the vision model")] = None
+    ai_num_thread: Annotated[int | None, Field(ge=1, le=1024, description="CPU threads of each model's process")] = None
+    ai_num_thread_vision: Annotated[
+        int | None, Field(ge=1, le=1024, description="CPU threads of the vision model's process. Not set: AI_NUM_THREAD")
+    ] = None
     ai_num_thread_feedback: Annotated[
-        int | None, Field(validate_default=True, ge=1, le=1024, description="the same for the feedback model")
+        int | None,
+        Field(
+            validate_default=True,
+            ge=1,
+            le=1024,
+            description="CPU threads of the feedback model's process. Not set: AI_NUM_THREAD",
+        ),
     ] = None
-    ai_num_gpu: Annotated[int | None, Field(ge=-1, le=1024, description="layers on the GPU, both models")] = None
-    ai_num_gpu_vision: Annotated[int | None, Field(ge=-1, le=1024, description="the same for the vision model")] = None
+    ai_num_gpu: Annotated[int | None, Field(ge=-1, le=1024, description="layers of both models on the GPU")] = None
+    ai_num_gpu_vision: Annotated[
+        int | None, Field(ge=-1, le=1024, description="layers of the vision model on the GPU. Not set: AI_NUM_GPU")
+    ] = None
     ai_num_gpu_feedback: Annotated[
-        int | None, Field(validate_default=True, ge=-1, le=1024, description="the same for the feedback model")
+        int | None,
+        Field(validate_default=True, ge=-1, le=1024, description="layers of the feedback model on the GPU. Not set: AI_NUM_GPU"),
     ] = None
-    ollama_base_url: Annotated[NearUrl, Field(description="Ollama on loopback or under a service name without a dot")] = (
+    ollama_base_url: Annotated[NearUrl, Field(description="URL of Ollama, on loopback or under a service name without a dot")] = (
         "http://127.0.0.1:11434"
     )
     ollama_num_parallel: Annotated[
-        int, Field(ge=1, le=64, description="calls that one model takes at once, as set on the Ollama server")
+        int, Field(ge=1, le=64, description="calls that each model processes at once. Must be the same as on the Ollama server")
     ] = 1
 
-    storage_verify_root: Annotated[str, Field(description="local directory that holds the buckets; empty: the object store")] = ""
+    storage_verify_root: Annotated[
+        str, Field(description="local directory of the buckets. Empty: files come from SUPABASE_URL")
+    ] = ""
     supabase_url: Annotated[StoreUrl, Field(description="base URL of the platform's object store")] = ""
     supabase_service_role_key: Annotated[SecretStr, Field(validate_default=True, description="key for the object store")] = (
         SecretStr("")
     )
-    learning_storage_bucket: Annotated[str, Field(pattern=r"^[\w-]+$", description="bucket that holds the submissions")] = (
+    learning_storage_bucket: Annotated[str, Field(pattern=r"^[\w-]+$", description="bucket of the submissions' files")] = (
         "submissions"
     )
     learning_max_upload_bytes: Annotated[
-        int, Field(ge=1, le=1_073_741_824, description="largest file that is read, in bytes")
+        int,
+        Field(
+            ge=1,
+            le=1_073_741_824,
+            description="size limit of a submission's file, in bytes. A larger one fails as input_too_large",
+        ),
     ] = 10_485_760
-    max_pdf_pages: Annotated[int, Field(ge=1, le=200, description="a longer PDF is refused as input_too_large")] = 20
+    max_pdf_pages: Annotated[
+        int, Field(ge=1, le=200, description="page limit of a PDF. A longer one fails as input_too_large")
+    ] = 20
 
-    worker_max_retries: Annotated[int, Field(ge=0, le=100, description="further tries after a transient error")] = 3
+    worker_max_retries: Annotated[int, Field(ge=0, le=100, description="number of retries of a job after transient errors")] = 3
     worker_backoff_seconds: Annotated[
-        float, Field(ge=0, le=3600, description="wait before the first further try; doubles with each")
+        float, Field(ge=0, le=3600, description="wait before the first retry, in seconds. It doubles with each further retry")
     ] = 10
-    worker_lease_seconds: Annotated[int, Field(ge=5, le=3600, description="shortest lease of a job")] = 45
+    worker_lease_seconds: Annotated[
+        int, Field(ge=5, le=3600, description="shortest lease of a job, in seconds. Steps that need more get a longer one")
+    ] = 45
     worker_poll_interval: Annotated[
-        float, Field(ge=0.05, le=60, description="seconds between looks at the queue when no notification comes")
+        float, Field(ge=0.05, le=60, description="seconds between two polls of the queue while no notification arrives")
     ] = 0.5
-    worker_max_crashes: Annotated[int, Field(ge=1, le=100, description="a job that killed this many workers is quarantined")] = 2
+    worker_max_crashes: Annotated[
+        int,
+        Field(ge=1, le=100, description="a job that killed this many workers is quarantined: it fails and is not tried again"),
+    ] = 2
     worker_max_job_age_seconds: Annotated[
         int,
-        Field(ge=0, le=31_536_000, description="a job older than this fails instead of being returned or tried again; 0: off"),
+        Field(
+            ge=0,
+            le=31_536_000,
+            description="a job older than this fails instead of waiting or being retried, in seconds. 0: no limit",
+        ),
     ] = 0
     terminate_grace_seconds: Annotated[
-        float, Field(ge=0.1, le=300, description="from SIGTERM to SIGKILL for a worker that broke its deadline")
+        float, Field(ge=0.1, le=300, description="seconds from SIGTERM to SIGKILL for a worker that exceeded its deadline")
     ] = 5
 
     @field_validator("learning_database_url")
@@ -159,18 +214,18 @@ class WorkerSettings(BaseModel):
     def _is_no_service_dsn(cls, dsn: SecretStr, info: ValidationInfo) -> SecretStr:
         role = role_of(dsn.get_secret_value())
         if role.partition(".")[0] in SERVICE_ROLES and not info.data.get("allow_service_dsn_for_testing"):
-            raise ValueError(f"{role} bypasses row security; give the worker's own restricted role")
+            raise ValueError(f"{role} bypasses row security: use the worker's own restricted role")
         return dsn
 
     @field_validator("ai_num_ctx_feedback", "ai_num_batch_feedback", "ai_num_thread_feedback", "ai_num_gpu_feedback")
     @classmethod
     def _is_as_for_vision(cls, value: int | None, info: ValidationInfo) -> int | None:
-        """One model for both steps would be loaded anew at each change of step."""
+        """Rejects different options for one model, because Ollama would load it again at each change of step."""
         names = [listed_name(str(info.data.get(f"ai_{step}_model", step))) for step in ("vision", "feedback")]
         option = str(info.field_name).removesuffix("_feedback")
         both, vision = info.data.get(option), info.data.get(f"{option}_vision")
         if names[0] == names[1] and (both if value is None else value) != (both if vision is None else vision):
-            raise ValueError("both steps use one model, which has one set of options: give both the same")
+            raise ValueError("both steps use one model, so give the option the same value for both")
         return value
 
     @field_validator("supabase_service_role_key")
@@ -181,11 +236,11 @@ class WorkerSettings(BaseModel):
         return key
 
     def is_stub(self, step: Literal["vision", "feedback"]) -> bool:
-        """Whether the step invents its results."""
+        """True if the step's results are invented."""
         return self._adapter(step) == STUB
 
     def asks_ollama(self, step: Literal["vision", "feedback"]) -> bool:
-        """Whether the step asks a model of Ollama's, as far as we know: what another's adapter asks is its own."""
+        """True if the step uses our Ollama adapter. The requests of a foreign adapter are unknown."""
         return self._adapter(step) in ADAPTERS["local"]
 
     def _adapter(self, step: Literal["vision", "feedback"]) -> str:
@@ -193,12 +248,12 @@ class WorkerSettings(BaseModel):
 
     @property
     def is_ollama_here(self) -> bool:
-        """Whether Ollama runs on this host; a service name is another one's."""
+        """True if Ollama runs on this host. A service name belongs to another container or host."""
         return urlsplit(self.ollama_base_url).hostname in LOOPBACK
 
     @property
     def database(self) -> str:
-        """A short hash of the database, whatever the role."""
+        """A short hash of the database, the same for every role."""
         return database_of(self.learning_database_url.get_secret_value())
 
     @property
@@ -218,9 +273,9 @@ class WorkerSettings(BaseModel):
         return self.learning_feedback_adapter or ADAPTERS[self.ai_backend][1]
 
     def model_options(self, step: Literal["vision", "feedback"]) -> dict[str, int]:
-        """The frozen Ollama options of the step's model, the same for every request and for its preload.
+        """Ollama options of the step's model, the same for every request and for its preload.
 
-        A difference between two requests would make the server load it anew (ollama.md 5). Two steps of one model have one set.
+        If two requests differ, the server loads the model again (ollama.md 5). Two steps with one model have equal options.
         """
         chosen = {}
         for name in ("num_ctx", "num_batch", "num_thread", "num_gpu"):

@@ -1,4 +1,4 @@
-"""What can end a worker's wait: a wake-up of the monitor, a request to stop, or the end of the supervisor."""
+"""Events that end a worker's wait: a wake-up by the monitor, a request to stop, or the end of the supervisor."""
 
 import os
 import select
@@ -11,7 +11,7 @@ from worker.ipc.contract import ExitCode
 
 
 class Wakeups:
-    """Waits on the slot's eventfd and the lifeline. The signal handler only remembers, and ends the wait."""
+    """Waits on the slot's eventfd and the lifeline. The signal handler only stores its time and ends the wait."""
 
     def __init__(
         self, wake_fd: int, lifeline_fd: int, is_retiring: Callable[[], bool], clock: Callable[[], float] = time.monotonic
@@ -23,8 +23,11 @@ class Wakeups:
         self.stop_asked_at_seconds: float | None = None
 
     def install(self) -> None:
-        """SIGTERM asks to stop. SIGINT and SIGHUP are the supervisor's affair: a terminal sends them to everybody."""
-        signal.signal(signal.SIGTERM, self._remember)
+        """Handles SIGTERM as the request to stop.
+
+        SIGINT and SIGHUP are ignored: a terminal sends them to all its processes, and the supervisor alone acts on them.
+        """
+        signal.signal(signal.SIGTERM, self._remember_stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -32,11 +35,11 @@ class Wakeups:
 
     @property
     def is_leaving(self) -> bool:
-        """Asked to stop, or to make room for another: the worker leaves as soon as it has no job in hand."""
+        """Asked to stop or to be replaced. The worker exits as soon as it holds no job."""
         return self.stop_asked_at_seconds is not None or self._is_retiring()
 
     def wait(self, timeout_seconds: float) -> bool:
-        """True at a wake-up or a request to stop, False after the timeout; without a supervisor it does not return."""
+        """True after a wake-up or a request to stop, False after the timeout. Exits if the supervisor has ended."""
         is_woken = False
         for fd, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000):
             if fd == self._lifeline_fd:
@@ -45,7 +48,7 @@ class Wakeups:
             is_woken = True
         return is_woken
 
-    def _remember(self, _signal: int, _frame: FrameType | None) -> None:
+    def _remember_stop(self, _signal: int, _frame: FrameType | None) -> None:
         if self.stop_asked_at_seconds is None:
             self.stop_asked_at_seconds = self._clock()
         os.eventfd_write(self._wake_fd, 1)

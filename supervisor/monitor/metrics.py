@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from supervisor.core.fleet import MONITOR, ExitCause, SlotState, crashes
+from supervisor.core.fleet import ExitCause, SlotState, crashes
 from supervisor.monitor.ollama.metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, counter_metrics
 from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
 from supervisor.monitor.state import MonitorState
@@ -67,7 +67,7 @@ class _Totals(Collector):
         yield from self._memory()
         yield from admission_metrics(self._sight.admission)
         yield from counter_metrics(self._scoreboard)
-        wanted = self._scoreboard.fleet().wanted
+        wanted = self._scoreboard.fleet.read().wanted
         yield GaugeMetricFamily("learning_workers_wanted", "workers that are wanted", wanted)
         yield from self._queue()
 
@@ -75,7 +75,7 @@ class _Totals(Collector):
         processed = CounterMetricFamily("ai_worker_processed", "jobs by how they ended", labels=["status"])
         failed = CounterMetricFamily("ai_worker_failed", "submissions failed for good", labels=["error_code"])
         retried = CounterMetricFamily("ai_worker_retry", "transient errors", labels=["phase"])
-        quarantined = self._scoreboard.monitor_record().quarantined + _sum(slots, Counter.QUARANTINED)
+        quarantined = self._scoreboard.monitor.read().quarantined + _sum(slots, Counter.QUARANTINED)
         by_code = {code: _sum(slots, counter) for code, counter in FAILURES.items()}
         processed.add_metric(["completed"], _sum(slots, Counter.COMPLETED))
         processed.add_metric(["failed"], sum(by_code.values()) + quarantined)
@@ -91,7 +91,7 @@ class _Totals(Collector):
         states = GaugeMetricFamily("learning_workers", "workers by state of their slot", labels=["state"])
         for state in SlotState:
             states.add_metric([state.name.lower()], sum(slot.ledger.state == state for slot in slots))
-        monitor = self._scoreboard.ledger(MONITOR)
+        monitor = self._scoreboard.monitor_ledger.read()
         starts = CounterMetricFamily("learning_process_starts", "processes started", labels=["role"])
         crashed = CounterMetricFamily("learning_process_crashes", "exits nobody asked for", labels=["role"])
         by_cause = CounterMetricFamily("learning_worker_crashes", "those of workers by cause", labels=["cause"])
@@ -114,7 +114,7 @@ class _Totals(Collector):
         return rss, uss
 
     def _queue(self) -> Iterable[Metric]:
-        stats, monitor_record = self._sight.stats, self._scoreboard.monitor_record()
+        stats, monitor_record = self._sight.stats, self._scoreboard.monitor.read()
         jobs = GaugeMetricFamily("learning_queue_jobs", "rows by status, counted to a bound", labels=["status"])
         for status in ("queued", "leased", "failed"):
             jobs.add_metric([status], getattr(stats, status))

@@ -38,11 +38,11 @@ class SlotStatus:
 
 def slot_statuses(scoreboard: Scoreboard) -> list[SlotStatus]:
     """Every slot that was ever used, in order."""
-    slots = (SlotStatus(number, scoreboard.ledger(number), scoreboard.worker(number)) for number in range(MAX_SLOTS))
+    slots = (SlotStatus(number, scoreboard.ledgers[number].read(), scoreboard.worker(number)) for number in range(MAX_SLOTS))
     return [slot for slot in slots if slot.ledger.starts]
 
 
 def present(scoreboard: Scoreboard) -> list[SlotStatus]:
     """Those that are wanted or still hold a worker."""
-    wanted = scoreboard.fleet().wanted
+    wanted = scoreboard.fleet.read().wanted
     return [slot for slot in slot_statuses(scoreboard) if slot.number < wanted or slot.ledger.pid]

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from supervisor.core.fleet import MONITOR, ExitCause, ReloadProblem, SlotState, crashes
+from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
 from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.slot_status import SlotStatus, present
@@ -18,10 +18,10 @@ LOSS_SECONDS = 6.0  # a worker that goes on losing its connections says so again
 
 def verdict(scoreboard: Scoreboard, sight: MonitorState) -> tuple[str, str]:
     """(ok | degraded | down | draining, one sentence that a person understands)."""
-    fleet = scoreboard.fleet()
+    fleet = scoreboard.fleet.read()
     slots = [slot for slot in present(scoreboard) if slot.number < fleet.wanted]
     running = [slot for slot in slots if slot.is_running]
-    if scoreboard.control().is_draining:
+    if scoreboard.control.read().is_draining:
         why = "Giving up, as there was nothing but crashes" if fleet.gave_up else "Stopping"
         return "draining", f"{why}: {_workers(sum(bool(s.ledger.pid) for s in present(scoreboard)))} still at work."
     if outage := _database(sight):
@@ -89,10 +89,10 @@ def snapshot(scoreboard: Scoreboard, sight: MonitorState, *, instance: int, is_s
             "oldest_wait_seconds": sight.stats.oldest_wait_seconds,
         },
         "admission": _admission(sight.admission) if sight.admission.is_governed else None,
-        "wanted_workers": scoreboard.fleet().wanted,
-        "is_reloading": scoreboard.fleet().is_reloading,
+        "wanted_workers": scoreboard.fleet.read().wanted,
+        "is_reloading": scoreboard.fleet.read().is_reloading,
         "workers": [_worker(slot) for slot in present(scoreboard)],
-        "monitor": _process(scoreboard.ledger(MONITOR)),
+        "monitor": _process(scoreboard.monitor_ledger.read()),
     }
 
 

@@ -1,4 +1,4 @@
-"""criteria.v2: what a model may answer, and how its scores are brought into range, order and one number."""
+"""criteria.v2: parsing of a model's answer, and the range, order and sum of its scores."""
 
 import json
 from typing import Any
@@ -44,7 +44,7 @@ TOTALS: dict[str, tuple[list[int], list[int], int]] = {
 
 @pytest.mark.parametrize(("scores", "clamped", "total"), TOTALS.values(), ids=TOTALS.keys())
 def test_scores(scores: list[int], clamped: list[int], total: int) -> None:
-    """Each score is brought into 0..10 and counted if it was not there, and their share of the maximum into 0..5."""
+    """Each score is clamped to 0..10 and counted if it was outside. The total is their share of the maximum, as 0..5."""
     found = scored(*scores)
     results = found.criteria_v2["criteria_results"]
     assert ([r["score"] for r in results], found.criteria_v2["score"]) == (clamped, total)
@@ -53,7 +53,7 @@ def test_scores(scores: list[int], clamped: list[int], total: int) -> None:
 
 @pytest.mark.parametrize(("own", "total", "clamped"), [(0, 0, 0), (3, 3, 0), (5, 5, 0), (6, 5, 1), (-1, 0, 1)])
 def test_without_criteria(own: int, total: int, clamped: int) -> None:
-    """Where there are no criteria the model's own score counts, brought into 0..5."""
+    """Without criteria the total is the model's own score, clamped to 0..5."""
     document = parse(json.dumps({"feedback_md": "Gut.", "score": own}), 0)
     assert document.feedback_md == "Gut."
     expected = {"schema": "criteria.v2", "score": total, "criteria_results": []}
@@ -62,7 +62,7 @@ def test_without_criteria(own: int, total: int, clamped: int) -> None:
 
 @pytest.mark.parametrize("criteria", [["a", "b"], ["b", "a"], ["a", "a"], ["", " "], ["a\n- c02: b", "c01"]])
 def test_order_and_names(criteria: list[str]) -> None:
-    """One result for each criterion, in the given order and under the given text, be that empty, repeated or odd."""
+    """The analysis has one result for each criterion, in the given order, even if its text is empty, repeated or odd."""
     found = analysis(parse(json.dumps(judged(1, 2)), 2), criteria).criteria_v2["criteria_results"]
     expected = [
         {"criterion": criterion, "score": score, "max_score": 10, "explanation_md": "gut"}
@@ -72,7 +72,7 @@ def test_order_and_names(criteria: list[str]) -> None:
 
 
 def test_no_criterion_is_added() -> None:
-    """What a model invents beside the criteria is not read, however broken it is."""
+    """Criteria that the model invents are ignored, even malformed ones."""
     answer = judged(1)
     answer["criteria"] |= {"c02": {"score": 10, "explanation_md": PRIVATE}, PRIVATE: None}
     assert parse(json.dumps(answer), 1) == CriteriaDocument((Judgement(1, "gut"),), "Weiter so.")
@@ -88,7 +88,7 @@ LENIENT: dict[str, tuple[dict[str, Any], int]] = {
 
 @pytest.mark.parametrize(("given", "count"), LENIENT.values(), ids=LENIENT.keys())
 def test_a_lenient_reading(given: dict[str, Any], count: int) -> None:
-    """What is only untidy is read."""
+    """Harmless deviations from the schema are accepted."""
     assert [judgement.score for judgement in parse(json.dumps(given), count).judgements] == [7]
 
 
@@ -123,7 +123,7 @@ BAD: dict[str, tuple[str, int, str]] = {
 
 @pytest.mark.parametrize(("text", "count", "message"), BAD.values(), ids=BAD.keys())
 def test_a_bad_answer(text: str, count: int, message: str) -> None:
-    """An answer that is no document for the criteria is refused by place and kind of its first fault; nothing of it is told."""
+    """The error names place and kind of the first fault. It contains nothing of the answer."""
     with pytest.raises(DocumentError) as caught:
         parse(text, count)
     assert str(caught.value) == message
@@ -132,7 +132,7 @@ def test_a_bad_answer(text: str, count: int, message: str) -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 10])
 def test_the_schema_asks_for_each_criterion(count: int) -> None:
-    """A model is held to one judgement for each criterion, and in the order of names an explanation comes before its score."""
+    """The schema requires one judgement for each criterion, and sorts an explanation before its score."""
     schema = document_schema(count)
     assert schema["required"] == ["criteria", "feedback_md"]
     criteria = schema["properties"]["criteria"]
@@ -142,11 +142,11 @@ def test_the_schema_asks_for_each_criterion(count: int) -> None:
 
 
 def test_the_schema_without_criteria() -> None:
-    """Only then a score of the whole is asked for."""
+    """Without criteria the schema requires a total score."""
     assert document_schema(0)["required"] == ["feedback_md", "score"]
 
 
 @pytest.mark.parametrize("word", ["Length", "Items", "pattern", "enum", "const", "$ref"])
 def test_the_schema_has_nothing_that_breaks_a_grammar(word: str) -> None:
-    """No bounds on lengths or items, no pattern and no text of a teacher (ollama.md 6.2)."""
+    """The schema has no bounds on lengths or items, no pattern and no text of a teacher (ollama.md 6.2)."""
     assert word not in json.dumps([document_schema(count) for count in range(11)])

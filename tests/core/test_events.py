@@ -18,8 +18,8 @@ from worker.ipc.contract import Event, EventKind
 from worker.ipc.scoreboard import Scoreboard
 
 ANSWERS = {
-    "a lease": Event(kind=EventKind.LEASED, incarnation=1, job_id=uuid4()),
-    "a lease with the end of a job": Event(kind=EventKind.SETTLED, incarnation=1, job_id=uuid4(), next_job_id=uuid4()),
+    "a lease": Event(kind=EventKind.LEASED, job_id=uuid4()),
+    "a lease with the end of a job": Event(kind=EventKind.SETTLED, job_id=uuid4(), next_job_id=uuid4()),
 }
 
 
@@ -32,7 +32,7 @@ def test_who_leases_again_has_its_connection_back(answer: Event) -> None:
         ours.setblocking(False)
         watch: Any = SimpleNamespace(sight=sight)
         events = Events([ours.fileno()], Metrics(board, sight), Waker(board, []), watch, watch, EventLog("ERROR", lambda _: None))
-        os.write(theirs.fileno(), Event(kind=EventKind.CONNECTION_LOST, incarnation=1, error_class="DiskFull").encode())
+        os.write(theirs.fileno(), Event(kind=EventKind.CONNECTION_LOST, error_class="DiskFull").encode())
         events.take(0)
         assert (sight.loss, sight.lost_at_seconds > 0) == ("DiskFull", True)
         os.write(theirs.fileno(), answer.encode())

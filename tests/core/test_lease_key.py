@@ -1,4 +1,4 @@
-"""Lease keys: who made one stands in it, and a key of somebody else is not taken for ours."""
+"""Lease keys: a key contains its owner, and a foreign key has no owner."""
 
 import uuid
 from uuid import UUID
@@ -18,20 +18,20 @@ OWNERS = {
 
 @pytest.mark.parametrize("owner", OWNERS.values(), ids=OWNERS.keys())
 def test_the_owner_stands_in_the_key(owner: LeaseOwner) -> None:
-    """A key is a UUID of version 8 from which instance and incarnation come back, also by way of its text."""
+    """A key is a UUID of version 8. Instance and incarnation can be read from it, also from its text."""
     keys = [owner.new_key() for _ in range(100)]
     assert {(key.version, key.variant) for key in keys} == {(8, uuid.RFC_4122)}
     assert {LeaseOwner.of(UUID(str(key))) for key in keys} == {owner}
 
 
 def test_no_two_keys_are_the_same() -> None:
-    """Every lease of one worker has a key of its own: it is the fence."""
+    """Every lease of one worker has a key of its own, because the key is the fence."""
     owner = OWNERS["any"]
     assert len({owner.new_key() for _ in range(10_000)}) == 10_000
 
 
 def test_58_bits_are_random() -> None:
-    """Between the two ends every bit but those of version and variant takes both values."""
+    """Between instance and incarnation, every bit except version and variant takes both values."""
     owner, always, ever = OWNERS["noughts"], 2**128 - 1, 0
     for _ in range(200):
         number = owner.new_key().int
@@ -53,5 +53,5 @@ FOREIGN = {
 
 @pytest.mark.parametrize("key", FOREIGN.values(), ids=FOREIGN.keys())
 def test_a_foreign_key_has_no_owner(key: UUID) -> None:
-    """A key of another kind, such as the platform's own worker's, is nobody's whom we could judge dead."""
+    """A key of another kind, such as the platform's own worker's, names no owner that could be declared dead."""
     assert LeaseOwner.of(key) is None

@@ -1,8 +1,8 @@
-"""What an adapter's exception means: known by the name of its class, and then waited for, tried again or given up."""
+"""From an adapter's exception, recognised by its class name, to the job's outcome."""
 
 import pytest
 
-from tests.core.test_job import lease
+from tests.core.test_outcome import lease
 from worker.core.outcome import Failed, Released, Retried
 from worker.core.retry import Failure, FailureKind, RetryPolicy, failure_of, outcome_of
 from worker.ipc.contract import ErrorCode, Step
@@ -11,7 +11,7 @@ PRIVATE = "what a pupil wrote"
 
 
 def foreign(name: str, base: type[BaseException] = Exception) -> type[BaseException]:
-    """A class of another package, which shares nothing with ours but its name."""
+    """A class of another package that has only its name in common with ours."""
     return type(name, (base,), {})
 
 
@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[type[BaseException], FailureKind]] = {
 @pytest.mark.parametrize("step", Step)
 @pytest.mark.parametrize(("kind_of_error", "kind"), KINDS.values(), ids=KINDS.keys())
 def test_kinds(kind_of_error: type[BaseException], kind: FailureKind, step: Step) -> None:
-    """A class is known by its own name or an ancestor's, in either step; its message is not kept."""
+    """A class is recognised by its own name or a base class's, in either step. Its message is not kept."""
     failure = failure_of(kind_of_error(PRIVATE), step)
     assert failure == Failure(step, kind, kind_of_error.__name__)
     assert PRIVATE not in repr(failure)
@@ -55,7 +55,7 @@ CODES: dict[str, tuple[object, ErrorCode | None]] = {
 
 @pytest.mark.parametrize(("given", "code"), CODES.values(), ids=CODES.keys())
 def test_codes(given: object, code: ErrorCode | None) -> None:
-    """Only a code that says what is wrong with the input is taken from an exception; anything else it carries is not ours."""
+    """Only a code for a faulty input is taken from an exception. Any other value is ignored."""
     error = foreign("VisionPermanentError")()
     error.error_code = given  # type: ignore[attr-defined]
     assert failure_of(error, Step.VISION).error_code is code
@@ -117,5 +117,5 @@ OUTCOMES: dict[str, tuple[Failure, RetryPolicy, int, float, Failed | Retried | R
 def test_outcomes(
     cause: Failure, policy: RetryPolicy, retry_count: int, age_seconds: float, expected: Failed | Retried | Released
 ) -> None:
-    """Each failure ends in the one outcome that its kind, the tries so far and the job's age leave."""
+    """The outcome follows from the kind of failure, the number of attempts and the job's age."""
     assert outcome_of(cause, lease({}, retry_count, age_seconds), policy) == expected

@@ -19,9 +19,9 @@ class Slots:
     def __init__(self) -> None:
         self.board = Scoreboard()
         self.fds = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(SLOTS)]
-        self.board.write_control(ControlRecord(leasing_slots=SLOTS))
+        self.board.control.write(ControlRecord(leasing_slots=SLOTS))
         for slot in range(SLOTS):
-            self.board.write_ledger(slot, LedgerRecord(pid=PID + slot))
+            self.board.ledgers[slot].write(LedgerRecord(pid=PID + slot))
             self.at(slot, Activity.FEEDBACK)
         self.waker = Waker(self.board, self.fds)
 
@@ -81,10 +81,10 @@ def test_who_is_just_looking_is_told_where_nobody_is_idle(slots: Slots, activity
 
 def test_nobody_is_woken_who_may_not_lease_or_is_not_there(slots: Slots) -> None:
     """A slot beyond those that may lease, one without a process, and one whose worker has a job in hand."""
-    slots.board.write_control(ControlRecord(leasing_slots=4))
+    slots.board.control.write(ControlRecord(leasing_slots=4))
     slots.at(4, Activity.IDLE)
     slots.at(3, Activity.IDLE)
-    slots.board.write_ledger(3, LedgerRecord(pid=0))
+    slots.board.ledgers[3].write(LedgerRecord(pid=0))
     assert not slots.waker.wake_one()
     assert slots.woken() == []
 

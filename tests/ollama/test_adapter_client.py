@@ -300,7 +300,7 @@ def test_an_answered_call_is_told_in_numbers(counters: dict[str, int], numbers: 
     (call,) = calls
     assert (call.outcome, call.first_token_seconds is not None) == (CallOutcome.ANSWERED, True)
     assert (call.tokens_per_second, call.load_seconds, call.wait_seconds, call.answer_seconds) == numbers
-    event = Event(kind=EventKind.CALL, incarnation=1, step=Step.VISION, call=call)
+    event = Event(kind=EventKind.CALL, step=Step.VISION, call=call)
     assert Event.decode(event.encode()) == event
 
 
@@ -380,8 +380,8 @@ def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
     with raw_server(answering(status(200, b'{"models":[]}')), answering(listed), answering(listed)) as url:
         settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "OLLAMA_BASE_URL": url}).worker
         earlier, later = (vision.build(settings, lambda: None) for _ in range(2))
-        before, after = (earlier.origin({"sha256": "x"}) for _ in range(2))
-        assert before != after == later.origin({"sha256": "x"})
+        before, after = (earlier.fingerprint({"sha256": "x"}) for _ in range(2))
+        assert before != after == later.fingerprint({"sha256": "x"})
 
 
 def test_a_list_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:

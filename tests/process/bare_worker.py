@@ -57,9 +57,9 @@ class StandIn:
         lifeline_fd, lifeline_end_fd = os.pipe2(os.O_CLOEXEC)
         events_fd, event_fd = event_pair()
         launcher = ChildLauncher(Scoreboard(), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK), events_fd, lifeline_end_fd)
-        launcher.scoreboard.write_control(ControlRecord(leasing_slots=1))
+        launcher.scoreboard.control.write(ControlRecord(leasing_slots=1))
         if admission:
-            launcher.scoreboard.write_admission(admission)
+            launcher.scoreboard.admission.write(admission)
         wiring = Wiring(SLOT, INSTANCE, len(self.households) + 1, launcher.scoreboard, launcher.wake_fd, event_fd, lifeline_fd)
 
         def run() -> int:
@@ -81,13 +81,13 @@ class StandIn:
         return self.households[pid].scoreboard.worker(SLOT)
 
     def control(self, pid: int, record: ControlRecord) -> None:
-        self.households[pid].scoreboard.write_control(record)
+        self.households[pid].scoreboard.control.write(record)
 
     def admit(self, pid: int, record: AdmissionRecord) -> None:
-        self.households[pid].scoreboard.write_admission(record)
+        self.households[pid].scoreboard.admission.write(record)
 
     def read_queue(self, pid: int, record: MonitorRecord) -> None:
-        self.households[pid].scoreboard.write_monitor_record(record)
+        self.households[pid].scoreboard.monitor.write(record)
 
     def wake(self, pid: int) -> None:
         os.eventfd_write(self.households[pid].wake_fd, 1)

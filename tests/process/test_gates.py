@@ -185,7 +185,7 @@ def test_a_silent_monitor_lets_the_job_in_hand_go_on(school: School, photo: Subm
 def test_an_opened_gate_is_noticed_unwoken(school: School, photo: Submission) -> None:
     """An idle worker polls again, without a wake-up, when it may do more than at its last poll."""
     with school.admitted(NO_VISION, worker_poll_interval=LONG_SECONDS) as worker:
-        worker.read_queue(MonitorRecord(looked_at_seconds=math.inf))
+        worker.read_queue(MonitorRecord(polled_at_seconds=math.inf))
         until(lambda: is_idle(worker))
         submission_id, idle_since_seconds = enter_one(school, photo), worker.record().progress_seconds
         worker.wake()

@@ -8,9 +8,8 @@ from typing import Any
 from worker.adapters import prompts
 from worker.core import checkpoint
 from worker.core.errors import VisionPermanentError
-from worker.core.pages import page_keys
 from worker.documents.decoder import decoding
-from worker.documents.storage import Storage
+from worker.documents.storage import Storage, page_keys
 from worker.ipc.contract import ErrorCode
 from worker.ollama.call_report import OnCall, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
@@ -69,11 +68,11 @@ class Vision:
         with decoding(content, str(submission["mime_type"]), self._settings.max_pdf_pages, first_page) as document:
             yield Pages(document.total, iter(document), self._ask, self._means)
 
-    def origin(self, submission: Mapping[str, Any]) -> str:
+    def fingerprint(self, submission: Mapping[str, Any]) -> str:
         """What a text read now would be made from. Raises VisionTransientError while the server cannot be asked."""
         model = self._settings.ai_vision_model
         self._digest = self._digest or self._ollama.digest(model)  # not kept where none was found: another worker may find it
-        return checkpoint.origin(str(submission["sha256"]), __name__, self._digest or model, self._prompt)
+        return checkpoint.fingerprint(str(submission["sha256"]), __name__, self._digest or model, self._prompt)
 
     def _rendered(self, storage_key: str) -> bytes:
         with decoding(self._storage.read(storage_key), RENDERED_TYPE, max_pages=1) as document:

@@ -1,7 +1,7 @@
-"""criteria.v2: the document that says how a submission met each criterion, and the one a model is asked for to make it from.
+"""criteria.v2, the platform's analysis of a submission by criteria, and the model's answer that it is made from.
 
-A model is asked for an object with a key for each criterion, not for a list: the grammar then leaves no way to miss, repeat or
-invent one, and nothing that is known already has to be said.
+The answer is an object with one key for each criterion, not a list. The grammar then prevents missing, repeated and invented
+criteria, and the model does not repeat their texts.
 """
 
 import json
@@ -20,7 +20,7 @@ MAX_TOTAL = 5
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A model's word on one criterion. Its score may be out of range."""
+    """The model's judgement of one criterion. Its score may be out of range."""
 
     score: int
     explanation_md: str
@@ -28,7 +28,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class CriteriaDocument:
-    """What a model answered: a judgement for each criterion, in their order. `score` counts only where there are none."""
+    """The model's answer: one judgement for each criterion, in order. `score` is used only without criteria."""
 
     judgements: tuple[Judgement, ...]
     feedback_md: str
@@ -37,18 +37,18 @@ class CriteriaDocument:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A criteria.v2 document, and how many scores had to be brought into range for it."""
+    """A criteria.v2 document, and the number of scores that were clamped into their range."""
 
     criteria_v2: Mapping[str, Any]
     clamped_scores: int
 
 
 class DocumentError(ValueError):
-    """The answer is not a document for these criteria. Says at which of our fields and in which way, never what was answered."""
+    """The answer does not match these criteria. The message names the field and the kind of error, never the answer."""
 
 
 def _whole(value: object) -> object:
-    """7.0 is 7, as not every model knows the difference; `true` and "7" are no numbers."""
+    """Accepts 7.0 as 7, because some models write integers this way. `true` and "7" are not numbers."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -62,14 +62,14 @@ class _Judgement(BaseModel):
 
 
 class _Overall(BaseModel):
-    """Without criteria."""
+    """The answer without criteria."""
 
     feedback_md: Feedback
     score: Score
 
 
 def key(place: int) -> str:
-    """Of the criterion at a place from 1: c01, c02 and on, so that they stay in order where properties are sorted by name."""
+    """Key of a criterion, counted from 1: c01, c02 and so on. The zero keeps the order if keys are sorted by name."""
     return f"c{place:02}"
 
 
@@ -78,11 +78,11 @@ def keys(count: int) -> list[str]:
 
 
 def document_schema(count: int) -> dict[str, Any]:
-    """The JSON schema that an answer on `count` criteria is held to.
+    """The JSON schema of an answer for `count` criteria.
 
-    On the chat path properties come in the order of their names (ollama.md 6.2): an explanation before its score, the criteria
-    before the feedback. No bounds on lengths and numbers of items, no patterns, no texts of a teacher: they make grammar
-    compilers fail.
+    Ollama's chat endpoint generates properties in the order of their names (ollama.md 6.2): each explanation before its score,
+    the criteria before the feedback. The schema has no length bounds, patterns or texts of a teacher, because they make
+    grammar compilers fail.
     """
     if count == 0:
         return _object({"feedback_md": {"type": "string"}, "score": _integer(MAX_TOTAL)})
@@ -91,7 +91,7 @@ def document_schema(count: int) -> dict[str, Any]:
 
 
 def parse(text: str, count: int) -> CriteriaDocument:
-    """The answer to a request with `document_schema(count)`. Raises DocumentError."""
+    """Parses the answer to a request with `document_schema(count)`. Raises DocumentError."""
     try:
         answered = (_judged_model(count) if count else _Overall).model_validate(_loaded(text))
     except ValidationError as error:
@@ -103,7 +103,7 @@ def parse(text: str, count: int) -> CriteriaDocument:
 
 
 def _loaded(text: str) -> object:
-    """Half of a surrogate pair, which a model may well write as an escape, is no text for pydantic: it goes before."""
+    """Removes unpaired surrogates, which a model may write as escapes and which pydantic rejects."""
     try:
         return storable(json.loads(text))
     except (ValueError, RecursionError):
@@ -111,7 +111,7 @@ def _loaded(text: str) -> object:
 
 
 def analysis(document: CriteriaDocument, criteria: Sequence[str]) -> Analysis:
-    """criteria.v2, one result per criterion in the given order and under the given text, scores in range."""
+    """The criteria.v2 document: one result per criterion, in the given order, with the given text and a score in range."""
     given = [judgement.score for judgement in document.judgements] if criteria else [document.score]
     limit = MAX_SCORE if criteria else MAX_TOTAL
     scores = [max(0, min(limit, score)) for score in given]
@@ -132,7 +132,7 @@ def _integer(maximum: int) -> dict[str, Any]:
 
 @cache
 def _judged_model(count: int) -> type[BaseModel]:
-    """With criteria. Its only names are ours, so that no error can name what a model invented; anything more is not read."""
+    """The answer with criteria. Other keys are ignored, so that no error message contains a key that the model invented."""
     fields: dict[str, Any] = dict.fromkeys(keys(count), (_Judgement, ...))
     return create_model("_Judged", criteria=(create_model("_Criteria", **fields), ...), feedback_md=(Feedback, ...))
 

@@ -1,21 +1,21 @@
-"""How our adapters signal. Four names and Unavailable are the contract's; the classes below them are the words of the log.
+"""Exceptions of the adapters. `Unavailable` and the four transient and permanent errors are the platform's contract.
 
-Messages name a class or a status, never what was asked or answered.
+Their subclasses appear in the log by name. Messages contain a class or a status, never a question or an answer.
 """
 
 from worker.ipc.contract import ErrorCode
 
 
 class Unavailable(Exception):
-    """The server has no room now: the job waits and burns no attempt."""
+    """The server has no capacity now. The job is released and uses no attempt."""
 
 
 class VisionTransientError(Exception):
-    """OcrResult failed in a way that a later try may cure."""
+    """Reading failed, but a later try may succeed."""
 
 
 class VisionPermanentError(Exception):
-    """OcrResult can never succeed; `error_code` says why where the input is at fault."""
+    """Reading can never succeed. `error_code` is set if the input is at fault."""
 
     def __init__(self, message: str = "", error_code: ErrorCode | None = None) -> None:
         super().__init__(message)
@@ -23,11 +23,11 @@ class VisionPermanentError(Exception):
 
 
 class FeedbackTransientError(Exception):
-    """Feedback failed in a way that a later try may cure."""
+    """Feedback failed, but a later try may succeed."""
 
 
 class FeedbackPermanentError(Exception):
-    """Feedback can never succeed; `error_code` says why where the input is at fault."""
+    """Feedback can never succeed. `error_code` is set if the input is at fault."""
 
     def __init__(self, message: str = "", error_code: ErrorCode | None = None) -> None:
         super().__init__(message)
@@ -35,4 +35,4 @@ class FeedbackPermanentError(Exception):
 
 
 class InvalidDocument(FeedbackTransientError):
-    """The answer is not the document that was asked for."""
+    """The answer does not match the requested schema."""

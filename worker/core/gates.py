@@ -1,11 +1,11 @@
-"""Which steps may call their models now."""
+"""The gates of the two steps. An open gate lets a step call its model."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Whether each step's gate is open. A job comes to the gate of its next step that needs a model, and to no other."""
+    """State of each gate. A job waits only at the gate of its next step that needs a model."""
 
     vision: bool = True
     feedback: bool = True

@@ -1,4 +1,4 @@
-"""A leased job, what its payload must say, and the one Outcome that every job ends with."""
+"""A leased job, its validated payload, and the Outcome that every job ends with."""
 
 import math
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ MAX_EXPIRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A job that is ours while `lease_key` stands in its row. `payload` is as found: not yet validated.
+    """A job that belongs to this worker while its row contains `lease_key`. `payload` is not validated yet.
 
-    `visible_at` is its place in the queue, in the server's own words: nobody here looks at a clock on the wall.
-    `submission`: its row, where it came in the same round trip.
+    `visible_at` is its place in the queue, as text of the database: the worker never compares it with a clock.
+    `submission` is the submission's row, if it came in the same round trip.
     """
 
     job_id: UUID
@@ -33,12 +33,12 @@ class Lease:
 
 
 def _counted(value: object) -> int:
-    """Counters in a payload that nobody of ours wrote count as none."""
+    """0 for a counter that no worker can have written."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def _texts(value: object) -> object:
-    """Pages that nobody of ours wrote count as none."""
+    """No pages if no worker can have written them."""
     return value if isinstance(value, list) and all(isinstance(text, str) for text in value) else ()
 
 
@@ -46,7 +46,7 @@ Count = Annotated[int, BeforeValidator(_counted)]
 
 
 class Payload(BaseModel):
-    """What the platform wrote about the job, and what workers added. Unknown keys are kept for the adapters elsewhere."""
+    """Keys of the platform, and keys added by workers. Unknown keys stay in `Lease.payload`, which foreign adapters receive."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -66,7 +66,7 @@ class Payload(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The submission's result. `analysis` is a criteria.v2 document."""
+    """The submission has a result. `analysis` is a criteria.v2 document."""
 
     text_md: str
     feedback_md: str
@@ -75,7 +75,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Over for good: the submission gets `error_code`, the job's row stays as `failed` with `job_error_code`."""
+    """Final failure. The submission gets `error_code`. The job's row stays as `failed` with `job_error_code`."""
 
     error_code: ErrorCode
     job_error_code: str
@@ -84,7 +84,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """A transient error: again after `delay_seconds`, one attempt burnt."""
+    """A transient error. The job is tried again after `delay_seconds`, which uses one attempt."""
 
     step: Step
     error_class: str
@@ -93,7 +93,7 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Given back without burning an attempt: a drain, a server that is not available, or the closed gate of a model."""
+    """Given back without using an attempt, because of a drain, an unavailable server, or the closed gate of a model."""
 
     reason: Literal["drain", "unavailable", "gate"]
     delay_seconds: float = 0.0
@@ -101,12 +101,12 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyFinal:
-    """The submission was completed or failed by somebody else: only the job's row is left to delete."""
+    """The submission was completed or failed elsewhere. Only the job's row is left to delete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The lease is not ours any more: nothing may be written."""
+    """The lease was lost. Nothing may be written."""
 
 
 Settled = Completed | Failed | Retried | Released | AlreadyFinal  # each is one write
@@ -114,7 +114,7 @@ Outcome = Settled | Lost
 
 
 def parse_payload(lease: Lease) -> Payload | Failed:
-    """The payload, or why this job can never run. The class of the error is named, never its value."""
+    """The payload, or a failure that names the invalid fields. Their values are left out: they may contain a pupil's text."""
     try:
         payload = Payload.model_validate(lease.payload)
     except ValidationError as error:
@@ -126,7 +126,7 @@ def parse_payload(lease: Lease) -> Payload | Failed:
 
 
 def quarantine(payload: Payload, max_crashes: int) -> Failed | None:
-    """A job that killed its workers, or whose lease ran out again and again, is not tried any more."""
+    """Fails a job that killed `max_crashes` workers, or whose lease ended MAX_EXPIRIES times without a result."""
     if payload.crashes < max_crashes and payload.expiries < MAX_EXPIRIES:
         return None
     has_text = payload.kind == "text" or bool(payload.cached_text_md)

@@ -1,9 +1,13 @@
-"""What an adapter's exception means for its job. Adapters of other packages are known by the names of their classes."""
+"""From an adapter's exception to the job's outcome.
+
+Exceptions are recognised by class name, because adapters of other packages define classes of their own.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
 
 from worker.core.outcome import Failed, Lease, Released, Retried
+from worker.ipc.backoff import doubling
 from worker.ipc.contract import ErrorCode, Step
 
 UNAVAILABLE_DELAY_SECONDS = 5.0
@@ -12,13 +16,13 @@ _INPUT_CODES = frozenset({ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, 
 
 
 class FailureKind(Enum):
-    """How an adapter's failure is taken."""
+    """Effect of an adapter's failure on the job."""
 
-    UNAVAILABLE = "unavailable"  # the server has no room: wait, burn no attempt
+    UNAVAILABLE = "unavailable"  # the server has no capacity: wait, use no attempt
     TRANSIENT = "transient"
-    RUNAWAY = "runaway"  # a model that did not come to an end: transient, but counted
+    RUNAWAY = "runaway"  # a model that produced text without end: transient, but counted
     PERMANENT = "permanent"
-    BUG = "bug"  # an exception of no agreed name: transient, but counted
+    BUG = "bug"  # an exception outside the contract: transient, but counted
 
 
 _FAILURE_KINDS = {
@@ -33,7 +37,7 @@ _FAILURE_KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An adapter's failure without its message: messages may carry a pupil's text."""
+    """An adapter's failure without its message, which may contain a pupil's text."""
 
     step: Step
     kind: FailureKind
@@ -42,7 +46,7 @@ class Failure:
 
 
 def failure_of(error: BaseException, step: Step) -> Failure:
-    """By the names along the class's ancestry, since the platform's adapters bring classes of their own."""
+    """Classifies an exception by the first contract name among its class and base classes. Without one it is a bug."""
     kind = next((_FAILURE_KINDS[c.__name__] for c in type(error).__mro__ if c.__name__ in _FAILURE_KINDS), FailureKind.BUG)
     code = getattr(error, "error_code", None)
     return Failure(step, kind, type(error).__name__, ErrorCode(code) if isinstance(code, str) and code in _INPUT_CODES else None)
@@ -50,7 +54,7 @@ def failure_of(error: BaseException, step: Step) -> Failure:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The numbers of the contract; `max_age_seconds` 0 is off."""
+    """Limits of the queue contract. `max_age_seconds` 0 sets no limit."""
 
     max_retries: int
     backoff_seconds: float
@@ -58,12 +62,12 @@ class RetryPolicy:
 
 
 def outcome_of(failure: Failure, lease: Lease, policy: RetryPolicy) -> Failed | Retried | Released:
-    """Retry with doubling waits while tries are left; a permanent error, or none left, fails the submission."""
+    """Retries with doubling waits while attempts are left. A permanent error, or the last attempt, fails the submission."""
     code = failure.error_code or failure.step.failure
     is_too_old = 0 < policy.max_age_seconds <= lease.age_seconds
     if failure.kind is FailureKind.UNAVAILABLE and not is_too_old:
         return Released("unavailable", UNAVAILABLE_DELAY_SECONDS)
     if failure.kind is FailureKind.PERMANENT or is_too_old or lease.retry_count >= policy.max_retries:
         return Failed(code, code, failure.error_class)
-    delay_seconds = policy.backoff_seconds * 2 ** min(lease.retry_count, 20)
-    return Retried(failure.step, failure.error_class, min(delay_seconds, MAX_BACKOFF_SECONDS))
+    delay_seconds = doubling(policy.backoff_seconds, MAX_BACKOFF_SECONDS, lease.retry_count)
+    return Retried(failure.step, failure.error_class, delay_seconds)

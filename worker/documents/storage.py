@@ -26,6 +26,13 @@ MAX_KEY_BYTES = 1024  # of object stores; a path may be longer, but no key of th
 _NO_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EISDIR})  # no waiting makes a file of these
 
 
+def page_keys(submission: Mapping[str, Any]) -> list[str]:
+    """Storage keys of the pages that the web side rendered from a PDF, in order. Empty if the metadata is malformed."""
+    metadata = submission["internal_metadata"]
+    keys = metadata.get("page_keys") if isinstance(metadata, dict) else None
+    return keys if isinstance(keys, list) and all(isinstance(key, str) for key in keys) else []
+
+
 class Storage:
     """Reads originals, whose size and sha256 must match the row, and pages that the web side rendered."""
 

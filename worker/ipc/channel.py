@@ -1,4 +1,4 @@
-"""The typed messages between supervisor and monitor, one per packet of a SOCK_SEQPACKET pair, never blocking."""
+"""Messages between supervisor and monitor: one per packet of a SOCK_SEQPACKET pair that never blocks."""
 
 import os
 from typing import Annotated, Literal
@@ -8,71 +8,69 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from worker.ipc.scoreboard import MAX_SLOTS
 
-MAX_MESSAGE_BYTES = 8192  # an answer that names every setting there is
+MAX_MESSAGE_BYTES = 8192  # the longest message is a result that names every setting
 
 Slot = Annotated[int, Field(ge=0, lt=MAX_SLOTS, strict=True)]
 Name = Annotated[str, Field(max_length=48)]
 
 
-class ReclaimLeaseRequest(BaseModel):
-    """Supervisor to monitor: give this dead worker's lease back. `job_id` is None if it died before it knew its job."""
-
+class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["return_lease"] = "return_lease"
+
+class ReclaimLeaseRequest(_Message):
+    """Supervisor to monitor: reclaim a dead worker's lease. `job_id` is None if the worker died before it knew its job.
+
+    `is_counted`: the death counts as a crash of the job.
+    """
+
+    kind: Literal["reclaim_lease"] = "reclaim_lease"
     job_id: UUID | None
     lease_key: UUID
     is_counted: bool
 
 
-class LeaseReclaimedReport(BaseModel):
-    """Monitor to supervisor: done. `outcome`: returned, quarantined or not_found."""
+class LeaseReclaimedReport(_Message):
+    """Monitor to supervisor: the request is done. `outcome` is a value of `worker.queue.dead_leases.ReclaimResult`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["lease_returned"] = "lease_returned"
+    kind: Literal["lease_reclaimed"] = "lease_reclaimed"
     lease_key: UUID
     outcome: Annotated[str, Field(max_length=32)]
 
 
-class ScaleCommand(BaseModel):
-    """Monitor to supervisor: an operator wants so many workers. `number` is the order's own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ScaleCommand(_Message):
+    """Monitor to supervisor: change the number of workers. `number` identifies a command, also in its result."""
 
     kind: Literal["scale"] = "scale"
     number: int
     workers: Annotated[int, Field(ge=1, le=MAX_SLOTS, strict=True)]
 
 
-class RecycleCommand(BaseModel):
-    """Monitor to supervisor: new processes in these slots, or in all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class RecycleCommand(_Message):
+    """Monitor to supervisor: replace the processes in these slots, or in all of them."""
 
     kind: Literal["recycle"] = "recycle"
     number: int
     slots: Literal["all"] | Annotated[tuple[Slot, ...], Field(min_length=1, max_length=MAX_SLOTS)]
 
 
-class ReloadCommand(BaseModel):
+class ReloadCommand(_Message):
     """Monitor to supervisor: read the settings again."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["reload"] = "reload"
     number: int
 
 
-class CommandResult(BaseModel):
-    """Supervisor to monitor: what it will do about the order. `names`: the wrong variables, or the slots without a worker."""
+class CommandResult(_Message):
+    """Supervisor to monitor: the command is accepted or rejected.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    `names` are the invalid variables (wrong_settings) or the slots without a worker (no_worker).
+    """
 
-    kind: Literal["order_answer"] = "order_answer"
+    kind: Literal["command_result"] = "command_result"
     number: int
     outcome: Literal["accepted", "stopping", "no_worker", "wrong_settings"]
-    workers: int  # wanted from now on
+    workers: int  # number of workers wanted after the command
     names: Annotated[tuple[Name, ...], Field(max_length=128)] = ()
 
 
@@ -82,7 +80,7 @@ _ANY: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator=
 
 
 def send(fd: int, message: Message) -> bool:
-    """False if the other side takes nothing now; who sends looks at what is still to be done and tries again."""
+    """False if the socket is full or closed. The sender keeps its work as undone and sends the message again later."""
     try:
         os.write(fd, message.model_dump_json().encode())
     except OSError:
@@ -91,9 +89,9 @@ def send(fd: int, message: Message) -> bool:
 
 
 def receive(fd: int) -> list[Message] | None:
-    """All messages that have come; None when the other side is gone and nothing is left.
+    """All messages that have arrived. None if the other side closed the socket and no message is left.
 
-    A malformed one is dropped: whatever it asked for is still visible as undone.
+    A malformed message is dropped. Its sender still has the work as undone and repeats it.
     """
     messages: list[Message] = []
     while True:

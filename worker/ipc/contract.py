@@ -1,4 +1,4 @@
-"""What the supervisor and a worker agree on: phases, counters, exit codes, the wiring a worker inherits, and its events."""
+"""Terms shared by all processes: steps, activities, counters, exit codes, events, and what a worker inherits at its fork."""
 
 import traceback
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MAX_TOKENS_PER_SECOND = 1e9
 
 
 class ErrorCode(StrEnum):
-    """What a failed submission may carry; the platform's functions refuse any other."""
+    """Codes of a failed submission. The platform's functions reject any other code."""
 
     VISION_FAILED = "vision_failed"
     FEEDBACK_FAILED = "feedback_failed"
@@ -28,7 +28,7 @@ class ErrorCode(StrEnum):
 
 
 class Step(StrEnum):
-    """The two steps that call a model; also the `phase` of the platform's mark_retry."""
+    """The two steps that call a model. Their values are also the `phase` of the platform's mark_retry."""
 
     VISION = "vision"
     FEEDBACK = "feedback"
@@ -39,7 +39,7 @@ class Step(StrEnum):
 
 
 class Activity(IntEnum):
-    """What a worker is doing. The numbers are stored in the scoreboard."""
+    """Current occupation of a worker. The numbers are stored in the scoreboard."""
 
     BOOT = 1
     CONNECT = 2
@@ -53,11 +53,14 @@ class Activity(IntEnum):
     CHECKPOINT = 10
 
 
-BUSY = frozenset(Activity) - {Activity.BOOT, Activity.CONNECT, Activity.IDLE, Activity.LEASE}  # with a job in hand
+BUSY = frozenset(Activity) - {Activity.BOOT, Activity.CONNECT, Activity.IDLE, Activity.LEASE}  # the worker holds a job
 
 
 class Counter(IntEnum):
-    """Totals that a slot keeps in the scoreboard, so that no restart and no full socket loses one. The numbers are places."""
+    """Totals of a slot. They are kept in the scoreboard because a restart or a full socket must not lose one.
+
+    The numbers are places in `WorkerRecord.counters`.
+    """
 
     COMPLETED = 0
     FAILED_VISION = 1
@@ -90,7 +93,7 @@ FAILURES = {
 
 
 class ExitCode(IntEnum):
-    """How a worker or the monitor ends by itself; 78 is EX_CONFIG of sysexits.h."""
+    """Exit codes that a worker or the monitor chooses. 78 is EX_CONFIG of sysexits.h."""
 
     DONE = 0
     BUG = 70
@@ -99,37 +102,37 @@ class ExitCode(IntEnum):
 
 
 class HoldReason(IntEnum):
-    """Why work is held back, as the monitor decided. The numbers are stored in the scoreboard; the words are the journal's."""
+    """Reasons of the monitor to admit fewer jobs or calls. The sentences for them are in supervisor.monitor.ollama.view."""
 
     NONE = 0
-    MEMORY = 1  # Ollama uses more than OLLAMA_MEMORY_LIMIT, or has not yet fallen below the low water
-    REOPENING = 2  # below the low water: one slot after another
-    RELIEF = 3  # held for the longest time allowed: idle models are unloaded
-    CANARY = 4  # held for the longest time allowed: one job shows whether more may run
-    UNKNOWN = 5  # a limit is set, and nobody can tell what Ollama uses
+    MEMORY = 1  # Ollama uses more than OLLAMA_MEMORY_LIMIT, or is not yet below the low water
+    REOPENING = 2  # below the low water: slots are opened one after another
+    RELIEF = 3  # held back for the longest time allowed: idle models are unloaded
+    CANARY = 4  # held back for the longest time allowed: one job shows whether more may run
+    UNKNOWN = 5  # a limit is set, and the memory that Ollama uses is unknown
     BREAKER = 6  # a model failed several times in a row
     PROBING = 7  # one call shows whether the model answers again
     RAMPING = 8  # it answers again: 1, 2, 4 ... calls at once
-    WEDGED = 9  # the server lists the model, and no call to it gets on
+    WEDGED = 9  # the server lists the model, but no call to it makes progress
     LOADING = 10  # the model is not loaded yet
-    EXCLUSIVE = 11  # two models that do not fit together: it is the other one's phase
-    TURNS = 12  # two models on the same cores: it is the other one's turn
-    UNLOADABLE = 13  # the model could not be loaded, and work waits for it
+    EXCLUSIVE = 11  # two models do not fit into memory together, and the other one is loaded now
+    TURNS = 12  # two models share the cores, and the other one has the turn
+    UNLOADABLE = 13  # the model could not be loaded, and jobs wait for it
 
 
 class CallOutcome(StrEnum):
-    """How a call to a model ended."""
+    """Result of a call to a model."""
 
-    ANSWERED = "answered"  # to its end, whatever the answer is worth
+    ANSWERED = "answered"  # complete, whether or not the answer is valid
     BUSY = "busy"  # 503: the server has no room
     FAILED = "failed"  # unreachable, an error status, a broken stream, too slow
-    SILENT = "silent"  # no token, or no further one, in its time
+    SILENT = "silent"  # no first token, or no further token, before its deadline
     RUNAWAY = "runaway"  # more than num_predict explains, or endless repetition
-    REFUSED = "refused"  # 400: a matter of this request
+    REFUSED = "refused"  # 400: this request is at fault
 
 
 class EventKind(Enum):
-    """What an event reports."""
+    """Kinds of event."""
 
     BOOTED = "booted"
     LEASED = "leased"
@@ -146,31 +149,30 @@ Seconds = Annotated[float, Field(ge=0, le=MAX_REPORTED_SECONDS)]
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One request to a model that is over, in numbers; None where the server told none. From ollama.md 2.5:
+    """Figures of one finished request to a model. None if the server reported none. From ollama.md 2.5:
 
-    `load_seconds` includes the queue for the scheduler; `wait_seconds` is what of the server's total is neither load nor
-    prompt nor answer: the wait for a slot of the loaded model.
+    `load_seconds` includes the time in the scheduler's queue. `wait_seconds` is the server's total without load, prompt and
+    answer: the wait for a slot of the loaded model.
     """
 
     outcome: CallOutcome
-    first_token_seconds: Seconds | None = None  # since the request was sent, as we saw it
+    first_token_seconds: Seconds | None = None  # since the request was sent, measured by the worker
     tokens_per_second: Annotated[float, Field(ge=0, le=MAX_TOKENS_PER_SECOND)] | None = None
     load_seconds: Seconds | None = None
     wait_seconds: Seconds | None = None
-    answer_seconds: Seconds | None = None  # from its first token to its last
+    answer_seconds: Seconds | None = None  # from the first token to the last
 
 
 class Event(BaseModel):
-    """One datagram from a worker to the monitor. Ids, classes and numbers only: no text of a pupil, no file name.
+    """One datagram from a worker to the monitor. It holds ids, class names and numbers, never a pupil's text or a file name.
 
-    A job without mishaps costs one: SETTLED, with the seconds of the whole job and of its steps (of all pages together), and
-    with the job that was leased in the same round trip. Beside it each call to a real model costs one: CALL.
+    A job without errors sends SETTLED once: with the seconds of the whole job and of each step (all pages together), and with
+    the job that was leased in the same round trip. Each call to a real model sends CALL in addition.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: EventKind
-    incarnation: Annotated[int, Field(ge=0, lt=2**32)]
     job_id: UUID | None = None
     submission_id: UUID | None = None
     next_job_id: UUID | None = None
@@ -186,13 +188,13 @@ class Event(BaseModel):
 
     @classmethod
     def decode(cls, datagram: bytes) -> "Event":
-        """Raises pydantic.ValidationError: what a worker sends is a claim."""
+        """Raises pydantic.ValidationError, because a worker may send anything."""
         return cls.model_validate_json(datagram)
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What a worker inherits from the supervisor across the fork."""
+    """Everything that a worker inherits from the supervisor at its fork."""
 
     slot: int
     instance: int
@@ -200,11 +202,11 @@ class Wiring:
     scoreboard: Scoreboard
     wake_fd: int  # eventfd: the monitor wakes an idle worker
     event_fd: int  # datagram socket: events to the monitor
-    lifeline_fd: int  # pipe: end of file when the supervisor is gone
-    memory_bytes: int = 0  # private memory that it may have; 0: no limit
+    lifeline_fd: int  # pipe: end of file when the supervisor has ended
+    memory_bytes: int = 0  # limit of its private memory, 0 without a limit
 
 
 def place_of(error: BaseException) -> str:
-    """File and line where it was raised, without its message, which may carry a pupil's text."""
+    """File and line where the error was raised. Its message is left out because it may contain a pupil's text."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"

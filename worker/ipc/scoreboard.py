@@ -1,9 +1,10 @@
-"""The scoreboard: anonymous shared memory made before the first fork, one writer per record, no lock.
+"""The scoreboard: anonymous shared memory made before the first fork. Each record has one writer, so there is no lock.
 
-A record is kept in two buffers, each with a sequence number and a checksum. A writer killed in the middle of a write leaves
-the record before it; a reader that meets a write takes the other buffer. Times are seconds of the monotonic clock, which
-all processes of one host share. What a worker writes is a claim: `Scoreboard.worker` checks bounds and answers None for
-what cannot be.
+A record is kept in a cell of two buffers, each with a sequence number and a checksum. If a writer is killed in the middle of a
+write, the previous record remains. A reader that meets a write takes the other buffer. Times are seconds of the monotonic
+clock, which all processes of one host share.
+
+A worker parses hostile documents, so its record is only a claim: `Scoreboard.worker` checks its bounds.
 """
 
 import math
@@ -11,53 +12,94 @@ import mmap
 import struct
 import zlib
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, get_args
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 from uuid import UUID
 
 MAX_SLOTS = 64
 MAX_CALLS = 64  # at once, of one model: the bound of OLLAMA_NUM_PARALLEL
-COUNTERS = 19
-TALLIES = 15  # of what the monitor counts
+COUNTERS = 19  # of a worker: the members of contract.Counter
+OLLAMA_COUNTERS = 15  # of the monitor
 CAUSES = 8  # of a process's end
 MAX_ACTIVITY = 10
 _NO_ID = bytes(16)
 _HEADER = struct.Struct("<QI")  # sequence, checksum
 _READ_TRIES = 8
-_MAX_SEQUENCE = 2**63  # beyond it a sequence was not counted up to, but damaged
+_MAX_SEQUENCE = 2**63  # a higher sequence number is damage: no writer counts that far
 
-_WORKER = struct.Struct(f"<IB16s16s16sddQ?i{COUNTERS}Q")
-_LEDGER = struct.Struct(f"<BiIdiB?Q{CAUSES}I")
-_FLEET = struct.Struct("<II???B")
-_CONTROL = struct.Struct("<I?dQ")
-_TALLY = struct.Struct(f"<{TALLIES}Q")
-_READINGS = struct.Struct("<IddQQ")
-_ADMISSION = struct.Struct("<IIIBd")
+
+class Record(Protocol):
+    """A value of fixed size. Its fields with their defaults are the record before the first write."""
+
+    FORMAT: ClassVar[struct.Struct]
+
+    def pack(self) -> bytes: ...
+
+    @classmethod
+    def unpack(cls, body: bytes) -> Self: ...
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """What a worker says of itself. `deadline_seconds` is infinite where nothing is deadline_set (idle).
+    """A worker's claim about itself, written by that worker alone.
 
-    `next_lease_key` is the key of a lease that is being asked for: whether a job carries it, only the database knows.
+    `deadline_seconds` is infinite while the worker is idle. `next_lease_key` is the key of a lease request without a result:
+    only the database knows whether a job carries it.
     """
 
+    FORMAT: ClassVar[struct.Struct] = struct.Struct(f"<IB16s16s16sdddQ?i{COUNTERS}Q")
+
     incarnation: int = 0
-    activity: int = 0
+    activity: int = 0  # a member of contract.Activity
     job_id: UUID | None = None
     lease_key: UUID | None = None
     next_lease_key: UUID | None = None
     deadline_seconds: float = math.inf
     progress_seconds: float = 0.0
-    uss_bytes: int = 0  # memory that it shares with nobody, looked at between jobs
-    is_ready: bool = False  # has reached the database in this life
-    backend_pid: int = 0  # the server's process for its connection, which the server names as the sender of notifications
+    call_started_seconds: float = 0.0  # start of the last activity VISION or FEEDBACK, of each page anew
+    uss_bytes: int = 0  # memory shared with no other process, sampled between jobs
+    is_ready: bool = False  # has connected to the database since its start
+    backend_pid: int = 0  # the server process of its connection, which PostgreSQL names as the sender of a notification
     counters: tuple[int, ...] = (0,) * COUNTERS
+
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(
+            self.incarnation,
+            self.activity,
+            _packed_id(self.job_id),
+            _packed_id(self.lease_key),
+            _packed_id(self.next_lease_key),
+            self.deadline_seconds,
+            self.progress_seconds,
+            self.call_started_seconds,
+            self.uss_bytes,
+            self.is_ready,
+            self.backend_pid,
+            *self.counters,
+        )
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "WorkerRecord":
+        values = cls.FORMAT.unpack(body)
+        ids = map(_unpacked_id, values[2:5])
+        fields = *values[:2], *ids, *values[5:-COUNTERS], values[-COUNTERS:]
+        return cls(*fields)
+
+    @property
+    def is_possible(self) -> bool:
+        """True if the claim is within its bounds. The record before the first write is not."""
+        isnan = math.isnan
+        has_nan = isnan(self.deadline_seconds) or isnan(self.progress_seconds) or isnan(self.call_started_seconds)
+        return 1 <= self.activity <= MAX_ACTIVITY and not has_nan
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRecord:
-    """What the supervisor says of a slot. `pid` 0: none; `last_status`: exit code, or minus the signal, as in subprocess."""
+    """The supervisor's account of one slot, or of the monitor.
+
+    `pid` is 0 without a process. `last_status` is an exit code, or a negative signal number as in subprocess.
+    """
+
+    FORMAT: ClassVar[struct.Struct] = struct.Struct(f"<BiIdiB?Q{CAUSES}I")
 
     state: int = 0
     pid: int = 0
@@ -69,25 +111,54 @@ class LedgerRecord:
     rss_bytes: int = 0
     ends_by_cause: tuple[int, ...] = (0,) * CAUSES
 
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(
+            self.state,
+            self.pid,
+            self.starts,
+            self.since_seconds,
+            self.last_status,
+            self.last_cause,
+            self.is_retiring,
+            self.rss_bytes,
+            *self.ends_by_cause,
+        )
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "LedgerRecord":
+        values = cls.FORMAT.unpack(body)
+        fields = *values[:-CAUSES], values[-CAUSES:]
+        return cls(*fields)
+
 
 @dataclass(frozen=True, slots=True)
 class FleetRecord:
-    """What the supervisor says of all slots together. `reload_problem` 0: none."""
+    """The supervisor's account of all slots together. `reload_problem` is 0 without a problem."""
+
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<I??B")
 
     wanted: int = 0
-    generation: int = 0
-    is_ready: bool = False
     is_reloading: bool = False
     gave_up: bool = False
     reload_problem: int = 0
 
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(self.wanted, self.is_reloading, self.gave_up, self.reload_problem)
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "FleetRecord":
+        return cls(*cls.FORMAT.unpack(body))
+
 
 @dataclass(frozen=True, slots=True)
 class ControlRecord:
-    """What the supervisor asks of all workers: how many slots may lease, by when a drain ends, who is to leave after its job.
+    """The supervisor's instructions to all workers.
 
-    `retiring` has bit n set for slot n.
+    Slots below `leasing_slots` may lease. A drain ends at `drain_by_seconds`. In `retiring` bit n is set if the worker of slot n
+    is to leave after its job.
     """
+
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<I?dQ")
 
     leasing_slots: int = 0
     is_draining: bool = False
@@ -97,62 +168,106 @@ class ControlRecord:
     def is_retiring(self, slot: int) -> bool:
         return bool(self.retiring >> slot & 1)
 
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(self.leasing_slots, self.is_draining, self.drain_by_seconds, self.retiring)
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "ControlRecord":
+        return cls(*cls.FORMAT.unpack(body))
+
 
 @dataclass(frozen=True, slots=True)
 class MonitorRecord:
-    """What the monitor knows: when it last looked at the queue, by when it promised to look again, and totals that outlive it."""
+    """The monitor's last poll of the queue, the deadline of its next one, and totals that outlive the monitor."""
+
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<IddQQ")
 
     incarnation: int = 0
     deadline_seconds: float = math.inf
-    looked_at_seconds: float = 0.0
+    polled_at_seconds: float = 0.0
     leases_returned: int = 0
     quarantined: int = 0
+
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(
+            self.incarnation, self.deadline_seconds, self.polled_at_seconds, self.leases_returned, self.quarantined
+        )
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "MonitorRecord":
+        return cls(*cls.FORMAT.unpack(body))
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRecord:
-    """What the monitor, its only writer, admits: how many slots may lease, and how many calls a state's model may have at once.
+    """The monitor's limits: how many slots may lease, and how many calls each step's model may have at once.
 
-    64 is no bound, 0 calls are a closed gate. `reason` is a place in `worker.ipc.contract.Reason`. After `until_seconds` nobody
-    leases: under a limit a monitor that has fallen silent gives no leave. Two states of one model have equal numbers.
+    64 is no limit, 0 calls are a closed gate. After `until_seconds` no worker leases, because a monitor that no longer writes
+    cannot keep Ollama below its memory limit. If both steps use one model, both numbers are equal.
     """
+
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<IIId")
 
     slots: int = MAX_SLOTS
     vision_calls: int = MAX_CALLS
     feedback_calls: int = MAX_CALLS
-    reason: int = 0
     until_seconds: float = math.inf
+
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(self.slots, self.vision_calls, self.feedback_calls, self.until_seconds)
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "AdmissionRecord":
+        return cls(*cls.FORMAT.unpack(body))
 
 
 @dataclass(frozen=True, slots=True)
 class OllamaCountersRecord:
-    """What the monitor, its only writer, has counted of Ollama, so that its successors go on counting. It knows the places."""
+    """The monitor's counts of Ollama's calls and loads, continued by its successor. The monitor assigns the places."""
 
-    counts: tuple[int, ...] = (0,) * TALLIES
+    FORMAT: ClassVar[struct.Struct] = struct.Struct(f"<{OLLAMA_COUNTERS}Q")
+
+    counts: tuple[int, ...] = (0,) * OLLAMA_COUNTERS
+
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(*self.counts)
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "OllamaCountersRecord":
+        return cls(cls.FORMAT.unpack(body))
 
 
-class Record:
-    """Two checked buffers at an offset of the shared memory. One process writes, any may read."""
+R = TypeVar("R", bound=Record)
 
-    def __init__(self, memory: mmap.mmap, offset: int, body: struct.Struct) -> None:
-        self._memory, self._offset, self._body = memory, offset, body
-        self._stride = _HEADER.size + body.size
-        self._written = 0  # the last sequence of this process, which is the only one that writes
 
-    def write(self, *values: object) -> None:
+class Cell(Generic[R]):
+    """Two checked buffers for one record at an offset of the shared memory. One process writes, any process may read."""
+
+    def __init__(self, memory: mmap.mmap, offset: int, kind: type[R]) -> None:
+        self._memory, self._offset, self._kind = memory, offset, kind
+        self._stride = self.size_of(kind) // 2
+        self._written = 0  # this process's last sequence number, 0 before its first write
+
+    @staticmethod
+    def size_of(kind: type[Record]) -> int:
+        """Size in bytes of both buffers."""
+        return 2 * (_HEADER.size + kind.FORMAT.size)
+
+    def write(self, record: R) -> None:
+        """Overwrites the older buffer: its body first, the header that makes it valid last."""
         sequence = self._written = (self._written or max(self._sequence_of(0), self._sequence_of(1))) + 1
-        body = self._body.pack(*values)
+        body = record.pack()
         start = self._offset + (sequence % 2) * self._stride
         self._memory[start + _HEADER.size : start + self._stride] = body
         _HEADER.pack_into(self._memory, start, sequence, _checksum(sequence, body))
 
-    def read(self) -> tuple[Any, ...] | None:
-        """The newest whole body, or None if none was ever written."""
+    def read(self) -> R:
+        """The newest whole record. If there is none, the record with its defaults."""
         for _ in range(_READ_TRIES):  # each try meets at most one write in progress
-            whole = [b for b in (self._buffer(0), self._buffer(1)) if b is not None]
+            whole = [buffer for buffer in (self._buffer(0), self._buffer(1)) if buffer is not None]
             if whole:
-                return self._body.unpack(max(whole)[1])
-        return None
+                return self._kind.unpack(max(whole)[1])
+        return self._kind()
 
     def _buffer(self, side: int) -> tuple[int, bytes] | None:
         start = self._offset + side * self._stride
@@ -167,95 +282,53 @@ class Record:
         return buffer[0] if buffer else 0
 
 
+class _SharedMemory:
+    """One anonymous mapping, given out cell by cell."""
+
+    def __init__(self, size: int) -> None:
+        self._memory, self._used = mmap.mmap(-1, size), 0
+
+    def cell(self, kind: type[R]) -> Cell[R]:
+        offset, self._used = self._used, self._used + Cell.size_of(kind)
+        return Cell(self._memory, offset, kind)
+
+
+_SINGLE = (ControlRecord, FleetRecord, LedgerRecord, MonitorRecord, AdmissionRecord, OllamaCountersRecord)
+_PER_SLOT = (WorkerRecord, LedgerRecord)
+
+
 class Scoreboard:
-    """All records of an instance. Made by the supervisor, inherited by every child."""
+    """All records of an instance, made by the supervisor and inherited by every child.
+
+    The supervisor writes `control`, `fleet`, `ledgers` (one per slot) and `monitor_ledger`. The monitor writes `monitor`,
+    `admission` and `ollama_counters`. Each worker writes the record of its slot.
+    """
 
     def __init__(self) -> None:
-        shapes = [_CONTROL, _READINGS, _FLEET, _ADMISSION, _TALLY] + [_WORKER] * MAX_SLOTS + [_LEDGER] * (MAX_SLOTS + 1)
-        sizes = [2 * (_HEADER.size + shape.size) for shape in shapes]
-        self._memory = mmap.mmap(-1, sum(sizes))
-        records = [Record(self._memory, sum(sizes[:place]), shape) for place, shape in enumerate(shapes)]
-        self._control, self._monitor_record, self._fleet, self._admission, self._counters = records[:5]
-        self._workers, self._ledgers = records[5 : 5 + MAX_SLOTS], records[5 + MAX_SLOTS :]
+        memory = _SharedMemory(sum(map(Cell.size_of, _SINGLE)) + MAX_SLOTS * sum(map(Cell.size_of, _PER_SLOT)))
+        self.control, self.fleet = memory.cell(ControlRecord), memory.cell(FleetRecord)
+        self.monitor_ledger = memory.cell(LedgerRecord)
+        self.monitor, self.admission = memory.cell(MonitorRecord), memory.cell(AdmissionRecord)
+        self.ollama_counters = memory.cell(OllamaCountersRecord)
+        self.ledgers = tuple(memory.cell(LedgerRecord) for _ in range(MAX_SLOTS))
+        self._workers = tuple(memory.cell(WorkerRecord) for _ in range(MAX_SLOTS))
 
     def write_worker(self, slot: int, record: WorkerRecord) -> None:
-        incarnation, activity, job_id, lease_key, next_lease_key, *numbers, counters = _values(record)
-        ids = _packed(job_id), _packed(lease_key), _packed(next_lease_key)
-        self._workers[slot].write(incarnation, activity, *ids, *numbers, *counters)
+        self._workers[slot].write(record)
 
     def worker(self, slot: int) -> WorkerRecord | None:
-        """The slot's claim about itself; None where nothing was written or what was written cannot be."""
-        values = self._workers[slot].read()
-        if values is None:
-            return None
-        incarnation, activity, job_id, lease_key, next_lease_key, deadline, progress, uss, ready, backend, *counters = values
-        ids = _unpacked(job_id), _unpacked(lease_key), _unpacked(next_lease_key)
-        record = WorkerRecord(incarnation, activity, *ids, deadline, progress, uss, ready, backend, tuple(counters))
-        return record if _is_possible(record) else None
-
-    def write_ledger(self, slot: int, record: LedgerRecord) -> None:
-        """`slot` -1 is the monitor."""
-        *numbers, ends_by_cause = _values(record)
-        self._ledgers[slot].write(*numbers, *ends_by_cause)
-
-    def ledger(self, slot: int) -> LedgerRecord:
-        values = self._ledgers[slot].read()
-        return LedgerRecord(*(*values[:-CAUSES], values[-CAUSES:])) if values else LedgerRecord()
-
-    def write_fleet(self, record: FleetRecord) -> None:
-        self._fleet.write(*_values(record))
-
-    def fleet(self) -> FleetRecord:
-        return FleetRecord(*self._fleet.read() or ())
-
-    def write_control(self, record: ControlRecord) -> None:
-        self._control.write(*_values(record))
-
-    def control(self) -> ControlRecord:
-        return ControlRecord(*self._control.read() or ())
-
-    def write_monitor_record(self, record: MonitorRecord) -> None:
-        self._monitor_record.write(*_values(record))
-
-    def monitor_record(self) -> MonitorRecord:
-        return MonitorRecord(*self._monitor_record.read() or ())
-
-    def write_admission(self, record: AdmissionRecord) -> None:
-        self._admission.write(*_values(record))
-
-    def admission(self) -> AdmissionRecord:
-        return AdmissionRecord(*self._admission.read() or ())
-
-    def write_ollama_counters(self, record: OllamaCountersRecord) -> None:
-        self._counters.write(*record.counts)
-
-    def tally(self) -> OllamaCountersRecord:
-        values = self._counters.read()
-        return OllamaCountersRecord(values) if values else OllamaCountersRecord()
-
-
-AnyRecord = WorkerRecord | LedgerRecord | FleetRecord | ControlRecord | MonitorRecord | AdmissionRecord
-_FIELDS = {kind: attrgetter(*kind.__slots__) for kind in get_args(AnyRecord)}
-
-
-def _values(record: AnyRecord) -> tuple[Any, ...]:
-    values: tuple[Any, ...] = _FIELDS[type(record)](record)
-    return values
+        """The slot's claim about itself. None if none was written, or if it is out of bounds."""
+        record = self._workers[slot].read()
+        return record if record.is_possible else None
 
 
 def _checksum(sequence: int, body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(sequence.to_bytes(8)))
 
 
-def _packed(identity: UUID | None) -> bytes:
+def _packed_id(identity: UUID | None) -> bytes:
     return identity.bytes if identity else _NO_ID
 
 
-def _unpacked(identity: bytes) -> UUID | None:
+def _unpacked_id(identity: bytes) -> UUID | None:
     return None if identity == _NO_ID else UUID(bytes=identity)
-
-
-def _is_possible(record: WorkerRecord) -> bool:
-    return 1 <= record.activity <= MAX_ACTIVITY and not (
-        math.isnan(record.deadline_seconds) or math.isnan(record.progress_seconds)
-    )

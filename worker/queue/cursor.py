@@ -1,4 +1,4 @@
-"""From where in the queue's order to look for the next job."""
+"""The position in the queue at which the search for the next job starts."""
 
 import math
 import time
@@ -6,33 +6,34 @@ from collections.abc import Callable
 
 from worker.core.outcome import Lease
 
-LOOK_BACK_SECONDS = 1.0  # how long a job that comes back at its old place may wait for somebody busy to see it
+LOOK_BACK_SECONDS = 1.0  # longest wait of a job that returns to a place before the cursor, while the worker is busy
 
 
 class QueueCursor:
-    """Most looks go on where the last lease was found; one a second begins at the start of the queue.
+    """Most searches start where the last job was found. Once a second a search starts at the beginning of the queue.
 
-    The rows of finished jobs stay in the index for as long as anybody has a snapshot open that may need them, as a backup does
-    for hours. A look from the start walks over all of them.
+    While a snapshot is open, for hours during a backup, the index keeps the rows of finished jobs. A search from the beginning
+    reads all of them.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._since: str | None = None
-        self._looked_back_at_seconds = -math.inf
-        self.is_bare = False  # the last look began at the start and found nothing
+        self._position: str | None = None
+        self._restarted_at_seconds = -math.inf
+        self.is_exhausted = False  # the last search started at the beginning and found no job
 
-    def since(self) -> str | None:
-        """The `visible_at` to begin at; None: from the start, where expired leases are seen too."""
-        is_due = self._clock() >= self._looked_back_at_seconds + LOOK_BACK_SECONDS
-        return None if is_due else self._since
+    def position(self) -> str | None:
+        """The `visible_at` to start at. None: from the beginning, where expired leases are found too."""
+        is_restart_due = self._clock() >= self._restarted_at_seconds + LOOK_BACK_SECONDS
+        return None if is_restart_due else self._position
 
-    def looked(self, since: str | None, found: Lease | None) -> None:
-        if since is None:
-            self._looked_back_at_seconds = self._clock()
-        self._since = found.visible_at if found else None
-        self.is_bare = since is None and found is None
+    def advance(self, searched_from: str | None, found: Lease | None) -> None:
+        """Moves to the job that a search from `searched_from` found."""
+        if searched_from is None:
+            self._restarted_at_seconds = self._clock()
+        self._position = found.visible_at if found else None
+        self.is_exhausted = searched_from is None and found is None
 
-    def forget(self) -> None:
-        """There may be news: look from the start."""
-        self._since, self.is_bare = None, False
+    def reset(self) -> None:
+        """Starts at the beginning next time, because new jobs may have arrived."""
+        self._position, self.is_exhausted = None, False

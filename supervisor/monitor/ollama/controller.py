@@ -66,7 +66,7 @@ class AdmissionController:
         self._told: Decision | None = None
         self._notes: frozenset[object] = frozenset()
         now_seconds = self._began_at_seconds = time.monotonic()
-        before = DecisionPublished(scoreboard.admission().slots, (), None, now_seconds)  # a predecessor's hold goes on
+        before = DecisionPublished(scoreboard.admission.read().slots, (), None, now_seconds)  # a predecessor's hold goes on
         sight.admission.policy, sight.admission.is_remote = dependencies.policy, dependencies.host.is_remote
         sight.admission.state = apply(AdmissionState.of(dependencies.policy, now_seconds), before)
 
@@ -136,7 +136,7 @@ class AdmissionController:
         """The workers, and the log if it is not what was told before."""
         decision, before = sight.decision, self._told
         self._told = decision
-        self._scoreboard.write_admission(_recorded(decision, self._policy))
+        self._scoreboard.admission.write(_recorded(decision, self._policy))
         if before is None or _shown(before, self._policy) != _shown(decision, self._policy):
             self._tell_journal(sight)
         if before is not None and _is_wider(decision, before, self._policy):
@@ -222,7 +222,6 @@ def _recorded(decision: Decision, policy: AdmissionPolicy) -> AdmissionRecord:
         slots=decision.slots,
         vision_calls=decision.calls_of(policy.vision_model),
         feedback_calls=decision.calls_of(policy.feedback_model),
-        reason=decision.reason,
         until_seconds=decision.until_seconds,
     )
 

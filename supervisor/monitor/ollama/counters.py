@@ -26,14 +26,14 @@ class OllamaCounters:
     """One writer: this monitor, which goes on where its predecessor was."""
 
     def __init__(self, scoreboard: Scoreboard) -> None:
-        self._scoreboard, self._counts = scoreboard, list(scoreboard.tally().counts)
+        self._scoreboard, self._counts = scoreboard, list(scoreboard.ollama_counters.read().counts)
 
     def count(self, counted: CounterKey) -> None:
         self._counts[_PLACES[counted]] += 1
-        self._scoreboard.write_ollama_counters(OllamaCountersRecord(tuple(self._counts)))
+        self._scoreboard.ollama_counters.write(OllamaCountersRecord(tuple(self._counts)))
 
 
 def counter_totals(scoreboard: Scoreboard) -> Iterator[tuple[CounterKey, int]]:
     """Everything that is counted, with its total."""
-    counts = scoreboard.tally().counts
+    counts = scoreboard.ollama_counters.read().counts
     return ((counted, counts[place]) for counted, place in _PLACES.items())

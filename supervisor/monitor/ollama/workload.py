@@ -30,7 +30,7 @@ class Workload:
                 by_model.setdefault(model, []).append(slot.claim)
         self._follow(by_model)
         calls = tuple(CallsInFlight(name, len(by_model[name]), self._progress_at_seconds[name]) for name in by_model)
-        return WorkersSampled(calls, len(slots), self._scoreboard.control().leasing_slots, now_seconds)
+        return WorkersSampled(calls, len(slots), self._scoreboard.control.read().leasing_slots, now_seconds)
 
     def answered(self, model: str) -> None:
         """A call to it has come to its end."""

@@ -43,7 +43,7 @@ class QueueListener:
     ) -> None:
         self._settings, self._scoreboard, self._releases, self._keeper = settings, scoreboard, releases, keeper
         self._waker, self._journal = waker, journal
-        self._monitor_record = replace(scoreboard.monitor_record(), incarnation=incarnation)
+        self._monitor_record = replace(scoreboard.monitor.read(), incarnation=incarnation)
         self._stirred = asyncio.Event()
         self._heard: list[int] = []  # of whom news has come, by their backends
         self._look_at_seconds = -math.inf
@@ -182,6 +182,6 @@ class QueueListener:
         self._monitor_record = replace(
             self._monitor_record,
             deadline_seconds=time.monotonic() + MONITOR_DEADLINE_SECONDS,
-            looked_at_seconds=self.sight.looked_at_seconds,
+            polled_at_seconds=self.sight.looked_at_seconds,
         )
-        self._scoreboard.write_monitor_record(self._monitor_record)
+        self._scoreboard.monitor.write(self._monitor_record)

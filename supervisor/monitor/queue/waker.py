@@ -20,7 +20,7 @@ class Waker:
     def wake_one(self) -> bool:
         """An idle worker if there is one, else one that is just looking. False if there is nobody to wake."""
         looking: list[tuple[int, WorkerRecord]] = []
-        admitted_slots = self._scoreboard.admission().slots
+        admitted_slots = self._scoreboard.admission.read().slots
         for slot, record in self._records():
             if slot >= admitted_slots:
                 break
@@ -47,14 +47,14 @@ class Waker:
 
     def _records(self) -> Iterator[tuple[int, WorkerRecord]]:
         """Of those who may lease: nobody else need be looked at."""
-        for slot in range(self._scoreboard.control().leasing_slots):
+        for slot in range(self._scoreboard.control.read().leasing_slots):
             record = self._scoreboard.worker(slot)
             if record is not None:
                 yield slot, record
 
     def _wake(self, slot: int, record: WorkerRecord) -> bool:
         """A worker that was woken and has not moved since is on its way already."""
-        if self._woken.get(slot) == record.progress_seconds or not self._scoreboard.ledger(slot).pid:
+        if self._woken.get(slot) == record.progress_seconds or not self._scoreboard.ledgers[slot].read().pid:
             return False
         self._woken[slot] = record.progress_seconds
         os.eventfd_write(self._wake_fds[slot], 1)

@@ -53,7 +53,7 @@ class Counting(Stub):
     def __init__(self, ledger: Ledger, errors: Sequence[str]) -> None:
         self._ledger, self._errors = ledger, errors
 
-    def origin(self, submission: Mapping[str, Any]) -> str:
+    def fingerprint(self, submission: Mapping[str, Any]) -> str:
         return f"made of {submission['sha256']}"
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""A job's payload, when a job is given up, and what PostgreSQL can store."""
+"""Validation of a job's payload, quarantine, and values that PostgreSQL can store."""
 
 from typing import Any
 from uuid import UUID
@@ -43,7 +43,7 @@ def accepted(**changes: object) -> Payload:
 
 
 def test_the_platforms_payload() -> None:
-    """What the platform writes is taken as it is, and what only workers add is absent."""
+    """The platform's payload is valid, and the keys that workers add have their defaults."""
     assert accepted() == Payload(submission_id=SUBMISSION, student_sub="sub-1", kind="image", criteria=("Inhalt", "Form"))
 
 
@@ -57,7 +57,7 @@ VALID: dict[str, tuple[dict[str, object], dict[str, object]]] = {
         {"cached_text_md": "t", "cached_from": "f", "crashes": 1, "expiries": 2},
         {"cached_text_md": "t", "cached_from": "f", "crashes": 1, "expiries": 2},
     ),
-    "what nobody knows": ({"cached_raw_metadata": {"a": 1}, "colour": "red"}, {"kind": "image"}),
+    "unknown keys": ({"cached_raw_metadata": {"a": 1}, "colour": "red"}, {"kind": "image"}),
     "count as text": ({"crashes": "3"}, {"crashes": 0}),
     "count below nought": ({"crashes": -1}, {"crashes": 0}),
     "count as truth": ({"crashes": True}, {"crashes": 0}),
@@ -69,7 +69,7 @@ VALID: dict[str, tuple[dict[str, object], dict[str, object]]] = {
 
 @pytest.mark.parametrize(("changes", "expected"), VALID.values(), ids=VALID.keys())
 def test_a_valid_payload(changes: dict[str, object], expected: dict[str, object]) -> None:
-    """A payload within the contract is taken, and a count that nobody of ours wrote counts as none."""
+    """A payload within the contract is valid. A malformed counter counts as 0."""
     payload = accepted(**changes)
     assert {name: getattr(payload, name) for name in expected} == expected
 
@@ -103,7 +103,7 @@ INVALID: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize(("payload", "fields"), INVALID.values(), ids=INVALID.keys())
 def test_an_invalid_payload(payload: object, fields: str) -> None:
-    """A payload outside the contract ends its job, and the fields are named but never what stood in them."""
+    """A payload outside the contract fails its job. The failure names the fields, never their values."""
     expected = Failed(ErrorCode.VISION_FAILED, "payload_invalid", f"payload_invalid: {fields}")
     assert parse_payload(lease(payload)) == expected
 
@@ -126,14 +126,14 @@ QUARANTINES: dict[str, tuple[dict[str, object], int, ErrorCode | None]] = {
 
 @pytest.mark.parametrize(("changes", "max_crashes", "code"), QUARANTINES.values(), ids=QUARANTINES.keys())
 def test_quarantine(changes: dict[str, object], max_crashes: int, code: ErrorCode | None) -> None:
-    """A job is given up at its last allowed crash or its fifth expiry, as the step that killed its workers."""
+    """A job is quarantined at its last allowed crash or its fifth expiry, with the code of the step that killed its workers."""
     expected = Failed(code, WORKER_CRASHED, WORKER_CRASHED) if code else None
     assert quarantine(accepted(**changes), max_crashes) == expected
 
 
 @pytest.mark.parametrize(("step", "code"), [(Step.VISION, "vision_failed"), (Step.FEEDBACK, "feedback_failed")])
-def test_the_failure_of_a_stage(step: Step, code: str) -> None:
-    """Each step fails under the platform's own code."""
+def test_the_failure_of_a_step(step: Step, code: str) -> None:
+    """Each step has the platform's error code."""
     assert step.failure == code
 
 
@@ -153,5 +153,5 @@ STORABLE: dict[str, tuple[object, object]] = {
 
 @pytest.mark.parametrize(("value", "expected"), STORABLE.values(), ids=STORABLE.keys())
 def test_storable(value: object, expected: object) -> None:
-    """What PostgreSQL cannot store is taken out of texts and of texts in JSON, and all else is left."""
+    """Characters and numbers that PostgreSQL cannot store are removed or replaced. Everything else stays."""
     assert storable(value) == expected
