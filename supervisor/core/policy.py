@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from worker.ipc.backoff import doubling
+
 MEBIBYTE = 2**20
 
 
@@ -28,8 +30,7 @@ class Policy:
     minimum_lifetime_seconds: float = 60.0
 
     def restart_delay_seconds(self, crashes_in_a_row: int) -> float:
-        """The longest wait: none after the first crash, then doubling."""
+        """Return the longest wait before a restart: none after the first crash, then doubling."""
         if crashes_in_a_row <= 1:
             return 0.0
-        doubled = self.backoff_seconds * 2.0 ** min(crashes_in_a_row - 2, 30)
-        return min(doubled, self.backoff_max_seconds)
+        return doubling(self.backoff_seconds, self.backoff_max_seconds, crashes_in_a_row - 2)

@@ -1,0 +1,8 @@
+"""Waits that double after each failure, for every retry of the product: restarts, reconnections, probes and loads."""
+
+_MAX_DOUBLINGS = 30  # more would overflow a float long after the longest wait is reached
+
+
+def doubling(first_seconds: float, max_seconds: float, failures: int) -> float:
+    """Return the wait after `failures` earlier failures in a row, counted from 0: the first wait, doubled, up to the longest."""
+    return min(max_seconds, first_seconds * 2 ** min(failures, _MAX_DOUBLINGS))
