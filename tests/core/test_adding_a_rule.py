@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/adding-a-rule.md").read_text()
-SOURCES = ("supervisor/core/policy.py", "supervisor/core/fleet.py", "supervisor/core/rules.py", "tests/core/test_decide.py")
+SOURCES = ("supervisor/core/policy.py", "supervisor/core/fleet.py", "supervisor/core/rules.py", "tests/core/test_rules.py")
 QUOTES = re.findall(r"^ *```python\n(.+?)^ *```$", GUIDE, re.DOTALL | re.MULTILINE)
 
 
