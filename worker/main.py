@@ -43,7 +43,7 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
         return _work(wiring, settings, report, inbox)
     except (UnsuitableDatabase, AdapterMissing) as refusal:
         report.send(EventKind.REFUSED, error_class=str(refusal))
-        return ExitCode.REFUSED
+        return ExitCode.CONFIG
     except Exception as bug:  # noqa: BLE001  the last line of the process: told by class and ctx, then the exit code
         report.send(EventKind.BUG, error_class=f"{type(bug).__name__} at {place_of(bug)}")
         return ExitCode.BUG

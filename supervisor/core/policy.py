@@ -1,4 +1,4 @@
-"""The numbers that `decide` goes by."""
+"""The numbers that the rules use: times, limits and bounds."""
 
 from dataclasses import dataclass
 
@@ -9,22 +9,22 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All times in seconds. The defaults are those of the settings; tests give their own."""
+    """Times are in seconds. The defaults equal those of the settings; tests use numbers of their own."""
 
-    tick_seconds: float = 1.0  # how stale the scoreboard may be read
-    busy_tick_seconds: float = 0.1  # the same while a job is in hand, or a boot that others may wait for
+    tick_seconds: float = 1.0  # longest time between two readings of the scoreboard
+    busy_tick_seconds: float = 0.1  # the same while a worker has a job in hand or a process boots
     boot_timeout_seconds: float = 30.0
     terminate_grace_seconds: float = 5.0
     drain_timeout_seconds: float = 60.0
     drain_shortened_seconds: float = 5.0
-    release_seconds: float = 2.0  # what the monitor has after the last worker, to give leases back (invariant 2)
+    release_seconds: float = 2.0  # for the monitor to reclaim leases after the last worker left (invariant 2)
     backoff_seconds: float = 1.0
     backoff_max_seconds: float = 60.0
     healthy_after_seconds: float = 10.0
-    burst_starts: int = 8  # of one slot in `burst_seconds`, however short the drawn waits are (invariant 8)
+    burst_starts: int = 8  # most starts of one slot in `burst_seconds`, however short the drawn waits are (invariant 8)
     burst_seconds: float = 60.0
     restart_window_seconds: float = 60.0
-    restart_intensity: int = 5  # OTP's word: crashes without any progress
+    restart_intensity: int = 5  # crashes without progress before the supervisor gives up; the term is OTP's
     memory_soft_bytes: int = 512 * MEBIBYTE  # growth since the boot; 0: no limit
     memory_hard_bytes: int = 1024 * MEBIBYTE  # resident set; 0: no limit
     minimum_lifetime_seconds: float = 60.0

@@ -5,4 +5,4 @@ _MAX_DOUBLINGS = 30  # more would overflow a float long after the longest wait i
 
 def doubling(first_seconds: float, max_seconds: float, failures: int) -> float:
     """Return the wait after `failures` earlier failures in a row, counted from 0: the first wait, doubled, up to the longest."""
-    return min(max_seconds, first_seconds * 2 ** min(failures, _MAX_DOUBLINGS))
+    return min(max_seconds, first_seconds * 2.0 ** min(failures, _MAX_DOUBLINGS))
