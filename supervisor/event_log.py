@@ -33,7 +33,7 @@ from worker.ipc.contract import Event, EventKind
 
 GAVE_UP_MEANING = "no worker could start or finish a step, and restarts did not help: see the exited and bug lines before"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_EVENT_LEVELS = {  # of a worker's events; the others are warnings
+_EVENT_LEVELS = {  # of a worker's events, the others being warnings
     EventKind.SETTLED: "INFO",
     EventKind.LEASED: "DEBUG",
     EventKind.CALL: "DEBUG",

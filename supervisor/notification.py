@@ -9,7 +9,7 @@ from supervisor.core.fleet import Fleet, Slot, SlotState
 EXTENSION_SECONDS = 30.0  # added to the timeout of a start, a reload or a stop, again and again while the loop runs
 EXTEND_EVERY_SECONDS = 10.0
 WATCHDOG_PARTS = (
-    4  # sd_watchdog_enabled(3) advises a half; a quarter leaves time for a turn of the loop, which takes up to a second
+    4  # sd_watchdog_enabled(3) advises a half, and a quarter leaves time for a turn of the loop, which takes up to a second
 )
 _USEC = 1_000_000
 

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-KEPT_SECONDS = 10.0  # a killed process of many gigabytes needs time to end; an older kill was of another process
+KEPT_SECONDS = 10.0  # a killed process of many gigabytes needs time to end, and an older kill was of another process
 _READ_BYTES = 4096
 _OOM_KILL = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
 
@@ -30,7 +30,7 @@ class OomWatch:
         self._unclaimed_at_seconds = (kept + fresh)[-64:]
 
     def claim(self, now_seconds: float) -> bool:
-        """Whether an exit by a SIGKILL of unknown origin is attributed to the kernel. Each kill is attributed once."""
+        """Attribute an exit by a SIGKILL of unknown origin to the kernel if it has an unclaimed kill, and return if it had."""
         self.update(now_seconds)
         return bool(self._unclaimed_at_seconds and self._unclaimed_at_seconds.pop(0))
 

@@ -16,7 +16,7 @@ from worker.ipc.contract import ExitCode
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ALL_SIGNALS = signal.valid_signals()
-_F_SETSIG = 10  # Linux; fcntl names it from Python 3.13 on
+_F_SETSIG = 10  # Linux (fcntl has the name from Python 3.13 on)
 OOM_SCORE_ABOVE_SUPERVISOR = 300  # of 1000: a child counts as if it used 30 % of the host's memory more
 
 

@@ -10,7 +10,7 @@ _READ_BYTES = 4096
 
 
 class Effect(Enum):
-    """What a signal does to the supervisor."""
+    """Effect of a signal on the supervisor."""
 
     STOP = "drain and leave; the second shortens the drain, the third kills all workers at once"
     RELOAD = "read the settings again"

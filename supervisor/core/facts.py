@@ -95,7 +95,7 @@ class Exited:
 
     @property
     def is_bad_configuration(self) -> bool:
-        """Whether the child cannot work with its settings. A worker with a job in hand could: the job caused its status."""
+        """True if the child cannot work with its settings. With a job in hand, the job caused the status, not the settings."""
         return self.status == exit_codes.EX_CONFIG and self.lease_key is None
 
 

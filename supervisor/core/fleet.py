@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from uuid import UUID
 
-MONITOR = -1  # the number of the monitor's slot; the workers' slots count from 0
+MONITOR = -1  # the number of the monitor's slot, while the workers' slots count from 0
 
 
 class SlotState(IntEnum):
@@ -49,7 +49,7 @@ REQUESTED_STOPS = frozenset(
 
 
 class ExitCause(IntEnum):
-    """The cause of a process's end; each end has exactly one. The numbers are stored in the scoreboard's ledger."""
+    """The cause of a process's end. Each end has exactly one. The numbers are stored in the scoreboard's ledger."""
 
     ASKED = 0  # left by itself with status 0 after a request to leave
     OPERATOR = 1  # killed because its time to leave was over
@@ -62,7 +62,7 @@ class ExitCause(IntEnum):
 
     @property
     def is_crash(self) -> bool:
-        """Whether the end counts against the slot and against the job in hand."""
+        """True if the end counts against the slot and against the job in hand."""
         return self not in {ExitCause.ASKED, ExitCause.OPERATOR}
 
     @property
@@ -106,10 +106,10 @@ class Slot:
     pid: int = 0
     incarnation: int = 0
     started_at_seconds: float = 0.0
-    deadline_seconds: float | None = None  # of the step that the process is in; None while it boots
+    deadline_seconds: float | None = None  # of the step that the process is in, None while it boots
     stop_by_seconds: float = 0.0  # in STOPPING: the end of the grace period
-    stop_reason: ActionReason | None = None  # of the SIGTERM; None: none was sent
-    kill_reason: ActionReason | None = None  # of the SIGKILL; None: none was sent
+    stop_reason: ActionReason | None = None  # of the SIGTERM, None if none was sent
+    kill_reason: ActionReason | None = None  # of the SIGKILL, None if none was sent
     starts: int = 0
     last_status: int = 0
     last_cause: ExitCause = ExitCause.ASKED
@@ -117,9 +117,9 @@ class Slot:
     crash_runs: tuple[Run, ...] = ()  # the latest lives in a row that ended as crashes, newest last
     generation: int = 0  # of the settings that it was forked with
     is_busy: bool = False  # its record names a job in hand
-    rss_bytes: int = 0  # resident set, newest sample of this life; 0: none yet
+    rss_bytes: int = 0  # resident set, newest sample of this life, 0 before the first
     baseline_bytes: int | None = None  # the first sample after the boot
-    retire_reason: ActionReason | None = None  # of the request to leave after the job in hand; None: none
+    retire_reason: ActionReason | None = None  # of the request to leave after the job in hand, None if there is none
     is_recycle_asked: bool = False  # an operator requested a new process in this slot
 
     @property
@@ -143,7 +143,7 @@ class DeadLease:
     job_id: UUID | None
     lease_key: UUID
     is_counted: bool
-    sent_to: int = 0  # incarnation of the monitor that got the last request; 0: none did
+    sent_to: int = 0  # incarnation of the monitor that got the last request, 0 if none did
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Fleet:
 
     workers: tuple[Slot, ...]  # each at the index of its number
     monitor: Slot
-    wanted: int  # number of workers; a slot of this number or above is not filled
+    wanted: int  # number of workers: a slot of this number or above is not filled
     stop_asked_at_seconds: tuple[float, ...] = ()
     dead_leases: tuple[DeadLease, ...] = ()
     has_bad_configuration: bool = False  # a child ended with EX_CONFIG, and no older settings are known to work
@@ -186,7 +186,7 @@ class Fleet:
 
     @property
     def is_reloading(self) -> bool:
-        """Whether a wanted worker still runs with settings of another generation."""
+        """True if a wanted worker still runs with settings of another generation."""
         return any(slot.is_occupied and slot.generation != self.generation for slot in self.wanted_workers)
 
     @property

@@ -9,7 +9,7 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Times are in seconds. The defaults equal those of the settings; tests use numbers of their own."""
+    """Times are in seconds. The defaults equal those of the settings, and tests use their own."""
 
     tick_seconds: float = 1.0  # longest time between two readings of the scoreboard
     busy_tick_seconds: float = 0.1  # the same while a worker has a job in hand or a process boots
@@ -24,9 +24,9 @@ class Policy:
     burst_starts: int = 8  # most starts of one slot in `burst_seconds`, however short the drawn waits are (invariant 8)
     burst_seconds: float = 60.0
     restart_window_seconds: float = 60.0
-    restart_intensity: int = 5  # crashes without progress before the supervisor gives up; the term is OTP's
-    memory_soft_bytes: int = 512 * MEBIBYTE  # growth since the boot; 0: no limit
-    memory_hard_bytes: int = 1024 * MEBIBYTE  # resident set; 0: no limit
+    restart_intensity: int = 5  # crashes without progress before the supervisor gives up (a term of OTP)
+    memory_soft_bytes: int = 512 * MEBIBYTE  # growth since the boot, 0: no limit
+    memory_hard_bytes: int = 1024 * MEBIBYTE  # resident set, 0: no limit
     minimum_lifetime_seconds: float = 60.0
 
     def restart_delay_seconds(self, crashes_in_a_row: int) -> float:

@@ -320,6 +320,6 @@ def _is_over_hard_limit(slot: Slot, policy: Policy) -> bool:
 
 
 def _is_healthy(slot: Slot, policy: Policy, now_seconds: float) -> bool:
-    """Whether the worker runs, and no rule is about to end it."""
+    """True if the worker runs, and no rule is about to end it."""
     is_well = not _has_exceeded_deadline(slot, now_seconds) and not _is_over_hard_limit(slot, policy)
     return slot.state is SlotState.RUNNING and not slot.is_retiring and is_well

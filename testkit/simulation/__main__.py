@@ -13,11 +13,11 @@ from testkit.simulation.trial import Outcome, run
 
 HOUR = 3600.0
 ADMISSION_STEPS = 24  # with faults
-MOST_SHOWN = 3  # violations in full; all are counted
+MOST_SHOWN = 3  # violations in full, while all are counted
 
 
 def main() -> int:
-    """Simulate supervisors under faults. Exit code 0: every invariant held; 1: one did not."""
+    """Simulate supervisors under faults. Exit code 0: every invariant held, 1: one did not."""
     arguments = _parser().parse_args()
     if arguments.table:
         print(table(Visits()))

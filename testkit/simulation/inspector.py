@@ -200,7 +200,7 @@ class Inspector:
         self._retiring.add(slot)
 
     def _is_healthy(self, slot: int) -> bool:
-        """Whether the process has booted, is not reaped and has no request to leave, as the supervisor can know it."""
+        """True if the process has booted, is not reaped and has no request to leave, as the supervisor can know it."""
         process = self._world.processes.get(slot)
         is_asked = slot in self._retiring or slot in self._terminated or slot in self._killed
         return process is not None and process.activity is not Activity.BOOT and not is_asked

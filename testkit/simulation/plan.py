@@ -38,7 +38,7 @@ class Kind(Enum):
 
 
 class Trait(Enum):
-    """What a job does to its worker, each time but for the last three."""
+    """Effect of a job on its worker, at each attempt but for the last three."""
 
     SEGFAULT = "it crashes its worker"
     HOG = "it needs more memory than there is"

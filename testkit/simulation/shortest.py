@@ -10,7 +10,7 @@ MOST_TRIALS = 400
 
 
 class Shortened(Protocol):
-    """How a run ended. Its plan is a dataclass with `faults` and `jobs`."""
+    """The end of a run. Its plan is a dataclass with `faults` and `jobs`."""
 
     @property
     def plan(self) -> Any: ...

@@ -17,7 +17,7 @@ RESTART_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended. `trace` has the facts, actions and faults with their times, without deadlines and measurements."""
+    """The end of a run. `trace` has the facts, actions and faults with their times, without deadlines and measurements."""
 
     plan: Plan
     simulated_seconds: float
