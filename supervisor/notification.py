@@ -47,13 +47,16 @@ def notification(
     if watchdog_seconds is not None and now_seconds >= sent.watchdog_at_seconds + watchdog_seconds / WATCHDOG_PARTS:
         lines.append("WATCHDOG=1")
         after = replace(after, watchdog_at_seconds=now_seconds)
-    is_under_way = (
-        state is not ServiceState.READY
-    )  # systemd limits the time of these states, and does not know how long a job takes
-    if is_under_way and (state is not sent.state or now_seconds >= sent.extended_at_seconds + EXTEND_EVERY_SECONDS):
+    if _is_extension_due(state, sent, now_seconds):
         lines.append(f"EXTEND_TIMEOUT_USEC={int(EXTENSION_SECONDS * _USEC)}")
         after = replace(after, extended_at_seconds=now_seconds)
     return tuple(lines), after
+
+
+def _is_extension_due(state: ServiceState, sent: SentState, now_seconds: float) -> bool:
+    """True in each state whose time systemd limits, because it does not know how long a job takes."""
+    is_first = state is not sent.state
+    return state is not ServiceState.READY and (is_first or now_seconds >= sent.extended_at_seconds + EXTEND_EVERY_SECONDS)
 
 
 def state_of(fleet: Fleet) -> ServiceState:

@@ -38,7 +38,7 @@ from worker.ipc.channel import Command
 from worker.ipc.contract import BUSY, Activity
 from worker.ipc.scoreboard import MAX_SLOTS, ControlRecord, FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
 
-MAX_DEADLINE_SECONDS = 86_400.0  # no step is longer, so a later deadline is not believed
+MAX_DEADLINE_SECONDS = 86_400.0  # the longest possible step, so a later deadline is capped
 
 ChildMain = Callable[[int, int, int], int]  # (slot number, incarnation, generation of the settings) -> exit code
 
@@ -207,18 +207,14 @@ class UnixSystem:
                 continue
             if slot.number == MONITOR:
                 self._descriptors.drop_channel()
-            claim = self._claim_of(slot)
-            yield Exited(
-                slot.number,
-                pid,
-                status,
-                self.now(),
-                claim.job_id if claim else None,
-                claim.lease_key if claim else None,
-                claim.next_lease_key if claim else None,
-                is_oom=status == -signal.SIGKILL and slot.state is not SlotState.KILLED and self._oom.claim(self.now()),
-                jitter=random.random(),  # noqa: S311  jitter is no secret
-            )
+            claim = self._claim_of(slot) or WorkerRecord()  # the empty record has no job and no lease
+            leases = claim.job_id, claim.lease_key, claim.next_lease_key
+            is_oom, jitter = self._is_oom(slot, status), random.random()  # noqa: S311  jitter is no secret
+            yield Exited(slot.number, pid, status, self.now(), *leases, is_oom, jitter)
+
+    def _is_oom(self, slot: Slot, status: int) -> bool:
+        """Attribute an exit by a SIGKILL that the supervisor did not send to the kernel, if it has counted a kill."""
+        return status == -signal.SIGKILL and slot.state is not SlotState.KILLED and self._oom.claim(self.now())
 
 
 def _ledger(slot: Slot) -> LedgerRecord:

@@ -85,7 +85,7 @@ def _moved(slot: Slot, fact: FactOfASlot) -> Slot:
 
 
 def _of_a_slot(fleet: Fleet, before: Slot, slot: Slot, fact: FactOfASlot) -> Fleet:
-    """Add to `slot`, which is in its new state, what the fact changes beside the state."""
+    """Apply the fact to `slot`, which is in its new state already. `before` is the slot in its former state."""
     match fact:
         case Spawned():
             return _spawned(fleet, slot, fact)

@@ -189,11 +189,8 @@ RULES: tuple[Rule, ...] = (
     stop_monitor,
     finish,
 )
-RECYCLES: tuple[Rule, ...] = (
-    retire_over_the_soft_limit,
-    retire_outdated,
-    retire_by_command,
-)  # of all of them, one worker at a time
+# Of all these rules together, one worker at a time is replaced.
+RECYCLES: tuple[Rule, ...] = (retire_over_the_soft_limit, retire_outdated, retire_by_command)
 
 
 def decide(fleet: Fleet, policy: Policy, now_seconds: float) -> tuple[Action, ...]:
@@ -295,7 +292,7 @@ def give_up_at(fleet: Fleet, policy: Policy) -> float:
 
 
 def workers_gone_at(fleet: Fleet) -> float:
-    """Return the time since which a stopping fleet has no worker, at the earliest that of the first request to stop."""
+    """Return when the last worker of a stopping fleet left, or when the stop was requested if that was later."""
     return max((*fleet.stop_asked_at_seconds[:1], *(slot.since_seconds for slot in fleet.workers)))
 
 
