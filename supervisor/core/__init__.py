@@ -31,7 +31,7 @@ The loop (supervisor/loop.py)
 
     Performing an action yields a fact again, such as Spawned or Killed. What could not be done yields none, and the rules
     decide it again in the next turn. The rules depend on the present state and not on the last fact. Therefore a lost signal
-    or a skipped turn needs no code of its own, and the first rule that yields an action for a slot wins.
+    or a skipped turn needs no code of its own. The first rule that yields an action for a slot wins.
 
 Writers
     * Only `apply` makes a new fleet. Rules only yield actions, and the system only yields facts.
@@ -44,7 +44,7 @@ Invariants (those of docs/architecture.md that concern this package)
      2  After a request to stop nothing is started. An empty fleet follows within the drain timeout, two ticks, and
         `release_seconds` for reclaiming leases.
      3  SIGKILL comes only after an exceeded deadline, an expired grace period, the hard memory limit or an immediate stop.
-     7  A job that kills its workers is quarantined: each lease of a dead worker says whether its death was a crash.
+     7  A job that kills its workers is quarantined: each lease of a dead worker records whether the death was a crash.
      8  A crash loop costs at most `burst_starts` forks per slot in `burst_seconds`, and the healthy slots go on.
     10  `decide` is a function: equal arguments give equal actions. `apply` refuses an impossible fact.
 
@@ -57,13 +57,13 @@ A stop, in the order of its rules
     4  reclaim_dead_leases       Meanwhile the monitor reclaims the leases of the killed workers.
     5  stop_monitor              The monitor is stopped last, when no worker and no lease is left, or after `release_seconds`.
        kill_late_monitor         A monitor that does not leave is killed.
-    6  finish                    With no process left the supervisor ends. `leases_left` count for the next start.
+    6  finish                    With no process left the supervisor ends. The next start reclaims the leases that are left.
     One process that must end alone has the same order: SIGTERM, `terminate_grace_seconds`, then kill_after_the_grace.
 
 Failures
     a fork fails             SpawnFailed. The slot waits as after a crash, but it counts neither as a start nor as a crash.
-    a process crashes        Exited with one cause (exit_causes.py). The slot waits: not at all after the first crash, then
-                             twice as long each time, a random part of it. After crashes without any progress of a worker
+    a process crashes        Exited with one cause (exit_causes.py). The slot does not wait after the first crash. After each
+                             further one it waits a random part of a time that doubles. After crashes without any progress of a worker
                              (`restart_intensity` and `restart_window_seconds`) the supervisor gives up.
     a process hangs          Its deadline passes. It gets SIGTERM, then SIGKILL.
     a signal is lost         SIGCHLD: each turn reaps all ended children. SIGTERM to a child: SIGKILL follows at `stop_by`.
@@ -77,8 +77,8 @@ Failures
                              kernel then kills the children, and the next supervisor reclaims their leases.
 
 Times
-    All times are seconds of the monotonic clock, which the processes of one host share, so deadlines of workers and times of
-    the supervisor can be compared. `now` is an argument and is the time of the last observation. After a suspension of the
+    All times are seconds of the monotonic clock. The processes of one host share it, so deadlines of workers and times of the
+    supervisor can be compared. `now` is an argument and is the time of the last observation. After a suspension of the
     supervisor, deadlines are therefore compared with the time at which they were read. Leases have times of the database,
     which are never compared with these.
 """

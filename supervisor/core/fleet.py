@@ -43,9 +43,10 @@ class ActionReason(Enum):
     NO_PROGRESS = "nothing but crashes"
 
 
+# Reasons for which the process that ends is not at fault.
 REQUESTED_STOPS = frozenset(
     {ActionReason.DRAIN, ActionReason.DRAIN_EXPIRED, ActionReason.STOP_NOW, ActionReason.WORKERS_GONE, ActionReason.OUTDATED}
-)  # the process is not at fault
+)
 
 
 class ExitCause(IntEnum):
