@@ -63,8 +63,8 @@ A stop, in the order of its rules
 Failures
     a fork fails             SpawnFailed. The slot waits as after a crash, but it counts neither as a start nor as a crash.
     a process crashes        Exited with one cause (exit_causes.py). The slot does not wait after the first crash. After each
-                             further one it waits a random part of a time that doubles. After crashes without any progress of a worker
-                             (`restart_intensity` and `restart_window_seconds`) the supervisor gives up.
+                             further one it waits a random part of a time that doubles. After crashes without any
+                             progress of a worker the supervisor gives up (`restart_intensity`, `restart_window_seconds`).
     a process hangs          Its deadline passes. It gets SIGTERM, then SIGKILL.
     a signal is lost         SIGCHLD: each turn reaps all ended children. SIGTERM to a child: SIGKILL follows at `stop_by`.
     a record is damaged      A worker's record: the last deadline that was valid counts, and passes. A record of the
