@@ -1,8 +1,25 @@
-"""The supervisor: forks workers and a monitor, watches them, decides. One thread, no database, no network.
+"""The supervisor, and all other code that is not a worker's: four programs and the pure packages that they share.
 
-Where to find what: `cli` the commands, `start` puts everything together, `loop` the main loop, `settings` every number,
-`settings_versions` those settings by the time they were read, `journal` every log line, `notification` what systemd is told,
-`channel` the messages to and from the monitor, `status_view` and `checkup` what `status` and `check` show. What an operator
-orders goes from `order_command` through `monitor.order_line` to `order_desk`. `core` decides and has no effects, `adapters`
-are the effects, `monitor` is the process that looks outside.
+Processes of a running instance
+    main, launcher   the supervisor's composition root, and the entry point of each forked child
+    loop, system     the main loop, and the operating system behind it: signals, children, scoreboard, channel
+    commands         an operator's scale, recycle and reload become facts or are rejected
+    systemd          sd_notify; the messages themselves are in `notification`
+    monitor/         the monitor, a child: queue and Ollama, /metrics, status page, control socket, leases of dead workers
+
+Commands in processes of their own
+    cli/             `learning-supervisor start, status, check, doctor, scale, recycle, reload`
+    doctor/          the examination of Ollama
+    findings         the results that `check` and `doctor` print
+
+Shared
+    core/            fleet, facts, `apply`, rules and actions. Pure. Its docstring is the place to start
+    admission/       the rules by which the monitor limits calls to Ollama. Pure
+    adapters/        fork, signals, memory, descriptors, log stream, the lock of an instance
+    settings/        every setting, its sources, and the versions that a reload makes
+    event_log        every log event and its keys
+    exit_codes       every exit code
+
+The supervisor process itself has one thread and no connection to a database or server. It imports the code of its children
+and runs it only after the fork. The memory and the messages that the processes share are in worker.ipc.
 """

@@ -1,9 +1,11 @@
-"""The only file that words log lines: each is a projection of a fact, an action or an event, with ids and classes alone."""
+"""The event log: the only file that names log events and their keys. Lines contain ids and class names, and no content."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
+from uuid import UUID
 
+from supervisor import exit_codes
 from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
 from supervisor.core.facts import (
     DeadlineSet,
@@ -26,13 +28,12 @@ from supervisor.core.facts import (
     Terminated,
 )
 from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem
-from supervisor.core.rules import EXIT_GAVE_UP
 from supervisor.settings.model import Problem
 from worker.ipc.contract import Event, EventKind
 
-GAVE_UP_MEANING = "no worker could start or finish a step, and restarts did not help: the lines before name the reason"
+GAVE_UP_MEANING = "no worker could start or finish a step, and restarts did not help: see the exited and bug lines before"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_EVENT_LEVELS = {  # the others are warnings
+_EVENT_LEVELS = {  # of a worker's events, the others being warnings
     EventKind.SETTLED: "INFO",
     EventKind.LEASED: "DEBUG",
     EventKind.CALL: "DEBUG",
@@ -41,24 +42,25 @@ _EVENT_LEVELS = {  # the others are warnings
 
 
 class EventLog:
-    """logfmt lines: time, level, what happened, then key=value."""
+    """Writes logfmt lines: time, level, event, then key=value pairs."""
 
     def __init__(self, level: str, write: Callable[[str], None]) -> None:
         self._write = write
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
-        """Lines below it are not written."""
+        """Set the least severe level that is written."""
         self._least = LEVELS.index(level)
 
     def action(self, action: Action) -> None:
+        """Log what the supervisor is about to do."""
         match action:
             case Spawn(slot, why) | Kill(slot, why) | Retire(slot, why) | Terminate(slot, _, why):
                 level = "WARNING" if isinstance(action, Kill) else "INFO"
                 self._line(level, type(action).__name__.lower(), slot=_slot(slot), why=why.value)
             case ReclaimLease(slot, job_id, lease_key, is_counted, why):
                 self._line(
-                    "INFO", "return_lease", slot=_slot(slot), job=job_id, lease=lease_key, counted=is_counted, why=why.value
+                    "INFO", "reclaim_lease", slot=_slot(slot), job=job_id, lease=lease_key, counted=is_counted, why=why.value
                 )
             case GiveUp(why):
                 self._line("ERROR", "give_up", why=why.value)
@@ -68,7 +70,7 @@ class EventLog:
                 assert_never(action)
 
     def fact(self, fact: Fact, fleet: Fleet) -> None:
-        """What happened, with the fleet after it."""
+        """Log what has happened. `fleet` is the fleet after the fact."""
         if isinstance(fact, FactOfASlot):
             self._fact_of_a_slot(fact, fleet)
             return
@@ -82,12 +84,12 @@ class EventLog:
             case Reloaded(generation, workers):
                 self._line("INFO", "reloaded", generation=generation, workers=workers)
             case ReloadRejected(problems):
-                self._line("ERROR", "reload_refused", problems=problems, generation=fleet.generation)
+                self._line("ERROR", "reload_rejected", problems=problems, generation=fleet.generation)
             case LeaseReclaimed(lease_key, outcome):
                 level = "WARNING" if outcome == "quarantined" else "INFO"
-                self._line(level, "lease_returned", lease=lease_key, outcome=outcome)
+                self._line(level, "lease_reclaimed", lease=lease_key, outcome=outcome)
             case GaveUp() | LeaseSent():
-                pass  # the action was told
+                pass  # the action was logged
             case _:
                 assert_never(fact)
 
@@ -100,12 +102,12 @@ class EventLog:
             case Exited():
                 self._exited(fact, fleet)
             case DeadlineSet() | Measured() | Retired() | Terminated() | Killed():
-                pass  # the action was told, or there is nothing to tell
+                pass  # the action was logged, or the fact is too frequent
             case _:
                 assert_never(fact)
 
     def _exited(self, fact: Exited, fleet: Fleet) -> None:
-        """A generation that a worker refused is told here: the fleet has just left it."""
+        """Log the exit, and a generation of settings that it has just made the fleet withdraw."""
         last_cause = fleet.slot(fact.slot).last_cause
         self._line(
             "WARNING" if last_cause.is_crash else "INFO",
@@ -116,20 +118,20 @@ class EventLog:
             cause=last_cause.word,
             job=fact.job_id,
         )
-        if fact.is_refusal and fleet.reload_problem is ReloadProblem.REJECTED_BY_WORKER:
+        if fact.is_bad_configuration and fleet.reload_problem is ReloadProblem.REJECTED_BY_WORKER:
             self._line("ERROR", "reload_withdrawn", why=fleet.reload_problem.value, generation=fleet.generation)
 
     def _finished(self, exit_code: int, leases_left: int) -> None:
         self._line(
-            "ERROR" if exit_code == EXIT_GAVE_UP else "WARNING" if leases_left else "INFO",
+            "ERROR" if exit_code == exit_codes.GAVE_UP else "WARNING" if leases_left else "INFO",
             "finished",
             exit_code=exit_code,
             leases_left=leases_left or "",
-            meaning=GAVE_UP_MEANING if exit_code == EXIT_GAVE_UP else "",
+            meaning=GAVE_UP_MEANING if exit_code == exit_codes.GAVE_UP else "",
         )
 
     def event(self, slot: int, event: Event) -> None:
-        """What a worker reported."""
+        """Log an event that a worker has reported."""
         self._line(
             _EVENT_LEVELS.get(event.kind, "WARNING"),
             event.kind.value,
@@ -145,29 +147,61 @@ class EventLog:
         )
 
     def wrong_setting(self, problem: Problem) -> None:
-        """Without its value, which may be a secret under the wrong name."""
+        """Log a wrong setting without its value, which may be a secret under the wrong name."""
         self._line("ERROR", "wrong_setting", variable=problem.variable, remedy=problem.remedy)
 
     def started(self, **details: object) -> None:
         self._line("INFO", "started", **details)
 
     def stub_in_use(self) -> None:
-        self._line("WARNING", "stub_in_use", meaning="a stub adapter is in use: results are invented, no model is asked")
+        self._line(
+            "WARNING", "stub_in_use", meaning="a stub adapter is in use: results are invented, and no model reads the pages"
+        )
 
-    def monitor(self, level: str, what: str, **details: object) -> None:
-        """What the monitor noticed."""
-        self._line(level, what, **details)
+    def unsuitable_database(self, reason: str) -> None:
+        self._line("ERROR", "refused", reason=reason)
 
-    def _line(self, level: str, what: str, **details: object) -> None:
+    def monitor_bug(self, *, error: str, at: str) -> None:
+        """Log an unexpected exception of the monitor by its class and place, without its message."""
+        self._line("ERROR", "bug", error=error, at=at)
+
+    def connected(self, *, is_pooled: bool) -> None:
+        self._line("INFO", "connected", pooled=is_pooled)
+
+    def connection_lost(self, *, error: str) -> None:
+        self._line("WARNING", "connection_lost", error=error)
+
+    def dead_instance_lease(self, *, instance: int, job: UUID, outcome: str) -> None:
+        """Log the reclaimed lease of a supervisor that was killed."""
+        self._line("WARNING", "dead_instance_lease", instance=f"{instance:08x}", job=job, outcome=outcome)
+
+    def cannot_listen(self, *, address: str, errno: int | None) -> None:
+        remedy = "free the address, or set STATUS_ADDR to another one"
+        self._line("WARNING", "cannot_listen", address=address, errno=errno, remedy=remedy)
+
+    def admission(self, *, is_held: bool, **limits: object) -> None:
+        """Log a change of the admission limits. `is_held`: work waits for a reason that needs attention."""
+        self._line("WARNING" if is_held else "INFO", "admission", **limits)
+
+    def ollama_anomaly(self, *, meaning: str, model: str) -> None:
+        self._line("WARNING", "ollama_anomaly", meaning=meaning, model=model)
+
+    def model_loaded(self, model: str, *, is_ok: bool, seconds: float) -> None:
+        self._line("INFO" if is_ok else "WARNING", "model_loaded", model=model, is_ok=is_ok, seconds=f"{seconds:.3f}")
+
+    def model_unloaded(self, models: Sequence[str], *, is_ok: bool) -> None:
+        self._line("INFO", "model_unloaded", models=",".join(models), is_ok=is_ok)
+
+    def _line(self, level: str, event: str, **details: object) -> None:
         if LEVELS.index(level) < self._least:
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        shown = " ".join(f"{key}={_quoted(value)}" for key, value in details.items() if value not in (None, ""))
-        self._write(f"{now} {level} {what} {shown}".rstrip())
+        pairs = " ".join(f"{key}={_quoted(value)}" for key, value in details.items() if value not in (None, ""))
+        self._write(f"{now} {level} {event} {pairs}".rstrip())
 
 
 def ending(status: int) -> str:
-    """An exit status in words: `exit 70`, `signal 9`."""
+    """Return an exit status in words, such as `exit 70` or `signal 9`."""
     return f"signal {-status}" if status < 0 else f"exit {status}"
 
 

@@ -1,4 +1,4 @@
-"""Findings of `check` and `doctor`: what was examined, whether it is in order, and the remedy."""
+"""Findings of `check` and `doctor`: the thing examined, its level and the remedy."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,7 +8,7 @@ from rich.markup import escape
 
 
 class Level(Enum):
-    """How a finding is shown."""
+    """Severity of a finding, as the word that is printed."""
 
     OK = "[green]ok[/]     "
     WARNING = "[bold yellow]warning[/]"
@@ -17,14 +17,15 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at, and what to do about it."""
+    """The result of examining one thing, and the remedy if something is wrong."""
 
     level: Level
     subject: str
     remedy: str = ""
 
 
-def show(lines: list[Finding], console: Console) -> None:
-    for line in lines:
-        remedy = f": {line.remedy}" if line.remedy else ""
-        console.print(f"{line.level.value} {escape(line.subject + remedy)}", soft_wrap=True)
+def show(findings: list[Finding], console: Console) -> None:
+    """Print one line per finding."""
+    for finding in findings:
+        remedy = f": {finding.remedy}" if finding.remedy else ""
+        console.print(f"{finding.level.value} {escape(finding.subject + remedy)}", soft_wrap=True)

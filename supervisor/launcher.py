@@ -1,4 +1,4 @@
-"""The entry point of every child: a worker or the monitor, with what it inherits across the fork."""
+"""The entry point of every child, worker or monitor, with the resources that it inherits across the fork."""
 
 from dataclasses import dataclass
 
@@ -16,24 +16,24 @@ from worker.ipc.scoreboard import Scoreboard
 
 @dataclass(frozen=True, slots=True)
 class ChildLauncher:
-    """What every child is forked from."""
+    """Resources shared by all children, and the code that they run after the fork."""
 
     settings_versions: SettingsVersions
     instance: Instance
     scoreboard: Scoreboard
     descriptors: Descriptors
-    journal: EventLog
+    event_log: EventLog
 
     def preload(self) -> None:
-        """Imports before the first fork what all workers share, so that its memory is taken once."""
+        """Import the workers' libraries before the first fork, so that all workers share their memory."""
         worker_main.preload()
 
     def run_child(self, slot: int, incarnation: int, generation: int) -> int:
-        """What a forked process does, by its slot and with the settings of its generation; its exit code."""
+        """Run the child of this slot with the settings of its generation, and return its exit code."""
         processes.die_with(self.descriptors.lifeline_fd)
         settings = self.settings_versions.of(generation)
         if slot == MONITOR:
-            return monitor_main.run(self._monitor_wiring(incarnation), settings, self.journal)
+            return monitor_main.run(self._monitor_wiring(incarnation), settings, self.event_log)
         memory_bytes = settings.supervisor.worker_memory_hard_bytes
         return worker_main.run(self._worker_wiring(slot, incarnation, memory_bytes), settings.worker)
 

@@ -1,4 +1,4 @@
-"""The supervisor's loop: facts, record, decide, actions. One thread; it sleeps in one place and blocks in none."""
+"""The supervisor's loop: facts, apply, decide, actions. It has one thread, sleeps in one place and blocks in none."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -13,9 +13,10 @@ from worker.ipc.scoreboard import ControlRecord
 
 
 class System(Protocol):
-    """Where facts come from and actions go to.
+    """The source of facts and the executor of actions.
 
-    `policy` is that of the settings of a generation; `write_control_record` also wakes the workers whose `retiring` bit is new.
+    `policy` returns the policy of a generation of settings.
+    `write_control_record` also wakes workers whose `retiring` bit is new.
     """
 
     def now(self) -> float: ...
@@ -27,33 +28,33 @@ class System(Protocol):
 
 
 class Observer(Protocol):
-    """Who is told everything that passes through the loop; each fact with the fleet after it."""
+    """A reader of all facts and actions of the loop. It gets each fact with the fleet after it."""
 
     def fact(self, fact: Fact, fleet: Fleet) -> None: ...
     def action(self, action: Action) -> None: ...
 
 
-def run(system: System, fleet: Fleet, witness: Observer) -> Finish:
-    """Supervises until nothing is left to do; how it ended.
+def run(system: System, fleet: Fleet, observer: Observer) -> Finish:
+    """Supervise until nothing is left to do, and return how it ended.
 
-    Workers are instructed twice in a turn: before anybody is signalled, and when it is known who retires.
+    Each turn writes the control record twice: before signals are sent, and when the retiring workers are known.
     """
     while True:
         policy = system.policy(fleet.generation)
         system.write_control_record(control(fleet, policy))
         for action in decide(fleet, policy, system.now()):
-            witness.action(action)
+            observer.action(action)
             if isinstance(action, Finish):
                 return action
-            fleet = _recorded(fleet, system.perform(action, fleet), witness)
+            fleet = _applied(fleet, system.perform(action, fleet), observer)
         system.write_control_record(control(fleet, policy))
         system.publish(fleet)
         until_seconds = wake_at(fleet, policy, system.now())
-        fleet = _recorded(fleet, system.wait(fleet, until_seconds), witness)
+        fleet = _applied(fleet, system.wait(fleet, until_seconds), observer)
 
 
-def _recorded(fleet: Fleet, facts: Iterable[Fact], witness: Observer) -> Fleet:
+def _applied(fleet: Fleet, facts: Iterable[Fact], observer: Observer) -> Fleet:
     for fact in facts:
         fleet = apply(fleet, fact)
-        witness.fact(fact, fleet)
+        observer.fact(fact, fleet)
     return fleet

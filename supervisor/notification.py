@@ -1,4 +1,4 @@
-"""What a service manager is told, as a pure function of the fleet: the lines of sd_notify(3)."""
+"""Messages for the service manager as a pure function of the fleet: the lines of sd_notify(3)."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -6,14 +6,16 @@ from typing import assert_never
 
 from supervisor.core.fleet import Fleet, Slot, SlotState
 
-EXTENSION_SECONDS = 30.0  # what a start, a reload or a stop is given more, again and again while the loop runs
+EXTENSION_SECONDS = 30.0  # added to the timeout of a start, a reload or a stop, again and again while the loop runs
 EXTEND_EVERY_SECONDS = 10.0
-WATCHDOG_PARTS = 4  # sd_watchdog_enabled(3) wants half of it; a loop that comes round once a second may be late by one
+WATCHDOG_PARTS = (
+    4  # sd_watchdog_enabled(3) advises a half, and a quarter leaves time for a turn of the loop, which takes up to a second
+)
 _USEC = 1_000_000
 
 
 class ServiceState(Enum):
-    """Where the service is, in the words of sd_notify(3)."""
+    """State of the service, in the terms of sd_notify(3)."""
 
     BOOTING = "booting"
     READY = "ready"
@@ -23,7 +25,7 @@ class ServiceState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SentState:
-    """What the service manager knows from us, and when it was last told that we are alive or need more time."""
+    """The last state that was sent, and the times of the last sign of life and of the last extension of the timeout."""
 
     state: ServiceState = ServiceState.BOOTING
     status: str = ""
@@ -32,28 +34,33 @@ class SentState:
 
 
 def notification(
-    fleet: Fleet, told: SentState, now_seconds: float, watchdog_seconds: float | None
+    fleet: Fleet, sent: SentState, now_seconds: float, watchdog_seconds: float | None
 ) -> tuple[tuple[str, ...], SentState]:
-    """The lines that are due, and what is known when they have arrived. Times are of the monotonic clock, as MONOTONIC_USEC."""
-    state, status = state_of(fleet), sentence(fleet)
+    """Return the lines that are due, and the sent state once they have arrived. Times are of the monotonic clock."""
+    state, status = state_of(fleet), summary(fleet)
     lines: list[str] = []
-    if state is not told.state:
-        lines += _news(state, now_seconds)
-    if status != told.status:
+    if state is not sent.state:
+        lines += _state_lines(state, now_seconds)
+    if status != sent.status:
         lines.append(f"STATUS={status}")
-    known = replace(told, state=state, status=status)
-    if watchdog_seconds is not None and now_seconds >= told.watchdog_at_seconds + watchdog_seconds / WATCHDOG_PARTS:
+    after = replace(sent, state=state, status=status)
+    if watchdog_seconds is not None and now_seconds >= sent.watchdog_at_seconds + watchdog_seconds / WATCHDOG_PARTS:
         lines.append("WATCHDOG=1")
-        known = replace(known, watchdog_at_seconds=now_seconds)
-    is_under_way = state is not ServiceState.READY  # systemd gives each of these a timeout, and cannot know how long a job takes
-    if is_under_way and (state is not told.state or now_seconds >= told.extended_at_seconds + EXTEND_EVERY_SECONDS):
+        after = replace(after, watchdog_at_seconds=now_seconds)
+    if _is_extension_due(state, sent, now_seconds):
         lines.append(f"EXTEND_TIMEOUT_USEC={int(EXTENSION_SECONDS * _USEC)}")
-        known = replace(known, extended_at_seconds=now_seconds)
-    return tuple(lines), known
+        after = replace(after, extended_at_seconds=now_seconds)
+    return tuple(lines), after
+
+
+def _is_extension_due(state: ServiceState, sent: SentState, now_seconds: float) -> bool:
+    """True in each state whose time systemd limits, because it does not know how long a job takes."""
+    is_first = state is not sent.state
+    return state is not ServiceState.READY and (is_first or now_seconds >= sent.extended_at_seconds + EXTEND_EVERY_SECONDS)
 
 
 def state_of(fleet: Fleet) -> ServiceState:
-    """Ready is who has a worker that has reached the database."""
+    """Return the state of the service. It is ready once a worker has reached the database."""
     if fleet.is_stopping:
         return ServiceState.STOPPING
     if not fleet.is_ready:
@@ -61,8 +68,8 @@ def state_of(fleet: Fleet) -> ServiceState:
     return ServiceState.RELOADING if fleet.is_reloading else ServiceState.READY
 
 
-def sentence(fleet: Fleet) -> str:
-    """One line for `systemctl status`."""
+def summary(fleet: Fleet) -> str:
+    """Return the line that `systemctl status` shows."""
     match state_of(fleet):
         case ServiceState.BOOTING:
             return "Starting: no worker has reached the database yet" + _missing(fleet)
@@ -71,16 +78,16 @@ def sentence(fleet: Fleet) -> str:
             return f"{running} of {_workers(fleet.wanted)} run" + _missing(fleet) + _reload_problem(fleet)
         case ServiceState.RELOADING:
             renewed = sum(slot.generation == fleet.generation and slot.is_occupied for slot in fleet.wanted_workers)
-            return f"The settings were read again: {renewed} of {_workers(fleet.wanted)} have them" + _reload_problem(fleet)
+            return f"Reloading: {renewed} of {_workers(fleet.wanted)} run with the new settings" + _reload_problem(fleet)
         case ServiceState.STOPPING:
             left = sum(slot.is_occupied for slot in fleet.workers)
-            why = "Giving up, as there was nothing but crashes" if fleet.gave_up else "Stopping"
+            why = "Giving up because workers only crash" if fleet.gave_up else "Stopping"
             return f"{why}: {_workers(left)} left"
         case unknown:
             assert_never(unknown)
 
 
-def _news(state: ServiceState, now_seconds: float) -> list[str]:
+def _state_lines(state: ServiceState, now_seconds: float) -> list[str]:
     match state:
         case ServiceState.BOOTING:
             return []
@@ -95,7 +102,7 @@ def _news(state: ServiceState, now_seconds: float) -> list[str]:
 
 
 def _missing(fleet: Fleet) -> str:
-    """Who died and waits, with the cause: a worker that has never run yet is not missing."""
+    """Name the workers that ended and wait for their next start, each with the cause."""
     dead = [slot for slot in fleet.wanted_workers if slot.state is SlotState.VACANT and slot.starts]
     return f"; waiting to start again: {', '.join(_died(slot) for slot in dead)}" if dead else ""
 

@@ -1,4 +1,4 @@
-"""The world as the loop sees it: facts come in, actions go out. Nothing here decides, and nothing here waits but `wait`."""
+"""The operating system behind the loop: it yields facts and performs actions. Only `wait` blocks, and only `core` decides."""
 
 import os
 import random
@@ -13,8 +13,8 @@ from supervisor.adapters import processes
 from supervisor.adapters.cgroup import OomWatch, own_memory_events
 from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.memory import MemoryWatch
-from supervisor.adapters.signals import STOP, SignalInbox
-from supervisor.commands import BY_SIGNAL, CommandHandler, signalled
+from supervisor.adapters.signals import Effect, SignalInbox
+from supervisor.commands import BY_SIGNAL, CommandHandler, commands_of
 from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
 from supervisor.core.facts import (
     DeadlineSet,
@@ -38,7 +38,7 @@ from worker.ipc.channel import Command
 from worker.ipc.contract import BUSY, Activity
 from worker.ipc.scoreboard import MAX_SLOTS, ControlRecord, FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
 
-MAX_DEADLINE_SECONDS = 86_400.0  # no step is longer: a longer deadline is no deadline
+MAX_DEADLINE_SECONDS = 86_400.0  # the longest possible step, so a later deadline is capped
 
 ChildMain = Callable[[int, int, int], int]  # (slot number, incarnation, generation of the settings) -> exit code
 
@@ -46,7 +46,7 @@ ChildMain = Callable[[int, int, int], int]  # (slot number, incarnation, generat
 class UnixSystem:
     """Signals, children, their memory, the scoreboard, the monitor's channel and the service manager.
 
-    What is told is compared with what stands in the scoreboard, so that a record which a worker has damaged is soon whole again.
+    Records are re-read and rewritten if they differ, so that a record damaged by a worker is repaired.
     """
 
     def __init__(
@@ -56,33 +56,33 @@ class UnixSystem:
         signals: SignalInbox,
         child: ChildMain,
         policy: Callable[[int], Policy],
-        desk: CommandHandler,
+        commands: CommandHandler,
         notifier: Notifier,
     ) -> None:
         self._scoreboard, self._descriptors, self._signals, self._child = scoreboard, descriptors, signals, child
-        self.policy, self._desk, self._notifier = policy, desk, notifier
+        self.policy, self._commands, self._notifier = policy, commands, notifier
         self._memory, self._oom = MemoryWatch(), OomWatch(own_memory_events())
-        self._looked_at_seconds = time.monotonic()
+        self._observed_at_seconds = time.monotonic()
 
     def now(self) -> float:
-        """When the look began whose facts came last: whoever was stopped since, judges nobody by a time that he has not seen."""
-        return self._looked_at_seconds
+        """Return the time of the last observation. After a suspension of the supervisor, deadlines are still compared with it."""
+        return self._observed_at_seconds
 
     def wait(self, fleet: Fleet, until_seconds: float) -> Iterator[Fact]:
-        """Sleeps until a signal, a message or the time; then everything that is new."""
+        """Sleep until a signal, a message or the time, then yield all new facts."""
         self._sleep(until_seconds)
-        self._looked_at_seconds = time.monotonic()
-        heard = self._signals.take()
-        for _ in range(sum(heard[number] for number in STOP)):
+        self._observed_at_seconds = time.monotonic()
+        requested = self._signals.take()
+        for _ in range(requested[Effect.STOP]):
             yield StopAsked(self.now())
-        yield from self._ordered(signalled(heard, fleet), fleet)
+        yield from self._obey(commands_of(requested, fleet), fleet)
         yield from (deadlines := tuple(self._deadlines(fleet)))
         yield from self._memory.measured(fleet, self.now(), {deadline.slot for deadline in deadlines if not deadline.is_busy})
         yield from self._messages(fleet)
         yield from self._exited(fleet)
 
     def perform(self, action: Action, fleet: Fleet) -> Iterator[Fact]:
-        """Does it, and says what then is so; nothing if it could not be done: the rules will ask again."""
+        """Perform the action and yield the resulting fact. A failed one yields none, so the rules decide it again."""
         match action:
             case Spawn(slot):
                 yield self._spawn(slot, fleet.generation)
@@ -104,7 +104,7 @@ class UnixSystem:
                 pass
 
     def write_control_record(self, control: ControlRecord) -> None:
-        """Tells all workers how many may lease; before anybody is signalled, so that they find the drain's end."""
+        """Write the record that all workers read, and wake those whose retiring bit is new."""
         before = self._scoreboard.control.read()
         if control == before:
             return
@@ -114,14 +114,14 @@ class UnixSystem:
                 os.eventfd_write(self._descriptors.wake_fds[slot], 1)
 
     def publish(self, fleet: Fleet) -> None:
-        """Shows the fleet to the monitor, where it is not so shown; tells the service manager that the loop goes round."""
+        """Write the fleet to the scoreboard where it differs, and notify the service manager."""
         for slot in fleet.slots:
             cell = self._scoreboard.ledgers[slot.number] if slot.is_worker else self._scoreboard.monitor_ledger
             if cell.read() != (shown := _ledger(slot)):
                 cell.write(shown)
         if self._scoreboard.fleet.read() != (shown_fleet := _fleet(fleet)):
             self._scoreboard.fleet.write(shown_fleet)
-        self._notifier.tell(fleet, self.now())
+        self._notifier.notify(fleet, self.now())
 
     def _sleep(self, until_seconds: float) -> None:
         poll = select.poll()
@@ -139,17 +139,19 @@ class UnixSystem:
         return Spawned(slot, pid, incarnation, time.monotonic())
 
     def _fork(self, slot: int, main: Callable[[], int]) -> int:
-        ours = {*self._signals.fds, *self._oom.fds}
+        closed_fds = {*self._signals.fds, *self._oom.fds}
         if slot != MONITOR:
-            return processes.spawn(main, self._descriptors.not_for_worker(slot) | ours)
+            return processes.spawn(main, self._descriptors.not_for_worker(slot) | closed_fds)
         self._descriptors.renew_channel()
         try:
-            return processes.spawn(main, self._descriptors.not_for_monitor() | ours)
+            return processes.spawn(main, self._descriptors.not_for_monitor() | closed_fds)
         finally:
             self._descriptors.drop_monitor_end()
 
     def _deadlines(self, fleet: Fleet) -> Iterator[DeadlineSet]:
-        for slot in (slot for slot in fleet.slots if slot.is_occupied):
+        for slot in fleet.slots:
+            if not slot.is_occupied:
+                continue
             claim = self._claim_of(slot)
             deadline_seconds = self._deadline_of(slot, claim)
             if deadline_seconds is None:
@@ -159,7 +161,7 @@ class UnixSystem:
                 yield DeadlineSet(slot.number, deadline_seconds, self.now(), claim is not None and claim.is_ready, is_busy)
 
     def _deadline_of(self, slot: Slot, claim: WorkerRecord | None) -> float | None:
-        """The claim of the process that is in the slot now; a record of its predecessor says nothing about it."""
+        """Return the deadline in the record of the process in the slot, or None if it has written none yet."""
         if slot.number == MONITOR:
             monitor_record = self._scoreboard.monitor.read()
             return monitor_record.deadline_seconds if monitor_record.incarnation == slot.incarnation else None
@@ -171,11 +173,11 @@ class UnixSystem:
         claim = self._scoreboard.worker(slot.number) if slot.is_worker else None
         return claim if claim and claim.incarnation == slot.incarnation else None
 
-    def _ordered(self, orders: Iterable[Command], fleet: Fleet) -> Iterator[Fact]:
-        for order in orders:
-            answer, fact = self._desk.take(order, fleet, self.now())
-            if order.number != BY_SIGNAL:
-                channel.send(self._descriptors.channel_fd, answer)
+    def _obey(self, commands: Iterable[Command], fleet: Fleet) -> Iterator[Fact]:
+        for command in commands:
+            result, fact = self._commands.handle(command, fleet, self.now())
+            if command.number != BY_SIGNAL:
+                channel.send(self._descriptors.channel_fd, result)
             if fact is not None:
                 yield fact
 
@@ -190,34 +192,30 @@ class UnixSystem:
                 case channel.LeaseReclaimedReport(lease_key=lease_key, outcome=outcome):
                     yield LeaseReclaimed(lease_key, outcome)
                 case channel.ScaleCommand() | channel.RecycleCommand() | channel.ReloadCommand():
-                    yield from self._ordered([message], fleet)
+                    yield from self._obey([message], fleet)
                 case channel.ReclaimLeaseRequest() | channel.CommandResult():
-                    pass  # ours to send: whoever sends us one is out of order
+                    pass  # the supervisor sends these, and a monitor that does is wrong
                 case _:
                     assert_never(message)
 
     def _exited(self, fleet: Fleet) -> Iterator[Fact]:
-        """Strangers that came to us as a subreaper or as a container's first process are reaped without a word."""
+        """Reap all ended children. Adopted ones, which hold no slot, yield no fact."""
         slots = {slot.pid: slot for slot in fleet.slots if slot.state is not SlotState.VACANT}
-        self._oom.look(self.now())
+        self._oom.update(self.now())
         for pid, status in processes.reap(slots.keys()):
             slot = slots.get(pid)
             if slot is None:
                 continue
             if slot.number == MONITOR:
                 self._descriptors.drop_channel()
-            claim = self._claim_of(slot)
-            yield Exited(
-                slot.number,
-                pid,
-                status,
-                self.now(),
-                claim.job_id if claim else None,
-                claim.lease_key if claim else None,
-                claim.next_lease_key if claim else None,
-                is_oom=status == -signal.SIGKILL and slot.state is not SlotState.KILLED and self._oom.claim(self.now()),
-                jitter=random.random(),  # noqa: S311  jitter is no secret
-            )
+            claim = self._claim_of(slot) or WorkerRecord()  # the empty record has no job and no lease
+            leases = claim.job_id, claim.lease_key, claim.next_lease_key
+            is_oom, jitter = self._is_oom(slot, status), random.random()  # noqa: S311  jitter is no secret
+            yield Exited(slot.number, pid, status, self.now(), *leases, is_oom, jitter)
+
+    def _is_oom(self, slot: Slot, status: int) -> bool:
+        """Attribute an exit by a SIGKILL that the supervisor did not send to the kernel, if it has counted a kill."""
+        return status == -signal.SIGKILL and slot.state is not SlotState.KILLED and self._oom.claim(self.now())
 
 
 def _ledger(slot: Slot) -> LedgerRecord:

@@ -1,4 +1,4 @@
-"""sd_notify(3) without a library: one datagram to the service manager's socket, never waiting for it."""
+"""sd_notify(3) without a library: non-blocking datagrams to the service manager's socket."""
 
 import socket
 
@@ -8,24 +8,24 @@ from supervisor.settings.model import ServiceManager
 
 
 class Notifier:
-    """Tells what is new each time the loop comes round, so that a loop which is stuck falls silent.
+    """Sends changes of the service's state, and the watchdog's sign of life, in each turn of the loop.
 
-    What a full or missing socket does not take is told the next time. The socket is opened anew for each message: there is
-    nothing that a child could inherit.
+    A loop that hangs sends none, so the service manager restarts the service. What a full or missing socket did not accept is
+    sent again in the next turn. Each message opens the socket anew, so that no child inherits it.
     """
 
     def __init__(self, manager: ServiceManager | None) -> None:
-        self._manager, self._told = manager, SentState()
+        self._manager, self._sent = manager, SentState()
 
-    def tell(self, fleet: Fleet, now_seconds: float) -> None:
+    def notify(self, fleet: Fleet, now_seconds: float) -> None:
         if self._manager is None:
             return
-        lines, known = notification(fleet, self._told, now_seconds, self._manager.watchdog_seconds)
-        if not lines or _sent(self._manager.address, "\n".join(lines)):
-            self._told = known
+        lines, sent = notification(fleet, self._sent, now_seconds, self._manager.watchdog_seconds)
+        if not lines or _send(self._manager.address, "\n".join(lines)):
+            self._sent = sent
 
 
-def _sent(address: str, message: str) -> bool:
+def _send(address: str, message: str) -> bool:
     target = "\0" + address[1:] if address.startswith("@") else address
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:

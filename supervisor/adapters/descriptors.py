@@ -1,4 +1,4 @@
-"""The open descriptors that processes share, and who keeps which across a fork."""
+"""The open descriptors that the processes share, and the ones that each child keeps after the fork."""
 
 import os
 import socket
@@ -7,9 +7,9 @@ from worker.ipc.scoreboard import MAX_SLOTS
 
 
 class Descriptors:
-    """Made once, for as many slots as there may ever be, so that a monitor knows every worker however late it comes.
+    """All descriptors, made once for the largest number of slots, so that a monitor can reach workers that start after it.
 
-    All are plain numbers: an object would close its number again when a child collects it.
+    They are plain numbers, because a child that collects an object would close its descriptor.
     """
 
     def __init__(self) -> None:
@@ -20,12 +20,12 @@ class Descriptors:
         self.channel_fd, self.monitor_channel_fd = -1, -1
 
     def renew_channel(self) -> None:
-        """Each monitor gets a channel of its own: no answer of a predecessor can reach it."""
+        """Make a new channel for each monitor, so that no message of its predecessor reaches it."""
         self.drop_channel()
         self.channel_fd, self.monitor_channel_fd = _pair(socket.SOCK_SEQPACKET)
 
     def drop_monitor_end(self) -> None:
-        """The monitor holds it alone, so that its death is seen."""
+        """Close the monitor's end in the supervisor, so that the channel ends when the monitor does."""
         os.close(self.monitor_channel_fd)
         self.monitor_channel_fd = -1
 
@@ -35,7 +35,7 @@ class Descriptors:
             self.channel_fd = -1
 
     def not_for_worker(self, slot: int) -> set[int]:
-        """Everything but the lifeline, its own wake-up and its own end for events."""
+        """Return all descriptors but the lifeline, the worker's wake-up and its end for events."""
         return self._all() - {self.lifeline_fd, self.wake_fds[slot], self.event_write_fds[slot]}
 
     def not_for_monitor(self) -> set[int]:

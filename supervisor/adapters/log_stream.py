@@ -1,4 +1,4 @@
-"""Writing log lines to stderr without ever waiting for who reads them."""
+"""Log lines on stderr, written without waiting for the reader."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ MAX_LINE_BYTES = 2000  # below PIPE_BUF: a line is written whole or not at all
 
 
 class LogStream:
-    """A full or closed pipe drops lines and counts them; the count is told with the next line that gets through."""
+    """A non-blocking stream of lines. It drops and counts lines while the pipe is full, and adds the count to the next line."""
 
     def __init__(self, fd: int = 2) -> None:
         _fill_standard_fds()
@@ -33,7 +33,7 @@ class LogStream:
             self._dropped = 0
 
     def _write(self, data: bytes) -> None:
-        """A terminal that lets no background process write would answer with SIGTTOU, which has another meaning here."""
+        """Write with SIGTTOU blocked: a terminal may send it to background processes, and here it would remove a worker."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU} if self._is_terminal else ())
         try:
             os.write(self._fd, data)
@@ -42,14 +42,14 @@ class LogStream:
 
 
 def _fill_standard_fds() -> None:
-    """What was closed before our start would be the number of the next pipe or socket, and the log would go there."""
+    """Open closed standard descriptors, or the next pipe or socket would get their number and receive the log."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(fd)
 
 
 def _unblocked(fd: int) -> int:
-    """An open file of our own for the same pipe or terminal: O_NONBLOCK on the shared one would hit the shell as well."""
+    """Open the same pipe or terminal again, because O_NONBLOCK on the inherited open file would affect the shell too."""
     try:
         return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_CLOEXEC)
     except OSError:

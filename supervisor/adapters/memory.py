@@ -1,4 +1,4 @@
-"""How much memory each worker holds now: its resident set, 0.01 ms a sample, never waiting."""
+"""Samples of each worker's resident set. A sample takes 0.01 ms and never waits."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import psutil
 from supervisor.core.facts import Measured
 from supervisor.core.fleet import Fleet, Slot, SlotState
 
-# Just below the loop's ticks (Policy.busy_tick_seconds, tick_seconds), so that every tick finds its samples due at once.
+# Just below the loop's ticks (Policy.busy_tick_seconds, tick_seconds), so that a sample is due at every tick.
 BUSY_EVERY_SECONDS, IDLE_EVERY_SECONDS = 0.09, 0.9
 
 
@@ -19,15 +19,15 @@ class _Watched:
 
 
 class MemoryWatch:
-    """Samples children that are not reaped yet: their pids cannot be anybody else's. Who cannot be looked at has no size."""
+    """Samples children that are not reaped yet, so that their pids are not reused. One that cannot be sampled has no size."""
 
     def __init__(self) -> None:
         self._watched: dict[int, _Watched] = {}
 
     def measured(self, fleet: Fleet, now_seconds: float, at_once: Collection[int] = ()) -> Iterator[Measured]:
-        """What is due and new: a size that is known already is no news, but the first one after the boot is the baseline.
+        """Yield samples that are due and differ from the last one. The first after the boot is always yielded, as the baseline.
 
-        Slots `at_once` have just put a job down: what they held in it must not be taken for what they hold now.
+        Slots in `at_once` are due in any case: they have just ended a job, and their last sample is of that job.
         """
         slots = [slot for slot in fleet.workers if slot.is_occupied and slot.state is not SlotState.KILLED]
         self._watched = {slot.pid: self._watched[slot.pid] for slot in slots if slot.pid in self._watched}
@@ -38,7 +38,7 @@ class MemoryWatch:
                 yield Measured(slot.number, rss_bytes, now_seconds)
 
     def _sample(self, slot: Slot, now_seconds: float, *, is_due: bool) -> int:
-        """0: not due, or nobody there."""
+        """Return the resident set in bytes, or 0 if no sample is due or the process is gone."""
         try:
             watched = self._watched.get(slot.pid) or self._watch(slot.pid)
             every_seconds = BUSY_EVERY_SECONDS if slot.is_busy else IDLE_EVERY_SECONDS
@@ -46,7 +46,7 @@ class MemoryWatch:
                 return 0
             watched.measured_at_seconds = now_seconds
             return int(watched.process.memory_info().rss)
-        except (psutil.Error, OSError):  # nobody there, or no descriptor left to look with
+        except (psutil.Error, OSError):  # the process is gone, or no descriptor is free
             return 0
 
     def _watch(self, pid: int) -> _Watched:

@@ -1,4 +1,4 @@
-"""Forking, signalling and reaping children. Linux only: prctl keeps no child longer than its supervisor."""
+"""Forking, signalling and reaping children. Linux only, because prctl(2) ends the children with their supervisor."""
 
 import contextlib
 import ctypes
@@ -10,53 +10,46 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
+from supervisor.adapters.signals import SIGNALS
+from worker.ipc.contract import ExitCode
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ALL_SIGNALS = signal.valid_signals()
-_HANDLED = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGCHLD,
-    signal.SIGPIPE,
-)
-_F_SETSIG = 10  # Linux; fcntl names it from Python 3.13 on
-OOM_SCORE_ABOVE_OURS = 300  # of 1000: the kernel takes a child of a third of the host's memory less before the supervisor
-EXIT_BUG = 70
+_F_SETSIG = 10  # Linux (fcntl has the name from Python 3.13 on)
+OOM_SCORE_ABOVE_SUPERVISOR = 300  # of 1000: a child counts as if it used 30 % of the host's memory more
 
 
-class ForkRefused(RuntimeError):
-    """Forking now could deadlock the child: the supervisor has more than one thread (invariant 9)."""
+class UnsafeFork(RuntimeError):
+    """The supervisor has more than one thread, so a fork could deadlock the child (invariant 9)."""
 
 
 def become_subreaper() -> None:
-    """What an adapter forks and leaves behind comes to us and not to the system's init."""
+    """Become the parent of processes that an adapter leaves behind, in place of the system's init."""
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def freeze_memory() -> None:
-    """Moves all objects so far out of the collector's sight, so that a child's collections do not copy their pages."""
+    """Exempt all present objects from garbage collection, so that collections in the children do not copy their pages."""
     gc.collect()
     gc.freeze()
 
 
 def spawn(main: Callable[[], int], closed_fds: Iterable[int]) -> int:
-    """Forks a child that runs `main` in a process group of its own, without `closed_fds`; its pid.
+    """Fork a child that runs `main` in its own process group, without `closed_fds`, and return its pid.
 
-    Signals stay blocked in the child until `main` has set its own handlers. Raises OSError, ForkRefused.
+    Signals stay blocked in the child until `main` has installed its handlers. Raises OSError, UnsafeFork.
     """
-    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208  also those that Python does not know of
+    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208  counts also threads of C libraries
     if threads != 1:
-        raise ForkRefused(f"{threads} threads at fork")
+        raise UnsafeFork(f"{threads} threads at fork")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
     try:
         supervisor_pid = os.getpid()
         pid = os.fork()
         if pid == 0:
             _be_child(main, closed_fds, supervisor_pid)
-        with contextlib.suppress(OSError):  # the child does the same: whoever is first
+        with contextlib.suppress(OSError):  # the child does the same, and either may be first
             os.setpgid(pid, pid)
         return pid
     finally:
@@ -64,11 +57,20 @@ def spawn(main: Callable[[], int], closed_fds: Iterable[int]) -> int:
 
 
 def die_with(lifeline_fd: int) -> None:
-    """The kernel itself kills our whole process group as soon as the lifeline's writer, the supervisor, is gone.
+    """Let the kernel kill this process group as soon as the supervisor, the lifeline's only writer, is gone.
 
-    PR_SET_PDEATHSIG is for one process and not for what it forks; this reaches also who is stopped, or computes without end.
-    F_SETOWN and F_SETSIG belong to the open file, so each group opens the pipe for itself (fcntl(2), O_ASYNC).
+    PR_SET_PDEATHSIG covers one process and not the ones that it forks. This also kills stopped processes and ones that
+    never return to Python.
     """
+    # supervisor          kernel: the lifeline pipe           a child's process group
+    # write end ───────▶ [            pipe           ]◀─────── open file of this group
+    #     │                                                    O_ASYNC: send a signal when the pipe changes
+    #     ✕ supervisor ends: the last write end is closed      F_SETSIG: the signal is SIGKILL, not SIGIO
+    #     └──▶ the read end changes to "hang-up" ───────────▶  F_SETOWN -pgid: to all processes of the group
+    #
+    # Nothing is ever written to the pipe, so its only change is the hang-up. The owner and the signal belong to the open
+    # file and not to the descriptor. With the inherited open file each child would replace the owner that the child before
+    # has set. Therefore each group opens the pipe again through /proc (fcntl(2)).
     fd = os.open(f"/proc/self/fd/{lifeline_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     fcntl.fcntl(fd, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
@@ -76,9 +78,9 @@ def die_with(lifeline_fd: int) -> None:
 
 
 def reap(owned: Collection[int]) -> Iterator[tuple[int, int]]:
-    """(pid, status) of every child that has ended, strangers included; status is the exit code, or minus the signal.
+    """Yield (pid, status) of each ended child, adopted ones included. The status is the exit code, or minus the signal.
 
-    What an owned child left in its process group is killed first: until it is reaped, nobody else can have its number.
+    The rest of an owned child's process group is killed first, because the number can be reused after the child is reaped.
     """
     while True:
         try:
@@ -94,14 +96,14 @@ def reap(owned: Collection[int]) -> Iterator[tuple[int, int]]:
 
 
 def terminate(pid: int) -> None:
-    """SIGTERM to a child not yet reaped: the pid cannot be anybody else's."""
+    """Send SIGTERM to a child that is not yet reaped, so that its pid is not reused."""
     os.kill(pid, signal.SIGTERM)
 
 
 def kill(pid: int) -> None:
-    """SIGKILL to a child not yet reaped and to what it forked."""
+    """Send SIGKILL to a child that is not yet reaped, and to the processes that it forked."""
     _kill_group(pid)
-    os.kill(pid, signal.SIGKILL)  # its group may not stand yet
+    os.kill(pid, signal.SIGKILL)  # its group may not exist yet
 
 
 def _kill_group(leader_pid: int) -> None:
@@ -110,27 +112,27 @@ def _kill_group(leader_pid: int) -> None:
 
 
 def _be_child(main: Callable[[], int], closed_fds: Iterable[int], supervisor_pid: int) -> None:
-    code = EXIT_BUG
+    code = int(ExitCode.BUG)
     try:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != supervisor_pid:  # it died before prctl: nobody would tell us
+        if os.getppid() != supervisor_pid:  # it died before prctl, which then never sends the signal
             os._exit(code)
         os.setpgid(0, 0)
-        _go_before_the_supervisor()
+        _raise_oom_score()
         signal.set_wakeup_fd(-1)
-        for number in _HANDLED:
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         for fd in closed_fds:
             os.close(fd)
         code = main()
-    except BaseException as error:  # noqa: BLE001  the last words of a process, without the message
+    except BaseException as error:  # noqa: BLE001  the class alone: a message may contain personal data
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"child: {type(error).__name__}\n".encode())
     finally:
         os._exit(code)
 
 
-def _go_before_the_supervisor() -> None:
-    """Where memory is short the kernel is to take a child, which is replaced, and not who replaces it. Raising needs no right."""
+def _raise_oom_score() -> None:
+    """Raise oom_score_adj, so that the OOM killer picks a child before the supervisor. Raising needs no privilege."""
     score = Path("/proc/self/oom_score_adj")
     with contextlib.suppress(OSError):  # no such file in some sandboxes
-        score.write_text(str(min(1000, int(score.read_text()) + OOM_SCORE_ABOVE_OURS)))
+        score.write_text(str(min(1000, int(score.read_text()) + OOM_SCORE_ABOVE_SUPERVISOR)))

@@ -1,50 +1,65 @@
-"""Signals as something to wait for: the handlers only remember."""
+"""The signals that the supervisor handles, and a queue of them to wait for. The handlers only count."""
 
 import os
 import signal
 from collections import Counter
+from enum import Enum
 from types import FrameType
 
-STOP = (signal.SIGTERM, signal.SIGINT)
-RELOAD, MORE, FEWER = signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU  # as gunicorn has them
 _READ_BYTES = 4096
 
 
+class Effect(Enum):
+    """Effect of a signal on the supervisor."""
+
+    STOP = "drain and leave; the second shortens the drain, the third kills all workers at once"
+    RELOAD = "read the settings again"
+    ADD_WORKER = "run one worker more"
+    REMOVE_WORKER = "run one worker less"
+    WAKE = "end the wait, because a child may have ended"
+    IGNORE = "nothing"
+
+
+SIGNALS: dict[int, Effect] = {
+    signal.SIGTERM: Effect.STOP,
+    signal.SIGINT: Effect.STOP,
+    signal.SIGHUP: Effect.RELOAD,
+    signal.SIGTTIN: Effect.ADD_WORKER,  # as in gunicorn
+    signal.SIGTTOU: Effect.REMOVE_WORKER,
+    signal.SIGCHLD: Effect.WAKE,
+    signal.SIGPIPE: Effect.IGNORE,  # its default would end the supervisor when a reader of the log is gone
+}
+
+
 class SignalInbox:
-    """Counts what was asked by signals; SIGCHLD only wakes. `fd` is readable after each."""
+    """Counts the effects that signals have requested. `fd` is readable after each signal that has a handler."""
 
     def __init__(self) -> None:
         self.fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._heard: Counter[int] = Counter()
+        self._received: Counter[Effect] = Counter()
 
     @property
     def fds(self) -> tuple[int, int]:
         return self.fd, self._write_fd
 
     def install(self) -> None:
-        """Standard dispositions are replaced explicitly: the first process of a container has none of its own.
+        """Install a handler for each signal of the table, because a container's first process has no default ones.
 
-        SIGPIPE and SIGUSR would end a process that has none. Who started us may have blocked any of them, which exec(2) keeps.
+        Also unblock all signals: the parent may have blocked some, and exec(2) keeps that.
         """
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        for number in (*STOP, RELOAD, MORE, FEWER):
-            signal.signal(number, self._remember)
-        signal.signal(signal.SIGCHLD, _ignore)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number, effect in SIGNALS.items():
+            signal.signal(number, signal.SIG_IGN if effect is Effect.IGNORE else self._count)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
-    def take(self) -> "Counter[int]":
-        """How often each signal came since the last call; clears what made `fd` readable."""
+    def take(self) -> "Counter[Effect]":
+        """Return how often each effect was requested since the last call, and empty the pipe behind `fd`."""
         try:
             os.read(self.fd, _READ_BYTES)
         except BlockingIOError:
             return Counter()
-        heard, self._heard = self._heard, Counter()
-        return heard
+        received, self._received = self._received, Counter()
+        return received
 
-    def _remember(self, number: int, _frame: FrameType | None) -> None:
-        self._heard[number] += 1
-
-
-def _ignore(_signal: int, _frame: FrameType | None) -> None:
-    """The byte in the pipe is all that is wanted of SIGCHLD."""
+    def _count(self, number: int, _frame: FrameType | None) -> None:
+        self._received[SIGNALS[number]] += 1

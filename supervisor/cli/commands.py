@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor import exit_codes
 from supervisor.adapters.instance import live_sockets
 from supervisor.cli import control_socket
 from supervisor.cli.control_socket import Document
 
-EXIT_REFUSED, EXIT_USAGE, EXIT_NOT_RUNNING, EXIT_CONFIG = 1, 2, 3, 78
 START_REMEDY = "Start it, or name the settings file it was started with by --env-file."
 BUSY_NOTE = "nobody is interrupted in a job"
 
@@ -17,20 +17,20 @@ class CommandReply:
     """What the command prints, and how it ends."""
 
     text: str
-    exit_code: int = 0
+    exit_code: int = exit_codes.OK
 
 
 def place(directory: Path, instance: str | None, route: str, body: Document) -> CommandReply:
     """To the only instance that answers in the directory, or to the named one."""
     found = {path.stem: path for path in live_sockets(directory) if control_socket.status(path) is not None}
     if instance is None and len(found) > 1:
-        return CommandReply(f"Several instances answer: name one by --instance: {', '.join(sorted(found))}.", EXIT_USAGE)
+        return CommandReply(f"Several instances answer: name one by --instance: {', '.join(sorted(found))}.", exit_codes.USAGE)
     socket = found.get(instance) if instance else next(iter(found.values()), None)
     if socket is None:
-        return CommandReply(_not_running(directory, instance), EXIT_NOT_RUNNING)
+        return CommandReply(_not_running(directory, instance), exit_codes.NOT_RUNNING)
     answer = control_socket.order(socket, route, body)
     if answer is None:
-        return CommandReply("The instance has not answered: look at its status, and try again.", EXIT_NOT_RUNNING)
+        return CommandReply("The instance has not answered: look at its status, and try again.", exit_codes.NOT_RUNNING)
     return _reply(route, body, answer[1])
 
 
@@ -45,15 +45,19 @@ def _reply(route: str, body: Document, document: Document) -> CommandReply:
         case "accepted":
             return CommandReply(_accepted(route, body, document["workers"]))
         case "stopping":
-            return CommandReply("Refused: it has been asked to stop.", EXIT_REFUSED)
+            return CommandReply("Refused: it has been asked to stop.", exit_codes.COMMAND_REJECTED)
         case "no_worker":
             missing = ", ".join(document["names"])
-            return CommandReply(f"Refused: no worker in slot {missing}." if missing else "Refused: no worker runs.", EXIT_REFUSED)
+            return CommandReply(
+                f"Refused: no worker in slot {missing}." if missing else "Refused: no worker runs.", exit_codes.COMMAND_REJECTED
+            )
         case "wrong_settings":
             wrong = f"Wrong: {', '.join(document['names'])}. `check` and the log have the remedies."
-            return CommandReply(f"Refused, the old settings stay in use. {wrong}", EXIT_CONFIG)
+            return CommandReply(f"Refused, the old settings stay in use. {wrong}", exit_codes.EX_CONFIG)
         case _:
-            return CommandReply(f"Refused: {'; '.join(document.get('problems', ())) or 'no reason given'}.", EXIT_REFUSED)
+            return CommandReply(
+                f"Refused: {'; '.join(document.get('problems', ())) or 'no reason given'}.", exit_codes.COMMAND_REJECTED
+            )
 
 
 def _accepted(route: str, body: Document, workers: int) -> str:

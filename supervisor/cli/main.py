@@ -17,11 +17,11 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
+from supervisor import exit_codes
 from supervisor.adapters.instance import RuntimeDirectoryError
 from supervisor.cli import check as checks
 from supervisor.cli import commands
 from supervisor.cli import status as status_page
-from supervisor.cli.commands import EXIT_CONFIG, EXIT_NOT_RUNNING
 from supervisor.doctor import findings as doctor_findings
 from supervisor.doctor import view
 from supervisor.doctor.document import document
@@ -33,7 +33,6 @@ from supervisor.monitor.ollama.host import Host
 from supervisor.settings.model import Settings, SettingsError, read_runtime_path, read_settings
 from worker.ipc.scoreboard import MAX_SLOTS
 
-EXIT_DEGRADED = 1
 Answer = TypeVar("Answer")
 
 _ENV_FILE = click.option(
@@ -66,7 +65,7 @@ def start(procs: str | None, env_file: Path | None) -> None:
         sys.exit(run_supervisor(_settings(env_file, flags), lambda: read_settings(flags, env_file)))
     except RuntimeDirectoryError as refusal:
         click.echo(f"learning-supervisor: {refusal}", err=True)
-        sys.exit(EXIT_CONFIG)
+        sys.exit(exit_codes.EX_CONFIG)
 
 
 @main.command()
@@ -97,7 +96,7 @@ def check(env_file: Path | None) -> None:
     """
     findings = checks.findings(_settings(env_file, {}))
     show_findings(findings, Console())
-    sys.exit(EXIT_DEGRADED if any(f.level is Level.FAILED for f in findings) else 0)
+    sys.exit(exit_codes.ATTENTION_NEEDED if any(f.level is Level.FAILED for f in findings) else 0)
 
 
 @main.command()
@@ -116,7 +115,7 @@ def doctor(as_json: bool, env_file: Path | None) -> None:
         click.echo(json.dumps(document(examination, findings), indent=2))
     else:
         view.show(examination, findings, Console())
-    sys.exit(EXIT_DEGRADED if any(f.level is Level.FAILED for f in findings) else 0)
+    sys.exit(exit_codes.ATTENTION_NEEDED if any(f.level is Level.FAILED for f in findings) else 0)
 
 
 @main.command()
@@ -175,10 +174,10 @@ def _read(reading: Callable[[], Answer]) -> Answer:
         click.echo("learning-supervisor: wrong settings:", err=True)
         for problem in error.problems:
             click.echo(f"  {problem}", err=True)
-        sys.exit(EXIT_CONFIG)
+        sys.exit(exit_codes.EX_CONFIG)
 
 
 def _status_code(documents: list[dict[str, object]]) -> int:
     if not documents:
-        return EXIT_NOT_RUNNING
-    return 0 if all(document["state"] == "ok" for document in documents) else EXIT_DEGRADED
+        return exit_codes.NOT_RUNNING
+    return 0 if all(document["state"] == "ok" for document in documents) else exit_codes.ATTENTION_NEEDED

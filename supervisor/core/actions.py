@@ -1,4 +1,4 @@
-"""What the supervisor may do. Every action carries its ActionReason."""
+"""Actions: everything that the supervisor can do. Each has a reason for the log, and `Finish` has the exit code."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -14,7 +14,7 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """SIGTERM; the process has until `stop_by_seconds`."""
+    """Send SIGTERM. The process is killed if it still runs at `stop_by_seconds`."""
 
     slot: int
     stop_by_seconds: float
@@ -23,7 +23,7 @@ class Terminate:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """SIGKILL to the process group."""
+    """Send SIGKILL to the process group."""
 
     slot: int
     why: ActionReason
@@ -31,7 +31,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Ask a worker to leave by itself, after the job in hand and never in the middle: its bit in the control record."""
+    """Set the worker's bit in the control record, so that it leaves after the job in hand."""
 
     slot: int
     why: ActionReason
@@ -39,14 +39,14 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """No restart helps: a request to stop, made by ourselves."""
+    """Stop the supervisor, because restarts do not help."""
 
     why: ActionReason
 
 
 @dataclass(frozen=True, slots=True)
 class ReclaimLease:
-    """Ask the monitor to give a dead worker's job back."""
+    """Ask the monitor to reclaim a dead worker's lease."""
 
     slot: int
     job_id: UUID | None
@@ -57,7 +57,7 @@ class ReclaimLease:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Nothing is left to do: the supervisor's own exit code, and how many leases of the dead nobody gave back."""
+    """Leave with this exit code. `leases_left` leases of dead workers were not reclaimed."""
 
     exit_code: int
     leases_left: int = 0

@@ -1,11 +1,10 @@
-"""What happened: the only things that change the fleet."""
+"""Facts: things that have happened. `apply` alone turns them into changes of the fleet."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
+from supervisor import exit_codes
 from supervisor.core.fleet import ActionReason
-
-REFUSED_STATUS = 78  # EX_CONFIG of sysexits.h: no restart can help
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +25,9 @@ class SpawnFailed:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineSet:
-    """The process finished its boot, deadline_set another deadline, took a job or put one down.
+    """The process wrote a new deadline, leased a job or ended one. The first deadline of a life ends its boot.
 
-    `is_ready`: a worker has reached the database in this life. `is_busy`: it has a job in hand.
+    `is_ready`: the worker has reached the database in this life. `is_busy`: it has a job in hand.
     """
 
     slot: int
@@ -40,7 +39,7 @@ class DeadlineSet:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How much memory a process holds now: its resident set."""
+    """A process's resident set was sampled."""
 
     slot: int
     rss_bytes: int
@@ -49,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """The worker finds its bit in the control record and leaves after the job in hand."""
+    """The worker's bit is set in the control record, so it leaves after the job in hand."""
 
     slot: int
     why: ActionReason
@@ -77,11 +76,11 @@ class Killed:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """A child was reaped. `status`: exit code, or minus the signal. With the leases that its scoreboard record still named: of
-    the job in its hands, and one that it was asking for.
+    """A child was reaped. `status` is the exit code, or minus the signal.
 
-    `is_oom`: the kernel has counted a kill for want of memory among us. `jitter` in [0, 1): which part of a backoff is due,
-    drawn by the world, as nothing here is random.
+    `lease_key` and `next_lease_key` come from its last scoreboard record: the lease of the job in hand, and one that it was
+    requesting. `is_oom`: the kernel has counted an out-of-memory kill in the supervisor's control group. `jitter` in [0, 1)
+    is the part of the backoff to wait. The system draws it, because `core` has no randomness.
     """
 
     slot: int
@@ -95,9 +94,9 @@ class Exited:
     jitter: float = 1.0  # the whole wait
 
     @property
-    def is_refusal(self) -> bool:
-        """It cannot work with its configuration. Who had a job in hand could: the job has ended it with this status."""
-        return self.status == REFUSED_STATUS and self.lease_key is None
+    def is_bad_configuration(self) -> bool:
+        """True if the child cannot work with its settings. With a job in hand, the job caused the status, not the settings."""
+        return self.status == exit_codes.EX_CONFIG and self.lease_key is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +108,14 @@ class StopAsked:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """We ask ourselves to stop."""
+    """The supervisor stops by itself, because workers only crash."""
 
     at_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """An operator wants this many workers, 1 to MAX_SLOTS."""
+    """An operator set the number of workers, 1 to MAX_SLOTS."""
 
     workers: int
     at_seconds: float
@@ -124,7 +123,7 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True)
 class RecycleAsked:
-    """An operator wants new processes in these slots. What is no worker, or not there, has nothing to replace."""
+    """An operator requested new processes in these slots. Vacant slots, the monitor and unknown numbers are ignored."""
 
     slots: tuple[int, ...]
     at_seconds: float
@@ -132,7 +131,7 @@ class RecycleAsked:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The settings were read again and are right. The generation is a number that no reading had before."""
+    """The settings were read again and are valid. No earlier reading had this generation."""
 
     generation: int
     workers: int
@@ -141,7 +140,7 @@ class Reloaded:
 
 @dataclass(frozen=True, slots=True)
 class ReloadRejected:
-    """The settings were read again, and so many are wrong: the old ones stay."""
+    """The settings were read again, and `problems` of them are wrong. The old settings stay in use."""
 
     problems: int
     at_seconds: float
@@ -149,7 +148,7 @@ class ReloadRejected:
 
 @dataclass(frozen=True, slots=True)
 class LeaseSent:
-    """The monitor of this incarnation was asked to give a dead worker's lease back."""
+    """The monitor of this incarnation got the request to reclaim a dead worker's lease."""
 
     lease_key: UUID
     monitor_incarnation: int
@@ -157,7 +156,7 @@ class LeaseSent:
 
 @dataclass(frozen=True, slots=True)
 class LeaseReclaimed:
-    """The monitor has given it back, or found it settled. `outcome` is for the log."""
+    """The monitor has reclaimed the lease, or found the job settled. `outcome` is for the log."""
 
     lease_key: UUID
     outcome: str

@@ -1,15 +1,15 @@
-"""All slots and what was asked of them: the whole state of a supervisor, as one frozen value."""
+"""The whole state of a supervisor as one frozen value: all slots, and what was requested of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from uuid import UUID
 
-MONITOR = -1  # the monitor's slot number; workers count from 0
+MONITOR = -1  # the number of the monitor's slot, while the workers' slots count from 0
 
 
 class SlotState(IntEnum):
-    """Where a slot is. The numbers stand in the scoreboard's ledger."""
+    """State of a slot and of the process in it. The numbers are stored in the scoreboard's ledger."""
 
     VACANT = 0
     STARTING = 1
@@ -18,11 +18,11 @@ class SlotState(IntEnum):
     KILLED = 4
 
 
-ALIVE = frozenset({SlotState.STARTING, SlotState.RUNNING, SlotState.STOPPING})  # there is a process, and nobody has killed it yet
+ALIVE = frozenset({SlotState.STARTING, SlotState.RUNNING, SlotState.STOPPING})  # the slot has a process without a SIGKILL
 
 
 class ActionReason(Enum):
-    """The reason for an action, told in the log and counted in the metrics."""
+    """The reason for an action, written to the log and counted in the metrics."""
 
     FIRST_START = "first start"
     REPLACEMENT = "replacement"
@@ -43,49 +43,50 @@ class ActionReason(Enum):
     NO_PROGRESS = "nothing but crashes"
 
 
+# Reasons for which the process that ends is not at fault.
 REQUESTED_STOPS = frozenset(
     {ActionReason.DRAIN, ActionReason.DRAIN_EXPIRED, ActionReason.STOP_NOW, ActionReason.WORKERS_GONE, ActionReason.OUTDATED}
-)  # nothing the process did
+)
 
 
 class ExitCause(IntEnum):
-    """Why a process ended, each end under exactly one. The numbers stand in the scoreboard's ledger."""
+    """The cause of a process's end. Each end has exactly one. The numbers are stored in the scoreboard's ledger."""
 
-    ASKED = 0  # left by itself, with 0, as it was asked to
-    OPERATOR = 1  # killed, as a stop did not wait any longer
-    EXIT_CODE = 2
-    SIGNAL = 3  # of an unknown sender
+    ASKED = 0  # left by itself with status 0 after a request to leave
+    OPERATOR = 1  # killed because its time to leave was over
+    EXIT_CODE = 2  # left by itself without a request, or with a status other than 0
+    SIGNAL = 3  # from an unknown sender
     OOM = 4  # the kernel's OOM killer
-    HUNG = 5  # we ended it: it had broken its deadline
-    MEMORY = 6  # we ended it: it was over the hard limit
-    BOOT = 7  # it died before its first deadline, or we ended it as that did not come
+    HUNG = 5  # ended by the supervisor after an exceeded deadline
+    MEMORY = 6  # killed by the supervisor above the hard memory limit
+    BOOT = 7  # ended before its first deadline, by itself or because the boot took too long
 
     @property
     def is_crash(self) -> bool:
-        """Counts against the slot, and against the job it had in hand."""
+        """True if the end counts against the slot and against the job in hand."""
         return self not in {ExitCause.ASKED, ExitCause.OPERATOR}
 
     @property
     def word(self) -> str:
-        """As the log, the metrics and the status have it."""
+        """Name in the log, the metrics and the status."""
         return self.name.lower()
 
 
 def crashes(ends_by_cause: Sequence[int]) -> int:
-    """Of the ends at their causes' numbers those that nobody asked for."""
+    """Count the ends that are crashes. `ends_by_cause` is indexed by the number of the cause."""
     return sum(ends_by_cause[cause] for cause in ExitCause if cause.is_crash)
 
 
 class ReloadProblem(Enum):
-    """Why the settings that were read last are not in use."""
+    """The reason why the settings that were read last are not in use."""
 
     WRONG_SETTINGS = "wrong settings"
-    REJECTED_BY_WORKER = "a worker refused them"
+    REJECTED_BY_WORKER = "a worker cannot start with them"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One finished life that ended as a crash: when, how long it had lived, and which part in [0, 1) of the wait is due."""
+    """One life of a process that ended as a crash. `jitter` in [0, 1) is the drawn part of the wait before the next start."""
 
     ended_at_seconds: float
     lived_seconds: float
@@ -98,7 +99,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A numbered place for a process. It survives restarts; the process in it has a pid and an incarnation."""
+    """A numbered place for a process. It survives restarts, and each process in it has a pid and an incarnation."""
 
     number: int
     state: SlotState = SlotState.VACANT
@@ -106,21 +107,21 @@ class Slot:
     pid: int = 0
     incarnation: int = 0
     started_at_seconds: float = 0.0
-    deadline_seconds: float | None = None  # what the process deadline_set; None while it boots
-    stop_by_seconds: float = 0.0  # in STOPPING: when the grace ends
-    stop_reason: ActionReason | None = None  # who asked it to end; None: nobody
-    kill_reason: ActionReason | None = None  # why we have killed it; None: we have not
+    deadline_seconds: float | None = None  # of the step that the process is in, None while it boots
+    stop_by_seconds: float = 0.0  # in STOPPING: the end of the grace period
+    stop_reason: ActionReason | None = None  # of the SIGTERM, None if none was sent
+    kill_reason: ActionReason | None = None  # of the SIGKILL, None if none was sent
     starts: int = 0
     last_status: int = 0
     last_cause: ExitCause = ExitCause.ASKED
-    ends_by_cause: tuple[int, ...] = (0,) * len(ExitCause)  # at the cause's number
-    crash_runs: tuple[Run, ...] = ()  # the latest lives in a row that ended as a crash, newest last
-    generation: int = 0  # of the settings it was forked with
-    is_busy: bool = False  # it says that it has a job in hand
-    rss_bytes: int = 0  # the newest sample of this life; 0: none yet
+    ends_by_cause: tuple[int, ...] = (0,) * len(ExitCause)  # indexed by the number of the cause
+    crash_runs: tuple[Run, ...] = ()  # the latest lives in a row that ended as crashes, newest last
+    generation: int = 0  # of the settings that it was forked with
+    is_busy: bool = False  # its record names a job in hand
+    rss_bytes: int = 0  # resident set, newest sample of this life, 0 before the first
     baseline_bytes: int | None = None  # the first sample after the boot
-    retire_reason: ActionReason | None = None  # why it was asked to leave by itself, after the job in hand
-    is_recycle_asked: bool = False  # an operator wants another process in its place
+    retire_reason: ActionReason | None = None  # of the request to leave after the job in hand, None if there is none
+    is_recycle_asked: bool = False  # an operator requested a new process in this slot
 
     @property
     def is_occupied(self) -> bool:
@@ -137,67 +138,73 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class DeadLease:
-    """A lease whose worker is dead: the monitor gives it back. `is_counted`: the death counts against the job."""
+    """A lease of a dead worker, for the monitor to reclaim. `is_counted`: the death counts against the job."""
 
     slot: int
     job_id: UUID | None
     lease_key: UUID
     is_counted: bool
-    sent_to: int = 0  # the monitor's incarnation that was asked last
+    sent_to: int = 0  # incarnation of the monitor that got the last request, 0 if none did
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """`stop_asked_at_seconds` has one time per request to stop: the first drains, the second shortens, the third is now.
+    """The slots, and what was requested of all of them together.
 
-    Progress is a worker's finished boot or a new deadline. A generation is one reading of the settings; its number is never
-    used again. Processes are forked with the settings of `generation`.
+    `stop_asked_at_seconds` has one time per request to stop: the first starts the drain, the second shortens it, the third
+    kills at once. Progress is a worker's finished boot or a new deadline. A generation is one reading of the settings, and
+    its number is never used again. Processes are forked with the settings of `generation`.
     """
 
-    slots: tuple[Slot, ...]  # each at the place of its number: workers from 0, and the monitor, -1, last
-    wanted: int  # workers; a slot of this number or above is not filled
+    workers: tuple[Slot, ...]  # each at the index of its number
+    monitor: Slot
+    wanted: int  # number of workers: a slot of this number or above is not filled
     stop_asked_at_seconds: tuple[float, ...] = ()
     dead_leases: tuple[DeadLease, ...] = ()
-    is_refused: bool = False  # a child said that its configuration can never work
-    killed_during_drain: bool = False  # a worker was killed during the stop
-    gave_up: bool = False  # nothing but crashes: asked itself to stop
+    has_bad_configuration: bool = False  # a child ended with EX_CONFIG, and no older settings are known to work
+    killed_during_drain: bool = False  # a stop killed a worker
+    gave_up: bool = False  # the supervisor stopped by itself after crashes without progress
     is_ready: bool = False  # a worker has reached the database
     generation: int = 0
-    last_good_generation: int | None = None  # the newest with which a worker has reached the database
+    last_good_generation: int | None = None  # the newest whose worker has reached the database
     reload_problem: ReloadProblem | None = None
     last_progress_seconds: float | None = None  # before the first progress: the first start
     crashes_since_progress: int = 0
 
     @classmethod
     def of(cls, workers: int) -> "Fleet":
-        return cls(tuple(Slot(number) for number in (*range(workers), MONITOR)), workers)
+        """Return a fleet of vacant slots."""
+        return cls(tuple(Slot(number) for number in range(workers)), Slot(MONITOR), workers)
 
     @property
-    def workers(self) -> tuple[Slot, ...]:
-        return self.slots[:-1]
+    def slots(self) -> tuple[Slot, ...]:
+        """All slots, the monitor's last."""
+        return (*self.workers, self.monitor)
 
     @property
     def wanted_workers(self) -> tuple[Slot, ...]:
-        return self.slots[: min(self.wanted, len(self.slots) - 1)]
+        return self.workers[: self.wanted]
 
     @property
     def is_reloading(self) -> bool:
-        """Some worker still runs with settings of another generation."""
+        """True if a wanted worker still runs with settings of another generation."""
         return any(slot.is_occupied and slot.generation != self.generation for slot in self.wanted_workers)
-
-    @property
-    def monitor(self) -> Slot:
-        return self.slots[MONITOR]
 
     @property
     def is_stopping(self) -> bool:
         return bool(self.stop_asked_at_seconds)
 
     def slot(self, number: int) -> Slot:
-        """Raises IndexError for a number that is no slot."""
-        return self.slots[number]
+        """Return the slot of this number. Raises IndexError if there is none."""
+        if number == MONITOR:
+            return self.monitor
+        if not 0 <= number < len(self.workers):
+            raise IndexError(f"no slot {number}")
+        return self.workers[number]
 
     def with_slot(self, changed: Slot) -> "Fleet":
-        slots = list(self.slots)
-        slots[changed.number] = changed
-        return replace(self, slots=tuple(slots))
+        """Return the fleet with this slot in place of the one of the same number."""
+        if changed.number == MONITOR:
+            return replace(self, monitor=changed)
+        workers = tuple(changed if slot.number == changed.number else slot for slot in self.workers)
+        return replace(self, workers=workers)

@@ -1,7 +1,7 @@
-"""What to do now: a list of rules, each a pure function of the fleet, the policy and the time.
+"""The rules: each is a pure function of the fleet, the policy and the time, and yields the actions that are due.
 
-The rules look at what is, not at what has just happened, so a lost signal or a failed fork needs no code of its own. The
-first rule that has something to do with a slot wins.
+A rule depends on the present state and not on the last fact, so a lost signal or a failed fork needs no code of its own.
+The first rule that yields an action for a slot wins.
 """
 
 import itertools
@@ -9,19 +9,17 @@ import math
 from collections.abc import Callable, Iterator
 from typing import assert_never
 
+from supervisor import exit_codes
 from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
 from supervisor.core.fleet import ALIVE, MONITOR, ActionReason, Fleet, Slot, SlotState
 from supervisor.core.policy import Policy
 from worker.ipc.scoreboard import ControlRecord
 
-# EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG of sysexits.h
-EXIT_DONE, EXIT_GAVE_UP, EXIT_CUT_SHORT, EXIT_REFUSED = 0, 69, 75, 78
-
 Rule = Callable[[Fleet, Policy, float], Iterator[Action]]
 
 
 def kill_after_the_drain(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """The drain's end, or a third request to stop, leaves nobody: their leases are given back afterwards."""
+    """Kill all workers at the end of the drain or at the third request to stop. Their leases are reclaimed afterwards."""
     if now_seconds < drain_by(fleet, policy):
         return
     why = ActionReason.STOP_NOW if len(fleet.stop_asked_at_seconds) > 2 else ActionReason.DRAIN_EXPIRED
@@ -31,34 +29,30 @@ def kill_after_the_drain(fleet: Fleet, policy: Policy, now_seconds: float) -> It
 
 
 def kill_after_the_grace(fleet: Fleet, _policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """SIGTERM was no help: the process hangs where no signal handler runs."""
+    """Kill a process that did not leave after SIGTERM, because it hangs where no signal handler runs."""
     for slot in fleet.slots:
         if slot.state is SlotState.STOPPING and now_seconds >= slot.stop_by_seconds:
             yield Kill(slot.number, ActionReason.GRACE_EXPIRED)
 
 
 def kill_hung_in_a_drain(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """Asked to leave, it does not come to its next step or to the end of its boot: no reason to wait for the drain's end."""
+    """Kill a draining worker whose step or boot takes too long, because the drain would wait for it until its end."""
     for slot in fleet.workers:
-        is_draining = (
-            slot.state is SlotState.STOPPING and slot.stop_reason is ActionReason.DRAIN
-        )  # else it is in its grace already
+        is_draining = slot.state is SlotState.STOPPING and slot.stop_reason is ActionReason.DRAIN  # else its grace runs already
+        is_in_boot = slot.deadline_seconds is None
         if is_draining and now_seconds > hung_at(slot, policy):
-            yield Kill(
-                slot.number,
-                ActionReason.BOOT_TOO_SLOW if slot.deadline_seconds is None else ActionReason.DEADLINE_EXCEEDED_IN_DRAIN,
-            )
+            yield Kill(slot.number, ActionReason.BOOT_TOO_SLOW if is_in_boot else ActionReason.DEADLINE_EXCEEDED_IN_DRAIN)
 
 
 def kill_over_the_hard_limit(fleet: Fleet, policy: Policy, _now_seconds: float) -> Iterator[Action]:
-    """Before the host suffers; a process that allocates without end would not come to a SIGTERM's handler."""
+    """Kill a worker above the hard limit, because a process that allocates without end never runs its SIGTERM handler."""
     for slot in fleet.workers:
         if slot.state in ALIVE and _is_over_hard_limit(slot, policy):
             yield Kill(slot.number, ActionReason.OVER_HARD_LIMIT)
 
 
 def kill_late_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """Whatever the monitor is busy with, the end of a stop does not wait for it (invariant 2)."""
+    """Kill a monitor that still runs a tick after the time for reclaiming leases (invariant 2)."""
     if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
         return
     is_late = now_seconds >= workers_gone_at(fleet) + policy.release_seconds + policy.tick_seconds
@@ -67,7 +61,7 @@ def kill_late_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Itera
 
 
 def terminate_for_the_drain(fleet: Fleet, policy: Policy, _now_seconds: float) -> Iterator[Action]:
-    """Every worker finishes its job and leaves; the idle ones leave at once."""
+    """Ask every worker to leave after a request to stop: at once if it is idle, else after its job."""
     if fleet.is_stopping:
         for slot in fleet.workers:
             if slot.state in {SlotState.STARTING, SlotState.RUNNING}:
@@ -75,42 +69,42 @@ def terminate_for_the_drain(fleet: Fleet, policy: Policy, _now_seconds: float) -
 
 
 def terminate_slow_boots(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """A process that never reached its first deadline is stuck in its imports."""
+    """Terminate a process that has not written its first deadline in time, because its imports hang."""
     for slot in fleet.slots:
         if slot.state is SlotState.STARTING and now_seconds >= slot.since_seconds + policy.boot_timeout_seconds:
             yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, ActionReason.BOOT_TOO_SLOW)
 
 
 def terminate_exceeded_deadlines(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """A deadline passed: the step hangs, whatever the process says otherwise."""
+    """Terminate a process whose deadline has passed, because its step hangs."""
     for slot in fleet.slots:
         if slot.state is SlotState.RUNNING and _has_exceeded_deadline(slot, now_seconds):
             yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, ActionReason.DEADLINE_EXCEEDED)
 
 
 def terminate_the_outdated_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """The monitor takes the new settings last: until the workers have them, it gives back what they leave."""
+    """Replace the monitor last after a reload, because it reclaims the leases of workers that die meanwhile."""
     is_outdated = fleet.monitor.state is SlotState.RUNNING and fleet.monitor.generation != fleet.generation
     if is_outdated and not fleet.is_reloading and not fleet.is_stopping:
         yield Terminate(MONITOR, now_seconds + policy.terminate_grace_seconds, ActionReason.OUTDATED)
 
 
 def retire_surplus(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
-    """Fewer workers are wanted: those above leave, each after its job."""
+    """Ask the workers above the wanted number to leave, each after its job."""
     for slot in fleet.workers:
         if slot.number >= fleet.wanted and _can_retire(slot):
             yield Retire(slot.number, ActionReason.SURPLUS)
 
 
 def recycle_one_worker(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """The first of RECYCLES that wants one, and only while all others work: the fleet is never more than one short."""
+    """Replace one healthy worker while all others are healthy, so that the fleet is never more than one worker short."""
     if all(_is_healthy(slot, policy, now_seconds) for slot in fleet.wanted_workers):
-        wishes = (action for rule in RECYCLES for action in rule(fleet, policy, now_seconds))
-        yield from itertools.islice(wishes, 1)
+        due = (action for rule in RECYCLES for action in rule(fleet, policy, now_seconds))
+        yield from itertools.islice(due, 1)
 
 
 def retire_over_the_soft_limit(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """It has grown and does not shrink. Looked at while it has no job in hand: what a job needs, it may take and give back."""
+    """Replace a worker that has grown by the soft limit. Only an idle one counts, because a job may need memory for a time."""
     for slot in fleet.workers:
         has_grown = 0 < policy.memory_soft_bytes < slot.rss_bytes - (slot.baseline_bytes or slot.rss_bytes)
         is_old_enough = now_seconds >= slot.started_at_seconds + policy.minimum_lifetime_seconds
@@ -119,30 +113,34 @@ def retire_over_the_soft_limit(fleet: Fleet, policy: Policy, now_seconds: float)
 
 
 def retire_outdated(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
-    """The settings were read again: one worker after the other is replaced by one that has them."""
+    """Replace a worker that runs with the settings of another generation."""
     for slot in fleet.workers:
         if slot.generation != fleet.generation and _can_retire(slot):
             yield Retire(slot.number, ActionReason.OUTDATED)
 
 
-def retire_by_order(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
-    """An operator wants a fresh process in this slot."""
+def retire_by_command(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
+    """Replace a worker on an operator's command."""
     for slot in fleet.workers:
         if slot.is_recycle_asked and _can_retire(slot):
             yield Retire(slot.number, ActionReason.OPERATOR)
 
 
 def give_up(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """Restart intensity as in OTP, but for all together: one bad slot among good ones means degraded, not down."""
-    is_restart_limit_reached = fleet.crashes_since_progress >= policy.restart_intensity and now_seconds >= give_up_at(
-        fleet, policy
-    )
-    if is_restart_limit_reached and not fleet.is_stopping:
+    """Stop after crashes without progress: OTP's restart intensity, but for all slots together.
+
+    One slot that only crashes among healthy ones makes the service degraded. It does not end it.
+    """
+    has_too_many_crashes = fleet.crashes_since_progress >= policy.restart_intensity
+    if has_too_many_crashes and now_seconds >= give_up_at(fleet, policy) and not fleet.is_stopping:
         yield GiveUp(ActionReason.NO_PROGRESS)
 
 
 def reclaim_dead_leases(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
-    """Each monitor is asked once; a new one is asked again, as nobody knows how far its predecessor came."""
+    """Ask the monitor to reclaim the leases of dead workers.
+
+    A new monitor is asked again, because the progress of its predecessor is unknown.
+    """
     if fleet.monitor.state is SlotState.RUNNING:
         for dead in fleet.dead_leases:
             if dead.sent_to != fleet.monitor.incarnation:
@@ -150,7 +148,7 @@ def reclaim_dead_leases(fleet: Fleet, _policy: Policy, _now_seconds: float) -> I
 
 
 def fill_vacant_slots(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """No wanted slot stays empty, but a crash loop waits longer each time. Never after a request to stop (invariant 2)."""
+    """Start a process in each wanted vacant slot when its backoff is over. None starts after a request to stop (invariant 2)."""
     if fleet.is_stopping:
         return
     for slot in (*fleet.wanted_workers, fleet.monitor):
@@ -159,7 +157,7 @@ def fill_vacant_slots(fleet: Fleet, policy: Policy, now_seconds: float) -> Itera
 
 
 def stop_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
-    """The monitor goes last, when every lease is back or its time for that is over."""
+    """Stop the monitor last, when every lease is reclaimed or the time for that is over."""
     if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
         return
     is_late = now_seconds >= workers_gone_at(fleet) + policy.release_seconds
@@ -168,11 +166,9 @@ def stop_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[A
 
 
 def finish(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:
-    """An empty fleet after a request to stop is the end."""
+    """Leave when no process is left after a request to stop."""
     if fleet.is_stopping and not any(slot.is_occupied for slot in fleet.slots):
-        is_cut_short = fleet.killed_during_drain or fleet.dead_leases
-        codes = ((fleet.is_refused, EXIT_REFUSED), (fleet.gave_up, EXIT_GAVE_UP), (is_cut_short, EXIT_CUT_SHORT))
-        yield Finish(next((code for is_so, code in codes if is_so), EXIT_DONE), len(fleet.dead_leases))
+        yield Finish(_exit_code(fleet), len(fleet.dead_leases))
 
 
 RULES: tuple[Rule, ...] = (
@@ -193,11 +189,12 @@ RULES: tuple[Rule, ...] = (
     stop_monitor,
     finish,
 )
-RECYCLES: tuple[Rule, ...] = (retire_over_the_soft_limit, retire_outdated, retire_by_order)  # one worker at a time
+# Of all these rules together, one worker at a time is replaced.
+RECYCLES: tuple[Rule, ...] = (retire_over_the_soft_limit, retire_outdated, retire_by_command)
 
 
 def decide(fleet: Fleet, policy: Policy, now_seconds: float) -> tuple[Action, ...]:
-    """The actions that are due, at most one signal or start per slot. Asked twice it answers the same."""
+    """Return the actions that are due, at most one start, signal or retirement per slot. Equal arguments give equal actions."""
     chosen: list[Action] = []
     taken: set[int] = set()
     for rule in RULES:
@@ -211,7 +208,7 @@ def decide(fleet: Fleet, policy: Policy, now_seconds: float) -> tuple[Action, ..
 
 
 def wake_at(fleet: Fleet, policy: Policy, now_seconds: float) -> float:
-    """When to look again if nothing happens before: the next time that a rule names, or the next tick."""
+    """Return the time of the next decision if no fact comes before: the next time that a rule depends on, or the next tick."""
     is_busy = any(slot.is_busy or slot.state is SlotState.STARTING for slot in fleet.slots)
     tick_seconds = policy.busy_tick_seconds if is_busy else policy.tick_seconds
     of_slots = (time for slot in fleet.slots for time in _times_of(slot, policy))
@@ -220,7 +217,7 @@ def wake_at(fleet: Fleet, policy: Policy, now_seconds: float) -> float:
 
 
 def _times_of(slot: Slot, policy: Policy) -> tuple[float, ...]:
-    """The times at which a rule may have something to do with the slot, as far as they can be known."""
+    """Return the known times at which a rule may yield an action for the slot."""
     match slot.state:
         case SlotState.VACANT:
             return (vacant_until(slot, policy),)
@@ -237,50 +234,74 @@ def _times_of(slot: Slot, policy: Policy) -> tuple[float, ...]:
 
 
 def control(fleet: Fleet, policy: Policy) -> ControlRecord:
-    """What every worker is told: how many slots may lease, by when a drain ends, and who is to leave after the job in hand."""
+    """Return the record that all workers read: how many slots may lease, the end of the drain, and the retiring slots."""
     leasing = 0 if fleet.is_stopping else fleet.wanted
     retiring = sum(1 << slot.number for slot in fleet.workers if slot.is_retiring)
     return ControlRecord(leasing, fleet.is_stopping, drain_by(fleet, policy), retiring)
 
 
 def drain_by(fleet: Fleet, policy: Policy) -> float:
-    """The first request to stop leaves the drain timeout, the second shortens what is left, the third leaves nothing."""
-    leaves_seconds = (policy.drain_timeout_seconds, policy.drain_shortened_seconds, 0.0)
-    return min((at + left for at, left in zip(fleet.stop_asked_at_seconds, leaves_seconds, strict=False)), default=math.inf)
+    """Return the end of the drain. The second request to stop shortens it, and the third ends it at once."""
+    left_seconds = (policy.drain_timeout_seconds, policy.drain_shortened_seconds, 0.0)
+    return min((at + left for at, left in zip(fleet.stop_asked_at_seconds, left_seconds, strict=False)), default=math.inf)
 
 
 def vacant_until(slot: Slot, policy: Policy) -> float:
-    """When a vacant slot may be filled: the wait grows with each life in a row that was too short to be healthy.
-
-    A part of it that the world has drawn is due (full jitter, Exponential Backoff And Jitter, AWS 2015), so that slots that
-    died together do not come back together; the burst's bound holds however small that part was.
-    """
+    """Return the time from which a vacant slot may be filled: after its backoff, and within the bound of starts per minute."""
     if not slot.crash_runs:
         return -math.inf
-    short = itertools.takewhile(lambda run: run.lived_seconds < policy.healthy_after_seconds, reversed(slot.crash_runs))
+    return max(_backoff_until(slot, policy), _burst_until(slot, policy))
+
+
+def _backoff_until(slot: Slot, policy: Policy) -> float:
+    """Return the end of the wait after the last crash. It grows with each life in a row that was too short to be healthy.
+
+    The drawn part of the wait is due (full jitter: Exponential Backoff And Jitter, AWS 2015), so that slots that crashed
+    together do not start together.
+    """
     last = slot.crash_runs[-1]
-    drawn_until = last.ended_at_seconds + last.jitter * policy.restart_delay_seconds(len(tuple(short)))
+    return last.ended_at_seconds + last.jitter * policy.restart_delay_seconds(_short_lives(slot, policy))
+
+
+def _short_lives(slot: Slot, policy: Policy) -> int:
+    """Count the lives since the last healthy one."""
+    for count, run in enumerate(reversed(slot.crash_runs)):
+        if run.lived_seconds >= policy.healthy_after_seconds:
+            return count
+    return len(slot.crash_runs)
+
+
+def _burst_until(slot: Slot, policy: Policy) -> float:
+    """Return the time from which one more start keeps the bound of `burst_starts` in `burst_seconds`, whatever was drawn."""
     burst = slot.crash_runs[-policy.burst_starts :]
-    is_burst = len(burst) == policy.burst_starts
-    return max(drawn_until, burst[0].started_at_seconds + policy.burst_seconds) if is_burst else drawn_until
+    is_full = len(burst) == policy.burst_starts
+    return burst[0].started_at_seconds + policy.burst_seconds if is_full else -math.inf
 
 
 def hung_at(slot: Slot, policy: Policy) -> float:
-    """When a process that was asked to leave has had its deadline, or the time of a boot, and the grace beyond it."""
+    """Return the time at which a draining process counts as hung: the end of its step or boot, and the grace period after it."""
     boot_ends_at = slot.started_at_seconds + policy.boot_timeout_seconds
-    promised_by = boot_ends_at if slot.deadline_seconds is None else slot.deadline_seconds
-    return promised_by + policy.terminate_grace_seconds
+    deadline_seconds = boot_ends_at if slot.deadline_seconds is None else slot.deadline_seconds
+    return deadline_seconds + policy.terminate_grace_seconds
 
 
 def give_up_at(fleet: Fleet, policy: Policy) -> float:
-    """Until when a fleet of which nobody makes progress is given a chance."""
+    """Return the time at which the supervisor gives up if no worker makes progress."""
     since_seconds = fleet.last_progress_seconds
     return math.inf if since_seconds is None else since_seconds + policy.restart_window_seconds
 
 
 def workers_gone_at(fleet: Fleet) -> float:
-    """During a stop, with no worker left: since when. Who was gone before the request counts from the request."""
+    """Return when the last worker of a stopping fleet left, or when the stop was requested if that was later."""
     return max((*fleet.stop_asked_at_seconds[:1], *(slot.since_seconds for slot in fleet.workers)))
+
+
+def _exit_code(fleet: Fleet) -> int:
+    if fleet.has_bad_configuration:
+        return exit_codes.EX_CONFIG
+    if fleet.gave_up:
+        return exit_codes.GAVE_UP
+    return exit_codes.CUT_SHORT if fleet.killed_during_drain or fleet.dead_leases else exit_codes.OK
 
 
 def _can_retire(slot: Slot) -> bool:
@@ -296,6 +317,6 @@ def _is_over_hard_limit(slot: Slot, policy: Policy) -> bool:
 
 
 def _is_healthy(slot: Slot, policy: Policy, now_seconds: float) -> bool:
-    """And no rule is about to end it."""
+    """True if the worker runs, and no rule is about to end it."""
     is_well = not _has_exceeded_deadline(slot, now_seconds) and not _is_over_hard_limit(slot, policy)
     return slot.state is SlotState.RUNNING and not slot.is_retiring and is_well

@@ -96,7 +96,7 @@ async def _bound(make: Callable[[], web.BaseSite], address: str, journal: EventL
         try:
             await make().start()
         except OSError as error:
-            journal.monitor("WARNING", "cannot_listen", address=address, errno=error.errno, remedy="free it or set STATUS_ADDR")
+            journal.cannot_listen(address=address, errno=error.errno)
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return

@@ -52,11 +52,11 @@ def run(wiring: MonitorWiring, settings: Settings, journal: EventLog) -> int:
     try:
         asyncio.run(_monitor(wiring, settings, journal))
     except* UnsuitableDatabase as refusals:
-        journal.monitor("ERROR", "refused", reason=str(refusals.exceptions[0]))
-        code = ExitCode.REFUSED
+        journal.unsuitable_database(str(refusals.exceptions[0]))
+        code = ExitCode.CONFIG
     except* Exception as bugs:  # noqa: BLE001  the last words of the process: told by class and place, then the exit code
         for bug in bugs.exceptions:
-            journal.monitor("ERROR", "bug", error=type(bug).__name__, at=place_of(bug))
+            journal.monitor_bug(error=type(bug).__name__, at=place_of(bug))
         code = ExitCode.BUG
     return code
 

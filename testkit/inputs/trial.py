@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from supervisor.exit_codes import EX_CONFIG
 from testkit.inputs.catalogue import MISDEEDS, REFUSED, VISION_MODEL, document_of, inputs, mark
 from testkit.inputs.input import Entered, Input, Place
 from testkit.inputs.leaks import leaks
@@ -19,7 +20,6 @@ from worker.core.criteria import MAX_SCORE, MAX_TOTAL
 
 PATIENCE_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 0.03
-EXIT_CONFIG = 78
 PAGES, KILLED_AT = 20, 19
 SPAN: Final = """
     select extract(epoch from min(lease.at))::float8,
@@ -157,7 +157,7 @@ def _image_calls(stage: InputEnvironment) -> list[dict[str, Any]]:
 
 def _refused(stage: InputEnvironment, label: str, settings: dict[str, str]) -> Row:
     code = refusal_code(stage, stage.environment(**settings))
-    return Row(label, "refused", f"exit {code}", None, None, "" if code == EXIT_CONFIG else f"must end with {EXIT_CONFIG}")
+    return Row(label, "refused", f"exit {code}", None, None, "" if code == EX_CONFIG else f"must end with {EX_CONFIG}")
 
 
 def _unheard(stage: InputEnvironment) -> Row:

@@ -4,26 +4,23 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 
-from supervisor.core.facts import FactOfASlot
-from supervisor.core.fleet import SlotState
 from testkit.simulation.admission import trial as admission
 from testkit.simulation.plan import draw
 from testkit.simulation.shortest import shortest
-from testkit.simulation.table import table
+from testkit.simulation.table import Visits, table
 from testkit.simulation.trial import Outcome, run
 
 HOUR = 3600.0
 ADMISSION_STEPS = 24  # with faults
-MOST_SHOWN = 3  # violations in full; all are counted
+MOST_SHOWN = 3  # violations in full, while all are counted
 
 
 def main() -> int:
-    """0: every invariant held; 1: one did not."""
+    """Simulate supervisors under faults. Exit code 0: every invariant held, 1: one did not."""
     arguments = _parser().parse_args()
     if arguments.table:
-        print(table(Counter()))
+        print(table(Visits()))
         return 0
     began = time.monotonic()
     if arguments.admission:
@@ -33,7 +30,7 @@ def main() -> int:
     if arguments.json:
         print(json.dumps(shown))
     else:
-        tell(failed)
+        show(failed)
         print(table(visits))
         print(f"\n{shown['seeds']} seeds, {shown['hours_simulated']} hours in {time.monotonic() - began:.1f} s: ", end="")
         print(f"{len(failed)} violations")
@@ -41,7 +38,7 @@ def main() -> int:
 
 
 def admit(seeds: range, *, as_json: bool) -> int:
-    """The rules of admission; a step is a second, as Ollama is looked at once in one."""
+    """Simulate the rules of admission. A step is a second, the time between two samples of Ollama."""
     began = time.monotonic()
     failed, steps, _ = admission.run_all(seeds, ADMISSION_STEPS)
     shown = {"seeds": len(seeds), "hours_simulated": round(steps / HOUR, 1), "violations": len(failed)}
@@ -50,7 +47,7 @@ def admit(seeds: range, *, as_json: bool) -> int:
     else:
         admission.tell(failed)
         seconds = time.monotonic() - began
-        print(f"{len(seeds)} seeds, {steps} looks at Ollama in {seconds:.1f} s: {len(failed)} violations")
+        print(f"{len(seeds)} seeds, {steps} samples of Ollama in {seconds:.1f} s: {len(failed)} violations")
     return 1 if failed else 0
 
 
@@ -58,15 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/simulate", description=main.__doc__)
     parser.add_argument("--seeds", type=int, default=100, help="how many runs")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--minutes", type=float, default=12.0, help="simulated minutes with faults; then all must come to an end")
+    parser.add_argument("--minutes", type=float, default=12.0, help="simulated minutes with faults; afterwards all jobs must end")
     parser.add_argument("--admission", action="store_true", help="the rules of admission instead, on a simulated Ollama")
     parser.add_argument("--json", action="store_true", help="one object: seeds, hours_simulated, violations")
     parser.add_argument("--table", action="store_true", help="print the state × event table and do nothing else")
     return parser
 
 
-def run_all(seeds: range, minutes: float) -> tuple[list[Outcome], float, Counter[tuple[SlotState, type[FactOfASlot]]]]:
-    failed, seconds, visits = [], 0.0, Counter[tuple[SlotState, type[FactOfASlot]]]()
+def run_all(seeds: range, minutes: float) -> tuple[list[Outcome], float, Visits]:
+    failed, seconds, visits = [], 0.0, Visits()
     for seed in seeds:
         outcome = run(draw(seed, minutes))
         seconds += outcome.simulated_seconds
@@ -76,8 +73,8 @@ def run_all(seeds: range, minutes: float) -> tuple[list[Outcome], float, Counter
     return failed, seconds, visits
 
 
-def tell(failed: list[Outcome]) -> None:
-    """Each violation with its seed, and the shortest way to it that can be found."""
+def show(failed: list[Outcome]) -> None:
+    """Print each violation with its seed, and the shortest plan found that leads to it."""
     for outcome in failed[:MOST_SHOWN]:
         short = shortest(outcome, run)
         print(f"seed {short.plan.seed}, {short.plan.workers} workers: {short.violation}")

@@ -1,11 +1,11 @@
-"""A clock that jumps to the next event."""
+"""A simulated clock that jumps to the next event."""
 
 import heapq
 from collections.abc import Callable
 
 
 class Clock:
-    """Events at the same time happen in the order in which they were planned."""
+    """A queue of events by time. Events of the same time run in the order in which they were planned."""
 
     def __init__(self) -> None:
         self.now = 0.0

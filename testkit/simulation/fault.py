@@ -1,4 +1,4 @@
-"""How each kind of fault comes about in the simulated world."""
+"""The effect of each kind of fault on the simulated world."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LEAK_BYTES, HOG_BYTES = 600 * MEBIBYTE, 3000 * MEBIBYTE
 
 
 def break_something(world: World, fault: Fault) -> None:
-    """Lets it happen now; a fault of a worker that is not there is none."""
-    world.inspector.told(fault)
+    """Apply the fault now. A fault of a worker has no effect if no worker lives."""
+    world.inspector.note(fault)
     _KINDS[fault.kind](world, fault)
 
 
 def _to_a_worker(do: Callable[[Process, World, Fault], None]) -> Callable[[World, Fault], None]:
-    def happen(world: World, fault: Fault) -> None:
+    def apply_to_one(world: World, fault: Fault) -> None:
         if workers := world.workers():
             do(workers[fault.number % len(workers)], world, fault)
 
-    return happen
+    return apply_to_one
 
 
 def _kill_all(world: World, _fault: Fault) -> None:
@@ -62,7 +62,7 @@ def _bad_boots(world: World, fault: Fault) -> None:
 
 
 def _no_boots(world: World, fault: Fault) -> None:
-    """And whoever works dies, so that nobody is left who could make progress."""
+    """Let all boots fail and kill all workers, so that no worker can make progress."""
     for slot in range(MOST_WORKERS):
         world.bad_boots_until[slot] = world.clock.now + fault.seconds
     _kill_all(world, fault)
@@ -88,42 +88,42 @@ def _outage(world: World, fault: Fault) -> None:
 
 
 def _stop(world: World, fault: Fault) -> None:
-    """One, two or three requests, some of them while the first is still at work."""
+    """Request a stop one, two or three times, some of them while the first drain still runs."""
     for request in range(1 + fault.number % 3):
-        world.clock.at(world.clock.now + request * min(fault.seconds, 8.0), lambda: _order(world, StopAsked(world.clock.now)))
+        world.clock.at(world.clock.now + request * min(fault.seconds, 8.0), lambda: _request(world, StopAsked(world.clock.now)))
 
 
 def _stop_alone(world: World, fault: Fault) -> None:
     _monitor_hangs(world, fault)
     _kill_all(world, fault)
-    _order(world, StopAsked(world.clock.now))
+    _request(world, StopAsked(world.clock.now))
 
 
 def _scale(world: World, fault: Fault) -> None:
-    _order(world, Scaled(1 + fault.number % MOST_WORKERS, world.clock.now))
+    _request(world, Scaled(1 + fault.number % MOST_WORKERS, world.clock.now))
 
 
 def _recycle(world: World, fault: Fault) -> None:
-    _order(world, RecycleAsked(tuple(range(1 + fault.number % MOST_WORKERS)), world.clock.now))
+    _request(world, RecycleAsked(tuple(range(1 + fault.number % MOST_WORKERS)), world.clock.now))
 
 
 def _reload(world: World, fault: Fault) -> None:
     world.generation += 1
-    _order(world, Reloaded(world.generation, 1 + fault.number % 4, world.clock.now))
+    _request(world, Reloaded(world.generation, 1 + fault.number % 4, world.clock.now))
 
 
 def _reload_wrong(world: World, _fault: Fault) -> None:
-    _order(world, ReloadRejected(1, world.clock.now))
+    _request(world, ReloadRejected(1, world.clock.now))
 
 
-def _reload_refused(world: World, fault: Fault) -> None:
-    world.refused_generations.add(world.generation + 1)
+def _reload_bad(world: World, fault: Fault) -> None:
+    world.bad_generations.add(world.generation + 1)
     _reload(world, fault)
 
 
-def _order(world: World, fact: FactOfTheFleet) -> None:
+def _request(world: World, fact: FactOfTheFleet) -> None:
     if world.clock.now < world.calm_at:
-        world.order(fact)
+        world.request(fact)
 
 
 _KINDS: dict[Kind, Callable[[World, Fault], None]] = {
@@ -150,6 +150,6 @@ _KINDS: dict[Kind, Callable[[World, Fault], None]] = {
     Kind.RECYCLE: _recycle,
     Kind.RELOAD: _reload,
     Kind.RELOAD_WRONG: _reload_wrong,
-    Kind.RELOAD_REFUSED: _reload_refused,
+    Kind.RELOAD_REFUSED: _reload_bad,
     Kind.SUPERVISOR_DIES: lambda world, _: world.kill_supervisor(),
 }

@@ -1,8 +1,8 @@
-"""What must hold at each step of a simulated run, judged by what the world knows and not by what the supervisor believes.
+"""The checks at each step of a simulated run. They use the state of the simulated world, and not the supervisor's view of it.
 
-The numbers are those of the invariants in the README. Beside them stand the bounds that the rules deadline: how long a broken
-deadline, a slow boot, a lease of the dead or an empty slot may last. Invariant 9, one thread and no socket at fork, is about
-the real process: tests/process looks at it.
+The numbers are those of the invariants in the README. Further checks bound the duration of an exceeded deadline, a slow
+boot, a lease of a dead worker and a vacant slot. Invariant 9, one thread and no socket at fork, needs a real process:
+tests/process checks it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from supervisor import exit_codes
 from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
 from supervisor.core.facts import DeadlineSet, Exited, Fact, FactOfASlot, LeaseReclaimed, Measured, Spawned, StopAsked
 from supervisor.core.fleet import MONITOR, ActionReason, Fleet, Slot, SlotState
-from supervisor.core.rules import EXIT_CUT_SHORT, EXIT_GAVE_UP, decide
+from supervisor.core.rules import decide
 from testkit.simulation.monitor import Monitor
 from testkit.simulation.plan import Fault
 from testkit.simulation.process import Activity, Process
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 
 TICKS_SECONDS = 3.0  # two ticks and what happens between them
 SLACK_SECONDS = 0.01  # of the world's own latencies
-RETURN_SECONDS = 5.0
+RECLAIM_SECONDS = 5.0
 MOST_STARTS, BURST_SECONDS = 8, 60.0
 _BLAMES = {ActionReason.DEADLINE_EXCEEDED, ActionReason.BOOT_TOO_SLOW}
 _DRAIN_KILLS = {ActionReason.DRAIN_EXPIRED, ActionReason.STOP_NOW}
 
 
 class Inspector:
-    """The loop's witness. Raises Violation. `visits` counts what was reached, for the table."""
+    """The loop's observer. Raises Violation. `visits` counts the cells of the table that were reached."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -51,17 +52,17 @@ class Inspector:
         self._crashes = 0
         self._vacant_since: dict[int, float] = {}
         self._dead_since: dict[UUID, float] = {}
-        self._guilty: set[UUID] = set()
+        self._crash_keys: set[UUID] = set()
         self._was_cut_short = self._gave_up = False
         self._last = self._world.fleet
         self._first_start_at: float | None = None
-        self._is_guilty = False
+        self._is_crash = False
         self._alone_since: float | None = None
-        self.told("a supervisor starts")
+        self.note("a supervisor starts")
 
-    # What the loop tells
+    # From the loop
 
-    def told(self, what: Fault | str) -> None:
+    def note(self, what: Fault | str) -> None:
         self.trace.append((self._world.clock.now, what))
 
     def action(self, action: Action) -> None:
@@ -90,27 +91,27 @@ class Inspector:
         self.trace.append((self._world.clock.now, fact))
 
     def _exited(self, fact: Exited, slot: Slot) -> None:
-        """A crash is what nobody asked for: this is told from what was done to the process, and how it ended."""
-        is_crash = self._is_guilty
+        """Compare the supervisor's verdict on the exit with the one from what was done to the process and how it ended."""
+        is_crash = self._is_crash
         if is_crash is not slot.last_cause.is_crash:
-            raise Violation("7: only deaths that nobody asked for count", f"slot {slot.number}: {slot.last_cause.name}")
+            raise Violation("7: only crashes count", f"slot {slot.number}: {slot.last_cause.name}")
         self._crashes += is_crash and slot.number != MONITOR
         self._vacant_since[slot.number] = fact.at_seconds
         if not is_crash:
             self._starts.pop(slot.number, None)
         for key in filter(None, (fact.lease_key, fact.next_lease_key)):
             self._dead_since[key] = fact.at_seconds
-            self._guilty |= {key} if is_crash else set()
+            self._crash_keys |= {key} if is_crash else set()
 
     def reaped(self, process: Process) -> None:
-        """Just before the supervisor hears of it."""
+        """Decide whether the exit is a crash, just before the supervisor gets it."""
         terminated, killed = self._terminated.pop(process.slot, None), self._killed.pop(process.slot, None)
         is_blamed = terminated is not None and terminated.why in _BLAMES
         was_asked = not is_blamed and (terminated is not None or process.slot in self._retiring)
         was_cut_off = killed is not None and killed.why in _DRAIN_KILLS and not is_blamed
         was_late = killed is not None and killed.why is ActionReason.GRACE_EXPIRED and was_asked
         has_left = process.status == 0 and was_asked
-        self._is_guilty = not (has_left or was_cut_off or was_late)
+        self._is_crash = not (has_left or was_cut_off or was_late)
         self._retiring.discard(process.slot)
 
     # Before each action
@@ -128,10 +129,12 @@ class Inspector:
                 self._check_retire(slot, why, fleet)
             case GiveUp():
                 self._gave_up = True
-                if not self._is_hopeless(0.0):
-                    raise Violation("gives up only without hope", f"{self._crashes} crashes, progress {self._progress_at}")
-            case ReclaimLease(_, _, key, is_counted) if is_counted is not (key in self._guilty):
-                raise Violation("7: only deaths that nobody asked for count", f"counted: {is_counted}")
+                if not self._is_restart_limit_reached(0.0):
+                    raise Violation(
+                        "gives up only at the restart limit", f"{self._crashes} crashes, progress {self._progress_at}"
+                    )
+            case ReclaimLease(_, _, key, is_counted) if is_counted is not (key in self._crash_keys):
+                raise Violation("7: only crashes count", f"counted: {is_counted}")
             case _:
                 pass
 
@@ -166,7 +169,7 @@ class Inspector:
             ActionReason.OUTDATED: process.slot == MONITOR,
         }
         if process.is_alive and not is_right.get(action.why, False):
-            raise Violation("3: SIGTERM for a reason that is there", f"{action}, deadline {deadline}")
+            raise Violation("3: SIGTERM only for a true reason", f"{action}, deadline {deadline}")
         self._terminated[process.slot] = action
 
     def _check_kill(self, action: Kill, process: Process) -> None:
@@ -183,7 +186,9 @@ class Inspector:
             ActionReason.STOP_NOW: len(self._last.stop_asked_at_seconds) > 2,
         }
         if process.is_alive and not is_right.get(action.why, False):
-            raise Violation("3: SIGKILL only after a broken deadline, a grace, a hard limit or an immediate stop", f"{action}")
+            raise Violation(
+                "3: SIGKILL only after an exceeded deadline, a grace period, a hard limit or an immediate stop", f"{action}"
+            )
         self._was_cut_short |= process.slot != MONITOR and action.why in _DRAIN_KILLS
         self._killed[process.slot] = action
 
@@ -195,19 +200,21 @@ class Inspector:
         self._retiring.add(slot)
 
     def _is_healthy(self, slot: int) -> bool:
-        """As far as the supervisor can know: not reaped, booted, and asked by nobody to leave."""
+        """True if the process has booted, is not reaped and has no request to leave, as the supervisor can know it."""
         process = self._world.processes.get(slot)
         is_asked = slot in self._retiring or slot in self._terminated or slot in self._killed
         return process is not None and process.activity is not Activity.BOOT and not is_asked
 
     def _check_finish(self, action: Finish) -> None:
         if self._world.processes:
-            raise Violation("2: the end leaves nobody behind", f"slots {sorted(self._world.processes)}")
+            raise Violation("2: the end leaves no process behind", f"slots {sorted(self._world.processes)}")
         is_cut_short = self._was_cut_short or bool(action.leases_left)
-        if (action.exit_code == EXIT_GAVE_UP and not self._gave_up) or (action.exit_code == EXIT_CUT_SHORT and not is_cut_short):
-            raise Violation("the exit code says what happened", f"{action}")
+        if (action.exit_code == exit_codes.GAVE_UP and not self._gave_up) or (
+            action.exit_code == exit_codes.CUT_SHORT and not is_cut_short
+        ):
+            raise Violation("the exit code is right", f"{action}")
         if action.exit_code == 0 and (is_cut_short or self._gave_up):
-            raise Violation("the exit code says what happened", f"{action}")
+            raise Violation("the exit code is right", f"{action}")
 
     # After each turn
 
@@ -223,11 +230,11 @@ class Inspector:
         self._check_vacancies(fleet, now)
         if self._is_ending:
             self._check_stop(now)
-        elif self._is_hopeless(TICKS_SECONDS):
-            raise Violation("gives up without hope", f"{self._crashes} crashes, progress {self._progress_at}")
+        elif self._is_restart_limit_reached(TICKS_SECONDS):
+            raise Violation("gives up in time", f"{self._crashes} crashes, progress {self._progress_at}")
 
     def _check_stop(self, now: float) -> None:
-        """With no worker left there are two ticks and the time in which leases are returned."""
+        """Check that a stop without workers ends within two ticks and the time for reclaiming leases."""
         policy = self._world.policy(0)
         if any(slot != MONITOR for slot in self._world.processes):
             self._alone_since = None
@@ -245,25 +252,25 @@ class Inspector:
             if now > process.started_at + policy.boot_timeout_seconds + grace:
                 raise Violation("a boot ends in time", f"slot {process.slot}")
         elif now > deadline + grace:
-            raise Violation("a broken deadline ends in time", f"slot {process.slot}")
+            raise Violation("an exceeded deadline ends in time", f"slot {process.slot}")
         if now > process.over_limit_since + TICKS_SECONDS and isinstance(process, Worker):
             raise Violation("memory over the hard limit ends in time", f"slot {process.slot}")
 
     def _check_leases(self, fleet: Fleet, now: float) -> None:
-        """Whoever holds a lease lives, or is not yet reaped, or the supervisor knows that it is to be given back."""
+        """Check that the holder of each lease lives, is not yet reaped, or is known to the supervisor as dead."""
         world = self._world
         for job in world.queue.leased():
             owner = world.key_owners[job.key]
             is_ours = world.processes.get(owner.slot) is owner or job.key in world.orphaned_keys
             is_due = any(dead.lease_key == job.key for dead in fleet.dead_leases)
             if not is_ours and not is_due and job.key in self._dead_since:
-                raise Violation("4: no job is lost", f"nobody knows of the lease of job {job.id.int}")
+                raise Violation("4: no job is lost", f"the lease of job {job.id.int} is forgotten")
         monitor = world.processes.get(MONITOR)
         if isinstance(monitor, Monitor) and monitor.is_healthy and world.is_database_up:
             for dead in fleet.dead_leases:
                 since = max(self._dead_since.get(dead.lease_key, now), monitor.booted_at, world.connected_at)
-                if now > since + RETURN_SECONDS + TICKS_SECONDS:
-                    raise Violation("4: a lease of the dead comes back in time", f"slot {dead.slot}")
+                if now > since + RECLAIM_SECONDS + TICKS_SECONDS:
+                    raise Violation("4: the lease of a dead worker is reclaimed in time", f"slot {dead.slot}")
 
     def _check_vacancies(self, fleet: Fleet, now: float) -> None:
         if fleet.is_stopping:
@@ -275,11 +282,11 @@ class Inspector:
                 continue
             wait = 0.0 if len(slot.crash_runs) <= 1 else max(policy.backoff_max_seconds, BURST_SECONDS) + TICKS_SECONDS
             if now > since + wait + TICKS_SECONDS:
-                raise Violation("no wanted slot stays empty", f"slot {slot.number} since {since}")
+                raise Violation("no wanted slot stays vacant", f"slot {slot.number} since {since}")
 
     @property
     def _ending_since(self) -> float | None:
-        """The first request to stop, or what the supervisor has asked of itself: giving up, a refused configuration."""
+        """Time of the first request to stop, or of the supervisor's own decision: giving up, or a bad configuration."""
         asked = self._last.stop_asked_at_seconds
         return self._stops[0] if self._stops else asked[0] if asked else None
 
@@ -294,7 +301,7 @@ class Inspector:
         asked = self._last.stop_asked_at_seconds
         return min(at + left for at, left in zip(asked, leaves, strict=False))
 
-    def _is_hopeless(self, margin_seconds: float) -> bool:
+    def _is_restart_limit_reached(self, margin_seconds: float) -> bool:
         policy = self._world.policy(0)
         since = self._progress_at if self._progress_at is not None else self._first_start_at
         is_over = since is not None and self._world.clock.now >= since + policy.restart_window_seconds + margin_seconds
@@ -303,7 +310,7 @@ class Inspector:
     # The end
 
     def unsettled(self, fleet: Fleet) -> list[str]:
-        """What is still to come before everything is as it was asked for."""
+        """Name what is left to do before the fleet is as requested and all jobs have ended."""
         found = [f"job {job.id.int} is {job.status.value}" for job in self._world.queue.open]
         found += [
             f"slot {each.number} is {each.state.name}" for each in fleet.wanted_workers if each.state is not SlotState.RUNNING
@@ -322,4 +329,4 @@ class Inspector:
 
     def never_ended(self, unsettled: list[str]) -> Violation:
         is_job = any(each.startswith("job") for each in unsettled)
-        return Violation("4: no job is lost" if is_job else "the fleet becomes what was asked for", "; ".join(unsettled[:5]))
+        return Violation("4: no job is lost" if is_job else "the fleet becomes as requested", "; ".join(unsettled[:5]))

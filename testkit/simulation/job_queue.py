@@ -1,4 +1,4 @@
-"""The queue as the contract has it: leases with keys, fenced writes, checkpoints, counted deaths, quarantine."""
+"""The queue according to its contract: leases with keys, fenced writes, checkpoints, counted deaths and quarantine."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -33,7 +33,7 @@ class Job:
 
 
 class JobQueue:
-    """`open` are those not yet final, oldest first. `on_visible` is told when there is something to lease."""
+    """The jobs. `open` has those that have not ended, oldest first. `on_visible` is called when a job becomes leasable."""
 
     def __init__(self, on_visible: Callable[[], None]) -> None:
         self.open: list[Job] = []
@@ -50,7 +50,7 @@ class JobQueue:
         return any(_is_visible(job, now) for job in self.open)
 
     def lease(self, key: UUID, now: float, seconds: float) -> Job | None:
-        """The oldest; the expiry of the one before is counted in the same statement."""
+        """Lease the oldest visible job. An expired lease of it is counted in the same statement."""
         for job in self.open:
             if not _is_visible(job, now):
                 continue
@@ -82,7 +82,7 @@ class JobQueue:
         return True
 
     def release(self, key: UUID, count_as: str = "") -> str:
-        """What became of the job under this key; `count_as` is crashes, expiries or nothing."""
+        """Release the job with this key and return the outcome. `count_as` is crashes, expiries or empty."""
         job = next((job for job in self.open if _is_held(job, key)), None)
         if job is None:
             return "not_found"

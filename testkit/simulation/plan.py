@@ -1,4 +1,4 @@
-"""What will happen in one simulated run: jobs and faults, drawn from a seed."""
+"""The plan of one simulated run: jobs and faults, drawn from a seed."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,29 +8,29 @@ MINUTE = 60.0
 
 
 class Kind(Enum):
-    """What may go wrong, or be asked for."""
+    """Kind of a fault or of a request."""
 
     KILL = "a worker gets SIGKILL from outside"
     KILL_ALL = "all workers die in the same moment"
     SEGFAULT = "a worker gets SIGSEGV"
     BUG = "a worker leaves with exit code 70"
-    LEAVE = "a worker leaves with 0 although nobody asked"
-    OOM = "the kernel takes a worker"
-    HANG = "a worker never comes back"
+    LEAVE = "a worker leaves with 0 without a request"
+    OOM = "the kernel's OOM killer kills a worker"
+    HANG = "a worker hangs"
     FREEZE = "a worker gets SIGSTOP, later SIGCONT"
     LEAK = "a worker does not give memory back"
     HOG = "a worker allocates without end"
     SLOW_BOOTS = "boots of a slot take very long"
     BAD_BOOTS = "boots of a slot fail"
     NO_BOOTS = "all boots fail"
-    NO_FORKS = "the kernel has no process left"
+    NO_FORKS = "forks fail"
     MONITOR_DIES = "the monitor gets SIGKILL"
-    MONITOR_HANGS = "the monitor never comes back"
+    MONITOR_HANGS = "the monitor hangs"
     OUTAGE = "the database cannot be reached"
     STOP = "requests to stop"
     STOP_ALONE = "a request to stop as the monitor hangs and all workers die"
-    SCALE = "an operator wants another number of workers"
-    RECYCLE = "an operator wants new processes"
+    SCALE = "an operator changes the number of workers"
+    RECYCLE = "an operator requests new processes"
     RELOAD = "the settings are read again"
     RELOAD_WRONG = "the settings are read again and are wrong"
     RELOAD_REFUSED = "the settings are read again, and a worker cannot work with them"
@@ -38,7 +38,7 @@ class Kind(Enum):
 
 
 class Trait(Enum):
-    """What a job does to its worker. All but the last three do it again each time."""
+    """Effect of a job on its worker, at each attempt but for the last three."""
 
     SEGFAULT = "it crashes its worker"
     HOG = "it needs more memory than there is"
@@ -51,7 +51,7 @@ class Trait(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`number` is a slot, a count or a choice; `seconds` how long it lasts."""
+    """One fault. `number` is a slot, a count or a choice, and `seconds` is the duration."""
 
     at_seconds: float
     kind: Kind
@@ -67,7 +67,7 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """After `ends_at_seconds` nothing goes wrong any more: then all must come to its end."""
+    """The jobs and faults of one run. No fault comes after `ends_at_seconds`, so that all jobs must end."""
 
     seed: int
     workers: int
@@ -82,7 +82,7 @@ _DURATIONS = (0.5, 3.0, 10.0, 40.0, 90.0, 150.0)
 
 
 def draw(seed: int, minutes: float) -> Plan:
-    """The same for the same seed. Some runs are calm and some are hell."""
+    """Draw a plan. The same seed gives the same plan, and the density of faults differs between seeds."""
     random = Random(seed)
     ends_at_seconds = minutes * MINUTE
     jobs = _times(random, ends_at_seconds, random.choice((20.0, 60.0, 120.0)))

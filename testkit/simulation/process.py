@@ -1,4 +1,4 @@
-"""Simulated processes: what the kernel knows of each, and the record that it writes into the scoreboard."""
+"""A simulated process: its state in the kernel, and the record that it writes into the scoreboard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MEBIBYTE = 2**20
 BASE_BYTES = 60 * MEBIBYTE
 SIGKILL, SIGSEGV = -9, -11
-REFUSED, BUG = 78, 70
+BAD_CONFIGURATION, BUG = 78, 70
 
 
 class Activity(Enum):
@@ -25,7 +25,7 @@ class Activity(Enum):
 
 
 class Process:
-    """Alive until it ends; then a zombie until the supervisor reaps it."""
+    """A process that lives until it ends, and then is a zombie until the supervisor reaps it."""
 
     def __init__(self, world: World, pid: int, slot: int, incarnation: int, generation: int) -> None:
         self.world, self.pid, self.slot, self.incarnation, self.generation = world, pid, slot, incarnation, generation
@@ -37,7 +37,7 @@ class Process:
         self.measured_bytes = 0
         self.over_limit_since = math.inf
         self._frozen: list[Callable[[], None]] | None = None
-        self._promised_at, self._renewal_seconds, self._promise_seconds = 0.0, 0.0, math.inf
+        self._entered_at, self._renewal_seconds, self._deadline_in_seconds = 0.0, 0.0, math.inf
         self._stuck_at = math.inf
 
     @property
@@ -46,29 +46,29 @@ class Process:
 
     @property
     def deadline(self) -> float | None:
-        """What the scoreboard says now; None in the boot. A wait without work renews its deadline again and again."""
+        """Return the deadline in the scoreboard, or None in the boot. An idle wait renews its deadline repeatedly."""
         if self.activity is Activity.BOOT:
             return None
         if not self._renewal_seconds:
-            return self._promised_at + self._promise_seconds
-        passed = min(self.world.clock.now, self._stuck_at) - self._promised_at
+            return self._entered_at + self._deadline_in_seconds
+        passed = min(self.world.clock.now, self._stuck_at) - self._entered_at
         renewed = passed // self._renewal_seconds * self._renewal_seconds
-        return self._promised_at + renewed + self._promise_seconds
+        return self._entered_at + renewed + self._deadline_in_seconds
 
     def enter(self, activity: Activity, deadline_in_seconds: float, renewal_seconds: float = 0.0) -> None:
-        self.activity, self._promised_at = activity, self.world.clock.now
-        self._promise_seconds, self._renewal_seconds = deadline_in_seconds, renewal_seconds
+        self.activity, self._entered_at = activity, self.world.clock.now
+        self._deadline_in_seconds, self._renewal_seconds = deadline_in_seconds, renewal_seconds
         self.world.scoreboard_changed()
 
     def hold(self, rss_bytes: int) -> None:
-        """It holds so much memory now."""
+        """Set the resident set."""
         self.rss_bytes = rss_bytes
         is_over = rss_bytes > self.world.hard_limit_bytes
         self.over_limit_since = min(self.over_limit_since, self.world.clock.now) if is_over else math.inf
         self.world.scoreboard_changed()
 
     def later(self, seconds: float, do: Callable[[], None]) -> None:
-        """Goes on after so long: never if it is dead or hangs by then, when it is woken if it is frozen."""
+        """Call `do` after this time: never if the process is dead or hangs by then, and after the thaw if it is frozen."""
         self.world.clock.at(self.world.clock.now + seconds, lambda: self._go_on(do))
 
     def _go_on(self, do: Callable[[], None]) -> None:
@@ -98,10 +98,10 @@ class Process:
             self.later(0.001, do)
 
     def terminate(self) -> None:
-        """SIGTERM: remembered, and looked at by who runs."""
+        """Deliver SIGTERM. A running process handles it after a moment."""
         self.is_terminated = True
         self.later(0.002, self.noticed)
 
     def noticed(self) -> None:
-        """A wake-up or a signal ended a wait."""
+        """Handle a wake-up or a signal that ended a wait."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Makes a plan that fails as short as possible, whatever it is a plan of."""
+"""The shortest plan that still breaks the same invariant, for any kind of plan."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,7 +10,7 @@ MOST_TRIALS = 400
 
 
 class Shortened(Protocol):
-    """How a run ended; its plan is a dataclass with `faults` and `jobs`."""
+    """The end of a run. Its plan is a dataclass with `faults` and `jobs`."""
 
     @property
     def plan(self) -> Any: ...
@@ -23,7 +23,7 @@ Outcome = TypeVar("Outcome", bound=Shortened)
 
 
 def shortest(outcome: Outcome, run: Callable[[Any], Outcome]) -> Outcome:
-    """The same invariant broken with as few faults and jobs as can be found by leaving them out."""
+    """Leave out faults and jobs as long as the plan breaks the same invariant."""
     trials = iter(range(MOST_TRIALS))
     is_shorter = True
     while is_shorter:
@@ -46,7 +46,7 @@ def _shorter(plan: Any) -> Iterator[Any]:
 
 
 def _without_a_piece(whole: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    """Large pieces first: halves, quarters … single ones."""
+    """Yield the tuple without one piece, large pieces first: halves, quarters … single elements."""
     size = (len(whole) + 1) // 2
     while whole:
         for start in range(0, len(whole), size):

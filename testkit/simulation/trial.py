@@ -1,4 +1,4 @@
-"""Runs plans."""
+"""One simulated run: a plan from its start to its end or to the first violation."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RESTART_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended. `trace`: times and what passed through the loop, deadlines and measurements left out."""
+    """The end of a run. `trace` has the facts, actions and faults with their times, without deadlines and measurements."""
 
     plan: Plan
     simulated_seconds: float
@@ -27,24 +27,24 @@ class Outcome:
 
 
 def run(plan: Plan) -> Outcome:
-    """One plan to its end or to the first violation. An exception of the core is one as well."""
+    """Run a plan. An impossible fact is a violation too."""
     world, violation = World(plan), None
     try:
         _live(world)
     except Violation as found:
         violation = found
     except ImpossibleFact as found:
-        violation = Violation("10: record refuses only what cannot have happened", str(found))
+        violation = Violation("10: apply refuses only what cannot have happened", str(found))
     return Outcome(plan, world.clock.now, violation, tuple(world.inspector.trace), world.inspector.visits)
 
 
 def _live(world: World) -> None:
-    """One supervisor after the other, as a service manager would start them."""
+    """Run one supervisor after another, as a service manager does."""
     while True:
         try:
             loop.run(world, world.fleet, world.inspector)
         except SupervisorKilled:
-            world.inspector.told("the supervisor is killed")
+            world.inspector.note("the supervisor is killed")
         except AllDone:
             return
         world.end_life()

@@ -2,7 +2,7 @@
 
 
 class Violation(Exception):
-    """`invariant` is its number and name in the architecture, or the bound that follows from it."""
+    """A broken invariant: its number and name in the architecture, or a bound that follows from one."""
 
     def __init__(self, invariant: str, detail: str) -> None:
         super().__init__(f"{invariant}: {detail}")

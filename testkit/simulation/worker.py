@@ -1,4 +1,4 @@
-"""A simulated worker: boots, leases, reads, writes, settles, and leaves when it is asked to and has no job in hand."""
+"""A simulated worker: it boots, leases, reads, writes and settles, and leaves on request when it has no job in hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from testkit.simulation.job_queue import Job
 from testkit.simulation.plan import Trait
-from testkit.simulation.process import BASE_BYTES, BUG, MEBIBYTE, REFUSED, SIGSEGV, Activity, Process
+from testkit.simulation.process import BAD_CONFIGURATION, BASE_BYTES, BUG, MEBIBYTE, SIGSEGV, Activity, Process
 from testkit.simulation.violation import Violation
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ IDLE_DEADLINE_SECONDS, IDLE_RENEWAL_SECONDS = 60.0, 20.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of a model: how long it takes at most, and what its deadline is."""
+    """A call of a model, with its limit, which is also its deadline."""
 
     name: str
     limit_seconds: float
@@ -34,7 +34,7 @@ VISION, FEEDBACK = Step("vision", 30.0), Step("feedback", 15.0)
 
 
 class Worker(Process):
-    """Both keys are on its scoreboard record: `key` of the job in hand, `next_key` from before the lease that it asks for."""
+    """The worker's process. Its scoreboard record has both keys: of the job in hand, and of a lease that it is requesting."""
 
     def __init__(self, world: World, pid: int, slot: int, incarnation: int, generation: int) -> None:
         super().__init__(world, pid, slot, incarnation, generation)
@@ -64,13 +64,13 @@ class Worker(Process):
             self._connect(self._connected)
 
     def _connected(self) -> None:
-        if self.world.is_refused(self.generation):
-            self.end(REFUSED)
+        if self.world.is_bad(self.generation):
+            self.end(BAD_CONFIGURATION)
         else:
             self._idle()
 
     def _connect(self, then: Callable[[], None]) -> None:
-        """Tries until there is a database; each try renews the deadline."""
+        """Connect as soon as the database is up. Each attempt renews the deadline."""
         self.enter(Activity.CONNECT, IDLE_DEADLINE_SECONDS, IDLE_RENEWAL_SECONDS)
         self.world.when_connected(self, then)
 
@@ -96,7 +96,7 @@ class Worker(Process):
         return self.slot < control.leasing_slots and not control.is_draining and not self.is_leaving
 
     def lease(self) -> None:
-        """The statement is on its way: it commits even if its sender dies meanwhile."""
+        """Send the lease statement, which commits even if the worker dies meanwhile."""
         key = self.next_key = self.world.new_key(self)
         self.enter(Activity.LEASE, STATEMENT_DEADLINE_SECONDS)
         world = self.world
@@ -125,10 +125,10 @@ class Worker(Process):
     # A job
 
     def _step(self, job: Job, step: Step) -> None:
-        """Between steps it goes on only if the time left covers the next one, else the job goes back as it is."""
+        """Begin the step if the time left in a drain covers it. Otherwise release the job."""
         control, now = self.world.control, self.world.clock.now
         if control.is_draining and now + step.limit_seconds > control.drain_by_seconds:
-            self._write(self._give_back)
+            self._write(self._release)
         else:
             self._write(lambda: self._begin(job, step))
 
@@ -137,7 +137,7 @@ class Worker(Process):
         assert key is not None
         until = world.clock.now + max(LEASE_SECONDS, step.limit_seconds + LEASE_MARGIN_SECONDS)
         if not world.queue.renew(job, key, until):
-            self._idle()  # taken over: the result is dropped
+            self._idle()  # the lease was taken over, so the result is dropped
             return
         world.clock.at(until, world.look_for_work)
         if step is VISION and job.has_text:
@@ -147,7 +147,7 @@ class Worker(Process):
         self.later(world.random.uniform(0.05, 0.6) * step.limit_seconds, lambda: self._end_of(job, step))
 
     def _suffer(self, job: Job, step: Step) -> None:
-        """What the job does to its worker, at some time in the step."""
+        """Apply the effect of the job on its worker, at some time in the step."""
         if step is not FEEDBACK:
             return
         seconds = self.world.random.uniform(0.0, 0.5)
@@ -184,7 +184,7 @@ class Worker(Process):
             self._idle()
 
     def _settle(self, job: Job, next_key: UUID | None) -> None:
-        """The end of the job and the next lease are one transaction, which commits even if its sender dies meanwhile."""
+        """End the job and lease the next in one transaction, which commits even if the worker dies meanwhile."""
         world, self.next_key = self.world, next_key
         if world.is_database_up:
             self.enter(Activity.WORK, STATEMENT_DEADLINE_SECONDS)
@@ -193,7 +193,7 @@ class Worker(Process):
             self._connect(lambda: self._settle(job, None))
 
     def _settled(self, job: Job, next_key: UUID | None) -> None:
-        """It may die between commit and bookkeeping, most of all where the answer is late."""
+        """Commit. The worker may die between the commit and the update of its record, above all if the reply is late."""
         assert self.key is not None
         if not self.world.is_database_up:
             self._go_on(lambda: self._settle(job, None))
@@ -202,13 +202,13 @@ class Worker(Process):
         next_job = self._granted(next_key) if next_key else None
         self.later(self.world.random.choice((STATEMENT_SECONDS, LATE_ANSWER_SECONDS)), lambda: self._leased(next_job))
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         assert self.key is not None
         self.world.queue.release(self.key)
         self._idle()
 
     def _write(self, statement: Callable[[], None]) -> None:
-        """A statement, as soon as there is a database."""
+        """Run a statement as soon as the database is up."""
         if self.world.is_database_up:
             self.enter(Activity.WORK, STATEMENT_DEADLINE_SECONDS)
             self.later(STATEMENT_SECONDS, statement)

@@ -1,7 +1,7 @@
-"""The simulated world as the loop sees it: facts come in, actions go out, and between them the clock jumps.
+"""The simulated system behind the loop: it yields facts and performs actions, and the clock jumps between them.
 
-The supervisor sleeps to the next signal, exit or message; a change of the scoreboard it sees at its next tick. Ticks at which
-nothing can have changed are left out, as `decide` would answer the same: that is what makes an hour cheap.
+The supervisor sleeps to the next signal, exit or message, and reads a changed scoreboard at its next tick. Ticks without a
+change are left out, because `decide` would return the same. This makes a simulated hour cheap.
 """
 
 import math
@@ -42,24 +42,24 @@ from worker.ipc.scoreboard import ControlRecord
 
 LONGEST_SLEEP_SECONDS = 600.0
 RECONNECT_SECONDS = 5.0
-LATENCY_SECONDS = 0.0005  # from an event to the supervisor's first look
+LATENCY_SECONDS = 0.0005  # from an event to the supervisor's observation
 PICKUP_SECONDS, POLL_SECONDS = 0.002, 0.5
-CALM_SECONDS = 7200.0  # within which everything must have come to its end
+CALM_SECONDS = 7200.0  # within which all jobs must have ended
 POLICY = Policy()
 _UNTICKED = replace(POLICY, tick_seconds=math.inf, busy_tick_seconds=math.inf)
 _EAGAIN = 11
 
 
 class SupervisorKilled(Exception):
-    """SIGKILL: nothing is said or done any more."""
+    """The supervisor got SIGKILL."""
 
 
 class AllDone(Exception):
-    """Every job has come to its end, and the fleet is what was asked for."""
+    """Every job has ended, and the fleet is as requested."""
 
 
 class World:
-    """`fleet` is what the supervisor knew when it went to sleep last."""
+    """The simulated system. `fleet` is the supervisor's fleet at its last wait."""
 
     hard_limit_bytes = POLICY.memory_hard_bytes
 
@@ -70,12 +70,12 @@ class World:
         self.forks_fail_until, self.calm_at = 0.0, plan.ends_at_seconds
         self.slow_boots_until: dict[int, float] = {}
         self.bad_boots_until: dict[int, float] = {}
-        self.refused_generations: set[int] = set()
+        self.bad_generations: set[int] = set()
         self.orphaned_keys: set[UUID] = set()
         self.key_owners: dict[UUID, Worker] = {}
         self._numbers = 0
         self._waiting: list[tuple[Process, Callable[[], None]]] = []
-        self._looks_at = math.inf
+        self._polls_at = math.inf
         for number, job in enumerate(plan.jobs):
             self.clock.at(job.at_seconds, partial(self._enter, Job(number, job.trait)))
         for fault in plan.faults:
@@ -85,7 +85,7 @@ class World:
         self.inspector = Inspector(self)
 
     def begin_life(self) -> None:
-        """A new supervisor: nothing is left of the one before but the database."""
+        """Start a new supervisor. Of the one before, only the database is left."""
         self._reset()
         self.inspector.begin_life()
 
@@ -93,15 +93,15 @@ class World:
         self.fleet = Fleet.of(self.plan.workers)
         self.control = ControlRecord()
         self.processes: dict[int, Process] = {}  # by slot, zombies included
-        self.orders: list[FactOfTheFleet] = []
+        self.requests: list[FactOfTheFleet] = []
         self.generation = 0
         self._zombies: list[Process] = []
         self._messages: list[Fact] = []
         self._is_awake, self._is_killed, self._tick_limit = False, False, math.inf
         self._slept_at = self.clock.now
-        self.refused_generations.clear()
+        self.bad_generations.clear()
 
-    # The World of supervisor.loop
+    # The System of supervisor.loop
 
     def now(self) -> float:
         return self.clock.now
@@ -116,8 +116,8 @@ class World:
         if self.clock.now >= self.calm_at:
             self._check_end(fleet)
         self._sleep(fleet, until_seconds)
-        orders, self.orders = self.orders, []
-        yield from orders
+        requests, self.requests = self.requests, []
+        yield from requests
         for slot in fleet.slots:
             if slot.is_occupied:
                 yield from self._read(slot, self.processes[slot.number])
@@ -158,13 +158,13 @@ class World:
         self.look_for_work()
 
     def publish(self, fleet: Fleet) -> None:
-        """Nobody reads it here."""
+        """Do nothing: the simulated monitor does not read the scoreboard."""
 
-    # What the supervisor sleeps through
+    # The sleep of the supervisor
 
     def _sleep(self, fleet: Fleet, until_seconds: float) -> None:
         self._slept_at = self.clock.now
-        just_before = self.clock.now - LATENCY_SECONDS  # what is due at this very instant is for the next turn
+        just_before = self.clock.now - LATENCY_SECONDS  # an event of this instant belongs to the next turn
         longest = until_seconds if fleet.is_stopping else wake_at(fleet, _UNTICKED, just_before)
         limit = min(longest, self.clock.now + LONGEST_SLEEP_SECONDS)
         while not self._is_awake:
@@ -179,7 +179,7 @@ class World:
         self.clock.now += LATENCY_SECONDS
 
     def scoreboard_changed(self) -> None:
-        """The supervisor sees it at the next tick of its sleep."""
+        """Wake the supervisor at its next tick."""
         tick = POLICY.busy_tick_seconds if any(slot.is_busy for slot in self.fleet.slots) else POLICY.tick_seconds
         ticks = (self.clock.now - self._slept_at) // tick + 1
         self._tick_limit = min(self._tick_limit, self._slept_at + ticks * tick)
@@ -188,12 +188,12 @@ class World:
         self._zombies.append(process)
         self._is_awake = True
 
-    def order(self, fact: FactOfTheFleet) -> None:
-        """A signal, or a word over the control socket."""
-        self.orders.append(fact)
+    def request(self, fact: FactOfTheFleet) -> None:
+        """Deliver a signal, or a command over the control socket."""
+        self.requests.append(fact)
         self._is_awake = True
 
-    def returned(self, key: UUID, outcome: str) -> None:
+    def reclaimed(self, key: UUID, outcome: str) -> None:
         self._messages.append(LeaseReclaimed(key, outcome))
         self._is_awake = True
 
@@ -201,14 +201,14 @@ class World:
         self._is_killed = True
 
     def end_life(self) -> None:
-        """All children are gone with their supervisor, and their leases belong to the dead."""
+        """End all children with their supervisor, and note their leases as those of a dead instance."""
         for process in self.processes.values():
             process.is_alive = False
         self.orphaned_keys = {job.key for job in self.queue.leased()}
         self._waiting.clear()
 
     def pass_time(self, seconds: float) -> None:
-        """Between two supervisors: what is planned goes on."""
+        """Run the planned events between two supervisors."""
         until = self.clock.now + seconds
         while self.clock.next_time <= until:
             self.clock.run_next()
@@ -228,7 +228,7 @@ class World:
         return Spawned(slot, process.pid, process.incarnation, now)
 
     def _kill(self, process: Process) -> None:
-        """It takes a moment, and longer in the middle of a system call: until then the process goes on."""
+        """Kill the process after a moment, and later if it is in a system call. It goes on until then."""
         is_slow = isinstance(process, Worker) and self.random.random() < 0.3
         self.clock.at(self.clock.now + (0.8 if is_slow else 0.001), partial(process.end, SIGKILL))
 
@@ -260,13 +260,13 @@ class World:
     def _send(self, key: UUID, incarnation: int, *, is_counted: bool) -> Iterator[Fact]:
         monitor = self.processes[MONITOR]
         if isinstance(monitor, Monitor) and monitor.is_alive and self.random.random() > 0.05:
-            monitor.later(0.001, lambda: monitor.asked(key, is_counted=is_counted))
+            monitor.later(0.001, lambda: monitor.reclaim_requested(key, is_counted=is_counted))
             yield LeaseSent(key, incarnation)
-        else:  # its socket is full: the supervisor tries again at its next tick
+        else:  # the socket is full, so the supervisor tries again at its next tick
             self.scoreboard_changed()
 
     def workers(self) -> list[Worker]:
-        """The living, in the order of their slots."""
+        """Return the living workers, in the order of their slots."""
         found = (process for _, process in sorted(self.processes.items()))
         return [process for process in found if isinstance(process, Worker) and process.is_alive]
 
@@ -278,8 +278,8 @@ class World:
     def boot_fails(self, slot: int) -> bool:
         return self.clock.now < self.bad_boots_until.get(slot, 0.0)
 
-    def is_refused(self, generation: int) -> bool:
-        return generation in self.refused_generations
+    def is_bad(self, generation: int) -> bool:
+        return generation in self.bad_generations
 
     # The database
 
@@ -296,7 +296,7 @@ class World:
             self._waiting.append((process, do))
 
     def set_database(self, *, is_up: bool) -> None:
-        """After an outage everybody comes back in five seconds, and not all at once."""
+        """Begin or end an outage. Processes reconnect at different times within five seconds after it."""
         self.is_database_up, self.connected_at = is_up, self.clock.now + RECONNECT_SECONDS
         if is_up:
             waiting, self._waiting = self._waiting, []
@@ -305,20 +305,20 @@ class World:
             self.look_for_work()
 
     def look_for_work(self) -> None:
-        """An idle worker is woken by the monitor, or polls."""
+        """Let the monitor wake an idle worker, or a worker poll if the monitor is unhealthy."""
         if not self.queue.open:
             return
         monitor = self.processes.get(MONITOR)
         seconds = PICKUP_SECONDS if monitor is not None and monitor.is_healthy else POLL_SECONDS
         at = self.clock.now + seconds
-        if at < self._looks_at:
-            self._looks_at = at
-            self.clock.at(at, self._look)
+        if at < self._polls_at:
+            self._polls_at = at
+            self.clock.at(at, self._poll)
 
-    def _look(self) -> None:
-        if self.clock.now < self._looks_at:
+    def _poll(self) -> None:
+        if self.clock.now < self._polls_at:
             return
-        self._looks_at = math.inf
+        self._polls_at = math.inf
         if self.is_database_up and self.queue.has_visible(self.clock.now):
             idle = next((worker for worker in self.workers() if worker.can_lease()), None)
             if idle is not None:
@@ -331,7 +331,7 @@ class World:
     # The end
 
     def _become_calm(self) -> None:
-        """Nothing goes wrong any more."""
+        """End all faults."""
         self.set_database(is_up=True)
         self.forks_fail_until = 0.0
         self.slow_boots_until.clear()

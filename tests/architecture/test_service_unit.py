@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from supervisor import exit_codes
 from supervisor.core.policy import Policy
-from supervisor.core.rules import EXIT_REFUSED
 
 UNIT = (Path(__file__).parents[2] / "systemd/learning-supervisor.service").read_text()
 
@@ -22,4 +22,4 @@ def test_systemd_waits_for_the_end_of_a_stop() -> None:
 
 def test_systemd_does_not_restart_what_no_restart_mends() -> None:
     """The exit code of a refused configuration is the one that the unit names."""
-    assert number("RestartPreventExitStatus") == EXIT_REFUSED
+    assert number("RestartPreventExitStatus") == exit_codes.EX_CONFIG

@@ -1,4 +1,4 @@
-"""The guide to a new rule quotes the code as it is."""
+"""The guide to adding a rule quotes the present code."""
 
 import re
 from pathlib import Path
@@ -7,13 +7,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/adding-a-rule.md").read_text()
-SOURCES = ("supervisor/core/policy.py", "supervisor/core/fleet.py", "supervisor/core/rules.py", "tests/core/test_decide.py")
+SOURCES = ("supervisor/core/policy.py", "supervisor/core/fleet.py", "supervisor/core/rules.py", "tests/core/test_rules.py")
 QUOTES = re.findall(r"^ *```python\n(.+?)^ *```$", GUIDE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize(("source", "quote"), list(zip(SOURCES, QUOTES, strict=True)), ids=SOURCES)
 def test_the_guide_quotes_the_code(source: str, quote: str) -> None:
-    """Whoever changes the example's rule changes the guide with it."""
+    """A change of the example's rule needs the same change in the guide."""
     assert unindented(quote) in unindented((ROOT / source).read_text())
 
 

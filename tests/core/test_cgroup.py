@@ -1,4 +1,4 @@
-"""The kernel's kills for want of memory: found in recorded files, each put down to one death, and to none for ever."""
+"""OOM kills: read from recorded files, each attributed to one exit, and forgotten after a while."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ def written(path: Path, oom_kills: int) -> Path:
     return path
 
 
-def test_each_kill_is_one_death(tmp_path: Path) -> None:
-    """What was counted before the start is nobody's; two kills are two deaths, and the third death is another matter."""
+def test_each_kill_is_attributed_to_one_exit(tmp_path: Path) -> None:
+    """Kills before the start do not count. Two kills explain two exits, and a third exit has another cause."""
     events = written(tmp_path / "memory.events", 5)
     watch = OomWatch(events)
     assert not watch.claim(NOW)
@@ -24,28 +24,28 @@ def test_each_kill_is_one_death(tmp_path: Path) -> None:
     assert [watch.claim(NOW), watch.claim(NOW), watch.claim(NOW)] == [True, True, False]
 
 
-def test_a_kill_of_somebody_else_is_forgotten(tmp_path: Path) -> None:
-    """A grandchild that the kernel took is no reason to call a later death so."""
+def test_a_kill_of_another_process_is_forgotten(tmp_path: Path) -> None:
+    """A killed grandchild does not explain a later exit of a child."""
     events = written(tmp_path / "memory.events", 0)
     watch = OomWatch(events)
     written(events, 1)
-    watch.look(NOW)
+    watch.update(NOW)
     assert not watch.claim(NOW + KEPT_SECONDS)
 
 
 def test_a_kill_is_remembered_until_its_process_has_ended(tmp_path: Path) -> None:
-    """Whoever held gigabytes takes a while to be gone."""
+    """A process of many gigabytes needs time to end."""
     events = written(tmp_path / "memory.events", 0)
     watch = OomWatch(events)
     written(events, 1)
-    watch.look(NOW)
+    watch.update(NOW)
     assert watch.claim(NOW + KEPT_SECONDS - 1)
 
 
 def test_without_a_file_there_is_no_kill() -> None:
-    """No cgroup v2: every death by SIGKILL is a signal."""
+    """Without cgroup v2 every exit by SIGKILL counts as a signal."""
     watch = OomWatch(None)
-    watch.look(NOW)
+    watch.update(NOW)
     assert (watch.claim(NOW), watch.fds) == (False, set())
 
 
@@ -57,8 +57,8 @@ def test_without_a_file_there_is_no_kill() -> None:
         ("0::/docker/abc/worker\n", "/docker/abc", "worker"),  # in one that sees a part of the host's tree
     ],
 )
-def test_our_own_group_is_found(tmp_path: Path, cgroup: str, root: str, below: str) -> None:
-    """From what the kernel says of the process and of its mounts."""
+def test_the_own_group_is_found(tmp_path: Path, cgroup: str, root: str, below: str) -> None:
+    """The path follows from the kernel's files on the process and its mounts."""
     mount = tmp_path / "cgroup"
     (mount / below).mkdir(parents=True)
     events = written(mount / below / "memory.events", 0)
@@ -72,7 +72,7 @@ def test_our_own_group_is_found(tmp_path: Path, cgroup: str, root: str, below: s
 
 
 def test_no_group_is_no_error(tmp_path: Path) -> None:
-    """Neither where /proc says nothing, nor where the group has no memory controller."""
+    """Without files in /proc, or without a memory controller in the group, there is no path."""
     assert own_memory_events(tmp_path / "nothing") is None
     (tmp_path / "cgroup").write_text("0::/\n")
     (tmp_path / "mountinfo").write_text(f"35 24 0:30 / {tmp_path} rw - cgroup2 cgroup2 rw\n")

@@ -1,4 +1,4 @@
-"""What a service manager is told: each line follows from the fleet, and is told once or in its rhythm."""
+"""Messages to the service manager: each line follows from the fleet, and is sent once or periodically."""
 
 import socket
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.fleet import MONITOR, ExitCause, Fleet, ReloadProblem, Slot, SlotState
-from supervisor.notification import EXTEND_EVERY_SECONDS, SentState, ServiceState, notification, sentence, state_of
+from supervisor.notification import EXTEND_EVERY_SECONDS, SentState, ServiceState, notification, state_of, summary
 from supervisor.settings.model import ServiceManager, take_service_manager
 from supervisor.systemd import Notifier
 
@@ -16,7 +16,7 @@ MORE_TIME = "EXTEND_TIMEOUT_USEC=30000000"
 
 
 def fleet(*slots: Slot) -> Fleet:
-    return Fleet((*slots, Slot(MONITOR)), len(slots))
+    return Fleet(slots, Slot(MONITOR), len(slots))
 
 
 def running(number: int, generation: int = 0) -> Slot:
@@ -41,12 +41,12 @@ STOPPING = replace(READY, stop_asked_at_seconds=(NOW,))
     ],
 )
 def test_a_fleet_is_in_one_state(shown: Fleet, state: ServiceState) -> None:
-    """A stop outweighs a reload, and nobody is ready before a worker has reached the database."""
+    """A stop takes precedence over a reload, and the service is ready once a worker has reached the database."""
     assert state_of(shown) is state
 
 
 @pytest.mark.parametrize(
-    ("shown", "told", "lines"),
+    ("shown", "sent", "lines"),
     [
         (BOOTING, ServiceState.BOOTING, {MORE_TIME}),
         (READY, ServiceState.BOOTING, {"READY=1"}),
@@ -58,41 +58,41 @@ def test_a_fleet_is_in_one_state(shown: Fleet, state: ServiceState) -> None:
         (STOPPING, ServiceState.STOPPING, {MORE_TIME}),
     ],
 )
-def test_each_change_is_told(shown: Fleet, told: ServiceState, lines: set[str]) -> None:
-    """The lines beside the status, for who knows this state so far."""
-    found, known = notification(shown, SentState(told), NOW, None)
+def test_each_change_is_sent(shown: Fleet, sent: ServiceState, lines: set[str]) -> None:
+    """The lines beside the status, if this state was sent before."""
+    found, known = notification(shown, SentState(sent), NOW, None)
     assert {line for line in found if not line.startswith("STATUS=")} == lines
     assert known.state is state_of(shown)
 
 
 @pytest.mark.parametrize("under_way", [BOOTING, RELOADING, STOPPING])
-def test_nothing_is_told_twice(under_way: Fleet) -> None:
-    """Who has told everything says nothing until the rhythm of more time comes round, again and again."""
+def test_nothing_is_sent_twice(under_way: Fleet) -> None:
+    """After all lines are sent, only the extension of the timeout is sent again, periodically."""
     _, known = notification(under_way, SentState(), NOW, None)
     for now in (NOW, NOW + EXTEND_EVERY_SECONDS):
         assert notification(under_way, known, now + 0.5 * EXTEND_EVERY_SECONDS, None)[0] == ()
-        told, known = notification(under_way, known, now + EXTEND_EVERY_SECONDS, None)
-        assert told == (MORE_TIME,)
+        lines, known = notification(under_way, known, now + EXTEND_EVERY_SECONDS, None)
+        assert lines == (MORE_TIME,)
 
 
-def test_a_sign_of_life_comes_in_good_time() -> None:
-    """At least twice in the time that is allowed, even where the loop comes round a second late; never where none is wanted."""
-    first, known = notification(READY, SentState(ServiceState.READY, sentence(READY)), NOW, 4.0)
+def test_the_watchdog_is_notified_in_time() -> None:
+    """The sign of life is sent at least twice in the watchdog's time, even by a late loop, and never without a watchdog."""
+    first, known = notification(READY, SentState(ServiceState.READY, summary(READY)), NOW, 4.0)
     assert first == ("WATCHDOG=1",)
     assert notification(READY, known, NOW + 0.9, 4.0)[0] == ()
     assert notification(READY, known, NOW + 1.0, 4.0)[0] == ("WATCHDOG=1",)
     assert notification(READY, known, NOW + 1000, None)[0] == ()
 
 
-def test_what_nobody_took_is_told_again(tmp_path: Path) -> None:
-    """A service manager whose socket comes late, or was full, misses nothing that still holds."""
+def test_a_message_that_was_not_accepted_is_sent_again(tmp_path: Path) -> None:
+    """A service manager whose socket appears late, or was full, gets everything that still holds."""
     address = tmp_path / "notify"
     notifier = Notifier(ServiceManager(str(address), None))
-    notifier.tell(READY, NOW)
+    notifier.notify(READY, NOW)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))
-        notifier.tell(READY, NOW)
-        notifier.tell(READY, NOW)
+        notifier.notify(READY, NOW)
+        notifier.notify(READY, NOW)
         manager.setblocking(False)
         assert manager.recv(4096).decode().splitlines() == ["READY=1", "STATUS=2 of 2 workers run"]
         with pytest.raises(BlockingIOError):
@@ -111,10 +111,10 @@ def test_what_nobody_took_is_told_again(tmp_path: Path) -> None:
         ({"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "0"}, ServiceManager("/run/n", None)),
     ],
 )
-def test_a_service_manager_says_what_it_wants(
+def test_the_service_manager_is_read_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], manager: ServiceManager | None
 ) -> None:
-    """By three variables, which are then gone; a watchdog for another process is not ours."""
+    """Three variables are read and removed, and a watchdog for another process is ignored."""
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -138,13 +138,13 @@ def test_a_service_manager_says_what_it_wants(
         ),
         (
             replace(fleet(running(0, 1), running(1, 0)), is_ready=True, generation=1),
-            "The settings were read again: 1 of 2 workers have them",
+            "Reloading: 1 of 2 workers run with the new settings",
         ),
         (STOPPING, "Stopping: 2 workers left"),
-        (replace(STOPPING, gave_up=True), "Giving up, as there was nothing but crashes: 2 workers left"),
+        (replace(STOPPING, gave_up=True), "Giving up because workers only crash: 2 workers left"),
     ],
 )
-def test_the_status_is_a_sentence(shown: Fleet, words: str) -> None:
-    """For a person who reads `systemctl status`."""
-    assert sentence(shown) == words
+def test_the_status_is_one_line(shown: Fleet, words: str) -> None:
+    """The line is what `systemctl status` shows."""
+    assert summary(shown) == words
     assert f"STATUS={words}" in notification(shown, SentState(), NOW, None)[0]

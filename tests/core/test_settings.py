@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.core.policy import Policy
-from supervisor.main import policy
 from supervisor.settings.model import Setting, Settings, SettingsError, all_settings, parse
+from supervisor.settings.policy import policy_of
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "dont-tell"
@@ -148,7 +148,7 @@ def test_platform_defaults(variable: str, default: object) -> None:
 
 def test_the_policy_defaults_are_the_settings_defaults() -> None:
     """The numbers that `decide` goes by when told nothing are those that an operator finds documented."""
-    assert policy(parsed()) == Policy()
+    assert policy_of(parsed()) == Policy()
 
 
 BOUNDED = {setting.variable: setting for setting in SETTINGS if ".." in setting.bound}

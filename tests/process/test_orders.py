@@ -137,7 +137,7 @@ def test_wrong_settings_change_nothing(site: Site) -> None:
     before = fleet.worker_pids()
     settings_file(site, "WORKER_POLL_INTERVAL=geheim1\nAI_TIMEOUT_VISION=geheim2\n")
     os.kill(fleet.pid, signal.SIGHUP)
-    fleet.until_told("reload_refused")
+    fleet.until_told("reload_rejected")
     assert {each["variable"] for each in fleet.told("wrong_setting")} == {"WORKER_POLL_INTERVAL", "AI_TIMEOUT_VISION"}
     assert not [line for line in fleet.log() if "geheim" in line]
     eventually(lambda: "settings that were read last are not in use" in fleet.status()["sentence"])

@@ -379,7 +379,7 @@ def test_a_superuser_is_refused(school: School) -> None:
     dsn = superuser(school)
     try:
         with school.worker(learning_database_url=dsn) as worker:
-            assert worker.exit_status() == ExitCode.REFUSED
+            assert worker.exit_status() == ExitCode.CONFIG
             assert [event.kind for event in worker.look_at_events()][-1] is EventKind.REFUSED
     finally:
         school.owner.execute(psycopg.sql.SQL("drop role {}").format(superuser_name(school)))
@@ -399,7 +399,7 @@ def superuser_name(school: School) -> psycopg.sql.Identifier:
 def test_a_missing_adapter_is_refused(school: School) -> None:
     """A module that is not there ends the worker with EX_CONFIG and not in a circle of crashes."""
     with school.worker(learning_vision_adapter="tests.platform_adapters.nowhere") as worker:
-        assert worker.exit_status() == ExitCode.REFUSED
+        assert worker.exit_status() == ExitCode.CONFIG
 
 
 TERMINATE: LiteralString = """

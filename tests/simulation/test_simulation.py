@@ -1,4 +1,4 @@
-"""The simulation holds every invariant over many seeds, and finds each rule that is broken on purpose."""
+"""The simulation: every invariant holds over many seeds, and each rule that is broken on purpose is found."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,7 +10,7 @@ from supervisor.core.actions import Action, Spawn
 from supervisor.core.facts import Exited
 from supervisor.core.fleet import ActionReason, ExitCause, Fleet, Slot, SlotState
 from supervisor.core.policy import Policy
-from testkit.simulation.__main__ import run_all, tell
+from testkit.simulation.__main__ import run_all, show
 from testkit.simulation.plan import draw
 from testkit.simulation.shortest import shortest
 from testkit.simulation.table import unvisited
@@ -25,14 +25,14 @@ Breakage = Callable[[pytest.MonkeyPatch], None]
 def test_a_thousand_seeds_break_no_invariant() -> None:
     """Under every kind of fault all invariants hold at each step, every job ends, and every possible state and fact was met."""
     failed, seconds, visits = run_all(range(SEEDS), MINUTES)
-    tell(failed)
+    show(failed)
     assert [str(outcome.violation) for outcome in failed] == []
     assert seconds >= SEEDS * MINUTES * 60
     assert unvisited(visits) == []
 
 
 def test_a_seed_is_repeatable() -> None:
-    """The same seed gives the same run to the last fact, so that a printed seed can be looked into."""
+    """The same seed gives the same run to the last fact, so that a printed seed can be examined."""
     assert run(draw(7, MINUTES)).trace == run(draw(7, MINUTES)).trace
 
 
@@ -65,19 +65,19 @@ def recycles_all_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rules, "RULES", (*others, *rules.RECYCLES))
 
 
-def blames_nobody(patch: pytest.MonkeyPatch) -> None:
+def counts_no_crash(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply, "cause_of", lambda *_, **__: ExitCause.ASKED)
 
 
-def blames_everybody(patch: pytest.MonkeyPatch) -> None:
+def counts_every_end_as_a_crash(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply, "cause_of", lambda *_, **__: ExitCause.SIGNAL)
 
 
 def forgets_leases(patch: pytest.MonkeyPatch) -> None:
     before = apply._exited
 
-    def exited(fleet: Fleet, slot: Slot, fact: Exited) -> Fleet:
-        return before(fleet, slot, replace(fact, lease_key=None))
+    def exited(fleet: Fleet, former: Slot, slot: Slot, fact: Exited) -> Fleet:
+        return before(fleet, former, slot, replace(fact, lease_key=None))
 
     patch.setattr(apply, "_exited", exited)
 
@@ -85,13 +85,13 @@ def forgets_leases(patch: pytest.MonkeyPatch) -> None:
 def forgets_next_leases(patch: pytest.MonkeyPatch) -> None:
     before = apply._exited
 
-    def exited(fleet: Fleet, slot: Slot, fact: Exited) -> Fleet:
-        return before(fleet, slot, replace(fact, next_lease_key=None))
+    def exited(fleet: Fleet, former: Slot, slot: Slot, fact: Exited) -> Fleet:
+        return before(fleet, former, slot, replace(fact, next_lease_key=None))
 
     patch.setattr(apply, "_exited", exited)
 
 
-def hopes_too_short(patch: pytest.MonkeyPatch) -> None:
+def gives_up_too_early(patch: pytest.MonkeyPatch) -> None:
     before = rules.give_up_at
     patch.setattr(rules, "give_up_at", lambda fleet, policy: before(fleet, policy) - 30.0)
 
@@ -111,18 +111,18 @@ BREAKAGES: dict[str, Breakage] = {
     "starts without the burst's bound": starts_without_the_burst_bound,
     "starts in a stop": starts_in_a_stop,
     "recycles all at once": recycles_all_at_once,
-    "blames nobody": blames_nobody,
-    "blames everybody": blames_everybody,
+    "counts no crash": counts_no_crash,
+    "counts every end as a crash": counts_every_end_as_a_crash,
     "forgets leases": forgets_leases,
     "forgets next leases": forgets_next_leases,
-    "hopes too short": hopes_too_short,
+    "gives up too early": gives_up_too_early,
     "kills without grace": kills_without_grace,
 }
 
 
 @pytest.mark.parametrize("broken", BREAKAGES.values(), ids=BREAKAGES.keys())
 def test_a_broken_rule_is_found(broken: Breakage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one rule taken out or bent, some seed among a few hundred breaks an invariant: the simulation can fail."""
+    """With one rule removed or changed, a seed among a few hundred breaks an invariant, so the simulation can fail."""
     broken(monkeypatch)
     assert first_violation() is not None
 
@@ -133,7 +133,7 @@ def first_violation() -> Outcome | None:
 
 
 def test_what_is_found_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The faults and jobs that have nothing to do with it are left out, and what is left still breaks the same invariant."""
+    """Unrelated faults and jobs are left out of the plan, and the rest still breaks the same invariant."""
     forgets_leases(monkeypatch)
     found = first_violation()
     assert found is not None

@@ -163,7 +163,7 @@ def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Sit
     os.kill(fleet.monitor_pid(), signal.SIGKILL)
     os.kill(worker, signal.SIGKILL)
     site.until_done_once([text])
-    (returned,) = fleet.told("lease_returned")
+    (returned,) = fleet.told("lease_reclaimed")
     assert returned["outcome"] == "returned"
 
 
@@ -175,10 +175,10 @@ def test_a_lease_is_given_back_though_the_monitor_that_was_asked_is_dead(site: S
     (worker,) = site.until_in_call(fleet, FEEDBACK_MODEL)
     os.kill(monitor := fleet.monitor_pid(), signal.SIGSTOP)
     os.kill(worker, signal.SIGKILL)
-    fleet.until_told("return_lease")
+    fleet.until_told("reclaim_lease")
     os.kill(monitor, signal.SIGKILL)
     site.until_done_once([text])
-    assert len(fleet.told("return_lease")) == 2
+    assert len(fleet.told("reclaim_lease")) == 2
 
 
 def test_a_lease_is_given_back_after_an_outage(site: Site) -> None:
@@ -189,7 +189,7 @@ def test_a_lease_is_given_back_after_an_outage(site: Site) -> None:
     (worker,) = site.until_in_call(fleet, FEEDBACK_MODEL)
     site.shut_out()
     os.kill(worker, signal.SIGKILL)
-    fleet.until_told("return_lease")
+    fleet.until_told("reclaim_lease")
     site.let_in()
     site.until_done_once([text])
 

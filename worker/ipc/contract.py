@@ -93,12 +93,12 @@ FAILURES = {
 
 
 class ExitCode(IntEnum):
-    """Exit codes that a worker or the monitor chooses. 78 is EX_CONFIG of sysexits.h."""
+    """Exit codes of a worker and of the monitor; 70 and 78 are EX_SOFTWARE and EX_CONFIG of sysexits.h."""
 
     DONE = 0
     BUG = 70
     SUPERVISOR_GONE = 71
-    REFUSED = 78
+    CONFIG = 78
 
 
 class HoldReason(IntEnum):

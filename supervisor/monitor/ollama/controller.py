@@ -142,14 +142,13 @@ class AdmissionController:
         if before is not None and _is_wider(decision, before, self._policy):
             self._waker.wake_one()  # who leases a job has the next one woken
         for note in (found := frozenset(sight.notes())) - self._notes:
-            self._journal.monitor("WARNING", "ollama_note", meaning=note.lie.value, model=note.model)
+            self._journal.ollama_anomaly(meaning=note.lie.value, model=note.model)
         self._notes = found
 
     def _tell_journal(self, sight: AdmissionView) -> None:
         told, limits = sight.decision, _recorded(sight.decision, self._policy)
-        self._journal.monitor(
-            "INFO" if sight.reason in PASSING else "WARNING",
-            "admission",
+        self._journal.admission(
+            is_held=sight.reason not in PASSING,
             slots=limits.slots,
             vision_calls=limits.vision_calls,
             feedback_calls=limits.feedback_calls,
@@ -195,8 +194,7 @@ class AdmissionController:
         seen = await self._dependencies.server.listed()
         now_seconds = time.monotonic()
         self._counters.count(ModelOperation.LOADED if is_ok else ModelOperation.FAILED)
-        level, seconds = "INFO" if is_ok else "WARNING", f"{now_seconds - began_at_seconds:.3f}"
-        self._journal.monitor(level, "model_loaded", model=model, is_ok=is_ok, seconds=seconds)
+        self._journal.model_loaded(model, is_ok=is_ok, seconds=now_seconds - began_at_seconds)
         self._know(seen, Loaded(model, is_ok, now_seconds))
 
     async def _unload(self, models: tuple[str, ...]) -> None:
@@ -205,7 +203,7 @@ class AdmissionController:
         is_ok = is_free and all([await self._dependencies.server.unload(model) for model in models])
         if is_ok:
             self._counters.count(ModelOperation.UNLOADED)
-        self._journal.monitor("INFO", "model_unloaded", models=",".join(models), is_ok=is_ok)
+        self._journal.model_unloaded(models, is_ok=is_ok)
         if not is_ok:
             await asyncio.sleep(self._policy.sample_seconds)  # before it is tried again
         seen = await self._dependencies.server.listed()

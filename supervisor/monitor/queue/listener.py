@@ -159,11 +159,11 @@ class QueueListener:
         """Connected is who was answered: a connection on which every statement fails is none."""
         if not self.sight.is_connected:
             self.sight.connect(time.monotonic())
-            self._journal.monitor("INFO", "connected", pooled=self.sight.is_pooled)
+            self._journal.connected(is_pooled=self.sight.is_pooled)
 
     def _lose(self, outage: BaseException) -> None:
         if self.sight.is_connected or self.sight.outage != type(outage).__name__:
-            self._journal.monitor("WARNING", "connection_lost", error=type(outage).__name__)
+            self._journal.connection_lost(error=type(outage).__name__)
         self.sight.is_connected = self.sight.is_listening = False
         self.sight.outage, self.sight.is_refused = type(outage).__name__, has_answered(outage)
         self._keeper.lost()

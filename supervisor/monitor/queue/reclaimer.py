@@ -88,7 +88,7 @@ class LeaseReclaimer:
     async def _free_all_of(self, connection: AsyncConnection, number: int, on_returned: Callable[[ReclaimResult], None]) -> None:
         for job_id, lease_key in await leases_of(connection, number):
             outcome = await return_expired(connection, job_id, lease_key)
-            self._journal.monitor("WARNING", "dead_instance_lease", instance=f"{number:08x}", job=job_id, outcome=outcome.value)
+            self._journal.dead_instance_lease(instance=number, job=job_id, outcome=outcome.value)
             on_returned(outcome)
 
     async def _return(self, connection: AsyncConnection, request: channel.ReclaimLeaseRequest) -> ReclaimResult:

@@ -1,4 +1,4 @@
-"""How the fleet looks after a fact: which state may follow which, what counts as a crash, and what becomes of leases."""
+"""The fleet after a fact: the next state of a slot, the causes of exits, crashes, and the leases of dead workers."""
 
 import itertools
 import math
@@ -9,7 +9,8 @@ from uuid import UUID
 import pytest
 
 from supervisor.core.actions import ReclaimLease
-from supervisor.core.apply import MAX_RUNS, ImpossibleFact, apply
+from supervisor.core.apply import MAX_RUNS, NEXT_STATE, ImpossibleFact, apply
+from supervisor.core.exit_causes import CAUSE_ROWS, CauseRow, row_of
 from supervisor.core.facts import (
     DeadlineSet,
     Exited,
@@ -74,17 +75,17 @@ CELLS = [
 ]
 
 
-def in_stage(state: SlotState, number: int = 0, *, stop_reason: ActionReason | None = None) -> Fleet:
-    """Two workers and a monitor; one of them in this state since second 20, started at second 10."""
+def in_state(state: SlotState, number: int = 0, *, stop_reason: ActionReason | None = None) -> Fleet:
+    """Return two workers and a monitor, one of them started at second 10 and in this state since second 20."""
     pid = PID if state is not SlotState.VACANT else 0
     slot = Slot(number, state, 20.0, pid, 7, 10.0, stop_by_seconds=60.0, stop_reason=stop_reason, starts=1)
     return Fleet.of(2).with_slot(slot)
 
 
 @pytest.mark.parametrize(("number", "state", "kind"), CELLS)
-def test_stage_and_fact(number: int, state: SlotState, kind: type[Fact]) -> None:
-    """Each cell of state and fact is either the one state that follows, or refused as impossible (invariant 10)."""
-    before, fact = in_stage(state, number), FACTS[kind](number)
+def test_state_and_fact(number: int, state: SlotState, kind: type[Fact]) -> None:
+    """For each state and fact there is one next state, or the fact is impossible and refused (invariant 10)."""
+    before, fact = in_state(state, number), FACTS[kind](number)
     if (state, kind) in FOLLOWS:
         assert apply(before, fact).slot(number).state is FOLLOWS[state, kind]
     else:
@@ -92,10 +93,15 @@ def test_stage_and_fact(number: int, state: SlotState, kind: type[Fact]) -> None
             apply(before, fact)
 
 
+def test_the_table_is_complete() -> None:
+    """The table of `apply` has the expected cells and no others."""
+    assert {(state, kind): after for state, facts in NEXT_STATE.items() for kind, after in facts.items()} == FOLLOWS
+
+
 @pytest.mark.parametrize(("state", "kind"), FOLLOWS)
 def test_a_fact_about_one_slot_leaves_the_others(state: SlotState, kind: type[Fact]) -> None:
-    """What happens to one slot changes neither its neighbour nor the monitor."""
-    before = in_stage(state)
+    """A fact about one slot changes neither its neighbour nor the monitor."""
+    before = in_state(state)
     assert apply(before, FACTS[kind](0)).slots[1:] == before.slots[1:]
 
 
@@ -114,19 +120,19 @@ def test_a_fact_about_one_slot_leaves_the_others(state: SlotState, kind: type[Fa
     ids=lambda f: type(f).__name__,
 )
 def test_a_fact_about_the_fleet_leaves_every_slot(state: SlotState, fact: Fact) -> None:
-    """What is asked of all, and news of leases, come in any state and move none."""
-    before = in_stage(state)
+    """Requests to the fleet and facts about leases are possible in any state, and change no slot."""
+    before = in_state(state)
     assert apply(before, fact).slots == before.slots
 
 
 def test_a_foreign_pid_is_impossible() -> None:
     """The exit of a process that the slot does not hold is a bug of the supervisor."""
     with pytest.raises(ImpossibleFact, match=f"pid 99 exited, but slot 0 holds {PID}"):
-        apply(in_stage(SlotState.RUNNING), Exited(0, 99, 0, 50.0))
+        apply(in_state(SlotState.RUNNING), Exited(0, 99, 0, 50.0))
 
 
 def test_one_life() -> None:
-    """From spawn to reap the slot keeps what the rules go by, and a new life starts without the old one's deadlines."""
+    """From spawn to reap the slot keeps what the rules need, and a new life starts without the old one's deadlines."""
     fleet = apply(Fleet.of(1), Spawned(0, PID, 7, 10.0))
     assert fleet.slot(0) == Slot(0, SlotState.STARTING, 10.0, PID, 7, 10.0, starts=1)
     fleet = apply(fleet, DeadlineSet(0, 40.0, 12.0))
@@ -153,7 +159,7 @@ def killed(kill_reason: ActionReason, why: ActionReason | None = None, *, retire
 
 
 DEATHS: dict[str, tuple[Slot, int, bool, ExitCause]] = {
-    "exit 0 that nobody asked for": (dying(SlotState.RUNNING), 0, False, ExitCause.EXIT_CODE),
+    "exit 0 without a request": (dying(SlotState.RUNNING), 0, False, ExitCause.EXIT_CODE),
     "bug": (dying(SlotState.RUNNING), 70, False, ExitCause.EXIT_CODE),
     "signal from outside": (dying(SlotState.RUNNING), -9, False, ExitCause.SIGNAL),
     "out of memory": (dying(SlotState.RUNNING), -9, True, ExitCause.OOM),
@@ -165,27 +171,33 @@ DEATHS: dict[str, tuple[Slot, int, bool, ExitCause]] = {
     "a bug beside an oom kill": (dying(SlotState.RUNNING), 70, True, ExitCause.EXIT_CODE),
     "failure in the boot": (dying(SlotState.STARTING), 1, False, ExitCause.BOOT),
     "signal in the boot": (dying(SlotState.STARTING), -9, False, ExitCause.BOOT),
-    "broken deadline that gave in": (dying(SlotState.STOPPING, ActionReason.DEADLINE_EXCEEDED), 0, False, ExitCause.HUNG),
-    "broken deadline that was killed": (
+    "exceeded deadline that obeyed SIGTERM": (
+        dying(SlotState.STOPPING, ActionReason.DEADLINE_EXCEEDED),
+        0,
+        False,
+        ExitCause.HUNG,
+    ),
+    "exceeded deadline that was killed": (
         killed(ActionReason.GRACE_EXPIRED, ActionReason.DEADLINE_EXCEEDED),
         -9,
         False,
         ExitCause.HUNG,
     ),
-    "broken deadline in the drain": (
+    "exceeded deadline in the drain": (
         killed(ActionReason.DEADLINE_EXCEEDED_IN_DRAIN, ActionReason.DRAIN),
         -9,
         False,
         ExitCause.HUNG,
     ),
     "over the hard limit": (killed(ActionReason.OVER_HARD_LIMIT), -9, False, ExitCause.MEMORY),
+    "slow boot that obeyed SIGTERM": (dying(SlotState.STOPPING, ActionReason.BOOT_TOO_SLOW), 0, False, ExitCause.BOOT),
     "slow boot that was killed": (killed(ActionReason.BOOT_TOO_SLOW), -9, False, ExitCause.BOOT),
     "drained": (dying(SlotState.STOPPING, ActionReason.DRAIN), 0, False, ExitCause.ASKED),
     "drained until it was killed": (killed(ActionReason.GRACE_EXPIRED, ActionReason.DRAIN), -9, False, ExitCause.OPERATOR),
     "drained as it was killed": (killed(ActionReason.GRACE_EXPIRED, ActionReason.DRAIN), 0, False, ExitCause.ASKED),
     "killed at the drain's end": (killed(ActionReason.DRAIN_EXPIRED), -9, False, ExitCause.OPERATOR),
     "killed at once": (killed(ActionReason.STOP_NOW), -9, False, ExitCause.OPERATOR),
-    "last out": (dying(SlotState.STOPPING, ActionReason.WORKERS_GONE), 0, False, ExitCause.ASKED),
+    "monitor at the end": (dying(SlotState.STOPPING, ActionReason.WORKERS_GONE), 0, False, ExitCause.ASKED),
     "outdated monitor": (dying(SlotState.STOPPING, ActionReason.OUTDATED), 0, False, ExitCause.ASKED),
     "segfault in the drain": (dying(SlotState.STOPPING, ActionReason.DRAIN), -11, False, ExitCause.SIGNAL),
     "bug in the drain": (dying(SlotState.STOPPING, ActionReason.DRAIN), 70, False, ExitCause.EXIT_CODE),
@@ -222,7 +234,7 @@ DEATHS: dict[str, tuple[Slot, int, bool, ExitCause]] = {
 
 @pytest.mark.parametrize(("slot", "status", "is_oom", "cause"), DEATHS.values(), ids=DEATHS.keys())
 def test_each_end_has_one_cause(slot: Slot, status: int, is_oom: bool, cause: ExitCause) -> None:
-    """An end is classified once; a crash counts against the slot and against the job, what was asked for against neither."""
+    """Each exit has one cause. A crash counts against the slot and the job, and a requested exit against neither."""
     before = Fleet.of(2).with_slot(slot)
     fleet = apply(before, Exited(0, PID, status, 50.0, JOB, KEY, is_oom=is_oom, jitter=0.25))
     ended = fleet.slot(0)
@@ -234,8 +246,15 @@ def test_each_end_has_one_cause(slot: Slot, status: int, is_oom: bool, cause: Ex
     assert fleet.crashes_since_progress == int(is_crash)
 
 
+@pytest.mark.parametrize("row", CAUSE_ROWS, ids=lambda row: row.because)
+def test_every_row_of_the_table_decides_an_example(row: CauseRow) -> None:
+    """No row is hidden by the rows before it, and each gives the cause that its examples expect."""
+    causes = {cause for slot, status, is_oom, cause in DEATHS.values() if row_of(slot, status, is_oom=is_oom) is row}
+    assert causes == {row.cause}
+
+
 def test_ends_add_up() -> None:
-    """Each end adds one to its cause and leaves the others; crashes are the sum of what nobody asked for."""
+    """Each exit adds one to its cause and leaves the others, and crashes are the sum of those that were not requested."""
     fleet = Fleet.of(1)
     for life, (status, is_oom) in enumerate([(1, False), (-9, True), (-9, False), (-9, True)]):
         fleet = apply(apply(fleet, Spawned(0, PID, life, life)), DeadlineSet(0, 90.0, life))
@@ -255,7 +274,7 @@ OUTWEIGHS: dict[str, tuple[ActionReason | None, ActionReason, ExitCause, ExitCau
     "hung in a drain": (ActionReason.DRAIN, ActionReason.DEADLINE_EXCEEDED_IN_DRAIN, ExitCause.HUNG, ExitCause.ASKED),
     "a slow boot in a drain": (ActionReason.DRAIN, ActionReason.BOOT_TOO_SLOW, ExitCause.BOOT, ExitCause.ASKED),
     "memory in a drain": (ActionReason.DRAIN, ActionReason.OVER_HARD_LIMIT, ExitCause.MEMORY, ExitCause.ASKED),
-    "memory after a broken deadline": (
+    "memory after an exceeded deadline": (
         ActionReason.DEADLINE_EXCEEDED,
         ActionReason.OVER_HARD_LIMIT,
         ExitCause.MEMORY,
@@ -269,8 +288,11 @@ OUTWEIGHS: dict[str, tuple[ActionReason | None, ActionReason, ExitCause, ExitCau
 def test_which_reason_of_an_end_counts(
     before: ActionReason | None, kill: ActionReason, in_time: ExitCause, too_late: ExitCause
 ) -> None:
-    """A kill at a wait's end has the wait's reason, one for the process's own doing its own; who had left was killed too late."""
-    fleet = apply(in_stage(SlotState.STOPPING, stop_reason=before), Killed(0, kill, 50.0))
+    """A SIGKILL after a grace period has the reason of the SIGTERM, unless the process itself was at fault.
+
+    Status 0 means that the SIGKILL came too late.
+    """
+    fleet = apply(in_state(SlotState.STOPPING, stop_reason=before), Killed(0, kill, 50.0))
     assert apply(fleet, Exited(0, PID, -9, 51.0)).slot(0).last_cause is in_time
     assert apply(fleet, Exited(0, PID, 0, 51.0)).slot(0).last_cause is too_late
 
@@ -284,38 +306,38 @@ KILLS: dict[str, tuple[int, ActionReason, bool]] = {
 
 
 @pytest.mark.parametrize(("number", "why", "killed_during_drain"), KILLS.values(), ids=KILLS.keys())
-def test_what_cuts_a_stop_short(number: int, why: ActionReason, *, killed_during_drain: bool) -> None:
-    """Only a worker that the stop itself killed makes the supervisor's exit code say so, and it stays said."""
-    fleet = apply(in_stage(SlotState.STOPPING, number), Killed(number, why, 50.0))
+def test_a_stop_that_kills_a_worker(number: int, why: ActionReason, *, killed_during_drain: bool) -> None:
+    """Only a worker that the stop itself killed counts as killed during the drain, and it still counts after its exit."""
+    fleet = apply(in_state(SlotState.STOPPING, number), Killed(number, why, 50.0))
     assert fleet.killed_during_drain is killed_during_drain
     assert apply(fleet, Exited(number, PID, -9, 51.0)).killed_during_drain is killed_during_drain
 
 
 @pytest.mark.parametrize("why", [ActionReason.DRAIN, ActionReason.DEADLINE_EXCEEDED])
 def test_the_reason_of_a_request_to_leave_is_kept(why: ActionReason) -> None:
-    """Until the end it is known why a process was told to stop, or asked to retire."""
-    assert apply(in_stage(SlotState.RUNNING), Terminated(0, why, 60.0, 50.0)).slot(0).stop_reason is why
+    """The reason of a SIGTERM or of a retirement is kept until the exit."""
+    assert apply(in_state(SlotState.RUNNING), Terminated(0, why, 60.0, 50.0)).slot(0).stop_reason is why
     assert (
-        apply(in_stage(SlotState.RUNNING), Retired(0, ActionReason.SURPLUS, 50.0)).slot(0).retire_reason is ActionReason.SURPLUS
+        apply(in_state(SlotState.RUNNING), Retired(0, ActionReason.SURPLUS, 50.0)).slot(0).retire_reason is ActionReason.SURPLUS
     )
 
 
 def test_a_failed_fork_waits_like_a_crash() -> None:
-    """A fork that failed lengthens the wait, but is neither a start nor a crash of the slot."""
-    slot = apply(in_stage(SlotState.VACANT), SpawnFailed(0, 11, 50.0, 0.25)).slot(0)
+    """A failed fork lengthens the wait, but is neither a start nor a crash of the slot."""
+    slot = apply(in_state(SlotState.VACANT), SpawnFailed(0, 11, 50.0, 0.25)).slot(0)
     assert (slot.starts, crashes(slot.ends_by_cause), slot.crash_runs) == (1, 0, (Run(50.0, 0.0, 0.25),))
 
 
-def test_an_end_that_was_asked_for_ends_the_row() -> None:
-    """After a drained life the slot owes no wait for the crashes before it."""
-    fleet = in_stage(SlotState.STOPPING, stop_reason=ActionReason.DRAIN)
+def test_a_requested_exit_ends_a_row_of_crashes() -> None:
+    """After a drained life the slot does not wait for the crashes before it."""
+    fleet = in_state(SlotState.STOPPING, stop_reason=ActionReason.DRAIN)
     fleet = fleet.with_slot(replace(fleet.slot(0), ends_by_cause=(0, 0, 3, 0, 0, 0, 0, 0), crash_runs=(Run(1.0, 0.0),) * 3))
     slot = apply(fleet, Exited(0, PID, 0, 50.0)).slot(0)
     assert (crashes(slot.ends_by_cause), slot.crash_runs) == (3, ())
 
 
 def test_the_memory_of_crashes_is_bounded() -> None:
-    """However long a crash loop lasts, the slot remembers the latest lives and counts them all."""
+    """In a crash loop of any length, the slot keeps the latest lives and counts all of them."""
     fleet = Fleet.of(1)
     for life in range(3 * MAX_RUNS):
         fleet = apply(apply(fleet, Spawned(0, PID, life, life)), Exited(0, PID, 1, life + 0.5))
@@ -324,7 +346,7 @@ def test_the_memory_of_crashes_is_bounded() -> None:
     assert slot.crash_runs[-1] == Run(3 * MAX_RUNS - 0.5, 0.5)
 
 
-REFUSALS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+BAD_CONFIGURATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "before any request to stop": ((), (50.0,)),
     "in a stop": ((30.0,), (30.0,)),
     "in a shortened stop": ((30.0, 31.0), (30.0, 31.0)),
@@ -332,69 +354,69 @@ REFUSALS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 
 @pytest.mark.parametrize("number", [0, MONITOR], ids=["worker", "monitor"])
-@pytest.mark.parametrize(("asked", "expected"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_a_refused_configuration_stops_the_fleet(number: int, asked: tuple[float, ...], expected: tuple[float, ...]) -> None:
-    """Status 78 is a request to stop with an exit code of its own, and moves no drain that has begun."""
-    before = replace(in_stage(SlotState.STARTING, number), stop_asked_at_seconds=asked)
+@pytest.mark.parametrize(("asked", "expected"), BAD_CONFIGURATIONS.values(), ids=BAD_CONFIGURATIONS.keys())
+def test_a_bad_configuration_stops_the_fleet(number: int, asked: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    """Status 78 is a request to stop with its own exit code, and does not move a drain that has begun."""
+    before = replace(in_state(SlotState.STARTING, number), stop_asked_at_seconds=asked)
     after = apply(before, Exited(number, PID, 78, 50.0))
-    assert (after.is_refused, after.stop_asked_at_seconds) == (True, expected)
+    assert (after.has_bad_configuration, after.stop_asked_at_seconds) == (True, expected)
 
 
-def test_a_job_cannot_refuse_the_configuration() -> None:
-    """A process that ends with 78 in a job worked until then: it is one more crash of that job, and the fleet goes on."""
-    after = apply(in_stage(SlotState.RUNNING), Exited(0, PID, 78, 50.0, JOB, KEY))
-    assert (after.is_refused, after.is_stopping) == (False, False)
+def test_status_78_in_a_job_is_a_crash() -> None:
+    """A worker that ends with 78 in a job has worked with its settings, so it is a crash of that job and the fleet goes on."""
+    after = apply(in_state(SlotState.RUNNING), Exited(0, PID, 78, 50.0, JOB, KEY))
+    assert (after.has_bad_configuration, after.is_stopping) == (False, False)
     assert [dead.is_counted for dead in after.dead_leases] == [True]
 
 
 def test_another_status_stops_nothing() -> None:
     """No other exit of a child is a request to stop."""
     for status in (0, 1, 70, 71, 75, -9, -15):
-        after = apply(in_stage(SlotState.RUNNING), Exited(0, PID, status, 50.0))
-        assert (after.is_refused, after.is_stopping) == (False, False), status
+        after = apply(in_state(SlotState.RUNNING), Exited(0, PID, status, 50.0))
+        assert (after.has_bad_configuration, after.is_stopping) == (False, False), status
 
 
-def test_no_lease_no_debt() -> None:
-    """A worker that died without a lease leaves nothing to return."""
-    assert apply(in_stage(SlotState.RUNNING), Exited(0, PID, -9, 50.0)).dead_leases == ()
+def test_no_lease_nothing_to_reclaim() -> None:
+    """A worker that died without a lease leaves nothing to reclaim."""
+    assert apply(in_state(SlotState.RUNNING), Exited(0, PID, -9, 50.0)).dead_leases == ()
 
 
-def test_a_lease_without_a_job_is_a_debt() -> None:
-    """A worker that died between naming its key and learning its job leaves the key alone."""
-    after = apply(in_stage(SlotState.RUNNING), Exited(0, PID, -9, 50.0, None, KEY))
+def test_a_lease_without_a_job_is_reclaimed() -> None:
+    """A worker that died between writing its key and reading its job leaves the key without a job."""
+    after = apply(in_state(SlotState.RUNNING), Exited(0, PID, -9, 50.0, None, KEY))
     assert after.dead_leases == (DeadLease(0, None, KEY, is_counted=True),)
 
 
-def test_a_lease_that_was_asked_for_is_a_debt_too() -> None:
-    """A worker that died while it settled one job and leased the next owes both, as nobody knows which of them was committed."""
-    after = apply(in_stage(SlotState.RUNNING), Exited(0, PID, -9, 50.0, JOB, KEY, OTHER_KEY))
+def test_a_requested_lease_is_reclaimed_too() -> None:
+    """A worker that died while it settled one job and leased the next leaves both keys, as either may be committed."""
+    after = apply(in_state(SlotState.RUNNING), Exited(0, PID, -9, 50.0, JOB, KEY, OTHER_KEY))
     assert after.dead_leases == (DeadLease(0, JOB, KEY, is_counted=True), DeadLease(0, None, OTHER_KEY, is_counted=True))
 
 
-def asked_for(fleet: Fleet) -> list[UUID]:
-    """Which keys the monitor is asked for now."""
+def reclaimed_now(fleet: Fleet) -> list[UUID]:
+    """Return the keys of the reclaim requests that are due."""
     return [action.lease_key for action in decide(fleet, Policy(), 100.0) if isinstance(action, ReclaimLease)]
 
 
-def test_dead_leases_are_kept_until_returned() -> None:
-    """A lease is asked for once, survives the monitor that was asked, is asked for again of the next, and goes when returned."""
+def test_dead_leases_are_kept_until_reclaimed() -> None:
+    """A lease is requested once of each monitor, survives a monitor that dies, and is dropped when it is reclaimed."""
     fleet = replace(
-        in_stage(SlotState.RUNNING, MONITOR), dead_leases=(DeadLease(0, JOB, KEY, True), DeadLease(1, None, OTHER_KEY, True))
+        in_state(SlotState.RUNNING, MONITOR), dead_leases=(DeadLease(0, JOB, KEY, True), DeadLease(1, None, OTHER_KEY, True))
     )
-    assert asked_for(fleet) == [KEY, OTHER_KEY]
+    assert reclaimed_now(fleet) == [KEY, OTHER_KEY]
     fleet = apply(fleet, LeaseSent(KEY, 7))
-    assert asked_for(fleet) == [OTHER_KEY]
+    assert reclaimed_now(fleet) == [OTHER_KEY]
     fleet = apply(fleet, Exited(MONITOR, PID, -9, 51.0))
-    assert asked_for(fleet) == []
+    assert reclaimed_now(fleet) == []
     fleet = apply(apply(fleet, Spawned(MONITOR, 101, 8, 52.0)), DeadlineSet(MONITOR, math.inf, 53.0))
-    assert asked_for(fleet) == [KEY, OTHER_KEY]
+    assert reclaimed_now(fleet) == [KEY, OTHER_KEY]
     fleet = apply(fleet, LeaseReclaimed(KEY, "released"))
     assert fleet.dead_leases == (DeadLease(1, None, OTHER_KEY, True),)
 
 
-def test_news_of_an_unknown_lease_changes_nothing() -> None:
-    """A second answer for a lease that is returned already comes late, not wrong."""
-    fleet = replace(in_stage(SlotState.RUNNING), dead_leases=(DeadLease(0, JOB, KEY, True),))
+def test_a_fact_about_an_unknown_lease_changes_nothing() -> None:
+    """A second report of a lease that is already reclaimed is possible and has no effect."""
+    fleet = replace(in_state(SlotState.RUNNING), dead_leases=(DeadLease(0, JOB, KEY, True),))
     assert apply(apply(fleet, LeaseReclaimed(OTHER_KEY, "not found")), LeaseSent(OTHER_KEY, 7)) == fleet
 
 
@@ -402,7 +424,7 @@ def test_news_of_an_unknown_lease_changes_nothing() -> None:
 
 
 def test_the_baseline_is_the_first_sample_after_the_boot() -> None:
-    """What a boot needs is no baseline, the first sample after it stays the baseline, and the newest sample is kept."""
+    """A sample in the boot is no baseline, the first one after it stays the baseline, and the newest sample is kept."""
     fleet = apply(apply(Fleet.of(1), Spawned(0, PID, 7, 10.0)), Measured(0, 900, 11.0))
     assert (fleet.slot(0).rss_bytes, fleet.slot(0).baseline_bytes) == (900, None)
     fleet = apply(apply(fleet, DeadlineSet(0, 40.0, 12.0)), Measured(0, 500, 12.5))
@@ -412,9 +434,9 @@ def test_the_baseline_is_the_first_sample_after_the_boot() -> None:
 
 
 def test_a_new_life_inherits_nothing_of_the_process() -> None:
-    """Memory, deadlines and orders belong to a process and end with it; what is counted belongs to the slot."""
+    """Memory, deadlines and requests belong to a process and end with it, and totals belong to the slot."""
     slot = replace(
-        in_stage(SlotState.RUNNING).slot(0),
+        in_state(SlotState.RUNNING).slot(0),
         rss_bytes=9,
         baseline_bytes=8,
         is_busy=True,
@@ -431,7 +453,7 @@ def test_a_new_life_inherits_nothing_of_the_process() -> None:
 
 
 def test_progress_of_a_worker_ends_the_count_of_crashes() -> None:
-    """A finished boot or a new deadline of any worker is progress; before the first there is the first start."""
+    """A finished boot or a new deadline of any worker is progress. Before the first one, the first start counts."""
     fleet = Fleet.of(2)
     assert fleet.last_progress_seconds is None
     fleet = apply(apply(fleet, Spawned(0, PID, 7, 10.0)), Spawned(1, 101, 8, 11.0))
@@ -447,8 +469,8 @@ def test_progress_of_a_worker_ends_the_count_of_crashes() -> None:
 
 
 def test_the_monitor_makes_no_progress() -> None:
-    """A monitor that lives says nothing of the workers: neither its deadline nor its crash counts."""
-    fleet = replace(in_stage(SlotState.STARTING, MONITOR), last_progress_seconds=1.0, crashes_since_progress=4)
+    """Neither a deadline nor a crash of the monitor counts as progress or as a crash of the workers."""
+    fleet = replace(in_state(SlotState.STARTING, MONITOR), last_progress_seconds=1.0, crashes_since_progress=4)
     fleet = apply(fleet, DeadlineSet(MONITOR, 90.0, 50.0, is_ready=True))
     assert (fleet.last_progress_seconds, fleet.crashes_since_progress, fleet.is_ready) == (1.0, 4, False)
     fleet = apply(fleet, Exited(MONITOR, PID, 1, 51.0))
@@ -456,8 +478,8 @@ def test_the_monitor_makes_no_progress() -> None:
 
 
 def test_a_fleet_is_ready_when_a_worker_has_reached_the_database() -> None:
-    """A boot alone is not enough; once ready, it stays so."""
-    fleet = apply(in_stage(SlotState.STARTING), DeadlineSet(0, 90.0, 50.0))
+    """A boot alone is not enough, and a fleet that was ready once stays ready."""
+    fleet = apply(in_state(SlotState.STARTING), DeadlineSet(0, 90.0, 50.0))
     assert (fleet.is_ready, fleet.last_good_generation) == (False, None)
     fleet = apply(fleet, DeadlineSet(0, 91.0, 51.0, is_ready=True, is_busy=True))
     assert (fleet.is_ready, fleet.last_good_generation, fleet.slot(0).is_busy) == (True, 0, True)
@@ -473,8 +495,8 @@ GIVEN_UP: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 @pytest.mark.parametrize(("asked", "expected"), GIVEN_UP.values(), ids=GIVEN_UP.keys())
 def test_giving_up_is_a_request_to_stop(asked: tuple[float, ...], expected: tuple[float, ...]) -> None:
-    """It moves no drain that has begun."""
-    after = apply(replace(in_stage(SlotState.STARTING), stop_asked_at_seconds=asked), GaveUp(50.0))
+    """Giving up does not move a drain that has begun."""
+    after = apply(replace(in_state(SlotState.STARTING), stop_asked_at_seconds=asked), GaveUp(50.0))
     assert (after.gave_up, after.stop_asked_at_seconds) == (True, expected)
 
 
@@ -482,10 +504,10 @@ def test_giving_up_is_a_request_to_stop(asked: tuple[float, ...], expected: tupl
 
 
 def test_scaling_adds_slots_and_removes_none() -> None:
-    """A slot keeps its totals while it is not wanted; new ones come between the others and the monitor."""
-    fleet = apply(apply(in_stage(SlotState.RUNNING), Scaled(1, 50.0)), Scaled(4, 51.0))
+    """A slot keeps its totals while it is not wanted, and new slots follow the present ones."""
+    fleet = apply(apply(in_state(SlotState.RUNNING), Scaled(1, 50.0)), Scaled(4, 51.0))
     assert fleet == replace(
-        in_stage(SlotState.RUNNING), slots=(*in_stage(SlotState.RUNNING).workers, Slot(2), Slot(3), Slot(-1)), wanted=4
+        in_state(SlotState.RUNNING), workers=(*in_state(SlotState.RUNNING).workers, Slot(2), Slot(3)), wanted=4
     )
     fewer = apply(fleet, Scaled(1, 52.0))
     assert (fewer.slots, fewer.wanted, [slot.number for slot in fewer.wanted_workers]) == (fleet.slots, 1, [0])
@@ -493,22 +515,22 @@ def test_scaling_adds_slots_and_removes_none() -> None:
 
 @pytest.mark.parametrize("workers", [0, 65])
 def test_impossible_sizes(workers: int) -> None:
-    """Nobody may ask for no worker, or for more than the scoreboard has room for."""
+    """A fleet has at least one worker and at most as many as the scoreboard has room for."""
     with pytest.raises(ImpossibleFact, match=f"{workers} workers"):
         apply(Fleet.of(2), Scaled(workers, 50.0))
     assert len(apply(Fleet.of(2), Scaled(64, 50.0)).workers) == 64
 
 
-def test_a_recycle_is_remembered_where_there_is_a_process() -> None:
-    """The order stands for the process that is in the slot now; vacant slots, the monitor and unknown numbers have none."""
-    fleet = apply(in_stage(SlotState.STARTING), RecycleAsked((0, 1, MONITOR, 7), 50.0))
+def test_a_recycle_is_noted_for_a_process() -> None:
+    """The request applies to the process in the slot, and is ignored for vacant slots, the monitor and unknown numbers."""
+    fleet = apply(in_state(SlotState.STARTING), RecycleAsked((0, 1, MONITOR, 7), 50.0))
     assert [slot.is_recycle_asked for slot in fleet.slots] == [True, False, False]
-    assert not apply(in_stage(SlotState.RUNNING), RecycleAsked((1,), 50.0)).slot(0).is_recycle_asked
+    assert not apply(in_state(SlotState.RUNNING), RecycleAsked((1,), 50.0)).slot(0).is_recycle_asked
 
 
 def test_a_reload_is_a_new_generation() -> None:
-    """Whoever is started afterwards belongs to it; until all wanted workers do, the fleet is reloading."""
-    fleet = apply(replace(in_stage(SlotState.RUNNING), reload_problem=ReloadProblem.WRONG_SETTINGS), Reloaded(1, 1, 50.0))
+    """Later starts belong to the new generation, and the fleet is reloading until all wanted workers do."""
+    fleet = apply(replace(in_state(SlotState.RUNNING), reload_problem=ReloadProblem.WRONG_SETTINGS), Reloaded(1, 1, 50.0))
     assert (fleet.generation, fleet.wanted, fleet.reload_problem, fleet.is_reloading) == (1, 1, None, True)
     assert fleet.slot(0).generation == 0
     fleet = apply(apply(fleet, Exited(0, PID, 0, 51.0)), Spawned(0, 101, 8, 52.0))
@@ -522,37 +544,37 @@ def test_surplus_workers_do_not_hold_up_a_reload() -> None:
     assert not apply(fleet, Reloaded(1, 1, 50.0)).is_reloading
 
 
-def test_wrong_settings_change_nothing_but_what_is_said() -> None:
-    """The old generation stays, and the problem is told."""
-    before = in_stage(SlotState.RUNNING)
+def test_wrong_settings_change_only_the_problem() -> None:
+    """The old generation stays, and the problem is noted."""
+    before = in_state(SlotState.RUNNING)
     assert apply(before, ReloadRejected(3, 50.0)) == replace(before, reload_problem=ReloadProblem.WRONG_SETTINGS)
 
 
 WITHDRAWN: dict[str, tuple[int | None, int, int, tuple[bool, int, ReloadProblem | None]]] = {
-    # proven, of the process, of the fleet -> is the whole fleet refused, the fleet's generation, the problem
+    # last good generation, that of the process, that of the fleet -> bad configuration, generation, problem afterwards
     "nothing ever worked": (None, 1, 1, (True, 1, None)),
-    "what was proven is refused": (1, 1, 1, (True, 1, None)),
-    "older than what was proven": (2, 1, 2, (True, 2, None)),
-    "the new settings are refused": (0, 2, 2, (False, 0, ReloadProblem.REJECTED_BY_WORKER)),
+    "settings that worked are bad now": (1, 1, 1, (True, 1, None)),
+    "older than the last good ones": (2, 1, 2, (True, 2, None)),
+    "the new settings are bad": (0, 2, 2, (False, 0, ReloadProblem.REJECTED_BY_WORKER)),
     "settings that were read once more": (0, 1, 2, (False, 2, None)),
 }
 
 
-@pytest.mark.parametrize(("proven", "of_slot", "of_fleet", "expected"), WITHDRAWN.values(), ids=WITHDRAWN.keys())
-def test_a_refused_reload_is_withdrawn(
-    proven: int | None, of_slot: int, of_fleet: int, expected: tuple[bool, int, ReloadProblem | None]
+@pytest.mark.parametrize(("last_good", "of_slot", "of_fleet", "expected"), WITHDRAWN.values(), ids=WITHDRAWN.keys())
+def test_a_bad_reload_is_withdrawn(
+    last_good: int | None, of_slot: int, of_fleet: int, expected: tuple[bool, int, ReloadProblem | None]
 ) -> None:
-    """Settings that no worker has proven do not stop a fleet that works with others: it goes back to those."""
-    before = replace(in_stage(SlotState.STARTING), last_good_generation=proven, generation=of_fleet)
+    """New settings that no worker can use do not stop a fleet that worked with older ones. It goes back to those."""
+    before = replace(in_state(SlotState.STARTING), last_good_generation=last_good, generation=of_fleet)
     before = before.with_slot(replace(before.slot(0), generation=of_slot))
     after = apply(before, Exited(0, PID, 78, 50.0))
-    assert (after.is_refused, after.generation, after.reload_problem) == expected
-    assert after.is_stopping is after.is_refused
+    assert (after.has_bad_configuration, after.generation, after.reload_problem) == expected
+    assert after.is_stopping is after.has_bad_configuration
 
 
-def test_the_newest_proof_counts() -> None:
-    """A worker of older settings that goes on does not take the proof of the newer ones back."""
-    fleet = replace(in_stage(SlotState.RUNNING), last_good_generation=2, generation=2)
+def test_the_newest_good_generation_counts() -> None:
+    """A worker with older settings does not lower the last good generation."""
+    fleet = replace(in_state(SlotState.RUNNING), last_good_generation=2, generation=2)
     assert apply(fleet, DeadlineSet(0, 90.0, 50.0, is_ready=True)).last_good_generation == 2
     newer = fleet.with_slot(replace(fleet.slot(0), generation=3))
     assert apply(newer, DeadlineSet(0, 90.0, 50.0, is_ready=True)).last_good_generation == 3

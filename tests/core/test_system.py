@@ -1,9 +1,8 @@
-"""The world that the loop sees, on a scoreboard of its own."""
+"""The operating system behind the loop, with a scoreboard of its own."""
 
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -11,7 +10,7 @@ from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.signals import SignalInbox
 from supervisor.commands import CommandHandler
 from supervisor.core.apply import apply
-from supervisor.core.fleet import MONITOR, Fleet, Slot, SlotState
+from supervisor.core.fleet import Fleet, Slot, SlotState
 from supervisor.core.policy import Policy
 from supervisor.core.rules import decide
 from supervisor.event_log import EventLog
@@ -33,21 +32,21 @@ def scoreboard() -> Scoreboard:
 
 
 @pytest.fixture
-def world(scoreboard: Scoreboard) -> Iterator[UnixSystem]:
+def system(scoreboard: Scoreboard) -> Iterator[UnixSystem]:
     descriptors, signals = Descriptors(), SignalInbox()
-    desk = CommandHandler(SettingsVersions(SETTINGS, lambda: SETTINGS), EventLog("ERROR", lambda _line: None))
-    yield UnixSystem(scoreboard, descriptors, signals, lambda *_: 0, lambda _: Policy(), desk, Notifier(None))
+    handler = CommandHandler(SettingsVersions(SETTINGS, lambda: SETTINGS), EventLog("ERROR", lambda _line: None))
+    yield UnixSystem(scoreboard, descriptors, signals, lambda *_: 0, lambda _: Policy(), handler, Notifier(None))
     ends = (descriptors.lifeline_fd, descriptors.wake_fds[0], descriptors.event_write_fds[0], *signals.fds)
     for fd in (*descriptors.not_for_worker(0), *ends):
         os.close(fd)
 
 
-def test_who_was_stopped_judges_by_what_he_has_seen(world: UnixSystem, scoreboard: Scoreboard) -> None:
-    """A supervisor that stands still between its look and its decision breaks no deadline that held at the look."""
-    fleet = replace(Fleet.of(1), slots=(Slot(0, SlotState.RUNNING, pid=2**22 + 1, incarnation=7), Slot(MONITOR)))
+def test_a_suspended_supervisor_compares_deadlines_with_its_observation(system: UnixSystem, scoreboard: Scoreboard) -> None:
+    """After a suspension between observation and decision, no deadline that held at the observation counts as exceeded."""
+    fleet = Fleet.of(1).with_slot(Slot(0, SlotState.RUNNING, pid=2**22 + 1, incarnation=7))
     deadline_seconds = time.monotonic() + SOON_SECONDS
     scoreboard.write_worker(0, WorkerRecord(7, Activity.VISION, deadline_seconds=deadline_seconds))
-    (fact,) = world.wait(fleet, time.monotonic())
+    (fact,) = system.wait(fleet, time.monotonic())
     eventually(lambda: time.monotonic() > deadline_seconds)
-    signalled = [action for action in decide(apply(fleet, fact), Policy(), world.now()) if getattr(action, "slot", None) == 0]
+    signalled = [action for action in decide(apply(fleet, fact), Policy(), system.now()) if getattr(action, "slot", None) == 0]
     assert signalled == []

@@ -1,4 +1,4 @@
-"""What the supervisor does: an example row for each rule of `decide`, which rule wins, and the bounds that follow."""
+"""The rules of `decide`: an example row for each, the precedence among them, and the bounds that follow."""
 
 import itertools
 import math
@@ -42,7 +42,7 @@ from supervisor.core.rules import (
     kill_over_the_hard_limit,
     reclaim_dead_leases,
     recycle_one_worker,
-    retire_by_order,
+    retire_by_command,
     retire_outdated,
     retire_over_the_soft_limit,
     retire_surplus,
@@ -100,7 +100,7 @@ def stopping(
 
 
 def grown(number: int = 0, *, by: int = 101, lived: float = 20) -> Slot:
-    """One that held 50 bytes after its boot."""
+    """Return a worker that held 50 bytes after its boot."""
     return replace(running(number), started_at_seconds=NOW - lived, baseline_bytes=50, rss_bytes=50 + by)
 
 
@@ -113,12 +113,12 @@ def killed(number: int = 0) -> Slot:
 
 
 def fleet(*workers: Slot, monitor: Slot | None = None, asked: tuple[float, ...] = (), dead: tuple[DeadLease, ...] = ()) -> Fleet:
-    """These workers and a healthy monitor."""
-    return Fleet((*workers, monitor or running(MONITOR)), len(workers), asked, dead)
+    """Return these workers and a healthy monitor."""
+    return Fleet(workers, monitor or running(MONITOR), len(workers), asked, dead)
 
 
 def reloaded(*workers: Slot, monitor: Slot | None = None) -> Fleet:
-    """These workers, forked with settings of generation 0 where they do not say otherwise, after a reload."""
+    """Return these workers after a reload, forked with settings of generation 0 unless they have another one."""
     return replace(fleet(*workers, monitor=monitor or current(running(MONITOR))), generation=1)
 
 
@@ -126,11 +126,11 @@ def current(slot: Slot) -> Slot:
     return replace(slot, generation=1)
 
 
-def ordered(slot: Slot) -> Slot:
+def to_recycle(slot: Slot) -> Slot:
     return replace(slot, is_recycle_asked=True)
 
 
-def hopeless(*, crashes: int = 3, idle: float = 90) -> Fleet:
+def at_restart_limit(*, crashes: int = 3, idle: float = 90) -> Fleet:
     return replace(fleet(starting(), starting(1)), crashes_since_progress=crashes, last_progress_seconds=NOW - idle)
 
 
@@ -140,17 +140,17 @@ def dead_lease(key: UUID = KEY, *, sent_to: int = 0) -> DeadLease:
 
 @dataclass(frozen=True)
 class Row:
-    """`rule` is the one that answers; without it the answer would be another."""
+    """A fleet and the actions for it. Without `rule` the actions would be others."""
 
     rule: Rule
     fleet: Fleet
     actions: tuple[Action, ...]
 
 
-BROKEN = running(deadline=NOW - INSTANT)
+HUNG = running(deadline=NOW - INSTANT)
 WORKERS_GONE = Terminate(MONITOR, NOW + 2, ActionReason.WORKERS_GONE)
 RETURN = ReclaimLease(0, JOB, KEY, is_counted=True, why=ActionReason.DEATH_IN_A_JOB)
-NOBODY = (vacant(0), vacant(1))
+NO_WORKERS = (vacant(0), vacant(1))
 
 ROWS = {
     "drain is over": Row(
@@ -158,7 +158,7 @@ ROWS = {
         fleet(stopping(0), stopping(1), asked=DRAIN_JUST_OVER),
         (Kill(0, ActionReason.DRAIN_EXPIRED), Kill(1, ActionReason.DRAIN_EXPIRED)),
     ),
-    "drain is over for a worker that was never asked": Row(
+    "drain is over for a worker without a SIGTERM": Row(
         kill_after_the_drain, fleet(running(), asked=DRAIN_JUST_OVER), (Kill(0, ActionReason.DRAIN_EXPIRED),)
     ),
     "second request shortened the drain": Row(
@@ -179,7 +179,7 @@ ROWS = {
         fleet(running(), monitor=stopping(MONITOR, stop_by=NOW, why=ActionReason.WORKERS_GONE)),
         (Kill(MONITOR, ActionReason.GRACE_EXPIRED),),
     ),
-    "deadline is broken in a drain": Row(
+    "deadline is exceeded in a drain": Row(
         kill_hung_in_a_drain,
         fleet(stopping(0, deadline=NOW - 4 - INSTANT), stopping(1), asked=ASKED_NOW),
         (Kill(0, ActionReason.DEADLINE_EXCEEDED_IN_DRAIN),),
@@ -221,10 +221,10 @@ ROWS = {
         fleet(running(), monitor=starting(MONITOR, since=NOW - 30)),
         (Terminate(MONITOR, NOW + 4, ActionReason.BOOT_TOO_SLOW),),
     ),
-    "deadline is broken": Row(
-        terminate_exceeded_deadlines, fleet(BROKEN), (Terminate(0, NOW + 4, ActionReason.DEADLINE_EXCEEDED),)
+    "deadline is exceeded": Row(
+        terminate_exceeded_deadlines, fleet(HUNG), (Terminate(0, NOW + 4, ActionReason.DEADLINE_EXCEEDED),)
     ),
-    "deadline of the monitor is broken": Row(
+    "deadline of the monitor is exceeded": Row(
         terminate_exceeded_deadlines,
         fleet(running(), monitor=running(MONITOR, deadline=NOW - INSTANT)),
         (Terminate(MONITOR, NOW + 4, ActionReason.DEADLINE_EXCEEDED),),
@@ -240,11 +240,13 @@ ROWS = {
         (Retire(1, ActionReason.SURPLUS), Retire(2, ActionReason.SURPLUS)),
     ),
     "one worker at a time": Row(
-        recycle_one_worker, fleet(ordered(running(0)), ordered(running(1)), grown(2)), (Retire(2, ActionReason.OVER_SOFT_LIMIT),)
+        recycle_one_worker,
+        fleet(to_recycle(running(0)), to_recycle(running(1)), grown(2)),
+        (Retire(2, ActionReason.OVER_SOFT_LIMIT),),
     ),
     "surplus workers are no reason to wait": Row(
         recycle_one_worker,
-        replace(fleet(ordered(running(0)), retiring(1, ActionReason.SURPLUS), vacant(2)), wanted=1),
+        replace(fleet(to_recycle(running(0)), retiring(1, ActionReason.SURPLUS), vacant(2)), wanted=1),
         (Retire(0, ActionReason.OPERATOR),),
     ),
     "memory is over the soft limit": Row(
@@ -255,11 +257,11 @@ ROWS = {
     ),
     "settings were withdrawn": Row(retire_outdated, fleet(current(running())), (Retire(0, ActionReason.OUTDATED),)),
     "an operator wants a new process": Row(
-        retire_by_order, fleet(running(0), ordered(running(1))), (Retire(1, ActionReason.OPERATOR),)
+        retire_by_command, fleet(running(0), to_recycle(running(1))), (Retire(1, ActionReason.OPERATOR),)
     ),
-    "nothing but crashes": Row(give_up, hopeless(), (GiveUp(ActionReason.NO_PROGRESS),)),
-    "lease of the dead": Row(reclaim_dead_leases, fleet(running(), dead=(dead_lease(),)), (RETURN,)),
-    "lease that a monitor before was asked for": Row(
+    "nothing but crashes": Row(give_up, at_restart_limit(), (GiveUp(ActionReason.NO_PROGRESS),)),
+    "lease of a dead worker": Row(reclaim_dead_leases, fleet(running(), dead=(dead_lease(),)), (RETURN,)),
+    "lease that was requested of an earlier monitor": Row(
         reclaim_dead_leases, fleet(running(), dead=(dead_lease(sent_to=6),)), (RETURN,)
     ),
     "two leases of one slot": Row(
@@ -284,9 +286,9 @@ ROWS = {
     "backoff is over": Row(
         fill_vacant_slots, fleet(vacant(runs=(Run(NOW - 2, 0.0), Run(NOW - 1, 0.0)))), (Spawn(0, ActionReason.REPLACEMENT),)
     ),
-    "workers are gone": Row(stop_monitor, fleet(*NOBODY, asked=ASKED_NOW), (WORKERS_GONE,)),
+    "workers are gone": Row(stop_monitor, fleet(*NO_WORKERS, asked=ASKED_NOW), (WORKERS_GONE,)),
     "workers are gone and the monitor still boots": Row(
-        stop_monitor, fleet(*NOBODY, asked=ASKED_NOW, monitor=starting(MONITOR)), (WORKERS_GONE,)
+        stop_monitor, fleet(*NO_WORKERS, asked=ASKED_NOW, monitor=starting(MONITOR)), (WORKERS_GONE,)
     ),
     "time to return leases is over": Row(
         stop_monitor,
@@ -298,23 +300,26 @@ ROWS = {
         fleet(vacant(), asked=(NOW - 2, NOW), dead=(dead_lease(sent_to=7),)),
         (WORKERS_GONE,),
     ),
-    "nobody is left": Row(finish, fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), (Finish(0),)),
+    "no process is left": Row(finish, fleet(*NO_WORKERS, asked=ASKED_NOW, monitor=vacant(MONITOR)), (Finish(0),)),
     "a worker was killed during the stop": Row(
-        finish, replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), killed_during_drain=True), (Finish(75),)
+        finish, replace(fleet(*NO_WORKERS, asked=ASKED_NOW, monitor=vacant(MONITOR)), killed_during_drain=True), (Finish(75),)
     ),
     "a lease is left at the end": Row(
-        finish, fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR), dead=(dead_lease(),)), (Finish(75, leases_left=1),)
+        finish, fleet(*NO_WORKERS, asked=ASKED_NOW, monitor=vacant(MONITOR), dead=(dead_lease(),)), (Finish(75, leases_left=1),)
     ),
-    "the configuration is refused": Row(
+    "the configuration is bad": Row(
         finish,
         replace(
-            fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), killed_during_drain=True, gave_up=True, is_refused=True
+            fleet(*NO_WORKERS, asked=ASKED_NOW, monitor=vacant(MONITOR)),
+            killed_during_drain=True,
+            gave_up=True,
+            has_bad_configuration=True,
         ),
         (Finish(78),),
     ),
-    "no worker came to anything": Row(
+    "no worker made progress": Row(
         finish,
-        replace(fleet(*NOBODY, asked=ASKED_NOW, monitor=vacant(MONITOR)), killed_during_drain=True, gave_up=True),
+        replace(fleet(*NO_WORKERS, asked=ASKED_NOW, monitor=vacant(MONITOR)), killed_during_drain=True, gave_up=True),
         (Finish(69),),
     ),
 }
@@ -322,13 +327,13 @@ ROWS = {
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_example(row: Row) -> None:
-    """The fleet of the row is answered with exactly its actions."""
+    """Exactly the row's actions are decided for its fleet."""
     assert decide(row.fleet, POLICY, NOW) == row.actions
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_example_needs_its_rule(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the row's rule none of the row's actions is taken: no other rule makes up for it."""
+    """Without the row's rule none of the row's actions is decided, so no other rule covers it."""
     for rules in ("RULES", "RECYCLES"):
         monkeypatch.setattr(rulebook, rules, tuple(rule for rule in getattr(rulebook, rules) if rule is not row.rule))
     assert not set(row.actions) & set(decide(row.fleet, POLICY, NOW))
@@ -336,7 +341,7 @@ def test_example_needs_its_rule(row: Row, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("rule", [*RULES, *RECYCLES])
 def test_every_rule_has_an_example(rule: Rule) -> None:
-    """No rule stands in the tuple without a row that needs it."""
+    """Each rule has a row that needs it."""
     assert any(row.rule is rule for row in ROWS.values())
 
 
@@ -346,7 +351,7 @@ QUIET = {
     "second request leaves some time": fleet(stopping(), asked=(NOW - 8, NOW - 7 + INSTANT)),
     "grace is not over": fleet(stopping(stop_by=NOW + INSTANT, why=ActionReason.DEADLINE_EXCEEDED)),
     "deadline in a drain has its grace": fleet(stopping(deadline=NOW - 4), asked=ASKED_NOW),
-    "deadline was broken long ago, but the grace has just begun": fleet(
+    "deadline was exceeded long ago, but the grace has just begun": fleet(
         stopping(stop_by=NOW + 4, why=ActionReason.DEADLINE_EXCEEDED, deadline=NOW - 60)
     ),
     "memory is just within the hard limit": fleet(replace(running(), rss_bytes=1000)),
@@ -357,8 +362,8 @@ QUIET = {
     "grown too early": fleet(grown(lived=20 - INSTANT)),
     "nothing to compare its memory with": fleet(replace(grown(), baseline_bytes=None)),
     "a neighbour is retiring": fleet(grown(0), retiring(1)),
-    "a neighbour boots": fleet(ordered(running(0)), starting(1)),
-    "a neighbour is in its last moments": reloaded(running(0), current(stopping(1, why=ActionReason.DEADLINE_EXCEEDED))),
+    "a neighbour boots": fleet(to_recycle(running(0)), starting(1)),
+    "a neighbour is in its grace period": reloaded(running(0), current(stopping(1, why=ActionReason.DEADLINE_EXCEEDED))),
     "asked to retire already": replace(fleet(retiring(0), retiring(1, ActionReason.SURPLUS)), wanted=1),
     "surplus and still booting": replace(fleet(running(0), starting(1)), wanted=1),
     "surplus and vacant": replace(fleet(running(0), vacant(1)), wanted=1),
@@ -367,28 +372,28 @@ QUIET = {
     "an outdated monitor in a stop": replace(
         reloaded(current(stopping()), monitor=running(MONITOR)), stop_asked_at_seconds=ASKED_NOW
     ),
-    "too few crashes to give up": hopeless(crashes=2),
-    "too early to give up": hopeless(idle=90 - INSTANT),
-    "gave up already": replace(hopeless(), slots=(stopping(), running(MONITOR)), stop_asked_at_seconds=ASKED_NOW),
+    "too few crashes to give up": at_restart_limit(crashes=2),
+    "too early to give up": at_restart_limit(idle=90 - INSTANT),
+    "gave up already": replace(at_restart_limit(), workers=(stopping(),), stop_asked_at_seconds=ASKED_NOW),
     "boot still has time": fleet(starting(since=NOW - 30 + INSTANT)),
-    "deadline is kept to the last instant": fleet(running(deadline=NOW)),
-    "boot has deadline_set nothing yet": fleet(replace(starting(), deadline_seconds=None)),
+    "deadline is not exceeded at the last instant": fleet(running(deadline=NOW)),
+    "boot has written no deadline yet": fleet(replace(starting(), deadline_seconds=None)),
     "killed and not yet reaped": fleet(killed(), asked=(NOW - 99, NOW - 98, NOW - 97)),
     "monitor was asked already": fleet(running(), dead=(dead_lease(sent_to=7),)),
     "monitor is too young for a lease": fleet(running(), monitor=starting(MONITOR), dead=(dead_lease(),)),
-    "monitor is on its way out": fleet(running(), monitor=stopping(MONITOR), dead=(dead_lease(),)),
+    "monitor is stopping": fleet(running(), monitor=stopping(MONITOR), dead=(dead_lease(),)),
     "backoff is not over": fleet(vacant(runs=(Run(NOW - 2, 0.0), Run(NOW - 1 + INSTANT, 0.0)))),
     "a dead monitor is not replaced in a stop": fleet(stopping(), asked=ASKED_NOW, monitor=vacant(MONITOR)),
     "monitor waits for the last worker": fleet(vacant(0), stopping(1), asked=ASKED_NOW),
     "monitor waits for a lease": fleet(vacant(since=NOW - 2 + INSTANT), asked=ASKED_NOW, dead=(dead_lease(sent_to=7),)),
-    "monitor is dismissed once": fleet(vacant(), asked=ASKED_NOW, monitor=stopping(MONITOR)),
+    "monitor is stopped once": fleet(vacant(), asked=ASKED_NOW, monitor=stopping(MONITOR)),
     "the end waits for the monitor": fleet(vacant(), asked=ASKED_NOW, monitor=killed(MONITOR)),
 }
 
 
 @pytest.mark.parametrize("calm", QUIET.values(), ids=QUIET.keys())
 def test_nothing_to_do(calm: Fleet) -> None:
-    """An instant before its time, or in the state beside it, no rule has anything to do."""
+    """An instant before its time, or in a similar state, no rule yields an action."""
     assert decide(calm, POLICY, NOW) == ()
 
 
@@ -398,13 +403,13 @@ PRECEDENCE: dict[str, tuple[Fleet, tuple[Action, ...]]] = {
         (Kill(0, ActionReason.DRAIN_EXPIRED),),
     ),
     "drain kill over drain": (fleet(running(), asked=DRAIN_JUST_OVER), (Kill(0, ActionReason.DRAIN_EXPIRED),)),
-    "drain kill over a broken deadline": (fleet(BROKEN, asked=DRAIN_JUST_OVER), (Kill(0, ActionReason.DRAIN_EXPIRED),)),
+    "drain kill over an exceeded deadline": (fleet(HUNG, asked=DRAIN_JUST_OVER), (Kill(0, ActionReason.DRAIN_EXPIRED),)),
     "drain over a slow boot": (
         fleet(starting(since=NOW - 30), asked=ASKED_NOW),
         (Terminate(0, NOW + 60, ActionReason.DRAIN),),
     ),
-    "drain over a broken deadline": (fleet(BROKEN, asked=ASKED_NOW), (Terminate(0, NOW + 60, ActionReason.DRAIN),)),
-    "broken deadline over last out": (
+    "drain over an exceeded deadline": (fleet(HUNG, asked=ASKED_NOW), (Terminate(0, NOW + 60, ActionReason.DRAIN),)),
+    "exceeded deadline over the end of the monitor": (
         fleet(vacant(), asked=ASKED_NOW, monitor=running(MONITOR, deadline=NOW - INSTANT)),
         (Terminate(MONITOR, NOW + 4, ActionReason.DEADLINE_EXCEEDED),),
     ),
@@ -413,11 +418,11 @@ PRECEDENCE: dict[str, tuple[Fleet, tuple[Action, ...]]] = {
         (Kill(0, ActionReason.OVER_HARD_LIMIT), Terminate(1, NOW + 60, ActionReason.DRAIN)),
     ),
     "a kill over a recycle of the neighbour": (
-        fleet(ordered(running(0)), replace(running(1), rss_bytes=1001)),
+        fleet(to_recycle(running(0)), replace(running(1), rss_bytes=1001)),
         (Kill(1, ActionReason.OVER_HARD_LIMIT),),
     ),
-    "a broken deadline over a recycle of the neighbour": (
-        fleet(ordered(running(0)), running(1, deadline=NOW - INSTANT)),
+    "an exceeded deadline over a recycle of the neighbour": (
+        fleet(to_recycle(running(0)), running(1, deadline=NOW - INSTANT)),
         (Terminate(1, NOW + 4, ActionReason.DEADLINE_EXCEEDED),),
     ),
     "a lease beside a start in the same slot": (
@@ -436,20 +441,20 @@ PRECEDENCE: dict[str, tuple[Fleet, tuple[Action, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("torn", "actions"), PRECEDENCE.values(), ids=PRECEDENCE.keys())
-def test_the_first_rule_wins(torn: Fleet, actions: tuple[Action, ...]) -> None:
-    """Where several rules have something to do with a slot, the earlier one is obeyed and the slot gets one signal."""
-    assert decide(torn, POLICY, NOW) == actions
+@pytest.mark.parametrize(("fleet_of_row", "actions"), PRECEDENCE.values(), ids=PRECEDENCE.keys())
+def test_the_first_rule_wins(fleet_of_row: Fleet, actions: tuple[Action, ...]) -> None:
+    """If several rules yield an action for a slot, the earlier rule wins, and the slot gets one signal."""
+    assert decide(fleet_of_row, POLICY, NOW) == actions
 
 
 def overdue(number: int, state: SlotState) -> Slot:
-    """A slot of this state for which every time has passed."""
+    """Return a slot of this state after all of its times."""
     slot = replace(starting(number, since=0.0), state=state, deadline_seconds=1.0, stop_by_seconds=1.0, is_recycle_asked=True)
     return replace(slot, pid=0 if state is SlotState.VACANT else slot.pid)
 
 
 def every_fleet(asked: tuple[tuple[float, ...], ...]) -> Iterator[Fleet]:
-    """Two workers and the monitor in every combination of states, each with and without a dead lease."""
+    """Yield two workers and the monitor in every combination of states, each with and without a dead lease."""
     for first, second, monitor in itertools.product(SlotState, repeat=3):
         for requests, dead in itertools.product(asked, ((), (dead_lease(),))):
             slots = overdue(0, first), overdue(1, second)
@@ -460,13 +465,13 @@ STOPS = (ASKED_NOW, DRAIN_JUST_OVER, (NOW - 1, NOW), (NOW, NOW, NOW))
 
 
 def test_no_start_after_a_request_to_stop() -> None:
-    """In no combination of states and requests is a process started once a stop was asked for (invariant 2)."""
+    """After a request to stop, no process is started in any combination of states and requests (invariant 2)."""
     for asked_fleet in every_fleet(STOPS):
         assert not [a for a in decide(asked_fleet, POLICY, NOW) if isinstance(a, Spawn)], asked_fleet
 
 
-def test_asked_twice_it_answers_the_same() -> None:
-    """In every combination of states and requests the second answer is the first (invariant 10)."""
+def test_equal_arguments_give_equal_actions() -> None:
+    """In every combination of states and requests, a second call returns the same actions (invariant 10)."""
     for asked_fleet in every_fleet(((), *STOPS)):
         assert decide(asked_fleet, POLICY, NOW) == decide(asked_fleet, POLICY, NOW)
 
@@ -480,17 +485,17 @@ def test_one_signal_for_each_slot_and_none_for_the_dead() -> None:
             assert isinstance(move, Spawn) is (asked_fleet.slot(move.slot).state is SlotState.VACANT)
 
 
-def test_what_was_done_is_not_done_again() -> None:
-    """Once the answer to any fleet is carried out, asking at the same instant adds nothing but what that made possible."""
+def test_a_performed_action_is_not_repeated() -> None:
+    """After the actions for a fleet are performed, a second call at the same instant repeats none of them."""
     for asked_fleet in every_fleet(((), *STOPS)):
         actions = decide(asked_fleet, POLICY, NOW)
         after = asked_fleet
         for action in actions:
-            after = carried_out(after, action, NOW)
+            after = performed(after, action, NOW)
         assert not set(actions) & {a for a in decide(after, POLICY, NOW) if not isinstance(a, Finish)}, asked_fleet
 
 
-def carried_out(before: Fleet, action: Action, at: float) -> Fleet:
+def performed(before: Fleet, action: Action, at: float) -> Fleet:
     match action:
         case Spawn(slot):
             return apply(before, Spawned(slot, 100 + slot, 7, at))
@@ -509,7 +514,7 @@ def carried_out(before: Fleet, action: Action, at: float) -> Fleet:
 
 
 DRAINS: dict[str, tuple[tuple[float, ...], float]] = {
-    "never asked": ((), math.inf),
+    "no request": ((), math.inf),
     "first leaves the drain": ((NOW,), NOW + 60),
     "second shortens": ((NOW, NOW + 10), NOW + 17),
     "late second does not lengthen": ((NOW, NOW + 58), NOW + 60),
@@ -520,16 +525,16 @@ DRAINS: dict[str, tuple[tuple[float, ...], float]] = {
 
 @pytest.mark.parametrize(("asked", "end"), DRAINS.values(), ids=DRAINS.keys())
 def test_drain_by(asked: tuple[float, ...], end: float) -> None:
-    """Requests to stop move the drain's end nearer and never away."""
-    recorded = fleet(running())
+    """Each request to stop may shorten the drain and never lengthens it."""
+    requested = fleet(running())
     for at in asked:
-        recorded = apply(recorded, StopAsked(at))
-    assert drain_by(recorded, POLICY) == end
+        requested = apply(requested, StopAsked(at))
+    assert drain_by(requested, POLICY) == end
 
 
 @pytest.mark.parametrize(("asked", "end"), list(DRAINS.values())[1:], ids=list(DRAINS)[1:])
 def test_a_worker_that_will_not_leave(asked: tuple[float, ...], end: float) -> None:
-    """It is killed at the drain's end and not before, whatever its SIGTERM left it."""
+    """A worker that ignores SIGTERM is killed at the drain's end and not before, whatever its grace period."""
     stubborn = fleet(stopping(stop_by=NOW + 999), asked=asked)
     assert decide(stubborn, POLICY, end - INSTANT) == ()
     (kill,) = decide(stubborn, POLICY, end)
@@ -537,7 +542,7 @@ def test_a_worker_that_will_not_leave(asked: tuple[float, ...], end: float) -> N
 
 
 def test_a_fourth_request_is_still_now() -> None:
-    """Impatience is remembered three requests deep and keeps meaning now."""
+    """Three requests are kept, and any further one kills at once."""
     asked = fleet(running())
     for at in (NOW - 3, NOW - 2, NOW - 1, NOW):
         asked = apply(asked, StopAsked(at))
@@ -554,14 +559,14 @@ CONTROLS = {
 }
 
 
-@pytest.mark.parametrize(("told", "expected"), CONTROLS.values(), ids=CONTROLS.keys())
-def test_control(told: Fleet, expected: ControlRecord) -> None:
-    """Every worker may lease until a stop is asked for; then none, and all are told by when."""
-    assert control(told, POLICY) == expected
+@pytest.mark.parametrize(("fleet_of_row", "expected"), CONTROLS.values(), ids=CONTROLS.keys())
+def test_control(fleet_of_row: Fleet, expected: ControlRecord) -> None:
+    """Every worker may lease until a request to stop. Then none may, and the record has the drain's end."""
+    assert control(fleet_of_row, POLICY) == expected
 
 
 def crashes(*lived: float, last_at: float = NOW) -> tuple[Run, ...]:
-    """Lives in a row that ended as crashes, the last one at `last_at`."""
+    """Return lives in a row that ended as crashes, the last one at `last_at`."""
     return tuple(Run(last_at - place, seconds) for place, seconds in zip(range(len(lived) - 1, -1, -1), lived, strict=True))
 
 
@@ -594,7 +599,7 @@ WAKES = {
     "next tick": (fleet(running()), NOW + 1),
     "deadline ends": (fleet(running(deadline=NOW + 0.25)), NOW + 0.25),
     "a job is in hand": (fleet(running(0), replace(running(1), is_busy=True)), NOW + 0.1),
-    "hope ends": (hopeless(idle=89.9375), NOW + 0.0625),
+    "the restart limit": (at_restart_limit(idle=89.9375), NOW + 0.0625),
     "boot in a drain was slow enough": (
         fleet(replace(stopping(), started_at_seconds=NOW - 33.75, deadline_seconds=None)),
         NOW + 0.25,
@@ -603,8 +608,8 @@ WAKES = {
         fleet(stopping(stop_by=NOW + 0.25, why=ActionReason.DEADLINE_EXCEEDED, deadline=NOW - 5)),
         NOW + 0.25,
     ),
-    "deadline in a drain was broken long enough": (fleet(stopping(deadline=NOW - 3.75)), NOW + 0.25),
-    "broken deadline is no time to come": (fleet(BROKEN), NOW + 1),
+    "deadline in a drain was exceeded long enough": (fleet(stopping(deadline=NOW - 3.75)), NOW + 0.25),
+    "exceeded deadline is in the past": (fleet(HUNG), NOW + 1),
     "grace ends": (fleet(stopping(stop_by=NOW + 0.25)), NOW + 0.25),
     "a boot is under way": (fleet(starting(since=NOW)), NOW + 0.1),
     "boot ends": (fleet(starting(since=NOW - 29.9375)), NOW + 0.0625),
@@ -618,12 +623,12 @@ WAKES = {
 
 @pytest.mark.parametrize(("asleep", "expected"), WAKES.values(), ids=WAKES.keys())
 def test_wake_at(asleep: Fleet, expected: float) -> None:
-    """The supervisor sleeps to the next time that a rule names, never past a tick and never into the past."""
+    """The supervisor sleeps to the next time that a rule depends on, at most to the next tick, and never into the past."""
     assert wake_at(asleep, POLICY, NOW) == expected
 
 
 def start_times(lived_seconds: float | None, jitter: float, until: float) -> list[float]:
-    """Slot 0's starts, when every life lasts that long (None: the fork fails); the other worker and the monitor are healthy."""
+    """Return the starts of slot 0 if each life lasts this long (None: the fork fails), beside healthy other processes."""
     now, before, starts = 0.0, Fleet.of(2), []
     while now < until:
         for action in decide(before, Policy(), now):
@@ -660,27 +665,27 @@ CRASH_LOOPS: dict[str, tuple[float | None, list[float]]] = {
 
 @pytest.mark.parametrize(("lived_seconds", "expected"), CRASH_LOOPS.values(), ids=CRASH_LOOPS.keys())
 def test_a_crash_loop_waits_longer_each_time(lived_seconds: float | None, expected: list[float]) -> None:
-    """With the whole wait drawn, the starts of a slot's first minute are these."""
+    """If the whole wait is drawn, the slot starts at these times in its first minute."""
     assert start_times(lived_seconds, jitter=1.0, until=60) == expected
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.001, 0.3, 0.999])
 @pytest.mark.parametrize("lived_seconds", [0.0, None, 0.5, 7.0, 9.999])
 def test_a_crash_loop_is_bounded(lived_seconds: float | None, jitter: float) -> None:
-    """Whatever is drawn, no slot is started more than eight times in any minute, and the healthy ones go on (invariant 8)."""
+    """Whatever is drawn, no slot starts more than eight times in any minute, and the healthy ones go on (invariant 8)."""
     starts = start_times(lived_seconds, jitter, until=600)
     assert len(starts) > 12
     assert all(later - earlier > 60 - INSTANT / 1000 for earlier, later in zip(starts, starts[8:], strict=False))
 
 
 def test_zero_is_no_memory_limit() -> None:
-    """A limit of 0 bytes is off, however much a worker holds."""
+    """A limit of 0 bytes is off, however large a worker is."""
     unlimited = replace(POLICY, memory_soft_bytes=0, memory_hard_bytes=0)
     assert decide(fleet(grown(by=10**12)), unlimited, NOW) == ()
 
 
 def test_no_recycle_takes_a_second_worker() -> None:
-    """In no combination of states is a worker recycled while another wanted one does not work, nor two at once."""
+    """In any combination of states a worker is recycled only while all other wanted ones run, and never two at once."""
     for asked_fleet in every_fleet(((),)):
         recycled = [a for a in decide(asked_fleet, POLICY, NOW) if isinstance(a, Retire)]
         assert len(recycled) <= 1
