@@ -33,7 +33,9 @@ class Report:
     def enter(self, activity: Activity, deadline_in_seconds: float = math.inf) -> None:
         """Begins a activity and deadlines its end: the supervisor acts on a broken deadline."""
         now = self._clock()
-        self._write(replace(self._record, activity=activity, deadline_seconds=now + deadline_in_seconds, progress_seconds=now))
+        record = replace(self._record, activity=activity, deadline_seconds=now + deadline_in_seconds, progress_seconds=now)
+        is_call = activity in (Activity.VISION, Activity.FEEDBACK)
+        self._write(replace(record, call_started_seconds=now) if is_call else record)
 
     def progress(self) -> None:
         """Something came: a token, a row. It never moves the deadline, which is the activity's hard limit."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from supervisor.monitor import status
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.status import verdict
 from worker.ipc.scoreboard import Scoreboard
 
 ROOT = Path(__file__).parents[2]
@@ -33,8 +33,10 @@ def table(heading: str) -> str:
 
 
 def test_every_sentence_of_the_status_is_explained() -> None:
-    """Whatever words `verdict` puts together, or takes from admission, stand in the table of sentences."""
-    sources = (verdict, AdmissionView.trouble)
+    """All words of the functions that return a verdict, and of admission, stand in the table of messages."""
+    kinds = (status.Verdict, status.Verdict | None)
+    checks = [each for each in vars(status).values() if inspect.isfunction(each) and each.__annotations__["return"] in kinds]
+    sources = (*checks, AdmissionView.trouble)
     trees = (ast.parse(textwrap.dedent(inspect.getsource(source))) for source in sources)
     words = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
     said = {part for part in words if isinstance(part, str) and " " in part and part not in {each.__doc__ for each in sources}}

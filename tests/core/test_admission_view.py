@@ -1,4 +1,4 @@
-"""What the status says of admission: of all reasons the one that somebody should know of, and only what work waits for."""
+"""The reason that the status shows: first one that needs attention, else one that queued jobs wait for."""
 
 from dataclasses import replace
 
@@ -10,14 +10,14 @@ from supervisor.admission.state import AdmissionState
 from supervisor.monitor.ollama.view import AdmissionView
 
 NOW = 1000.0
-V, F = "see:latest", "say:latest"
+V, F = "vision:latest", "feedback:latest"
 POLICY = AdmissionPolicy(V, F)
 
 
-def sight_of(
+def view_of(
     *loaded: str, slots: int = 64, vision_jobs: int = 0, feedback_jobs: int = 0, is_failing: bool = False
 ) -> AdmissionView:
-    """Four workers; the feedback model's breaker has just opened if it `is_failing`."""
+    """Four workers. With `is_failing` the feedback model's breaker has just opened."""
     state = AdmissionState.of(POLICY, NOW, slots)
     breaker = Breaker(trips=1, tripped_at_seconds=NOW) if is_failing else Breaker()
     vision, feedback = state.models
@@ -27,20 +27,23 @@ def sight_of(
     return AdmissionView(POLICY, state, decide(state, POLICY, NOW))
 
 
-def test_what_passes_by_itself_hides_no_trouble() -> None:
-    """A model that fails while slots reopen one by one is told, and it alone."""
-    sight = sight_of(F, slots=1, is_failing=True, feedback_jobs=1)
-    assert sight.trouble(NOW) == f"Held back: {F} failed several times in a row and is asked again in a moment."
+def test_a_passing_reason_does_not_hide_trouble() -> None:
+    """If a model fails while slots reopen one by one, the message names the failure only."""
+    view = view_of(F, slots=1, is_failing=True, feedback_jobs=1)
+    assert view.trouble(NOW) == (
+        f"Held back: {F} failed several times in a row and is tried again in a moment. "
+        "The submissions concerned wait, none is lost."
+    )
 
 
-def test_a_model_that_no_work_waits_for_is_not_told() -> None:
-    """Texts do not wait for the eyes to be loaded; a photo does."""
-    assert not sight_of(F, feedback_jobs=3).is_holding
-    assert (sight := sight_of(F, vision_jobs=1, feedback_jobs=3)).is_holding
-    assert (sight.worded(), sight.trouble(NOW)) == (f"{V} is not loaded yet", "")
+def test_a_model_that_no_job_waits_for_is_not_shown() -> None:
+    """A text does not wait for the vision model to be loaded. A photo does."""
+    assert not view_of(F, feedback_jobs=3).is_holding
+    assert (view := view_of(F, vision_jobs=1, feedback_jobs=3)).is_holding
+    assert (view.explanation(), view.trouble(NOW)) == (f"{V} is not loaded yet", "")
 
 
 def test_slots_are_for_all_work() -> None:
-    """Whatever waits feels that slots reopen one by one; where nothing waits nobody does."""
-    assert sight_of(V, F, slots=1, feedback_jobs=1).is_holding
-    assert not sight_of(V, F, slots=1).is_holding
+    """Slots that reopen one by one delay any queued job. Without a queued job this is not shown."""
+    assert view_of(V, F, slots=1, feedback_jobs=1).is_holding
+    assert not view_of(V, F, slots=1).is_holding

@@ -26,7 +26,7 @@ _HEADER = struct.Struct("<QI")  # sequence, checksum
 _READ_TRIES = 8
 _MAX_SEQUENCE = 2**63  # beyond it a sequence was not counted up to, but damaged
 
-_WORKER = struct.Struct(f"<IB16s16s16sddQ?i{COUNTERS}Q")
+_WORKER = struct.Struct(f"<IB16s16s16sdddQ?i{COUNTERS}Q")
 _LEDGER = struct.Struct(f"<BiIdiB?Q{CAUSES}I")
 _FLEET = struct.Struct("<II???B")
 _CONTROL = struct.Struct("<I?dQ")
@@ -49,6 +49,7 @@ class WorkerRecord:
     next_lease_key: UUID | None = None
     deadline_seconds: float = math.inf
     progress_seconds: float = 0.0
+    call_started_seconds: float = 0.0  # of the last call to a model
     uss_bytes: int = 0  # memory that it shares with nobody, looked at between jobs
     is_ready: bool = False  # has reached the database in this life
     backend_pid: int = 0  # the server's process for its connection, which the server names as the sender of notifications
@@ -188,9 +189,10 @@ class Scoreboard:
         values = self._workers[slot].read()
         if values is None:
             return None
-        incarnation, activity, job_id, lease_key, next_lease_key, deadline, progress, uss, ready, backend, *counters = values
+        incarnation, activity, job_id, lease_key, next_lease_key, *fields = values
         ids = _unpacked(job_id), _unpacked(lease_key), _unpacked(next_lease_key)
-        record = WorkerRecord(incarnation, activity, *ids, deadline, progress, uss, ready, backend, tuple(counters))
+        deadline, progress, call_started, uss, ready, backend, *counters = fields
+        record = WorkerRecord(incarnation, activity, *ids, deadline, progress, call_started, uss, ready, backend, tuple(counters))
         return record if _is_possible(record) else None
 
     def write_ledger(self, slot: int, record: LedgerRecord) -> None:
@@ -256,6 +258,5 @@ def _unpacked(identity: bytes) -> UUID | None:
 
 
 def _is_possible(record: WorkerRecord) -> bool:
-    return 1 <= record.activity <= MAX_ACTIVITY and not (
-        math.isnan(record.deadline_seconds) or math.isnan(record.progress_seconds)
-    )
+    times = (record.deadline_seconds, record.progress_seconds, record.call_started_seconds)
+    return 1 <= record.activity <= MAX_ACTIVITY and not any(map(math.isnan, times))
