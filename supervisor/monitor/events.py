@@ -58,13 +58,17 @@ class EventReader:
             return  # a damaged event is dropped, the scoreboard has the totals
         self._metrics.observe(event)
         self._journal.event(slot, event)
-        if event.kind is EventKind.CONNECTION_LOST:
-            self._state.mark_worker_lost(event.error_class, time.monotonic())
-        if event.kind is EventKind.LEASED or event.next_job_id:
-            self._state.mark_worker_connected()
+        self._update_connection(event)
         if event.kind is EventKind.LEASED:
             self._waker.wake_one()
         if event.step is not None and event.call is not None:
             self._admission.call_ended(event.step, event.call)
         if event.kind is EventKind.SETTLED and event.outcome.startswith(DELAYED_OUTCOMES):
             self._requests.send(PollSoon())
+
+    def _update_connection(self, event: Event) -> None:
+        """A worker that leases a job has reached the database again."""
+        if event.kind is EventKind.CONNECTION_LOST:
+            self._state.mark_worker_lost(event.error_class, time.monotonic())
+        if event.kind is EventKind.LEASED or event.next_job_id:
+            self._state.mark_worker_connected()

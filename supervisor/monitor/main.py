@@ -5,8 +5,10 @@ import functools
 import logging
 import os
 import signal
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from supervisor.event_log import EventLog
 from supervisor.monitor.events import EventReader
@@ -73,12 +75,17 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, journal: EventLog)
     events = EventReader(wiring.event_fds, metrics, state, requests, waker, admission, journal)
     status = functools.partial(snapshot, board, state, instance=wiring.instance, is_stub=settings.worker.invents_something)
     stop = _attach(wiring, events, requests, commands)
-    tasks = (
+    await _run_until(
+        stop,
+        events,
         listener.run(),
         admission.run(),
         serve_control(wiring.control_socket, status, commands, journal),
         serve_metrics(settings.supervisor.status_addr, metrics, status, state.set_http_address, journal),
     )
+
+
+async def _run_until(stop: asyncio.Event, events: EventReader, *tasks: Coroutine[Any, Any, None]) -> None:
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(task) for task in tasks]
         await stop.wait()

@@ -62,16 +62,12 @@ class _Totals(Collector):
 
     def collect(self) -> Iterable[Metric]:
         slots = slot_statuses(self._scoreboard)
-        yield GaugeMetricFamily(
-            "analysis_jobs_inflight", "jobs that workers are processing now", sum(slot.is_busy for slot in slots)
-        )
+        busy = sum(slot.is_busy for slot in slots)
+        yield GaugeMetricFamily("analysis_jobs_inflight", "jobs that workers are processing now", busy)
         yield from self._outcomes(slots)
         for name, (counter, text) in _COUNTERS.items():
             yield CounterMetricFamily(name, text, _sum(slots, counter))
-        calls = CounterMetricFamily("learning_model_calls", "calls to an adapter", labels=["step"])
-        calls.add_metric(["vision"], _sum(slots, Counter.VISION_CALLS))
-        calls.add_metric(["feedback"], _sum(slots, Counter.FEEDBACK_CALLS))
-        yield calls
+        yield _model_calls(slots)
         yield from self._processes(slots)
         yield from self._memory()
         yield from admission_metrics(self._state.admission)
@@ -130,17 +126,19 @@ class _Totals(Collector):
         for status in ("queued", "leased", "failed"):
             jobs.add_metric([status], getattr(stats, status))
         yield jobs
-        yield GaugeMetricFamily(
-            "learning_queue_oldest_wait_seconds",
-            "waiting time of the oldest job that may be leased",
-            stats.oldest_wait_seconds or 0,
-        )
-        yield GaugeMetricFamily(
-            "learning_database_connected", "1 while the database answers the monitor", self._state.is_connected
-        )
+        wait_seconds, is_connected = stats.oldest_wait_seconds or 0, self._state.is_connected
+        yield GaugeMetricFamily("learning_queue_oldest_wait_seconds", "wait of the oldest job that may be leased", wait_seconds)
+        yield GaugeMetricFamily("learning_database_connected", "1 while the database answers the monitor", is_connected)
         yield CounterMetricFamily(
             "learning_leases_returned", "leases of dead workers and instances given back", monitor_record.leases_returned
         )
+
+
+def _model_calls(slots: list[SlotStatus]) -> Metric:
+    calls = CounterMetricFamily("learning_model_calls", "calls to an adapter", labels=["step"])
+    calls.add_metric(["vision"], _sum(slots, Counter.VISION_CALLS))
+    calls.add_metric(["feedback"], _sum(slots, Counter.FEEDBACK_CALLS))
+    return calls
 
 
 def _sum(slots: list[SlotStatus], counter: Counter) -> int:

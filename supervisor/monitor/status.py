@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from supervisor.admission.facts import HostMeasured
 from supervisor.core.fleet import MONITOR, ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
 from supervisor.monitor.ollama.view import AdmissionView, duration
@@ -47,7 +48,7 @@ def _stopping(scoreboard: Scoreboard) -> Verdict | None:
 def _database_down(state: MonitorState) -> Verdict | None:
     silent_seconds = time.monotonic() - state.polled_at_seconds
     since = f", for {duration(silent_seconds)} now" if state.polled_at_seconds else ""
-    effect = "No submission is lost, but pupils get no feedback until then. Work resumes automatically."
+    effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
     if not state.is_connected and state.is_refused:
         return "down", f"The database answers, but does not let the service use the queue ({state.outage}){since}. {effect}"
     if not state.is_connected:
@@ -145,15 +146,7 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "message": message,
         "is_stub": is_stub,
         "metrics_address": state.http_address,
-        "queue": {
-            "is_connected": state.is_connected,
-            "is_listening": state.is_listening,
-            "is_pooled": state.is_pooled,
-            "queued": state.stats.queued,
-            "leased": state.stats.leased,
-            "failed": state.stats.failed,
-            "oldest_wait_seconds": state.stats.oldest_wait_seconds,
-        },
+        "queue": _queue(state),
         "admission": _admission(state.admission) if state.admission.is_governed else None,
         "wanted_workers": scoreboard.fleet().wanted,
         "is_reloading": scoreboard.fleet().is_reloading,
@@ -162,9 +155,21 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
     }
 
 
+def _queue(state: MonitorState) -> dict[str, Any]:
+    return {
+        "is_connected": state.is_connected,
+        "is_listening": state.is_listening,
+        "is_pooled": state.is_pooled,
+        "queued": state.stats.queued,
+        "leased": state.stats.leased,
+        "failed": state.stats.failed,
+        "oldest_wait_seconds": state.stats.oldest_wait_seconds,
+    }
+
+
 def _admission(view: AdmissionView) -> dict[str, Any]:
     """The decision, its reasons, and the measurements behind it. 64 slots or calls mean no limit."""
-    state, policy, decision = view.state, view.policy, view.decision
+    policy, decision = view.policy, view.decision
     return {
         "slots": decision.slots,
         "vision_calls": decision.calls_of(policy.vision_model),
@@ -172,22 +177,31 @@ def _admission(view: AdmissionView) -> dict[str, Any]:
         "reasons": [reason.name.lower() for reason in decision.reasons],
         "why": view.explanation() or None,
         "is_holding": view.is_holding,
-        "exclusive_model": state.exclusive_model,
-        "ollama": {
-            "silence": view.list_error,
-            "models": [{"name": each.name, "size_bytes": each.size_bytes} for each in state.listed],
-            "reported_bytes": state.reported_bytes,
-            "observed_bytes": state.observed_bytes or None,
-            "is_remote": view.is_remote,
-            "limit_bytes": policy.limit_bytes or None,
-            "low_water_bytes": policy.low_water_bytes or None,
-        },
-        "host": {
-            "available_bytes": state.host.available_bytes if state.host else None,
-            "gpu_free_bytes": state.host.gpu_free_bytes if state.host else None,
-            "pressure": state.host.pressure if state.host else None,
-        },
+        "exclusive_model": view.state.exclusive_model,
+        "ollama": _ollama(view),
+        "host": _host(view.state.host),
         "notes": [{"meaning": note.lie.value, "model": note.model or None} for note in view.notes()],
+    }
+
+
+def _ollama(view: AdmissionView) -> dict[str, Any]:
+    state, policy = view.state, view.policy
+    return {
+        "silence": view.list_error,
+        "models": [{"name": each.name, "size_bytes": each.size_bytes} for each in state.listed],
+        "reported_bytes": state.reported_bytes,
+        "observed_bytes": state.observed_bytes or None,
+        "is_remote": view.is_remote,
+        "limit_bytes": policy.limit_bytes or None,
+        "low_water_bytes": policy.low_water_bytes or None,
+    }
+
+
+def _host(host: HostMeasured | None) -> dict[str, Any]:
+    return {
+        "available_bytes": host.available_bytes if host else None,
+        "gpu_free_bytes": host.gpu_free_bytes if host else None,
+        "pressure": host.pressure if host else None,
     }
 
 

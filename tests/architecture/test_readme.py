@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,7 +37,7 @@ def test_every_sentence_of_the_status_is_explained() -> None:
     """All words of the functions that return a verdict, and of admission, stand in the table of messages."""
     kinds = (status.Verdict, status.Verdict | None)
     checks = [each for each in vars(status).values() if inspect.isfunction(each) and each.__annotations__["return"] in kinds]
-    sources = (*checks, AdmissionView.trouble)
+    sources: list[Callable[..., object]] = [*checks, AdmissionView.trouble]
     trees = (ast.parse(textwrap.dedent(inspect.getsource(source))) for source in sources)
     words = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
     said = {part for part in words if isinstance(part, str) and " " in part and part not in {each.__doc__ for each in sources}}

@@ -31,7 +31,7 @@ def test_a_passing_reason_does_not_hide_trouble() -> None:
     """If a model fails while slots reopen one by one, the message names the failure only."""
     view = view_of(F, slots=1, is_failing=True, feedback_jobs=1)
     assert view.trouble(NOW) == (
-        f"Held back: {F} failed several times in a row and is tried again in a moment. "
+        f"Held back: {F} failed several times in a row and is tried again in a moment (see Ollama's log). "
         "The submissions concerned wait, none is lost."
     )
 

@@ -41,27 +41,26 @@ class CallMetrics:
 
 
 def admission_metrics(admission: AdmissionView) -> Iterable[Metric]:
-    """The decision, its reasons, and the memory of Ollama and this host."""
-    decision, state, policy = admission.decision, admission.state, admission.policy
+    """The decision, its reasons, and the measurements behind it."""
+    decision, policy = admission.decision, admission.policy
     yield GaugeMetricFamily("learning_admission_slots", "slots that may lease (64: no limit)", decision.slots)
     calls = {"vision": decision.calls_of(policy.vision_model), "feedback": decision.calls_of(policy.feedback_model)}
     yield _gauge("learning_admission_calls", "calls that a model may have at once (64: no limit)", "step", calls)
     held = {reason.name.lower(): reason in decision.reasons for reason in HoldReason if reason is not HoldReason.NONE}
     yield _gauge("learning_admission_held", "1 while work is held back for this reason", "reason", held)
+    yield from _ollama(admission)
+    yield from _host(admission.state.host)
+
+
+def _ollama(admission: AdmissionView) -> Iterable[Metric]:
+    state = admission.state
     is_listed = state.listed_at_seconds is not None and state.unlisted is None
     yield GaugeMetricFamily("learning_ollama_answers", "1 while Ollama answers /api/ps", is_listed)
-    sizes = {"reported": state.reported_bytes, "observed": state.observed_bytes, "limit": policy.limit_bytes}
-    yield _gauge(
-        "learning_ollama_bytes", "memory of Ollama as it reports it, as observed on this host, and its limit", "source", sizes
-    )
-    yield from _host(state.host)
+    sizes = {"reported": state.reported_bytes, "observed": state.observed_bytes, "limit": admission.policy.limit_bytes}
+    yield _gauge("learning_ollama_bytes", "memory of Ollama: reported by it, observed on this host, its limit", "source", sizes)
     found = Counts(note.lie for note in admission.notes())
-    yield _gauge(
-        "learning_ollama_notes",
-        "implausible or unexpected entries of /api/ps now",
-        "note",
-        {x.name.lower(): found[x] for x in AnomalyKind},
-    )
+    counts = {kind.name.lower(): found[kind] for kind in AnomalyKind}
+    yield _gauge("learning_ollama_notes", "implausible or unexpected entries of /api/ps now", "note", counts)
 
 
 def counter_metrics(scoreboard: Scoreboard) -> Iterable[Metric]:

@@ -124,7 +124,7 @@ def _memory(view: AdmissionView) -> str:
 
 def _unknown(view: AdmissionView) -> str:
     error = view.list_error or "not asked yet"
-    return f"Ollama does not report its memory ({error}), but OLLAMA_MEMORY_LIMIT is set, so check that Ollama is running"
+    return f"Ollama does not report its memory ({error}), which OLLAMA_MEMORY_LIMIT needs (check that Ollama is running)"
 
 
 _EXPLANATIONS: Mapping[HoldReason, Callable[[AdmissionView], str]] = {
@@ -134,12 +134,18 @@ _EXPLANATIONS: Mapping[HoldReason, Callable[[AdmissionView], str]] = {
     HoldReason.RELIEF: lambda _: "no job could start for ADMISSION_MAX_HOLD_SECONDS, so idle models are unloaded",
     HoldReason.CANARY: lambda _: "no job could start for ADMISSION_MAX_HOLD_SECONDS, so one job tests whether more may run",
     HoldReason.UNKNOWN: _unknown,
-    HoldReason.BREAKER: lambda view: f"{view.closed()} failed several times in a row and is tried again in a moment",
-    HoldReason.PROBING: lambda view: f"{view.closed()} failed several times in a row, so one call tests whether it answers again",
-    HoldReason.WEDGED: lambda view: f"calls to {view.closed()} make no progress, although it is loaded, so read Ollama's log",
+    HoldReason.BREAKER: lambda view: (
+        f"{view.closed()} failed several times in a row and is tried again in a moment (see Ollama's log)"
+    ),
+    HoldReason.PROBING: lambda view: (
+        f"{view.closed()} failed several times in a row, so one call tests whether it answers again (see Ollama's log)"
+    ),
+    HoldReason.WEDGED: lambda view: f"calls to {view.closed()} make no progress, although it is loaded (see Ollama's log)",
     HoldReason.RAMPING: lambda view: f"{view.closed()} answers again and gets more calls step by step",
     HoldReason.LOADING: lambda view: f"{view.closed()} is not loaded yet",
-    HoldReason.UNLOADABLE: lambda view: f"{view.closed()} could not be loaded and is tried again now and then, doctor shows why",
+    HoldReason.UNLOADABLE: lambda view: (
+        f"{view.closed()} could not be loaded and is tried again now and then (run doctor to see why)"
+    ),
     HoldReason.EXCLUSIVE: lambda view: f"{view.closed()} waits, because both models do not fit into memory together",
     HoldReason.TURNS: lambda view: f"{view.closed()} waits for its turn, because both models compute on the same cores",
 }
