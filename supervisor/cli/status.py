@@ -25,10 +25,10 @@ def show(found: list[dict[str, Any]], directory: Path, console: Console) -> None
         console.print(f"[bold red]Not running[/]: no instance answers in {directory}.")
         console.print(START_REMEDY)
     for document in found:
-        console.print(f"[{_COLOURS[document['state']]}]{document['sentence']}[/]")
+        console.print(f"[{_COLOURS[document['state']]}]{document['message']}[/]")
         if document["is_stub"]:
             console.print("[bold red]A stub is in use, every result is invented: set AI_BACKEND=local.[/]")
-        if line := _admission(document["admission"], document["sentence"]):
+        if line := _admission(document["admission"], document["message"]):
             console.print(line)
         console.print(_table(document))
 

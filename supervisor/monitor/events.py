@@ -1,6 +1,5 @@
-"""Events of the workers: read from each slot's own socket, so that the sender is known and a flood hurts only itself."""
+"""Events of the workers. Each slot has its own socket, so the sender is known and a flood delays only its own slot."""
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -10,58 +9,66 @@ from pydantic import ValidationError
 from supervisor.event_log import EventLog
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.ollama.controller import AdmissionController
-from supervisor.monitor.queue.listener import QueueListener
+from supervisor.monitor.queue.requests import DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
+from supervisor.monitor.state import MonitorState
 from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind
 
 MAX_EVENTS_AT_ONCE = 100
-FOR_LATER = ("vision_retrying", "feedback_retrying", "returned_")
+DELAYED_OUTCOMES = ("vision_retrying", "feedback_retrying", "returned_")  # prefixes
 
 
-class Events:
-    """Each event goes to the metrics and the log. A job leased by somebody idle means that there may be another one for the next;
-    one that was given back for later has to be looked for then, as the database tells nobody of it.
+class EventReader:
+    """Passes each event to the metrics and the log, and to the part of the monitor that acts on it.
+
+    After a lease one more worker is woken, because the queue may hold another job. After a job is put back for later the
+    queue is polled soon, because the database sends no notification for it.
     """
 
     def __init__(
         self,
         read_fds: Sequence[int],
         metrics: Metrics,
+        state: MonitorState,
+        requests: DatabaseRequests,
         waker: Waker,
-        watch: QueueListener,
-        ollama: AdmissionController,
-        journal: EventLog,
+        admission: AdmissionController,
+        event_log: EventLog,
     ) -> None:
-        self._read_fds, self._metrics, self._waker, self._journal = read_fds, metrics, waker, journal
-        self._watch, self._ollama = watch, ollama
+        self._read_fds, self._metrics, self._state, self._event_log = read_fds, metrics, state, event_log
+        self._requests, self._waker, self._admission = requests, waker, admission
 
-    def take(self, slot: int) -> None:
-        """What has come from one slot; the rest stays for the next turn, after everybody else's."""
+    def read(self, slot: int) -> None:
+        """Reads at most MAX_EVENTS_AT_ONCE events of a slot. The rest waits until the other slots were read."""
         for _ in range(MAX_EVENTS_AT_ONCE):
             try:
                 datagram = os.read(self._read_fds[slot], MAX_EVENT_BYTES)
             except BlockingIOError:
                 return
-            self._take_one(slot, datagram)
+            self._handle(slot, datagram)
 
-    def take_all(self) -> None:
+    def read_all(self) -> None:
         for slot in range(len(self._read_fds)):
-            self.take(slot)
+            self.read(slot)
 
-    def _take_one(self, slot: int, datagram: bytes) -> None:
+    def _handle(self, slot: int, datagram: bytes) -> None:
         try:
             event = Event.decode(datagram)
         except ValidationError:
-            return  # a claim that makes no sense; what counts stands in the scoreboard
+            return  # a damaged event is dropped, the scoreboard has the totals
         self._metrics.observe(event)
-        self._journal.event(slot, event)
-        if event.kind is EventKind.CONNECTION_LOST:
-            self._watch.sight.loss, self._watch.sight.lost_at_seconds = event.error_class, time.monotonic()
-        if event.kind is EventKind.LEASED or event.next_job_id:  # its statements are answered again
-            self._watch.sight.lost_at_seconds = -math.inf
+        self._event_log.event(slot, event)
+        self._update_connection(event)
         if event.kind is EventKind.LEASED:
             self._waker.wake_one()
         if event.step is not None and event.call is not None:
-            self._ollama.call_ended(event.step, event.call)
-        if event.kind is EventKind.SETTLED and event.outcome.startswith(FOR_LATER):
-            self._watch.look_soon()
+            self._admission.call_ended(event.step, event.call)
+        if event.kind is EventKind.SETTLED and event.outcome.startswith(DELAYED_OUTCOMES):
+            self._requests.send(PollSoon())
+
+    def _update_connection(self, event: Event) -> None:
+        """A worker that leases a job has reached the database again."""
+        if event.kind is EventKind.CONNECTION_LOST:
+            self._state.mark_worker_lost(event.error_class, time.monotonic())
+        if event.kind is EventKind.LEASED or event.next_job_id:
+            self._state.mark_worker_connected()

@@ -1,4 +1,4 @@
-"""The two servers: /metrics and /healthz on loopback; the status document and orders on the instance's own Unix socket."""
+"""The two HTTP servers: /metrics and /healthz on STATUS_ADDR, status and commands on the instance's Unix socket."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,76 +10,108 @@ from pydantic import ValidationError
 
 from supervisor.event_log import EventLog
 from supervisor.monitor.metrics import Metrics
-from supervisor.monitor.pending_commands import PendingCommands
-from worker.ipc.channel import Command, RecycleCommand, ReloadCommand, ScaleCommand
+from worker.ipc import channel
+from worker.ipc.channel import Command, CommandResult, RecycleCommand, ReloadCommand, ScaleCommand
 
 RETRY_SECONDS = 5.0
+RESULT_SECONDS = 5.0  # far above one turn of the supervisor's loop, in which it answers
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
-ORDERS: dict[str, type[Command]] = {"/scale": ScaleCommand, "/recycle": RecycleCommand, "/reload": ReloadCommand}
-STATUSES = {"accepted": 202, "stopping": 409, "no_worker": 409, "wrong_settings": 422}
+COMMANDS: dict[str, type[Command]] = {"/scale": ScaleCommand, "/recycle": RecycleCommand, "/reload": ReloadCommand}
+HTTP_STATUSES = {"accepted": 202, "stopping": 409, "no_worker": 409, "wrong_settings": 422}
 
 Snapshot = Callable[[], dict[str, Any]]
 
 
+class PendingCommands:
+    """Commands that the supervisor has not answered yet. Numbers them, so that each result finds its command."""
+
+    def __init__(self, channel_fd: int) -> None:
+        self._channel_fd, self._last_number = channel_fd, 0
+        self._results: dict[int, asyncio.Future[CommandResult]] = {}
+
+    def next_number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+    async def send(self, command: Command) -> CommandResult | None:
+        """None if no result came in time. The command may still be carried out. Each one is safe to repeat."""
+        result: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
+        self._results[command.number] = result
+        try:
+            if not channel.send(self._channel_fd, command):
+                return None
+            async with asyncio.timeout(RESULT_SECONDS):
+                return await result
+        except TimeoutError:
+            return None
+        finally:
+            del self._results[command.number]
+
+    def set_result(self, result: CommandResult) -> None:
+        pending = self._results.get(result.number)
+        if pending is not None and not pending.done():
+            pending.set_result(result)
+
+
 async def serve_metrics(
-    address: str, metrics: Metrics, snapshot: Snapshot, on_bound: Callable[[str], None], journal: EventLog
+    address: str, metrics: Metrics, snapshot: Snapshot, on_bound: Callable[[str], None], event_log: EventLog
 ) -> None:
-    """Until cancelled. A taken port is told and tried again: the work does not depend on who looks at it."""
+    """Serves until cancelled. If the port is taken, that is logged and the bind retried: jobs do not depend on metrics."""
 
     async def show_metrics(_request: web.Request) -> web.Response:
         return web.Response(body=metrics.exposition(), headers={"Content-Type": EXPOSITION})
 
     async def show_health(_request: web.Request) -> web.Response:
-        state, sentence = (snapshot()[key] for key in ("state", "sentence"))
-        return web.json_response({"state": state, "sentence": sentence}, status=200 if state in {"ok", "degraded"} else 503)
+        state, message = (snapshot()[key] for key in ("state", "message"))
+        return web.json_response({"state": state, "message": message}, status=200 if state in {"ok", "degraded"} else 503)
 
     runner = await _runner([web.get("/metrics", show_metrics), web.get("/healthz", show_health)])
     host, _, port = address.rpartition(":")
-    await _bound(lambda: web.TCPSite(runner, host.strip("[]"), int(port)), address, journal)
+    await _bind(lambda: web.TCPSite(runner, host.strip("[]"), int(port)), address, event_log)
     bound_host, bound_port = runner.addresses[0][:2]
     on_bound(f"{bound_host}:{bound_port}")
     await asyncio.Event().wait()
 
 
-async def serve_control(path: Path, snapshot: Snapshot, orders: PendingCommands, journal: EventLog) -> None:
-    """Until cancelled. The socket lies in a private directory: who can reach it may know, and may order."""
+async def serve_control(path: Path, snapshot: Snapshot, commands: PendingCommands, event_log: EventLog) -> None:
+    """Serves until cancelled. The socket lies in a private directory, so access to it is permission to send commands."""
 
     async def show_status(_request: web.Request) -> web.Response:
         return web.json_response(snapshot())
 
-    async def take_order(request: web.Request) -> web.Response:
-        """400: no such order; 409: not possible now; 422: wrong settings; 504: no answer."""
-        given = await _object_in(request)
+    async def run_command(request: web.Request) -> web.Response:
+        """400: invalid command. 409: not possible now. 422: wrong settings. 504: no result in time."""
+        fields = await _json_object(request)
         try:
-            order = ORDERS[request.path].model_validate({**given, "number": orders.next_number()})
+            command = COMMANDS[request.path].model_validate({**fields, "number": commands.next_number()})
         except ValidationError as error:
             return web.json_response({"problems": [_problem(dict(each)) for each in error.errors()]}, status=400)
-        answer = await orders.place(order)
-        if answer is None:
-            return web.json_response({"problems": ["the supervisor does not answer"]}, status=504)
-        return web.json_response(answer.model_dump(exclude={"kind", "number"}), status=STATUSES[answer.outcome])
+        result = await commands.send(command)
+        if result is None:
+            problem = "the supervisor has not answered in time: look at `status`, then repeat the command"
+            return web.json_response({"problems": [problem]}, status=504)
+        return web.json_response(result.model_dump(exclude={"kind", "number"}), status=HTTP_STATUSES[result.outcome])
 
     def site() -> web.UnixSite:
-        path.unlink(missing_ok=True)  # a predecessor of this instance left it
+        path.unlink(missing_ok=True)  # left by an earlier monitor of this instance
         return web.UnixSite(runner, path)
 
-    runner = await _runner([web.get("/status", show_status), *(web.post(path, take_order) for path in ORDERS)])
-    await _bound(site, str(path), journal)
+    runner = await _runner([web.get("/status", show_status), *(web.post(path, run_command) for path in COMMANDS)])
+    await _bind(site, str(path), event_log)
     await asyncio.Event().wait()
 
 
-async def _object_in(request: web.Request) -> dict[str, Any]:
-    """The JSON object in the body; an empty one where there is no body, or another thing."""
+async def _json_object(request: web.Request) -> dict[str, Any]:
+    """The JSON object in the body. Empty if there is no body, or if it is anything else."""
     try:
-        given = await request.json()
+        body = await request.json()
     except ValueError:
         return {}
-    return given if isinstance(given, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
 def _problem(error: dict[str, Any]) -> str:
-    """The field and what is wrong with it."""
     return f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
 
 
@@ -91,12 +123,12 @@ async def _runner(routes: list[web.RouteDef]) -> web.AppRunner:
     return runner
 
 
-async def _bound(make: Callable[[], web.BaseSite], address: str, journal: EventLog) -> None:
+async def _bind(make_site: Callable[[], web.BaseSite], address: str, event_log: EventLog) -> None:
     while True:
         try:
-            await make().start()
+            await make_site().start()
         except OSError as error:
-            journal.cannot_listen(address=address, errno=error.errno)
+            event_log.cannot_listen(address=address, errno=error.errno)
             await asyncio.sleep(RETRY_SECONDS)
         else:
             return

@@ -5,22 +5,25 @@ import functools
 import logging
 import os
 import signal
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from supervisor.event_log import EventLog
-from supervisor.monitor.events import Events
-from supervisor.monitor.http import serve_control, serve_metrics
+from supervisor.monitor.events import EventReader
+from supervisor.monitor.http import PendingCommands, serve_control, serve_metrics
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.ollama.controller import AdmissionController, AdmissionDependencies
 from supervisor.monitor.ollama.host import Host, total_memory_bytes
 from supervisor.monitor.ollama.policy import admission_policy
 from supervisor.monitor.ollama.server import OllamaServer
-from supervisor.monitor.pending_commands import PendingCommands
-from supervisor.monitor.queue.listener import QueueListener
+from supervisor.monitor.queue.listener import ConnectionUsers, QueueListener
 from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.reclaimer import LeaseReclaimer
+from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
+from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import snapshot
 from supervisor.settings.model import Settings
 from worker.ipc import channel
@@ -32,7 +35,7 @@ from worker.queue.connection import UnsuitableDatabase
 
 @dataclass(frozen=True, slots=True)
 class MonitorWiring:
-    """What the monitor inherits from the supervisor."""
+    """Resources that the monitor inherits from the supervisor."""
 
     instance: int
     incarnation: int
@@ -45,89 +48,94 @@ class MonitorWiring:
     control_socket: Path
 
 
-def run(wiring: MonitorWiring, settings: Settings, journal: EventLog) -> int:
-    """Runs the monitor to its end; the exit code."""
-    logging.disable(logging.CRITICAL)  # aiohttp's own lines would go past the journal
+def run(wiring: MonitorWiring, settings: Settings, event_log: EventLog) -> int:
+    """Runs the monitor to its end and returns its exit code."""
+    logging.disable(logging.CRITICAL)  # aiohttp's own lines would not pass through the event log
     code = ExitCode.DONE
     try:
-        asyncio.run(_monitor(wiring, settings, journal))
+        asyncio.run(_monitor(wiring, settings, event_log))
     except* UnsuitableDatabase as refusals:
-        journal.unsuitable_database(str(refusals.exceptions[0]))
+        event_log.unsuitable_database(str(refusals.exceptions[0]))
         code = ExitCode.CONFIG
-    except* Exception as bugs:  # noqa: BLE001  the last words of the process: told by class and place, then the exit code
+    except* Exception as bugs:  # noqa: BLE001  the process ends here: log class and place of the bug, then exit with its code
         for bug in bugs.exceptions:
-            journal.monitor_bug(error=type(bug).__name__, at=place_of(bug))
+            event_log.monitor_bug(error=type(bug).__name__, at=place_of(bug))
         code = ExitCode.BUG
     return code
 
 
-async def _monitor(wiring: MonitorWiring, settings: Settings, journal: EventLog) -> None:
-    waker = Waker(wiring.scoreboard, wiring.wake_fds)
-    releases = LeaseReclaimer(
-        wiring.channel_fd, wiring.directory, settings.worker.database, settings.worker.worker_max_crashes, journal
+async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLog) -> None:
+    """Builds the parts, each from parts above it, and runs the four tasks until SIGTERM."""
+    board, state, requests = wiring.scoreboard, MonitorState(), DatabaseRequests()
+    waker = Waker(board, wiring.wake_fds)
+    admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
+    users = _connection_users(wiring, settings, requests, waker, admission, event_log)
+    listener = QueueListener(settings.worker, board, wiring.incarnation, state, users, event_log)
+    metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd)
+    events = EventReader(wiring.event_fds, metrics, state, requests, waker, admission, event_log)
+    status = functools.partial(snapshot, board, state, instance=wiring.instance, is_stub=settings.worker.invents_something)
+    stop = _attach(wiring, events, requests, commands)
+    await _run_until(
+        stop,
+        events,
+        listener.run(),
+        admission.run(),
+        serve_control(wiring.control_socket, status, commands, event_log),
+        serve_metrics(settings.supervisor.status_addr, metrics, status, state.set_http_address, event_log),
     )
-    dependencies = _dependencies(settings)
-    watch = QueueListener(settings.worker, wiring.scoreboard, wiring.incarnation, releases, dependencies.keeper, waker, journal)
-    ollama = AdmissionController(dependencies, wiring.scoreboard, watch.sight, waker, journal)
-    dependencies.keeper.stir, dependencies.keeper.on_model_lock, watch.on_look = (
-        watch.stir,
-        ollama.model_lock_changed,
-        ollama.stir,
-    )
-    metrics = Metrics(wiring.scoreboard, watch.sight)
-    events = Events(wiring.event_fds, metrics, waker, watch, ollama, journal)
-    shown = functools.partial(
-        snapshot, wiring.scoreboard, watch.sight, instance=wiring.instance, is_stub=settings.worker.invents_something
-    )
-    orders = PendingCommands(wiring.channel_fd)
-    stop = _attach(wiring, events, releases, orders, watch)
-    address = settings.supervisor.status_addr
-    async with asyncio.TaskGroup() as tasks:
-        serving = (
-            watch.run(),
-            ollama.run(),
-            serve_control(wiring.control_socket, shown, orders, journal),
-            serve_metrics(address, metrics, shown, watch.sight.bound_to, journal),
-        )
-        running = [tasks.create_task(each) for each in serving]
+
+
+async def _run_until(stop: asyncio.Event, events: EventReader, *tasks: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(task) for task in tasks]
         await stop.wait()
-        events.take_all()  # the last words of workers that have just left
+        events.read_all()  # the last events of workers that have just exited
         for task in running:
             task.cancel()
 
 
-def _dependencies(settings: Settings) -> AdmissionDependencies:
-    """What of Ollama is looked at, and by which rules. A limit may be a share of this host's memory."""
-    policy = admission_policy(settings, total_memory_bytes())
+def _admission_dependencies(settings: Settings, requests: DatabaseRequests) -> AdmissionDependencies:
     return AdmissionDependencies(
-        policy,
+        admission_policy(settings, total_memory_bytes()),
         settings.worker,
         OllamaServer(settings.worker.ollama_base_url, settings.supervisor.ollama_load_timeout_seconds),
         Host.of(settings),
-        ModelLockClient(server_name(settings.worker.ollama_base_url), policy.models),
+        requests,
     )
 
 
-def _attach(
-    wiring: MonitorWiring, events: Events, releases: LeaseReclaimer, orders: PendingCommands, watch: QueueListener
-) -> asyncio.Event:
-    """Everything that comes by a descriptor or a signal; the event that ends the monitor."""
+def _connection_users(
+    wiring: MonitorWiring,
+    settings: Settings,
+    requests: DatabaseRequests,
+    waker: Waker,
+    admission: AdmissionController,
+    event_log: EventLog,
+) -> ConnectionUsers:
+    worker = settings.worker
+    reclaimer = LeaseReclaimer(wiring.channel_fd, wiring.directory, worker.database, worker.worker_max_crashes, event_log)
+    model_lock = ModelLockClient(server_name(worker.ollama_base_url), admission.models, admission.model_lock_changed)
+    return ConnectionUsers(requests, reclaimer, model_lock, waker, on_poll=admission.wake)
+
+
+def _attach(wiring: MonitorWiring, events: EventReader, requests: DatabaseRequests, commands: PendingCommands) -> asyncio.Event:
+    """Registers descriptors and signals with the loop. The returned event is set by SIGTERM."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-
-    def take_messages() -> None:
-        for message in channel.receive(wiring.channel_fd) or ():
-            if isinstance(message, channel.ReclaimLeaseRequest):
-                releases.take(message)
-            elif isinstance(message, channel.CommandResult):
-                orders.answered(message)
-        watch.stir()
-
     loop.add_reader(wiring.lifeline_fd, os._exit, ExitCode.SUPERVISOR_GONE)
-    loop.add_reader(wiring.channel_fd, take_messages)
+    loop.add_reader(wiring.channel_fd, _read_channel, wiring.channel_fd, requests, commands)
     for slot, fd in enumerate(wiring.event_fds):
-        loop.add_reader(fd, events.take, slot)
+        loop.add_reader(fd, events.read, slot)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     return stop
+
+
+def _read_channel(fd: int, requests: DatabaseRequests, commands: PendingCommands) -> None:
+    """Reads the supervisor's messages."""
+    for message in channel.receive(fd) or ():
+        if isinstance(message, channel.ReclaimLeaseRequest):
+            requests.send(message)
+        elif isinstance(message, channel.CommandResult):
+            commands.set_result(message)

@@ -1,4 +1,4 @@
-"""The only prometheus_client registry: totals come from the scoreboard at each scrape, durations from the workers' events."""
+"""The only registry of prometheus_client. Totals are read from the scoreboard at each scrape, durations come from events."""
 
 from collections.abc import Iterable
 
@@ -13,25 +13,32 @@ from supervisor.monitor.state import MonitorState
 from worker.ipc.contract import FAILURES, WORKER_CRASHED, Counter, Event, EventKind
 from worker.ipc.scoreboard import Scoreboard
 
-_PLAIN = {
-    "learning_ocr_reused": (Counter.OCR_REUSED, "jobs whose OCR text was used again"),
-    "learning_pages_reused": (Counter.PAGES_REUSED, "pages of a PDF whose text was used again"),
-    "learning_runaway_answers": (Counter.RUNAWAYS, "answers that were cut off because the model did not come to an end"),
-    "learning_scores_clamped": (Counter.SCORES_CLAMPED, "scores of a model that were brought into range"),
-    "learning_writes_rejected": (Counter.REJECTED_BY_FENCE, "results dropped because the lease was taken over"),
-    "learning_adapter_bugs": (Counter.ADAPTER_BUGS, "exceptions of an adapter under no agreed name"),
-    "learning_events_dropped": (Counter.EVENTS_DROPPED, "events that found the monitor's socket full"),
+_COUNTERS = {
+    "learning_ocr_reused": (Counter.OCR_REUSED, "jobs that reused the OCR text of an earlier try"),
+    "learning_pages_reused": (Counter.PAGES_REUSED, "PDF pages that reused the text of an earlier try"),
+    "learning_runaway_answers": (Counter.RUNAWAYS, "answers cut off because the model repeated itself or did not stop"),
+    "learning_scores_clamped": (
+        Counter.SCORES_CLAMPED,
+        "scores of a model that were outside the allowed range and were corrected",
+    ),
+    "learning_writes_rejected": (Counter.REJECTED_BY_FENCE, "results not written because the lease was taken over"),
+    "learning_adapter_bugs": (Counter.ADAPTER_BUGS, "unexpected exceptions of an adapter"),
+    "learning_events_dropped": (Counter.EVENTS_DROPPED, "events of workers dropped because the monitor's socket was full"),
 }
 
 
 class Metrics:
-    """`observe` takes a worker's event; `exposition` is what a scrape gets."""
+    """`observe` records a worker's event. `exposition` is the body of a scrape."""
 
-    def __init__(self, scoreboard: Scoreboard, sight: MonitorState) -> None:
+    def __init__(self, scoreboard: Scoreboard, state: MonitorState) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Totals(scoreboard, sight))
+        self._registry.register(_Totals(scoreboard, state))
         self._durations = Histogram(
-            "ai_worker_duration_seconds", "seconds per step", ["step"], registry=self._registry, buckets=SECONDS_BUCKETS
+            "ai_worker_duration_seconds",
+            "duration of a job and of each of its steps",
+            ["step"],
+            registry=self._registry,
+            buckets=SECONDS_BUCKETS,
         )
         self._calls = CallMetrics(self._registry)
 
@@ -48,33 +55,31 @@ class Metrics:
 
 
 class _Totals(Collector):
-    """Nothing is counted here: the slots count, and their totals outlive every process but the supervisor."""
+    """Totals of the scoreboard, read at each scrape. They survive every process except the supervisor."""
 
-    def __init__(self, scoreboard: Scoreboard, sight: MonitorState) -> None:
-        self._scoreboard, self._sight = scoreboard, sight
+    def __init__(self, scoreboard: Scoreboard, state: MonitorState) -> None:
+        self._scoreboard, self._state = scoreboard, state
 
     def collect(self) -> Iterable[Metric]:
         slots = slot_statuses(self._scoreboard)
-        yield GaugeMetricFamily("analysis_jobs_inflight", "jobs in work", sum(slot.is_busy for slot in slots))
+        busy = sum(slot.is_busy for slot in slots)
+        yield GaugeMetricFamily("analysis_jobs_inflight", "jobs that workers are processing now", busy)
         yield from self._outcomes(slots)
-        for name, (counter, text) in _PLAIN.items():
+        for name, (counter, text) in _COUNTERS.items():
             yield CounterMetricFamily(name, text, _sum(slots, counter))
-        calls = CounterMetricFamily("learning_model_calls", "calls of an adapter", labels=["step"])
-        calls.add_metric(["vision"], _sum(slots, Counter.VISION_CALLS))
-        calls.add_metric(["feedback"], _sum(slots, Counter.FEEDBACK_CALLS))
-        yield calls
+        yield _model_calls(slots)
         yield from self._processes(slots)
         yield from self._memory()
-        yield from admission_metrics(self._sight.admission)
+        yield from admission_metrics(self._state.admission)
         yield from counter_metrics(self._scoreboard)
         wanted = self._scoreboard.fleet.read().wanted
-        yield GaugeMetricFamily("learning_workers_wanted", "workers that are wanted", wanted)
+        yield GaugeMetricFamily("learning_workers_wanted", "workers that should run", wanted)
         yield from self._queue()
 
     def _outcomes(self, slots: list[SlotStatus]) -> Iterable[Metric]:
-        processed = CounterMetricFamily("ai_worker_processed", "jobs by how they ended", labels=["status"])
-        failed = CounterMetricFamily("ai_worker_failed", "submissions failed for good", labels=["error_code"])
-        retried = CounterMetricFamily("ai_worker_retry", "transient errors", labels=["phase"])
+        processed = CounterMetricFamily("ai_worker_processed", "finished jobs by outcome", labels=["status"])
+        failed = CounterMetricFamily("ai_worker_failed", "submissions that failed permanently", labels=["error_code"])
+        retried = CounterMetricFamily("ai_worker_retry", "jobs put back after a transient error", labels=["phase"])
         quarantined = self._scoreboard.monitor.read().quarantined + _sum(slots, Counter.QUARANTINED)
         by_code = {code: _sum(slots, counter) for code, counter in FAILURES.items()}
         processed.add_metric(["completed"], _sum(slots, Counter.COMPLETED))
@@ -88,13 +93,13 @@ class _Totals(Collector):
         return processed, failed, retried
 
     def _processes(self, slots: list[SlotStatus]) -> Iterable[Metric]:
-        states = GaugeMetricFamily("learning_workers", "workers by state of their slot", labels=["state"])
+        states = GaugeMetricFamily("learning_workers", "slots by state", labels=["state"])
         for state in SlotState:
             states.add_metric([state.name.lower()], sum(slot.ledger.state == state for slot in slots))
         monitor = self._scoreboard.monitor_ledger.read()
         starts = CounterMetricFamily("learning_process_starts", "processes started", labels=["role"])
-        crashed = CounterMetricFamily("learning_process_crashes", "exits nobody asked for", labels=["role"])
-        by_cause = CounterMetricFamily("learning_worker_crashes", "those of workers by cause", labels=["cause"])
+        crashed = CounterMetricFamily("learning_process_crashes", "unexpected exits", labels=["role"])
+        by_cause = CounterMetricFamily("learning_worker_crashes", "unexpected exits of workers by cause", labels=["cause"])
         starts.add_metric(["worker"], sum(slot.ledger.starts for slot in slots))
         starts.add_metric(["monitor"], monitor.starts)
         crashed.add_metric(["worker"], sum(crashes(slot.ledger.ends_by_cause) for slot in slots))
@@ -104,9 +109,11 @@ class _Totals(Collector):
         return states, starts, crashed, by_cause
 
     def _memory(self) -> Iterable[Metric]:
-        """One number per slot that is there: no series outlives its worker."""
-        rss = GaugeMetricFamily("learning_worker_rss_bytes", "resident set, as the supervisor sees it", labels=["slot"])
-        uss = GaugeMetricFamily("learning_worker_uss_bytes", "memory shared with nobody, between jobs", labels=["slot"])
+        """One series for each present slot, so that no series outlives its worker."""
+        rss = GaugeMetricFamily(
+            "learning_worker_rss_bytes", "resident memory of a worker, measured by the supervisor", labels=["slot"]
+        )
+        uss = GaugeMetricFamily("learning_worker_uss_bytes", "memory of a worker alone, measured between jobs", labels=["slot"])
         for slot in present(self._scoreboard):
             for gauge, size_bytes in ((rss, slot.ledger.rss_bytes), (uss, slot.uss_bytes)):
                 if slot.ledger.pid and size_bytes:
@@ -114,18 +121,24 @@ class _Totals(Collector):
         return rss, uss
 
     def _queue(self) -> Iterable[Metric]:
-        stats, monitor_record = self._sight.stats, self._scoreboard.monitor.read()
-        jobs = GaugeMetricFamily("learning_queue_jobs", "rows by status, counted to a bound", labels=["status"])
+        stats, monitor_record = self._state.stats, self._scoreboard.monitor.read()
+        jobs = GaugeMetricFamily("learning_queue_jobs", "jobs by status, counted up to a limit", labels=["status"])
         for status in ("queued", "leased", "failed"):
             jobs.add_metric([status], getattr(stats, status))
         yield jobs
-        yield GaugeMetricFamily(
-            "learning_queue_oldest_wait_seconds", "age of the oldest visible job", stats.oldest_wait_seconds or 0
+        wait_seconds, is_connected = stats.oldest_wait_seconds or 0, self._state.is_connected
+        yield GaugeMetricFamily("learning_queue_oldest_wait_seconds", "wait of the oldest job that may be leased", wait_seconds)
+        yield GaugeMetricFamily("learning_database_connected", "1 while the database answers the monitor", is_connected)
+        yield CounterMetricFamily(
+            "learning_leases_returned", "leases of dead workers and instances given back", monitor_record.leases_returned
         )
-        yield GaugeMetricFamily(
-            "learning_database_connected", "1 while the monitor reaches the database", self._sight.is_connected
-        )
-        yield CounterMetricFamily("learning_leases_returned", "leases of the dead given back", monitor_record.leases_returned)
+
+
+def _model_calls(slots: list[SlotStatus]) -> Metric:
+    calls = CounterMetricFamily("learning_model_calls", "calls to an adapter", labels=["step"])
+    calls.add_metric(["vision"], _sum(slots, Counter.VISION_CALLS))
+    calls.add_metric(["feedback"], _sum(slots, Counter.FEEDBACK_CALLS))
+    return calls
 
 
 def _sum(slots: list[SlotStatus], counter: Counter) -> int:

@@ -1,4 +1,4 @@
-"""A slot as both sides tell it: the supervisor's ledger, and the worker's own record."""
+"""One slot as two records of the scoreboard describe it: the supervisor's ledger, and the worker's own record."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from worker.ipc.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRec
 
 @dataclass(frozen=True, slots=True)
 class SlotStatus:
-    """One worker as both sides tell it: the supervisor's ledger, and the worker's own record while it lives."""
+    """`claim` is the record of the slot's last worker. It may be wrong, because workers parse hostile documents."""
 
     number: int
     ledger: LedgerRecord
@@ -29,7 +29,7 @@ class SlotStatus:
 
     @property
     def uss_bytes(self) -> int:
-        """0: nobody there, or not looked at yet."""
+        """Memory of this worker alone. 0: no worker, or not measured yet."""
         return self.claim.uss_bytes if self.claim and self.ledger.pid else 0
 
     def total(self, counter: Counter) -> int:
@@ -43,6 +43,6 @@ def slot_statuses(scoreboard: Scoreboard) -> list[SlotStatus]:
 
 
 def present(scoreboard: Scoreboard) -> list[SlotStatus]:
-    """Those that are wanted or still hold a worker."""
+    """Slots that are wanted or still hold a worker."""
     wanted = scoreboard.fleet.read().wanted
     return [slot for slot in slot_statuses(scoreboard) if slot.number < wanted or slot.ledger.pid]

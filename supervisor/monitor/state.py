@@ -1,5 +1,6 @@
-"""What the monitor knows at the moment; what it serves is made from this and the scoreboard."""
+"""The monitor's current knowledge. Status and metrics are made from it and from the scoreboard."""
 
+import math
 from dataclasses import dataclass, field
 
 from supervisor.monitor.ollama.view import AdmissionView
@@ -9,27 +10,41 @@ from worker.queue.polls import QueueStats
 
 @dataclass(slots=True)
 class MonitorState:
-    """Written by the queue watch, and what workers tell of their connections by their events."""
+    """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outage`.
+
+    `worker_outage` is the class of the last error that broke a worker's connection. A read-only or full database breaks the
+    connections of workers only.
+    """
 
     is_connected: bool = False
     is_listening: bool = False
-    is_pooled: bool = False  # a transaction pooler is in between: nothing can be heard
+    is_pooled: bool = False  # behind a transaction pooler, where no notification arrives
     outage: str = "not connected yet"
-    is_refused: bool = False  # the database itself said no: the outage is not one of server or network
-    looked_at_seconds: float = 0.0
+    is_refused: bool = False  # the database itself rejected the connection or a statement, so server and network are up
+    polled_at_seconds: float = 0.0  # the last successful poll, 0: none yet
     stats: QueueStats = field(default_factory=QueueStats)
     backlog: StepBacklog = field(default_factory=StepBacklog)
-    counted_at_seconds: float = float("-inf")
+    counted_at_seconds: float = -math.inf
     http_address: str = ""
-    loss: str = ""  # the class of what last broke a worker's connection: a read-only or full database breaks these alone
-    lost_at_seconds: float = float("-inf")
+    worker_outage: str = ""
+    worker_outage_at_seconds: float = -math.inf
     admission: AdmissionView = field(default_factory=AdmissionView)
 
-    def connect(self, now_seconds: float) -> None:
-        """The first answer on a new connection has come; that of before the outage is no reason any more to call it silent."""
+    def mark_connected(self, now_seconds: float) -> None:
+        """Also resets the time of the last poll, so that the outage does not count as a database that does not answer."""
         self.is_connected, self.is_listening = True, not self.is_pooled
-        self.outage, self.looked_at_seconds = "", now_seconds
+        self.outage, self.polled_at_seconds = "", now_seconds
 
-    def bound_to(self, address: str) -> None:
-        """Where /metrics can be scraped; the port is known only now where the settings left it open."""
+    def mark_lost(self, outage: str, *, is_refused: bool) -> None:
+        self.is_connected = self.is_listening = False
+        self.outage, self.is_refused = outage, is_refused
+
+    def mark_worker_lost(self, outage: str, now_seconds: float) -> None:
+        self.worker_outage, self.worker_outage_at_seconds = outage, now_seconds
+
+    def mark_worker_connected(self) -> None:
+        self.worker_outage_at_seconds = -math.inf
+
+    def set_http_address(self, address: str) -> None:
+        """Address of /metrics. If the settings leave the port open, it is known only after the bind."""
         self.http_address = address

@@ -1,61 +1,124 @@
-"""The state of an instance in words and numbers: what `status`, /healthz and the control socket tell."""
+"""State of the instance for `status`, /healthz and the control socket: one message, and a document of numbers."""
 
 import time
 from typing import Any
 
+from supervisor.admission.facts import HostMeasured
 from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
-from supervisor.monitor.ollama.view import AdmissionView
+from supervisor.monitor.ollama.view import AdmissionView, duration
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
 from worker.queue.polls import COUNT_BOUND
 
-STALE_SECONDS = 10.0  # far above the monitor's own rhythm
-LOSS_SECONDS = 6.0  # a worker that goes on losing its connections says so again within five
+STALE_SECONDS = 10.0  # far above the longest time between two polls
+WORKER_OUTAGE_SECONDS = 6.0  # a worker that keeps losing its connection reports it again within five
+
+Verdict = tuple[str, str]  # (ok | degraded | down | draining, message for an administrator)
 
 
-def verdict(scoreboard: Scoreboard, sight: MonitorState) -> tuple[str, str]:
-    """(ok | degraded | down | draining, one sentence that a person understands)."""
-    fleet = scoreboard.fleet.read()
-    slots = [slot for slot in present(scoreboard) if slot.number < fleet.wanted]
-    running = [slot for slot in slots if slot.is_running]
-    if scoreboard.control.read().is_draining:
-        why = "Giving up, as there was nothing but crashes" if fleet.gave_up else "Stopping"
-        return "draining", f"{why}: {_workers(sum(bool(s.ledger.pid) for s in present(scoreboard)))} still at work."
-    if outage := _database(sight):
-        return "down", outage
-    if not running and any(slot.ledger.state == SlotState.STARTING for slot in slots):
-        return "degraded", "Starting: no worker is ready yet."
-    if not running:
-        return "down", "No worker runs; each is started again after a growing wait. The log names the reason of every exit."
-    if time.monotonic() < sight.lost_at_seconds + LOSS_SECONDS:
-        return "degraded", f"The database answers, but workers' statements fail ({sight.loss}): nothing is lost, they try again."
-    if len(running) < len(slots):
-        missing = ", ".join(f"worker {s.number} ({_absence(s)})" for s in slots if not s.is_running)
-        return "degraded", f"{len(running)} of {len(slots)} workers run; missing: {missing}."
-    if fleet.reload_problem:
-        problem = list(ReloadProblem)[fleet.reload_problem - 1].value
-        return "degraded", f"The settings that were read last are not in use ({problem}: see the log); all else is well."
-    if trouble := sight.admission.trouble(time.monotonic()):
-        return "degraded", trouble
+def verdict(scoreboard: Scoreboard, state: MonitorState) -> Verdict:
+    """The first check that finds something decides. The order is that of importance."""
+    return (
+        _stopping(scoreboard)
+        or _database_down(state)
+        or _no_worker(scoreboard)
+        or _workers_cut_off(state)
+        or _workers_missing(scoreboard)
+        or _old_settings(scoreboard)
+        or _held_back(state)
+        or _all_well(scoreboard, state)
+    )
+
+
+def _stopping(scoreboard: Scoreboard) -> Verdict | None:
+    if not scoreboard.control.read().is_draining:
+        return None
+    left = _workers(sum(bool(slot.ledger.pid) for slot in present(scoreboard)))
+    if scoreboard.fleet.read().gave_up:
+        return "draining", (
+            f"Giving up, because the workers only crashed: {left} still at work. No submission is lost, but pupils get no "
+            "feedback. Run check, correct what it names, then start the service again."
+        )
+    return "draining", f"Stopping: {left} still at work. Other submissions wait for the next start."
+
+
+def _database_down(state: MonitorState) -> Verdict | None:
+    silent_seconds = time.monotonic() - state.polled_at_seconds
+    since = f", for {duration(silent_seconds)} now" if state.polled_at_seconds else ""
+    effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
+    if not state.is_connected and state.is_refused:
+        return "down", f"The database answers, but does not let the service use the queue ({state.outage}){since}. {effect}"
+    if not state.is_connected:
+        return "down", f"The database cannot be reached ({state.outage}){since}. {effect}"
+    if silent_seconds > STALE_SECONDS:
+        return "down", f"The database is connected, but does not answer{since}. {effect}"
+    return None
+
+
+def _no_worker(scoreboard: Scoreboard) -> Verdict | None:
+    slots = _wanted(scoreboard)
+    if any(slot.is_running for slot in slots):
+        return None
+    if any(slot.ledger.state == SlotState.STARTING for slot in slots):
+        return "degraded", "Starting: no worker is ready yet. Submissions wait meanwhile."
+    return "down", (
+        "No worker is running, so pupils get no feedback. No submission is lost. Workers are restarted, each time after a longer "
+        "wait. Run check. The log has the reason of every exit."
+    )
+
+
+def _workers_cut_off(state: MonitorState) -> Verdict | None:
+    if time.monotonic() >= state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS:
+        return None
+    return "degraded", (
+        f"The database answers, but statements of the workers fail ({state.worker_outage}). No submission is lost, workers try "
+        "again. If this stays, pupils get no feedback: look for a full disk or a read-only database."
+    )
+
+
+def _workers_missing(scoreboard: Scoreboard) -> Verdict | None:
+    slots = _wanted(scoreboard)
+    missing = [slot for slot in slots if not slot.is_running]
+    if not missing:
+        return None
+    names = ", ".join(f"worker {slot.number} ({_absence(slot)})" for slot in missing)
+    return "degraded", (
+        f"{len(slots) - len(missing)} of {len(slots)} workers are running, missing: {names}. Feedback takes longer. Missing "
+        "workers are restarted automatically."
+    )
+
+
+def _old_settings(scoreboard: Scoreboard) -> Verdict | None:
+    number = scoreboard.fleet.read().reload_problem
+    if not number:
+        return None
+    problem = list(ReloadProblem)[number - 1].value
+    return "degraded", (
+        f"The settings that were read last are not in use ({problem}). Work goes on with the settings before them. The log names "
+        "what to correct, then run reload."
+    )
+
+
+def _held_back(state: MonitorState) -> Verdict | None:
+    trouble = state.admission.trouble(time.monotonic())
+    return ("degraded", trouble) if trouble else None
+
+
+def _all_well(scoreboard: Scoreboard, state: MonitorState) -> Verdict:
     busy = sum(slot.is_busy for slot in present(scoreboard))
-    found_by = " A transaction pooler is in between: jobs are found by polling alone." if sight.is_pooled else ""
-    passing = f" For a moment: {sight.admission.worded()}." if sight.admission.is_holding else ""
-    told = f"{_workers(len(slots))}, {busy} at work, {_bounded(sight.stats.queued)} waiting"
-    return "ok", f"All is well: {told}.{passing}{found_by}"
+    work = f"{_workers(len(_wanted(scoreboard)))}, {busy} at work, {_bounded(state.stats.queued)} waiting"
+    delay = f" Short delay: {state.admission.explanation()}." if state.admission.is_holding else ""
+    pooler = (
+        " A transaction pooler is in between, so a new submission may wait for WORKER_POLL_INTERVAL." if state.is_pooled else ""
+    )
+    return "ok", f"All is well: {work}.{delay}{pooler}"
 
 
-def _database(sight: MonitorState) -> str:
-    """Why nothing can be done with the database; empty if it answers."""
-    if not sight.is_connected and sight.is_refused:
-        return f"The database answers, but refuses the queue ({sight.outage}): nothing is lost, work goes on when it is free."
-    if not sight.is_connected:
-        return f"The database cannot be reached ({sight.outage}): nothing is lost, work goes on when it is back."
-    if time.monotonic() > sight.looked_at_seconds + STALE_SECONDS:
-        return "The database is connected, but does not answer: nothing is lost, work goes on when it does."
-    return ""
+def _wanted(scoreboard: Scoreboard) -> list[SlotStatus]:
+    return [slot for slot in present(scoreboard) if slot.number < scoreboard.fleet.read().wanted]
 
 
 def _workers(count: int) -> str:
@@ -70,25 +133,21 @@ def _absence(slot: SlotStatus) -> str:
     return words if known in {ExitCause.EXIT_CODE, ExitCause.SIGNAL} else f"{words}, {known.word}"
 
 
-def snapshot(scoreboard: Scoreboard, sight: MonitorState, *, instance: int, is_stub: bool) -> dict[str, Any]:
-    """The status document. Ids, numbers and classes only."""
-    state, sentence = verdict(scoreboard, sight)
+def _bounded(count: int) -> str:
+    return f"more than {COUNT_BOUND - 1}" if count >= COUNT_BOUND else str(count)
+
+
+def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_stub: bool) -> dict[str, Any]:
+    """The status document. It holds ids, numbers and class names only, nothing that a pupil wrote."""
+    verdict_state, message = verdict(scoreboard, state)
     return {
         "instance": f"{instance:08x}",
-        "state": state,
-        "sentence": sentence,
+        "state": verdict_state,
+        "message": message,
         "is_stub": is_stub,
-        "metrics_address": sight.http_address,
-        "queue": {
-            "is_connected": sight.is_connected,
-            "is_listening": sight.is_listening,
-            "is_pooled": sight.is_pooled,
-            "queued": sight.stats.queued,
-            "leased": sight.stats.leased,
-            "failed": sight.stats.failed,
-            "oldest_wait_seconds": sight.stats.oldest_wait_seconds,
-        },
-        "admission": _admission(sight.admission) if sight.admission.is_governed else None,
+        "metrics_address": state.http_address,
+        "queue": _queue(state),
+        "admission": _admission(state.admission) if state.admission.is_governed else None,
         "wanted_workers": scoreboard.fleet.read().wanted,
         "is_reloading": scoreboard.fleet.read().is_reloading,
         "workers": [_worker(slot) for slot in present(scoreboard)],
@@ -96,32 +155,53 @@ def snapshot(scoreboard: Scoreboard, sight: MonitorState, *, instance: int, is_s
     }
 
 
-def _admission(sight: AdmissionView) -> dict[str, Any]:
-    """What is admitted and why, and what it follows from. 64 is no bound."""
-    state, policy, decision = sight.state, sight.policy, sight.decision
+def _queue(state: MonitorState) -> dict[str, Any]:
+    return {
+        "is_connected": state.is_connected,
+        "is_listening": state.is_listening,
+        "is_pooled": state.is_pooled,
+        "queued": state.stats.queued,
+        "leased": state.stats.leased,
+        "failed": state.stats.failed,
+        "oldest_wait_seconds": state.stats.oldest_wait_seconds,
+    }
+
+
+def _admission(view: AdmissionView) -> dict[str, Any]:
+    """The decision, its reasons, and the measurements behind it. 64 slots or calls mean no limit."""
+    policy, decision = view.policy, view.decision
     return {
         "slots": decision.slots,
         "vision_calls": decision.calls_of(policy.vision_model),
         "feedback_calls": decision.calls_of(policy.feedback_model),
         "reasons": [reason.name.lower() for reason in decision.reasons],
-        "why": sight.worded() or None,
-        "is_holding": sight.is_holding,
-        "exclusive_model": state.exclusive_model,
-        "ollama": {
-            "silence": sight.silence,
-            "models": [{"name": each.name, "size_bytes": each.size_bytes} for each in state.listed],
-            "reported_bytes": state.reported_bytes,
-            "observed_bytes": state.observed_bytes or None,
-            "is_remote": sight.is_remote,
-            "limit_bytes": policy.limit_bytes or None,
-            "low_water_bytes": policy.low_water_bytes or None,
-        },
-        "host": {
-            "available_bytes": state.host.available_bytes if state.host else None,
-            "gpu_free_bytes": state.host.gpu_free_bytes if state.host else None,
-            "pressure": state.host.pressure if state.host else None,
-        },
-        "notes": [{"meaning": note.lie.value, "model": note.model or None} for note in sight.notes()],
+        "why": view.explanation() or None,
+        "is_holding": view.is_holding,
+        "exclusive_model": view.state.exclusive_model,
+        "ollama": _ollama(view),
+        "host": _host(view.state.host),
+        "notes": [{"meaning": note.lie.value, "model": note.model or None} for note in view.notes()],
+    }
+
+
+def _ollama(view: AdmissionView) -> dict[str, Any]:
+    state, policy = view.state, view.policy
+    return {
+        "silence": view.list_error,
+        "models": [{"name": each.name, "size_bytes": each.size_bytes} for each in state.listed],
+        "reported_bytes": state.reported_bytes,
+        "observed_bytes": state.observed_bytes or None,
+        "is_remote": view.is_remote,
+        "limit_bytes": policy.limit_bytes or None,
+        "low_water_bytes": policy.low_water_bytes or None,
+    }
+
+
+def _host(host: HostMeasured | None) -> dict[str, Any]:
+    return {
+        "available_bytes": host.available_bytes if host else None,
+        "gpu_free_bytes": host.gpu_free_bytes if host else None,
+        "pressure": host.pressure if host else None,
     }
 
 
@@ -150,7 +230,3 @@ def _process(ledger: LedgerRecord) -> dict[str, Any]:
         "last_exit": ending(ledger.last_status) if has_ended else None,
         "last_cause": ExitCause(ledger.last_cause).word if has_ended else None,
     }
-
-
-def _bounded(count: int) -> str:
-    return f"more than {COUNT_BOUND - 1}" if count >= COUNT_BOUND else str(count)

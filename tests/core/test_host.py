@@ -1,4 +1,4 @@
-"""Memory of the host and of Ollama's cgroup: read from files as the kernel writes them, and from none where there are none."""
+"""Memory of the host and of Ollama's cgroup, read from files as the kernel writes them. Any of them may be missing."""
 
 import sys
 import types
@@ -35,54 +35,54 @@ def cgroup(directory: Path, **files: object) -> Path:
 
 
 @pytest.mark.usefixtures("proc")
-def test_what_the_kernel_tells_is_told() -> None:
+def test_values_of_the_kernel_are_read() -> None:
     """Total and available memory, and the pressure as a share."""
-    seen = Host(REMOTE, None).measured()
-    assert (seen.total_bytes, seen.available_bytes, seen.pressure) == (16 * GIB, 8 * GIB, 0.125)
+    measured = Host(REMOTE, None).measured()
+    assert (measured.total_bytes, measured.available_bytes, measured.pressure) == (16 * GIB, 8 * GIB, 0.125)
 
 
-def test_a_kernel_without_pressure_tells_none(proc: Path) -> None:
-    """Not every kernel has PSI: that is no pressure of 0."""
+def test_a_kernel_without_pressure_has_none(proc: Path) -> None:
+    """Not every kernel has PSI. Unknown pressure is not a pressure of 0."""
     (proc / "pressure" / "memory").unlink()
     assert Host(REMOTE, None).measured().pressure is None
 
 
 @pytest.mark.usefixtures("proc")
-def test_of_a_remote_ollama_nothing_is_seen() -> None:
-    """Processes of this host are not its own, and that is said."""
+def test_a_remote_ollama_is_not_measured() -> None:
+    """Processes of this host are not those of the remote server."""
     remote = Host(REMOTE, None)
     assert remote.is_remote
     assert remote.measured().ollama_bytes is None
 
 
 @pytest.mark.usefixtures("proc")
-def test_a_cgroup_counts_what_it_cannot_do_without(tmp_path: Path) -> None:
-    """Its memory without the file pages that nobody used lately, and its limit in the host's place where that is less."""
+def test_a_cgroup_counts_without_inactive_file_pages(tmp_path: Path) -> None:
+    """The kernel can free inactive file pages at once. The group's limit counts if it is below the host's memory."""
     group = cgroup(tmp_path, current=6 * GIB, max=8 * GIB, stat=f"anon 1\ninactive_file {2 * GIB}\nactive_file 7")
-    watched = Host(REMOTE, group)
-    seen = watched.measured()
-    assert not watched.is_remote
-    assert (seen.ollama_bytes, seen.total_bytes, seen.available_bytes) == (4 * GIB, 8 * GIB, 4 * GIB)
+    host_of_ollama = Host(REMOTE, group)
+    measured = host_of_ollama.measured()
+    assert not host_of_ollama.is_remote
+    assert (measured.ollama_bytes, measured.total_bytes, measured.available_bytes) == (4 * GIB, 8 * GIB, 4 * GIB)
 
 
 @pytest.mark.usefixtures("proc")
 def test_a_cgroup_without_a_limit_has_the_host_s(tmp_path: Path) -> None:
-    """The kernel writes `max` then; and a group that has gone holds nothing that is known."""
+    """The kernel then writes `max`. The memory of a removed group is unknown."""
     group = cgroup(tmp_path, current=GIB, max="max")
-    watched = Host(REMOTE, group)
-    assert (watched.measured().ollama_bytes, watched.measured().total_bytes) == (GIB, 16 * GIB)
+    host_of_ollama = Host(REMOTE, group)
+    assert (host_of_ollama.measured().ollama_bytes, host_of_ollama.measured().total_bytes) == (GIB, 16 * GIB)
     (group / "memory.current").unlink()
-    assert watched.measured().ollama_bytes is None
+    assert host_of_ollama.measured().ollama_bytes is None
 
 
-# Cards: there is none here, so the library's place is taken by what it would say
+# Cards: a stand-in replaces the library, because the test machine has no card
 
 
 class Nvml(types.ModuleType):
-    """Two cards; processes 1 and 2 hold memory there, of 3 the driver does not know how much."""
+    """Two cards. Processes 1 and 2 hold memory there, that of process 3 is unknown to the driver."""
 
     class NVMLError(Exception):
-        """As the library names it."""
+        """The library's own exception."""
 
     def __init__(self, *, works: bool = True) -> None:
         super().__init__("pynvml")
@@ -107,24 +107,24 @@ class Nvml(types.ModuleType):
 
 
 @pytest.mark.parametrize(("pids", "held_bytes"), [({1}, 3 * GIB), ({3}, None), ({4}, None)])
-def test_cards_hold_what_our_processes_hold_on_all_of_them(
+def test_memory_of_processes_is_summed_over_all_cards(
     pids: set[int], held_bytes: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others' memory is not Ollama's, and what the driver does not know is not 0."""
+    """Memory of other processes is not counted. Unknown memory is None, not 0."""
     monkeypatch.setitem(sys.modules, "pynvml", Nvml())
     assert Gpu().held_bytes(pids) == held_bytes
 
 
 @pytest.mark.usefixtures("proc")
-def test_what_is_free_on_all_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of this host; a remote Ollama has cards of its own."""
+def test_free_memory_is_summed_over_all_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only on the host of Ollama, because a remote one has other cards."""
     monkeypatch.setitem(sys.modules, "pynvml", Nvml())
-    seen = [Host(url, None).measured().gpu_free_bytes for url in ("http://127.0.0.1:11434", REMOTE)]
-    assert seen == [3 * GIB, None]
+    measured = [Host(url, None).measured().gpu_free_bytes for url in ("http://127.0.0.1:11434", REMOTE)]
+    assert measured == [3 * GIB, None]
 
 
 @pytest.mark.parametrize("module", [None, Nvml(works=False)])
-def test_without_library_or_driver_nothing_is_told(module: types.ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra is optional, and so are the driver and the card."""
+def test_without_library_or_driver_cards_are_unknown(module: types.ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra, the driver and the card are optional."""
     monkeypatch.setitem(sys.modules, "pynvml", module)
     assert (Gpu().held_bytes({1}), Gpu().free_bytes()) == (None, None)

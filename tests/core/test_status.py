@@ -1,4 +1,4 @@
-"""What the sentence says of the database, from what the monitor knows."""
+"""Messages of the status, made from the scoreboard and the monitor's state."""
 
 import time
 
@@ -7,19 +7,26 @@ from supervisor.monitor.status import STALE_SECONDS, verdict
 from worker.ipc.scoreboard import Scoreboard
 
 
-def test_a_database_that_has_just_answered_is_not_silent() -> None:
-    """After a long outage the last look is old; the first answer counts, before the rest of the look is done."""
-    sight = MonitorState(outage="OperationalError", looked_at_seconds=time.monotonic() - 2 * STALE_SECONDS)
-    before = verdict(Scoreboard(), sight)[1]
-    sight.connect(time.monotonic())
-    after = verdict(Scoreboard(), sight)[1]
+def test_a_database_that_has_just_answered_is_not_stale() -> None:
+    """After a long outage the last poll is old. The first answer resets its time, before the new poll is complete."""
+    state = MonitorState(outage="OperationalError", polled_at_seconds=time.monotonic() - 2 * STALE_SECONDS)
+    before = verdict(Scoreboard(), state)[1]
+    state.mark_connected(time.monotonic())
+    after = verdict(Scoreboard(), state)[1]
     assert ("database" in before, "database" in after) == (True, False)
 
 
-def test_a_refusal_is_told_from_an_absence() -> None:
-    """Who is refused looks at rights and locks, who reaches nobody at server and network."""
+def test_a_refusal_differs_from_an_unreachable_database() -> None:
+    """A refusal points to rights and locks, an unreachable database to the server and the network."""
     refused, absent = MonitorState(outage="LockNotAvailable", is_refused=True), MonitorState(outage="OperationalError")
-    (state, sentence), (other_state, other_sentence) = verdict(Scoreboard(), refused), verdict(Scoreboard(), absent)
+    (state, message), (other_state, other_message) = verdict(Scoreboard(), refused), verdict(Scoreboard(), absent)
     assert (state, other_state) == ("down", "down")
-    assert "answers, but refuses the queue (LockNotAvailable)" in sentence
-    assert "cannot be reached (OperationalError)" in other_sentence
+    assert "answers, but does not let the service use the queue (LockNotAvailable)" in message
+    assert "cannot be reached (OperationalError)" in other_message
+
+
+def test_an_outage_names_its_duration() -> None:
+    """It counts from the last successful poll. Without one the message has no duration."""
+    polled = MonitorState(outage="OperationalError", polled_at_seconds=time.monotonic() - 9 * 60 - 30)
+    assert "cannot be reached (OperationalError), for 9 min now." in verdict(Scoreboard(), polled)[1]
+    assert "cannot be reached (OperationalError)." in verdict(Scoreboard(), MonitorState(outage="OperationalError"))[1]

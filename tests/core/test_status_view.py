@@ -79,5 +79,5 @@ def test_a_reason_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     document: dict[str, Any] = snapshot(Scoreboard(), sight, instance=1, is_stub=False)
     why = document["admission"]["why"]
     for sentence, times in ((f"Held back: {why}.", 1), ("No worker runs.", 1)):
-        show([document | {"sentence": sentence}], Path(), Console(width=200))
+        show([document | {"message": sentence}], Path(), Console(width=200))
         assert capsys.readouterr().out.count(why) == times

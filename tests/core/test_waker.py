@@ -1,4 +1,4 @@
-"""Whom the monitor wakes: real descriptors, and a scoreboard as the workers would have written it."""
+"""The worker that the monitor wakes, with real descriptors and a scoreboard as workers write it."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ OURS, THEIRS = 100, 999
 
 
 class Slots:
-    """Eight workers that write what they are at, and see whether they were woken."""
+    """Eight simulated workers: their records in the scoreboard, and their eventfds."""
 
     def __init__(self) -> None:
         self.board = Scoreboard()
@@ -30,7 +30,7 @@ class Slots:
         self.board.write_worker(slot, record)
 
     def woken(self) -> list[int]:
-        """Since the last look."""
+        """Slots that were woken since the last call."""
         return [slot for slot, fd in enumerate(self.fds) if _was_written(fd)]
 
 
@@ -49,16 +49,16 @@ def slots() -> Iterator[Slots]:
         os.close(fd)
 
 
-def test_one_piece_of_news_wakes_one_worker(slots: Slots) -> None:
-    """However many are idle: the others would find nothing."""
+def test_one_notification_wakes_one_worker(slots: Slots) -> None:
+    """Even if all are idle, because the others would find nothing."""
     for slot in range(SLOTS):
         slots.at(slot, Activity.IDLE)
     assert slots.waker.wake_one()
     assert len(slots.woken()) == 1
 
 
-def test_each_piece_of_news_wakes_another_one(slots: Slots) -> None:
-    """Who was woken and has not moved since is on its way already, and may be woken again once it has."""
+def test_each_notification_wakes_another_worker(slots: Slots) -> None:
+    """A woken worker is not woken again before it has made progress."""
     slots.at(2, Activity.IDLE)
     slots.at(5, Activity.IDLE)
     assert [slots.waker.wake_one() for _ in range(3)] == [True, True, False]
@@ -69,8 +69,8 @@ def test_each_piece_of_news_wakes_another_one(slots: Slots) -> None:
 
 
 @pytest.mark.parametrize("activity", [Activity.LEASE, Activity.SETTLE])
-def test_who_is_just_looking_is_told_where_nobody_is_idle(slots: Slots, activity: Activity) -> None:
-    """It may have looked too early; but an idle worker comes first."""
+def test_a_querying_worker_is_woken_if_none_is_idle(slots: Slots, activity: Activity) -> None:
+    """Its query may have started before the job was entered. An idle worker comes first."""
     slots.at(1, activity)
     slots.at(6, Activity.IDLE)
     slots.waker.wake_one()
@@ -79,8 +79,8 @@ def test_who_is_just_looking_is_told_where_nobody_is_idle(slots: Slots, activity
     assert slots.woken() == [1]
 
 
-def test_nobody_is_woken_who_may_not_lease_or_is_not_there(slots: Slots) -> None:
-    """A slot beyond those that may lease, one without a process, and one whose worker has a job in hand."""
+def test_only_a_live_worker_that_may_lease_is_woken(slots: Slots) -> None:
+    """Not woken: a slot that may not lease, a slot without a process, and a worker that holds a job."""
     slots.board.control.write(ControlRecord(leasing_slots=4))
     slots.at(4, Activity.IDLE)
     slots.at(3, Activity.IDLE)
@@ -89,27 +89,27 @@ def test_nobody_is_woken_who_may_not_lease_or_is_not_there(slots: Slots) -> None
     assert slots.woken() == []
 
 
-def test_our_own_connections_are_known_by_their_number(slots: Slots) -> None:
-    """Also after a worker has connected anew; the number that it had before is nobody's of ours once we have looked."""
-    assert slots.waker.count_others([OURS + 3, THEIRS, OURS, THEIRS]) == 2
+def test_notifications_of_our_own_workers_are_not_counted(slots: Slots) -> None:
+    """Also after a worker has reconnected. Its old process number then counts as foreign."""
+    assert slots.waker.count_foreign([OURS + 3, THEIRS, OURS, THEIRS]) == 2
     slots.at(3, Activity.IDLE, backend_pid=THEIRS)
-    assert slots.waker.count_others([THEIRS]) == 0
-    slots.waker.recognise()
-    assert slots.waker.count_others([OURS + 3]) == 1
+    assert slots.waker.count_foreign([THEIRS]) == 0
+    slots.waker.refresh_worker_pids()
+    assert slots.waker.count_foreign([OURS + 3]) == 1
 
 
-def test_a_flood_of_news_is_heard_as_fast_as_it_comes(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much has come at once, the scoreboard is looked through once for it and once for each who can be woken."""
+def test_a_burst_of_notifications_is_handled_at_once(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scoreboard is read once for the whole burst, and once for each worker that can be woken."""
     slots.at(2, Activity.IDLE)
-    looks = 0
-    look = slots.board.worker
+    reads = 0
+    read = slots.board.worker
 
     def counted(slot: int) -> WorkerRecord | None:
-        nonlocal looks
-        looks += 1
-        return look(slot)
+        nonlocal reads
+        reads += 1
+        return read(slot)
 
     monkeypatch.setattr(slots.board, "worker", counted)
-    slots.waker.wake(slots.waker.count_others([THEIRS] * 10_000))
+    slots.waker.wake(slots.waker.count_foreign([THEIRS] * 10_000))
     assert slots.woken() == [2]
-    assert looks <= 3 * SLOTS
+    assert reads <= 3 * SLOTS

@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from supervisor.event_log import EventLog
-from supervisor.monitor.queue.reclaimer import SWEEP_SECONDS, LeaseReclaimer
+from supervisor.monitor.queue.reclaimer import DEAD_INSTANCES_SECONDS, LeaseReclaimer
 from testkit.database import Database, url
 from testkit.waiting import eventually
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
@@ -575,11 +575,11 @@ def test_a_return_is_told_though_the_supervisor_takes_nothing_at_first(queue: Fi
             end.setblocking(False)
         fill(ours)
         releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
-        releases.take(request)
-        monitor(queue, releases.give_back, lambda _returned: None)
+        releases.add(request)
+        monitor(queue, releases.reclaim, lambda _returned: None)
         assert channel.receive(supervisor.fileno()) == []
-        assert releases.due_in_seconds() < SWEEP_SECONDS
-        monitor(queue, releases.give_back, lambda _returned: None)
+        assert releases.due_in_seconds() < DEAD_INSTANCES_SECONDS
+        monitor(queue, releases.reclaim, lambda _returned: None)
         assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=lease.lease_key, outcome="returned")]
 
 
@@ -589,7 +589,7 @@ def test_a_lease_that_comes_late_and_is_locked_costs_no_connection(queue: Filled
     supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with supervisor, ours:
         releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
-        releases.take(ReclaimLeaseRequest(job_id=job_id, lease_key=key, is_counted=True))
+        releases.add(ReclaimLeaseRequest(job_id=job_id, lease_key=key, is_counted=True))
         monitor(queue, impatiently, releases)
         assert lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS))
         with queue.owner.transaction():
@@ -610,7 +610,7 @@ def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: 
         releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
         queue.one("select from learning_submission_jobs where id = %s for update", [locked.job_id])
         for each in (locked, free):
-            releases.take(each)
+            releases.add(each)
         monitor(queue, impatiently, releases)
         assert channel.receive(supervisor.fileno()) == []
         monitor(queue, impatiently, releases)
@@ -626,7 +626,7 @@ def leased_by_the_dead(queue: FilledQueue) -> ReclaimLeaseRequest:
 async def impatiently(connection: AsyncConnection, releases: LeaseReclaimer) -> None:
     """Waits for a lock as shortly as the monitor does, or shorter."""
     await connection.execute("set lock_timeout = 100")
-    await releases.give_back(connection, lambda _returned: None)
+    await releases.reclaim(connection, lambda _returned: None)
 
 
 def fill(sender: socket.socket) -> None:

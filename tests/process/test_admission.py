@@ -122,7 +122,7 @@ def test_over_the_limit_nobody_begins_and_all_finish(server: Server) -> None:
     until_held(fleet, "memory", 9 * GB)
     waiting = site.enter_texts(6)
     site.until_done([running])
-    assert "Held back: Ollama uses 9.0 of 8.0 GB" in fleet.status()["sentence"]
+    assert "Held back: Ollama uses 9.0 of 8.0 GB" in fleet.status()["message"]
     assert fleet.metrics()['learning_admission_held{reason="memory"}'] == 1
     until_looked_again(fleet, server, 7 * GB)
     assert admission(fleet)["slots"] == 0
@@ -220,7 +220,7 @@ def test_under_a_limit_a_long_silence_holds(server: Server) -> None:
     server.site.simulator.list_as("silent")
     eventually(lambda: "unknown" in admission(fleet)["reasons"])
     waiting = server.site.enter_texts(2)
-    assert "Held back: Ollama does not tell what it uses (no answer in time)" in fleet.status()["sentence"]
+    assert "Held back: Ollama does not report its memory (no answer in time)" in fleet.status()["message"]
     assert server.site.leases(*waiting) == []
     server.site.simulator.list_as("right")
     server.site.until_done(waiting)
@@ -259,7 +259,7 @@ def test_a_text_does_not_wait_for_the_eyes(database: Database, undo: ExitStack) 
     (photo,) = server.site.enter_photos()
     texts = server.site.enter_texts(2)
     server.site.until_done(texts)
-    eventually(lambda: f"Held back: {VISION_MODEL} could not be loaded" in fleet.status()["sentence"])
+    eventually(lambda: f"Held back: {VISION_MODEL} could not be loaded" in fleet.status()["message"])
     assert server.site.leases(photo) == []
 
 

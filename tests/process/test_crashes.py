@@ -54,7 +54,7 @@ def test_one_bad_slot_is_no_reason_to_give_up(site: Site) -> None:
     """
     fleet = start_crowded(site, workers=2, room=1, restart_backoff_seconds=0.5, restart_backoff_max_seconds=2)
     eventually(lambda: len(deaths(fleet)) > INTENSITY and lasted_seconds(fleet) > 2 * WINDOW_SECONDS)
-    eventually(lambda: "(signal 11, boot)" in fleet.status()["sentence"])
+    eventually(lambda: "(signal 11, boot)" in fleet.status()["message"])
     assert fleet.status()["state"] == "degraded"
     assert fleet.get("/healthz").status_code == 200
     site.until_done_once(site.enter_texts(4))

@@ -63,6 +63,6 @@ def test_a_full_disk(site: Site, small_disk: Path) -> None:
     scene.answer()
     scene.until_lost("DiskFull")
     scene.fleet.until_state("degraded")
-    assert "(DiskFull)" in scene.fleet.status()["sentence"]
+    assert "(DiskFull)" in scene.fleet.status()["message"]
     filler.unlink()
     scene.assert_survived(site)

@@ -140,7 +140,7 @@ def test_wrong_settings_change_nothing(site: Site) -> None:
     fleet.until_told("reload_rejected")
     assert {each["variable"] for each in fleet.told("wrong_setting")} == {"WORKER_POLL_INTERVAL", "AI_TIMEOUT_VISION"}
     assert not [line for line in fleet.log() if "geheim" in line]
-    eventually(lambda: "settings that were read last are not in use" in fleet.status()["sentence"])
+    eventually(lambda: "settings that were read last are not in use" in fleet.status()["message"])
     assert fleet.get("/healthz").status_code == 200
     site.until_done_once(site.enter_texts(2))
     assert fleet.worker_pids() == before
@@ -205,7 +205,7 @@ def test_settings_that_a_worker_refuses_are_withdrawn(site: Site) -> None:
     fleet.until_told("reload_withdrawn")
     until_workers(fleet, 3)
     site.until_done_once(site.enter_texts(3))
-    assert "not in use" in fleet.status()["sentence"]
+    assert "not in use" in fleet.status()["message"]
     assert fleet.stop() == 0
 
 

@@ -113,7 +113,7 @@ def test_a_server_that_takes_no_writes(site: Site) -> None:
     scene.answer()
     scene.until_lost("ReadOnlySqlTransaction")
     scene.fleet.until_state("degraded")
-    assert "(ReadOnlySqlTransaction)" in scene.fleet.status()["sentence"]
+    assert "(ReadOnlySqlTransaction)" in scene.fleet.status()["message"]
     site.owner.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
     scene.assert_survived(site)
 
@@ -124,7 +124,9 @@ def test_a_queue_that_is_forbidden_for_a_while(site: Site) -> None:
     site.owner.execute("revoke all on learning_submission_jobs from learning_worker")
     scene.answer()
     scene.until_lost("InsufficientPrivilege")
-    eventually(lambda: "answers, but refuses the queue (InsufficientPrivilege)" in scene.fleet.status()["sentence"])
+    eventually(
+        lambda: "answers, but does not let the service use the queue (InsufficientPrivilege)" in scene.fleet.status()["message"]
+    )
     site.owner.execute("grant select, update, delete on learning_submission_jobs to learning_worker")
     scene.assert_survived(site)
 

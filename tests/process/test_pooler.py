@@ -80,7 +80,7 @@ def test_the_work_goes_on_by_polling(site: Site, pooler: Pooler) -> None:
     site.until_done_once(site.enter(*everything()))
     status = fleet.status()
     assert (status["queue"]["is_pooled"], status["queue"]["is_listening"]) == (True, False)
-    assert "A transaction pooler is in between" in status["sentence"]
+    assert "A transaction pooler is in between" in status["message"]
     assert {site.simulator.state()["models"][model]["max_in_flight"] for model in (VISION_MODEL, FEEDBACK_MODEL)} == {1}
     assert fleet.stop() == 0
     assert fleet.told("connection_lost") == []

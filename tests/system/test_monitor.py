@@ -1,4 +1,4 @@
-"""What the monitor does for the others, and that they do without it when they must."""
+"""The monitor's services for the other processes, and how these work without it."""
 
 import functools
 import json
@@ -20,22 +20,22 @@ from tests.process.site import FEEDBACK_MODEL, Site, everything
 pytestmark = pytest.mark.postgres
 
 AT_ONCE_SECONDS = 1.0
-RARELY_SECONDS = 60  # the longest poll: nobody waits for it here
+RARELY_SECONDS = 60  # the longest poll interval, far above the duration of a test
 LONG_LEASE_SECONDS = 600
 LEAKY = "tests.process.adapters.leaky"
 MONITOR = "learning-supervisor monitor"
-LAST_ASKED: LiteralString = """
+LAST_QUERIES: LiteralString = """
     select application_name, query_start from pg_stat_activity
      where datname = current_database() and starts_with(application_name, 'learning-supervisor ')
 """
-WORDS_THAT_TELL = 4  # in a row: ids, classes and our own sentences never have them from a pupil
+PHRASE_WORDS = 4  # in a row, as they never occur by chance in ids, class names and our own messages
 
 
 # Wake-ups
 
 
 def test_a_new_job_wakes_an_idle_worker(site: Site) -> None:
-    """The platform's notification is enough: each job is taken at once, though nobody would look for a minute."""
+    """The platform's notification is enough: each job is leased at once, although the next poll is a minute away."""
     fleet = site.start(worker_concurrency=2, worker_poll_interval=RARELY_SECONDS)
     fleet.until_idle()
     for _ in range(5):
@@ -44,28 +44,28 @@ def test_a_new_job_wakes_an_idle_worker(site: Site) -> None:
         site.until_done([text])
 
 
-def last_asked(site: Site) -> dict[str, object]:
-    """When each session of the fleet sent its last statement, by the server's clock."""
-    return {row["application_name"]: row["query_start"] for row in site.all(LAST_ASKED)}
+def last_queries(site: Site) -> dict[str, object]:
+    """Time of the last statement of each session of the fleet, by the server's clock."""
+    return {row["application_name"]: row["query_start"] for row in site.all(LAST_QUERIES)}
 
 
-def test_news_without_a_job_costs_one_look(site: Site) -> None:
-    """Of eight idle workers one asks the queue, and the monitor once more; nobody else says a word."""
+def test_a_notification_without_a_job_costs_one_poll(site: Site) -> None:
+    """One of eight idle workers polls, and the monitor once more. The other workers send no statement."""
     fleet = site.start(worker_concurrency=8, worker_poll_interval=RARELY_SECONDS, ai_backend="stub")
     fleet.until_idle()
-    before = last_asked(site)
+    before = last_queries(site)
 
-    def asked() -> set[str]:
-        return {name for name, at in last_asked(site).items() if at != before[name]}
+    def queried() -> set[str]:
+        return {name for name, at in last_queries(site).items() if at != before[name]}
 
     site.owner.execute("notify learning_submissions")
-    eventually(lambda: len(asked()) > 1 and MONITOR in asked())
+    eventually(lambda: len(queried()) > 1 and MONITOR in queried())
     fleet.until_idle()
-    assert len(asked() - {MONITOR}) == 1
+    assert len(queried() - {MONITOR}) == 1
 
 
 def test_a_delayed_job_is_taken_when_it_is_due(site: Site) -> None:
-    """No notification comes at that moment: the monitor knows the time, and the job starts neither early nor late."""
+    """No notification is sent at that moment, but the monitor knows the time. The job starts neither early nor late."""
     text = site.enter_text()
     site.delay(text, seconds=RARELY_SECONDS)
     fleet = site.start(worker_poll_interval=RARELY_SECONDS)
@@ -76,7 +76,7 @@ def test_a_delayed_job_is_taken_when_it_is_due(site: Site) -> None:
 
 
 def test_a_retry_is_taken_when_it_is_due(site: Site) -> None:
-    """The worker that gave the job back for later tells the monitor, as the database tells nobody."""
+    """The event of the worker that put the job back wakes the monitor, because the database sends no notification."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     fleet = site.start(worker_poll_interval=RARELY_SECONDS, worker_backoff_seconds=1, ai_timeout_feedback=1)
     fleet.until_idle()
@@ -86,8 +86,8 @@ def test_a_retry_is_taken_when_it_is_due(site: Site) -> None:
     assert 1 <= (second["at"] - first["at"]).total_seconds() < 2 + AT_ONCE_SECONDS  # the model's silence, then the wait
 
 
-def test_news_that_comes_with_an_answer_is_news(site: Site) -> None:
-    """A notification that reaches the monitor while it waits for a statement wakes a worker as any other does."""
+def test_a_notification_that_arrives_with_a_result_counts(site: Site) -> None:
+    """A notification that arrives while the monitor waits for a result wakes a worker like any other."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     deadly = site.enter_text()
     fleet = site.start(worker_concurrency=2, worker_poll_interval=RARELY_SECONDS, worker_max_crashes=1)
@@ -103,8 +103,8 @@ def test_news_that_comes_with_an_answer_is_news(site: Site) -> None:
     site.until_done_once([deadly, text])
 
 
-def test_a_job_that_nobody_announces_is_found(site: Site) -> None:
-    """Without the platform's trigger the monitor's own looks are enough, also after one that an outage cut off."""
+def test_a_job_without_a_notification_is_found(site: Site) -> None:
+    """Without the platform's trigger the monitor's polls are enough, also after one that an outage interrupted."""
     site.owner.execute("alter table learning_submissions disable trigger learning_submissions_notify")
     fleet = site.start()
     fleet.until_idle()
@@ -116,8 +116,8 @@ def test_a_job_that_nobody_announces_is_found(site: Site) -> None:
     eventually(lambda: site.leases(text), 2 * AT_ONCE_SECONDS)
 
 
-def test_workers_look_for_themselves_while_the_monitor_is_stopped(site: Site) -> None:
-    """A monitor that neither works nor ends costs some polls, and no job."""
+def test_workers_poll_while_the_monitor_is_stopped(site: Site) -> None:
+    """A monitor that is suspended costs some polls, and no job."""
     fleet = site.start(worker_concurrency=2, worker_poll_interval=0.2)
     fleet.until_idle()
     os.kill(monitor := fleet.monitor_pid(), signal.SIGSTOP)
@@ -133,8 +133,8 @@ def totals(fleet: LiveFleet) -> dict[str, float]:
     return {name: value for name, value in fleet.metrics().items() if "_total" in name}
 
 
-def test_a_dead_monitor_is_replaced_and_nothing_is_forgotten(site: Site) -> None:
-    """Workers go on as they are, and no total goes backwards: not theirs, not the supervisor's, not its own."""
+def test_a_dead_monitor_is_replaced_and_totals_are_kept(site: Site) -> None:
+    """Workers keep running, and no total decreases: of the workers, of the supervisor, of the monitor."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     first = site.enter_texts(4)
     fleet = site.start(worker_concurrency=2)
@@ -155,7 +155,7 @@ def test_a_dead_monitor_is_replaced_and_nothing_is_forgotten(site: Site) -> None
 
 
 def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Site) -> None:
-    """Nobody was there to ask: the next monitor is."""
+    """No monitor ran when the worker died. The next one receives the request."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
     fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
@@ -168,7 +168,7 @@ def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Sit
 
 
 def test_a_lease_is_given_back_though_the_monitor_that_was_asked_is_dead(site: Site) -> None:
-    """A request that somebody took with him is made again to his successor."""
+    """The supervisor repeats the request to the next monitor."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
     fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
@@ -182,7 +182,7 @@ def test_a_lease_is_given_back_though_the_monitor_that_was_asked_is_dead(site: S
 
 
 def test_a_lease_is_given_back_after_an_outage(site: Site) -> None:
-    """A worker dies while nobody reaches the database: the lease comes back with the database, not at its end."""
+    """A worker dies while the database is unreachable. Its lease is given back after the outage, not when it expires."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
     fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
@@ -194,18 +194,18 @@ def test_a_lease_is_given_back_after_an_outage(site: Site) -> None:
     site.until_done_once([text])
 
 
-# What it shows
+# Status, metrics and log
 
 
 def test_health_follows_the_database(site: Site) -> None:
-    """200 while work is possible, 503 with a reason while it is not, and 200 again; no process ends in between."""
+    """200 while work is possible, 503 with a reason while it is not, then 200 again. No process ends meanwhile."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     assert fleet.get("/healthz").status_code == 200
     site.shut_out()
-    ill = eventually(lambda: answer if (answer := fleet.get("/healthz")).status_code == 503 else None)
-    assert ill is not None
-    assert "database" in ill.json()["sentence"]
+    down = eventually(lambda: answer if (answer := fleet.get("/healthz")).status_code == 503 else None)
+    assert down is not None
+    assert "database" in down.json()["message"]
     site.let_in()
     eventually(lambda: fleet.get("/healthz").status_code == 200)
     site.until_done_once(site.enter_texts(4))
@@ -213,7 +213,7 @@ def test_health_follows_the_database(site: Site) -> None:
 
 
 def test_a_taken_address_stops_no_work(site: Site) -> None:
-    """The log names the address and the remedy, jobs are done, and the address is served as soon as it is free."""
+    """The log names the address and the remedy, jobs are done, and the address is used as soon as it is free."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         fleet = site.start(status_addr=address)
@@ -225,25 +225,25 @@ def test_a_taken_address_stops_no_work(site: Site) -> None:
     assert fleet.status()["metrics_address"] == address
 
 
-def test_a_taken_place_of_the_control_socket_stops_no_monitor(site: Site) -> None:
-    """What lies there and is no socket is told; the monitor goes on with the queue, and listens when the place is free."""
+def test_a_taken_path_of_the_control_socket_stops_no_monitor(site: Site) -> None:
+    """The log names the path. The monitor goes on with the queue, and listens when the path is free."""
     fleet = site.start()
     fleet.until_idle()
-    monitor, place = fleet.monitor_pid(), fleet.runtime_directory / f"{fleet.instance():08x}.sock"
-    place.unlink()
-    place.mkdir()
+    monitor, path = fleet.monitor_pid(), fleet.runtime_directory / f"{fleet.instance():08x}.sock"
+    path.unlink()
+    path.mkdir()
     os.kill(monitor, signal.SIGKILL)
     fleet.until_told("cannot_listen")
     site.until_done_once([site.enter_text()])
-    place.rmdir()
+    path.rmdir()
     assert fleet.monitor_pid() != monitor
     assert len(fleet.told("exited")) == 1
 
 
 def test_nothing_shows_what_a_pupil_wrote(site: Site) -> None:
-    """A class is worked off at the most talkative level, once well and once by an adapter that puts texts into exceptions.
+    """A class is processed with LOG_LEVEL=DEBUG, once normally, once with an adapter that puts texts into exceptions.
 
-    Neither the log nor /metrics nor the status has four words in a row of a pupil, a teacher or the model, a pupil's id or
+    Log, /metrics and status never contain four consecutive words of a pupil, a teacher or the model, nor a pupil's id or
     the key of a file.
     """
     good = site.start(worker_concurrency=2, log_level="DEBUG")
@@ -261,7 +261,7 @@ def test_nothing_shows_what_a_pupil_wrote(site: Site) -> None:
 
 
 def everything_shown(fleet: LiveFleet) -> str:
-    """With the spaces of a text, however it was quoted."""
+    """Log, metrics and status as words with single spaces, so that quoting hides no match."""
     shown = "\n".join((*fleet.log(), fleet.get("/metrics").text, json.dumps(fleet.status(), ensure_ascii=False)))
     return " ".join(words(shown))
 
@@ -274,24 +274,24 @@ def texts_of(submissions: Iterable[Submission]) -> list[str]:
 
 
 def texts_in(site: Site) -> list[str]:
-    """What the models said."""
+    """Texts of the models."""
     rows = site.all("select text_body, feedback_md, analysis_json::text as analysis from learning_submissions")
     return [value for row in rows for value in row.values() if value]
 
 
 def keys_in(site: Site) -> list[str]:
-    """Of pupils and of files, whole and without their folders."""
+    """Ids of pupils and keys of files, each also without its folders."""
     rows = site.all("select student_sub, storage_key, sha256 from learning_submissions")
     keys = [value for row in rows for value in row.values() if value]
     return [" ".join(words(each)) for key in keys for each in (key, Path(key).name)]
 
 
 def phrases(texts: Iterable[str]) -> set[str]:
-    """Every run of words that tells."""
+    """Every run of PHRASE_WORDS words."""
     runs = set()
     for text in texts:
         each = words(text)
-        runs |= {" ".join(each[start : start + WORDS_THAT_TELL]) for start in range(len(each) - WORDS_THAT_TELL + 1)}
+        runs |= {" ".join(each[start : start + PHRASE_WORDS]) for start in range(len(each) - PHRASE_WORDS + 1)}
     return runs
 
 

@@ -1,4 +1,4 @@
-"""The watch of Ollama: looks at it and at this host, has the rules decide, tells the workers, acts on the server."""
+"""The admission controller: samples Ollama and this host, asks the rules, publishes the decision, loads and unloads."""
 
 import asyncio
 import time
@@ -25,9 +25,9 @@ from supervisor.event_log import EventLog
 from supervisor.monitor.ollama.counters import ModelOperation, OllamaCounters
 from supervisor.monitor.ollama.host import Host
 from supervisor.monitor.ollama.server import OllamaServer
-from supervisor.monitor.ollama.view import PASSING, AdmissionView
+from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.ollama.workload import Workload
-from supervisor.monitor.queue.model_lock import ModelLockClient
+from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from worker.ipc.contract import ModelCall, Step
@@ -35,187 +35,197 @@ from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 from worker.ollama.models import listed_name
 from worker.settings import WorkerSettings
 
-LEAST_PAUSE_SECONDS = 0.02  # between two decisions, however much happens
-FIRST_LOOK_SECONDS = 3.0  # a database that we do not reach may be one that workers do
+MIN_PAUSE_SECONDS = 0.02  # between two decisions, however many facts arrive
+FIRST_POLL_SECONDS = 3.0  # then decide without the queue, because workers may still reach the database
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionDependencies:
-    """What the watch looks at and acts by."""
+    """Everything that the controller measures, asks and acts on."""
 
     policy: AdmissionPolicy
     settings: WorkerSettings
     server: OllamaServer
     host: Host
-    keeper: ModelLockClient
+    requests: DatabaseRequests
 
 
 class AdmissionController:
-    """One task that decides; looks and acts that take time are tasks of their own, and nobody waits for them."""
+    """One task decides. List requests, loads and unloads are tasks of their own, so that no decision waits for them."""
 
     def __init__(
-        self, dependencies: AdmissionDependencies, scoreboard: Scoreboard, sight: MonitorState, waker: Waker, journal: EventLog
+        self, dependencies: AdmissionDependencies, scoreboard: Scoreboard, state: MonitorState, waker: Waker, event_log: EventLog
     ) -> None:
         self._dependencies, self._policy = dependencies, dependencies.policy
-        self._scoreboard, self._sight, self._waker, self._journal = scoreboard, sight, waker, journal
+        self._scoreboard, self._state, self._waker, self._event_log = scoreboard, state, waker, event_log
+        self._view = state.admission
         self._counters = OllamaCounters(scoreboard)
         self._workload = Workload(scoreboard, dependencies.policy)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._look: asyncio.Task[None] | None = None
+        self._list_task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._told: Decision | None = None
+        self._published: Decision | None = None
         self._notes: frozenset[object] = frozenset()
-        now_seconds = self._began_at_seconds = time.monotonic()
-        before = DecisionPublished(scoreboard.admission.read().slots, (), None, now_seconds)  # a predecessor's hold goes on
-        sight.admission.policy, sight.admission.is_remote = dependencies.policy, dependencies.host.is_remote
-        sight.admission.state = apply(AdmissionState.of(dependencies.policy, now_seconds), before)
+        now_seconds = self._started_at_seconds = time.monotonic()
+        before = DecisionPublished(scoreboard.admission.read().slots, (), None, now_seconds)  # of the monitor before this one
+        self._view.policy, self._view.is_remote = dependencies.policy, dependencies.host.is_remote
+        self._view.state = apply(AdmissionState.of(dependencies.policy, now_seconds), before)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models of Ollama that this instance asks, at most two."""
+        return self._policy.models
 
     async def run(self) -> None:
-        """Until it is cancelled. Where no model is asked there is nothing to look after."""
+        """Runs until it is cancelled. Returns at once if no model is asked."""
         try:
-            while self._policy.models:
+            while self.models:
                 due_at_seconds = time.monotonic() + self._policy.sample_seconds
-                self._know(self._dependencies.host.measured())
-                if self._look is None or self._look.done():
-                    self._look = self._begin(self._list())
+                self._apply(self._dependencies.host.measured())
+                if self._list_task is None or self._list_task.done():
+                    self._list_task = self._start(self._list())
                 await self._decide_until(due_at_seconds)
-                self._sweep()
+                self._check_tasks()
         finally:
             for task in self._tasks:
                 task.cancel()
 
     def call_ended(self, step: Step, call: ModelCall) -> None:
-        """What a worker tells of a call to a model."""
+        """Handles the event of a worker about a finished call."""
         self._counters.count((step, call.outcome))
         model = self._policy.vision_model if step is Step.VISION else self._policy.feedback_model
         if model is not None:
-            self._workload.answered(model)
-            self._know(CallEnded(model, call, time.monotonic()))
-            self._decide()  # before the next one is heard, which may have been begun under the decision before
+            self._workload.call_ended(model)
+            self._apply(CallEnded(model, call, time.monotonic()))
+            self._decide()  # at once, because the next event may be of a call that started under the old decision
 
-    def stir(self) -> None:
-        """The queue has changed."""
+    def wake(self) -> None:
+        """Decides again soon, because the queue may have changed."""
         self._changed.set()
 
     def model_lock_changed(self, model: str | None) -> None:
-        self._know(ModelLockChanged(model, time.monotonic()))
+        self._apply(ModelLockChanged(model, time.monotonic()))
 
-    def _know(self, *facts: Fact) -> None:
+    def _apply(self, *facts: Fact) -> None:
         for fact in facts:
-            self._sight.admission.state = apply(self._sight.admission.state, fact)
+            self._view.state = apply(self._view.state, fact)
         self._changed.set()
 
     async def _decide_until(self, end_seconds: float) -> None:
-        """At once, with every change, and with every sample."""
+        """Decides at once and after each change, until the next sample is due."""
         while (left_seconds := end_seconds - time.monotonic()) > 0:
             self._changed.clear()
             self._decide()
             try:
                 async with asyncio.timeout(left_seconds):
                     await self._changed.wait()
-                await asyncio.sleep(LEAST_PAUSE_SECONDS)
+                await asyncio.sleep(MIN_PAUSE_SECONDS)
             except TimeoutError:
                 return
 
     def _decide(self) -> None:
-        """Not before Ollama and the queue were looked at for the first time."""
-        sight, patience_seconds = self._sight.admission, self._began_at_seconds + FIRST_LOOK_SECONDS
-        is_queue_seen = self._sight.looked_at_seconds > 0 or time.monotonic() > patience_seconds
-        if not is_queue_seen or (sight.state.listed_at_seconds is None and sight.state.unlisted is None):
+        """Applies the current samples, decides, publishes the decision and starts its acts. Waits for the first samples."""
+        if not self._has_sampled():
             return
-        for fact in (self._workload.working(), self._workload.waiting(self._sight.backlog)):
-            sight.state = apply(sight.state, fact)
+        view = self._view
+        for fact in (self._workload.sample_workers(), self._workload.sample_backlog(self._state.backlog)):
+            view.state = apply(view.state, fact)
         now_seconds = time.monotonic()
-        sight.decision = decide(sight.state, self._policy, now_seconds)
-        self._tell(sight)
-        sight.state = apply(sight.state, sight.decision.told(now_seconds))
-        for act in sight.decision.acts:
+        view.decision = decide(view.state, self._policy, now_seconds)
+        self._publish(view)
+        view.state = apply(view.state, view.decision.told(now_seconds))
+        for act in view.decision.acts:
             self._perform(act)
 
-    def _tell(self, sight: AdmissionView) -> None:
-        """The workers, and the log if it is not what was told before."""
-        decision, before = sight.decision, self._told
-        self._told = decision
-        self._scoreboard.admission.write(_recorded(decision, self._policy))
-        if before is None or _shown(before, self._policy) != _shown(decision, self._policy):
-            self._tell_journal(sight)
-        if before is not None and _is_wider(decision, before, self._policy):
-            self._waker.wake_one()  # who leases a job has the next one woken
-        for note in (found := frozenset(sight.notes())) - self._notes:
-            self._journal.ollama_anomaly(meaning=note.lie.value, model=note.model)
+    def _has_sampled(self) -> bool:
+        """True after the first poll of the queue and the first answer or failure of Ollama."""
+        has_polled = self._state.polled_at_seconds > 0 or time.monotonic() > self._started_at_seconds + FIRST_POLL_SECONDS
+        return has_polled and (self._view.state.listed_at_seconds is not None or self._view.state.unlisted is not None)
+
+    def _publish(self, view: AdmissionView) -> None:
+        """Writes the decision to the scoreboard, and to the log if it differs from the one before."""
+        decision, before = view.decision, self._published
+        self._published = decision
+        self._scoreboard.admission.write(_record(decision, self._policy))
+        if before is None or _log_values(before, self._policy) != _log_values(decision, self._policy):
+            self._log(view)
+        if before is not None and _admits_more(decision, before, self._policy):
+            self._waker.wake_one()  # one is enough, because each lease wakes one more worker
+        for note in (found := frozenset(view.notes())) - self._notes:
+            self._event_log.ollama_anomaly(meaning=note.lie.value, model=note.model)
         self._notes = found
 
-    def _tell_journal(self, sight: AdmissionView) -> None:
-        told, limits = sight.decision, _recorded(sight.decision, self._policy)
-        self._journal.admission(
-            is_held=sight.reason not in PASSING,
+    def _log(self, view: AdmissionView) -> None:
+        decision, limits = view.decision, _record(view.decision, self._policy)
+        self._event_log.admission(
+            is_held=view.needs_attention,
             slots=limits.slots,
             vision_calls=limits.vision_calls,
             feedback_calls=limits.feedback_calls,
-            reasons=",".join(reason.name.lower() for reason in told.reasons),
-            why=sight.worded(),
+            reasons=",".join(reason.name.lower() for reason in decision.reasons),
+            why=view.explanation(),
         )
 
     def _perform(self, act: Act) -> None:
-        """Each is begun once: the state knows what is under way."""
+        """Starts each act once, because the state then knows that it is under way."""
         match act:
             case Preload(model):
-                self._know(LoadBegun(model, time.monotonic()))
-                self._begin(self._load(model))
+                self._apply(LoadBegun(model, time.monotonic()))
+                self._start(self._load(model))
             case Unload(models):
-                self._know(UnloadBegun(models, time.monotonic()))
-                self._begin(self._unload(models))
-            case AcquireModelLock(model):
-                self._dependencies.keeper.want(model)
+                self._apply(UnloadBegun(models, time.monotonic()))
+                self._start(self._unload(models))
+            case AcquireModelLock():
+                self._dependencies.requests.send(act)
             case _:
                 assert_never(act)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         return task
 
-    def _sweep(self) -> None:
-        """A bug in a task ends the monitor, and another one begins: unheard it would leave a load under way for ever."""
+    def _check_tasks(self) -> None:
+        """Raises the exception of a failed task, which ends this monitor. Else its load would count as under way for ever."""
         ended = {task for task in self._tasks if task.done()}
         self._tasks -= ended
         for task in ended:
             task.result()
 
     async def _list(self) -> None:
-        self._know(await self._dependencies.server.listed())
+        self._apply(await self._dependencies.server.listed())
 
     async def _load(self, model: str) -> None:
-        """With the options of every request to it, or the first job would load it anew. Loaded is what is listed."""
+        """Loads with the options of all later requests, because other options would load the model again."""
         settings = self._dependencies.settings
         step = Step.VISION if model == self._policy.vision_model else Step.FEEDBACK
-        began_at_seconds = time.monotonic()
+        started_at_seconds = time.monotonic()
         is_ok = await self._dependencies.server.load(model, settings.model_options(step.value))
-        seen = await self._dependencies.server.listed()
+        listed = await self._dependencies.server.listed()
         now_seconds = time.monotonic()
         self._counters.count(ModelOperation.LOADED if is_ok else ModelOperation.FAILED)
-        self._journal.model_loaded(model, is_ok=is_ok, seconds=now_seconds - began_at_seconds)
-        self._know(seen, Loaded(model, is_ok, now_seconds))
+        self._event_log.model_loaded(model, is_ok=is_ok, seconds=now_seconds - started_at_seconds)
+        self._apply(listed, Loaded(model, is_ok, now_seconds))
 
     async def _unload(self, models: tuple[str, ...]) -> None:
-        """Asked to leave if no worker of any instance is in a call to it; gone is who is listed no more."""
-        is_free = not any([await self._dependencies.keeper.is_asked(self._written(model)) for model in models])
-        is_ok = is_free and all([await self._dependencies.server.unload(model) for model in models])
+        """Asks Ollama to unload the models, if no worker of any instance is in a call to one of them."""
+        in_use = [await self._dependencies.requests.is_model_in_use(self._settings_name(model)) for model in models]
+        is_ok = not any(in_use) and all([await self._dependencies.server.unload(model) for model in models])
         if is_ok:
             self._counters.count(ModelOperation.UNLOADED)
-        self._journal.model_unloaded(models, is_ok=is_ok)
+        self._event_log.model_unloaded(models, is_ok=is_ok)
         if not is_ok:
             await asyncio.sleep(self._policy.sample_seconds)  # before it is tried again
-        seen = await self._dependencies.server.listed()
-        self._know(seen, Unloaded(models, is_ok, time.monotonic()))
+        listed = await self._dependencies.server.listed()
+        self._apply(listed, Unloaded(models, is_ok, time.monotonic()))
 
-    def _written(self, model: str) -> str:
-        """As the settings call it, and the workers for their permits."""
+    def _settings_name(self, model: str) -> str:
+        """Name of the model in the settings. Workers use that name for their permits."""
         names = (self._dependencies.settings.ai_vision_model, self._dependencies.settings.ai_feedback_model)
         return next(name for name in names if listed_name(name) == model)
 
 
-def _recorded(decision: Decision, policy: AdmissionPolicy) -> AdmissionRecord:
+def _record(decision: Decision, policy: AdmissionPolicy) -> AdmissionRecord:
     return AdmissionRecord(
         slots=decision.slots,
         vision_calls=decision.calls_of(policy.vision_model),
@@ -224,11 +234,11 @@ def _recorded(decision: Decision, policy: AdmissionPolicy) -> AdmissionRecord:
     )
 
 
-def _shown(decision: Decision, policy: AdmissionPolicy) -> tuple[object, ...]:
-    """What of it is news."""
+def _log_values(decision: Decision, policy: AdmissionPolicy) -> tuple[object, ...]:
+    """The values whose change is logged."""
     return decision.slots, *(decision.calls_of(model) for model in policy.models), decision.reasons
 
 
-def _is_wider(decision: Decision, before: Decision, policy: AdmissionPolicy) -> bool:
+def _admits_more(decision: Decision, before: Decision, policy: AdmissionPolicy) -> bool:
     is_opened = any(decision.calls_of(model) > before.calls_of(model) for model in policy.models)
     return is_opened or decision.slots > before.slots

@@ -1,4 +1,4 @@
-"""Memory of NVIDIA cards, through the optional extra `gpu`. Without it, a driver or a card there is nothing to tell."""
+"""Memory of NVIDIA cards, through the optional extra `gpu`. Everything is None without the extra, a driver or a card."""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -6,13 +6,13 @@ from typing import Any
 
 
 class Gpu:
-    """NVML, opened once. Absent quietly: most hosts have none."""
+    """NVML, opened once. A missing library or driver is not logged, because most hosts have no card."""
 
     def __init__(self) -> None:
         self._nvml = _opened()
 
     def held_bytes(self, pids: Collection[int]) -> int | None:
-        """What these processes hold on all cards; None where nobody can tell (in a container the driver knows no pids)."""
+        """Memory of these processes on all cards. None if unknown, as in a container, where the driver sees no pids."""
         by_card = self._of_each_card("nvmlDeviceGetComputeRunningProcesses")
         if by_card is None:
             return None
@@ -21,17 +21,17 @@ class Gpu:
         return sum(sizes) if sizes or not holders else None
 
     def free_bytes(self) -> int | None:
-        """What nobody holds on all cards; None without a card."""
+        """Free memory of all cards. None without a card."""
         memories = self._of_each_card("nvmlDeviceGetMemoryInfo")
         return sum(memory.free for memory in memories) if memories else None
 
-    def _of_each_card(self, question: str) -> list[Any] | None:
+    def _of_each_card(self, query: str) -> list[Any] | None:
         if self._nvml is None:
             return None
         try:
             cards = [self._nvml.nvmlDeviceGetHandleByIndex(number) for number in range(self._nvml.nvmlDeviceGetCount())]
-            return [getattr(self._nvml, question)(card) for card in cards]
-        except self._nvml.NVMLError:  # a driver that was just replaced: not known now
+            return [getattr(self._nvml, query)(card) for card in cards]
+        except self._nvml.NVMLError:  # for example a driver that is being replaced
             return None
 
 

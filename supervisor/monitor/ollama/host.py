@@ -1,4 +1,4 @@
-"""Memory of this host: what is available, what Ollama holds of it, and how much others wait for it. Each look is a few reads."""
+"""Memory of this host, Ollama's share of it, and memory pressure. A measurement reads a few files of the kernel."""
 
 import re
 import time
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from supervisor.admission.facts import HostMeasured
 from supervisor.monitor.ollama.gpu import Gpu
-from supervisor.monitor.ollama.processes import Runners
+from supervisor.monitor.ollama.processes import OllamaProcesses
 from supervisor.settings.model import Settings
 from worker.ollama.address import LOOPBACK
 
@@ -17,15 +17,15 @@ _PRESSURE = re.compile(r"^some avg10=(\d+\.\d+)", re.MULTILINE)
 
 
 class Host:
-    """`cgroup` is the directory of Ollama's control group (cgroup v2), which is believed before its processes; None: not told.
+    """`cgroup` is the directory of Ollama's control group (cgroup v2), or None. It is preferred to Ollama's processes.
 
-    An Ollama that is not on loopback is on another host, or in a container whose processes we do not see.
+    An Ollama that is not on loopback runs on another host or in a container, so its processes cannot be measured here.
     """
 
     def __init__(self, base_url: str, cgroup: Path | None) -> None:
         parts = urlsplit(base_url)
         self._cgroup, self._gpu = cgroup, Gpu()
-        self._runners = Runners(parts.port or 80) if parts.hostname in LOOPBACK else None
+        self._processes = OllamaProcesses(parts.port or 80) if parts.hostname in LOOPBACK else None
 
     @classmethod
     def of(cls, settings: Settings) -> "Host":
@@ -34,8 +34,8 @@ class Host:
 
     @property
     def is_remote(self) -> bool:
-        """Nothing of Ollama's own memory can be seen from here."""
-        return self._runners is None and self._cgroup is None
+        """True if Ollama's memory cannot be measured on this host."""
+        return self._processes is None and self._cgroup is None
 
     def measured(self) -> HostMeasured:
         now_seconds = time.monotonic()
@@ -50,7 +50,7 @@ class Host:
             available_bytes=available_bytes,
             total_bytes=total_bytes,
             pressure=_pressure(_text(PROC / "pressure" / "memory")),
-            gpu_bytes=self._gpu.held_bytes(self._runners.pids(now_seconds)) if self._runners else None,
+            gpu_bytes=self._gpu.held_bytes(self._processes.pids(now_seconds)) if self._processes else None,
             gpu_free_bytes=self._gpu.free_bytes() if not self.is_remote else None,
             at_seconds=now_seconds,
         )
@@ -58,11 +58,11 @@ class Host:
     def _held_bytes(self, now_seconds: float) -> int | None:
         if self._cgroup is not None and (held_bytes := cgroup_bytes(self._cgroup)) is not None:
             return held_bytes
-        return self._runners.size_bytes(now_seconds) if self._runners else None
+        return self._processes.size_bytes(now_seconds) if self._processes else None
 
 
 def cgroup_bytes(cgroup: Path) -> int | None:
-    """memory.current without the file pages that nobody has used lately, which the kernel takes back at once."""
+    """memory.current without inactive file pages, because the kernel frees those at once when memory is needed."""
     current_bytes = _number(_text(cgroup / "memory.current"))
     if current_bytes is None:
         return None
@@ -70,12 +70,12 @@ def cgroup_bytes(cgroup: Path) -> int | None:
 
 
 def total_memory_bytes() -> int:
-    """Of this host."""
+    """Memory of this host, used and free."""
     return _table(_text(PROC / "meminfo")).get("MemTotal", 0) * 1024
 
 
 def _text(path: Path) -> str:
-    """Empty where there is no such file, or we may not read it."""
+    """Empty if the file does not exist or is not readable."""
     try:
         with path.open(encoding="ascii", errors="replace") as file:
             return file.read(MAX_READ_CHARACTERS)
@@ -84,7 +84,7 @@ def _text(path: Path) -> str:
 
 
 def _table(text: str) -> dict[str, int]:
-    """`name: number unit` or `name number`, a line each."""
+    """Parses lines `name: number unit` and `name number`."""
     pairs = (line.replace(":", " ").split()[:2] for line in text.splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
 

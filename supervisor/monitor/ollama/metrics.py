@@ -1,4 +1,4 @@
-"""The metrics of admission: what the watch of Ollama has seen and decided, and what workers tell of their calls to models."""
+"""Metrics of admission: measurements, decisions, and the calls of workers to models."""
 
 import functools
 from collections import Counter as Counts
@@ -15,68 +15,74 @@ from worker.ipc.contract import HoldReason, ModelCall, Step
 from worker.ipc.scoreboard import Scoreboard
 
 SECONDS_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
-_SPEEDS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+_SPEED_BUCKETS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 class CallMetrics:
-    """What workers tell of each call to a model."""
+    """Histograms of the calls to a model, from the events of workers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         by_step = functools.partial(Histogram, labelnames=["step"], registry=registry, buckets=SECONDS_BUCKETS)
-        self._first_token = by_step("learning_first_token_seconds", "from the request to its first token")
-        self._speed = by_step("learning_tokens_per_second", "speed of whole answers", buckets=_SPEEDS)
-        self._load = by_step("learning_call_load_seconds", "load of the model that a call paid for")
-        self._wait = by_step("learning_call_wait_seconds", "wait for a slot of the loaded model")
+        self._first_token = by_step("learning_first_token_seconds", "time from a request to its first token")
+        self._speed = by_step("learning_tokens_per_second", "tokens per second of complete answers", buckets=_SPEED_BUCKETS)
+        self._load = by_step("learning_call_load_seconds", "time for which a call waited until its model was loaded")
+        self._wait = by_step("learning_call_wait_seconds", "time for which a call waited for a free slot of the loaded model")
 
     def observe(self, step: Step, call: ModelCall) -> None:
-        seen = (
+        measured = (
             (self._first_token, call.first_token_seconds),
             (self._speed, call.tokens_per_second),
             (self._load, call.load_seconds),
             (self._wait, call.wait_seconds),
         )
-        for histogram, value in seen:
+        for histogram, value in measured:
             if value is not None:
                 histogram.labels(step.value).observe(value)
 
 
 def admission_metrics(admission: AdmissionView) -> Iterable[Metric]:
-    """What is admitted, why not more, and what Ollama and this host have."""
-    decision, state, policy = admission.decision, admission.state, admission.policy
-    yield GaugeMetricFamily("learning_admission_slots", "slots that may lease; 64: no bound", decision.slots)
+    """The decision, its reasons, and the measurements behind it."""
+    decision, policy = admission.decision, admission.policy
+    yield GaugeMetricFamily("learning_admission_slots", "slots that may lease (64: no limit)", decision.slots)
     calls = {"vision": decision.calls_of(policy.vision_model), "feedback": decision.calls_of(policy.feedback_model)}
-    yield _gauge("learning_admission_calls", "calls a model may have at once; 64: no bound", "step", calls)
+    yield _gauge("learning_admission_calls", "calls that a model may have at once (64: no limit)", "step", calls)
     held = {reason.name.lower(): reason in decision.reasons for reason in HoldReason if reason is not HoldReason.NONE}
-    yield _gauge("learning_admission_held", "1 while this holds something back", "reason", held)
-    is_told = state.listed_at_seconds is not None and state.unlisted is None
-    yield GaugeMetricFamily("learning_ollama_answers", "1 while /api/ps tells what is loaded", is_told)
-    sizes = {"reported": state.reported_bytes, "observed": state.observed_bytes, "limit": policy.limit_bytes}
-    yield _gauge("learning_ollama_bytes", "memory of Ollama by who says so, and its limit", "source", sizes)
-    yield from _host(state.host)
+    yield _gauge("learning_admission_held", "1 while work is held back for this reason", "reason", held)
+    yield from _ollama(admission)
+    yield from _host(admission.state.host)
+
+
+def _ollama(admission: AdmissionView) -> Iterable[Metric]:
+    state = admission.state
+    is_listed = state.listed_at_seconds is not None and state.unlisted is None
+    yield GaugeMetricFamily("learning_ollama_answers", "1 while Ollama answers /api/ps", is_listed)
+    sizes = {"reported": state.reported_bytes, "observed": state.observed_bytes, "limit": admission.policy.limit_bytes}
+    yield _gauge("learning_ollama_bytes", "memory of Ollama: reported by it, observed on this host, its limit", "source", sizes)
     found = Counts(note.lie for note in admission.notes())
-    yield _gauge(
-        "learning_ollama_notes", "what of /api/ps cannot be believed now", "note", {x.name.lower(): found[x] for x in AnomalyKind}
-    )
+    counts = {kind.name.lower(): found[kind] for kind in AnomalyKind}
+    yield _gauge("learning_ollama_notes", "implausible or unexpected entries of /api/ps now", "note", counts)
 
 
 def counter_metrics(scoreboard: Scoreboard) -> Iterable[Metric]:
-    """Totals, which outlive the monitor that counted them."""
-    deeds = CounterMetricFamily("learning_model_loads", "models loaded before work, or asked to leave", labels=["what"])
-    ends = CounterMetricFamily("learning_model_call_ends", "calls to a model by how they ended", labels=["step", "outcome"])
-    for counted, total in counter_totals(scoreboard):
-        if isinstance(counted, ModelOperation):
-            deeds.add_metric([counted.value], total)
+    """Totals of the scoreboard, which outlive the monitor that counted them."""
+    loads = CounterMetricFamily("learning_model_loads", "models loaded before work, failed to load, or unloaded", labels=["what"])
+    ends = CounterMetricFamily("learning_model_call_ends", "calls to a model by outcome", labels=["step", "outcome"])
+    for key, total in counter_totals(scoreboard):
+        if isinstance(key, ModelOperation):
+            loads.add_metric([key.value], total)
         else:
-            ends.add_metric([each.value for each in counted], total)
-    return deeds, ends
+            ends.add_metric([each.value for each in key], total)
+    return loads, ends
 
 
 def _host(host: HostMeasured | None) -> Iterable[Metric]:
     available_bytes, pressure = (host.available_bytes, host.pressure or 0.0) if host else (0, 0.0)
-    yield GaugeMetricFamily("learning_host_available_bytes", "memory of this host that is free for use", available_bytes)
-    gpu_free_bytes = host.gpu_free_bytes if host else None  # None: no sample, as a card that is full has 0
-    yield GaugeMetricFamily("learning_gpu_free_bytes", "memory of this host's cards that nobody holds", gpu_free_bytes)
-    yield GaugeMetricFamily("learning_host_memory_pressure", "share of time in which somebody waited for memory", pressure)
+    yield GaugeMetricFamily("learning_host_available_bytes", "available memory of this host", available_bytes)
+    gpu_free_bytes = host.gpu_free_bytes if host else None  # None gives no sample, because 0 means a full card
+    yield GaugeMetricFamily("learning_gpu_free_bytes", "free memory of this host's GPUs", gpu_free_bytes)
+    yield GaugeMetricFamily(
+        "learning_host_memory_pressure", "share of the last 10 s in which a process waited for memory", pressure
+    )
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -1,13 +1,13 @@
-"""Ollama's processes on this host, as anybody may see them: the server, and the runner of each model that it has loaded."""
+"""Ollama's processes on this host: the server, and one runner for each model that it has loaded."""
 
 import psutil
 
-SEARCH_SECONDS = 10.0  # a look at every process costs some ten milliseconds; runners are found each time, below their server
+SEARCH_SECONDS = 10.0  # a scan of all processes takes about 10 ms. Runners are children of the server and are listed each time
 SERVER_NAME = "ollama"
 
 
-class Runners:
-    """Those of the server that listens on `port`; of every Ollama whose sockets we may not see."""
+class OllamaProcesses:
+    """Processes of the server on `port`. Also of every Ollama whose sockets are not readable for this user."""
 
     def __init__(self, port: int) -> None:
         self._port, self._searched_at_seconds = port, float("-inf")
@@ -17,7 +17,7 @@ class Runners:
         return frozenset(process.pid for process in self._family(now_seconds))
 
     def size_bytes(self, now_seconds: float) -> int | None:
-        """What they hold together, 4 ms a GiB where shared pages are told apart. None: there is nobody."""
+        """Memory of all of them, None if there is none. Takes 4 ms a GiB if the kernel lets us count shared pages once."""
         sizes = [size for process in self._family(now_seconds) if (size := _size_bytes(process)) is not None]
         return sum(sizes) if sizes else None
 
@@ -47,7 +47,7 @@ def _with_children(server: psutil.Process) -> list[psutil.Process]:
 
 
 def _size_bytes(process: psutil.Process) -> int | None:
-    """The proportional set where we may know it (shared pages count once), else the resident set."""
+    """The proportional set size, which counts shared pages once. The resident set size if access to it is denied."""
     try:
         return int(process.memory_full_info().pss)
     except psutil.AccessDenied:

@@ -1,4 +1,4 @@
-"""The Ollama server as the monitor asks it: what is loaded, and to load or let go of a model. Every request ends in time."""
+"""The monitor's requests to Ollama: list the loaded models, load a model, unload a model. Each has a timeout."""
 
 import asyncio
 import time
@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 from supervisor.admission.facts import ListError, ListFailed, LoadedModel, ModelsListed
 from worker.ollama.loaded_models import ListedModel, ListedModels
 
-LIST_SECONDS = 2.0  # it waits for locks that a load or an unload holds; who is late knows nothing (ollama.md 3.4)
-UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (ollama.md 2.6)
-MAX_LIST_BYTES = 1_000_000  # some 700 bytes a model
+LIST_SECONDS = 2.0  # the server waits for locks that a load or unload holds. A later list would be outdated (ollama.md 3.4)
+UNLOAD_SECONDS = 5.0  # the server answers at once, even while the model is busy (ollama.md 2.6)
+MAX_LIST_BYTES = 1_000_000  # about 700 bytes a model
 MAX_ANSWER_BYTES = 65_536
 HTTP_OK = 200
 
@@ -23,13 +23,13 @@ class _Reply(BaseModel):
 
 
 class OllamaServer:
-    """One connection pool for the monitor's life."""
+    """A client of one server. Each request has a connection of its own."""
 
     def __init__(self, base_url: str, load_seconds: float) -> None:
         self._base_url, self._load_seconds = base_url, load_seconds
 
     async def listed(self) -> ModelsListed | ListFailed:
-        """What /api/ps says. Whatever it is, it comes within LIST_SECONDS."""
+        """The models in /api/ps, or the reason why there is no list. Ends within LIST_SECONDS."""
         try:
             status, body = await self._ask("GET", "/api/ps", None, LIST_SECONDS, MAX_LIST_BYTES)
         except TimeoutError:
@@ -45,11 +45,11 @@ class OllamaServer:
         return ModelsListed(tuple(map(_loaded_model, found.models)), time.monotonic())
 
     async def load(self, model: str, options: Mapping[str, int]) -> bool:
-        """Whether it is loaded; the server answers when it is. The load ends with this request, so its time is long."""
+        """True if the model is loaded. A closed request would cancel the load, so the timeout is long."""
         return await self._is_done({"model": model, "prompt": "", "options": dict(options)}, self._load_seconds)
 
     async def unload(self, model: str) -> bool:
-        """Whether it was asked to leave. It does when nobody uses it any more; /api/ps tells when it has."""
+        """True if the server accepted. It unloads the model after its last call. Then /api/ps no longer lists it."""
         return await self._is_done({"model": model, "prompt": "", "keep_alive": 0}, UNLOAD_SECONDS)
 
     async def _is_done(self, request: Mapping[str, object], timeout_seconds: float) -> bool:
@@ -60,7 +60,7 @@ class OllamaServer:
             return False
 
     async def _ask(self, method: str, path: str, body: Any, timeout_seconds: float, max_bytes: int) -> tuple[int, bytes]:
-        """A connection of its own: one that a late answer may still come over is never used again."""
+        """Opens a new connection, because a late answer could still arrive on an old one."""
         async with (
             asyncio.timeout(timeout_seconds),
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False) as session,
@@ -70,7 +70,7 @@ class OllamaServer:
 
 
 async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """All of a body that is not longer than it may be; else its beginning, which is no JSON."""
+    """The whole body, or its first `max_bytes` if it is longer. A body that is cut is no valid JSON."""
     pieces = b""
     async for piece in response.content.iter_any():
         pieces += piece

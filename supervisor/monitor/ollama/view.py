@@ -1,7 +1,8 @@
-"""What admission knows and has decided, for whoever shows it: status, /metrics, the log."""
+"""The state of admission as status, /metrics and the log show it: the decision, and the most important reason in words."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from supervisor.admission.anomalies import Anomaly, notes
 from supervisor.admission.decision import Decision
@@ -9,100 +10,142 @@ from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
 from worker.ipc.contract import HoldReason
 
-# Nobody has to do anything about these: work goes on, in another order or a moment later.
-PASSING = frozenset(
-    {HoldReason.NONE, HoldReason.REOPENING, HoldReason.RAMPING, HoldReason.LOADING, HoldReason.EXCLUSIVE, HoldReason.TURNS}
+MINUTE_SECONDS, HOUR_SECONDS = 60, 3600
+
+
+class Severity(IntEnum):
+    """Importance of a reason for which work is held back."""
+
+    UNNOTICED = 0  # ends by itself, and no queued job waits for it
+    PASSING = 1  # ends by itself, and queued jobs wait for it
+    ATTENTION = 2  # an administrator should know
+
+
+ATTENTION_REASONS = frozenset(
+    {
+        HoldReason.MEMORY,
+        HoldReason.RELIEF,
+        HoldReason.CANARY,
+        HoldReason.UNKNOWN,
+        HoldReason.BREAKER,
+        HoldReason.PROBING,
+        HoldReason.WEDGED,
+        HoldReason.UNLOADABLE,
+    }
 )
 
 
 @dataclass(slots=True)
 class AdmissionView:
-    """Written by the watch of Ollama alone. As it is here, where no model of Ollama's is asked."""
+    """Written by the admission controller alone. The defaults are those of an instance that asks no model of Ollama."""
 
     policy: AdmissionPolicy = field(default_factory=AdmissionPolicy)
     state: AdmissionState = field(default_factory=lambda: AdmissionState.of(AdmissionPolicy(), 0.0))
     decision: Decision = field(default_factory=Decision)
-    is_remote: bool = False  # nobody here sees what its processes hold
+    is_remote: bool = False  # Ollama's processes cannot be measured on this host
 
     @property
     def is_governed(self) -> bool:
-        """Whether there is a model to look after."""
+        """True if this instance asks at least one model of Ollama."""
         return bool(self.policy.models)
 
     @property
     def reason(self) -> HoldReason:
-        """The weightiest that somebody should know of; else the first that work waits for."""
-        reasons = self.decision.reasons
-        told = (*(each for each in reasons if each not in PASSING), *filter(self._is_felt, reasons), self.decision.reason)
-        return told[0]
+        """The most severe reason, the first of several that are equally severe."""
+        return max(self.decision.reasons, key=self.severity, default=HoldReason.NONE)
 
     @property
     def is_holding(self) -> bool:
-        """Whether the decision keeps work waiting now, whether or not there is any."""
-        return bool(self.decision.reasons) and (self.reason not in PASSING or self._is_felt(self.reason))
+        """True if an administrator should know of the hold, or queued jobs wait for it."""
+        return any(self.severity(reason) > Severity.UNNOTICED for reason in self.decision.reasons)
 
-    def _is_felt(self, reason: HoldReason) -> bool:
-        """Whether jobs wait for a model that it closes; where it closes slots, whether any wait."""
+    @property
+    def needs_attention(self) -> bool:
+        return self.severity(self.reason) is Severity.ATTENTION
+
+    def severity(self, reason: HoldReason) -> Severity:
+        if reason in ATTENTION_REASONS:
+            return Severity.ATTENTION
+        return Severity.PASSING if self.is_blocking(reason) else Severity.UNNOTICED
+
+    def is_blocking(self, reason: HoldReason) -> bool:
+        """True if jobs are queued for a model that the reason closes. A reason that closes no model closes slots, so all jobs."""
         closed = self.decision.closed.get(reason)
         return any(model.jobs for model in self.state.models if not closed or model.name in closed)
 
     @property
-    def silence(self) -> str | None:
-        """Why /api/ps says nothing, while it does not."""
+    def list_error(self) -> str | None:
+        """Why /api/ps gives no list at present."""
         return self.state.unlisted.why.value if self.state.unlisted else None
 
     def trouble(self, now_seconds: float) -> str:
-        """The sentence of the status, where somebody should know; empty where all is well or a matter of moments."""
-        if self.is_holding and self.reason not in PASSING:
-            away = f" (Ollama does not answer: {self.silence})" if self.silence and self.reason is not HoldReason.UNKNOWN else ""
-            return f"Held back: {self.worded()}{away}."
-        silence = self.state.unlisted
-        if silence is not None and now_seconds > silence.at_seconds + self.policy.grace_seconds:
-            return f"Ollama does not say what it has loaded ({silence.why.value}); the work goes on meanwhile."
+        """The status message if an administrator should know something, else empty."""
+        if self.needs_attention:
+            is_extra = self.list_error and self.reason is not HoldReason.UNKNOWN
+            no_answer = f" (Ollama does not answer: {self.list_error})" if is_extra else ""
+            return f"Held back: {self.explanation()}{no_answer}. The submissions concerned wait, none is lost."
+        failed = self.state.unlisted
+        if failed is not None and now_seconds > failed.at_seconds + self.policy.grace_seconds:
+            return (
+                f"Ollama does not report its loaded models ({failed.why.value}), for {duration(now_seconds - failed.at_seconds)} "
+                "now. Work goes on, failed submissions are tried again. Check that Ollama is running."
+            )
         return ""
 
     def notes(self) -> tuple[Anomaly, ...]:
         return notes(self.state, self.policy) if self.is_governed else ()
 
-    def worded(self) -> str:
-        """Why work is held back, in words and numbers. Names of models are the operator's own."""
-        return _WORDS[self.reason](self)
+    def explanation(self) -> str:
+        """The most important reason in words and numbers. Model names come from the settings."""
+        return _EXPLANATIONS[self.reason](self)
 
     def closed(self) -> str:
-        """The models that are not asked, or less than they could be, for this reason."""
+        """Models that are closed or limited for the most important reason."""
         return ", ".join(self.decision.closed.get(self.reason, ()))
 
 
 def gigabytes(size_bytes: int) -> str:
-    """As `ollama ps` counts them: powers of ten."""
+    """In powers of ten, as `ollama ps` prints them."""
     return f"{size_bytes / 1e9:.1f}"
 
 
-def _memory(sight: AdmissionView) -> str:
-    used, limit = gigabytes(sight.state.used_bytes), gigabytes(sight.policy.limit_bytes)
-    low = gigabytes(sight.policy.low_water_bytes)
-    return f"Ollama uses {used} of {limit} GB; jobs in work go on, new ones are taken below {low} GB"
+def duration(seconds: float) -> str:
+    """In the largest unit that is not 0, rounded down."""
+    if seconds < MINUTE_SECONDS:
+        return f"{int(seconds)} s"
+    return f"{int(seconds // MINUTE_SECONDS)} min" if seconds < HOUR_SECONDS else f"{int(seconds // HOUR_SECONDS)} h"
 
 
-def _unknown(sight: AdmissionView) -> str:
-    return f"Ollama does not tell what it uses ({sight.silence or 'not asked yet'}), and there is a limit"
+def _memory(view: AdmissionView) -> str:
+    used, limit = gigabytes(view.state.used_bytes), gigabytes(view.policy.limit_bytes)
+    low = gigabytes(view.policy.low_water_bytes)
+    return f"Ollama uses {used} of {limit} GB, so running jobs finish and new ones start below {low} GB"
 
 
-_WORDS: Mapping[HoldReason, Callable[[AdmissionView], str]] = {
+def _unknown(view: AdmissionView) -> str:
+    error = view.list_error or "not asked yet"
+    return f"Ollama does not report its memory ({error}), which OLLAMA_MEMORY_LIMIT needs (check that Ollama is running)"
+
+
+_EXPLANATIONS: Mapping[HoldReason, Callable[[AdmissionView], str]] = {
     HoldReason.NONE: lambda _: "",
     HoldReason.MEMORY: _memory,
-    HoldReason.REOPENING: lambda sight: f"after a hold one worker after another begins, now {sight.decision.slots}",
-    HoldReason.RELIEF: lambda _: "held for the longest time allowed, so idle models are unloaded",
-    HoldReason.CANARY: lambda _: "held for the longest time allowed, so one job shows whether more may run",
+    HoldReason.REOPENING: lambda view: f"after a hold the workers start again one by one, {view.decision.slots} so far",
+    HoldReason.RELIEF: lambda _: "no job could start for ADMISSION_MAX_HOLD_SECONDS, so idle models are unloaded",
+    HoldReason.CANARY: lambda _: "no job could start for ADMISSION_MAX_HOLD_SECONDS, so one job tests whether more may run",
     HoldReason.UNKNOWN: _unknown,
-    HoldReason.BREAKER: lambda sight: f"{sight.closed()} failed several times in a row and is asked again in a moment",
-    HoldReason.PROBING: lambda sight: f"{sight.closed()} failed several times in a row; one call shows whether it answers again",
-    HoldReason.WEDGED: lambda sight: f"no call to {sight.closed()} gets on, though Ollama lists it",
-    HoldReason.RAMPING: lambda sight: f"{sight.closed()} answers again and is asked more and more",
-    HoldReason.LOADING: lambda sight: f"{sight.closed()} is not loaded yet",
-    HoldReason.UNLOADABLE: lambda sight: (
-        f"{sight.closed()} could not be loaded; it is tried again now and then, `doctor` says why"
+    HoldReason.BREAKER: lambda view: (
+        f"{view.closed()} failed several times in a row and is tried again in a moment (see Ollama's log)"
     ),
-    HoldReason.EXCLUSIVE: lambda sight: f"{sight.closed()} waits for its phase, as the two models do not fit together",
-    HoldReason.TURNS: lambda sight: f"{sight.closed()} waits for its turn, as the two models compute on the same cores",
+    HoldReason.PROBING: lambda view: (
+        f"{view.closed()} failed several times in a row, so one call tests whether it answers again (see Ollama's log)"
+    ),
+    HoldReason.WEDGED: lambda view: f"calls to {view.closed()} make no progress, although it is loaded (see Ollama's log)",
+    HoldReason.RAMPING: lambda view: f"{view.closed()} answers again and gets more calls step by step",
+    HoldReason.LOADING: lambda view: f"{view.closed()} is not loaded yet",
+    HoldReason.UNLOADABLE: lambda view: (
+        f"{view.closed()} could not be loaded and is tried again now and then (run doctor to see why)"
+    ),
+    HoldReason.EXCLUSIVE: lambda view: f"{view.closed()} waits, because both models do not fit into memory together",
+    HoldReason.TURNS: lambda view: f"{view.closed()} waits for its turn, because both models compute on the same cores",
 }

@@ -1,4 +1,4 @@
-"""What our own workers do with the models, as they tell it on the scoreboard, and what waits for them in the queue."""
+"""Calls of our own workers to the models, from the scoreboard, and the jobs that wait for each model, from the queue."""
 
 import time
 
@@ -9,35 +9,32 @@ from worker.ipc.contract import Activity
 from worker.ipc.scoreboard import Scoreboard, WorkerRecord
 from worker.queue.backlog import StepBacklog
 
-Call = tuple[int, int, float]  # incarnation, activity, deadline: each call is deadline_set anew
-
 
 class Workload:
-    """Remembers when each call began: progress that was made since is a token."""
+    """Remembers for each model with calls in flight when it last made progress."""
 
     def __init__(self, scoreboard: Scoreboard, policy: AdmissionPolicy) -> None:
         self._scoreboard, self._policy = scoreboard, policy
-        self._began_at_seconds: dict[Call, float] = {}
         self._progress_at_seconds: dict[str, float] = {}
 
-    def working(self) -> WorkersSampled:
+    def sample_workers(self) -> WorkersSampled:
         now_seconds = time.monotonic()
-        slots = [slot for slot in slot_statuses(self._scoreboard) if slot.is_busy and slot.claim]
+        busy = [slot for slot in slot_statuses(self._scoreboard) if slot.is_busy and slot.claim]
         by_model: dict[str, list[WorkerRecord]] = {}
-        for slot in slots:
+        for slot in busy:
             model = self._model(slot.activity)
             if model is not None and slot.claim is not None:
                 by_model.setdefault(model, []).append(slot.claim)
-        self._follow(by_model)
+        self._progress_at_seconds = {model: self._track_progress(model, records) for model, records in by_model.items()}
         calls = tuple(CallsInFlight(name, len(by_model[name]), self._progress_at_seconds[name]) for name in by_model)
-        return WorkersSampled(calls, len(slots), self._scoreboard.control.read().leasing_slots, now_seconds)
+        return WorkersSampled(calls, len(busy), self._scoreboard.control.read().leasing_slots, now_seconds)
 
-    def answered(self, model: str) -> None:
-        """A call to it has come to its end."""
+    def call_ended(self, model: str) -> None:
+        """The end of a call is progress of its model."""
         self._progress_at_seconds[model] = time.monotonic()
 
-    def waiting(self, backlog: StepBacklog) -> BacklogSampled:
-        """Of two steps with one model: all jobs that wait for it."""
+    def sample_backlog(self, backlog: StepBacklog) -> BacklogSampled:
+        """If both steps use one model, its backlog is the sum of both."""
         steps = (
             (self._policy.vision_model, backlog.vision_jobs, backlog.vision_oldest_seconds),
             (self._policy.feedback_model, backlog.feedback_jobs, backlog.feedback_oldest_seconds),
@@ -57,17 +54,8 @@ class Workload:
             activity or Activity.IDLE
         )
 
-    def _follow(self, by_model: dict[str, list[WorkerRecord]]) -> None:
-        """The last token of any call to a model; where there was none, the first beginning of those that are under way."""
-        records = [record for found in by_model.values() for record in found]
-        began = {_call(each): self._began_at_seconds.get(_call(each), each.progress_seconds) for each in records}
-        before, self._began_at_seconds = self._progress_at_seconds, began
-        self._progress_at_seconds = {}
-        for model, found in by_model.items():
-            tokens = [each.progress_seconds for each in found if each.progress_seconds > began[_call(each)]]
-            begun = min(began[_call(each)] for each in found)
-            self._progress_at_seconds[model] = max([before.get(model, begun), *tokens])
-
-
-def _call(record: WorkerRecord) -> Call:
-    return record.incarnation, record.activity, record.deadline_seconds
+    def _track_progress(self, model: str, calls: list[WorkerRecord]) -> float:
+        """Time of the last token of any call to the model. Before the first token: the start of the oldest running call."""
+        oldest_start_seconds = min(call.call_started_seconds for call in calls)
+        tokens = [call.progress_seconds for call in calls if call.progress_seconds > call.call_started_seconds]
+        return max([self._progress_at_seconds.get(model, oldest_start_seconds), *tokens])

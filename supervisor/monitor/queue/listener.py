@@ -1,20 +1,25 @@
-"""The monitor's one connection: it listens, looks at the queue now and then, wakes workers and gives leases back."""
+"""The task that owns the monitor's connection: it listens, polls the queue, wakes workers and serves requests."""
 
 import asyncio
 import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import assert_never
 
 import psycopg
 from psycopg.pq.abc import PGconn
 
+from supervisor.admission.decision import AcquireModelLock
 from supervisor.event_log import EventLog
 from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.reclaimer import LeaseReclaimer
+from supervisor.monitor.queue.requests import CheckModelUse, DatabaseRequest, DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
+from worker.ipc.backoff import doubling
+from worker.ipc.channel import ReclaimLeaseRequest
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.backlog import StepBacklog, step_backlog
 from worker.queue.connection import connect_monitor, has_answered, is_pooled
@@ -24,44 +29,43 @@ from worker.settings import WorkerSettings
 
 MONITOR_DEADLINE_SECONDS = 60.0
 COUNT_EVERY_SECONDS = 1.0
-SECOND_LOOK_SECONDS = 0.05  # after news: was it taken, and is it a job for later?
-FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0
+POLL_SOON_SECONDS = 0.05  # after a notification: the job may have been leased already, or be delayed
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0  # between two attempts to connect
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionUsers:
+    """Parts of the monitor that use the connection or are affected by a poll. `on_poll` is called after each poll."""
+
+    requests: DatabaseRequests
+    reclaimer: LeaseReclaimer
+    model_lock: ModelLockClient
+    waker: Waker
+    on_poll: Callable[[], None]
 
 
 class QueueListener:
-    """One task, one statement at a time. An outage ends a connection, never the watch."""
+    """One task, one statement at a time. An outage ends the connection, never the task."""
 
     def __init__(
         self,
         settings: WorkerSettings,
         scoreboard: Scoreboard,
         incarnation: int,
-        releases: LeaseReclaimer,
-        keeper: ModelLockClient,
-        waker: Waker,
-        journal: EventLog,
+        state: MonitorState,
+        users: ConnectionUsers,
+        event_log: EventLog,
     ) -> None:
-        self._settings, self._scoreboard, self._releases, self._keeper = settings, scoreboard, releases, keeper
-        self._waker, self._journal = waker, journal
+        self._settings, self._scoreboard, self._state, self._event_log = settings, scoreboard, state, event_log
+        self._requests, self._reclaimer, self._model_lock = users.requests, users.reclaimer, users.model_lock
+        self._waker, self._on_poll = users.waker, users.on_poll
         self._monitor_record = replace(scoreboard.monitor.read(), incarnation=incarnation)
-        self._stirred = asyncio.Event()
-        self._heard: list[int] = []  # of whom news has come, by their backends
-        self._look_at_seconds = -math.inf
-        self.sight = MonitorState()
-        self.on_look: Callable[[], None] = lambda: None  # is told that the sight of the queue is new
-
-    def stir(self) -> None:
-        """Something is to be done before the next look."""
-        self._stirred.set()
-
-    def look_soon(self) -> None:
-        """There is news of the queue; a look that is under way may have come too early for it."""
-        self._look_at_seconds = min(self._look_at_seconds, time.monotonic() + SECOND_LOOK_SECONDS)
-        self.stir()
+        self._sender_pids: list[int] = []  # of notifications that are not dispatched yet
+        self._poll_at_seconds = -math.inf
 
     async def run(self) -> None:
-        """Until it is cancelled. Raises UnsuitableDatabase for a role that must not be used."""
-        wait_seconds = FIRST_WAIT_SECONDS
+        """Runs until it is cancelled. Raises UnsuitableDatabase for a role that must not be used."""
+        failures = 0
         while True:
             self._set_deadline()
             try:
@@ -69,10 +73,11 @@ class QueueListener:
                 async with connection:
                     await self._serve(connection)
             except (psycopg.Error, OSError) as outage:
-                wait_seconds = FIRST_WAIT_SECONDS if self.sight.is_connected else wait_seconds
-                self._lose(outage)
+                failures = 0 if self._state.is_connected else failures
+                self._mark_lost(outage)
+            wait_seconds = doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, failures)
             await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret
-            wait_seconds = min(2 * wait_seconds, MAX_WAIT_SECONDS)
+            failures += 1
 
     async def _connect(self) -> AsyncConnection:
         connection = await connect_monitor(
@@ -81,107 +86,124 @@ class QueueListener:
             allows_service_role=self._settings.allow_service_dsn_for_testing,
             pooled=self._settings.database_pooled,
         )
-        self.sight.is_pooled = is_pooled(connection)
-        if not self.sight.is_pooled:  # a session that is another's next would hear for that one
-            connection.add_notify_handler(lambda news: self._heard.append(news.pid))  # of what comes with an answer
+        self._state.is_pooled = is_pooled(connection)
+        if not self._state.is_pooled:  # in a shared session, LISTEN would deliver to whichever client uses it next
+            connection.add_notify_handler(lambda notification: self._sender_pids.append(notification.pid))  # with a result
             await listen(connection)
         return connection
 
     async def _serve(self, connection: AsyncConnection) -> None:
-        self._look_at_seconds = -math.inf
+        self._poll_at_seconds = -math.inf
         while True:
             self._set_deadline()
-            await self._releases.give_back(connection, self._count_returned)
-            await self._releases.sweep(connection, self._count_returned)
-            await self._keeper.serve(connection)
-            look_again_seconds = await self._look(connection)
-            due_in_seconds = min(self._releases.due_in_seconds(), self._keeper.due_in_seconds())
-            await self._wait(connection, min(look_again_seconds, due_in_seconds))
+            for request in self._requests.take_all():
+                self._accept(request)
+            await self._reclaimer.reclaim(connection, self._count_reclaimed)
+            await self._reclaimer.reclaim_dead_instances(connection, self._count_reclaimed)
+            await self._model_lock.serve(connection)
+            if time.monotonic() >= self._poll_at_seconds:
+                await self._poll(connection)
+            await self._wait(connection)
 
-    async def _look(self, connection: AsyncConnection) -> float:
-        """Looks at the queue, if it is time, and wakes a worker for what waits there; in how many seconds to look again."""
-        if time.monotonic() < self._look_at_seconds:
-            return self._look_at_seconds - time.monotonic()
-        self._look_at_seconds = math.inf
-        self._waker.recognise()
-        look = await poll_queue(connection)
-        self._greet()
-        if look.is_waiting:
+    def _accept(self, request: DatabaseRequest) -> None:
+        match request:
+            case PollSoon():
+                self._poll_at_seconds = min(self._poll_at_seconds, time.monotonic() + POLL_SOON_SECONDS)
+            case ReclaimLeaseRequest():
+                self._reclaimer.add(request)
+            case AcquireModelLock(model):
+                self._model_lock.want(model)
+            case CheckModelUse():
+                self._model_lock.add_check(request)
+            case _:
+                assert_never(request)
+
+    async def _poll(self, connection: AsyncConnection) -> None:
+        """Polls the queue, wakes a worker if a job waits, and sets the time of the next poll."""
+        self._waker.refresh_worker_pids()
+        poll = await poll_queue(connection)
+        self._mark_connected()
+        if poll.is_waiting:
             self._waker.wake_one()
-        if self.sight.admission.is_governed:
-            self.sight.backlog = await step_backlog(connection) if look.is_waiting else StepBacklog()
-            self.on_look()
+        if self._state.admission.is_governed:
+            self._state.backlog = await step_backlog(connection) if poll.is_waiting else StepBacklog()
+            self._on_poll()
         now = time.monotonic()
-        if now >= self.sight.counted_at_seconds + COUNT_EVERY_SECONDS:
-            self.sight.stats, self.sight.counted_at_seconds = await queue_stats(connection), now
-        self.sight.looked_at_seconds = now
+        if now >= self._state.counted_at_seconds + COUNT_EVERY_SECONDS:
+            self._state.stats, self._state.counted_at_seconds = await queue_stats(connection), now
+        self._state.polled_at_seconds = now
         self._set_deadline()
-        look_again_seconds = min(self._settings.worker_poll_interval, look.due_in_seconds)
-        self._look_at_seconds = min(self._look_at_seconds, now + look_again_seconds)
-        return self._look_at_seconds - now
+        self._poll_at_seconds = now + min(self._settings.worker_poll_interval, poll.due_in_seconds)
 
-    async def _wait(self, connection: AsyncConnection, timeout_seconds: float) -> None:
-        """Until there is news, a request or the time."""
-        self._hear()
+    def _due_in_seconds(self) -> float:
+        poll_in_seconds = self._poll_at_seconds - time.monotonic()
+        return min(poll_in_seconds, self._reclaimer.due_in_seconds(), self._model_lock.due_in_seconds())
+
+    async def _wait(self, connection: AsyncConnection) -> None:
+        """Waits for a notification, a request, or the time at which something is due."""
+        self._dispatch()
         loop, fd = asyncio.get_running_loop(), connection.fileno()
-        loop.add_reader(fd, self._listen, connection.pgconn, fd)
+        loop.add_reader(fd, self._read_notifications, connection.pgconn, fd)
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._stirred.wait()
+            async with asyncio.timeout(self._due_in_seconds()):
+                await self._requests.arrived.wait()
         except TimeoutError:
             return
         finally:
             loop.remove_reader(fd)
-            self._stirred.clear()
+            self._requests.arrived.clear()
 
-    def _listen(self, pgconn: PGconn, fd: int) -> None:
-        """What came without being asked for. A lost connection is found by the next statement."""
+    def _read_notifications(self, pgconn: PGconn, fd: int) -> None:
+        """Called when the idle connection becomes readable. The next statement reports a lost connection."""
         try:
             pgconn.consume_input()
         except psycopg.OperationalError:
             asyncio.get_running_loop().remove_reader(fd)
-            self.stir()
+            self.wake()
         while notification := pgconn.notifies():
-            self._heard.append(notification.be_pid)
-        self._hear()
+            self._sender_pids.append(notification.be_pid)
+        self._dispatch()
 
-    def _hear(self) -> None:
-        """One wake-up per notification of somebody else: our own workers tell of what they finished, and enter nothing.
+    def _dispatch(self) -> None:
+        """Wakes one worker for each notification. Those of our own workers are ignored, because they enter no job.
 
-        What has come at once is judged at once: news must not come faster than it is heard, or the answers behind it come late.
+        Handles notifications in batches, so that a burst does not delay query results.
         """
-        news, self._heard = self._waker.count_others(self._heard), []
-        if news:
-            self._waker.wake(news)
-            self.look_soon()
+        foreign, self._sender_pids = self._waker.count_foreign(self._sender_pids), []
+        if foreign:
+            self._waker.wake(foreign)
+            self._requests.send(PollSoon())
 
-    def _greet(self) -> None:
-        """Connected is who was answered: a connection on which every statement fails is none."""
-        if not self.sight.is_connected:
-            self.sight.connect(time.monotonic())
-            self._journal.connected(is_pooled=self.sight.is_pooled)
+    def wake(self) -> None:
+        """Ends the wait, without a request."""
+        self._requests.arrived.set()
 
-    def _lose(self, outage: BaseException) -> None:
-        if self.sight.is_connected or self.sight.outage != type(outage).__name__:
-            self._journal.connection_lost(error=type(outage).__name__)
-        self.sight.is_connected = self.sight.is_listening = False
-        self.sight.outage, self.sight.is_refused = type(outage).__name__, has_answered(outage)
-        self._keeper.lost()
+    def _mark_connected(self) -> None:
+        """Called after the first successful query, because a connection on which every statement fails is of no use."""
+        if not self._state.is_connected:
+            self._state.mark_connected(time.monotonic())
+            self._event_log.connected(is_pooled=self._state.is_pooled)
+
+    def _mark_lost(self, outage: BaseException) -> None:
+        if self._state.is_connected or self._state.outage != type(outage).__name__:
+            self._event_log.connection_lost(error=type(outage).__name__)
+        self._state.mark_lost(type(outage).__name__, is_refused=has_answered(outage))
+        self._model_lock.connection_lost()
         self._set_deadline()
 
-    def _count_returned(self, outcome: ReclaimResult) -> None:
-        returned = self._monitor_record.leases_returned + (outcome is not ReclaimResult.NOT_FOUND)
-        quarantined = self._monitor_record.quarantined + (outcome is ReclaimResult.QUARANTINED)
+    def _count_reclaimed(self, result: ReclaimResult) -> None:
+        returned = self._monitor_record.leases_returned + (result is not ReclaimResult.NOT_FOUND)
+        quarantined = self._monitor_record.quarantined + (result is ReclaimResult.QUARANTINED)
         self._monitor_record = replace(self._monitor_record, leases_returned=returned, quarantined=quarantined)
-        if outcome is ReclaimResult.RELEASED:
+        if result is ReclaimResult.RELEASED:
             self._waker.wake_one()
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        """Everything between two deadlines has a bound of its own, all of them together far below this."""
+        """Publishes the monitor's deadline. Everything between two calls has a limit, and all limits together are far below."""
         self._monitor_record = replace(
             self._monitor_record,
             deadline_seconds=time.monotonic() + MONITOR_DEADLINE_SECONDS,
-            polled_at_seconds=self.sight.looked_at_seconds,
+            polled_at_seconds=self._state.polled_at_seconds,
         )
         self._scoreboard.monitor.write(self._monitor_record)

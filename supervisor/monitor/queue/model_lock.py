@@ -1,81 +1,75 @@
-"""What admission asks of the database, done on the monitor's one connection between its looks at the queue."""
+"""The lock of the model that may be asked, where two models do not fit together. Held by the monitor's connection."""
 
-import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 
+from supervisor.monitor.queue.requests import CheckModelUse
 from worker.queue.dead_leases import AsyncConnection
 from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_asked, release_model_lock
 from worker.queue.permits import Permits
 
-RETRY_SECONDS = 0.2  # while another instance is in the other phase; with jitter, as two may have met
+RETRY_SECONDS = 0.2  # while another instance holds the other model's lock, with jitter, because two may have collided
 IDLE_SECONDS = 3600.0
 
 
 class ModelLockClient:
-    """`models` on one `endpoint`; with fewer than two there are no phases.
+    """Acquires the lock of one of `models` on one `endpoint`. With fewer than two models no lock is ever wanted.
 
-    `on_model_lock` is told whose phase is ours now; `stir` tells who owns the connection that there is something to do.
+    `on_change` receives the model whose lock is held now, or None.
     """
 
-    def __init__(self, endpoint: str, models: tuple[str, ...]) -> None:
-        self._endpoint, self._models = endpoint, models
+    def __init__(self, endpoint: str, models: tuple[str, ...], on_change: Callable[[str | None], None]) -> None:
+        self._endpoint, self._models, self._on_change = endpoint, models, on_change
         self._wanted: str | None = None
         self._held: str | None = None
         self._retry_at_seconds = float("-inf")
-        self._questions: list[tuple[str, asyncio.Future[bool]]] = []
-        self.on_model_lock: Callable[[str | None], None] = lambda _: None
-        self.stir: Callable[[], None] = lambda: None
+        self._checks: deque[CheckModelUse] = deque()
 
     def want(self, model: str | None) -> None:
-        """None: leave the phase. Tried again and again until it is so."""
+        """Sets the lock to acquire, None to hold none. `serve` retries until it is so."""
         if model != self._wanted:
             self._wanted, self._retry_at_seconds = model, float("-inf")
-            self.stir()
 
-    async def is_asked(self, model: str) -> bool:
-        """Whether a worker of any instance is in a call to the model. Waits for the database."""
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._questions.append((model, answer))
-        self.stir()
-        return await answer
+    def add_check(self, check: CheckModelUse) -> None:
+        self._checks.append(check)
 
     def due_in_seconds(self) -> float:
-        """When there is something to do again."""
-        if self._questions:
+        """Time until `serve` has work again."""
+        if self._checks:
             return 0.0
         return max(0.0, self._retry_at_seconds - time.monotonic()) if self._wanted != self._held else IDLE_SECONDS
 
     async def serve(self, connection: AsyncConnection) -> None:
-        """Everything that is due."""
-        while self._questions:
-            model, answer = self._questions[0]
-            is_busy = await is_asked(connection, Permits.of(self._endpoint, model, 0))
-            self._questions.pop(0)
-            if not answer.done():
-                answer.set_result(is_busy)
+        """Does everything that is due. A check leaves the queue only after its statement was answered."""
+        while self._checks:
+            check = self._checks[0]
+            is_in_use = await is_asked(connection, Permits.of(self._endpoint, check.model, 0))
+            self._checks.popleft()
+            if not check.is_in_use.done():
+                check.is_in_use.set_result(is_in_use)
         if self._wanted != self._held and time.monotonic() >= self._retry_at_seconds:
             await self._change(connection)
 
-    def lost(self) -> None:
-        """The connection is gone, and the lock with it."""
-        self._hold(None)
+    def connection_lost(self) -> None:
+        """The lock ended with its connection."""
+        self._set_held(None)
 
     async def _change(self, connection: AsyncConnection) -> None:
-        """Out of the one phase before into the other."""
+        """Releases the lock that is held, then tries once to acquire the one that is wanted."""
         if self._held is not None:
             await release_model_lock(connection, self._keys(self._held))
-            self._hold(None)
+            self._set_held(None)
         if self._wanted is not None and await acquire_model_lock(connection, self._keys(self._wanted)):
-            self._hold(self._wanted)
+            self._set_held(self._wanted)
         else:
-            self._retry_at_seconds = time.monotonic() + RETRY_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311  no secret
+            self._retry_at_seconds = time.monotonic() + RETRY_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311  jitter is no secret
 
-    def _hold(self, model: str | None) -> None:
+    def _set_held(self, model: str | None) -> None:
         if model != self._held:
             self._held = model
-            self.on_model_lock(model)
+            self._on_change(model)
 
     def _keys(self, model: str) -> ModelLockKeys:
         other = next(each for each in self._models if each != model)

@@ -1,4 +1,4 @@
-"""Giving back the leases of the dead: of our own workers when the supervisor asks, of whole instances when their lock is free."""
+"""Gives back the leases of dead workers, at the supervisor's request, and of dead instances, whose lock is free."""
 
 import time
 from collections import deque
@@ -11,98 +11,103 @@ from psycopg.errors import LockNotAvailable
 from supervisor.adapters.instance import dead_instances, forget
 from supervisor.event_log import EventLog
 from worker.ipc import channel
+from worker.ipc.channel import LeaseReclaimedReport, ReclaimLeaseRequest
 from worker.queue.dead_leases import AsyncConnection, ReclaimResult, leases_of, return_expired, return_lease
 
-SECOND_LOOK_SECONDS = 0.2  # a dead worker's last statement may still commit after the first look
+RECHECK_SECONDS = 0.2  # a dead worker's last statement may still commit after the first attempt
 BUSY_ROW_SECONDS = 0.1
-SWEEP_SECONDS = 2.0
+DEAD_INSTANCES_SECONDS = 2.0
+
+OnReclaimed = Callable[[ReclaimResult], None]
 
 
 class LeaseReclaimer:
-    """What is still to be given back. Nothing is lost with this process: the supervisor asks its successor again."""
+    """Requests on their way: new ones, those to check a second time, and reports that the supervisor has not taken yet.
 
-    def __init__(self, channel_fd: int, directory: Path, database: str, max_crashes: int, journal: EventLog) -> None:
+    A request leaves its queue only after its statement was answered. If this process dies, the supervisor repeats its
+    requests to the next monitor.
+    """
+
+    def __init__(self, channel_fd: int, directory: Path, database: str, max_crashes: int, event_log: EventLog) -> None:
         self._channel_fd, self._directory, self._database = channel_fd, directory, database
-        self._max_crashes, self._journal = max_crashes, journal
-        self._asked: deque[channel.ReclaimLeaseRequest] = deque()
-        self._second_looks: deque[tuple[float, channel.ReclaimLeaseRequest]] = deque()
-        self._untold: deque[channel.LeaseReclaimedReport] = deque()
-        self._swept_at_seconds = float("-inf")
+        self._max_crashes, self._event_log = max_crashes, event_log
+        self._new: deque[ReclaimLeaseRequest] = deque()
+        self._rechecks: deque[tuple[float, ReclaimLeaseRequest]] = deque()  # due at, oldest first
+        self._unsent: deque[LeaseReclaimedReport] = deque()
+        self._searched_at_seconds = float("-inf")
 
-    def take(self, request: channel.ReclaimLeaseRequest) -> None:
-        """What the supervisor asks for."""
-        self._asked.append(request)
+    def add(self, request: ReclaimLeaseRequest) -> None:
+        self._new.append(request)
 
     def due_in_seconds(self) -> float:
-        """When there is something to do again."""
-        if self._asked or self._untold:
+        """Time until `reclaim` or `reclaim_dead_instances` has work again."""
+        if self._new or self._unsent:
             return BUSY_ROW_SECONDS
-        return max(0.0, self._second_looks[0][0] - time.monotonic()) if self._second_looks else SWEEP_SECONDS
+        return max(0.0, self._rechecks[0][0] - time.monotonic()) if self._rechecks else DEAD_INSTANCES_SECONDS
 
-    async def give_back(self, connection: AsyncConnection, on_returned: Callable[[ReclaimResult], None]) -> None:
-        """Everything that is due, until somebody sits on a row: who waited for each of many would break the monitor's deadline.
+    async def reclaim(self, connection: AsyncConnection, on_reclaimed: OnReclaimed) -> None:
+        """Processes what is due. Stops at the first locked row, because many lock waits would exceed the monitor's deadline."""
+        self._send_reports()
+        if await self._recheck(connection, on_reclaimed):
+            await self._reclaim_new(connection, on_reclaimed)
 
-        A request leaves its queue only after its statement was answered.
-        """
-        self._tell()
-        with suppress(LockNotAvailable):
-            await self._look_twice(connection, on_returned)  # first: what is locked there is asked for like the others
-            await self._look_once(connection, on_returned)
+    async def _recheck(self, connection: AsyncConnection, on_reclaimed: OnReclaimed) -> bool:
+        """Second attempts. False if a row is locked: the lease exists by now, so its request counts as new again."""
+        while self._rechecks and self._rechecks[0][0] <= time.monotonic():
+            request = self._rechecks[0][1]
+            result = await self._try_to_reclaim(connection, request)
+            self._rechecks.popleft()
+            if result is None:
+                self._new.append(request)
+                return False
+            self._report(request, result, on_reclaimed)
+        return True
 
-    async def _look_once(self, connection: AsyncConnection, on_returned: Callable[[ReclaimResult], None]) -> None:
-        for _ in range(len(self._asked)):
-            request = self._asked[0]
-            try:
-                outcome = await self._return(connection, request)
-            except LockNotAvailable:  # the others first
-                self._asked.rotate(-1)
-                raise
-            self._asked.popleft()
-            if outcome is ReclaimResult.NOT_FOUND:
-                self._second_looks.append((time.monotonic() + SECOND_LOOK_SECONDS, request))
+    async def _reclaim_new(self, connection: AsyncConnection, on_reclaimed: OnReclaimed) -> None:
+        """First attempts. A request whose row is locked goes to the end, so that it does not block the others."""
+        for _ in range(len(self._new)):
+            request = self._new[0]
+            result = await self._try_to_reclaim(connection, request)
+            if result is None:
+                self._new.rotate(-1)
+                return
+            self._new.popleft()
+            if result is ReclaimResult.NOT_FOUND:
+                self._rechecks.append((time.monotonic() + RECHECK_SECONDS, request))
             else:
-                self._report(request, outcome, on_returned)
+                self._report(request, result, on_reclaimed)
 
-    async def _look_twice(self, connection: AsyncConnection, on_returned: Callable[[ReclaimResult], None]) -> None:
-        while self._second_looks and self._second_looks[0][0] <= time.monotonic():
-            request = self._second_looks[0][1]
-            try:
-                outcome = await self._return(connection, request)
-            except LockNotAvailable:  # it is there by now
-                self._asked.append(self._second_looks.popleft()[1])
-                raise
-            self._second_looks.popleft()
-            self._report(request, outcome, on_returned)
+    async def _try_to_reclaim(self, connection: AsyncConnection, request: ReclaimLeaseRequest) -> ReclaimResult | None:
+        """None if the job's row is locked."""
+        limit = self._max_crashes if request.is_counted else None
+        try:
+            return await return_lease(connection, request.job_id, request.lease_key, max_crashes=limit)
+        except LockNotAvailable:
+            return None
 
-    async def sweep(self, connection: AsyncConnection, on_returned: Callable[[ReclaimResult], None]) -> None:
-        """Frees the leases of instances whose lock can be taken, and forgets them when that is done."""
-        if time.monotonic() < self._swept_at_seconds + SWEEP_SECONDS:
+    def _report(self, request: ReclaimLeaseRequest, result: ReclaimResult, on_reclaimed: OnReclaimed) -> None:
+        self._unsent.append(LeaseReclaimedReport(lease_key=request.lease_key, outcome=result.value))
+        self._send_reports()
+        on_reclaimed(result)
+
+    def _send_reports(self) -> None:
+        """The supervisor sends each request once to each monitor, so a report that does not fit into the socket is kept."""
+        while self._unsent and channel.send(self._channel_fd, self._unsent[0]):
+            self._unsent.popleft()
+
+    async def reclaim_dead_instances(self, connection: AsyncConnection, on_reclaimed: OnReclaimed) -> None:
+        """Frees the leases of each instance whose lock is free, then forgets the instance."""
+        if time.monotonic() < self._searched_at_seconds + DEAD_INSTANCES_SECONDS:
             return
         with dead_instances(self._directory, self._database) as numbers:
             for number in numbers:
-                with suppress(LockNotAvailable):  # somebody sits on one of its rows: it is not forgotten, the next sweep comes by
-                    await self._free_all_of(connection, number, on_returned)
+                with suppress(LockNotAvailable):  # a row is locked: the instance is not forgotten, the next search finds it
+                    await self._reclaim_instance(connection, number, on_reclaimed)
                     forget(self._directory, number)
-        self._swept_at_seconds = time.monotonic()
+        self._searched_at_seconds = time.monotonic()
 
-    async def _free_all_of(self, connection: AsyncConnection, number: int, on_returned: Callable[[ReclaimResult], None]) -> None:
+    async def _reclaim_instance(self, connection: AsyncConnection, number: int, on_reclaimed: OnReclaimed) -> None:
         for job_id, lease_key in await leases_of(connection, number):
             outcome = await return_expired(connection, job_id, lease_key)
-            self._journal.dead_instance_lease(instance=number, job=job_id, outcome=outcome.value)
-            on_returned(outcome)
-
-    async def _return(self, connection: AsyncConnection, request: channel.ReclaimLeaseRequest) -> ReclaimResult:
-        limit = self._max_crashes if request.is_counted else None
-        return await return_lease(connection, request.job_id, request.lease_key, max_crashes=limit)
-
-    def _report(
-        self, request: channel.ReclaimLeaseRequest, outcome: ReclaimResult, on_returned: Callable[[ReclaimResult], None]
-    ) -> None:
-        self._untold.append(channel.LeaseReclaimedReport(lease_key=request.lease_key, outcome=outcome.value))
-        self._tell()
-        on_returned(outcome)
-
-    def _tell(self) -> None:
-        """The supervisor asks each monitor once, so what it could not take it is told again."""
-        while self._untold and channel.send(self._channel_fd, self._untold[0]):
-            self._untold.popleft()
+            self._event_log.dead_instance_lease(instance=number, job=job_id, outcome=outcome.value)
+            on_reclaimed(outcome)

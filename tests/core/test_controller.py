@@ -1,4 +1,4 @@
-"""What becomes of a bug in one of the tasks of the watch of Ollama."""
+"""The admission controller after a bug in one of its tasks."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from supervisor.event_log import EventLog
 from supervisor.monitor.ollama.controller import AdmissionController, AdmissionDependencies
 from supervisor.monitor.ollama.host import Host
 from supervisor.monitor.ollama.server import OllamaServer
-from supervisor.monitor.queue.model_lock import ModelLockClient
+from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from supervisor.settings.model import parse
@@ -21,24 +21,22 @@ URL = "http://127.0.0.1:1"
 
 
 class Broken(OllamaServer):
-    """Its first look meets a bug."""
+    """A server whose first list request raises an unexpected exception."""
 
     async def listed(self) -> ModelsListed | ListFailed:
         raise KeyError
 
 
-def test_a_bug_in_a_task_ends_the_watch() -> None:
-    """It is not swallowed with its task: the monitor ends, tells of it, and is replaced."""
-    policy, board, sight = AdmissionPolicy("see:latest", "say:latest", sample_seconds=0.01), Scoreboard(), MonitorState()
+def test_a_bug_in_a_task_ends_the_controller() -> None:
+    """The exception is not lost with its task: the monitor logs it, ends, and is replaced."""
+    policy, board, state = AdmissionPolicy("vision:latest", "feedback:latest", sample_seconds=0.01), Scoreboard(), MonitorState()
     settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/nowhere"}).worker
-    dependencies = AdmissionDependencies(
-        policy, settings, Broken(URL, 1.0), Host(URL, None), ModelLockClient("here", policy.models)
-    )
-    watch = AdmissionController(dependencies, board, sight, Waker(board, []), EventLog("ERROR", lambda _: None))
+    dependencies = AdmissionDependencies(policy, settings, Broken(URL, 1.0), Host(URL, None), DatabaseRequests())
+    controller = AdmissionController(dependencies, board, state, Waker(board, []), EventLog("ERROR", lambda _: None))
 
-    async def watched() -> None:
+    async def run() -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await watch.run()
+            await controller.run()
 
     with pytest.raises(KeyError):
-        asyncio.run(watched())
+        asyncio.run(run())

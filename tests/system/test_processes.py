@@ -1,4 +1,4 @@
-"""Ollama's processes: real ones under its names, and others that only resemble them."""
+"""Ollama's processes among others, with real processes under their names."""
 
 import os
 import subprocess
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from supervisor.monitor.ollama.processes import SEARCH_SECONDS, Runners
+from supervisor.monitor.ollama.processes import SEARCH_SECONDS, OllamaProcesses
 from testkit.postgres import die_with
 from testkit.waiting import eventually
 
-# A server under that name prints its port, loads a runner for each line that it reads, and prints the runner's pid.
+# A server under the given name. Prints its port, then starts a runner for each line of input and prints the runner's pid.
 SERVER = """
 import socket, subprocess, sys
 open("/proc/self/comm", "w").write(sys.argv[1])
@@ -73,33 +73,33 @@ def serve(undo: ExitStack, name: str = "ollama") -> Served:
     return Served(process, int(process.stdout.readline()))
 
 
-def test_a_server_and_its_runners_are_weighed_together(undo: ExitStack) -> None:
-    """A runner counts from the next sample on, its model with it, and is forgotten with its end."""
+def test_a_server_and_its_runners_are_measured_together(undo: ExitStack) -> None:
+    """A new runner, with its model, counts from the next measurement on."""
     server = serve(undo)
-    runners = Runners(server.port)
-    alone_bytes = runners.size_bytes(0.0)
+    processes = OllamaProcesses(server.port)
+    alone_bytes = processes.size_bytes(0.0)
     runner_pid = server.load()
-    both_bytes = runners.size_bytes(1.0)
-    assert runners.pids(1.0) == {server.process.pid, runner_pid}
+    both_bytes = processes.size_bytes(1.0)
+    assert processes.pids(1.0) == {server.process.pid, runner_pid}
     assert alone_bytes is not None
     assert both_bytes is not None
     assert both_bytes >= alone_bytes + RUNNER_BYTES
 
 
-def test_only_who_listens_there_is_the_server(undo: ExitStack) -> None:
-    """Another Ollama of this host, and a program of another name at the port, are not the one that we ask."""
+def test_only_the_process_that_listens_is_the_server(undo: ExitStack) -> None:
+    """Another Ollama on this host does not count, nor does a program of another name on the port."""
     ours, _another, stranger = serve(undo), serve(undo), serve(undo, "nginx")
-    assert Runners(ours.port).pids(0.0) == {ours.process.pid}
-    assert Runners(stranger.port).pids(0.0) == frozenset()
-    assert Runners(stranger.port).size_bytes(0.0) is None
+    assert OllamaProcesses(ours.port).pids(0.0) == {ours.process.pid}
+    assert OllamaProcesses(stranger.port).pids(0.0) == frozenset()
+    assert OllamaProcesses(stranger.port).size_bytes(0.0) is None
 
 
-def test_a_server_that_has_gone_holds_nothing(undo: ExitStack) -> None:
-    """It counts neither at the next sample of known processes, nor when all processes are scanned again."""
+def test_a_server_that_has_exited_is_not_counted(undo: ExitStack) -> None:
+    """Neither in the processes found before, nor after the next scan of all processes."""
     first = serve(undo)
-    runners = Runners(first.port)
-    assert runners.pids(0.0) == {first.process.pid}
+    processes = OllamaProcesses(first.port)
+    assert processes.pids(0.0) == {first.process.pid}
     first.process.kill()
     first.process.wait()
-    eventually(lambda: runners.pids(1.0) == frozenset())
-    assert runners.pids(SEARCH_SECONDS) == frozenset()
+    eventually(lambda: processes.pids(1.0) == frozenset())
+    assert processes.pids(SEARCH_SECONDS) == frozenset()

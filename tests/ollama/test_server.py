@@ -1,4 +1,4 @@
-"""The monitor's requests to Ollama: what is loaded, loading and letting go; each ends within its time, whatever comes back."""
+"""The monitor's requests to Ollama: list, load and unload. Each ends within its timeout, whatever the server sends."""
 
 import asyncio
 
@@ -28,37 +28,37 @@ def listed(url: str) -> ModelsListed | ListFailed:
     return asyncio.run(OllamaServer(url, LOAD_SECONDS).listed())
 
 
-def silence(url: str) -> ListError | None:
-    seen = listed(url)
-    return seen.why if isinstance(seen, ListFailed) else None
+def list_error(url: str) -> ListError | None:
+    answer = listed(url)
+    return answer.why if isinstance(answer, ListFailed) else None
 
 
 def names(url: str) -> list[str]:
-    seen = listed(url)
-    assert isinstance(seen, ModelsListed)
-    return [model.name for model in seen.models]
+    answer = listed(url)
+    assert isinstance(answer, ModelsListed)
+    return [model.name for model in answer.models]
 
 
-def test_what_is_loaded_is_listed_with_its_size(simulator: SimulatorProcess) -> None:
-    """Name, digest, size and context are those of /api/ps."""
+def test_a_loaded_model_is_listed_with_its_size(simulator: SimulatorProcess) -> None:
+    """Name, digest, size and context come from /api/ps."""
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", {"num_ctx": 2048}))
-    seen = listed(simulator.url)
-    assert isinstance(seen, ModelsListed)
-    (model,) = seen.models
+    answer = listed(simulator.url)
+    assert isinstance(answer, ModelsListed)
+    (model,) = answer.models
     (runner,) = simulator.state()["runners"]
     assert (model.name, model.size_bytes, model.context_tokens) == ("chain:latest", runner["reported_bytes"], 2048)
     assert len(model.digest) == 64
 
 
-def test_a_server_that_is_not_there_is_unreachable() -> None:
-    """A refused connection is known at once."""
+def test_a_closed_port_is_unreachable() -> None:
+    """A refused connection is reported at once."""
     with raw_server() as url:
         pass
-    assert silence(url) is ListError.UNREACHABLE
+    assert list_error(url) is ListError.UNREACHABLE
 
 
 def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the request and says nothing, or a byte now and then: the look ends all the same."""
+    """A server that accepts the request and sends nothing, or a byte now and then. The timeout still ends the request."""
     monkeypatch.setattr("supervisor.monitor.ollama.server.LIST_SECONDS", 0.2)
 
     def silent(peer: Peer) -> None:
@@ -71,31 +71,31 @@ def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) 
         peer.send_until_it_leaves(b" ", 0.05)
 
     with raw_server(silent, trickling) as url:
-        assert [silence(url), silence(url)] == [ListError.LATE, ListError.LATE]
+        assert [list_error(url), list_error(url)] == [ListError.LATE, ListError.LATE]
 
 
 @pytest.mark.parametrize("what", INVALID)
-def test_an_answer_that_is_none_is_nonsense(what: str) -> None:
-    """Whatever it is, nothing is made of it, and no more is read of it than may be."""
-    assert _silence_after(status(200, INVALID[what])) is ListError.INVALID
+def test_a_malformed_answer_is_invalid(what: str) -> None:
+    """No part of it is used, and no more than the limit is read."""
+    assert _list_error_after(status(200, INVALID[what])) is ListError.INVALID
 
 
 def test_an_error_is_no_list() -> None:
-    """Its body is not looked at, were it a list."""
-    assert _silence_after(status(500, b'{"models": []}')) is ListError.INVALID
+    """The body of an error is ignored, even if it is a list."""
+    assert _list_error_after(status(500, b'{"models": []}')) is ListError.INVALID
 
 
-def _silence_after(answer: bytes) -> ListError | None:
+def _list_error_after(answer: bytes) -> ListError | None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(answer)
 
     with raw_server(script) as url:
-        return silence(url)
+        return list_error(url)
 
 
-def test_a_model_is_loaded_and_asked_to_leave(simulator: SimulatorProcess) -> None:
-    """Loaded is answered when it is there; gone is what the list shows."""
+def test_a_model_is_loaded_and_unloaded(simulator: SimulatorProcess) -> None:
+    """The load is answered when the model is in memory. An unloaded model disappears from the list."""
     server = OllamaServer(simulator.url, LOAD_SECONDS)
     assert asyncio.run(server.load("chain", {}))
     assert names(simulator.url) == ["chain:latest"]
@@ -105,19 +105,19 @@ def test_a_model_is_loaded_and_asked_to_leave(simulator: SimulatorProcess) -> No
 
 
 def test_a_job_after_a_preload_pays_for_no_load(simulator: SimulatorProcess) -> None:
-    """With the adapters' own options the server keeps what was preloaded: the call's load is none to speak of."""
-    told: list[ModelCall] = []
+    """With the options of the adapters the server keeps the preloaded model, so the call loads nothing."""
+    calls: list[ModelCall] = []
     options = {"num_ctx": 2048, "num_thread": 2}
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", options))
     question = ChatRequest("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
     (before,) = simulator.state()["runners"]
-    Ollama(simulator.url, lambda: None, told.append).chat(question, deadline_in(LOAD_SECONDS))
+    Ollama(simulator.url, lambda: None, calls.append).chat(question, deadline_in(LOAD_SECONDS))
     assert simulator.state()["runners"][0]["reported_bytes"] == before["reported_bytes"]
-    assert [(call.load_seconds or 0.0) < 0.01 for call in told] == [True]
+    assert [(call.load_seconds or 0.0) < 0.01 for call in calls] == [True]
 
 
-def test_what_cannot_be_done_is_no_exception(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorProcess) -> None:
-    """A model that nobody has, a server that breaks off, is silent or answers nonsense: it was not done, and that is all."""
+def test_a_failed_operation_raises_no_exception(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorProcess) -> None:
+    """The result is False for an unknown model, and for a server that disconnects, hangs or sends a malformed answer."""
     monkeypatch.setattr("supervisor.monitor.ollama.server.UNLOAD_SECONDS", 0.2)
     assert not asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("nobody", {}))
 
