@@ -121,7 +121,7 @@ def _admission(sight: AdmissionView) -> dict[str, Any]:
             "gpu_free_bytes": state.host.gpu_free_bytes if state.host else None,
             "pressure": state.host.pressure if state.host else None,
         },
-        "notes": [{"meaning": note.lie.value, "model": note.model or None} for note in sight.notes()],
+        "notes": [{"meaning": note.kind.value, "model": note.model or None} for note in sight.notes()],
     }
 
 

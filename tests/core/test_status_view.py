@@ -64,10 +64,10 @@ def test_before_the_first_look_nothing_is_said_of_the_host(capsys: pytest.Captur
 
 def test_a_reason_says_that_ollama_is_away() -> None:
     """Whoever reads that a model failed learns in the same sentence that its server does not answer."""
-    state = replace(AdmissionState.of(POLICY, 0.0), unlisted=ListFailed(ListError.UNREACHABLE, 0.0))
+    state = replace(AdmissionState.of(POLICY, 0.0), list_failure=ListFailed(ListError.UNREACHABLE, 0.0))
     decision = Decision(reasons=(HoldReason.BREAKER,))
     assert "(Ollama does not answer: unreachable)" in AdmissionView(POLICY, state, decision).trouble(1.0)
-    answering = AdmissionView(POLICY, replace(state, unlisted=None), decision)
+    answering = AdmissionView(POLICY, replace(state, list_failure=None), decision)
     assert answering.trouble(1.0).startswith("Held back: ")
     assert "does not answer" not in answering.trouble(1.0)
 

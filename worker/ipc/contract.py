@@ -104,7 +104,7 @@ class HoldReason(IntEnum):
     NONE = 0
     MEMORY = 1  # Ollama uses more than OLLAMA_MEMORY_LIMIT, or has not yet fallen below the low water
     REOPENING = 2  # below the low water: one slot after another
-    RELIEF = 3  # held for the longest time allowed: idle models are unloaded
+    EVICTION = 3  # stalled for the longest time allowed: idle models are unloaded
     CANARY = 4  # held for the longest time allowed: one job shows whether more may run
     UNKNOWN = 5  # a limit is set, and nobody can tell what Ollama uses
     BREAKER = 6  # a model failed several times in a row

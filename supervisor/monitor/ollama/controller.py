@@ -13,10 +13,10 @@ from supervisor.admission.facts import (
     DecisionPublished,
     Fact,
     LoadBegun,
-    Loaded,
+    LoadEnded,
     ModelLockChanged,
     UnloadBegun,
-    Unloaded,
+    UnloadEnded,
 )
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import decide
@@ -121,14 +121,14 @@ class AdmissionController:
         """Not before Ollama and the queue were looked at for the first time."""
         sight, patience_seconds = self._sight.admission, self._began_at_seconds + FIRST_LOOK_SECONDS
         is_queue_seen = self._sight.looked_at_seconds > 0 or time.monotonic() > patience_seconds
-        if not is_queue_seen or (sight.state.listed_at_seconds is None and sight.state.unlisted is None):
+        if not is_queue_seen or (sight.state.listed_at_seconds is None and sight.state.list_failure is None):
             return
         for fact in (self._workload.working(), self._workload.waiting(self._sight.backlog)):
             sight.state = apply(sight.state, fact)
         now_seconds = time.monotonic()
         sight.decision = decide(sight.state, self._policy, now_seconds)
         self._tell(sight)
-        sight.state = apply(sight.state, sight.decision.told(now_seconds))
+        sight.state = apply(sight.state, sight.decision.published(now_seconds))
         for act in sight.decision.acts:
             self._perform(act)
 
@@ -142,7 +142,7 @@ class AdmissionController:
         if before is not None and _is_wider(decision, before, self._policy):
             self._waker.wake_one()  # who leases a job has the next one woken
         for note in (found := frozenset(sight.notes())) - self._notes:
-            self._journal.monitor("WARNING", "ollama_note", meaning=note.lie.value, model=note.model)
+            self._journal.monitor("WARNING", "ollama_note", meaning=note.kind.value, model=note.model)
         self._notes = found
 
     def _tell_journal(self, sight: AdmissionView) -> None:
@@ -197,7 +197,7 @@ class AdmissionController:
         self._counters.count(ModelOperation.LOADED if is_ok else ModelOperation.FAILED)
         level, seconds = "INFO" if is_ok else "WARNING", f"{now_seconds - began_at_seconds:.3f}"
         self._journal.monitor(level, "model_loaded", model=model, is_ok=is_ok, seconds=seconds)
-        self._know(seen, Loaded(model, is_ok, now_seconds))
+        self._know(seen, LoadEnded(model, is_ok, now_seconds))
 
     async def _unload(self, models: tuple[str, ...]) -> None:
         """Asked to leave if no worker of any instance is in a call to it; gone is who is listed no more."""
@@ -209,7 +209,7 @@ class AdmissionController:
         if not is_ok:
             await asyncio.sleep(self._policy.sample_seconds)  # before it is tried again
         seen = await self._dependencies.server.listed()
-        self._know(seen, Unloaded(models, is_ok, time.monotonic()))
+        self._know(seen, UnloadEnded(models, is_ok, time.monotonic()))
 
     def _written(self, model: str) -> str:
         """As the settings call it, and the workers for their permits."""

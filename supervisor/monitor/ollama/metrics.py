@@ -48,12 +48,12 @@ def admission_metrics(admission: AdmissionView) -> Iterable[Metric]:
     yield _gauge("learning_admission_calls", "calls a model may have at once; 64: no bound", "step", calls)
     held = {reason.name.lower(): reason in decision.reasons for reason in HoldReason if reason is not HoldReason.NONE}
     yield _gauge("learning_admission_held", "1 while this holds something back", "reason", held)
-    is_told = state.listed_at_seconds is not None and state.unlisted is None
+    is_told = state.listed_at_seconds is not None and state.list_failure is None
     yield GaugeMetricFamily("learning_ollama_answers", "1 while /api/ps tells what is loaded", is_told)
     sizes = {"reported": state.reported_bytes, "observed": state.observed_bytes, "limit": policy.limit_bytes}
     yield _gauge("learning_ollama_bytes", "memory of Ollama by who says so, and its limit", "source", sizes)
     yield from _host(state.host)
-    found = Counts(note.lie for note in admission.notes())
+    found = Counts(note.kind for note in admission.notes())
     yield _gauge(
         "learning_ollama_notes", "what of /api/ps cannot be believed now", "note", {x.name.lower(): found[x] for x in AnomalyKind}
     )

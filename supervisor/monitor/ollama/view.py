@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from supervisor.admission.anomalies import Anomaly, notes
+from supervisor.admission.anomalies import Anomaly, find_anomalies
 from supervisor.admission.decision import Decision
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
@@ -49,20 +49,20 @@ class AdmissionView:
     @property
     def silence(self) -> str | None:
         """Why /api/ps says nothing, while it does not."""
-        return self.state.unlisted.why.value if self.state.unlisted else None
+        return self.state.list_failure.why.value if self.state.list_failure else None
 
     def trouble(self, now_seconds: float) -> str:
         """The sentence of the status, where somebody should know; empty where all is well or a matter of moments."""
         if self.is_holding and self.reason not in PASSING:
             away = f" (Ollama does not answer: {self.silence})" if self.silence and self.reason is not HoldReason.UNKNOWN else ""
             return f"Held back: {self.worded()}{away}."
-        silence = self.state.unlisted
+        silence = self.state.list_failure
         if silence is not None and now_seconds > silence.at_seconds + self.policy.grace_seconds:
             return f"Ollama does not say what it has loaded ({silence.why.value}); the work goes on meanwhile."
         return ""
 
     def notes(self) -> tuple[Anomaly, ...]:
-        return notes(self.state, self.policy) if self.is_governed else ()
+        return find_anomalies(self.state, self.policy) if self.is_governed else ()
 
     def worded(self) -> str:
         """Why work is held back, in words and numbers. Names of models are the operator's own."""
@@ -92,7 +92,7 @@ _WORDS: Mapping[HoldReason, Callable[[AdmissionView], str]] = {
     HoldReason.NONE: lambda _: "",
     HoldReason.MEMORY: _memory,
     HoldReason.REOPENING: lambda sight: f"after a hold one worker after another begins, now {sight.decision.slots}",
-    HoldReason.RELIEF: lambda _: "held for the longest time allowed, so idle models are unloaded",
+    HoldReason.EVICTION: lambda _: "held for the longest time allowed, so idle models are unloaded",
     HoldReason.CANARY: lambda _: "held for the longest time allowed, so one job shows whether more may run",
     HoldReason.UNKNOWN: _unknown,
     HoldReason.BREAKER: lambda sight: f"{sight.closed()} failed several times in a row and is asked again in a moment",

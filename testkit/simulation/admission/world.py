@@ -16,11 +16,11 @@ from supervisor.admission.facts import (
     ListError,
     ListFailed,
     LoadBegun,
-    Loaded,
+    LoadEnded,
     ModelLockChanged,
     ModelsListed,
     UnloadBegun,
-    Unloaded,
+    UnloadEnded,
     WorkersSampled,
 )
 from supervisor.admission.state import AdmissionState
@@ -85,7 +85,7 @@ class World:
         loads = self.ollama.step(self.now)
         if self.now >= self.monitor_gone_until:
             for load in loads:
-                self._record(Loaded(load.model, load.is_ok, self.now))
+                self._record(LoadEnded(load.model, load.is_ok, self.now))
             self._look()
             self._decide()
         self.inspector.check()
@@ -164,7 +164,7 @@ class World:
         before = self.decision
         self.decision = rulebook.decide(self.state, self.policy, float(self.now))
         self.inspector.decided(before, self.decision)
-        self._record(self.decision.told(float(self.now)))
+        self._record(self.decision.published(float(self.now)))
         for act in self.decision.acts:
             match act:
                 case Preload(model):
@@ -176,7 +176,7 @@ class World:
                     for model in models:
                         self.ollama.unload(model, self.now)
                     self._record(UnloadBegun(models, self.now))
-                    self._record(Unloaded(models, True, self.now))
+                    self._record(UnloadEnded(models, True, self.now))
                 case AcquireModelLock(model):
                     self._want(model)
 
