@@ -60,7 +60,7 @@ class Interference:
         return self.is_harmful(min_shares) or self.is_measuring
 
     def is_harmful(self, min_shares: float) -> bool:
-        """Return True if two models together do less than `min_shares` of what they do by turns. Shares that add up to 1 are fair."""
+        """Return True if the shares of two models add up to less than `min_shares`: by turns they would add up to 1."""
         shares = [speed.share for speed in self.speeds if speed.share is not None]
         return len(shares) == len(self.speeds) > 1 and sum(shares) < min_shares
 
@@ -89,7 +89,7 @@ class Interference:
 
     def sampled(self, busy: frozenset[str], at_seconds: float) -> "Interference":
         """Note which models have calls in flight, and drop outdated speeds: during turns nothing new is measured together."""
-        return Interference(tuple(_sampled(speed, speed.model in busy, at_seconds) for speed in self.speeds))
+        return Interference(tuple(_sampled(speed, at_seconds, is_busy=speed.model in busy) for speed in self.speeds))
 
     def _of(self, model: str) -> Speed:
         return next(speed for speed in self.speeds if speed.model == model)
@@ -98,7 +98,7 @@ class Interference:
         return Interference(tuple(changed if speed.model == changed.model else speed for speed in self.speeds))
 
 
-def _sampled(speed: Speed, is_busy: bool, at_seconds: float) -> Speed:  # noqa: FBT001  # private, one caller
+def _sampled(speed: Speed, at_seconds: float, *, is_busy: bool) -> Speed:  # private, one caller
     if is_busy:
         speed = replace(speed, busy_until_seconds=at_seconds)
     is_outdated = at_seconds >= speed.together_at_seconds + FORGET_SECONDS

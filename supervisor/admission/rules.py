@@ -213,7 +213,7 @@ def _reasons(limits: list[Limit]) -> tuple[HoldReason, ...]:
 
 def _closed(limits: list[Limit]) -> Mapping[HoldReason, tuple[str, ...]]:
     """Return for each reason the models that it limits."""
-    closed: dict[HoldReason, tuple[str, ...]] = {reason: () for reason in _reasons(limits)}
+    closed: dict[HoldReason, tuple[str, ...]] = dict.fromkeys(_reasons(limits), ())
     for limit in limits:
         if limit.model:
             closed[limit.reason] += (limit.model,)

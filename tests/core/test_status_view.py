@@ -27,7 +27,7 @@ HOST = HostMeasured(9 * GB, 3 * GB, 16 * GB, 0.125, 0, 6 * GB, 1.0)
 
 def shown(capsys: pytest.CaptureFixture[str], host: HostMeasured | None, *, is_remote: bool = False) -> list[str]:
     """The document goes through JSON's types only, as over the control socket."""
-    state = AdmissionState(AdmissionState.of(POLICY, 0.0).models, 0.0, listed=(MODEL,), host=host)
+    state = replace(AdmissionState.of(POLICY, 0.0), listed=(MODEL,), host=host)
     sight = MonitorState()
     sight.admission = AdmissionView(POLICY, state, is_remote=is_remote)
     document: dict[str, Any] = snapshot(Scoreboard(), sight, instance=1, is_stub=False)
@@ -52,7 +52,7 @@ def test_what_nobody_sees_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("host", "free"), [(HOST, [6.0 * GB]), (replace(HOST, gpu_free_bytes=None), []), (None, [])])
 def test_cards_are_measured_where_there_are_some(host: HostMeasured | None, free: list[float]) -> None:
     """No card is no sample, and not one that is full."""
-    state = AdmissionState(AdmissionState.of(POLICY, 0.0).models, 0.0, host=host)
+    state = replace(AdmissionState.of(POLICY, 0.0), host=host)
     found = [each for each in admission_metrics(AdmissionView(POLICY, state)) if each.name == "learning_gpu_free_bytes"]
     assert [sample.value for each in found for sample in each.samples] == free
 

@@ -44,7 +44,7 @@ def run_all(seeds: range, steps: int) -> tuple[list[Outcome], int, frozenset[Hol
     return failed, all_steps, reasons
 
 
-def tell(failed: list[Outcome]) -> None:
+def report(failed: list[Outcome]) -> None:
     """Each violation with its seed, and the shortest way to it that can be found."""
     for outcome in failed[:MOST_SHOWN]:
         short = shortest(outcome, run)
