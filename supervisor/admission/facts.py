@@ -57,7 +57,7 @@ class HostMeasured:
     total_bytes: int
     pressure: float | None
     gpu_bytes: int | None  # used by Ollama's processes
-    gpu_free_bytes: int | None  # on all cards; for display only
+    gpu_free_bytes: int | None  # on all cards, for display only
     at_seconds: float
 
 
@@ -160,7 +160,7 @@ class DecisionPublished:
 
     slots: int
     calls: tuple[tuple[str, int], ...]  # by model
-    turn: str | None  # the active model; None: all models are
+    turn: str | None  # the active model (None: all models are)
     at_seconds: float
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class ModelState(Enum):
-    """What is known of one model from /api/ps and from our own requests. "The list" is the last answer of /api/ps."""
+    """Knowledge about one model, from /api/ps and from our own requests. "The list" is the last answer of /api/ps."""
 
     ABSENT = "not in the list"
     LOADING = "load requested, not in the list"

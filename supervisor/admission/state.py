@@ -1,4 +1,4 @@
-"""What admission knows of each model, of Ollama, of this host and of our own work, as one frozen value."""
+"""The state of admission: each model, Ollama, this host and our own work, as one frozen value."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ class ModelStatus:
     name: str
     num_parallel: int = 1
     state: ModelState = ModelState.ABSENT
-    size_bytes: int = 0  # largest size that was ever listed; 0: never listed
+    size_bytes: int = 0  # largest size that was ever listed (0: never listed)
     breaker: Breaker = field(default_factory=Breaker)
     in_flight: int = 0  # calls
     progress_at_seconds: float = 0.0  # see CallsInFlight
@@ -72,7 +72,7 @@ class AdmissionState:
     slots: int = FREE  # as last published to the workers
     slots_changed_at_seconds: float = 0.0
     stall: Stall | None = None  # None while a worker holds a job, or no job waits
-    turn: str | None = None  # the active model, as last published; None: all models are
+    turn: str | None = None  # the active model, as last published (None: all models are)
     turn_since_seconds: float = 0.0
     exclusive_model: str | None = None  # the model whose lock this instance holds
     replacements: Replacements = field(default_factory=Replacements)
