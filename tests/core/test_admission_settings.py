@@ -1,4 +1,4 @@
-"""The settings of admission: how an amount of memory is written, what is refused, and the numbers as the rules take them."""
+"""Settings of admission: amounts of memory, invalid values, and the resulting policy."""
 
 import pytest
 
@@ -40,13 +40,13 @@ def policy_of(**values: str) -> AdmissionPolicy:
     ],
 )
 def test_an_amount_of_memory(text: str, size: MemorySize) -> None:
-    """In bytes, in units of 1024, or as a share."""
+    """Bytes, units of 1024, or a share."""
     assert MemorySize.parse(text) == size
 
 
 @pytest.mark.parametrize("text", ["0%", "101%", "-1", "8.5G", "G", "8X", "lots", "80 %", "1" * 16])
-def test_what_is_no_amount_of_memory(text: str) -> None:
-    """Refused by its variable, with what would be right."""
+def test_an_invalid_amount_of_memory(text: str) -> None:
+    """The error names the variable and a valid example."""
     with pytest.raises(SettingsError) as caught:
         parsed(OLLAMA_MEMORY_LIMIT=text)
     assert [problem.variable for problem in caught.value.problems] == ["OLLAMA_MEMORY_LIMIT"]
@@ -54,7 +54,7 @@ def test_what_is_no_amount_of_memory(text: str) -> None:
 
 
 def test_a_share_needs_ollama_on_this_host() -> None:
-    """Nobody here knows how much memory another one has; bytes are bytes everywhere."""
+    """The memory of another host is not known here. Bytes are valid for any host."""
     remote = {"OLLAMA_BASE_URL": "http://ollama:11434"}
     with pytest.raises(SettingsError, match=r"OLLAMA_MEMORY_LIMIT=80%: give bytes"):
         parsed(OLLAMA_MEMORY_LIMIT="80%", **remote)
@@ -64,7 +64,7 @@ def test_a_share_needs_ollama_on_this_host() -> None:
 
 
 def test_the_low_water_is_below_the_limit() -> None:
-    """As a share of it by default, and never above."""
+    """By default a share of the limit, and never above it."""
     assert policy_of(OLLAMA_MEMORY_LIMIT="10G").low_water_bytes == int(0.85 * 10 * GIB)
     assert policy_of(OLLAMA_MEMORY_LIMIT="10G", OLLAMA_MEMORY_LOW_WATER="7G").low_water_bytes == 7 * GIB
     assert policy_of(OLLAMA_MEMORY_LIMIT="10%", OLLAMA_MEMORY_LOW_WATER="12G").low_water_bytes == 10 * GIB
@@ -73,33 +73,31 @@ def test_the_low_water_is_below_the_limit() -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "100%"])
-def test_a_low_water_that_is_none_is_refused(text: str) -> None:
-    """Below nothing no slot would ever open again; at the limit there is no hysteresis."""
+def test_an_invalid_low_water(text: str) -> None:
+    """At 0 no slot would ever open again, and at the limit there is no hysteresis."""
     for limit in ("8G", "80%"):
         with pytest.raises(SettingsError, match=r"OLLAMA_MEMORY_LOW_WATER=.*more than nothing"):
             parsed(OLLAMA_MEMORY_LIMIT=limit, OLLAMA_MEMORY_LOW_WATER=text)
 
 
-def test_nothing_configured_is_no_limit() -> None:
-    """And no model: a stub asks none."""
+def test_without_settings_there_is_no_limit() -> None:
+    """And no model, because the stub calls none."""
     policy = policy_of()
     assert (policy.models, policy.limit_bytes, policy.low_water_bytes) == ((), 0, 0)
 
 
-def test_an_adapter_of_somebody_else_has_no_gate() -> None:
-    """Nobody here knows what it asks: to wait for a model that it never loads would hold all work."""
+def test_a_foreign_adapter_has_no_gate() -> None:
+    """Its model is not known. Waiting for a model that is never loaded would hold all work."""
     policy = policy_of(**LOCAL, LEARNING_VISION_ADAPTER="platform.vision")
     assert (policy.vision_model, policy.feedback_model) == (None, "gpt-oss:latest")
     assert policy_of(**LOCAL, LEARNING_FEEDBACK_ADAPTER="platform.feedback").feedback_model is None
 
 
 def test_the_policy_defaults_are_the_settings_defaults() -> None:
-    """One truth: a number that is given in two places is given equally."""
     assert policy_of(**LOCAL) == AdmissionPolicy("qwen2.5vl:3b", "gpt-oss:latest")
 
 
-def test_the_settings_numbers_reach_the_rules() -> None:
-    """Each in its place."""
+def test_settings_reach_the_policy() -> None:
     policy = policy_of(
         **LOCAL,
         AI_VISION_MODEL="see",
