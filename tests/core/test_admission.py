@@ -173,10 +173,7 @@ ROWS = {
         why=(HoldReason.EVICTION, LOADING),
     ),
     "below low water, before the pause is over": Row(
-        reopen_one_slot_at_a_time,
-        both(used=800, slots=0, slots_changed_at_seconds=NOW - 5 + INSTANT),
-        slots=0,
-        why=(REOPENING,),
+        reopen_one_slot_at_a_time, both(used=800, slots=0, slots_changed_at_seconds=NOW - 5 + INSTANT), slots=0, why=(REOPENING,)
     ),
     "below low water, after the pause": Row(
         reopen_one_slot_at_a_time, both(used=800, slots=2, slots_changed_at_seconds=NOW - 5), slots=3, why=(REOPENING,)
@@ -304,10 +301,7 @@ UNRESTRICTED: dict[str, Case] = {
     "memory just at the limit": (both(used=1000), POLICY),
     "no limit": (both(used=10**12, stall=LONG), UNLIMITED),
     "no list for just the grace": (both(listed_at_seconds=NOW - 10, list_failure=SILENT), POLICY),
-    "no list for long, without a limit": (
-        state_of(listed_at_seconds=NOW - 99, list_failure=SILENT, v=WAITS),
-        UNLIMITED,
-    ),
+    "no list for long, without a limit": (state_of(listed_at_seconds=NOW - 99, list_failure=SILENT, v=WAITS), UNLIMITED),
     "no list since the start, without a limit": (state_of(listed_at_seconds=None), UNLIMITED),
     "the last slot opens": (both(slots=3, slots_changed_at_seconds=NOW - 5), POLICY),
     "fewer workers than open slots": (both(slots=2, workers=1, slots_changed_at_seconds=NOW), POLICY),
@@ -318,19 +312,10 @@ UNRESTRICTED: dict[str, Case] = {
     "fewer failures than trip the breaker": (both(v={"breaker": Breaker(failures=4)}), POLICY),
     "two models that just fit": (both(v={"size_bytes": 400}, f={"size_bytes": 400}), POLICY),
     "a large model beside one of unknown size": (both(v={"size_bytes": 900}, f={"size_bytes": 0}), POLICY),
-    "turns are switched off": (
-        both(interference=speeds((known(100.0), known(1.0)), (known(100.0), known(1.0)))),
-        NO_TURNS,
-    ),
+    "turns are switched off": (both(interference=speeds((known(100.0), known(1.0)), (known(100.0), known(1.0)))), NO_TURNS),
     "turns are switched off, for a trial too": (both(interference=speeds(SELDOM_ALONE, SELDOM_ALONE)), NO_TURNS),
-    "a model was not yet measured together": (
-        both(interference=speeds(SELDOM_ALONE, (Ewma(), Ewma(9.0, 2)))),
-        UNLIMITED,
-    ),
-    "two models share fairly": (
-        both(interference=speeds((known(100.0), known(50.0)), (known(100.0), known(40.0)))),
-        UNLIMITED,
-    ),
+    "a model was not yet measured together": (both(interference=speeds(SELDOM_ALONE, (Ewma(), Ewma(9.0, 2)))), UNLIMITED),
+    "two models share fairly": (both(interference=speeds((known(100.0), known(50.0)), (known(100.0), known(40.0)))), UNLIMITED),
     "too few samples": (both(interference=speeds((known(100.0), Ewma(1.0, 2)), (known(100.0), known(1.0)))), UNLIMITED),
     "a stall that admission does not cause": (both(stall=LONG, v=WAITS), POLICY),
 }
@@ -355,19 +340,13 @@ WITHOUT_ACTS: dict[str, Case] = {
     "only a foreign model is loaded": (state_of(FOREIGN, used=1001, slots=0, stall=LONG), POLICY),
     "a model fails but is not silent": (both(v={"breaker": tripped()}), POLICY),
     "a silent model recovers": (both(v={"breaker": tripped(is_silent=True, answers=1)}), POLICY),
-    "a silent model was unloaded": (
-        both(v={"breaker": tripped(is_silent=True), "unload_began_at_seconds": NOW - 1}),
-        POLICY,
-    ),
+    "a silent model was unloaded": (both(v={"breaker": tripped(is_silent=True), "unload_began_at_seconds": NOW - 1}), POLICY),
     "a silent model has calls": (both(v={"breaker": tripped(is_silent=True), "in_flight": 1}), POLICY),
     "a silent model is not loaded": (state_of(F, v={"breaker": tripped(is_silent=True)}), POLICY),
     "the lock must wait for calls to the other model": (state_of(v=WAITS, turn=V, f={"in_flight": 1}), ONE_AT_A_TIME),
     "the lock is ours": (turn_of(V, V, v=WAITS), ONE_AT_A_TIME),
     "the other model has calls": (turn_of(V, V, F, since=NOW, f={"in_flight": 1}), ONE_AT_A_TIME),
-    "the other model was unloaded in this turn": (
-        turn_of(V, V, F, since=NOW, f={"unload_began_at_seconds": NOW}),
-        ONE_AT_A_TIME,
-    ),
+    "the other model was unloaded in this turn": (turn_of(V, V, F, since=NOW, f={"unload_began_at_seconds": NOW}), ONE_AT_A_TIME),
     "the other model fits": (turn_of(V, V, F, since=NOW), BY_TURNS),
     "no job waits": (state_of(), POLICY),
     "typed text needs no vision model": (state_of(F, f=WAITS), POLICY),
@@ -376,10 +355,7 @@ WITHOUT_ACTS: dict[str, Case] = {
     "a load is in progress": (state_of(v=WAITS, f={"state": ModelState.LOADING}), POLICY),
     "a load was answered and no list came since": (state_of(F, v={"jobs": 1, "state": ModelState.ANSWERED}), POLICY),
     "an unload is in progress": (state_of(F, v=WAITS, f=unloading(NOW)), POLICY),
-    "unloaded memory is not released": (
-        state_of(v=WAITS, gone_at_seconds=NOW - 4 + INSTANT, used=256 * MIB + 1),
-        LARGE,
-    ),
+    "unloaded memory is not released": (state_of(v=WAITS, gone_at_seconds=NOW - 4 + INSTANT, used=256 * MIB + 1), LARGE),
     "unloaded memory was not measured since": (state_of(v=WAITS, gone_at_seconds=NOW, used=1), POLICY),
     "unloaded memory cannot be measured": (state_of(v=WAITS, gone_at_seconds=NOW - 1), POLICY),
     "unloaded memory is not visible": (
@@ -430,11 +406,7 @@ CANARIES: dict[str, tuple[AdmissionState, int, tuple[int, int]]] = {
     "slots were closed a pause ago": (both(used=1001, slots=0, slots_changed_at_seconds=NOW - 5, stall=EVICTED), 1, FREE_CALLS),
 }
 NO_CANARIES: dict[str, tuple[AdmissionState, int, tuple[int, int]]] = {
-    "a load is in progress": (
-        state_of(F, stall=LONG, v={"load_failures": 1, "state": ModelState.LOADING}),
-        FREE,
-        (0, FREE),
-    ),
+    "a load is in progress": (state_of(F, stall=LONG, v={"load_failures": 1, "state": ModelState.LOADING}), FREE, (0, FREE)),
     "no load was tried": (state_of(F, stall=LONG), FREE, (0, FREE)),
     "a breaker has its own probe": (both(stall=LONG, v={"breaker": tripped(), "load_failures": 1}), FREE, (0, FREE)),
     "a stall that is not too long": (both(used=1001, slots=0, stall=replace(SHORTER, has_evicted=True)), 0, FREE_CALLS),
@@ -470,11 +442,7 @@ ACTIVE: dict[str, tuple[AdmissionState, AdmissionPolicy, str | None]] = {
         F,
     ),
     "the same if no job waits for the other": (both(turn=V), ONE_AT_A_TIME, V),
-    "the same while its calls are in flight": (
-        both(turn=V, turn_since_seconds=NOW, v={"in_flight": 1}, f=OLD),
-        ONE_AT_A_TIME,
-        V,
-    ),
+    "the same while its calls are in flight": (both(turn=V, turn_since_seconds=NOW, v={"in_flight": 1}, f=OLD), ONE_AT_A_TIME, V),
     "the other if nothing is left to do": (both(turn=V, turn_since_seconds=NOW, f={"jobs": 1}), ONE_AT_A_TIME, F),
     "the other after a turn": (both(turn=V, turn_since_seconds=NOW - 50, v=WAITS, f=OLD), ONE_AT_A_TIME, F),
     "the same an instant before": (both(turn=V, turn_since_seconds=NOW - 50 + INSTANT, v=WAITS, f=OLD), ONE_AT_A_TIME, V),
@@ -508,11 +476,7 @@ ACTIVE: dict[str, tuple[AdmissionState, AdmissionPolicy, str | None]] = {
         ONE_AT_A_TIME,
         V,
     ),
-    "calls in flight are not waiting jobs": (
-        both(turn=V, v=WAITS, f={"in_flight": 1, "oldest_seconds": 99.0}),
-        ONE_AT_A_TIME,
-        V,
-    ),
+    "calls in flight are not waiting jobs": (both(turn=V, v=WAITS, f={"in_flight": 1, "oldest_seconds": 99.0}), ONE_AT_A_TIME, V),
 }
 
 
@@ -545,10 +509,7 @@ def test_a_step_without_a_model_has_no_gate() -> None:
 def test_the_tightest_limit_counts_and_all_reasons_are_published() -> None:
     """A wedged, failing and absent model is closed once, for three reasons in the order of the rules."""
     state = state_of(
-        F,
-        used=1001,
-        v={"in_flight": 1, "progress_at_seconds": 0.0, "breaker": tripped(5)},
-        f={"breaker": tripped(0, answers=3)},
+        F, used=1001, v={"in_flight": 1, "progress_at_seconds": 0.0, "breaker": tripped(5)}, f={"breaker": tripped(0, answers=3)}
     )
     assert decided(state) == (0, (0, 4), (MEMORY, WEDGED, HoldReason.PROBING, HoldReason.RAMPING, LOADING), ())
     assert decide(state, POLICY, NOW).reason is MEMORY
