@@ -271,6 +271,9 @@ ROWS = {
         why=(EXCLUSIVE, LOADING),
         acts=(Preload(V),),
     ),
+    "a failed load is repeated after a wait that doubled twice": Row(
+        load_before_work, state_of(F, v=failed_loads(3, 60)), v=0, why=(HoldReason.UNLOADABLE,), acts=(Preload(V),)
+    ),
     "a failed load is repeated after the longest wait": Row(
         load_before_work, state_of(F, v=failed_loads(9, 240)), v=0, why=(HoldReason.UNLOADABLE,), acts=(Preload(V),)
     ),
