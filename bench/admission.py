@@ -1,6 +1,7 @@
-"""What admission does when Ollama is full, flaps, has no room, or has room for one of two models; real but for the models.
+"""Measures admission while Ollama is full, alternates around the limit, answers 503, or has room for one of two models.
 
-What Ollama holds is told by a control group's file that is written here: the simulator allocates nothing.
+All parts are real except the models. Ollama's memory is a control group's file that is written here, because the simulator
+allocates nothing.
 """
 
 import os
@@ -27,12 +28,12 @@ from testkit.submissions import demo_submissions, enter_all
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 GB = 10**9
 LIMIT_BYTES, LOW_BYTES, OVER_BYTES = 8 * GB, 1 * GB, 9 * GB
-SAMPLE_SECONDS = 1.0  # the default, which is the goal for hold_ms
+SAMPLE_SECONDS = 1.0  # the default, and the goal for hold_ms
 FLAP_SAMPLE_SECONDS = 0.1
-FLAP_OVER_SECONDS, FLAP_UNDER_SECONDS = 0.5, 4.5  # a spike now and then, from far below to over the limit
+FLAP_OVER_SECONDS, FLAP_UNDER_SECONDS = 0.5, 4.5  # a spike from far below to above the limit
 WORKERS, INSTANCES, PARALLEL = 4, 2, 4
-JOBS = 2000  # more than are done: the queue is never empty while something is measured
-PHASED_LOAD_SECONDS = 5.0
+JOBS = 2000  # more than can be done, so that the queue is never empty during a measurement
+SLOW_LOAD_SECONDS = 5.0
 
 
 DONE_ONCE = """
@@ -43,15 +44,15 @@ DONE_ONCE = """
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """A database whose audit tells of every lease and result, a model server, and Ollama's memory as it is told."""
+class AdmissionSetup:
+    """A database that audits every lease and result, a model server, and the directory with the size of Ollama's memory."""
 
     database: Database
     owner: psycopg.Connection[Any]
     simulator: SimulatorProcess
     home: Path
 
-    def hold(self, size_bytes: int) -> None:
+    def set_memory(self, size_bytes: int) -> None:
         (new := self.home / "memory.new").write_text(f"{size_bytes}\n")
         new.replace(self.home / "memory.current")
 
@@ -65,7 +66,7 @@ class Ground:
 
     @contextmanager
     def fleets(self, instances: int = 1, **more: object) -> Iterator[list[Fleet]]:
-        """Idle, and decided upon for the first time."""
+        """Start instances that are idle and have a first decision."""
         with ExitStack() as stack:
             settings = self.settings(**more)
             started = [
@@ -86,26 +87,29 @@ class Ground:
 
 
 def measure(rounds: int = 5, seconds: float = 25.0, storm_seconds: float = 3.0, photos: int = 24) -> dict[str, float]:
-    """`hold_ms`: the longest of all rounds, from the crossing of the limit to the last lease (goal: one sample, 1000).
+    """Run all measurements, each on a database of its own.
 
-    `flapping_ratio`: throughput with a spike of half a second every five, samples of 0.1 s, over that without. `recovery_s`: from
-    the end of a storm of 503 to as many calls at once as before. `lost`: submissions of the storm without exactly one result.
-    `max_in_flight`: calls at once to a model with `num_parallel` places, two instances of four workers. `phasing_gain`: jobs per
-    minute over those of as many workers without a monitor, on a server that has room for one model, 5 s a load (goal: 3).
+    `hold_ms`: longest time from the crossing of the limit to the last lease (goal: one sample, 1000).
+    `flapping_ratio`: throughput with a memory spike of half a second every five, divided by that without (samples of 0.1 s).
+    `recovery_s`: time from the end of a storm of 503 until as many calls are in flight as before.
+    `lost`: submissions of the storm without exactly one result.
+    `max_in_flight`: calls in flight to a model that takes `num_parallel`, from two instances of four workers.
+    `phasing_gain`: jobs per minute, divided by those of as many workers without a monitor. The server has room for one model
+    and needs 5 s for a load (goal: 3).
     """
-    with opened() as ground:
-        hold_ms = _hold_ms(ground, rounds)
-    with opened() as ground:
-        flapping_ratio = _flapping_ratio(ground, seconds)
-    with opened() as ground:
-        storm = _storm(ground, storm_seconds)
-    phased, naive = (_phased_seconds(photos, is_phased=each) for each in (True, False))
-    return {"hold_ms": hold_ms, "flapping_ratio": flapping_ratio, **storm, "phasing_gain": round(naive / phased, 2)}
+    with opened() as setup:
+        hold_ms = _hold_ms(setup, rounds)
+    with opened() as setup:
+        flapping_ratio = _flapping_ratio(setup, seconds)
+    with opened() as setup:
+        storm = _storm(setup, storm_seconds)
+    governed, naive = (_exclusive_seconds(photos, has_admission=each) for each in (True, False))
+    return {"hold_ms": hold_ms, "flapping_ratio": flapping_ratio, **storm, "phasing_gain": round(naive / governed, 2)}
 
 
 @contextmanager
-def opened(**options: Option) -> Iterator[Ground]:
-    """A job takes about a tenth of a second at the model."""
+def opened(**options: Option) -> Iterator[AdmissionSetup]:
+    """Start the database and a model server at which a job takes about a tenth of a second."""
     sizes = [f"{VISION_MODEL}:vision:size=1GB", f"{FEEDBACK_MODEL}:thinking:size=1GB"]
     usual: dict[str, Option] = {"model": sizes, "num_parallel": PARALLEL, "tokens_per_second": 600, "load_seconds": 0.1}
     with (
@@ -115,95 +119,95 @@ def opened(**options: Option) -> Iterator[Ground]:
         start_simulator(**{**usual, **options}) as simulator,
         tempfile.TemporaryDirectory(prefix="bench-") as home,
     ):
-        ground = Ground(database, owner, simulator, Path(home))
-        ground.hold(LOW_BYTES)
-        yield ground
+        setup = AdmissionSetup(database, owner, simulator, Path(home))
+        setup.set_memory(LOW_BYTES)
+        yield setup
 
 
-def _hold_ms(ground: Ground, rounds: int) -> float:
+def _hold_ms(setup: AdmissionSetup, rounds: int) -> float:
     longest_seconds = 0.0
-    with ground.fleets(ollama_memory_limit=LIMIT_BYTES, admission_sample_seconds=SAMPLE_SECONDS) as (fleet,):
-        hand_in(ground.owner, ["two plus two is four"] * JOBS)
+    with setup.fleets(ollama_memory_limit=LIMIT_BYTES, admission_sample_seconds=SAMPLE_SECONDS) as (fleet,):
+        hand_in(setup.owner, ["two plus two is four"] * JOBS)
         for _ in range(rounds):
             until(lambda: _admission(fleet)["slots"] >= WORKERS)
-            leases = ground.number("select count(*) from audit_leases")
-            until(lambda before=leases: ground.number("select count(*) from audit_leases") > before)  # type: ignore[misc]
-            crossed_at = ground.number("select extract(epoch from clock_timestamp())")
-            ground.hold(OVER_BYTES)
+            leases = setup.number("select count(*) from audit_leases")
+            until(lambda before=leases: setup.number("select count(*) from audit_leases") > before)  # type: ignore[misc]
+            crossed_at = setup.number("select extract(epoch from clock_timestamp())")
+            setup.set_memory(OVER_BYTES)
             until(lambda: _admission(fleet)["slots"] == 0 and not any(worker["job_id"] for worker in fleet.workers()))
-            last_at = ground.number("select extract(epoch from max(at)) from audit_leases")
+            last_at = setup.number("select extract(epoch from max(at)) from audit_leases")
             longest_seconds = max(longest_seconds, last_at - crossed_at)
-            ground.hold(LOW_BYTES)
+            setup.set_memory(LOW_BYTES)
     return round(1000 * longest_seconds, 1)
 
 
-def _flapping_ratio(ground: Ground, seconds: float) -> float:
-    with ground.fleets(ollama_memory_limit=LIMIT_BYTES, admission_sample_seconds=FLAP_SAMPLE_SECONDS) as (fleet,):
-        hand_in(ground.owner, ["two plus two is four"] * JOBS)
-        until(lambda: _admission(fleet)["slots"] >= WORKERS and ground.results() > 0)
-        steady = _done_within(ground, seconds, is_flapping=False)
-        flapping = _done_within(ground, seconds, is_flapping=True)
+def _flapping_ratio(setup: AdmissionSetup, seconds: float) -> float:
+    with setup.fleets(ollama_memory_limit=LIMIT_BYTES, admission_sample_seconds=FLAP_SAMPLE_SECONDS) as (fleet,):
+        hand_in(setup.owner, ["two plus two is four"] * JOBS)
+        until(lambda: _admission(fleet)["slots"] >= WORKERS and setup.results() > 0)
+        steady = _done_within(setup, seconds, is_flapping=False)
+        flapping = _done_within(setup, seconds, is_flapping=True)
     return round(flapping / steady, 3)
 
 
-def _done_within(ground: Ground, seconds: float, *, is_flapping: bool) -> int:
-    before, end_seconds = ground.results(), time.monotonic() + seconds
+def _done_within(setup: AdmissionSetup, seconds: float, *, is_flapping: bool) -> int:
+    before, end_seconds = setup.results(), time.monotonic() + seconds
     while (left_seconds := end_seconds - time.monotonic()) > 0:
         if is_flapping:
-            ground.hold(OVER_BYTES)
+            setup.set_memory(OVER_BYTES)
             time.sleep(min(FLAP_OVER_SECONDS, left_seconds))
-            ground.hold(LOW_BYTES)
+            setup.set_memory(LOW_BYTES)
         time.sleep(max(0.0, min(FLAP_UNDER_SECONDS, end_seconds - time.monotonic())))
-    return ground.results() - before
+    return setup.results() - before
 
 
-def _storm(ground: Ground, storm_seconds: float) -> dict[str, float]:
+def _storm(setup: AdmissionSetup, storm_seconds: float) -> dict[str, float]:
     jobs = JOBS // 8
-    with ground.fleets(INSTANCES) as fleets:
-        ground.simulator.reset_calls()
-        hand_in(ground.owner, ["two plus two is four"] * jobs)
-        until(lambda: _calls(ground) == PARALLEL)
-        ground.simulator.fault("status_503", FEEDBACK_MODEL, times=100_000)
+    with setup.fleets(INSTANCES) as fleets:
+        setup.simulator.reset_calls()
+        hand_in(setup.owner, ["two plus two is four"] * jobs)
+        until(lambda: _calls(setup) == PARALLEL)
+        setup.simulator.fault("status_503", FEEDBACK_MODEL, times=100_000)
         time.sleep(storm_seconds)
-        ground.simulator.clear_faults()
+        setup.simulator.clear_faults()
         ended_at_seconds = time.monotonic()
-        until(lambda: _calls(ground) == PARALLEL)
+        until(lambda: _calls(setup) == PARALLEL)
         recovery_seconds = time.monotonic() - ended_at_seconds
-        until(lambda: is_empty(ground.owner))
-        most = ground.simulator.state()["models"][FEEDBACK_MODEL]["max_in_flight"]
+        until(lambda: is_empty(setup.owner))
+        most = setup.simulator.state()["models"][FEEDBACK_MODEL]["max_in_flight"]
         assert all(fleet.process.poll() is None for fleet in fleets)
-    lost = jobs - int(ground.number(DONE_ONCE))
+    lost = jobs - int(setup.number(DONE_ONCE))
     return {"recovery_s": round(recovery_seconds, 2), "lost": lost, "max_in_flight": most, "num_parallel": PARALLEL}
 
 
-def _phased_seconds(photos: int, *, is_phased: bool) -> float:
-    """From the photos' entry to an empty queue; all workers are idle before, no model is loaded."""
-    with opened(max_loaded_models=1, load_seconds=PHASED_LOAD_SECONDS) as ground, ExitStack() as stack:
-        ground.hold(0)  # gone from the list is gone from memory
+def _exclusive_seconds(photos: int, *, has_admission: bool) -> float:
+    """Measure from the submission of the photos to an empty queue. Before, all workers are idle and no model is loaded."""
+    with opened(max_loaded_models=1, load_seconds=SLOW_LOAD_SECONDS) as setup, ExitStack() as stack:
+        setup.set_memory(0)  # a model that is not listed uses no memory
         patient = {"ai_timeout_vision": 300, "ai_timeout_feedback": 300}
-        if is_phased:
-            stack.enter_context(ground.fleets(ollama_max_loaded_models=1, **patient))
+        if has_admission:
+            stack.enter_context(setup.fleets(ollama_max_loaded_models=1, **patient))
         else:
-            stack.enter_context(_bare_workers(ground, ground.settings(**patient)))
+            stack.enter_context(_bare_workers(setup, setup.settings(**patient)))
         photo = next(each for each in demo_submissions() if each.mime_type == "image/png")
         began_at_seconds = time.monotonic()
-        enter_all(ground.owner, [photo] * photos, storage_root=ground.home)
-        until(lambda: is_empty(ground.owner), patience_seconds=photos * 4 * PHASED_LOAD_SECONDS)
+        enter_all(setup.owner, [photo] * photos, storage_root=setup.home)
+        until(lambda: is_empty(setup.owner), patience_seconds=photos * 4 * SLOW_LOAD_SECONDS)
         return time.monotonic() - began_at_seconds
 
 
 @contextmanager
-def _bare_workers(ground: Ground, settings: dict[str, str]) -> Iterator[None]:
-    """As many serial loops without a monitor: each asks for the model that its own job needs next."""
+def _bare_workers(setup: AdmissionSetup, settings: dict[str, str]) -> Iterator[None]:
+    """Start as many serial loops without a monitor. Each calls the model that its own job needs next."""
     environment = {
         "PYTHONPATH": str(PROJECT_ROOT),
-        "LEARNING_DATABASE_URL": ground.database.worker_dsn,
+        "LEARNING_DATABASE_URL": setup.database.worker_dsn,
         "AI_BACKEND": "local",
-        "OLLAMA_BASE_URL": ground.simulator.url,
+        "OLLAMA_BASE_URL": setup.simulator.url,
         **settings,
     }
     started = [
-        subprocess.Popen(BARE, cwd=ground.home, env=environment, stderr=subprocess.DEVNULL, preexec_fn=die_with(os.getpid()))  # noqa: PLW1509
+        subprocess.Popen(BARE, cwd=setup.home, env=environment, stderr=subprocess.DEVNULL, preexec_fn=die_with(os.getpid()))  # noqa: PLW1509
         for _ in range(WORKERS)
     ]
     try:
@@ -219,6 +223,6 @@ def _admission(fleet: Fleet) -> dict[str, Any]:
     return found
 
 
-def _calls(ground: Ground) -> int:
-    running: int = ground.simulator.state()["models"][FEEDBACK_MODEL]["running"]
+def _calls(setup: AdmissionSetup) -> int:
+    running: int = setup.simulator.state()["models"][FEEDBACK_MODEL]["running"]
     return running

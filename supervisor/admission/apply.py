@@ -1,6 +1,7 @@
-"""What admission knows after a fact. Pure; a fact about a model that is not ours changes nothing."""
+"""Applies a fact to the state of admission. Pure. A fact about a model that is not ours changes nothing."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
@@ -14,112 +15,116 @@ from supervisor.admission.facts import (
     HostMeasured,
     ListFailed,
     LoadBegun,
-    Loaded,
+    LoadEnded,
     ModelLockChanged,
     ModelsListed,
     UnloadBegun,
-    Unloaded,
+    UnloadEnded,
     WorkersSampled,
 )
-from supervisor.admission.state import AdmissionState, Hold, ModelStatus
-from supervisor.admission.throughput import TOGETHER_SECONDS, Ewma
-from supervisor.admission.turns import SWAPS
+from supervisor.admission.interference import Interference
+from supervisor.admission.model_state import ModelEvent, next_state
+from supervisor.admission.state import AdmissionState, ModelStatus, Stall
 from worker.ipc.contract import CallOutcome
 
 
-def apply(state: AdmissionState, fact: Fact) -> AdmissionState:  # noqa: C901  # one line a kind
+def apply(state: AdmissionState, fact: Fact) -> AdmissionState:  # noqa: C901  # one line per kind
     match fact:
         case ModelsListed():
-            return _listed(state, fact)
+            return _models_listed(state, fact)
         case ListFailed():
-            return _unlisted(state, fact)
+            return _list_failed(state, fact)
         case HostMeasured():
             return replace(state, host=fact)
         case CallEnded():
             return _call_ended(state, fact)
         case WorkersSampled():
-            return _working(state, fact)
+            return _workers_sampled(state, fact)
         case BacklogSampled():
-            return _waiting(state, fact)
-        case LoadBegun() | Loaded():
-            return _loading(state, fact)
+            return _backlog_sampled(state, fact)
+        case LoadBegun(model, at_seconds):
+            return _change(state, (model,), lambda each: _load_begun(each, at_seconds))
+        case LoadEnded(model, is_ok, at_seconds):
+            return _change(state, (model,), lambda each: _load_ended(each, at_seconds, is_ok=is_ok))
         case UnloadBegun():
             return _unload_begun(state, fact)
-        case Unloaded(models, is_ok):
-            return state if is_ok else _not_unloaded(state, models)
+        case UnloadEnded(models, is_ok):
+            return state if is_ok else _change(state, models, _unload_failed)
         case ModelLockChanged(model):
             return replace(state, exclusive_model=model)
         case DecisionPublished():
-            return _decided(state, fact)
+            return _decision_published(state, fact)
         case _:
             assert_never(fact)
 
 
-def _listed(state: AdmissionState, fact: ModelsListed) -> AdmissionState:
+def _change(state: AdmissionState, names: tuple[str, ...], change: Callable[[ModelStatus], ModelStatus]) -> AdmissionState:
+    return replace(state, models=tuple(change(model) if model.name in names else model for model in state.models))
+
+
+def _after(model: ModelStatus, event: ModelEvent) -> ModelStatus:
+    state = next_state(model.state, event)
+    return model if state is model.state else replace(model, state=state)
+
+
+# Ollama's list
+
+
+def _models_listed(state: AdmissionState, fact: ModelsListed) -> AdmissionState:
     sizes = {loaded_model.name: loaded_model.size_bytes for loaded_model in fact.models}
-    seen = tuple(_seen(model, sizes.get(model.name)) for model in state.models)
-    unloading = tuple(name for name in state.unloading if name in sizes)
-    gone_at = fact.at_seconds if len(unloading) < len(state.unloading) else state.gone_at_seconds
+    is_one_gone = any(model.is_unloading and model.name not in sizes for model in state.models)
     return replace(
-        _swapped(state, tuple(model.name for model in state.models if model.name in sizes)),
-        models=seen,
+        state,
+        models=tuple(_listed_or_missing(model, sizes.get(model.name)) for model in state.models),
         listed=fact.models,
         listed_at_seconds=fact.at_seconds,
-        unlisted=None,
-        unloading=unloading,
-        gone_at_seconds=gone_at,
+        list_failure=None,
+        replacements=state.replacements.listed(tuple(model.name for model in state.models if model.name in sizes)),
+        gone_at_seconds=fact.at_seconds if is_one_gone else state.gone_at_seconds,
     )
 
 
-def _swapped(state: AdmissionState, ours: tuple[str, ...]) -> AdmissionState:
-    """Whom Ollama keeps together fits together. An empty list is a load that is under way, or the night."""
-    if len(ours) > 1:
-        return replace(state, alone=None, swaps=0)
-    if not ours or ours[0] == state.alone:
-        return state
-    return replace(state, alone=ours[0], swaps=state.swaps + (state.alone is not None))
-
-
-def _unlisted(state: AdmissionState, fact: ListFailed) -> AdmissionState:
-    """The next list comes too late to say anything of a load."""
-    models = tuple(replace(model, is_load_unseen=False) if model.is_load_unseen else model for model in state.models)
-    return replace(state, models=models, unlisted=state.unlisted or fact)
-
-
-def _seen(model: ModelStatus, size_bytes: int | None) -> ModelStatus:
-    """`size_bytes` None: it is not listed."""
+def _listed_or_missing(model: ModelStatus, size_bytes: int | None) -> ModelStatus:
+    """`size_bytes` is None if the list does not contain the model."""
     if size_bytes is None:
-        return replace(model, is_load_unseen=False, is_unlistable=True) if model.is_load_unseen else model
-    is_news = size_bytes > model.size_bytes or model.is_load_unseen or model.is_unlistable
-    largest = max(size_bytes, model.size_bytes)
-    return replace(model, size_bytes=largest, is_load_unseen=False, is_unlistable=False) if is_news else model
+        return _after(model, ModelEvent.MISSING)
+    listed = _after(model, ModelEvent.LISTED)
+    return replace(listed, size_bytes=size_bytes) if size_bytes > model.size_bytes else listed
+
+
+def _list_failed(state: AdmissionState, fact: ListFailed) -> AdmissionState:
+    models = tuple(_after(model, ModelEvent.LIST_FAILED) for model in state.models)
+    return replace(state, models=models, list_failure=state.list_failure or fact)
+
+
+# Our own work
 
 
 def _call_ended(state: AdmissionState, fact: CallEnded) -> AdmissionState:
-    """Whoever has asked a model was at work, however short the job was."""
+    """A finished call is progress, so it ends a stall."""
     model = state.model(fact.model)
     if model is None:
         return state
-    ended = replace(_judged(_timed(state, model, fact), fact), busy_until_seconds=fact.at_seconds)
-    return replace(state.with_model(ended), held=None)
+    judged = replace(state.with_model(_with_outcome(model, fact)), stall=None)
+    return replace(judged, interference=_with_speed(state, fact).call_ended(fact.model, fact.at_seconds))
 
 
-def _timed(state: AdmissionState, model: ModelStatus, fact: CallEnded) -> ModelStatus:
-    """Of two calls that ran together one ends first: the other one's speed is not that of a model alone."""
+def _with_speed(state: AdmissionState, fact: CallEnded) -> Interference:
     if fact.call.outcome is not CallOutcome.ANSWERED or fact.call.tokens_per_second is None:
-        return model
-    began_at_seconds = fact.at_seconds - (fact.call.answer_seconds or 0.0)
-    others = [other for other in state.models if other.name != model.name]
-    is_alone = not any(other.in_flight or other.busy_until_seconds > began_at_seconds for other in others)
-    together_at_seconds = model.together_at_seconds if is_alone else fact.at_seconds
-    speed = model.speed.measured(fact.call.tokens_per_second, is_alone=is_alone)
-    return replace(model, speed=speed, together_at_seconds=together_at_seconds)
+        return state.interference
+    return state.interference.call_answered(
+        fact.model,
+        fact.call.tokens_per_second,
+        fact.at_seconds - (fact.call.answer_seconds or 0.0),
+        fact.at_seconds,
+        others_in_flight=any(other.in_flight for other in state.models if other.name != fact.model),
+    )
 
 
-def _judged(model: ModelStatus, fact: CallEnded) -> ModelStatus:
-    """A call that ends before a probe was allowed was begun before the breaker opened, and says nothing of whether it may close.
+def _with_outcome(model: ModelStatus, fact: CallEnded) -> ModelStatus:
+    """Ignore calls that began before the breaker opened: only a probe closes it or opens it again.
 
-    The gate may have closed again for other reasons before the probe's end.
+    `is_probed` stays true if the gate closes for another reason before the probe has ended.
     """
     if model.breaker.is_tripped and not model.breaker.is_probed:
         return model
@@ -135,91 +140,93 @@ def _judged(model: ModelStatus, fact: CallEnded) -> ModelStatus:
             assert_never(fact.call.outcome)
 
 
-def _working(state: AdmissionState, fact: WorkersSampled) -> AdmissionState:
-    calls, at_seconds = {each.model: each for each in fact.calls}, fact.at_seconds
-    models = tuple(_at_work(_remembered(model, at_seconds), calls.get(model.name), at_seconds) for model in state.models)
-    return _weighed(replace(state, models=models, leases=fact.leases, workers=fact.workers), at_seconds)
+def _workers_sampled(state: AdmissionState, fact: WorkersSampled) -> AdmissionState:
+    calls = {each.model: each for each in fact.calls}
+    sampled = replace(
+        state,
+        models=tuple(_with_calls(model, calls.get(model.name)) for model in state.models),
+        interference=state.interference.sampled(frozenset(calls), fact.at_seconds),
+        leases=fact.leases,
+        workers=fact.workers,
+    )
+    return _update_stall(sampled, fact.at_seconds)
 
 
-def _at_work(model: ModelStatus, calls: CallsInFlight | None, at_seconds: float) -> ModelStatus:
+def _with_calls(model: ModelStatus, calls: CallsInFlight | None) -> ModelStatus:
     if calls is None:
         return replace(model, in_flight=0)
-    return replace(model, in_flight=calls.in_flight, busy_until_seconds=at_seconds, progress_at_seconds=calls.progress_at_seconds)
+    return replace(model, in_flight=calls.in_flight, progress_at_seconds=calls.progress_at_seconds)
 
 
-def _remembered(model: ModelStatus, at_seconds: float) -> ModelStatus:
-    """While models take turns their speed together is not seen, and what made them starve may be over."""
-    if not model.speed.together.samples or at_seconds < model.together_at_seconds + TOGETHER_SECONDS:
-        return model
-    return replace(model, speed=replace(model.speed, together=Ewma()))
+def _backlog_sampled(state: AdmissionState, fact: BacklogSampled) -> AdmissionState:
+    backlogs = {each.model: (each.jobs, each.oldest_seconds) for each in fact.backlogs}
+    models = []
+    for model in state.models:
+        jobs, oldest_seconds = backlogs.get(model.name, (0, 0.0))
+        models.append(replace(model, jobs=jobs, oldest_seconds=oldest_seconds))
+    return _update_stall(replace(state, models=tuple(models)), fact.at_seconds)
 
 
-def _waiting(state: AdmissionState, fact: BacklogSampled) -> AdmissionState:
-    backlogs = {each.model: each for each in fact.backlogs}
-    models = tuple(
-        replace(model, jobs=backlogs[model.name].jobs, oldest_seconds=backlogs[model.name].oldest_seconds)
-        if model.name in backlogs
-        else replace(model, jobs=0, oldest_seconds=0.0)
-        for model in state.models
-    )
-    return _weighed(replace(state, models=models), fact.at_seconds)
-
-
-def _weighed(state: AdmissionState, at_seconds: float) -> AdmissionState:
-    """Whether work waits and nobody does any."""
+def _update_stall(state: AdmissionState, at_seconds: float) -> AdmissionState:
+    """Begin or end a stall: jobs wait and no worker holds one."""
     if state.leases or state.in_flight or not state.waiting:
-        return replace(state, held=None)
-    return state if state.held else replace(state, held=Hold(at_seconds))
+        return replace(state, stall=None)
+    return state if state.stall else replace(state, stall=Stall(at_seconds))
 
 
-def _loading(state: AdmissionState, fact: LoadBegun | Loaded) -> AdmissionState:
-    model = state.model(fact.model)
-    if model is None:
-        return state
-    at = fact.at_seconds
-    if isinstance(fact, LoadBegun):
-        return state.with_model(replace(model, is_loading=True, load_began_at_seconds=at))
-    if fact.is_ok:
-        seconds = at - model.load_began_at_seconds
-        loaded = replace(model, is_loading=False, is_load_unseen=True, load_seconds=seconds, load_failures=0)
-        return state.with_model(loaded)
-    failures = model.load_failures + 1
-    return state.with_model(replace(model, is_loading=False, load_failures=failures, load_failed_at_seconds=at))
+# Our requests to Ollama
+
+
+def _load_begun(model: ModelStatus, at_seconds: float) -> ModelStatus:
+    return replace(_after(model, ModelEvent.LOAD_BEGUN), load_began_at_seconds=at_seconds)
+
+
+def _load_ended(model: ModelStatus, at_seconds: float, *, is_ok: bool) -> ModelStatus:
+    if is_ok:
+        seconds = at_seconds - model.load_began_at_seconds
+        return replace(_after(model, ModelEvent.LOADED), load_seconds=seconds, load_failures=0)
+    failed = _after(model, ModelEvent.LOAD_FAILED)
+    return replace(failed, load_failures=model.load_failures + 1, load_failed_at_seconds=at_seconds)
 
 
 def _unload_begun(state: AdmissionState, fact: UnloadBegun) -> AdmissionState:
-    asked = tuple(replace(m, unload_began_at_seconds=fact.at_seconds) if m.name in fact.models else m for m in state.models)
-    held = replace(state.held, has_evicted=True) if state.held and not state.slots else state.held
-    unloading = tuple(dict.fromkeys((*state.unloading, *fact.models)))
-    swaps = state.swaps if state.swaps >= SWAPS else 0
-    return replace(state, models=asked, held=held, unloading=unloading, alone=None, swaps=swaps)
+    """Note an eviction: an unload during a stall with all slots closed."""
+    asked = _change(
+        state,
+        fact.models,
+        lambda model: replace(_after(model, ModelEvent.UNLOAD_BEGUN), unload_began_at_seconds=fact.at_seconds),
+    )
+    stall = replace(state.stall, has_evicted=True) if state.stall and not state.slots else state.stall
+    return replace(asked, stall=stall, replacements=state.replacements.unload_begun())
 
 
-def _not_unloaded(state: AdmissionState, names: tuple[str, ...]) -> AdmissionState:
-    """Another instance has calls there: nobody leaves, and a exclusive_model must ask again."""
-    unasked = tuple(replace(m, unload_began_at_seconds=-math.inf) if m.name in names else m for m in state.models)
-    return replace(state, models=unasked, unloading=tuple(name for name in state.unloading if name not in names))
+def _unload_failed(model: ModelStatus) -> ModelStatus:
+    """Forget the request, so that it is sent again if it is still needed."""
+    return replace(_after(model, ModelEvent.UNLOAD_FAILED), unload_began_at_seconds=-math.inf)
 
 
-def _decided(state: AdmissionState, fact: DecisionPublished) -> AdmissionState:
-    calls, is_new_turn = dict(fact.calls), fact.turn != state.turn
-    told = tuple(_told(model, calls.get(model.name, FREE), is_new_turn=is_new_turn) for model in state.models)
-    if (told, fact.slots, fact.turn) == (state.models, state.slots, state.turn):
+# Our own decisions
+
+
+def _decision_published(state: AdmissionState, fact: DecisionPublished) -> AdmissionState:
+    calls, has_turn_changed = dict(fact.calls), fact.turn != state.turn
+    models = tuple(_with_gate(model, calls.get(model.name, FREE)) for model in state.models)
+    if has_turn_changed:
+        models = tuple(_after(model, ModelEvent.TURN_CHANGED) for model in models)
+    if (models, fact.slots, fact.turn) == (state.models, state.slots, state.turn):
         return state
     return replace(
         state,
-        models=told,
+        models=models,
         slots=fact.slots,
         slots_changed_at_seconds=state.slots_changed_at_seconds if fact.slots == state.slots else fact.at_seconds,
         turn=fact.turn,
-        turn_since_seconds=state.turn_since_seconds if fact.turn == state.turn else fact.at_seconds,
+        turn_since_seconds=fact.at_seconds if has_turn_changed else state.turn_since_seconds,
     )
 
 
-def _told(model: ModelStatus, calls: int, *, is_new_turn: bool) -> ModelStatus:
-    """Who is not listed may have made room for the other's turn, and is loaded again in its own."""
-    if model.is_unlistable and is_new_turn:
-        model = replace(model, is_unlistable=False)
-    if model.breaker.is_tripped and calls > 0 and not model.breaker.is_probed:
-        model = replace(model, breaker=replace(model.breaker, is_probed=True))
+def _with_gate(model: ModelStatus, calls: int) -> ModelStatus:
+    """A gate that opens while the breaker is tripped admits the probe."""
+    if model.breaker.is_tripped and not model.breaker.is_probed and calls > 0:
+        return replace(model, breaker=replace(model.breaker, is_probed=True))
     return model

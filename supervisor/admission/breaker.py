@@ -1,21 +1,23 @@
-"""The breaker of one model: opens on failures in a row, lets one probe through, and recovers by doubling."""
+"""The breaker of one model: opens after failures in a row, admits one probe, and recovers by doubling."""
 
 from dataclasses import dataclass, replace
 
-TRIP_FAILURES = 5  # of a kind that comes at once
-SILENCE_WEIGHT = 3  # a call that was given a whole timeout and said nothing: two of them are enough
+from worker.ipc.backoff import doubling
+
+TRIP_FAILURES = 5  # in a row
+SILENCE_WEIGHT = 3  # failures that one silent call counts for: it used a whole timeout, so two of them trip the breaker
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Closed where it never tripped. `answers`: in a row since it did, or since the last failure."""
+    """Closed while `trips` is 0. `answers`: answered calls in a row since the last failure."""
 
-    failures: int = 0  # in a row
-    trips: int = 0  # in a row, each after a probe that failed
+    failures: int = 0  # in a row, while closed
+    trips: int = 0  # in a row: the first, and one for each failed probe
     tripped_at_seconds: float = 0.0
     answers: int = 0
-    is_silent: bool = False  # the failure that tripped it was no answer at all
-    is_probed: bool = False  # calls have been allowed since
+    is_silent: bool = False  # the failure that tripped it was a silent call
+    is_probed: bool = False  # a call has been admitted since it tripped
 
     @property
     def is_tripped(self) -> bool:
@@ -25,21 +27,22 @@ class Breaker:
         failures = self.failures + (SILENCE_WEIGHT if is_silent else 1)
         if not self.is_tripped and failures < TRIP_FAILURES:
             return replace(self, failures=failures)
-        return Breaker(0, self.trips + 1, at_seconds, 0, is_silent)
+        return Breaker(trips=self.trips + 1, tripped_at_seconds=at_seconds, is_silent=is_silent)
 
     def answered(self, calls: int) -> "Breaker":
-        """`calls`: how many the model takes at once when it is well."""
+        """Close as soon as `calls` calls are admitted: the number that the model takes at once."""
         answers = self.answers + 1
         return replace(self, answers=answers) if self.is_tripped and _ramp(answers) < calls else Breaker()
 
     def is_open(self, now_seconds: float, cool_seconds: float, cool_max_seconds: float) -> bool:
-        """Nothing may be asked: each probe that fails makes the next one later."""
-        waits = min(cool_seconds * 2.0 ** min(self.trips - 1, 30), cool_max_seconds)
-        return self.is_tripped and not self.answers and now_seconds < self.tripped_at_seconds + waits
+        """Return True while no call may start. Each failed probe doubles the wait."""
+        if not self.is_tripped or self.answers:
+            return False
+        return now_seconds < self.tripped_at_seconds + doubling(cool_seconds, cool_max_seconds, self.trips - 1)
 
     @property
     def ramp(self) -> int:
-        """Calls that a model may have that recovers: one, the probe, then 2, 4 … as each of those before has been answered."""
+        """Calls admitted during recovery: 1 (the probe), then 2, 4 … after as many answers."""
         return _ramp(self.answers)
 
 

@@ -1,4 +1,4 @@
-"""What workers may do, why not more, and what is to be done at Ollama."""
+"""The result of the rules: what workers may do, why not more, and requests to Ollama and the database."""
 
 import math
 from collections.abc import Mapping
@@ -8,28 +8,28 @@ from supervisor.admission.facts import DecisionPublished
 from worker.ipc.contract import HoldReason
 from worker.ipc.scoreboard import MAX_SLOTS
 
-FREE = MAX_SLOTS  # no bound: of slots, and of calls to one model
+FREE = MAX_SLOTS  # no limit, for slots and for calls to one model
 
 
 @dataclass(frozen=True, slots=True)
 class Preload:
-    """Load it by a request without a prompt, so that no job pays for that."""
+    """Load the model by a request without a prompt, so that no job waits for the load."""
 
     model: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """Ask Ollama to let go of them. Only where nothing of ours, of any instance, is in flight to them."""
+    """Request Ollama to unload the models. Only for models without a call in flight, of any instance."""
 
     models: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AcquireModelLock:
-    """Make it this model's exclusive_model, if no other instance is in another one. Wanted again and again until it is so.
+    """Acquire the lock of this model, unless another instance holds the other model's. Repeated until it succeeds.
 
-    None: leave the exclusive_model.
+    None: release the lock.
     """
 
     model: str | None
@@ -40,10 +40,10 @@ Act = Preload | Unload | AcquireModelLock
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`slots`: how many slots may lease. `calls`: how many calls each model may have; 0: its gate is closed.
+    """`slots`: slots that may lease. `calls`: calls that each model may have at once; 0: its gate is closed.
 
-    After `until_seconds` of the monotonic clock nobody leases. `reasons`: all that hold something back, the weightiest first;
-    `closed`: the models that each of them keeps from being asked.
+    No worker leases after `until_seconds` of the monotonic clock. `reasons`: all that hold work back, in the order of the rules.
+    `closed`: for each reason the models that it limits.
     """
 
     slots: int = FREE
@@ -62,6 +62,6 @@ class Decision:
     def reason(self) -> HoldReason:
         return self.reasons[0] if self.reasons else HoldReason.NONE
 
-    def told(self, at_seconds: float) -> DecisionPublished:
-        """The fact that the workers have it."""
+    def published(self, at_seconds: float) -> DecisionPublished:
+        """Return the fact that the workers can read this decision."""
         return DecisionPublished(self.slots, tuple(sorted(self.calls.items())), self.turn, at_seconds)

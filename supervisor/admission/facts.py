@@ -1,6 +1,6 @@
-"""What was seen of Ollama, of this host and of our own work. All times in seconds of the monotonic clock.
+"""Facts: samples of Ollama, of this host and of our own work, and each step of our own requests.
 
-Models are called as Ollama lists them: `x:latest`, never `x`.
+All times are seconds of the monotonic clock. Models have the names that Ollama lists: `x:latest`, never `x`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from worker.ipc.contract import ModelCall
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One model of /api/ps. `size_bytes` is what Ollama believes to have allocated, `size_vram_bytes` the part on a GPU."""
+    """One model of /api/ps. `size_bytes`: what Ollama believes to have allocated. `size_vram_bytes`: the part on a GPU."""
 
     name: str
     digest: str
@@ -22,45 +22,48 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelsListed:
-    """/api/ps has answered."""
+    """/api/ps answered with the loaded models."""
 
     models: tuple[LoadedModel, ...]
     at_seconds: float
 
 
 class ListError(Enum):
-    """Why /api/ps said nothing."""
+    """Reasons why a request to /api/ps gave no list. The values are shown to the administrator."""
 
     UNREACHABLE = "unreachable"
     LATE = "no answer in time"
-    INVALID = "an answer that is none"
+    INVALID = "invalid answer"
 
 
 @dataclass(frozen=True, slots=True)
 class ListFailed:
+    """/api/ps gave no list."""
+
     why: ListError
     at_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class HostMeasured:
-    """Memory of this host. `ollama_bytes` is what its processes hold, without the GPU; None: not on this host, or not visible.
+    """Memory of this host.
 
-    `pressure` is the share in [0, 1] of the last ten seconds in which some process waited for memory (PSI); None: not told.
+    `ollama_bytes`: memory of Ollama's processes without the GPU; None if they are on another host or not visible.
+    `pressure`: share in [0, 1] of the last ten seconds in which a process waited for memory (PSI); None if the kernel has no PSI.
     """
 
     ollama_bytes: int | None
     available_bytes: int
     total_bytes: int
     pressure: float | None
-    gpu_bytes: int | None  # held by Ollama's processes
-    gpu_free_bytes: int | None  # on all cards; decides nothing
+    gpu_bytes: int | None  # used by Ollama's processes
+    gpu_free_bytes: int | None  # on all cards, for display only
     at_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """A call of a worker of ours."""
+    """A call of one of our workers to a model ended."""
 
     model: str
     call: ModelCall
@@ -69,9 +72,9 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True)
 class CallsInFlight:
-    """CallsInFlight to one model that are in flight now, and the time at which one last had a token or was answered.
+    """Calls to one model that are in flight now.
 
-    If none has since there are calls: the time since which there are.
+    `progress_at_seconds`: time of the last token or answer. Before the first one: the time since which there are calls.
     """
 
     model: str
@@ -81,7 +84,7 @@ class CallsInFlight:
 
 @dataclass(frozen=True, slots=True)
 class WorkersSampled:
-    """What our workers do now. `leases`: jobs in hand; `workers`: slots that the supervisor lets lease."""
+    """State of our workers. `leases`: jobs in hand. `workers`: slots that the supervisor lets lease."""
 
     calls: tuple[CallsInFlight, ...]
     leases: int
@@ -91,7 +94,7 @@ class WorkersSampled:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Visible jobs whose next call goes to this model, as far as they were counted, and the age of the oldest."""
+    """Visible jobs whose next call goes to one model, as far as they were counted, and the age of the oldest."""
 
     model: str
     jobs: int
@@ -100,6 +103,8 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class BacklogSampled:
+    """State of the queue. A model without an entry has no waiting job."""
+
     backlogs: tuple[Backlog, ...]
     at_seconds: float
 
@@ -113,8 +118,8 @@ class LoadBegun:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """Its answer, or that none came."""
+class LoadEnded:
+    """The preload was answered. `is_ok` False: it failed, or no answer came in time."""
 
     model: str
     is_ok: bool
@@ -123,13 +128,18 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class UnloadBegun:
+    """An unload was started."""
+
     models: tuple[str, ...]
     at_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Unloaded:
-    """All were asked to leave: they are gone when /api/ps does not list them. `is_ok` False: they could not be asked."""
+class UnloadEnded:
+    """The unload was requested from Ollama: a model is gone when /api/ps no longer lists it.
+
+    `is_ok` False: no request was sent, because another instance has calls in flight, or it failed.
+    """
 
     models: tuple[str, ...]
     is_ok: bool
@@ -138,7 +148,7 @@ class Unloaded:
 
 @dataclass(frozen=True, slots=True)
 class ModelLockChanged:
-    """Whose exclusive_model is ours now, all instances of this endpoint agreeing: None, nobody's."""
+    """This instance now holds the lock of `model`; None: it holds none."""
 
     model: str | None
     at_seconds: float
@@ -146,11 +156,11 @@ class ModelLockChanged:
 
 @dataclass(frozen=True, slots=True)
 class DecisionPublished:
-    """What the workers are told from now on."""
+    """The workers can read this decision from now on."""
 
     slots: int
     calls: tuple[tuple[str, int], ...]  # by model
-    turn: str | None  # the only model that may be asked; None: any
+    turn: str | None  # the active model (None: all models are)
     at_seconds: float
 
 
@@ -162,9 +172,9 @@ Fact = (
     | WorkersSampled
     | BacklogSampled
     | LoadBegun
-    | Loaded
+    | LoadEnded
     | UnloadBegun
-    | Unloaded
+    | UnloadEnded
     | ModelLockChanged
     | DecisionPublished
 )

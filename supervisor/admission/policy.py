@@ -1,4 +1,4 @@
-"""The numbers that admission goes by."""
+"""Numbers that the rules of admission use."""
 
 import math
 from dataclasses import dataclass
@@ -6,62 +6,62 @@ from enum import Enum
 
 
 class TakeTurns(Enum):
-    """Whether two models may compute at the same time."""
+    """Setting for two models that fit together: called at the same time, or by turns."""
 
-    AUTO = "auto"  # as their measured speeds say
+    AUTO = "auto"  # as their measured speeds require
     ALWAYS = "true"
     NEVER = "false"
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionPolicy:
-    """All times in seconds. The defaults are those of the settings; tests give their own."""
+    """All times in seconds. The defaults are those of the settings. Tests use their own."""
 
-    vision_model: str | None = None  # None: the step asks no model of Ollama's
+    vision_model: str | None = None  # None: the step calls no model of Ollama
     feedback_model: str | None = None
     num_parallel: int = 1  # calls that one model takes at once
-    limit_bytes: int = 0  # high water of what Ollama may hold; 0: no limit
-    low_water_bytes: int = 0  # below it slots are opened again
-    max_loaded_models: int = 0  # as set on the Ollama server; 0: it decides by itself
+    limit_bytes: int = 0  # high water: memory that Ollama may use (0: no limit)
+    low_water_bytes: int = 0  # below it slots open again
+    max_loaded_models: int = 0  # as set on the Ollama server (0: the server decides)
     take_turns: TakeTurns = TakeTurns.AUTO
-    vision_context_tokens: int | None = None  # as asked of Ollama; None: nothing is asked
+    vision_context_tokens: int | None = None  # as requested from Ollama (None: not requested)
     feedback_context_tokens: int | None = None
-    vision_timeout_seconds: float = 30.0  # what one call is given
+    vision_timeout_seconds: float = 30.0  # of one call
     feedback_timeout_seconds: float = 15.0
     sample_seconds: float = 1.0
-    max_hold_seconds: float = 60.0  # work that waits, with nothing in hand: then a relief and a canary
-    grace_seconds: float = 10.0  # how long Ollama may be silent before that means something
-    cool_seconds: float = 5.0  # an open breaker; doubles with each probe that fails
+    max_hold_seconds: float = 60.0  # longest stall before an eviction and a canary
+    grace_seconds: float = 10.0  # longest gap between two lists before the memory counts as unknown
+    cool_seconds: float = 5.0  # first wait of an open breaker, doubles with each failed probe
     cool_max_seconds: float = 60.0
-    load_retry_seconds: float = 15.0  # after a load that failed; doubles too
-    unload_seconds: float = 30.0  # how long a model that was asked to leave is waited for
-    memory_back_seconds: float = 5.0  # from its end in the list to the end of its process, at the latest
-    exclusive_seconds: float = 60.0  # a model that does not fit beside the other keeps its exclusive_model so long
-    exclusive_loads: float = 10.0  # and so many times its load, so that loads take a tenth of the time at most
-    turn_seconds: float = 10.0  # two models on the same cores
-    turns_below: float = 0.9  # together they do less than this part of what they do by turns
+    load_retry_seconds: float = 15.0  # first wait after a failed load, doubles with each further failure
+    unload_seconds: float = 30.0  # longest wait for a model that was unloaded
+    memory_back_seconds: float = 5.0  # longest time from a model's end in the list to the end of its process
+    exclusive_seconds: float = 60.0  # shortest turn of a model that does not fit beside the other
+    exclusive_loads: float = 10.0  # and at least so many times its load, so that loads take a tenth of the time at most
+    turn_seconds: float = 10.0  # turn of a model that fits, but slows the other down
+    turns_below: float = 0.9  # turns are taken if both together do less than this part of what they do by turns
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Each once, in the order of the steps."""
+        """Each model once, in the order of the steps."""
         return tuple(dict.fromkeys(name for name in (self.vision_model, self.feedback_model) if name is not None))
 
     @property
     def reopen_seconds(self) -> float:
-        """Between two slots that are opened: what the last one has changed must be seen first."""
+        """Wait between two slots that open, so that the effect of the first is measured before the second."""
         return 5 * self.sample_seconds
 
     @property
     def trust_seconds(self) -> float:
-        """How long a decision holds if none comes after it."""
+        """Validity of a decision if no other follows."""
         return 5 * self.sample_seconds + self.grace_seconds
 
     def wedge_seconds(self, model: str) -> float:
-        """CallsInFlight, and no token from any of them for so long: what one is given is over without a word."""
+        """Time without a token after which the model counts as wedged: the longest timeout of a call to it."""
         given = ((self.vision_model, self.vision_timeout_seconds), (self.feedback_model, self.feedback_timeout_seconds))
         return max((seconds for name, seconds in given if name == model), default=math.inf)
 
     def context_tokens(self, model: str) -> frozenset[int]:
-        """What is asked of Ollama for this model; empty: nothing."""
-        asked = ((self.vision_model, self.vision_context_tokens), (self.feedback_model, self.feedback_context_tokens))
-        return frozenset(tokens for name, tokens in asked if name == model and tokens is not None)
+        """Context lengths requested from Ollama for this model; empty if none is."""
+        requested = ((self.vision_model, self.vision_context_tokens), (self.feedback_model, self.feedback_context_tokens))
+        return frozenset(tokens for name, tokens in requested if name == model and tokens is not None)

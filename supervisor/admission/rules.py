@@ -1,25 +1,25 @@
-"""What workers may do now: two lists of rules, each a pure function of the state, the policy and the time.
+"""The rules of admission: two lists, each rule a pure function of the state, the policy and the time.
 
-LIMITS hold work back: the tightest of them counts, and each says why. ACTS are for Ollama.
+LIMITS hold work back. The tightest limit counts, and each has a reason. ACTS are requests to Ollama and the database.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from supervisor.admission.decision import FREE, AcquireModelLock, Act, Decision, Preload, Unload
-from supervisor.admission.loads import is_anybody_leaving, is_leaving, is_load_due
+from supervisor.admission.loads import is_any_leaving, is_leaving, is_load_due
+from supervisor.admission.model_state import ModelState
 from supervisor.admission.policy import AdmissionPolicy
-from supervisor.admission.stall import is_canary_due, is_held_too_long, is_relief_due, is_unknown
-from supervisor.admission.state import AdmissionState
+from supervisor.admission.stall import can_evict, is_canary_due, is_memory_unknown, is_stalled_too_long
+from supervisor.admission.state import AdmissionState, ModelStatus
 from supervisor.admission.turns import active_model, blocks_active_model, is_pair_too_big, must_alternate
 from worker.ipc.contract import HoldReason
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """No more than so many slots may lease, or so many calls go to a model."""
+    """Largest number of slots that may lease, or of calls to one model, and the reason."""
 
     reason: HoldReason
     slots: int = FREE
@@ -32,46 +32,43 @@ ActRule = Callable[[AdmissionState, AdmissionPolicy, float], Iterator[Act]]
 
 
 def hold_over_the_limit(state: AdmissionState, policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Limit]:
-    """Nobody leases while Ollama holds more than the limit; between the two marks it stays as it is."""
+    """Close all slots while Ollama uses more than the limit. Between low water and limit the number of slots stays."""
     if policy.limit_bytes and state.used_bytes > policy.limit_bytes:
         yield Limit(HoldReason.MEMORY, slots=0)
     elif policy.limit_bytes and state.used_bytes > policy.low_water_bytes and state.slots < FREE:
         yield Limit(HoldReason.MEMORY, slots=state.slots)
 
 
-def hold_what_is_unknown(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
-    """An Ollama that does not say what it holds is not one that holds nothing. A short silence is none: it was busy."""
-    if policy.limit_bytes and is_unknown(state, policy, now_seconds):
+def hold_while_memory_is_unknown(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
+    """Close all slots, because missing memory data is not zero. Gaps shorter than grace_seconds are tolerated."""
+    if policy.limit_bytes and is_memory_unknown(state, policy, now_seconds):
         yield Limit(HoldReason.UNKNOWN, slots=0)
 
 
-def hold_during_a_relief(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
-    """What leaves must be gone before anybody looks whether that was enough."""
-    has_evicted = state.held is not None and state.held.has_evicted
-    if has_evicted and is_anybody_leaving(state, policy, now_seconds):
-        yield Limit(HoldReason.RELIEF, slots=0)
+def hold_during_an_eviction(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
+    """Close all slots until the evicted models are gone, so that their memory is measured before a job starts."""
+    has_evicted = state.stall is not None and state.stall.has_evicted
+    if has_evicted and is_any_leaving(state, policy, now_seconds):
+        yield Limit(HoldReason.EVICTION, slots=0)
 
 
 def reopen_one_slot_at_a_time(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
-    """After a hold a herd would fill the memory again before anybody sees it."""
+    """Open the next slot after a pause, because all at once would fill the memory before the next measurement."""
     if state.slots < FREE:
         slots = state.slots + (now_seconds >= state.slots_changed_at_seconds + policy.reopen_seconds)
         if slots < state.workers:
             yield Limit(HoldReason.REOPENING, slots=slots)
 
 
-def close_what_is_not_loaded(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
-    """A job that meets a model on disk would pay for its load. Without a limit, a list that is not told closes nothing."""
-    is_told = policy.limit_bytes > 0 or (state.unlisted is None and state.listed_at_seconds is not None)
+def close_a_wedged_model(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
+    """Close the gate of a model that is listed and takes calls, but gives no token to any of them."""
     for model in state.models:
-        is_absent = is_told and not state.is_listed(model.name) and not model.is_unlistable
-        if is_absent or is_leaving(model, state, policy, now_seconds):
-            is_missed = model.load_failures > 0 and model.jobs > 0
-            yield Limit(HoldReason.UNLOADABLE if is_missed else HoldReason.LOADING, model=model.name, calls=0)
+        if model.in_flight and now_seconds > model.progress_at_seconds + policy.wedge_seconds(model.name):
+            yield Limit(HoldReason.WEDGED, model=model.name, calls=0)
 
 
 def close_a_failing_model(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
-    """Failures in a row: no more jobs until a probe is answered, then 2, 4 … calls."""
+    """Close the gate after failures in a row. Then admit one call as a probe, and 2, 4 … calls after its answer."""
     for model in state.models:
         if model.breaker.is_open(now_seconds, policy.cool_seconds, policy.cool_max_seconds):
             yield Limit(HoldReason.BREAKER, model=model.name, calls=0)
@@ -80,62 +77,65 @@ def close_a_failing_model(state: AdmissionState, policy: AdmissionPolicy, now_se
             yield Limit(reason, model=model.name, calls=model.breaker.ramp)
 
 
-def close_a_wedged_model(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
-    """/api/ps lists it, it takes calls, and not one of them gets on: no more calls for it to swallow."""
-    for model in state.models:
-        if model.in_flight and now_seconds > model.progress_at_seconds + policy.wedge_seconds(model.name):
-            yield Limit(HoldReason.WEDGED, model=model.name, calls=0)
-
-
-def close_all_but_the_turn(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
-    """Two models that do not fit, or starve each other: one is asked, when nobody asks the other any more."""
+def close_all_but_the_active_model(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
+    """Of two models that do not fit, or slow each other down, open the active one once the other has no call in flight."""
     if not must_alternate(state, policy):
         return
-    turn = active_model(state, policy, now_seconds)
+    active = active_model(state, policy, now_seconds)
     reason = HoldReason.EXCLUSIVE if is_pair_too_big(state, policy) else HoldReason.TURNS
     for model in state.models:
         is_other_busy = any(other.in_flight for other in state.models if other.name != model.name)
-        if model.name != turn or state.exclusive_model != turn or is_other_busy:
+        if model.name != active or state.exclusive_model != active or is_other_busy:
             yield Limit(reason, model=model.name, calls=0)
+
+
+def close_a_model_that_is_not_loaded(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
+    """Close the gate, because a job would wait for the load. Without a memory limit a failed list closes nothing."""
+    is_list_known = policy.limit_bytes > 0 or (state.list_failure is None and state.listed_at_seconds is not None)
+    for model in state.models:
+        is_absent = is_list_known and not model.is_listed and model.state is not ModelState.UNLISTED
+        if is_absent or is_leaving(model, policy, now_seconds):
+            is_unloadable = model.load_failures > 0 and model.jobs > 0
+            yield Limit(HoldReason.UNLOADABLE if is_unloadable else HoldReason.LOADING, model=model.name, calls=0)
 
 
 LIMITS: tuple[Rule, ...] = (
     hold_over_the_limit,
-    hold_what_is_unknown,
-    hold_during_a_relief,
+    hold_while_memory_is_unknown,
+    hold_during_an_eviction,
     reopen_one_slot_at_a_time,
     close_a_wedged_model,
     close_a_failing_model,
-    close_all_but_the_turn,
-    close_what_is_not_loaded,
+    close_all_but_the_active_model,
+    close_a_model_that_is_not_loaded,
 )
 
 
-def relieve_a_long_hold(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Act]:
-    """What a model has piled up goes with its process; nothing of ours runs. Foreign models are not ours to unload."""
-    if is_held_too_long(state, policy, now_seconds) and is_relief_due(state, policy):
-        yield Unload(tuple(model.name for model in state.models if state.is_listed(model.name)))
+def evict_after_a_long_stall(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Act]:
+    """Unload our models to free what their processes have accumulated. Models of other services are left alone."""
+    if is_stalled_too_long(state, policy, now_seconds) and can_evict(state, policy):
+        yield Unload(tuple(model.name for model in state.models if model.is_listed))
 
 
-def reload_a_wedged_model(state: AdmissionState, _policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Act]:
-    """A runner that says nothing is not mended by waiting: its process has to go. Once for each probe that failed."""
+def unload_a_silent_model(state: AdmissionState, _policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Act]:
+    """End the process of a model that gives no token, because waiting does not repair it. Once for each failed probe."""
     for model in state.models:
-        is_wedged = model.breaker.is_tripped and model.breaker.is_silent and not model.breaker.answers
+        is_silent = model.breaker.is_tripped and model.breaker.is_silent and not model.breaker.answers
         is_done = model.unload_began_at_seconds >= model.breaker.tripped_at_seconds
-        if is_wedged and not is_done and not model.in_flight and state.is_listed(model.name):
+        if is_silent and not is_done and not model.in_flight and model.is_listed:
             yield Unload((model.name,))
 
 
 def acquire_the_lock(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Act]:
-    """All instances agree on one model. Ours are out of the other one before we ask."""
-    turn = active_model(state, policy, now_seconds)
-    is_out = not any(model.in_flight for model in state.models if model.name != turn)
-    if state.exclusive_model != turn and is_out:
-        yield AcquireModelLock(turn)
+    """Agree with the other instances on the active model, as soon as our calls to the other model have ended."""
+    active = active_model(state, policy, now_seconds)
+    is_other_busy = any(model.in_flight for model in state.models if model.name != active)
+    if state.exclusive_model != active and not is_other_busy:
+        yield AcquireModelLock(active)
 
 
-def make_room_for_the_phase(state: AdmissionState, policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Act]:
-    """Ollama would wait for the other model without an end, or thrash: it is asked to leave before the next one comes."""
+def make_room_for_the_active_model(state: AdmissionState, policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Act]:
+    """Unload the other model of a pair that does not fit, because Ollama would wait without end or load both in turn."""
     if is_pair_too_big(state, policy) and state.turn is not None and state.exclusive_model == state.turn:
         for model in state.models:
             if blocks_active_model(model, state) and not model.in_flight:
@@ -143,44 +143,78 @@ def make_room_for_the_phase(state: AdmissionState, policy: AdmissionPolicy, _now
 
 
 def load_before_work(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Act]:
-    """The model that work waits for, one load at a time. Not while work is held: that would take the memory it waits for."""
-    if state.slots and not state.unlisted:
-        due = (model for model in state.models if is_load_due(model, state, policy, now_seconds))
-        yield from (Preload(model.name) for model in itertools.islice(due, 1))
+    """Load the first model that jobs wait for, one load at a time. Not with all slots closed: it would use the freed memory."""
+    if not state.slots or state.list_failure:
+        return
+    due = next((model.name for model in state.models if is_load_due(model, state, policy, now_seconds)), None)
+    if due is not None:
+        yield Preload(due)
 
 
 ACTS: tuple[ActRule, ...] = (
-    relieve_a_long_hold,
-    reload_a_wedged_model,
+    evict_after_a_long_stall,
+    unload_a_silent_model,
     acquire_the_lock,
-    make_room_for_the_phase,
+    make_room_for_the_active_model,
     load_before_work,
 )
 
 
 def decide(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Decision:
-    """The tightest limits and what is to be done. Asked twice it answers the same."""
+    """Combine all limits and acts. The same input always gives the same decision."""
     limits = [limit for rule in LIMITS for limit in rule(state, policy, now_seconds)]
     if is_canary_due(state, policy, now_seconds):
-        limits = [softer for limit in limits for softer in _relaxed_for_canary(limit, state)]
-    reasons = tuple(dict.fromkeys(limit.reason for limit in limits))
+        limits = apply_canary(limits, state)
     return Decision(
         slots=min((limit.slots for limit in limits), default=FREE),
-        calls={name: min((each.calls for each in limits if each.model == name), default=FREE) for name in policy.models},
+        calls=_calls(limits, policy),
         turn=active_model(state, policy, now_seconds),
-        reasons=reasons,
-        closed={each: tuple(limit.model for limit in limits if limit.reason is each and limit.model) for each in reasons},
+        reasons=_reasons(limits),
         acts=tuple(act for rule in ACTS for act in rule(state, policy, now_seconds)),
         until_seconds=now_seconds + policy.trust_seconds if policy.limit_bytes else math.inf,
+        closed=_closed(limits),
     )
 
 
-def _relaxed_for_canary(limit: Limit, state: AdmissionState) -> Iterator[Limit]:
-    """For a canary: one slot, and one call to a model that cannot be loaded or seen. The breaker has a probe of its own."""
-    model = state.model(limit.model)
-    is_closed = model is not None and limit.reason in (HoldReason.LOADING, HoldReason.UNLOADABLE) and not model.is_loading
-    is_restart_limit_reached = is_closed and model is not None and (model.load_failures > 0 or state.unlisted is not None)
-    slots, calls = max(limit.slots, 1), max(limit.calls, 1) if is_restart_limit_reached else limit.calls
-    if (slots, calls) != (limit.slots, limit.calls):
-        yield Limit(HoldReason.CANARY)
-    yield replace(limit, slots=slots, calls=calls)
+def apply_canary(limits: list[Limit], state: AdmissionState) -> list[Limit]:
+    """Relax the limits so that one job can start and shows whether more may run.
+
+    One slot opens, and one call to a model that cannot be loaded or seen. Each limit that this changes is preceded by one
+    with the reason CANARY and no number. A breaker has a probe of its own, so it stays as it is.
+    """
+    relaxed = []
+    for limit in limits:
+        softer = replace(limit, slots=max(limit.slots, 1), calls=_calls_of_a_canary(limit, state.model(limit.model), state))
+        if softer != limit:
+            relaxed.append(Limit(HoldReason.CANARY))
+        relaxed.append(softer)
+    return relaxed
+
+
+def _calls_of_a_canary(limit: Limit, model: ModelStatus | None, state: AdmissionState) -> int:
+    if model is None or model.is_loading or limit.reason not in {HoldReason.LOADING, HoldReason.UNLOADABLE}:
+        return limit.calls
+    return max(limit.calls, 1) if model.load_failures or state.list_failure else limit.calls
+
+
+def _calls(limits: list[Limit], policy: AdmissionPolicy) -> Mapping[str, int]:
+    """Return the tightest limit of each model."""
+    calls = dict.fromkeys(policy.models, FREE)
+    for limit in limits:
+        if limit.model:
+            calls[limit.model] = min(calls[limit.model], limit.calls)
+    return calls
+
+
+def _reasons(limits: list[Limit]) -> tuple[HoldReason, ...]:
+    """Return each reason once, in the order of the rules."""
+    return tuple(dict.fromkeys(limit.reason for limit in limits))
+
+
+def _closed(limits: list[Limit]) -> Mapping[HoldReason, tuple[str, ...]]:
+    """Return for each reason the models that it limits."""
+    closed: dict[HoldReason, tuple[str, ...]] = dict.fromkeys(_reasons(limits), ())
+    for limit in limits:
+        if limit.model:
+            closed[limit.reason] += (limit.model,)
+    return closed

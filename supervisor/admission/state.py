@@ -1,4 +1,4 @@
-"""What admission knows: of each model, of Ollama, of this host and of our own work, as one frozen value."""
+"""The state of admission: each model, Ollama, this host and our own work, as one frozen value."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -6,42 +6,51 @@ from dataclasses import dataclass, field, replace
 from supervisor.admission.breaker import Breaker
 from supervisor.admission.decision import FREE
 from supervisor.admission.facts import HostMeasured, ListFailed, LoadedModel
+from supervisor.admission.interference import Interference
+from supervisor.admission.model_state import LISTED, LOADING, UNLOADING, ModelState
 from supervisor.admission.policy import AdmissionPolicy
-from supervisor.admission.throughput import Throughput
+from supervisor.admission.replacements import Replacements
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One model of ours. Its calls and its backlog are those of all steps that use it."""
+    """One of our models. Its calls and its backlog are those of all steps that use it."""
 
     name: str
     num_parallel: int = 1
-    size_bytes: int = 0  # the largest that was ever listed; 0: never seen
+    state: ModelState = ModelState.ABSENT
+    size_bytes: int = 0  # largest size that was ever listed (0: never listed)
     breaker: Breaker = field(default_factory=Breaker)
-    speed: Throughput = field(default_factory=Throughput)
-    together_at_seconds: float = 0.0  # when its speed beside the other one was last measured
-    in_flight: int = 0
-    busy_until_seconds: float = -math.inf  # when a call to it was last in flight
+    in_flight: int = 0  # calls
     progress_at_seconds: float = 0.0  # see CallsInFlight
-    jobs: int = 0  # that wait for it
-    oldest_seconds: float = 0.0  # the age of the oldest
-    is_loading: bool = False
+    jobs: int = 0  # waiting jobs whose next call goes to this model
+    oldest_seconds: float = 0.0  # age of the oldest of them
     load_began_at_seconds: float = 0.0
-    load_seconds: float = 0.0  # the last one that came to an end
-    is_load_unseen: bool = False  # it was loaded, and nobody has looked since
-    is_unlistable: bool = False  # it was loaded, and the list did not have it: another name, or Ollama keeps nothing
+    load_seconds: float = 0.0  # duration of the last successful load
     load_failures: int = 0  # in a row
     load_failed_at_seconds: float = 0.0
-    unload_began_at_seconds: float = -math.inf  # when it was last asked to leave
+    unload_began_at_seconds: float = -math.inf  # time of the last unload request
 
     @property
     def has_work(self) -> bool:
         return self.jobs > 0 or self.in_flight > 0
 
+    @property
+    def is_listed(self) -> bool:
+        return self.state in LISTED
+
+    @property
+    def is_loading(self) -> bool:
+        return self.state in LOADING
+
+    @property
+    def is_unloading(self) -> bool:
+        return self.state in UNLOADING
+
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """Work waits, and nothing of ours is in hand. `has_evicted`: idle models have been asked to leave since."""
+class Stall:
+    """Jobs wait and no worker holds one. `has_evicted`: idle models have been unloaded since."""
 
     since_seconds: float
     has_evicted: bool = False
@@ -49,42 +58,38 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionState:
-    """`began_at_seconds`: when somebody began to look. `held` is None while work is done or there is none."""
+    """The sum of all facts since `began_at_seconds`, the start of this monitor."""
 
     models: tuple[ModelStatus, ...]
     began_at_seconds: float
-    listed: tuple[LoadedModel, ...] = ()
-    listed_at_seconds: float | None = None  # the last answer of /api/ps
-    unlisted: ListFailed | None = None  # the first of the silences since then
+    interference: Interference
+    listed: tuple[LoadedModel, ...] = ()  # last answer of /api/ps, with models that are not ours
+    listed_at_seconds: float | None = None  # time of that answer
+    list_failure: ListFailed | None = None  # first failed request since that answer
     host: HostMeasured | None = None
-    leases: int = 0
+    leases: int = 0  # jobs in hand
     workers: int = FREE
-    slots: int = FREE  # as told to the workers
+    slots: int = FREE  # as last published to the workers
     slots_changed_at_seconds: float = 0.0
-    held: Hold | None = None
-    turn: str | None = None  # the only model that may be asked
+    stall: Stall | None = None  # None while a worker holds a job, or no job waits
+    turn: str | None = None  # the active model, as last published (None: all models are)
     turn_since_seconds: float = 0.0
-    exclusive_model: str | None = None  # the one that is ours, by the lock of all instances
-    unloading: tuple[str, ...] = ()  # asked to leave, and listed still
-    alone: str | None = None  # the one of ours that was last listed, if without the other
-    swaps: int = 0  # how many times in a row the other one stood in its place, which nobody here had asked to leave
-    gone_at_seconds: float = -math.inf  # when one of them was listed no more
+    exclusive_model: str | None = None  # the model whose lock this instance holds
+    replacements: Replacements = field(default_factory=Replacements)
+    gone_at_seconds: float = -math.inf  # time at which an unloaded model was first missing from the list
 
     @classmethod
     def of(cls, policy: AdmissionPolicy, at_seconds: float, slots: int = FREE) -> "AdmissionState":
-        """`slots`: what the workers have been told so far, by whoever looked before."""
+        """State before the first fact. `slots`: as published by the monitor before this one."""
         models = tuple(ModelStatus(name, policy.num_parallel) for name in policy.models)
-        return cls(models, at_seconds, slots=slots, slots_changed_at_seconds=at_seconds)
+        return cls(models, at_seconds, Interference.of(policy.models), slots=slots, slots_changed_at_seconds=at_seconds)
 
-    def model(self, name: str) -> ModelStatus | None:
-        """None for one that is not ours."""
+    def model(self, name: str | None) -> ModelStatus | None:
+        """Return None for a model that is not ours."""
         return next((model for model in self.models if model.name == name), None)
 
     def with_model(self, changed: ModelStatus) -> "AdmissionState":
         return replace(self, models=tuple(changed if model.name == changed.name else model for model in self.models))
-
-    def is_listed(self, name: str) -> bool:
-        return any(loaded_model.name == name for loaded_model in self.listed)
 
     @property
     def reported_bytes(self) -> int:
@@ -92,12 +97,12 @@ class AdmissionState:
 
     @property
     def observed_bytes(self) -> int:
-        """What Ollama's processes hold on this host; 0 where that cannot be seen."""
+        """Memory of Ollama's processes on this host and its cards; 0 where they are not visible."""
         return (self.host.ollama_bytes or 0) + (self.host.gpu_bytes or 0) if self.host else 0
 
     @property
     def used_bytes(self) -> int:
-        """The larger: /api/ps knows of no prompt cache and no projector, and what others may see of a process is not all."""
+        """The larger value, as both may be too low: /api/ps omits prompt cache and projector, and processes may be hidden."""
         return max(self.reported_bytes, self.observed_bytes)
 
     @property

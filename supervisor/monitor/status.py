@@ -180,7 +180,7 @@ def _admission(view: AdmissionView) -> dict[str, Any]:
         "exclusive_model": view.state.exclusive_model,
         "ollama": _ollama(view),
         "host": _host(view.state.host),
-        "notes": [{"meaning": note.lie.value, "model": note.model or None} for note in view.notes()],
+        "notes": [{"meaning": note.kind.value, "model": note.model or None} for note in view.notes()],
     }
 
 

@@ -45,7 +45,7 @@ def admit(seeds: range, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(shown))
     else:
-        admission.tell(failed)
+        admission.report(failed)
         seconds = time.monotonic() - began
         print(f"{len(seeds)} seeds, {steps} samples of Ollama in {seconds:.1f} s: {len(failed)} violations")
     return 1 if failed else 0

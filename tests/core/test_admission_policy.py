@@ -40,7 +40,7 @@ def policy_of(**values: str) -> AdmissionPolicy:
     ],
 )
 def test_an_amount_of_memory(text: str, size: MemorySize) -> None:
-    """In bytes, in units of 1024, or as a share."""
+    """Bytes, units of 1024, or a share."""
     assert MemorySize.parse(text) == size
 
 

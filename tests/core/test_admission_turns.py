@@ -1,4 +1,4 @@
-"""Two workers that never rest, and two models on the same cores: what admission learns of their speeds, and does about it."""
+"""Measured interference end to end: two busy workers, two models on the same cores, and the turns that follow."""
 
 from dataclasses import dataclass
 
@@ -23,27 +23,27 @@ from worker.ipc.contract import CallOutcome, ModelCall
 V, F = "eyes:latest", "words:latest"
 POLICY = AdmissionPolicy(vision_model=V, feedback_model=F)
 SPEED, TOKENS = 50.0, 500.0
-SECONDS = 3000  # half a dozen of the slowest calls
+SECONDS = 3000  # six of the slowest calls
 
 
 @dataclass(slots=True)
 class Worker:
-    """Has a picture read, then the feedback written, then the next job; `left` tokens are still to come of a call."""
+    """Alternates between vision and feedback. `left`: tokens that are still missing from its call."""
 
     step: str = V
     left: float = 0.0
     began_at: int = 0
 
 
-def works(workers: list[Worker], now: int) -> WorkersSampled:
+def sample(workers: list[Worker], now: int) -> WorkersSampled:
     counts = {model: sum(each.left > 0 and each.step == model for each in workers) for model in (V, F)}
     return WorkersSampled(tuple(CallsInFlight(model, count, now) for model, count in counts.items() if count), 2, 2, now)
 
 
 def begin(workers: list[Worker], state: AdmissionState, now: int) -> AdmissionState:
-    """As far as the gates let them; the exclusive_model is granted as it is wanted."""
-    residents = tuple(LoadedModel(model, model, 100, 0, 4096) for model in (V, F))
-    facts = ModelsListed(residents, now), BacklogSampled((Backlog(V, 5, 99.0), Backlog(F, 5, 99.0)), now), works(workers, now)
+    """Begin calls where gates are open. Every model lock is granted at once."""
+    loaded = tuple(LoadedModel(model, model, 100, 0, 4096) for model in (V, F))
+    facts = ModelsListed(loaded, now), BacklogSampled((Backlog(V, 5, 99.0), Backlog(F, 5, 99.0)), now), sample(workers, now)
     for fact in facts:
         state = apply(state, fact)
     decision = decide(state, POLICY, now)
@@ -51,7 +51,7 @@ def begin(workers: list[Worker], state: AdmissionState, now: int) -> AdmissionSt
         is_taken = any(each.left > 0 and each.step == worker.step for each in workers)
         if worker.left <= 0 and decision.calls_of(worker.step) and not is_taken:
             worker.left, worker.began_at = TOKENS, now
-    return apply(apply(state, decision.told(now)), ModelLockChanged(decision.turn, now))
+    return apply(apply(state, decision.published(now)), ModelLockChanged(decision.turn, now))
 
 
 def end(worker: Worker, workers: list[Worker], state: AdmissionState, now: int) -> AdmissionState:
@@ -59,12 +59,12 @@ def end(worker: Worker, workers: list[Worker], state: AdmissionState, now: int) 
     call = ModelCall(CallOutcome.ANSWERED, tokens_per_second=TOKENS / took, answer_seconds=took)
     ended = CallEnded(worker.step, call, now)
     worker.step = F if worker.step == V else V
-    return apply(apply(state, ended), works(workers, now))
+    return apply(apply(state, ended), sample(workers, now))
 
 
 @pytest.mark.parametrize(("share", "by_turns"), [(0.02, True), (0.3, True), (0.6, False), (1.0, False)])
-def test_turns_are_taken_where_two_models_starve_each_other(share: float, by_turns: bool) -> None:
-    """`share` is what a model keeps of its speed beside the other. Neither is ever alone by itself, so a trial must tell."""
+def test_turns_are_taken_if_two_models_slow_each_other_down(share: float, by_turns: bool) -> None:
+    """`share`: part of its speed that a model keeps beside the other. Neither is ever alone, so a trial must measure it."""
     workers, state = [Worker(), Worker()], AdmissionState.of(POLICY, 0.0)
     for now in range(1, SECONDS):
         state = begin(workers, state, now)
@@ -74,5 +74,5 @@ def test_turns_are_taken_where_two_models_starve_each_other(share: float, by_tur
         for worker in busy:
             if worker.left <= 0:
                 state = end(worker, workers, state, now + 1)
-    assert all(model.speed.alone.is_known for model in state.models)
+    assert all(speed.alone.is_known for speed in state.interference.speeds)
     assert (decide(state, POLICY, SECONDS).turn is not None) == by_turns

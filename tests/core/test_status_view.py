@@ -27,7 +27,7 @@ HOST = HostMeasured(9 * GB, 3 * GB, 16 * GB, 0.125, 0, 6 * GB, 1.0)
 
 def shown(capsys: pytest.CaptureFixture[str], host: HostMeasured | None, *, is_remote: bool = False) -> list[str]:
     """The document goes through JSON's types only, as over the control socket."""
-    state = AdmissionState(AdmissionState.of(POLICY, 0.0).models, 0.0, listed=(MODEL,), host=host)
+    state = replace(AdmissionState.of(POLICY, 0.0), listed=(MODEL,), host=host)
     sight = MonitorState()
     sight.admission = AdmissionView(POLICY, state, is_remote=is_remote)
     document: dict[str, Any] = snapshot(Scoreboard(), sight, instance=1, is_stub=False)
@@ -52,7 +52,7 @@ def test_what_nobody_sees_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("host", "free"), [(HOST, [6.0 * GB]), (replace(HOST, gpu_free_bytes=None), []), (None, [])])
 def test_cards_are_measured_where_there_are_some(host: HostMeasured | None, free: list[float]) -> None:
     """No card is no sample, and not one that is full."""
-    state = AdmissionState(AdmissionState.of(POLICY, 0.0).models, 0.0, host=host)
+    state = replace(AdmissionState.of(POLICY, 0.0), host=host)
     found = [each for each in admission_metrics(AdmissionView(POLICY, state)) if each.name == "learning_gpu_free_bytes"]
     assert [sample.value for each in found for sample in each.samples] == free
 
@@ -64,10 +64,10 @@ def test_before_the_first_look_nothing_is_said_of_the_host(capsys: pytest.Captur
 
 def test_a_reason_says_that_ollama_is_away() -> None:
     """Whoever reads that a model failed learns in the same sentence that its server does not answer."""
-    state = replace(AdmissionState.of(POLICY, 0.0), unlisted=ListFailed(ListError.UNREACHABLE, 0.0))
+    state = replace(AdmissionState.of(POLICY, 0.0), list_failure=ListFailed(ListError.UNREACHABLE, 0.0))
     decision = Decision(reasons=(HoldReason.BREAKER,))
     assert "(Ollama does not answer: unreachable)" in AdmissionView(POLICY, state, decision).trouble(1.0)
-    answering = AdmissionView(POLICY, replace(state, unlisted=None), decision)
+    answering = AdmissionView(POLICY, replace(state, list_failure=None), decision)
     assert answering.trouble(1.0).startswith("Held back: ")
     assert "does not answer" not in answering.trouble(1.0)
 

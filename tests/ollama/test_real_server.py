@@ -201,7 +201,7 @@ def test_the_breaker(server: httpx.Client) -> None:
     now_seconds += policy.cool_seconds
     probing = decide(state, policy, now_seconds)
     assert probing.calls_of("loop:latest") == 1
-    state = apply(state, probing.told(now_seconds))
+    state = apply(state, probing.published(now_seconds))
     with pytest.raises(errors.AnswerTruncated):
         Ollama(str(server.base_url), lambda: None, know).chat(question("loop", 8), deadline_in(PATIENCE_SECONDS))
     assert decide(state, policy, now_seconds).calls_of("loop:latest") >= policy.num_parallel

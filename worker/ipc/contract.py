@@ -107,7 +107,7 @@ class HoldReason(IntEnum):
     NONE = 0
     MEMORY = 1  # Ollama uses more than OLLAMA_MEMORY_LIMIT, or is not yet below the low water
     REOPENING = 2  # below the low water: slots are opened one after another
-    RELIEF = 3  # held back for the longest time allowed: idle models are unloaded
+    EVICTION = 3  # held back for the longest time allowed: idle models are unloaded
     CANARY = 4  # held back for the longest time allowed: one job shows whether more may run
     UNKNOWN = 5  # a limit is set, and the memory that Ollama uses is unknown
     BREAKER = 6  # a model failed several times in a row

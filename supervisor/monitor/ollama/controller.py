@@ -13,10 +13,10 @@ from supervisor.admission.facts import (
     DecisionPublished,
     Fact,
     LoadBegun,
-    Loaded,
+    LoadEnded,
     ModelLockChanged,
     UnloadBegun,
-    Unloaded,
+    UnloadEnded,
 )
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import decide
@@ -133,14 +133,14 @@ class AdmissionController:
         now_seconds = time.monotonic()
         view.decision = decide(view.state, self._policy, now_seconds)
         self._publish(view)
-        view.state = apply(view.state, view.decision.told(now_seconds))
+        view.state = apply(view.state, view.decision.published(now_seconds))
         for act in view.decision.acts:
             self._perform(act)
 
     def _has_sampled(self) -> bool:
         """True after the first poll of the queue and the first answer or failure of Ollama."""
         has_polled = self._state.polled_at_seconds > 0 or time.monotonic() > self._started_at_seconds + FIRST_POLL_SECONDS
-        return has_polled and (self._view.state.listed_at_seconds is not None or self._view.state.unlisted is not None)
+        return has_polled and (self._view.state.listed_at_seconds is not None or self._view.state.list_failure is not None)
 
     def _publish(self, view: AdmissionView) -> None:
         """Writes the decision to the scoreboard, and to the log if it differs from the one before."""
@@ -152,7 +152,7 @@ class AdmissionController:
         if before is not None and _admits_more(decision, before, self._policy):
             self._waker.wake_one()  # one is enough, because each lease wakes one more worker
         for note in (found := frozenset(view.notes())) - self._notes:
-            self._event_log.ollama_anomaly(meaning=note.lie.value, model=note.model)
+            self._event_log.ollama_anomaly(meaning=note.kind.value, model=note.model)
         self._notes = found
 
     def _log(self, view: AdmissionView) -> None:
@@ -205,7 +205,7 @@ class AdmissionController:
         now_seconds = time.monotonic()
         self._counters.count(ModelOperation.LOADED if is_ok else ModelOperation.FAILED)
         self._event_log.model_loaded(model, is_ok=is_ok, seconds=now_seconds - started_at_seconds)
-        self._apply(listed, Loaded(model, is_ok, now_seconds))
+        self._apply(listed, LoadEnded(model, is_ok, now_seconds))
 
     async def _unload(self, models: tuple[str, ...]) -> None:
         """Asks Ollama to unload the models, if no worker of any instance is in a call to one of them."""
@@ -217,7 +217,7 @@ class AdmissionController:
         if not is_ok:
             await asyncio.sleep(self._policy.sample_seconds)  # before it is tried again
         listed = await self._dependencies.server.listed()
-        self._apply(listed, Unloaded(models, is_ok, time.monotonic()))
+        self._apply(listed, UnloadEnded(models, is_ok, time.monotonic()))
 
     def _settings_name(self, model: str) -> str:
         """Name of the model in the settings. Workers use that name for their permits."""

@@ -54,11 +54,11 @@ def admission_metrics(admission: AdmissionView) -> Iterable[Metric]:
 
 def _ollama(admission: AdmissionView) -> Iterable[Metric]:
     state = admission.state
-    is_listed = state.listed_at_seconds is not None and state.unlisted is None
+    is_listed = state.listed_at_seconds is not None and state.list_failure is None
     yield GaugeMetricFamily("learning_ollama_answers", "1 while Ollama answers /api/ps", is_listed)
     sizes = {"reported": state.reported_bytes, "observed": state.observed_bytes, "limit": admission.policy.limit_bytes}
     yield _gauge("learning_ollama_bytes", "memory of Ollama: reported by it, observed on this host, its limit", "source", sizes)
-    found = Counts(note.lie for note in admission.notes())
+    found = Counts(note.kind for note in admission.notes())
     counts = {kind.name.lower(): found[kind] for kind in AnomalyKind}
     yield _gauge("learning_ollama_notes", "implausible or unexpected entries of /api/ps now", "note", counts)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from supervisor.admission.anomalies import Anomaly, notes
+from supervisor.admission.anomalies import Anomaly, find_anomalies
 from supervisor.admission.decision import Decision
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
@@ -24,7 +24,7 @@ class Severity(IntEnum):
 ATTENTION_REASONS = frozenset(
     {
         HoldReason.MEMORY,
-        HoldReason.RELIEF,
+        HoldReason.EVICTION,
         HoldReason.CANARY,
         HoldReason.UNKNOWN,
         HoldReason.BREAKER,
@@ -76,7 +76,7 @@ class AdmissionView:
     @property
     def list_error(self) -> str | None:
         """Why /api/ps gives no list at present."""
-        return self.state.unlisted.why.value if self.state.unlisted else None
+        return self.state.list_failure.why.value if self.state.list_failure else None
 
     def trouble(self, now_seconds: float) -> str:
         """The status message if an administrator should know something, else empty."""
@@ -84,7 +84,7 @@ class AdmissionView:
             is_extra = self.list_error and self.reason is not HoldReason.UNKNOWN
             no_answer = f" (Ollama does not answer: {self.list_error})" if is_extra else ""
             return f"Held back: {self.explanation()}{no_answer}. The submissions concerned wait, none is lost."
-        failed = self.state.unlisted
+        failed = self.state.list_failure
         if failed is not None and now_seconds > failed.at_seconds + self.policy.grace_seconds:
             return (
                 f"Ollama does not report its loaded models ({failed.why.value}), for {duration(now_seconds - failed.at_seconds)} "
@@ -93,7 +93,7 @@ class AdmissionView:
         return ""
 
     def notes(self) -> tuple[Anomaly, ...]:
-        return notes(self.state, self.policy) if self.is_governed else ()
+        return find_anomalies(self.state, self.policy) if self.is_governed else ()
 
     def explanation(self) -> str:
         """The most important reason in words and numbers. Model names come from the settings."""
@@ -131,7 +131,7 @@ _EXPLANATIONS: Mapping[HoldReason, Callable[[AdmissionView], str]] = {
     HoldReason.NONE: lambda _: "",
     HoldReason.MEMORY: _memory,
     HoldReason.REOPENING: lambda view: f"after a hold the workers start again one by one, {view.decision.slots} so far",
-    HoldReason.RELIEF: lambda _: "no job could start for ADMISSION_MAX_HOLD_SECONDS, so idle models are unloaded",
+    HoldReason.EVICTION: lambda _: "no job could start for ADMISSION_MAX_HOLD_SECONDS, so idle models are unloaded",
     HoldReason.CANARY: lambda _: "no job could start for ADMISSION_MAX_HOLD_SECONDS, so one job tests whether more may run",
     HoldReason.UNKNOWN: _unknown,
     HoldReason.BREAKER: lambda view: (

@@ -1,1 +1,1 @@
-"""Admission's rules against a simulated Ollama. A step is one look, one decision, one move of each worker."""
+"""The rules of admission against a simulated Ollama. One step is one sample, one decision and one move of each worker."""

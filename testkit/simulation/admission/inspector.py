@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from testkit.simulation.admission.world import World
 
 CALLS_OF_A_JOB = 2
-CALM_STEPS, STEPS_OF_A_JOB = 200, 20  # within which everything must have come to its end
-PERIOD_STEPS = 5  # of the hysteresis
-MOST_FAILURES = 5  # in a row, before a model is left alone
+CALM_STEPS, STEPS_OF_A_JOB = 200, 20  # within which all jobs must end
+PERIOD_STEPS = 5  # between two slots that open
+MOST_FAILURES = 5  # in a row, before the breaker opens
 FAILURES = frozenset({CallOutcome.BUSY, CallOutcome.FAILED, CallOutcome.SILENT})
 
 
 class Inspector:
-    """Each check raises Violation with what has not held."""
+    """Checks the invariants. Each check raises Violation."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -34,30 +34,30 @@ class Inspector:
         tries = policy.max_hold_seconds + policy.unload_seconds + policy.memory_back_seconds
         loads = 2 * (LOAD_TIMEOUT_STEPS + LOAD_STEPS + LEAVES_STEPS)
         self.stall_bound = tries + loads + policy.cool_max_seconds + policy.reopen_seconds + TIMEOUT_STEPS
-        self._busy_at = 0  # when work was done last, or there was none
-        self._turn_at: dict[str, int] = {}  # by model: when it had its turn last, or nothing waited for it
-        self._is_over = self._is_unknown = False  # as of the last look
-        self._over_since_piled, self._may_pile = 0, 0
+        self._busy_at = 0  # last step with a job in hand, or without a waiting job
+        self._turn_at: dict[str, int] = {}  # by model: last step in which it was active, or no job waited for it
+        self._is_over = self._is_unknown = False  # as of the last sample
+        self._cached_before, self._max_cached = 0, 0
         self._canary_leases = 0
         self._listed_at = 0
         self._died_at = -1
         self._absent: frozenset[str] = frozenset()
         self._slots_changed_at = -1000
         self._failures: dict[str, int] = {}
-        self._asked_at: dict[str, int] = {}
+        self._called_at: dict[str, int] = {}
 
     @property
     def _is_canary(self) -> bool:
         return HoldReason.CANARY in self.world.decision.reasons
 
-    def told(self, what: str) -> None:
+    def trace_event(self, what: str) -> None:
         self.trace.append((self.world.now, what))
 
-    def broken(self, fault: Fault) -> None:
-        self.told(f"{fault.kind.value}: {fault.model}, {fault.steps} steps")
+    def fault_began(self, fault: Fault) -> None:
+        self.trace_event(f"{fault.kind.value}: {fault.model}, {fault.steps} steps")
 
     def monitor_died(self) -> None:
-        """What it knew is gone."""
+        """Forget what the monitor knew."""
         self._failures.clear()
         self._died_at = self.world.now
         self._is_over = self._is_unknown = False
@@ -70,14 +70,14 @@ class Inspector:
     def decided(self, before: Decision, decision: Decision) -> None:
         if (before.slots, before.calls, before.reasons) != (decision.slots, decision.calls, decision.reasons):
             words = ", ".join(reason.name for reason in decision.reasons)
-            self.told(f"slots {decision.slots}, calls {dict(decision.calls)} {words}")
+            self.trace_event(f"slots {decision.slots}, calls {dict(decision.calls)} {words}")
         self.reasons.update(decision.reasons)
-        self._see()
+        self._note_memory()
         self._check_opening(before.slots, decision.slots)
         if not self._is_canary:
             self._canary_leases = 0
 
-    def _see(self) -> None:
+    def _note_memory(self) -> None:
         world, policy = self.world, self.world.policy
         if not world.ollama.has_any(Kind.SILENT_PS, world.now):
             self._listed_at = world.now
@@ -88,36 +88,36 @@ class Inspector:
         self._is_unknown = bool(policy.limit_bytes) and world.now - self._listed_at > policy.grace_seconds
         if self._is_over and not was_over:
             in_hand = sum(worker.job is not None for worker in world.workers)
-            self._over_since_piled = world.ollama.piled
-            self._may_pile = in_hand * CALLS_OF_A_JOB * world.plan.growth
+            self._cached_before = world.ollama.cached
+            self._max_cached = in_hand * CALLS_OF_A_JOB * world.plan.growth
 
     def _check_opening(self, before: int, now: int) -> None:
-        """Slots without a worker are nobody's."""
+        """Check the slots that have a worker."""
         world = self.world
         before, now = min(before, len(world.workers)), min(now, len(world.workers))
         if now == before:
             return
         if now > before + 1:
-            raise Violation("3: one slot at a time", f"{now - before} slots were opened at once")
+            raise Violation("3: one slot at a time", f"{now - before} slots opened at once")
         if now > before and world.now - self._slots_changed_at < PERIOD_STEPS:
-            raise Violation("3: no oscillation", f"opened {world.now - self._slots_changed_at} steps after the last change")
+            raise Violation("3: no oscillation", f"a slot opened {world.now - self._slots_changed_at} steps after a change")
         self._slots_changed_at = world.now
 
     def leased(self, number: int) -> None:
-        self.told(f"job {number} is leased")
+        self.trace_event(f"job {number} is leased")
         self._busy_at = self.world.now
         if (self._is_over or self._is_unknown) and self.world.now >= self.world.monitor_gone_until:
-            what = "over the limit" if self._is_over else "with nothing known of the memory"
+            what = "over the limit" if self._is_over else "with unknown memory"
             if not self._is_canary:
                 raise Violation("1: no lease over the limit", what)
             if self._canary_leases:
                 raise Violation("1: no lease over the limit", f"a second canary {what}")
         if self._is_canary:
             self._canary_leases += 1
-            self._may_pile += CALLS_OF_A_JOB * self.world.plan.growth
+            self._max_cached += CALLS_OF_A_JOB * self.world.plan.growth
 
-    def asked(self, model: str) -> None:
-        self.told(f"{model} is asked")
+    def called(self, model: str) -> None:
+        self.trace_event(f"{model} is called")
         world = self.world
         is_known = world.now >= world.monitor_gone_until and not world.ollama.has_any(Kind.SILENT_PS, world.now)
         if is_known and model in self._absent and not self._is_canary:
@@ -125,27 +125,27 @@ class Inspector:
         self._check_apart(model)
         self._check_failing(model)
         self._check_wedged(model)
-        self._asked_at[model] = world.now
+        self._called_at[model] = world.now
 
     def _check_apart(self, model: str) -> None:
         world, policy = self.world, self.world.policy
         if not (policy.max_loaded_models == 1 or policy.take_turns is TakeTurns.ALWAYS) or len(policy.models) < 2:
             return
         if any(world.ollama.in_flight(other) for other in policy.models if other != model):
-            raise Violation("5: one model at a time", f"{model} is asked while the other one works")
+            raise Violation("5: one model at a time", f"{model} is called while the other has calls in flight")
         if world.now >= world.monitor_gone_until and world.foreign_lock() not in {None, model}:
-            raise Violation("5: one model at a time", f"{model} is asked in another instance's exclusive_model")
+            raise Violation("5: one model at a time", f"{model} is called while another instance holds the other lock")
 
     def _check_failing(self, model: str) -> None:
-        """The calls that were in flight with the fifth failure may follow it."""
+        """Calls that were in flight at the fifth failure may still fail."""
         world = self.world
         is_failing = self._failures.get(model, 0) >= MOST_FAILURES + world.policy.num_parallel
         if not is_failing or world.now < world.monitor_gone_until:
             return
         if world.ollama.in_flight(model):
-            raise Violation("6: a failing model is left alone", "more than a probe")
-        if world.now - self._asked_at.get(model, -1000) < world.policy.cool_seconds:
-            raise Violation("6: a failing model is left alone", "probes without a pause")
+            raise Violation("6: a failing model gets only probes", "more than one call")
+        if world.now - self._called_at.get(model, -1000) < world.policy.cool_seconds:
+            raise Violation("6: a failing model gets only probes", "probes without a pause")
 
     def _check_wedged(self, model: str) -> None:
         world = self.world
@@ -153,45 +153,45 @@ class Inspector:
         if runner is not None and runner.is_wedged and world.ollama.in_flight(model) and world.now >= world.monitor_gone_until:
             silent = world.now - world.progress.get(model, world.now)
             if silent > TIMEOUT_STEPS:
-                raise Violation("7: nothing after what does not get on", f"{silent} steps without a token")
+                raise Violation("7: a wedged model gets no call", f"{silent} steps without a token")
 
     def preloaded(self, model: str) -> None:
-        self.told(f"{model} is loaded")
+        self.trace_event(f"{model}: load")
         world, ollama = self.world, self.world.ollama
-        was_hidden = any(kind is Kind.HIDDEN for kind, _ in ollama.active)  # then nobody knows
-        is_dead_listed = any(runner.is_dead for runner in ollama.runners.values())  # it makes up for what is not yet back
-        is_known = ollama.asked_at > self._died_at and not was_hidden and not is_dead_listed
-        if is_known and ollama.asked_dying_until > world.now:
-            raise Violation("5: one model at a time", f"{model} is loaded before the memory of the other is back")
+        was_hidden = any(kind is Kind.HIDDEN for kind, _ in ollama.active)  # then the list does not show it
+        is_dead_listed = any(runner.is_dead for runner in ollama.runners.values())  # its listed size hides unreleased memory
+        is_known = ollama.unloaded_at > self._died_at and not was_hidden and not is_dead_listed
+        if is_known and ollama.unloaded_until > world.now:
+            raise Violation("5: one model at a time", f"{model} is loaded before the memory of the other is released")
         if world.policy.max_loaded_models != 1:
             return
         for other in world.policy.models:
             if other == model:
                 continue
             if ollama.in_flight(other):
-                raise Violation("5: one model at a time", f"{model} is loaded while {other} works")
-            is_patient = world.now - ollama.unload_asked.get(other, world.now) >= world.policy.unload_seconds
-            if other in ollama.runners and not is_patient and not was_hidden:
+                raise Violation("5: one model at a time", f"{model} is loaded while {other} has calls in flight")
+            has_waited = world.now - ollama.unload_begun.get(other, world.now) >= world.policy.unload_seconds
+            if other in ollama.runners and not has_waited and not was_hidden:
                 raise Violation("5: one model at a time", f"{model} is loaded beside {other}")
 
     def unloaded(self, models: tuple[str, ...]) -> None:
-        self.told(f"{', '.join(models)}: asked to leave")
+        self.trace_event(f"{', '.join(models)}: unload")
         for model in models:
             if self.world.ollama.in_flight(model):
-                raise Violation("8: only what is idle is unloaded", model)
+                raise Violation("8: only idle models are unloaded", model)
 
     def check(self) -> None:
         self._check_memory()
         self._check_stall()
         self._check_starvation()
         if self.world.now > self.world.plan.ends_at + CALM_STEPS + STEPS_OF_A_JOB * len(self.world.plan.jobs):
-            raise Violation("9: everything comes to its end", f"{len(self.world.queue)} jobs are left")
+            raise Violation("9: every job ends", f"{len(self.world.queue)} jobs are left")
 
     def _check_memory(self) -> None:
         if self._is_over:
-            piled = self.world.ollama.piled - self._over_since_piled
-            if piled > self._may_pile:
-                raise Violation("1: a job's worth over the limit", f"{piled - self._may_pile} bytes more")
+            cached = self.world.ollama.cached - self._cached_before
+            if cached > self._max_cached:
+                raise Violation("1: a job's worth over the limit", f"{cached - self._max_cached} bytes more")
 
     def _check_stall(self) -> None:
         world = self.world
@@ -199,10 +199,10 @@ class Inspector:
         if is_excused or any(worker.job for worker in world.workers) or not world.visible():
             self._busy_at = world.now
         elif world.now - self._busy_at > self.stall_bound:
-            raise Violation("2: no stall", f"work waits for {world.now - self._busy_at} steps")
+            raise Violation("2: no stall", f"jobs wait for {world.now - self._busy_at} steps")
 
     def _check_starvation(self) -> None:
-        """Where one model is asked at a time, the other one's work waits for the end of a turn that it has seen whole."""
+        """With turns, a job waits at most for the rest of one turn and one whole turn."""
         world, turn = self.world, self.world.state.turn
         is_free = turn is None or world.now < world.monitor_gone_until + 1 or not must_alternate(world.state, world.policy)
         waiting = set() if is_free else {world.model_of(job) for job in world.visible()}

@@ -1,4 +1,4 @@
-"""A simulated Ollama: runners, hidden memory, serial loads, eviction, and what may go wrong with them."""
+"""A simulated Ollama: runners, memory outside the list, loads, evictions, and their faults."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from worker.ipc.contract import CallOutcome
 
 FOREIGN = "foreign"
 FOREIGN_BYTES = 40 * UNIT_BYTES
-LEAVES_STEPS = 2  # from the end in the list to the end of the process
+LEAVES_STEPS = 2  # from a model's end in the list to the end of its process
 LOAD_STEPS = 2
 DIGEST = {VISION: "1", FEEDBACK: "2", FOREIGN: "3"}
 
 
 @dataclass(slots=True)
 class Runner:
-    piled: int = 0  # prompt cache
+    cached: int = 0  # prompt cache
     is_dead: bool = False
     is_wedged: bool = False
 
@@ -36,18 +36,18 @@ class Load:
 
 
 class Ollama:
-    """`active`: until which step a fault of a kind holds, by its model."""
+    """`active`: last step of each fault, by its kind and model."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.runners: dict[str, Runner] = {}
         self.calls: list[Call] = []
         self.loads: list[Load] = []
-        self.unload_asked: dict[str, int] = {}  # at which step
+        self.unload_begun: dict[str, int] = {}  # by model: step of the request
         self.active: dict[tuple[Kind, str], int] = {}
-        self.piled = 0  # by all calls that ever were
-        self.dying: list[tuple[int, int]] = []  # until when, and how much
-        self.asked_at, self.asked_dying_until = 0, 0  # of the last that left when asked
+        self.cached = 0  # by all calls so far
+        self.exiting: list[tuple[int, int]] = []  # last step and bytes of each ending process
+        self.unloaded_at, self.unloaded_until = 0, 0  # of the last model that was unloaded
 
     def has(self, kind: Kind, model: str, now: int) -> bool:
         return self.active.get((kind, model), 0) > now
@@ -59,16 +59,16 @@ class Ollama:
         return sum(call.model == model for call in self.calls)
 
     def held(self, model: str) -> int:
-        """What its process really holds."""
-        return SIZES[model] + self.runners[model].piled + (self.plan.projector if model == VISION else 0)
+        """Return the actual bytes of its process."""
+        return SIZES[model] + self.runners[model].cached + (self.plan.projector if model == VISION else 0)
 
     def used(self, now: int) -> int:
-        """In truth, of all processes."""
+        """Return the actual bytes of all processes."""
         living = sum(self.held(model) for model, runner in self.runners.items() if not runner.is_dead)
-        return living + sum(size for until, size in self.dying if until > now) + self.alien(now)
+        return living + sum(size for until, size in self.exiting if until > now) + self.foreign_bytes(now)
 
-    def alien(self, now: int) -> int:
-        """What is not our doing."""
+    def foreign_bytes(self, now: int) -> int:
+        """Return the bytes of other services."""
         flap = self.plan.policy.limit_bytes // 2 if self.has_any(Kind.FLAP, now) and now % 4 < 2 else 0
         return flap + (FOREIGN_BYTES if self.has_any(Kind.FOREIGN, now) else 0)
 
@@ -79,7 +79,7 @@ class Ollama:
         return tuple(LoadedModel(name, DIGEST[name], SIZES.get(name, FOREIGN_BYTES) // part, 0, 4096) for name in names)
 
     def call(self, model: str, now: int, steps: int) -> Call:
-        """A request of a worker's."""
+        """Begin a call of a worker."""
         runner = self.runners.get(model)
         if self.has(Kind.BUSY, model, now):
             call = Call(model, now, now + 1, CallOutcome.BUSY)
@@ -93,13 +93,13 @@ class Ollama:
         return call
 
     def _answered(self, model: str, now: int, steps: int) -> Call:
-        """A runner that is not there, or dead, is loaded first: the call pays for it."""
+        """Load a missing or dead runner first, so that the call lasts longer."""
         runner = self.runners.get(model)
         if runner is None or runner.is_dead:
             steps += LOAD_STEPS
             runner = self._start(model, now)
-        runner.piled += self.plan.growth
-        self.piled += self.plan.growth
+        runner.cached += self.plan.growth
+        self.cached += self.plan.growth
         return Call(model, now, now + steps, CallOutcome.ANSWERED)
 
     def preload(self, model: str, now: int) -> None:
@@ -111,10 +111,10 @@ class Ollama:
 
     def unload(self, model: str, now: int) -> None:
         if model in self.runners:
-            self.unload_asked[model] = now
+            self.unload_begun[model] = now
 
     def crash(self, model: str) -> None:
-        """Its calls break; the list goes on naming it."""
+        """End its calls. The list still contains it."""
         if model in self.runners:
             self.runners[model].is_dead = True
             self._end_calls(model, CallOutcome.FAILED)
@@ -131,8 +131,8 @@ class Ollama:
             self._end(model, now)
 
     def step(self, now: int) -> list[Load]:
-        """The loads that have ended."""
-        for model in sorted(self.unload_asked):
+        """Return the loads that ended."""
+        for model in sorted(self.unload_begun):
             if not self.in_flight(model) and not self.has(Kind.STUCK, model, now):
                 self._end(model, now)
         ended = [load for load in self.loads if load.ends_at <= now]
@@ -147,15 +147,15 @@ class Ollama:
             for other in [name for name in self.runners if name != model]:
                 self._end(other, now)
         self.runners[model] = Runner()
-        self.unload_asked.pop(model, None)
+        self.unload_begun.pop(model, None)
         return self.runners[model]
 
     def _end(self, model: str, now: int) -> None:
-        asked_at = self.unload_asked.pop(model, None)
+        unloaded_at = self.unload_begun.pop(model, None)
         if model in self.runners:
-            if asked_at is not None:
-                self.asked_at, self.asked_dying_until = asked_at, now + LEAVES_STEPS
-            self.dying.append((now + LEAVES_STEPS, self.held(model)))
+            if unloaded_at is not None:
+                self.unloaded_at, self.unloaded_until = unloaded_at, now + LEAVES_STEPS
+            self.exiting.append((now + LEAVES_STEPS, self.held(model)))
             del self.runners[model]
             self._end_calls(model, CallOutcome.FAILED)
 

@@ -1,4 +1,4 @@
-"""What will happen in one simulated run, drawn from a seed. Times in steps."""
+"""The plan of one simulated run, drawn from a seed. Times are in steps."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,31 +7,31 @@ from random import Random
 from supervisor.admission.policy import AdmissionPolicy, TakeTurns
 
 VISION, FEEDBACK = "vision", "feedback"
-FIRST_STEP = 2  # the first decision stands
-TIMEOUT_STEPS = 6  # of a call that says nothing
+FIRST_STEP = 2  # after the first decision
+TIMEOUT_STEPS = 6  # of a silent call
 LOAD_TIMEOUT_STEPS = 8  # of a preload
 UNIT_BYTES = 2**26
 SIZES = {VISION: 30 * UNIT_BYTES, FEEDBACK: 50 * UNIT_BYTES}  # as reported
 
 
 class Kind(Enum):
-    """What may go wrong. `steps` is how long."""
+    """Kinds of faults. A fault lasts for its `steps`."""
 
-    SILENT_PS = "the list does not come"
-    CRASH = "a runner dies, and stays in the list"
-    WEDGE = "a runner says nothing any more"
+    SILENT_PS = "/api/ps fails"
+    CRASH = "a runner dies and stays in the list"
+    WEDGE = "a runner gives no more tokens"
     BUSY = "503"
     ERRORS = "calls fail"
     LOAD_FAILS = "a model cannot be loaded"
-    SLOW_LOAD = "a load takes longer than is waited for"
-    STUCK = "a model does not leave when asked"
-    EXPIRE = "an idle model leaves by itself"
-    FOREIGN = "somebody else's model is in memory"
-    FLAP = "memory goes up and down around the limit"
-    UNDERSTATED = "the list tells a third of what is held"
+    SLOW_LOAD = "a load takes longer than its timeout"
+    STUCK = "an unload has no effect"
+    EXPIRE = "an idle model expires"
+    FOREIGN = "a foreign model is in memory"
+    FLAP = "memory alternates around the limit"
+    UNDERSTATED = "the list reports a third of the memory"
     HIDDEN = "a model is listed under another name"
-    FOREIGN_LOCK = "another instance is in its exclusive_model"
-    MONITOR_DIES = "who decides is gone, and a new one knows nothing"
+    FOREIGN_LOCK = "another instance holds a model lock"
+    MONITOR_DIES = "the monitor dies, and the next one starts without state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +50,24 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """After `ends_at` nothing goes wrong any more, and every job must come to its end."""
+    """After `ends_at` no fault begins, and every job must end."""
 
     seed: int
     workers: int
     policy: AdmissionPolicy
-    growth: int  # what one call leaves behind in the runner's process, unlisted
-    projector: int  # what the vision model holds beside what is listed
-    is_observed: bool  # whether the processes can be seen
+    growth: int  # bytes that one call adds to the runner's process, not in the list
+    projector: int  # bytes of the vision model that are not in the list
+    is_observed: bool  # the processes are visible
     ends_at: int
     jobs: tuple[PlannedJob, ...]
     faults: tuple[Fault, ...]
 
 
-_KINDS = (*Kind, Kind.WEDGE, Kind.WEDGE)  # the wedge needs calls that began one after another to matter
+_KINDS = (*Kind, Kind.WEDGE, Kind.WEDGE)  # three times as often, because it matters only for overlapping calls
 
 
 def draw(seed: int, steps: int) -> Plan:
-    """The same for the same seed."""
+    """Draw the plan. The same seed gives the same plan."""
     random = Random(seed)
     policy = _policy(random)
     jobs = tuple(PlannedJob(at, random.random() < 0.3) for at in _times(random, steps, random.choice((2.0, 4.0, 10.0))))

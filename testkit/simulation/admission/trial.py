@@ -1,4 +1,4 @@
-"""Runs plans, and tells of those that fail."""
+"""Runs plans and reports those that violate an invariant."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,22 @@ from testkit.simulation.shortest import shortest
 from testkit.simulation.violation import Violation
 from worker.ipc.contract import HoldReason
 
-MOST_SHOWN = 3  # violations in full; all are counted
+MOST_SHOWN = 3  # violations that are printed in full
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended. `trace`: steps and what happened in them."""
+    """Result of a run. `trace`: steps with their events."""
 
     plan: Plan
     steps: int
     violation: Violation | None
     trace: tuple[tuple[int, str], ...]
-    reasons: frozenset[HoldReason]  # that held something back
+    reasons: frozenset[HoldReason]  # that occurred
 
 
 def run(plan: Plan) -> Outcome:
-    """One plan to the end of its jobs, or to the first violation."""
+    """Run one plan to the end of its jobs, or to the first violation."""
     world, violation = World(plan), None
     try:
         while world.now <= plan.ends_at or not world.is_over:
@@ -34,7 +34,7 @@ def run(plan: Plan) -> Outcome:
 
 
 def run_all(seeds: range, steps: int) -> tuple[list[Outcome], int, frozenset[HoldReason]]:
-    """The outcomes that violate something, all steps, and the reasons that were met."""
+    """Return the failed outcomes, the number of all steps, and the reasons that occurred."""
     failed, all_steps, reasons = [], 0, frozenset[HoldReason]()
     for seed in seeds:
         outcome = run(draw(seed, steps))
@@ -44,8 +44,8 @@ def run_all(seeds: range, steps: int) -> tuple[list[Outcome], int, frozenset[Hol
     return failed, all_steps, reasons
 
 
-def tell(failed: list[Outcome]) -> None:
-    """Each violation with its seed, and the shortest way to it that can be found."""
+def report(failed: list[Outcome]) -> None:
+    """Print the first violations, each with its seed and a shortened trace."""
     for outcome in failed[:MOST_SHOWN]:
         short = shortest(outcome, run)
         print(f"seed {short.plan.seed}, {short.plan.workers} workers: {short.violation}")

@@ -1,4 +1,4 @@
-"""Workers, a queue and a monitor around the simulated Ollama. One step: look, decide, act, and every worker moves once."""
+"""Workers, a queue and a monitor around the simulated Ollama. One step: sample, decide, act, and move each worker once."""
 
 from dataclasses import dataclass
 from random import Random
@@ -16,11 +16,11 @@ from supervisor.admission.facts import (
     ListError,
     ListFailed,
     LoadBegun,
-    Loaded,
+    LoadEnded,
     ModelLockChanged,
     ModelsListed,
     UnloadBegun,
-    Unloaded,
+    UnloadEnded,
     WorkersSampled,
 )
 from supervisor.admission.state import AdmissionState
@@ -29,15 +29,15 @@ from testkit.simulation.admission.ollama import Call, Ollama
 from testkit.simulation.admission.plan import FEEDBACK, VISION, Fault, Kind, Plan
 from worker.ipc.contract import CallOutcome, ModelCall
 
-MONITOR_STEPS = 3  # until another one looks
+MONITOR_STEPS = 3  # until the next one starts
 RETRY_STEPS = 2
-AGE_STEPS = 4  # how often the age of what waits is told anew
+AGE_STEPS = 4  # interval at which the age of waiting jobs is sampled
 TOKENS_PER_SECOND = 40.0
 
 
 @dataclass(slots=True)
 class Job:
-    """Its next call goes to the model of `step`."""
+    """A job whose next call goes to the model of `step`."""
 
     number: int
     step: str
@@ -58,7 +58,7 @@ class World:
         self.ollama = Ollama(plan)
         self.workers = [Worker(slot) for slot in range(plan.workers)]
         self.queue: list[Job] = []
-        self.progress: dict[str, int] = {}  # by model; see CallsInFlight
+        self.progress: dict[str, int] = {}  # by model, see CallsInFlight
         self.exclusive_model: str | None = None
         self.monitor_gone_until = 0
         self.state = AdmissionState.of(plan.policy, 0.0)
@@ -77,7 +77,7 @@ class World:
     def step(self) -> None:
         self.now += 1
         while self._faults and self._faults[0].at <= self.now:
-            self._break(self._faults.pop(0))
+            self._begin_fault(self._faults.pop(0))
         while self._jobs and self._jobs[0][1].at <= self.now:
             number, planned = self._jobs.pop(0)
             self.queue.append(Job(number, FEEDBACK if planned.is_text else VISION, self.now))
@@ -85,17 +85,17 @@ class World:
         loads = self.ollama.step(self.now)
         if self.now >= self.monitor_gone_until:
             for load in loads:
-                self._record(Loaded(load.model, load.is_ok, self.now))
-            self._look()
+                self._apply(LoadEnded(load.model, load.is_ok, self.now))
+            self._sample()
             self._decide()
         self.inspector.check()
         for worker in self.workers:
             self._move(worker)
 
-    # What goes wrong
+    # Faults
 
-    def _break(self, fault: Fault) -> None:
-        self.inspector.broken(fault)
+    def _begin_fault(self, fault: Fault) -> None:
+        self.inspector.fault_began(fault)
         self.ollama.active[fault.kind, fault.model] = self.now + fault.steps
         match fault.kind:
             case Kind.CRASH:
@@ -113,32 +113,32 @@ class World:
 
     # The monitor
 
-    def _record(self, fact: Fact) -> None:
+    def _apply(self, fact: Fact) -> None:
         self.state = apply(self.state, fact)
 
-    def _record_new(self, fact: Fact, *, key: object) -> None:
-        """What says the same again changes nothing: left out, as it is what takes the time."""
+    def _apply_new(self, fact: Fact, *, key: object) -> None:
+        """Skip a sample that equals the one before: it changes nothing, and samples take most of the time."""
         if self._last.get(type(fact)) != key:
             self._last[type(fact)] = key
-            self._record(fact)
+            self._apply(fact)
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         now = float(self.now)
         if self.ollama.has_any(Kind.SILENT_PS, self.now):
-            self._record(ListFailed(ListError.LATE, now))
+            self._apply(ListFailed(ListError.LATE, now))
         else:
-            self._record(ModelsListed(self.ollama.listed(self.now), now))
+            self._apply(ModelsListed(self.ollama.listed(self.now), now))
         used = self.ollama.used(self.now) if self.plan.is_observed else None
-        self._record(HostMeasured(used, 0, 0, None, None, None, now))
+        self._apply(HostMeasured(used, 0, 0, None, None, None, now))
         for ended in self._outcomes:
             self.inspector.ended(ended)
-            self._record(ended)
+            self._apply(ended)
         self._outcomes.clear()
-        self._record_new(working := self._working(), key=(working.calls, working.leases))
-        waiting = self._waiting()
-        self._record_new(waiting, key=([(each.model, each.jobs) for each in waiting.backlogs], self.now // AGE_STEPS))
+        self._apply_new(workers := self._workers_sampled(), key=(workers.calls, workers.leases))
+        waiting = self._backlog_sampled()
+        self._apply_new(waiting, key=([(each.model, each.jobs) for each in waiting.backlogs], self.now // AGE_STEPS))
 
-    def _working(self) -> WorkersSampled:
+    def _workers_sampled(self) -> WorkersSampled:
         calls = []
         for model in self.policy.models:
             in_flight = self.ollama.in_flight(model)
@@ -152,7 +152,7 @@ class World:
             tuple(calls), sum(worker.job is not None for worker in self.workers), len(self.workers), float(self.now)
         )
 
-    def _waiting(self) -> BacklogSampled:
+    def _backlog_sampled(self) -> BacklogSampled:
         backlogs = []
         for model in self.policy.models:
             jobs = [job for job in self.visible() if self.model_of(job) == model]
@@ -164,28 +164,28 @@ class World:
         before = self.decision
         self.decision = rulebook.decide(self.state, self.policy, float(self.now))
         self.inspector.decided(before, self.decision)
-        self._record(self.decision.told(float(self.now)))
+        self._apply(self.decision.published(float(self.now)))
         for act in self.decision.acts:
             match act:
                 case Preload(model):
                     self.inspector.preloaded(model)
                     self.ollama.preload(model, self.now)
-                    self._record(LoadBegun(model, self.now))
+                    self._apply(LoadBegun(model, self.now))
                 case Unload(models):
                     self.inspector.unloaded(models)
                     for model in models:
                         self.ollama.unload(model, self.now)
-                    self._record(UnloadBegun(models, self.now))
-                    self._record(Unloaded(models, True, self.now))
+                    self._apply(UnloadBegun(models, self.now))
+                    self._apply(UnloadEnded(models, True, self.now))
                 case AcquireModelLock(model):
-                    self._want(model)
+                    self._acquire_lock(model)
 
-    def _want(self, model: str | None) -> None:
+    def _acquire_lock(self, model: str | None) -> None:
         self.exclusive_model = model if self.foreign_lock() in {None, model} else None
-        self._record(ModelLockChanged(self.exclusive_model, self.now))
+        self._apply(ModelLockChanged(self.exclusive_model, self.now))
 
     def foreign_lock(self) -> str | None:
-        """Another instance is in its exclusive_model from when it could begin one; it cannot while we are in ours."""
+        """Return the model whose lock another instance holds. It cannot acquire one while this instance holds the other's."""
         for model in (VISION, FEEDBACK):
             if self.ollama.has(Kind.FOREIGN_LOCK, model, self.now) and self.exclusive_model in {None, model}:
                 return model
@@ -205,7 +205,7 @@ class World:
         if worker.job is None:
             self._lease(worker)
         if worker.job is not None and worker.call is None:
-            self._ask(worker, worker.job)
+            self._call(worker, worker.job)
 
     def _lease(self, worker: Worker) -> None:
         is_free = worker.slot < self.decision.slots and self.now < self.decision.until_seconds
@@ -217,17 +217,17 @@ class World:
             self.queue.remove(job)
             worker.job = job
 
-    def _ask(self, worker: Worker, job: Job) -> None:
-        """A closed gate sends the job back to its place; a permit that is taken makes it wait."""
+    def _call(self, worker: Worker, job: Job) -> None:
+        """Release the job at a closed gate. Wait if all permits are taken."""
         model = self.model_of(job)
         calls = min(self.policy.num_parallel, self.decision.calls_of(model))
         if not calls:
-            self._give_back(worker, 0)
+            self._release(worker, 0)
         elif self.ollama.in_flight(model) < calls:
-            self.inspector.asked(model)
+            self.inspector.called(model)
             worker.call = self.ollama.call(model, self.now, self.random.choice((1, 1, 2, 3)))
 
-    def _give_back(self, worker: Worker, steps: int) -> None:
+    def _release(self, worker: Worker, steps: int) -> None:
         assert worker.job is not None
         worker.job.visible_at = self.now + steps
         self.queue.append(worker.job)
@@ -246,7 +246,7 @@ class World:
         speed = TOKENS_PER_SECOND if call.outcome is CallOutcome.ANSWERED else None
         self._outcomes.append(CallEnded(call.model, ModelCall(call.outcome, tokens_per_second=speed), float(self.now)))
         if call.outcome is not CallOutcome.ANSWERED:
-            self._give_back(worker, RETRY_STEPS)
+            self._release(worker, RETRY_STEPS)
         elif worker.job.step == VISION:
             worker.job.step = FEEDBACK
         else:
