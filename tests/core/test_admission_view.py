@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from supervisor.admission.apply import apply
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.facts import LoadedModel
+from supervisor.admission.facts import LoadedModel, ModelsListed
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import decide
 from supervisor.admission.state import AdmissionState
@@ -23,7 +24,7 @@ def view_of(
     vision, feedback = state.models
     models = replace(vision, jobs=vision_jobs), replace(feedback, jobs=feedback_jobs, breaker=breaker)
     listed = tuple(LoadedModel(name, f"digest of {name}", 100, 0, 4096) for name in loaded)
-    state = replace(state, models=models, listed=listed, listed_at_seconds=NOW, workers=4)
+    state = apply(replace(state, models=models, workers=4), ModelsListed(listed, NOW))
     return AdmissionView(POLICY, state, decide(state, POLICY, NOW))
 
 
