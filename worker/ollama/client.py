@@ -23,7 +23,7 @@ from worker.ollama.errors import (
     TokenTimeout,
 )
 from worker.ollama.models import is_called
-from worker.ollama.refusal import MAX_REFUSAL_BYTES, refusal
+from worker.ollama.error_status import MAX_REFUSAL_BYTES, refusal
 from worker.ollama.stream import Answer, StreamedAnswer
 from worker.ollama.transport import DeadlineHolder, bounded, bounded_client
 
