@@ -376,7 +376,7 @@ def test_digest(simulator: SimulatorProcess) -> None:
 def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
     """From then on all workers say the same of what a text is made from: none reads again what another one has read."""
     model = WorkerSettings.model_fields["ai_vision_model"].default
-    listed = status(200, json.dumps({"models": [{"name": model, "digest": "a1b2"}]}).encode())
+    listed = status(200, json.dumps({"models": [{"name": model, "digest": "a1b2", "size": 1}]}).encode())
     with raw_server(answering(status(200, b'{"models":[]}')), answering(listed), answering(listed)) as url:
         settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "OLLAMA_BASE_URL": url}).worker
         earlier, later = (vision.build(settings, lambda: None) for _ in range(2))

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from supervisor.admission.facts import ListError, ListFailed, ModelsListed
-from supervisor.monitor.ollama.server import MAX_LIST_BYTES, OllamaServer
+from supervisor.monitor.ollama.server import OllamaServer
 from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.raw_server import Peer, raw_server, status
 from worker.ipc.contract import ModelCall
+from worker.ollama.api import MAX_LIST_BYTES
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 
