@@ -1,4 +1,4 @@
-"""doctor as an operator runs it, against a server: what it finds, what it asks, and how it ends."""
+"""`doctor` as an operator runs it, against a server: its findings, its requests, its exit code."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,9 +9,12 @@ from click.testing import CliRunner, Result
 from supervisor.admission.facts import HostMeasured
 from supervisor.cli.main import main
 from supervisor.doctor import probe
-from supervisor.doctor.server import Server, ServerSilent
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.raw_server import END, HEAD, Peer, raw_server, status
+from worker.ollama.api import CHAT, SHOW, TAGS, VERSION, Body, Endpoint, Reply
+from worker.ollama.client import Ollama
+from worker.ollama.errors import InvalidReply
+from worker.ollama.models import ListedModels
 
 HOST_BYTES, FREE_BYTES = 32_000_000_000, 30_000_000_000
 MODELS = [
@@ -65,10 +68,10 @@ def test_all_is_well(simulator: SimulatorProcess) -> None:
     document = json.loads(result.stdout)
     assert (result.exit_code, document["state"], wrong(result)) == (READY, "ok", [])
     assert document["server"]["version"] == "0.32.15"
-    assert [model["roles"] for model in document["models"]] == [["vision"], ["feedback"]]
+    assert [model["steps"] for model in document["models"]] == [["vision"], ["feedback"]]
     kinds = [[probe["kind"] for probe in model["probes"]] for model in document["models"]]
     assert kinds == [["load", "word", "picture"], ["load", "word", "schema", "feedback"]]
-    assert all(model["paces"][0]["tokens_per_second"] > 0 for model in document["models"])
+    assert all(model["timeouts"][0]["tokens_per_second"] > 0 for model in document["models"])
     assert document["memory"]["fit"] == "together"
     assert document["environment"]["OLLAMA_MAX_LOADED_MODELS"] == "2"
 
@@ -106,20 +109,27 @@ def test_what_cards_hold_is_there_for_the_models(simulator: SimulatorProcess, mo
     """Where the models are on a GPU the sum is compared with that; the simulator has none, so its list says that they are."""
     simulator.client.post("/api/generate", json={"model": "q8"})
     [held] = simulator.client.get("/api/ps").json()["models"]
-    listed = Server.running
+    look_up = Ollama.look_up
+
+    def on_the_gpu(server: Ollama, endpoint: Endpoint[Reply], body: Body | None = None) -> Reply:
+        reply = look_up(server, endpoint, body)
+        if not isinstance(reply, ListedModels):
+            return reply
+        return reply.model_copy(update={"models": [each.model_copy(update={"size_vram": each.size}) for each in reply.models]})
+
     on_card = HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, 1_000_000, 0.0)
-    monkeypatch.setattr(Server, "running", lambda it: [each.model_copy(update={"size_vram": each.size}) for each in listed(it)])
+    monkeypatch.setattr(Ollama, "look_up", on_the_gpu)
     monkeypatch.setattr("supervisor.monitor.ollama.host.Host.measured", lambda _: on_card)
     result = doctor(simulator.url, "--json")
     memory = json.loads(result.stdout)["memory"]
-    assert (memory["place"], memory["budget_bytes"], memory["gpu_budget_bytes"]) == ("gpu", None, held["size"] + 1_000_000)
+    assert (memory["location"], memory["budget_bytes"], memory["gpu_budget_bytes"]) == ("gpu", None, held["size"] + 1_000_000)
     assert (result.exit_code, [subject for _, subject, _ in wrong(result) if "on the GPU" in subject] != []) == (READY, True)
     assert "free on the GPU" in doctor(simulator.url).stdout
 
 
 def test_an_answer_without_an_end(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is longer than any list of models is not read to its end."""
-    monkeypatch.setattr("supervisor.doctor.server.MAX_BYTES", 100)
+    """A list that is longer than allowed is not read to its end."""
+    monkeypatch.setattr(Endpoint, "limit_bytes", lambda *_: 100)
     assert doctor(simulator.url, "--json").exit_code == FAILS
 
 
@@ -148,26 +158,26 @@ def test_somebody_else_answers(answer: bytes) -> None:
     assert (result.exit_code, [level for level, _, _ in wrong(result)]) == (FAILS, ["failed"])
 
 
-IMPOSSIBLE: dict[str, tuple[Callable[[Server], object], bytes]] = {
-    "a version without an end": (lambda server: server.version(), b'{"version": "%s"}' % (b"9" * 100_000)),
-    "a version that moves the cursor": (lambda server: server.version(), b'{"version": "\\u001b[31m"}'),
-    "a file larger than any": (lambda server: server.tags(), b'{"models": [{"name": "eyes", "size": 1%s}]}' % (b"0" * 400)),
-    "a speed beyond all": (lambda server: server.answer({}, 5.0), b'{"done": true, "eval_count": 1%s}' % (b"0" * 400)),
+IMPOSSIBLE: dict[str, tuple[Callable[[Ollama], object], bytes]] = {
+    "a version without an end": (lambda server: server.look_up(VERSION), b'{"version": "%s"}' % (b"9" * 100_000)),
+    "a version that moves the cursor": (lambda server: server.look_up(VERSION), b'{"version": "\\u001b[31m"}'),
+    "a file larger than any": (lambda server: server.look_up(TAGS), b'{"models": [{"name": "eyes", "size": 1%s}]}' % (b"0" * 400)),
+    "a speed beyond all": (lambda server: server.request(CHAT, {}, 5.0), b'{"done": true, "eval_count": 1%s}' % (b"0" * 400)),
 }
 
 
-@pytest.mark.parametrize(("question", "body"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
-def test_what_cannot_be_is_no_answer(question: Callable[[Server], object], body: bytes) -> None:
-    """No number that would be an overflow in the sum, and no word that would break the view, comes past the server's edge."""
-    with raw_server(says(body)) as url, pytest.raises(ServerSilent):
-        question(Server(url))
+@pytest.mark.parametrize(("request_of", "body"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_an_impossible_reply_is_invalid(request_of: Callable[[Ollama], object], body: bytes) -> None:
+    """A number that would overflow the sum, and a word that would break the output, do not pass the client."""
+    with raw_server(says(body)) as url, pytest.raises(InvalidReply):
+        request_of(Ollama(url))
 
 
-def test_a_description_is_left_with_what_can_be() -> None:
-    """Of a model's file an endless and a huge number are no facts; the others stay."""
+def test_a_description_keeps_its_possible_values() -> None:
+    """An infinite and a huge number are dropped; the other values stay."""
     body = b'{"model_info": {"endless": 1e999, "huge": 1%s, "layers": 28, "architecture": "llama"}}' % (b"0" * 400)
     with raw_server(says(body)) as url:
-        assert Server(url).describe("eyes").model_info == {"layers": 28, "architecture": "llama"}
+        assert Ollama(url).look_up(SHOW, {"model": "eyes"}).model_info == {"layers": 28, "architecture": "llama"}
 
 
 def says(body: bytes) -> Callable[[Peer], None]:
@@ -225,15 +235,15 @@ def test_one_model_for_both(simulator: SimulatorProcess) -> None:
     """It is weighed once and tried in both roles."""
     document = json.loads(doctor(simulator.url, "--json", AI_FEEDBACK_MODEL="eyes").stdout)
     [model] = document["models"]
-    assert (model["roles"], list(document["memory"]["models"])) == (["vision", "feedback"], ["eyes:latest"])
-    assert [pace["role"] for pace in model["paces"]] == ["vision", "feedback"]
+    assert (model["steps"], list(document["memory"]["models"])) == (["vision", "feedback"], ["eyes:latest"])
+    assert [each["step"] for each in model["timeouts"]] == ["vision", "feedback"]
 
 
 def test_for_a_person(simulator: SimulatorProcess) -> None:
     """The sum, the speed, the lines for the service and the sentence, in this order."""
     result = doctor(simulator.url, AI_TIMEOUT_VISION=1)
     service = "[Service]", "Environment=OLLAMA_NUM_PARALLEL=1", "Environment=LLAMA_ARG_CACHE_RAM=0"
-    parts = "The memory sum", "sum ", "there is", "tokens/s", *service, "failed ", "Jobs would fail: 1 to mend first"
+    parts = "Memory needed", "sum ", "available", "tokens/s", *service, "failed ", "Jobs would fail: 1 to mend first"
     places = [result.stdout.find(part) for part in parts]
     assert places == sorted(places)
     assert places[0] >= 0
