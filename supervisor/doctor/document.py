@@ -36,7 +36,9 @@ def _model(check: ModelCheck) -> Json:
 
 def _file(check: ModelCheck) -> Json | None:
     model = check.model
-    return model and {
+    if model is None:
+        return None
+    return {
         "family": model.family,
         "parameter_size": model.parameter_size,
         "quantisation": model.quantisation,
@@ -46,7 +48,9 @@ def _file(check: ModelCheck) -> Json | None:
 
 
 def _loaded(loaded: ListedModel | None) -> Json | None:
-    return loaded and {
+    if loaded is None:
+        return None
+    return {
         "size_bytes": loaded.size,
         "gpu_bytes": loaded.size_vram,
         "context_tokens": loaded.context_length,

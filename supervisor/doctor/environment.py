@@ -1,6 +1,5 @@
 """The environment that the Ollama service should have, line by line, each with its reason."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from supervisor.doctor.memory_estimate import DEFAULT_PROMPT_CACHE_BYTES, Fit, Plan, Use

@@ -101,7 +101,9 @@ def _failure(name: str, probe: Probe) -> Finding:
             remedy = "most likely a page does not fit into its context window: set AI_NUM_CTX_VISION=8192"
             return Finding(Level.FAILED, f"{subject}: Ollama refused it", remedy)
         case Outcome.REFUSED:
-            remedy = "read the end of Ollama's log (`journalctl -u ollama`): usually memory ran out or the model's file is damaged"
+            remedy = (
+                "read the end of Ollama's log (`journalctl -u ollama`): usually memory ran out or the model's file is damaged"
+            )
             return Finding(Level.FAILED, f"{subject}: Ollama answered with {probe.detail}", remedy)
         case Outcome.SILENT:
             remedy = "it hangs, crashed or is far too slow here: restart Ollama and try again, or take a smaller model"

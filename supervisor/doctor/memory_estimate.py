@@ -129,7 +129,9 @@ def plan(uses: Sequence[Use], num_parallel: int, workers: int, budget_bytes: int
 def need(uses: Sequence[Use], num_parallel: int, workers: int, cache_type: CacheType) -> Need:
     """Sum up the memory of models and workers."""
     models = tuple(tuple(_terms(use, num_parallel, cache_type)) for use in uses)
-    return Need(num_parallel, cache_type, models, Term("workers", workers * WORKER_BYTES, f"{workers} × {byte_size(WORKER_BYTES)}"))
+    return Need(
+        num_parallel, cache_type, models, Term("workers", workers * WORKER_BYTES, f"{workers} × {byte_size(WORKER_BYTES)}")
+    )
 
 
 def _largest(uses: Sequence[Use], fit: Fit, cache_type: CacheType, workers: int, budget_bytes: int) -> int:

@@ -30,7 +30,7 @@ def memory_findings(memory: MemoryReport, settings: Settings) -> Iterator[Findin
 
 
 _NOT_COMPARED = {
-    MemoryLocation.GPU: "on a GPU that does not report its memory (install the extra `gpu` for NVIDIA). `ollama ps` shows the share on it",
+    MemoryLocation.GPU: "on a GPU that does not report its memory (NVIDIA's need the extra `gpu`): compare with `ollama ps`",
     MemoryLocation.ELSEWHERE: "on another host, whose memory is not known here",
 }
 
@@ -39,9 +39,7 @@ def _gpu(needed_bytes: int, available_bytes: int) -> Finding:
     subject = f"the models need {byte_size(needed_bytes)} of {byte_size(available_bytes)} available on the GPU"
     if needed_bytes <= available_bytes:
         return Finding(Level.OK, subject)
-    remedy = (
-        "the rest runs at the CPU's speed, or one model evicts the other: take smaller models or a smaller AI_NUM_CTX"
-    )
+    remedy = "the rest runs at the CPU's speed, or one model evicts the other: take smaller models or a smaller AI_NUM_CTX"
     return Finding(Level.WARNING, f"{subject}: {available_bytes / needed_bytes:.0%} fits", remedy)
 
 
@@ -57,7 +55,9 @@ def _fit(memory: MemoryReport, budget_bytes: int) -> Finding:
         return Finding(Level.FAILED, f"{calls} needs {byte_size(plan.need.in_turn_bytes)} {available}: it does not fit", remedy)
     if plan.fit is Fit.IN_TURN:
         remedy = "they change in phases, and each change costs a load: with smaller models both would stay loaded"
-        return Finding(Level.WARNING, f"the two models need {byte_size(plan.need.together_bytes)} {available}: not both at once", remedy)
+        return Finding(
+            Level.WARNING, f"the two models need {byte_size(plan.need.together_bytes)} {available}: not both at once", remedy
+        )
     workers = f"the largest useful WORKER_CONCURRENCY is {plan.useful_workers}"
     subject = f"{calls} needs {byte_size(plan.need.together_bytes)} {available}; {largest}; {workers}"
     if plan.need.cache_type is not CacheType.F16:
@@ -107,4 +107,6 @@ def _turns(memory: MemoryReport, settings: Settings) -> Iterator[Finding]:
             remedy = f"set AI_NUM_THREAD={max(1, cores // 2)}, or AI_TAKE_TURNS=auto"
             yield Finding(Level.WARNING, subject, remedy)
         case "auto" | "true" as turns:
-            yield Finding(Level.OK, f"{subject}: AI_TAKE_TURNS={turns} prevents that, and so would AI_NUM_THREAD={max(1, cores // 2)}")
+            yield Finding(
+                Level.OK, f"{subject}: AI_TAKE_TURNS={turns} prevents that, and so would AI_NUM_THREAD={max(1, cores // 2)}"
+            )

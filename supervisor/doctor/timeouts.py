@@ -43,7 +43,7 @@ class TimeoutEstimate:
 
     @property
     def sufficient_seconds(self) -> int | None:
-        """The timeout to set: with the reserve as far as the bound allows, in steps of five seconds. None: no timeout is enough."""
+        """The timeout to set: with reserve within the upper bound, a multiple of five seconds. None: no timeout is enough."""
         if self.needed_seconds > LONGEST_SECONDS:
             return None
         return min(LONGEST_SECONDS, math.ceil(self.needed_seconds * RESERVE / ROUNDING_SECONDS) * ROUNDING_SECONDS)

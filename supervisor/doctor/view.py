@@ -82,7 +82,10 @@ def _show_speeds(estimates: Sequence[tuple[str, TimeoutEstimate]], console: Cons
 
 def _show_service(lines: Sequence[EnvironmentLine], console: Console) -> None:
     console.print("[bold]For the Ollama service[/]")
-    _print(wrapped("# Run `systemctl edit ollama`, insert these lines, then run `systemctl restart ollama`.", console.width, "# "), console)
+    _print(
+        wrapped("# Run `systemctl edit ollama`, insert these lines, then run `systemctl restart ollama`.", console.width, "# "),
+        console,
+    )
     _print("[Service]", console)
     for line in lines:
         _print(wrapped(f"# {line.reason}", console.width, "# "), console, "dim")

@@ -38,14 +38,14 @@ def shown(capsys: pytest.CaptureFixture[str], host: HostMeasured | None, *, is_r
 def test_what_ollama_holds_and_what_this_host_has_left(capsys: pytest.CaptureFixture[str]) -> None:
     """Sizes and the waits for memory, which decide nothing, stand where an administrator looks."""
     lines = shown(capsys, HOST)
-    assert "Ollama: eyes 4.0 GB · 9.0 GB seen · limit 12.0 GB" in lines
-    assert "this host: 3.0 GB free · 6.0 GB free on the GPU · memory was waited for 12% of the last 10 s" in lines
+    assert "Ollama: eyes 4.0 GB · 9.0 GB measured · limit 12.0 GB" in lines
+    assert "this host: 3.0 GB free · 6.0 GB free on the GPU · processes waited for memory in 12% of the last 10 s" in lines
 
 
 def test_what_nobody_sees_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Of a remote Ollama no process is seen; a host without cards and without waits says nothing of them."""
     lines = shown(capsys, HostMeasured(None, 3 * GB, 16 * GB, None, None, None, 1.0), is_remote=True)
-    assert "Ollama: eyes 4.0 GB · its processes cannot be seen from here · limit 12.0 GB" in lines
+    assert "Ollama: eyes 4.0 GB · on another host, whose processes cannot be measured · limit 12.0 GB" in lines
     assert "this host: 3.0 GB free" in lines
 
 

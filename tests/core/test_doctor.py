@@ -114,7 +114,9 @@ def test_the_cache_of_one_token() -> None:
 def test_the_projector_is_told_apart() -> None:
     """Its weights in the type of its own file; the rest of the files' size is the model's."""
     projector = {"general.parameter_count": 20, "general.file_type": 1}
-    found = installed_model((Step.VISION,), ListedModel(name="m", size=100), Description.model_validate({"projector_info": projector}))
+    found = installed_model(
+        (Step.VISION,), ListedModel(name="m", size=100), Description.model_validate({"projector_info": projector})
+    )
     assert (found.weight_bytes, found.projector_bytes) == (60, 40)
 
 
@@ -233,7 +235,12 @@ def estimated(prompt_seconds: float, tokens_per_second: float, timeout_seconds: 
         (estimated(10, 100), 20, Level.OK, 30),
         (estimated(11, 100), 21, Level.WARNING, 35),
         (estimated(21, 100), 31, Level.FAILED, 50),
-        (estimated(28, 1000), 35, Level.FAILED, 55),  # its first token comes after four fifths of 30 s, although all of it would fit
+        (
+            estimated(28, 1000),
+            35,
+            Level.FAILED,
+            55,
+        ),  # its first token comes after four fifths of 30 s, although all of it would fit
         (estimated(100, 10), 200, Level.FAILED, 300),
         (estimated(100, 4), 350, Level.FAILED, None),
     ],
@@ -329,7 +336,13 @@ CASES: dict[str, tuple[ModelCheck, dict[str, object], Level, str, str]] = {
         "is 61 s",
         "AI_TIMEOUT_FEEDBACK=90",
     ),
-    "hopeless": (checked(made(), timeouts=(replace(SLOW, tokens_per_second=2.0),)), {}, Level.FAILED, "2.0", "no timeout would do"),
+    "hopeless": (
+        checked(made(), timeouts=(replace(SLOW, tokens_per_second=2.0),)),
+        {},
+        Level.FAILED,
+        "2.0",
+        "no timeout would do",
+    ),
     "no speed": (checked(made(), timeouts=()), {}, Level.WARNING, "too little", "status"),
     "narrow": (checked(made(), timeouts=(WIDE,)), {}, Level.FAILED, "8200 tokens, and it has 8192", "AI_NUM_CTX_FEEDBACK=16384"),
     "page refused": (

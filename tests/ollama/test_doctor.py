@@ -161,7 +161,10 @@ def test_somebody_else_answers(answer: bytes) -> None:
 IMPOSSIBLE: dict[str, tuple[Callable[[Ollama], object], bytes]] = {
     "a version without an end": (lambda server: server.look_up(VERSION), b'{"version": "%s"}' % (b"9" * 100_000)),
     "a version that moves the cursor": (lambda server: server.look_up(VERSION), b'{"version": "\\u001b[31m"}'),
-    "a file larger than any": (lambda server: server.look_up(TAGS), b'{"models": [{"name": "eyes", "size": 1%s}]}' % (b"0" * 400)),
+    "a file larger than any": (
+        lambda server: server.look_up(TAGS),
+        b'{"models": [{"name": "eyes", "size": 1%s}]}' % (b"0" * 400),
+    ),
     "a speed beyond all": (lambda server: server.request(CHAT, {}, 5.0), b'{"done": true, "eval_count": 1%s}' % (b"0" * 400)),
 }
 

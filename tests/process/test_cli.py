@@ -236,7 +236,7 @@ def test_scale_says_what_it_has_done(site: Site) -> None:
     fleet = site.start()
     fleet.until_idle()
     done, refused = run(site, "scale", "2"), run(site, "scale", "65")
-    assert (done.returncode, done.stdout) == (OK, "2 workers from now on; nobody is interrupted in a job.\n")
+    assert (done.returncode, done.stdout) == (OK, "2 workers from now on. Running jobs are not interrupted.\n")
     assert refused.returncode == USAGE
     eventually(lambda: len(fleet.worker_pids()) == 2)
 
@@ -247,7 +247,7 @@ def test_recycle_says_what_it_has_done(site: Site) -> None:
     fleet.until_idle()
     before = fleet.worker_pids()
     missing = run(site, "recycle", "0", "5")
-    assert (missing.returncode, missing.stderr) == (DEGRADED, "Refused: no worker in slot 5.\n")
+    assert (missing.returncode, missing.stderr) == (DEGRADED, "Rejected: no worker in slot 5.\n")
     one = run(site, "recycle", "1")
     assert (one.returncode, "worker 1" in one.stdout) == (OK, True)
     fleet.until_replaced([before[1]])
@@ -264,7 +264,7 @@ def test_reload_says_what_is_wrong(site: Site) -> None:
     right = run(site, "reload")
     settings.write_text("AI_TIMEOUT_VISION=soon\n")
     wrong = run(site, "reload")
-    assert (right.returncode, "The settings are right, and go to 1 worker" in right.stdout) == (OK, True)
+    assert (right.returncode, "The settings are valid and go to 1 worker" in right.stdout) == (OK, True)
     assert (wrong.returncode, "Wrong: AI_TIMEOUT_VISION." in wrong.stderr) == (CONFIG, True)
 
 

@@ -76,9 +76,7 @@ class Ollama:
     All methods raise Unavailable, BadRequest, ServerFailed or a subclass: see worker.ollama.errors.
     """
 
-    def __init__(
-        self, base_url: str, on_progress: Callable[[], None] = ignore_progress, on_call: OnCall = ignore_call
-    ) -> None:
+    def __init__(self, base_url: str, on_progress: Callable[[], None] = ignore_progress, on_call: OnCall = ignore_call) -> None:
         self._holder, self._on_progress, self._on_call = DeadlineHolder(), on_progress, on_call
         self._http = bounded_client(base_url, self._holder)
 
