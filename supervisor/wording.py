@@ -1,6 +1,10 @@
 """Sizes, counts and lines of text as they are written for an administrator."""
 
+import re
 import textwrap
+
+_COMMAND = re.compile(r"`[^`]*`")
+_UNBROKEN = "\xa0"  # textwrap does not break at it
 
 
 def byte_size(size_bytes: float) -> str:
@@ -17,5 +21,10 @@ def counted(count: int, noun: str) -> str:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:
-    """Break lines between words and indent all but the first. A longer word, such as a path, gets a line of its own, unbroken."""
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    """Break lines between words, and indent all but the first.
+
+    A command in backticks stays on one line, so that it can be copied. A path longer than a line gets a line of its own.
+    """
+    kept = _COMMAND.sub(lambda command: command[0].replace(" ", _UNBROKEN), text)
+    filled = textwrap.fill(kept, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return filled.replace(_UNBROKEN, " ")

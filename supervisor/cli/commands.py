@@ -28,6 +28,7 @@ def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
     """Set the number of WORKERS until the next start or reload.
 
     \b
+    Exit codes:
     0  accepted
     1  rejected
     2  several instances run: name one
@@ -42,9 +43,12 @@ def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
 @_INSTANCE
 @ENV_FILE
 def recycle(slots: tuple[int, ...], instance: str | None, env_file: Path | None) -> None:
-    """Replace the workers in SLOTS, or all workers: each after its job, one after the other.
+    """Replace the workers in SLOTS, or all workers.
+
+    Each worker finishes its job first. They are replaced one after the other.
 
     \b
+    Exit codes:
     0  accepted
     1  rejected
     2  several instances run: name one
@@ -60,9 +64,13 @@ def recycle(slots: tuple[int, ...], instance: str | None, env_file: Path | None)
 @_INSTANCE
 @ENV_FILE
 def reload(instance: str | None, env_file: Path | None) -> None:
-    """Read the settings again, from the same sources as `start`. Its flags keep precedence. Workers are replaced one by one.
+    """Read the settings again and replace all workers.
+
+    The sources are those of `start`, whose flags keep precedence. Each worker finishes its job first. They are replaced one
+    after the other.
 
     \b
+    Exit codes:
     0   accepted
     1   rejected
     2   several instances run: name one

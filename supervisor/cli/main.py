@@ -48,6 +48,7 @@ def start(procs: str | None, env_file: Path | None) -> None:
     SIGHUP reads the settings again. SIGTTIN adds a worker, SIGTTOU removes one.
 
     \b
+    Exit codes:
     0   stopped: every job was finished or went back to the queue
     69  gave up: no worker could start or finish a step
     75  the drain took too long: workers were killed, their jobs went back
@@ -66,9 +67,10 @@ def start(procs: str | None, env_file: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status document.")
 @ENV_FILE
 def status(as_json: bool, env_file: Path | None) -> None:
-    """Show the state of every running instance, and the reason if work has stopped.
+    """Show if the work goes on, and if not, why.
 
     \b
+    Exit codes:
     0  all is well
     1  degraded, stopping or down
     3  not running
@@ -85,9 +87,12 @@ def status(as_json: bool, env_file: Path | None) -> None:
 @main.command()
 @ENV_FILE
 def check(env_file: Path | None) -> None:
-    """Test settings, database, rights, models and adapters. Each failed line names its remedy.
+    """Test settings, database, rights, models and adapters.
+
+    Each failed line names its remedy.
 
     \b
+    Exit codes:
     0   everything is ready
     1   something must be done
     78  a setting is wrong
@@ -101,11 +106,13 @@ def check(env_file: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as a document.")
 @ENV_FILE
 def doctor(as_json: bool, env_file: Path | None) -> None:
-    """Test Ollama: its models, their memory, and their speed against the timeouts.
+    """Test Ollama: models, memory, and speed.
 
-    It loads the models and sends a few requests, which may take some minutes.
+    The memory is compared with this host's, the speed with the timeouts. The test loads the models and sends a few requests,
+    which may take some minutes.
 
     \b
+    Exit codes:
     0   Ollama can do the work
     1   jobs would fail
     78  a setting is wrong

@@ -111,10 +111,11 @@ def _row(name: str, process: dict[str, Any], completed: str) -> tuple[str, ...]:
 
 
 def _doing(process: dict[str, Any]) -> str:
-    """The worker's own activity, and its state unless that is just `running`."""
+    """The worker's activity; its state unless that is just `running`; and if so, that it leaves after its job."""
     activity, state = process.get("activity"), process["state"]
-    words = (activity, None if activity and state == "running" else state, "retiring" if process.get("is_retiring") else None)
-    return ", ".join(word for word in words if word)
+    if activity and state == "running":
+        return f"{activity}, retiring" if process.get("is_retiring") else str(activity)
+    return f"{activity}, {state}" if activity else str(state)
 
 
 def _memory(process: dict[str, Any]) -> str | None:

@@ -16,6 +16,7 @@ from supervisor.monitor.ollama.metrics import admission_metrics
 from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import snapshot
+from tests.terminal import WIDTH, assert_fits
 from worker.ipc.contract import HoldReason
 from worker.ipc.scoreboard import Scoreboard
 
@@ -81,3 +82,37 @@ def test_a_reason_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     for sentence, times in ((f"Held back: {why}.", 1), ("No worker runs.", 1)):
         show([document | {"sentence": sentence}], Path(), Console(width=200))
         assert capsys.readouterr().out.count(why) == times
+
+
+WORKER = {
+    "slot": 63,
+    "state": "stopping",
+    "activity": "checkpoint",
+    "is_retiring": True,
+    "pid": 4_194_303,
+    "job_id": "0" * 36,
+    "totals": {"completed": 123_456},
+    "rss_bytes": 2**30,
+    "uss_bytes": 2**29,
+    "starts": 12,
+    "crashes": 3,
+    "last_exit": "signal 9",
+    "last_cause": "hung",
+}
+
+
+def test_the_output_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the widest row, every optional line and a long directory: no word is broken and no cell is cut."""
+    state = AdmissionState(AdmissionState.of(POLICY, 0.0).models, 0.0, listed=(MODEL,) * 3, host=HOST)
+    sight = MonitorState()
+    sight.admission = AdmissionView(POLICY, state, Decision(reasons=(HoldReason.BREAKER,)))
+    document: dict[str, Any] = snapshot(Scoreboard(), sight, instance=1, is_stub=True) | {"workers": [WORKER]}
+    narrow, wide = (printed([document], width, capsys) for width in (WIDTH, 1000))
+    assert_fits(narrow, wide)
+    assert "…" not in narrow
+    assert_fits(*(printed([], width, capsys) for width in (WIDTH, 1000)))
+
+
+def printed(found: list[dict[str, Any]], width: int, capsys: pytest.CaptureFixture[str]) -> str:
+    show(found, Path("/var/lib/learning-supervisor" + "/a-long-directory" * 4), Console(width=width))
+    return capsys.readouterr().out

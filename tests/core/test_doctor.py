@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from supervisor.admission.facts import HostMeasured
-from supervisor.doctor import environment, findings, memory_estimate, quantisation
+from supervisor.doctor import environment, findings, memory_estimate, quantisation, view
 from supervisor.doctor.memory_estimate import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
 from supervisor.doctor.memory_findings import memory_findings
 from supervisor.doctor.model import InstalledModel, installed_model
@@ -15,7 +16,8 @@ from supervisor.doctor.run import DoctorReport, MemoryLocation, MemoryReport, Mo
 from supervisor.doctor.timeouts import TimeoutEstimate, estimate
 from supervisor.findings import Finding, Level
 from supervisor.settings.model import Settings, parse
-from supervisor.wording import byte_size
+from supervisor.wording import byte_size, wrapped
+from tests.terminal import WIDTH, assert_fits
 from worker.ipc.contract import Step
 from worker.ollama.api import Description
 from worker.ollama.models import ListedModel
@@ -437,3 +439,24 @@ def test_old_prompts_that_would_not_fit() -> None:
     assert [line.level for line in told(checked(made("reader")), memory=memory) if "old prompts" in line.subject] == [
         Level.WARNING
     ]
+
+
+@pytest.mark.parametrize(("given", "changes"), [case[:2] for case in CASES.values()], ids=CASES.keys())
+def test_every_finding_fits_80_columns(given: ModelCheck, changes: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+    """With the memory estimate and the lines for the service, and no word is broken."""
+    lines = environment.lines(FITS, PAIR)
+    memory = MemoryReport(MemoryLocation.HERE, HOST, 4, Budget(20 * GB, 0, GB), PAIR, FITS, lines)
+    report = DoctorReport(settings(**changes), "http://127.0.0.1:11434", "0.32.15", "", (given,), memory)
+    assert_fits(*(printed(report, width, capsys) for width in (WIDTH, 1000)))
+
+
+def printed(report: DoctorReport, width: int, capsys: pytest.CaptureFixture[str]) -> str:
+    view.show(report, findings.findings(report), Console(width=width))
+    return capsys.readouterr().out
+
+
+def test_a_long_path_stays_whole() -> None:
+    """It gets a line of its own, and a command stays on one line too."""
+    path = "/var/lib/" + "directory/" * 9
+    assert wrapped(f"no files in {path}: create it", WIDTH, "  ") == f"no files in\n  {path}:\n  create it"
+    assert wrapped(f"{'x' * 60}: run `ollama pull words:q4_K_M`", WIDTH) == f"{'x' * 60}: run\n`ollama pull words:q4_K_M`"

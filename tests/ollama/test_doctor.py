@@ -252,6 +252,13 @@ def test_for_a_person(simulator: SimulatorProcess) -> None:
     assert places[0] >= 0
 
 
+def test_its_output_fits_80_columns(simulator: SimulatorProcess) -> None:
+    """A real run: no line is longer, and the longest command of it is whole."""
+    lines = doctor(simulator.url, AI_FEEDBACK_MODEL="f16", COLUMNS=80).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("`ollama pull f16:q4_K_M`" in line for line in lines)
+
+
 def test_foreign_adapters_ask_whom_they_like(simulator: SimulatorProcess) -> None:
     """Nothing is asked then, and nothing is deadline_set."""
     foreign = "tests.platform_adapters.vision"

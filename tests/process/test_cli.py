@@ -9,12 +9,15 @@ import sys
 from importlib.metadata import version
 
 import pytest
+from click.testing import CliRunner
 from psycopg import sql
 
+import supervisor.cli.main
 from testkit.database import url
 from testkit.waiting import eventually
 from tests.process.fleet import PROGRAM, PROJECT_ROOT
 from tests.process.site import Site
+from tests.terminal import assert_fits
 
 pytestmark = pytest.mark.postgres
 
@@ -41,7 +44,7 @@ import supervisor.cli.main
 def run(site: Site, *arguments: str, **settings: str | float) -> Result:
     """A command with the site's settings, to its end. An empty setting counts as not given."""
     values = {name.upper(): str(value) for name, value in (site.settings() | settings).items()}
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "200", **values}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "1000", **values}
     return subprocess.run(
         [PROGRAM, *arguments],
         env=environ,
@@ -158,6 +161,7 @@ def test_status_tells_every_instance(site: Site) -> None:
     asked, told = run(site, "status", "--json"), run(site, "status", columns=80)
     assert (asked.returncode, told.returncode) == (OK, OK)
     assert "…" not in told.stdout
+    assert max(map(len, told.stdout.splitlines())) <= 80
     assert {each["instance"] for each in json.loads(asked.stdout)["instances"]} == {f"{f.instance():08x}" for f in both}
     assert told.stdout.count("All is well") == 2
     site.shut_out()
@@ -197,6 +201,23 @@ def test_check_says_what_a_role_may_not(site: Site) -> None:
     assert "grant delete on learning_submission_jobs" in right
     assert "learning_worker_mark_retry" in function
     assert "create it" in index
+
+
+def test_check_fits_80_columns(site: Site) -> None:
+    """Findings are wrapped between words, with the remedies of a missing table, model and adapter among them."""
+    site.owner.execute("drop table learning_submissions cascade")
+    wrong = {"ai_vision_model": "nobody-has:this", "learning_feedback_adapter": "no.such.module", "supabase_url": ""}
+    narrow, wide = (run(site, "check", columns=columns, **wrong) for columns in (80, 1000))
+    assert failures(wide)
+    assert_fits(narrow.stdout, wide.stdout)
+
+
+@pytest.mark.parametrize("command", ["start", "status", "check", "doctor", "scale", "recycle", "reload"])
+def test_help_fits_80_columns(command: str) -> None:
+    """Of each command, and each has a whole line in the list of commands."""
+    helps = [CliRunner().invoke(supervisor.cli.main.main, arguments).output for arguments in (["--help"], [command, "--help"])]
+    assert max(len(line) for text in helps for line in text.splitlines()) <= 80
+    assert not any(line.endswith("...") for line in helps[0].splitlines()[1:])
 
 
 def failures(result: Result) -> list[str]:
