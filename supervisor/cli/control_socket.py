@@ -20,7 +20,7 @@ def status_by_socket(directory: Path) -> dict[Path, Document]:
 
 
 def send(socket: Path, route: str, command: Document) -> Document | None:
-    """The result of a command; None without an answer."""
+    """The result of a command, None without an answer."""
     response = _request(socket, "POST", route, command, COMMAND_TIMEOUT_SECONDS)
     return _document(response) if response is not None else None
 

@@ -53,7 +53,7 @@ def _print(text: str, console: Console, style: str = "") -> None:
 
 
 def _admission(admission: dict[str, Any] | None, sentence: str) -> Iterator[str]:
-    """Ollama's memory, this host's memory, anomalies; and the reason for holding back if `sentence` does not contain it."""
+    """Memory of Ollama and of this host, anomalies, and the reason for holding back unless `sentence` contains it."""
     if admission is None:
         return
     ollama = admission["ollama"]
@@ -111,7 +111,7 @@ def _row(name: str, process: dict[str, Any], completed: str) -> tuple[str, ...]:
 
 
 def _doing(process: dict[str, Any]) -> str:
-    """The worker's activity; its state unless that is just `running`; and if so, that it leaves after its job."""
+    """The worker's activity, with its state unless that is `running`. A retiring worker leaves after its job."""
     activity, state = process.get("activity"), process["state"]
     if activity and state == "running":
         return f"{activity}, retiring" if process.get("is_retiring") else str(activity)

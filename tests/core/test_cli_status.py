@@ -1,4 +1,4 @@
-"""What `status` says of Ollama and of this host's memory, for a person."""
+"""The output of `status` about Ollama and this host's memory."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ HOST = HostMeasured(9 * GB, 3 * GB, 16 * GB, 0.125, 0, 6 * GB, 1.0)
 
 
 def shown(capsys: pytest.CaptureFixture[str], host: HostMeasured | None, *, is_remote: bool = False) -> list[str]:
-    """The document goes through JSON's types only, as over the control socket."""
+    """The document consists of JSON types only, as over the control socket."""
     state = AdmissionState(AdmissionState.of(POLICY, 0.0).models, 0.0, listed=(MODEL,), host=host)
     sight = MonitorState()
     sight.admission = AdmissionView(POLICY, state, is_remote=is_remote)
@@ -36,35 +36,35 @@ def shown(capsys: pytest.CaptureFixture[str], host: HostMeasured | None, *, is_r
     return capsys.readouterr().out.splitlines()
 
 
-def test_what_ollama_holds_and_what_this_host_has_left(capsys: pytest.CaptureFixture[str]) -> None:
-    """Sizes and the waits for memory, which decide nothing, stand where an administrator looks."""
+def test_memory_of_ollama_and_of_this_host(capsys: pytest.CaptureFixture[str]) -> None:
+    """Sizes and memory pressure, which no rule reads, are shown."""
     lines = shown(capsys, HOST)
     assert "Ollama: eyes 4.0 GB · 9.0 GB measured · limit 12.0 GB" in lines
     assert "this host: 3.0 GB free · 6.0 GB free on the GPU · processes waited for memory in 12% of the last 10 s" in lines
 
 
-def test_what_nobody_sees_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a remote Ollama no process is seen; a host without cards and without waits says nothing of them."""
+def test_unmeasured_processes_are_mentioned(capsys: pytest.CaptureFixture[str]) -> None:
+    """Processes of a remote Ollama cannot be measured. A host without cards and pressure has no text about them."""
     lines = shown(capsys, HostMeasured(None, 3 * GB, 16 * GB, None, None, None, 1.0), is_remote=True)
     assert "Ollama: eyes 4.0 GB · on another host, whose processes cannot be measured · limit 12.0 GB" in lines
     assert "this host: 3.0 GB free" in lines
 
 
 @pytest.mark.parametrize(("host", "free"), [(HOST, [6.0 * GB]), (replace(HOST, gpu_free_bytes=None), []), (None, [])])
-def test_cards_are_measured_where_there_are_some(host: HostMeasured | None, free: list[float]) -> None:
-    """No card is no sample, and not one that is full."""
+def test_cards_are_measured_if_present(host: HostMeasured | None, free: list[float]) -> None:
+    """A missing card has no sample, not a sample of 0."""
     state = AdmissionState(AdmissionState.of(POLICY, 0.0).models, 0.0, host=host)
     found = [each for each in admission_metrics(AdmissionView(POLICY, state)) if each.name == "learning_gpu_free_bytes"]
     assert [sample.value for each in found for sample in each.samples] == free
 
 
-def test_before_the_first_look_nothing_is_said_of_the_host(capsys: pytest.CaptureFixture[str]) -> None:
-    """A host that was not measured has not 0 bytes."""
+def test_no_host_line_before_the_first_measurement(capsys: pytest.CaptureFixture[str]) -> None:
+    """An unmeasured host is not shown with 0 bytes."""
     assert not [line for line in shown(capsys, None) if line.startswith("this host")]
 
 
-def test_a_reason_says_that_ollama_is_away() -> None:
-    """Whoever reads that a model failed learns in the same sentence that its server does not answer."""
+def test_a_reason_mentions_that_ollama_is_down() -> None:
+    """The sentence about a failing model also says if its server does not answer."""
     state = replace(AdmissionState.of(POLICY, 0.0), unlisted=ListFailed(ListError.UNREACHABLE, 0.0))
     decision = Decision(reasons=(HoldReason.BREAKER,))
     assert "(Ollama does not answer: unreachable)" in AdmissionView(POLICY, state, decision).trouble(1.0)
@@ -73,8 +73,8 @@ def test_a_reason_says_that_ollama_is_away() -> None:
     assert "does not answer" not in answering.trouble(1.0)
 
 
-def test_a_reason_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """What the sentence says is not said again below it; what the sentence leaves out is."""
+def test_a_reason_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason is printed below the sentence only if the sentence does not contain it."""
     sight = MonitorState()
     sight.admission = AdmissionView(POLICY, AdmissionState.of(POLICY, 0.0), Decision(reasons=(HoldReason.BREAKER,)))
     document: dict[str, Any] = snapshot(Scoreboard(), sight, instance=1, is_stub=False)

@@ -1,4 +1,4 @@
-"""What doctor makes of sizes, words and speeds: quantisation, the memory sum, the pace, and the findings of each."""
+"""The rules of `doctor`: quantisation, the memory estimate, the timeouts, and the findings."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def settings(**changes: object) -> Settings:
 
 
 def made(name: str = "writer", weight_bytes: int = 4 * GB, values: int | None = 16_384, **changes: object) -> InstalledModel:
-    """`values` is of the cache, for each token: 32 768 bytes as f16."""
+    """`values` are the numbers in the cache per token: 32 768 bytes as f16."""
     capabilities = ("completion", "vision")
     plain = InstalledModel(name, (STEPS[name],), "qwen3", "7B", "Q4_K_M", 4, weight_bytes, 0, values, 32_768, capabilities)
     return replace(plain, **changes)  # type: ignore[arg-type]
@@ -68,12 +68,12 @@ def uses(*models: InstalledModel) -> tuple[Use, ...]:
     ],
 )
 def test_bits_of_a_weight(level: str, bits: int, kind: quantisation.QuantisationClass) -> None:
-    """Ollama's words for a quantisation, the newest among them; without one the file's size tells."""
+    """Ollama's names of quantisations, the newest included. Without a name the file's size counts."""
     assert quantisation.bits(level, size_bytes=7 * GB, parameters=7 * GB) == bits
     assert quantisation.kind(bits) is kind
 
 
-def test_bits_that_nobody_tells() -> None:
+def test_unknown_bits() -> None:
     assert quantisation.bits("unknown", 7 * GB, parameters=0) is None
     assert quantisation.kind(None) is quantisation.QuantisationClass.UNKNOWN
 
@@ -91,7 +91,7 @@ def test_bits_that_nobody_tells() -> None:
     ],
 )
 def test_the_smaller_tag(name: str, smaller: str) -> None:
-    """As Ollama's library writes its tags: size and kind stay, the quantisation changes."""
+    """As in Ollama's library: size and kind stay, the quantisation changes."""
     assert smaller_tag(name) == smaller
 
 
@@ -104,17 +104,17 @@ def described(**info: int | str) -> InstalledModel:
 
 
 def test_the_cache_of_one_token() -> None:
-    """Layers × heads of keys × the width of a key and a value, which is the head's share of the embedding if it is not said."""
+    """Layers × heads of keys × width of a key and a value. The default width is the head's share of the embedding."""
     shape: dict[str, int | str] = {"x.block_count": 36, "x.attention.head_count": 16, "x.embedding_length": 2048}
     assert described(**shape, **{"x.attention.head_count_kv": 2}).cached_values_per_token == 36 * 2 * (128 + 128)
     widths = {"x.attention.key_length": 64, "x.attention.value_length": 32}
     assert described(**shape, **{"x.attention.head_count_kv": 8}, **widths).cached_values_per_token == 36 * 8 * 96
-    assert described(**shape).cached_values_per_token == 36 * 16 * 256  # heads that differ are a list: too much, never too little
+    assert described(**shape).cached_values_per_token == 36 * 16 * 256  # differing heads: overestimated
     assert described().cached_values_per_token is None
 
 
-def test_the_projector_is_told_apart() -> None:
-    """Its weights in the type of its own file; the rest of the files' size is the model's."""
+def test_the_projector_is_counted_separately() -> None:
+    """Its weights have the type of its own file. The rest of the files' size is the model's."""
     projector = {"general.parameter_count": 20, "general.file_type": 1}
     found = installed_model(
         (Step.VISION,), ListedModel(name="m", size=100), Description.model_validate({"projector_info": projector})
@@ -125,8 +125,8 @@ def test_the_projector_is_told_apart() -> None:
 # the memory sum
 
 
-def test_the_sum_can_be_followed() -> None:
-    """Each term is the product that its words say, and the sum is that of the terms."""
+def test_each_term_is_explained() -> None:
+    """Each term is the product in its explanation, and the sum is that of the terms."""
     needed = memory_estimate.need(uses(made(weight_bytes=4 * GB, projector_bytes=GB)), 3, 4, CacheType.F16)
     [terms] = needed.models
     assert [(term.what, term.bytes) for term in terms] == [
@@ -174,14 +174,14 @@ PAIR = uses(made("reader", values=65_536), made("writer", values=65_536))
     ],
 )
 def test_what_fits(budget_bytes: int, fit: Fit, cache_type: CacheType) -> None:
-    """For two calls at once: both models with the exact cache, then with smaller ones, then in turn; to the byte."""
+    """For two concurrent calls: both models with the exact cache, then with smaller caches, then in turn. Exact to the byte."""
     plan = memory_estimate.plan(PAIR, 2, 1, budget_bytes)
     assert (plan.fit, plan.need.cache_type) == (fit, cache_type)
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_the_most_calls_that_fit(together: bool) -> None:
-    """To the byte, also where what was asked for does not fit; 0 where not even one call does."""
+    """To the byte, also if the configured number does not fit. 0 if not even one call does."""
     cache_type = CacheType.F16 if together else CacheType.Q4_0
     budget_bytes, asked = bound(PAIR, 5, cache_type, together=together), 1 if together else 64
     assert memory_estimate.plan(PAIR, asked, 1, budget_bytes).largest_num_parallel == 5
@@ -191,12 +191,12 @@ def test_the_most_calls_that_fit(together: bool) -> None:
 
 @pytest.mark.parametrize(("room", "workers"), [(0, 1), (2 * WORKER_BYTES - 1, 2), (2 * WORKER_BYTES, 3), (5 * WORKER_BYTES, 4)])
 def test_the_most_workers_that_fit(room: int, workers: int) -> None:
-    """Beside the models, to the byte, and never more than there are calls for: two of each model."""
+    """Beside the models, to the byte, and at most one per concurrent call: two of each model."""
     plan = memory_estimate.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.F16) + room)
     assert (plan.fit, plan.useful_workers) == (Fit.TOGETHER, workers)
 
 
-def test_memory_that_nobody_knows_is_not_judged() -> None:
+def test_unknown_memory_is_not_compared() -> None:
     plan = memory_estimate.plan(PAIR, 2, 1, None)
     assert (plan.fit, plan.largest_num_parallel, plan.useful_workers) == (Fit.UNKNOWN, None, 4)
 
@@ -250,12 +250,12 @@ def estimated(prompt_seconds: float, tokens_per_second: float, timeout_seconds: 
 def test_a_timeout_that_would_do(
     given: TimeoutEstimate, needed_seconds: float, level: Level, sufficient_seconds: int | None
 ) -> None:
-    """OcrResult and writing, with half as much again; the share of the first token; and no more than a timeout may be."""
+    """Reading and writing with a reserve of half, the share of the first token, and the upper bound of a timeout."""
     assert (round(given.needed_seconds), given.level, given.sufficient_seconds) == (needed_seconds, level, sufficient_seconds)
 
 
 def test_an_estimate_from_probes() -> None:
-    """OcrResult as the picture took it, speed over all that was written; too little written is no speed."""
+    """Reading time of the picture, speed over all written tokens. Too few tokens give no speed."""
     word = Probe(ProbeKind.WORD, Outcome.GOOD, tokens=10, tokens_seconds=1.0)
     page = Probe(ProbeKind.PICTURE, Outcome.GOOD, prompt_tokens=900, prompt_seconds=3.0, tokens=20, tokens_seconds=2.0)
     found = estimate(Step.VISION, "reader", [word, page], settings().worker)
@@ -264,7 +264,7 @@ def test_an_estimate_from_probes() -> None:
     assert estimate(Step.VISION, "reader", [replace(page, tokens=3)], settings().worker) is None
 
 
-def test_thoughts_are_paid_for() -> None:
+def test_thoughts_take_time() -> None:
     """A model that cannot stop thinking writes more than its answer."""
     job = Probe(ProbeKind.FEEDBACK, Outcome.GOOD, tokens=20, tokens_seconds=1.0)
     plain, thinking = (estimate(Step.FEEDBACK, name, [job], settings().worker) for name in ("gemma3:4b", "gpt-oss:20b"))
@@ -290,13 +290,13 @@ def checked(found: InstalledModel, **changes: object) -> ModelCheck:
     return replace(good, **changes)  # type: ignore[arg-type]
 
 
-def told(*checks: ModelCheck, memory: MemoryReport | None = None, given: dict[str, object] | None = None) -> list[Finding]:
+def not_ok(*checks: ModelCheck, memory: MemoryReport | None = None, given: dict[str, object] | None = None) -> list[Finding]:
     report = DoctorReport(settings(**(given or {})), "http://127.0.0.1:11434", "0.32.15", "", checks, memory)
     return [line for line in findings.findings(report) if line.level is not Level.OK]
 
 
-def test_a_healthy_one_has_nothing_to_mend() -> None:
-    assert told(checked(made("reader")), checked(made("writer"))) == []
+def test_a_healthy_server_has_no_findings() -> None:
+    assert not_ok(checked(made("reader")), checked(made("writer"))) == []
 
 
 F16 = made(quantisation="F16", weight_bits=16)
@@ -362,22 +362,22 @@ CASES: dict[str, tuple[ModelCheck, dict[str, object], Level, str, str]] = {
 
 @pytest.mark.parametrize(("given", "changes", "level", "subject", "remedy"), CASES.values(), ids=CASES.keys())
 def test_a_finding_and_its_remedy(given: ModelCheck, changes: dict[str, object], level: Level, subject: str, remedy: str) -> None:
-    """Each thing that can be wrong with a model is told once, as bad as it is, with what to do."""
-    [line] = told(given, given=changes)
+    """Each fault of a model is one finding with its level and its remedy."""
+    [line] = not_ok(given, given=changes)
     assert line.level is level
     assert subject in line.subject
     assert remedy in line.remedy
 
 
 def test_a_server_that_is_down() -> None:
-    """Nothing else is known then, and nothing else is said."""
+    """It is the only finding, because nothing else is known then."""
     [line] = findings.findings(DoctorReport(settings(), "http://127.0.0.1:11434", None, "ConnectError"))
     assert (line.level, "ConnectError" in line.subject, "systemctl status ollama" in line.remedy) == (Level.FAILED, True, True)
 
 
 def test_a_stub_is_no_reason_to_fail() -> None:
-    """Who tries doctor before the real thing is told that nothing is asked yet."""
-    [line] = told(checked(made("reader")), checked(made("writer")), given={"AI_BACKEND": "stub"})
+    """A trial run of `doctor` with the stub gives a warning that no model is in use yet."""
+    [line] = not_ok(checked(made("reader")), checked(made("writer")), given={"AI_BACKEND": "stub"})
     assert (line.level, "AI_BACKEND=local" in line.remedy) == (Level.WARNING, True)
 
 
@@ -402,16 +402,16 @@ MEMORY_CASES: dict[str, tuple[Plan, dict[str, object], dict[Level, str]]] = {
 
 
 @pytest.mark.parametrize(("plan", "changes", "expected"), MEMORY_CASES.values(), ids=MEMORY_CASES.keys())
-def test_what_the_sum_means(plan: Plan, changes: dict[str, object], expected: dict[Level, str]) -> None:
-    """One line for each thing that the sum says against the settings, and none where they agree."""
+def test_findings_about_memory(plan: Plan, changes: dict[str, object], expected: dict[Level, str]) -> None:
+    """One finding for each contradiction between estimate and settings, and none without."""
     memory = MemoryReport(MemoryLocation.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, plan, ())
-    lines = told(checked(made("reader")), memory=memory, given=changes)
+    lines = not_ok(checked(made("reader")), memory=memory, given=changes)
     assert {line.level for line in lines} == expected.keys()
     assert [level for level, text in expected.items() if not any(text in line.remedy for line in lines)] == []
 
 
-def test_a_sum_that_fits_names_the_largest_of_both() -> None:
-    """Who wants more workers or more calls is told how many."""
+def test_an_estimate_that_fits_names_the_largest_numbers() -> None:
+    """The largest number of calls and of workers."""
     memory = MemoryReport(MemoryLocation.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, replace(FITS, useful_workers=3), ())
     subjects = [line.subject for line in memory_findings(memory, settings())]
     assert any("the largest that fits is 4; the largest useful WORKER_CONCURRENCY is 3" in each for each in subjects)
@@ -425,8 +425,8 @@ def test_a_sum_that_fits_names_the_largest_of_both() -> None:
         (None, Level.OK, "does not report"),
     ],
 )
-def test_what_of_the_models_fits_on_the_cards(gpu: Budget | None, level: Level, text: str) -> None:
-    """The workers are in main memory and do not count; what does not fit is computed by the CPU, which is slow and no failure."""
+def test_the_share_of_the_models_on_the_gpu(gpu: Budget | None, level: Level, text: str) -> None:
+    """Workers are in main memory and do not count. The rest of a model runs on the CPU, which is slow but no failure."""
     need = replace(NEED, workers=memory_estimate.Term("workers", GB, ""))
     plan = replace(FITS, fit=Fit.UNKNOWN, largest_num_parallel=None, need=need)
     line, *_ = memory_findings(MemoryReport(MemoryLocation.GPU, HOST, 4, None, PAIR, plan, (), gpu), settings())
@@ -434,9 +434,9 @@ def test_what_of_the_models_fits_on_the_cards(gpu: Budget | None, level: Level, 
 
 
 def test_old_prompts_that_would_not_fit() -> None:
-    """Nobody can ask the server whether it keeps them; where both models' would not fit, it is said."""
+    """No request can read the server's setting, so there is a warning if the caches of both models would not fit."""
     memory = MemoryReport(MemoryLocation.HERE, HOST, 4, Budget(20 * GB, 0, GB), PAIR, FITS, ())
-    assert [line.level for line in told(checked(made("reader")), memory=memory) if "old prompts" in line.subject] == [
+    assert [line.level for line in not_ok(checked(made("reader")), memory=memory) if "old prompts" in line.subject] == [
         Level.WARNING
     ]
 

@@ -1,4 +1,4 @@
-"""The monitor's requests to Ollama: what is loaded, loading and letting go; each ends within its time, whatever comes back."""
+"""The monitor's requests to Ollama: list, load, unload. Each ends in time, with any reply."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ def names(url: str) -> list[str]:
     return [model.name for model in seen.models]
 
 
-def test_what_is_loaded_is_listed_with_its_size(simulator: SimulatorProcess) -> None:
+def test_the_list_of_loaded_models(simulator: SimulatorProcess) -> None:
     """Name, digest, size and context are those of /api/ps."""
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", {"num_ctx": 2048}))
     seen = listed(simulator.url)
@@ -52,14 +52,14 @@ def test_what_is_loaded_is_listed_with_its_size(simulator: SimulatorProcess) -> 
 
 
 def test_a_server_that_is_not_there_is_unreachable() -> None:
-    """A refused connection is known at once."""
+    """A refused connection is noticed at once."""
     with raw_server() as url:
         pass
     assert silence(url) is ListError.UNREACHABLE
 
 
 def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the request and says nothing, or a byte now and then: the look ends all the same."""
+    """A silent and a trickling server: the request ends in time."""
     monkeypatch.setattr("supervisor.monitor.ollama.server.LIST_SECONDS", 0.2)
 
     def silent(peer: Peer) -> None:
@@ -76,13 +76,13 @@ def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("what", INVALID)
-def test_an_answer_that_is_none_is_nonsense(what: str) -> None:
-    """Whatever it is, nothing is made of it, and no more is read of it than may be."""
+def test_an_invalid_list(what: str) -> None:
+    """An invalid reply is an error, and no more than the limit is read of it."""
     assert _silence_after(status(200, INVALID[what])) is ListError.INVALID
 
 
 def test_an_error_is_no_list() -> None:
-    """Its body is not looked at, were it a list."""
+    """The body of an error is not parsed, even if it is a valid list."""
     assert _silence_after(status(500, b'{"models": []}')) is ListError.INVALID
 
 
@@ -95,8 +95,8 @@ def _silence_after(answer: bytes) -> ListError | None:
         return silence(url)
 
 
-def test_a_model_is_loaded_and_asked_to_leave(simulator: SimulatorProcess) -> None:
-    """Loaded is answered when it is there; gone is what the list shows."""
+def test_load_and_unload(simulator: SimulatorProcess) -> None:
+    """The load is answered when the model is loaded. After the unload the list no longer contains it."""
     server = OllamaServer(simulator.url, LOAD_SECONDS)
     assert asyncio.run(server.load("chain", {}))
     assert names(simulator.url) == ["chain:latest"]
@@ -105,8 +105,8 @@ def test_a_model_is_loaded_and_asked_to_leave(simulator: SimulatorProcess) -> No
         pass
 
 
-def test_a_job_after_a_preload_pays_for_no_load(simulator: SimulatorProcess) -> None:
-    """With the adapters' own options the server keeps what was preloaded: the call's load is none to speak of."""
+def test_a_job_after_a_preload_does_not_load(simulator: SimulatorProcess) -> None:
+    """With the adapters' own options the server keeps the preloaded model: the call has no load time."""
     told: list[ModelCall] = []
     options = {"num_ctx": 2048, "num_thread": 2}
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", options))
@@ -117,8 +117,8 @@ def test_a_job_after_a_preload_pays_for_no_load(simulator: SimulatorProcess) -> 
     assert [(call.load_seconds or 0.0) < 0.01 for call in told] == [True]
 
 
-def test_what_cannot_be_done_is_no_exception(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorProcess) -> None:
-    """A model that nobody has, a server that breaks off, is silent or answers nonsense: it was not done, and that is all."""
+def test_a_failed_request_raises_nothing(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorProcess) -> None:
+    """A missing model, a broken connection, silence and invalid replies: the result is False."""
     monkeypatch.setattr("supervisor.monitor.ollama.server.UNLOAD_SECONDS", 0.2)
     assert not asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("nobody", {}))
 
