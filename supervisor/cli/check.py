@@ -84,7 +84,7 @@ def _model(base_url: str, step: Step, model: str) -> Finding:
         digest = Ollama(base_url).digest(model)
     except FAILURES as error:
         remedy = "start Ollama, or correct OLLAMA_BASE_URL"
-        return Finding(Level.FAILED, f"Ollama at {base_url} does not answer ({type(error).__name__})", remedy)
+        return Finding(Level.FAILED, f"Ollama at {base_url} sent no list of models ({type(error).__name__})", remedy)
     if digest is None:
         remedy = f"run `ollama pull {model}`, or correct AI_{step.name}_MODEL"
         return Finding(Level.FAILED, f"model {model} is not on the Ollama server", remedy)
@@ -100,14 +100,17 @@ def _database(settings: Settings) -> Iterator[Finding]:
     except queue.DatabaseUnavailable as outage:
         reason = str(outage.__cause__).strip().splitlines()[0]  # libpq names host and role, never the password
         yield Finding(Level.FAILED, "database", f"{reason}: check LEARNING_DATABASE_URL and the server")
-        return
     except queue.UnsuitableDatabase as error:
         yield Finding(Level.FAILED, "database", str(error))
-        return
-    with connection:
-        yield Finding(Level.OK, f"database: PostgreSQL {connection.info.server_version // 10_000}")
-        if queue.is_pooled(connection):
-            remedy = "new jobs start later and hosts cannot share their limits: connect directly if you can"
-            yield Finding(Level.WARNING, "the database is behind a transaction pooler", remedy)
-        for finding in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
-            yield Finding(Level.FAILED if finding.remedy else Level.OK, finding.subject, finding.remedy)
+    else:
+        with connection:
+            yield from _contract(connection, settings)
+
+
+def _contract(connection: queue.Connection, settings: Settings) -> Iterator[Finding]:
+    yield Finding(Level.OK, f"database: PostgreSQL {connection.info.server_version // 10_000}")
+    if queue.is_pooled(connection):
+        remedy = "new jobs start later and hosts cannot share their limits: connect directly if you can"
+        yield Finding(Level.WARNING, "the database is behind a transaction pooler", remedy)
+    for finding in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
+        yield Finding(Level.FAILED if finding.remedy else Level.OK, finding.subject, finding.remedy)

@@ -25,7 +25,7 @@ from supervisor.doctor import findings as doctor_findings
 from supervisor.doctor import view
 from supervisor.doctor.document import document
 from supervisor.doctor.run import run as run_doctor
-from supervisor.exit_codes import DEGRADED, EX_CONFIG, NOT_RUNNING, OK
+from supervisor.exit_codes import ATTENTION_NEEDED, EX_CONFIG, NOT_RUNNING, OK
 from supervisor.findings import Finding, Level, worst_level
 from supervisor.findings import show as show_findings
 from supervisor.main import start as run_supervisor
@@ -137,10 +137,10 @@ def _settings(env_file: Path | None, flags: dict[str, str]) -> Settings:
 
 
 def _findings_code(findings: list[Finding]) -> int:
-    return DEGRADED if worst_level(findings) is Level.FAILED else OK
+    return ATTENTION_NEEDED if worst_level(findings) is Level.FAILED else OK
 
 
 def _status_code(documents: list[Document]) -> int:
     if not documents:
         return NOT_RUNNING
-    return OK if all(document["state"] == "ok" for document in documents) else DEGRADED
+    return OK if all(document["state"] == "ok" for document in documents) else ATTENTION_NEEDED

@@ -1,4 +1,4 @@
-"""The output of `status`: one sentence for each instance, then its figures."""
+"""The output of `status`: one message per instance, then its figures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,10 +33,11 @@ def show(found: list[Document], directory: Path, console: Console) -> None:
 
 
 def _show_instance(document: Document, console: Console) -> None:
-    _print(document["sentence"], console, _COLOURS[document["state"]])
+    message = document["sentence"]
+    _print(message, console, _COLOURS[document["state"]])
     if document["is_stub"]:
         _print("A stub is in use, every result is invented: set AI_BACKEND=local.", console, "bold red")
-    for line in _admission(document["admission"], document["sentence"]):
+    for line in _admission(document["admission"], message):
         _print(line, console)
     queue = document["queue"]
     figures = f"{queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
@@ -52,8 +53,8 @@ def _print(text: str, console: Console, style: str = "") -> None:
     console.print(escape(wrapped(text, console.width, "  ")), style=style, soft_wrap=True, highlight=False)
 
 
-def _admission(admission: dict[str, Any] | None, sentence: str) -> Iterator[str]:
-    """Memory of Ollama and of this host, anomalies, and the reason for holding back unless `sentence` contains it."""
+def _admission(admission: dict[str, Any] | None, message: str) -> Iterator[str]:
+    """Memory of Ollama and of this host, anomalies, and the reason for holding back unless `message` contains it."""
     if admission is None:
         return
     ollama = admission["ollama"]
@@ -62,7 +63,7 @@ def _admission(admission: dict[str, Any] | None, sentence: str) -> Iterator[str]
         f"no answer ({ollama['silence']})" if ollama["silence"] else models,
         _observed(ollama),
         f"limit {byte_size(ollama['limit_bytes'])}" if ollama["limit_bytes"] else "",
-        f"held back: {admission['why']}" if admission["is_holding"] and admission["why"] not in sentence else "",
+        f"held back: {admission['why']}" if admission["is_holding"] and admission["why"] not in message else "",
     ]
     yield f"Ollama: {' · '.join(filter(None, parts))}"
     yield from _host(admission["host"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from supervisor.doctor.memory_estimate import DEFAULT_PROMPT_CACHE_BYTES, CacheType, Fit
+from supervisor.doctor.memory_estimate import DEFAULT_PROMPT_CACHE_BYTES, CacheType, Fit, Plan
 from supervisor.doctor.run import MemoryLocation, MemoryReport
 from supervisor.findings import Finding, Level
 from supervisor.settings.memory_size import MemorySize
@@ -18,14 +18,11 @@ def memory_findings(memory: MemoryReport, settings: Settings) -> Iterator[Findin
     elif memory.budget is None:
         yield Finding(Level.OK, f"the models need {byte_size(memory.plan.need.together_bytes)}: {_NOT_COMPARED[memory.location]}")
     else:
-        yield _fit(memory, memory.budget.bytes)
+        yield _fit(memory.plan, f"of {byte_size(memory.budget.bytes)} available")
         yield from _prompt_cache(memory, memory.budget.bytes)
     yield from _limit(memory, settings)
     yield from _loaded_models(memory, settings)
-    workers, useful = settings.supervisor.worker_concurrency, memory.plan.useful_workers
-    if workers > useful:
-        remedy = f"harmless, but with more than WORKER_CONCURRENCY={useful} the others wait"
-        yield Finding(Level.WARNING, f"{counted(workers, 'worker')} for {counted(useful, 'concurrent call')}", remedy)
+    yield from _workers(settings.supervisor.worker_concurrency, memory.plan.useful_workers)
     yield from _turns(memory, settings)
 
 
@@ -43,27 +40,39 @@ def _gpu(needed_bytes: int, available_bytes: int) -> Finding:
     return Finding(Level.WARNING, f"{subject}: {available_bytes / needed_bytes:.0%} fits", remedy)
 
 
-def _fit(memory: MemoryReport, budget_bytes: int) -> Finding:
-    plan, available = memory.plan, f"of {byte_size(budget_bytes)} available"
-    calls = f"OLLAMA_NUM_PARALLEL={plan.need.num_parallel}"
+def _fit(plan: Plan, available: str) -> Finding:
+    match plan.fit:
+        case Fit.NOT:
+            return _too_large(plan, available)
+        case Fit.IN_TURN:
+            subject = f"the two models need {byte_size(plan.need.together_bytes)} {available}: not both at once"
+            remedy = "they change in phases, and each change costs a load: with smaller models both would stay loaded"
+            return Finding(Level.WARNING, subject, remedy)
     largest = f"the largest that fits is {plan.largest_num_parallel}"
-    if plan.fit is Fit.NOT:
-        if plan.largest_num_parallel:
-            remedy = f"set OLLAMA_NUM_PARALLEL={plan.largest_num_parallel} here and on the service, and its cache to q4_0"
-        else:
-            remedy = "take smaller models, a smaller AI_NUM_CTX, or a machine with more memory"
-        return Finding(Level.FAILED, f"{calls} needs {byte_size(plan.need.in_turn_bytes)} {available}: it does not fit", remedy)
-    if plan.fit is Fit.IN_TURN:
-        remedy = "they change in phases, and each change costs a load: with smaller models both would stay loaded"
-        return Finding(
-            Level.WARNING, f"the two models need {byte_size(plan.need.together_bytes)} {available}: not both at once", remedy
-        )
     workers = f"the largest useful WORKER_CONCURRENCY is {plan.useful_workers}"
-    subject = f"{calls} needs {byte_size(plan.need.together_bytes)} {available}; {largest}; {workers}"
-    if plan.need.cache_type is not CacheType.F16:
-        word = plan.need.cache_type.word
-        return Finding(Level.WARNING, subject, f"only with OLLAMA_KV_CACHE_TYPE={word} on the service: set it there")
-    return Finding(Level.OK, subject)
+    subject = f"{_calls(plan)} needs {byte_size(plan.need.together_bytes)} {available}; {largest}; {workers}"
+    if plan.need.cache_type is CacheType.F16:
+        return Finding(Level.OK, subject)
+    remedy = f"only with OLLAMA_KV_CACHE_TYPE={plan.need.cache_type.word} on the service: set it there"
+    return Finding(Level.WARNING, subject, remedy)
+
+
+def _too_large(plan: Plan, available: str) -> Finding:
+    remedy = "take smaller models, a smaller AI_NUM_CTX, or a machine with more memory"
+    if plan.largest_num_parallel:
+        remedy = f"set OLLAMA_NUM_PARALLEL={plan.largest_num_parallel} here and on the service, and its cache to q4_0"
+    subject = f"{_calls(plan)} needs {byte_size(plan.need.in_turn_bytes)} {available}: it does not fit"
+    return Finding(Level.FAILED, subject, remedy)
+
+
+def _calls(plan: Plan) -> str:
+    return f"OLLAMA_NUM_PARALLEL={plan.need.num_parallel}"
+
+
+def _workers(workers: int, useful: int) -> Iterator[Finding]:
+    if workers > useful:
+        remedy = f"harmless, but with more than WORKER_CONCURRENCY={useful} the others wait"
+        yield Finding(Level.WARNING, f"{counted(workers, 'worker')} for {counted(useful, 'concurrent call')}", remedy)
 
 
 def _prompt_cache(memory: MemoryReport, budget_bytes: int) -> Iterator[Finding]:
