@@ -122,7 +122,7 @@ def test_the_projector_is_counted_separately() -> None:
     assert (found.weight_bytes, found.projector_bytes) == (60, 40)
 
 
-# the memory sum
+# the memory estimate
 
 
 def test_each_term_is_explained() -> None:
