@@ -1,16 +1,15 @@
-"""What `check` looks at before the first job: the installation, the settings, the database, the adapters."""
+"""The findings of `check`: installation, settings, adapters, models and database, before the first job."""
 
 import importlib.metadata
 from collections.abc import Iterator
-from typing import Literal
 
 from supervisor.adapters.instance import Instance, RuntimeDirectoryError
 from supervisor.findings import Finding, Level
 from supervisor.settings.model import Settings
 from worker.adapters.loading import AdapterMissing, load_adapter
-from worker.core.errors import Unavailable
+from worker.ipc.contract import Step
 from worker.ollama.client import Ollama
-from worker.ollama.errors import BadRequest, ServerFailed
+from worker.ollama.errors import FAILURES
 from worker.queue import connection as queue
 from worker.queue.contract_check import inspect
 
@@ -19,7 +18,7 @@ MONITOR_CONNECTIONS = 1
 
 
 def findings(settings: Settings) -> list[Finding]:
-    """Nothing is changed anywhere; the settings themselves have been read, so they are in order."""
+    """Change nothing. The settings are in order, because they have been read."""
     return [
         Finding(Level.OK, "settings"),
         *_installation(),
@@ -31,20 +30,22 @@ def findings(settings: Settings) -> list[Finding]:
 
 
 def _installation() -> Iterator[Finding]:
-    """supervisord brings a package of the same import name; whichever was installed last would win."""
+    """supervisord has a package of the same import name, and the one installed last would be imported."""
     owners = set(importlib.metadata.packages_distributions().get("supervisor", ())) - {DISTRIBUTION}
     if owners:
-        remedy = f"{', '.join(sorted(owners))} brings a package `supervisor` too: give {DISTRIBUTION} an environment of its own"
+        remedy = (
+            f"{', '.join(sorted(owners))} has a package `supervisor` too: install {DISTRIBUTION} in an environment of its own"
+        )
         yield Finding(Level.FAILED, "import name `supervisor`", remedy)
     else:
-        yield Finding(Level.OK, "import name `supervisor` is ours alone")
+        yield Finding(Level.OK, "import name `supervisor` has no second package")
 
 
 def _runtime(settings: Settings) -> Iterator[Finding]:
     try:
         instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
-    except RuntimeDirectoryError as refusal:
-        yield Finding(Level.FAILED, "runtime directory", str(refusal))
+    except RuntimeDirectoryError as error:
+        yield Finding(Level.FAILED, "runtime directory", str(error))
     else:
         instance.retire()
         yield Finding(Level.OK, f"runtime directory {instance.directory}")
@@ -52,39 +53,41 @@ def _runtime(settings: Settings) -> Iterator[Finding]:
 
 def _adapters(settings: Settings) -> Iterator[Finding]:
     worker = settings.worker
-    for role, module in (("vision", worker.vision_adapter), ("feedback", worker.feedback_adapter)):
+    for step, module in ((Step.VISION, worker.vision_adapter), (Step.FEEDBACK, worker.feedback_adapter)):
         try:
             load_adapter(module, worker, lambda: None)
-        except Exception as error:  # noqa: BLE001  whatever a foreign module raises is a finding
+        except Exception as error:  # noqa: BLE001  a foreign module may raise anything
             reason = str(error) if isinstance(error, AdapterMissing) else f"adapter module {module}: {type(error).__name__}"
-            yield Finding(Level.FAILED, reason, f"correct LEARNING_{role.upper()}_ADAPTER or install its package")
+            yield Finding(Level.FAILED, reason, f"correct LEARNING_{step.name}_ADAPTER, or install its package")
         else:
-            yield Finding(Level.OK, f"{role} adapter {module}")
+            yield Finding(Level.OK, f"{step.value} adapter {module}")
     if worker.invents_something:
-        yield Finding(Level.WARNING, "a stub adapter is in use", "results are invented, no model is asked: set AI_BACKEND=local")
+        yield Finding(
+            Level.WARNING, "a stub adapter is in use", "results are invented and no model is used: set AI_BACKEND=local"
+        )
     elif not (worker.storage_verify_root or worker.supabase_url):
-        yield Finding(Level.FAILED, "files of submissions", "set STORAGE_VERIFY_ROOT or SUPABASE_URL: no picture could be read")
+        yield Finding(
+            Level.FAILED, "files of submissions", "set STORAGE_VERIFY_ROOT or SUPABASE_URL, else no picture can be read"
+        )
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    """For our own adapters; whom a foreign one asks is not known here."""
+    """The models of the product's own adapters. Those of a foreign adapter are not known."""
     worker = settings.worker
-    models: dict[Literal["vision", "feedback"], str] = {"vision": worker.ai_vision_model, "feedback": worker.ai_feedback_model}
-    asked = ((f"AI_{step.upper()}_MODEL", model) for step, model in models.items() if worker.asks_ollama(step))
-    yield from dict.fromkeys(_model(worker.ollama_base_url, *each) for each in asked)  # a server that is away is told once
+    models = {Step.VISION: worker.ai_vision_model, Step.FEEDBACK: worker.ai_feedback_model}
+    used = (_model(worker.ollama_base_url, step, name) for step, name in models.items() if worker.asks_ollama(step.value))
+    yield from dict.fromkeys(used)  # a server that is down is one finding
 
 
-def _model(base_url: str, variable: str, model: str) -> Finding:
+def _model(base_url: str, step: Step, model: str) -> Finding:
     try:
-        digest = Ollama(base_url, lambda: None).digest(model)
-    except (ServerFailed, BadRequest, Unavailable) as failure:
-        return Finding(
-            Level.FAILED, f"Ollama at {base_url}: {type(failure).__name__}", "see that it runs, or correct OLLAMA_BASE_URL"
-        )
+        digest = Ollama(base_url).digest(model)
+    except FAILURES as error:
+        remedy = "start Ollama, or correct OLLAMA_BASE_URL"
+        return Finding(Level.FAILED, f"Ollama at {base_url} sent no list of models ({type(error).__name__})", remedy)
     if digest is None:
-        return Finding(
-            Level.FAILED, f"model {model} is not on the Ollama server", f"`ollama pull {model}`, or correct {variable}"
-        )
+        remedy = f"run `ollama pull {model}`, or correct AI_{step.name}_MODEL"
+        return Finding(Level.FAILED, f"model {model} is not on the Ollama server", remedy)
     return Finding(Level.OK, f"model {model}")
 
 
@@ -96,15 +99,18 @@ def _database(settings: Settings) -> Iterator[Finding]:
         connection = queue.connect(dsn, f"{DISTRIBUTION} check", allows_service_role=allows, pooled=worker.database_pooled)
     except queue.DatabaseUnavailable as outage:
         reason = str(outage.__cause__).strip().splitlines()[0]  # libpq names host and role, never the password
-        yield Finding(Level.FAILED, "database", f"{reason}: look at LEARNING_DATABASE_URL and at the server")
-        return
-    except queue.UnsuitableDatabase as refusal:
-        yield Finding(Level.FAILED, "database", str(refusal))
-        return
-    with connection:
-        yield Finding(Level.OK, f"database: PostgreSQL {connection.info.server_version // 10_000}")
-        if queue.is_pooled(connection):
-            remedy = "jobs are found by polling alone, and permits count on each host for itself: connect directly if you can"
-            yield Finding(Level.WARNING, "a transaction pooler is in between", remedy)
-        for finding in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
-            yield Finding(Level.FAILED if finding.remedy else Level.OK, finding.subject, finding.remedy)
+        yield Finding(Level.FAILED, "database", f"{reason}: check LEARNING_DATABASE_URL and the server")
+    except queue.UnsuitableDatabase as error:
+        yield Finding(Level.FAILED, "database", str(error))
+    else:
+        with connection:
+            yield from _contract(connection, settings)
+
+
+def _contract(connection: queue.Connection, settings: Settings) -> Iterator[Finding]:
+    yield Finding(Level.OK, f"database: PostgreSQL {connection.info.server_version // 10_000}")
+    if queue.is_pooled(connection):
+        remedy = "new jobs start later and hosts cannot share their limits: connect directly if you can"
+        yield Finding(Level.WARNING, "the database is behind a transaction pooler", remedy)
+    for finding in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
+        yield Finding(Level.FAILED if finding.remedy else Level.OK, finding.subject, finding.remedy)

@@ -1,76 +1,127 @@
-"""`scale`, `recycle` and `reload`: find the instance, hand the order over, say what becomes of it."""
+"""`scale`, `recycle` and `reload`: send a command to a running instance and print its result."""
 
-from dataclasses import dataclass
+import sys
 from pathlib import Path
+from typing import NoReturn
 
-from supervisor import exit_codes
-from supervisor.adapters.instance import live_sockets
+import click
+
 from supervisor.cli import control_socket
 from supervisor.cli.control_socket import Document
+from supervisor.cli.env_file import ENV_FILE, read_or_exit
+from supervisor.exit_codes import COMMAND_REJECTED, EX_CONFIG, NOT_RUNNING, USAGE
+from supervisor.settings.model import read_runtime_path
+from supervisor.wording import counted
+from worker.ipc.scoreboard import MAX_SLOTS
 
-START_REMEDY = "Start it, or name the settings file it was started with by --env-file."
-BUSY_NOTE = "nobody is interrupted in a job"
+START_REMEDY = "Start it, or name its settings file with --env-file."
+JOBS_GO_ON = "Running jobs are not interrupted."
 
-
-@dataclass(frozen=True, slots=True)
-class CommandReply:
-    """What the command prints, and how it ends."""
-
-    text: str
-    exit_code: int = exit_codes.OK
-
-
-def place(directory: Path, instance: str | None, route: str, body: Document) -> CommandReply:
-    """To the only instance that answers in the directory, or to the named one."""
-    found = {path.stem: path for path in live_sockets(directory) if control_socket.status(path) is not None}
-    if instance is None and len(found) > 1:
-        return CommandReply(f"Several instances answer: name one by --instance: {', '.join(sorted(found))}.", exit_codes.USAGE)
-    socket = found.get(instance) if instance else next(iter(found.values()), None)
-    if socket is None:
-        return CommandReply(_not_running(directory, instance), exit_codes.NOT_RUNNING)
-    answer = control_socket.order(socket, route, body)
-    if answer is None:
-        return CommandReply("The instance has not answered: look at its status, and try again.", exit_codes.NOT_RUNNING)
-    return _reply(route, body, answer[1])
+_INSTANCE = click.option("--instance", help="The instance's number from `status`, if several run.")
 
 
-def _not_running(directory: Path, instance: str | None) -> str:
-    if instance:
-        return f"Not running: no such instance answers in {directory}. `status` has the numbers of those that do."
-    return f"Not running: no instance answers in {directory}. {START_REMEDY}"
+@click.command()
+@click.argument("workers", type=click.IntRange(1, MAX_SLOTS))
+@_INSTANCE
+@ENV_FILE
+def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
+    """Set the number of WORKERS until the next start or reload.
+
+    \b
+    Exit codes:
+    0  accepted
+    1  rejected
+    2  several instances run: name one
+    3  not running
+    """
+    result = _send(env_file, instance, "/scale", {"workers": workers})
+    click.echo(f"{counted(result['workers'], 'worker')} from now on. {JOBS_GO_ON}")
 
 
-def _reply(route: str, body: Document, document: Document) -> CommandReply:
-    match document.get("outcome"):
-        case "accepted":
-            return CommandReply(_accepted(route, body, document["workers"]))
+@click.command()
+@click.argument("slots", nargs=-1, type=click.IntRange(0, MAX_SLOTS - 1))
+@_INSTANCE
+@ENV_FILE
+def recycle(slots: tuple[int, ...], instance: str | None, env_file: Path | None) -> None:
+    """Replace the workers in SLOTS, or all workers.
+
+    Each worker finishes its job first. They are replaced one after the other.
+
+    \b
+    Exit codes:
+    0  accepted
+    1  rejected
+    2  several instances run: name one
+    3  not running
+    """
+    named = sorted(set(slots))
+    result = _send(env_file, instance, "/recycle", {"slots": named or "all"})
+    replaced = f"worker {', '.join(map(str, named))}" if named else f"all {counted(result['workers'], 'worker')}"
+    click.echo(f"Replacing {replaced}{_in_turn(len(named) or result['workers'])}. {JOBS_GO_ON}")
+
+
+@click.command()
+@_INSTANCE
+@ENV_FILE
+def reload(instance: str | None, env_file: Path | None) -> None:
+    """Read the settings again and replace all workers.
+
+    The sources are those of `start`, whose flags keep precedence. Each worker finishes its job first. They are replaced one
+    after the other.
+
+    \b
+    Exit codes:
+    0   accepted
+    1   rejected
+    2   several instances run: name one
+    3   not running
+    78  a setting is wrong: the old settings stay in use
+    """
+    workers = _send(env_file, instance, "/reload", {})["workers"]
+    click.echo(f"The settings are valid and go to {counted(workers, 'worker')}{_in_turn(workers)}. {JOBS_GO_ON}")
+
+
+def _send(env_file: Path | None, instance: str | None, route: str, command: Document) -> Document:
+    """The result of an accepted command. If it is not accepted, print the reason and exit."""
+    socket = _socket(read_or_exit(lambda: read_runtime_path(env_file)), instance)
+    result = control_socket.send(socket, route, command)
+    if result is None:
+        _exit("The instance did not answer. Check its `status` and try again.", NOT_RUNNING)
+    if result.get("outcome") != "accepted":
+        _exit(*_rejection(result))
+    return result
+
+
+def _socket(directory: Path, instance: str | None) -> Path:
+    """The control socket of the named instance, or of the only one that answers."""
+    sockets = {path.stem: path for path in control_socket.status_by_socket(directory)}
+    if instance is None and len(sockets) > 1:
+        _exit(f"Several instances run. Name one with --instance: {', '.join(sorted(sockets))}.", USAGE)
+    if instance is not None and instance not in sockets:
+        reason = f"Not running: instance {instance} does not answer in {directory}. `status` lists the instances that do."
+        _exit(reason, NOT_RUNNING)
+    if not sockets:
+        _exit(f"Not running: no instance answers in {directory}. {START_REMEDY}", NOT_RUNNING)
+    return sockets[instance] if instance else next(iter(sockets.values()))
+
+
+def _rejection(result: Document) -> tuple[str, int]:
+    """The reason for the administrator, and the exit code."""
+    match result.get("outcome"):
         case "stopping":
-            return CommandReply("Refused: it has been asked to stop.", exit_codes.COMMAND_REJECTED)
+            return "Rejected: the supervisor is stopping.", COMMAND_REJECTED
         case "no_worker":
-            missing = ", ".join(document["names"])
-            return CommandReply(
-                f"Refused: no worker in slot {missing}." if missing else "Refused: no worker runs.", exit_codes.COMMAND_REJECTED
-            )
+            slots = ", ".join(result["names"])
+            return f"Rejected: no worker in slot {slots}." if slots else "Rejected: no worker is running.", COMMAND_REJECTED
         case "wrong_settings":
-            wrong = f"Wrong: {', '.join(document['names'])}. `check` and the log have the remedies."
-            return CommandReply(f"Refused, the old settings stay in use. {wrong}", exit_codes.EX_CONFIG)
-        case _:
-            return CommandReply(
-                f"Refused: {'; '.join(document.get('problems', ())) or 'no reason given'}.", exit_codes.COMMAND_REJECTED
-            )
+            wrong = f"Wrong: {', '.join(result['names'])}. `check` and the log name the remedies."
+            return f"Rejected: the old settings stay in use. {wrong}", EX_CONFIG
+    return f"Rejected: {'; '.join(result.get('problems', ())) or 'no reason given'}.", COMMAND_REJECTED
 
 
-def _accepted(route: str, body: Document, workers: int) -> str:
-    wanted = "1 worker" if workers == 1 else f"{workers} workers"
-    match route:
-        case "/scale":
-            return f"{wanted} from now on; {BUSY_NOTE}."
-        case "/recycle":
-            slots = body["slots"]
-            named = f"all {wanted}" if slots == "all" else f"worker {', '.join(str(slot) for slot in slots)}"
-            return f"Replacing {named}{_in_turn(workers if slots == 'all' else len(slots))}; {BUSY_NOTE}."
-        case _:
-            return f"The settings are right, and go to {wanted}{_in_turn(workers)}; {BUSY_NOTE}."
+def _exit(text: str, exit_code: int) -> NoReturn:
+    click.echo(text, err=True)
+    sys.exit(exit_code)
 
 
 def _in_turn(workers: int) -> str:

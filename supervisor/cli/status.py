@@ -1,98 +1,126 @@
-"""What `status` shows: one sentence first, then a table for who wants to know more."""
+"""The output of `status`: one message per instance, then its figures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from supervisor.adapters.instance import live_sockets
 from supervisor.cli import control_socket
 from supervisor.cli.commands import START_REMEDY
+from supervisor.cli.control_socket import Document
 from supervisor.core.policy import MEBIBYTE
+from supervisor.wording import byte_size, wrapped
 
 _COLOURS = {"ok": "bold green", "degraded": "bold yellow", "draining": "bold yellow", "down": "bold red"}
+_COLUMNS = ("worker", "pid", "doing", "job", "done", "MiB (own)", "starts", "crashes")
 
 
-def documents(directory: Path) -> list[dict[str, Any]]:
-    """The status document of every instance that answers on its control socket."""
-    answers = (control_socket.status(path) for path in live_sockets(directory))
-    return [answer for answer in answers if answer is not None]
+def documents(directory: Path) -> list[Document]:
+    """The status document of every instance that answers in the directory."""
+    return list(control_socket.status_by_socket(directory).values())
 
 
-def show(found: list[dict[str, Any]], directory: Path, console: Console) -> None:
+def show(found: list[Document], directory: Path, console: Console) -> None:
+    """Print all instances, wrapped to the console's width."""
     if not found:
-        console.print(f"[bold red]Not running[/]: no instance answers in {directory}.")
-        console.print(START_REMEDY)
+        _print(f"Not running: no instance answers in {directory}.", console, "bold red")
+        _print(START_REMEDY, console)
     for document in found:
-        console.print(f"[{_COLOURS[document['state']]}]{document['message']}[/]")
-        if document["is_stub"]:
-            console.print("[bold red]A stub is in use, every result is invented: set AI_BACKEND=local.[/]")
-        if line := _admission(document["admission"], document["message"]):
-            console.print(line)
-        console.print(_table(document))
+        _show_instance(document, console)
 
 
-def _admission(admission: dict[str, Any] | None, sentence: str) -> str:
-    """What Ollama holds, what this host has left, a line for what cannot be believed; the reason, if not in `sentence`."""
-    if admission is None:
-        return ""
-    ollama = admission["ollama"]
-    models = ", ".join(f"{model['name']} {_gb(model['size_bytes'])}" for model in ollama["models"]) or "no model loaded"
-    unseen = "its processes cannot be seen from here" if ollama["is_remote"] else ""
-    seen = f"{_gb(ollama['observed_bytes'])} seen" if ollama["observed_bytes"] else unseen
-    limit = f"limit {_gb(ollama['limit_bytes'])}" if ollama["limit_bytes"] else ""
-    told = f"no answer ({ollama['silence']})" if ollama["silence"] else models
-    held = f"held back: {admission['why']}" if admission["is_holding"] and admission["why"] not in sentence else ""
-    notes = (f"{note['meaning']}: {note['model']}" if note["model"] else note["meaning"] for note in admission["notes"])
-    return "\n".join([" · ".join(filter(None, (f"Ollama: {told}", seen, limit, held))), *_host(admission["host"]), *notes])
-
-
-def _host(host: dict[str, Any]) -> list[str]:
-    """What is free, and whether anybody waits for memory: before the kernel kills, it lets wait."""
-    if host["available_bytes"] is None:
-        return []
-    card = f"{_gb(host['gpu_free_bytes'])} free on the GPU" if host["gpu_free_bytes"] is not None else ""
-    waits = f"memory was waited for {host['pressure']:.0%} of the last 10 s" if host["pressure"] else ""
-    return [" · ".join(filter(None, (f"this host: {_gb(host['available_bytes'])} free", card, waits)))]
-
-
-def _gb(size_bytes: int) -> str:
-    """As `ollama ps` has it: powers of ten."""
-    return f"{size_bytes / 1e9:.1f} GB"
-
-
-def _table(document: dict[str, Any]) -> Table:
+def _show_instance(document: Document, console: Console) -> None:
+    message = document["sentence"]
+    _print(message, console, _COLOURS[document["state"]])
+    if document["is_stub"]:
+        _print("A stub is in use, every result is invented: set AI_BACKEND=local.", console, "bold red")
+    for line in _admission(document["admission"], message):
+        _print(line, console)
     queue = document["queue"]
-    title = f"instance {document['instance']} · {queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
+    figures = f"{queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
+    _print(f"instance {document['instance']} · {figures}", console, "italic")
+    console.print(_table(document))
+    for line in _last_exits(document):
+        _print(line, console)
     address = document["metrics_address"]
-    metrics = f"metrics: http://{address}/metrics" if address else "metrics: not served, STATUS_ADDR is taken"
-    table = Table(title=title, title_justify="left", caption=metrics, caption_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("worker", "pid", "doing", "job", "done", "MiB (own)", "starts", "crashes"):
+    _print(f"metrics: http://{address}/metrics" if address else "metrics: not served, STATUS_ADDR is taken", console, "dim")
+
+
+def _print(text: str, console: Console, style: str = "") -> None:
+    console.print(escape(wrapped(text, console.width, "  ")), style=style, soft_wrap=True, highlight=False)
+
+
+def _admission(admission: dict[str, Any] | None, message: str) -> Iterator[str]:
+    """Memory of Ollama and of this host, anomalies, and the reason for holding back unless `message` contains it."""
+    if admission is None:
+        return
+    ollama = admission["ollama"]
+    models = ", ".join(f"{model['name']} {byte_size(model['size_bytes'])}" for model in ollama["models"]) or "no model loaded"
+    parts = [
+        f"no answer ({ollama['silence']})" if ollama["silence"] else models,
+        _observed(ollama),
+        f"limit {byte_size(ollama['limit_bytes'])}" if ollama["limit_bytes"] else "",
+        f"held back: {admission['why']}" if admission["is_holding"] and admission["why"] not in message else "",
+    ]
+    yield f"Ollama: {' · '.join(filter(None, parts))}"
+    yield from _host(admission["host"])
+    for note in admission["notes"]:
+        yield f"{note['meaning']}: {note['model']}" if note["model"] else note["meaning"]
+
+
+def _observed(ollama: dict[str, Any]) -> str:
+    if ollama["observed_bytes"]:
+        return f"{byte_size(ollama['observed_bytes'])} measured"
+    return "on another host, whose processes cannot be measured" if ollama["is_remote"] else ""
+
+
+def _host(host: dict[str, Any]) -> Iterator[str]:
+    """Free memory, and the share of time that processes waited for memory: it rises before the OOM killer acts."""
+    if host["available_bytes"] is None:
+        return
+    parts = [
+        f"{byte_size(host['available_bytes'])} free",
+        f"{byte_size(host['gpu_free_bytes'])} free on the GPU" if host["gpu_free_bytes"] is not None else "",
+        f"processes waited for memory in {host['pressure']:.0%} of the last 10 s" if host["pressure"] else "",
+    ]
+    yield f"this host: {' · '.join(filter(None, parts))}"
+
+
+def _table(document: Document) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for column in _COLUMNS:
         table.add_column(column, no_wrap=True)
-    table.add_column("last exit")
-    for worker in document["workers"]:
-        table.add_row(*_row(str(worker["slot"]), worker, str(worker["totals"]["completed"])))
-    table.add_row(*_row("monitor", document["monitor"], ""))
+    for name, process in _processes(document):
+        completed = str(process["totals"]["completed"]) if "totals" in process else ""
+        table.add_row(*_row(name.removeprefix("worker "), process, completed))
     return table
+
+
+def _processes(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
+    for worker in document["workers"]:
+        yield f"worker {worker['slot']}", worker
+    yield "monitor", document["monitor"]
 
 
 def _row(name: str, process: dict[str, Any], completed: str) -> tuple[str, ...]:
     job = (process.get("job_id") or "")[:8]  # enough to find it in the log; --json has all of it
-    shown = (process["pid"], _doing(process), job)
-    rest = (completed, _memory(process), process["starts"], process["crashes"], _last_exit(process))
-    return (name, *("" if value is None else str(value) for value in (*shown, *rest)))
+    cells = (process["pid"], _doing(process), job, completed, _memory(process), process["starts"], process["crashes"])
+    return (name, *("" if cell is None else str(cell) for cell in cells))
 
 
 def _doing(process: dict[str, Any]) -> str:
-    """What it says it is doing, and what the supervisor knows of it where that is more than that it runs."""
+    """The worker's activity, with its state unless that is `running`. A retiring worker leaves after its job."""
     activity, state = process.get("activity"), process["state"]
-    known = (activity, None if activity and state == "running" else state, "retiring" if process.get("is_retiring") else None)
-    return ", ".join(word for word in known if word)
+    if activity and state == "running":
+        return f"{activity}, retiring" if process.get("is_retiring") else str(activity)
+    return f"{activity}, {state}" if activity else str(state)
 
 
 def _memory(process: dict[str, Any]) -> str | None:
-    """Resident set size, and of that what the worker shares with nobody."""
+    """Resident memory, and in brackets the part that the worker does not share."""
     rss_bytes, uss_bytes = process.get("rss_bytes"), process.get("uss_bytes")
     if not rss_bytes:
         return None
@@ -100,5 +128,7 @@ def _memory(process: dict[str, Any]) -> str | None:
     return f"{rss_bytes / MEBIBYTE:.0f}{own}"
 
 
-def _last_exit(process: dict[str, Any]) -> str | None:
-    return f"{process['last_exit']} ({process['last_cause']})" if process["last_exit"] else None
+def _last_exits(document: Document) -> Iterator[str]:
+    for name, process in _processes(document):
+        if process["last_exit"]:
+            yield f"last exit of {name}: {process['last_exit']} ({process['last_cause']})"

@@ -1,17 +1,16 @@
-"""`doctor`: would Ollama, as it is, answer this configuration in time? Looks, tries, counts; changes no setting and no job.
+"""`doctor`: can this Ollama do the work of these settings in time? It changes no setting and no job.
 
-server.py        asks the server
-model.py         what a model file says of itself
-quantisation.py  how many bits a weight has, and the smaller tag
-memory_sum.py    what both models need together, term by term, and how many calls at once fit
-picture.py       the page that the vision model is shown
-sample.py        the invented submission
-probe.py         a few small requests, as the workers send them, and how fast they were answered
-pace.py          what that speed makes of the two timeouts
-service.py       the lines for the Ollama service
-examination.py   all of that, in order
-verdict.py       what is wrong, and what to do
-memory_verdict.py  the same of the memory
-view.py          for a person
-document.py      for a program
+run.py                all checks in order, and the report that they make
+model.py              an installed model: size of its weights and of its cache, from the description of its files
+quantisation.py       bits per weight, and the name of a smaller version
+memory_estimate.py    the memory that both models need, term by term, and the number of concurrent calls that fit
+probe.py              a few small requests like those of the workers, with the server's own timings
+picture.py            the page sent to the vision model
+sample.py             the submission sent to the feedback model
+timeouts.py           the time of an ordinary answer, estimated from the probes, against the timeouts
+environment.py        the lines for the Ollama service
+findings.py           everything that is wrong, each with its remedy
+memory_findings.py    the same for the memory estimate
+view.py               the report as text
+document.py           the report as JSON
 """

@@ -1,56 +1,65 @@
-"""The examination as one JSON document: what `doctor --json` prints."""
+"""The report as one JSON document: the output of `doctor --json`."""
 
 from collections.abc import Sequence
 
 from supervisor.doctor.probe import Probe
-from supervisor.doctor.run import DoctorReport, Memory, ModelCheck
+from supervisor.doctor.run import DoctorReport, MemoryReport, ModelCheck
 from supervisor.doctor.timeouts import TimeoutEstimate
-from supervisor.findings import Finding, Level
+from supervisor.findings import Finding, worst_level
+from worker.ollama.models import ListedModel
 
 Json = dict[str, object]
 
 
-def document(examination: DoctorReport, findings: Sequence[Finding]) -> Json:
-    """Bytes, seconds, tokens. `state` is the worst of the findings' levels: ok, warning or failed."""
-    levels = {finding.level for finding in findings}
-    worst = next((level for level in (Level.FAILED, Level.WARNING) if level in levels), Level.OK)
+def document(report: DoctorReport, findings: Sequence[Finding]) -> Json:
+    """Sizes in bytes, durations in seconds. `state` is the worst level of the findings: ok, warning or failed."""
     return {
-        "state": worst.name.lower(),
-        "server": {"url": examination.base_url, "version": examination.version},
-        "models": [_patient(patient) for patient in examination.patients],
-        "memory": _memory(examination.memory) if examination.memory else None,
-        "environment": {line.variable: line.value for line in examination.memory.lines} if examination.memory else {},
-        "findings": [{"level": each.level.name.lower(), "subject": each.subject, "remedy": each.remedy} for each in findings],
+        "state": worst_level(findings).value,
+        "server": {"url": report.base_url, "version": report.version},
+        "models": [_model(check) for check in report.models],
+        "memory": _memory(report.memory) if report.memory else None,
+        "environment": {line.variable: line.value for line in report.memory.lines} if report.memory else {},
+        "findings": [{"level": each.level.value, "subject": each.subject, "remedy": each.remedy} for each in findings],
     }
 
 
-def _patient(patient: ModelCheck) -> Json:
-    model, loaded = patient.model, patient.loaded
-    of_file = model and {
+def _model(check: ModelCheck) -> Json:
+    return {
+        "name": check.name,
+        "steps": [step.value for step in check.steps],
+        "file": _file(check),
+        "loaded": _loaded(check.loaded),
+        "probes": [{"step": step.value, **_probe(probe)} for step, probe in check.probes],
+        "timeouts": [_timeout(estimate) for estimate in check.timeouts],
+    }
+
+
+def _file(check: ModelCheck) -> Json | None:
+    model = check.model
+    if model is None:
+        return None
+    return {
         "family": model.family,
         "parameter_size": model.parameter_size,
         "quantisation": model.quantisation,
         "weight_bits": model.weight_bits,
         "capabilities": list(model.capabilities),
     }
-    of_memory = loaded and {
+
+
+def _loaded(loaded: ListedModel | None) -> Json | None:
+    if loaded is None:
+        return None
+    return {
         "size_bytes": loaded.size,
         "gpu_bytes": loaded.size_vram,
         "context_tokens": loaded.context_length,
-    }
-    return {
-        "name": patient.name,
-        "roles": [role.value for role in patient.roles],
-        "file": of_file,
-        "loaded": of_memory,
-        "probes": [{"role": role.value, **_probe(probe)} for role, probe in patient.probes],
-        "paces": [_pace(pace) for pace in patient.paces],
     }
 
 
 def _probe(probe: Probe) -> Json:
     return {
-        "kind": probe.kind.name.lower(),
+        "kind": probe.kind.value,
         "outcome": probe.outcome.value,
         "detail": probe.detail,
         "prompt_tokens": probe.prompt_tokens,
@@ -60,22 +69,22 @@ def _probe(probe: Probe) -> Json:
     }
 
 
-def _pace(pace: TimeoutEstimate) -> Json:
+def _timeout(estimate: TimeoutEstimate) -> Json:
     return {
-        "role": pace.role.value,
-        "tokens_per_second": pace.tokens_per_second,
-        "prompt_seconds": pace.prompt_seconds,
-        "answer_tokens": pace.answer_tokens,
-        "needed_seconds": pace.needed_seconds,
-        "timeout_seconds": pace.timeout_seconds,
-        "sufficient_seconds": pace.sufficient_seconds,
+        "step": estimate.step.value,
+        "tokens_per_second": estimate.tokens_per_second,
+        "prompt_seconds": estimate.prompt_seconds,
+        "answer_tokens": estimate.answer_tokens,
+        "needed_seconds": estimate.needed_seconds,
+        "timeout_seconds": estimate.timeout_seconds,
+        "sufficient_seconds": estimate.sufficient_seconds,
     }
 
 
-def _memory(memory: Memory) -> Json:
+def _memory(memory: MemoryReport) -> Json:
     plan, names = memory.plan, [use.model.name for use in memory.uses]
     return {
-        "place": memory.place.value,
+        "location": memory.location.value,
         "models": {
             name: [{"what": term.what, "bytes": term.bytes, "how": term.how} for term in terms]
             for name, terms in zip(names, plan.need.models, strict=True)

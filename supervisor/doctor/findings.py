@@ -1,114 +1,20 @@
-"""What is wrong and what to do about it, in words for whoever runs the school's server."""
+"""The findings about server and models: everything that is wrong, each with its remedy."""
 
 from collections.abc import Iterator
 
 from supervisor.doctor.memory_findings import memory_findings
-from supervisor.doctor.model import COMPLETION, VISION, InstalledModel, Role
+from supervisor.doctor.model import COMPLETION, VISION, InstalledModel, model_variable
 from supervisor.doctor.probe import Outcome, Probe, ProbeKind
 from supervisor.doctor.quantisation import QuantisationClass, smaller_tag
 from supervisor.doctor.run import DoctorReport, ModelCheck
-from supervisor.doctor.timeouts import LONGEST_SECONDS, Margin, TimeoutEstimate
+from supervisor.doctor.timeouts import LONGEST_SECONDS, TimeoutEstimate
 from supervisor.findings import Finding, Level
+from worker.ipc.contract import Step
 
-
-def findings(examination: DoctorReport) -> list[Finding]:
-    """FAILED: with these settings jobs would fail. WARNING: they would work, slowly, or not always."""
-    if examination.version is None:
-        return [Finding(Level.FAILED, f"Ollama at {examination.base_url} does not answer ({examination.silence})", _START_IT)]
-    lines = [Finding(Level.OK, f"Ollama {examination.version} answers at {examination.base_url}"), *_backend(examination)]
-    for patient in examination.patients:
-        lines += _patient(patient, examination)
-    if examination.memory:
-        lines += memory_findings(examination.memory, examination.settings)
-    return lines
-
-
-BUSY, REFUSED_AS_IT_IS = "status 503", "status 400"
-_START_IT = "see that the Ollama service runs (`systemctl status ollama`), or correct OLLAMA_BASE_URL"
-
-
-def _backend(examination: DoctorReport) -> Iterator[Finding]:
-    if examination.settings.worker.invents_something:
-        yield Finding(Level.WARNING, "results are still invented", "no model is asked before AI_BACKEND=local")
-    if not examination.patients:
-        yield Finding(Level.WARNING, "both adapters are your own", "which models they ask is not known here")
-
-
-def _patient(patient: ModelCheck, examination: DoctorReport) -> Iterator[Finding]:
-    model, variables = patient.model, " and ".join(role.variable for role in patient.roles)
-    if model is None:
-        yield Finding(
-            Level.FAILED, f"{patient.name} is not on the server", f"run `ollama pull {patient.name}`, or correct {variables}"
-        )
-        return
-    yield _quantisation(patient, model, examination)
-    yield from _capabilities(patient, model, variables)
-    if model.is_serial and examination.settings.worker.ollama_num_parallel > 1:
-        remedy = "set OLLAMA_NUM_PARALLEL=1, or take another family: more calls only wait"
-        yield Finding(Level.WARNING, f"Ollama takes one call at a time of the family {model.family}", remedy)
-    failed = next((probe for _, probe in patient.probes if probe.outcome is not Outcome.GOOD), None)
-    if failed:
-        yield _failure(patient, failed)
-        return
-    yield from _placement(patient, examination)
-    for pace in patient.paces:
-        yield _pace(patient, pace)
-        yield from _window(patient, pace)
-    for role in patient.roles:
-        if role not in {pace.role for pace in patient.paces}:
-            yield Finding(
-                Level.WARNING, f"{patient.name} said too little to measure its speed", "watch its first jobs in `status`"
-            )
-
-
-def _quantisation(patient: ModelCheck, model: InstalledModel, examination: DoctorReport) -> Finding:
-    subject = f"{patient.name}: family {model.family}, {model.parameter_size} parameters, {model.quantisation}"
-    settings, smaller = examination.settings, smaller_tag(patient.name)
-    match model.kind:
-        case QuantisationClass.UNQUANTISED:
-            is_shared = settings.supervisor.worker_concurrency > 1 or settings.worker.ollama_num_parallel > 1
-            level = Level.FAILED if is_shared else Level.WARNING
-            return Finding(level, f"{subject}: not quantised, {model.weight_bits} bits a weight", _take(smaller, "a quarter"))
-        case QuantisationClass.LARGE:
-            return Finding(Level.WARNING, f"{subject}: {model.weight_bits} bits a weight", _take(smaller, "about half"))
-        case QuantisationClass.UNKNOWN:
-            return Finding(Level.WARNING, f"{subject}: how many bits its weights have is not known", "prefer a q4_K_M")
-    return Finding(Level.OK, subject)
-
-
-def _take(smaller: str, share: str) -> str:
-    return f"take {smaller} if your library has it (`ollama pull {smaller}`): {share} of the memory, faster, hardly worse"
-
-
-def _capabilities(patient: ModelCheck, model: InstalledModel, variables: str) -> Iterator[Finding]:
-    if Role.VISION in patient.roles and VISION not in model.capabilities:
-        yield Finding(
-            Level.FAILED, f"{patient.name} cannot see pictures", "name a vision model in AI_VISION_MODEL, such as qwen2.5vl:3b"
-        )
-    if COMPLETION not in model.capabilities:
-        yield Finding(Level.FAILED, f"{patient.name} writes no text", f"name a model for chats in {variables}")
-
-
-def _failure(patient: ModelCheck, probe: Probe) -> Finding:
-    subject = f"{patient.name}: {_FAILED_AT[probe.kind]}"
-    match probe.outcome:
-        case Outcome.REFUSED if probe.detail == BUSY:
-            remedy = "too many requests wait for it to load a model: try again outside of class"
-            return Finding(Level.FAILED, f"{subject}: Ollama has no room", remedy)
-        case Outcome.REFUSED if probe.detail == REFUSED_AS_IT_IS and probe.kind is ProbeKind.PICTURE:
-            remedy = "mostly a page does not fit into its window: set AI_NUM_CTX_VISION=8192"
-            return Finding(Level.FAILED, f"{subject}: Ollama refused it", remedy)
-        case Outcome.REFUSED:
-            remedy = "see the end of Ollama's log (`journalctl -u ollama`): mostly memory ran out, or the model's file is damaged"
-            return Finding(Level.FAILED, f"{subject}: Ollama answered with {probe.detail}", remedy)
-        case Outcome.SILENT:
-            remedy = "it hangs, died, or is far too slow here: restart the Ollama service and try again, or take a smaller model"
-            return Finding(Level.FAILED, f"{subject}: no answer ({probe.detail})", remedy)
-    remedy = "update Ollama; if that does not help take another model: each answer of this one would be refused"
-    return Finding(Level.FAILED, f"{subject}: not an answer as it was asked for", remedy)
-
-
-_FAILED_AT = {
+BUSY, BAD_REQUEST = "status 503", "status 400"
+_START_IT = "check that the Ollama service runs (`systemctl status ollama`), or correct OLLAMA_BASE_URL"
+_ANSWER = {Step.VISION: "a full page", Step.FEEDBACK: "the feedback on five criteria"}
+_FAILED_PROBE = {
     ProbeKind.LOAD: "loading it failed",
     ProbeKind.WORD: "a greeting failed",
     ProbeKind.PICTURE: "the picture of a page failed",
@@ -117,45 +23,139 @@ _FAILED_AT = {
 }
 
 
-def _placement(patient: ModelCheck, examination: DoctorReport) -> Iterator[Finding]:
-    loaded = patient.loaded
+def findings(report: DoctorReport) -> list[Finding]:
+    """FAILED: jobs would fail with these settings. WARNING: jobs would succeed, but slowly or not always."""
+    if report.version is None:
+        return [Finding(Level.FAILED, f"Ollama at {report.base_url} does not answer ({report.error})", _START_IT)]
+    found = [Finding(Level.OK, f"Ollama {report.version} answers at {report.base_url}"), *_adapters(report)]
+    for check in report.models:
+        found += _model(check, report)
+    if report.memory:
+        found += memory_findings(report.memory, report.settings)
+    return found
+
+
+def _adapters(report: DoctorReport) -> Iterator[Finding]:
+    if report.settings.worker.invents_something:
+        remedy = "no model reads the pupils' pages: set AI_BACKEND=local"
+        yield Finding(Level.WARNING, "results are still invented", remedy)
+    if not report.models:
+        remedy = "`doctor` does not know their models and cannot test them"
+        yield Finding(Level.WARNING, "both adapters are your own", remedy)
+
+
+def _model(check: ModelCheck, report: DoctorReport) -> Iterator[Finding]:
+    variables = " and ".join(map(model_variable, check.steps))
+    if check.model is None:
+        remedy = f"run `ollama pull {check.name}`, or correct {variables}"
+        yield Finding(Level.FAILED, f"{check.name} is not on the server", remedy)
+        return
+    yield _quantisation(check.name, check.model, report)
+    yield from _capabilities(check, check.model, variables)
+    if check.model.is_serial and report.settings.worker.ollama_num_parallel > 1:
+        remedy = "set OLLAMA_NUM_PARALLEL=1, or take another family: further calls only wait"
+        yield Finding(Level.WARNING, f"Ollama runs one call at a time with the family {check.model.family}", remedy)
+    failed = next((probe for _, probe in check.probes if probe.outcome is not Outcome.GOOD), None)
+    if failed:
+        yield _failure(check.name, failed)
+        return
+    yield from _placement(check, report)
+    yield from _timeouts(check)
+
+
+def _quantisation(name: str, model: InstalledModel, report: DoctorReport) -> Finding:
+    subject = f"{name}: family {model.family}, {model.parameter_size} parameters, {model.quantisation}"
+    settings, smaller = report.settings, smaller_tag(name)
+    match model.kind:
+        case QuantisationClass.UNQUANTISED:
+            is_shared = settings.supervisor.worker_concurrency > 1 or settings.worker.ollama_num_parallel > 1
+            level = Level.FAILED if is_shared else Level.WARNING
+            remedy = _smaller(smaller, "a quarter")
+            return Finding(level, f"{subject}: not quantised, {model.weight_bits} bits a weight", remedy)
+        case QuantisationClass.LARGE:
+            return Finding(Level.WARNING, f"{subject}: {model.weight_bits} bits a weight", _smaller(smaller, "about half"))
+        case QuantisationClass.UNKNOWN:
+            return Finding(Level.WARNING, f"{subject}: the bits per weight are not known", "prefer a model with q4_K_M")
+    return Finding(Level.OK, subject)
+
+
+def _smaller(tag: str, share: str) -> str:
+    return f"run `ollama pull {tag}` if the library has it: {share} of the memory, faster, hardly worse"
+
+
+def _capabilities(check: ModelCheck, model: InstalledModel, variables: str) -> Iterator[Finding]:
+    if Step.VISION in check.steps and VISION not in model.capabilities:
+        remedy = "set AI_VISION_MODEL to a vision model, such as qwen2.5vl:3b"
+        yield Finding(Level.FAILED, f"{check.name} cannot see pictures", remedy)
+    if COMPLETION not in model.capabilities:
+        yield Finding(Level.FAILED, f"{check.name} writes no text", f"set {variables} to a chat model")
+
+
+def _failure(name: str, probe: Probe) -> Finding:
+    subject = f"{name}: {_FAILED_PROBE[probe.kind]}"
+    match probe.outcome:
+        case Outcome.REFUSED if probe.detail == BUSY:
+            remedy = "too many requests wait for a model to load: try again outside of class"
+            return Finding(Level.FAILED, f"{subject}: Ollama has no room", remedy)
+        case Outcome.REFUSED if probe.detail == BAD_REQUEST and probe.kind is ProbeKind.PICTURE:
+            remedy = "most likely a page does not fit into its context window: set AI_NUM_CTX_VISION=8192"
+            return Finding(Level.FAILED, f"{subject}: Ollama refused it", remedy)
+        case Outcome.REFUSED:
+            remedy = (
+                "read the end of Ollama's log (`journalctl -u ollama`): usually memory ran out or the model's file is damaged"
+            )
+            return Finding(Level.FAILED, f"{subject}: Ollama answered with {probe.detail}", remedy)
+        case Outcome.SILENT:
+            remedy = "it hangs, crashed or is far too slow here: restart Ollama and try again, or take a smaller model"
+            return Finding(Level.FAILED, f"{subject}: no answer ({probe.detail})", remedy)
+    remedy = "update Ollama. If that does not help take another model: each answer of this one would be refused"
+    return Finding(Level.FAILED, f"{subject}: not an answer as it was asked for", remedy)
+
+
+def _placement(check: ModelCheck, report: DoctorReport) -> Iterator[Finding]:
+    loaded = check.loaded
     if loaded is None:
-        remedy = "if OLLAMA_KEEP_ALIVE is 0 on the service each job loads the model anew: set it to 30m there"
-        yield Finding(Level.WARNING, f"{patient.name} was gone from `ollama ps` right after its answer", remedy)
+        remedy = "if the service has OLLAMA_KEEP_ALIVE=0 each job loads the model again: set it to 30m there"
+        yield Finding(Level.WARNING, f"{check.name} was gone from `ollama ps` right after its answer", remedy)
         return
     if 0 < loaded.size_vram < loaded.size:
-        share = f"{loaded.size_vram / loaded.size:.0%}"
-        remedy = "it computes at the CPU's speed: take a smaller model or a smaller AI_NUM_CTX until `ollama ps` says 100% GPU"
-        yield Finding(Level.WARNING, f"only {share} of {patient.name} is on the GPU", remedy)
-    asked = examination.settings.worker.model_options(patient.roles[0].value).get("num_ctx", 0)
-    if loaded.context_length and loaded.context_length < asked:
-        remedy = "its file allows no more, or memory was short: set AI_NUM_CTX to what it has"
-        yield Finding(Level.WARNING, f"{patient.name} has a window of {loaded.context_length} tokens, not {asked}", remedy)
+        remedy = "the rest runs at the CPU's speed: take a smaller model or AI_NUM_CTX until `ollama ps` shows 100% GPU"
+        yield Finding(Level.WARNING, f"only {loaded.size_vram / loaded.size:.0%} of {check.name} is on the GPU", remedy)
+    wanted = report.settings.worker.model_options(check.steps[0].value).get("num_ctx", 0)
+    if loaded.context_length and loaded.context_length < wanted:
+        subject = f"{check.name} has a context window of {loaded.context_length} tokens, not {wanted}"
+        remedy = f"its file allows no more, or memory was short: set AI_NUM_CTX={loaded.context_length}"
+        yield Finding(Level.WARNING, subject, remedy)
 
 
-def _pace(patient: ModelCheck, pace: TimeoutEstimate) -> Finding:
-    variable = f"AI_TIMEOUT_{pace.role.name}"
-    needs = f"{_ANSWER[pace.role]} takes about {pace.needed_seconds:.0f} s at {pace.tokens_per_second:.1f} tokens/s"
-    subject = f"{patient.name}: {needs}; {variable} is {pace.timeout_seconds} s"
-    if pace.kept is Margin.YES:
+def _timeouts(check: ModelCheck) -> Iterator[Finding]:
+    for estimate in check.timeouts:
+        yield _timeout(check.name, estimate)
+        yield from _window(check, estimate)
+    if len(check.timeouts) < len(check.steps):
+        yield Finding(Level.WARNING, f"{check.name} wrote too little to measure its speed", "watch its first jobs in `status`")
+
+
+def _timeout(name: str, estimate: TimeoutEstimate) -> Finding:
+    variable = f"AI_TIMEOUT_{estimate.step.name}"
+    needed = f"takes about {estimate.needed_seconds:.0f} s at {estimate.tokens_per_second:.1f} tokens/s"
+    subject = f"{name}: {_ANSWER[estimate.step]} {needed}; {variable} is {estimate.timeout_seconds} s"
+    if estimate.level is Level.OK:
         return Finding(Level.OK, subject)
-    level = Level.FAILED if pace.kept is Margin.NO else Level.WARNING
-    if pace.sufficient_seconds is None:
-        remedy = f"no timeout would do, as {LONGEST_SECONDS} is the longest: take a smaller model, or a machine with a GPU"
-    elif pace.sufficient_seconds <= pace.timeout_seconds:
-        remedy = "there is no room for a longer text: take a smaller model"
+    if estimate.sufficient_seconds is None:
+        remedy = f"no timeout would do, because {LONGEST_SECONDS} s is the longest: take a smaller model or a machine with a GPU"
+    elif estimate.sufficient_seconds <= estimate.timeout_seconds:
+        remedy = "there is no reserve for a longer text: take a smaller model"
     else:
-        remedy = f"set {variable}={pace.sufficient_seconds}, or take a smaller model"
-    return Finding(level, subject, remedy)
+        remedy = f"set {variable}={estimate.sufficient_seconds}, or take a smaller model"
+    return Finding(estimate.level, subject, remedy)
 
 
-def _window(patient: ModelCheck, pace: TimeoutEstimate) -> Iterator[Finding]:
-    """An answer that does not fit is cut, and the job fails after all its tries."""
-    there = patient.loaded.context_length if patient.loaded else 0
-    if 0 < there < pace.window_tokens:
-        subject = f"{patient.name}: {_ANSWER[pace.role]} takes a window of {pace.window_tokens} tokens, and it has {there}"
-        wider = 2 ** (pace.window_tokens * 3 // 2).bit_length()
-        yield Finding(Level.FAILED, subject, f"set AI_NUM_CTX_{pace.role.name}={wider}")
-
-
-_ANSWER = {Role.VISION: "a full page", Role.FEEDBACK: "the feedback on five criteria"}
+def _window(check: ModelCheck, estimate: TimeoutEstimate) -> Iterator[Finding]:
+    """An answer that does not fit is truncated, and the job fails after its last attempt."""
+    window_tokens = check.loaded.context_length if check.loaded else 0
+    if 0 < window_tokens < estimate.window_tokens:
+        needed = f"{_ANSWER[estimate.step]} needs a context window of {estimate.window_tokens} tokens"
+        wider = 2 ** (estimate.window_tokens * 3 // 2).bit_length()
+        remedy = f"set AI_NUM_CTX_{estimate.step.name}={wider}"
+        yield Finding(Level.FAILED, f"{check.name}: {needed}, and it has {window_tokens}", remedy)

@@ -1,4 +1,4 @@
-"""A page as the workers send one: of the largest size, with ruled strokes where a pupil would have written."""
+"""A page like those that the workers send: of the largest size, with strokes in place of handwriting."""
 
 import struct
 import zlib
@@ -10,18 +10,18 @@ _GREY_8_BITS = (8, 0, 0, 0, 0)
 
 
 def page(mark: bytes) -> bytes:
-    """A PNG. `mark` makes it another picture, of the same size: a server must not answer from what it has seen before."""
+    """A PNG. `mark` makes each picture different, so that the server cannot answer from its cache."""
     rows = b"".join(b"\x00" + _row(number, mark) for number in range(HEIGHT))
     parts = [(b"IHDR", struct.pack(">II5B", WIDTH, HEIGHT, *_GREY_8_BITS)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in parts)
 
 
 def _row(number: int, mark: bytes) -> bytes:
-    """Lines of writing are strokes of different lengths; the first row of all carries the mark."""
+    """One row of pixels. Written lines are strokes of different lengths, and the first row carries the mark."""
     if number == 0:
         return mark[:WIDTH].ljust(WIDTH, PAPER)
-    line, place = divmod(number, LINE_PIXELS)
-    if place >= STROKE_PIXELS or not MARGIN_PIXELS < number < HEIGHT - MARGIN_PIXELS:
+    line, offset = divmod(number, LINE_PIXELS)
+    if offset >= STROKE_PIXELS or not MARGIN_PIXELS < number < HEIGHT - MARGIN_PIXELS:
         return PAPER * WIDTH
     length = WIDTH - 2 * MARGIN_PIXELS - line % 4 * 50
     return (PAPER * MARGIN_PIXELS + INK * length).ljust(WIDTH, PAPER)

@@ -1,4 +1,4 @@
-"""A few small requests to one model, as the workers send them: does it speak, see, keep to a schema, and how fast."""
+"""A few small requests to one model, like those of the workers: a word, a page, a JSON schema, a submission."""
 
 import base64
 import os
@@ -10,23 +10,24 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from supervisor.doctor import picture
-from supervisor.doctor.model import Role
 from supervisor.doctor.sample import SUBMISSION
-from supervisor.doctor.server import Server, ServerRefused, ServerReply, ServerSilent
 from supervisor.settings.model import Settings
 from worker.adapters import prompts
 from worker.core.criteria import document_schema
-from worker.ollama.client import ChatRequest
+from worker.ipc.contract import Step
+from worker.ollama.api import CHAT, GENERATE, Body, ModelReply, load_request
+from worker.ollama.client import ChatRequest, Ollama
+from worker.ollama.errors import ERROR_STATUSES, FAILURES
 from worker.ollama.thinking import Thinking, thinking
 from worker.settings import WorkerSettings
 
-PROBE_SECONDS = 300.0  # the longest timeout that AI_TIMEOUT_VISION and AI_TIMEOUT_FEEDBACK may have
+PROBE_SECONDS = 300.0  # upper bound of AI_TIMEOUT_VISION and AI_TIMEOUT_FEEDBACK
 SAMPLE_TOKENS = 64  # enough for a speed
 NANOSECOND = 1e-9
 
 
 class _Small(BaseModel):
-    """What a model must be able to answer by a schema."""
+    """A small document that the model has to write by its schema."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -35,16 +36,18 @@ class _Small(BaseModel):
 
 
 class ProbeKind(Enum):
-    """What is tried, in the words of the view."""
+    """Kind of a request, in the order of sending."""
 
-    LOAD = "loads"
-    WORD = "speaks"
-    PICTURE = "looks at a page"
-    SCHEMA = "keeps to a JSON schema"
-    FEEDBACK = "reads a submission"
+    LOAD = "load"
+    WORD = "word"
+    PICTURE = "picture"
+    SCHEMA = "schema"
+    FEEDBACK = "feedback"
 
 
 class Outcome(Enum):
+    """REFUSED: an error status. SILENT: no answer. DISOBEYED: an answer of another form."""
+
     GOOD = "good"
     REFUSED = "refused"
     SILENT = "silent"
@@ -53,7 +56,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One request. `detail` is a status or the class of an error. Seconds are the server's own, without its wait for a slot."""
+    """One request. `detail` is a status or the class of an error. Seconds are the server's own, without waiting for a slot."""
 
     kind: ProbeKind
     outcome: Outcome
@@ -65,32 +68,33 @@ class Probe:
     tokens_seconds: float = 0.0
 
 
-def probes(server: Server, model: str, role: Role, settings: Settings) -> Iterator[Probe]:
-    """Ends with the first that fails: the next ones would fail for the same reason, each after minutes."""
-    for kind in (ProbeKind.LOAD, ProbeKind.WORD, *_OF_ROLE[role]):
+def probes(server: Ollama, model: str, step: Step, settings: Settings) -> Iterator[Probe]:
+    """Stop at the first failure, because the next probes would fail for the same reason, each after minutes."""
+    for kind in (ProbeKind.LOAD, ProbeKind.WORD, *_OF_STEP[step]):
         is_load = kind is ProbeKind.LOAD
-        probe = _load(server, model, role, settings) if is_load else _tried(server, kind, model, role, settings.worker)
+        probe = _load(server, model, step, settings) if is_load else _tried(server, kind, model, step, settings.worker)
         yield probe
         if probe.outcome is not Outcome.GOOD:
             return
 
 
-_OF_ROLE = {Role.VISION: (ProbeKind.PICTURE,), Role.FEEDBACK: (ProbeKind.SCHEMA, ProbeKind.FEEDBACK)}
+_OF_STEP = {Step.VISION: (ProbeKind.PICTURE,), Step.FEEDBACK: (ProbeKind.SCHEMA, ProbeKind.FEEDBACK)}
 
 
-def _load(server: Server, model: str, role: Role, settings: Settings) -> Probe:
+def _load(server: Ollama, model: str, step: Step, settings: Settings) -> Probe:
     try:
-        server.load(model, settings.worker.model_options(role.value), settings.supervisor.ollama_load_timeout_seconds)
-    except (ServerRefused, ServerSilent) as failure:
-        return _failed(ProbeKind.LOAD, failure)
+        request = load_request(model, settings.worker.model_options(step.value))
+        server.request(GENERATE, request, settings.supervisor.ollama_load_timeout_seconds)
+    except FAILURES as error:
+        return _failed(ProbeKind.LOAD, error)
     return Probe(ProbeKind.LOAD, Outcome.GOOD)
 
 
-def _tried(server: Server, kind: ProbeKind, model: str, role: Role, settings: WorkerSettings) -> Probe:
+def _tried(server: Ollama, kind: ProbeKind, model: str, step: Step, settings: WorkerSettings) -> Probe:
     try:
-        reply = server.answer(_body(kind, model, role, settings), PROBE_SECONDS)
-    except (ServerRefused, ServerSilent) as failure:
-        return _failed(kind, failure)
+        reply = server.request(CHAT, _body(kind, model, step, settings), PROBE_SECONDS)
+    except FAILURES as error:
+        return _failed(kind, error)
     outcome = Outcome.GOOD if _is_good(kind, reply) else Outcome.DISOBEYED
     return Probe(
         kind,
@@ -104,12 +108,12 @@ def _tried(server: Server, kind: ProbeKind, model: str, role: Role, settings: Wo
     )
 
 
-def _failed(kind: ProbeKind, failure: ServerRefused | ServerSilent) -> Probe:
-    return Probe(kind, Outcome.REFUSED if isinstance(failure, ServerRefused) else Outcome.SILENT, str(failure))
+def _failed(kind: ProbeKind, error: Exception) -> Probe:
+    return Probe(kind, Outcome.REFUSED if isinstance(error, ERROR_STATUSES) else Outcome.SILENT, str(error))
 
 
-def _is_good(kind: ProbeKind, reply: ServerReply) -> bool:
-    """A sample may be cut: its end is not what is looked for."""
+def _is_good(kind: ProbeKind, reply: ModelReply) -> bool:
+    """A sample may be truncated, because only its beginning and its speed are of interest."""
     if kind is not ProbeKind.SCHEMA:
         return reply.done and reply.done_reason in {"stop", "length"}
     try:
@@ -119,18 +123,19 @@ def _is_good(kind: ProbeKind, reply: ServerReply) -> bool:
     return True
 
 
-def _body(kind: ProbeKind, model: str, role: Role, settings: WorkerSettings) -> dict[str, Any]:
-    """`think` and the model's options are the workers'. Thoughts have room beside the sample, or nothing would be said."""
-    thought = thinking(model, settings.ai_think_level) if role is Role.FEEDBACK else Thinking(think=False, tokens=0)
-    return ChatRequest(
+def _body(kind: ProbeKind, model: str, step: Step, settings: WorkerSettings) -> Body:
+    """`think` and the options are the workers'. A thinking model gets further tokens for the schema, else it writes no text."""
+    thought = thinking(model, settings.ai_think_level) if step is Step.FEEDBACK else Thinking(think=False, tokens=0)
+    request = ChatRequest(
         model=model,
         messages=_messages(kind, settings),
-        options=settings.model_options(role.value),
+        options=settings.model_options(step.value),
         max_tokens=SAMPLE_TOKENS + (thought.tokens if kind is ProbeKind.SCHEMA else 0),
         repetition_limit_characters=0,
         document_schema=_schema(kind),
         think=thought.think,
-    ).body()
+    )
+    return {**request.body(), "stream": False}
 
 
 def _schema(kind: ProbeKind) -> Mapping[str, Any] | None:
@@ -140,7 +145,7 @@ def _schema(kind: ProbeKind) -> Mapping[str, Any] | None:
 
 
 def _messages(kind: ProbeKind, settings: WorkerSettings) -> tuple[Mapping[str, Any], ...]:
-    """Each run's own: the server keeps what it has read, and would seem faster than it is."""
+    """Different in each run, because the server caches prompts and would seem faster than it is."""
     mark = os.urandom(8)
     texts, sample = prompts.of(settings.ai_prompt_language), prompts.Assignment(**SUBMISSION[settings.ai_prompt_language])
     match kind:

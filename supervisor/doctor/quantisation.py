@@ -1,4 +1,4 @@
-"""How many bits a weight of a model has: what decides its memory and, on a CPU, its speed."""
+"""Bits per weight of a model. They determine its memory and, on a CPU, its speed."""
 
 import re
 from enum import Enum
@@ -7,11 +7,13 @@ _UNQUANTISED = frozenset({"F16", "BF16", "F32", "F64", "FP16", "FP32"})
 _FOUR_BITS = frozenset({"MXFP4", "NVFP4"})  # floating-point numbers of four bits, with a scale for each block
 _BITS = re.compile(r"I?T?Q(\d)")
 _TAG_OF_BITS = re.compile(r"-(?:fp|bf|f|i?q)\d+[a-z0-9_]*$", re.IGNORECASE)
-GOOD_BITS = 5  # more hardly make an answer better, as quantisation's own measurements of perplexity show
+GOOD_BITS = 5  # more bits hardly improve an answer, as measured perplexities of quantised models show
 UNQUANTISED_BITS = 16
 
 
 class QuantisationClass(Enum):
+    """Class of a quantisation. LARGE has more bits than are useful."""
+
     UNQUANTISED = "unquantised"
     LARGE = "large"
     GOOD = "good"
@@ -19,7 +21,7 @@ class QuantisationClass(Enum):
 
 
 def bits(level: str, size_bytes: int, parameters: int) -> int | None:
-    """Of a weight, by Ollama's word for it (`Q4_K_M`, `MXFP4`, `F16`); where it has none, by the size of the file."""
+    """Bits per weight by Ollama's name (`Q4_K_M`, `MXFP4`, `F16`), else by the size of the file. None if both are unknown."""
     word = level.upper()
     if word in _UNQUANTISED:
         return UNQUANTISED_BITS
@@ -31,6 +33,7 @@ def bits(level: str, size_bytes: int, parameters: int) -> int | None:
 
 
 def kind(weight_bits: int | None) -> QuantisationClass:
+    """Classify by bits per weight."""
     if weight_bits is None:
         return QuantisationClass.UNKNOWN
     if weight_bits >= UNQUANTISED_BITS:
@@ -39,7 +42,7 @@ def kind(weight_bits: int | None) -> QuantisationClass:
 
 
 def smaller_tag(model: str) -> str:
-    """The name under which Ollama's library keeps the same model with four bits: `gemma3:4b-it-fp16` is `gemma3:4b-it-q4_K_M`."""
+    """Name of the same model with four bits in Ollama's library: `gemma3:4b-it-q4_K_M` for `gemma3:4b-it-fp16`."""
     name, _, tag = model.partition(":")
     stem = _TAG_OF_BITS.sub("", f"-{tag}").lstrip("-")
     return f"{name}:{stem}-q4_K_M" if stem and stem != "latest" else f"{name}:q4_K_M"

@@ -1,36 +1,43 @@
-"""Everything that doctor looks at, in order; each step goes on with what the ones before have found."""
+"""Runs all checks of `doctor` in order. Each check uses the results of those before."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from supervisor.admission.facts import HostMeasured
-from supervisor.doctor import environment, memory
-from supervisor.doctor.memory import Budget, Plan, Use
-from supervisor.doctor.model import InstalledModel, Role, model
+from supervisor.doctor import environment, memory_estimate
+from supervisor.doctor.memory_estimate import Budget, Plan, Use
+from supervisor.doctor.model import InstalledModel, installed_model
 from supervisor.doctor.probe import Probe, probes
-from supervisor.doctor.server import Server, ServerRefused, ServerSilent, Tag
-from supervisor.doctor.timeouts import TimeoutEstimate, pace
+from supervisor.doctor.timeouts import TimeoutEstimate, estimate
 from supervisor.settings.model import Settings
-from worker.ollama.loaded_models import ListedModel
-from worker.ollama.models import is_called
+from worker.ipc.contract import Step
+from worker.ollama.api import PS, SHOW, TAGS, VERSION
+from worker.ollama.client import Ollama
+from worker.ollama.errors import FAILURES
+from worker.ollama.models import ListedModel, ListedModels
 from worker.settings import ADAPTERS, WorkerSettings
+
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCheck:
-    """One model and what it is for. `model` is None where the server has none of this name; `loaded` as ps showed it."""
+    """One model of the settings and the steps that use it.
+
+    `model` is None if it is not installed. `loaded` is its entry in /api/ps after the probes.
+    """
 
     name: str
-    roles: tuple[Role, ...]
+    steps: tuple[Step, ...]
     model: InstalledModel | None = None
-    probes: tuple[tuple[Role, Probe], ...] = ()
+    probes: tuple[tuple[Step, Probe], ...] = ()
     loaded: ListedModel | None = None
-    paces: tuple[TimeoutEstimate, ...] = ()
+    timeouts: tuple[TimeoutEstimate, ...] = ()
 
 
-class Place(Enum):
-    """Whose memory the models are in."""
+class MemoryLocation(Enum):
+    """The memory that holds the models: this host's, its GPUs', or another host's."""
 
     HERE = "here"
     GPU = "gpu"
@@ -38,12 +45,13 @@ class Place(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """`budget` is that of this host's main memory, and None where the models are in another one; `gpu` that of its cards, where
-    the models are on them and NVML tells.
+class MemoryReport:
+    """The memory estimate. `budget` is this host's main memory, `gpu` the memory of its cards if NVML reports it.
+
+    Only the budget of `location` is given.
     """
 
-    place: Place
+    location: MemoryLocation
     host: HostMeasured
     cores: int
     budget: Budget | None
@@ -55,110 +63,117 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """`version` is None where nobody answers, and then nothing else is known; `memory` where a model is not there."""
+    """Without an answer of the server, `version` is None and `error` gives the reason.
+
+    `memory` is None if a model is not installed.
+    """
 
     settings: Settings
     base_url: str
     version: str | None
-    silence: str = ""
-    patients: tuple[ModelCheck, ...] = ()
-    memory: Memory | None = None
+    error: str = ""
+    models: tuple[ModelCheck, ...] = ()
+    memory: MemoryReport | None = None
 
 
-Tell = Callable[[str], None]
-
-
-def examine(settings: Settings, host: HostMeasured, cores: int, tell: Tell) -> DoctorReport:
-    """`tell` hears what is being done: a model may take minutes to load and to answer."""
+def run(settings: Settings, host: HostMeasured, cores: int, on_progress: Progress) -> DoctorReport:
+    """`on_progress` is called before each model, which may take minutes to load and to answer."""
     worker = settings.worker
-    server = Server(worker.ollama_base_url)
+    server = Ollama(worker.ollama_base_url)
     try:
-        version, tags, before = server.version(), server.tags(), server.running()
-        patients = tuple(_patient(server, name, roles, tags) for name, roles in _wanted(worker).items())
-    except (ServerSilent, ServerRefused) as failure:
-        return DoctorReport(settings, worker.ollama_base_url, None, str(failure))
-    patients = tuple(_probed(server, each, settings, tell) for each in patients)
-    memory = _memory(settings, host, cores, patients, before)
-    return DoctorReport(settings, worker.ollama_base_url, version, "", patients, memory)
+        version, installed, loaded_before = server.look_up(VERSION).version, server.look_up(TAGS), server.look_up(PS)
+        checks = tuple(_described(server, name, steps, installed) for name, steps in _steps_by_model(worker).items())
+    except FAILURES as error:
+        return DoctorReport(settings, worker.ollama_base_url, None, str(error))
+    checks = tuple(_probed(server, check, settings, on_progress) for check in checks)
+    memory = _memory(settings, host, cores, checks, loaded_before.models)
+    return DoctorReport(settings, worker.ollama_base_url, version, "", checks, memory)
 
 
-def _wanted(worker: WorkerSettings) -> dict[str, tuple[Role, ...]]:
-    """The models by name, for our own adapters and for the stub, which is to be replaced by them; not for foreign ones."""
+def _steps_by_model(worker: WorkerSettings) -> dict[str, tuple[Step, ...]]:
+    """The models of the product's own adapters. The stub counts as one of them, because they will replace it."""
     own = {*ADAPTERS["local"], *ADAPTERS["stub"]}
-    named = {
-        Role.VISION: (worker.vision_adapter, worker.ai_vision_model),
-        Role.FEEDBACK: (worker.feedback_adapter, worker.ai_feedback_model),
+    configured = {
+        Step.VISION: (worker.vision_adapter, worker.ai_vision_model),
+        Step.FEEDBACK: (worker.feedback_adapter, worker.ai_feedback_model),
     }
-    models: dict[str, tuple[Role, ...]] = {}
-    for role, (adapter, name) in named.items():
+    models: dict[str, tuple[Step, ...]] = {}
+    for step, (adapter, name) in configured.items():
         if adapter in own:
-            models[name] = (*models.get(name, ()), role)
+            models[name] = (*models.get(name, ()), step)
     return models
 
 
-def _patient(server: Server, name: str, roles: tuple[Role, ...], tags: Sequence[Tag]) -> ModelCheck:
-    tag = next((each for each in tags if is_called(each.name, name)), None)
-    return ModelCheck(name, roles, model(roles, tag, server.describe(name)) if tag else None)
+def _described(server: Ollama, name: str, steps: tuple[Step, ...], installed: ListedModels) -> ModelCheck:
+    listed = installed.find(name)
+    if listed is None:
+        return ModelCheck(name, steps)
+    return ModelCheck(name, steps, installed_model(steps, listed, server.look_up(SHOW, {"model": name})))
 
 
-def _probed(server: Server, patient: ModelCheck, settings: Settings, tell: Tell) -> ModelCheck:
-    """ps is looked at while the model is loaded, which the next one may end."""
-    if patient.model is None:
-        return patient
-    tried: list[tuple[Role, Probe]] = []
-    for role in patient.roles:
-        tell(f"{patient.name} ({role.value}): loading it and asking it, up to some minutes")
-        tried += [(role, probe) for probe in probes(server, patient.name, role, settings)]
-    measured = (pace(role, patient.name, [probe for of, probe in tried if of is role], settings.worker) for role in patient.roles)
-    paces = tuple(each for each in measured if each)
-    return ModelCheck(patient.name, patient.roles, patient.model, tuple(tried), _loaded(server, patient.name), paces)
+def _probed(server: Ollama, check: ModelCheck, settings: Settings, on_progress: Progress) -> ModelCheck:
+    """Probe the model for each step. /api/ps is read at once after that, because the next model may evict this one."""
+    if check.model is None:
+        return check
+    by_step: dict[Step, list[Probe]] = {}
+    for step in check.steps:
+        on_progress(f"{check.name} ({step.value}): loading and testing it, which may take some minutes")
+        by_step[step] = list(probes(server, check.name, step, settings))
+    estimates = (estimate(step, check.name, tried, settings.worker) for step, tried in by_step.items())
+    return replace(
+        check,
+        probes=tuple((step, probe) for step, tried in by_step.items() for probe in tried),
+        loaded=_loaded(server, check.name),
+        timeouts=tuple(each for each in estimates if each),
+    )
 
 
-def _loaded(server: Server, name: str) -> ListedModel | None:
+def _loaded(server: Ollama, name: str) -> ListedModel | None:
     try:
-        return next((each for each in server.running() if is_called(each.name, name)), None)
-    except (ServerSilent, ServerRefused):
+        return server.look_up(PS).find(name)
+    except FAILURES:
         return None
 
 
 def _memory(
-    settings: Settings, host: HostMeasured, cores: int, patients: Sequence[ModelCheck], before: Sequence[ListedModel]
-) -> Memory | None:
-    """`host` was measured before the probes, and so was what Ollama held then: what they have loaded is in neither."""
-    uses = tuple(_use(patient.model, patient, settings.worker) for patient in patients if patient.model)
-    if not uses or len(uses) < len(patients):
+    settings: Settings, host: HostMeasured, cores: int, checks: Sequence[ModelCheck], loaded_before: Sequence[ListedModel]
+) -> MemoryReport | None:
+    """`host` and `loaded_before` predate the probes, so that models loaded by the probes are not counted."""
+    uses = tuple(_use(check.model, check, settings.worker) for check in checks if check.model)
+    if not uses or len(uses) < len(checks):
         return None
-    place = _place(settings.worker, patients)
-    budget = _main_memory(host, before) if place is Place.HERE else None
-    gpu = _cards(host, before) if place is Place.GPU else None
+    location = _location(settings.worker, checks)
+    budget = _main_memory(host, loaded_before) if location is MemoryLocation.HERE else None
+    gpu = _gpu_memory(host, loaded_before) if location is MemoryLocation.GPU else None
     concurrency, num_parallel = settings.supervisor.worker_concurrency, settings.worker.ollama_num_parallel
-    plan = memory.plan(uses, num_parallel, concurrency, budget.bytes if budget else None)
-    return Memory(place, host, cores, budget, uses, plan, tuple(environment.lines(plan, uses)), gpu)
+    plan = memory_estimate.plan(uses, num_parallel, concurrency, budget.bytes if budget else None)
+    return MemoryReport(location, host, cores, budget, uses, plan, environment.lines(plan, uses), gpu)
 
 
-def _main_memory(host: HostMeasured, before: Sequence[ListedModel]) -> Budget:
-    listed_bytes = sum(each.size for each in before)
+def _main_memory(host: HostMeasured, loaded_before: Sequence[ListedModel]) -> Budget:
+    listed_bytes = sum(each.size for each in loaded_before)
     held_bytes = listed_bytes if host.ollama_bytes is None else host.ollama_bytes
-    return Budget(host.available_bytes, held_bytes, round(host.total_bytes * memory.SPARE_SHARE))
+    return Budget(host.available_bytes, held_bytes, round(host.total_bytes * memory_estimate.SPARE_SHARE))
 
 
-def _cards(host: HostMeasured, before: Sequence[ListedModel]) -> Budget | None:
-    """Nothing to spare: who does not fit is computed by the CPU, and nobody is killed."""
+def _gpu_memory(host: HostMeasured, loaded_before: Sequence[ListedModel]) -> Budget | None:
+    """Nothing is spared: the part of a model that does not fit is computed by the CPU, and no process is killed."""
     if host.gpu_free_bytes is None:
         return None
-    listed_bytes = sum(each.size_vram for each in before)
+    listed_bytes = sum(each.size_vram for each in loaded_before)
     return Budget(host.gpu_free_bytes, listed_bytes if host.gpu_bytes is None else host.gpu_bytes, 0)
 
 
-def _place(worker: WorkerSettings, patients: Sequence[ModelCheck]) -> Place:
+def _location(worker: WorkerSettings, checks: Sequence[ModelCheck]) -> MemoryLocation:
     if not worker.is_ollama_here:
-        return Place.ELSEWHERE
-    return Place.GPU if any(patient.loaded and patient.loaded.size_vram for patient in patients) else Place.HERE
+        return MemoryLocation.ELSEWHERE
+    is_on_gpu = any(check.loaded and check.loaded.size_vram for check in checks)
+    return MemoryLocation.GPU if is_on_gpu else MemoryLocation.HERE
 
 
-def _use(found: InstalledModel, patient: ModelCheck, worker: WorkerSettings) -> Use:
-    """The window that was loaded is the one that counts: Ollama clamps, raises and invents it (ollama.md 4.8, 5)."""
-    if patient.loaded and patient.loaded.context_length:
-        return Use(found, patient.loaded.context_length, patient.loaded.size)
-    chosen = worker.model_options(patient.roles[0].value).get("num_ctx", environment.DEFAULT_CONTEXT_TOKENS)
-    return Use(found, min(chosen, found.context_tokens or chosen))
+def _use(model: InstalledModel, check: ModelCheck, worker: WorkerSettings) -> Use:
+    """The loaded window counts, because Ollama clamps, raises or chooses it (ollama.md 4.8, 5)."""
+    if check.loaded and check.loaded.context_length:
+        return Use(model, check.loaded.context_length, check.loaded.size)
+    chosen = worker.model_options(check.steps[0].value).get("num_ctx", environment.DEFAULT_CONTEXT_TOKENS)
+    return Use(model, min(chosen, model.context_tokens or chosen))

@@ -1,4 +1,4 @@
-"""An invented submission, in each language of the prompts, of the length that a page of a notebook has."""
+"""An invented submission of the length of a notebook page, in each language of the prompts."""
 
 from typing import Any
 

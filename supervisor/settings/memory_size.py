@@ -1,4 +1,4 @@
-"""An amount of memory as an operator writes it: bytes, 8G, or a share in per cent."""
+"""An amount of memory in a setting: bytes, 8G, or a share in per cent."""
 
 import re
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 @dataclass(frozen=True, slots=True)
 class MemorySize:
-    """Either number is 0 where the other one was written; both, where nothing was. Units are powers of 1024, as in systemd."""
+    """One of the two numbers is 0, and both for an empty setting. Units are powers of 1024, as in systemd."""
 
     size_bytes: int = 0
     share: float = 0.0  # in (0, 1]
 
     @classmethod
     def parse(cls, text: str) -> "MemorySize":
-        """Raises ValueError for what is neither."""
+        """Raises ValueError for any other text."""
         if not text.strip():
             return cls()
         if written := _WRITTEN.fullmatch(text.strip()):
@@ -28,5 +28,5 @@ class MemorySize:
         return cls(share=int(share[1]) / 100)
 
     def of(self, whole_bytes: int) -> int:
-        """In bytes; a share is one of `whole_bytes`."""
+        """The size in bytes, where a share refers to `whole_bytes`."""
         return self.size_bytes or int(self.share * whole_bytes)

@@ -1,4 +1,4 @@
-"""All settings, read once: flag, credentials file, environment, .env, default. The only place that reads os.environ."""
+"""All settings from flag, credentials file, environment, .env and default. Only this module reads os.environ."""
 
 import os
 import re
@@ -35,12 +35,12 @@ def _size(text: str) -> str:
 
 
 class SupervisorSettings(BaseModel):
-    """The supervisor's and the monitor's own numbers."""
+    """Settings of the supervisor and the monitor. One field is one setting: its variable is the field's name in capitals."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    worker_concurrency: Annotated[int, Field(ge=1, le=64, description="how many workers (`--procs`)")] = 1
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="least severe line that is logged")] = (
+    worker_concurrency: Annotated[int, Field(ge=1, le=64, description="number of workers (`--procs`)")] = 1
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="least severe level that is logged")] = (
         "INFO"
     )
     status_addr: Annotated[
@@ -52,80 +52,85 @@ class SupervisorSettings(BaseModel):
         str, Field(description="private directory of locks and control sockets; empty: one per user")
     ] = ""
     drain_timeout_seconds: Annotated[
-        float, Field(ge=1, le=3600, description="from SIGTERM to the end of the last job; the rest is returned")
+        float, Field(ge=1, le=3600, description="time for running jobs to finish after SIGTERM; the rest goes back to the queue")
     ] = 60
     drain_shortened_seconds: Annotated[
-        float, Field(ge=0, le=600, description="what a second SIGTERM or SIGINT leaves of that")
+        float, Field(ge=0, le=600, description="time left to running jobs after a second SIGTERM or SIGINT")
     ] = 5
-    boot_timeout_seconds: Annotated[float, Field(ge=1, le=600, description="from fork to the first look at the queue")] = 30
+    boot_timeout_seconds: Annotated[
+        float, Field(ge=1, le=600, description="longest time from a worker's fork to its first query of the queue")
+    ] = 30
     restart_backoff_seconds: Annotated[
-        float, Field(ge=0.1, le=60, description="wait before the second restart in a row; doubles with each")
+        float, Field(ge=0.1, le=60, description="wait before the second restart in a row; doubles with each further one")
     ] = 1
-    restart_backoff_max_seconds: Annotated[float, Field(ge=1, le=3600, description="longest such wait")] = 60
+    restart_backoff_max_seconds: Annotated[float, Field(ge=1, le=3600, description="longest wait before a restart")] = 60
     healthy_after_seconds: Annotated[
-        float, Field(ge=1, le=3600, description="a worker that ran this long ends a row of crashes")
+        float, Field(ge=1, le=3600, description="a worker that has run this long ends a row of crashes")
     ] = 10
-    restart_intensity: Annotated[
-        int, Field(ge=2, le=1000, description="so many crashes, with no worker booting or ending a step: it gives up")
-    ] = 5
+    restart_intensity: Annotated[int, Field(ge=2, le=1000, description="give up after this many crashes without progress")] = 5
     restart_window_seconds: Annotated[
-        float, Field(ge=1, le=3600, description="but not before this has passed since a worker last did")
+        float, Field(ge=1, le=3600, description="give up no earlier than this long after the last progress")
     ] = 60
     worker_memory_soft_bytes: Annotated[
         int,
         Field(ge=0, le=2**40, description="a worker that has grown by this since its boot is replaced after its job; 0: off"),
     ] = 512 * MEBIBYTE
     worker_memory_hard_bytes: Annotated[
-        int, Field(ge=0, le=2**40, description="a worker whose resident set is larger is killed; 0: off")
+        int, Field(ge=0, le=2**40, description="a worker whose resident memory exceeds this is killed; 0: off")
     ] = 1024 * MEBIBYTE
     worker_minimum_lifetime_seconds: Annotated[
-        float, Field(ge=0, le=86_400, description="no worker is replaced for its memory before it has lived this long")
+        float, Field(ge=0, le=86_400, description="a younger worker is not replaced for its memory")
     ] = 60
 
     ollama_memory_limit: Annotated[
         str,
         BeforeValidator(_size),
-        Field(description="what Ollama may hold before no job is leased: bytes, 8G, or 80% of this host; empty: no limit"),
+        Field(description="no job starts while Ollama holds more than this: bytes, 8G, or 80% of this host; empty: no limit"),
     ] = ""
     ollama_memory_low_water: Annotated[
         str,
         BeforeValidator(_size),
-        Field(description="below it slots lease again, one after another: bytes, 7G, or a share of the limit"),
+        Field(description="below this, held back workers start jobs again: bytes, 7G, or a share of the limit"),
     ] = "85%"
     admission_max_hold_seconds: Annotated[
-        float, Field(ge=5, le=3600, description="held so long with no job in hand: models are unloaded, then one job may run")
+        float,
+        Field(ge=5, le=3600, description="after this long held back without a running job, unload models, then admit one job"),
     ] = 60
     admission_sample_seconds: Annotated[
-        float, Field(ge=0.1, le=60, description="between two looks at Ollama and at this host's memory")
+        float, Field(ge=0.1, le=60, description="interval of the measurements of Ollama and of this host's memory")
     ] = 1
     ollama_max_loaded_models: Annotated[
-        int, Field(ge=0, le=64, description="as set on the Ollama server; 1: two models take turns in phases; 0: not set there")
+        int,
+        Field(ge=0, le=64, description="as set on the Ollama server; with 1 two models take turns; 0: not set there"),
     ] = 0
     ollama_cgroup: Annotated[
-        str, Field(description="Ollama's cgroup, whose memory.current is read; empty: its processes are weighed")
+        str, Field(description="Ollama's cgroup, whose memory.current is read; empty: its processes are measured")
     ] = ""
     ollama_load_timeout_seconds: Annotated[
-        float, Field(ge=5, le=3600, description="for a model to be loaded before jobs need it")
+        float, Field(ge=5, le=3600, description="longest time for loading a model before jobs need it")
     ] = 300
     ai_take_turns: Annotated[
         Literal["auto", "true", "false"],
-        Field(description="two models are not asked at the same time; auto: if they measurably starve each other"),
+        Field(description="use two models one after the other; auto: only if they measurably slow each other down"),
     ] = "auto"
 
     @property
     def runtime_path(self) -> Path:
+        """The runtime directory, by default one per user below the directory of temporary files."""
         return Path(self.runtime_directory or Path(gettempdir()) / f"learning-supervisor-{os.getuid()}")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """All settings of one generation."""
+
     supervisor: SupervisorSettings
     worker: WorkerSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One wrong setting: its variable, the value as given (secrets masked) and what would be right."""
+    """One wrong setting: its variable, the given value with secrets masked, and the remedy."""
 
     variable: str
     shown_value: str
@@ -136,7 +141,7 @@ class Problem:
 
 
 class SettingsError(Exception):
-    """All problems of a configuration at once."""
+    """All problems of the settings at once."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -145,7 +150,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as documents show it."""
+    """One setting for the documentation."""
 
     variable: str
     default: str
@@ -156,32 +161,35 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class ServiceManager:
-    """Who has started us, if it wants to be told (sd_notify(3)): its socket, and how often it wants a sign of life."""
+    """The service manager's socket (sd_notify(3)), and its watchdog interval if it has one."""
 
     address: str  # a path, or @ and an abstract name
     watchdog_seconds: float | None
 
 
 def take_service_manager() -> ServiceManager | None:
-    """Taken out of the environment: nothing that an adapter starts may speak for us."""
+    """Remove its variables from the environment, so that no child process can send its notifications."""
     address, usec, pid = (os.environ.pop(name, "") for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
     is_watched = usec.isdecimal() and int(usec) > 0 and pid in {"", str(os.getpid())}
     return ServiceManager(address, int(usec) / 1_000_000 if is_watched else None) if address else None
 
 
 def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Settings:
-    """The first that is set and not empty of flag, credentials, environment, .env, default. Raises SettingsError."""
+    """Each setting from the first source that has a value: flag, credentials, environment, .env, default.
+
+    Raises SettingsError.
+    """
     return parse(_merged(flags, env_file))
 
 
 def read_runtime_path(env_file: Path | None = None) -> Path:
-    """Where the control sockets are: all that `status` has to know, whatever else is wrong in a file that was edited."""
+    """The directory of the control sockets, also if other settings are wrong. Raises SettingsError."""
     given = _merged({}, env_file).get("RUNTIME_DIRECTORY") or ""
     return SupervisorSettings.model_construct(runtime_directory=given).runtime_path
 
 
 def parse(values: Mapping[str, str | None]) -> Settings:
-    """Settings as a function of a mapping of variables."""
+    """Settings from a mapping of variables. Raises SettingsError."""
     problems: list[Problem] = []
     supervisor = _validated(SupervisorSettings, values, problems)
     worker = _validated(WorkerSettings, values, problems)
@@ -193,19 +201,19 @@ def parse(values: Mapping[str, str | None]) -> Settings:
 
 
 def _contradictions(supervisor: SupervisorSettings, worker: WorkerSettings) -> Iterator[Problem]:
-    """What each setting alone cannot know."""
+    """Problems between two settings, each valid alone."""
     limit, low_water = MemorySize.parse(supervisor.ollama_memory_limit), MemorySize.parse(supervisor.ollama_memory_low_water)
     if limit.share and not worker.is_ollama_here:
-        remedy = "give bytes, such as 8G: nobody here knows the memory of the host that OLLAMA_BASE_URL names"
+        remedy = "give bytes, such as 8G: the memory of the host in OLLAMA_BASE_URL is not known here"
         yield Problem("OLLAMA_MEMORY_LIMIT", supervisor.ollama_memory_limit, remedy)
-    is_never_below = low_water == MemorySize() and limit != MemorySize()  # an Ollama without a model holds something, too
+    is_never_below = low_water == MemorySize() and limit != MemorySize()  # Ollama holds some memory without a model, too
     if is_never_below or low_water.share == 1 or 0 < limit.size_bytes <= low_water.size_bytes:
         remedy = "give less than OLLAMA_MEMORY_LIMIT, and more than nothing"
         yield Problem("OLLAMA_MEMORY_LOW_WATER", supervisor.ollama_memory_low_water, remedy)
 
 
 def all_settings() -> Iterator[Setting]:
-    """Every setting in the order of its field: what .env.example and the README's table are made from."""
+    """Every setting in the order of its field, for the generated documentation."""
     for model in (SupervisorSettings, WorkerSettings):
         for name, info in model.model_fields.items():
             default = "" if info.is_required() or info.default is None else _plain(info.default)
@@ -245,7 +253,7 @@ def _problem(model: type[BaseModel], error: dict[str, Any], values: Mapping[str,
 
 
 def _shown(value: str | None, info: FieldInfo) -> str:
-    """Secrets are masked, and URLs that carry a password."""
+    """Mask secrets, and URLs that contain a password."""
     if not value:
         return "(unset)"
     return "***" if info.annotation is SecretStr or "@" in value else value[:MAX_SHOWN_VALUE]
@@ -257,7 +265,7 @@ def _all_variables() -> list[str]:
 
 
 def _given_variable(name: str, info: FieldInfo, values: Mapping[str, str | None]) -> str:
-    """The first of the field's variables that is set, else its proper one."""
+    """The first of the field's variables that is set, else its main one."""
     return next((variable for variable in _variables(name, info) if values.get(variable)), _variable(name, info))
 
 

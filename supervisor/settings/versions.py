@@ -1,4 +1,4 @@
-"""The settings by generation, one for each time they were read: what a child is forked with and what the rules go by."""
+"""All settings in use, by generation. Each time they are read is a new generation."""
 
 from collections.abc import Callable, Collection
 
@@ -6,17 +6,18 @@ from supervisor.settings.model import Problem, Settings, SettingsError
 
 
 class SettingsVersions:
-    """`read` reads the settings again as the start did, with the flags that were given then."""
+    """A child keeps the generation that it was forked with. `read` reads the settings with the flags of the start."""
 
     def __init__(self, first: Settings, read: Callable[[], Settings]) -> None:
         self._read, self._newest = read, 0
         self._by_generation = {0: first}
 
     def of(self, generation: int) -> Settings:
+        """The settings of a generation in use."""
         return self._by_generation[generation]
 
     def read_again(self, in_use: Collection[int | None]) -> int:
-        """The new generation; those that are not in use any more are forgotten. Raises SettingsError: nothing has changed."""
+        """Read a new generation and drop those not `in_use`. Raises SettingsError, and then nothing has changed."""
         settings = self._read()
         if problems := _fixed(self._by_generation[self._newest], settings):
             raise SettingsError(problems)
@@ -27,8 +28,8 @@ class SettingsVersions:
 
 
 def _fixed(before: Settings, after: Settings) -> list[Problem]:
-    """The instance's lock lies in the runtime directory and names the database: neither changes while it is held."""
-    remedy = "this cannot change while it runs: stop and start"
+    """Reject a new database or runtime directory, because the instance's lock lies in the one and names the other."""
+    remedy = "this cannot change while the supervisor runs: stop and start it"
     problems = []
     if after.worker.database != before.worker.database:
         problems.append(Problem("LEARNING_DATABASE_URL", "***", f"names another database; {remedy}"))

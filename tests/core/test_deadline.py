@@ -1,4 +1,4 @@
-"""Three bounds on one conversation, without a clock of their own."""
+"""The three bounds of one conversation. Time is an argument."""
 
 from worker.ollama.deadline import Deadline, Missed
 
@@ -6,14 +6,14 @@ START = Deadline.starting(now_seconds=100.0, total_seconds=50.0, silence_seconds
 
 
 def test_the_first_token_has_four_fifths() -> None:
-    """Until something is said the first token's bound counts, and it is the one that is missed."""
+    """Before the first token its own bound counts, and is the one that is missed."""
     assert START.left_seconds(100.0) == 40.0
     assert START.left_seconds(141.0) == 0.0
     assert START.first_missed is Missed.FIRST_TOKEN
 
 
 def test_each_token_allows_a_silence() -> None:
-    """After a token the next one may take as long as a silence, counted anew each time."""
+    """After a token the next one may take as long as the silence allows, counted from each token."""
     spoken = START.after_token(110.0)
     assert spoken.left_seconds(110.0) == 20.0
     assert spoken.first_missed is Missed.NEXT_TOKEN
@@ -21,14 +21,14 @@ def test_each_token_allows_a_silence() -> None:
 
 
 def test_no_token_moves_the_end() -> None:
-    """However much is said, the whole ends when it was to end."""
+    """Further tokens do not move the end of the whole."""
     late = START.after_token(149.0)
     assert late.left_seconds(149.0) == 1.0
     assert late.first_missed is Missed.END
 
 
 def test_a_second_try_has_what_is_left() -> None:
-    """Its end is that of the first, and its first token has four fifths of the rest."""
+    """The second try has the end of the first, and its first token has four fifths of the rest."""
     again = START.after_token(110.0).next_try(120.0)
     assert (again.end_at_seconds, again.token_at_seconds) == (150.0, 144.0)
     assert again.first_missed is Missed.FIRST_TOKEN
@@ -39,7 +39,7 @@ def test_a_second_try_after_the_end_has_nothing() -> None:
 
 
 def test_a_cut_only_shortens() -> None:
-    """A look-up within a conversation has its own bound or the conversation's, whichever comes first."""
+    """A look-up within a conversation ends by its own bound or the conversation's, the earlier one."""
     assert START.cut(110.0, 5.0).left_seconds(110.0) == 5.0
     assert START.cut(148.0, 5.0).left_seconds(148.0) == 2.0
     assert START.cut(110.0, 5.0).first_missed is Missed.END

@@ -1,26 +1,30 @@
-"""What doctor makes of sizes, words and speeds: quantisation, the memory sum, the pace, and the findings of each."""
+"""The rules of `doctor`: quantisation, the memory estimate, the timeouts, and the findings."""
 
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from supervisor.admission.facts import HostMeasured
-from supervisor.doctor import environment, findings, memory, quantisation
-from supervisor.doctor.memory import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
+from supervisor.doctor import environment, findings, memory_estimate, quantisation, view
+from supervisor.doctor.memory_estimate import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
 from supervisor.doctor.memory_findings import memory_findings
-from supervisor.doctor.model import InstalledModel, Role, model
+from supervisor.doctor.model import InstalledModel, installed_model
 from supervisor.doctor.probe import Outcome, Probe, ProbeKind
 from supervisor.doctor.quantisation import smaller_tag
-from supervisor.doctor.run import DoctorReport, Memory, ModelCheck, Place
-from supervisor.doctor.server import Description, Tag
-from supervisor.doctor.timeouts import Margin, TimeoutEstimate, pace
+from supervisor.doctor.run import DoctorReport, MemoryLocation, MemoryReport, ModelCheck
+from supervisor.doctor.timeouts import TimeoutEstimate, estimate
 from supervisor.findings import Finding, Level
 from supervisor.settings.model import Settings, parse
-from worker.ollama.loaded_models import ListedModel
+from supervisor.wording import byte_size, wrapped
+from tests.terminal import WIDTH, assert_fits
+from worker.ipc.contract import Step
+from worker.ollama.api import Description
+from worker.ollama.models import ListedModel
 
 GB = 1_000_000_000
 CONTEXT_TOKENS = 8192
-ROLES = {"reader": Role.VISION, "writer": Role.FEEDBACK}
+STEPS = {"reader": Step.VISION, "writer": Step.FEEDBACK}
 
 
 def settings(**changes: object) -> Settings:
@@ -34,9 +38,9 @@ def settings(**changes: object) -> Settings:
 
 
 def made(name: str = "writer", weight_bytes: int = 4 * GB, values: int | None = 16_384, **changes: object) -> InstalledModel:
-    """`values` is of the cache, for each token: 32 768 bytes as f16."""
+    """`values` are the numbers in the cache per token: 32 768 bytes as f16."""
     capabilities = ("completion", "vision")
-    plain = InstalledModel(name, (ROLES[name],), "qwen3", "7B", "Q4_K_M", 4, weight_bytes, 0, values, 32_768, capabilities)
+    plain = InstalledModel(name, (STEPS[name],), "qwen3", "7B", "Q4_K_M", 4, weight_bytes, 0, values, 32_768, capabilities)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -64,12 +68,12 @@ def uses(*models: InstalledModel) -> tuple[Use, ...]:
     ],
 )
 def test_bits_of_a_weight(level: str, bits: int, kind: quantisation.QuantisationClass) -> None:
-    """Ollama's words for a quantisation, the newest among them; without one the file's size tells."""
+    """Ollama's names of quantisations, the newest included. Without a name the file's size counts."""
     assert quantisation.bits(level, size_bytes=7 * GB, parameters=7 * GB) == bits
     assert quantisation.kind(bits) is kind
 
 
-def test_bits_that_nobody_tells() -> None:
+def test_unknown_bits() -> None:
     assert quantisation.bits("unknown", 7 * GB, parameters=0) is None
     assert quantisation.kind(None) is quantisation.QuantisationClass.UNKNOWN
 
@@ -87,7 +91,7 @@ def test_bits_that_nobody_tells() -> None:
     ],
 )
 def test_the_smaller_tag(name: str, smaller: str) -> None:
-    """As Ollama's library writes its tags: size and kind stay, the quantisation changes."""
+    """As in Ollama's library: size and kind stay, the quantisation changes."""
     assert smaller_tag(name) == smaller
 
 
@@ -95,33 +99,35 @@ def test_the_smaller_tag(name: str, smaller: str) -> None:
 
 
 def described(**info: int | str) -> InstalledModel:
-    said = Description.model_validate({"model_info": {"general.architecture": "x", "general.parameter_count": 10, **info}})
-    return model((Role.FEEDBACK,), Tag(name="m", size=100), said)
+    description = Description.model_validate({"model_info": {"general.architecture": "x", "general.parameter_count": 10, **info}})
+    return installed_model((Step.FEEDBACK,), ListedModel(name="m", size=100), description)
 
 
 def test_the_cache_of_one_token() -> None:
-    """Layers × heads of keys × the width of a key and a value, which is the head's share of the embedding if it is not said."""
+    """Layers × heads of keys × width of a key and a value. The default width is the head's share of the embedding."""
     shape: dict[str, int | str] = {"x.block_count": 36, "x.attention.head_count": 16, "x.embedding_length": 2048}
     assert described(**shape, **{"x.attention.head_count_kv": 2}).cached_values_per_token == 36 * 2 * (128 + 128)
     widths = {"x.attention.key_length": 64, "x.attention.value_length": 32}
     assert described(**shape, **{"x.attention.head_count_kv": 8}, **widths).cached_values_per_token == 36 * 8 * 96
-    assert described(**shape).cached_values_per_token == 36 * 16 * 256  # heads that differ are a list: too much, never too little
+    assert described(**shape).cached_values_per_token == 36 * 16 * 256  # differing heads: overestimated
     assert described().cached_values_per_token is None
 
 
-def test_the_projector_is_told_apart() -> None:
-    """Its weights in the type of its own file; the rest of the files' size is the model's."""
+def test_the_projector_is_counted_separately() -> None:
+    """Its weights have the type of its own file. The rest of the files' size is the model's."""
     projector = {"general.parameter_count": 20, "general.file_type": 1}
-    found = model((Role.VISION,), Tag(name="m", size=100), Description.model_validate({"projector_info": projector}))
+    found = installed_model(
+        (Step.VISION,), ListedModel(name="m", size=100), Description.model_validate({"projector_info": projector})
+    )
     assert (found.weight_bytes, found.projector_bytes) == (60, 40)
 
 
-# the memory sum
+# the memory estimate
 
 
-def test_the_sum_can_be_followed() -> None:
-    """Each term is the product that its words say, and the sum is that of the terms."""
-    needed = memory.need(uses(made(weight_bytes=4 * GB, projector_bytes=GB)), 3, 4, CacheType.F16)
+def test_each_term_is_explained() -> None:
+    """Each term is the product in its explanation, and the sum is that of the terms."""
+    needed = memory_estimate.need(uses(made(weight_bytes=4 * GB, projector_bytes=GB)), 3, 4, CacheType.F16)
     [terms] = needed.models
     assert [(term.what, term.bytes) for term in terms] == [
         ("weights", 4 * GB),
@@ -138,18 +144,18 @@ def test_the_sum_can_be_followed() -> None:
 @pytest.mark.parametrize(("cache_type", "bits"), [(CacheType.F16, 16), (CacheType.Q8_0, 8.5), (CacheType.Q4_0, 4.5)])
 def test_bits_of_the_cache(cache_type: CacheType, bits: float) -> None:
     """The engine's blocks of 32 numbers carry a scale of 16 bits."""
-    [terms] = memory.need(uses(made()), 1, 1, cache_type).models
+    [terms] = memory_estimate.need(uses(made()), 1, 1, cache_type).models
     assert terms[1].bytes == CONTEXT_TOKENS * 16_384 * bits / 8
 
 
 def test_a_family_of_one_call_has_one_context() -> None:
     """Ollama gives these a single slot, whatever is set (ollama.md 4.2)."""
-    [terms] = memory.need(uses(made(family="qwen3vl")), 8, 1, CacheType.F16).models
+    [terms] = memory_estimate.need(uses(made(family="qwen3vl")), 8, 1, CacheType.F16).models
     assert terms[1].how.startswith("1 call ×")
 
 
 def bound(models: tuple[Use, ...], calls: int, cache_type: CacheType, *, together: bool = True) -> int:
-    needed = memory.need(models, calls, 1, cache_type)
+    needed = memory_estimate.need(models, calls, 1, cache_type)
     return needed.together_bytes if together else needed.in_turn_bytes
 
 
@@ -168,41 +174,41 @@ PAIR = uses(made("reader", values=65_536), made("writer", values=65_536))
     ],
 )
 def test_what_fits(budget_bytes: int, fit: Fit, cache_type: CacheType) -> None:
-    """For two calls at once: both models with the exact cache, then with smaller ones, then in turn; to the byte."""
-    plan = memory.plan(PAIR, 2, 1, budget_bytes)
+    """For two concurrent calls: both models with the exact cache, then with smaller caches, then in turn. Exact to the byte."""
+    plan = memory_estimate.plan(PAIR, 2, 1, budget_bytes)
     assert (plan.fit, plan.need.cache_type) == (fit, cache_type)
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_the_most_calls_that_fit(together: bool) -> None:
-    """To the byte, also where what was asked for does not fit; 0 where not even one call does."""
+    """To the byte, also if the configured number does not fit. 0 if not even one call does."""
     cache_type = CacheType.F16 if together else CacheType.Q4_0
     budget_bytes, asked = bound(PAIR, 5, cache_type, together=together), 1 if together else 64
-    assert memory.plan(PAIR, asked, 1, budget_bytes).largest_num_parallel == 5
-    assert memory.plan(PAIR, asked, 1, budget_bytes - 1).largest_num_parallel == 4
-    assert memory.plan(PAIR, asked, 1, bound(PAIR, 1, CacheType.Q4_0, together=False) - 1).largest_num_parallel == 0
+    assert memory_estimate.plan(PAIR, asked, 1, budget_bytes).largest_num_parallel == 5
+    assert memory_estimate.plan(PAIR, asked, 1, budget_bytes - 1).largest_num_parallel == 4
+    assert memory_estimate.plan(PAIR, asked, 1, bound(PAIR, 1, CacheType.Q4_0, together=False) - 1).largest_num_parallel == 0
 
 
 @pytest.mark.parametrize(("room", "workers"), [(0, 1), (2 * WORKER_BYTES - 1, 2), (2 * WORKER_BYTES, 3), (5 * WORKER_BYTES, 4)])
 def test_the_most_workers_that_fit(room: int, workers: int) -> None:
-    """Beside the models, to the byte, and never more than there are calls for: two of each model."""
-    plan = memory.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.F16) + room)
+    """Beside the models, to the byte, and at most one per concurrent call: two of each model."""
+    plan = memory_estimate.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.F16) + room)
     assert (plan.fit, plan.useful_workers) == (Fit.TOGETHER, workers)
 
 
-def test_memory_that_nobody_knows_is_not_judged() -> None:
-    plan = memory.plan(PAIR, 2, 1, None)
+def test_unknown_memory_is_not_compared() -> None:
+    plan = memory_estimate.plan(PAIR, 2, 1, None)
     assert (plan.fit, plan.largest_num_parallel, plan.useful_workers) == (Fit.UNKNOWN, None, 4)
 
 
 @pytest.mark.parametrize(("size_bytes", "words"), [(0, "0 bytes"), (32_768, "32.8 kB"), (4.7 * GB, "4.7 GB"), (5e6, "5.0 MB")])
 def test_sizes_in_words(size_bytes: float, words: str) -> None:
-    assert memory.shown(size_bytes) == words
+    assert byte_size(size_bytes) == words
 
 
 def test_the_lines_for_the_service() -> None:
     """The numbers of the plan, in the variables that Ollama and its engine read."""
-    plan = memory.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.Q8_0))
+    plan = memory_estimate.plan(PAIR, 2, 1, bound(PAIR, 2, CacheType.Q8_0))
     assert [str(line) for line in environment.lines(plan, PAIR)] == [
         "OLLAMA_NUM_PARALLEL=2",
         "OLLAMA_MAX_LOADED_MODELS=2",
@@ -213,50 +219,55 @@ def test_the_lines_for_the_service() -> None:
         "OLLAMA_KV_CACHE_TYPE=q8_0",
         "LLAMA_ARG_CACHE_RAM=0",
     ]
-    in_turn = memory.plan(PAIR, 9, 1, bound(PAIR, 1, CacheType.Q4_0, together=False))
+    in_turn = memory_estimate.plan(PAIR, 9, 1, bound(PAIR, 1, CacheType.Q4_0, together=False))
     assert [str(line) for line in environment.lines(in_turn, PAIR)][:2] == ["OLLAMA_NUM_PARALLEL=1", "OLLAMA_MAX_LOADED_MODELS=1"]
 
 
-# the pace
+# the timeouts
 
 
-def paced(prompt_seconds: float, tokens_per_second: float, timeout_seconds: int = 30) -> TimeoutEstimate:
-    return TimeoutEstimate(Role.VISION, timeout_seconds, 900, prompt_seconds, tokens_per_second, 1000)
+def estimated(prompt_seconds: float, tokens_per_second: float, timeout_seconds: int = 30) -> TimeoutEstimate:
+    return TimeoutEstimate(Step.VISION, timeout_seconds, 900, prompt_seconds, tokens_per_second, 1000)
 
 
 @pytest.mark.parametrize(
-    ("given", "needed_seconds", "kept", "sufficient_seconds"),
+    ("given", "needed_seconds", "level", "sufficient_seconds"),
     [
-        (paced(5, 100), 15, Margin.YES, 25),
-        (paced(10, 100), 20, Margin.YES, 30),
-        (paced(11, 100), 21, Margin.BARELY, 35),
-        (paced(21, 100), 31, Margin.NO, 50),
-        (paced(28, 1000), 35, Margin.NO, 55),  # its first token comes after four fifths of 30 s, although all of it would fit
-        (paced(100, 10), 200, Margin.NO, 300),
-        (paced(100, 4), 350, Margin.NO, None),
+        (estimated(5, 100), 15, Level.OK, 25),
+        (estimated(10, 100), 20, Level.OK, 30),
+        (estimated(11, 100), 21, Level.WARNING, 35),
+        (estimated(21, 100), 31, Level.FAILED, 50),
+        (
+            estimated(28, 1000),
+            35,
+            Level.FAILED,
+            55,
+        ),  # its first token comes after four fifths of 30 s, although all of it would fit
+        (estimated(100, 10), 200, Level.FAILED, 300),
+        (estimated(100, 4), 350, Level.FAILED, None),
     ],
 )
 def test_a_timeout_that_would_do(
-    given: TimeoutEstimate, needed_seconds: float, kept: Margin, sufficient_seconds: int | None
+    given: TimeoutEstimate, needed_seconds: float, level: Level, sufficient_seconds: int | None
 ) -> None:
-    """OcrResult and writing, with half as much again; the share of the first token; and no more than a timeout may be."""
-    assert (round(given.needed_seconds), given.kept, given.sufficient_seconds) == (needed_seconds, kept, sufficient_seconds)
+    """Reading and writing with a reserve of half, the share of the first token, and the upper bound of a timeout."""
+    assert (round(given.needed_seconds), given.level, given.sufficient_seconds) == (needed_seconds, level, sufficient_seconds)
 
 
-def test_the_pace_from_probes() -> None:
-    """OcrResult as the picture took it, speed over all that was written; too little written is no speed."""
+def test_an_estimate_from_probes() -> None:
+    """Reading time of the picture, speed over all written tokens. Too few tokens give no speed."""
     word = Probe(ProbeKind.WORD, Outcome.GOOD, tokens=10, tokens_seconds=1.0)
     page = Probe(ProbeKind.PICTURE, Outcome.GOOD, prompt_tokens=900, prompt_seconds=3.0, tokens=20, tokens_seconds=2.0)
-    found = pace(Role.VISION, "reader", [word, page], settings().worker)
-    assert found == TimeoutEstimate(Role.VISION, 30, 900, 3.0, 10.0, 1000)
-    assert pace(Role.VISION, "reader", [word, replace(page, outcome=Outcome.SILENT)], settings().worker) is None
-    assert pace(Role.VISION, "reader", [replace(page, tokens=3)], settings().worker) is None
+    found = estimate(Step.VISION, "reader", [word, page], settings().worker)
+    assert found == TimeoutEstimate(Step.VISION, 30, 900, 3.0, 10.0, 1000)
+    assert estimate(Step.VISION, "reader", [word, replace(page, outcome=Outcome.SILENT)], settings().worker) is None
+    assert estimate(Step.VISION, "reader", [replace(page, tokens=3)], settings().worker) is None
 
 
-def test_thoughts_are_paid_for() -> None:
+def test_thoughts_take_time() -> None:
     """A model that cannot stop thinking writes more than its answer."""
     job = Probe(ProbeKind.FEEDBACK, Outcome.GOOD, tokens=20, tokens_seconds=1.0)
-    plain, thinking = (pace(Role.FEEDBACK, name, [job], settings().worker) for name in ("gemma3:4b", "gpt-oss:20b"))
+    plain, thinking = (estimate(Step.FEEDBACK, name, [job], settings().worker) for name in ("gemma3:4b", "gpt-oss:20b"))
     assert plain
     assert thinking
     assert thinking.answer_tokens > plain.answer_tokens
@@ -265,12 +276,12 @@ def test_thoughts_are_paid_for() -> None:
 # the findings
 
 
-def patient(found: InstalledModel, **changes: object) -> ModelCheck:
-    role, size = found.roles[0], found.weight_bytes
-    timeout = {Role.VISION: 30, Role.FEEDBACK: 15}[role]
+def checked(found: InstalledModel, **changes: object) -> ModelCheck:
+    role, size = found.steps[0], found.weight_bytes
+    timeout = {Step.VISION: 30, Step.FEEDBACK: 15}[role]
     good = ModelCheck(
         found.name,
-        found.roles,
+        found.steps,
         found,
         ((role, Probe(ProbeKind.WORD, Outcome.GOOD)),),
         ListedModel(name=found.name, size=size, context_length=CONTEXT_TOKENS),
@@ -279,92 +290,98 @@ def patient(found: InstalledModel, **changes: object) -> ModelCheck:
     return replace(good, **changes)  # type: ignore[arg-type]
 
 
-def told(*patients: ModelCheck, memory: Memory | None = None, given: dict[str, object] | None = None) -> list[Finding]:
-    examination = DoctorReport(settings(**(given or {})), "http://127.0.0.1:11434", "0.32.15", "", patients, memory)
-    return [line for line in findings.findings(examination) if line.level is not Level.OK]
+def not_ok(*checks: ModelCheck, memory: MemoryReport | None = None, given: dict[str, object] | None = None) -> list[Finding]:
+    report = DoctorReport(settings(**(given or {})), "http://127.0.0.1:11434", "0.32.15", "", checks, memory)
+    return [line for line in findings.findings(report) if line.level is not Level.OK]
 
 
-def test_a_healthy_one_has_nothing_to_mend() -> None:
-    assert told(patient(made("reader")), patient(made("writer"))) == []
+def test_a_healthy_server_has_no_findings() -> None:
+    assert not_ok(checked(made("reader")), checked(made("writer"))) == []
 
 
 F16 = made(quantisation="F16", weight_bits=16)
-SLOW = TimeoutEstimate(Role.FEEDBACK, 15, 900, 10.0, 20.0, 1000)
-WIDE = TimeoutEstimate(Role.FEEDBACK, 15, 7200, 1.0, 200.0, 1000)
+SLOW = TimeoutEstimate(Step.FEEDBACK, 15, 900, 10.0, 20.0, 1000)
+WIDE = TimeoutEstimate(Step.FEEDBACK, 15, 7200, 1.0, 200.0, 1000)
 NO_PAGE = Probe(ProbeKind.PICTURE, Outcome.REFUSED, "status 400")
 REFUSED = Probe(ProbeKind.LOAD, Outcome.REFUSED, "status 500")
 SPILLED = ListedModel(name="writer", size=4 * GB, size_vram=GB, context_length=CONTEXT_TOKENS)
 CASES: dict[str, tuple[ModelCheck, dict[str, object], Level, str, str]] = {
-    "F16, one worker": (patient(F16), {}, Level.WARNING, "not quantised", "writer:q4_K_M"),
-    "F16, two workers": (patient(F16), {"WORKER_CONCURRENCY": 2}, Level.FAILED, "not quantised", "writer:q4_K_M"),
-    "F16, two calls": (patient(F16), {"OLLAMA_NUM_PARALLEL": 2}, Level.FAILED, "not quantised", "writer:q4_K_M"),
-    "Q8_0": (patient(made(quantisation="Q8_0", weight_bits=8)), {}, Level.WARNING, "8 bits", "writer:q4_K_M"),
-    "no word": (patient(made(quantisation="", weight_bits=None)), {}, Level.WARNING, "not known", "q4_K_M"),
-    "missing": (patient(made(), model=None), {}, Level.FAILED, "writer is not on the server", "ollama pull writer"),
-    "no words": (patient(made(capabilities=("embedding",))), {}, Level.FAILED, "writes no text", "AI_FEEDBACK_MODEL"),
-    "blind": (patient(made("reader", capabilities=("completion",))), {}, Level.FAILED, "cannot see", "AI_VISION_MODEL"),
-    "serial": (patient(made(family="qwen3vl")), {"OLLAMA_NUM_PARALLEL": 2}, Level.WARNING, "one call", "OLLAMA_NUM_PARALLEL=1"),
-    "refused": (patient(made(), probes=((Role.FEEDBACK, REFUSED),)), {}, Level.FAILED, "status 500", "journalctl"),
+    "F16, one worker": (checked(F16), {}, Level.WARNING, "not quantised", "writer:q4_K_M"),
+    "F16, two workers": (checked(F16), {"WORKER_CONCURRENCY": 2}, Level.FAILED, "not quantised", "writer:q4_K_M"),
+    "F16, two calls": (checked(F16), {"OLLAMA_NUM_PARALLEL": 2}, Level.FAILED, "not quantised", "writer:q4_K_M"),
+    "Q8_0": (checked(made(quantisation="Q8_0", weight_bits=8)), {}, Level.WARNING, "8 bits", "writer:q4_K_M"),
+    "no word": (checked(made(quantisation="", weight_bits=None)), {}, Level.WARNING, "not known", "q4_K_M"),
+    "missing": (checked(made(), model=None), {}, Level.FAILED, "writer is not on the server", "ollama pull writer"),
+    "no words": (checked(made(capabilities=("embedding",))), {}, Level.FAILED, "writes no text", "AI_FEEDBACK_MODEL"),
+    "blind": (checked(made("reader", capabilities=("completion",))), {}, Level.FAILED, "cannot see", "AI_VISION_MODEL"),
+    "serial": (checked(made(family="qwen3vl")), {"OLLAMA_NUM_PARALLEL": 2}, Level.WARNING, "one call", "OLLAMA_NUM_PARALLEL=1"),
+    "refused": (checked(made(), probes=((Step.FEEDBACK, REFUSED),)), {}, Level.FAILED, "status 500", "journalctl"),
     "silent": (
-        patient(made(), probes=((Role.FEEDBACK, Probe(ProbeKind.WORD, Outcome.SILENT)),)),
+        checked(made(), probes=((Step.FEEDBACK, Probe(ProbeKind.WORD, Outcome.SILENT)),)),
         {},
         Level.FAILED,
         "no answer",
         "smaller model",
     ),
     "disobedient": (
-        patient(made(), probes=((Role.FEEDBACK, Probe(ProbeKind.SCHEMA, Outcome.DISOBEYED)),)),
+        checked(made(), probes=((Step.FEEDBACK, Probe(ProbeKind.SCHEMA, Outcome.DISOBEYED)),)),
         {},
         Level.FAILED,
         "JSON schema",
         "another model",
     ),
-    "slow": (patient(made(), paces=(SLOW,)), {}, Level.FAILED, "takes about 60 s at 20.0 tokens/s", "AI_TIMEOUT_FEEDBACK=90"),
+    "slow": (checked(made(), timeouts=(SLOW,)), {}, Level.FAILED, "takes about 60 s at 20.0 tokens/s", "AI_TIMEOUT_FEEDBACK=90"),
     "tight": (
-        patient(made(), paces=(replace(SLOW, timeout_seconds=61),)),
+        checked(made(), timeouts=(replace(SLOW, timeout_seconds=61),)),
         {},
         Level.WARNING,
         "is 61 s",
         "AI_TIMEOUT_FEEDBACK=90",
     ),
-    "hopeless": (patient(made(), paces=(replace(SLOW, tokens_per_second=2.0),)), {}, Level.FAILED, "2.0", "no timeout would do"),
-    "no speed": (patient(made(), paces=()), {}, Level.WARNING, "too little", "status"),
-    "narrow": (patient(made(), paces=(WIDE,)), {}, Level.FAILED, "8200 tokens, and it has 8192", "AI_NUM_CTX_FEEDBACK=16384"),
+    "hopeless": (
+        checked(made(), timeouts=(replace(SLOW, tokens_per_second=2.0),)),
+        {},
+        Level.FAILED,
+        "2.0",
+        "no timeout would do",
+    ),
+    "no speed": (checked(made(), timeouts=()), {}, Level.WARNING, "too little", "status"),
+    "narrow": (checked(made(), timeouts=(WIDE,)), {}, Level.FAILED, "8200 tokens, and it has 8192", "AI_NUM_CTX_FEEDBACK=16384"),
     "page refused": (
-        patient(made("reader"), probes=((Role.VISION, NO_PAGE),)),
+        checked(made("reader"), probes=((Step.VISION, NO_PAGE),)),
         {},
         Level.FAILED,
         "refused it",
         "AI_NUM_CTX_VISION",
     ),
-    "spilled": (patient(made(), loaded=SPILLED), {}, Level.WARNING, "only 25% of writer is on the GPU", "100% GPU"),
-    "unloaded": (patient(made(), loaded=None), {}, Level.WARNING, "was gone", "OLLAMA_KEEP_ALIVE"),
-    "clamped": (patient(made()), {"AI_NUM_CTX": 16_384}, Level.WARNING, "8192 tokens, not 16384", "AI_NUM_CTX"),
+    "spilled": (checked(made(), loaded=SPILLED), {}, Level.WARNING, "only 25% of writer is on the GPU", "100% GPU"),
+    "unloaded": (checked(made(), loaded=None), {}, Level.WARNING, "was gone", "OLLAMA_KEEP_ALIVE"),
+    "clamped": (checked(made()), {"AI_NUM_CTX": 16_384}, Level.WARNING, "8192 tokens, not 16384", "AI_NUM_CTX"),
 }
 
 
 @pytest.mark.parametrize(("given", "changes", "level", "subject", "remedy"), CASES.values(), ids=CASES.keys())
 def test_a_finding_and_its_remedy(given: ModelCheck, changes: dict[str, object], level: Level, subject: str, remedy: str) -> None:
-    """Each thing that can be wrong with a model is told once, as bad as it is, with what to do."""
-    [line] = told(given, given=changes)
+    """Each fault of a model is one finding with its level and its remedy."""
+    [line] = not_ok(given, given=changes)
     assert line.level is level
     assert subject in line.subject
     assert remedy in line.remedy
 
 
 def test_a_server_that_is_down() -> None:
-    """Nothing else is known then, and nothing else is said."""
+    """It is the only finding, because nothing else is known then."""
     [line] = findings.findings(DoctorReport(settings(), "http://127.0.0.1:11434", None, "ConnectError"))
     assert (line.level, "ConnectError" in line.subject, "systemctl status ollama" in line.remedy) == (Level.FAILED, True, True)
 
 
 def test_a_stub_is_no_reason_to_fail() -> None:
-    """Who tries doctor before the real thing is told that nothing is asked yet."""
-    [line] = told(patient(made("reader")), patient(made("writer")), given={"AI_BACKEND": "stub"})
+    """A trial run of `doctor` with the stub gives a warning that no model is in use yet."""
+    [line] = not_ok(checked(made("reader")), checked(made("writer")), given={"AI_BACKEND": "stub"})
     assert (line.level, "AI_BACKEND=local" in line.remedy) == (Level.WARNING, True)
 
 
-NEED = Need(2, CacheType.F16, ((memory.Term("weights", 4 * GB, ""),) * 2,) * 2, memory.Term("workers", 0, ""))
+NEED = Need(2, CacheType.F16, ((memory_estimate.Term("weights", 4 * GB, ""),) * 2,) * 2, memory_estimate.Term("workers", 0, ""))
 FITS = Plan(NEED, Fit.TOGETHER, 4, 4)
 IN_TURN, TOO_LARGE = replace(FITS, fit=Fit.IN_TURN), replace(FITS, fit=Fit.NOT, largest_num_parallel=0)
 FEWER, SQUEEZED = replace(TOO_LARGE, largest_num_parallel=1), replace(FITS, need=replace(NEED, cache_type=CacheType.Q8_0))
@@ -385,19 +402,19 @@ MEMORY_CASES: dict[str, tuple[Plan, dict[str, object], dict[Level, str]]] = {
 
 
 @pytest.mark.parametrize(("plan", "changes", "expected"), MEMORY_CASES.values(), ids=MEMORY_CASES.keys())
-def test_what_the_sum_means(plan: Plan, changes: dict[str, object], expected: dict[Level, str]) -> None:
-    """One line for each thing that the sum says against the settings, and none where they agree."""
-    memory = Memory(Place.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, plan, ())
-    lines = told(patient(made("reader")), memory=memory, given=changes)
+def test_findings_about_memory(plan: Plan, changes: dict[str, object], expected: dict[Level, str]) -> None:
+    """One finding for each contradiction between estimate and settings, and none without."""
+    memory = MemoryReport(MemoryLocation.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, plan, ())
+    lines = not_ok(checked(made("reader")), memory=memory, given=changes)
     assert {line.level for line in lines} == expected.keys()
     assert [level for level, text in expected.items() if not any(text in line.remedy for line in lines)] == []
 
 
-def test_a_sum_that_fits_names_the_largest_of_both() -> None:
-    """Who wants more workers or more calls is told how many."""
-    memory = Memory(Place.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, replace(FITS, useful_workers=3), ())
+def test_an_estimate_that_fits_names_the_largest_numbers() -> None:
+    """The largest number of calls and of workers."""
+    memory = MemoryReport(MemoryLocation.HERE, HOST, 4, Budget(60 * GB, 0, GB), PAIR, replace(FITS, useful_workers=3), ())
     subjects = [line.subject for line in memory_findings(memory, settings())]
-    assert any("the largest that fits is 4; the largest WORKER_CONCURRENCY of use now is 3" in each for each in subjects)
+    assert any("the largest that fits is 4; the largest useful WORKER_CONCURRENCY is 3" in each for each in subjects)
 
 
 @pytest.mark.parametrize(
@@ -405,20 +422,41 @@ def test_a_sum_that_fits_names_the_largest_of_both() -> None:
     [
         (Budget(10 * GB, 6 * GB, 0), Level.OK, "16.0 GB of 16.0 GB"),
         (Budget(10 * GB, 2 * GB, 0), Level.WARNING, "75% fits"),
-        (None, Level.OK, "does not tell"),
+        (None, Level.OK, "does not report"),
     ],
 )
-def test_what_of_the_models_fits_on_the_cards(gpu: Budget | None, level: Level, text: str) -> None:
-    """The workers are in main memory and do not count; what does not fit is computed by the CPU, which is slow and no failure."""
-    need = replace(NEED, workers=memory.Term("workers", GB, ""))
+def test_the_share_of_the_models_on_the_gpu(gpu: Budget | None, level: Level, text: str) -> None:
+    """Workers are in main memory and do not count. The rest of a model runs on the CPU, which is slow but no failure."""
+    need = replace(NEED, workers=memory_estimate.Term("workers", GB, ""))
     plan = replace(FITS, fit=Fit.UNKNOWN, largest_num_parallel=None, need=need)
-    line, *_ = memory_findings(Memory(Place.GPU, HOST, 4, None, PAIR, plan, (), gpu), settings())
+    line, *_ = memory_findings(MemoryReport(MemoryLocation.GPU, HOST, 4, None, PAIR, plan, (), gpu), settings())
     assert (line.level, text in line.subject) == (level, True)
 
 
 def test_old_prompts_that_would_not_fit() -> None:
-    """Nobody can ask the server whether it keeps them; where both models' would not fit, it is said."""
-    memory = Memory(Place.HERE, HOST, 4, Budget(20 * GB, 0, GB), PAIR, FITS, ())
-    assert [line.level for line in told(patient(made("reader")), memory=memory) if "old prompts" in line.subject] == [
+    """No request can read the server's setting, so there is a warning if the caches of both models would not fit."""
+    memory = MemoryReport(MemoryLocation.HERE, HOST, 4, Budget(20 * GB, 0, GB), PAIR, FITS, ())
+    assert [line.level for line in not_ok(checked(made("reader")), memory=memory) if "old prompts" in line.subject] == [
         Level.WARNING
     ]
+
+
+@pytest.mark.parametrize(("given", "changes"), [case[:2] for case in CASES.values()], ids=CASES.keys())
+def test_every_finding_fits_80_columns(given: ModelCheck, changes: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
+    """With the memory estimate and the lines for the service, and no word is broken."""
+    lines = environment.lines(FITS, PAIR)
+    memory = MemoryReport(MemoryLocation.HERE, HOST, 4, Budget(20 * GB, 0, GB), PAIR, FITS, lines)
+    report = DoctorReport(settings(**changes), "http://127.0.0.1:11434", "0.32.15", "", (given,), memory)
+    assert_fits(*(printed(report, width, capsys) for width in (WIDTH, 1000)))
+
+
+def printed(report: DoctorReport, width: int, capsys: pytest.CaptureFixture[str]) -> str:
+    view.show(report, findings.findings(report), Console(width=width))
+    return capsys.readouterr().out
+
+
+def test_a_long_path_stays_whole() -> None:
+    """It gets a line of its own, and a command stays on one line too."""
+    path = "/var/lib/" + "directory/" * 9
+    assert wrapped(f"no files in {path}: create it", WIDTH, "  ") == f"no files in\n  {path}:\n  create it"
+    assert wrapped(f"{'x' * 60}: run `ollama pull words:q4_K_M`", WIDTH) == f"{'x' * 60}: run\n`ollama pull words:q4_K_M`"

@@ -1,4 +1,4 @@
-"""What is an endless repetition, and what pupils and worksheets honestly repeat."""
+"""Endless repetitions, and the repetitions of correct pages."""
 
 import pytest
 
@@ -11,8 +11,8 @@ def pieces(text: str, size_characters: int = 4) -> list[str]:
     return [text[start : start + size_characters] for start in range(0, len(text), size_characters)]
 
 
-def said_before_the_end(limit_characters: int, text: str, size_characters: int = 4) -> int | None:
-    """After how many characters the repetition is called endless; None if never."""
+def characters_before_the_end(limit_characters: int, text: str, size_characters: int = 4) -> int | None:
+    """Characters until the repetition is detected; None if never."""
     repetition, said = Repetition(limit_characters), 0
     for piece in pieces(text, size_characters):
         said += len(piece)
@@ -34,16 +34,16 @@ ENDLESS = {
 @pytest.mark.parametrize("limit_characters", [DOCUMENT_CHARACTERS, PAGE_CHARACTERS])
 @pytest.mark.parametrize("text", ENDLESS.values(), ids=ENDLESS.keys())
 def test_endless(text: str, limit_characters: int) -> None:
-    """One unit without an end is seen between the limit and five quarters of it, whatever the unit and whatever stood before."""
+    """An endless unit is detected between the limit and five quarters of it, for any unit and any text before."""
     before = "Die Seite beginnt mit etwas anderem. "
-    said = said_before_the_end(limit_characters, before + text)
+    said = characters_before_the_end(limit_characters, before + text)
     assert said is not None
     assert limit_characters < said <= limit_characters * 5 / 4 + len(before) + 4
 
 
 @pytest.mark.parametrize("size_characters", [1, 7, 1000])
 def test_endless_in_pieces_of_any_size(size_characters: int) -> None:
-    assert said_before_the_end(DOCUMENT_CHARACTERS, "ja, " * 1000, size_characters) is not None
+    assert characters_before_the_end(DOCUMENT_CHARACTERS, "ja, " * 1000, size_characters) is not None
 
 
 HONEST = {
@@ -54,30 +54,30 @@ HONEST = {
 
 
 @pytest.mark.parametrize("text", HONEST.values(), ids=HONEST.keys())
-def test_honest_pages(text: str) -> None:
+def test_correct_pages(text: str) -> None:
     """A page may repeat as pupils and worksheets do."""
-    assert said_before_the_end(PAGE_CHARACTERS, text) is None
+    assert characters_before_the_end(PAGE_CHARACTERS, text) is None
 
 
-def test_an_honest_document() -> None:
+def test_a_correct_document() -> None:
     """Ten judgements with the same words differ by their keys, and a rule of markdown ends."""
     judged = "".join(f'"c{place:02}":{{"explanation_md":"Das ist erfüllt.","score":10}},' for place in range(1, 11))
-    assert said_before_the_end(DOCUMENT_CHARACTERS, judged * 1 + "-" * 200 + judged) is None
+    assert characters_before_the_end(DOCUMENT_CHARACTERS, judged * 1 + "-" * 200 + judged) is None
 
 
-def test_what_has_stopped_repeating() -> None:
-    """A long row that has come to an end is no endless one, although most of what is looked at is one unit."""
+def test_a_repetition_that_has_ended() -> None:
+    """A long row that has ended is not endless, although most of the checked text is one unit."""
     ended = "-" * (DOCUMENT_CHARACTERS - 150) + "".join(str(number) for number in range(100, 150))
-    assert said_before_the_end(DOCUMENT_CHARACTERS, ended, 1) is None
+    assert characters_before_the_end(DOCUMENT_CHARACTERS, ended, 1) is None
 
 
 def test_a_unit_longer_than_the_longest() -> None:
-    """Beyond two hundred characters a repetition is left to num_predict."""
+    """Units of more than two hundred characters are limited by num_predict alone."""
     unit = " ".join(str(number) for number in range(1000, 1000 + LONGEST_UNIT_CHARACTERS // 4)) + " mehr"
-    assert said_before_the_end(DOCUMENT_CHARACTERS, unit * 100) is None
+    assert characters_before_the_end(DOCUMENT_CHARACTERS, unit * 100) is None
 
 
 def test_too_small_a_limit() -> None:
-    """Below three units the shortest period could be missed, so no such limit can be set."""
+    """A limit below three units is rejected, because the shortest period could be missed."""
     with pytest.raises(ValueError, match="three units"):
         Repetition(DOCUMENT_CHARACTERS - 1)

@@ -1,4 +1,4 @@
-"""Settings: where a value comes from, what is refused and how that is told, and the defaults of the platform."""
+"""Settings: their sources, the rejected values and their messages, and the platform's defaults."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def given(source: str) -> dict[str, str]:
 def read_in_a_process(
     directory: Path, environment: dict[str, str], flags: dict[str, str], env_file: str = ""
 ) -> dict[str, object]:
-    """What `read_settings` gives a process in this directory that has this environment and nothing else."""
+    """The result of `read_settings` in a process with this directory and only this environment."""
     command = [sys.executable, "-c", READ, json.dumps([flags, env_file])]
     variables = {"PYTHONPATH": str(ROOT), "LEARNING_DATABASE_URL": DSN, **environment}
     output = subprocess.run(command, cwd=directory, env=variables, capture_output=True, check=True, timeout=60).stdout
@@ -90,7 +90,7 @@ def env_text(values: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """The whole ladder, read by one process."""
+    """All rungs, read by one process."""
     directory = tmp_path_factory.mktemp("settings")
     (directory / ".env").write_text(env_text(given("env_file")))
     credentials = directory / "credentials"
@@ -102,12 +102,12 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 @pytest.mark.parametrize("rung", LADDER.values(), ids=LADDER.keys())
 def test_the_order_of_sources(read: dict[str, object], rung: Rung) -> None:
-    """The first that is set and not empty of flag, credentials file, environment, .env and default."""
+    """The first non-empty value of flag, credentials file, environment, .env and default."""
     assert read[rung.variable.lower()] == rung.expected
 
 
 def test_another_env_file(tmp_path: Path) -> None:
-    """A file that is named is read instead of .env, and a credentials directory that does not exist holds nothing."""
+    """A named file replaces .env, and a missing credentials directory counts as empty."""
     (tmp_path / ".env").write_text("AI_NUM_CTX=8\nAI_NUM_GPU=8\n")
     (tmp_path / "other.env").write_text("AI_NUM_CTX='9'\n")
     values = read_in_a_process(tmp_path, {"CREDENTIALS_DIRECTORY": "/nonexistent"}, {}, "other.env")
@@ -141,13 +141,13 @@ PLATFORM_DEFAULTS = {
 
 @pytest.mark.parametrize(("variable", "default"), PLATFORM_DEFAULTS.items(), ids=PLATFORM_DEFAULTS.keys())
 def test_platform_defaults(variable: str, default: object) -> None:
-    """With nothing but a DSN every setting of the platform means what it always meant, set to nothing or not set at all."""
+    """With only a DSN, every setting of the platform has its usual value, whether unset or empty."""
     assert value_of(parsed(), variable) == default
     assert value_of(parsed(**{variable: ""}), variable) == default
 
 
 def test_the_policy_defaults_are_the_settings_defaults() -> None:
-    """The numbers that `decide` goes by when told nothing are those that an operator finds documented."""
+    """The policy's own defaults equal the documented ones."""
     assert policy_of(parsed()) == Policy()
 
 
@@ -157,13 +157,13 @@ CONTRACT_BOUNDS = {"AI_TIMEOUT_VISION": "1..300", "AI_TIMEOUT_FEEDBACK": "1..300
 
 @pytest.mark.parametrize(("variable", "bound"), CONTRACT_BOUNDS.items(), ids=CONTRACT_BOUNDS.keys())
 def test_contract_bounds(variable: str, bound: str) -> None:
-    """The bounds that the platform states are ours."""
+    """The bounds equal those of the platform."""
     assert BOUNDED[variable].bound == bound
 
 
 @pytest.mark.parametrize("setting", BOUNDED.values(), ids=BOUNDED.keys())
 def test_bounds(setting: Setting) -> None:
-    """A number is accepted at both ends of its bound; past them it is refused with name, value, bound and remedy."""
+    """A number is accepted at both ends of its bound. Beyond them it is rejected with name, value, bound and remedy."""
     low, high = setting.bound.split("..")
     for edge in (low, high):
         assert value_of(parsed(**{setting.variable: edge}), setting.variable) == float(edge)
@@ -186,14 +186,14 @@ CHOICES = {
 
 @pytest.mark.parametrize(("variable", "value", "remedy"), CHOICES.values(), ids=CHOICES.keys())
 def test_choices(variable: str, value: str, remedy: str) -> None:
-    """A value that is none of the choices is refused with name, value and what would be right."""
+    """Any other value is rejected with name, value and remedy."""
     (problem,) = refused({"LEARNING_DATABASE_URL": DSN, variable: value}).problems
     assert (problem.variable, problem.shown_value) == (variable, value)
     assert remedy in problem.remedy
 
 
 def test_all_problems_at_once() -> None:
-    """One reading tells every wrong setting of supervisor and worker, a line each, and the one that is missing."""
+    """One reading lists every wrong and every missing setting of supervisor and worker, one per line."""
     wrong = {"WORKER_CONCURRENCY": "65", "LOG_LEVEL": "LOUD", "AI_TIMEOUT_VISION": "0", "OLLAMA_BASE_URL": "http://8.8.8.8"}
     error = refused({**wrong, "SUPABASE_URL": "https://store.example"})
     missing = {"LEARNING_DATABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"}
@@ -224,8 +224,8 @@ SECRETS: dict[str, dict[str, str | None]] = {
 
 
 @pytest.mark.parametrize("values", SECRETS.values(), ids=SECRETS.keys())
-def test_no_secret_is_told(values: dict[str, str | None]) -> None:
-    """Neither the message nor the traceback of a refused configuration shows a password or a key."""
+def test_no_secret_in_an_error(values: dict[str, str | None]) -> None:
+    """Neither the message nor the traceback contains a password or a key."""
     error = refused(values)
     assert PASSWORD not in "".join((str(error), repr(error.problems), *traceback.format_exception(error)))
 
@@ -245,7 +245,7 @@ DSN_NAMES = ("LEARNING_DATABASE_URL", "LEARNING_DB_URL", "DATABASE_URL")
 
 @pytest.mark.parametrize("place", range(3), ids=DSN_NAMES)
 def test_the_order_of_dsn_names(place: int) -> None:
-    """The DSN is the first of its three names that is set and not empty."""
+    """The DSN is the first non-empty one of its three names."""
     values = {name: f"postgresql://worker@host{number}/db" for number, name in enumerate(DSN_NAMES)}
     values.update(dict.fromkeys(DSN_NAMES[:place], ""))
     assert parse(values).worker.learning_database_url.get_secret_value() == f"postgresql://worker@host{place}/db"
@@ -263,7 +263,7 @@ ROLES = {
 
 @pytest.mark.parametrize(("dsn", "role"), ROLES.values(), ids=ROLES.keys())
 def test_service_roles(dsn: str, role: str) -> None:
-    """A role that bypasses row security is refused by name, however the DSN is written, unless a test allows it."""
+    """A role that bypasses row security is rejected by name in every form of DSN, except if a test allows it."""
     (problem,) = refused({"LEARNING_DATABASE_URL": dsn}).problems
     assert problem.remedy.startswith(f"{role} bypasses row security")
     allowed = parsed(LEARNING_DATABASE_URL=dsn, ALLOW_SERVICE_DSN_FOR_TESTING="true")
@@ -287,7 +287,7 @@ OPTIONS: dict[str, tuple[dict[str, str], dict[str, int], dict[str, int]]] = {
 
 @pytest.mark.parametrize(("values", "vision", "feedback"), OPTIONS.values(), ids=OPTIONS.keys())
 def test_model_options(values: dict[str, str], vision: dict[str, int], feedback: dict[str, int]) -> None:
-    """An option is the model's own where it is set, else that of both, else not sent at all."""
+    """The model's own option wins over the common one. An unset option is not sent."""
     worker = parsed(**values).worker
     assert (worker.model_options("vision"), worker.model_options("feedback")) == (vision, feedback)
 
@@ -302,7 +302,7 @@ UNEQUAL = {
 
 @pytest.mark.parametrize("values", UNEQUAL.values(), ids=UNEQUAL.keys())
 def test_one_model_has_one_set_of_options(values: dict[str, str]) -> None:
-    """Where both steps use one model options that differ are refused, by name; two models may differ."""
+    """Different options for one model of both steps are rejected. Two models may differ."""
     (problem,) = refused({"LEARNING_DATABASE_URL": DSN, **ONE_MODEL, **values}).problems
     assert (problem.variable, problem.remedy.split(",")[0]) == ("AI_NUM_CTX_FEEDBACK", "both steps use one model")
     assert parsed(**values)
@@ -334,15 +334,15 @@ FAR = [
 
 @pytest.mark.parametrize("url", NEAR)
 def test_ollama_is_near(url: str) -> None:
-    """Loopback or a service name without a dot is accepted, its last slash dropped."""
+    """Loopback or a service name without a dot is accepted, and its last slash removed."""
     assert parsed(OLLAMA_BASE_URL=f"{url}/").worker.ollama_base_url == url
 
 
 @pytest.mark.parametrize("url", FAR)
 def test_ollama_is_not_far(url: str) -> None:
-    """No other host is accepted: a pupil's work does not leave the machine."""
+    """Any other host is rejected, so that a pupil's work does not leave the machine."""
     (problem,) = refused({"LEARNING_DATABASE_URL": DSN, "OLLAMA_BASE_URL": url}).problems
-    shown_value = "***" if "@" in url else url  # what stands before an @ may be a password
+    shown_value = "***" if "@" in url else url  # the part before an @ may be a password
     assert (problem.variable, problem.shown_value) == ("OLLAMA_BASE_URL", shown_value)
 
 
@@ -358,7 +358,7 @@ STORES = {
 
 @pytest.mark.parametrize(("url", "is_accepted"), STORES.values(), ids=STORES.keys())
 def test_the_object_store(url: str, *, is_accepted: bool) -> None:
-    """The store may be far over https; plain http only to loopback or a service name without a dot."""
+    """A remote store needs https. Plain http is accepted for loopback or a service name without a dot."""
     values: dict[str, str | None] = {"LEARNING_DATABASE_URL": DSN, "SUPABASE_URL": url, "SUPABASE_SERVICE_ROLE_KEY": "key"}
     if is_accepted:
         assert parse(values).worker.supabase_url == url.rstrip("/")
@@ -380,14 +380,14 @@ ADAPTERS = {
 
 @pytest.mark.parametrize(("values", "vision", "feedback"), ADAPTERS.values(), ids=ADAPTERS.keys())
 def test_adapters(values: dict[str, str], vision: str, feedback: str) -> None:
-    """An adapter is the module that is named, else the one of the backend."""
+    """The named module, else that of the backend."""
     worker = parsed(**values).worker
     assert (worker.vision_adapter, worker.feedback_adapter) == (vision, feedback)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)
 def test_every_setting_is_documented(setting: Setting) -> None:
-    """Each setting has a help, and the default that documents show is accepted and changes nothing."""
+    """Each setting has a help. Its documented default is accepted and changes nothing."""
     assert setting.help
     shown = {setting.variable: setting.default} if setting.default else {}
     assert value_of(parsed(**shown), setting.variable) == value_of(parsed(), setting.variable)
@@ -399,6 +399,6 @@ def test_no_variable_twice() -> None:
 
 
 def test_one_runtime_directory_for_each_user() -> None:
-    """Without a setting two users of one host do not meet in one directory."""
+    """By default, two users of one host have different directories."""
     assert str(os.getuid()) in parsed().supervisor.runtime_path.name
     assert parsed(RUNTIME_DIRECTORY="/run/learning").supervisor.runtime_path == Path("/run/learning")

@@ -1,4 +1,4 @@
-"""A bound on a prompt's tokens that is never too high, and what is done with it."""
+"""The lower bound of a prompt's tokens, and its uses."""
 
 import pytest
 
@@ -18,7 +18,7 @@ BOUNDS: dict[str, tuple[str, int]] = {
 
 @pytest.mark.parametrize(("text", "tokens"), BOUNDS.values(), ids=BOUNDS.keys())
 def test_least_tokens(text: str, tokens: int) -> None:
-    """The letters between two white spaces are at least a token; nothing else is sure to be one."""
+    """The letters between two white spaces are at least one token, and nothing else is certain."""
     assert least_tokens([text]) == tokens
 
 
@@ -28,19 +28,19 @@ def test_least_tokens_of_a_request() -> None:
 
 
 def test_a_window_that_is_sure_to_be_too_small() -> None:
-    """What must remain for the answer counts; an unknown window is never too small."""
+    """The room for the answer counts. An unknown window is never too small."""
     assert not is_too_small(1000 + LEAST_ANSWER_TOKENS, 1000)
     assert is_too_small(999 + LEAST_ANSWER_TOKENS, 1000)
     assert not is_too_small(None, 10**9)
 
 
-def test_when_the_window_is_worth_a_question() -> None:
-    """A prompt that fits into the smallest window that Ollama gives needs no look at the window."""
+def test_when_the_window_is_looked_up() -> None:
+    """A prompt that fits into Ollama's smallest window needs no look-up."""
     assert not may_matter(2048 - LEAST_ANSWER_TOKENS)
     assert may_matter(2049 - LEAST_ANSWER_TOKENS)
 
 
 @pytest.mark.parametrize(("counted_tokens", "is_cut"), [(999, True), (1000, False), (5000, False), (0, False)])
 def test_a_prompt_that_was_cut(counted_tokens: int, is_cut: bool) -> None:
-    """Fewer tokens read than there are at least: cut. A count that was left out says nothing."""
+    """Cut if fewer tokens were read than the lower bound. A missing count decides nothing."""
     assert was_cut(1000, counted_tokens) is is_cut

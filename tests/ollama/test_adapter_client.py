@@ -1,4 +1,4 @@
-"""The worker's client of Ollama: each way a conversation can end is an exception of its own, within its time."""
+"""The worker's client of Ollama: each way in which a conversation can end has its own exception, in time."""
 
 import json
 import threading
@@ -89,7 +89,7 @@ OUTCOMES = {
 
 @pytest.mark.parametrize(("kind", "error"), FAULTS.items(), ids=FAULTS.keys())
 def test_outcomes(simulator: SimulatorProcess, kind: str, error: type[Exception]) -> None:
-    """Each fault of a server or a model has its own class and is told of once, and after each the next question is answered."""
+    """Each fault has its own class and one report, and the next request after it is answered."""
     simulator.fault(kind)
     calls: list[ModelCall] = []
     client = Ollama(simulator.url, lambda: None, calls.append)
@@ -136,19 +136,19 @@ RAW = {
 
 @pytest.mark.parametrize(("parts", "error"), RAW.values(), ids=RAW.keys())
 def test_raw_outcomes(parts: tuple[bytes, ...], error: type[Exception]) -> None:
-    """Whatever stands on the wire, the class says what it was, and no message quotes it."""
+    """For any bytes received, the class names the fault and the message does not quote them."""
     with raw_server(answering(*parts)) as url:
         assert type(caught(url)) is error
 
 
 def test_an_error_without_an_end() -> None:
-    """Of an error's body only the beginning is read."""
+    """Only the beginning of an error's body is read."""
     with raw_server(trickling(HEAD.replace(b"200 OK", b"400 Bad Request"), chunk(b"x" * 65_536))) as url:
         assert type(caught(url)) is errors.BadRequest
 
 
-def test_nobody_listens() -> None:
-    """A refused connection is a server that is away."""
+def test_a_refused_connection() -> None:
+    """The server counts as unreachable."""
     with raw_server() as url:
         pass
     assert type(caught(url)) is errors.ServerUnreachable
@@ -159,8 +159,8 @@ COMMON = [each for each in VOCABULARY if issubclass(each, errors.ServerFailed | 
 
 
 @pytest.mark.parametrize("error", COMMON, ids=lambda each: each.__name__)
-def test_every_class_means_the_same_in_both_stages(error: type[Exception]) -> None:
-    """A caller that knows only the contract's names takes it as transient, or as permanent, whichever step asked."""
+def test_every_class_means_the_same_in_both_steps(error: type[Exception]) -> None:
+    """By the contract's names each class is transient or permanent, equally in both steps."""
     is_transient = issubclass(error, errors.ServerFailed)
     names = (VisionTransientError, FeedbackTransientError) if is_transient else (VisionPermanentError, FeedbackPermanentError)
     assert all(issubclass(error, name) for name in names)
@@ -168,7 +168,7 @@ def test_every_class_means_the_same_in_both_stages(error: type[Exception]) -> No
 
 
 def test_codes_of_the_input() -> None:
-    """Two refusals are the input's fault and say so; any other is nobody's."""
+    """Two rejections are caused by the input and have its error codes. The others have none."""
     assert errors.PromptTooLong().error_code is ErrorCode.INPUT_TOO_LARGE
     assert errors.ImageUnreadable().error_code is ErrorCode.INPUT_CORRUPT
     assert errors.BadRequest("status 400").error_code is None
@@ -210,13 +210,13 @@ LATE = {
 
 @pytest.mark.parametrize(("script", "given", "error"), LATE.values(), ids=LATE.keys())
 def test_deadlines(script: Script, given: dict[str, float], error: type[Exception]) -> None:
-    """Each of the three bounds ends a conversation by itself, whatever drips meanwhile, and long before the other two."""
+    """Each of the three bounds ends a conversation by itself, also with a trickling answer, and long before the other two."""
     with raw_server(script) as url:
         assert type(caught(url, bounds(**given))) is error
 
 
 def test_a_server_that_does_not_take_the_request() -> None:
-    """Sending has the same bounds as reading: a picture that nobody takes off the socket is given up."""
+    """Sending has the same bounds as reading, also if the server does not read a picture."""
     big = replace(QUESTION, messages=({"role": "user", "content": "x", "images": ["x" * 30_000_000]},))
     given_up, was_given_up = threading.Event(), []
 
@@ -230,7 +230,7 @@ def test_a_server_that_does_not_take_the_request() -> None:
 
 
 def test_a_late_answer_dies_with_its_connection() -> None:
-    """What a server still says to a conversation that was given up never reaches the next one."""
+    """A late answer to an abandoned conversation never reaches the next one."""
 
     def late(peer: Peer) -> None:
         peer.request()
@@ -245,7 +245,7 @@ def test_a_late_answer_dies_with_its_connection() -> None:
 
 
 def test_a_finished_answer_keeps_its_connection() -> None:
-    """After a whole body the next question goes over the same connection."""
+    """After a whole body the next request uses the same connection."""
 
     def twice(peer: Peer) -> None:
         for word in ("eins", "zwei"):
@@ -258,16 +258,16 @@ def test_a_finished_answer_keeps_its_connection() -> None:
 
 
 @pytest.mark.parametrize("rest", [b"", said("zu spät") + END, b"garbage"], ids=["no end", "more lines", "garbage"])
-def test_what_follows_done_is_not_heard(rest: bytes) -> None:
-    """The answer stands, whatever comes after its last line, and the connection is not used again."""
+def test_data_after_the_last_line_is_ignored(rest: bytes) -> None:
+    """The answer is valid with any data after its last line, and the connection is not used again."""
     first = silent(HEAD, said("eins"), done(), rest)
     with raw_server(first, answering(HEAD, said("zwei"), done(), END)) as url:
         client = ollama(url)
         assert [client.chat(QUESTION, deadline_in(LONG_SECONDS)).text for _ in range(2)] == ["eins", "zwei"]
 
 
-def test_progress_is_what_is_said() -> None:
-    """Each line with content or a thought is progress; an empty one is not."""
+def test_progress_is_text_or_thought() -> None:
+    """A line with text or a thought is progress, and an empty one is not."""
     told: list[None] = []
     thought = line(message={"content": "", "thinking": "hm"})
     with raw_server(answering(HEAD, thought, line(message={"content": ""}), said("a"), said("b"), done(), END)) as url:
@@ -292,8 +292,8 @@ TOLD = {
 
 
 @pytest.mark.parametrize(("counters", "numbers"), TOLD.values(), ids=TOLD.keys())
-def test_an_answered_call_is_told_in_numbers(counters: dict[str, int], numbers: tuple[float | None, ...]) -> None:
-    """The numbers come from the server's durations, and whatever it says they fit into an event."""
+def test_the_report_of_an_answered_call(counters: dict[str, int], numbers: tuple[float | None, ...]) -> None:
+    """Its figures come from the server's durations, and any value fits into an event."""
     calls: list[ModelCall] = []
     with raw_server(answering(HEAD, said("gut"), done("stop", **counters), END)) as url:
         Ollama(url, lambda: None, calls.append).chat(QUESTION, deadline_in(LONG_SECONDS))
@@ -304,8 +304,8 @@ def test_an_answered_call_is_told_in_numbers(counters: dict[str, int], numbers: 
     assert Event.decode(event.encode()) == event
 
 
-def test_a_silent_model_is_told_apart() -> None:
-    """No first token in its time is silence, without a time to the first token; so is none after the first, with one."""
+def test_the_report_of_a_silent_model() -> None:
+    """Silence before the first token has no time to the first token. Silence after it has one."""
     calls: list[ModelCall] = []
     now = time.monotonic()
     late, stuck = Deadline(now + LONG_SECONDS, now + 0.2, 0.2), Deadline(now + LONG_SECONDS, now + LONG_SECONDS, 0.2)
@@ -317,8 +317,8 @@ def test_a_silent_model_is_told_apart() -> None:
     assert [call.first_token_seconds is None for call in calls] == [True, False]
 
 
-def test_what_was_not_sent_is_no_call(simulator: SimulatorProcess) -> None:
-    """A prompt that is refused before anything goes out, and a look at the list of models, are not told of."""
+def test_no_report_without_a_call(simulator: SimulatorProcess) -> None:
+    """A prompt that is rejected before sending, and a list of models, are not reported."""
     calls: list[ModelCall] = []
     client = Ollama(simulator.url, lambda: None, calls.append)
     client.digest("chain")
@@ -328,7 +328,7 @@ def test_what_was_not_sent_is_no_call(simulator: SimulatorProcess) -> None:
 
 
 def test_the_request(simulator: SimulatorProcess) -> None:
-    """The frozen options go along as they are; nothing is to be cut by the server, and no model to be kept by us."""
+    """The frozen options are sent unchanged. The server must not cut the prompt, and keep_alive is not set."""
     body = replace(QUESTION, options={"num_ctx": 4096}, document_schema={"type": "object"}).body()
     assert body["options"] == {"num_ctx": 4096, "temperature": 0, "num_predict": 256}
     assert (body["truncate"], body["think"], body["stream"], body["format"]) == (False, False, True, {"type": "object"})
@@ -341,13 +341,13 @@ LONG = replace(QUESTION, messages=({"role": "user", "content": "wort " * 5000},)
 
 
 def test_a_prompt_that_cannot_fit_is_not_sent(simulator: SimulatorProcess) -> None:
-    """Where the window is set, a prompt beyond it is refused before anything goes out."""
+    """With a configured window, a longer prompt is rejected before sending."""
     assert type(caught(simulator.url, question=replace(LONG, options={"num_ctx": 4096}))) is errors.PromptTooLong
     assert simulator.calls() == []
 
 
 def test_the_window_of_a_loaded_model(simulator: SimulatorProcess) -> None:
-    """Where none is set the server refuses a prompt while it loads the model; a loaded one is looked at, and nothing is sent."""
+    """Without a configured window the server rejects the prompt while loading. For a loaded model nothing is sent."""
     assert type(caught(simulator.url, question=LONG)) is errors.PromptTooLong
     assert len(simulator.calls()) == 1
     assert type(caught(simulator.url, question=LONG)) is errors.PromptTooLong
@@ -356,7 +356,7 @@ def test_the_window_of_a_loaded_model(simulator: SimulatorProcess) -> None:
 
 @pytest.mark.parametrize(("counted", "is_cut"), [(20, True), (5000, False), (0, False)])
 def test_a_prompt_that_the_server_cut(counted: int, is_cut: bool) -> None:
-    """A server that read fewer tokens than there are words has cut the prompt: no answer to half a text."""
+    """If the server read fewer tokens than there are words, it cut the prompt, and the answer is rejected."""
     question = replace(QUESTION, messages=({"role": "user", "content": "wort " * 1000},))
     with raw_server(answering(HEAD, said("gut"), done(prompt_eval_count=counted), END)) as url:
         if is_cut:
@@ -366,7 +366,7 @@ def test_a_prompt_that_the_server_cut(counted: int, is_cut: bool) -> None:
 
 
 def test_digest(simulator: SimulatorProcess) -> None:
-    """The digest of a listed model by full or short name; an unlisted one has none."""
+    """An installed model is found by its full or short name. Another one has no digest."""
     client = ollama(simulator.url)
     assert len(client.digest("chain") or "") == 64
     assert client.digest("chain") == client.digest("chain:latest")
@@ -374,9 +374,9 @@ def test_digest(simulator: SimulatorProcess) -> None:
 
 
 def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
-    """From then on all workers say the same of what a text is made from: none reads again what another one has read."""
+    """From then on all workers have the same fingerprint, so none reads a text again that another has read."""
     model = WorkerSettings.model_fields["ai_vision_model"].default
-    listed = status(200, json.dumps({"models": [{"name": model, "digest": "a1b2"}]}).encode())
+    listed = status(200, json.dumps({"models": [{"name": model, "digest": "a1b2", "size": 1}]}).encode())
     with raw_server(answering(status(200, b'{"models":[]}')), answering(listed), answering(listed)) as url:
         settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "OLLAMA_BASE_URL": url}).worker
         earlier, later = (vision.build(settings, lambda: None) for _ in range(2))
@@ -385,13 +385,13 @@ def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
 
 
 def test_a_list_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list of models is waited for as a whole, however steadily it drips."""
+    """The time for a list is limited as a whole."""
     monkeypatch.setattr("worker.ollama.client.LOOKUP_SECONDS", 0.3)
     with raw_server(trickling(HEAD, chunk(b" "))) as url, pytest.raises(errors.AnswerTimeout):
         ollama(url).digest("chain")
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"models":[1]}', b"{}", b"x"])
-def test_a_list_that_is_none(body: bytes) -> None:
+def test_an_invalid_list(body: bytes) -> None:
     with raw_server(answering(status(200, body))) as url, pytest.raises(errors.StreamBroken):
         ollama(url).digest("chain")

@@ -38,7 +38,7 @@ def say(simulator: SimulatorProcess, document: object) -> None:
 
 
 def test_a_feedback(simulator: SimulatorProcess) -> None:
-    """The model's judgements become criteria.v2 under the teacher's texts, and its words the pupil's feedback."""
+    """The model's judgements become criteria.v2 under the teacher's texts, and its text the pupil's feedback."""
     say(simulator, GOOD)
     feedback = writer(simulator.url).analyze(text_md="3 + 4 = 7", criteria=CRITERIA)
     assert (feedback.feedback_md, feedback.parse_status, feedback.clamped_scores) == ("Gut.", "parsed", 0)
@@ -54,14 +54,14 @@ def test_a_feedback(simulator: SimulatorProcess) -> None:
 
 @pytest.mark.parametrize("criteria", [[], ["a"], ["", ""], [f"Kriterium {n}" for n in range(10)]], ids=len)
 def test_the_schema_is_kept(simulator: SimulatorProcess, criteria: list[str]) -> None:
-    """A model that obeys the schema gives a whole feedback at the first try, whatever the criteria are called."""
+    """A model that obeys the schema gives a whole feedback at the first try, with any names of criteria."""
     feedback = writer(simulator.url).analyze(text_md="Text", criteria=criteria, instruction_md="Rechne.", hints_md="Streng.")
     assert [result["criterion"] for result in feedback.analysis_json["criteria_results"]] == criteria
     assert feedback.parse_status == "parsed"
 
 
 def test_scores_out_of_range(simulator: SimulatorProcess) -> None:
-    """A model that is talked into other scores gets them clamped and counted."""
+    """Scores out of range, as a pupil may provoke, are clamped and counted."""
     say(
         simulator, {**GOOD, "criteria": {"c01": {"explanation_md": "", "score": 100}, "c02": {"explanation_md": "", "score": -1}}}
     )
@@ -71,7 +71,7 @@ def test_scores_out_of_range(simulator: SimulatorProcess) -> None:
 
 
 def test_an_added_criterion(simulator: SimulatorProcess) -> None:
-    """A criterion that a pupil asked for does not appear."""
+    """A criterion added by a pupil's text does not appear."""
     added = {**GOOD["criteria"], "c03": {"explanation_md": "erfunden", "score": 10}}  # type: ignore[dict-item]
     say(simulator, {**GOOD, "criteria": added})
     feedback = writer(simulator.url).analyze(text_md="- c03: Ich bin nett.", criteria=CRITERIA)
@@ -79,7 +79,7 @@ def test_an_added_criterion(simulator: SimulatorProcess) -> None:
 
 
 def requests_for(*answers: tuple[bytes, ...], **changes: object) -> tuple[list[dict[str, Any]], Any]:
-    """The requests that one feedback takes from a server that gives these answers, and what became of it."""
+    """The requests of one feedback with a server that gives these answers, and its outcome."""
     requests: list[dict[str, Any]] = []
 
     def script(peer: Peer) -> None:
@@ -107,7 +107,7 @@ NOT_WHOLE = {
 
 @pytest.mark.parametrize("first", NOT_WHOLE.values(), ids=NOT_WHOLE.keys())
 def test_a_second_try(first: tuple[bytes, ...]) -> None:
-    """What is no document is asked for once more, in stricter words, in the same frame, and without the bad answer."""
+    """An invalid document is requested again, in stricter words, in the same frame, and without the bad answer."""
     requests, feedback = requests_for(first, WHOLE)
     assert (feedback.parse_status, feedback.feedback_md) == ("second_try", "Gut.")
     (system, user), (system_again, user_again) = (request["messages"] for request in requests)
@@ -118,7 +118,7 @@ def test_a_second_try(first: tuple[bytes, ...]) -> None:
 
 @pytest.mark.parametrize(("second", "error"), [("prose", "InvalidDocument"), ("cut off", "AnswerTruncated")])
 def test_there_is_no_third_try(second: str, error: str) -> None:
-    """Two answers that are no documents are a transient failure that tells nothing of them."""
+    """Two invalid documents are a transient failure, whose message contains nothing of them."""
     requests, failed = requests_for(NOT_WHOLE["prose"], NOT_WHOLE[second])
     assert len(requests) == 2
     assert (type(failed).__name__, isinstance(failed, FeedbackTransientError)) == (error, True)
@@ -127,7 +127,7 @@ def test_there_is_no_third_try(second: str, error: str) -> None:
 
 
 def test_no_second_try_without_time() -> None:
-    """A first try that took more than half of the time is the only one."""
+    """If the first try took more than half of the time, there is no second."""
 
     def slow(peer: Peer) -> None:
         peer.request()
@@ -150,7 +150,7 @@ FAILURES = {
 
 @pytest.mark.parametrize(("fault", "expected"), FAILURES.items(), ids=FAILURES.keys())
 def test_failures(simulator: SimulatorProcess, fault: str, expected: tuple[str, FailureKind | None]) -> None:
-    """A server that fails is not asked a second time, and the job's rules know the failure by its class."""
+    """There is no second request after a server's failure, and the retry rules know it by its class."""
     simulator.fault(fault)
     with pytest.raises(Exception) as raised:
         writer(simulator.url).analyze(text_md=PRIVATE, criteria=CRITERIA)
@@ -163,7 +163,7 @@ def test_failures(simulator: SimulatorProcess, fault: str, expected: tuple[str, 
 
 
 def test_a_text_that_is_too_long(simulator: SimulatorProcess) -> None:
-    """It fails for good and says that the input is too large, without a call."""
+    """It fails permanently as too large an input, without a call."""
     with pytest.raises(FeedbackPermanentError) as raised:
         writer(simulator.url, AI_NUM_CTX=4096).analyze(text_md="wort " * 5000, criteria=CRITERIA)
     assert failure_of(raised.value, Step.FEEDBACK).error_code is ErrorCode.INPUT_TOO_LARGE
@@ -179,7 +179,7 @@ THINKING = {
 
 @pytest.mark.parametrize(("model", "level", "think", "num_predict"), THINKING.values(), ids=THINKING.keys())
 def test_thinking(model: str, level: str, think: object, num_predict: int) -> None:
-    """A model that cannot stop thinking gets tokens for it beside those for the document; any other is told not to."""
+    """A model that cannot stop thinking gets further tokens for it. Any other has thinking switched off."""
     requests, _ = requests_for(WHOLE, AI_FEEDBACK_MODEL=model, AI_THINK_LEVEL=level)
     assert (requests[0]["think"], requests[0]["options"]["num_predict"]) == (think, num_predict)
 
@@ -192,7 +192,7 @@ def test_frozen_options() -> None:
 
 
 def test_english_prompts() -> None:
-    """AI_PROMPT_LANGUAGE chooses all of what is told."""
+    """AI_PROMPT_LANGUAGE selects the language of every text."""
     requests, _ = requests_for(WHOLE, AI_PROMPT_LANGUAGE="en")
     said_to_it = json.dumps(requests[0]["messages"], ensure_ascii=False)
     assert "<submission>" in said_to_it
@@ -200,7 +200,7 @@ def test_english_prompts() -> None:
 
 
 def test_the_same_client_serves_the_next_job(simulator: SimulatorProcess) -> None:
-    """After a runaway whose stream was closed the next feedback is a whole one."""
+    """After a runaway whose stream was closed, the next feedback is whole."""
     simulator.fault("endless")
     adapter = writer(simulator.url)
     with pytest.raises(errors.Runaway):

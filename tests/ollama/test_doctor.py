@@ -1,4 +1,4 @@
-"""doctor as an operator runs it, against a server: what it finds, what it asks, and how it ends."""
+"""`doctor` as an operator runs it, against a server: its findings, its requests, its exit code."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,9 +9,12 @@ from click.testing import CliRunner, Result
 from supervisor.admission.facts import HostMeasured
 from supervisor.cli.main import main
 from supervisor.doctor import probe
-from supervisor.doctor.server import Server, ServerSilent
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.raw_server import END, HEAD, Peer, raw_server, status
+from worker.ollama.api import CHAT, SHOW, TAGS, VERSION, Body, Endpoint, Reply
+from worker.ollama.client import Ollama
+from worker.ollama.errors import InvalidReply
+from worker.ollama.models import ListedModels
 
 HOST_BYTES, FREE_BYTES = 32_000_000_000, 30_000_000_000
 MODELS = [
@@ -27,14 +30,14 @@ READY, FAILS = 0, 1
 
 @pytest.fixture(scope="module")
 def running_simulator() -> Iterator[SimulatorProcess]:
-    """A page of 1000 tokens takes it more than a second."""
+    """It takes more than a second for a page of 1000 tokens."""
     with start_simulator(model=MODELS, tokens_per_second=800, load_seconds=0.02, vision_seconds=0.01) as simulator:
         yield simulator
 
 
 @pytest.fixture(autouse=True)
 def _a_host_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fits does not depend on the machine that runs the tests."""
+    """Memory findings do not depend on the machine that runs the tests."""
     measured = HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, None, 0.0)
     monkeypatch.setattr("supervisor.monitor.ollama.host.Host.measured", lambda _: measured)
 
@@ -46,7 +49,7 @@ def doctor(url: str, *options: str, **settings: object) -> Result:
         "OLLAMA_BASE_URL": url,
         "AI_VISION_MODEL": "eyes",
         "AI_FEEDBACK_MODEL": "words",
-        "AI_TIMEOUT_VISION": "300",  # what is measured is not judged, but where a test asks for it
+        "AI_TIMEOUT_VISION": "300",  # speeds matter only in tests that set these
         "AI_TIMEOUT_FEEDBACK": "300",
         "COLUMNS": "200",
     }
@@ -54,21 +57,21 @@ def doctor(url: str, *options: str, **settings: object) -> Result:
 
 
 def wrong(result: Result) -> list[tuple[str, str, str]]:
-    """Level, subject and remedy of whatever is not ok."""
+    """Level, subject and remedy of each finding that is not ok."""
     findings = json.loads(result.stdout)["findings"]
     return [(each["level"], each["subject"], each["remedy"]) for each in findings if each["level"] != "ok"]
 
 
 def test_all_is_well(simulator: SimulatorProcess) -> None:
-    """Both models answer, fit and are fast enough: exit 0, and the document has the figures for it."""
+    """Both models answer, fit and are fast enough: exit code 0, and the document has the figures."""
     result = doctor(simulator.url, "--json")
     document = json.loads(result.stdout)
     assert (result.exit_code, document["state"], wrong(result)) == (READY, "ok", [])
     assert document["server"]["version"] == "0.32.15"
-    assert [model["roles"] for model in document["models"]] == [["vision"], ["feedback"]]
+    assert [model["steps"] for model in document["models"]] == [["vision"], ["feedback"]]
     kinds = [[probe["kind"] for probe in model["probes"]] for model in document["models"]]
     assert kinds == [["load", "word", "picture"], ["load", "word", "schema", "feedback"]]
-    assert all(model["paces"][0]["tokens_per_second"] > 0 for model in document["models"])
+    assert all(model["timeouts"][0]["tokens_per_second"] > 0 for model in document["models"])
     assert document["memory"]["fit"] == "together"
     assert document["environment"]["OLLAMA_MAX_LOADED_MODELS"] == "2"
 
@@ -85,59 +88,66 @@ CASES: dict[str, tuple[dict[str, object], int, str, str, str]] = {
 
 
 @pytest.mark.parametrize(("settings", "exit_code", "level", "subject", "remedy"), CASES.values(), ids=CASES.keys())
-def test_what_is_wrong(
+def test_each_fault_is_found(
     simulator: SimulatorProcess, settings: dict[str, object], exit_code: int, level: str, subject: str, remedy: str
 ) -> None:
-    """The exit code is 1 where jobs would fail, and a line names the thing and its remedy."""
+    """The exit code is 1 if jobs would fail, and a finding names the fault and its remedy."""
     result = doctor(simulator.url, "--json", **settings)
     assert result.exit_code == exit_code
     assert [each for each in wrong(result) if each[0] == level and subject in each[1] and remedy in each[2]]
 
 
-def test_what_ollama_holds_is_there_for_it(simulator: SimulatorProcess) -> None:
-    """A model that is loaded already takes its memory out of what is free, and needs it no second time."""
+def test_memory_of_loaded_models_is_available(simulator: SimulatorProcess) -> None:
+    """Memory of a loaded model is not free, but the model needs no further memory."""
     simulator.client.post("/api/generate", json={"model": "q8"})
     [held] = simulator.client.get("/api/ps").json()["models"]
     memory = json.loads(doctor(simulator.url, "--json").stdout)["memory"]
     assert memory["budget_bytes"] == FREE_BYTES + held["size"] - HOST_BYTES // 10
 
 
-def test_what_cards_hold_is_there_for_the_models(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the models are on a GPU the sum is compared with that; the simulator has none, so its list says that they are."""
+def test_memory_of_the_cards_is_compared(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With models on a GPU the estimate is compared with its memory. The simulator has no GPU, so its list is changed."""
     simulator.client.post("/api/generate", json={"model": "q8"})
     [held] = simulator.client.get("/api/ps").json()["models"]
-    listed = Server.running
+    look_up = Ollama.look_up
+
+    def on_the_gpu(server: Ollama, endpoint: Endpoint[Reply], body: Body | None = None) -> Reply:
+        reply = look_up(server, endpoint, body)
+        if not isinstance(reply, ListedModels):
+            return reply
+        return reply.model_copy(update={"models": [each.model_copy(update={"size_vram": each.size}) for each in reply.models]})
+
     on_card = HostMeasured(None, FREE_BYTES, HOST_BYTES, None, None, 1_000_000, 0.0)
-    monkeypatch.setattr(Server, "running", lambda it: [each.model_copy(update={"size_vram": each.size}) for each in listed(it)])
+    monkeypatch.setattr(Ollama, "look_up", on_the_gpu)
     monkeypatch.setattr("supervisor.monitor.ollama.host.Host.measured", lambda _: on_card)
     result = doctor(simulator.url, "--json")
     memory = json.loads(result.stdout)["memory"]
-    assert (memory["place"], memory["budget_bytes"], memory["gpu_budget_bytes"]) == ("gpu", None, held["size"] + 1_000_000)
+    assert (memory["location"], memory["budget_bytes"], memory["gpu_budget_bytes"]) == ("gpu", None, held["size"] + 1_000_000)
     assert (result.exit_code, [subject for _, subject, _ in wrong(result) if "on the GPU" in subject] != []) == (READY, True)
     assert "free on the GPU" in doctor(simulator.url).stdout
 
 
 def test_an_answer_without_an_end(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is longer than any list of models is not read to its end."""
-    monkeypatch.setattr("supervisor.doctor.server.MAX_BYTES", 100)
+    """A list that is longer than allowed is not read to its end."""
+    monkeypatch.setattr(Endpoint, "limit_bytes", lambda *_: 100)
     assert doctor(simulator.url, "--json").exit_code == FAILS
 
 
 def test_mxfp4_is_quantised(simulator: SimulatorProcess) -> None:
-    """The platform's own default counts as four bits, also with several workers; it thinks and keeps to the schema."""
+    """The platform's default model counts as four bits, also with several workers. It thinks and obeys the schema."""
     result = doctor(simulator.url, "--json", AI_FEEDBACK_MODEL="gpt-oss:latest", WORKER_CONCURRENCY=2)
     assert (result.exit_code, [subject for _, subject, _ in wrong(result) if "old prompts" not in subject]) == (READY, [])
 
 
-def test_nobody_answers() -> None:
-    """A server that is down is the one thing that is said."""
+def test_a_server_that_is_down() -> None:
+    """It is the only finding."""
     result = doctor("http://127.0.0.1:1", "--json")
     assert (result.exit_code, [level for level, _, _ in wrong(result)]) == (FAILS, ["failed"])
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", HEAD + END, b"SSH-2.0\r\n", b""])
-def test_somebody_else_answers(answer: bytes) -> None:
-    """What listens at the address is no Ollama: said like a server that is down, without a traceback."""
+def test_another_server_at_the_address(answer: bytes) -> None:
+    """A server that is not Ollama is reported like one that is down, without a traceback."""
 
     def stranger(peer: Peer) -> None:
         peer.request()
@@ -148,26 +158,29 @@ def test_somebody_else_answers(answer: bytes) -> None:
     assert (result.exit_code, [level for level, _, _ in wrong(result)]) == (FAILS, ["failed"])
 
 
-IMPOSSIBLE: dict[str, tuple[Callable[[Server], object], bytes]] = {
-    "a version without an end": (lambda server: server.version(), b'{"version": "%s"}' % (b"9" * 100_000)),
-    "a version that moves the cursor": (lambda server: server.version(), b'{"version": "\\u001b[31m"}'),
-    "a file larger than any": (lambda server: server.tags(), b'{"models": [{"name": "eyes", "size": 1%s}]}' % (b"0" * 400)),
-    "a speed beyond all": (lambda server: server.answer({}, 5.0), b'{"done": true, "eval_count": 1%s}' % (b"0" * 400)),
+IMPOSSIBLE: dict[str, tuple[Callable[[Ollama], object], bytes]] = {
+    "a version without an end": (lambda server: server.look_up(VERSION), b'{"version": "%s"}' % (b"9" * 100_000)),
+    "a version that moves the cursor": (lambda server: server.look_up(VERSION), b'{"version": "\\u001b[31m"}'),
+    "a file larger than any": (
+        lambda server: server.look_up(TAGS),
+        b'{"models": [{"name": "eyes", "size": 1%s}]}' % (b"0" * 400),
+    ),
+    "a speed beyond all": (lambda server: server.request(CHAT, {}, 5.0), b'{"done": true, "eval_count": 1%s}' % (b"0" * 400)),
 }
 
 
-@pytest.mark.parametrize(("question", "body"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
-def test_what_cannot_be_is_no_answer(question: Callable[[Server], object], body: bytes) -> None:
-    """No number that would be an overflow in the sum, and no word that would break the view, comes past the server's edge."""
-    with raw_server(says(body)) as url, pytest.raises(ServerSilent):
-        question(Server(url))
+@pytest.mark.parametrize(("request_of", "body"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_an_impossible_reply_is_invalid(request_of: Callable[[Ollama], object], body: bytes) -> None:
+    """A number that would overflow the sum, and a word that would break the output, do not pass the client."""
+    with raw_server(says(body)) as url, pytest.raises(InvalidReply):
+        request_of(Ollama(url))
 
 
-def test_a_description_is_left_with_what_can_be() -> None:
-    """Of a model's file an endless and a huge number are no facts; the others stay."""
+def test_a_description_keeps_its_possible_values() -> None:
+    """An infinite and a huge number are dropped; the other values stay."""
     body = b'{"model_info": {"endless": 1e999, "huge": 1%s, "layers": 28, "architecture": "llama"}}' % (b"0" * 400)
     with raw_server(says(body)) as url:
-        assert Server(url).describe("eyes").model_info == {"layers": 28, "architecture": "llama"}
+        assert Ollama(url).look_up(SHOW, {"model": "eyes"}).model_info == {"layers": 28, "architecture": "llama"}
 
 
 def says(body: bytes) -> Callable[[Peer], None]:
@@ -191,7 +204,7 @@ FAULTS: dict[str, tuple[str, str]] = {
 def test_a_model_that_fails(
     simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch, fault: str, told: tuple[str, str]
 ) -> None:
-    """The first request that fails is told with its reason and ends the questions to this model; the other one is asked."""
+    """The first failed request is reported with its reason and ends the probes of this model. The other model is probed."""
     monkeypatch.setattr(probe, "PROBE_SECONDS", 0.5)
     simulator.fault(fault, "eyes")
     result = doctor(simulator.url, "--json")
@@ -203,7 +216,7 @@ def test_a_model_that_fails(
 
 @pytest.mark.parametrize("answer", ["Ja.", "[17]", '{"correct": true}'])
 def test_a_model_that_does_not_keep_to_the_schema(simulator: SimulatorProcess, answer: str) -> None:
-    """Its feedback would be refused job by job; what it said instead is not shown."""
+    """Its feedback would be rejected in each job. Its answer is not shown."""
     simulator.fault("say", "words", times=2, text=answer)
     result = doctor(simulator.url, "--json")
     assert [subject for _, subject, _ in wrong(result)] == [
@@ -212,8 +225,8 @@ def test_a_model_that_does_not_keep_to_the_schema(simulator: SimulatorProcess, a
     assert answer not in result.output
 
 
-def test_it_asks_as_the_workers_do(simulator: SimulatorProcess) -> None:
-    """With their options, so that no model is loaded twice, and without a keep_alive of its own."""
+def test_its_requests_are_those_of_the_workers(simulator: SimulatorProcess) -> None:
+    """The same options, so that no model is loaded twice, and no keep_alive."""
     doctor(simulator.url, AI_NUM_CTX=8192)
     windows = {model["name"]: model["context_length"] for model in simulator.client.get("/api/ps").json()["models"]}
     assert windows == {"eyes:latest": 8192, "words:latest": 8192}
@@ -222,25 +235,32 @@ def test_it_asks_as_the_workers_do(simulator: SimulatorProcess) -> None:
 
 
 def test_one_model_for_both(simulator: SimulatorProcess) -> None:
-    """It is weighed once and tried in both roles."""
+    """It is counted once and probed for both steps."""
     document = json.loads(doctor(simulator.url, "--json", AI_FEEDBACK_MODEL="eyes").stdout)
     [model] = document["models"]
-    assert (model["roles"], list(document["memory"]["models"])) == (["vision", "feedback"], ["eyes:latest"])
-    assert [pace["role"] for pace in model["paces"]] == ["vision", "feedback"]
+    assert (model["steps"], list(document["memory"]["models"])) == (["vision", "feedback"], ["eyes:latest"])
+    assert [each["step"] for each in model["timeouts"]] == ["vision", "feedback"]
 
 
-def test_for_a_person(simulator: SimulatorProcess) -> None:
-    """The sum, the speed, the lines for the service and the sentence, in this order."""
+def test_the_order_of_the_output(simulator: SimulatorProcess) -> None:
+    """Memory, speed, the lines for the service, findings and summary."""
     result = doctor(simulator.url, AI_TIMEOUT_VISION=1)
     service = "[Service]", "Environment=OLLAMA_NUM_PARALLEL=1", "Environment=LLAMA_ARG_CACHE_RAM=0"
-    parts = "The memory sum", "sum ", "there is", "tokens/s", *service, "failed ", "Jobs would fail: 1 to mend first"
+    parts = "Memory needed", "sum ", "available", "tokens/s", *service, "failed ", "Jobs would fail: 1 to mend first"
     places = [result.stdout.find(part) for part in parts]
     assert places == sorted(places)
     assert places[0] >= 0
 
 
-def test_foreign_adapters_ask_whom_they_like(simulator: SimulatorProcess) -> None:
-    """Nothing is asked then, and nothing is deadline_set."""
+def test_its_output_fits_80_columns(simulator: SimulatorProcess) -> None:
+    """A real run: no line is longer, and the longest command of it is whole."""
+    lines = doctor(simulator.url, AI_FEEDBACK_MODEL="f16", COLUMNS=80).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("`ollama pull f16:q4_K_M`" in line for line in lines)
+
+
+def test_foreign_adapters_are_not_probed(simulator: SimulatorProcess) -> None:
+    """No model is called, and one warning explains why."""
     foreign = "tests.platform_adapters.vision"
     result = doctor(simulator.url, "--json", LEARNING_VISION_ADAPTER=foreign, LEARNING_FEEDBACK_ADAPTER=foreign)
     assert (result.exit_code, [level for level, _, _ in wrong(result)], simulator.calls()) == (READY, ["warning"], [])

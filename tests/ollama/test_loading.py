@@ -1,4 +1,4 @@
-"""Loading and unloading: how long it takes, who sees it, when a model goes."""
+"""Loading and unloading in the simulator: duration, visibility, end."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ LOAD_NS = int(LOAD_SECONDS * 1e9)
 
 @pytest.fixture(scope="module")
 def running_simulator() -> Iterator[SimulatorProcess]:
-    """One that takes its time to load."""
+    """One whose loads take some time."""
     with start_simulator(model=["chain", "other"], tokens_per_second=5000, load_seconds=LOAD_SECONDS) as simulator:
         yield simulator
 
@@ -30,7 +30,7 @@ def generate(simulator: SimulatorProcess, **more: object) -> dict[str, object]:
 
 
 def test_loading_is_invisible(simulator: SimulatorProcess) -> None:
-    """A model that is being loaded is not in ps; load_duration is the time its load took."""
+    """A model that is being loaded is not in ps. Its load_duration is the time of its load."""
     with pending_chat(simulator, "chain") as call:
         until(lambda: simulator.state()["loading"] == "chain:latest")
         assert listed(simulator) == []
@@ -40,7 +40,7 @@ def test_loading_is_invisible(simulator: SimulatorProcess) -> None:
 
 
 def test_loads_are_serial(simulator: SimulatorProcess) -> None:
-    """Of two models asked for at once the second is loaded after the first, and its load_duration includes that wait."""
+    """Of two loads at once the second begins after the first, and its load_duration includes that wait."""
     with pending_chat(simulator, "chain") as first:
         until(lambda: simulator.state()["loading"] == "chain:latest")
         with pending_chat(simulator, "other") as second:
@@ -50,7 +50,7 @@ def test_loads_are_serial(simulator: SimulatorProcess) -> None:
 
 
 def test_leaving_aborts_the_load(simulator: SimulatorProcess) -> None:
-    """If the client that caused a load leaves, the load is lost and the next request begins it anew."""
+    """If the client that caused a load leaves, the load is aborted and the next request starts it again."""
     with pending_chat(simulator, "chain") as first:
         until(lambda: simulator.state()["loading"] == "chain:latest")
         first.close()
@@ -101,7 +101,7 @@ def test_keep_alive_forever(simulator: SimulatorProcess) -> None:
 
 
 def test_another_context_reloads(simulator: SimulatorProcess) -> None:
-    """A different num_ctx unloads and loads the model; ps shows the context of one slot; the same one does not (recording 19)."""
+    """A different num_ctx reloads the model, the same one does not (recording 19). ps shows the context of one slot."""
     generate(simulator)
     assert generate(simulator, options={"num_ctx": 8192})["load_duration"] >= LOAD_NS  # type: ignore[operator]
     assert simulator.client.get("/api/ps").json()["models"][0]["context_length"] == 8192

@@ -22,9 +22,8 @@ from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import decide
 from supervisor.admission.state import AdmissionState
 from supervisor.doctor import findings
-from supervisor.doctor.model import Role
 from supervisor.doctor.probe import Outcome
-from supervisor.doctor.run import examine
+from supervisor.doctor.run import run as run_doctor
 from supervisor.monitor.ollama.host import Host
 from supervisor.monitor.ollama.server import OllamaServer
 from supervisor.settings.model import Settings, parse
@@ -258,8 +257,8 @@ def test_a_load_that_fails(server: httpx.Client) -> None:
 
 def test_doctor(server: httpx.Client) -> None:
     """Every probe is answered and measured. The tiny models' weights are recognised as unquantised."""
-    examination = examine(settings(server), Host(str(server.base_url), None).measured(), 2, lambda _: None)
-    assert [[probe.outcome for _, probe in patient.probes] for patient in examination.patients] == [[GOOD] * 3, [GOOD] * 4]
-    assert [patient.model.weight_bits for patient in examination.patients if patient.model] == [32, 32]
-    assert [[pace.role for pace in patient.paces] for patient in examination.patients] == [[Role.VISION], [Role.FEEDBACK]]
-    assert len([line for line in findings.findings(examination) if "not quantised" in line.subject]) == 2
+    report = run_doctor(settings(server), Host(str(server.base_url), None).measured(), 2, lambda _: None)
+    assert [[probe.outcome for _, probe in check.probes] for check in report.models] == [[GOOD] * 3, [GOOD] * 4]
+    assert [check.model.weight_bits for check in report.models if check.model] == [32, 32]
+    assert [[each.step for each in check.timeouts] for check in report.models] == [[Step.VISION], [Step.FEEDBACK]]
+    assert len([line for line in findings.findings(report) if "not quantised" in line.subject]) == 2

@@ -1,4 +1,4 @@
-"""The commands as an operator runs them: what they print, and the exit codes that scripts and units go by."""
+"""The commands as an operator runs them: output and exit codes."""
 
 import json
 import os
@@ -9,22 +9,25 @@ import sys
 from importlib.metadata import version
 
 import pytest
+from click.testing import CliRunner
 from psycopg import sql
 
+import supervisor.cli.main
 from testkit.database import url
 from testkit.waiting import eventually
 from tests.process.fleet import PROGRAM, PROJECT_ROOT
 from tests.process.site import Site
+from tests.terminal import assert_fits
 
 pytestmark = pytest.mark.postgres
 
 Result = subprocess.CompletedProcess[str]
 
 OK, DEGRADED, USAGE, NOT_RUNNING, CONFIG = 0, 1, 2, 3, 78
-PATIENCE_SECONDS = 30.0
+COMMAND_TIMEOUT_SECONDS = 30.0
 INTERRUPTED_IMPORT = """
 import os, signal, sys, weakref
-signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes inherit it as ignored
 
 class Interrupter:
     def find_spec(self, name, *_):
@@ -39,30 +42,30 @@ import supervisor.cli.main
 
 
 def run(site: Site, *arguments: str, **settings: str | float) -> Result:
-    """A command with the site's settings, to its end. An empty setting counts as not given."""
+    """Run a command with the site's settings to its end. An empty setting counts as unset."""
     values = {name.upper(): str(value) for name, value in (site.settings() | settings).items()}
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "200", **values}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "1000", **values}
     return subprocess.run(
         [PROGRAM, *arguments],
         env=environ,
         cwd=site.directory,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=COMMAND_TIMEOUT_SECONDS,
         check=False,
     )
 
 
-def test_the_version_is_the_package_s(site: Site) -> None:
-    """What is printed is what is installed."""
+def test_the_version_is_that_of_the_package(site: Site) -> None:
+    """The installed version is printed."""
     assert version("learning-supervisor") in run(site, "--version").stdout
 
 
 # start
 
 
-def test_all_wrong_settings_are_told_at_once(site: Site) -> None:
-    """Each with its variable, and nothing is started: no operator mends one to be told of the next."""
+def test_all_wrong_settings_are_listed_at_once(site: Site) -> None:
+    """Each with its variable, so that they can be corrected together. Nothing is started."""
     wrong: dict[str, str | float] = {
         "worker_concurrency": 0,
         "ai_timeout_vision": "soon",
@@ -75,16 +78,16 @@ def test_all_wrong_settings_are_told_at_once(site: Site) -> None:
     assert not (site.directory / "run").exists()
 
 
-def test_a_service_role_in_the_dsn_is_refused_before_anything_starts(site: Site) -> None:
-    """Its name is enough; the password is not shown."""
+def test_a_service_role_in_the_dsn_is_rejected_before_the_start(site: Site) -> None:
+    """Its name is enough. The password is not shown."""
     result = run(site, "start", learning_database_url="postgresql://postgres:geheim@/learning")
     assert result.returncode == CONFIG
     assert "LEARNING_DATABASE_URL" in result.stderr
     assert "geheim" not in result.stderr + result.stdout
 
 
-def test_a_superuser_under_another_name_is_refused_by_what_the_server_says(site: Site) -> None:
-    """Whoever bypasses row security gets no worker: the supervisor ends with EX_CONFIG, and no job was touched."""
+def test_a_superuser_with_another_name_is_rejected(site: Site) -> None:
+    """A role that bypasses row security gets no worker: the supervisor exits with EX_CONFIG, and no job is touched."""
     site.enter_text()
     boss = f"{site.database.name}_boss"
     site.owner.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(boss)))
@@ -97,8 +100,8 @@ def test_a_superuser_under_another_name_is_refused_by_what_the_server_says(site:
     assert [job["status"] for job in site.jobs()] == ["queued"]
 
 
-def test_a_runtime_directory_that_others_may_write_is_refused(site: Site) -> None:
-    """Locks and control sockets are nobody else's: EX_CONFIG, and the variable that would cure it."""
+def test_a_runtime_directory_writable_by_others_is_rejected(site: Site) -> None:
+    """Locks and control sockets must be private: EX_CONFIG, and the variable to change."""
     public = site.directory / "public"
     public.mkdir()
     public.chmod(0o777)
@@ -107,8 +110,8 @@ def test_a_runtime_directory_that_others_may_write_is_refused(site: Site) -> Non
     assert "RUNTIME_DIRECTORY" in result.stderr
 
 
-def test_a_runtime_directory_that_takes_nothing_is_refused(site: Site) -> None:
-    """A path in which no socket has room, and a disk that is full: EX_CONFIG and the variable, and no traceback."""
+def test_an_unusable_runtime_directory_is_rejected(site: Site) -> None:
+    """A path too long for a socket, and a full disk: EX_CONFIG and the variable, without a traceback."""
     long = run(site, "start", runtime_directory=str(site.directory / ("x" * 100)))
     assert (long.returncode, "RUNTIME_DIRECTORY" in long.stderr) == (CONFIG, True)
     full = site.start(wrapper=("prlimit", "--fsize=0"), stderr=subprocess.PIPE)
@@ -118,31 +121,31 @@ def test_a_runtime_directory_that_takes_nothing_is_refused(site: Site) -> None:
 
 
 def test_a_flag_wins_over_the_environment(site: Site) -> None:
-    """`--procs` is how many workers there are, whatever WORKER_CONCURRENCY says."""
+    """`--procs` is the number of workers, for any WORKER_CONCURRENCY."""
     fleet = site.start(wrapper=("sh", "-c", 'exec "$@" --procs 2', "sh"), worker_concurrency=1)
     fleet.until_idle()
     assert len(fleet.worker_pids()) == 2
 
 
 def test_an_interrupt_during_the_imports_is_not_lost() -> None:
-    """Python's own handler raises where the exception may be swallowed: then nobody would ever hear of the request to stop."""
-    result = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], check=False, timeout=PATIENCE_SECONDS)
+    """Python's default handler raises an exception that an import may swallow, and then the stop request would be lost."""
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], check=False, timeout=COMMAND_TIMEOUT_SECONDS)
     assert result.returncode == -signal.SIGINT
 
 
 # status
 
 
-def test_status_without_a_supervisor_says_so(site: Site) -> None:
-    """Exit code 3, as systemctl's, also where a setting is wrong that it needs not; as JSON the list is empty."""
-    told, asked = run(site, "status", worker_concurrency="eleven"), run(site, "status", "--json")
-    assert (told.returncode, asked.returncode) == (NOT_RUNNING, NOT_RUNNING)
-    assert "Not running" in told.stdout
-    assert json.loads(asked.stdout) == {"instances": []}
+def test_status_without_a_supervisor(site: Site) -> None:
+    """Exit code 3 as of systemctl, also with wrong settings that it does not need. As JSON the list is empty."""
+    as_text, as_json = run(site, "status", worker_concurrency="eleven"), run(site, "status", "--json")
+    assert (as_text.returncode, as_json.returncode) == (NOT_RUNNING, NOT_RUNNING)
+    assert "Not running" in as_text.stdout
+    assert json.loads(as_json.stdout) == {"instances": []}
 
 
 def test_status_of_a_dead_supervisor_is_that_of_none(site: Site) -> None:
-    """The socket that SIGKILL leaves behind deceives nobody."""
+    """A socket left behind by SIGKILL is ignored."""
     fleet = site.start()
     fleet.until_idle()
     fleet.kill()
@@ -150,16 +153,17 @@ def test_status_of_a_dead_supervisor_is_that_of_none(site: Site) -> None:
     assert run(site, "status").returncode == NOT_RUNNING
 
 
-def test_status_tells_every_instance(site: Site) -> None:
-    """Two supervisors in one runtime directory, uncut in 80 columns: 0 while all is well, and 1 as soon as one is not."""
+def test_status_of_two_instances(site: Site) -> None:
+    """In one runtime directory, within 80 columns: 0 while all is well, and 1 as soon as one is degraded."""
     both = [site.start(worker_concurrency=2), site.start()]
     for fleet in both:
         fleet.until_state("ok")
-    asked, told = run(site, "status", "--json"), run(site, "status", columns=80)
-    assert (asked.returncode, told.returncode) == (OK, OK)
-    assert "…" not in told.stdout
-    assert {each["instance"] for each in json.loads(asked.stdout)["instances"]} == {f"{f.instance():08x}" for f in both}
-    assert told.stdout.count("All is well") == 2
+    as_json, as_text = run(site, "status", "--json"), run(site, "status", columns=80)
+    assert (as_json.returncode, as_text.returncode) == (OK, OK)
+    assert "…" not in as_text.stdout
+    assert max(map(len, as_text.stdout.splitlines())) <= 80
+    assert {each["instance"] for each in json.loads(as_json.stdout)["instances"]} == {f"{f.instance():08x}" for f in both}
+    assert as_text.stdout.count("All is well") == 2
     site.shut_out()
     both[0].until_state("down")
     assert run(site, "status").returncode == DEGRADED
@@ -169,15 +173,15 @@ def test_status_tells_every_instance(site: Site) -> None:
 
 
 def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
-    """Exit code 0, no line that fails, and nothing left in the runtime directory."""
+    """Exit code 0, no failed finding, and no file left in the runtime directory."""
     result = run(site, "check")
     assert result.returncode == OK, result.stdout
     assert not [line for line in result.stdout.splitlines() if line.startswith("failed")]
     assert list((site.directory / "run").iterdir()) == []
 
 
-def test_check_says_what_an_empty_database_lacks(site: Site) -> None:
-    """First the right to look into the schema, then both tables, each with what to do."""
+def test_check_of_an_empty_database(site: Site) -> None:
+    """First the right to use the schema is missing, then both tables, each with its remedy."""
     site.owner.execute("drop schema public cascade")
     site.owner.execute("create schema public")
     (failure,) = failures(run(site, "check"))
@@ -188,8 +192,8 @@ def test_check_says_what_an_empty_database_lacks(site: Site) -> None:
     assert ("migrations" in submissions, "migrations" in jobs) == (True, True)
 
 
-def test_check_says_what_a_role_may_not(site: Site) -> None:
-    """A right, a function and the index that are missing are each told with what to do."""
+def test_check_of_missing_rights(site: Site) -> None:
+    """A missing right, function and index are findings with remedies."""
     site.owner.execute("revoke delete on learning_submission_jobs from learning_worker")
     site.owner.execute("drop function learning_worker_mark_retry")
     site.owner.execute("drop index learning_submission_jobs_by_visibility")
@@ -199,21 +203,38 @@ def test_check_says_what_a_role_may_not(site: Site) -> None:
     assert "create it" in index
 
 
+def test_check_fits_80_columns(site: Site) -> None:
+    """Findings are wrapped between words, with the remedies of a missing table, model and adapter among them."""
+    site.owner.execute("drop table learning_submissions cascade")
+    wrong = {"ai_vision_model": "nobody-has:this", "learning_feedback_adapter": "no.such.module", "supabase_url": ""}
+    narrow, wide = (run(site, "check", columns=columns, **wrong) for columns in (80, 1000))
+    assert failures(wide)
+    assert_fits(narrow.stdout, wide.stdout)
+
+
+@pytest.mark.parametrize("command", ["start", "status", "check", "doctor", "scale", "recycle", "reload"])
+def test_help_fits_80_columns(command: str) -> None:
+    """Each command has a whole line in the list of commands."""
+    helps = [CliRunner().invoke(supervisor.cli.main.main, arguments).output for arguments in (["--help"], [command, "--help"])]
+    assert max(len(line) for text in helps for line in text.splitlines()) <= 80
+    assert not any(line.endswith("...") for line in helps[0].splitlines()[1:])
+
+
 def failures(result: Result) -> list[str]:
     assert (result.returncode, result.stderr) == (DEGRADED, "")
     return [line for line in result.stdout.splitlines() if line.startswith("failed")]
 
 
-def test_check_tells_a_database_that_is_not_there(site: Site) -> None:
-    """One line says that nobody answers, without a traceback or a password."""
+def test_check_of_a_database_that_is_down(site: Site) -> None:
+    """One finding, without a traceback or a password."""
     dsn = url(site.database.worker_dsn, host=str(site.directory), password="geheim")
     (failure,) = failures(run(site, "check", learning_database_url=dsn))
     assert "LEARNING_DATABASE_URL" in failure
     assert "geheim" not in failure
 
 
-def test_check_says_what_the_model_server_lacks(site: Site) -> None:
-    """A model that nobody has pulled, by its name and with how to get it; a server that is not there, by its address."""
+def test_check_of_the_model_server(site: Site) -> None:
+    """A missing model is named with the command that installs it, and a server that is down with its address."""
     (missing,) = failures(run(site, "check", ai_vision_model="nobody-has:this"))
     assert ("ollama pull nobody-has:this" in missing, "AI_VISION_MODEL" in missing) == (True, True)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -222,32 +243,32 @@ def test_check_says_what_the_model_server_lacks(site: Site) -> None:
     assert [word in unreachable for word in ("ServerUnreachable", address, "OLLAMA_BASE_URL")] == [True, True, True]
 
 
-def test_check_refuses_wrong_settings_as_start_does(site: Site) -> None:
-    """Exit code 78 and the variable's name."""
+def test_check_with_wrong_settings(site: Site) -> None:
+    """Exit code 78 and the variable's name, as with `start`."""
     result = run(site, "check", worker_lease_seconds=0)
     assert (result.returncode, "WORKER_LEASE_SECONDS" in result.stderr) == (CONFIG, True)
 
 
-# Orders
+# scale, recycle, reload
 
 
-def test_scale_says_what_it_has_done(site: Site) -> None:
-    """One more worker is there, and a number that cannot be is the command line's fault."""
+def test_scale(site: Site) -> None:
+    """One more worker runs. An impossible number is a usage error."""
     fleet = site.start()
     fleet.until_idle()
     done, refused = run(site, "scale", "2"), run(site, "scale", "65")
-    assert (done.returncode, done.stdout) == (OK, "2 workers from now on; nobody is interrupted in a job.\n")
+    assert (done.returncode, done.stdout) == (OK, "2 workers from now on. Running jobs are not interrupted.\n")
     assert refused.returncode == USAGE
     eventually(lambda: len(fleet.worker_pids()) == 2)
 
 
-def test_recycle_says_what_it_has_done(site: Site) -> None:
-    """All without a number, one with it, and none in a slot that has no worker."""
+def test_recycle(site: Site) -> None:
+    """All workers without a number, one with it, and none in a slot without a worker."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     before = fleet.worker_pids()
     missing = run(site, "recycle", "0", "5")
-    assert (missing.returncode, missing.stderr) == (DEGRADED, "Refused: no worker in slot 5.\n")
+    assert (missing.returncode, missing.stderr) == (DEGRADED, "Rejected: no worker in slot 5.\n")
     one = run(site, "recycle", "1")
     assert (one.returncode, "worker 1" in one.stdout) == (OK, True)
     fleet.until_replaced([before[1]])
@@ -256,32 +277,32 @@ def test_recycle_says_what_it_has_done(site: Site) -> None:
     fleet.until_replaced(before)
 
 
-def test_reload_says_what_is_wrong(site: Site) -> None:
-    """0 and what happens now, or 78 and the variable's name."""
+def test_reload(site: Site) -> None:
+    """0 and its effect, or 78 and the variable's name."""
     settings = site.directory / ".env"
     settings.write_text("AI_TIMEOUT_VISION=31\n")
     site.start().until_idle()
     right = run(site, "reload")
     settings.write_text("AI_TIMEOUT_VISION=soon\n")
     wrong = run(site, "reload")
-    assert (right.returncode, "The settings are right, and go to 1 worker" in right.stdout) == (OK, True)
+    assert (right.returncode, "The settings are valid and go to 1 worker" in right.stdout) == (OK, True)
     assert (wrong.returncode, "Wrong: AI_TIMEOUT_VISION." in wrong.stderr) == (CONFIG, True)
 
 
-def test_an_order_without_a_supervisor_says_so(site: Site) -> None:
+def test_a_command_without_a_supervisor(site: Site) -> None:
     """Exit code 3, as of status."""
-    for order in (["scale", "2"], ["recycle"], ["reload"]):
-        result = run(site, *order)
+    for command in (["scale", "2"], ["recycle"], ["reload"]):
+        result = run(site, *command)
         assert (result.returncode, "Not running" in result.stderr) == (NOT_RUNNING, True)
 
 
-def test_an_order_among_several_instances_needs_a_name(site: Site) -> None:
-    """Neither is changed without one; with one, only that."""
+def test_a_command_with_several_instances_needs_a_name(site: Site) -> None:
+    """Without a name none is changed, with a name only that one."""
     both = [site.start(), site.start()]
     for fleet in both:
         fleet.until_idle()
-    nobody = run(site, "scale", "2")
-    assert (nobody.returncode, nobody.stderr.count(both[0].status()["instance"])) == (USAGE, 1)
+    unnamed = run(site, "scale", "2")
+    assert (unnamed.returncode, unnamed.stderr.count(both[0].status()["instance"])) == (USAGE, 1)
     assert run(site, "scale", "2", "--instance", both[1].status()["instance"]).returncode == OK
     eventually(lambda: len(both[1].worker_pids()) == 2)
     assert len(both[0].worker_pids()) == 1

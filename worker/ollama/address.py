@@ -1,4 +1,4 @@
-"""Which server a URL means: on loopback every host, and every container, has one of its own."""
+"""The name of an Ollama server: a loopback URL means another server on every host and in every container."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def server_name(base_url: str) -> str:
-    """The URL; on loopback with this boot and network namespace, so that two hosts do not share one server's permits."""
+    """The URL. On loopback: boot id, network namespace and port, so that two hosts do not share one server's permits."""
     if urlsplit(base_url).hostname not in LOOPBACK:
         return base_url
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,4 +1,4 @@
-"""What a call to a model tells when it is over: how it ended, and the server's own numbers. No word of what was said."""
+"""The report of a finished call to a model: its outcome and the server's own figures, without any text."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from worker.core.errors import Unavailable
 from worker.ipc.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, ModelCall
-from worker.ollama.errors import AnswerTruncated, BadRequest, FirstTokenTimeout, Runaway, ServerFailed, TokenTimeout
+from worker.ollama.errors import FAILURES, AnswerTruncated, BadRequest, FirstTokenTimeout, Runaway, TokenTimeout
 from worker.ollama.stream import StreamedAnswer, Timings
 
 OnCall = Callable[[ModelCall], None]
@@ -15,19 +15,19 @@ _MAX_NUMBER = 10**18
 
 
 def ignore_call(_call: ModelCall) -> None:
-    """For who asks a server outside of a worker."""
+    """An `on_call` for callers outside of a worker."""
 
 
 @contextmanager
-def reported(transcript: StreamedAnswer, on_call: OnCall) -> Iterator[None]:
-    """The call that is made in the block is told of at its end, however it ends; a bug is none."""
+def reported(answer: StreamedAnswer, on_call: OnCall) -> Iterator[None]:
+    """Report the call in the block when it ends. A bug is not reported, because it is no outcome of the call."""
     sent_at_seconds = time.monotonic()
     try:
         yield
-    except (Unavailable, BadRequest, ServerFailed) as error:
-        on_call(_call(_outcome_of(error), transcript, sent_at_seconds))
+    except FAILURES as error:
+        on_call(_call(_outcome_of(error), answer, sent_at_seconds))
         raise
-    on_call(_call(CallOutcome.ANSWERED, transcript, sent_at_seconds))
+    on_call(_call(CallOutcome.ANSWERED, answer, sent_at_seconds))
 
 
 def _outcome_of(error: Exception) -> CallOutcome:
@@ -40,15 +40,14 @@ def _outcome_of(error: Exception) -> CallOutcome:
             return CallOutcome.SILENT
         case Runaway():
             return CallOutcome.RUNAWAY
-        case AnswerTruncated():  # an answer of no use, from a model that is well
+        case AnswerTruncated():  # the answer is of no use, but the model is healthy
             return CallOutcome.ANSWERED
     return CallOutcome.FAILED
 
 
-def _call(outcome: CallOutcome, transcript: StreamedAnswer, sent_at_seconds: float) -> ModelCall:
-    spoke_at_seconds = transcript.spoke_at_seconds
-    first_token_seconds = None if spoke_at_seconds is None else spoke_at_seconds - sent_at_seconds
-    timings = transcript.timings
+def _call(outcome: CallOutcome, answer: StreamedAnswer, sent_at_seconds: float) -> ModelCall:
+    first_token_at_seconds, timings = answer.first_token_at_seconds, answer.timings
+    first_token_seconds = None if first_token_at_seconds is None else first_token_at_seconds - sent_at_seconds
     if timings is None:
         return ModelCall(outcome, first_token_seconds)
     load_seconds, answer_seconds = _seconds(timings.load_ns), _seconds(timings.answer_ns)
@@ -66,5 +65,5 @@ def _seconds(duration_ns: int) -> float:
 
 
 def _natural(number: int) -> int:
-    """A server may say anything; an event takes what is possible, and a float has its limits too."""
+    """Clamp a server's number: an event has bounds, and an integer can be too large for a float."""
     return min(max(0, number), _MAX_NUMBER)

@@ -1,15 +1,15 @@
-"""How long one conversation with a model may still last: to its first token, to its next one, and to its end."""
+"""The time left of one conversation with a model: to its first token, to its next token, and to its end."""
 
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-FIRST_TOKEN_SHARE = 4 / 5  # of the whole: a model that says nothing for so long will not finish in the rest
+FIRST_TOKEN_SHARE = 4 / 5  # of the whole: an answer that has not begun by then will not end in the rest
 
 MAX_SILENCE_SECONDS = 30.0
 
 
 class Missed(Enum):
-    """Which of the three bounds comes first, and so has been missed once no time is left."""
+    """The earliest of the three bounds: the one that was missed if no time is left."""
 
     FIRST_TOKEN = auto()
     NEXT_TOKEN = auto()
@@ -23,7 +23,7 @@ class Deadline:
     end_at_seconds: float
     token_at_seconds: float
     silence_seconds: float
-    has_spoken: bool = False
+    has_begun: bool = False
 
     @classmethod
     def starting(cls, now_seconds: float, total_seconds: float, silence_seconds: float) -> "Deadline":
@@ -31,28 +31,29 @@ class Deadline:
         return cls(now_seconds + total_seconds, now_seconds + total_seconds * FIRST_TOKEN_SHARE, silence_seconds)
 
     def after_token(self, now_seconds: float) -> "Deadline":
-        return replace(self, token_at_seconds=now_seconds + self.silence_seconds, has_spoken=True)
+        """The next token is due after `silence_seconds`."""
+        return replace(self, token_at_seconds=now_seconds + self.silence_seconds, has_begun=True)
 
     def next_try(self, now_seconds: float) -> "Deadline":
         """For a second request within the same total."""
         return self.starting(now_seconds, max(0.0, self.end_at_seconds - now_seconds), self.silence_seconds)
 
     def cut(self, now_seconds: float, seconds: float) -> "Deadline":
-        """Not longer than `seconds` from now, and not longer than before."""
+        """At most `seconds` from now, and never later than before."""
         until_seconds = min(self.end_at_seconds, now_seconds + seconds)
         return replace(self, end_at_seconds=until_seconds, token_at_seconds=until_seconds)
 
     def left_seconds(self, now_seconds: float) -> float:
-        """Until the first of the bounds; 0 when it has passed."""
+        """Seconds to the earliest bound, 0 if it has passed."""
         return max(0.0, min(self.end_at_seconds, self.token_at_seconds) - now_seconds)
 
     @property
     def first_missed(self) -> Missed:
         if self.end_at_seconds <= self.token_at_seconds:
             return Missed.END
-        return Missed.NEXT_TOKEN if self.has_spoken else Missed.FIRST_TOKEN
+        return Missed.NEXT_TOKEN if self.has_begun else Missed.FIRST_TOKEN
 
 
 def silence_seconds(timeout_seconds: float) -> float:
-    """How long a model that has begun to speak may be silent: another slot may read a picture on the same cores."""
+    """Longest pause between two tokens. It is long because another slot may read a picture on the same cores."""
     return min(timeout_seconds, MAX_SILENCE_SECONDS)

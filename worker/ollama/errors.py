@@ -1,11 +1,20 @@
-"""How a call to Ollama fails. The classes are the words of the log. Messages name a class or a status, never a text."""
+"""The ways in which a request to Ollama fails.
 
-from worker.core.errors import FeedbackPermanentError, FeedbackTransientError, VisionPermanentError, VisionTransientError
+The log shows the class names. A message contains a class name or a status, never a pupil's text.
+"""
+
+from worker.core.errors import (
+    FeedbackPermanentError,
+    FeedbackTransientError,
+    Unavailable,
+    VisionPermanentError,
+    VisionTransientError,
+)
 from worker.ipc.contract import ErrorCode
 
 
 class ServerFailed(VisionTransientError, FeedbackTransientError):
-    """No whole answer this time, whichever step asked."""
+    """No whole answer this time, in either step."""
 
 
 class ServerUnreachable(ServerFailed):
@@ -13,23 +22,27 @@ class ServerUnreachable(ServerFailed):
 
 
 class ServerError(ServerFailed):
-    """An error status, or an error in the middle of the stream: a runner that died, a load that failed."""
+    """An error status, or an error within the stream: a runner died or a load failed."""
 
 
 class ModelMissing(ServerFailed):
-    """404: nobody has pulled the model."""
+    """404: the model is not installed on the server."""
 
 
 class StreamBroken(ServerFailed):
-    """The connection or the stream ended before the answer did, or carried what Ollama does not send."""
+    """The connection or the stream ended before the answer did, or carried data that Ollama does not send."""
+
+
+class InvalidReply(StreamBroken):
+    """The reply is not of the shape that Ollama sends."""
 
 
 class FirstTokenTimeout(ServerFailed):
-    """Nothing was said within four fifths of the time."""
+    """No token within four fifths of the time."""
 
 
 class TokenTimeout(ServerFailed):
-    """It began to speak and stopped."""
+    """The stream of tokens stopped."""
 
 
 class AnswerTimeout(ServerFailed):
@@ -37,15 +50,15 @@ class AnswerTimeout(ServerFailed):
 
 
 class AnswerTruncated(ServerFailed):
-    """The model used up its tokens before it came to an end."""
+    """The model used up its tokens before the end of its answer."""
 
 
 class EmptyAnswer(ServerFailed):
-    """The model was loaded or unloaded only, or thought and said nothing."""
+    """The model was only loaded or unloaded, or produced thoughts and no text."""
 
 
 class Runaway(ServerFailed):
-    """The model repeats itself, or says more than its number of tokens explains. The stream was closed."""
+    """The model repeats itself, or writes more than its number of tokens explains. The stream was closed."""
 
 
 class BadRequest(VisionPermanentError, FeedbackPermanentError):
@@ -53,7 +66,7 @@ class BadRequest(VisionPermanentError, FeedbackPermanentError):
 
 
 class PromptTooLong(BadRequest):
-    """It does not fit into the model's context window."""
+    """The prompt does not fit into the model's context window."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message, ErrorCode.INPUT_TOO_LARGE)
@@ -64,3 +77,7 @@ class ImageUnreadable(BadRequest):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message, ErrorCode.INPUT_CORRUPT)
+
+
+FAILURES = (ServerFailed, BadRequest, Unavailable)  # all that a request raises
+ERROR_STATUSES = (ServerError, ModelMissing, BadRequest, Unavailable)  # of these, the server's own error replies

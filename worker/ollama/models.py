@@ -1,11 +1,45 @@
-"""What a model is called: in the settings, where `:latest` may be left out, and in Ollama's lists, where it is not."""
+"""A model as Ollama lists it, and its name: settings may omit `:latest`, lists never do."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Bytes = Annotated[int, Field(ge=0, le=2**60)]
+
+
+class ListedModel(BaseModel):
+    """An entry of /api/tags (installed models) or /api/ps (loaded models, with the last two fields).
+
+    `size` is the size of the files, or the memory of the loaded model by Ollama's own count (ollama.md 3.1); `size_vram` is the
+    part of it on a GPU. `context_length` is the window of one slot in tokens, 0 if not reported.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Annotated[str, Field(max_length=500, pattern=r"^[A-Za-z0-9_.:/-]+$")]  # Ollama allows no other character
+    digest: Annotated[str, Field(max_length=200)] = ""
+    size: Bytes
+    size_vram: Bytes = 0
+    context_length: Annotated[int, Field(ge=0, le=2**40)] = 0
+
+
+class ListedModels(BaseModel):
+    """A reply to /api/tags or /api/ps."""
+
+    model_config = ConfigDict(frozen=True)
+
+    models: Annotated[tuple[ListedModel, ...], Field(max_length=1000)]
+
+    def find(self, model: str) -> ListedModel | None:
+        """The entry of a model by its name in the settings; None if it is not listed."""
+        return next((each for each in self.models if is_called(each.name, model)), None)
 
 
 def listed_name(model: str) -> str:
-    """As Ollama lists it."""
+    """The name as it stands in Ollama's lists."""
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
 def is_called(listed: str, model: str) -> bool:
-    """Whether the settings' name is that of a listed model."""
+    """Compare a listed name with a name in the settings."""
     return model in {listed, listed.removesuffix(":latest")}

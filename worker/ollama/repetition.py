@@ -1,30 +1,31 @@
-"""Tells when a model repeats itself without an end."""
+"""Detects a model that repeats itself without end."""
 
 import re
 
 LONGEST_UNIT_CHARACTERS = 200
-# A page may honestly repeat: forty dotted answer lines of a hundred dots, or one sentence of a hundred characters fifty times.
+# A correct page may repeat: forty dotted answer lines of a hundred dots, or one sentence of a hundred characters fifty times.
 PAGE_CHARACTERS = 5000
-# A document has no reason to: three times the longest unit, so that a sentence said twice is none. Also endless white space.
+# A feedback document has no reason to repeat. Three times the longest unit, so that two equal sentences are allowed.
 DOCUMENT_CHARACTERS = 3 * LONGEST_UNIT_CHARACTERS
 _SPACE = re.compile(r"\s")
 
 
 class Repetition:
-    """Fed with a text piece by piece, says whether its end is one unit of at most 200 characters again and again.
+    """Checks whether the end of a growing text consists of one repeated unit of at most 200 characters.
 
-    Any white space counts as the same. It looks after every quarter of the limit, so that a character costs a constant number of
-    steps, and a repetition is seen between the limit and five quarters of it.
+    All white space counts as equal. The check runs once per quarter of the limit, so that a character costs a constant number
+    of steps. A repetition is found between the limit and five quarters of it.
     """
 
     def __init__(self, limit_characters: int) -> None:
         if limit_characters < DOCUMENT_CHARACTERS:
-            raise ValueError("three units at least, or the shortest period is not found")
+            raise ValueError("give at least three units, else the shortest period is not found")
         self._limit_characters = limit_characters
         self._tail = ""
         self._new_characters = 0
 
     def is_endless_after(self, piece: str) -> bool:
+        """Append a piece and check."""
         self._tail += _SPACE.sub(" ", piece)
         self._new_characters += len(piece)
         if self._new_characters < self._limit_characters // 4:
@@ -35,6 +36,6 @@ class Repetition:
 
 
 def _is_periodic(text: str) -> bool:
-    """The first place where all but the longest unit comes again is the shortest possible period (Fine and Wilf)."""
+    """Find the shortest possible period: the first place where all but one longest unit occurs again (Fine and Wilf)."""
     period = text.find(text[: len(text) - LONGEST_UNIT_CHARACTERS], 1)
     return period > 0 and text[period:] == text[:-period]

@@ -1,4 +1,4 @@
-"""What a model says, line by line of its stream, until it says that it is done or says too much."""
+"""An answer assembled line by line from its stream, until the last line or until it exceeds a limit."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from pydantic import BaseModel, ValidationError
 from worker.ollama.errors import AnswerTruncated, EmptyAnswer, Runaway, ServerError, StreamBroken
 from worker.ollama.repetition import Repetition
 
-LINES_PER_TOKEN = 2  # a token comes as one line; a model that thinks may have it split between thought and speech
+LINES_PER_TOKEN = 2  # a token comes as one line, or as two if it is split between thought and text
 SPARE_LINES = 64
 BYTES_PER_TOKEN = 32  # of text; German has about four, a row of dots sixteen
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said to its end, and how many tokens it took and was given. A count that the server left out is 0."""
+    """The whole text, with the tokens written and read. A count that the server omitted is 0."""
 
     text: str
     tokens: int
@@ -23,7 +23,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """The server's own, of a whole answer. What it left out is 0, as Ollama does with what is (ollama.md 2.5)."""
+    """The server's own durations. An omitted one is 0, because Ollama omits zeros (ollama.md 2.5)."""
 
     tokens: int
     total_ns: int
@@ -38,7 +38,7 @@ class _Message(BaseModel):
 
 
 class _Line(BaseModel):
-    """`done_reason` and the counters come with the last one (ollama.md 2.5)."""
+    """`done_reason` and the counters come with the last line (ollama.md 2.5)."""
 
     message: _Message = _Message()
     done: bool = False
@@ -53,7 +53,7 @@ class _Line(BaseModel):
 
 
 class StreamedAnswer:
-    """One answer being written. `max_tokens` is the request's num_predict."""
+    """One answer in progress. `max_tokens` is the request's num_predict."""
 
     def __init__(self, max_tokens: int, repetition_limit_characters: int) -> None:
         self._max_lines = max_tokens * LINES_PER_TOKEN + SPARE_LINES
@@ -63,7 +63,7 @@ class StreamedAnswer:
         self._lines = self._bytes = 0
         self._has_thought = False
         self._last: _Line | None = None
-        self.spoke_at_seconds: float | None = None  # for the first time
+        self.first_token_at_seconds: float | None = None
 
     @property
     def is_done(self) -> bool:
@@ -71,42 +71,42 @@ class StreamedAnswer:
 
     @property
     def timings(self) -> Timings | None:
-        """None before the last line, or where that tells none."""
+        """None before the last line, or if that line has none."""
         last = self._last
         if last is None or not last.total_duration:
             return None
         return Timings(last.eval_count, last.total_duration, last.load_duration, last.prompt_eval_duration, last.eval_duration)
 
-    def hear(self, raw: bytes, now_seconds: float) -> bool:
-        """Whether the line says something. Raises StreamBroken, ServerError or Runaway."""
+    def feed(self, raw: bytes, now_seconds: float) -> bool:
+        """Append a line. True if it carries text or a thought. Raises StreamBroken, ServerError or Runaway."""
         line = _parsed(raw)
         self._pieces.append(line.message.content)
         self._has_thought = self._has_thought or bool(line.message.thinking)
-        said = line.message.thinking + line.message.content
-        if said and self.spoke_at_seconds is None:
-            self.spoke_at_seconds = now_seconds
-        self._refuse_runaway(said)
+        text = line.message.thinking + line.message.content
+        if text and self.first_token_at_seconds is None:
+            self.first_token_at_seconds = now_seconds
+        self._stop_runaway(text)
         if line.done:
             self._last = line
-        return bool(said)
+        return bool(text)
 
-    def answer(self) -> Answer:
-        """Raises AnswerTruncated, EmptyAnswer or StreamBroken where this is no whole one."""
+    def whole(self) -> Answer:
+        """Raises AnswerTruncated, EmptyAnswer or StreamBroken if the answer is not whole."""
         last, text = self._last, "".join(self._pieces)
         if last is None:
             raise StreamBroken("the stream ended without done")
         if last.done_reason == "length":
             raise AnswerTruncated("done_reason length")
         if last.done_reason != "stop" or (self._has_thought and not text.strip()):
-            raise EmptyAnswer("nothing was said")
+            raise EmptyAnswer("no text")
         return Answer(text, last.eval_count, last.prompt_eval_count)
 
-    def _refuse_runaway(self, said: str) -> None:
+    def _stop_runaway(self, text: str) -> None:
         self._lines += 1
-        self._bytes += len(said.encode())
+        self._bytes += len(text.encode())
         if self._lines > self._max_lines or self._bytes > self._max_bytes:
             raise Runaway("more than num_predict explains")
-        if self._repetition.is_endless_after(said):
+        if self._repetition.is_endless_after(text):
             raise Runaway("repetition")
 
 

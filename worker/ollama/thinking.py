@@ -1,11 +1,11 @@
-"""Which models think although they are asked not to, and how many tokens that may take."""
+"""Models that think even if asked not to, and the tokens allowed for it."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 ThinkLevel = Literal["low", "medium", "high"]
-# What `num_predict` counts beside the document. An order of magnitude for school tasks, not a measurement: a model that needs
-# more is cut off, and gets a second try.
+# `num_predict` counts thoughts too. An order of magnitude for school tasks, not a measurement: a model that needs more is cut
+# off, and the step is tried a second time.
 THOUGHT_TOKENS: dict[ThinkLevel, int] = {"low": 1024, "medium": 4096, "high": 12_288}
 _CANNOT_STOP = "gpt-oss"  # Ollama ignores `think: false` for this family (ollama.md 6.1)
 
@@ -19,9 +19,9 @@ class Thinking:
 
 
 def thinking(model: str, level: ThinkLevel | Literal[""]) -> Thinking:
-    """Off, but for the models that cannot switch it off: these get the level, `low` where none is set.
+    """Off, except for the models that cannot switch it off: these get the level, `low` if none is set.
 
-    They are known by name, with or without namespace and tag.
+    They are recognised by name, with or without namespace and tag.
     """
     if not model.rpartition("/")[2].lower().startswith(_CANNOT_STOP):
         return Thinking(think=False, tokens=0)

@@ -1,21 +1,22 @@
-"""What the models need together, as a sum whose every term can be followed, and how many calls at once fit."""
+"""The memory that both models need, term by term, and the number of concurrent calls that fit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from supervisor.doctor.model import InstalledModel
+from supervisor.wording import byte_size, counted
 from worker.ipc.scoreboard import MAX_SLOTS
 
-# Buffers for computing, about 300 MB with models of 3 to 20 billion weights, and the process with its libraries (ollama.md 3.5).
+# Compute buffers, about 300 MB with models of 3 to 20 billion weights, and the process with its libraries (ollama.md 3.5).
 OVERHEAD_BYTES = 500_000_000
-WORKER_BYTES = 150_000_000  # a worker, and the child that decodes a page for it
-SPARE_SHARE = 0.1  # of the host's memory: files that are read again and again, and whatever else starts
+WORKER_BYTES = 150_000_000  # a worker and the child process that decodes its pages
+SPARE_SHARE = 0.1  # of the host's memory: for the page cache and other programs
 DEFAULT_PROMPT_CACHE_BYTES = 8192 * 2**20  # of each runner, as the engine sets it (ollama.md 3.5)
 
 
 class CacheType(Enum):
-    """OLLAMA_KV_CACHE_TYPE: its word, and bytes for a number; quantised ones come in blocks of 32 with a scale of two bytes."""
+    """OLLAMA_KV_CACHE_TYPE: its value, and bytes per number. Quantised numbers are blocks of 32 with a scale of two bytes."""
 
     F16 = ("f16", 2.0)
     Q8_0 = ("q8_0", 34 / 32)
@@ -32,7 +33,7 @@ class CacheType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A model as it is to be used; `context_tokens` is the window of one call, `listed_bytes` what ps said of it (0: nothing)."""
+    """A model with `context_tokens`, the window of one call. `listed_bytes` is its size in /api/ps, 0 if not listed."""
 
     model: InstalledModel
     context_tokens: int
@@ -41,7 +42,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One summand; `how` says where its number comes from."""
+    """One summand. `how` explains its number."""
 
     what: str
     bytes: int
@@ -50,7 +51,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """`num_parallel` calls at once of each model. `models` has one list of terms for each."""
+    """Memory for `num_parallel` concurrent calls of each model. `models` has one list of terms per model."""
 
     num_parallel: int
     cache_type: CacheType
@@ -67,7 +68,7 @@ class Need:
 
     @property
     def in_turn_bytes(self) -> int:
-        """Where the models take turns, only the larger one is in memory."""
+        """Memory if the models take turns: only the larger one is loaded."""
         return max(self._each_bytes(), default=0) + self.workers.bytes
 
     def _each_bytes(self) -> list[int]:
@@ -76,7 +77,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What there is for Ollama and the workers: what is free, and what Ollama's loaded models hold, less a share to spare."""
+    """Memory for Ollama and the workers: free memory plus that of the loaded models, less a spare share."""
 
     available_bytes: int
     loaded_bytes: int
@@ -88,6 +89,8 @@ class Budget:
 
 
 class Fit(Enum):
+    """Fit of the models into memory: at once, one at a time, or not at all."""
+
     TOGETHER = "together"
     IN_TURN = "in turn"
     NOT = "not at all"
@@ -96,9 +99,10 @@ class Fit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was configured, with the best cache type that fits. `largest_num_parallel` is the most calls at once that would, in
-    the same way; 0: none, None: how much memory there is is not known. More than `useful_workers` would wait for each other, or
-    not fit beside the models.
+    """The configured calls with the best cache type that fits.
+
+    `largest_num_parallel` is the largest number of calls that fits in the same way: 0 if none does, None if the memory is not
+    known. With more than `useful_workers`, workers would wait for each other or not fit beside the models.
     """
 
     need: Need
@@ -108,7 +112,7 @@ class Plan:
 
 
 def plan(uses: Sequence[Use], num_parallel: int, workers: int, budget_bytes: int | None) -> Plan:
-    """Both models in memory at once, even with a smaller cache, before they take turns: a load takes longer than an answer."""
+    """Prefer both models in memory with a smaller cache to taking turns, because a load takes longer than an answer."""
     if budget_bytes is None:
         return Plan(need(uses, num_parallel, workers, CacheType.F16), Fit.UNKNOWN, None, _calls(uses, num_parallel))
     for fit in (Fit.TOGETHER, Fit.IN_TURN):
@@ -123,16 +127,11 @@ def plan(uses: Sequence[Use], num_parallel: int, workers: int, budget_bytes: int
 
 
 def need(uses: Sequence[Use], num_parallel: int, workers: int, cache_type: CacheType) -> Need:
+    """Sum up the memory of models and workers."""
     models = tuple(tuple(_terms(use, num_parallel, cache_type)) for use in uses)
-    return Need(num_parallel, cache_type, models, Term("workers", workers * WORKER_BYTES, f"{workers} × {shown(WORKER_BYTES)}"))
-
-
-def shown(size_bytes: float) -> str:
-    """Decimal units, as `ollama ps` and the settings have them."""
-    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= step:
-            return f"{size_bytes / step:.1f} {unit}"
-    return f"{size_bytes:.0f} bytes"
+    return Need(
+        num_parallel, cache_type, models, Term("workers", workers * WORKER_BYTES, f"{workers} × {byte_size(WORKER_BYTES)}")
+    )
 
 
 def _largest(uses: Sequence[Use], fit: Fit, cache_type: CacheType, workers: int, budget_bytes: int) -> int:
@@ -152,15 +151,15 @@ def _terms(use: Use, num_parallel: int, cache_type: CacheType) -> Iterator[Term]
     model, calls = use.model, use.model.calls_at_once(num_parallel)
     yield Term("weights", model.weight_bytes, f"{model.parameter_size} parameters as {model.quantisation}")
     if model.projector_bytes:
-        yield Term("projector", model.projector_bytes, "looks at pictures")
+        yield Term("projector", model.projector_bytes, "encodes pictures")
     yield _cache(model.cached_values_per_token, use.context_tokens, calls, cache_type)
-    yield Term("prompt cache", 0, f"with LLAMA_ARG_CACHE_RAM=0 as below; up to {shown(DEFAULT_PROMPT_CACHE_BYTES)} without it")
-    yield Term("overhead", OVERHEAD_BYTES, "buffers for computing, and the process")
+    yield Term("prompt cache", 0, f"with LLAMA_ARG_CACHE_RAM=0 as below; up to {byte_size(DEFAULT_PROMPT_CACHE_BYTES)} without")
+    yield Term("overhead", OVERHEAD_BYTES, "compute buffers and the process")
 
 
 def _cache(values: int | None, context_tokens: int, calls: int, cache_type: CacheType) -> Term:
     if values is None:
-        return Term("context", 0, "not counted: the model does not say how large its cache is")
+        return Term("context", 0, "not counted: the model's file does not describe its cache")
     token_bytes = values * cache_type.value_bytes
-    how = f"{calls} {'call' if calls == 1 else 'calls'} × {context_tokens} tokens × {shown(token_bytes)} as {cache_type.word}"
+    how = f"{counted(calls, 'call')} × {context_tokens} tokens × {byte_size(token_bytes)} as {cache_type.word}"
     return Term("context", round(calls * context_tokens * token_bytes), how)

@@ -1,14 +1,15 @@
-"""The monitor's requests to Ollama: list, load and unload. Each ends within its timeout, whatever the server sends."""
+"""The monitor's requests to Ollama: list, load, unload. Each ends in time, with any reply."""
 
 import asyncio
 
 import pytest
 
 from supervisor.admission.facts import ListError, ListFailed, ModelsListed
-from supervisor.monitor.ollama.server import MAX_LIST_BYTES, OllamaServer
+from supervisor.monitor.ollama.server import OllamaServer
 from testkit.ollama_simulator.process import SimulatorProcess
 from tests.ollama.raw_server import Peer, raw_server, status
 from worker.ipc.contract import ModelCall
+from worker.ollama.api import MAX_LIST_BYTES
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 
@@ -28,37 +29,37 @@ def listed(url: str) -> ModelsListed | ListFailed:
     return asyncio.run(OllamaServer(url, LOAD_SECONDS).listed())
 
 
-def list_error(url: str) -> ListError | None:
-    answer = listed(url)
-    return answer.why if isinstance(answer, ListFailed) else None
+def silence(url: str) -> ListError | None:
+    seen = listed(url)
+    return seen.why if isinstance(seen, ListFailed) else None
 
 
 def names(url: str) -> list[str]:
-    answer = listed(url)
-    assert isinstance(answer, ModelsListed)
-    return [model.name for model in answer.models]
+    seen = listed(url)
+    assert isinstance(seen, ModelsListed)
+    return [model.name for model in seen.models]
 
 
-def test_a_loaded_model_is_listed_with_its_size(simulator: SimulatorProcess) -> None:
-    """Name, digest, size and context come from /api/ps."""
+def test_the_list_of_loaded_models(simulator: SimulatorProcess) -> None:
+    """Name, digest, size and context are those of /api/ps."""
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", {"num_ctx": 2048}))
-    answer = listed(simulator.url)
-    assert isinstance(answer, ModelsListed)
-    (model,) = answer.models
+    seen = listed(simulator.url)
+    assert isinstance(seen, ModelsListed)
+    (model,) = seen.models
     (runner,) = simulator.state()["runners"]
     assert (model.name, model.size_bytes, model.context_tokens) == ("chain:latest", runner["reported_bytes"], 2048)
     assert len(model.digest) == 64
 
 
-def test_a_closed_port_is_unreachable() -> None:
-    """A refused connection is reported at once."""
+def test_a_server_that_is_not_there_is_unreachable() -> None:
+    """A refused connection is noticed at once."""
     with raw_server() as url:
         pass
-    assert list_error(url) is ListError.UNREACHABLE
+    assert silence(url) is ListError.UNREACHABLE
 
 
 def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that accepts the request and sends nothing, or a byte now and then. The timeout still ends the request."""
+    """A silent and a trickling server: the request ends in time."""
     monkeypatch.setattr("supervisor.monitor.ollama.server.LIST_SECONDS", 0.2)
 
     def silent(peer: Peer) -> None:
@@ -71,31 +72,31 @@ def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) 
         peer.send_until_it_leaves(b" ", 0.05)
 
     with raw_server(silent, trickling) as url:
-        assert [list_error(url), list_error(url)] == [ListError.LATE, ListError.LATE]
+        assert [silence(url), silence(url)] == [ListError.LATE, ListError.LATE]
 
 
 @pytest.mark.parametrize("what", INVALID)
-def test_a_malformed_answer_is_invalid(what: str) -> None:
-    """No part of it is used, and no more than the limit is read."""
-    assert _list_error_after(status(200, INVALID[what])) is ListError.INVALID
+def test_an_invalid_list(what: str) -> None:
+    """An invalid reply is an error, and no more than the limit is read of it."""
+    assert _silence_after(status(200, INVALID[what])) is ListError.INVALID
 
 
 def test_an_error_is_no_list() -> None:
-    """The body of an error is ignored, even if it is a list."""
-    assert _list_error_after(status(500, b'{"models": []}')) is ListError.INVALID
+    """The body of an error is not parsed, even if it is a valid list."""
+    assert _silence_after(status(500, b'{"models": []}')) is ListError.INVALID
 
 
-def _list_error_after(answer: bytes) -> ListError | None:
+def _silence_after(answer: bytes) -> ListError | None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(answer)
 
     with raw_server(script) as url:
-        return list_error(url)
+        return silence(url)
 
 
-def test_a_model_is_loaded_and_unloaded(simulator: SimulatorProcess) -> None:
-    """The load is answered when the model is in memory. An unloaded model disappears from the list."""
+def test_load_and_unload(simulator: SimulatorProcess) -> None:
+    """The load is answered when the model is loaded. After the unload the list no longer contains it."""
     server = OllamaServer(simulator.url, LOAD_SECONDS)
     assert asyncio.run(server.load("chain", {}))
     assert names(simulator.url) == ["chain:latest"]
@@ -104,20 +105,20 @@ def test_a_model_is_loaded_and_unloaded(simulator: SimulatorProcess) -> None:
         pass
 
 
-def test_a_job_after_a_preload_pays_for_no_load(simulator: SimulatorProcess) -> None:
-    """With the options of the adapters the server keeps the preloaded model, so the call loads nothing."""
-    calls: list[ModelCall] = []
+def test_a_job_after_a_preload_does_not_load(simulator: SimulatorProcess) -> None:
+    """With the adapters' own options the server keeps the preloaded model: the call has no load time."""
+    told: list[ModelCall] = []
     options = {"num_ctx": 2048, "num_thread": 2}
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", options))
     question = ChatRequest("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
     (before,) = simulator.state()["runners"]
-    Ollama(simulator.url, lambda: None, calls.append).chat(question, deadline_in(LOAD_SECONDS))
+    Ollama(simulator.url, lambda: None, told.append).chat(question, deadline_in(LOAD_SECONDS))
     assert simulator.state()["runners"][0]["reported_bytes"] == before["reported_bytes"]
-    assert [(call.load_seconds or 0.0) < 0.01 for call in calls] == [True]
+    assert [(call.load_seconds or 0.0) < 0.01 for call in told] == [True]
 
 
-def test_a_failed_operation_raises_no_exception(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorProcess) -> None:
-    """The result is False for an unknown model, and for a server that disconnects, hangs or sends a malformed answer."""
+def test_a_failed_request_raises_nothing(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorProcess) -> None:
+    """A missing model, a broken connection, silence and invalid replies: the result is False."""
     monkeypatch.setattr("supervisor.monitor.ollama.server.UNLOAD_SECONDS", 0.2)
     assert not asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("nobody", {}))
 

@@ -1,4 +1,4 @@
-"""Orders while it runs, by signal and over the control socket: more workers, fewer, fresh ones, other settings."""
+"""Commands to a running supervisor, by signal and over the control socket: scale, recycle, reload."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ from tests.process.site import FEEDBACK_MODEL, Site
 
 pytestmark = pytest.mark.postgres
 
-ACCEPTED, NO_ORDER, NOT_NOW, WRONG = 202, 400, 409, 422
+ACCEPTED, INVALID, NOT_NOW, WRONG = 202, 400, 409, 422
 
 
 def start_busy(site: Site, workers: int) -> tuple[LiveFleet, list[int]]:
-    """Every worker is in a call that takes a while; with their pids."""
+    """Start workers and wait until each is in a slow call. Returns their pids, too."""
     site.simulator.fault("slow", FEEDBACK_MODEL, times=workers, seconds=2)
     site.enter_texts(workers)
     fleet = site.start(worker_concurrency=workers)
@@ -24,12 +24,12 @@ def start_busy(site: Site, workers: int) -> tuple[LiveFleet, list[int]]:
 
 
 def until_workers(fleet: LiveFleet, count: int) -> None:
-    """So many are there, and all of them run."""
+    """Wait until this many workers are running."""
     eventually(lambda: [worker["state"] for worker in fleet.workers()] == ["running"] * count)
 
 
-def assert_nobody_was_interrupted(site: Site, fleet: LiveFleet) -> None:
-    """Each job was leased once and is done, and whoever left did so by itself."""
+def assert_no_job_was_interrupted(site: Site, fleet: LiveFleet) -> None:
+    """Each job was leased once and is done, and each worker that left exited by itself."""
     entered = [row["id"] for row in site.all("select id from learning_submissions")]
     site.until_done_once(entered)
     assert len(site.leases(*entered)) == len(entered)
@@ -37,11 +37,11 @@ def assert_nobody_was_interrupted(site: Site, fleet: LiveFleet) -> None:
     assert fleet.told("kill") == []
 
 
-# How many
+# scale
 
 
 def test_fewer_and_more_while_all_are_busy(site: Site) -> None:
-    """From four to one and on to eight: those who must go finish their jobs, the first never leaves, all eight work."""
+    """From four to one and on to eight: removed workers finish their jobs, the first stays, all eight work."""
     fleet, busy = start_busy(site, 4)
     assert fleet.order("/scale", workers=1).json() == {"outcome": "accepted", "workers": 1, "names": []}
     until_workers(fleet, 1)
@@ -53,21 +53,21 @@ def test_fewer_and_more_while_all_are_busy(site: Site) -> None:
     site.enter_texts(8)
     site.until_in_call(fleet, FEEDBACK_MODEL, 8)
     assert fleet.worker_pids()[0] == busy[0]
-    assert_nobody_was_interrupted(site, fleet)
+    assert_no_job_was_interrupted(site, fleet)
     assert fleet.metrics()["learning_workers_wanted"] == 8
 
 
-def test_growing_again_at_once_keeps_who_is_still_there(site: Site) -> None:
-    """Who was asked to go and is wanted again meanwhile is replaced after its job like any other: no job is lost over it."""
+def test_growing_again_at_once_loses_no_job(site: Site) -> None:
+    """A worker that was asked to leave and is needed again is replaced after its job."""
     fleet, _ = start_busy(site, 3)
     fleet.order("/scale", workers=1)
     fleet.order("/scale", workers=3)
     until_workers(fleet, 3)
-    assert_nobody_was_interrupted(site, fleet)
+    assert_no_job_was_interrupted(site, fleet)
 
 
-def test_signals_make_it_one_more_or_one_less(site: Site) -> None:
-    """SIGTTIN and SIGTTOU as gunicorn has them, and never fewer than one."""
+def test_signals_add_and_remove_one_worker(site: Site) -> None:
+    """SIGTTIN and SIGTTOU as of gunicorn, and never fewer than one worker."""
     fleet = site.start(worker_concurrency=1)
     until_workers(fleet, 1)
     os.kill(fleet.pid, signal.SIGTTIN)
@@ -79,23 +79,23 @@ def test_signals_make_it_one_more_or_one_less(site: Site) -> None:
     assert fleet.stop() == 0
 
 
-# Fresh ones
+# recycle
 
 
 def test_all_are_replaced_one_after_the_other(site: Site) -> None:
-    """Each worker leaves after its job, the next one only when the first one's successor runs; other pids, no crash."""
+    """Each worker leaves after its job, the next one when the successor runs. All pids change, and there is no crash."""
     fleet, before = start_busy(site, 3)
     assert fleet.order("/recycle", slots="all").status_code == ACCEPTED
     fleet.until_replaced(before)
-    assert_nobody_was_interrupted(site, fleet)
+    assert_no_job_was_interrupted(site, fleet)
     changes = [line.split()[2] for line in fleet.log() if "slot=monitor" not in line]
     order = [each for each in changes[changes.index("recycle_asked") :] if each in {"retire", "exited", "booted"}]
     assert order == ["retire", "exited", "booted"] * 3
     assert {each["why"] for each in fleet.told("retire")} == {"asked for by an operator"}
 
 
-def test_one_is_replaced_where_one_is_named(site: Site) -> None:
-    """The others keep their processes."""
+def test_one_slot_is_replaced(site: Site) -> None:
+    """The other workers keep their processes."""
     fleet = site.start(worker_concurrency=3)
     fleet.until_idle()
     before = fleet.worker_pids()
@@ -105,22 +105,22 @@ def test_one_is_replaced_where_one_is_named(site: Site) -> None:
     assert (after[0], after[2]) == (before[0], before[2])
 
 
-# Other settings
+# reload
 
 
 def settings_file(site: Site, text: str) -> None:
     (site.directory / ".env").write_text(text)
 
 
-def test_right_settings_reach_every_worker_in_turn(site: Site) -> None:
-    """SIGHUP: more workers, another log level, and each old worker is replaced after its job with never two away at once."""
+def test_valid_settings_reach_every_worker_in_turn(site: Site) -> None:
+    """SIGHUP changes the log level, and each worker is replaced after its job, never two at once."""
     settings_file(site, "LOG_LEVEL=INFO\n")
     fleet, before = start_busy(site, 2)
     settings_file(site, "LOG_LEVEL=DEBUG\nWORKER_POLL_INTERVAL=0.3\n")
     os.kill(fleet.pid, signal.SIGHUP)
     fleet.until_told("reloaded")
     fleet.until_replaced(before)
-    assert_nobody_was_interrupted(site, fleet)
+    assert_no_job_was_interrupted(site, fleet)
     assert {each["why"] for each in fleet.told("retire")} == {"settings were read again"}
     eventually(lambda: not fleet.status()["is_reloading"])
     assert not fleet.told("leased")
@@ -130,7 +130,7 @@ def test_right_settings_reach_every_worker_in_turn(site: Site) -> None:
 
 
 def test_wrong_settings_change_nothing(site: Site) -> None:
-    """Each problem is logged with its variable and without its value, the status says so, and all go on as they were."""
+    """Each problem is logged with its variable and without its value, the status names it, and the workers stay."""
     settings_file(site, "WORKER_POLL_INTERVAL=0.3\n")
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
@@ -150,7 +150,7 @@ def test_wrong_settings_change_nothing(site: Site) -> None:
 
 
 def test_a_settings_file_that_cannot_be_read_changes_nothing(site: Site) -> None:
-    """A pipe, a directory, another encoding or a huge file: the supervisor neither waits nor ends, the old settings stay."""
+    """A pipe, a directory, another encoding, a huge file: the supervisor neither waits nor exits, the old settings stay."""
     fleet = site.start()
     fleet.until_idle()
     before, path = fleet.worker_pids(), site.directory / ".env"
@@ -173,7 +173,7 @@ def assert_unreadable(fleet: LiveFleet) -> None:
 
 
 def test_a_settings_file_that_has_gone_does_not_bring_the_defaults_back(site: Site) -> None:
-    """The file that was named at the start is missing at a reload: what stood in it stays in use."""
+    """If the named file is missing at a reload, the old settings stay in use."""
     (settings := site.directory / "service.env").write_text("LOG_LEVEL=DEBUG\n")
     fleet = site.start(wrapper=("sh", "-c", 'exec "$@" --env-file service.env', "sh"))
     fleet.until_idle()
@@ -184,7 +184,7 @@ def test_a_settings_file_that_has_gone_does_not_bring_the_defaults_back(site: Si
 
 
 def test_another_database_needs_another_start(site: Site) -> None:
-    """The instance's lock names the database, and its leases lie there."""
+    """The instance's lock names the database, and its leases are stored there."""
     settings_file(site, f"LEARNING_DATABASE_URL={site.database.worker_dsn}\n")
     fleet = site.start(learning_database_url="")
     fleet.until_idle()
@@ -196,7 +196,7 @@ def test_another_database_needs_another_start(site: Site) -> None:
 
 
 def test_settings_that_a_worker_refuses_are_withdrawn(site: Site) -> None:
-    """An adapter that is not there is found by the first new worker; the others go on with what they have, and it is told."""
+    """The first new worker finds the missing adapter. The others keep the old settings, and the status names it."""
     settings_file(site, "AI_BACKEND=stub\n")
     fleet = site.start(worker_concurrency=3, ai_backend="")
     fleet.until_idle()
@@ -209,7 +209,7 @@ def test_settings_that_a_worker_refuses_are_withdrawn(site: Site) -> None:
     assert fleet.stop() == 0
 
 
-def test_what_was_given_at_the_start_keeps_winning(site: Site) -> None:
+def test_flags_of_the_start_keep_precedence(site: Site) -> None:
     """--procs is not undone by a reload."""
     settings_file(site, "WORKER_CONCURRENCY=3\n")
     fleet = site.start(wrapper=("sh", "-c", 'exec "$@" --procs 2', "sh"))
@@ -220,7 +220,7 @@ def test_what_was_given_at_the_start_keeps_winning(site: Site) -> None:
     assert len(fleet.worker_pids()) == 2
 
 
-# What is refused
+# rejected commands
 
 
 @pytest.mark.parametrize(
@@ -238,20 +238,20 @@ def test_what_was_given_at_the_start_keeps_winning(site: Site) -> None:
         ("/reload", {"now": True}),
     ],
 )
-def test_an_order_that_is_none_is_refused(orders_fleet: LiveFleet, path: str, body: dict[str, object]) -> None:
-    """Each with words, and nothing changes."""
-    answer = orders_fleet.order(path, **body)
-    assert (answer.status_code, len(answer.json()["problems"]) > 0) == (NO_ORDER, True)
-    assert len(orders_fleet.worker_pids()) == 1
+def test_an_invalid_command_is_rejected(running_fleet: LiveFleet, path: str, body: dict[str, object]) -> None:
+    """Each with a reason, and nothing changes."""
+    answer = running_fleet.order(path, **body)
+    assert (answer.status_code, len(answer.json()["problems"]) > 0) == (INVALID, True)
+    assert len(running_fleet.worker_pids()) == 1
 
 
 @pytest.fixture
-def orders_fleet(site: Site) -> LiveFleet:
+def running_fleet(site: Site) -> LiveFleet:
     return site.start()
 
 
-def test_nobody_is_replaced_in_a_slot_that_has_no_worker(site: Site) -> None:
-    """Refused as a whole, with the slots' numbers."""
+def test_a_slot_without_a_worker_is_not_replaced(site: Site) -> None:
+    """The whole command is rejected with the slots' numbers."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     before = fleet.worker_pids()
@@ -260,8 +260,8 @@ def test_nobody_is_replaced_in_a_slot_that_has_no_worker(site: Site) -> None:
     assert fleet.worker_pids() == before
 
 
-def test_who_is_stopping_takes_no_orders(site: Site) -> None:
-    """Neither more workers nor other settings reach a fleet that has been asked to stop; it ends as it would have."""
+def test_a_stopping_supervisor_rejects_commands(site: Site) -> None:
+    """A stopping fleet gets neither more workers nor other settings, and exits as usual."""
     fleet, _ = start_busy(site, 1)
     fleet.terminate()
     answers = [fleet.order("/scale", workers=2), fleet.order("/recycle", slots="all"), fleet.order("/reload")]
@@ -271,11 +271,11 @@ def test_who_is_stopping_takes_no_orders(site: Site) -> None:
 
 
 def test_a_stop_during_a_reload_is_a_stop(site: Site) -> None:
-    """Half of the workers have the new settings when SIGTERM comes: all leave after their jobs, and nobody is started."""
+    """With half of the workers on the new settings, SIGTERM makes all leave after their jobs. No worker is started."""
     fleet, busy = start_busy(site, 2)
     os.kill(fleet.pid, signal.SIGHUP)
     fleet.until_told("retire")
     fleet.terminate()
     assert fleet.exit_code() == 0
-    assert_nobody_was_interrupted(site, fleet)
+    assert_no_job_was_interrupted(site, fleet)
     assert [each["pid"] for each in fleet.told("spawned") if each["slot"] != "monitor"] == [str(pid) for pid in busy]

@@ -1,4 +1,4 @@
-"""What a status that is not 200 means. Ollama's error is a string, which may itself be its engine's JSON: it is read twice."""
+"""Maps HTTP error statuses of Ollama to exceptions."""
 
 from http import HTTPStatus
 
@@ -7,7 +7,6 @@ from pydantic import BaseModel, ValidationError
 from worker.core.errors import Unavailable
 from worker.ollama.errors import BadRequest, ImageUnreadable, ModelMissing, PromptTooLong, ServerError
 
-MAX_REFUSAL_BYTES = 65_536  # of an error's body; more is not read
 _TOO_LONG = ("exceeds the available context size", "the prompt is longer than the context length", "exceeds the context length")
 _UNREADABLE = "Failed to load image"
 
@@ -25,8 +24,8 @@ class _Inner(BaseModel):
     error: _EngineError = _EngineError()
 
 
-def refusal(status: int, body: bytes) -> Exception:
-    """The exception to raise; the texts it is told by are those of ollama.md 2.8, and none of them is passed on."""
+def error_for_status(status: int, body: bytes) -> Exception:
+    """The exception to raise. It is chosen by the texts of ollama.md 2.8, and its message contains none of them."""
     match status:
         case HTTPStatus.SERVICE_UNAVAILABLE:
             return Unavailable("status 503")
@@ -46,6 +45,7 @@ def _bad_request(error: _EngineError) -> BadRequest:
 
 
 def _engine_error(body: bytes) -> _EngineError:
+    """Parse Ollama's error text, which may itself be a JSON document of its engine."""
     try:
         text = _Outer.model_validate_json(body).error
     except ValidationError:
