@@ -33,7 +33,7 @@ def show(found: list[Document], directory: Path, console: Console) -> None:
 
 
 def _show_instance(document: Document, console: Console) -> None:
-    message = document["sentence"]
+    message = document["message"]
     _print(message, console, _COLOURS[document["state"]])
     if document["is_stub"]:
         _print("A stub is in use, every result is invented: set AI_BACKEND=local.", console, "bold red")
