@@ -86,7 +86,7 @@ class Loop:
     ) -> HeldLease | None:
         """What came of a request; the job before it is nobody's now."""
         if request:
-            self._cursor.looked(request.since, lease)
+            self._cursor.looked(request.position, lease)
         else:
             self._cursor.forget()  # the job before it may be found again, and so may older ones
         self._ctx.report.hold(*((lease.job_id, lease.lease_key) if lease else (None, None)))

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from worker.core.errors import VisionPermanentError
-from worker.documents.pages import MAX_SIDE_PIXELS, MIN_SIDE_PIXELS, opened
+from worker.documents.pages import MAX_SIDE_PIXELS, MIN_SIDE_PIXELS, open_document
 from worker.ipc.contract import ErrorCode
 
 WHITE, BLACK, RED, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)
@@ -20,7 +20,7 @@ ORIENTATION_IN_WORDS = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04to
 
 
 def pages(content: bytes, mime_type: str = "image/png", first_page: int = 1) -> list[bytes]:
-    return list(opened(content, mime_type, MAX_PAGES, first_page).pages)
+    return list(open_document(content, mime_type, MAX_PAGES, first_page).pages)
 
 
 def only(content: bytes, mime_type: str = "image/png") -> Image.Image:
@@ -216,7 +216,7 @@ def test_nothing_is_said_about_a_large_picture() -> None:
 
 def test_a_pdf_is_rendered_page_by_page() -> None:
     """Each page is made when it is asked for, from the first that is wanted."""
-    document = opened(pdf(3), "application/pdf", MAX_PAGES, first_page=2)
+    document = open_document(pdf(3), "application/pdf", MAX_PAGES, first_page=2)
     assert document.total == 3
     assert [read(page).size for page in document.pages] == [(1131, 1600)] * 2
 

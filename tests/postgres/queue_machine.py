@@ -181,7 +181,7 @@ class QueueMachine(RuleBasedStateMachine):
         return lease
 
     def ask_for_lease(self, key: UUID) -> DictRow | None:
-        values = {"lease_key": key, "lease_seconds": HOUR_SECONDS, "since": None}
+        values = {"lease_key": key, "lease_seconds": HOUR_SECONDS, "position": None}
         return self.queue.worker.execute(statement("lease"), values).fetchone()
 
     def look_at_payload(self, lease: Lease) -> None:
@@ -250,7 +250,7 @@ class QueueMachine(RuleBasedStateMachine):
         """Whoever holds the lease dies: the monitor returns what stands on the scoreboard."""
         self.returned(
             lease,
-            lambda: self.monitor.return_lease(lease.job_id if knows_job else None, lease.lease_key, MAX_CRASHES),
+            lambda: self.monitor.reclaim_lease(lease.job_id if knows_job else None, lease.lease_key, MAX_CRASHES),
             crashed,
         )
 
@@ -259,7 +259,7 @@ class QueueMachine(RuleBasedStateMachine):
         """The supervisor dies too: the next one frees the lease, counted as an expiry."""
         self.returned(
             lease,
-            lambda: self.monitor.return_expired(lease.job_id, lease.lease_key),
+            lambda: self.monitor.reclaim_orphaned_lease(lease.job_id, lease.lease_key),
             lost_its_instance,
         )
 

@@ -20,8 +20,8 @@ CLOSED = Gates(vision=False, feedback=False)
 COMPLETED = Completed("what was read", "well done", {})
 
 
-def request(gates: Gates, since: str | None = None, skipped_job_ids: tuple[UUID, ...] = ()) -> LeaseRequest:
-    return LeaseRequest(uuid4(), LEASE_SECONDS, since, gates, skipped_job_ids)
+def request(gates: Gates, position: str | None = None, skipped_job_ids: tuple[UUID, ...] = ()) -> LeaseRequest:
+    return LeaseRequest(uuid4(), LEASE_SECONDS, position, gates, skipped_job_ids)
 
 
 def take(queue: FilledQueue, gates: Gates) -> Lease | None:
@@ -101,7 +101,7 @@ def test_the_next_look_passes_nobody_by(queue: FilledQueue) -> None:
     queue.enter(visible_in_seconds=-1)
     lease = take(queue, JUDGING)
     assert lease is not None
-    again = lease_job(queue.worker, request(ALL_OPEN, since=lease.visible_at))
+    again = lease_job(queue.worker, request(ALL_OPEN, position=lease.visible_at))
     assert again is not None
     assert again.job_id == older
 

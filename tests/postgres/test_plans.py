@@ -54,7 +54,7 @@ VALUES: dict[str, object] = {
     "permit_key": 1,
     "permits": 2,
     "raw_metadata": "{}",
-    "since": None,
+    "position": None,
     "step": "vision",
     "text_md": "text",
     "skipped_job_ids": "{}",
@@ -147,7 +147,7 @@ def test_a_short_queue_is_planned_like_a_long_one(
 @pytest.mark.parametrize("name", ["lease", "lease_past_closed_gates"])
 def test_a_look_from_a_place_begins_there(worker: Connection, name: str, plan: Callable[..., str]) -> None:
     """A lease from a place in the queue on walks the index from that place, and never the leased rows."""
-    text = plan(worker, name, since=datetime.now(UTC) - timedelta(hours=1))
+    text = plan(worker, name, position=datetime.now(UTC) - timedelta(hours=1))
     assert re.search(r"Index Cond: \(\(status = 'queued'::text\) AND .*visible_at >= ", text)
     assert "Seq Scan on learning_submission_jobs" not in text
     assert re.search(r"One-Time Filter: (false|\(\S+ IS NULL\))", text)  # what expired is not looked for

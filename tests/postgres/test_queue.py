@@ -29,7 +29,7 @@ from worker.queue import dead_leases
 from worker.queue.bounded import WORKER_BOUNDS
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.queue.connection import Connection, DatabaseUnavailable, UnsuitableDatabase, connect, outages_named
-from worker.queue.dead_leases import AsyncConnection, leases_of, return_expired, return_lease
+from worker.queue.dead_leases import AsyncConnection, leases_of, reclaim_lease, reclaim_orphaned_lease
 from worker.queue.leases import LeaseOwner, LeaseRequest, find_lease, lease_job
 from worker.queue.permits import NO_PERMITS, begin_step
 from worker.queue.polls import COUNT_BOUND, QueueStats, listen, poll_queue, queue_stats
@@ -502,7 +502,7 @@ def test_a_crash_is_counted_up_to_the_quarantine(
 ) -> None:
     """A dead worker's job is queued again with its crashes counted, or at the limit fails with the code of its step."""
     entered = queue.enter(kind=kind, payload=payload, leased_for_seconds=HOUR_SECONDS)
-    answer = monitor(queue, return_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
+    answer = monitor(queue, reclaim_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
     job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
     status, job_error = ("failed", "worker_crashed") if error_code else ("queued", None)
     assert (answer, job["payload"].get("crashes")) == (returned, crashes)
@@ -514,7 +514,7 @@ def test_a_crash_is_counted_up_to_the_quarantine(
 def test_the_fifth_expiry_is_the_last(queue: FilledQueue, expiries: int, returned: str) -> None:
     """The lease of a dead instance is freed and counted as an expiry; at the fifth the job is quarantined."""
     entered = queue.enter(kind="image", payload={"expiries": expiries}, leased_for_seconds=HOUR_SECONDS)
-    assert monitor(queue, return_expired, entered.job_id, entered.lease_key) == returned
+    assert monitor(queue, reclaim_orphaned_lease, entered.job_id, entered.lease_key) == returned
     assert queue.job(entered.job_id)["payload"]["expiries"] == expiries + 1
     assert queue.results() == ([(entered.submission_id, "failed")] if returned == "quarantined" else [])
 
@@ -527,7 +527,7 @@ def test_no_payload_keeps_a_job_from_being_returned(
     """A payload that is no object is not changed and no reason to raise; as nothing is counted in it, one death is enough."""
     entered = queue.enter(payload=payload, leased_for_seconds=HOUR_SECONDS)
     before = queue.job(entered.job_id)["payload"]
-    monitor(queue, return_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
+    monitor(queue, reclaim_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
     job = queue.job(entered.job_id)
     assert (job["status"], job["payload"]) == (status, before)
 
@@ -536,14 +536,14 @@ def test_a_returned_job_keeps_its_place(queue: FilledQueue) -> None:
     """The job of a dead worker is next again."""
     dead = queue.enter(visible_in_seconds=-10, leased_for_seconds=HOUR_SECONDS)
     queue.enter(visible_in_seconds=-5)
-    monitor(queue, return_lease, dead.job_id, dead.lease_key, max_crashes=2)
+    monitor(queue, reclaim_lease, dead.job_id, dead.lease_key, max_crashes=2)
     assert take(queue).job_id == dead.job_id
 
 
 def test_a_job_is_returned_by_its_key_alone(queue: FilledQueue) -> None:
     """A worker that died before it knew its job had its key on the scoreboard, and that is enough."""
     entered, other = (queue.enter(leased_for_seconds=HOUR_SECONDS) for _ in range(2))
-    assert monitor(queue, return_lease, None, entered.lease_key, max_crashes=2) is dead_leases.ReclaimResult.RELEASED
+    assert monitor(queue, reclaim_lease, None, entered.lease_key, max_crashes=2) is dead_leases.ReclaimResult.RECLAIMED
     assert (queue.job(entered.job_id)["status"], queue.job(other.job_id)["status"]) == ("queued", "leased")
 
 
@@ -560,7 +560,7 @@ def test_what_a_dead_worker_no_longer_held_is_not_returned(queue: FilledQueue, e
         case "released":
             settle(queue.worker, as_lease(entered), Released("drain"))
     before = queue.everything()
-    answer = monitor(queue, return_lease, entered.job_id if knows_job else None, entered.lease_key, max_crashes=1)
+    answer = monitor(queue, reclaim_lease, entered.job_id if knows_job else None, entered.lease_key, max_crashes=1)
     assert answer is dead_leases.ReclaimResult.NOT_FOUND
     assert queue.everything() == before
 

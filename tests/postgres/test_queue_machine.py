@@ -20,7 +20,7 @@ from worker.queue.statements import statement
 pytestmark = pytest.mark.postgres
 
 FENCE = "and lease_key = %(lease_key)s"
-FENCED = ("begin_step", "checkpoint_page", "checkpoint", "settle", "fail", "retry", "release", "delete_job", "return_dead")
+FENCED = ("begin_step", "checkpoint_page", "checkpoint", "settle", "fail", "retry", "release", "delete_job", "reclaim")
 QUICK = settings(
     max_examples=60,
     stateful_step_count=40,
@@ -76,7 +76,7 @@ class ResultsAlone(QueueMachine):
     def judge(self, submissions: list[DictRow]) -> None: ...
 
 
-@pytest.mark.parametrize("name", ["settle", "fail", "return_dead"])
+@pytest.mark.parametrize("name", ["settle", "fail", "reclaim"])
 def test_a_missing_fence_writes_twice(queue: FilledQueue, monitor: Monitor, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Without the lease's key a submission that has its result gets another one, and the machine finds that."""
     take_fence_from(name, monkeypatch)

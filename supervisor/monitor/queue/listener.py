@@ -173,7 +173,7 @@ class QueueListener:
         returned = self._monitor_record.leases_returned + (outcome is not ReclaimResult.NOT_FOUND)
         quarantined = self._monitor_record.quarantined + (outcome is ReclaimResult.QUARANTINED)
         self._monitor_record = replace(self._monitor_record, leases_returned=returned, quarantined=quarantined)
-        if outcome is ReclaimResult.RELEASED:
+        if outcome is ReclaimResult.RECLAIMED:
             self._waker.wake_one()
         self._set_deadline()
 

@@ -11,7 +11,7 @@ from psycopg.errors import LockNotAvailable
 from supervisor.adapters.instance import dead_instances, forget
 from supervisor.event_log import EventLog
 from worker.ipc import channel
-from worker.queue.dead_leases import AsyncConnection, ReclaimResult, leases_of, return_expired, return_lease
+from worker.queue.dead_leases import AsyncConnection, ReclaimResult, leases_of, reclaim_lease, reclaim_orphaned_lease
 
 SECOND_LOOK_SECONDS = 0.2  # a dead worker's last statement may still commit after the first look
 BUSY_ROW_SECONDS = 0.1
@@ -87,13 +87,13 @@ class LeaseReclaimer:
 
     async def _free_all_of(self, connection: AsyncConnection, number: int, on_returned: Callable[[ReclaimResult], None]) -> None:
         for job_id, lease_key in await leases_of(connection, number):
-            outcome = await return_expired(connection, job_id, lease_key)
+            outcome = await reclaim_orphaned_lease(connection, job_id, lease_key)
             self._journal.monitor("WARNING", "dead_instance_lease", instance=f"{number:08x}", job=job_id, outcome=outcome.value)
             on_returned(outcome)
 
     async def _return(self, connection: AsyncConnection, request: channel.ReclaimLeaseRequest) -> ReclaimResult:
         limit = self._max_crashes if request.is_counted else None
-        return await return_lease(connection, request.job_id, request.lease_key, max_crashes=limit)
+        return await reclaim_lease(connection, request.job_id, request.lease_key, max_crashes=limit)
 
     def _report(
         self, request: channel.ReclaimLeaseRequest, outcome: ReclaimResult, on_returned: Callable[[ReclaimResult], None]
