@@ -1,4 +1,4 @@
-"""What the monitor does for the dead, on a connection like its own: asynchronous, here for callers that are not."""
+"""The monitor's statements that reclaim leases, on its asynchronous kind of connection, for tests that are not asynchronous."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from worker.queue.dead_leases import ReclaimResult, reclaim_lease, reclaim_orpha
 
 
 class Monitor:
-    """Its statements, one at a time."""
+    """Runs one statement at a time."""
 
     def __init__(self, runner: asyncio.Runner, connection: AsyncConnection) -> None:
         self._runner, self._connection = runner, connection

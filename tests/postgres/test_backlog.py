@@ -10,7 +10,7 @@ from worker.core.outcome import Lease
 from worker.queue.backlog import StepBacklog, step_backlog
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.leases import LOOK_AHEAD
-from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_asked, release_model_lock
+from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use, release_model_lock
 from worker.queue.permits import Permits, begin_step
 
 pytestmark = pytest.mark.postgres
@@ -117,7 +117,7 @@ def test_a_model_is_in_use_while_a_permit_is_held(queue: FilledQueue, model: str
     async def used_models() -> dict[str, bool]:
         async with AsyncExitStack() as stack:
             connection = await opened(stack, queue)
-            return {name: await is_asked(connection, each) for name, each in permits.items()}
+            return {name: await is_in_use(connection, each) for name, each in permits.items()}
 
     with worker_connection(queue.database) as worker:
         lease = Lease(entered.job_id, entered.submission_id, entered.lease_key, {}, 0)

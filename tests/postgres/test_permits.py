@@ -15,7 +15,7 @@ from worker.ipc.contract import ErrorCode, Step
 from worker.queue.checkpoints import OcrResult, write_checkpoint
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest
-from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, begin_step, execute, wait_for_permit
+from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, begin_step, execute_and_give_back, wait_for_permit
 from worker.queue.settle import Settlement, settle, settle_and_lease
 
 pytestmark = pytest.mark.postgres
@@ -50,7 +50,7 @@ class Session:
         return start.permit
 
     def give_back(self, held: HeldPermit | None) -> None:
-        assert execute(self.connection, "select 1", {}, held) == 1
+        assert execute_and_give_back(self.connection, "select 1", {}, held) == 1
 
 
 Sessions = Callable[[], Session]

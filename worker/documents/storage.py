@@ -32,9 +32,9 @@ class Storage:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._max_bytes = settings.learning_max_upload_bytes
-        self._patience = DeadlineHolder()
+        self._deadlines = DeadlineHolder()
         self._http = httpx.Client(  # without proxies and redirects, which would receive the service key
-            transport=BoundedTransport(self._patience), timeout=DOWNLOAD_SECONDS, trust_env=False, follow_redirects=False
+            transport=BoundedTransport(self._deadlines), timeout=DOWNLOAD_SECONDS, trust_env=False, follow_redirects=False
         )
 
     def original(self, submission: Mapping[str, Any]) -> bytes:
@@ -92,7 +92,7 @@ class Storage:
     def _read_store(self, storage_key: str) -> bytes:
         """Download within DOWNLOAD_SECONDS. The limit covers the whole reply, so a slow store cannot delay a worker further."""
         until_seconds = time.monotonic() + DOWNLOAD_SECONDS
-        self._patience.deadline = Deadline(until_seconds, until_seconds, DOWNLOAD_SECONDS)
+        self._deadlines.deadline = Deadline(until_seconds, until_seconds, DOWNLOAD_SECONDS)
         try:
             with self._http.stream("GET", self._url(storage_key), headers=self._headers()) as response:
                 _refuse_answer(response)

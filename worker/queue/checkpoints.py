@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from worker.core.outcome import Lease
 from worker.queue.connection import Connection
-from worker.queue.permits import HeldPermit, execute
+from worker.queue.permits import HeldPermit, execute_and_give_back
 from worker.queue.statements import statement
 
 _CHECKPOINT, _CHECKPOINT_PAGE = statement("checkpoint"), statement("checkpoint_page")
@@ -41,7 +41,7 @@ def write_checkpoint(
         "raw_metadata": Jsonb(dict(result.raw_metadata)),
         "origin": result.origin,
     }
-    return execute(connection, _CHECKPOINT, {**_fence(lease, lease_seconds), **values}, held) == 1
+    return execute_and_give_back(connection, _CHECKPOINT, {**_fence(lease, lease_seconds), **values}, held) == 1
 
 
 def write_page(connection: Connection, lease: Lease, page: OcrPage, lease_seconds: float) -> bool:

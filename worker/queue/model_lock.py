@@ -42,7 +42,7 @@ async def release_model_lock(connection: AsyncConnection, keys: ModelLockKeys) -
         await connection.execute("select pg_advisory_unlock_shared(%s::int, 0)", [keys.own])
 
 
-async def is_asked(connection: AsyncConnection, permits: Permits) -> bool:
+async def is_in_use(connection: AsyncConnection, permits: Permits) -> bool:
     """Report whether a worker of any instance is calling the model. Always False behind a pooler, where this is unknown."""
     row = await (await connection.execute(_CALLED, {"permit_key": permits.key})).fetchone()
-    return bool(row and row["is_asked"])
+    return bool(row and row["is_in_use"])

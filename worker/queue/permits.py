@@ -75,11 +75,10 @@ def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permi
             "permits": 0 if is_on_host else permits.count,
         },
     ).fetchone()
+    is_ours, number = (row["is_ours"], row["permit"]) if row else (False, None)
     if is_on_host:
-        is_ours = bool(row and row["is_ours"])
         return StepStart(is_ours, _any_on_host(permits) if is_ours else None)
-    number = row["permit"] if row else None
-    return StepStart(bool(row and row["is_ours"]), held_permit(connection, permits, number) if number else None)
+    return StepStart(is_ours, held_permit(connection, permits, number) if number else None)
 
 
 def wait_for_permit(connection: Connection, permits: Permits, number: int, timeout_seconds: float) -> HeldPermit | None:
@@ -114,7 +113,7 @@ def _on_host(permits: Permits, number: int, sock: socket.socket | None) -> HeldP
     return HeldPermit(permits.key, number, sock=sock) if sock else None
 
 
-def execute(connection: Connection, sql: LiteralString, values: Mapping[str, Any], held: HeldPermit | None) -> int:
+def execute_and_give_back(connection: Connection, sql: LiteralString, values: Mapping[str, Any], held: HeldPermit | None) -> int:
     """Run a statement, give the permit back in the same round trip, and return the number of rows returned or changed."""
     if held is None or held.sock:
         give_back(connection, held)  # before the statement, which may fail: the call to the model is over

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, send_request
-from worker.queue.permits import HeldPermit, execute, give_back
+from worker.queue.permits import HeldPermit, execute_and_give_back, give_back
 from worker.queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
@@ -33,7 +33,7 @@ def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPer
         give_back(connection, held)
         return False
     sql, fields = _statement_of(outcome)
-    return execute(connection, sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}, held) == 1
+    return execute_and_give_back(connection, sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}, held) == 1
 
 
 def settle_and_lease(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from worker.queue.dead_leases import AsyncConnection
-from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_asked, release_model_lock
+from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use, release_model_lock
 from worker.queue.permits import Permits
 
 RETRY_SECONDS = 0.2  # while another instance is in the other phase; with jitter, as two may have met
@@ -51,7 +51,7 @@ class ModelLockClient:
         """Everything that is due."""
         while self._questions:
             model, answer = self._questions[0]
-            is_busy = await is_asked(connection, Permits.of(self._endpoint, model, 0))
+            is_busy = await is_in_use(connection, Permits.of(self._endpoint, model, 0))
             self._questions.pop(0)
             if not answer.done():
                 answer.set_result(is_busy)

@@ -4,4 +4,4 @@ select exists (
     select from pg_locks
     where locktype = 'advisory' and objsubid = 2 and granted and classid = (%(permit_key)s::bigint & 4294967295)::oid
         and database = (select oid from pg_database where datname = current_database())
-) as is_asked
+) as is_in_use
