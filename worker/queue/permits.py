@@ -84,7 +84,8 @@ def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permi
 def wait_for_permit(connection: Connection, permits: Permits, number: int, timeout_seconds: float) -> HeldPermit | None:
     """Sleep in PostgreSQL's lock queue until `number` is free. No polling. None after the timeout."""
     if is_pooled(connection):
-        return _on_host(permits, number, host_permits.wait(permits.key, number, timeout_seconds))
+        sock = host_permits.wait(permits.key, number, timeout_seconds)
+        return HeldPermit(permits.key, number, sock=sock) if sock else None
     try:
         with connection.pipeline():  # one implicit transaction: the timeout ends with it, the lock does not
             connection.execute("select set_config('lock_timeout', %s, true)", (f"{int(timeout_seconds * 1000)}ms",))
@@ -105,12 +106,10 @@ def held_permit(connection: Connection, permits: Permits, number: int) -> HeldPe
 
 def _any_on_host(permits: Permits) -> HeldPermit | None:
     """Take the first free number."""
-    taken = (_on_host(permits, number, host_permits.take(permits.key, number)) for number in range(1, permits.count + 1))
-    return next((held for held in taken if held), None)
-
-
-def _on_host(permits: Permits, number: int, sock: socket.socket | None) -> HeldPermit | None:
-    return HeldPermit(permits.key, number, sock=sock) if sock else None
+    for number in range(1, permits.count + 1):
+        if sock := host_permits.take(permits.key, number):
+            return HeldPermit(permits.key, number, sock=sock)
+    return None
 
 
 def execute_and_give_back(connection: Connection, sql: LiteralString, values: Mapping[str, Any], held: HeldPermit | None) -> int:
