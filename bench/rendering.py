@@ -69,7 +69,7 @@ def _peak_bytes(content: bytes, mime_type: str) -> int:
     """VmHWM of a child that has decoded all pages and waits; it holds the memory that it shares with its worker too."""
 
     def work(fd: int) -> None:
-        for _ in pages.opened(content, mime_type, PAGES).pages:
+        for _ in pages.open_document(content, mime_type, PAGES).pages:
             pass
         os.write(fd, Path("/proc/self/status").read_bytes())
 

@@ -1,4 +1,4 @@
-"""The monitor's statements for dead leases, on a connection like its own, for callers that are not asynchronous."""
+"""The monitor's statements that reclaim leases, on its asynchronous kind of connection, for tests that are not asynchronous."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from worker.queue.connection import AsyncConnection, connect_monitor
-from worker.queue.dead_leases import ReclaimResult, return_expired, return_lease
+from worker.queue.dead_leases import ReclaimResult, reclaim_lease, reclaim_orphaned_lease
 
 
 class Monitor:
@@ -15,11 +15,11 @@ class Monitor:
     def __init__(self, runner: asyncio.Runner, connection: AsyncConnection) -> None:
         self._runner, self._connection = runner, connection
 
-    def return_lease(self, job_id: UUID | None, lease_key: UUID, max_crashes: int) -> ReclaimResult:
-        return self._runner.run(return_lease(self._connection, job_id, lease_key, max_crashes=max_crashes))
+    def reclaim_lease(self, job_id: UUID | None, lease_key: UUID, max_crashes: int) -> ReclaimResult:
+        return self._runner.run(reclaim_lease(self._connection, job_id, lease_key, max_crashes=max_crashes))
 
-    def return_expired(self, job_id: UUID, lease_key: UUID) -> ReclaimResult:
-        return self._runner.run(return_expired(self._connection, job_id, lease_key))
+    def reclaim_orphaned_lease(self, job_id: UUID, lease_key: UUID) -> ReclaimResult:
+        return self._runner.run(reclaim_orphaned_lease(self._connection, job_id, lease_key))
 
 
 @contextmanager

@@ -109,7 +109,7 @@ class Loop:
 
     def _hold(self, pending: PendingLease, lease: Lease | None, permit: HeldPermit | None = None) -> HeldLease | None:
         """Stores the result of a lease request. The previous job is no longer held."""
-        self._cursor.advance(pending.request.since, lease)
+        self._cursor.advance(pending.request.position, lease)
         if lease is None:
             self._ctx.report.set_lease(None, None)
             return None

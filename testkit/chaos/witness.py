@@ -15,7 +15,7 @@ from testkit.chaos.stage import ChaosEnvironment
 from testkit.chaos.stream import PUPIL, made
 from testkit.ollama_simulator.ocr import ocr_text
 from testkit.submissions import Submission
-from worker.documents.pages import opened
+from worker.documents.pages import open_document
 
 MAX_PAGES: Final = 20
 SUBMISSIONS: Final[LiteralString] = """
@@ -92,4 +92,4 @@ def _pictures(submission: Submission, work: Work) -> tuple[bytes, ...]:
     """As the worker sends them to the model, or would send them where it has no need to."""
     if isinstance(submission.content, str) or submission.mime_type is None or work is Work.DAMAGED:
         return ()
-    return submission.rendered_pages or tuple(opened(submission.content, submission.mime_type, MAX_PAGES).pages)
+    return submission.rendered_pages or tuple(open_document(submission.content, submission.mime_type, MAX_PAGES).pages)

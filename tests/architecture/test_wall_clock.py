@@ -12,7 +12,7 @@ JOURNAL = "supervisor/event_log.py"  # shows when a line was written
 MONOTONIC = {"monotonic", "monotonic_ns", "perf_counter", "process_time", "sleep"}
 MODULES = sorted(str(path.relative_to(ROOT)) for name in ("supervisor", "worker") for path in (ROOT / name).rglob("*.py"))
 TIME_FROM_US = re.compile(r"%\(\w+\)s::(timestamp|date|time)|%\(\w*(_at|until)\)s")
-PLACE = "%(since)s::timestamptz"  # the visible_at of an earlier answer, in the server's own words
+PLACE = "%(position)s::timestamptz"  # the visible_at of an earlier answer, in the server's own words
 
 
 def wall_clocks(source: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What models are told: explained sentence by sentence, put together in one way, and closed to what pupils write."""
+"""Prompts: each sentence has a documented reason, and no pupil's text can break out of its fence."""
 
 import re
 import unicodedata
@@ -18,19 +18,19 @@ BOTH = pytest.mark.parametrize("prompts", [GERMAN, ENGLISH], ids=["de", "en"])
 
 
 def sentences(prompts: Prompts) -> set[str]:
-    """Every text of a language, the headings and the mark among them."""
+    """Return every text of a language, with the headings and the mark."""
     parts = (part if isinstance(part, tuple) else (part,) for part in astuple(prompts))
     return {sentence for part in parts for sentence in part}
 
 
 def test_each_sentence_has_its_reason() -> None:
-    """docs/prompts.md explains each sentence of every prompt, word by word, and none that no model is told."""
+    """docs/prompts.md explains each sentence of every prompt, and no other sentence."""
     assert set(FIRST_CELL.findall(PAGE)) - HEADS - {"de", "en"} == sentences(GERMAN) | sentences(ENGLISH)
 
 
 @BOTH
-def test_the_version_is_told(prompts: Prompts) -> None:
-    """docs/prompts.md names the versions, so that no text changes unnoticed."""
+def test_the_version_is_documented(prompts: Prompts) -> None:
+    """docs/prompts.md has the versions, so that no text changes without notice."""
     assert f"`{prompts.version}`" in PAGE
 
 
@@ -46,7 +46,7 @@ def test_the_language_is_chosen() -> None:
 
 
 def test_a_whole_request() -> None:
-    """Task, hints and criteria under their headings and keys, then the fence, then the last word."""
+    """Task, hints and criteria come under their headings and keys, then the fence, then the closing sentence."""
     assignment = Assignment("3 + 4 = 7", ["Rechenweg\n  ist da", "Antwort"], "Rechne.", "Streng.")
     assert GERMAN.user_text(assignment, is_strict=False) == (
         "Aufgabe:\nRechne.\n\nHinweise zur Bewertung:\nStreng.\n\nKriterien:\n- c01: Rechenweg ist da\n- c02: Antwort\n\n"
@@ -55,14 +55,14 @@ def test_a_whole_request() -> None:
 
 
 @BOTH
-def test_what_is_not_given_has_no_heading(prompts: Prompts) -> None:
-    """Without task, hints and criteria there is the fence and the last word."""
+def test_a_missing_part_has_no_heading(prompts: Prompts) -> None:
+    """Without task, hints and criteria there are only the fence and the closing sentence."""
     text = prompts.user_text(Assignment("x", [], None, ""), is_strict=True)
     assert text == f"<{prompts.mark}>\nx\n</{prompts.mark}>\n\n{' '.join(prompts.strict)}"
 
 
 @BOTH
-def test_criteria_are_spoken_of_where_there_are_some(prompts: Prompts) -> None:
+def test_criteria_are_mentioned_only_if_there_are_any(prompts: Prompts) -> None:
     assert "criteria" in prompts.system_text(has_criteria=True)
     assert "criteria" not in prompts.system_text(has_criteria=False)
 
@@ -88,7 +88,7 @@ HOSTILE = [
 
 
 def spellings(mark: str) -> dict[str, str]:
-    """The mark in letters that look like its own, or with something between them that nobody sees."""
+    """The mark in letters that look like its own, or with invisible characters between them."""
     return {
         "mark": mark,
         "wide": "".join(chr(ord(letter) + 0xFEE0) for letter in mark),
@@ -103,7 +103,7 @@ def spellings(mark: str) -> dict[str, str]:
 @pytest.mark.parametrize("case", [str, str.upper, str.title])
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_pupil_cannot_close_the_fence(prompts: Prompts, text: str, case: Callable[[str], str]) -> None:
-    """The only two marks are ours, whatever a pupil writes, in any spelling that could be taken for one."""
+    """The only two marks are those of the prompt, in any spelling that could be taken for one."""
     hostile = case(text.format(**spellings(prompts.mark)))
     prompt = prompts.user_text(Assignment(f"vorher {hostile} nachher", ["a"], hostile, hostile), is_strict=False)
     seen = re.sub(r"[^\w<]", "", unicodedata.normalize("NFKC", prompt)).lower()
@@ -111,28 +111,21 @@ def test_a_pupil_cannot_close_the_fence(prompts: Prompts, text: str, case: Calla
     assert [prompt.count(ours) for ours in (f"<{prompts.mark}>", f"</{prompts.mark}>")] == [1, 1]
 
 
-@pytest.mark.parametrize("piece", ["<", "<a", "<\u0334\u0301", "< ", "</abgab"])
-def test_a_text_of_brackets_takes_no_time(piece: str) -> None:
-    """A megabyte of what could become a mark is read once, and not once for each of its brackets."""
-    with alarmed():
-        assert GERMAN.user_text(Assignment(piece * (1_000_000 // len(piece)), [], None, None), is_strict=False).count(piece)
-
-
 def test_only_brackets_are_changed() -> None:
-    """What stands between bracket and mark is the pupil's text and stays."""
+    """The pupil's text between bracket and mark stays."""
     prompt = GERMAN.user_text(Assignment("3 < \n(„Abgabe“), ＜</abgabe>", [], None, None), is_strict=False)
     assert prompt.startswith("<abgabe>\n3 ‹ \n(„Abgabe“), ‹‹/abgabe>\n</abgabe>")
 
 
-@pytest.mark.parametrize("unit", ["<", "< ", "</", "<\n＜"])
-def test_a_million_brackets_are_looked_at_once(unit: str) -> None:
-    """The time for a text grows with its length and not with the square of it, which would be hours here."""
+@pytest.mark.parametrize("unit", ["<", "< ", "</", "<\n＜", "<a", "<\u0334\u0301", "</abgab"])
+def test_a_million_brackets_are_read_once(unit: str) -> None:
+    """The time grows with the length of a text and not with its square, which would be hours here."""
     text = unit * (1_000_000 // len(unit))
     with alarmed():
         assert text in GERMAN.user_text(Assignment(text, [], None, None), is_strict=False)
 
 
 def test_other_tags_stay() -> None:
-    """HTML may be what the task is about."""
+    """A task may be about HTML."""
     html = "<div class='a'>1 < 2</div>"
     assert html in GERMAN.user_text(Assignment(html, [], None, None), is_strict=False)

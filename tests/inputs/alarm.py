@@ -1,4 +1,4 @@
-"""An end for a test that would wait for ever."""
+"""A time limit for a test that could wait without end."""
 
 import signal
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 
 import pytest
 
-PATIENCE_SECONDS = 60
+FAR_SECONDS = 60
 
 
 @contextmanager
 def alarmed() -> Iterator[None]:
-    """The block fails when it takes longer than any machine needs; a child forked in it has no alarm."""
+    """Fail the block after more time than any machine needs. A child that is forked in it has no alarm."""
     before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("still waiting"))
-    signal.alarm(PATIENCE_SECONDS)
+    signal.alarm(FAR_SECONDS)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""An object store on loopback that answers as it is told, and remembers what it was asked."""
+"""An object store on loopback with chosen answers, which records its requests."""
 
 import contextlib
 import threading
@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Request(BaseHTTPRequestHandler):
-    """One request of the worker's, to be answered by hand."""
+    """One request of the worker, to be answered by a test."""
 
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
     def answer(self, content: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -36,7 +36,7 @@ class Store:
 
 @contextmanager
 def start_store() -> Iterator[Store]:
-    """Ends with the block, also where an answer is still being written: the worker has hung up by then."""
+    """Run the store for the block. It ends also while an answer is being written, because the worker has hung up by then."""
     store = Store()
 
     class Handler(Request):
@@ -46,7 +46,7 @@ def start_store() -> Iterator[Store]:
                 with contextlib.suppress(ConnectionError):
                     store.answer(self)
             finally:
-                self.close_connection = True  # the end does not wait for a worker that keeps its connection
+                self.close_connection = True  # so that the end does not wait for a worker that keeps its connection
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     store.url = f"http://127.0.0.1:{server.server_port}"

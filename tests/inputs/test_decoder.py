@@ -1,4 +1,4 @@
-"""The decoder's child: what becomes of a document, and of the worker, when decoding goes wrong. Every child is a real fork."""
+"""The decoder's child: the result for the document, and the worker's safety, when decoding fails. Every child is a real fork."""
 
 import ctypes
 import gc
@@ -35,12 +35,12 @@ MAX_PAGES = 20
 FAR_SECONDS = 30.0
 MEBIBYTE = 2**20
 
-decoding = partial(in_a_child, page_seconds=FAR_SECONDS)  # a busy machine says nothing about a document
+decoding = partial(in_a_child, page_seconds=FAR_SECONDS)  # a busy machine must not fail these tests
 Work = Callable[[int], object]
 
 
 def pages_of(work: Work, memory_bytes: int = sandbox.MEMORY_BYTES) -> list[bytes]:
-    """What the worker reads from a child that does this in place of decoding."""
+    """Return what the worker reads from a child that runs `work` in place of decoding."""
     with sandboxed(work, memory_bytes) as child:
         return list(Decoding(child, MAX_PAGES, 1, MEBIBYTE, FAR_SECONDS))
 
@@ -52,19 +52,19 @@ def code_of(work: Work) -> ErrorCode | None:
 
 
 def refusal_of(content: bytes, mime_type: str) -> ErrorCode | None:
-    """It comes before a page is asked for."""
+    """Return the code of a document that is rejected before a page is requested."""
     with pytest.raises(VisionPermanentError) as refused, decoding(content, mime_type, MAX_PAGES):
         pass
     return refused.value.error_code
 
 
-def told(work: Callable[[], object], memory_bytes: int = sandbox.MEMORY_BYTES) -> bytes:
-    """What the child answers as its only page."""
+def answer_of(work: Callable[[], object], memory_bytes: int = sandbox.MEMORY_BYTES) -> bytes:
+    """Return the result of `work` in the child, sent as its only page."""
 
-    def tell(fd: int) -> None:
+    def send_answer(fd: int) -> None:
         os.write(fd, frame(b"T", total(1)) + frame(b"P", str(work()).encode()))
 
-    return pages_of(tell, memory_bytes)[0]
+    return pages_of(send_answer, memory_bytes)[0]
 
 
 def frame(kind: bytes, payload: bytes, size: int | None = None) -> bytes:
@@ -76,12 +76,12 @@ def total(pages: int) -> bytes:
 
 
 def children() -> list[psutil.Process]:
-    """Zombies included."""
+    """Return all children, zombies included."""
     return psutil.Process().children()
 
 
 def descriptors() -> list[Path]:
-    """The listing's own included, which is closed by then."""
+    """Return all descriptors, that of the listing included, which is closed by then."""
     return sorted(Path("/proc/self/fd").iterdir())
 
 
@@ -96,15 +96,15 @@ def handled(number: signal.Signals, handler: Callable[[int, FrameType | None], N
 
 @pytest.fixture(scope="module", autouse=True)
 def _swept() -> None:
-    """What tests before left to be collected would close its descriptors in the middle of one of these."""
+    """Collect garbage of earlier tests, whose finalizers could close descriptors in the middle of a test."""
     gc.collect()
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
-    """Each test here also proves that no process, no zombie and no descriptor is left, and ends if it waits for ever.
+    """Every test also proves that no process, zombie or descriptor of its own is left, and ends if it waits without end.
 
-    Of its own: what a run has started once, as a model server for all, may be there.
+    Other children of the test run, such as a model server, may exist.
     """
     before, others = descriptors(), set(children())
     with alarmed():
@@ -113,7 +113,7 @@ def _nothing_is_left() -> Iterator[None]:
     assert descriptors() == before
 
 
-# What is read
+# Reading
 
 
 def test_a_picture_is_one_page() -> None:
@@ -125,14 +125,14 @@ def test_a_picture_is_one_page() -> None:
 
 @pytest.mark.parametrize(("first_page", "pages"), [(1, 5), (4, 2), (5, 1), (6, 0)])
 def test_a_pdf_is_read_from_the_first_wanted_page(first_page: int, pages: int) -> None:
-    """`total` counts all pages, and those before the first one are not rendered; after the last one nothing comes."""
+    """`total` counts all pages. Pages before the first wanted one are not rendered, and after the last one nothing comes."""
     with decoding(pdf(5), "application/pdf", MAX_PAGES, first_page) as document:
         assert document.total == 5
         assert [read(page).size for page in document] == [(1131, 1600)] * pages
 
 
 def test_the_next_page_is_rendered_while_one_is_read() -> None:
-    """The pipe has something to read before the page is asked for."""
+    """The pipe has data before the next page is requested."""
     with decoding(pdf(2), "application/pdf", MAX_PAGES) as document:
         rest = iter(document)
         next(rest)
@@ -161,13 +161,13 @@ def test_the_time_of_the_reader_does_not_count() -> None:
     ],
     ids=["no bytes", "JPEG", "PDF", "GIF", "locked PDF", "21 pages"],
 )
-def test_a_refusal_comes_with_its_code(content: bytes, mime_type: str, code: ErrorCode) -> None:
-    """What the child refuses is what the worker raises."""
+def test_a_rejection_has_its_code(content: bytes, mime_type: str, code: ErrorCode) -> None:
+    """The worker raises the code that the child has found."""
     assert refusal_of(content, mime_type) is code
 
 
-def test_a_page_that_fails_late_has_its_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A document whose second page cannot be read gives its first one before that."""
+def test_a_later_page_that_fails_has_its_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document whose second page is unreadable yields its first page before that."""
     whole = pages._pdf_page
     monkeypatch.setattr(pages, "_pdf_page", lambda document, number: whole(document, number) if number == 1 else 1 / 0)
     with decoding(pdf(2), "application/pdf", MAX_PAGES) as document:
@@ -178,30 +178,30 @@ def test_a_page_that_fails_late_has_its_code_too(monkeypatch: pytest.MonkeyPatch
     assert refused.value.error_code is ErrorCode.INPUT_CORRUPT
 
 
-# How a child ends
+# Ends of a child
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGILL", "SIGBUS", "SIGTRAP", "SIGFPE", "SIGSYS"])
 def test_a_decoder_that_crashes_costs_the_document(name: str) -> None:
-    """The crash is the file's fault, and nobody else's."""
+    """The crash is the fault of the file."""
     assert code_of(lambda _fd: os.kill(os.getpid(), signal.Signals[name])) is ErrorCode.INPUT_CORRUPT
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP"])
 def test_a_killed_decoder_is_worth_another_try(name: str) -> None:
-    """The kernel's OOM killer and a stop say nothing about the file."""
+    """The kernel's OOM killer and a stop are no sign of a fault in the file."""
     with pytest.raises(VisionTransientError):
         pages_of(lambda _fd: os.kill(os.getpid(), signal.Signals[name]))
 
 
-def test_a_bug_of_ours_is_not_the_pupils_fault() -> None:
-    """An exception outside the decoding of the file is worth another try, as a new version may cure it."""
+def test_a_bug_of_ours_is_worth_another_try() -> None:
+    """An exception outside the decoding is transient, because a new version may fix it."""
     with pytest.raises(VisionTransientError):
         pages_of(lambda _fd: 1 / 0)
 
 
 def test_a_decoder_killed_between_two_pages_is_noticed() -> None:
-    """A page that was read stands; the one after it raises."""
+    """A page that was read stays valid, and the next one raises."""
     with decoding(pdf(9), "application/pdf", MAX_PAGES) as document:
         rest = iter(document)
         next(rest)
@@ -211,7 +211,7 @@ def test_a_decoder_killed_between_two_pages_is_noticed() -> None:
 
 
 def test_no_more_memory_than_allowed() -> None:
-    """RLIMIT_DATA is counted from what the worker had. Mapped here, as what the worker has freed may be used again."""
+    """RLIMIT_DATA is counted from the worker's size. The test maps memory, as freed memory of the worker may be used again."""
 
     def sizes_refused() -> list[int]:
         refused = []
@@ -222,25 +222,25 @@ def test_no_more_memory_than_allowed() -> None:
                 refused.append(size_mebibytes)
         return refused
 
-    assert told(sizes_refused, 64 * MEBIBYTE) == b"[80]"
+    assert answer_of(sizes_refused, 64 * MEBIBYTE) == b"[80]"
 
 
 def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What needs more than the child may have is refused as such, through the whole of the decoder."""
+    """A picture that needs more memory than the child has is rejected as too large."""
     monkeypatch.setattr(pages, "_picture_page", lambda _content: bytes(2 * sandbox.MEMORY_BYTES))
     assert refusal_of(encoded(noise(4, 4), "PNG"), "image/png") is ErrorCode.INPUT_TOO_LARGE
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16", "P", "CMYK"])
 def test_the_largest_picture_fits_into_the_memory(mode: str) -> None:
-    """Whatever its mode, a picture of just under 40 million pixels decodes within the budget, with a child's real limits."""
+    """In every mode a picture of just under 40 million pixels decodes with the real limits of a child."""
     content = encoded(Image.new(mode, (6600, 6060)), "JPEG" if mode == "CMYK" else "PNG")
     with decoding(content, "image/png", MAX_PAGES, page_seconds=FAR_SECONDS) as document:
         assert [max(read(page).size) for page in document] == [1600]
 
 
 def test_an_endless_decoder_runs_out_of_processor_time() -> None:
-    """SIGXCPU ends it, which is the document's fault: the time is its own."""
+    """SIGXCPU ends it. The document is at fault, because the time is the child's own."""
 
     def loop(_fd: int) -> None:
         allow_cpu(1)
@@ -251,7 +251,7 @@ def test_an_endless_decoder_runs_out_of_processor_time() -> None:
 
 
 def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit stands before the first page, and moves on with each: a long document is not a slow one."""
+    """The limit is set before the first page and moves with each page, so a long document is not too slow."""
     used_seconds = itertools.count(0, 100)
     monkeypatch.setattr(time, "process_time", lambda: next(used_seconds))
     monkeypatch.setattr(pages, "_pdf_page", lambda _document, _number: b"%d" % resource.getrlimit(resource.RLIMIT_CPU)[0])
@@ -260,19 +260,19 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_large_photo_is_not_decoded_in_full() -> None:
-    """A JPEG's decoder leaves out what would be scaled away: 24 megapixels fit where they would not as such."""
+    """The JPEG decoder reduces 24 megapixels while it reads, so they fit into little memory."""
     content = encoded(Image.new("RGB", (6000, 4000)), "JPEG")
     with sandboxed(partial(_send_document, content, "image/jpeg", 1, 1), 64 * MEBIBYTE) as child:
         assert len(list(Decoding(child, 1, 1, MEBIBYTE, FAR_SECONDS))) == 1
 
 
-def test_a_decoder_that_says_nothing_is_given_up() -> None:
-    """Time on the wall may be lost to a busy machine: worth another try, and the child ends with it."""
+def test_a_silent_decoder_is_given_up() -> None:
+    """Wall-clock time may be lost to a busy machine, so this is transient, and the child is ended."""
     with sandboxed(lambda _fd: signal.pause()) as child, pytest.raises(VisionTransientError):
         Decoding(child, MAX_PAGES, 1, MEBIBYTE, page_seconds=0.0)
 
 
-# What a hostile child may say
+# Hostile children
 
 
 @pytest.mark.parametrize(
@@ -299,12 +299,12 @@ def test_a_decoder_that_says_nothing_is_given_up() -> None:
     ids=lambda answer: repr(answer[:24]),
 )
 def test_a_broken_protocol_costs_the_document(answer: bytes) -> None:
-    """Nothing that a child says makes the worker read more than is allowed, or raise anything else."""
+    """No message of a child makes the worker read more than allowed or raise another error."""
     assert code_of(lambda fd: os.write(fd, answer)) is ErrorCode.INPUT_CORRUPT
 
 
 def test_a_child_that_closes_its_pipe_and_lives_is_ended() -> None:
-    """The worker does not wait for a process that has nothing more to say."""
+    """The worker does not wait for a process that can send nothing more."""
 
     def linger(fd: int) -> None:
         os.close(fd)
@@ -314,27 +314,27 @@ def test_a_child_that_closes_its_pipe_and_lives_is_ended() -> None:
         pages_of(linger)
 
 
-# What a child keeps
+# Limits of a child
 
 
 def test_a_child_keeps_no_descriptor_but_its_pipe() -> None:
-    """Neither connections nor the lifeline live on in a process that parses files."""
+    """Neither connections nor the lifeline stay open in a process that parses files."""
     first, second = socket.socketpair()
     with first, second:
-        kept = told(lambda: [fd.stat().st_mode for fd in descriptors() if fd.exists()])
+        kept = answer_of(lambda: [fd.stat().st_mode for fd in descriptors() if fd.exists()])
     assert [stat.S_ISFIFO(int(mode)) for mode in kept.decode().strip("[]").split(", ")] == [True]
 
 
 def test_a_child_does_not_run_the_workers_handlers() -> None:
-    """Whatever the worker remembers, ignores or blocks, the child has the kernel's own ways."""
+    """The child has the kernel's default for every signal, whatever the worker handles, ignores or blocks."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGSEGV)
     with handled(signal.SIGTERM, lambda *_: None):
-        answer = told(lambda: ([signal.getsignal(n).name for n in numbers], signal.pthread_sigmask(signal.SIG_BLOCK, [])))  # type: ignore[union-attr]
+        answer = answer_of(lambda: ([signal.getsignal(n).name for n in numbers], signal.pthread_sigmask(signal.SIG_BLOCK, [])))  # type: ignore[union-attr]
     assert answer == b"(['SIG_DFL', 'SIG_DFL', 'SIG_DFL', 'SIG_DFL'], set())"
 
 
 def test_a_child_finalizes_nothing_of_the_workers() -> None:
-    """What the worker has not collected yet may close a descriptor whose number is the child's own by then."""
+    """An uncollected object of the worker could close a descriptor number that the child uses by then."""
     finalized: list[int] = []
 
     class Circle:
@@ -347,7 +347,7 @@ def test_a_child_finalizes_nothing_of_the_workers() -> None:
     gc.disable()
     try:
         Circle()
-        assert told(lambda: (gc.collect(), finalized)[1]) == b"[]"
+        assert answer_of(lambda: (gc.collect(), finalized)[1]) == b"[]"
     finally:
         gc.enable()
     gc.collect()
@@ -355,15 +355,15 @@ def test_a_child_finalizes_nothing_of_the_workers() -> None:
 
 
 def test_a_child_leaves_no_core() -> None:
-    """Not even to a core handler of the system, which RLIMIT_CORE does not stop: it would hold a pupil's work."""
+    """Not even a core handler of the system, which ignores RLIMIT_CORE, gets a core, which would hold a pupil's work."""
     get_dumpable = 3
-    assert told(lambda: ctypes.CDLL(None).prctl(get_dumpable, 0, 0, 0, 0)) == b"0"
+    assert answer_of(lambda: ctypes.CDLL(None).prctl(get_dumpable, 0, 0, 0, 0)) == b"0"
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0), ("RLIMIT_NOFILE", 16)])
-def test_a_child_may_not(kind: str, limit: int) -> None:
-    """Dump itself, write a file, fork, or open many: and it may not allow itself more."""
-    assert told(lambda: resource.getrlimit(getattr(resource, kind))) == str((limit, limit)).encode()
+def test_a_child_has_hard_limits(kind: str, limit: int) -> None:
+    """It cannot dump core, write a file, fork or open many files, and it cannot raise these limits."""
+    assert answer_of(lambda: resource.getrlimit(getattr(resource, kind))) == str((limit, limit)).encode()
 
 
 def test_a_child_ends_with_its_worker() -> None:
@@ -386,7 +386,7 @@ def test_a_child_ends_with_its_worker() -> None:
 
 
 def test_a_stop_in_between_disturbs_nothing() -> None:
-    """The worker's handler only remembers; the wait for a page goes on."""
+    """The worker's signal handler only remembers, and the wait for a page continues."""
     stops: list[int] = []
     worker_pid = os.getpid()
 
@@ -401,7 +401,7 @@ def test_a_stop_in_between_disturbs_nothing() -> None:
 
 
 def test_a_machine_that_cannot_fork_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No memory for a process now is nobody's fault, and its pipe is closed again."""
+    """A lack of memory is not the document's fault, and the pipe is closed again."""
 
     def refuse() -> int:
         raise BlockingIOError
@@ -412,7 +412,7 @@ def test_a_machine_that_cannot_fork_is_worth_another_try(monkeypatch: pytest.Mon
 
 
 def test_two_hundred_documents_leave_nothing() -> None:
-    """Good ones, refused ones and ones given up in the middle: no process, no zombie, no descriptor afterwards."""
+    """After good, rejected and abandoned documents there is no process, no zombie and no descriptor."""
     picture, document = encoded(noise(8, 8), "PNG"), pdf(3)
     before, others = descriptors(), set(children())
     for _ in range(67):

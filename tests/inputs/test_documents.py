@@ -1,4 +1,4 @@
-"""What becomes of each kind of file. In the child's code itself, without the child: see test_decoder for that."""
+"""Decoding of each kind of file, without a child process. test_decoder.py has the tests of the child."""
 
 import struct
 import warnings
@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from worker.core.errors import VisionPermanentError
-from worker.documents.pages import MAX_SIDE_PIXELS, MIN_SIDE_PIXELS, opened
+from worker.documents.pages import MAX_SIDE_PIXELS, MIN_SIDE_PIXELS, open_document
 from worker.ipc.contract import ErrorCode
 
 WHITE, BLACK, RED, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)
@@ -20,7 +20,7 @@ ORIENTATION_IN_WORDS = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04to
 
 
 def pages(content: bytes, mime_type: str = "image/png", first_page: int = 1) -> list[bytes]:
-    return list(opened(content, mime_type, MAX_PAGES, first_page).pages)
+    return list(open_document(content, mime_type, MAX_PAGES, first_page).pages)
 
 
 def only(content: bytes, mime_type: str = "image/png") -> Image.Image:
@@ -29,7 +29,7 @@ def only(content: bytes, mime_type: str = "image/png") -> Image.Image:
 
 
 def is_close(seen: object, meant: tuple[int, ...]) -> bool:
-    """JPEG changes a colour a little."""
+    """Compare two colours with a tolerance, because JPEG changes a colour a little."""
     values = seen if isinstance(seen, tuple) else (seen,) * len(meant)
     return all(abs(a - b) <= 8 for a, b in zip(values, meant, strict=True))
 
@@ -41,14 +41,14 @@ def halves(mode: str, left: Colour, right: Colour) -> Image.Image:
 
 
 def _png_of_size(width: int, height: int) -> bytes:
-    """Whose header claims it: refused before a pixel is looked at."""
+    """A PNG whose header claims a size, for a rejection before a pixel is decoded."""
     header = b"IHDR" + struct.pack("!IIBBBBB", width, height, 8, 2, 0, 0, 0)
     small = encoded(Image.new("RGB", (1, 1)), "PNG")
     return small[:12] + header + struct.pack("!I", zlib.crc32(header)) + small[33:]
 
 
 def _png_of_16_bits() -> bytes:
-    """4 × 4 pixels of red; Pillow writes no such file."""
+    """4 × 4 pixels of red. Pillow writes no such file."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack("!I", len(body)) + kind + body + struct.pack("!I", zlib.crc32(kind + body))
@@ -59,7 +59,7 @@ def _png_of_16_bits() -> bytes:
 
 
 def _png_with_packed_text() -> bytes:
-    """Far more text than its chunk is long."""
+    """Text that is far longer than its compressed chunk."""
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("note", "a" * 5_000_000, zip=True)
     return encoded(Image.new("L", (4, 4)), "PNG", pnginfo=chunks)
@@ -68,7 +68,7 @@ def _png_with_packed_text() -> bytes:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_fitting_picture_is_left_untouched(kind: str, mode: str) -> None:
-    """Upright, opaque, of 8 bits and at most 1600 pixels: the very bytes that were handed in."""
+    """A picture that is upright, opaque, of 8 bits and of at most 1600 pixels keeps its bytes."""
     content = encoded(noise(1600, 1200).convert(mode), kind)
     assert pages(content) == [content]
 
@@ -82,7 +82,7 @@ def test_a_jpeg_declared_as_png_is_read_as_what_it_is() -> None:
 @pytest.mark.parametrize("size", [(1601, 40), (4000, 3000), (200, 9000)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_a_large_picture_becomes_1600_pixels_long(kind: str, size: tuple[int, int]) -> None:
-    """Neither larger nor, by what a draft leaves out, smaller; the sides keep their ratio."""
+    """It is not larger, nor smaller because of the decoder's reduction, and the sides keep their ratio."""
     page = only(encoded(noise(*size), kind, compress_level=1))
     assert max(page.size) == MAX_SIDE_PIXELS
     assert abs(page.width * size[1] - page.height * size[0]) <= max(size)
@@ -93,8 +93,8 @@ def test_a_large_picture_becomes_1600_pixels_long(kind: str, size: tuple[int, in
 @pytest.mark.parametrize(
     ("size", "becomes"), [((1, 1), (32, 32)), ((31, 800), (32, 800)), ((64_000, 300), (1600, 32)), ((1, 40_000), (32, 1600))]
 )
-def test_a_narrow_picture_lies_on_paper(kind: str, mode: str, size: tuple[int, int], becomes: tuple[int, int]) -> None:
-    """No side is too short for a model's engine, nor too short beside the other; the paper is white, the picture unchanged."""
+def test_a_narrow_picture_is_padded_with_white(kind: str, mode: str, size: tuple[int, int], becomes: tuple[int, int]) -> None:
+    """No side is too short for a model's engine, or too short for the other side. The picture itself is unchanged."""
     page = only(encoded(Image.new(mode, size, "black"), kind))
     ink = page.convert("L").getpixel((0, 0)), page.convert("L").getpixel((becomes[0] - 1, becomes[1] - 1))
     assert page.size == becomes
@@ -102,15 +102,15 @@ def test_a_narrow_picture_lies_on_paper(kind: str, mode: str, size: tuple[int, i
     assert ink[1] == pytest.approx(255, abs=60)
 
 
-def test_a_narrow_page_of_a_pdf_lies_on_paper() -> None:
-    """As a picture does."""
+def test_a_narrow_page_of_a_pdf_is_padded_with_white() -> None:
+    """As a picture is."""
     (page,) = pages(pdf(media_box="0 0 842 1"), "application/pdf")
     assert read(page).size == (1600, MIN_SIDE_PIXELS)
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_a_turned_photo_becomes_upright(orientation: int) -> None:
-    """Each of the EXIF's orientations is undone as Pillow's own viewer function does it."""
+    """Each EXIF orientation is undone as Pillow's own function does it."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     picture = Image.new("RGB", (60, 40), WHITE)
@@ -125,7 +125,7 @@ def test_a_turned_photo_becomes_upright(orientation: int) -> None:
 
 
 def test_a_photo_with_broken_exif_is_read() -> None:
-    """What a camera wrote beside the picture does not make the picture corrupt."""
+    """Broken EXIF data of a camera does not make the picture corrupt."""
     content = encoded(noise(60, 40), "JPEG", exif=ORIENTATION_IN_WORDS)
     assert pages(content) == [content]
 
@@ -140,20 +140,20 @@ def black_beside_nothing(mode: str) -> bytes:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_black_ink_on_transparency_stays_readable(mode: str) -> None:
-    """Nothing shows as white paper, ink as ink, in every mode with transparency."""
+    """In every mode with transparency, transparent parts become white and ink stays black."""
     page = only(black_beside_nothing(mode))
     assert is_close(page.getpixel((16, 16)), BLACK)
     assert is_close(page.getpixel((56, 16)), WHITE)
 
 
 def test_half_transparent_ink_is_mixed_with_the_paper() -> None:
-    """A soft edge stays one, and does not turn into a black or white fringe."""
+    """A soft edge stays soft and gets no black or white fringe."""
     assert is_close(only(encoded(Image.new("RGBA", (32, 32), (0, 0, 0, 128)), "PNG")).getpixel((16, 16)), (127, 127, 127))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_colour_declared_transparent_is_paper(mode: str) -> None:
-    """PNG's one transparent colour without an alpha channel counts as transparency too."""
+    """PNG's transparent colour, without an alpha channel, is transparent too."""
     black, grey = ((0, 0, 0), (90, 90, 90)) if mode == "RGB" else (0, 90)
     page = only(encoded(halves(mode, black, grey), "PNG", transparency=black))
     assert is_close(page.getpixel((16, 16)), WHITE)
@@ -169,7 +169,7 @@ def test_16_bits_are_scaled_and_not_clipped() -> None:
 
 
 def test_a_colour_picture_of_16_bits_becomes_one_of_8() -> None:
-    """It is not passed on as it is, as not every reader of the model's server takes it."""
+    """It is converted, because some models' image decoders cannot read it."""
     content = _png_of_16_bits()
     (page,) = pages(content)
     assert page != content
@@ -177,7 +177,7 @@ def test_a_colour_picture_of_16_bits_becomes_one_of_8() -> None:
 
 
 def test_cmyk_becomes_rgb() -> None:
-    """Red in ink is red on the screen, and not its negative."""
+    """Red in ink becomes red on the screen, and not its negative."""
     page = only(encoded(Image.new("CMYK", (32, 32), (0, 255, 255, 0)), "JPEG"))
     assert page.mode == "RGB"
     assert is_close(page.getpixel((16, 16)), RED)
@@ -185,7 +185,7 @@ def test_cmyk_becomes_rgb() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "P"])
 def test_scans_of_few_colours_are_read(mode: str) -> None:
-    """One bit per pixel, or a palette: black and white come out as such."""
+    """With one bit per pixel or a palette, black and white stay so."""
     picture = halves(mode, 0, 1)
     if mode == "P":
         picture.putpalette([0, 0, 0, 255, 255, 255])
@@ -196,27 +196,27 @@ def test_scans_of_few_colours_are_read(mode: str) -> None:
 
 
 def test_the_first_of_several_pictures_is_read() -> None:
-    """A phone's file with a second picture behind the first one is a JPEG like any other."""
+    """A phone's file with a second picture in it is read like any JPEG."""
     content = encoded(noise(60, 40), "MPO", save_all=True, append_images=[noise(60, 40)])
     assert only(content).size == (60, 40)
 
 
 def test_an_ordinary_photo_of_24_megapixels_is_read() -> None:
-    """The limit for bombs is beyond what phones take."""
+    """The limit is above the photos of phones."""
     assert only(encoded(Image.new("L", (6000, 4000)), "JPEG")).size == (1600, 1067)
 
 
-def test_nothing_is_said_about_a_large_picture() -> None:
-    """It is refused from its header, and Pillow's warnings stay unsaid where a child runs: it has no stderr."""
-    with warnings.catch_warnings(record=True) as said:
+def test_a_large_picture_raises_no_warning() -> None:
+    """It is rejected by its header. Pillow's warnings are not issued, because the child has no stderr."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert code_of(_png_of_size(8000, 6250)) is ErrorCode.INPUT_TOO_LARGE
-    assert said == []
+    assert caught == []
 
 
 def test_a_pdf_is_rendered_page_by_page() -> None:
-    """Each page is made when it is asked for, from the first that is wanted."""
-    document = opened(pdf(3), "application/pdf", MAX_PAGES, first_page=2)
+    """Each page is made when it is requested, from the first wanted one on."""
+    document = open_document(pdf(3), "application/pdf", MAX_PAGES, first_page=2)
     assert document.total == 3
     assert [read(page).size for page in document.pages] == [(1131, 1600)] * 2
 
@@ -228,26 +228,26 @@ def test_a_pdf_of_the_most_pages_is_read() -> None:
 
 @pytest.mark.parametrize("media_box", ["0 0 1e9 1e9", "0 0 14400 10", "-500 -500 100000 20000", "0 0 1161 842"])
 def test_a_page_of_absurd_size_is_scaled(media_box: str) -> None:
-    """It is never rendered larger than 1600 pixels, whatever it claims."""
+    """A page is never rendered larger than 1600 pixels, whatever its declared size."""
     (page,) = pages(pdf(media_box=media_box), "application/pdf")
     assert max(read(page).size) == MAX_SIDE_PIXELS
 
 
 @pytest.mark.parametrize("media_box", ["0 0 0 0", "0 0 0 842", "0 0 1e39 1e39", "none", "0 0 0.001 842", "0 0 -5 -5"])
 def test_a_page_without_a_size_is_rendered_somehow(media_box: str) -> None:
-    """As readers show it; nothing in a page's box ends in anything but a page of at most 1600 pixels."""
+    """Any page box yields a page of at most 1600 pixels."""
     (page,) = pages(pdf(media_box=media_box), "application/pdf")
     assert max(read(page).size) <= MAX_SIDE_PIXELS
 
 
-def test_what_was_typed_into_a_form_is_shown() -> None:
-    """A worksheet's fields are part of the page."""
+def test_text_in_form_fields_is_shown() -> None:
+    """The fields of a worksheet are part of the page."""
     (page,) = pages(pdf(media_box="0 0 200 200", has_field=True), "application/pdf")
     assert is_close(read(page).getpixel((208, 208)), BLACK)
 
 
 def test_a_pdf_without_its_index_is_still_read() -> None:
-    """A broken cross-reference table is what readers repair."""
+    """A broken cross-reference table is repaired."""
     assert len(pages(pdf(2).replace(b"startxref", b"startnone"), "application/pdf")) == 2
 
 
@@ -282,14 +282,14 @@ def code_of(content: bytes, mime_type: str = "image/png") -> ErrorCode | None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_read_has_a_code(name: str) -> None:
-    """Each way of handing in what cannot be read ends in the code that tells the pupil what to do."""
+def test_every_unreadable_file_has_a_code(name: str) -> None:
+    """Each kind of unreadable file has the code that tells the pupil what to do."""
     content, mime_type, code = REFUSED[name]
     assert code_of(content, mime_type) is code
 
 
-def test_a_refusal_quotes_no_decoder() -> None:
-    """Messages of decoders may hold what stands in the file."""
+def test_an_error_quotes_no_decoder() -> None:
+    """Messages of decoders may contain parts of the file."""
     with pytest.raises(VisionPermanentError) as refused:
         pages(PNG[: len(PNG) // 2])
     assert str(refused.value) in {"OSError", "SyntaxError"}

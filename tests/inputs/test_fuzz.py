@@ -1,4 +1,4 @@
-"""Documents and answers that nobody thought of: each ends in a result or in a code that is known, and never with the worker."""
+"""Random documents and answers: each ends in a result or in a known error, and none ends the worker."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def whole(mime_type: str) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> tuple[bytes, str]:
-    """A real document with some bytes changed, a part cut out or repeated; or bytes that never were one."""
+    """A real document with some bytes changed, cut or repeated, or bytes that never were one."""
     mime_type = draw(st.sampled_from(TYPES))
     content = bytearray(whole(mime_type))
     for _ in range(draw(st.integers(0, 12))):
@@ -73,8 +73,8 @@ def damaged(draw: st.DrawFn) -> tuple[bytes, str]:
 
 @fuzzed
 @given(damaged())
-def test_any_bytes_are_pages_or_refused(given_document: tuple[bytes, str]) -> None:
-    """Whatever a document's bytes are, there are pages that a model can read, or an error with an input's code."""
+def test_any_bytes_are_pages_or_rejected(given_document: tuple[bytes, str]) -> None:
+    """Any bytes yield pages that a model can read, or an error with an input code."""
     content, mime_type = given_document
     refusals = []
     try:
@@ -87,7 +87,7 @@ def test_any_bytes_are_pages_or_refused(given_document: tuple[bytes, str]) -> No
 
 
 class Answering(ThreadingHTTPServer):
-    """A model server that gives one and the same body to every chat, whatever that is."""
+    """A model server that sends the same body as the answer to every chat."""
 
     daemon_threads = True
     body = b""
@@ -95,7 +95,7 @@ class Answering(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet: the second one would wait for the first one's acknowledgement, 0.04 s
+    wbufsize = -1  # head and body in one packet, because a second packet would wait 0.04 s for an acknowledgement
     server: Answering
 
     def do_POST(self) -> None:
@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(self.server.body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def writer(server: Answering) -> FeedbackWriter:
 
 
 def streamed(text: str) -> bytes:
-    """As Ollama streams an answer; `text` may be anything that JSON can carry."""
+    """Return the text as a streamed answer of Ollama. It may be anything that JSON can carry."""
     middle = {"model": "m", "message": {"role": "assistant", "content": text}, "done": False}
     end = {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop", "eval_count": 3}
     return "".join(json.dumps(line) + "\n" for line in (middle, end)).encode()
@@ -146,7 +146,7 @@ lines = st.lists(st.sampled_from(streamed(document(2)).splitlines()) | values.ma
 
 @st.composite
 def nearly_right(draw: st.DrawFn) -> str:
-    """The right document with one of its parts replaced by anything, or missing."""
+    """The right document with one of its parts replaced or missing."""
     answer: Any = json.loads(document(2))
     path = draw(st.sampled_from((["criteria"], ["feedback_md"], ["criteria", "c01"], ["criteria", "c02", "score"], ["more"])))
     place = answer
@@ -165,7 +165,7 @@ texts = st.text(st.characters(), max_size=SIZES) | values.map(json.dumps) | near
 @fuzzed
 @given(st.binary(max_size=2000) | lines.map(b"\n".join) | texts.map(streamed))
 def test_any_answer_is_feedback_or_classified(server: Answering, writer: FeedbackWriter, body: bytes) -> None:
-    """Whatever a model server says, it is a feedback on the criteria that were asked for, or an error of an agreed name."""
+    """Any answer of a model server becomes feedback on the given criteria, or an error with an agreed name."""
     server.body = body
     try:
         feedback = writer.analyze(text_md="Drei mal vierzehn", criteria=CRITERIA)
@@ -178,6 +178,6 @@ def test_any_answer_is_feedback_or_classified(server: Answering, writer: Feedbac
 
 
 def test_a_busy_machine_is_no_damage() -> None:
-    """A decoder without time is transient: the fuzz above would take a slow machine for a wrong code otherwise."""
+    """A decoder without time is transient. Otherwise a slow machine would fail the fuzz test above."""
     with pytest.raises(VisionTransientError), decoding(whole("application/pdf"), "application/pdf", 5, page_seconds=0):
         pass

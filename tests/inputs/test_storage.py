@@ -1,4 +1,4 @@
-"""Nothing but a submission's own files is read, from the local root or from the store, and never more than allowed."""
+"""Only a submission's own files are read, from the local root or from the store, and never more than allowed."""
 
 import hashlib
 import os
@@ -27,14 +27,14 @@ CORRUPT, UNSUPPORTED, TOO_LARGE = ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUP
 
 @pytest.fixture(autouse=True)
 def _bounded() -> Iterator[None]:
-    """A read that waits for ever ends its test."""
+    """A read without end fails its test."""
     with alarmed():
         yield
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root with one file in it, beside a secret."""
+    """A root with one file, beside a secret."""
     file = tmp_path / "root" / KEY
     file.parent.mkdir(parents=True)
     file.write_bytes(b"content")
@@ -74,7 +74,7 @@ def assert_transient(place: Storage, key: str = KEY) -> None:
 
 
 def assert_silent(error: Exception) -> None:
-    """An error names neither the file nor the store nor the key to it, wherever it may be printed."""
+    """Check that an error contains neither the file nor the store nor the service key, however it is printed."""
     printed = "".join(traceback.format_exception(error, limit=0)) + repr(error)
     assert not [word for word in ("student", "work.png", "course", "127.0.0.1", "http:", SERVICE_KEY) if word in printed]
 
@@ -87,7 +87,7 @@ def row(content: bytes, **changed: object) -> dict[str, object]:
 
 
 def test_the_original_is_read(local: Storage) -> None:
-    """Size and sha256 fit: the bytes."""
+    """Size and sha256 match the row."""
     assert local.original(row(b"content")) == b"content"
 
 
@@ -96,7 +96,7 @@ def test_the_original_is_read(local: Storage) -> None:
     [{"size_bytes": 6}, {"size_bytes": None}, {"sha256": "0" * 64}, {"sha256": None}, {"sha256": row(b"other")["sha256"]}],
 )
 def test_another_file_than_was_handed_in_is_corrupt(local: Storage, changed: dict[str, object]) -> None:
-    """Where size or sha256 differ from the row, nothing is read from it."""
+    """If size or sha256 differ from the row, the file is rejected."""
     with pytest.raises(VisionPermanentError) as refused:
         local.original(row(b"content", **changed))
     assert refused.value.error_code is CORRUPT
@@ -113,7 +113,7 @@ def test_a_row_without_a_key_is_unsupported(local: Storage) -> None:
 
 
 def test_a_link_within_the_root_is_followed(local: Storage, root: Path) -> None:
-    """What counts is where the bytes are."""
+    """The target decides."""
     (root / "link.png").symlink_to(root / KEY)
     assert local.read("link.png") == b"content"
 
@@ -132,32 +132,30 @@ def test_a_link_within_the_root_is_followed(local: Storage, root: Path) -> None:
     ],
 )
 def test_nothing_outside_the_root_is_read(local: Storage, root: Path, key: str) -> None:
-    """Neither by dots, nor by an absolute path, nor through links to files, to directories or to links."""
+    """Neither dots, nor an absolute path, nor links to files, directories or links lead out of the root."""
     (root / "link-out.png").symlink_to(root.parent / "secret.png")
     (root / "directory-out").symlink_to(root.parent)
     (root / "chain.png").symlink_to("link-out.png")
     assert code_of(local, key) is UNSUPPORTED
 
 
-def test_a_link_that_appears_after_the_look_is_not_followed(local: Storage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look at the path and the opening of it somebody may put a link there."""
+def test_a_link_made_after_the_check_is_not_followed(local: Storage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may put a link there between the check of the path and the opening of it."""
     (root / "late.png").symlink_to(root.parent / "secret.png")
     monkeypatch.setattr(Storage, "_path", lambda _self, key: root / key)
     assert code_of(local, "late.png") is UNSUPPORTED
 
 
-def test_a_directory_that_became_a_link_after_the_look_is_not_followed(
-    local: Storage, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same for every directory on the way; the next look tells what it leads to."""
+def test_a_directory_replaced_by_a_link_is_not_followed(local: Storage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for every directory in the path. The next check finds the target."""
     (root / "late").symlink_to(root.parent)
     monkeypatch.setattr(Storage, "_path", lambda _self, key: root / key)
     assert_transient(local, "late/secret.png")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "socket", "circle"])
-def test_what_is_no_file_is_refused_at_once(local: Storage, root: Path, kind: str) -> None:
-    """A FIFO without a writer would hold the worker for ever, and none of these will ever become a file."""
+def test_a_special_file_is_rejected_at_once(local: Storage, root: Path, kind: str) -> None:
+    """A FIFO without a writer would block the worker, and none of these becomes a file later."""
     path = root / "strange.png"
     with socket.socket(socket.AF_UNIX) as listener:
         match kind:
@@ -182,19 +180,19 @@ def test_a_key_that_no_file_can_have_is_unsupported(local: Storage, key: str) ->
 
 @pytest.mark.parametrize("key", ["submissions/missing.png", f"{KEY}/below-a-file"])
 def test_a_missing_file_may_still_come(local: Storage, key: str) -> None:
-    """The web side may be about to write it: worth another try."""
+    """The web side may be about to write it, so another try is worthwhile."""
     assert_transient(local, key)
 
 
 @pytest.mark.parametrize(("size_bytes", "code"), [(0, CORRUPT), (MAX_BYTES + 1, TOO_LARGE)])
-def test_a_local_file_has_a_size(local: Storage, root: Path, size_bytes: int, code: ErrorCode) -> None:
+def test_a_local_file_has_a_size_limit(local: Storage, root: Path, size_bytes: int, code: ErrorCode) -> None:
     """At least one byte, at most LEARNING_MAX_UPLOAD_BYTES."""
     (root / KEY).write_bytes(b"x" * size_bytes)
     assert code_of(local) is code
 
 
 def test_a_sparse_file_of_a_terabyte_is_cut_off(local: Storage, root: Path) -> None:
-    """No more of it is read than is allowed."""
+    """No more is read than allowed."""
     with (root / KEY).open("wb") as file:
         file.truncate(2**40)
     assert code_of(local) is TOO_LARGE
@@ -207,7 +205,7 @@ def test_the_largest_file_is_read(local: Storage, root: Path) -> None:
 
 
 def test_a_file_without_a_size_is_cut_off(root: Path) -> None:
-    """What says of itself that it is empty, and is not, is read no further than allowed."""
+    """A file with a declared size of 0 and more content is read no further than allowed."""
     (root / "proc").mkdir()
     place = Storage(parse(DATABASE | {"STORAGE_VERIFY_ROOT": "/proc/self", "LEARNING_MAX_UPLOAD_BYTES": "10"}).worker)
     assert code_of(place, "status") is TOO_LARGE
@@ -216,8 +214,8 @@ def test_a_file_without_a_size_is_cut_off(root: Path) -> None:
 # The object store
 
 
-def test_the_store_is_asked_as_the_contract_says(store: Store, remote: Storage) -> None:
-    """The bucket once in the path, the key in both headers, nothing packed."""
+def test_the_request_follows_the_contract(store: Store, remote: Storage) -> None:
+    """The bucket appears once in the path, the key in both headers, and no compression is accepted."""
     assert remote.read(KEY) == b"content"
     ((path, headers),) = store.requests
     assert path == f"/storage/v1/object/{KEY}"
@@ -226,21 +224,21 @@ def test_the_store_is_asked_as_the_contract_says(store: Store, remote: Storage) 
 
 
 def test_a_strange_name_stays_a_name(store: Store, remote: Storage) -> None:
-    """Neither a query nor a fragment nor an escaped way out can be made of it."""
+    """No name becomes a query, a fragment or an escaped way out."""
     remote.read("submissions/a?b#c%2e%2e/ü.png")
     assert store.requests[0][0] == "/storage/v1/object/submissions/a%3Fb%23c%252e%252e/%C3%BC.png"
 
 
 @pytest.mark.parametrize("key", ["submissions/../x", "../x", "submissions//x", "/x", "submissions/", "x\0", "y" * 1025])
-def test_nothing_outside_the_bucket_is_asked_for(store: Store, remote: Storage, key: str) -> None:
-    """The service key opens every bucket: such a key is refused before anything is sent."""
+def test_nothing_outside_the_bucket_is_requested(store: Store, remote: Storage, key: str) -> None:
+    """The service key opens every bucket, so such a key is rejected before a request is sent."""
     assert code_of(remote, key) is UNSUPPORTED
     assert store.requests == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_not_followed(store: Store, remote: Storage, status: int) -> None:
-    """The service key goes nowhere else; that the platform is set up wrongly is no fault of the pupil's."""
+    """The service key goes nowhere else. The platform's configuration is at fault, not the pupil."""
     with start_store() as elsewhere:
         store.answer = lambda request: request.answer(b"", status, Location=elsewhere.url)
         assert_transient(remote)
@@ -248,14 +246,14 @@ def test_a_redirect_is_not_followed(store: Store, remote: Storage, status: int) 
 
 
 @pytest.mark.parametrize("status", [206, 400, 401, 404, 500, 503])
-def test_a_store_that_does_not_hand_it_out_is_worth_another_try(store: Store, remote: Storage, status: int) -> None:
+def test_any_status_but_200_is_worth_another_try(store: Store, remote: Storage, status: int) -> None:
     """Only 200 is the file."""
     store.answer = lambda request: request.answer(b"content", status)
     assert_transient(remote)
 
 
-def test_a_declared_size_is_believed_where_it_is_too_large(store: Store, remote: Storage) -> None:
-    """A gigabyte is refused from its header: the store has not sent one byte of it."""
+def test_a_declared_size_above_the_limit_is_rejected(store: Store, remote: Storage) -> None:
+    """A gigabyte is rejected by its header, before the store has sent a byte of it."""
 
     def declare(request: Request) -> None:
         request.send_response(200)
@@ -267,7 +265,7 @@ def test_a_declared_size_is_believed_where_it_is_too_large(store: Store, remote:
 
 
 def test_an_undeclared_gigabyte_is_cut_off(store: Store, remote: Storage) -> None:
-    """The store has by far not sent all of it when it is hung up on."""
+    """The connection is closed long before the store has sent all of it."""
     sent: list[int] = []
 
     def pour(request: Request) -> None:
@@ -284,28 +282,26 @@ def test_an_undeclared_gigabyte_is_cut_off(store: Store, remote: Storage) -> Non
 
 
 def test_an_empty_answer_is_corrupt(store: Store, remote: Storage) -> None:
-    """There is a file, and nothing in it."""
+    """The file exists and is empty."""
     store.answer = lambda request: request.answer(b"")
     assert code_of(remote) is CORRUPT
 
 
-def test_a_packed_answer_is_not_unpacked(store: Store, remote: Storage) -> None:
-    """Nobody asked for it, and what a few bytes unpack to has no limit."""
+def test_a_compressed_answer_is_not_decompressed(store: Store, remote: Storage) -> None:
+    """It was not requested, and a few bytes may decompress to any size."""
     store.answer = lambda request: request.answer(b"content", Content_Encoding="gzip")
     assert_transient(remote)
 
 
 def test_half_a_file_is_worth_another_try(store: Store, remote: Storage) -> None:
-    """A connection that breaks says nothing about the file."""
+    """A broken connection is no sign of a fault in the file."""
     store.answer = lambda request: request.answer(b"half", Content_Length="8", Connection="close")
     assert_transient(remote)
 
 
 @pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"])
-def test_a_store_that_trickles_is_given_up(
-    store: Store, remote: Storage, monkeypatch: pytest.MonkeyPatch, beginning: bytes
-) -> None:
-    """The whole of one file has a deadline, be it that nothing comes, or a head or a body that does not end."""
+def test_a_slow_store_is_given_up(store: Store, remote: Storage, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
+    """One deadline covers the whole file, if nothing comes and if a head or a body does not end."""
     monkeypatch.setattr(storage, "DOWNLOAD_SECONDS", 0.2)
     is_over = threading.Event()
 
@@ -322,21 +318,21 @@ def test_a_store_that_trickles_is_given_up(
         is_over.set()
 
 
-def test_a_store_that_is_not_there_is_worth_another_try() -> None:
-    """Nothing listens at the port of a socket that is bound and no more."""
+def test_a_missing_store_is_worth_another_try() -> None:
+    """Nothing listens at the port of a socket that is only bound."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         assert_transient(Storage(parse(DATABASE | {"SUPABASE_URL": url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY}).worker))
 
 
-def test_no_place_to_read_from_is_not_the_pupils_fault() -> None:
-    """Neither a root nor a store is set: the platform's affair."""
+def test_a_missing_configuration_is_transient() -> None:
+    """Neither a root nor a store is set, which is not the pupil's fault."""
     assert_transient(Storage(parse(DATABASE).worker))
 
 
 @pytest.mark.parametrize("url", ["http://store.school.test", "http://10.0.0.1", "http://user:word@localhost", "ftp://store"])
 def test_the_key_is_not_sent_in_plain_text(url: str) -> None:
-    """Plain http only to loopback or to a name without a dot; anything else stops the start."""
+    """Plain http is allowed only to loopback or to a name without a dot. Anything else prevents the start."""
     with pytest.raises(SettingsError):
         parse(DATABASE | {"SUPABASE_URL": url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY})

@@ -1,4 +1,4 @@
-"""Stands in for the platform's own adapters: another package, with settings, results and exceptions of its own.
+"""Adapters like the platform's own: another package, with settings, results and exceptions of its own.
 
-It imports nothing of ours, as the platform's modules do not, and is run as it is.
+As the platform's modules, they import nothing of the product, and the product runs them unmodified.
 """

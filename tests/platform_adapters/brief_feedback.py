@@ -1,4 +1,4 @@
-"""An older signature: `analyze` knows neither the task nor the hints."""
+"""An adapter with an older signature: `analyze` takes neither the task nor the hints."""
 
 from tests.platform_adapters.feedback import Result
 

@@ -1,4 +1,4 @@
-"""Writes feedback that repeats what it was given, or fails as PLATFORM_FEEDBACK orders."""
+"""Writes feedback that repeats its input, or fails as PLATFORM_FEEDBACK demands."""
 
 import os
 from typing import Any
@@ -21,21 +21,21 @@ class Result:
 
 
 class Adapter:
-    def __init__(self, orders: str) -> None:
-        self.orders = orders
+    def __init__(self, behaviour: str) -> None:
+        self.behaviour = behaviour
 
     def analyze(
         self, *, text_md: str, criteria: list[str], instruction_md: str | None = None, hints_md: str | None = None
     ) -> Result:
-        fail(self.orders)
+        fail(self.behaviour)
         result = Result(f"{instruction_md} | {hints_md} | {text_md}", criteria)
-        if self.orders == "nan":
+        if self.behaviour == "nan":
             result.analysis_json["score"] = float("nan")
         return result
 
 
-def fail(orders: str) -> None:
-    match orders:
+def fail(behaviour: str) -> None:
+    match behaviour:
         case "transient":
             raise FeedbackTransientError("what the pupil wrote")
         case "permanent":

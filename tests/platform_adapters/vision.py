@@ -1,4 +1,4 @@
-"""Reads nothing and says what PLATFORM_VISION orders: an error, an answer that cannot be stored, or a text."""
+"""Reads nothing and does what PLATFORM_VISION demands: an error, an answer that cannot be stored, or a text."""
 
 import os
 from datetime import UTC, datetime
@@ -26,11 +26,11 @@ class Result:
 
 
 class Adapter:
-    def __init__(self, orders: str) -> None:
-        self.orders = orders
+    def __init__(self, behaviour: str) -> None:
+        self.behaviour = behaviour
 
     def extract(self, *, submission: dict[str, Any], job_payload: dict[str, Any]) -> Result:
-        match self.orders:
+        match self.behaviour:
             case "transient":
                 raise VisionTransientError("what the pupil wrote")
             case "permanent":

@@ -1,4 +1,4 @@
-"""A queue for each test, emptied and not made anew: a database takes longer than most tests."""
+"""An empty queue for each test. The database is emptied and not created again, which would take longer than most tests."""
 
 from collections.abc import Iterator
 

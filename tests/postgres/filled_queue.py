@@ -1,4 +1,4 @@
-"""A queue to test on: the owner fills it and sees everything, the worker may do what a worker may."""
+"""A queue for tests. The owner fills it and sees everything. The worker has a worker's rights."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ CLEAR: LiteralString = "truncate learning_submissions, learning_submission_jobs,
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """A submission, its job, and the key of its lease if it was entered with one."""
+    """Ids of a submission and its job, and the key of the job's lease if it has one."""
 
     job_id: UUID
     submission_id: UUID
@@ -47,7 +47,7 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class FilledQueue:
-    """Empty at first, in spite of the name. The database is an audited one: a second result would be written, and seen."""
+    """Connections of the owner and of a worker to an audited database, which records every result, a second one too."""
 
     database: Database
     owner: Connection
@@ -64,7 +64,7 @@ class FilledQueue:
         visible_in_seconds: float = 0.0,
         leased_for_seconds: float | None = None,
     ) -> Entered:
-        """`payload` adds to the platform's keys; a str is JSON that takes their place. Negative seconds lie in the past."""
+        """Insert a submission with its job. `payload` adds to the platform's keys, a str replaces them. Seconds can be < 0."""
         row = {"student_sub": STUDENT, "kind": kind, "analysis_status": analysis_status, **_content(kind)}
         submission_id: UUID = self.one(INSERT_SUBMISSION, row)["id"]
         lease_key = None if leased_for_seconds is None else uuid4()
@@ -94,18 +94,18 @@ class FilledQueue:
         return self.one("select * from learning_submissions where id = %s", [submission_id])
 
     def everything(self) -> list[DictRow]:
-        """Each column of each row, to see that nothing has changed anywhere."""
+        """Return all columns of all rows, for a test that nothing was changed."""
         return self.owner.execute(EVERYTHING).fetchall()
 
     def results(self) -> list[tuple[UUID, str]]:
-        """(submission id, status) of every result that was written, in order, and were it the same one twice."""
+        """Return (submission id, status) of every result that was written, in order, with repetitions."""
         rows = self.owner.execute("select submission_id, new_status from audit_results order by number")
         return [(row["submission_id"], row["new_status"]) for row in rows]
 
 
 @contextmanager
 def open_queue(database: Database) -> Iterator[FilledQueue]:
-    """Cleared at the start, so that tests can share a database, which takes longer to make than to clear."""
+    """Open an emptied queue, so that tests can share a database, which takes longer to create than to empty."""
     with owner_connection(database) as owner, worker_connection(database) as worker:
         owner.execute(CLEAR)
         yield FilledQueue(database, owner, worker)

@@ -1,7 +1,7 @@
-"""The queue as a state machine for hypothesis: every statement of a worker and of the monitor, in any order, by holders who
-may have lost their lease long ago; a model of what the contract says; and what must hold after each step.
+"""The queue as a state machine for hypothesis.
 
-A holder who was frozen is any one that goes on later: none is ever forgotten.
+Hypothesis runs every statement of a worker and of the monitor in any order. `Job` is a model of the contract, and all rows are
+compared with it after each step. Holders of leases are never removed, so a late step is that of a frozen process.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ from worker.queue.statements import statement
 
 MAX_CRASHES = 2
 HOUR_SECONDS = 3600.0
-READING = OcrResult("what was read", {}, "what it was made from")
+RESULT = OcrResult("what was read", {}, "what it was made from")
 FAILED = Failed(ErrorCode.VISION_FAILED, "vision_failed")
 COMPLETED = Completed("what was read", "well done", {})
 DELAYS = (
@@ -61,23 +61,23 @@ SUBMISSIONS: LiteralString = """
 
 
 class FenceBroken(AssertionError):
-    """Something was written that must not be."""
+    """A write happened that the contract forbids."""
 
 
 class DoubleResult(FenceBroken):
-    """A submission has had two results."""
+    """A submission has two results."""
 
 
 class StaleWrite(FenceBroken):
-    """Somebody without the lease changed something, or somebody with it could not."""
+    """A holder without the lease changed something, or the holder of the lease could not."""
 
 
 class JobLost(AssertionError):
-    """A submission without an end and without a job that would bring one."""
+    """A submission is not final and has no job that would make it so."""
 
 
 class Status(Enum):
-    """Of a job; FINISHED is one whose row is gone."""
+    """Status of a job. The row of a FINISHED job is deleted."""
 
     QUEUED = "queued"
     LEASED = "leased"
@@ -87,7 +87,7 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the contract says about a job by now. `result`: of its submission."""
+    """Expected state of a job by the contract. `result` is that of its submission."""
 
     id: UUID
     submission_id: UUID
@@ -103,7 +103,7 @@ class Job:
     result: str | None = None
 
     def row(self) -> dict[str, Any]:
-        """As JOBS shows it."""
+        """Return the job as a row of JOBS."""
         left_out = {"submission_id": ..., "result": ...}
         shown = {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
         is_expired = self.is_expired if self.status is Status.LEASED else None
@@ -113,12 +113,15 @@ class Job:
         return replace(self, lease_key=None, is_expired=False, **changes)
 
     def ended(self, status: Status, result: str) -> "Job":
-        """The first result is the last."""
+        """End the job. The first result of a submission stays."""
         return self.freed(status=status, result=self.result or result)
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Our own workers and the monitor. The guard of the functions stands open, so that only fences keep a second result away."""
+    """Workers of the product and the monitor.
+
+    The functions' guard is open, so that only the fences prevent a second result.
+    """
 
     holders = Bundle("holders")
     max_jobs = 3
@@ -131,7 +134,7 @@ class QueueMachine(RuleBasedStateMachine):
         queue.owner.execute(CLEAR)
         self.enter_job("file", 0)
 
-    # What happens to the queue from outside
+    # Events from outside
 
     @precondition(lambda self: len(self.jobs) < self.max_jobs)
     @rule(kind=st.sampled_from(["text", "file"]), expiries=st.sampled_from([0, 0, MAX_EXPIRIES - 2]))
@@ -145,7 +148,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.of_status(Status.LEASED))
     @rule(data=st.data())
     def expire(self, data: st.DataObject) -> None:
-        """By an administrator: the database's clock is the only one."""
+        """An administrator ends a lease, since the database's clock cannot be moved."""
         job = data.draw(st.sampled_from(self.of_status(Status.LEASED)))
         self.change("leased_until = clock_timestamp() - interval '1 second'", job)
         self.jobs[job.id] = replace(job, is_expired=True)
@@ -153,23 +156,23 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(not job.is_visible for job in self.jobs.values()))
     @rule()
     def hasten(self) -> None:
-        """All waits are over."""
+        """All delays end."""
         self.queue.owner.execute("update learning_submission_jobs set visible_at = now() where visible_at > now()")
         self.jobs = {key: replace(job, is_visible=True) for key, job in self.jobs.items()}
 
     # A worker with or without its lease
 
-    @precondition(lambda self: not self.takeable())
+    @precondition(lambda self: not self.leasable())
     @rule()
     def lease_nothing(self) -> None:
-        self.expect("a lease", is_right=self.ask_for_lease(uuid4()) is None)
+        self.expect("a lease", is_right=self.execute_lease(uuid4()) is None)
 
-    @precondition(lambda self: self.takeable())
+    @precondition(lambda self: self.leasable())
     @rule(target=holders)
     def lease(self) -> Any:
         key = LeaseOwner(1, 1).new_key()
-        row = self.ask_for_lease(key)
-        self.expect("a lease", is_right=row is not None and row["id"] in self.takeable())
+        row = self.execute_lease(key)
+        self.expect("a lease", is_right=row is not None and row["id"] in self.leasable())
         if row is None:
             return multiple()
         job = self.jobs[row["id"]]
@@ -177,15 +180,15 @@ class QueueMachine(RuleBasedStateMachine):
             job, status=Status.LEASED, lease_key=key, is_expired=False, expiries=job.expiries + job.is_expired
         )
         lease = Lease(job.id, job.submission_id, key, row["payload"], row["retry_count"])
-        self.look_at_payload(lease)
+        self.check_payload(lease)
         return lease
 
-    def ask_for_lease(self, key: UUID) -> DictRow | None:
-        values = {"lease_key": key, "lease_seconds": HOUR_SECONDS, "since": None}
+    def execute_lease(self, key: UUID) -> DictRow | None:
+        values = {"lease_key": key, "lease_seconds": HOUR_SECONDS, "position": None}
         return self.queue.worker.execute(statement("lease"), values).fetchone()
 
-    def look_at_payload(self, lease: Lease) -> None:
-        """What a worker does first: the payload says whether the job has ended too many workers."""
+    def check_payload(self, lease: Lease) -> None:
+        """Check, as a worker does first, whether the job has ended too many workers."""
         payload = parse_payload(lease)
         assert not isinstance(payload, Failed)
         if poisoned := quarantine(payload, MAX_CRASHES):
@@ -200,7 +203,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(lease=holders)
     def find(self, lease: Lease) -> None:
-        """After a lost acknowledgement: whoever holds the lease finds it, and nobody else."""
+        """After a lost acknowledgement the holder of the lease finds it, and no other holder does."""
         self.expect("find", is_right=(find_lease(self.queue.worker, lease.lease_key) is not None) == self.is_held(lease))
 
     @rule(lease=holders)
@@ -217,7 +220,7 @@ class QueueMachine(RuleBasedStateMachine):
     def checkpoint(self, lease: Lease) -> None:
         self.write(
             lease,
-            lambda: write_checkpoint(self.queue.worker, lease, READING, HOUR_SECONDS),
+            lambda: write_checkpoint(self.queue.worker, lease, RESULT, HOUR_SECONDS),
             lambda job: replace(job, is_expired=False, pages=0, has_text=True),
         )
 
@@ -231,15 +234,15 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(lease=holders, outcome=st.sampled_from(DELAYS))
     def put_off(self, lease: Lease, outcome: Settled) -> None:
-        """Tried again or given back, at once or later."""
+        """A retry or a release, at once or with a delay."""
         self.settle_with(lease, outcome)
 
     def settle_with(self, lease: Lease, outcome: Settled) -> None:
         self.write(lease, lambda: settle(self.queue.worker, lease, outcome), lambda job: settled(job, outcome))
 
     @rule(lease=holders)
-    def delete_what_is_final(self, lease: Lease) -> None:
-        """A worker that read of a final submission; one that was frozen since then too."""
+    def delete_final(self, lease: Lease) -> None:
+        """A worker, perhaps one that was frozen since, deletes the job of a final submission."""
         if self.jobs[lease.job_id].result:
             self.settle_with(lease, AlreadyFinal())
 
@@ -247,37 +250,37 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(lease=holders, knows_job=st.booleans())
     def crash(self, lease: Lease, knows_job: bool) -> None:
-        """Whoever holds the lease dies: the monitor returns what stands on the scoreboard."""
-        self.returned(
+        """The holder of the lease dies, and the monitor reclaims the lease that is on the scoreboard."""
+        self.reclaimed(
             lease,
-            lambda: self.monitor.return_lease(lease.job_id if knows_job else None, lease.lease_key, MAX_CRASHES),
+            lambda: self.monitor.reclaim_lease(lease.job_id if knows_job else None, lease.lease_key, MAX_CRASHES),
             crashed,
         )
 
     @rule(lease=holders)
     def lose_instance(self, lease: Lease) -> None:
-        """The supervisor dies too: the next one frees the lease, counted as an expiry."""
-        self.returned(
+        """The supervisor dies too, and the next one reclaims the lease, counted as an expiry."""
+        self.reclaimed(
             lease,
-            lambda: self.monitor.return_expired(lease.job_id, lease.lease_key),
+            lambda: self.monitor.reclaim_orphaned_lease(lease.job_id, lease.lease_key),
             lost_its_instance,
         )
 
-    def returned(self, lease: Lease, act: Callable[[], dead_leases.ReclaimResult], change: Callable[[Job], Job]) -> None:
+    def reclaimed(self, lease: Lease, act: Callable[[], dead_leases.ReclaimResult], change: Callable[[Job], Job]) -> None:
         self.write(lease, lambda: act() is not dead_leases.ReclaimResult.NOT_FOUND, change)
 
-    # What must hold
+    # Invariants
 
     @invariant()
     def all_holds(self) -> None:
-        """The worst news first."""
+        """Check double results first, since they are the worst fault."""
         submissions = self.queue.owner.execute(SUBMISSIONS).fetchall()
         if twice := [row for row in submissions if row["results"] > 1]:
             raise DoubleResult(f"{len(twice)} submissions")
         self.judge(submissions)
 
     def judge(self, submissions: list[DictRow]) -> None:
-        """Beside the number of results: who wrote, whether a job is lost, and each column that the contract speaks of."""
+        """Check the writers, lost jobs, and each column of the contract."""
         if self.surprise:
             raise StaleWrite(self.surprise)
         open_ones = [row for row in submissions if row["status"] not in {"completed", "failed"}]
@@ -288,10 +291,10 @@ class QueueMachine(RuleBasedStateMachine):
         results = {row["id"]: row["status"] for row in submissions}
         assert results == {job.submission_id: job.result or "pending" for job in self.jobs.values()}
 
-    # The machine's own parts
+    # Helpers
 
     def write(self, lease: Lease, write: Callable[[], bool], change: Callable[[Job], Job]) -> None:
-        """By the holder it is done as the contract says; by anybody else it changes nothing at all, and is told so."""
+        """A write by the holder has the contract's effect. By any other holder it is rejected and changes nothing."""
         is_held = self.is_held(lease)
         before = None if is_held else self.queue.everything()
         is_written = write()
@@ -300,7 +303,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.jobs[lease.job_id] = change(self.jobs[lease.job_id])
 
     def expect(self, what: str, *, is_right: bool) -> None:
-        """Judged after the results are: two of them are the worse news."""
+        """Remember the first surprise. It is raised after the results are checked, because two results are worse."""
         self.surprise = self.surprise or ("" if is_right else what)
 
     def is_held(self, lease: Lease) -> bool:
@@ -309,7 +312,7 @@ class QueueMachine(RuleBasedStateMachine):
     def of_status(self, status: Status) -> list[Job]:
         return [job for job in self.jobs.values() if job.status is status]
 
-    def takeable(self) -> set[UUID]:
+    def leasable(self) -> set[UUID]:
         """Expired leases come first."""
         expired = {job.id for job in self.of_status(Status.LEASED) if job.is_expired}
         return expired or {job.id for job in self.of_status(Status.QUEUED) if job.is_visible}
@@ -319,13 +322,15 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 class MixedMachine(QueueMachine):
-    """With the platform's own worker beside ours. It keys its lease, but names it in no later write: only the guard of the
-    functions stands between its late result and ours. `guests` are its leases.
+    """The platform's own worker beside those of the product.
+
+    It keys its lease but names the key in no later write, so only the functions' guard prevents a second result. `guests` are its
+    leases.
     """
 
     guests = Bundle("guests")
 
-    @precondition(lambda self: self.takeable())
+    @precondition(lambda self: self.leasable())
     @rule(target=guests)
     def lease_by_platform(self) -> Any:
         row = self.queue.worker.execute(LEASE_BY_PLATFORM, {"lease_key": (key := uuid4())}).fetchone()
@@ -377,7 +382,7 @@ FREE_BY_PLATFORM: LiteralString = """
 
 
 def settled(job: Job, outcome: Settled) -> Job:
-    """What the contract makes of each outcome."""
+    """Return the job after an outcome, by the contract."""
     match outcome:
         case Completed():
             return job.ended(Status.FINISHED, "completed")

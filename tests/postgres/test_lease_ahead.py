@@ -1,4 +1,4 @@
-"""Leasing while a gate is closed: what is passed over, how far, and that lookers do not stand in each other's way."""
+"""Leasing while a gate is closed: which jobs are passed over, how many, and that searches do not block each other."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +11,7 @@ from worker.core.gates import ALL_OPEN, Gates
 from worker.core.outcome import Completed, Lease
 from worker.queue.leases import LOOK_AHEAD, LeaseRequest, lease_job
 from worker.queue.settle import settle_and_lease
+from worker.queue.statements import statement
 
 pytestmark = pytest.mark.postgres
 
@@ -20,8 +21,8 @@ CLOSED = Gates(vision=False, feedback=False)
 COMPLETED = Completed("what was read", "well done", {})
 
 
-def request(gates: Gates, since: str | None = None, skipped_job_ids: tuple[UUID, ...] = ()) -> LeaseRequest:
-    return LeaseRequest(uuid4(), LEASE_SECONDS, since, gates, skipped_job_ids)
+def request(gates: Gates, position: str | None = None, skipped_job_ids: tuple[UUID, ...] = ()) -> LeaseRequest:
+    return LeaseRequest(uuid4(), LEASE_SECONDS, position, gates, skipped_job_ids)
 
 
 def take(queue: FilledQueue, gates: Gates) -> Lease | None:
@@ -29,11 +30,11 @@ def take(queue: FilledQueue, gates: Gates) -> Lease | None:
 
 
 def taken(queue: FilledQueue, gates: Gates) -> list[UUID]:
-    """All that can be taken, in order."""
+    """Lease until nothing is left, and return the jobs in order."""
     return [lease.job_id for lease in iter(lambda: take(queue, gates), None)]
 
 
-NEXT_STAGES: dict[str, tuple[str, Mapping[str, object] | str, Gates]] = {
+NEXT_STEPS: dict[str, tuple[str, Mapping[str, object] | str, Gates]] = {
     "typed text": ("text", {}, JUDGING),
     "picture": ("image", {}, READING),
     "document": ("file", {}, READING),
@@ -45,12 +46,12 @@ NEXT_STAGES: dict[str, tuple[str, Mapping[str, object] | str, Gates]] = {
 }
 
 
-@pytest.mark.parametrize(("kind", "payload", "gates"), NEXT_STAGES.values(), ids=NEXT_STAGES.keys())
+@pytest.mark.parametrize(("kind", "payload", "gates"), NEXT_STEPS.values(), ids=NEXT_STEPS.keys())
 @pytest.mark.parametrize("leased_for_seconds", [None, -1.0], ids=["queued", "expired"])
-def test_a_job_comes_to_the_gate_of_its_next_stage(
+def test_the_gate_of_the_next_step_decides(
     queue: FilledQueue, kind: str, payload: Mapping[str, object] | str, gates: Gates, leased_for_seconds: float | None
 ) -> None:
-    """Nobody takes it while that gate is closed, whatever the other one is; and while it is open it is taken."""
+    """A job is not leased while that gate is closed, whatever the other gate is. It is leased while it is open."""
     job_id = queue.enter(kind=kind, payload=payload, leased_for_seconds=leased_for_seconds).job_id
     before = queue.everything()
     others = {READING, JUDGING, CLOSED} - {gates}
@@ -59,8 +60,8 @@ def test_a_job_comes_to_the_gate_of_its_next_stage(
     assert taken(queue, gates) == [job_id]
 
 
-def test_the_order_among_those_that_may_run_stays(queue: FilledQueue) -> None:
-    """Expired leases first, then the oldest, and an expiry is counted as ever."""
+def test_the_order_of_jobs_with_an_open_gate_stays(queue: FilledQueue) -> None:
+    """Expired leases come first, then the oldest job, and an expiry is counted as always."""
     jobs = {age: queue.enter(kind="text" if age % 2 else "image", visible_in_seconds=-age).job_id for age in (3, 5, 2, 1, 4, 6)}
     expired = queue.enter(leased_for_seconds=-1).job_id
     assert taken(queue, JUDGING) == [expired, jobs[5], jobs[3], jobs[1]]
@@ -68,8 +69,8 @@ def test_the_order_among_those_that_may_run_stays(queue: FilledQueue) -> None:
     assert taken(queue, READING) == [jobs[6], jobs[4], jobs[2]]
 
 
-def test_what_may_not_run_is_not_taken_either_way(queue: FilledQueue) -> None:
-    """A delayed, a leased and a failed job are no more to be had with one gate closed than with none."""
+def test_a_closed_gate_leases_no_other_jobs(queue: FilledQueue) -> None:
+    """A delayed, a leased and a failed job are not leased, as with open gates."""
     queue.enter(visible_in_seconds=HOUR_SECONDS)
     queue.enter(leased_for_seconds=HOUR_SECONDS)
     queue.enter(status="failed")
@@ -77,16 +78,16 @@ def test_what_may_not_run_is_not_taken_either_way(queue: FilledQueue) -> None:
 
 
 @pytest.mark.parametrize(("before", "is_found"), [(LOOK_AHEAD - 1, True), (LOOK_AHEAD, False)])
-def test_a_hundred_jobs_are_looked_at(queue: FilledQueue, before: int, *, is_found: bool) -> None:
-    """The hundredth of the queue is found behind those that have to wait, the one after it is not."""
+def test_a_hundred_jobs_are_examined(queue: FilledQueue, before: int, *, is_found: bool) -> None:
+    """The hundredth job is found behind jobs that must wait, and the next one is not."""
     for _ in range(before):
         queue.enter(kind="image", visible_in_seconds=-2)
     job_id = queue.enter(visible_in_seconds=-1).job_id
     assert taken(queue, JUDGING) == ([job_id] if is_found else [])
 
 
-def test_who_was_turned_back_is_passed_over(queue: FilledQueue) -> None:
-    """A job that came to a closed gate, though it seemed to need another, is not taken again by who knows of it."""
+def test_a_skipped_job_is_passed_over(queue: FilledQueue) -> None:
+    """A job that came to a closed gate, against the guess of its next step, is not leased again by the same worker."""
     first, second = (queue.enter(visible_in_seconds=-age).job_id for age in (2, 1))
     lease = lease_job(queue.worker, request(JUDGING, skipped_job_ids=(first,)))
     assert lease is not None
@@ -95,19 +96,19 @@ def test_who_was_turned_back_is_passed_over(queue: FilledQueue) -> None:
     assert taken(queue, JUDGING) == [first]
 
 
-def test_the_next_look_passes_nobody_by(queue: FilledQueue) -> None:
-    """Where older jobs were passed over, the place to go on from is before them: they are the first when the gate opens."""
+def test_the_next_search_begins_before_the_jobs_passed_over(queue: FilledQueue) -> None:
+    """The returned position is the start of the queue, so that older jobs come first when their gate opens."""
     older = queue.enter(kind="image", visible_in_seconds=-2).job_id
     queue.enter(visible_in_seconds=-1)
     lease = take(queue, JUDGING)
     assert lease is not None
-    again = lease_job(queue.worker, request(ALL_OPEN, since=lease.visible_at))
+    again = lease_job(queue.worker, request(ALL_OPEN, position=lease.visible_at))
     assert again is not None
     assert again.job_id == older
 
 
-def test_the_next_job_comes_with_the_end_of_one(queue: FilledQueue) -> None:
-    """The end of a job and the lease of the first that may run are one round trip, with a closed gate too."""
+def test_the_next_job_is_leased_with_the_end_of_one(queue: FilledQueue) -> None:
+    """The end of a job and the next lease are one round trip with a closed gate too."""
     queue.enter(kind="image", visible_in_seconds=-3)
     ending, following = (queue.enter(visible_in_seconds=-age) for age in (2, 1))
     lease = take(queue, JUDGING)
@@ -120,8 +121,8 @@ def test_the_next_job_comes_with_the_end_of_one(queue: FilledQueue) -> None:
     assert queue.results() == [(ending.submission_id, "completed")]
 
 
-def test_a_look_keeps_only_the_job_that_it_takes(queue: FilledQueue) -> None:
-    """While one looker's lease is not committed, another gets the next job at once and a third the picture behind it."""
+def test_a_search_locks_only_its_job(queue: FilledQueue) -> None:
+    """While one lease is not committed, another worker gets the next job at once, and a third the picture behind it."""
     first, second, picture = (
         queue.enter(kind=kind, visible_in_seconds=-age) for age, kind in ((3, "text"), (2, "text"), (1, "image"))
     )
@@ -131,8 +132,14 @@ def test_a_look_keeps_only_the_job_that_it_takes(queue: FilledQueue) -> None:
     assert [each.job_id for each in (lease, *others) if each] == [first.job_id, second.job_id, picture.job_id]
 
 
+def test_both_lease_statements_write_the_same() -> None:
+    """They differ in the search, and in the position that they return."""
+    updates = [statement(name).partition("update public.")[2] for name in ("lease", "lease_past_closed_gates")]
+    assert updates[0].replace("job.visible_at::text", "'-infinity' as visible_at") == updates[1]
+
+
 def test_workers_never_share_a_job(queue: FilledQueue) -> None:
-    """Six connections of which three may only read and three only judge take each job exactly once, and each its own kind."""
+    """Six connections, three for each gate, take each job exactly once, and only jobs of their gate."""
     kinds = {
         queue.enter(kind="image" if n % 2 else "text", leased_for_seconds=-1 if n % 4 == 0 else None).job_id: n % 2
         for n in range(40)

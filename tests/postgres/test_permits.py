@@ -1,4 +1,4 @@
-"""Permits: never more calls to a model than it has places for, whoever asks, and none lost with whoever held it."""
+"""Permits: no more calls to a model than the count, from any session, and no permit lost when its holder dies."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +15,12 @@ from worker.ipc.contract import ErrorCode, Step
 from worker.queue.checkpoints import OcrResult, write_checkpoint
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest
-from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, begin_step, execute, wait_for_permit
+from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, begin_step, execute_and_give_back, wait_for_permit
 from worker.queue.settle import Settlement, settle, settle_and_lease
 
 pytestmark = pytest.mark.postgres
 
-PATIENCE_SECONDS = 20.0
+FAR_SECONDS = 20.0
 LEASE_SECONDS = 60.0
 LOCKS = """
     select classid::bigint as key, objid::int as number, granted, pid from pg_locks
@@ -30,13 +30,13 @@ LOCKS = """
 
 @pytest.fixture
 def sessions(queue: FilledQueue) -> Iterator[Callable[[], "Session"]]:
-    """Opens sessions with a leased job each; all are closed at the end."""
+    """Opens sessions with a leased job each, and closes all at the end."""
     with ExitStack() as opened:
         yield lambda: Session(queue, opened.enter_context(worker_connection(queue.database)))
 
 
 class Session:
-    """A worker's connection and the job it holds."""
+    """A worker's connection and the job that it holds."""
 
     def __init__(self, queue: FilledQueue, connection: Connection) -> None:
         entered = queue.enter(leased_for_seconds=LEASE_SECONDS)
@@ -50,19 +50,19 @@ class Session:
         return start.permit
 
     def give_back(self, held: HeldPermit | None) -> None:
-        assert execute(self.connection, "select 1", {}, held) == 1
+        assert execute_and_give_back(self.connection, "select 1", {}, held) == 1
 
 
 Sessions = Callable[[], Session]
 
 
 def model(count: int) -> Permits:
-    """Permits of a model that no other test knows."""
+    """Return permits of a model that no other test uses."""
     return Permits.of("http://127.0.0.1:11434", f"model-{uuid4()}", count)
 
 
 def held_numbers(queue: FilledQueue, permits: Permits) -> list[int]:
-    """Numbers that any session holds, one for each time it is held."""
+    """Return the numbers that any session holds, once for each time they are held."""
     return sorted(lock["number"] for lock in locks(queue, permits) if lock["granted"])
 
 
@@ -71,10 +71,10 @@ def locks(queue: FilledQueue, permits: Permits) -> list[dict[str, int]]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Each look is a question to the database, so that no pause is needed."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Wait without pauses, since each check is a query."""
+    deadline = time.monotonic() + FAR_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s"
+        assert time.monotonic() < deadline, f"not within {FAR_SECONDS:g} s"
 
 
 def end_and_lease(session: Session, permits: Permits, held: HeldPermit | None = None) -> Settlement:
@@ -83,8 +83,8 @@ def end_and_lease(session: Session, permits: Permits, held: HeldPermit | None = 
 
 
 @pytest.mark.parametrize("kind", ["text", "image", "file"])
-def test_a_next_job_brings_a_permit_for_a_typed_text(queue: FilledQueue, sessions: Sessions, kind: str) -> None:
-    """What goes to the feedback model at once has its permit with its lease; a document, which does not, takes none."""
+def test_the_next_job_brings_a_permit_for_typed_text(queue: FilledQueue, sessions: Sessions, kind: str) -> None:
+    """Typed text goes straight to the feedback model, so its lease brings a permit. A document's lease brings none."""
     session, permits = sessions(), model(2)
     queue.enter(kind=kind)
     settlement = end_and_lease(session, permits)
@@ -94,8 +94,8 @@ def test_a_next_job_brings_a_permit_for_a_typed_text(queue: FilledQueue, session
     assert held_numbers(queue, permits) == ([1] if expected else [])
 
 
-def test_the_permit_goes_from_one_job_to_the_next(queue: FilledQueue, sessions: Sessions) -> None:
-    """The end gives the only permit back before the next job tries for it."""
+def test_the_permit_passes_from_one_job_to_the_next(queue: FilledQueue, sessions: Sessions) -> None:
+    """The end of a job gives the only permit back before the next job tries to take it."""
     session, permits = sessions(), model(1)
     held = session.begin(permits)
     queue.enter()
@@ -107,8 +107,8 @@ def test_the_permit_goes_from_one_job_to_the_next(queue: FilledQueue, sessions: 
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
-def test_a_next_job_that_is_over_takes_no_permit(queue: FilledQueue, sessions: Sessions, status: str) -> None:
-    """A submission that somebody else has ended needs no model."""
+def test_a_final_next_job_takes_no_permit(queue: FilledQueue, sessions: Sessions, status: str) -> None:
+    """A submission that is completed or failed already needs no model."""
     session, permits = sessions(), model(1)
     queue.owner.execute(
         "update learning_submissions set analysis_status = %s, error_code = case when %s = 'failed' then 'vision_failed' end "
@@ -119,8 +119,8 @@ def test_a_next_job_that_is_over_takes_no_permit(queue: FilledQueue, sessions: S
     assert (settlement.next_lease is not None, settlement.next_permit) == (True, None)
 
 
-def test_a_next_job_that_finds_no_permit_is_leased_without(queue: FilledQueue, sessions: Sessions) -> None:
-    """While another session has the only permit, or there is none to have, the next job comes without one."""
+def test_a_next_job_without_a_free_permit_is_leased(queue: FilledQueue, sessions: Sessions) -> None:
+    """While another session has the only permit, the next job is leased without one."""
     other, session, permits = sessions(), sessions(), model(1)
     assert other.begin(permits)
     queue.enter()
@@ -130,15 +130,15 @@ def test_a_next_job_that_finds_no_permit_is_leased_without(queue: FilledQueue, s
 
 
 def test_no_next_job_takes_no_permit(queue: FilledQueue, sessions: Sessions) -> None:
-    """An end that finds nothing to lease leaves all permits to others."""
+    """An end without a next job leaves all permits free."""
     session, permits = sessions(), model(1)
     assert end_and_lease(session, permits) == Settlement(is_written=True)
     assert held_numbers(queue, permits) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_there_are_never_more_than_counted(queue: FilledQueue, sessions: Sessions, count: int) -> None:
-    """Two sessions more than permits: each permit is taken once, the others get none and keep their renewed lease."""
+def test_no_more_permits_than_the_count_are_taken(queue: FilledQueue, sessions: Sessions, count: int) -> None:
+    """With two sessions too many, each permit is taken once. The others get none and keep their renewed lease."""
     permits = model(count)
     held = [sessions().begin(permits) for _ in range(count + 2)]
     assert [permit.number for permit in held if permit] == list(range(1, count + 1))
@@ -147,7 +147,7 @@ def test_there_are_never_more_than_counted(queue: FilledQueue, sessions: Session
 
 
 def test_a_session_takes_exactly_one_number(queue: FilledQueue, sessions: Sessions) -> None:
-    """The series of numbers ends at the first that is free: no second one is locked on the way."""
+    """The search ends at the first free number and locks no second one."""
     permits = model(64)
     first, second = sessions(), sessions()
     assert first.begin(permits) == HeldPermit(permits.key, 1)
@@ -156,7 +156,7 @@ def test_a_session_takes_exactly_one_number(queue: FilledQueue, sessions: Sessio
 
 
 def test_models_and_servers_have_permits_of_their_own(sessions: Sessions) -> None:
-    """A call to one model takes no place from another, nor from the same model on another server."""
+    """A call to one model takes no permit of another, or of the same model on another server."""
     here, there = "http://127.0.0.1:11434", "http://ollama:11434"
     names = [(here, "vision"), (here, "feedback"), (there, "vision")]
     assert len({Permits.of(*name, 1).key for name in names}) == 3
@@ -164,14 +164,14 @@ def test_models_and_servers_have_permits_of_their_own(sessions: Sessions) -> Non
     assert not any(sessions().begin(Permits.of(*name, 1)) for name in names)
 
 
-def test_no_permits_to_take_is_no_permit(queue: FilledQueue, sessions: Sessions) -> None:
-    """A step without a model renews its lease and locks nothing."""
+def test_a_step_without_a_model_takes_no_permit(queue: FilledQueue, sessions: Sessions) -> None:
+    """It renews its lease and locks nothing."""
     assert sessions().begin(NO_PERMITS) is None
     assert held_numbers(queue, NO_PERMITS) == []
 
 
 def test_a_lost_lease_takes_no_permit(queue: FilledQueue, sessions: Sessions) -> None:
-    """Who does not hold the job has no business with the model: nothing is locked that nobody would give back."""
+    """Without the lease nothing is locked, because the permit would never be given back."""
     permits, session = model(3), sessions()
     stranger = Lease(session.lease.job_id, session.lease.submission_id, uuid4(), {}, 0)
     start = begin_step(session.connection, stranger, LEASE_SECONDS, permits)
@@ -183,7 +183,7 @@ def test_a_lost_lease_takes_no_permit(queue: FilledQueue, sessions: Sessions) ->
 
 
 def test_a_permit_is_given_back_with_a_statement(sessions: Sessions) -> None:
-    """What one session gives back the next one gets, and it is the same number."""
+    """The number that one session gives back is taken by the next."""
     permits, first, second = model(1), sessions(), sessions()
     held = first.begin(permits)
     assert second.begin(permits) is None
@@ -192,7 +192,7 @@ def test_a_permit_is_given_back_with_a_statement(sessions: Sessions) -> None:
 
 
 def test_closing_the_connection_frees_the_permit(queue: FilledQueue, sessions: Sessions) -> None:
-    """A worker that ends gives back what it held."""
+    """A worker that ends gives back its permit."""
     permits, first, second = model(1), sessions(), sessions()
     held = first.begin(permits)
     first.connection.close()
@@ -201,7 +201,7 @@ def test_closing_the_connection_frees_the_permit(queue: FilledQueue, sessions: S
 
 
 def test_death_frees_the_permit(queue: FilledQueue, sessions: Sessions) -> None:
-    """So does one whose connection ends without a word."""
+    """A connection that breaks gives it back too."""
     permits, first, second = model(1), sessions(), sessions()
     held = first.begin(permits)
     queue.owner.execute("select pg_terminate_backend(%s)", [first.connection.info.backend_pid])
@@ -224,7 +224,7 @@ OUTCOMES: list[Outcome] = [
 def test_every_end_of_a_job_gives_its_permit_back(
     queue: FilledQueue, sessions: Sessions, outcome: Outcome, *, is_taken_over: bool
 ) -> None:
-    """However a job ends, a lost lease included, its worker keeps no permit into the next one."""
+    """However a job ends, also with a lost lease, its worker keeps no permit."""
     permits, session = model(1), sessions()
     held = session.begin(permits)
     if is_taken_over:
@@ -236,7 +236,7 @@ def test_every_end_of_a_job_gives_its_permit_back(
 
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_a_checkpoint_gives_the_permit_back(queue: FilledQueue, sessions: Sessions, *, is_ours: bool) -> None:
-    """The vision model's permit is free as soon as its text is committed, or as the lease turns out to be lost."""
+    """The vision model's permit is free when its text is committed, and when the lease turns out to be lost."""
     permits, session = model(1), sessions()
     held = session.begin(permits)
     lease = session.lease if is_ours else Lease(session.lease.job_id, session.lease.submission_id, uuid4(), {}, 0)
@@ -244,15 +244,15 @@ def test_a_checkpoint_gives_the_permit_back(queue: FilledQueue, sessions: Sessio
     assert held_numbers(queue, permits) == []
 
 
-# BacklogSampled
+# Waiting
 
 
 def test_waiting_ends_when_a_permit_is_given_back(queue: FilledQueue, sessions: Sessions) -> None:
-    """A session that waits is woken by the database at the moment the number is free, long before its patience ends."""
+    """PostgreSQL wakes a waiting session when the number is free, long before the timeout."""
     permits, holder, waiter = model(1), sessions(), sessions()
     held = holder.begin(permits)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(wait_for_permit, waiter.connection, permits, 1, PATIENCE_SECONDS / 4)
+        waiting = pool.submit(wait_for_permit, waiter.connection, permits, 1, FAR_SECONDS / 4)
         until(lambda: any(not lock["granted"] for lock in locks(queue, permits)))
         holder.give_back(held)
         assert waiting.result() == held
@@ -260,33 +260,33 @@ def test_waiting_ends_when_a_permit_is_given_back(queue: FilledQueue, sessions: 
 
 
 def test_waiting_has_an_end(queue: FilledQueue, sessions: Sessions) -> None:
-    """After the timeout there is no permit and no lock, and the connection serves on with its own limits."""
+    """After the timeout there is no permit and no lock, and the connection works on with its own limits."""
     permits, holder, waiter = model(1), sessions(), sessions()
     holder.begin(permits)
     started_at_seconds = time.monotonic()
     assert wait_for_permit(waiter.connection, permits, 1, 0.2) is None
-    assert 0.2 <= time.monotonic() - started_at_seconds < PATIENCE_SECONDS
+    assert 0.2 <= time.monotonic() - started_at_seconds < FAR_SECONDS
     assert waiter.connection.execute("show lock_timeout").fetchone() == {"lock_timeout": "5s"}
     assert [lock["pid"] for lock in locks(queue, permits)] == [holder.connection.info.backend_pid]
 
 
-def test_a_permit_waited_for_is_held_once(queue: FilledQueue, sessions: Sessions) -> None:
-    """Session locks count how often they are taken: one that was waited for is free after it was given back once."""
+def test_a_permit_that_was_waited_for_is_held_once(queue: FilledQueue, sessions: Sessions) -> None:
+    """Session locks count how often they are taken. This one is free after it was given back once."""
     permits, session = model(1), sessions()
-    held = wait_for_permit(session.connection, permits, 1, PATIENCE_SECONDS)
+    held = wait_for_permit(session.connection, permits, 1, FAR_SECONDS)
     assert session.begin(NO_PERMITS) is None
     session.give_back(held)
     assert held_numbers(queue, permits) == []
 
 
 def test_many_workers_never_exceed_the_count(sessions: Sessions) -> None:
-    """Six sessions take and give back two permits as fast as they can, by trying and by waiting: never three at once."""
+    """Six sessions take and give back two permits, by trying and by waiting. Never are three held at once."""
     permits, guard, holding, most = model(2), Lock(), 0, 0
 
     def call_model(session: Session, number: int) -> None:
         nonlocal holding, most
         for _ in range(15):
-            held = session.begin(permits) or wait_for_permit(session.connection, permits, number, PATIENCE_SECONDS)
+            held = session.begin(permits) or wait_for_permit(session.connection, permits, number, FAR_SECONDS)
             with guard:
                 holding += 1
                 most = max(most, holding)

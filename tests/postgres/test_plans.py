@@ -1,4 +1,4 @@
-"""The plans of all statements over a long queue: each walks an index, none reads the table or sorts it."""
+"""The plans of all statements: each walks an index, and none reads the whole table or sorts it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from worker.queue.statements import statement
 pytestmark = pytest.mark.postgres
 
 QUEUED, LEASED = 200_000, 4
-LOOKS = ("poll_queue", "lease", "lease_past_closed_gates", "find_job", "leased_keys")
+SEARCHES = ("poll_queue", "lease", "lease_past_closed_gates", "find_job", "leased_keys")
 MANY_PAGES = 100
 FILL: LiteralString = """
     insert into learning_submission_jobs (submission_id, payload, visible_at)
@@ -54,7 +54,7 @@ VALUES: dict[str, object] = {
     "permit_key": 1,
     "permits": 2,
     "raw_metadata": "{}",
-    "since": None,
+    "position": None,
     "step": "vision",
     "text_md": "text",
     "skipped_job_ids": "{}",
@@ -77,7 +77,7 @@ def worker(long_database: Database) -> Iterator[Connection]:
 
 
 def fill(queue: FilledQueue) -> None:
-    """A long queue, a few leases, one of them expired, and statistics that know of it."""
+    """Insert a long queue and a few leases, one of them expired, and update the statistics."""
     submission_id = queue.enter().submission_id
     queue.owner.execute(FILL, [submission_id, QUEUED])
     for number in range(LEASED):
@@ -86,12 +86,12 @@ def fill(queue: FilledQueue) -> None:
 
 
 def custom_plan(connection: Connection, name: str, **values: object) -> str:
-    """As for the first five executions on a connection: planned for these very values."""
+    """Return the plan for these values, as in the first five executions on a connection."""
     return _text(connection.execute(b"explain " + statement(name).encode(), VALUES | values))
 
 
 def generic_plan(connection: Connection, name: str, **chosen: object) -> str:
-    """As PostgreSQL may choose to plan a prepared statement later: for no values in particular."""
+    """Return the plan for any values, which PostgreSQL may choose for a prepared statement later."""
     text = statement(name)
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.index(found[1]) + 1}", text)
@@ -113,7 +113,7 @@ def _text(cursor: psycopg.Cursor[psycopg.rows.DictRow]) -> str:
 @pytest.mark.parametrize("plan", [custom_plan, generic_plan])
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_statement_walks_an_index(worker: Connection, name: str, plan: Callable[[Connection, str], str]) -> None:
-    """Over 200 000 queued rows no statement reads the queue's table from end to end, and none sorts."""
+    """Over 200 000 queued rows no statement reads the whole table of the queue, and none sorts."""
     lines = plan(worker, name).splitlines()
     assert [line for line in lines if re.search(r"Seq Scan on learning_submission_jobs|Sort", line)] == []
     assert [line for line in lines if re.search(r"Index (Only )?Scan using learning_submission_jobs", line)] != []
@@ -121,7 +121,7 @@ def test_a_statement_walks_an_index(worker: Connection, name: str, plan: Callabl
 
 @pytest.fixture(scope="module")
 def short_database(cluster_dsn: str) -> Iterator[Database]:
-    """A queue of four jobs, and statistics that say so."""
+    """A queue of four jobs, with statistics."""
     with temporary_database(cluster_dsn) as fresh:
         with open_queue(fresh) as queue:
             for number in range(LEASED):
@@ -136,34 +136,36 @@ def short_database(cluster_dsn: str) -> Iterator[Database]:
 def test_a_short_queue_is_planned_like_a_long_one(
     short_database: Database, name: str, plan: Callable[[Connection, str], str], pooled: Pooled
 ) -> None:
-    """On a connection of ours no plan rests on the table being small: it is kept, or made again, when thousands come at once."""
+    """No plan depends on a small table, because it may be kept when thousands of jobs arrive at once."""
     with connect(short_database.worker_dsn, "test", pooled=pooled) as worker:
         text = plan(worker, name)
     assert re.findall(r"Seq Scan on learning_submission_jobs|Sort|Bitmap", text) == []
-    assert re.findall(r"Index (?:Only )?Scan (?:Backward )?using .*\n(?!\s*Index Cond)", text) == []  # all of an index
+    assert (
+        re.findall(r"Index (?:Only )?Scan (?:Backward )?using .*\n(?!\s*Index Cond)", text) == []
+    )  # an index read from end to end
 
 
 @pytest.mark.parametrize("plan", [custom_plan, generic_plan])
 @pytest.mark.parametrize("name", ["lease", "lease_past_closed_gates"])
-def test_a_look_from_a_place_begins_there(worker: Connection, name: str, plan: Callable[..., str]) -> None:
-    """A lease from a place in the queue on walks the index from that place, and never the leased rows."""
-    text = plan(worker, name, since=datetime.now(UTC) - timedelta(hours=1))
+def test_a_lease_from_a_position_begins_there(worker: Connection, name: str, plan: Callable[..., str]) -> None:
+    """A lease from a position walks the index from there and does not search the leased rows."""
+    text = plan(worker, name, position=datetime.now(UTC) - timedelta(hours=1))
     assert re.search(r"Index Cond: \(\(status = 'queued'::text\) AND .*visible_at >= ", text)
     assert "Seq Scan on learning_submission_jobs" not in text
-    assert re.search(r"One-Time Filter: (false|\(\S+ IS NULL\))", text)  # what expired is not looked for
+    assert re.search(r"One-Time Filter: (false|\(\S+ IS NULL\))", text)  # expired leases are not searched
 
 
-def test_a_long_past_does_not_slow_a_look(database: Database) -> None:
-    """A look at the queue and a lease read a few pages each, however many failed rows lie at the table's start."""
+def test_failed_rows_do_not_slow_the_queue(database: Database) -> None:
+    """A poll and a lease read a few pages each, however many failed rows are at the start of the table."""
     with open_queue(database) as queue:
         queue.owner.execute(FILL, [queue.enter().submission_id, QUEUED // 2])
         queue.owner.execute("update learning_submission_jobs set status = 'failed'")
         fill(queue)
-        assert {name: pages_read(queue.worker, name) < MANY_PAGES for name in LOOKS} == dict.fromkeys(LOOKS, True)
+        assert {name: pages_read(queue.worker, name) < MANY_PAGES for name in SEARCHES} == dict.fromkeys(SEARCHES, True)
 
 
-def test_a_look_ahead_that_finds_nothing_reads_a_hundred_jobs(worker: Connection) -> None:
-    """However long the queue: the hundred jobs lie on a few pages, and none of them is looked up a second time."""
+def test_a_search_past_a_closed_gate_reads_a_hundred_jobs(worker: Connection) -> None:
+    """The hundred jobs are on a few pages of any queue, and none is read a second time."""
     assert pages_read(worker, "lease_past_closed_gates", vision=False) < MANY_PAGES
 
 

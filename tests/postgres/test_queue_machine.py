@@ -1,4 +1,4 @@
-"""The queue under every order of events that hypothesis thinks of, and what becomes of it when a fence is missing."""
+"""The queue keeps its contract in any order of events, and a missing fence breaks it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from worker.queue.statements import statement
 pytestmark = pytest.mark.postgres
 
 FENCE = "and lease_key = %(lease_key)s"
-FENCED = ("begin_step", "checkpoint_page", "checkpoint", "settle", "fail", "retry", "release", "delete_job", "return_dead")
+FENCED = ("begin_step", "checkpoint_page", "checkpoint", "settle", "fail", "retry", "release", "delete_job", "reclaim")
 QUICK = settings(
     max_examples=60,
     stateful_step_count=40,
@@ -31,7 +31,7 @@ QUICK = settings(
     suppress_health_check=list(HealthCheck),
 )
 THOROUGH = settings(QUICK, max_examples=500, stateful_step_count=50, derandomize=False)
-SEARCHING = settings(QUICK, max_examples=1000, phases=[Phase.generate])  # ends with the first that is found
+SEARCHING = settings(QUICK, max_examples=1000, phases=[Phase.generate])  # stops at the first failure
 profiles = pytest.mark.parametrize(
     "profile", [pytest.param(QUICK, id="quick"), pytest.param(THOROUGH, id="thorough", marks=pytest.mark.third_tier)]
 )
@@ -49,50 +49,50 @@ def run(machine: type[QueueMachine], queue: FilledQueue, monitor: Monitor, profi
 
 @profiles
 def test_no_order_of_events_breaks_the_contract(queue: FilledQueue, monitor: Monitor, profile: settings) -> None:
-    """With fences alone: one result at most, no job lost, all counted as the contract says, nothing written without a lease."""
+    """With fences alone: at most one result, no lost job, all counts as in the contract, no write without a lease."""
     run(QueueMachine, queue, monitor, profile)
 
 
 @profiles
 def test_the_platforms_own_worker_beside_ours_breaks_nothing(queue: FilledQueue, monitor: Monitor, profile: settings) -> None:
-    """With the functions' guard in its place a worker that names no lease may come late and early: one result at most."""
+    """With the functions' guard, a worker that names no lease may write at any time: at most one result."""
     with guarded(queue):
         run(MixedMachine, queue, monitor, profile)
 
 
 @pytest.mark.parametrize("name", FENCED)
 def test_a_missing_fence_is_found(queue: FilledQueue, monitor: Monitor, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Without the lease's key in one statement somebody without a lease writes, and the machine finds it."""
+    """Without the lease's key in one statement, a holder without a lease writes, and the machine finds it."""
     take_fence_from(name, monkeypatch)
     with pytest.raises(FenceBroken):
         run(QueueMachine, queue, monitor, SEARCHING)
 
 
 class ResultsAlone(QueueMachine):
-    """Looks at nothing but how many results there are; one job is enough for that."""
+    """Checks only the number of results. One job is enough for that."""
 
     max_jobs = 1
 
     def judge(self, submissions: list[DictRow]) -> None: ...
 
 
-@pytest.mark.parametrize("name", ["settle", "fail", "return_dead"])
+@pytest.mark.parametrize("name", ["settle", "fail", "reclaim"])
 def test_a_missing_fence_writes_twice(queue: FilledQueue, monitor: Monitor, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Without the lease's key a submission that has its result gets another one, and the machine finds that."""
+    """Without the lease's key, a submission gets a second result, and the machine finds it."""
     take_fence_from(name, monkeypatch)
     with pytest.raises(DoubleResult):
         run(ResultsAlone, queue, monitor, SEARCHING)
 
 
 def test_a_missing_guard_is_found(queue: FilledQueue, monitor: Monitor) -> None:
-    """Without the functions' guard the platform's own worker writes a second result: ours names its lease, that one does not."""
+    """Without the functions' guard, the platform's worker writes a second result, because it names no lease."""
     with pytest.raises(DoubleResult):
         run(MixedMachine, queue, monitor, SEARCHING)
 
 
 @contextmanager
 def guarded(queue: FilledQueue) -> Iterator[None]:
-    """The guard as the platform has it, with the audit still there; it stands open again afterwards."""
+    """Install the functions with the platform's guard and keep the audit. Remove the guard afterwards."""
     functions, audit = ((SCHEMA / name).read_text() for name in ("functions.sql", "audit.sql"))
     try:
         queue.owner.execute(functions.encode())
@@ -102,7 +102,7 @@ def guarded(queue: FilledQueue) -> Iterator[None]:
 
 
 def take_fence_from(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On every connection, whatever the statement is sent together with."""
+    """Remove the fence of one statement on every connection, in pipelines too."""
     fenced = statement(name)
     assert FENCE in fenced
     for kind, base in ((BoundedConnection, psycopg.Connection), (BoundedAsyncConnection, psycopg.AsyncConnection)):

@@ -1,4 +1,4 @@
-"""Whose work a worker can see: one pupil's, in one transaction. On a session of its own and behind a transaction pooler alike."""
+"""A worker sees the work of one pupil, in one transaction. This holds on its own session and behind a transaction pooler."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.postgres
 LEASE_SECONDS = 60.0
 SUBJECT: LiteralString = "select coalesce(current_setting('app.current_sub', true), '') as subject"
 VISIBLE: LiteralString = "select id from learning_submissions"
-NO_ID = cast(UUID, "no uuid")  # refused by the server, after the subject was set
+NO_ID = cast(UUID, "no uuid")  # rejected by the server after the subject was set
 OUTCOMES: tuple[Outcome, ...] = (
     Completed("read", "feedback", {}),
     Failed(ErrorCode.VISION_FAILED, "vision_failed"),
@@ -63,8 +63,8 @@ def worker(queue: FilledQueue, request: pytest.FixtureRequest) -> Iterator[Conne
         yield connection
 
 
-def assert_sees_nobody(worker: Connection) -> None:
-    """The next transaction of this session has no subject and shows no row."""
+def assert_sees_nothing(worker: Connection) -> None:
+    """Check that the next transaction of this session has no subject and sees no row."""
     assert worker.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
     assert worker.execute(SUBJECT).fetchone() == {"subject": ""}
     assert worker.execute(VISIBLE).fetchall() == []
@@ -77,38 +77,38 @@ def leased(queue: FilledQueue) -> Lease:
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
-def test_no_act_of_a_worker_leaves_a_submission_in_sight(queue: FilledQueue, worker: Connection, act: Act) -> None:
-    """Before and after whatever a worker does with its job no submission is visible in its session."""
+def test_no_act_of_a_worker_leaves_a_submission_visible(queue: FilledQueue, worker: Connection, act: Act) -> None:
+    """Before and after each statement of a worker no submission is visible in its session."""
     lease = leased(queue)
     queue.enter()
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
     act(worker, lease)
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
 
 
-def test_the_statement_that_reads_sees_nothing_by_itself(queue: FilledQueue, worker: Connection) -> None:
-    """Without the subject set in its own transaction the submission is not there, were it read under it just before."""
+def test_the_reading_statement_sees_nothing_by_itself(queue: FilledQueue, worker: Connection) -> None:
+    """Without a subject in its own transaction it finds nothing, even if the same row was read just before."""
     submission_id = queue.enter().submission_id
     for _ in range(2):
         assert worker.execute(statement("read_submission"), {"submission_id": submission_id}).fetchone() is None
         assert read_submission(worker, submission_id, STUDENT) is not None
 
 
-def test_the_next_job_shows_its_own_pupils_submission(queue: FilledQueue, worker: Connection) -> None:
-    """What comes with the next lease is what its student would read, were the job before it another's; and nothing stays."""
+def test_the_next_job_comes_with_its_own_pupils_submission(queue: FilledQueue, worker: Connection) -> None:
+    """The row that comes with the next lease is that of its student, although the last job was another pupil's."""
     lease, entered = leased(queue), queue.enter()
     queue.owner.execute("update learning_submissions set student_sub = 'another' where id = %s", [lease.submission_id])
     following = end_and_lease(worker, lease).next_lease
     assert following is not None
     assert following.submission == read_submission(worker, entered.submission_id, STUDENT)
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
 
 
 @pytest.mark.parametrize(
     "payload", ["[]", "1", "{}", '{"student_sub": null}', '{"student_sub": ["student-1"]}', '{"student_sub": ""}']
 )
-def test_a_payload_that_names_no_pupil_brings_no_submission(queue: FilledQueue, worker: Connection, payload: str) -> None:
-    """A next job whose payload is nonsense is leased without its row, and the job before it is ended all the same."""
+def test_a_payload_without_a_pupil_brings_no_submission(queue: FilledQueue, worker: Connection, payload: str) -> None:
+    """A next job with an invalid payload is leased without its row, and the last job is ended as usual."""
     lease, entered = leased(queue), queue.enter()
     queue.owner.execute("update learning_submission_jobs set payload = %s where id = %s", [payload, entered.job_id])
     settlement = end_and_lease(worker, lease)
@@ -117,24 +117,24 @@ def test_a_payload_that_names_no_pupil_brings_no_submission(queue: FilledQueue, 
     assert (settlement.next_lease.job_id, settlement.next_lease.submission) == (entered.job_id, None)
 
 
-def test_no_next_job_shows_no_submission(queue: FilledQueue, worker: Connection) -> None:
-    """The end of the last job is written, shows nobody's work, and leaves nobody in sight."""
+def test_no_next_job_brings_no_submission(queue: FilledQueue, worker: Connection) -> None:
+    """The end of the last job is written, and no submission is visible after it."""
     assert end_and_lease(worker, leased(queue)) == Settlement(is_written=True)
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
 
 
 def test_a_next_lease_that_may_not_be_read_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
-    """A read that fails after the end and the lease were done takes all of them back, and the subject along."""
+    """A read that fails undoes the end and the lease before it, and the subject with them."""
     lease, entered = leased(queue), queue.enter()
     with without_select(queue), pytest.raises(psycopg.errors.InsufficientPrivilege):
         end_and_lease(worker, lease)
     assert queue.job(lease.job_id)["status"] == "leased"
     assert queue.job(entered.job_id)["status"] == "queued"
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
 
 
 def test_one_subject_shows_one_pupil(queue: FilledQueue, worker: Connection) -> None:
-    """Under one pupil's subject another's submission is not there, and the other way round."""
+    """Under one pupil's subject another's submission is not visible."""
     mine, other = queue.enter().submission_id, queue.enter().submission_id
     queue.owner.execute("update learning_submissions set student_sub = 'another' where id = %s", [other])
     seen = [(each, sub) for each in (mine, other) for sub in (STUDENT, "another") if read_submission(worker, each, sub)]
@@ -142,19 +142,19 @@ def test_one_subject_shows_one_pupil(queue: FilledQueue, worker: Connection) -> 
 
 
 def test_an_error_of_the_read_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
-    """A statement that the server refuses after the subject was set takes the subject along."""
+    """A statement that fails after the subject was set ends the subject."""
     queue.enter()
     with pytest.raises(psycopg.errors.InvalidTextRepresentation):
         read_submission(worker, NO_ID, STUDENT)
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
 
 
-def test_a_right_withdrawn_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
-    """A read that fails for want of a right, in the middle of its transaction, leaves no subject for the time it is granted."""
+def test_a_withdrawn_right_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
+    """A read that fails without the right leaves no subject for the time when the right is back."""
     entered = queue.enter()
     with without_select(queue), pytest.raises(psycopg.errors.InsufficientPrivilege):
         read_submission(worker, entered.submission_id, STUDENT)
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
 
 
 @contextmanager
@@ -166,17 +166,17 @@ def without_select(queue: FilledQueue) -> Iterator[None]:
         queue.owner.execute("grant select on learning_submissions to learning_worker")
 
 
-def test_a_read_that_gave_up_waiting_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
-    """A read that waited for a lock for too long leaves no subject for the time it is free."""
+def test_a_lock_timeout_of_the_read_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
+    """A read that waited too long for a lock leaves no subject for the time when the lock is free."""
     entered = queue.enter()
     with queue.owner.transaction():
         queue.owner.execute("lock table learning_submissions in access exclusive mode")
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            read_impatiently(worker, entered.submission_id)
-    assert_sees_nobody(worker)
+            read_with_a_short_wait(worker, entered.submission_id)
+    assert_sees_nothing(worker)
 
 
-def read_impatiently(worker: Connection, submission_id: UUID) -> None:
+def read_with_a_short_wait(worker: Connection, submission_id: UUID) -> None:
     with worker.pipeline():
         worker.execute("select set_config('lock_timeout', '1ms', true)")
         worker.execute(statement("set_subject"), {"student_sub": STUDENT})
@@ -184,18 +184,18 @@ def read_impatiently(worker: Connection, submission_id: UUID) -> None:
 
 
 def test_a_subject_ends_within_a_pipeline(queue: FilledQueue, worker: Connection) -> None:
-    """What a pipeline sends after a read is another transaction: it shows nobody, and so does the session afterwards."""
+    """A statement after the read in a pipeline is another transaction. It sees nothing, and neither does the session after it."""
     entered = queue.enter()
     with worker.pipeline():
         row = read_submission(worker, entered.submission_id, STUDENT)
         subject, visible = worker.execute(SUBJECT), worker.execute(VISIBLE)
     assert row is not None
     assert (subject.fetchone(), visible.fetchall()) == ({"subject": ""}, [])
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
 
 
 def test_an_error_in_a_pipeline_ends_the_subject(queue: FilledQueue, worker: Connection) -> None:
-    """Neither the rest of a pipeline whose read failed nor the session afterwards has a subject."""
+    """Neither the rest of a pipeline with a failed read nor the session after it has a subject."""
     queue.enter()
     seen: list[object] = []
     with suppress(psycopg.errors.InvalidTextRepresentation), worker.pipeline():
@@ -203,20 +203,20 @@ def test_an_error_in_a_pipeline_ends_the_subject(queue: FilledQueue, worker: Con
             read_submission(worker, NO_ID, STUDENT)
         seen += worker.execute(VISIBLE).fetchall()
     assert seen == []
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
 
 
 def test_a_pipeline_that_fails_at_its_end_leaves_nothing(queue: FilledQueue, worker: Connection) -> None:
-    """A read that was answered before a later statement of the same pipeline failed leaves no subject either."""
+    """A successful read leaves no subject if a later statement of the pipeline fails."""
     entered = queue.enter()
     with suppress(psycopg.errors.DivisionByZero), worker.pipeline():
         assert read_submission(worker, entered.submission_id, STUDENT) is not None
         worker.execute("select 1 / 0")
-    assert_sees_nobody(worker)
+    assert_sees_nothing(worker)
 
 
-def test_the_role_is_no_more_than_it_has_to_be(queue: FilledQueue, worker: Connection) -> None:
-    """The role that all of this ran as has no power over row security, owns nothing, and cannot become another."""
+def test_the_role_has_no_more_rights_than_needed(queue: FilledQueue, worker: Connection) -> None:
+    """The role cannot bypass row security, owns nothing and cannot become another role."""
     row = queue.one(
         "select rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as is_mighty, "
         "(select count(*) from pg_class where relowner = pg_roles.oid) as owned from pg_roles where rolname = %s",

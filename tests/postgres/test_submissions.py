@@ -1,4 +1,4 @@
-"""Entering submissions as the platform does: rows, jobs and files that satisfy the queue contract."""
+"""Submissions are entered as the platform does it: rows, jobs and files that satisfy the queue contract."""
 
 import hashlib
 import re
@@ -45,7 +45,7 @@ def enter(connection: psycopg.Connection[Any], submission: Submission, root: Pat
 def test_all_fourteen_become_rows_and_jobs(
     connection: psycopg.Connection[Any], submissions: tuple[Submission, ...], tmp_path: Path
 ) -> None:
-    """Every submission passes the schema's checks and gets one job that is visible at once and untouched."""
+    """Every submission passes the schema's checks and gets one job that is visible at once."""
     ids = enter_all(connection, submissions, storage_root=tmp_path)
     rows, jobs = read(connection, ROWS, "id"), read(connection, JOBS, "submission_id")
     assert len(set(ids)) == 14
@@ -57,7 +57,7 @@ def test_all_fourteen_become_rows_and_jobs(
 def test_the_payload_is_the_platforms(
     connection: psycopg.Connection[Any], submissions: tuple[Submission, ...], tmp_path: Path
 ) -> None:
-    """Each job carries exactly the nine keys of the contract, with the values of its own row and submission."""
+    """Each job has exactly the nine keys of the contract, with the values of its row and submission."""
     ids = enter_all(connection, submissions, storage_root=tmp_path)
     rows, jobs = read(connection, ROWS, "id"), read(connection, JOBS, "submission_id")
     for submission_id, submission in zip(ids, submissions, strict=True):
@@ -75,10 +75,10 @@ def test_the_payload_is_the_platforms(
         }
 
 
-def test_files_lie_where_and_as_the_rows_say(
+def test_files_are_stored_as_the_rows_describe(
     connection: psycopg.Connection[Any], submissions: tuple[Submission, ...], tmp_path: Path
 ) -> None:
-    """Under the storage key of each row lies the very content, with the row's size and sha256, and no other file."""
+    """Each row's storage key has the row's content, size and sha256, and there is no other file."""
     ids = enter_all(connection, submissions, storage_root=tmp_path)
     rows = read(connection, ROWS, "id")
     uploads = {rows[entered]["storage_key"]: submission for entered, submission in zip(ids, submissions, strict=True)}
@@ -95,15 +95,15 @@ def test_files_lie_where_and_as_the_rows_say(
 def test_the_storage_key_has_the_platforms_layout(
     connection: psycopg.Connection[Any], submissions: tuple[Submission, ...], tmp_path: Path
 ) -> None:
-    """Bucket, course, task, student, `orig` and a name that tells nothing about the pupil."""
+    """Bucket, course, task, student, `orig` and a name without a hint of the pupil."""
     uploaded = next(each for each in submissions if each.mime_type == "image/png")
     entered = enter(connection, uploaded, tmp_path)
     row = read(connection, ROWS, "id")[entered]
     assert re.fullmatch(f"submissions/{COURSE}/{TASK}/schueler-a/orig/{UUID_PATTERN}.png", row["storage_key"])
 
 
-def test_typed_text_is_in_the_row_and_nowhere_else(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
-    """A typed answer is stored to the character, with no file and not in the job, which outlives a failure."""
+def test_typed_text_is_only_in_the_row(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
+    """Typed text is stored without a change, with no file, and not in the job, which stays after a failure."""
     (submission,) = text_submissions(1, seed=1)
     entered = enter(connection, submission, tmp_path)
     assert read(connection, ROWS, "id")[entered]["text_body"] == submission.content
@@ -112,7 +112,7 @@ def test_typed_text_is_in_the_row_and_nowhere_else(connection: psycopg.Connectio
 
 
 def test_handing_in_again_is_the_next_attempt(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
-    """The same pupil's second answer to a task is attempt 2, in the row and in the payload alike."""
+    """The same pupil's second answer to a task is attempt 2, in the row and in the payload."""
     (submission,) = text_submissions(1, seed=1)
     ids = [enter(connection, submission, tmp_path) for _ in range(2)]
     rows, jobs = read(connection, ROWS, "id"), read(connection, JOBS, "submission_id")
@@ -120,8 +120,8 @@ def test_handing_in_again_is_the_next_attempt(connection: psycopg.Connection[Any
     assert [jobs[entered]["payload"]["attempt_nr"] for entered in ids] == [1, 2]
 
 
-def test_a_row_without_its_job_cannot_be(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
-    """When the job cannot be written the submission is not there either: both are one transaction."""
+def test_a_row_is_never_without_its_job(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
+    """If the job cannot be written the submission is not either, because both are one transaction."""
     connection.execute("alter table public.learning_submission_jobs add constraint closed check (false)")
     (submission,) = text_submissions(1, seed=1)
     with pytest.raises(psycopg.errors.CheckViolation):
@@ -129,8 +129,8 @@ def test_a_row_without_its_job_cannot_be(connection: psycopg.Connection[Any], tm
     assert read(connection, ROWS, "id") == {}
 
 
-def test_a_callers_transaction_is_refused(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
-    """Inside a transaction nothing would be committed and no worker woken: that is an error, before a file is written."""
+def test_an_open_transaction_raises(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
+    """In an open transaction nothing would be committed and no worker woken. The error comes before a file is written."""
     image = demo_submissions()[7]
     with connection.transaction(), pytest.raises(ValueError, match="outside a transaction"):
         enter(connection, image, tmp_path)
@@ -138,14 +138,14 @@ def test_a_callers_transaction_is_refused(connection: psycopg.Connection[Any], t
 
 
 def test_a_connection_without_autocommit_commits_too(database: Database, tmp_path: Path) -> None:
-    """Each submission is visible to others as soon as it is entered, whatever the connection's mode."""
+    """Each submission is visible to other sessions when it is entered, in either mode of the connection."""
     with psycopg.connect(database.admin_dsn) as entering, psycopg.connect(database.admin_dsn) as other:
         ids = enter_all(entering, text_submissions(3, seed=1), storage_root=tmp_path)
         assert read(other, ROWS, "id").keys() == set(ids)
 
 
-def test_load_is_one_pupil_each(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
-    """Typed answers for load share a few tasks and are each another pupil's first attempt."""
+def test_submissions_for_load_have_one_pupil_each(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
+    """Typed answers for load share a few tasks and are the first attempts of different pupils."""
     enter_all(connection, text_submissions(40, seed=5), storage_root=tmp_path)
     rows = read(connection, ROWS, "id").values()
     assert len({row["student_sub"] for row in rows}) == 40

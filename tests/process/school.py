@@ -19,7 +19,7 @@ from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker, Forker
 from worker.ipc.contract import Activity, Counter
 from worker.ipc.scoreboard import AdmissionRecord
 from worker.queue.connection import Connection
-from worker.queue.dead_leases import ReclaimResult, return_lease
+from worker.queue.dead_leases import ReclaimResult, reclaim_lease
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 LOOK_SECONDS = 0.01
@@ -154,7 +154,7 @@ class School:
         assert record.lease_key is not None
         monitor: Any = await psycopg.AsyncConnection.connect(self.database.worker_dsn, autocommit=True, row_factory=dict_row)
         async with monitor:
-            return await return_lease(monitor, record.job_id, record.lease_key, max_crashes=max_crashes)
+            return await reclaim_lease(monitor, record.job_id, record.lease_key, max_crashes=max_crashes)
 
 
 def counted(worker: BareWorker) -> dict[Counter, int]:

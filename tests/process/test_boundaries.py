@@ -130,10 +130,10 @@ def return_all(sweep: Sweep, worker: BareWorker) -> None:
     record = worker.record()
     keys = (record.lease_key, record.next_lease_key)
     jobs_of = {record.lease_key: record.job_id}
-    returned = [sweep.monitor.return_lease(jobs_of.get(key), key, MAX_CRASHES) for key in keys if key]
+    returned = [sweep.monitor.reclaim_lease(jobs_of.get(key), key, MAX_CRASHES) for key in keys if key]
     jobs = sweep.school.owner.execute(JOBS, [list(sweep.entered)]).fetchall()
     assert [job["status"] for job in jobs if job["status"] == "leased"] == []
-    assert sum(job["crashes"] for job in jobs) == returned.count(ReclaimResult.RELEASED)
+    assert sum(job["crashes"] for job in jobs) == returned.count(ReclaimResult.RECLAIMED)
 
 
 def inherit(sweep: Sweep, heir: BareWorker) -> None:

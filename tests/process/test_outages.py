@@ -159,7 +159,7 @@ def proxy(site: Site) -> Iterator[Proxy]:
 
 def test_a_silent_server_is_an_outage(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection without an answer is closed after its timeout, and an answer that arrives later is ignored."""
-    monkeypatch.setattr(bounded, "ANSWER_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(bounded, "REPLY_TIMEOUT_SECONDS", 0.3)
     with connect(proxy.dsn, "test") as connection:
         proxy.fall_silent()
         with pytest.raises(DatabaseUnavailable, match="StatementTimeout"), outages_named():
@@ -169,7 +169,7 @@ def test_a_silent_server_is_an_outage(proxy: Proxy, monkeypatch: pytest.MonkeyPa
 
 def test_a_silent_server_is_an_outage_for_the_monitor(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in its loop, while waiting for a notification that does not come is none."""
-    monkeypatch.setattr(bounded, "ANSWER_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(bounded, "REPLY_TIMEOUT_SECONDS", 0.3)
 
     async def monitor() -> None:
         async with await connect_monitor(proxy.dsn, "test") as connection:

@@ -118,7 +118,7 @@ def test_death_while_reading_loses_nothing(school: School, photo: Submission) ->
         assert worker.exit_status() == -signal.SIGKILL
         job, record = school.job(submission_id), worker.record()
         assert (record.activity, record.job_id, record.lease_key) == (Activity.VISION, job["id"], job["lease_key"])
-        assert school.return_lease(worker) is ReclaimResult.RELEASED
+        assert school.return_lease(worker) is ReclaimResult.RECLAIMED
     assert school.job(submission_id)["payload"]["crashes"] == 1
     assert finish(school, submission_id)[Counter.COMPLETED] == 1
     assert school.results(submission_id) == ["completed"]
@@ -166,7 +166,7 @@ def test_a_job_that_kills_is_quarantined(school: School, photo: Submission) -> N
             worker.exit_status()
             answers.append(school.return_lease(worker))
         until(lambda: not school.is_asked(VISION_MODEL))
-    assert answers == [ReclaimResult.RELEASED, ReclaimResult.QUARANTINED]
+    assert answers == [ReclaimResult.RECLAIMED, ReclaimResult.QUARANTINED]
     assert (school.row(submission_id)["error_code"], school.job(submission_id)["error_code"]) == (
         "vision_failed",
         "worker_crashed",

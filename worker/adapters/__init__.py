@@ -1,0 +1,8 @@
+"""The adapters, each with `build()`: modules that turn a submission into text, and text into feedback.
+
+loading   imports the two adapters that the settings name, ours or the platform's
+vision    reads pages with a vision model in Ollama
+feedback  writes feedback with a language model in Ollama
+prompts   the texts for both
+stub      invents both results, for AI_BACKEND=stub
+"""

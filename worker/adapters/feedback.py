@@ -1,4 +1,4 @@
-"""Writes feedback on each criterion with a language model in Ollama."""
+"""Writes feedback with a language model in Ollama."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ MAX_DOCUMENT_TOKENS = 2048  # ten criteria with three sentences of some forty to
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """The feedback for the pupil and the criteria.v2 document for the teacher.
+    """Feedback for the pupil, and the criteria.v2 document for the teacher.
 
-    `clamped_scores` of the model's scores were out of range.
+    `clamped_scores` counts scores of the model that were out of range.
     """
 
     feedback_md: str
@@ -43,7 +43,10 @@ class FeedbackWriter:
     def analyze(
         self, *, text_md: str, criteria: Sequence[str], instruction_md: str | None = None, hints_md: str | None = None
     ) -> Feedback:
-        """Within AI_TIMEOUT_FEEDBACK over both tries. Raises FeedbackTransientError, FeedbackPermanentError or Unavailable."""
+        """Call the model, and a second time if its answer is not a valid document and the time suffices.
+
+        AI_TIMEOUT_FEEDBACK covers both calls. Raises FeedbackTransientError, FeedbackPermanentError or Unavailable.
+        """
         assignment = Assignment(text_md, criteria, instruction_md, hints_md)
         started_at_seconds = time.monotonic()
         deadline = deadline_in(self._settings.ai_timeout_feedback)
@@ -66,7 +69,7 @@ class FeedbackWriter:
         return Feedback(document.feedback_md, found.criteria_v2, status, found.clamped_scores)
 
     def _question(self, assignment: Assignment, is_strict: bool) -> ChatRequest:
-        """Both tries begin alike, so that the server has read most of the second one already."""
+        """Build the request. Both tries begin with the same text, so the server has most of the second one in its cache."""
         model, count = self._settings.ai_feedback_model, len(assignment.criteria)
         thought = thinking(model, self._settings.ai_think_level)
         return ChatRequest(
@@ -84,7 +87,7 @@ class FeedbackWriter:
 
 
 def _has_time(started_at_seconds: float, again: Deadline) -> bool:
-    """A second try takes about as long as the first."""
+    """Report whether the remaining time is at least as long as the first try took."""
     now_seconds = time.monotonic()
     return again.end_at_seconds - now_seconds >= now_seconds - started_at_seconds
 

@@ -1,4 +1,4 @@
-"""Finding the two adapters by the name of their module, in the worker after the fork."""
+"""Imports the two adapters by the names of their modules. This happens in the worker, after the fork."""
 
 import importlib
 import inspect
@@ -12,15 +12,16 @@ _OPTIONS = frozenset({"instruction_md", "hints_md"})
 
 
 class AdapterMissing(Exception):
-    """The module named in the settings cannot be loaded. Names the module and the class of the error."""
+    """The module named in the settings cannot be loaded. The message has its name and the class of the error."""
 
 
 def load_adapter(
     module_name: str, settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call
 ) -> Any:
-    """`build()` of the module. Ours ask for the settings, report progress and tell of each call; the platform's take nothing.
+    """Import the module and return the result of its `build()`.
 
-    Raises AdapterMissing where no restart can help; what `build` raises may be over at the next start.
+    `build` gets those of the three arguments that its signature has. The platform's adapters have none of them. Raises
+    AdapterMissing if a restart cannot help. An exception of `build` itself may be gone at the next start.
     """
     try:
         build = importlib.import_module(module_name).build
@@ -32,10 +33,10 @@ def load_adapter(
 
 
 def options_of(adapter: Any) -> frozenset[str]:
-    """Which of instruction_md and hints_md its `analyze` takes: an adapter may leave them out. Asked once: a look costs 50 µs."""
+    """Return which of instruction_md and hints_md the adapter's `analyze` accepts. The inspection takes 50 µs."""
     try:
         parameters = inspect.signature(adapter.analyze).parameters
-    except (AttributeError, TypeError, ValueError):  # nothing to call, or nothing that can be asked: each job will tell
+    except (AttributeError, TypeError, ValueError):  # not callable or without a signature: each job will fail with the reason
         return frozenset()
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return _OPTIONS

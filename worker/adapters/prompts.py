@@ -1,4 +1,4 @@
-"""What models are told, in German or in English. docs/prompts.md gives the reason for each sentence."""
+"""Prompts in German and in English. docs/prompts.md gives the reason for each sentence."""
 
 import hashlib
 import re
@@ -13,12 +13,12 @@ from worker.core.criteria import key
 Sentences = tuple[str, ...]
 
 _BLUNT = str.maketrans(dict.fromkeys("<＜﹤", "‹"))
-_TAG = re.compile(r"([<＜﹤]\W*)([^<＜﹤]*)")  # matches at every bracket: one that tried on and failed would be quadratic
+_TAG = re.compile(r"([<＜﹤]\W*)([^<＜﹤]*)")  # matches at every bracket: a search beyond one would take quadratic time
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What feedback is asked for: the pupil's text, and the teacher's criteria, task and hints, all in Markdown."""
+    """Input of the feedback step: the pupil's text, and the teacher's criteria, task and hints, all in Markdown."""
 
     text_md: str
     criteria: Sequence[str]
@@ -28,7 +28,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The texts of one language, sentence by sentence. `mark` is the tag around what a pupil wrote."""
+    """Texts of one language, sentence by sentence. `mark` is the tag around the pupil's text."""
 
     page: Sentences
     teacher: Sentences
@@ -44,35 +44,35 @@ class Prompts:
 
     @property
     def version(self) -> str:
-        """A short hash of all the texts: another one is another prompt."""
+        """A short hash of all the texts. It changes with any of them."""
         return hashlib.sha256(repr(astuple(self)).encode()).hexdigest()[:12]
 
     @property
     def page_text(self) -> str:
-        """What goes with the picture of a page."""
+        """The prompt that goes with the picture of a page."""
         return _joined(self.page)
 
     def system_text(self, has_criteria: bool) -> str:
         return _joined(self.teacher, self.by_criterion if has_criteria else self.overall, self.feedback)
 
     def user_text(self, assignment: Assignment, is_strict: bool) -> str:
-        """The last word is ours: what a pupil wrote stands between two marks, the second of which only we can write."""
+        """Put the pupil's text between two marks, of which it cannot forge the second, and end with a sentence of our own."""
         listed = "\n".join(f"- {key(place)}: {_line(text)}" for place, text in enumerate(assignment.criteria, 1))
         parts = [
             _section(self.task_heading, assignment.instruction_md),
             _section(self.hints_heading, assignment.hints_md),
             _section(self.criteria_heading, listed),
         ]
-        told = [self._without_marks(part) for part in parts if part]
+        sections = [self._without_marks(part) for part in parts if part]
         fenced = f"<{self.mark}>\n{self._without_marks(assignment.text_md)}\n</{self.mark}>"
-        return "\n\n".join([*told, fenced, _joined(self.strict if is_strict else self.closing)])
+        return "\n\n".join([*sections, fenced, _joined(self.strict if is_strict else self.closing)])
 
     def _without_marks(self, text: str) -> str:
-        """Whatever looks like one of our marks loses its brackets. Other tags stay: they may be what the task is about."""
+        """Replace the brackets of everything that looks like a mark. Other tags stay, because a task may be about HTML."""
         return _TAG.sub(lambda tag: tag[1].translate(_BLUNT) + tag[2] if self._is_mark(tag[2]) else tag[0], text)
 
     def _is_mark(self, inside: str) -> bool:
-        """In any width, style or case of its letters, and whatever that is no letter stands between them."""
+        """Compare after NFKD and case folding, and ignore everything that is not alphanumeric."""
         plain = (letter for sign in inside for letter in unicodedata.normalize("NFKD", sign).casefold() if letter.isalnum())
         return "".join(islice(plain, len(self.mark))) == self.mark
 
@@ -167,5 +167,5 @@ def _section(heading: str, text: str | None) -> str:
 
 
 def _line(text: str) -> str:
-    """A criterion of several lines would look like several criteria."""
+    """Join the lines of a criterion, because each line would look like a criterion of its own."""
     return " ".join(text.split())

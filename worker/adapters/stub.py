@@ -1,4 +1,4 @@
-"""Adapters that invent their results: for trying the queue without a model. `check` and `status` say so loudly."""
+"""Adapters that invent their results, for trying the queue without a model. `check` and `status` show a warning."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class StubFeedback:
 
 
 class Stub:
-    """Both adapters at once; the same answer every time."""
+    """Both adapters in one class. The result is always the same."""
 
     def extract(self, *, submission: Mapping[str, Any], job_payload: Mapping[str, Any]) -> StubReading:  # noqa: ARG002  the interface
         return StubReading()

@@ -17,34 +17,34 @@ from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
 from worker.settings import WorkerSettings
 
-MAX_PAGE_TOKENS = 2048  # a densely written page has some 1000
+MAX_PAGE_TOKENS = 2048  # a densely written page has about 1000
 RENDERED_TYPE = "image/png"  # of the web side's pages
 
 
 class Pages:
-    """The pages of one submission, one after another. `total` counts those of the whole document."""
+    """Pages of one submission, read one after another. `total` counts the pages of the whole document."""
 
     def __init__(self, total: int, pictures: Iterator[bytes], ask: Callable[[bytes], Answer], means: Mapping[str, str]) -> None:
         self.total = total
         self._pictures, self._ask, self._means, self._tokens = pictures, ask, means, 0
 
     def next_picture(self) -> bytes:
-        """JPEG or PNG. Raises VisionTransientError or VisionPermanentError."""
+        """Return the next page as JPEG or PNG. Raises VisionTransientError or VisionPermanentError."""
         return next(self._pictures)
 
     def read(self, picture: bytes) -> str:
-        """The text in it. Raises VisionTransientError, VisionPermanentError or Unavailable."""
+        """Return the text of a page. Raises VisionTransientError, VisionPermanentError or Unavailable."""
         answer = self._ask(picture)
         self._tokens += answer.tokens
         return answer.text
 
     def metadata(self) -> dict[str, Any]:
-        """What the text was made with. `tokens` are those of the pages that were read here, and not of those read before."""
+        """Return model, prompt version, pages and tokens. Pages that an earlier worker read are not in the tokens."""
         return {**self._means, "pages": self.total, "tokens": self._tokens}
 
 
 class Vision:
-    """The vision adapter of AI_BACKEND=local. It reads by pages, so that each can be committed before the next."""
+    """The vision adapter of AI_BACKEND=local. It reads page by page, so that each page can be committed before the next."""
 
     def __init__(self, settings: WorkerSettings, ollama: Ollama) -> None:
         self._settings, self._ollama, self._storage = settings, ollama, Storage(settings)
@@ -54,7 +54,7 @@ class Vision:
 
     @contextmanager
     def pages(self, submission: Mapping[str, Any], first_page: int) -> Iterator[Pages]:
-        """The pages from `first_page` (1) on: those that the web side rendered, else the decoded original.
+        """Open the pages from `first_page` (counted from 1) on: rendered by the web side, otherwise decoded from the original.
 
         Raises VisionTransientError or VisionPermanentError.
         """

@@ -1,4 +1,4 @@
-"""Decodes a document in a child of the worker: a decoder that crashes or never ends costs the document, not the worker."""
+"""Decodes a document in a child of the worker, so that a decoder that crashes or never ends costs only the document."""
 
 import functools
 import os
@@ -12,18 +12,18 @@ from itertools import chain, islice
 from typing import BinaryIO
 
 from worker.core.errors import VisionPermanentError, VisionTransientError
-from worker.documents.pages import opened
+from worker.documents.pages import open_document
 from worker.documents.sandbox import CPU_SECONDS, Sandbox, allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
 
-PAGE_SECONDS = 9.0  # of waiting, the opening included: a machine half busy still spends CPU_SECONDS before
-MAX_PAGE_BYTES = 16 * 2**20  # noise in a picture of the largest size takes 5 MB as JPEG
+PAGE_SECONDS = 9.0  # waiting time for a page, opening included: on a half-busy machine CPU_SECONDS end first
+MAX_PAGE_BYTES = 16 * 2**20  # a picture of the largest size, filled with noise, takes 5 MB as JPEG
 _HEADER = struct.Struct("!cI")  # kind, size in bytes
-_TOTAL, _PAGE, _REFUSED = b"T", b"P", b"R"
-_MAX_WORD_BYTES = 32  # a total or an error code
+_TOTAL, _PAGE, _ERROR = b"T", b"P", b"R"
+_MAX_SHORT_BYTES = 32  # a total or an error code
 _READ_BYTES = 2**20
-_DECODERS_FAULTS = frozenset(
-    {0}  # ended without having said all: a broken protocol
+_DOCUMENT_FAULTS = frozenset(  # exit codes, negative for a signal
+    {0}  # a normal exit before the last page: a broken protocol
     | {-s for s in (signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGBUS, signal.SIGTRAP, signal.SIGFPE, signal.SIGSYS)}
 )
 
@@ -32,10 +32,11 @@ _DECODERS_FAULTS = frozenset(
 def decoding(
     content: bytes, mime_type: str, max_pages: int, first_page: int = 1, page_seconds: float = PAGE_SECONDS
 ) -> Iterator["Decoding"]:
-    """The document's pages from `first_page` (counted from 1) on, decoded in a child that ends with the block.
+    """Decode the document's pages from `first_page` (counted from 1) on in a child that ends with the block.
 
-    Raises, also while the pages are iterated, VisionPermanentError with the input code of a document that cannot be read, and
-    VisionTransientError where the machine was too busy: a page took longer than `page_seconds`, or the child was killed.
+    Raises, also while the pages are iterated:
+    VisionPermanentError, with an input code, if the document cannot be read.
+    VisionTransientError if a page took longer than `page_seconds`, if the child was killed, or if no child could be started.
     """
     work = functools.partial(_send_document, content, mime_type, max_pages, first_page)
     with ExitStack() as stack:
@@ -47,9 +48,9 @@ def decoding(
 
 
 class Decoding:
-    """`total` pages of a document, of which those from `first_page` on can be iterated once: JPEG or PNG bytes, one per page.
+    """Pages of a document as JPEG or PNG bytes, to be iterated once. `total` counts those before `first_page` too.
 
-    What the child sends is a claim: every length is bounded, and what does not fit ends as input_corrupt.
+    The child is not trusted: every length is bounded, and an invalid message raises input_corrupt.
     """
 
     def __init__(self, child: Sandbox, max_pages: int, first_page: int, max_page_bytes: int, page_seconds: float) -> None:
@@ -58,55 +59,56 @@ class Decoding:
         self._readable = select.poll()
         self._readable.register(child.fd, select.POLLIN)
         self._until_seconds = time.monotonic() + page_seconds
-        self.total = int.from_bytes(self._payload(_TOTAL, _MAX_WORD_BYTES), "big")
+        self.total = int.from_bytes(self._read_payload(_TOTAL, _MAX_SHORT_BYTES), "big")
         if not 1 <= self.total <= max_pages:
-            raise _corrupt("a total that cannot be")
+            raise _corrupt("impossible number of pages")
 
     def __iter__(self) -> Iterator[bytes]:
         for _ in range(self._first_page, self.total + 1):
-            yield self._payload(_PAGE, self._max_page_bytes)
-            self._until_seconds = time.monotonic() + self._page_seconds  # the reader's own time does not count
+            yield self._read_payload(_PAGE, self._max_page_bytes)
+            self._until_seconds = time.monotonic() + self._page_seconds  # the time between two reads does not count
 
-    def _payload(self, wanted: bytes, max_bytes: int) -> bytes:
-        kind, size_bytes = _HEADER.unpack(self._exactly(_HEADER.size))
+    def _read_payload(self, wanted: bytes, max_bytes: int) -> bytes:
+        kind, size_bytes = _HEADER.unpack(self._read_exactly(_HEADER.size))
         if size_bytes > max_bytes:
-            raise _corrupt("a frame that is too long")
-        payload = self._exactly(size_bytes)
-        if kind == _REFUSED:
-            raise _refusal(payload)
+            raise _corrupt("frame too long")
+        payload = self._read_exactly(size_bytes)
+        if kind == _ERROR:
+            raise _error_for_code(payload)
         if kind != wanted:
-            raise _corrupt("a frame of the wrong kind")
+            raise _corrupt("frame of the wrong kind")
         return payload
 
-    def _exactly(self, size_bytes: int) -> bytes:
+    def _read_exactly(self, size_bytes: int) -> bytes:
         content = bytearray()
         while len(content) < size_bytes:
             if not self._readable.poll(max(0.0, self._until_seconds - time.monotonic()) * 1000):
                 raise VisionTransientError("decoding took too long")
             piece = os.read(self._child.fd, min(size_bytes - len(content), _READ_BYTES))
             if not piece:
-                raise _verdict(self._child.end())
+                raise _error_for_exit(self._child.end())
             content += piece
         return bytes(content)
 
 
-def _verdict(exit_code: int) -> VisionPermanentError | VisionTransientError:
-    """What the end of a child that has not said all means; `exit_code` is negative for a signal.
+def _error_for_exit(exit_code: int) -> VisionPermanentError | VisionTransientError:
+    """Return the error for a child that ended before the last page. `exit_code` is negative for a signal.
 
-    SIGKILL, a stop or a bug of ours is not the pupil's fault: the kernel's OOM killer may have meant somebody else.
+    SIGKILL, a stop and a bug of the product are transient, because the document is not the cause. The kernel's OOM killer may
+    have chosen the child for the memory of another process.
     """
     if exit_code == -signal.SIGXCPU:
-        return VisionPermanentError("decoding takes too much processor time", ErrorCode.INPUT_TOO_LARGE)
-    if exit_code in _DECODERS_FAULTS:
+        return VisionPermanentError("decoding needs too much processor time", ErrorCode.INPUT_TOO_LARGE)
+    if exit_code in _DOCUMENT_FAULTS:
         return _corrupt(f"the decoder ended with {exit_code}")
     return VisionTransientError(f"the decoder ended with {exit_code}")
 
 
-def _refusal(payload: bytes) -> VisionPermanentError:
+def _error_for_code(payload: bytes) -> VisionPermanentError:
     try:
-        return VisionPermanentError("refused by the decoder", ErrorCode(payload.decode()))
+        return VisionPermanentError("rejected by the decoder", ErrorCode(payload.decode()))
     except ValueError:
-        return _corrupt("a refusal without a code")
+        return _corrupt("error frame without a known code")
 
 
 def _corrupt(message: str) -> VisionPermanentError:
@@ -117,20 +119,20 @@ def _corrupt(message: str) -> VisionPermanentError:
 
 
 def _send_document(content: bytes, mime_type: str, max_pages: int, first_page: int, fd: int) -> None:
-    """Renders on while the pipe takes it: mostly one page ahead of the one that the model reads.
+    """Render pages until the pipe is full, which is mostly one page ahead of the one that the model reads.
 
-    The first page comes before the total is told: what cannot be read is refused before anybody waits for the model.
+    The total is sent after the first page is rendered, so an unreadable document raises before a model is called.
     """
     with os.fdopen(fd, "wb") as pipe:
         try:
-            document = opened(content, mime_type, max_pages, first_page)
+            document = open_document(content, mime_type, max_pages, first_page)
             first = list(islice(document.pages, 1))
             _send(pipe, _TOTAL, document.total.to_bytes(4, "big"))
             for page in chain(first, document.pages):
                 _send(pipe, _PAGE, page)
                 allow_cpu(CPU_SECONDS)
-        except VisionPermanentError as refusal:
-            _send(pipe, _REFUSED, (refusal.error_code or ErrorCode.INPUT_CORRUPT).encode())
+        except VisionPermanentError as error:
+            _send(pipe, _ERROR, (error.error_code or ErrorCode.INPUT_CORRUPT).encode())
 
 
 def _send(pipe: BinaryIO, kind: bytes, payload: bytes) -> None:

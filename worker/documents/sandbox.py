@@ -1,4 +1,4 @@
-"""A forked child that may compute and write into one pipe. Whatever becomes of it, the worker that forked it goes on."""
+"""Runs code in a forked child that can only compute and write into one pipe. The worker survives any end of the child."""
 
 import contextlib
 import ctypes
@@ -14,14 +14,14 @@ from typing import NoReturn
 
 from worker.memory import data_bytes
 
-MEMORY_BYTES = 512 * 2**20  # beyond what the worker had at the fork; 40 million pixels in the worst mode take 350 MiB
-CPU_SECONDS = 5  # until the first page and for each further one; an ordinary page takes 0.1
+MEMORY_BYTES = 512 * 2**20  # in addition to the worker's memory at the fork. 40 million pixels in the worst mode take 350 MiB
+CPU_SECONDS = 5  # for opening and the first page, and again for each further page. An ordinary page takes 0.1
 EXIT_BUG = 70
 _LIMITS = {
     resource.RLIMIT_FSIZE: 0,
     resource.RLIMIT_CORE: 0,
-    resource.RLIMIT_NPROC: 0,  # as nobody's parent it leaves nobody behind
-    resource.RLIMIT_NOFILE: 16,  # pdfium looks for fonts
+    resource.RLIMIT_NPROC: 0,  # no children of its own that could outlive it
+    resource.RLIMIT_NOFILE: 16,  # pdfium opens font files
 }
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -29,25 +29,25 @@ _SETTABLE_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 class Sandbox:
-    """The child from the worker's side: the pipe's read end, and its end."""
+    """The worker's handle of a child: its pid and the read end of its pipe."""
 
     def __init__(self, pid: int, fd: int) -> None:
         self.pid, self.fd = pid, fd
         self._exit_code: int | None = None
 
     def end(self) -> int:
-        """Kills and reaps it; the exit code, or minus the signal, that ended it. What had ended it before stays the reason."""
+        """Kill the child if it still runs, reap it, and return its exit code, or minus the number of the signal that ended it."""
         if self._exit_code is None:
             os.close(self.fd)
-            os.kill(self.pid, signal.SIGKILL)  # not reaped yet: nobody else can have its number
+            os.kill(self.pid, signal.SIGKILL)  # safe: the pid cannot be reused before it is reaped
             self._exit_code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self._exit_code
 
 
 @contextmanager
 def sandboxed(work: Callable[[int], object], memory_bytes: int = MEMORY_BYTES) -> Iterator[Sandbox]:
-    """Forks a child that runs `work` with the pipe's write end, and ends it with the block. Raises OSError if it cannot fork."""
-    child = _forked(work, memory_bytes)
+    """Fork a child that runs `work` with the pipe's write end. It is killed at the end of the block. Raises OSError."""
+    child = _fork(work, memory_bytes)
     try:
         yield child
     finally:
@@ -55,15 +55,15 @@ def sandboxed(work: Callable[[int], object], memory_bytes: int = MEMORY_BYTES) -
 
 
 def allow_cpu(seconds: int) -> None:
-    """Called in the child: SIGXCPU ends it after so much more processor time."""
+    """Set, in the child, the further processor time after which SIGXCPU ends it."""
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (_within(hard, math.ceil(time.process_time()) + seconds), hard))
 
 
-def _forked(work: Callable[[int], object], memory_bytes: int) -> Sandbox:
+def _fork(work: Callable[[int], object], memory_bytes: int) -> Sandbox:
     read_fd, write_fd = os.pipe()
     worker_pid = os.getpid()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the worker's handler must not run in the child
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # no handler of the worker may run in the child
     try:
         pid = os.fork()
         if pid == 0:
@@ -88,14 +88,14 @@ def _be_child(work: Callable[[int], object], fd: int, memory_bytes: int, worker_
 
 
 def _confine(fd: int, memory_bytes: int, worker_pid: int) -> None:
-    """First the end together with the worker, then everything that is not needed for computing goes."""
+    """Tie the child's life to the worker, then take away everything that computing does not need."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != worker_pid:  # it died before prctl: nobody would tell us
+    if os.getppid() != worker_pid:  # the worker died before prctl, so no signal will come
         os._exit(EXIT_BUG)
-    _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # RLIMIT_CORE does not hold for a core handler: no pupil's work in a journal
+    _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # a core handler ignores RLIMIT_CORE, and a core would hold a pupil's work
     _default_signals()
     _close_all_but(fd)
-    gc.freeze()  # what the worker left must not be finalized here: its numbers of descriptors may be ours by then
+    gc.freeze()  # a finalizer of the worker could close a descriptor number that the child uses by then
     for kind, limit in {**_LIMITS, resource.RLIMIT_DATA: data_bytes() + memory_bytes}.items():
         within = _within(resource.getrlimit(kind)[1], limit)
         resource.setrlimit(kind, (within, within))
@@ -110,10 +110,10 @@ def _default_signals() -> None:
 
 
 def _close_all_but(fd: int) -> None:
-    """The database's and the model server's connections and the lifeline must not live on in a process that parses files."""
+    """Close the worker's descriptors: connections and lifeline must not be reachable from a process that parses files."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not paths
         if int(name) != fd:
-            with contextlib.suppress(OSError):  # the listing's own
+            with contextlib.suppress(OSError):  # the descriptor of the listing itself
                 os.close(int(name))
 
 

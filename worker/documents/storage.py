@@ -1,6 +1,6 @@
-"""Where the files of submissions are: a local directory of buckets, or the platform's object store.
+"""Reads the files of submissions, from a local directory of buckets or from the platform's object store.
 
-No error tells a key, a URL or a name: they hold a pupil's subject.
+No error message contains a key, a URL or a file name, because they contain a pupil's subject.
 """
 
 import errno
@@ -21,9 +21,9 @@ from worker.ollama.deadline import Deadline
 from worker.ollama.transport import BoundedTransport, DeadlineHolder
 from worker.settings import WorkerSettings
 
-DOWNLOAD_SECONDS = 8.0  # one file, from the connection to the last byte; with the first look at it the deadline for reading
-MAX_KEY_BYTES = 1024  # of object stores; a path may be longer, but no key of the platform is
-_NO_NAMES = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EISDIR})  # no waiting makes a file of these
+DOWNLOAD_SECONDS = 8.0  # for one file, from the connection to the last byte. The deadline for reading includes it
+MAX_KEY_BYTES = 1024  # the limit of object stores. A path may be longer, but no key of the platform is
+_NEVER_A_FILE = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EISDIR})  # a later try cannot succeed
 
 
 def page_keys(submission: Mapping[str, Any]) -> list[str]:
@@ -34,28 +34,28 @@ def page_keys(submission: Mapping[str, Any]) -> list[str]:
 
 
 class Storage:
-    """Reads originals, whose size and sha256 must match the row, and pages that the web side rendered."""
+    """Reads originals and the pages that the web side has rendered."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._max_bytes = settings.learning_max_upload_bytes
-        self._patience = DeadlineHolder()
-        self._http = httpx.Client(  # no proxy sees the service key, and no redirect carries it elsewhere
-            transport=BoundedTransport(self._patience), timeout=DOWNLOAD_SECONDS, trust_env=False, follow_redirects=False
+        self._deadlines = DeadlineHolder()
+        self._http = httpx.Client(  # without proxies and redirects, which would receive the service key
+            transport=BoundedTransport(self._deadlines), timeout=DOWNLOAD_SECONDS, trust_env=False, follow_redirects=False
         )
 
     def original(self, submission: Mapping[str, Any]) -> bytes:
-        """Raises like `read`; VisionPermanentError also where the file is not the one that was handed in."""
+        """Read the file that was handed in. Raises like `read`, and input_corrupt if size or sha256 differ from the row."""
         content = self.read(str(submission["storage_key"] or ""))
         if len(content) != submission["size_bytes"] or hashlib.sha256(content).hexdigest() != submission["sha256"]:
             raise VisionPermanentError("size or sha256 differ from the row", ErrorCode.INPUT_CORRUPT)
         return content
 
     def read(self, storage_key: str) -> bytes:
-        """The bytes under a key, from the local root if one is set; at least one, at most LEARNING_MAX_UPLOAD_BYTES.
+        """Return the bytes of a file, from the local root if one is set. There is at least one byte.
 
-        Raises VisionPermanentError for a key that names no file of ours and for a file that is empty or too large,
-        VisionTransientError where the file is not there yet or the store does not hand it out: no pupil can help that.
+        Raises VisionPermanentError for an impossible or foreign key and for a file that is empty or larger than
+        LEARNING_MAX_UPLOAD_BYTES. Raises VisionTransientError if the file does not exist yet or the store does not return it.
         """
         if not 0 < len(storage_key.encode("utf-8", "replace")) <= MAX_KEY_BYTES or "\0" in storage_key:
             _refuse_key("no storage key")
@@ -71,24 +71,24 @@ class Storage:
             path = self._path(storage_key)
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(fd, "rb") as file:
-                if Path(f"/proc/self/fd/{fd}").readlink() != path:  # O_NOFOLLOW says nothing of the directories on the way
+                if Path(f"/proc/self/fd/{fd}").readlink() != path:  # O_NOFOLLOW does not cover the directories in the path
                     raise VisionTransientError("the file was moved while it was opened")
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     _refuse_key("not a regular file")
                 content = file.read(self._max_bytes + 1)
         except OSError as error:
-            if error.errno in _NO_NAMES:
+            if error.errno in _NEVER_A_FILE:
                 _refuse_key("no file can have this key")
             raise VisionTransientError(f"file not readable: {type(error).__name__}") from None
         self._refuse_size(len(content))
         return content
 
     def _path(self, storage_key: str) -> Path:
-        """Where the bytes really are, which must be in the root: links are followed here, and what is opened must lie there."""
+        """Return the path with all links resolved, which must be inside the root."""
         try:
             root = Path(self._settings.storage_verify_root).resolve()
             path = (root / storage_key).resolve()
-        except (ValueError, RuntimeError):  # not to be encoded; links in a circle, until Python 3.12
+        except (ValueError, RuntimeError):  # a key that cannot be encoded, or (until Python 3.12) a loop of links
             _refuse_key("no file can have this key")
         if not path.is_relative_to(root):
             _refuse_key("storage key leaves the root")
@@ -97,18 +97,18 @@ class Storage:
     # The object store
 
     def _read_store(self, storage_key: str) -> bytes:
-        """Each wait ends with the deadline: a store that trickles, head or body, must not cost the worker its deadline."""
+        """Download within DOWNLOAD_SECONDS. The limit covers the whole reply, so a slow store cannot delay a worker further."""
         until_seconds = time.monotonic() + DOWNLOAD_SECONDS
-        self._patience.deadline = Deadline(until_seconds, until_seconds, DOWNLOAD_SECONDS)
+        self._deadlines.deadline = Deadline(until_seconds, until_seconds, DOWNLOAD_SECONDS)
         try:
             with self._http.stream("GET", self._url(storage_key), headers=self._headers()) as response:
                 _refuse_answer(response)
                 self._refuse_size(int(response.headers.get("content-length", 0)))
-                return self._collected(response)
+                return self._read_body(response)
         except httpx.HTTPError as error:
             raise VisionTransientError(f"object store: {type(error).__name__}") from None
 
-    def _collected(self, response: httpx.Response) -> bytes:
+    def _read_body(self, response: httpx.Response) -> bytes:
         content = bytearray()
         for chunk in response.iter_raw():
             content += chunk
@@ -116,7 +116,7 @@ class Storage:
         return bytes(content)
 
     def _url(self, storage_key: str) -> str:
-        """Only what lies in the bucket: the service key goes along, and it must not fetch anything else."""
+        """Return the URL of a key in the bucket. The service key opens every bucket, so a path out of this one is refused."""
         bucket = self._settings.learning_storage_bucket
         key = storage_key.removeprefix(f"{bucket}/")
         if {"", ".", ".."} & set(key.split("/")):
@@ -137,8 +137,8 @@ def _refuse_key(message: str) -> NoReturn:
 
 
 def _refuse_answer(response: httpx.Response) -> None:
-    """A redirect is a mistake in the platform's configuration, like any status but 200: worth a later try."""
+    """Raise VisionTransientError for every status but 200. A redirect is a mistake in the platform's configuration."""
     if response.status_code != httpx.codes.OK:
         raise VisionTransientError(f"object store answered {response.status_code}")
-    if response.headers.get("content-encoding", "identity") != "identity":  # not asked for, and unpacking it has no limit
-        raise VisionTransientError("object store packed the file")
+    if response.headers.get("content-encoding", "identity") != "identity":  # not requested, and decompression has no size limit
+        raise VisionTransientError("object store compressed the file")

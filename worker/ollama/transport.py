@@ -10,6 +10,7 @@ import httpcore
 import httpx
 
 from worker.ollama.deadline import Deadline
+from worker.vendor_internals import set_connection_pool
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 WRITE_BYTES = 16_384  # per send: a larger one may go in several parts, each with a wait of its own
@@ -41,12 +42,13 @@ class BoundedTransport(httpx.HTTPTransport):
     def __init__(self, holder: DeadlineHolder) -> None:
         context = trusted_authorities()
         super().__init__(verify=context, trust_env=False)
-        self._pool = httpcore.ConnectionPool(
+        pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=1,
             keepalive_expiry=httpx.Limits().keepalive_expiry,
             network_backend=_Backend(holder.left_seconds),
         )
+        set_connection_pool(self, pool)
 
 
 def bounded_client(base_url: str, holder: DeadlineHolder) -> httpx.Client:

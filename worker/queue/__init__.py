@@ -1,0 +1,28 @@
+"""Every access to PostgreSQL. The SQL statements are in sql/, one per file, each with its index and its reasons.
+
+A worker's connection is synchronous and holds at most one job. The monitor's connection is asynchronous.
+
+    connection     opens both kinds, checks the role and names outages
+    bounded        timeouts on every wait
+    pooled         the same connections behind a transaction pooler
+    dsn            reads a connection string without connecting
+    contract_check compares a database with the contract, for `check`
+
+    leases         takes a job, and makes and reads lease keys
+    cursor         position in the queue at which the next search begins
+    submissions    reads a submission under its student's subject
+    permits        the right to one call to a model, as advisory locks
+    host_permits   the same as sockets, where a pooler shares the sessions
+    checkpoints    commits text that was read, by page or as a whole
+    settle         ends a job, and leases the next one in the same round trip
+
+    polls          waiting jobs, next due time, row counts, LISTEN
+    backlog        jobs and their ages by the model that they need next
+    dead_leases    takes back the leases of dead workers
+    model_lock     lets instances agree on the one model that may be called
+
+    statements     loads sql/*.sql
+    document       reads JSON values that may hold anything
+
+Every write after a lease names the job's id and its lease key, so a worker that lost the lease changes nothing.
+"""

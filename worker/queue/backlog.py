@@ -1,4 +1,4 @@
-"""What the front of the queue needs next: how many jobs wait for each step's model, and for how long."""
+"""Number and age of the jobs at the front of the queue, by the model that they need next."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ _BACKLOG = statement("backlog")
 
 @dataclass(frozen=True, slots=True)
 class StepBacklog:
-    """Visible jobs among the LOOK_AHEAD that a worker looks at; ages of the oldest, 0 where there is none."""
+    """Visible jobs among the first LOOK_AHEAD of the queue, and the age of the oldest one, or 0 without a job."""
 
     vision_jobs: int = 0
     feedback_jobs: int = 0

@@ -1,54 +1,63 @@
-"""Connections on which no wait is without end: the server's bounds, and our own for a server that has fallen silent."""
+"""Connections on which no wait is without end.
+
+The server gets timeouts for statements and locks. A timeout in the client covers a server or pooler that stops replying.
+"""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.errors import _WaitTimeout
 from psycopg.pq.abc import PGconn
 from psycopg.rows import DictRow
 
+from worker.vendor_internals import WaitTimeout
+
 STATEMENT_TIMEOUT_MS = 10_000
 WORKER_BOUNDS = {"statement_timeout_ms": STATEMENT_TIMEOUT_MS, "lock_timeout_ms": 5_000}
-MONITOR_BOUNDS = {"statement_timeout_ms": STATEMENT_TIMEOUT_MS, "lock_timeout_ms": 1_000}  # one locked row must not blind it
-ANSWER_TIMEOUT_SECONDS = 12.0  # beyond the server's own bound, below the deadline that the supervisor kills for (20 s)
-_LOOK_SECONDS = 0.1  # psycopg's own: how soon a signal is noticed
+MONITOR_BOUNDS = {"statement_timeout_ms": STATEMENT_TIMEOUT_MS, "lock_timeout_ms": 1_000}  # its one loop also serves /metrics
+REPLY_TIMEOUT_SECONDS = 12.0  # above the server's own timeout, below the deadline at which the supervisor kills (20 s)
+_SIGNAL_CHECK_SECONDS = 0.1  # psycopg's default: how soon a waiting process handles a signal
 
-logging.getLogger("psycopg").disabled = True  # it would quote the server on stderr; what happened is told by its class
+logging.getLogger("psycopg").disabled = True  # it would write the server's messages to stderr, and they may quote pupils' texts
 
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 
 class StatementTimeout(psycopg.OperationalError):
-    """The server, or a pooler before it, holds the connection and says nothing: TCP is content, and no timeout of theirs ran."""
+    """The connection is open, no reply came, and no server-side timeout fired."""
 
 
 class BoundedConnection(psycopg.Connection[DictRow]):
-    """Every answer comes in time, or the connection is closed and StatementTimeout raised."""
+    """A connection that is closed, with StatementTimeout, when a reply takes longer than REPLY_TIMEOUT_SECONDS.
 
-    def wait(self, gen: PQGen[Answer], interval: float = _LOOK_SECONDS, timeout: float | None = None) -> Answer:
-        if timeout is not None:  # who names a time waits for what may not come: a notification
+    A caller that passes a timeout of its own is waiting for a notification, which may never come.
+    """
+
+    def wait(self, gen: PQGen[Reply], interval: float = _SIGNAL_CHECK_SECONDS, timeout: float | None = None) -> Reply:
+        if timeout is not None:
             return super().wait(gen, interval, timeout)
-        try:
-            return super().wait(gen, interval, ANSWER_TIMEOUT_SECONDS)
-        except _WaitTimeout as silence:
-            raise _given_up(self.pgconn) from silence
+        with _closed_without_reply(self.pgconn):
+            return super().wait(gen, interval, REPLY_TIMEOUT_SECONDS)
 
 
 class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
-    """The same for the monitor's one loop."""
+    """The same for the monitor's event loop."""
 
-    async def wait(self, gen: PQGen[Answer], interval: float = _LOOK_SECONDS, timeout: float | None = None) -> Answer:
+    async def wait(self, gen: PQGen[Reply], interval: float = _SIGNAL_CHECK_SECONDS, timeout: float | None = None) -> Reply:
         if timeout is not None:
             return await super().wait(gen, interval, timeout)
-        try:
-            return await super().wait(gen, interval, ANSWER_TIMEOUT_SECONDS)
-        except _WaitTimeout as silence:
-            raise _given_up(self.pgconn) from silence
+        with _closed_without_reply(self.pgconn):
+            return await super().wait(gen, interval, REPLY_TIMEOUT_SECONDS)
 
 
-def _given_up(pgconn: PGconn) -> StatementTimeout:
-    """Closed, so that a late answer is not taken for that of the next statement."""
-    pgconn.finish()
-    return StatementTimeout(f"no answer within {ANSWER_TIMEOUT_SECONDS:g} s")
+@contextmanager
+def _closed_without_reply(pgconn: PGconn) -> Iterator[None]:
+    """Close the connection on a timeout, because a late reply would be read as the reply to the next statement."""
+    try:
+        yield
+    except WaitTimeout as timeout:
+        pgconn.finish()
+        raise StatementTimeout(f"no reply within {REPLY_TIMEOUT_SECONDS:g} s") from timeout

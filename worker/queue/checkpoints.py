@@ -1,4 +1,4 @@
-"""Committing what was read: page by page where there are several, and the whole text before feedback starts."""
+"""Commits text that was read: each page of a document, and the whole text before the feedback step starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from worker.core.outcome import Lease
 from worker.queue.connection import Connection
-from worker.queue.permits import HeldPermit, execute
+from worker.queue.permits import HeldPermit, execute_and_give_back
 from worker.queue.statements import statement
 
 _CHECKPOINT, _CHECKPOINT_PAGE = statement("checkpoint"), statement("checkpoint_page")
@@ -16,7 +16,7 @@ _CHECKPOINT, _CHECKPOINT_PAGE = statement("checkpoint"), statement("checkpoint_p
 
 @dataclass(frozen=True, slots=True)
 class OcrResult:
-    """What the vision step made of a submission, and the hash of what it was made from."""
+    """Whole text of a submission. `origin` is a hash of everything that the text was made from."""
 
     text_md: str
     raw_metadata: Mapping[str, Any]
@@ -25,7 +25,7 @@ class OcrResult:
 
 @dataclass(frozen=True, slots=True)
 class OcrPage:
-    """The text of one page, counted from 1, and the hash of what the whole text is made from."""
+    """Text of one page, counted from 1. `origin` is the hash of the whole text."""
 
     page: int
     text_md: str
@@ -33,20 +33,23 @@ class OcrPage:
 
 
 def write_checkpoint(
-    connection: Connection, lease: Lease, reading: OcrResult, lease_seconds: float, held: HeldPermit | None = None
+    connection: Connection, lease: Lease, result: OcrResult, lease_seconds: float, held: HeldPermit | None = None
 ) -> bool:
-    """False if the lease is not ours any more: then nothing was written. Gives the permit back in the same round trip."""
+    """Write the text and give the permit back in one round trip. False if the lease was lost: then nothing was written."""
     values = {
-        "text_md": reading.text_md,
-        "raw_metadata": Jsonb(dict(reading.raw_metadata)),
-        "origin": reading.origin,
+        "text_md": result.text_md,
+        "raw_metadata": Jsonb(dict(result.raw_metadata)),
+        "origin": result.origin,
     }
-    return execute(connection, _CHECKPOINT, {**_fence(lease, lease_seconds), **values}, held) == 1
+    return execute_and_give_back(connection, _CHECKPOINT, {**_fence(lease, lease_seconds), **values}, held) == 1
 
 
-def write_page(connection: Connection, lease: Lease, reading: OcrPage, lease_seconds: float) -> bool:
-    """False if the lease is not ours any more. The page before it must have been written; the first begins anew."""
-    values = {"page": reading.page, "text_md": reading.text_md, "origin": reading.origin}
+def write_page(connection: Connection, lease: Lease, page: OcrPage, lease_seconds: float) -> bool:
+    """Write one page, of which the one before must be written already. False if the lease was lost.
+
+    Page 1 discards all pages written before.
+    """
+    values = {"page": page.page, "text_md": page.text_md, "origin": page.origin}
     return connection.execute(_CHECKPOINT_PAGE, {**_fence(lease, lease_seconds), **values}).rowcount == 1
 
 

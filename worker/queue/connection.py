@@ -1,4 +1,4 @@
-"""Opens connections: whose session it is, bounds on every wait, and all outages under one name."""
+"""Opens connections with limits on every wait, checks their role, and converts outages to DatabaseUnavailable."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,82 +24,86 @@ Connection = psycopg.Connection[DictRow]
 AsyncConnection = psycopg.AsyncConnection[DictRow]
 Pooled = Literal["auto", "true", "false"]
 
-_MIGRATING = (  # somebody is changing the tables, or who may do what
+_MIGRATION_ERRORS = (  # an administrator is changing tables or rights
     errors.InsufficientPrivilege,
     errors.InvalidSchemaName,
     errors.UndefinedTable,
     errors.UndefinedColumn,
     errors.UndefinedFunction,
-    errors.InternalError_,  # what PostgreSQL had just looked up was dropped
-    errors.FeatureNotSupported,  # a prepared statement whose table has changed: the next connection prepares it anew
+    errors.InternalError_,  # an object was dropped while the statement ran
+    errors.FeatureNotSupported,  # a prepared statement whose table has changed: a new connection prepares it again
 )
-_BROKEN = (  # files of the server, or a session that is not what it was
+_SERVER_ERRORS = (  # damaged files of the server, or a session that has lost its state
     errors.DataCorrupted,
     errors.IndexCorrupted,
     errors.TransactionTimeout,
     errors.IdleInTransactionSessionTimeout,
-    errors.InvalidSqlStatementName,  # a pooler that was taken for none
+    errors.InvalidSqlStatementName,  # a pooler that was not recognised as one
     errors.DuplicatePreparedStatement,
 )
-_IN_THE_WAY = (errors.LockNotAvailable, errors.ReadOnlySqlTransaction, *_MIGRATING)
+_REFUSALS = (errors.LockNotAvailable, errors.ReadOnlySqlTransaction, *_MIGRATION_ERRORS)
 _ADAPTERS = AdaptersMap(psycopg.adapters)
 set_json_loads(read_document, _ADAPTERS)
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot serve now: wait, connect again, repeat. Carries the class of the error alone."""
+    """The database cannot serve now: wait, connect again, repeat. The message is the class of the error and nothing else."""
 
 
 class UnsuitableDatabase(Exception):
-    """The database must not be used like this; waiting would not help."""
+    """The database or its role must not be used, and waiting would not help."""
 
 
 def connect(dsn: str, application_name: str, *, allows_service_role: bool = False, pooled: Pooled = "auto") -> Connection:
-    """An autocommit connection whose single statements are one round trip each. Raises DatabaseUnavailable or UnsuitableDatabase.
+    """Open an autocommit connection. Raises DatabaseUnavailable or UnsuitableDatabase.
 
-    Where `pooled` is auto the first round trip tells; a pooler costs a second connection then, `true` saves it.
+    With `pooled` auto, the first statement detects a transaction pooler, and a second connection is opened for it. With `true`
+    the first connection is saved.
     """
     with outages_named():
         if pooled != "true":
             connection = BoundedConnection.connect(dsn, **options(application_name), row_factory=dict_row)
-            refuse_unfit(connection, allows_service_role=allows_service_role)
-            row = connection.execute(_OPEN_SESSION, _asked(connection, WORKER_BOUNDS, pooled)).fetchone()
+            _reject_unsuitable(connection, allows_service_role=allows_service_role)
+            row = connection.execute(_OPEN_SESSION, _session_values(connection, WORKER_BOUNDS, pooled)).fetchone()
             if row and row["is_own"]:
                 return connection
             connection.close()
         shared = PooledConnection.connect(dsn, **options(application_name), row_factory=dict_row, prepare_threshold=None)
-    refuse_unfit(shared, allows_service_role=allows_service_role)
+    _reject_unsuitable(shared, allows_service_role=allows_service_role)
     return shared
 
 
 async def connect_monitor(
     dsn: str, application_name: str, *, allows_service_role: bool = False, pooled: Pooled = "auto"
 ) -> AsyncConnection:
-    """The same for the monitor's loop. Raises psycopg's errors, or UnsuitableDatabase."""
+    """Open the same for the monitor's event loop. Raises psycopg's errors, or UnsuitableDatabase."""
     if pooled != "true":
         connection = await BoundedAsyncConnection.connect(dsn, **options(application_name), row_factory=dict_row)
-        refuse_unfit(connection, allows_service_role=allows_service_role)
-        cursor = await connection.execute(_OPEN_SESSION, _asked(connection, MONITOR_BOUNDS, pooled))
+        _reject_unsuitable(connection, allows_service_role=allows_service_role)
+        cursor = await connection.execute(_OPEN_SESSION, _session_values(connection, MONITOR_BOUNDS, pooled))
         row = await cursor.fetchone()
         if row and row["is_own"]:
             return connection
         await connection.close()
     shared = await PooledAsyncConnection.connect(dsn, **options(application_name), row_factory=dict_row, prepare_threshold=None)
-    refuse_unfit(shared, allows_service_role=allows_service_role)
+    _reject_unsuitable(shared, allows_service_role=allows_service_role)
     return shared
 
 
 def is_pooled(connection: Connection | AsyncConnection) -> bool:
-    """Whether sessions are shared: then nothing may be left in one, and nothing is heard by one."""
+    """Report whether sessions are shared with other clients: then no state may stay in one, and LISTEN does not work."""
     return isinstance(connection, PooledConnection | PooledAsyncConnection)
 
 
 def options(application_name: str) -> dict[str, Any]:
-    """libpq's bounds: a silent network is noticed in seconds, not in the kernel's two hours. Nothing a pooler refuses."""
+    """Return libpq's options, all of which a pooler accepts.
+
+    The timeouts detect a dead network in seconds, where the kernel's default takes two hours.
+    """
     return {
         "autocommit": True,
         "application_name": application_name,
-        "client_encoding": "utf8",  # whatever is set for the role: texts are of every alphabet
+        "client_encoding": "utf8",  # overrides a setting of the role, because texts may be in any alphabet
         "context": _ADAPTERS,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "keepalives_idle": 5,
@@ -109,42 +113,52 @@ def options(application_name: str) -> dict[str, Any]:
     }
 
 
-def refuse_unfit(connection: Connection | AsyncConnection, *, allows_service_role: bool) -> None:
-    """Row security protects nobody from a superuser, and a database of one alphabet fails the jobs of all who use another.
+def _reject_unsuitable(connection: Connection | AsyncConnection, *, allows_service_role: bool) -> None:
+    """Raise UnsuitableDatabase for a role that bypasses row security and for an encoding that cannot store every alphabet.
 
-    libpq reports these facts at connect: no round trip. Not every pooler passes the encoding on.
+    libpq reports both when it connects, so this takes no round trip. Some poolers do not pass the encoding on.
     """
     role = connection.info.user
     is_superuser = connection.info.parameter_status("is_superuser") == "on"
     encoding = connection.info.parameter_status("server_encoding") or "UTF8"
     if (is_superuser or role in SERVICE_ROLES) and not allows_service_role:
         connection.pgconn.finish()
-        raise UnsuitableDatabase(f"the database role {role} bypasses row security: use the restricted role of the workers")
+        raise UnsuitableDatabase(
+            f"the database role {role} can read the work of every pupil, because it bypasses row security: "
+            "use the restricted role of the workers"
+        )
     if encoding != "UTF8":
         connection.pgconn.finish()
         raise UnsuitableDatabase(
-            f"the database has the encoding {encoding}, which cannot hold every text: make one with encoding UTF8"
+            f"the database has the encoding {encoding}, which cannot store every text: use a database with the encoding UTF8"
         )
 
 
 def has_answered(error: BaseException) -> bool:
-    """Whether a database that serves others said no to us: a lock, a right or a table is in the way."""
-    return isinstance(error, _IN_THE_WAY)
+    """Report whether the database works but refused this statement: a lock, a missing right or a missing table is the cause."""
+    return isinstance(error, _REFUSALS)
 
 
 @contextmanager
 def outages_named() -> Iterator[None]:
-    """Everything that a later try may cure becomes DatabaseUnavailable: a wrong password too, as somebody may mend it.
+    """Convert every error that may be gone at a later try to DatabaseUnavailable, a wrong password included.
 
-    psycopg has all of SQLSTATE's classes 08, 53, 57 and 58, lock timeouts and deadlocks as OperationalError: full disks,
-    shutdowns, too many connections. A standby's refusal to write, a right or a table that is missing, and damage, it counts
-    among the errors of a program. No job is at fault: a crash would be counted against each in turn, until all had failed.
+    psycopg's OperationalError covers the SQLSTATE classes 08, 53, 57 and 58, lock timeouts and deadlocks. Examples are a full
+    disk, a shutdown and too many connections. psycopg classes a read-only standby, a missing right or table, and damaged files
+    as errors of the program. They must be converted too, because no job causes them. A crash would be counted against one job
+    after another until all had failed.
     """
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, errors.ReadOnlySqlTransaction, *_MIGRATING, *_BROKEN) as error:
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        errors.ReadOnlySqlTransaction,
+        *_MIGRATION_ERRORS,
+        *_SERVER_ERRORS,
+    ) as error:
         raise DatabaseUnavailable(type(error).__name__) from error
 
 
-def _asked(connection: Connection | AsyncConnection, bounds: Mapping[str, int], pooled: Pooled) -> dict[str, Any]:
+def _session_values(connection: Connection | AsyncConnection, bounds: Mapping[str, int], pooled: Pooled) -> dict[str, Any]:
     return {**bounds, "backend_pid": connection.info.backend_pid, "is_trusted": pooled == "false"}

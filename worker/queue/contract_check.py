@@ -1,4 +1,4 @@
-"""Does a database keep the contract, and may we do what we must? Read only; for `check`."""
+"""Compares a database and the rights of the worker's role with the queue contract, for `check`. Only reads."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,27 +29,27 @@ _RIGHTS = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at; what is wrong with it and what to do, empty if nothing is."""
+    """One point that was checked. `remedy` describes the fault and what to do about it, and is empty if there is none."""
 
     subject: str
     remedy: str = ""
 
 
 def inspect(connection: Connection, connections_needed: int) -> Iterator[Finding]:
-    """Every point of the contract that a restricted role can see."""
-    for look in (_schema, _tables):
-        findings = list(look(connection))
+    """Check every point of the contract that is visible to a restricted role."""
+    for check in (_schema, _tables):
+        findings = list(check(connection))
         yield from findings
         if any(finding.remedy for finding in findings):
-            return  # whatever else is missing comes with it
+            return  # the later checks would fail for the same reason
     yield from _rights(connection)
     yield _row_security(connection)
     yield _index(connection)
-    yield _room(connection, connections_needed)
+    yield _free_connections(connection, connections_needed)
 
 
 def _schema(connection: Connection) -> Iterator[Finding]:
-    """Without this right even asking for a table by its name is refused."""
+    """Check the schema first: without this right PostgreSQL does not even resolve a table's name."""
     row = connection.execute("select has_schema_privilege(to_regnamespace('public'), 'usage') as is_granted").fetchone()
     is_granted = bool(row and row["is_granted"])
     yield Finding("right USAGE on schema public", "" if is_granted else "grant usage on schema public to the worker's role")
@@ -88,7 +88,7 @@ def _row_security(connection: Connection) -> Finding:
         "select row_security_active(to_regclass('public.learning_submissions')) as is_active "
         "where to_regclass('public.learning_submissions') is not null"
     ).fetchone()
-    remedy = "row security does not hold for this role: a worker could read every pupil's work; use the restricted role"
+    remedy = "row security does not apply to this role, so a worker could read the work of every pupil: use the restricted role"
     return Finding("row security on learning_submissions", "" if row and row["is_active"] else remedy)
 
 
@@ -99,12 +99,13 @@ def _index(connection: Connection) -> Finding:
         ("%(status, visible_at%",),
     ).fetchone()
     return Finding(
-        "index (status, visible_at) on the queue", "" if row else "create it: without it every lease reads the whole queue"
+        "index (status, visible_at) on the queue",
+        "" if row else "create it: without it every worker reads the whole queue to find its next job",
     )
 
 
-def _room(connection: Connection, needed: int) -> Finding:
-    """Counts what the role can see: other roles' sessions are listed too, only their details are hidden."""
+def _free_connections(connection: Connection, needed: int) -> Finding:
+    """Count the sessions of all roles: a restricted role sees that they exist, but not their details."""
     row = connection.execute(
         "select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int as limit_all, "
         "(select count(*)::int from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()) as used"

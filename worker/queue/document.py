@@ -1,12 +1,14 @@
-"""JSON as it comes out of the database, where anybody may have put anything."""
+"""Reads JSON values from the database, which may hold anything."""
 
 import json
 from typing import Any
 
 
 def read_document(text: str | bytes) -> Any:
-    """The document; None for what PostgreSQL can store and Python cannot read: a number of more than 4300 digits, or hundreds of
-    brackets in each other. A crash over it would repeat itself in every worker.
+    """Return the value, or None if PostgreSQL can store it and Python cannot read it.
+
+    That is a number of more than 4300 digits, or brackets nested hundreds deep. An exception here would crash one worker after
+    another on the same job.
     """
     try:
         return json.loads(text)

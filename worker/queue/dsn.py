@@ -1,4 +1,4 @@
-"""What a DSN says before anything is connected."""
+"""Reads a connection string (DSN) without connecting."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
 
 
 def role_of(dsn: str) -> str:
-    """The role named in a URL or key=value DSN, or '' where libpq would choose. Raises ValueError without showing the DSN."""
+    """Return the role named in a URL or key=value DSN, or '' if it names none. Raises ValueError without quoting the DSN."""
     try:
         return str(conninfo_to_dict(dsn).get("user") or "")
     except ProgrammingError:
@@ -17,7 +17,7 @@ def role_of(dsn: str) -> str:
 
 
 def database_of(dsn: str) -> str:
-    """A short hash of the database a DSN leads to, whoever logs in. Raises ProgrammingError for what is no DSN."""
+    """Return a short hash of the database, equal for all roles. Raises ProgrammingError if the text is not a DSN."""
     parts = conninfo_to_dict(dsn)
     named = "\n".join(str(parts.get(key) or "") for key in ("host", "hostaddr", "port", "dbname"))
     return hashlib.sha256(named.encode()).hexdigest()[:16]

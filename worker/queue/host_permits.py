@@ -1,7 +1,7 @@
-"""Permits where PostgreSQL cannot keep them: names of which the kernel gives each to one process of this host.
+"""Permits of one host, for when a pooler shares the PostgreSQL sessions.
 
-A permit is a listening socket under an abstract name (unix(7)). Whoever waits is connected to it, and notices its end; it ends
-with its holder, however that ends. Nobody speaks over it.
+A permit is a listening socket under an abstract name (unix(7)), which the kernel gives to one process at a time. A waiting
+process connects to the socket and sees the end of the connection when the holder closes it or dies. No data is sent.
 """
 
 import errno
@@ -10,7 +10,7 @@ import socket
 
 
 def take(key: int, number: int) -> socket.socket | None:
-    """The permit, given back by closing it or with the last reference to it; None if somebody has it."""
+    """Return the permit, or None if another process holds it. Closing the socket gives the permit back."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(_name(key, number))
@@ -24,7 +24,7 @@ def take(key: int, number: int) -> socket.socket | None:
 
 
 def wait(key: int, number: int, timeout_seconds: float) -> socket.socket | None:
-    """Sleeps until the holder lets go, and tries again then. No polling."""
+    """Sleep until the holder gives the permit back, then try once to take it. No polling."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
         waiting.setblocking(False)
         if waiting.connect_ex(_name(key, number)) == 0:
@@ -33,5 +33,5 @@ def wait(key: int, number: int, timeout_seconds: float) -> socket.socket | None:
 
 
 def _name(key: int, number: int) -> bytes:
-    """One namespace for all users of a network namespace, as the model's server has."""
+    """Return a name that is shared by all users of the network namespace, as the model server's port is."""
     return f"\0learning-supervisor permit {key} {number}".encode()

@@ -1,7 +1,7 @@
-"""Phases: which of two models that do not fit together is asked now, agreed on by all instances as session advisory locks.
+"""Lets all instances agree on which of two models may be called, if both do not fit into memory together.
 
-Held by the monitor's connection and freed by its death. Behind a transaction pooler no session is ours: there each instance
-decides for itself.
+The model lock is a session advisory lock on the monitor's connection, so the death of the monitor frees it. Behind a transaction
+pooler sessions are shared and hold no lock. There each instance decides alone.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from worker.queue.dead_leases import AsyncConnection
 from worker.queue.permits import Permits, lock_key
 from worker.queue.statements import statement
 
-_ENTER, _ASKED = statement("acquire_model_lock"), statement("permits_held")
+_ACQUIRE, _CALLED = statement("acquire_model_lock"), statement("permits_held")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLockKeys:
-    """The two locks of one phase: its own, and that of the other model on the same server.
+    """Keys of two locks: that of a model, and that of the other model on the same server.
 
-    Other keys than of the models' permits, whose numbers begin at 1 besides.
+    They differ from the keys of the models' permits. Their second number is 0, and permits are numbered from 1.
     """
 
     own: int
@@ -30,10 +30,10 @@ class ModelLockKeys:
 
 
 async def acquire_model_lock(connection: AsyncConnection, keys: ModelLockKeys) -> bool:
-    """Whether the phase is ours now. False: somebody is in the other one, or was just looking. Never waits."""
+    """Take the model lock. False if another instance holds the lock of the other model or is trying to take it. Never waits."""
     if is_pooled(connection):
         return True
-    row = await (await connection.execute(_ENTER, {"own_key": keys.own, "other_key": keys.other})).fetchone()
+    row = await (await connection.execute(_ACQUIRE, {"own_key": keys.own, "other_key": keys.other})).fetchone()
     return bool(row and row["is_ours"])
 
 
@@ -42,7 +42,7 @@ async def release_model_lock(connection: AsyncConnection, keys: ModelLockKeys) -
         await connection.execute("select pg_advisory_unlock_shared(%s::int, 0)", [keys.own])
 
 
-async def is_asked(connection: AsyncConnection, permits: Permits) -> bool:
-    """Whether a worker of any instance is in a call to the model. Behind a pooler that is not known: False."""
-    row = await (await connection.execute(_ASKED, {"permit_key": permits.key})).fetchone()
-    return bool(row and row["is_asked"])
+async def is_in_use(connection: AsyncConnection, permits: Permits) -> bool:
+    """Report whether a worker of any instance is calling the model. Always False behind a pooler, where this is unknown."""
+    row = await (await connection.execute(_CALLED, {"permit_key": permits.key})).fetchone()
+    return bool(row and row["is_in_use"])

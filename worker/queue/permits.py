@@ -1,6 +1,7 @@
-"""Permits: the right to one call to a model, as session advisory locks. Held across instances and hosts, freed by death.
+"""Permits: the right to one call to a model, as session advisory locks of PostgreSQL.
 
-Behind a transaction pooler no session is ours: there a permit is one of the host's.
+They count across instances and hosts, and the death of a worker frees them. Behind a transaction pooler sessions are shared, so a
+permit is a socket of the host instead (host_permits.py).
 """
 
 import functools
@@ -22,20 +23,20 @@ _BEGIN = statement("begin_step")
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """The permits of one model on one server: `count` numbers under one key."""
+    """Permits of one model on one server: the numbers from 1 to `count` under one key."""
 
     key: int
     count: int
 
     @classmethod
     def of(cls, endpoint: str, model: str, count: int) -> "Permits":
-        """A collision of keys would only make two models share their permits."""
+        """If two keys collide, two models share their permits, which is harmless."""
         return cls(lock_key("permit", endpoint, model), count)
 
 
 @functools.cache
 def lock_key(purpose: str, endpoint: str, model: str) -> int:
-    """The first number of an advisory lock: a hash of signed 32 bits. A process asks for the same few with every job."""
+    """Return the first number of an advisory lock: a hash of signed 32 bits. Cached, because every job needs the same few."""
     digest = hashlib.sha256(f"learning-supervisor {purpose}\n{endpoint}\n{model}".encode()).digest()
     return int.from_bytes(digest[:4], signed=True)
 
@@ -45,7 +46,7 @@ NO_PERMITS = Permits(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class HeldPermit:
-    """One number that the session of this backend holds; another connection holds it no more. Or a sock on this host."""
+    """A permit that is held: by the session with this backend pid, so that a lost connection has lost it, or by a socket."""
 
     key: int
     number: int
@@ -55,14 +56,14 @@ class HeldPermit:
 
 @dataclass(frozen=True, slots=True)
 class StepStart:
-    """`is_ours`: the lease was renewed. `permit`: the one taken, None if there was none to take."""
+    """`is_ours`: the lease was renewed. `permit`: the permit that was taken, or None if all are in use."""
 
     is_ours: bool
     permit: HeldPermit | None
 
 
 def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permits: Permits) -> StepStart:
-    """Renews the lease for a step and tries for a permit. One round trip. With no permits to take, `permit` is None."""
+    """Renew the lease for a step and try to take a permit, in one round trip. With NO_PERMITS none is taken."""
     is_on_host = is_pooled(connection)
     row = connection.execute(
         _BEGIN,
@@ -74,19 +75,19 @@ def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permi
             "permits": 0 if is_on_host else permits.count,
         },
     ).fetchone()
+    is_ours, number = (row["is_ours"], row["permit"]) if row else (False, None)
     if is_on_host:
-        is_ours = bool(row and row["is_ours"])
         return StepStart(is_ours, _any_on_host(permits) if is_ours else None)
-    number = row["permit"] if row else None
-    return StepStart(bool(row and row["is_ours"]), held_permit(connection, permits, number) if number else None)
+    return StepStart(is_ours, held_permit(connection, permits, number) if number else None)
 
 
 def wait_for_permit(connection: Connection, permits: Permits, number: int, timeout_seconds: float) -> HeldPermit | None:
-    """Sleeps in PostgreSQL's own lock queue until `number` is free: no polling. None after the timeout."""
+    """Sleep in PostgreSQL's lock queue until `number` is free. No polling. None after the timeout."""
     if is_pooled(connection):
-        return _on_host(permits, number, host_permits.wait(permits.key, number, timeout_seconds))
+        sock = host_permits.wait(permits.key, number, timeout_seconds)
+        return HeldPermit(permits.key, number, sock=sock) if sock else None
     try:
-        with connection.pipeline():  # one implicit transaction, in which the timeout holds; the lock outlives it
+        with connection.pipeline():  # one implicit transaction: the timeout ends with it, the lock does not
             connection.execute("select set_config('lock_timeout', %s, true)", (f"{int(timeout_seconds * 1000)}ms",))
             connection.execute("select pg_advisory_lock(%s::int, %s::int)", (permits.key, number))
     except errors.LockNotAvailable:
@@ -95,7 +96,7 @@ def wait_for_permit(connection: Connection, permits: Permits, number: int, timeo
 
 
 def still_held(connection: Connection, held: HeldPermit | None) -> HeldPermit | None:
-    """The permit, unless it went with the connection it was taken on."""
+    """Return the permit, or None if it was lost with the connection on which it was taken."""
     return held if held and (held.sock or held.backend_pid == connection.info.backend_pid) else None
 
 
@@ -104,19 +105,17 @@ def held_permit(connection: Connection, permits: Permits, number: int) -> HeldPe
 
 
 def _any_on_host(permits: Permits) -> HeldPermit | None:
-    """The first number that is free."""
-    taken = (_on_host(permits, number, host_permits.take(permits.key, number)) for number in range(1, permits.count + 1))
-    return next((held for held in taken if held), None)
+    """Take the first free number."""
+    for number in range(1, permits.count + 1):
+        if sock := host_permits.take(permits.key, number):
+            return HeldPermit(permits.key, number, sock=sock)
+    return None
 
 
-def _on_host(permits: Permits, number: int, sock: socket.socket | None) -> HeldPermit | None:
-    return HeldPermit(permits.key, number, sock=sock) if sock else None
-
-
-def execute(connection: Connection, sql: LiteralString, values: Mapping[str, Any], held: HeldPermit | None) -> int:
-    """Runs one statement and gives a permit back in the same round trip. The number of rows it returned or changed."""
+def execute_and_give_back(connection: Connection, sql: LiteralString, values: Mapping[str, Any], held: HeldPermit | None) -> int:
+    """Run a statement, give the permit back in the same round trip, and return the number of rows returned or changed."""
     if held is None or held.sock:
-        give_back(connection, held)  # the call is over, whatever becomes of the statement
+        give_back(connection, held)  # before the statement, which may fail: the call to the model is over
         return connection.execute(sql, values).rowcount
     with connection.pipeline():
         cursor = connection.execute(sql, values)
@@ -125,7 +124,10 @@ def execute(connection: Connection, sql: LiteralString, values: Mapping[str, Any
 
 
 def give_back(connection: Connection, held: HeldPermit | None) -> None:
-    """By itself where a job ends without a statement. A connection that stays open would keep the permit for ever."""
+    """Give a permit back in a round trip of its own, for a job that ends without a statement.
+
+    Otherwise the open connection would keep the permit.
+    """
     if held is not None and held.sock:
         held.sock.close()
     elif held is not None:

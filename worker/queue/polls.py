@@ -1,4 +1,4 @@
-"""The monitor's looks at the queue: is anything waiting, when is the next job due, and how many rows are there."""
+"""The monitor's regular queries: is a job waiting, when is the next one due, and how many rows are there."""
 
 import math
 from dataclasses import dataclass
@@ -8,12 +8,15 @@ from worker.queue.statements import statement
 
 COUNT_BOUND = 10_001
 CHANNEL = "learning_submissions"
-_GLANCE, _STATS = statement("poll_queue"), statement("queue_stats")
+_POLL, _STATS = statement("poll_queue"), statement("queue_stats")
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePoll:
-    """`due_in_seconds` is that of the first delayed or leased job that does not wait yet: above 0, infinite if there is none."""
+    """`is_waiting`: a job can be leased now. `due_in_seconds`: time until the next one can, infinite if there is none.
+
+    The next one is a delayed job, or a leased one whose lease will expire.
+    """
 
     is_waiting: bool
     due_in_seconds: float
@@ -21,7 +24,7 @@ class QueuePoll:
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """Rows by status, counted to COUNT_BOUND; how long the oldest visible job has waited, if there is one."""
+    """Rows by status, each counted up to COUNT_BOUND, and the waiting time of the oldest visible job, if there is one."""
 
     queued: int = 0
     leased: int = 0
@@ -30,7 +33,7 @@ class QueueStats:
 
 
 async def poll_queue(connection: AsyncConnection) -> QueuePoll:
-    row = await (await connection.execute(_GLANCE)).fetchone()
+    row = await (await connection.execute(_POLL)).fetchone()
     due = row["due_in_seconds"] if row else None
     return QueuePoll(bool(row and row["is_waiting"]), math.inf if due is None else due)
 

@@ -1,7 +1,7 @@
-"""Connections behind a transaction pooler: every transaction may run in another session, which is others' before and after.
+"""Connections behind a transaction pooler: each transaction may run in a different session, shared with other clients.
 
-So nothing is left in a session: no prepared statement, no setting, no lock, no LISTEN. A pipeline that ends with its one Sync
-is one transaction, which a pooler sends to one server.
+So nothing may stay in a session: no prepared statement, setting, lock or LISTEN. A pipeline that ends with its one Sync message
+is one transaction, which a pooler sends to one server session.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg import AsyncCursor, AsyncPipeline, Cursor, Pipeline
 from psycopg.abc import Params
+from psycopg.pq import PipelineStatus
 from psycopg.rows import DictRow
 
 from worker.queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS, BoundedAsyncConnection, BoundedConnection
@@ -19,7 +20,7 @@ _BOUND = statement("bound_transaction")
 
 
 class PooledConnection(BoundedConnection):
-    """Each transaction brings its bounds in its own round trip."""
+    """Sends its timeouts at the start of each transaction, in the same round trip."""
 
     @contextmanager
     def pipeline(self) -> Iterator[Pipeline]:
@@ -28,7 +29,7 @@ class PooledConnection(BoundedConnection):
             yield pipeline
 
     def execute(self, query: Any, params: Params | None = None, **options: Any) -> Cursor[DictRow]:
-        if self._pipeline is not None:
+        if self.pgconn.pipeline_status != PipelineStatus.OFF:
             return super().execute(query, params, **options)
         with self.pipeline():
             return super().execute(query, params, **options)
@@ -44,7 +45,7 @@ class PooledAsyncConnection(BoundedAsyncConnection):
             yield pipeline
 
     async def execute(self, query: Any, params: Params | None = None, **options: Any) -> AsyncCursor[DictRow]:
-        if self._pipeline is not None:
+        if self.pgconn.pipeline_status != PipelineStatus.OFF:
             return await super().execute(query, params, **options)
         async with self.pipeline():
             return await super().execute(query, params, **options)

@@ -1,4 +1,4 @@
-"""The one write that ends a job: an Outcome becomes one fenced statement. The next job is leased in the same round trip."""
+"""Ends a job: each Outcome is one fenced statement. The next job is leased in the same round trip."""
 
 from dataclasses import dataclass
 from typing import Any, LiteralString, assert_never
@@ -7,8 +7,8 @@ from psycopg.types.json import Jsonb
 
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
-from worker.queue.leases import LeaseRequest, ask_for_lease
-from worker.queue.permits import HeldPermit, execute, give_back
+from worker.queue.leases import LeaseRequest, send_request
+from worker.queue.permits import HeldPermit, execute_and_give_back, give_back
 from worker.queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
@@ -17,7 +17,7 @@ _RELEASE, _DELETE = statement("release"), statement("delete_job")
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """`is_written`: the lease was still ours. `next_lease`: the job that was asked for, if there was one, and its permit."""
+    """`is_written`: the lease was still valid. `next_lease` and `next_permit`: the next job, if one was requested and found."""
 
     is_written: bool
     next_lease: Lease | None = None
@@ -25,29 +25,29 @@ class Settlement:
 
 
 def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None) -> bool:
-    """False if the lease is not ours any more: then nothing was written. Repeating it after a lost connection is safe.
+    """Write the outcome and give the permit back in one round trip. False if the lease was lost: then nothing was written.
 
-    Gives the permit back in the same round trip, also where there is nothing to write.
+    Repeating the call after a lost connection is safe. Outcome Lost writes nothing and only gives the permit back.
     """
     if isinstance(outcome, Lost):
         give_back(connection, held)
         return False
     sql, fields = _statement_of(outcome)
-    return execute(connection, sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}, held) == 1
+    return execute_and_give_back(connection, sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}, held) == 1
 
 
 def settle_and_lease(
     connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None, request: LeaseRequest | None
 ) -> Settlement:
-    """One transaction in one round trip: one commit for both, and after a lost connection both were done or neither."""
+    """Settle one job and lease the next in one transaction and one round trip, so that both are committed or neither is."""
     if request is None or isinstance(outcome, Lost):
         return Settlement(settle(connection, lease, outcome, held))
     sql, fields = _statement_of(outcome)
     with connection.pipeline():
         written = connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields})
         give_back(connection, held)
-        asked = ask_for_lease(connection, request)
-    return Settlement(written.rowcount == 1, *asked.granted())
+        sent = send_request(connection, request)
+    return Settlement(written.rowcount == 1, *sent.result())
 
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The SQL of the queue: one statement per file in sql/, read once at import so that a fork shares it."""
+"""Loads the SQL files in sql/, one statement each, at import, so that forked processes share the texts."""
 
 from importlib.resources import files
 from typing import LiteralString
@@ -7,7 +7,7 @@ _FILES = {file.name.removesuffix(".sql"): file.read_text() for file in files("wo
 
 
 def statement(name: str) -> LiteralString:
-    """The text of sql/<name>.sql without its comments, which are for readers. Raises KeyError for a name without a file."""
+    """Return the text of sql/<name>.sql without its comments. Raises KeyError if there is no such file."""
     lines = _FILES[name].splitlines()
     text: LiteralString = "\n".join(line for line in lines if not line.lstrip().startswith("--"))
     return text

@@ -1,4 +1,4 @@
-"""OcrResult a submission under its own student's subject."""
+"""Reads a submission under its own student's subject."""
 
 from uuid import UUID
 
@@ -11,10 +11,10 @@ _SUBJECT, _READ = statement("set_subject"), statement("read_submission")
 
 
 def read_submission(connection: Connection, submission_id: UUID, student_sub: str) -> DictRow | None:
-    """The row, or None where row security hides it.
+    """Return the row, or None if row security hides it.
 
-    One round trip: the statements of a pipeline are one implicit transaction, and the subject ends with it. An explicit
-    one would cost three more.
+    This takes one round trip: the statements of a pipeline are one implicit transaction, and the subject ends with it. An
+    explicit transaction would take three more.
     """
     with connection.pipeline():
         connection.execute(_SUBJECT, {"student_sub": student_sub})

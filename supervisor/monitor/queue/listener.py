@@ -195,7 +195,7 @@ class QueueListener:
         returned = self._monitor_record.leases_returned + (result is not ReclaimResult.NOT_FOUND)
         quarantined = self._monitor_record.quarantined + (result is ReclaimResult.QUARANTINED)
         self._monitor_record = replace(self._monitor_record, leases_returned=returned, quarantined=quarantined)
-        if result is ReclaimResult.RELEASED:
+        if result is ReclaimResult.RECLAIMED:
             self._waker.wake_one()
         self._set_deadline()
 

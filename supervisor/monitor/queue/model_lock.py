@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from supervisor.monitor.queue.requests import CheckModelUse
 from worker.queue.dead_leases import AsyncConnection
-from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_asked, release_model_lock
+from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use, release_model_lock
 from worker.queue.permits import Permits
 
 RETRY_SECONDS = 0.2  # while another instance holds the other model's lock, with jitter, because two may have collided
@@ -45,10 +45,10 @@ class ModelLockClient:
         """Does everything that is due. A check leaves the queue only after its statement was answered."""
         while self._checks:
             check = self._checks[0]
-            is_in_use = await is_asked(connection, Permits.of(self._endpoint, check.model, 0))
+            answer = await is_in_use(connection, Permits.of(self._endpoint, check.model, 0))
             self._checks.popleft()
             if not check.is_in_use.done():
-                check.is_in_use.set_result(is_in_use)
+                check.is_in_use.set_result(answer)
         if self._wanted != self._held and time.monotonic() >= self._retry_at_seconds:
             await self._change(connection)
 

@@ -12,7 +12,7 @@ from supervisor.adapters.instance import dead_instances, forget
 from supervisor.event_log import EventLog
 from worker.ipc import channel
 from worker.ipc.channel import LeaseReclaimedReport, ReclaimLeaseRequest
-from worker.queue.dead_leases import AsyncConnection, ReclaimResult, leases_of, return_expired, return_lease
+from worker.queue.dead_leases import AsyncConnection, ReclaimResult, leases_of, reclaim_lease, reclaim_orphaned_lease
 
 RECHECK_SECONDS = 0.2  # a dead worker's last statement may still commit after the first attempt
 BUSY_ROW_SECONDS = 0.1
@@ -81,7 +81,7 @@ class LeaseReclaimer:
         """None if the job's row is locked."""
         limit = self._max_crashes if request.is_counted else None
         try:
-            return await return_lease(connection, request.job_id, request.lease_key, max_crashes=limit)
+            return await reclaim_lease(connection, request.job_id, request.lease_key, max_crashes=limit)
         except LockNotAvailable:
             return None
 
@@ -108,6 +108,6 @@ class LeaseReclaimer:
 
     async def _reclaim_instance(self, connection: AsyncConnection, number: int, on_reclaimed: OnReclaimed) -> None:
         for job_id, lease_key in await leases_of(connection, number):
-            outcome = await return_expired(connection, job_id, lease_key)
+            outcome = await reclaim_orphaned_lease(connection, job_id, lease_key)
             self._event_log.dead_instance_lease(instance=number, job=job_id, outcome=outcome.value)
             on_reclaimed(outcome)

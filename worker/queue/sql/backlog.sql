@@ -1,6 +1,7 @@
--- What the jobs at the front of the queue need next: the vision model, or the feedback model alone. The same rows, and the same
--- judgement, as where a worker looks ahead past a closed gate; expired leases are jobs that wait as well. Index (status,
--- visible_at), two bounded walks: the leased rows are as few as there are workers.
+-- Counts the jobs at the front of the queue by the model that they need next, and measures the age of the oldest.
+-- These are the same rows, and the same rule for the next model, as in lease_past_closed_gates.sql. Expired leases count as
+-- waiting jobs.
+-- Index (status, visible_at), two bounded walks: there are only as many leased rows as workers.
 select
     count(*) filter (where needs_vision)::int as vision_jobs,
     count(*) filter (where not needs_vision)::int as feedback_jobs,

@@ -1,6 +1,6 @@
--- Renews the lease for a step and, while it is ours, tries for one of the model's permits in the same round trip.
--- It is not waited for the disk: a renewal that a crash of the server takes back makes the lease end earlier, no more.
--- Primary key. generate_series is read row by row, so the first free number ends the search and no second one is taken.
+-- Renews the lease for a step. If the lease is still valid, tries to take one of the model's permits in the same round trip.
+-- The commit does not wait for the disk. If a crash of the server undoes the renewal, the lease only ends earlier.
+-- Primary key. generate_series is read row by row and `limit 1` ends it, so the first free number is locked and no second.
 with renewed as (
     update public.learning_submission_jobs
     set leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s), updated_at = clock_timestamp()

@@ -1,4 +1,5 @@
--- Behind a transaction pooler each transaction brings its own bounds, and how to plan (see open_session.sql): they end with it.
+-- Sets the timeouts and planner settings of one transaction behind a transaction pooler. They end with the transaction. The
+-- reasons for the planner settings are in open_session.sql. No table is read.
 select set_config('statement_timeout', %(statement_timeout_ms)s::text, true),
     set_config('lock_timeout', %(lock_timeout_ms)s::text, true),
     set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),

@@ -1,4 +1,5 @@
--- Commits the OCR text into the payload before feedback starts, in place of its pages, and renews the lease. Primary key.
+-- Commits the OCR text into the payload before the feedback step starts, and renews the lease. The text replaces its pages.
+-- Primary key.
 update public.learning_submission_jobs
 set payload = (payload - array['cached_pages', 'cached_pages_from']) || jsonb_build_object(
         'cached_text_md', %(text_md)s::text,

@@ -1,5 +1,5 @@
--- Commits the text of one page of several before the next is asked for, and renews the lease. Primary key.
--- The first page begins the list anew. A page is set at its place and not appended: repeating it changes nothing.
+-- Commits the text of one page before the next one is read, and renews the lease. Primary key.
+-- Page 1 starts a new list. Each page is set at its index and not appended, so a repeated statement changes nothing.
 update public.learning_submission_jobs
 set payload = jsonb_set(
         case when %(page)s::int > 1 then payload

@@ -1,4 +1,4 @@
--- The submission was final already: only the job's row is left. Primary key.
+-- Deletes the job of a submission that was completed or failed before. Primary key.
 delete from public.learning_submission_jobs
 where id = %(job_id)s and lease_key = %(lease_key)s
 returning id

@@ -1,4 +1,4 @@
--- The submission fails for good; the job's row stays for the operator. Primary key.
+-- Fails the submission for good. The job's row stays, so that an administrator can examine it. Primary key.
 with ended as (
     update public.learning_submission_jobs
     set status = 'failed', error_code = %(job_error_code)s, lease_key = null, leased_until = null,

@@ -1,4 +1,5 @@
--- After a lost connection: did the lease statement commit? Index (status, visible_at): the leased rows alone.
+-- Finds the job of a lease after a lost connection. No row: the lease was not committed. Index (status, visible_at), the leased
+-- rows.
 select id, submission_id, lease_key, payload, retry_count, visible_at::text,
     (extract(epoch from clock_timestamp()) - extract(epoch from created_at))::float8 as age_seconds
 from public.learning_submission_jobs

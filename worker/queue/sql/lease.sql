@@ -1,13 +1,14 @@
--- Takes one job: the oldest expired lease if there is one, else the oldest visible job; counts an expiry. With `since` neither
--- expired leases nor what became visible before it are looked at, nor the dead rows that lie there while a snapshot is open.
--- Index (status, visible_at), twice: the leased rows are as few as there are workers, the queued ones are walked from the
--- oldest, so there is no sort; the one that is taken is looked up by its id as a value, not joined: a join may be planned over
--- all rows. The database's clock decides.
--- Until the transaction ends its student is the subject, so that read_leased.sql may follow.
+-- Leases one job: the oldest expired lease if there is one, which counts an expiry, otherwise the oldest visible job.
+-- With a `position` the search begins at that `visible_at`. It skips expired leases, all earlier jobs, and the dead index entries
+-- before it, which stay as long as any snapshot is open.
+-- Index (status, visible_at), twice: there are only as many leased rows as workers, and the queued rows are walked from the
+-- oldest on, so nothing is sorted. The update finds its row by id as a value, because for a join the planner might read all rows.
+-- Times come from the database's clock.
+-- The job's student is the subject until the transaction ends, because read_leased.sql may follow.
 with expired as (
     select id
     from public.learning_submission_jobs
-    where %(since)s::timestamptz is null and status = 'leased' and leased_until <= clock_timestamp()
+    where %(position)s::timestamptz is null and status = 'leased' and leased_until <= clock_timestamp()
     order by visible_at
     limit 1
     for update skip locked
@@ -15,7 +16,7 @@ with expired as (
     select id
     from public.learning_submission_jobs
     where status = 'queued' and visible_at <= now() and not exists (select from expired)
-        and visible_at >= coalesce(%(since)s::timestamptz, '-infinity')
+        and visible_at >= coalesce(%(position)s::timestamptz, '-infinity')
     order by visible_at
     limit 1
     for update skip locked

@@ -1,13 +1,15 @@
--- As lease.sql, while the gate of a model is closed: the first job whose next step is open, among the expired leases and else
--- among the first hundred of the queue. A job without a text goes to the vision model next: typed text and a checkpoint need
--- no picture read. `skipped_job_ids` are those that came to a closed gate nevertheless.
--- Index (status, visible_at), twice; the hundred are read without a lock, so that others may look at them too, and the one
--- that is taken is looked at again under its lock. Primary key. The next look begins at the start: older jobs were passed over.
--- Until the transaction ends its student is the subject, so that read_leased.sql may follow.
+-- Leases one job as lease.sql does, while the gate of one or both models is closed: the first job whose next model has an open
+-- gate. It examines the expired leases and the first hundred jobs of the queue. A job with typed text or a checkpoint needs the
+-- feedback model next, any other job the vision model. `skipped_job_ids` came to a closed gate before.
+-- Index (status, visible_at), twice. The hundred rows are read without locks, so that other workers can read them too. The one
+-- that is chosen is locked and checked again by its primary key. The returned position is the start of the queue, because older
+-- jobs were passed over.
+-- The job's student is the subject until the transaction ends, because read_leased.sql may follow.
+-- A statement of its own, because one statement for both makes each lease with open gates 0.13 ms (a third) slower.
 with expired as (
     select id
     from public.learning_submission_jobs
-    where %(since)s::timestamptz is null and status = 'leased' and leased_until <= clock_timestamp()
+    where %(position)s::timestamptz is null and status = 'leased' and leased_until <= clock_timestamp()
         and id <> all(%(skipped_job_ids)s::uuid[])
         and case when payload ->> 'kind' = 'text' or payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end
@@ -20,7 +22,7 @@ with expired as (
         select id, visible_at, payload
         from public.learning_submission_jobs
         where status = 'queued' and visible_at <= now()
-            and visible_at >= coalesce(%(since)s::timestamptz, '-infinity')
+            and visible_at >= coalesce(%(position)s::timestamptz, '-infinity')
         order by visible_at
         limit 100
     ) as ahead

@@ -1,10 +1,13 @@
--- The first statement of a connection. Is the session ours alone? Then it gets its bounds. A transaction pooler tells its
--- clients of a backend of its own invention; behind one, what is set for a session would stay with whoever uses it next.
--- And the server looks every 50 ms whether its client is still there: a statement that waited for a lock would else be
--- committed for nobody, after its sender has looked in vain for what it did (0.05 s later at the earliest). Not every
--- system's kernel tells a server that. What may be set for the role is set back where it would break us: a listener, and the
--- holder of a permit, are idle for as long as a model thinks; the fences are made for read committed; a place in the queue is
--- told in a style that is read back as the same. transaction_timeout is new in 17.
+-- First statement of a connection: detects a transaction pooler and, without one, sets up the session. No table is read.
+-- A transaction pooler reports an invented backend pid to its clients. Behind one, a setting would stay in a session that the
+-- next client uses, so nothing is set.
+-- - Planner settings: each statement must walk an index. A plan made for a short queue would be kept for a long one.
+-- - client_connection_check_interval: the server checks every 50 ms whether its client still exists, on Linux only. Otherwise a
+--   statement that waited for a lock could commit after its sender had died and the monitor had searched for its effect.
+-- - idle_session_timeout and transaction_timeout (new in 17) override settings of the role: a listener is idle for hours, and a
+--   permit's session for as long as a model computes.
+-- - default_transaction_isolation: the fences are written for read committed.
+-- - datestyle: a position in the queue is sent back as text and must be read as the same time.
 with session as materialized (
     select %(is_trusted)s::boolean or pg_backend_pid() = %(backend_pid)s::int as is_own
 )

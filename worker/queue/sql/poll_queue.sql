@@ -1,8 +1,8 @@
--- Is a job waiting, and in how many seconds is the next one due? Index (status, visible_at), four short walks;
--- now() and not clock_timestamp(), as a volatile function cannot bound an index walk; min() and not exists(), for which
--- the planner would rather read a table from its start, however many failed rows lie there. One instant parts what waits from
--- what is due, so that nothing falls between, and what nobody has taken yet does not hide what is due after it. A job parked at
--- infinity is never due (and PostgreSQL before 17 cannot subtract it).
+-- Reports whether a job is waiting, and in how many seconds the next one is due. Index (status, visible_at), four short walks.
+-- now() and not clock_timestamp(): a volatile function cannot limit an index walk. min() and not exists(): for exists() the
+-- planner may read the table from its start, past any number of failed rows.
+-- One instant separates waiting jobs from due jobs, so none is missed between, and a waiting job does not hide a later due one.
+-- A job whose time is infinity is never due. PostgreSQL before 17 cannot subtract infinity.
 select
     (select min(visible_at) from public.learning_submission_jobs
         where status = 'queued' and visible_at <= now()) is not null

@@ -1,5 +1,5 @@
--- How many rows there are of each status, counted to a bound. Index (status, visible_at): the order is asked for so that
--- the count walks it and does not read the table.
+-- Counts the rows of each status up to a bound. Index (status, visible_at): because of `order by`, the count walks the index and
+-- does not read the table.
 select
     (select count(*) from (select from public.learning_submission_jobs
         where status = 'queued' order by visible_at limit %(bound)s) as counted)::int as queued,

@@ -1,6 +1,6 @@
--- The submission of the job that was leased in this transaction; nothing if none was. Columns as in read_submission.sql.
--- Primary key. Row security shows the row only to its own student, whom the lease set.
--- A typed text goes to the feedback model at once, so one of that model's permits is tried for; as in begin_step.sql.
+-- Reads the submission of the job that was leased in this transaction, with the columns of read_submission.sql. No row if none
+-- was leased. Primary key. Row security shows the row only to its own student, which the lease has set as the subject.
+-- Typed text goes straight to the feedback model, so one of its permits is tried, as in begin_step.sql.
 select id, course_id, task_id, student_sub, kind, text_body, storage_key, mime_type, size_bytes, sha256,
     attempt_nr, analysis_status, internal_metadata,
     case when kind = 'text' and analysis_status not in ('completed', 'failed') then (

@@ -1,4 +1,4 @@
--- Gives the job back and burns no attempt; without a delay it keeps its place in the queue. Primary key.
+-- Puts the job back into the queue without counting an attempt. Without a delay it keeps its position. Primary key.
 update public.learning_submission_jobs
 set status = 'queued', lease_key = null, leased_until = null, updated_at = clock_timestamp(),
     visible_at = case

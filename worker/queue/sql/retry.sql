@@ -1,4 +1,5 @@
--- A transient error: visible again later, one attempt burnt. Primary key. mark_retry has no guard of its own: fenced here.
+-- Puts the job back into the queue after a transient error, with a delay, and counts an attempt. Primary key.
+-- learning_worker_mark_retry may change a final submission, so it runs only for the holder of the lease.
 with queued as (
     update public.learning_submission_jobs
     set status = 'queued', retry_count = retry_count + 1, lease_key = null, leased_until = null,

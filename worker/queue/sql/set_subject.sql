@@ -1,2 +1,2 @@
--- No table. The subject ends with the transaction.
+-- Sets the student whose submissions are visible. It ends with the transaction. No table is read.
 select set_config('app.current_sub', %(student_sub)s, true)

@@ -1,4 +1,4 @@
--- The result and the end of the job in one statement: nothing or everything. Primary key.
+-- Writes the result and deletes the job in one statement, so that both happen or neither. Primary key.
 with done as (
     delete from public.learning_submission_jobs
     where id = %(job_id)s and lease_key = %(lease_key)s

@@ -1,7 +1,7 @@
--- Gives back a dead worker's job, fenced; counts the death and quarantines the job at the limit. Primary key.
--- `count_as` is crashes or expiries, or null where the job did not cause the death. A payload that is no object cannot be counted
--- in, and no worker can do anything with it: the first death is the last.
-with seen as (
+-- Puts a dead worker's job back into the queue and counts the death. At the limit the job is quarantined: it fails. Primary key.
+-- `count_as` is crashes or expiries, or null if the job did not cause the death. A payload that is not an object has no place for
+-- a count, and no worker can use it, so its first death is the last.
+with locked as (
     select id, jsonb_typeof(payload) = 'object' as is_countable,
         case when jsonb_typeof(payload) = 'object' then payload else '{}'::jsonb end as payload,
         case when jsonb_typeof(payload -> %(count_as)s::text) = 'number'
@@ -12,8 +12,8 @@ with seen as (
 ), judged as (
     select id, payload, deaths,
         %(count_as)s::text is not null and (deaths >= %(limit)s::int or not is_countable) as is_over
-    from seen
-), returned as (
+    from locked
+), reclaimed as (
     update public.learning_submission_jobs as job
     set status = case when judged.is_over then 'failed' else 'queued' end,
         error_code = case when judged.is_over then 'worker_crashed' else job.error_code end,
@@ -30,4 +30,4 @@ select status = 'failed' as is_quarantined,
         submission_id,
         case when coalesce(has_text, false) then 'feedback_failed' else 'vision_failed' end,
         'worker_crashed')::text end
-from returned
+from reclaimed
