@@ -5,6 +5,7 @@ from enum import Enum
 from typing import assert_never
 
 from supervisor.core.fleet import Fleet, Slot, SlotState
+from supervisor.wording import counted
 
 EXTENSION_SECONDS = 30.0  # added to the timeout of a start, a reload or a stop, again and again while the loop runs
 EXTEND_EVERY_SECONDS = 10.0
@@ -75,14 +76,14 @@ def summary(fleet: Fleet) -> str:
             return "Starting: no worker has reached the database yet" + _missing(fleet)
         case ServiceState.READY:
             running = sum(slot.state is SlotState.RUNNING for slot in fleet.wanted_workers)
-            return f"{running} of {_workers(fleet.wanted)} run" + _missing(fleet) + _reload_problem(fleet)
+            return f"{running} of {counted(fleet.wanted, 'worker')} run" + _missing(fleet) + _reload_problem(fleet)
         case ServiceState.RELOADING:
             renewed = sum(slot.generation == fleet.generation and slot.is_occupied for slot in fleet.wanted_workers)
-            return f"Reloading: {renewed} of {_workers(fleet.wanted)} run with the new settings" + _reload_problem(fleet)
+            return f"Reloading: {renewed} of {counted(fleet.wanted, 'worker')} run with the new settings" + _reload_problem(fleet)
         case ServiceState.STOPPING:
             left = sum(slot.is_occupied for slot in fleet.workers)
             why = "Giving up because workers only crash" if fleet.gave_up else "Stopping"
-            return f"{why}: {_workers(left)} left"
+            return f"{why}: {counted(left, 'worker')} left"
         case unknown:
             assert_never(unknown)
 
@@ -115,7 +116,3 @@ def _reload_problem(fleet: Fleet) -> str:
     if fleet.reload_problem is None:
         return ""
     return f"; the settings that were read last are not in use: {fleet.reload_problem.value}, see the log"
-
-
-def _workers(count: int) -> str:
-    return "1 worker" if count == 1 else f"{count} workers"

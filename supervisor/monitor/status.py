@@ -9,6 +9,7 @@ from supervisor.event_log import ending
 from supervisor.monitor.ollama.view import AdmissionView, duration
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
+from supervisor.wording import counted
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
 from worker.queue.polls import COUNT_BOUND
@@ -36,7 +37,7 @@ def verdict(scoreboard: Scoreboard, state: MonitorState) -> Verdict:
 def _stopping(scoreboard: Scoreboard) -> Verdict | None:
     if not scoreboard.control.read().is_draining:
         return None
-    left = _workers(sum(bool(slot.ledger.pid) for slot in present(scoreboard)))
+    left = counted(sum(bool(slot.ledger.pid) for slot in present(scoreboard)), "worker")
     if scoreboard.fleet.read().gave_up:
         return "draining", (
             f"Giving up, because the workers only crashed: {left} still at work. No submission is lost, but pupils get no "
@@ -109,7 +110,7 @@ def _held_back(state: MonitorState) -> Verdict | None:
 
 def _all_well(scoreboard: Scoreboard, state: MonitorState) -> Verdict:
     busy = sum(slot.is_busy for slot in present(scoreboard))
-    work = f"{_workers(len(_wanted(scoreboard)))}, {busy} at work, {_bounded(state.stats.queued)} waiting"
+    work = f"{counted(len(_wanted(scoreboard)), 'worker')}, {busy} at work, {_bounded(state.stats.queued)} waiting"
     delay = f" Short delay: {state.admission.explanation()}." if state.admission.is_holding else ""
     pooler = (
         " A transaction pooler is in between, so a new submission may wait for WORKER_POLL_INTERVAL." if state.is_pooled else ""
@@ -119,10 +120,6 @@ def _all_well(scoreboard: Scoreboard, state: MonitorState) -> Verdict:
 
 def _wanted(scoreboard: Scoreboard) -> list[SlotStatus]:
     return [slot for slot in present(scoreboard) if slot.number < scoreboard.fleet.read().wanted]
-
-
-def _workers(count: int) -> str:
-    return "1 worker" if count == 1 else f"{count} workers"
 
 
 def _absence(slot: SlotStatus) -> str:

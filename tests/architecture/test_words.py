@@ -54,7 +54,6 @@ def complaints(name: str, source: str) -> Iterator[str]:
             yield f"{name}:{text.line}: a docstring that begins with {beginning[0]}"
 
 
-@pytest.mark.skip(reason="switched on when every package is reworded")
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_words_are_plain(package: str) -> None:
     files = sorted(path for path in (ROOT / package).rglob("*") if path.suffix in {".py", ".sql"})

@@ -341,7 +341,7 @@ def test_deleting_the_job_leaves_the_submission(queue: FilledQueue) -> None:
 
 
 def test_a_checkpoint_adds_to_the_payload_and_renews(queue: FilledQueue) -> None:
-    """One write adds the text, its metadata and its origin to the platform's keys and renews the lease."""
+    """One write adds the text, its metadata and its fingerprint to the platform's keys and renews the lease."""
     entered = queue.enter(kind="image", payload={"hints_md": "kept"}, leased_for_seconds=1)
     assert write_checkpoint(queue.worker, as_lease(entered), RESULT, HOUR_SECONDS)
     job = queue.job(entered.job_id)
@@ -352,7 +352,7 @@ def test_a_checkpoint_adds_to_the_payload_and_renews(queue: FilledQueue) -> None
             "student_sub": STUDENT,
             "cached_text_md": RESULT.text_md,
             "cached_raw_metadata": RESULT.raw_metadata,
-            "cached_from": RESULT.origin,
+            "cached_from": RESULT.fingerprint,
         }.items()
     )
     assert job["leased_for"] > timedelta(minutes=50)
@@ -370,12 +370,12 @@ def test_pages_are_written_in_their_order(queue: FilledQueue) -> None:
 
 
 def test_the_first_page_starts_a_new_list(queue: FilledQueue) -> None:
-    """The first page of another reading discards pages with another origin."""
+    """The first page of another reading discards pages with another fingerprint."""
     pages = {"cached_pages": ["old 1", "old 2"], "cached_pages_from": "another model"}
     entered = queue.enter(kind="file", payload=pages, leased_for_seconds=HOUR_SECONDS)
     assert write_page(queue.worker, as_lease(entered), FIRST_PAGE, HOUR_SECONDS)
     payload = queue.job(entered.job_id)["payload"]
-    assert (payload["cached_pages"], payload["cached_pages_from"]) == (["the first page"], FIRST_PAGE.origin)
+    assert (payload["cached_pages"], payload["cached_pages_from"]) == (["the first page"], FIRST_PAGE.fingerprint)
 
 
 def test_the_whole_text_replaces_its_pages(queue: FilledQueue) -> None:

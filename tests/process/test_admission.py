@@ -122,7 +122,7 @@ def test_over_the_limit_nobody_begins_and_all_finish(server: Server) -> None:
     until_held(fleet, "memory", 9 * GB)
     waiting = site.enter_texts(6)
     site.until_done([running])
-    assert "Held back: Ollama uses 9.0 of 8.0 GB" in fleet.status()["message"]
+    assert "Held back: Ollama uses 9.0 GB of 8.0 GB" in fleet.status()["message"]
     assert fleet.metrics()['learning_admission_held{reason="memory"}'] == 1
     until_looked_again(fleet, server, 7 * GB)
     assert admission(fleet)["slots"] == 0

@@ -69,7 +69,7 @@ class Vision:
             yield Pages(document.total, iter(document), self._ask, self._means)
 
     def fingerprint(self, submission: Mapping[str, Any]) -> str:
-        """What a text read now would be made from. Raises VisionTransientError while the server cannot be asked."""
+        """Return the fingerprint of a text that is read now. Raises VisionTransientError if the server is not reachable."""
         model = self._settings.ai_vision_model
         self._digest = self._digest or self._ollama.digest(model)  # not kept where none was found: another worker may find it
         return checkpoint.fingerprint(str(submission["sha256"]), __name__, self._digest or model, self._prompt)

@@ -16,20 +16,20 @@ _CHECKPOINT, _CHECKPOINT_PAGE = statement("checkpoint"), statement("checkpoint_p
 
 @dataclass(frozen=True, slots=True)
 class OcrResult:
-    """Whole text of a submission. `origin` is a hash of everything that the text was made from."""
+    """Whole text of a submission. `fingerprint` is a hash of everything that the text was made from."""
 
     text_md: str
     raw_metadata: Mapping[str, Any]
-    origin: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
 class OcrPage:
-    """Text of one page, counted from 1. `origin` is the hash of the whole text."""
+    """Text of one page, counted from 1. `fingerprint` is the hash of the whole text."""
 
     page: int
     text_md: str
-    origin: str
+    fingerprint: str
 
 
 def write_checkpoint(
@@ -39,7 +39,7 @@ def write_checkpoint(
     values = {
         "text_md": result.text_md,
         "raw_metadata": Jsonb(dict(result.raw_metadata)),
-        "origin": result.origin,
+        "fingerprint": result.fingerprint,
     }
     return execute_and_give_back(connection, _CHECKPOINT, {**_fence(lease, lease_seconds), **values}, held) == 1
 
@@ -49,7 +49,7 @@ def write_page(connection: Connection, lease: Lease, page: OcrPage, lease_second
 
     Page 1 discards all pages written before.
     """
-    values = {"page": page.page, "text_md": page.text_md, "origin": page.origin}
+    values = {"page": page.page, "text_md": page.text_md, "fingerprint": page.fingerprint}
     return connection.execute(_CHECKPOINT_PAGE, {**_fence(lease, lease_seconds), **values}).rowcount == 1
 
 

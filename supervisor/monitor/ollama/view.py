@@ -8,6 +8,7 @@ from supervisor.admission.anomalies import Anomaly, find_anomalies
 from supervisor.admission.decision import Decision
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
+from supervisor.wording import byte_size
 from worker.ipc.contract import HoldReason
 
 MINUTE_SECONDS, HOUR_SECONDS = 60, 3600
@@ -104,11 +105,6 @@ class AdmissionView:
         return ", ".join(self.decision.closed.get(self.reason, ()))
 
 
-def gigabytes(size_bytes: int) -> str:
-    """In powers of ten, as `ollama ps` prints them."""
-    return f"{size_bytes / 1e9:.1f}"
-
-
 def duration(seconds: float) -> str:
     """In the largest unit that is not 0, rounded down."""
     if seconds < MINUTE_SECONDS:
@@ -117,9 +113,9 @@ def duration(seconds: float) -> str:
 
 
 def _memory(view: AdmissionView) -> str:
-    used, limit = gigabytes(view.state.used_bytes), gigabytes(view.policy.limit_bytes)
-    low = gigabytes(view.policy.low_water_bytes)
-    return f"Ollama uses {used} of {limit} GB, so running jobs finish and new ones start below {low} GB"
+    used, limit = byte_size(view.state.used_bytes), byte_size(view.policy.limit_bytes)
+    low = byte_size(view.policy.low_water_bytes)
+    return f"Ollama uses {used} of {limit}, so running jobs finish and new ones start below {low}"
 
 
 def _unknown(view: AdmissionView) -> str:

@@ -4,7 +4,7 @@ update public.learning_submission_jobs
 set payload = (payload - array['cached_pages', 'cached_pages_from']) || jsonb_build_object(
         'cached_text_md', %(text_md)s::text,
         'cached_raw_metadata', %(raw_metadata)s::jsonb,
-        'cached_from', %(origin)s::text),
+        'cached_from', %(fingerprint)s::text),
     leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
     updated_at = clock_timestamp()
 where id = %(job_id)s and lease_key = %(lease_key)s

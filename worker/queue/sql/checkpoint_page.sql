@@ -3,7 +3,7 @@
 update public.learning_submission_jobs
 set payload = jsonb_set(
         case when %(page)s::int > 1 then payload
-            else payload || jsonb_build_object('cached_pages_from', %(origin)s::text, 'cached_pages', '[]'::jsonb) end,
+            else payload || jsonb_build_object('cached_pages_from', %(fingerprint)s::text, 'cached_pages', '[]'::jsonb) end,
         array['cached_pages', (%(page)s::int - 1)::text], to_jsonb(%(text_md)s::text)),
     leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
     updated_at = clock_timestamp()
