@@ -82,7 +82,7 @@ class LiveFleet:
 
     def told(self, what: str) -> list[dict[str, str]]:
         """The details of each log line of this kind, with its time and level."""
-        return [_details(line) for line in self.log() if f" {what} " in f"{line} "]
+        return [_details(line) for line in self.log() if f"{line} ".split(" ", 3)[2:3] == [what]]
 
     def instance(self) -> int:
         """The number in the name of the file that the supervisor holds locked."""

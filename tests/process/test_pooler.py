@@ -187,5 +187,5 @@ def test_check_names_the_pooler(site: Site, pooler: Pooler) -> None:
     """Before the first job an operator learns what a pooler costs."""
     environ = {"LEARNING_DATABASE_URL": pooler.dsn, "RUNTIME_DIRECTORY": str(site.directory / "run"), "PATH": os.environ["PATH"]}
     done = subprocess.run([PROGRAM, "check"], env=environ, cwd=site.directory, capture_output=True, text=True, check=False)
-    assert "warning a transaction pooler is in between" in " ".join(done.stdout.split())
+    assert "warning the database is behind a transaction pooler" in " ".join(done.stdout.split())
     assert done.returncode == 0

@@ -120,7 +120,7 @@ def test_who_gives_up_was_never_ready(site: Site, manager: ServiceManager) -> No
     assert fleet.exit_code() == 69
     manager.take()
     assert "READY=1" not in manager.told
-    assert [line for line in manager.told if line.startswith("STATUS=Giving up, as there was nothing but crashes")]
+    assert [line for line in manager.told if line.startswith("STATUS=Giving up because workers only crash")]
 
 
 # The watchdog
