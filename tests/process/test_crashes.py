@@ -43,7 +43,7 @@ def test_nothing_but_crashes_is_given_up(site: Site) -> None:
     assert max(starts.count(slot) for slot in starts) <= MOST_STARTS
     last = fleet.log()[-1]
     assert " ERROR finished exit_code=69 " in last
-    assert "the lines before name the reason" in last
+    assert "the exited and bug lines before" in last
     assert [job["status"] for job in site.jobs()] == ["queued"]
     assert fleet.living() == []
 
