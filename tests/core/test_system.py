@@ -18,7 +18,7 @@ from supervisor.settings.model import parse
 from supervisor.settings.versions import SettingsVersions
 from supervisor.system import UnixSystem
 from supervisor.systemd import Notifier
-from testkit.waiting import eventually
+from testkit.waiting import until
 from worker.ipc.contract import Activity
 from worker.ipc.scoreboard import Scoreboard, WorkerRecord
 
@@ -47,6 +47,6 @@ def test_a_suspended_supervisor_compares_deadlines_with_its_observation(system: 
     deadline_seconds = time.monotonic() + SOON_SECONDS
     scoreboard.write_worker(0, WorkerRecord(7, Activity.VISION, deadline_seconds=deadline_seconds))
     (fact,) = system.wait(fleet, time.monotonic())
-    eventually(lambda: time.monotonic() > deadline_seconds)
+    until(lambda: time.monotonic() > deadline_seconds)
     signalled = [action for action in decide(apply(fleet, fact), Policy(), system.now()) if getattr(action, "slot", None) == 0]
     assert signalled == []

@@ -6,7 +6,7 @@ import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.client import pending_chat
-from tests.ollama.condition import until
+from testkit.waiting import until
 
 LOAD_SECONDS = 0.3
 LOAD_NS = int(LOAD_SECONDS * 1e9)

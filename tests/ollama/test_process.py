@@ -12,7 +12,7 @@ import pytest
 
 from testkit.ollama_simulator.process import PROJECT_ROOT, start_simulator
 from tests.ollama.client import pending_chat
-from tests.ollama.condition import PATIENCE_SECONDS, until
+from testkit.waiting import LIMIT_SECONDS, until
 
 SCRIPT = PROJECT_ROOT / "scripts" / "ollama_simulator"
 LEAVERS = 30  # most of them are noticed in the middle of a write
@@ -26,7 +26,7 @@ with start_simulator() as simulator:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, cwd="/")
+    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False, cwd="/")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from tests.ollama.client import PendingCall, pending_chat
-from tests.ollama.condition import until
+from testkit.waiting import until
 
 MODEL = "chain:latest"
 

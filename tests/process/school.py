@@ -15,7 +15,7 @@ from psycopg.rows import DictRow, dict_row
 from testkit.database import Database
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.submissions import Submission, enter_all
-from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker, Forker
+from tests.process.bare_worker import LIMIT_SECONDS, BareWorker, Forker
 from worker.ipc.contract import Activity, Counter
 from worker.ipc.scoreboard import AdmissionRecord
 from worker.queue.connection import Connection
@@ -34,9 +34,9 @@ LOCKS: LiteralString = """
 
 def until(condition: Callable[[], object], what: str = "") -> None:
     """Looks again and again until it is true."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + LIMIT_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {what or condition}"
+        assert time.monotonic() < deadline, f"not within {LIMIT_SECONDS:g} s: {what or condition}"
         time.sleep(LOOK_SECONDS)
 
 

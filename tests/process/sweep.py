@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from testkit.submissions import Submission, enter_all
 from tests.monitor import Monitor
 from tests.process.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
-from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker
+from tests.process.bare_worker import LIMIT_SECONDS, BareWorker
 from tests.process.school import School, is_idle
 from tests.process.wire import Wire
 from worker.queue.connection import Connection
@@ -67,9 +67,9 @@ KINDS = (
 
 def until(condition: Callable[[], object], what: str) -> None:
     """Looks more often than others do."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + LIMIT_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {LIMIT_SECONDS:g} s: {what}"
         time.sleep(LOOK_SECONDS)
 
 

@@ -12,7 +12,7 @@ import pytest
 from psycopg.rows import DictRow
 
 from testkit.submissions import text_submissions
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.monitor import open_monitor
 from tests.process.bare_worker import BareWorker
 from tests.process.school import School, counted, is_idle
@@ -211,7 +211,7 @@ def test_nobody_is_given_a_lease_who_is_gone(school: School) -> None:
             MESSAGES_OF_A_QUESTION, Strike.HASTY_CUT, lambda: until(lambda: is_waited(school), "a lease that waits")
         )
         worker.wake()
-        eventually(lambda: wire.has_struck and not is_waited(school), SOON_SECONDS)
+        until(lambda: wire.has_struck and not is_waited(school), SOON_SECONDS)
         until(lambda: is_idle(worker), "a worker that found no lease of its own")
         migration.commit()
         worker.wake()

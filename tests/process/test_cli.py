@@ -14,7 +14,7 @@ from psycopg import sql
 
 import supervisor.cli.main
 from testkit.database import url
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import PROGRAM, PROJECT_ROOT
 from tests.process.site import Site
 from tests.terminal import assert_fits
@@ -259,7 +259,7 @@ def test_scale(site: Site) -> None:
     done, refused = run(site, "scale", "2"), run(site, "scale", "65")
     assert (done.returncode, done.stdout) == (OK, "2 workers from now on. Running jobs are not interrupted.\n")
     assert refused.returncode == USAGE
-    eventually(lambda: len(fleet.worker_pids()) == 2)
+    until(lambda: len(fleet.worker_pids()) == 2)
 
 
 def test_recycle(site: Site) -> None:
@@ -304,6 +304,6 @@ def test_a_command_with_several_instances_needs_a_name(site: Site) -> None:
     unnamed = run(site, "scale", "2")
     assert (unnamed.returncode, unnamed.stderr.count(both[0].status()["instance"])) == (USAGE, 1)
     assert run(site, "scale", "2", "--instance", both[1].status()["instance"]).returncode == OK
-    eventually(lambda: len(both[1].worker_pids()) == 2)
+    until(lambda: len(both[1].worker_pids()) == 2)
     assert len(both[0].worker_pids()) == 1
     assert run(site, "scale", "2", "--instance", "0badcafe").returncode == NOT_RUNNING

@@ -11,7 +11,7 @@ import pytest
 
 from supervisor.monitor.ollama.processes import SEARCH_SECONDS, OllamaProcesses
 from testkit.postgres import die_with
-from testkit.waiting import eventually
+from testkit.waiting import until
 
 # A server under the given name. Prints its port, then starts a runner for each line of input and prints the runner's pid.
 SERVER = """
@@ -101,5 +101,5 @@ def test_a_server_that_has_exited_is_not_counted(undo: ExitStack) -> None:
     assert processes.pids(0.0) == {first.process.pid}
     first.process.kill()
     first.process.wait()
-    eventually(lambda: processes.pids(1.0) == frozenset())
+    until(lambda: processes.pids(1.0) == frozenset())
     assert processes.pids(SEARCH_SECONDS) == frozenset()
