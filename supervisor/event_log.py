@@ -15,8 +15,8 @@ from supervisor.core.facts import (
     GaveUp,
     Killed,
     LeaseReclaimed,
-    LeaseSent,
     Measured,
+    ReclaimSent,
     RecycleAsked,
     Reloaded,
     ReloadRejected,
@@ -88,7 +88,7 @@ class EventLog:
             case LeaseReclaimed(lease_key, outcome):
                 level = "WARNING" if outcome == "quarantined" else "INFO"
                 self._line(level, "lease_reclaimed", lease=lease_key, outcome=outcome)
-            case GaveUp() | LeaseSent():
+            case GaveUp() | ReclaimSent():
                 pass  # the action was logged
             case _:
                 assert_never(fact)

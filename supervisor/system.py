@@ -23,7 +23,7 @@ from supervisor.core.facts import (
     GaveUp,
     Killed,
     LeaseReclaimed,
-    LeaseSent,
+    ReclaimSent,
     Retired,
     Spawned,
     SpawnFailed,
@@ -99,7 +99,7 @@ class UnixSystem:
             case ReclaimLease(_, job_id, lease_key, is_counted):
                 request = channel.ReclaimLeaseRequest(job_id=job_id, lease_key=lease_key, is_counted=is_counted)
                 if channel.send(self._descriptors.channel_fd, request):
-                    yield LeaseSent(lease_key, fleet.monitor.incarnation)
+                    yield ReclaimSent(lease_key, fleet.monitor.incarnation)
             case Finish():
                 pass
 

@@ -38,6 +38,7 @@ class AdapterCalls:
                 submission_id=self._lease.submission_id,
                 outcome=failure.kind.value,
                 error_class=failure.error_class,
+                step=step,
             )
             raise JobEnded(outcome_of(failure, self._lease, self._policy())) from error
 

@@ -113,6 +113,7 @@ class HeldLease:
         self._commit(hard_limit_seconds, lambda c, seconds: StepStart(write(c, seconds), still_held(c, held)))
         if self.permit is None:
             self.start_step(step, hard_limit_seconds, model)
+            return
         self._check_time(hard_limit_seconds)
         self._check_gate(step, model)
         self._enter_step(step, hard_limit_seconds)
@@ -144,7 +145,8 @@ class HeldLease:
 
         def renew(connection: Connection, lease_seconds: float) -> StepStart:
             kept = still_held(connection, held)
-            start = begin_step(connection, self.lease, lease_seconds, NO_PERMITS if kept else permits)
+            wanted = NO_PERMITS if kept else permits
+            start = begin_step(connection, self.lease, lease_seconds, wanted)
             return StepStart(start.is_ours, kept or start.permit)
 
         self._ctx.report.enter_activity(Activity.PERMIT, STATEMENT_DEADLINE_SECONDS)

@@ -50,6 +50,7 @@ class Session:
             try:
                 with outages_named():
                     connection = self._open(activity)
+                    # only a try that reached an open connection can have committed
                     this_try, next_try = next_try, after_reconnect or first
                     return this_try(connection)
             except DatabaseUnavailable as outage:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.admission.decision import FREE
+from supervisor.admission.decision import UNLIMITED
 from supervisor.admission.facts import (
     BacklogSampled,
     CallEnded,
@@ -210,7 +210,7 @@ def _unload_failed(model: ModelStatus) -> ModelStatus:
 
 def _decision_published(state: AdmissionState, fact: DecisionPublished) -> AdmissionState:
     calls, has_turn_changed = dict(fact.calls), fact.turn != state.turn
-    models = tuple(_with_gate(model, calls.get(model.name, FREE)) for model in state.models)
+    models = tuple(_with_gate(model, calls.get(model.name, UNLIMITED)) for model in state.models)
     if has_turn_changed:
         models = tuple(_after(model, ModelEvent.TURN_CHANGED) for model in models)
     if (models, fact.slots, fact.turn) == (state.models, state.slots, state.turn):

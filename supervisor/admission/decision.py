@@ -8,7 +8,7 @@ from supervisor.admission.facts import DecisionPublished
 from worker.ipc.contract import HoldReason
 from worker.ipc.scoreboard import MAX_SLOTS
 
-FREE = MAX_SLOTS  # no limit, for slots and for calls to one model
+UNLIMITED = MAX_SLOTS  # no limit, for slots and for calls to one model
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Decision:
     `closed`: for each reason the models that it limits.
     """
 
-    slots: int = FREE
+    slots: int = UNLIMITED
     calls: Mapping[str, int] = field(default_factory=dict)
     turn: str | None = None
     reasons: tuple[HoldReason, ...] = ()
@@ -56,11 +56,7 @@ class Decision:
 
     def calls_of(self, model: str | None) -> int:
         """A step without a model has no gate."""
-        return FREE if model is None else self.calls.get(model, FREE)
-
-    @property
-    def reason(self) -> HoldReason:
-        return self.reasons[0] if self.reasons else HoldReason.NONE
+        return UNLIMITED if model is None else self.calls.get(model, UNLIMITED)
 
     def published(self, at_seconds: float) -> DecisionPublished:
         """Return the fact that the workers can read this decision."""

@@ -66,7 +66,10 @@ class Interference:
 
     @property
     def is_measuring(self) -> bool:
-        """Both speeds together are known, one alone is not: under steady work only turns show a model alone."""
+        """True while the speed of each model beside the other is known, but not the speed of each alone.
+
+        Under steady work only turns let one model run alone.
+        """
         is_half_known = all(speed.together.is_known for speed in self.speeds)
         return len(self.speeds) > 1 and is_half_known and not all(speed.alone.is_known for speed in self.speeds)
 

@@ -35,7 +35,7 @@ class ModelEvent(Enum):
     TURN_CHANGED = "another model became active"
 
 
-LISTED = frozenset(
+LISTED_STATES = frozenset(
     {
         ModelState.LOADING_LISTED,
         ModelState.UNCONFIRMED,
@@ -44,11 +44,11 @@ LISTED = frozenset(
         ModelState.UNLOADING_EARLY,
     }
 )
-LOADING = frozenset({ModelState.LOADING, ModelState.LOADING_LISTED, ModelState.UNLOADING_EARLY})
-UNLOADING = frozenset({ModelState.UNLOADING, ModelState.UNLOADING_EARLY})
+LOADING_STATES = frozenset({ModelState.LOADING, ModelState.LOADING_LISTED, ModelState.UNLOADING_EARLY})
+UNLOADING_STATES = frozenset({ModelState.UNLOADING, ModelState.UNLOADING_EARLY})
 
 # An event that is not in a state's row changes nothing.
-NEXT_STATES: Mapping[ModelState, Mapping[ModelEvent, ModelState]] = {
+MODEL_TRANSITIONS: Mapping[ModelState, Mapping[ModelEvent, ModelState]] = {
     ModelState.ABSENT: {
         ModelEvent.LISTED: ModelState.LOADED,
         ModelEvent.LOAD_BEGUN: ModelState.LOADING,
@@ -97,4 +97,4 @@ NEXT_STATES: Mapping[ModelState, Mapping[ModelEvent, ModelState]] = {
 
 
 def next_state(state: ModelState, event: ModelEvent) -> ModelState:
-    return NEXT_STATES[state].get(event, state)
+    return MODEL_TRANSITIONS[state].get(event, state)

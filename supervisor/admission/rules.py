@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from supervisor.admission.decision import FREE, AcquireModelLock, Act, Decision, Preload, Unload
+from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, Preload, Unload
 from supervisor.admission.loads import is_any_leaving, is_leaving, is_load_due
 from supervisor.admission.model_state import ModelState
 from supervisor.admission.policy import AdmissionPolicy
@@ -22,9 +22,9 @@ class Limit:
     """Largest number of slots that may lease, or of calls to one model, and the reason."""
 
     reason: HoldReason
-    slots: int = FREE
+    slots: int = UNLIMITED
     model: str = ""
-    calls: int = FREE
+    calls: int = UNLIMITED
 
 
 Rule = Callable[[AdmissionState, AdmissionPolicy, float], Iterator[Limit]]
@@ -35,7 +35,7 @@ def hold_over_the_limit(state: AdmissionState, policy: AdmissionPolicy, _now_sec
     """Close all slots while Ollama uses more than the limit. Between low water and limit the number of slots stays."""
     if policy.limit_bytes and state.used_bytes > policy.limit_bytes:
         yield Limit(HoldReason.MEMORY, slots=0)
-    elif policy.limit_bytes and state.used_bytes > policy.low_water_bytes and state.slots < FREE:
+    elif policy.limit_bytes and state.used_bytes > policy.low_water_bytes and state.slots < UNLIMITED:
         yield Limit(HoldReason.MEMORY, slots=state.slots)
 
 
@@ -54,8 +54,9 @@ def hold_during_an_eviction(state: AdmissionState, policy: AdmissionPolicy, now_
 
 def reopen_one_slot_at_a_time(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
     """Open the next slot after a pause, because all at once would fill the memory before the next measurement."""
-    if state.slots < FREE:
-        slots = state.slots + (now_seconds >= state.slots_changed_at_seconds + policy.reopen_seconds)
+    if state.slots < UNLIMITED:
+        is_due = now_seconds >= state.slots_changed_at_seconds + policy.reopen_seconds
+        slots = state.slots + 1 if is_due else state.slots
         if slots < state.workers:
             yield Limit(HoldReason.REOPENING, slots=slots)
 
@@ -166,7 +167,7 @@ def decide(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -
     if is_canary_due(state, policy, now_seconds):
         limits = apply_canary(limits, state)
     return Decision(
-        slots=min((limit.slots for limit in limits), default=FREE),
+        slots=min((limit.slots for limit in limits), default=UNLIMITED),
         calls=_calls(limits, policy),
         turn=active_model(state, policy, now_seconds),
         reasons=_reasons(limits),
@@ -179,8 +180,8 @@ def decide(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -
 def apply_canary(limits: list[Limit], state: AdmissionState) -> list[Limit]:
     """Relax the limits so that one job can start and shows whether more may run.
 
-    One slot opens, and one call to a model that cannot be loaded or seen. Each limit that this changes is preceded by one
-    with the reason CANARY and no number. A breaker has a probe of its own, so it stays as it is.
+    One slot opens, and one call to a model that cannot be loaded or seen. The reason CANARY stands
+    before each reason that it relaxes, so that the status names it first. A breaker has a probe of its own, so it stays as it is.
     """
     relaxed = []
     for limit in limits:
@@ -199,7 +200,7 @@ def _calls_of_a_canary(limit: Limit, model: ModelStatus | None, state: Admission
 
 def _calls(limits: list[Limit], policy: AdmissionPolicy) -> Mapping[str, int]:
     """Return the tightest limit of each model."""
-    calls = dict.fromkeys(policy.models, FREE)
+    calls = dict.fromkeys(policy.models, UNLIMITED)
     for limit in limits:
         if limit.model:
             calls[limit.model] = min(calls[limit.model], limit.calls)

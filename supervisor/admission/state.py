@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass, field, replace
 
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.decision import FREE
+from supervisor.admission.decision import UNLIMITED
 from supervisor.admission.facts import HostMeasured, ListFailed, LoadedModel
 from supervisor.admission.interference import Interference
-from supervisor.admission.model_state import LISTED, LOADING, UNLOADING, ModelState
+from supervisor.admission.model_state import LISTED_STATES, LOADING_STATES, UNLOADING_STATES, ModelState
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.replacements import Replacements
 
@@ -37,15 +37,15 @@ class ModelStatus:
 
     @property
     def is_listed(self) -> bool:
-        return self.state in LISTED
+        return self.state in LISTED_STATES
 
     @property
     def is_loading(self) -> bool:
-        return self.state in LOADING
+        return self.state in LOADING_STATES
 
     @property
     def is_unloading(self) -> bool:
-        return self.state in UNLOADING
+        return self.state in UNLOADING_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ class AdmissionState:
     list_failure: ListFailed | None = None  # first failed request since that answer
     host: HostMeasured | None = None
     leases: int = 0  # jobs in hand
-    workers: int = FREE
-    slots: int = FREE  # as last published to the workers
+    workers: int = UNLIMITED
+    slots: int = UNLIMITED  # as last published to the workers
     slots_changed_at_seconds: float = 0.0
     stall: Stall | None = None  # None while a worker holds a job, or no job waits
     turn: str | None = None  # the active model, as last published (None: all models are)
@@ -79,7 +79,7 @@ class AdmissionState:
     gone_at_seconds: float = -math.inf  # time at which an unloaded model was first missing from the list
 
     @classmethod
-    def of(cls, policy: AdmissionPolicy, at_seconds: float, slots: int = FREE) -> "AdmissionState":
+    def of(cls, policy: AdmissionPolicy, at_seconds: float, slots: int = UNLIMITED) -> "AdmissionState":
         """State before the first fact. `slots`: as published by the monitor before this one."""
         models = tuple(ModelStatus(name, policy.num_parallel) for name in policy.models)
         return cls(models, at_seconds, Interference.of(policy.models), slots=slots, slots_changed_at_seconds=at_seconds)

@@ -5,7 +5,7 @@ The fleet
     of all of them together (size, stop, reload, leases to reclaim). A slot is a numbered place for one process. It survives
     restarts and keeps totals, while each process in it has a pid and a random incarnation, which marks its records.
 
-The states of a slot, and the facts that lead from one to the next (`NEXT_STATE` in apply.py is the table)
+The states of a slot, and the facts that lead from one to the next (`SLOT_TRANSITIONS` in apply.py is the table)
 
                Spawned              first DeadlineSet
      VACANT ------------> STARTING ------------------> RUNNING
@@ -39,14 +39,15 @@ Writers
       checked, a deadline more than a day ahead is capped, and pids always come from the supervisor's own fork.
     * The supervisor writes the ledger of each slot, the record of the fleet and the control record.
 
-Invariants (those of docs/architecture.md that concern this package)
+Invariants (numbers of README.md, "What always holds")
      1  A slot holds at most one process, and a signal goes only to a child that is not yet reaped.
      2  After a request to stop nothing is started. An empty fleet follows within the drain timeout, two ticks, and
-        `release_seconds` for reclaiming leases.
-     3  SIGKILL comes only after an exceeded deadline, an expired grace period, the hard memory limit or an immediate stop.
-     7  A job that kills its workers is quarantined: each lease of a dead worker records whether the death was a crash.
+        `reclaim_seconds` for reclaiming leases.
+     3  SIGKILL needs an expired grace period, an exceeded deadline in a drain, the hard memory limit, the end of the drain or
+        the third request to stop.
+     7  A job that kills its workers is quarantined: `DeadLease.is_counted` tells the monitor whether to count the death.
      8  A crash loop costs at most `burst_starts` forks per slot in `burst_seconds`, and the healthy slots go on.
-    10  `decide` is a function: equal arguments give equal actions. `apply` refuses an impossible fact.
+    10  `decide` is a function: equal arguments give equal actions. `apply` raises ImpossibleFact for a fact that cannot happen.
 
 A stop, in the order of its rules
     1  terminate_for_the_drain   The first request sends SIGTERM to every worker. Idle ones leave, busy ones finish their job
@@ -55,7 +56,7 @@ A stop, in the order of its rules
     3  kill_after_the_drain      At the drain's end the rest is killed. The second request leaves `drain_shortened_seconds`,
                                  the third leaves nothing. `drain_by` computes the end.
     4  reclaim_dead_leases       Meanwhile the monitor reclaims the leases of the killed workers.
-    5  stop_monitor              The monitor is stopped last, when no worker and no lease is left, or after `release_seconds`.
+    5  stop_monitor              The monitor is stopped last, when no worker and no lease is left, or after `reclaim_seconds`.
        kill_late_monitor         A monitor that does not leave is killed.
     6  finish                    With no process left the supervisor ends. The next start reclaims the leases that are left.
     One process that must end alone has the same order: SIGTERM, `terminate_grace_seconds`, then kill_after_the_grace.

@@ -13,8 +13,8 @@ from supervisor.core.facts import (
     GaveUp,
     Killed,
     LeaseReclaimed,
-    LeaseSent,
     Measured,
+    ReclaimSent,
     RecycleAsked,
     Reloaded,
     ReloadRejected,
@@ -30,7 +30,7 @@ from worker.ipc.scoreboard import MAX_SLOTS
 
 MAX_RUNS = 16  # more would not lengthen the backoff, which has reached its maximum long before
 
-NEXT_STATE: dict[SlotState, dict[type[FactOfASlot], SlotState]] = {  # a fact that is not listed cannot happen in the state
+SLOT_TRANSITIONS: dict[SlotState, dict[type[FactOfASlot], SlotState]] = {  # a fact that is not listed cannot happen in the state
     SlotState.VACANT: {
         Spawned: SlotState.STARTING,
         SpawnFailed: SlotState.VACANT,
@@ -78,7 +78,7 @@ def apply(fleet: Fleet, fact: Fact) -> Fleet:
 
 def _moved(slot: Slot, fact: FactOfASlot) -> Slot:
     """Return the slot in the state after the fact."""
-    state = NEXT_STATE[slot.state].get(type(fact))
+    state = SLOT_TRANSITIONS[slot.state].get(type(fact))
     if state is None:
         raise ImpossibleFact(f"{type(fact).__name__} for slot {slot.number} in state {slot.state.name}")
     return slot if state is slot.state else replace(slot, state=state, since_seconds=fact.at_seconds)
@@ -121,8 +121,8 @@ def _of_the_fleet(fleet: Fleet, fact: FactOfTheFleet) -> Fleet:
             return replace(_scaled(fleet, workers), generation=generation, reload_problem=None)
         case ReloadRejected():
             return replace(fleet, reload_problem=ReloadProblem.WRONG_SETTINGS)
-        case LeaseSent(key, incarnation):
-            sent = tuple(replace(d, sent_to=incarnation) if d.lease_key == key else d for d in fleet.dead_leases)
+        case ReclaimSent(key, incarnation):
+            sent = tuple(replace(d, asked_monitor=incarnation) if d.lease_key == key else d for d in fleet.dead_leases)
             return replace(fleet, dead_leases=sent)
         case LeaseReclaimed(key):
             return replace(fleet, dead_leases=tuple(d for d in fleet.dead_leases if d.lease_key != key))

@@ -1,6 +1,6 @@
 """The decision table that gives each end of a process one cause: what was done to the process, and its status, select a row."""
 
-from collections.abc import Set
+from collections.abc import Container, Set
 from dataclasses import dataclass
 
 from supervisor.core.fleet import REQUESTED_STOPS, ActionReason, ExitCause, Slot, SlotState
@@ -21,7 +21,7 @@ class CauseRow:
 
     cause: ExitCause
     because: str
-    status: range = _ANY_STATUS
+    status: Container[int] = _ANY_STATUS
     state: Set[SlotState] = _ANY_STATE
     stop_reason: Reasons = _ANY_REASON
     kill_reason: Reasons = _ANY_REASON
@@ -43,20 +43,20 @@ CAUSE_ROWS = (
     CauseRow(
         ExitCause.ASKED,
         "It left as requested. A SIGKILL sent meanwhile came too late, because a killed process never ends with 0.",
-        status=range(1),
+        status={0},
         stop_reason=REQUESTED_STOPS,
     ),
     CauseRow(
         ExitCause.ASKED,
         "A retiring worker leaves after its job, without a SIGTERM.",
-        status=range(1),
+        status={0},
         stop_reason={None},
         is_retiring={True},
     ),
     CauseRow(
         ExitCause.OOM,
         "The kernel counted an out-of-memory kill, and the supervisor sent no SIGKILL.",
-        status=range(_SIGKILLED, _SIGKILLED + 1),
+        status={_SIGKILLED},
         state=_ANY_STATE - {SlotState.KILLED},
         is_oom={True},
     ),

@@ -147,7 +147,7 @@ class ReloadRejected:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseSent:
+class ReclaimSent:
     """The monitor of this incarnation got the request to reclaim a dead worker's lease."""
 
     lease_key: UUID
@@ -163,5 +163,5 @@ class LeaseReclaimed:
 
 
 FactOfASlot = Spawned | SpawnFailed | DeadlineSet | Measured | Retired | Terminated | Killed | Exited
-FactOfTheFleet = StopAsked | GaveUp | Scaled | RecycleAsked | Reloaded | ReloadRejected | LeaseSent | LeaseReclaimed
+FactOfTheFleet = StopAsked | GaveUp | Scaled | RecycleAsked | Reloaded | ReloadRejected | ReclaimSent | LeaseReclaimed
 Fact = FactOfASlot | FactOfTheFleet

@@ -144,7 +144,7 @@ class DeadLease:
     job_id: UUID | None
     lease_key: UUID
     is_counted: bool
-    sent_to: int = 0  # incarnation of the monitor that got the last request, 0 if none did
+    asked_monitor: int = 0  # incarnation of the monitor that got the last request, 0 if none did
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ class Policy:
     terminate_grace_seconds: float = 5.0
     drain_timeout_seconds: float = 60.0
     drain_shortened_seconds: float = 5.0
-    release_seconds: float = 2.0  # for the monitor to reclaim leases after the last worker left (invariant 2)
+    reclaim_seconds: float = 2.0  # for the monitor to reclaim leases after the last worker left (invariant 2)
     backoff_seconds: float = 1.0
     backoff_max_seconds: float = 60.0
     healthy_after_seconds: float = 10.0

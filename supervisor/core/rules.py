@@ -55,7 +55,7 @@ def kill_late_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Itera
     """Kill a monitor that still runs a tick after the time for reclaiming leases (invariant 2)."""
     if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
         return
-    is_late = now_seconds >= workers_gone_at(fleet) + policy.release_seconds + policy.tick_seconds
+    is_late = now_seconds >= workers_gone_at(fleet) + policy.reclaim_seconds + policy.tick_seconds
     if is_late and fleet.monitor.state in ALIVE:
         yield Kill(MONITOR, ActionReason.GRACE_EXPIRED)
 
@@ -143,7 +143,7 @@ def reclaim_dead_leases(fleet: Fleet, _policy: Policy, _now_seconds: float) -> I
     """
     if fleet.monitor.state is SlotState.RUNNING:
         for dead in fleet.dead_leases:
-            if dead.sent_to != fleet.monitor.incarnation:
+            if dead.asked_monitor != fleet.monitor.incarnation:
                 yield ReclaimLease(dead.slot, dead.job_id, dead.lease_key, dead.is_counted, ActionReason.DEATH_IN_A_JOB)
 
 
@@ -160,9 +160,9 @@ def stop_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[A
     """Stop the monitor last, when every lease is reclaimed or the time for that is over."""
     if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
         return
-    is_late = now_seconds >= workers_gone_at(fleet) + policy.release_seconds
+    is_late = now_seconds >= workers_gone_at(fleet) + policy.reclaim_seconds
     if fleet.monitor.state in {SlotState.STARTING, SlotState.RUNNING} and (is_late or not fleet.dead_leases):
-        yield Terminate(MONITOR, now_seconds + policy.release_seconds, ActionReason.WORKERS_GONE)
+        yield Terminate(MONITOR, now_seconds + policy.reclaim_seconds, ActionReason.WORKERS_GONE)
 
 
 def finish(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterator[Action]:

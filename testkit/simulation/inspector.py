@@ -241,8 +241,8 @@ class Inspector:
         elif self._alone_since is None:
             self._alone_since = now
         alone_seconds = now - self._alone_since if self._alone_since is not None else 0.0
-        is_late = now > self._drain_ends_at + policy.release_seconds + TICKS_SECONDS
-        if is_late or alone_seconds > policy.release_seconds + 2 * policy.tick_seconds - SLACK_SECONDS:
+        is_late = now > self._drain_ends_at + policy.reclaim_seconds + TICKS_SECONDS
+        if is_late or alone_seconds > policy.reclaim_seconds + 2 * policy.tick_seconds - SLACK_SECONDS:
             raise Violation("2: a stop is over in time", f"asked at {self._ending_since}, alone for {alone_seconds}")
 
     def _check_process(self, process: Process, now: float) -> None:

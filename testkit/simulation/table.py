@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import get_args
 
-from supervisor.core.apply import NEXT_STATE
+from supervisor.core.apply import SLOT_TRANSITIONS
 from supervisor.core.facts import FactOfASlot
 from supervisor.core.fleet import SlotState
 
@@ -22,12 +22,12 @@ def table(visits: Visits) -> str:
 
 def unvisited(visits: Visits) -> list[str]:
     """Name the possible cells that were never reached."""
-    cells = ((state, kind) for state, facts in NEXT_STATE.items() for kind in facts)
+    cells = ((state, kind) for state, facts in SLOT_TRANSITIONS.items() for kind in facts)
     return [f"{kind.__name__} in {state.name}" for state, kind in cells if not visits[state, kind]]
 
 
 def _cell(state: SlotState, kind: type[FactOfASlot], visits: Visits) -> str:
-    after = NEXT_STATE[state].get(kind)
+    after = SLOT_TRANSITIONS[state].get(kind)
     if after is None:
         return _IMPOSSIBLE
     return f"{after.name} {visits[state, kind]}" if visits else after.name

@@ -20,8 +20,8 @@ from supervisor.core.facts import (
     GaveUp,
     Killed,
     LeaseReclaimed,
-    LeaseSent,
     Measured,
+    ReclaimSent,
     Retired,
     Spawned,
     SpawnFailed,
@@ -261,7 +261,7 @@ class World:
         monitor = self.processes[MONITOR]
         if isinstance(monitor, Monitor) and monitor.is_alive and self.random.random() > 0.05:
             monitor.later(0.001, lambda: monitor.reclaim_requested(key, is_counted=is_counted))
-            yield LeaseSent(key, incarnation)
+            yield ReclaimSent(key, incarnation)
         else:  # the socket is full, so the supervisor tries again at its next tick
             self.scoreboard_changed()
 

@@ -17,7 +17,7 @@ def number(name: str) -> int:
 def test_systemd_waits_for_the_end_of_a_stop() -> None:
     """With default settings nobody is killed by systemd before the drain is over and the leases are returned (invariant 2)."""
     policy = Policy()
-    assert number("TimeoutStopSec") > policy.drain_timeout_seconds + 2 * policy.tick_seconds + policy.release_seconds
+    assert number("TimeoutStopSec") > policy.drain_timeout_seconds + 2 * policy.tick_seconds + policy.reclaim_seconds
 
 
 def test_systemd_does_not_restart_what_no_restart_mends() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.admission import rules as rulebook
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.decision import FREE, AcquireModelLock, Act, Decision, Preload, Unload
+from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, Preload, Unload
 from supervisor.admission.facts import DecisionPublished, HostMeasured, ListError, ListFailed, LoadedModel
 from supervisor.admission.interference import Ewma, Interference, Speed
 from supervisor.admission.model_state import ModelState
@@ -59,10 +59,10 @@ POLICY = AdmissionPolicy(
     exclusive_loads=10,
     turn_seconds=9,
 )
-UNLIMITED = replace(POLICY, limit_bytes=0, low_water_bytes=0)
-ONE_AT_A_TIME = replace(UNLIMITED, max_loaded_models=1)
-BY_TURNS = replace(UNLIMITED, take_turns=TakeTurns.ALWAYS)
-NO_TURNS = replace(UNLIMITED, take_turns=TakeTurns.NEVER)
+NO_LIMIT = replace(POLICY, limit_bytes=0, low_water_bytes=0)
+ONE_AT_A_TIME = replace(NO_LIMIT, max_loaded_models=1)
+BY_TURNS = replace(NO_LIMIT, take_turns=TakeTurns.ALWAYS)
+NO_TURNS = replace(NO_LIMIT, take_turns=TakeTurns.NEVER)
 LARGE = replace(POLICY, limit_bytes=2**40, low_water_bytes=2**39)
 MEMORY, REOPENING, LOADING, CANARY = HoldReason.MEMORY, HoldReason.REOPENING, HoldReason.LOADING, HoldReason.CANARY
 EXCLUSIVE, TURNS, BREAKER, WEDGED = HoldReason.EXCLUSIVE, HoldReason.TURNS, HoldReason.BREAKER, HoldReason.WEDGED
@@ -138,9 +138,9 @@ class Row:
     rule: Rule | ActRule
     state: AdmissionState
     policy: AdmissionPolicy = POLICY
-    slots: int = FREE
-    v: int = FREE
-    f: int = FREE
+    slots: int = UNLIMITED
+    v: int = UNLIMITED
+    f: int = UNLIMITED
     why: tuple[HoldReason, ...] = ()
     acts: tuple[Act, ...] = ()
 
@@ -178,7 +178,7 @@ ROWS = {
     "below low water, after the pause": Row(
         reopen_one_slot_at_a_time, both(used=800, slots=2, slots_changed_at_seconds=NOW - 5), slots=3, why=(REOPENING,)
     ),
-    "a model is not loaded": Row(close_a_model_that_is_not_loaded, state_of(F), UNLIMITED, v=0, why=(LOADING,)),
+    "a model is not loaded": Row(close_a_model_that_is_not_loaded, state_of(F), NO_LIMIT, v=0, why=(LOADING,)),
     "a model was not loaded before the list failed, with a limit": Row(
         close_a_model_that_is_not_loaded, state_of(V, list_failure=SILENT), f=0, why=(LOADING,)
     ),
@@ -302,10 +302,10 @@ Case = tuple[AdmissionState, AdmissionPolicy]
 UNRESTRICTED: dict[str, Case] = {
     "jobs and room": (both(used=900, v=WAITS, f=WAITS), POLICY),
     "memory just at the limit": (both(used=1000), POLICY),
-    "no limit": (both(used=10**12, stall=LONG), UNLIMITED),
+    "no limit": (both(used=10**12, stall=LONG), NO_LIMIT),
     "no list for just the grace": (both(listed_at_seconds=NOW - 10, list_failure=SILENT), POLICY),
-    "no list for long, without a limit": (state_of(listed_at_seconds=NOW - 99, list_failure=SILENT, v=WAITS), UNLIMITED),
-    "no list since the start, without a limit": (state_of(listed_at_seconds=None), UNLIMITED),
+    "no list for long, without a limit": (state_of(listed_at_seconds=NOW - 99, list_failure=SILENT, v=WAITS), NO_LIMIT),
+    "no list since the start, without a limit": (state_of(listed_at_seconds=None), NO_LIMIT),
     "the last slot opens": (both(slots=3, slots_changed_at_seconds=NOW - 5), POLICY),
     "fewer workers than open slots": (both(slots=2, workers=1, slots_changed_at_seconds=NOW), POLICY),
     "a model that the list never contains": (state_of(F, v={"jobs": 1, "state": ModelState.UNLISTED}), POLICY),
@@ -317,9 +317,12 @@ UNRESTRICTED: dict[str, Case] = {
     "a large model beside one of unknown size": (both(v={"size_bytes": 900}, f={"size_bytes": 0}), POLICY),
     "turns are switched off": (both(interference=speeds((known(100.0), known(1.0)), (known(100.0), known(1.0)))), NO_TURNS),
     "turns are switched off, for a trial too": (both(interference=speeds(SELDOM_ALONE, SELDOM_ALONE)), NO_TURNS),
-    "a model was not yet measured together": (both(interference=speeds(SELDOM_ALONE, (Ewma(), Ewma(9.0, 2)))), UNLIMITED),
-    "two models share fairly": (both(interference=speeds((known(100.0), known(50.0)), (known(100.0), known(40.0)))), UNLIMITED),
-    "too few samples": (both(interference=speeds((known(100.0), Ewma(1.0, 2)), (known(100.0), known(1.0)))), UNLIMITED),
+    "a model was not yet measured together": (both(interference=speeds(SELDOM_ALONE, (Ewma(), Ewma(9.0, 2)))), NO_LIMIT),
+    "two models share fairly": (
+        both(interference=speeds((known(100.0), known(50.0)), (known(100.0), known(40.0)))),
+        NO_LIMIT,
+    ),
+    "too few samples": (both(interference=speeds((known(100.0), Ewma(1.0, 2)), (known(100.0), known(1.0)))), NO_LIMIT),
     "a stall that admission does not cause": (both(stall=LONG, v=WAITS), POLICY),
 }
 
@@ -327,12 +330,12 @@ UNRESTRICTED: dict[str, Case] = {
 @pytest.mark.parametrize(("state", "policy"), UNRESTRICTED.values(), ids=UNRESTRICTED.keys())
 def test_no_rule_applies(state: AdmissionState, policy: AdmissionPolicy) -> None:
     """An instant before its time, or in a similar state, no rule holds work back or acts."""
-    assert decided(state, policy) == (FREE, (FREE, FREE), (), ())
+    assert decided(state, policy) == (UNLIMITED, (UNLIMITED, UNLIMITED), (), ())
 
 
 WITHOUT_ACTS: dict[str, Case] = {
     "a stall that is not too long": (both(used=1001, slots=0, stall=SHORTER), POLICY),
-    "slots were closed by an earlier limit": (both(used=1001, slots=0, stall=LONG), UNLIMITED),
+    "slots were closed by an earlier limit": (both(used=1001, slots=0, stall=LONG), NO_LIMIT),
     "no stall": (both(used=1001, slots=0), POLICY),
     "evicted once in this stall": (both(used=1001, slots=0, stall=EVICTED), POLICY),
     "a stall for another reason than memory": (
@@ -392,7 +395,7 @@ def test_a_load_waits_until_memory_is_released(state: AdmissionState) -> None:
     assert decide(state, LARGE, NOW).acts == (Preload(V),)
 
 
-FREE_CALLS = (FREE, FREE)
+FREE_CALLS = (UNLIMITED, UNLIMITED)
 CANARIES: dict[str, tuple[AdmissionState, int, tuple[int, int]]] = {
     "over the limit after an eviction": (both(used=1001, slots=0, stall=EVICTED), 1, FREE_CALLS),
     "the slot stays open until a job is leased": (
@@ -405,16 +408,20 @@ CANARIES: dict[str, tuple[AdmissionState, int, tuple[int, int]]] = {
         1,
         (1, 1),
     ),
-    "a model that cannot be loaded": (state_of(F, stall=LONG, v=failed_loads(1, 0, jobs=0)), FREE, (1, FREE)),
+    "a model that cannot be loaded": (state_of(F, stall=LONG, v=failed_loads(1, 0, jobs=0)), UNLIMITED, (1, UNLIMITED)),
     "slots were closed a pause ago": (both(used=1001, slots=0, slots_changed_at_seconds=NOW - 5, stall=EVICTED), 1, FREE_CALLS),
 }
 NO_CANARIES: dict[str, tuple[AdmissionState, int, tuple[int, int]]] = {
-    "a load is in progress": (state_of(F, stall=LONG, v={"load_failures": 1, "state": ModelState.LOADING}), FREE, (0, FREE)),
-    "no load was tried": (state_of(F, stall=LONG), FREE, (0, FREE)),
-    "a breaker has its own probe": (both(stall=LONG, v={"breaker": tripped(), "load_failures": 1}), FREE, (0, FREE)),
+    "a load is in progress": (
+        state_of(F, stall=LONG, v={"load_failures": 1, "state": ModelState.LOADING}),
+        UNLIMITED,
+        (0, UNLIMITED),
+    ),
+    "no load was tried": (state_of(F, stall=LONG), UNLIMITED, (0, UNLIMITED)),
+    "a breaker has its own probe": (both(stall=LONG, v={"breaker": tripped(), "load_failures": 1}), UNLIMITED, (0, UNLIMITED)),
     "a stall that is not too long": (both(used=1001, slots=0, stall=replace(SHORTER, has_evicted=True)), 0, FREE_CALLS),
     "an eviction comes first": (both(used=1001, slots=0, stall=LONG), 0, FREE_CALLS),
-    "evicted models are not gone": (both(used=1001, slots=0, stall=EVICTED, v=unloading(NOW)), 0, (0, FREE)),
+    "evicted models are not gone": (both(used=1001, slots=0, stall=EVICTED, v=unloading(NOW)), 0, (0, UNLIMITED)),
     "slots were closed just now": (
         both(used=1001, slots=0, slots_changed_at_seconds=NOW - 5 + INSTANT, stall=EVICTED),
         0,
@@ -427,7 +434,7 @@ NO_CANARIES: dict[str, tuple[AdmissionState, int, tuple[int, int]]] = {
 def test_a_canary_after_a_long_stall(state: AdmissionState, slots: int, calls: tuple[int, int]) -> None:
     """If nothing else has helped, one slot and one call are admitted, and the reason is published first."""
     assert decided(state)[:2] == (slots, calls)
-    assert decide(state, POLICY, NOW).reason is CANARY
+    assert decide(state, POLICY, NOW).reasons[0] is CANARY
 
 
 @pytest.mark.parametrize(("state", "slots", "calls"), NO_CANARIES.values(), ids=NO_CANARIES.keys())
@@ -437,7 +444,7 @@ def test_no_canary(state: AdmissionState, slots: int, calls: tuple[int, int]) ->
 
 
 ACTIVE: dict[str, tuple[AdmissionState, AdmissionPolicy, str | None]] = {
-    "none if both may be called": (both(turn=V, v=WAITS), UNLIMITED, None),
+    "none if both may be called": (both(turn=V, v=WAITS), NO_LIMIT, None),
     "none if no job waits": (both(), ONE_AT_A_TIME, None),
     "first the model of the oldest job": (
         both(v={"jobs": 9, "oldest_seconds": 1.0}, f={"jobs": 1, "oldest_seconds": 2.0}),
@@ -466,12 +473,12 @@ ACTIVE: dict[str, tuple[AdmissionState, AdmissionPolicy, str | None]] = {
     ),
     "the other when the trial has measured this one": (
         both(turn=V, turn_since_seconds=NOW, v=WAITS, f=WAITS, interference=speeds(MEASURED, SELDOM_ALONE)),
-        UNLIMITED,
+        NO_LIMIT,
         F,
     ),
     "the same until the trial has measured it": (
         both(turn=F, turn_since_seconds=NOW, v=OLD, f=WAITS, interference=speeds(MEASURED, SELDOM_ALONE)),
-        UNLIMITED,
+        NO_LIMIT,
         F,
     ),
     "no trial if each turn needs a load": (
@@ -504,8 +511,8 @@ def test_a_step_without_a_model_has_no_gate() -> None:
     policy = replace(POLICY, vision_model=None)
     decision = decide(AdmissionState.of(policy, NOW), policy, NOW)
     assert policy.models == (F,)
-    assert (decision.calls_of(None), decision.calls_of(F)) == (FREE, 0)
-    assert (Decision(calls={F: 1}).calls_of(V), Decision(calls={F: 1}).calls_of(F)) == (FREE, 1)
+    assert (decision.calls_of(None), decision.calls_of(F)) == (UNLIMITED, 0)
+    assert (Decision(calls={F: 1}).calls_of(V), Decision(calls={F: 1}).calls_of(F)) == (UNLIMITED, 1)
     assert policy.wedge_seconds(FOREIGN) == math.inf
 
 
@@ -515,19 +522,19 @@ def test_the_tightest_limit_counts_and_all_reasons_are_published() -> None:
         F, used=1001, v={"in_flight": 1, "progress_at_seconds": 0.0, "breaker": tripped(5)}, f={"breaker": tripped(0, answers=3)}
     )
     assert decided(state) == (0, (0, 4), (MEMORY, WEDGED, HoldReason.PROBING, HoldReason.RAMPING, LOADING), ())
-    assert decide(state, POLICY, NOW).reason is MEMORY
+    assert decide(state, POLICY, NOW).reasons[0] is MEMORY
 
 
 def test_each_reason_has_its_own_models() -> None:
     """A model that is only not loaded is not among those that fail."""
     state = state_of(F, v={"load_failures": 1}, f={"breaker": tripped(0)})
-    assert decide(state, UNLIMITED, NOW).closed == {BREAKER: (F,), LOADING: (V,)}
+    assert decide(state, NO_LIMIT, NOW).closed == {BREAKER: (F,), LOADING: (V,)}
 
 
 def test_a_decision_expires_only_with_a_memory_limit() -> None:
     assert decide(both(), POLICY, NOW).until_seconds == NOW + 5 + 10
-    assert decide(both(), UNLIMITED, NOW).until_seconds == math.inf
-    assert decide(both(), UNLIMITED, NOW).reason is HoldReason.NONE
+    assert decide(both(), NO_LIMIT, NOW).until_seconds == math.inf
+    assert decide(both(), NO_LIMIT, NOW).reasons == ()
 
 
 def test_a_published_decision() -> None:

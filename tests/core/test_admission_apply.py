@@ -8,7 +8,7 @@ import pytest
 from supervisor.admission.anomalies import Anomaly, AnomalyKind, find_anomalies
 from supervisor.admission.apply import apply
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.decision import FREE
+from supervisor.admission.decision import UNLIMITED
 from supervisor.admission.facts import (
     Backlog,
     BacklogSampled,
@@ -87,14 +87,14 @@ def waiting(*backlogs: Backlog, at: float = NOW) -> BacklogSampled:
     return BacklogSampled(backlogs, at)
 
 
-def published(slots: int, vision_calls: int = FREE, turn: str | None = None, at: float = NOW) -> DecisionPublished:
-    return DecisionPublished(slots, ((F, FREE), (V, vision_calls)), turn, at)
+def published(slots: int, vision_calls: int = UNLIMITED, turn: str | None = None, at: float = NOW) -> DecisionPublished:
+    return DecisionPublished(slots, ((F, UNLIMITED), (V, vision_calls)), turn, at)
 
 
 def test_a_new_state() -> None:
     """Each model once, and the slots as the monitor before published them."""
     assert NEW.models == (ModelStatus(V, 4), ModelStatus(F, 4))
-    assert (NEW.began_at_seconds, NEW.slots, NEW.slots_changed_at_seconds, NEW.listed_at_seconds) == (NOW, FREE, NOW, None)
+    assert (NEW.began_at_seconds, NEW.slots, NEW.slots_changed_at_seconds, NEW.listed_at_seconds) == (NOW, UNLIMITED, NOW, None)
     assert AdmissionState.of(POLICY, NOW, 2).slots == 2
     assert (NEW.used_bytes, NEW.in_flight, NEW.waiting) == (0, 0, 0)
     assert NEW.model("foreign") is None
@@ -166,11 +166,11 @@ def test_only_a_probe_changes_an_open_breaker() -> None:
     """Calls that began before it opened are ignored. A probe counts even if its gate has closed again."""
     shut = replace(TRIPPED, is_probed=False)
     for outcome in CallOutcome:
-        assert breaker_of(after(published(FREE, 0), ended(outcome), state=with_breaker(shut))) == shut
+        assert breaker_of(after(published(UNLIMITED, 0), ended(outcome), state=with_breaker(shut))) == shut
         if outcome is not CallOutcome.REFUSED:
-            probed = after(published(FREE, 1), published(FREE, 0), ended(outcome), state=with_breaker(shut))
+            probed = after(published(UNLIMITED, 1), published(UNLIMITED, 0), ended(outcome), state=with_breaker(shut))
             assert breaker_of(probed) not in {shut, TRIPPED}
-    assert not breaker_of(after(published(FREE, 1))).is_probed
+    assert not breaker_of(after(published(UNLIMITED, 1))).is_probed
 
 
 def test_a_failed_probe_trips_again() -> None:

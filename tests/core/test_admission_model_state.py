@@ -15,7 +15,7 @@ from supervisor.admission.facts import (
     UnloadBegun,
     UnloadEnded,
 )
-from supervisor.admission.model_state import LISTED, LOADING, ModelEvent, ModelState, next_state
+from supervisor.admission.model_state import LISTED_STATES, LOADING_STATES, ModelEvent, ModelState, next_state
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
 
@@ -45,8 +45,13 @@ PATHS: dict[ModelState, tuple[ModelEvent, ...]] = {
 # A load begins only for an absent model and ends only if it has begun. Only listed models are unloaded.
 IMPOSSIBLE = {
     *((state, ModelEvent.LOAD_BEGUN) for state in ModelState if state is not ModelState.ABSENT),
-    *((state, event) for state in ModelState if state not in LOADING for event in (ModelEvent.LOADED, ModelEvent.LOAD_FAILED)),
-    *((state, ModelEvent.UNLOAD_BEGUN) for state in ModelState if state not in LISTED),
+    *((s, event) for s in ModelState if s not in LOADING_STATES for event in (ModelEvent.LOADED, ModelEvent.LOAD_FAILED)),
+        (state, event)
+        for state in ModelState
+        if state not in LOADING_STATES
+        for event in (ModelEvent.LOADED, ModelEvent.LOAD_FAILED)
+    ),
+    *((state, ModelEvent.UNLOAD_BEGUN) for state in ModelState if state not in LISTED_STATES),
 }
 CELLS = [(state, event) for state in ModelState for event in ModelEvent]
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from supervisor.core.actions import ReclaimLease
-from supervisor.core.apply import MAX_RUNS, NEXT_STATE, ImpossibleFact, apply
+from supervisor.core.apply import MAX_RUNS, SLOT_TRANSITIONS, ImpossibleFact, apply
 from supervisor.core.exit_causes import CAUSE_ROWS, CauseRow, row_of
 from supervisor.core.facts import (
     DeadlineSet,
@@ -18,8 +18,8 @@ from supervisor.core.facts import (
     GaveUp,
     Killed,
     LeaseReclaimed,
-    LeaseSent,
     Measured,
+    ReclaimSent,
     RecycleAsked,
     Reloaded,
     ReloadRejected,
@@ -95,7 +95,7 @@ def test_state_and_fact(number: int, state: SlotState, kind: type[Fact]) -> None
 
 def test_the_table_is_complete() -> None:
     """The table of `apply` has the expected cells and no others."""
-    assert {(state, kind): after for state, facts in NEXT_STATE.items() for kind, after in facts.items()} == FOLLOWS
+    assert {(state, kind): after for state, facts in SLOT_TRANSITIONS.items() for kind, after in facts.items()} == FOLLOWS
 
 
 @pytest.mark.parametrize(("state", "kind"), FOLLOWS)
@@ -114,7 +114,7 @@ def test_a_fact_about_one_slot_leaves_the_others(state: SlotState, kind: type[Fa
         Scaled(1, 50.0),
         Reloaded(1, 2, 50.0),
         ReloadRejected(1, 50.0),
-        LeaseSent(KEY, 7),
+        ReclaimSent(KEY, 7),
         LeaseReclaimed(KEY, "released"),
     ],
     ids=lambda f: type(f).__name__,
@@ -404,7 +404,7 @@ def test_dead_leases_are_kept_until_reclaimed() -> None:
         in_state(SlotState.RUNNING, MONITOR), dead_leases=(DeadLease(0, JOB, KEY, True), DeadLease(1, None, OTHER_KEY, True))
     )
     assert reclaimed_now(fleet) == [KEY, OTHER_KEY]
-    fleet = apply(fleet, LeaseSent(KEY, 7))
+    fleet = apply(fleet, ReclaimSent(KEY, 7))
     assert reclaimed_now(fleet) == [OTHER_KEY]
     fleet = apply(fleet, Exited(MONITOR, PID, -9, 51.0))
     assert reclaimed_now(fleet) == []
@@ -417,7 +417,7 @@ def test_dead_leases_are_kept_until_reclaimed() -> None:
 def test_a_fact_about_an_unknown_lease_changes_nothing() -> None:
     """A second report of a lease that is already reclaimed is possible and has no effect."""
     fleet = replace(in_state(SlotState.RUNNING), dead_leases=(DeadLease(0, JOB, KEY, True),))
-    assert apply(apply(fleet, LeaseReclaimed(OTHER_KEY, "not found")), LeaseSent(OTHER_KEY, 7)) == fleet
+    assert apply(apply(fleet, LeaseReclaimed(OTHER_KEY, "not found")), ReclaimSent(OTHER_KEY, 7)) == fleet
 
 
 # Memory

@@ -16,7 +16,7 @@ from supervisor.core.facts import (
     Exited,
     GaveUp,
     Killed,
-    LeaseSent,
+    ReclaimSent,
     Retired,
     Spawned,
     SpawnFailed,
@@ -64,7 +64,7 @@ POLICY = Policy(
     terminate_grace_seconds=4,
     drain_timeout_seconds=60,
     drain_shortened_seconds=7,
-    release_seconds=2,
+    reclaim_seconds=2,
     backoff_seconds=1,
     backoff_max_seconds=50,
     healthy_after_seconds=10,
@@ -134,8 +134,8 @@ def at_restart_limit(*, crashes: int = 3, idle: float = 90) -> Fleet:
     return replace(fleet(starting(), starting(1)), crashes_since_progress=crashes, last_progress_seconds=NOW - idle)
 
 
-def dead_lease(key: UUID = KEY, *, sent_to: int = 0) -> DeadLease:
-    return DeadLease(0, JOB, key, is_counted=True, sent_to=sent_to)
+def dead_lease(key: UUID = KEY, *, asked_monitor: int = 0) -> DeadLease:
+    return DeadLease(0, JOB, key, is_counted=True, asked_monitor=asked_monitor)
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ ROWS = {
     "nothing but crashes": Row(give_up, at_restart_limit(), (GiveUp(ActionReason.NO_PROGRESS),)),
     "lease of a dead worker": Row(reclaim_dead_leases, fleet(running(), dead=(dead_lease(),)), (RETURN,)),
     "lease that was requested of an earlier monitor": Row(
-        reclaim_dead_leases, fleet(running(), dead=(dead_lease(sent_to=6),)), (RETURN,)
+        reclaim_dead_leases, fleet(running(), dead=(dead_lease(asked_monitor=6),)), (RETURN,)
     ),
     "two leases of one slot": Row(
         reclaim_dead_leases,
@@ -292,12 +292,12 @@ ROWS = {
     ),
     "time to return leases is over": Row(
         stop_monitor,
-        fleet(vacant(0), vacant(1, since=NOW - 2), asked=(NOW - 3,), dead=(dead_lease(sent_to=7),)),
+        fleet(vacant(0), vacant(1, since=NOW - 2), asked=(NOW - 3,), dead=(dead_lease(asked_monitor=7),)),
         (WORKERS_GONE,),
     ),
     "time to return leases counts from the first request": Row(
         stop_monitor,
-        fleet(vacant(), asked=(NOW - 2, NOW), dead=(dead_lease(sent_to=7),)),
+        fleet(vacant(), asked=(NOW - 2, NOW), dead=(dead_lease(asked_monitor=7),)),
         (WORKERS_GONE,),
     ),
     "no process is left": Row(finish, fleet(*NO_WORKERS, asked=ASKED_NOW, monitor=vacant(MONITOR)), (Finish(0),)),
@@ -379,13 +379,13 @@ QUIET = {
     "deadline is not exceeded at the last instant": fleet(running(deadline=NOW)),
     "boot has written no deadline yet": fleet(replace(starting(), deadline_seconds=None)),
     "killed and not yet reaped": fleet(killed(), asked=(NOW - 99, NOW - 98, NOW - 97)),
-    "monitor was asked already": fleet(running(), dead=(dead_lease(sent_to=7),)),
+    "monitor was asked already": fleet(running(), dead=(dead_lease(asked_monitor=7),)),
     "monitor is too young for a lease": fleet(running(), monitor=starting(MONITOR), dead=(dead_lease(),)),
     "monitor is stopping": fleet(running(), monitor=stopping(MONITOR), dead=(dead_lease(),)),
     "backoff is not over": fleet(vacant(runs=(Run(NOW - 2, 0.0), Run(NOW - 1 + INSTANT, 0.0)))),
     "a dead monitor is not replaced in a stop": fleet(stopping(), asked=ASKED_NOW, monitor=vacant(MONITOR)),
     "monitor waits for the last worker": fleet(vacant(0), stopping(1), asked=ASKED_NOW),
-    "monitor waits for a lease": fleet(vacant(since=NOW - 2 + INSTANT), asked=ASKED_NOW, dead=(dead_lease(sent_to=7),)),
+    "monitor waits for a lease": fleet(vacant(since=NOW - 2 + INSTANT), asked=ASKED_NOW, dead=(dead_lease(asked_monitor=7),)),
     "monitor is stopped once": fleet(vacant(), asked=ASKED_NOW, monitor=stopping(MONITOR)),
     "the end waits for the monitor": fleet(vacant(), asked=ASKED_NOW, monitor=killed(MONITOR)),
 }
@@ -508,7 +508,7 @@ def performed(before: Fleet, action: Action, at: float) -> Fleet:
         case GiveUp():
             return apply(before, GaveUp(at))
         case ReclaimLease():
-            return apply(before, LeaseSent(action.lease_key, before.monitor.incarnation))
+            return apply(before, ReclaimSent(action.lease_key, before.monitor.incarnation))
         case Finish():
             return before
 

@@ -573,7 +573,7 @@ def test_foreign_exceptions_are_known_by_their_names(
     assert totals[Counter[f"{step.upper()}_CALLS"]] == tries
     assert totals.get(Counter.ADAPTER_BUGS, 0) == bugs
     failed = [event for event in events if event.kind is EventKind.STEP_FAILED]
-    assert [event.outcome for event in failed] == ["permanent" if orders == "corrupt" else orders] * tries
+    assert [(event.step, event.outcome) for event in failed] == [(step, "permanent" if orders == "corrupt" else orders)] * tries
 
 
 @pytest.mark.parametrize("orders", ["time", "list", "bytes"])

@@ -112,7 +112,7 @@ class HoldReason(IntEnum):
     UNKNOWN = 5  # a limit is set, and the memory that Ollama uses is unknown
     BREAKER = 6  # a model failed several times in a row
     PROBING = 7  # one call shows whether the model answers again
-    RAMPING = 8  # it answers again: 1, 2, 4 ... calls at once
+    RAMPING = 8  # it answered the probe: 2, 4 … calls at once
     WEDGED = 9  # the server lists the model, but no call to it makes progress
     LOADING = 10  # the model is not loaded yet
     EXCLUSIVE = 11  # two models do not fit into memory together, and the other one is loaded now

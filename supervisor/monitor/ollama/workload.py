@@ -19,7 +19,7 @@ class Workload:
 
     def sample_workers(self) -> WorkersSampled:
         now_seconds = time.monotonic()
-        busy = [slot for slot in slot_statuses(self._scoreboard) if slot.is_busy and slot.claim]
+        busy = [slot for slot in slot_statuses(self._scoreboard) if slot.is_busy]
         by_model: dict[str, list[WorkerRecord]] = {}
         for slot in busy:
             model = self._model(slot.activity)
@@ -50,9 +50,9 @@ class Workload:
         return BacklogSampled(backlogs, time.monotonic())
 
     def _model(self, activity: Activity | None) -> str | None:
-        return {Activity.VISION: self._policy.vision_model, Activity.FEEDBACK: self._policy.feedback_model}.get(
-            activity or Activity.IDLE
-        )
+        if activity is Activity.VISION:
+            return self._policy.vision_model
+        return self._policy.feedback_model if activity is Activity.FEEDBACK else None
 
     def _track_progress(self, model: str, calls: list[WorkerRecord]) -> float:
         """Time of the last token of any call to the model. Before the first token: the start of the oldest running call."""
