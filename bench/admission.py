@@ -16,13 +16,13 @@ from typing import Any
 import psycopg
 
 from bench.candidate import BARE
-from bench.condition import until
-from bench.filled import hand_in, is_empty
+from bench.filled import WORK_LIMIT_SECONDS, hand_in, is_empty
 from bench.fleet import PROJECT_ROOT, Fleet, start_fleet
 from testkit.database import Database, temporary_database
 from testkit.ollama_simulator.process import Option, SimulatorProcess, start_simulator
 from testkit.postgres import Cluster, die_with
 from testkit.submissions import demo_submissions, enter_all
+from testkit.waiting import until
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 GB = 10**9
@@ -169,7 +169,7 @@ def _storm(ground: Ground, storm_seconds: float) -> dict[str, float]:
         ended_at_seconds = time.monotonic()
         until(lambda: _calls(ground) == PARALLEL)
         recovery_seconds = time.monotonic() - ended_at_seconds
-        until(lambda: is_empty(ground.owner))
+        until(lambda: is_empty(ground.owner), WORK_LIMIT_SECONDS)
         most = ground.simulator.state()["models"][FEEDBACK_MODEL]["max_in_flight"]
         assert all(fleet.process.poll() is None for fleet in fleets)
     lost = jobs - int(ground.number(DONE_ONCE))
@@ -188,7 +188,7 @@ def _phased_seconds(photos: int, *, is_phased: bool) -> float:
         photo = next(each for each in demo_submissions() if each.mime_type == "image/png")
         began_at_seconds = time.monotonic()
         enter_all(ground.owner, [photo] * photos, storage_root=ground.home)
-        until(lambda: is_empty(ground.owner), patience_seconds=photos * 4 * PHASED_LOAD_SECONDS)
+        until(lambda: is_empty(ground.owner), within_seconds=photos * 4 * PHASED_LOAD_SECONDS)
         return time.monotonic() - began_at_seconds
 
 

@@ -5,6 +5,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
+WORK_LIMIT_SECONDS = 120.0  # for the jobs of one measurement
 _FILL: LiteralString = """
     with typed as (select text, number from unnest(%(texts)s::text[]) with ordinality as typed (text, number)),
     handed_in as (

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import httpx
 import psutil
 
-from bench.condition import until
 from supervisor.adapters.instance import live_sockets
 from testkit.postgres import die_with
+from testkit.waiting import until
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 

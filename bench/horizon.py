@@ -2,16 +2,16 @@
 
 import psycopg
 
-from bench.condition import until
 from bench.filled import fill
 from bench.fleet import start_fleet
 from bench.rate import rate
 from testkit.database import temporary_database
 from testkit.postgres import Cluster
+from testkit.waiting import until
 
 WORKERS = 4
 JOBS, WARM_UP, WINDOW = 100_000, 1_000, 3_000
-PATIENCE_SECONDS = 600.0
+SNAPSHOT_LIMIT_SECONDS = 600.0
 
 
 def measure(jobs: int = JOBS) -> dict[str, float]:
@@ -29,6 +29,6 @@ def measure(jobs: int = JOBS) -> dict[str, float]:
             backup.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             backup.execute("select from learning_submission_jobs limit 1")
             under_way = fleet.completed()
-            until(lambda: fleet.completed() >= under_way + jobs, PATIENCE_SECONDS)
+            until(lambda: fleet.completed() >= under_way + jobs, SNAPSHOT_LIMIT_SECONDS)
             rate_after = rate(fleet, WINDOW)
     return {"rate_before": round(rate_before), "rate_after": round(rate_after), "ratio": round(rate_after / rate_before, 3)}

@@ -7,11 +7,11 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from bench.condition import until
-from bench.filled import hand_in, is_empty
+from bench.filled import WORK_LIMIT_SECONDS, hand_in, is_empty
 from bench.fleet import start_fleet
 from testkit.database import temporary_database
 from testkit.postgres import Cluster
+from testkit.waiting import until
 
 _SECONDS: LiteralString = """
     select extract(epoch from max(pg_xact_commit_timestamp(xmin)) - pg_xact_commit_timestamp(%s::text::xid))::float8
@@ -45,7 +45,7 @@ def measured_seconds(durations_seconds: Sequence[float], workers: int, instances
             )
             stack.enter_context(fleet).until_at_rest()
         entered = _enter(owner, durations_seconds)
-        until(lambda: is_empty(owner))
+        until(lambda: is_empty(owner), WORK_LIMIT_SECONDS)
         return _number(owner, _SECONDS, entered)
 
 

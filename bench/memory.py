@@ -5,12 +5,13 @@ import statistics
 import psutil
 import psycopg
 
-from bench.condition import until
+from bench.filled import WORK_LIMIT_SECONDS
 from bench.fleet import Fleet, start_fleet
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import start_simulator
 from testkit.postgres import Cluster
 from testkit.submissions import Submission, demo_submissions, enter_all, text_submissions
+from testkit.waiting import until
 
 WORKERS = 4
 JOBS = 100  # of each worker, every second one with a photo
@@ -29,7 +30,10 @@ def measure(workers: int = WORKERS, jobs: int = JOBS) -> dict[str, float]:
         fleet.until_at_rest()
         idle_bytes = _uss_bytes(fleet)
         enter_all(owner, _work(workers * jobs), storage_root=fleet.storage_root)
-        until(lambda: owner.execute("select 1 where not exists (select from learning_submission_jobs)").fetchone())
+        until(
+            lambda: owner.execute("select 1 where not exists (select from learning_submission_jobs)").fetchone(),
+            WORK_LIMIT_SECONDS,
+        )
         fleet.until_at_rest()
         return {
             "uss_idle_mb": round(idle_bytes / 1e6, 2),

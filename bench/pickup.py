@@ -7,11 +7,11 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from bench.condition import until
-from bench.filled import hand_in, is_empty
+from bench.filled import WORK_LIMIT_SECONDS, hand_in, is_empty
 from bench.fleet import start_fleet
 from testkit.database import temporary_database
 from testkit.postgres import Cluster
+from testkit.waiting import until
 
 WORKERS, JOBS = 8, 200
 PAUSE_SECONDS = (0.02, 0.12)  # jobs come at any time between two looks at the queue
@@ -35,7 +35,7 @@ def measure(jobs: int = JOBS, workers: int = WORKERS) -> dict[str, float]:
         for _ in range(jobs):
             time.sleep(chance.uniform(*PAUSE_SECONDS))
             _enter(owner)
-            until(lambda: is_empty(owner))
+            until(lambda: is_empty(owner), WORK_LIMIT_SECONDS)
         delays_ms = sorted(row[0] for row in owner.execute(_DELAYS))
     return {"p50_ms": round(statistics.median(delays_ms), 2), "p95_ms": round(delays_ms[len(delays_ms) * 95 // 100], 2)}
 

@@ -8,12 +8,12 @@ import time
 
 import psycopg
 
-from bench.condition import until
 from bench.fleet import start_fleet
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import start_simulator
 from testkit.postgres import Cluster
 from testkit.submissions import enter_all, text_submissions
+from testkit.waiting import until
 
 KILLS = 50
 WORKERS = 16  # each slot may start 8 times in a minute

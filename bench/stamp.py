@@ -6,7 +6,7 @@ import struct
 import time
 from dataclasses import dataclass
 
-from bench.condition import PATIENCE_SECONDS
+from testkit.waiting import LIMIT_SECONDS
 
 _LAYOUT = struct.Struct("<iiq")  # far below PIPE_BUF: written whole
 
@@ -27,9 +27,9 @@ def write_stamp(fd: int, slot: int) -> None:
 
 def next_stamp(fd: int) -> Stamp:
     """Waits for it. Raises TimeoutError."""
-    stamp = stamp_within(fd, PATIENCE_SECONDS)
+    stamp = stamp_within(fd, LIMIT_SECONDS)
     if stamp is None:
-        raise TimeoutError(f"nobody was forked within {PATIENCE_SECONDS:g} s")
+        raise TimeoutError(f"nobody was forked within {LIMIT_SECONDS:g} s")
     return stamp
 
 

@@ -14,7 +14,7 @@ from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from supervisor.settings.model import parse
-from testkit.waiting import PATIENCE_SECONDS
+from testkit.waiting import LIMIT_SECONDS
 from worker.ipc.scoreboard import Scoreboard
 
 URL = "http://127.0.0.1:1"
@@ -37,7 +37,7 @@ def test_a_bug_in_a_task_ends_the_watch() -> None:
     watch = AdmissionController(dependencies, board, sight, Waker(board, []), EventLog("ERROR", lambda _: None))
 
     async def watched() -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(LIMIT_SECONDS):
             await watch.run()
 
     with pytest.raises(KeyError):

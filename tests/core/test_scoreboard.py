@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from supervisor.core.fleet import ExitCause
-from testkit.waiting import eventually
+from testkit.waiting import until
 from worker.ipc.contract import Activity, Counter, HoldReason, Wiring
 from worker.ipc.scoreboard import (
     CAUSES,
@@ -164,7 +164,7 @@ def test_a_reader_never_sees_a_mixture() -> None:
         return len(seen) > 10
 
     with fast_writer(board, 1):
-        eventually(has_seen_many)
+        until(has_seen_many)
 
 
 def test_a_new_scoreboard_says_nothing() -> None:

@@ -19,7 +19,7 @@ from supervisor.settings.model import parse
 from supervisor.settings.versions import SettingsVersions
 from supervisor.system import UnixSystem
 from supervisor.systemd import Notifier
-from testkit.waiting import eventually
+from testkit.waiting import until
 from worker.ipc.contract import Activity
 from worker.ipc.scoreboard import Scoreboard, WorkerRecord
 
@@ -48,6 +48,6 @@ def test_who_was_stopped_judges_by_what_he_has_seen(world: UnixSystem, scoreboar
     deadline_seconds = time.monotonic() + SOON_SECONDS
     scoreboard.write_worker(0, WorkerRecord(7, Activity.VISION, deadline_seconds=deadline_seconds))
     (fact,) = world.wait(fleet, time.monotonic())
-    eventually(lambda: time.monotonic() > deadline_seconds)
+    until(lambda: time.monotonic() > deadline_seconds)
     signalled = [action for action in decide(apply(fleet, fact), Policy(), world.now()) if getattr(action, "slot", None) == 0]
     assert signalled == []

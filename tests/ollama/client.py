@@ -9,14 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from testkit.ollama_simulator.process import SimulatorProcess
-from tests.ollama.condition import PATIENCE_SECONDS
+from testkit.waiting import LIMIT_SECONDS
 
 
 class PendingCall:
     """One request that has been sent. `close` leaves without reading the answer."""
 
     def __init__(self, url: str, path: str, body: Mapping[str, object]) -> None:
-        self._connection = HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_SECONDS)
+        self._connection = HTTPConnection(urlsplit(url).netloc, timeout=LIMIT_SECONDS)
         self._connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         self._response: HTTPResponse | None = None
 

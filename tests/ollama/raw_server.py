@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from tests.ollama.condition import PATIENCE_SECONDS
+from testkit.waiting import LIMIT_SECONDS
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
@@ -37,7 +37,7 @@ class Peer:
     """One connection, from the server's side."""
 
     def __init__(self, connection: socket.socket) -> None:
-        connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(LIMIT_SECONDS)
         self._socket = connection
 
     def request(self) -> bytes:
@@ -74,7 +74,7 @@ class Peer:
         self._socket.settimeout(seconds)
         with suppress(OSError):
             self._socket.recv(1)
-        self._socket.settimeout(PATIENCE_SECONDS)
+        self._socket.settimeout(LIMIT_SECONDS)
 
     def wait_for_its_end(self) -> None:
         with suppress(OSError):
@@ -86,11 +86,11 @@ class Peer:
 def raw_server(*scripts: Callable[[Peer], None]) -> Iterator[str]:
     """The URL. The first connection is served by the first script, and so on; more connections than scripts are refused."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(PATIENCE_SECONDS)
+        listener.settimeout(LIMIT_SECONDS)
         thread = threading.Thread(target=_serve, args=(listener, scripts), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    thread.join(PATIENCE_SECONDS)
+    thread.join(LIMIT_SECONDS)
 
 
 def _serve(listener: socket.socket, scripts: tuple[Callable[[Peer], None], ...]) -> None:

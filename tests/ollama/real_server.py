@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.ollama.condition import PATIENCE_SECONDS, until
+from testkit.waiting import LIMIT_SECONDS, until
 from worker.ollama.address import LOOPBACK
 
 VERSION = "v0.32.15"  # scripts/real_ollama builds this one
@@ -77,6 +77,6 @@ def _why_not_at(url: str) -> str:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/api/version", trust_env=False, timeout=PATIENCE_SECONDS).is_success
+        return httpx.get(f"{url}/api/version", trust_env=False, timeout=LIMIT_SECONDS).is_success
     except httpx.TransportError:
         return False

@@ -10,7 +10,7 @@ import pytest
 
 from supervisor.settings.model import parse
 from testkit.ollama_simulator.process import SimulatorProcess
-from tests.ollama.condition import PATIENCE_SECONDS
+from testkit.waiting import LIMIT_SECONDS
 from tests.ollama.raw_server import END, HEAD, Peer, chunk, done, line, raw_server, said, status
 from worker.adapters import vision
 from worker.core.errors import (
@@ -221,7 +221,7 @@ def test_a_server_that_does_not_take_the_request() -> None:
     given_up, was_given_up = threading.Event(), []
 
     def deaf(_: Peer) -> None:
-        was_given_up.append(given_up.wait(PATIENCE_SECONDS))
+        was_given_up.append(given_up.wait(LIMIT_SECONDS))
 
     with raw_server(deaf) as url:
         assert type(caught(url, bounds(first=0.3), big)) is errors.FirstTokenTimeout

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.waiting import LIMIT_SECONDS, until
 from tests.ollama.client import pending_chat
-from tests.ollama.condition import PATIENCE_SECONDS, until
 
 MESSAGES = [{"role": "user", "content": "Hallo"}]
 LONG_TEXT = " ".join(["Satz"] * 40)
@@ -29,7 +29,7 @@ def spoken(answer: httpx.Response) -> str:
 
 
 @contextmanager
-def streaming(simulator: SimulatorProcess, quiet_seconds: float = PATIENCE_SECONDS, **more: object) -> Iterator[Iterator[str]]:
+def streaming(simulator: SimulatorProcess, quiet_seconds: float = LIMIT_SECONDS, **more: object) -> Iterator[Iterator[str]]:
     """The lines of a stream as they come; the client leaves with the block, or when nothing has come for that long."""
     request = {"model": "chain", "messages": MESSAGES, **more}
     with httpx.stream("POST", f"{simulator.url}/api/chat", json=request, trust_env=False, timeout=quiet_seconds) as answer:

@@ -9,8 +9,8 @@ import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from testkit.ollama_simulator.size import read_size
+from testkit.waiting import until
 from tests.ollama.client import pending_chat
-from tests.ollama.condition import until
 
 GIB = 2**30
 MODELS = ["big:size=4GiB:growth=512MiB", "small:size=1GiB:growth=0", "eyes:vision:size=3GiB:projector=1GiB"]

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from testkit.ollama_simulator.process import PROJECT_ROOT, start_simulator
+from testkit.waiting import LIMIT_SECONDS, until
 from tests.ollama.client import pending_chat
-from tests.ollama.condition import PATIENCE_SECONDS, until
 
 SCRIPT = PROJECT_ROOT / "scripts" / "ollama_simulator"
 LEAVERS = 30  # most of them are noticed in the middle of a write
@@ -27,7 +27,7 @@ with start_simulator() as simulator:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, cwd="/")
+    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False, cwd="/")
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def test_script(end: signal.Signals) -> None:
         url = process.stdout.readline().removeprefix("listening on ").strip()
         names = [model["name"] for model in httpx.get(f"{url}/api/tags", trust_env=False).json()["models"]]
         process.send_signal(end)
-        process.wait(PATIENCE_SECONDS)
+        process.wait(LIMIT_SECONDS)
         rest = process.stdout.read()
     assert names == ["qwen2.5vl:3b", "gpt-oss:latest"]
     assert (process.returncode, rest) == (0, "")

@@ -28,8 +28,8 @@ from supervisor.doctor.run import examine
 from supervisor.monitor.ollama.host import Host
 from supervisor.monitor.ollama.server import OllamaServer
 from supervisor.settings.model import Settings, parse
+from testkit.waiting import LIMIT_SECONDS, until
 from tests.ollama.client import PendingCall
-from tests.ollama.condition import PATIENCE_SECONDS, until
 from tests.ollama.picture import jpeg
 from tests.ollama.real_server import ENVIRONMENT, SENTENCE, real_server, why_not
 from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.skipif(why_not() != "", reason=why_not())
 
 @pytest.fixture(scope="module")
 def running_server() -> Iterator[httpx.Client]:
-    with real_server() as url, httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
+    with real_server() as url, httpx.Client(base_url=url, trust_env=False, timeout=LIMIT_SECONDS) as client:
         yield client
 
 
@@ -102,7 +102,7 @@ def test_a_conversation(server: httpx.Client) -> None:
     progress: list[None] = []
     calls: list[ModelCall] = []
     ollama = Ollama(str(server.base_url), lambda: progress.append(None), calls.append)
-    answer = ollama.chat(question("chain"), deadline_in(PATIENCE_SECONDS))
+    answer = ollama.chat(question("chain"), deadline_in(LIMIT_SECONDS))
     assert (answer.text.strip(), answer.tokens) == (SENTENCE, len(progress) + 1)
     assert answer.prompt_tokens > 0
     assert len(ollama.digest("chain") or "") == 64
@@ -140,7 +140,7 @@ def test_an_endless_answer_gives_its_slot_back(server: httpx.Client) -> None:
     ollama = Ollama(str(server.base_url), lambda: None)
     for _ in range(int(ENVIRONMENT["OLLAMA_NUM_PARALLEL"]) + 1):
         with pytest.raises(errors.Runaway):
-            ollama.chat(question("loop", 100_000, limit_characters=600), deadline_in(PATIENCE_SECONDS))
+            ollama.chat(question("loop", 100_000, limit_characters=600), deadline_in(LIMIT_SECONDS))
     assert server.post("/api/generate", json={"model": "loop", "keep_alive": 0}).json()["done_reason"] == "unload"
     until(lambda: loaded(server) == {})  # which waits for all that is being said
 
@@ -161,7 +161,7 @@ def test_an_endless_answer_gives_its_slot_back(server: httpx.Client) -> None:
 def test_failures(server: httpx.Client, asked: ChatRequest, error: type[Exception]) -> None:
     """What the real server refuses or cuts has the class that the retry rules go by."""
     with pytest.raises(error):
-        Ollama(str(server.base_url), lambda: None).chat(asked, deadline_in(PATIENCE_SECONDS))
+        Ollama(str(server.base_url), lambda: None).chat(asked, deadline_in(LIMIT_SECONDS))
 
 
 def killed_while_it_speaks(server: httpx.Client, on_call: OnCall) -> Exception:
@@ -174,7 +174,7 @@ def killed_while_it_speaks(server: httpx.Client, on_call: OnCall) -> Exception:
             os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(errors.ServerFailed) as failure:
-        Ollama(str(server.base_url), kill, on_call).chat(question("loop", 100_000, 100_000), deadline_in(PATIENCE_SECONDS))
+        Ollama(str(server.base_url), kill, on_call).chat(question("loop", 100_000, 100_000), deadline_in(LIMIT_SECONDS))
     return failure.value
 
 
@@ -182,7 +182,7 @@ def test_a_runner_that_dies_while_it_speaks(server: httpx.Client) -> None:
     """A broken stream, to be tried again; the next question loads the model anew."""
     failure = failure_of(killed_while_it_speaks(server, ignore_call), Step.VISION)
     assert failure.kind is FailureKind.TRANSIENT
-    answer = Ollama(str(server.base_url), lambda: None).chat(question("chain"), deadline_in(PATIENCE_SECONDS))
+    answer = Ollama(str(server.base_url), lambda: None).chat(question("chain"), deadline_in(LIMIT_SECONDS))
     assert answer.text.strip() == SENTENCE
 
 
@@ -203,7 +203,7 @@ def test_the_breaker(server: httpx.Client) -> None:
     assert probing.calls_of("loop:latest") == 1
     state = apply(state, probing.told(now_seconds))
     with pytest.raises(errors.AnswerTruncated):
-        Ollama(str(server.base_url), lambda: None, know).chat(question("loop", 8), deadline_in(PATIENCE_SECONDS))
+        Ollama(str(server.base_url), lambda: None, know).chat(question("loop", 8), deadline_in(LIMIT_SECONDS))
     assert decide(state, policy, now_seconds).calls_of("loop:latest") >= policy.num_parallel
 
 
@@ -216,28 +216,28 @@ def test_no_room(server: httpx.Client) -> None:
             stack.enter_context(closing(PendingCall(url, "/api/chat", endless))).first_line()
         prompt = {"model": "chain", "prompt": "x"}
         line = [stack.enter_context(closing(PendingCall(url, "/api/generate", prompt))) for _ in range(WAITING + 1)]
-        assert select.select([call.socket for call in line], [], [], PATIENCE_SECONDS)[0]  # one was refused: the line is full
+        assert select.select([call.socket for call in line], [], [], LIMIT_SECONDS)[0]  # one was refused: the line is full
         with pytest.raises(Unavailable):
-            Ollama(url, lambda: None, calls.append).chat(question("chain"), deadline_in(PATIENCE_SECONDS))
+            Ollama(url, lambda: None, calls.append).chat(question("chain"), deadline_in(LIMIT_SECONDS))
     assert [call.outcome for call in calls] == [CallOutcome.BUSY]
     until(lambda: server.post("/api/generate", json={"model": "chain"}).is_success)  # who has left keeps a place until it moves
 
 
 def test_a_model_that_was_loaded_before_is_not_loaded_again(server: httpx.Client) -> None:
     """The options that a model is loaded with are those of its requests; others would make the server start it anew."""
-    monitored = OllamaServer(str(server.base_url), PATIENCE_SECONDS)
+    monitored = OllamaServer(str(server.base_url), LIMIT_SECONDS)
     assert asyncio.run(monitored.load("chain", {"num_ctx": 4096}))
     runner = runner_pids(server)
     ollama = Ollama(str(server.base_url), lambda: None)
-    ollama.chat(replace(question("chain"), options={"num_ctx": 4096}), deadline_in(PATIENCE_SECONDS))
+    ollama.chat(replace(question("chain"), options={"num_ctx": 4096}), deadline_in(LIMIT_SECONDS))
     assert runner_pids(server) == runner
-    ollama.chat(replace(question("chain"), options={"num_ctx": 2048}), deadline_in(PATIENCE_SECONDS))
+    ollama.chat(replace(question("chain"), options={"num_ctx": 2048}), deadline_in(LIMIT_SECONDS))
     assert runner_pids(server) != runner
 
 
 def test_what_the_monitor_sees(server: httpx.Client) -> None:
     """A model is listed from its load to its unload, with its window; its runner's memory is seen on this host."""
-    monitored, host = OllamaServer(str(server.base_url), PATIENCE_SECONDS), Host(str(server.base_url), None)
+    monitored, host = OllamaServer(str(server.base_url), LIMIT_SECONDS), Host(str(server.base_url), None)
     assert asyncio.run(monitored.load("chain", {"num_ctx": 4096}))
     listed = asyncio.run(monitored.listed())
     assert isinstance(listed, ModelsListed)
@@ -251,7 +251,7 @@ def test_what_the_monitor_sees(server: httpx.Client) -> None:
 
 def test_a_load_that_fails(server: httpx.Client) -> None:
     """A model that nobody has pulled is no load, and no exception either."""
-    assert not asyncio.run(OllamaServer(str(server.base_url), PATIENCE_SECONDS).load("nobody", {}))
+    assert not asyncio.run(OllamaServer(str(server.base_url), LIMIT_SECONDS).load("nobody", {}))
 
 
 def test_doctor(server: httpx.Client) -> None:

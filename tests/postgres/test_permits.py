@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from testkit.waiting import LIMIT_SECONDS, until
 from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried
 from worker.ipc.contract import ErrorCode, Step
@@ -20,7 +21,6 @@ from worker.queue.settle import Settlement, settle, settle_and_lease
 
 pytestmark = pytest.mark.postgres
 
-PATIENCE_SECONDS = 20.0
 LEASE_SECONDS = 60.0
 LOCKS = """
     select classid::bigint as key, objid::int as number, granted, pid from pg_locks
@@ -68,13 +68,6 @@ def held_numbers(queue: FilledQueue, permits: Permits) -> list[int]:
 
 def locks(queue: FilledQueue, permits: Permits) -> list[dict[str, int]]:
     return [lock for lock in queue.owner.execute(LOCKS) if lock["key"] == permits.key % 2**32]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Each look is a question to the database, so that no pause is needed."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s"
 
 
 def end_and_lease(session: Session, permits: Permits, held: HeldPermit | None = None) -> Settlement:
@@ -252,7 +245,7 @@ def test_waiting_ends_when_a_permit_is_given_back(queue: FilledQueue, sessions: 
     permits, holder, waiter = model(1), sessions(), sessions()
     held = holder.begin(permits)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(wait_for_permit, waiter.connection, permits, 1, PATIENCE_SECONDS / 4)
+        waiting = pool.submit(wait_for_permit, waiter.connection, permits, 1, LIMIT_SECONDS / 4)
         until(lambda: any(not lock["granted"] for lock in locks(queue, permits)))
         holder.give_back(held)
         assert waiting.result() == held
@@ -265,7 +258,7 @@ def test_waiting_has_an_end(queue: FilledQueue, sessions: Sessions) -> None:
     holder.begin(permits)
     started_at_seconds = time.monotonic()
     assert wait_for_permit(waiter.connection, permits, 1, 0.2) is None
-    assert 0.2 <= time.monotonic() - started_at_seconds < PATIENCE_SECONDS
+    assert 0.2 <= time.monotonic() - started_at_seconds < LIMIT_SECONDS
     assert waiter.connection.execute("show lock_timeout").fetchone() == {"lock_timeout": "5s"}
     assert [lock["pid"] for lock in locks(queue, permits)] == [holder.connection.info.backend_pid]
 
@@ -273,7 +266,7 @@ def test_waiting_has_an_end(queue: FilledQueue, sessions: Sessions) -> None:
 def test_a_permit_waited_for_is_held_once(queue: FilledQueue, sessions: Sessions) -> None:
     """Session locks count how often they are taken: one that was waited for is free after it was given back once."""
     permits, session = model(1), sessions()
-    held = wait_for_permit(session.connection, permits, 1, PATIENCE_SECONDS)
+    held = wait_for_permit(session.connection, permits, 1, LIMIT_SECONDS)
     assert session.begin(NO_PERMITS) is None
     session.give_back(held)
     assert held_numbers(queue, permits) == []
@@ -286,7 +279,7 @@ def test_many_workers_never_exceed_the_count(sessions: Sessions) -> None:
     def call_model(session: Session, number: int) -> None:
         nonlocal holding, most
         for _ in range(15):
-            held = session.begin(permits) or wait_for_permit(session.connection, permits, number, PATIENCE_SECONDS)
+            held = session.begin(permits) or wait_for_permit(session.connection, permits, number, LIMIT_SECONDS)
             with guard:
                 holding += 1
                 most = max(most, holding)

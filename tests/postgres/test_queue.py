@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from supervisor.event_log import EventLog
 from supervisor.monitor.queue.reclaimer import SWEEP_SECONDS, LeaseReclaimer
 from testkit.database import Database, url
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, parse_payload
 from worker.ipc import channel
@@ -594,7 +594,7 @@ def test_a_lease_that_comes_late_and_is_locked_costs_no_connection(queue: Filled
         assert lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS))
         with queue.owner.transaction():
             queue.one("select from learning_submission_jobs where id = %s for update", [job_id])
-            eventually(lambda: releases.due_in_seconds() == 0)
+            until(lambda: releases.due_in_seconds() == 0)
             monitor(queue, impatiently, releases)
         monitor(queue, impatiently, releases)
         supervisor.setblocking(False)

@@ -20,12 +20,12 @@ from typing import Any
 
 from supervisor.adapters import processes
 from supervisor.settings.model import parse
+from testkit.waiting import LIMIT_SECONDS
 from worker import main as worker_main
 from worker.ipc.contract import MAX_EVENT_BYTES, Activity, Event, Wiring
 from worker.ipc.scoreboard import AdmissionRecord, ControlRecord, MonitorRecord, Scoreboard, WorkerRecord
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 20.0
 SLOT, INSTANCE = 0, 1
 
 
@@ -122,7 +122,7 @@ class StandIn:
     def dismiss(self, pid: int) -> None:
         """Ends the worker if it has not ended before, and forgets it."""
         self.signal(pid, signal.SIGKILL)
-        self.exit_status(pid, PATIENCE_SECONDS)
+        self.exit_status(pid, LIMIT_SECONDS)
         for fd in self.households.pop(pid).fds():
             os.close(fd)
 
@@ -170,7 +170,7 @@ class BareWorker:
     def signal(self, number: int) -> None:
         self._forker.ask("signal", self.pid, number)
 
-    def exit_status(self, timeout_seconds: float = PATIENCE_SECONDS) -> int | None:
+    def exit_status(self, timeout_seconds: float = LIMIT_SECONDS) -> int | None:
         status: int | None = self._forker.ask("exit_status", self.pid, timeout_seconds)
         return status
 
@@ -197,7 +197,7 @@ class Forker:
 
     def ask(self, question: str, *arguments: object) -> Any:
         self._line.send((question, arguments))
-        assert self._line.poll(2 * PATIENCE_SECONDS), f"the workers' stand-in does not answer: {question}"
+        assert self._line.poll(2 * LIMIT_SECONDS), f"the workers' stand-in does not answer: {question}"
         return self._line.recv()
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 
 NETWORK = "10.77.0.0/16"
 
@@ -58,7 +58,7 @@ def namespace() -> Iterator[tuple[str, ...]]:
     with subprocess.Popen(["unshare", "--net", "sleep", "infinity"]) as holder:
         try:
             ours = Path("/proc/self/ns/net").stat().st_ino
-            eventually(lambda: holder.poll() is not None or Path(f"/proc/{holder.pid}/ns/net").stat().st_ino != ours)
+            until(lambda: holder.poll() is not None or Path(f"/proc/{holder.pid}/ns/net").stat().st_ino != ours)
             yield ("nsenter", "--net", "--target", str(holder.pid))
         finally:
             holder.kill()

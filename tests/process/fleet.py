@@ -20,7 +20,7 @@ import httpx
 import psutil
 
 from testkit.postgres import die_with
-from testkit.waiting import PATIENCE_SECONDS, eventually
+from testkit.waiting import LIMIT_SECONDS, until
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).with_name("learning-supervisor")
@@ -46,7 +46,7 @@ class LiveFleet:
 
     def status(self) -> Row:
         """The document on the control socket, as soon as there is a monitor that answers."""
-        return eventually(self._answered_status)
+        return until(self._answered_status)
 
     def workers(self) -> list[Row]:
         workers: list[Row] = self.status()["workers"]
@@ -68,7 +68,7 @@ class LiveFleet:
 
     def get(self, path: str) -> httpx.Response:
         """Of the server at STATUS_ADDR, as soon as it listens."""
-        address = eventually(lambda: self.status()["metrics_address"])
+        address = until(lambda: self.status()["metrics_address"])
         return httpx.get(f"http://{address}{path}", trust_env=False, verify=False)
 
     def order(self, path: str, **body: object) -> httpx.Response:
@@ -93,24 +93,24 @@ class LiveFleet:
 
     def until_idle(self) -> None:
         """Every worker waits for a job, and the monitor listens for one."""
-        eventually(self._is_idle)
+        until(self._is_idle)
 
     def until_state(self, state: str) -> None:
         """Ok, degraded, draining or down, as the status has it."""
-        eventually(lambda: self.status()["state"] == state)
+        until(lambda: self.status()["state"] == state)
 
     def until_busy(self, activity: str, workers: int = 1) -> list[int]:
         """The pids of the workers in this activity, as soon as there are so many."""
-        return eventually(lambda: found if len(found := self._pids_in(activity)) == workers else [])
+        return until(lambda: found if len(found := self._pids_in(activity)) == workers else [])
 
     def until_told(self, what: str, times: int = 1) -> list[dict[str, str]]:
-        return eventually(lambda: found if len(found := self.told(what)) >= times else [])
+        return until(lambda: found if len(found := self.told(what)) >= times else [])
 
     def until_replaced(self, dead_pids: list[int]) -> None:
         """All slots have a running worker, and none of them is one of these."""
-        eventually(lambda: self._is_full_without(dead_pids))
+        until(lambda: self._is_full_without(dead_pids))
 
-    def exit_code(self, within_seconds: float = PATIENCE_SECONDS) -> int:
+    def exit_code(self, within_seconds: float = LIMIT_SECONDS) -> int:
         return self.process.wait(within_seconds)
 
     # What is done to it
@@ -200,8 +200,8 @@ def kill_all(pids: list[int], number: signal.Signals = signal.SIGKILL) -> None:
 
 def _end_all(fleet: LiveFleet) -> None:
     """The supervisor is dead: whoever is still there after a moment should not be."""
-    with suppress(AssertionError):
-        eventually(lambda: not fleet.living())
+    with suppress(TimeoutError):
+        until(lambda: not fleet.living())
     outlived = fleet.living()
     for process in outlived:
         with suppress(psutil.Error):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 from uuid import UUID
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet
 from tests.process.site import Site, Value
 
@@ -31,11 +31,11 @@ class Scene:
 
     def until_lost(self, error: str) -> None:
         """Every worker has tried to write, and was told of this error."""
-        eventually(lambda: {told["slot"] for told in self.fleet.told("connection_lost") if self._is(told, error)} == {"0", "1"})
+        until(lambda: {told["slot"] for told in self.fleet.told("connection_lost") if self._is(told, error)} == {"0", "1"})
 
     def until_dropped(self, count: int) -> None:
         """So many answers found their lease in other hands, and were counted as that."""
-        eventually(lambda: sum(worker["totals"]["rejected_by_fence"] for worker in self.fleet.workers()) == count)
+        until(lambda: sum(worker["totals"]["rejected_by_fence"] for worker in self.fleet.workers()) == count)
 
     def assert_survived(self, site: Site) -> None:
         """The answers in hand were written: each job had one lease and one result; no process has ended. `site` sees it now."""

@@ -1,8 +1,7 @@
 """All that a worker works for: a database with submissions as the platform enters them, their files, and a model server."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,14 @@ from psycopg.rows import DictRow, dict_row
 from testkit.database import Database
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.submissions import Submission, enter_all
-from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker, Forker
+from testkit.waiting import until
+from tests.process.bare_worker import BareWorker, Forker
 from worker.ipc.contract import Activity, Counter
 from worker.ipc.scoreboard import AdmissionRecord
 from worker.queue.connection import Connection
 from worker.queue.dead_leases import ReclaimResult, return_lease
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
-LOOK_SECONDS = 0.01
 CONNECTED: LiteralString = "select count(*)::int as n from pg_stat_activity where usename = %s"
 HELD, WAITED_FOR = True, False
 LOCKS: LiteralString = """
@@ -30,14 +29,6 @@ LOCKS: LiteralString = """
      where locktype = 'advisory' and pid <> pg_backend_pid()
        and database = (select oid from pg_database where datname = current_database())
 """
-
-
-def until(condition: Callable[[], object], what: str = "") -> None:
-    """Looks again and again until it is true."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {what or condition}"
-        time.sleep(LOOK_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +43,7 @@ class School:
 
     def clear(self) -> None:
         """As on the first day; waits until no worker of an earlier day is connected."""
-        until(lambda: self.one(CONNECTED, f"{self.database.name}_worker")["n"] == 0, "the end of all connections of workers")
+        until(lambda: self.one(CONNECTED, f"{self.database.name}_worker")["n"] == 0, what="the end of all connections of workers")
         self.owner.execute("truncate learning_submissions, learning_submission_jobs, audit_results, audit_leases, audit_finishes")
         self.simulator.clear_faults()
         self.simulator.reset_calls()

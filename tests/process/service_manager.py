@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testkit.waiting import PATIENCE_SECONDS
+from testkit.waiting import LIMIT_SECONDS
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
@@ -33,10 +33,10 @@ class ServiceManager:
     def until_told(self, wanted: str) -> list[str]:
         """All lines up to and with the first that begins like this."""
         lines: list[str] = []
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + LIMIT_SECONDS
         while not any(line.startswith(wanted) for line in lines):
             assert time.monotonic() < deadline, f"{wanted} was not told, only {lines}"
-            lines += self._received(PATIENCE_SECONDS)
+            lines += self._received(LIMIT_SECONDS)
         return lines
 
     def _received(self, within_seconds: float) -> list[str]:

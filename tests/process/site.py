@@ -17,7 +17,7 @@ from psycopg.rows import DictRow, dict_row
 from testkit.database import Database
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.submissions import Submission, demo_submissions, enter_all, text_submissions
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet, start_fleet
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
@@ -109,7 +109,7 @@ class Site:
 
     def until_done(self, submission_ids: list[UUID]) -> None:
         """Each is completed or failed, and none of their jobs is left but as failed."""
-        eventually(lambda: self._is_done(submission_ids))
+        until(lambda: self._is_done(submission_ids))
 
     def until_done_once(self, submission_ids: list[UUID]) -> None:
         """And one result was written for each, and for no other."""
@@ -121,7 +121,7 @@ class Site:
 
         A worker that is killed before would leave the ordered fault to the next one.
         """
-        eventually(lambda: self.simulator.state()["models"][model]["running"] == workers)
+        until(lambda: self.simulator.state()["models"][model]["running"] == workers)
         return fleet.until_busy("vision" if model == VISION_MODEL else "feedback", workers)
 
     def until_somebody_waits_for_a_lock(self) -> None:
@@ -129,7 +129,7 @@ class Site:
         query: LiteralString = """
             select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock') as it
         """
-        eventually(lambda: self.one(query)["it"])
+        until(lambda: self.one(query)["it"])
 
     def vision_calls(self) -> int:
         return sum(call["has_image"] for call in self.simulator.calls())

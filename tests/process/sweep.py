@@ -1,7 +1,6 @@
 """One kind of job again and again, with a worker behind a wire that strikes after a certain message."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,11 @@ from psycopg.rows import dict_row
 from testkit.submissions import Submission, enter_all
 from tests.monitor import Monitor
 from tests.process.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
-from tests.process.bare_worker import PATIENCE_SECONDS, BareWorker
+from tests.process.bare_worker import BareWorker
 from tests.process.school import School, is_idle
 from tests.process.wire import Wire
 from worker.queue.connection import Connection
 
-LOOK_SECONDS = 0.002  # hundreds of rounds of some milliseconds each
 ADAPTER = "tests.process.adapters.ledger"
 LONG_SECONDS = 60.0  # an idle worker looks when it is woken
 MAX_CRASHES = 2
@@ -63,14 +61,6 @@ KINDS = (
     Kind("released", ("text",), ("release",), "unavailable", pauses=1),
     Kind("failed", ("text",), ("fail",), "permanent", failures=1),
 )
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Looks more often than others do."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {what}"
-        time.sleep(LOOK_SECONDS)
 
 
 @dataclass(slots=True)

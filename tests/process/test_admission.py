@@ -15,7 +15,7 @@ import pytest
 
 from testkit.database import Database
 from testkit.ollama_simulator.process import Option, SimulatorProcess, start_simulator
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site, Value, open_site
 
@@ -60,7 +60,7 @@ class Server:
         """As a night does."""
         for model in (VISION_MODEL, FEEDBACK_MODEL):
             self.site.simulator.client.post("/api/generate", json={"model": model, "keep_alive": 0})
-        eventually(lambda: not self.site.simulator.state()["loaded"])
+        until(lambda: not self.site.simulator.state()["loaded"])
 
 
 @pytest.fixture
@@ -96,13 +96,13 @@ def admission(fleet: LiveFleet) -> dict[str, Any]:
 
 def until_held(fleet: LiveFleet, reason: str, observed_bytes: float) -> None:
     """For this reason, by a decision that knows so much of the memory."""
-    eventually(lambda: reason in (now := admission(fleet))["reasons"] and now["ollama"]["observed_bytes"] == observed_bytes)
+    until(lambda: reason in (now := admission(fleet))["reasons"] and now["ollama"]["observed_bytes"] == observed_bytes)
 
 
 def until_looked_again(fleet: LiveFleet, server: Server, size_bytes: float) -> None:
     """Some samples later, known by a size that was never told before."""
     server.hold(size_bytes)
-    eventually(lambda: admission(fleet)["ollama"]["observed_bytes"] == int(size_bytes))
+    until(lambda: admission(fleet)["ollama"]["observed_bytes"] == int(size_bytes))
 
 
 # The limit
@@ -129,7 +129,7 @@ def test_over_the_limit_nobody_begins_and_all_finish(server: Server) -> None:
     assert site.leases(*waiting) == []
     server.hold(GB)
     site.until_done(waiting)
-    eventually(lambda: admission(fleet)["slots"] == 64)
+    until(lambda: admission(fleet)["slots"] == 64)
     slots = [number for number, _ in itertools.groupby(line["slots"] for line in fleet.told("admission"))]
     assert slots == ["64", "0", "1", "2", "64"]
 
@@ -142,12 +142,12 @@ def test_what_ollama_says_of_itself_counts_as_well(database: Database, undo: Exi
     (server.cgroup / "memory.current").unlink()
     server.site.simulator.client.post("/api/generate", json={"model": FEEDBACK_MODEL})
     fleet = server.start_limited()
-    eventually(lambda: "memory" in admission(fleet)["reasons"])
+    until(lambda: "memory" in admission(fleet)["reasons"])
     (text,) = server.site.enter_texts(1)
-    eventually(lambda: admission(fleet)["is_holding"])
+    until(lambda: admission(fleet)["is_holding"])
     assert server.site.leases(text) == []
     server.forget_models()
-    eventually(lambda: admission(fleet)["ollama"]["models"] == [])
+    until(lambda: admission(fleet)["ollama"]["models"] == [])
 
 
 def test_a_dead_monitor_lets_nobody_in(server: Server) -> None:
@@ -162,7 +162,7 @@ def test_a_dead_monitor_lets_nobody_in(server: Server) -> None:
     (monitor,) = [child for child in fleet.children() if child.pid == dead]
     monitor.kill()
     waiting = server.site.enter_texts(4)
-    eventually(lambda: fleet.monitor_pid() != dead)
+    until(lambda: fleet.monitor_pid() != dead)
     until_looked_again(fleet, server, 6.9 * GB)
     assert admission(fleet)["slots"] == 0
     assert server.site.leases(*waiting) == []
@@ -194,10 +194,10 @@ def test_without_a_limit_a_list_that_is_not_told_stops_nobody(server: Server, mo
     server.site.simulator.list_as(mode)
     fleet = server.start()
     server.site.until_done(server.site.enter_texts(3))
-    eventually(lambda: admission(fleet)["ollama"]["silence"])
+    until(lambda: admission(fleet)["ollama"]["silence"])
     assert fleet.metrics()["learning_ollama_answers"] == 0
     server.site.simulator.list_as("right")
-    eventually(lambda: fleet.metrics()["learning_ollama_answers"] == 1)
+    until(lambda: fleet.metrics()["learning_ollama_answers"] == 1)
 
 
 def test_under_a_limit_what_was_never_told_is_not_free(server: Server) -> None:
@@ -205,7 +205,7 @@ def test_under_a_limit_what_was_never_told_is_not_free(server: Server) -> None:
     server.site.simulator.list_as("error")
     fleet = server.start_limited()
     waiting = server.site.enter_texts(2)
-    eventually(lambda: admission(fleet)["is_holding"])
+    until(lambda: admission(fleet)["is_holding"])
     until_looked_again(fleet, server, 2 * GB)
     assert server.site.leases(*waiting) == []
     server.site.simulator.list_as("right")
@@ -218,7 +218,7 @@ def test_under_a_limit_a_long_silence_holds(server: Server) -> None:
     fleet = server.start_limited()
     server.site.until_done(server.site.enter_texts(1))
     server.site.simulator.list_as("silent")
-    eventually(lambda: "unknown" in admission(fleet)["reasons"])
+    until(lambda: "unknown" in admission(fleet)["reasons"])
     waiting = server.site.enter_texts(2)
     assert "Held back: Ollama does not tell what it uses (no answer in time)" in fleet.status()["sentence"]
     assert server.site.leases(*waiting) == []
@@ -240,9 +240,9 @@ def test_no_job_pays_for_a_load_after_a_night(database: Database, undo: ExitStac
     fleet = server.start(worker_concurrency=2)
     until_ready(fleet)
     server.site.until_done([*server.site.enter_texts(1), *server.site.enter_photos()])
-    eventually(lambda: len(admission(fleet)["ollama"]["models"]) == 2)  # seen loaded, so that they are missed
+    until(lambda: len(admission(fleet)["ollama"]["models"]) == 2)  # seen loaded, so that they are missed
     server.forget_models()
-    eventually(lambda: admission(fleet)["vision_calls"] == admission(fleet)["feedback_calls"] == 0)
+    until(lambda: admission(fleet)["vision_calls"] == admission(fleet)["feedback_calls"] == 0)
     loads = len(fleet.told("model_loaded"))
     server.site.until_done([*server.site.enter_photos(2), *server.site.enter_texts(2)])
     again = fleet.told("model_loaded")[loads:]
@@ -259,7 +259,7 @@ def test_a_text_does_not_wait_for_the_eyes(database: Database, undo: ExitStack) 
     (photo,) = server.site.enter_photos()
     texts = server.site.enter_texts(2)
     server.site.until_done(texts)
-    eventually(lambda: f"Held back: {VISION_MODEL} could not be loaded" in fleet.status()["sentence"])
+    until(lambda: f"Held back: {VISION_MODEL} could not be loaded" in fleet.status()["sentence"])
     assert server.site.leases(photo) == []
 
 
@@ -337,7 +337,7 @@ def test_a_pair_that_nobody_has_called_too_big(database: Database, undo: ExitSta
     fleet = server.start(worker_concurrency=2)
     until_ready(fleet)
     entered = [each for _ in range(6) for each in (*server.site.enter_photos(), *server.site.enter_texts(1))]
-    eventually(lambda: "exclusive" in admission(fleet)["reasons"])
+    until(lambda: "exclusive" in admission(fleet)["reasons"])
     server.site.until_done_once(entered)
 
 

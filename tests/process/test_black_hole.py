@@ -10,7 +10,7 @@ import pytest
 from testkit.database import temporary_database, url
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.postgres import Cluster, memory_parent
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.far_host import NETWORK, FarHost, NotAllowed, far_host
 from tests.process.fleet import PROJECT_ROOT
 from tests.process.outage import ALL_RAN_OUT, set_scene
@@ -75,7 +75,7 @@ def test_a_black_hole_longer_than_the_lease(site: Site, far: FarHost) -> None:
     scene = set_scene(site, far.wrapper, worker_lease_seconds=5, ai_timeout_feedback=2, terminate_grace_seconds=0.1)
     far.cut()
     scene.answer()
-    eventually(lambda: site.one(ALL_RAN_OUT)["it"])
+    until(lambda: site.one(ALL_RAN_OUT)["it"])
     site.start_with({**scene.settings, "learning_database_url": site.database.admin_dsn, "allow_service_dsn_for_testing": "true",
                      "runtime_directory": site.directory / "near"})  # fmt: skip
     site.until_done_once(scene.entered)

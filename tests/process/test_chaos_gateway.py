@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from testkit.chaos.gateway import GatewayProcess, start_gateway
 from testkit.chaos.stage import PLAIN
 from testkit.database import Database, url
-from testkit.waiting import eventually
+from testkit.waiting import until
 
 MANY = 20_000  # an order takes effect when the gateway has read it, some questions later
 SOON_SECONDS = 0.5
@@ -53,7 +53,7 @@ def test_a_cut_takes_all_connections(database: Database, gateway: GatewayProcess
     clients = [connect(database, gateway) for _ in range(3)]
     gateway.order("cut")
     for client in clients:
-        eventually(lambda: not is_answered(client, "select 1"))  # noqa: B023  asked at once
+        until(lambda: not is_answered(client, "select 1"))  # noqa: B023  asked at once
     with connect(database, gateway) as another:
         assert another.execute("select 1").fetchone() == (1,)
 

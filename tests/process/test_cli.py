@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 from testkit.database import url
-from testkit.waiting import eventually
+from testkit.waiting import LIMIT_SECONDS, until
 from tests.process.fleet import PROGRAM, PROJECT_ROOT
 from tests.process.site import Site
 
@@ -21,7 +21,6 @@ pytestmark = pytest.mark.postgres
 Result = subprocess.CompletedProcess[str]
 
 OK, DEGRADED, USAGE, NOT_RUNNING, CONFIG = 0, 1, 2, 3, 78
-PATIENCE_SECONDS = 30.0
 INTERRUPTED_IMPORT = """
 import os, signal, sys, weakref
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
@@ -48,7 +47,7 @@ def run(site: Site, *arguments: str, **settings: str | float) -> Result:
         cwd=site.directory,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=LIMIT_SECONDS,
         check=False,
     )
 
@@ -126,7 +125,7 @@ def test_a_flag_wins_over_the_environment(site: Site) -> None:
 
 def test_an_interrupt_during_the_imports_is_not_lost() -> None:
     """Python's own handler raises where the exception may be swallowed: then nobody would ever hear of the request to stop."""
-    result = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], check=False, timeout=PATIENCE_SECONDS)
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], check=False, timeout=LIMIT_SECONDS)
     assert result.returncode == -signal.SIGINT
 
 
@@ -238,7 +237,7 @@ def test_scale_says_what_it_has_done(site: Site) -> None:
     done, refused = run(site, "scale", "2"), run(site, "scale", "65")
     assert (done.returncode, done.stdout) == (OK, "2 workers from now on; nobody is interrupted in a job.\n")
     assert refused.returncode == USAGE
-    eventually(lambda: len(fleet.worker_pids()) == 2)
+    until(lambda: len(fleet.worker_pids()) == 2)
 
 
 def test_recycle_says_what_it_has_done(site: Site) -> None:
@@ -283,6 +282,6 @@ def test_an_order_among_several_instances_needs_a_name(site: Site) -> None:
     nobody = run(site, "scale", "2")
     assert (nobody.returncode, nobody.stderr.count(both[0].status()["instance"])) == (USAGE, 1)
     assert run(site, "scale", "2", "--instance", both[1].status()["instance"]).returncode == OK
-    eventually(lambda: len(both[1].worker_pids()) == 2)
+    until(lambda: len(both[1].worker_pids()) == 2)
     assert len(both[0].worker_pids()) == 1
     assert run(site, "scale", "2", "--instance", "0badcafe").returncode == NOT_RUNNING

@@ -8,7 +8,7 @@ from typing import LiteralString
 import psutil
 import pytest
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import PROJECT_ROOT, LiveFleet
 from tests.process.outage import ALL_RAN_OUT, Scene, set_scene
 from tests.process.site import Site, Value
@@ -91,7 +91,7 @@ def test_who_is_frozen_past_the_lease(site: Site, who: str, lease: str) -> None:
         process.suspend()
     if lease == "cut short":
         site.owner.execute(RUN_OUT)
-    eventually(lambda: site.one(ALL_RAN_OUT)["it"])
+    until(lambda: site.one(ALL_RAN_OUT)["it"])
     place: dict[str, Value] = {
         "runtime_directory": site.directory / "other",
         "gate": site.directory / "other gate",
@@ -102,7 +102,7 @@ def test_who_is_frozen_past_the_lease(site: Site, who: str, lease: str) -> None:
     scene.answer()
     for process in frozen:
         process.resume()
-    eventually(lambda: len(lost(scene)) + len(scene.fleet.told("exited")) >= 2)  # after so long its supervisor may be quicker
+    until(lambda: len(lost(scene)) + len(scene.fleet.told("exited")) >= 2)  # after so long its supervisor may be quicker
     assert len(lost(scene)) == 2 or lease == "slept through"
     (site.directory / "other gate").touch()
     site.until_done_once(scene.entered)

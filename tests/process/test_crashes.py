@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet, kill_all
 from tests.process.site import Site, Value
 
@@ -51,8 +51,8 @@ def test_nothing_but_crashes_is_given_up(site: Site) -> None:
 def test_one_bad_slot_is_no_reason_to_give_up(site: Site) -> None:
     """It crashes for longer than all together may; it is told as missing with the reason, and the other works on."""
     fleet = start_crowded(site, workers=2, room=1, restart_backoff_seconds=0.5, restart_backoff_max_seconds=2)
-    eventually(lambda: len(deaths(fleet)) > INTENSITY and lasted_seconds(fleet) > 2 * WINDOW_SECONDS)
-    eventually(lambda: "(signal 11, boot)" in fleet.status()["sentence"])
+    until(lambda: len(deaths(fleet)) > INTENSITY and lasted_seconds(fleet) > 2 * WINDOW_SECONDS)
+    until(lambda: "(signal 11, boot)" in fleet.status()["sentence"])
     assert fleet.status()["state"] == "degraded"
     assert fleet.get("/healthz").status_code == 200
     site.until_done_once(site.enter_texts(4))
@@ -72,7 +72,7 @@ def test_a_healthy_run_forgives(site: Site) -> None:
     fleet = site.start(restart_backoff_seconds=60, restart_backoff_max_seconds=600, healthy_after_seconds=1)
     for _ in range(4):
         fleet.until_idle()
-        eventually(lambda: fleet.workers()[0]["since_seconds"] > 1)
+        until(lambda: fleet.workers()[0]["since_seconds"] > 1)
         victims = fleet.worker_pids()
         kill_all(victims)
         fleet.until_replaced(victims)
@@ -82,7 +82,7 @@ def test_a_healthy_run_forgives(site: Site) -> None:
 def test_a_stop_ends_a_wait_for_the_next_start(site: Site) -> None:
     """A request to stop while every slot waits for its backoff is the end at once, and not the next start."""
     fleet = start_crowded(site, workers=2, room=0, restart_backoff_seconds=60, restart_window_seconds=600)
-    eventually(lambda: len(deaths(fleet)) >= 2 and not fleet.worker_pids())
+    until(lambda: len(deaths(fleet)) >= 2 and not fleet.worker_pids())
     started = len(fleet.told("spawned"))
     assert fleet.stop() == 0
     assert len(fleet.told("spawned")) == started

@@ -6,7 +6,7 @@ import subprocess
 import psutil
 import pytest
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet
 from tests.process.site import Site
 
@@ -22,7 +22,7 @@ def may_be_first() -> bool:
 
 def supervisor_of(fleet: LiveFleet) -> psutil.Process:
     """As seen from outside: `unshare` is its parent."""
-    (first,) = eventually(psutil.Process(fleet.pid).children)
+    (first,) = until(psutil.Process(fleet.pid).children)
     return first
 
 
@@ -37,15 +37,15 @@ def test_it_works_as_a_container_s_first_process(site: Site) -> None:
     site.until_done_once(entered := site.enter_texts(3))
     supervisor = supervisor_of(fleet)
     assert [each["pid"] for each in fleet.told("started")] == ["1"]
-    stranger, *_ = eventually(lambda: forked(supervisor, "sleep"))
+    stranger, *_ = until(lambda: forked(supervisor, "sleep"))
     stranger.kill()
-    eventually(lambda: not psutil.pid_exists(stranger.pid))
+    until(lambda: not psutil.pid_exists(stranger.pid))
     assert fleet.told("exited") == []
     worker = next(child for child in supervisor.children() if child.name() != "sleep")
     worker.kill()
     (death,) = fleet.until_told("exited")
     assert (death["status"], death["cause"]) == ("signal 9", "signal")
-    eventually(lambda: psutil.STATUS_ZOMBIE not in {child.status() for child in supervisor.children()})
+    until(lambda: psutil.STATUS_ZOMBIE not in {child.status() for child in supervisor.children()})
     site.until_done_once([*entered, *site.enter_texts(2)])
     supervisor.terminate()
     assert fleet.exit_code() == 0

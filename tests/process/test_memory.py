@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.adapters.hungry import RELEASE
 from tests.process.fleet import LiveFleet
 from tests.process.site import Site, Value
@@ -35,7 +35,7 @@ def start_hungry(site: Site, workers: int = 1, **settings: float) -> LiveFleet:
     }
     fleet = site.start_with(limits | settings)
     fleet.until_idle()
-    eventually(lambda: all(worker["rss_bytes"] for worker in fleet.workers()))
+    until(lambda: all(worker["rss_bytes"] for worker in fleet.workers()))
     return fleet
 
 
@@ -51,7 +51,7 @@ def test_a_leak_is_ended_between_two_jobs(site: Site) -> None:
         site.until_done([site.enter_text("leak 30") for _ in range(4)])
         return len(fleet.told("retire")) >= 4
 
-    eventually(leaked_and_replaced, 60)
+    until(leaked_and_replaced, 60)
     fleet.until_idle()
     assert {each["why"] for each in fleet.told("retire")} == {"memory over the soft limit"}
     assert {(each["status"], each["cause"]) for each in fleet.told("exited")} == {("exit 0", "asked")}
@@ -76,7 +76,7 @@ def test_a_young_worker_is_not_replaced_for_its_memory(site: Site) -> None:
     """Whoever has not lived for the minimum lifetime goes on, so that a limit below what every job takes is no loop."""
     fleet = start_hungry(site, worker_minimum_lifetime_seconds=NEVER_SECONDS)
     site.until_done([site.enter_text("leak 150")])
-    eventually(lambda: rss_mebibytes(fleet) > 150)
+    until(lambda: rss_mebibytes(fleet) > 150)
     site.until_done([site.enter_text("nothing")])
     assert fleet.told("retire") == []
 
@@ -85,10 +85,10 @@ def test_a_spike_that_is_over_is_no_reason(site: Site) -> None:
     """What a job takes and gives back, far over the soft limit, costs no worker: now counts, and not the peak."""
     fleet = start_hungry(site)
     text = site.enter_text("spike 200")
-    eventually(lambda: rss_mebibytes(fleet) > 200)
+    until(lambda: rss_mebibytes(fleet) > 200)
     (site.directory / RELEASE).touch()
     site.until_done([text])
-    eventually(lambda: rss_mebibytes(fleet) < 200)
+    until(lambda: rss_mebibytes(fleet) < 200)
     site.until_done([site.enter_text("nothing")])
     assert (fleet.told("retire"), fleet.told("exited")) == ([], [])
 
@@ -135,7 +135,7 @@ def test_a_worker_s_own_memory_is_shown(site: Site) -> None:
         grown: int = fleet.workers()[0]["uss_bytes"]
         return grown > int(before) + 20 * MEBIBYTE
 
-    eventually(has_grown)
+    until(has_grown)
     metrics = fleet.metrics()
     assert metrics['learning_worker_uss_bytes{slot="0"}'] > before
     assert metrics['learning_worker_rss_bytes{slot="0"}'] > metrics['learning_worker_uss_bytes{slot="0"}']

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from testkit.database import url
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet
 from tests.process.site import FEEDBACK_MODEL, Site
 
@@ -25,7 +25,7 @@ def start_busy(site: Site, workers: int) -> tuple[LiveFleet, list[int]]:
 
 def until_workers(fleet: LiveFleet, count: int) -> None:
     """So many are there, and all of them run."""
-    eventually(lambda: [worker["state"] for worker in fleet.workers()] == ["running"] * count)
+    until(lambda: [worker["state"] for worker in fleet.workers()] == ["running"] * count)
 
 
 def assert_nobody_was_interrupted(site: Site, fleet: LiveFleet) -> None:
@@ -122,9 +122,9 @@ def test_right_settings_reach_every_worker_in_turn(site: Site) -> None:
     fleet.until_replaced(before)
     assert_nobody_was_interrupted(site, fleet)
     assert {each["why"] for each in fleet.told("retire")} == {"settings were read again"}
-    eventually(lambda: not fleet.status()["is_reloading"])
+    until(lambda: not fleet.status()["is_reloading"])
     assert not fleet.told("leased")
-    eventually(lambda: fleet.told("spawned")[-1]["slot"] == "monitor")  # it takes them over last
+    until(lambda: fleet.told("spawned")[-1]["slot"] == "monitor")  # it takes them over last
     site.until_done([site.enter_text()])
     fleet.until_told("leased")
 
@@ -140,7 +140,7 @@ def test_wrong_settings_change_nothing(site: Site) -> None:
     fleet.until_told("reload_refused")
     assert {each["variable"] for each in fleet.told("wrong_setting")} == {"WORKER_POLL_INTERVAL", "AI_TIMEOUT_VISION"}
     assert not [line for line in fleet.log() if "geheim" in line]
-    eventually(lambda: "settings that were read last are not in use" in fleet.status()["sentence"])
+    until(lambda: "settings that were read last are not in use" in fleet.status()["sentence"])
     assert fleet.get("/healthz").status_code == 200
     site.until_done_once(site.enter_texts(2))
     assert fleet.worker_pids() == before

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.postgres import Cluster, memory_parent
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.outage import ALL_RAN_OUT, set_scene
 from tests.process.proxy import Proxy, proxy_before
 from tests.process.site import Site, open_site
@@ -69,7 +69,7 @@ def test_connections_that_are_ended_again_and_again(site: Site) -> None:
     """Each time all are back they are ended again, first with answers on their way, then in the middle of everything else."""
     scene = set_scene(site)
     for turn in range(6):
-        eventually(lambda: site.one(OURS + " and datname = current_database()")["n"] > 0)
+        until(lambda: site.one(OURS + " and datname = current_database()")["n"] > 0)
         site.cut_connections()
         if turn == 2:
             scene.answer()
@@ -124,7 +124,7 @@ def test_a_queue_that_is_forbidden_for_a_while(site: Site) -> None:
     site.owner.execute("revoke all on learning_submission_jobs from learning_worker")
     scene.answer()
     scene.until_lost("InsufficientPrivilege")
-    eventually(lambda: "answers, but refuses the queue (InsufficientPrivilege)" in scene.fleet.status()["sentence"])
+    until(lambda: "answers, but refuses the queue (InsufficientPrivilege)" in scene.fleet.status()["sentence"])
     site.owner.execute("grant select, update, delete on learning_submission_jobs to learning_worker")
     scene.assert_survived(site)
 
@@ -135,7 +135,7 @@ def test_an_outage_longer_than_the_lease(site: Site) -> None:
     scene = set_scene(site, worker_lease_seconds=5, ai_timeout_feedback=2, terminate_grace_seconds=0.1)
     site.shut_out()
     scene.answer()
-    eventually(lambda: site.one(ALL_RAN_OUT)["it"])
+    until(lambda: site.one(ALL_RAN_OUT)["it"])
     site.owner.execute(TAKE_OVER)
     site.let_in()
     scene.until_dropped(2)

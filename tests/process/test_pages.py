@@ -11,8 +11,9 @@ from psycopg.types.json import Jsonb
 
 from testkit.drawn_pages import draw_page, pdf_bytes, png_bytes
 from testkit.submissions import BUCKET, Submission
+from testkit.waiting import until
 from tests.process.bare_worker import BareWorker
-from tests.process.school import VISION_MODEL, School, counted, enter_one, finish, is_idle, until
+from tests.process.school import VISION_MODEL, School, counted, enter_one, finish, is_idle
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import ControlRecord
 
@@ -58,7 +59,7 @@ def hang_at(school: School, page: int) -> None:
 
 
 def until_asked(school: School, worker: BareWorker, pages: int) -> None:
-    until(lambda: counted(worker).get(Counter.VISION_CALLS) == pages and school.is_asked(VISION_MODEL), f"call {pages}")
+    until(lambda: counted(worker).get(Counter.VISION_CALLS) == pages and school.is_asked(VISION_MODEL), what=f"call {pages}")
 
 
 @pytest.mark.parametrize("is_rendered", [False, True], ids=["decoded", "rendered by the web side"])

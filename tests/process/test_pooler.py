@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from testkit.database import url
 from testkit.postgres import free_port, identity, server_account
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import PROGRAM, LiveFleet
 from tests.process.pooler import Pooler, pooler_before
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site, everything
@@ -93,9 +93,9 @@ def test_permits_hold_on_one_host_and_end_with_their_holder(site: Site, pooler: 
     site.simulator.fault("hang", FEEDBACK_MODEL)
     entered = site.enter_texts(6)
     fleets = [start(site, pooler, workers=2, directory=name) for name in ("one", "two")]
-    eventually(lambda: sum(len(pids_in(fleet, "permit")) for fleet in fleets) == 3)
-    (victim,) = eventually(lambda: [pid for fleet in fleets for pid in pids_in(fleet, "feedback")])
-    eventually(lambda: site.simulator.state()["models"][FEEDBACK_MODEL]["running"] == 1)
+    until(lambda: sum(len(pids_in(fleet, "permit")) for fleet in fleets) == 3)
+    (victim,) = until(lambda: [pid for fleet in fleets for pid in pids_in(fleet, "feedback")])
+    until(lambda: site.simulator.state()["models"][FEEDBACK_MODEL]["running"] == 1)
     os.kill(victim, signal.SIGKILL)
     site.until_done_once(entered)
     assert [crashes for crashes in (worker["crashes"] for fleet in fleets for worker in fleet.workers()) if crashes] == [1]
@@ -163,7 +163,7 @@ def pgbouncer_before(site: Site) -> Iterator[str]:
         with subprocess.Popen([program, settings], **identity(server_account())) as process:
             try:
                 dsn = url(site.database.worker_dsn, host="127.0.0.1", port=str(port), sslmode="disable", gssencmode="disable")
-                eventually(lambda: answers(dsn))
+                until(lambda: answers(dsn))
                 yield dsn
             finally:
                 process.terminate()

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet, kill_all
 from tests.process.site import Site
 
@@ -22,12 +22,12 @@ def descriptors(fleet: LiveFleet) -> int:
 
 
 def until_another_monitor(fleet: LiveFleet, dead_pid: int) -> None:
-    eventually(lambda: fleet.monitor_pid() != dead_pid)
+    until(lambda: fleet.monitor_pid() != dead_pid)
 
 
 def until_measured(fleet: LiveFleet) -> None:
     """A new worker has a series of its memory from the first look on."""
-    eventually(lambda: all(worker["rss_bytes"] and worker["uss_bytes"] for worker in fleet.workers()))
+    until(lambda: all(worker["rss_bytes"] and worker["uss_bytes"] for worker in fleet.workers()))
 
 
 def assert_grown(before: dict[str, float], after: dict[str, float]) -> None:

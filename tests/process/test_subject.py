@@ -6,7 +6,8 @@ from typing import LiteralString
 import pytest
 
 from testkit.submissions import text_submissions
-from tests.process.school import School, is_idle, until
+from testkit.waiting import until
+from tests.process.school import School, is_idle
 from tests.process.site import Site
 from tests.process.wire import Wire, wire_before
 

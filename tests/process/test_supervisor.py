@@ -15,7 +15,7 @@ from uuid import UUID
 import psutil
 import pytest
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.adapters.deadly import POISON
 from tests.process.fleet import LiveFleet, Row, kill_all
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
@@ -71,7 +71,7 @@ def test_a_job_whose_worker_dies_during_ocr_runs_again_at_once(site: Site) -> No
 
 def until_read(site: Site, fleet: LiveFleet, photo: UUID, times: int) -> int:
     """The pid of the worker that has shown the photo to the model for the n-th time, each time under another lease."""
-    eventually(lambda: len(site.leases(photo)) == site.vision_calls() == times)
+    until(lambda: len(site.leases(photo)) == site.vision_calls() == times)
     (reader,) = fleet.until_busy("vision")
     return reader
 
@@ -103,7 +103,7 @@ def settling(site: Site, workers: int = 2) -> Iterator[tuple[LiveFleet, UUID, in
         site.owner.execute(LOCK_JOB, [text])
         (worker,) = fleet.until_busy("settle")
         site.until_somebody_waits_for_a_lock()  # the activity begins before its statement is sent
-        eventually(lambda: psutil.Process(worker).status() == psutil.STATUS_SLEEPING)  # and the next lease is sent after it
+        until(lambda: psutil.Process(worker).status() == psutil.STATUS_SLEEPING)  # and the next lease is sent after it
         yield fleet, text, worker
 
 
@@ -135,7 +135,7 @@ def test_a_death_after_the_commit_frees_the_next_job(site: Site) -> None:
         os.kill(victim, signal.SIGSTOP)
         next_text = site.enter_text()
         site.delay(next_text, -60)  # entered before the statement was sent, but committed with the release of the lock
-    eventually(lambda: site.leases(next_text))
+    until(lambda: site.leases(next_text))
     os.kill(victim, signal.SIGKILL)
     assert {each["outcome"] for each in fleet.until_told("lease_returned", 2)} == {"not_found", "returned"}
     site.until_done_once([text, next_text])
@@ -166,7 +166,7 @@ def test_a_job_that_kills_its_workers_is_quarantined_while_others_flow(site: Sit
     assert (job["status"], job["error_code"], job["payload"]["crashes"]) == ("failed", "worker_crashed", 2)
     assert {site.submission(other)["analysis_status"] for other in others} == {"completed"}
     assert len(site.leases(poison)) == 2
-    assert eventually(lambda: fleet.metrics()['ai_worker_failed_total{error_code="worker_crashed"}']) == 1
+    assert until(lambda: fleet.metrics()['ai_worker_failed_total{error_code="worker_crashed"}']) == 1
     assert crashes(fleet) == 2
 
 
@@ -178,7 +178,7 @@ def test_a_crash_loop_is_named_and_can_be_stopped(site: Site) -> None:
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "stillborn")
     fleet.until_told("exited", 4)
     assert {each["cause"] for each in fleet.told("exited")} == {"boot"}
-    eventually(lambda: fleet.get("/healthz").status_code == 503)
+    until(lambda: fleet.get("/healthz").status_code == 503)
     assert fleet.stop() == 0
 
 
@@ -256,7 +256,7 @@ def test_lost_connections_cost_no_worker(site: Site) -> None:
     before = fleet.worker_pids()
     for _ in range(5):
         entered = site.enter_texts(4)
-        eventually(functools.partial(site.leases, *entered))
+        until(functools.partial(site.leases, *entered))
         site.cut_connections()
     site.until_done(everybody := [row["id"] for row in site.all("select id from learning_submissions")])
     assert site.results() == sorted(everybody)
@@ -274,7 +274,7 @@ def test_a_damaged_scoreboard_is_whole_again(site: Site) -> None:
     workers = fleet.worker_pids()
     overwrite_shared_memory(workers[0])
     site.until_done_once(site.enter_texts(4))
-    eventually(lambda: fleet.worker_pids() == workers)
+    until(lambda: fleet.worker_pids() == workers)
     fleet.until_state("ok")
     assert fleet.told("exited") == []
 
@@ -302,10 +302,10 @@ def test_a_strange_child_is_reaped_without_a_word(site: Site) -> None:
     fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
     fleet.until_told("booted")  # the supervisor's last line about a start: it looks less often than the status
     fleet.until_idle()
-    (orphan,) = eventually(lambda: orphans(fleet))
+    (orphan,) = until(lambda: orphans(fleet))
     log, workers = fleet.log(), fleet.worker_pids()
     orphan.kill()
-    eventually(lambda: not psutil.pid_exists(orphan.pid))
+    until(lambda: not psutil.pid_exists(orphan.pid))
     assert (fleet.log(), fleet.worker_pids()) == (log, workers)
     assert fleet.stop() == 0
 
@@ -316,7 +316,7 @@ def test_what_a_worker_forked_dies_with_it(site: Site) -> None:
     fleet.until_idle()
     (orphan,), (victim,) = orphans(fleet), fleet.worker_pids()
     os.kill(victim, signal.SIGKILL)
-    eventually(lambda: not psutil.pid_exists(orphan.pid))
+    until(lambda: not psutil.pid_exists(orphan.pid))
     fleet.until_replaced([victim])
     assert fleet.stop() == 0
     assert fleet.living() == []
@@ -341,7 +341,7 @@ def test_a_full_log_pipe_stops_nobody(site: Site) -> None:
             site.until_done_once(entered)
             return b" dropped_lines=" in (log.read() or b"")
 
-        eventually(is_told)
+        until(is_told)
         assert fleet.stop() == 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet
 from tests.process.service_manager import ServiceManager, listening
 from tests.process.site import FEEDBACK_MODEL, Site, Value
@@ -175,7 +175,7 @@ def test_a_service_manager_that_takes_nothing_stops_nobody(site: Site, manager: 
     """Its socket is full, then it is gone: the work goes on, and what was not taken is told when there is room."""
     fleet = start_service(site, manager, worker_concurrency=2)
     fleet.until_idle()
-    eventually(lambda: is_full(manager.address))
+    until(lambda: is_full(manager.address))
     site.until_done_once(entered := site.enter_texts(3))
     manager.take()
     manager.until_told("WATCHDOG=1")

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet
 from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
 
@@ -39,7 +39,7 @@ def test_children_do_not_outlive_their_supervisor(site: Site) -> None:
     os.kill(fleet.worker_pids()[0], signal.SIGSTOP)
     assert len(fleet.living()) == 5
     fleet.kill()
-    eventually(lambda: not fleet.living(), SOON_SECONDS)
+    until(lambda: not fleet.living(), SOON_SECONDS)
 
 
 def test_what_adapters_have_forked_does_not_outlive_the_supervisor(site: Site) -> None:
@@ -51,7 +51,7 @@ def test_what_adapters_have_forked_does_not_outlive_the_supervisor(site: Site) -
     os.kill(fleet.worker_pids()[1], signal.SIGSTOP)
     assert (len(forked), len(fleet.living())) == (2, 6)
     fleet.kill()
-    eventually(lambda: not fleet.living(), SOON_SECONDS)
+    until(lambda: not fleet.living(), SOON_SECONDS)
 
 
 def test_a_job_that_takes_all_along_each_time_is_quarantined(site: Site) -> None:
@@ -62,7 +62,7 @@ def test_a_job_that_takes_all_along_each_time_is_quarantined(site: Site) -> None
         fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
         site.until_in_call(fleet, FEEDBACK_MODEL)
         fleet.kill()
-        eventually(lambda: site.simulator.state()["models"][FEEDBACK_MODEL]["running"] == 0)
+        until(lambda: site.simulator.state()["models"][FEEDBACK_MODEL]["running"] == 0)
     last = site.start()
     site.until_done_once([text])
     job = site.job(text)
@@ -117,7 +117,7 @@ def test_a_locked_row_of_the_dead_blinds_nobody(site: Site) -> None:
         heir = site.start(worker_poll_interval=RARELY_SECONDS)
         heir.until_idle()
         text = site.enter_text()
-        eventually(lambda: site.leases(text))
+        until(lambda: site.leases(text))
         assert heir.told("connection_lost") == []
     site.until_done_once([held["submission_id"], text])
     assert len(heir.told("dead_instance_lease")) == 1
@@ -149,7 +149,7 @@ def test_a_living_supervisor_keeps_what_it_has(site: Site) -> None:
     long_dead = elder.runtime_directory / "0badcafe.instance"
     long_dead.write_bytes((elder.runtime_directory / f"{elder.instance():08x}.instance").read_bytes())
     newcomer = site.start()
-    eventually(lambda: not long_dead.exists())
+    until(lambda: not long_dead.exists())
     newcomer.until_idle()
     (job,) = site.jobs()
     assert (job["status"], job["payload"].get("expiries")) == ("leased", None)

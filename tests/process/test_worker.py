@@ -10,6 +10,7 @@ import pytest
 
 from testkit.database import url
 from testkit.submissions import Submission, text_submissions
+from testkit.waiting import until
 from tests.process.bare_worker import BareWorker
 from tests.process.proxy import Proxy, proxy_before
 from tests.process.school import (
@@ -22,7 +23,6 @@ from tests.process.school import (
     enter_one,
     finish,
     is_idle,
-    until,
 )
 from worker.ipc.contract import Activity, Counter, EventKind, ExitCode
 from worker.ipc.scoreboard import AdmissionRecord, ControlRecord

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from testkit.database import url
+from testkit.waiting import LIMIT_SECONDS
 from tests.process.proxy import connect_upstream
 
 CHUNK_BYTES = 65_536
-PATIENCE_SECONDS = 20.0
 TYPED_HEADER, UNTYPED_HEADER = struct.Struct("!cI"), struct.Struct("!I")  # of all messages but the client's very first
 PARSE, SYNC, READY, ROW = b"P", b"S", b"Z", b"D"
 IDLE = b"I"
@@ -158,7 +158,7 @@ class Wire:
         if self._first:
             self._first()
         if self._how is Strike.KILL:
-            os.kill(self._victims.get(timeout=PATIENCE_SECONDS), signal.SIGKILL)
+            os.kill(self._victims.get(timeout=LIMIT_SECONDS), signal.SIGKILL)
         if self._how in {Strike.CUT, Strike.KILL}:
             _end(server)
         self._has_struck.set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from testkit.waiting import eventually
+from testkit.waiting import until
 
 LAST_LINE = "14 submissions: 13 completed, 1 failed (input_corrupt), 0 lost, 0 written twice, 1 worker killed and replaced"
 
@@ -41,10 +41,10 @@ def test_the_demo_accounts_for_every_submission(home: Path) -> None:
 def test_nothing_outlives_the_demo(home: Path, number: signal.Signals) -> None:
     """Whatever ends the demo, everything it started ends with it: supervisor, workers, database, model server."""
     demo = start(home)
-    descendants = eventually(lambda: _with_workers(demo.pid))
+    descendants = until(lambda: _with_workers(demo.pid))
     demo.send_signal(number)
     demo.communicate(timeout=60)
-    eventually(lambda: not any(_is_alive(process) for process in descendants))
+    until(lambda: not any(_is_alive(process) for process in descendants))
 
 
 def _with_workers(pid: int) -> list[psutil.Process]:

@@ -13,7 +13,7 @@ from typing import LiteralString
 import pytest
 
 from testkit.submissions import Submission
-from testkit.waiting import eventually
+from testkit.waiting import until
 from tests.process.fleet import LiveFleet
 from tests.process.site import FEEDBACK_MODEL, Site, everything
 
@@ -40,7 +40,7 @@ def test_a_new_job_wakes_an_idle_worker(site: Site) -> None:
     fleet.until_idle()
     for _ in range(5):
         text = site.enter_text()
-        eventually(functools.partial(site.leases, text), AT_ONCE_SECONDS)
+        until(functools.partial(site.leases, text), AT_ONCE_SECONDS)
         site.until_done([text])
 
 
@@ -59,7 +59,7 @@ def test_news_without_a_job_costs_one_look(site: Site) -> None:
         return {name for name, at in last_asked(site).items() if at != before[name]}
 
     site.owner.execute("notify learning_submissions")
-    eventually(lambda: len(asked()) > 1 and MONITOR in asked())
+    until(lambda: len(asked()) > 1 and MONITOR in asked())
     fleet.until_idle()
     assert len(asked() - {MONITOR}) == 1
 
@@ -71,7 +71,7 @@ def test_a_delayed_job_is_taken_when_it_is_due(site: Site) -> None:
     fleet = site.start(worker_poll_interval=RARELY_SECONDS)
     fleet.until_idle()
     due_at = site.delay(text, seconds=1)
-    (lease,) = eventually(lambda: site.leases(text))
+    (lease,) = until(lambda: site.leases(text))
     assert 0 <= (lease["at"] - due_at).total_seconds() < AT_ONCE_SECONDS
 
 
@@ -96,10 +96,10 @@ def test_news_that_comes_with_an_answer_is_news(site: Site) -> None:
         site.one("select id from learning_submission_jobs where submission_id = %s for update", deadly)
         os.kill(victim, signal.SIGKILL)
         fleet.until_replaced([victim])
-        eventually(lambda: {worker["activity"] for worker in fleet.workers()} == {"idle"})
+        until(lambda: {worker["activity"] for worker in fleet.workers()} == {"idle"})
         site.until_somebody_waits_for_a_lock()
         text = site.enter_text()
-    eventually(lambda: site.leases(text), AT_ONCE_SECONDS)
+    until(lambda: site.leases(text), AT_ONCE_SECONDS)
     site.until_done_once([deadly, text])
 
 
@@ -113,7 +113,7 @@ def test_a_job_that_nobody_announces_is_found(site: Site) -> None:
         site.until_somebody_waits_for_a_lock()
         site.cut_connections()
     text = site.enter_text()
-    eventually(lambda: site.leases(text), 2 * AT_ONCE_SECONDS)
+    until(lambda: site.leases(text), 2 * AT_ONCE_SECONDS)
 
 
 def test_workers_look_for_themselves_while_the_monitor_is_stopped(site: Site) -> None:
@@ -145,7 +145,7 @@ def test_a_dead_monitor_is_replaced_and_nothing_is_forgotten(site: Site) -> None
     workers, before, monitor = fleet.worker_pids(), totals(fleet), fleet.monitor_pid()
     os.kill(monitor, signal.SIGKILL)
     site.until_done_once([*first, *site.enter_texts(4)])
-    eventually(lambda: fleet.monitor_pid() != monitor)
+    until(lambda: fleet.monitor_pid() != monitor)
     fleet.until_idle()
     after = totals(fleet)
     assert fleet.worker_pids() == workers
@@ -203,11 +203,11 @@ def test_health_follows_the_database(site: Site) -> None:
     fleet.until_idle()
     assert fleet.get("/healthz").status_code == 200
     site.shut_out()
-    ill = eventually(lambda: answer if (answer := fleet.get("/healthz")).status_code == 503 else None)
+    ill = until(lambda: answer if (answer := fleet.get("/healthz")).status_code == 503 else None)
     assert ill is not None
     assert "database" in ill.json()["sentence"]
     site.let_in()
-    eventually(lambda: fleet.get("/healthz").status_code == 200)
+    until(lambda: fleet.get("/healthz").status_code == 200)
     site.until_done_once(site.enter_texts(4))
     assert fleet.told("exited") == []
 

@@ -11,7 +11,7 @@ import pytest
 
 from supervisor.monitor.ollama.processes import SEARCH_SECONDS, Runners
 from testkit.postgres import die_with
-from testkit.waiting import eventually
+from testkit.waiting import until
 
 # A server under that name, which says its port, loads a runner for each line it reads, and says the runner's pid.
 SERVER = """
@@ -101,5 +101,5 @@ def test_a_server_that_has_gone_holds_nothing(undo: ExitStack) -> None:
     assert runners.pids(0.0) == {first.process.pid}
     first.process.kill()
     first.process.wait()
-    eventually(lambda: runners.pids(1.0) == frozenset())
+    until(lambda: runners.pids(1.0) == frozenset())
     assert runners.pids(SEARCH_SECONDS) == frozenset()
