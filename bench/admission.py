@@ -15,12 +15,13 @@ from typing import Any
 
 import psycopg
 
-from bench.candidate import BARE
-from bench.filled import WORK_LIMIT_SECONDS, hand_in, is_empty
+from bench.fill_queue import WORK_LIMIT_SECONDS, hand_in, is_empty
 from bench.fleet import PROJECT_ROOT, Fleet, start_fleet
+from bench.measured_process import BARE
 from testkit.database import Database, temporary_database
 from testkit.ollama_simulator.process import Option, SimulatorProcess, start_simulator
-from testkit.postgres import Cluster, die_with
+from testkit.parent_death import die_with
+from testkit.postgres import Cluster
 from testkit.submissions import demo_submissions, enter_all
 from testkit.waiting import until
 

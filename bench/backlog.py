@@ -4,7 +4,7 @@ import statistics
 
 import psycopg
 
-from bench.filled import fill
+from bench.fill_queue import fill
 from bench.rate import median_rate
 from testkit.database import temporary_database
 from testkit.postgres import Cluster

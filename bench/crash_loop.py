@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import psutil
 
+from bench.cpu_time import cpu_seconds
 from bench.fleet import Fleet, start_fleet
-from bench.processor import cpu_seconds
 from bench.stamp import Stamp, next_stamp, stamp_within
 from testkit.database import temporary_database
 from testkit.postgres import Cluster

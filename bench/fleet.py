@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from supervisor.adapters.instance import live_sockets
-from testkit.postgres import die_with
+from testkit.parent_death import die_with
 from testkit.waiting import until
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]

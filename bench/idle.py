@@ -2,8 +2,8 @@
 
 import time
 
+from bench.cpu_time import cpu_seconds
 from bench.fleet import start_fleet
-from bench.processor import cpu_seconds
 from testkit.database import temporary_database
 from testkit.postgres import Cluster
 

@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from bench.filled import WORK_LIMIT_SECONDS, hand_in, is_empty
+from bench.fill_queue import WORK_LIMIT_SECONDS, hand_in, is_empty
 from bench.fleet import start_fleet
 from testkit.database import temporary_database
 from testkit.postgres import Cluster

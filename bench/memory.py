@@ -5,7 +5,7 @@ import statistics
 import psutil
 import psycopg
 
-from bench.filled import WORK_LIMIT_SECONDS
+from bench.fill_queue import WORK_LIMIT_SECONDS
 from bench.fleet import Fleet, start_fleet
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import start_simulator

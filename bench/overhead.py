@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.candidate import BARE, SUPERVISED, Cost, work_off
+from bench.measured_process import BARE, SUPERVISED, Cost, work_off
 from testkit.database import Database, temporary_database
 from testkit.ollama_simulator.process import start_simulator
 from testkit.postgres import Cluster

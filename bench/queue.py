@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from bench.filled import fill
+from bench.fill_queue import fill
 from bench.rate import median_rate
 from testkit.database import Database, temporary_database
 from testkit.postgres import Cluster, bundled_binaries

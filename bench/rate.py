@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from bench.filled import WORK_LIMIT_SECONDS
+from bench.fill_queue import WORK_LIMIT_SECONDS
 from bench.fleet import Fleet, start_fleet
 from testkit.database import Database
 from testkit.waiting import until

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from bench.fleet import PROJECT_ROOT, Fleet, start_fleet
 from bench.stamp import Stamp, next_stamp
 from testkit.database import temporary_database
-from testkit.postgres import Cluster, die_with
+from testkit.parent_death import die_with
+from testkit.postgres import Cluster
 
 KILLS = 100
 WORKERS = 16  # so many that no slot comes to the 8 starts that it may have in a minute

@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from demo.play import run
+from demo.scenario import run
 from testkit.database import DatabaseRefused
 from testkit.postgres import ClusterError
 

@@ -12,15 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from testkit.environment import DemoEnvironment
-from testkit.results import Fate
+from testkit.results import SubmissionResult
 from testkit.submissions import Submission
 
 LOG_LINES = 15
 
 
-def progress(submissions: Sequence[Submission], fates: Sequence[Fate], status: dict[str, Any], victim_pid: int) -> RenderableType:
+def progress(
+    submissions: Sequence[Submission], results: Sequence[SubmissionResult], status: dict[str, Any], victim_pid: int
+) -> RenderableType:
     """Bar, workers, and the kill once it happened."""
-    done = sum(fate.is_final for fate in fates)
+    done = sum(result.is_final for result in results)
     workers = Table("worker", "pid", "state", "doing", "completed", title=f"{done} of {len(submissions)} submissions are done")
     for worker in status.get("workers", []):
         cells = (
@@ -35,28 +37,28 @@ def progress(submissions: Sequence[Submission], fates: Sequence[Fate], status: d
     return Group(workers, ProgressBar(total=len(submissions), completed=done, width=60), "", killed)
 
 
-def account_table(submissions: Sequence[Submission], fates: Sequence[Fate], victim_pid: int) -> Table:
+def account_table(submissions: Sequence[Submission], results: Sequence[SubmissionResult], victim_pid: int) -> Table:
     """One row a submission; the killed worker's pid is red."""
     table = Table("submission", "kind", "outcome", "attempts", "worker pids", "seconds", title="What became of each submission")
-    for submission, fate in zip(submissions, fates, strict=True):
-        pids = " → ".join(f"[red]{pid}[/]" if pid == victim_pid else str(pid) for pid in fate.worker_pids)
-        seconds = f"{fate.seconds:.1f}" if fate.seconds is not None else ""
-        table.add_row(submission.label, fate.kind, fate.outcome, str(len(fate.leased_by)), pids, seconds)
+    for submission, result in zip(submissions, results, strict=True):
+        pids = " → ".join(f"[red]{pid}[/]" if pid == victim_pid else str(pid) for pid in result.worker_pids)
+        seconds = f"{result.seconds:.1f}" if result.seconds is not None else ""
+        table.add_row(submission.label, result.kind, result.outcome, str(len(result.leased_by)), pids, seconds)
     return table
 
 
-def one_feedback(submissions: Sequence[Submission], fates: Sequence[Fate]) -> RenderableType:
+def one_feedback(submissions: Sequence[Submission], results: Sequence[SubmissionResult]) -> RenderableType:
     """The feedback with the most criteria in full: what the pupil reads, and what the teacher sees of each criterion."""
-    written = [pair for pair in zip(submissions, fates, strict=True) if pair[1].feedback_md and pair[1].analysis_json]
+    written = [pair for pair in zip(submissions, results, strict=True) if pair[1].feedback_md and pair[1].analysis_json]
     if not written:
         return Text("no feedback was written", style="red")
-    submission, fate = max(written, key=lambda pair: len(pair[0].criteria))
-    document = fate.analysis_json or {}
+    submission, result = max(written, key=lambda pair: len(pair[0].criteria))
+    document = result.analysis_json or {}
     criteria = Table("criterion", "points", "why", box=None, padding=(0, 2, 0, 0))
     for result in document["criteria_results"]:
         criteria.add_row(result["criterion"], f"{result['score']} of {result['max_score']}", result["explanation_md"])
     title = f"feedback for: {submission.label} · {document['score']} of 5"
-    return Panel(Group(Markdown(fate.feedback_md or ""), "", criteria), title=title, title_align="left")
+    return Panel(Group(Markdown(result.feedback_md or ""), "", criteria), title=title, title_align="left")
 
 
 def where_to_look(environment: DemoEnvironment, supervisor_pid: int, status: dict[str, Any]) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from testkit.database import Database, adopt_database, temporary_database
 from testkit.ollama_simulator.process import start_simulator
-from testkit.postgres import Cluster, die_with
+from testkit.parent_death import die_with
+from testkit.postgres import Cluster
 
 PROCS = 4
 VISION_SECONDS = 1.0  # long enough for a worker to be killed in the middle of it

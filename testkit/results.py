@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-FATES: Final = """
+RESULTS: Final = """
     select submission.id as submission_id, submission.kind, submission.analysis_status as status, submission.error_code,
         submission.feedback_md, submission.analysis_json,
         (select count(*)::int from audit_results as result
@@ -25,7 +25,7 @@ _PID = re.compile(r"pid (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class SubmissionResult:
     """One submission at the end: `results` counts every write of a result, `leased_by` every worker that took the job."""
 
     submission_id: UUID
@@ -52,22 +52,22 @@ class Fate:
         return [int(found[1]) for name in self.leased_by if (found := _PID.search(name))]
 
 
-def fates(connection: psycopg.Connection[Any], ids: tuple[UUID, ...]) -> list[Fate]:
+def read_results(connection: psycopg.Connection[Any], ids: tuple[UUID, ...]) -> list[SubmissionResult]:
     """In the order of `ids`."""
-    with connection.cursor(row_factory=class_row(Fate)) as cursor:
-        found = {fate.submission_id: fate for fate in cursor.execute(FATES, {"ids": list(ids)})}
+    with connection.cursor(row_factory=class_row(SubmissionResult)) as cursor:
+        found = {result.submission_id: result for result in cursor.execute(RESULTS, {"ids": list(ids)})}
     return [found[submission_id] for submission_id in ids]
 
 
-def summary(all_fates: list[Fate], *, killed_and_replaced: int) -> str:
+def summary(results: list[SubmissionResult], *, killed_and_replaced: int) -> str:
     """The last line of the demo."""
-    failed = Counter(fate.error_code for fate in all_fates if fate.status == "failed")
+    failed = Counter(result.error_code for result in results if result.status == "failed")
     codes = f" ({', '.join(sorted(str(code) for code in failed))})" if failed else ""
-    completed = sum(fate.status == "completed" for fate in all_fates)
-    lost = sum(not fate.is_final for fate in all_fates)
-    twice = sum(fate.results > 1 for fate in all_fates)
+    completed = sum(result.status == "completed" for result in results)
+    lost = sum(not result.is_final for result in results)
+    twice = sum(result.times_written > 1 for result in results)
     workers = "worker" if killed_and_replaced == 1 else "workers"
     return (
-        f"{len(all_fates)} submissions: {completed} completed, {failed.total()} failed{codes}, {lost} lost, "
+        f"{len(results)} submissions: {completed} completed, {failed.total()} failed{codes}, {lost} lost, "
         f"{twice} written twice, {killed_and_replaced} {workers} killed and replaced"
     )

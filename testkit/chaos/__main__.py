@@ -8,11 +8,11 @@ import sys
 
 from rich.console import Console
 
+from testkit.chaos.checks import check
+from testkit.chaos.environment import set_up
 from testkit.chaos.plan import draw
 from testkit.chaos.report import Report
 from testkit.chaos.run import Run
-from testkit.chaos.stage import set_up
-from testkit.chaos.verdict import judge
 
 
 def main() -> int:
@@ -21,9 +21,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: everything that was started is ended
     print(f"chaos: {arguments.minutes:g} minutes, seed {arguments.seed}", file=sys.stderr)
     plan = draw(arguments.seed, arguments.minutes)
-    with set_up() as stage:
-        played = Run(plan, stage).play()
-        report = Report(plan, played, judge(played.evidence))
+    with set_up() as environment:
+        played = Run(plan, environment).play()
+        report = Report(plan, played, check(played.record))
     if arguments.json:
         print(json.dumps({**report.figures(), **report.details()}))
     else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from testkit.chaos.gateway import GatewayProcess
-from testkit.postgres import die_with
+from testkit.parent_death import die_with
 
 RESTART_SECONDS: Final = 2.0  # RestartSec of the unit
 STOP_SECONDS: Final = 60.0

@@ -59,7 +59,7 @@ class Kind(Enum):
     RECYCLE = "an operator wants new processes"
 
 
-DECK: Final = (
+FAULT_MIX: Final = (
     *[Kind.KILL_WORKER] * 4,
     *[Kind.FREEZE_WORKER] * 2,
     *[Kind.MODEL_FAULT] * 5,
@@ -93,7 +93,7 @@ class HandIn:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """After `ends_at_seconds` nothing more comes in or goes wrong: then all must come to its end."""
+    """After `ends_at_seconds` nothing more comes in or goes violation: then all must come to its end."""
 
     seed: int
     ends_at_seconds: float
@@ -111,7 +111,7 @@ def draw(seed: int, minutes: float) -> Plan:
     kinds: list[Kind] = []
     faults = []
     for at in _times(random, FAULT_GAP_SECONDS, ends_at_seconds):
-        kinds = kinds or random.sample(DECK, len(DECK))
+        kinds = kinds or random.sample(FAULT_MIX, len(FAULT_MIX))
         faults.append(_fault(random, at, kinds.pop()))
     return Plan(seed, ends_at_seconds, tuple(hand_ins), tuple(faults))
 

@@ -6,7 +6,7 @@ import time
 
 from rich.console import Console
 
-from testkit.inputs import report, trial
+from testkit.inputs import report, run
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     arguments = parser.parse_args()
     began_at_seconds = time.monotonic()
-    found = trial.run()
+    found = run.run()
     seconds = time.monotonic() - began_at_seconds
     if arguments.json:
         print(report.as_json(found, seconds))

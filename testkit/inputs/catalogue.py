@@ -9,7 +9,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from testkit import drawn_pages
-from testkit.inputs import answers, files, spoiling
+from testkit.inputs import answers, corruptions, files
 from testkit.inputs.input import Entered, Input, Place
 from testkit.submissions import Submission
 
@@ -18,7 +18,7 @@ ALWAYS = 100
 MARK = "Marke"
 CRITERIA = ("Der Rechenweg ist nachvollziehbar.",)
 INSTRUCTION = "Beschreibe, was du auf dem Bild siehst."
-MISDEEDS = {"redirecting store": "redirect", "store of 1 GB": "flood", "store of 1 GB that says so": "announced flood"}
+STORE_FAULTS = {"redirecting store": "redirect", "store of 1 GB": "flood", "store of 1 GB that says so": "announced flood"}
 REFUSED = {
     "model server outside of this machine": {"OLLAMA_BASE_URL": "http://models.example.org:11434"},
     "object store by plain http": {"SUPABASE_URL": "http://store.example.org", "SUPABASE_SERVICE_ROLE_KEY": "key"},
@@ -131,17 +131,17 @@ def _damaged() -> Iterator[Input]:
     yield _refused("locked PDF", files.pdf(trailer=files.ENCRYPTED), "application/pdf", "input_unsupported")
     yield _refused("PDF of 500 pages", files.pdf(500), "application/pdf", "input_too_large")
     yield _refused("PDF of no page", files.pdf(0), "application/pdf", "input_corrupt")
-    yield _spoiled("file of 0 bytes", spoiling.empty, "input_corrupt")
-    yield _spoiled("file longer than its row says", spoiling.longer, "input_corrupt")
-    yield _spoiled("file with another hash", spoiling.altered, "input_corrupt")
+    yield _spoiled("file of 0 bytes", corruptions.empty, "input_corrupt")
+    yield _spoiled("file longer than its row says", corruptions.longer, "input_corrupt")
+    yield _spoiled("file with another hash", corruptions.altered, "input_corrupt")
 
 
 def _mislaid() -> Iterator[Input]:
-    yield _spoiled("storage key with ..", spoiling.beside_the_root, "input_unsupported")
-    yield _spoiled("absolute storage key", spoiling.absolute_outside, "input_unsupported")
-    yield _spoiled("link to outside of the root", spoiling.linked_outside, "input_unsupported")
-    yield _spoiled("pipe in place of a file", spoiling.fifo, "input_unsupported")
-    yield _spoiled("missing file", spoiling.missing, "vision_failed")
+    yield _spoiled("storage key with ..", corruptions.beside_the_root, "input_unsupported")
+    yield _spoiled("absolute storage key", corruptions.absolute_outside, "input_unsupported")
+    yield _spoiled("link to outside of the root", corruptions.linked_outside, "input_unsupported")
+    yield _spoiled("pipe in place of a file", corruptions.fifo, "input_unsupported")
+    yield _spoiled("missing file", corruptions.missing, "vision_failed")
 
 
 def _payloads() -> Iterator[Input]:
@@ -151,13 +151,13 @@ def _payloads() -> Iterator[Input]:
     yield Input("ten long criteria", _typed("ten long criteria", criteria=long))
     yield Input("criteria that are equal or empty", _typed("criteria that are equal or empty", criteria=same))
     broken: dict[str, Spoil] = {
-        "criteria that are no strings": spoiling.with_payload(criteria=["gut", 7, None]),
-        "criteria that are no list": spoiling.with_payload(criteria="gut"),
-        "eleven criteria": spoiling.with_payload(criteria=["gut"] * 11),
-        "payload without keys": spoiling.payload({}),
-        "payload without a pupil": spoiling.without("student_sub"),
-        "payload that is a list": spoiling.payload(["gut"]),
-        "payload of another pupil": spoiling.other_pupil,
+        "criteria that are no strings": corruptions.with_payload(criteria=["gut", 7, None]),
+        "criteria that are no list": corruptions.with_payload(criteria="gut"),
+        "eleven criteria": corruptions.with_payload(criteria=["gut"] * 11),
+        "payload without keys": corruptions.payload({}),
+        "payload without a pupil": corruptions.without("student_sub"),
+        "payload that is a list": corruptions.payload(["gut"]),
+        "payload of another pupil": corruptions.other_pupil,
     }
     for label, spoil in broken.items():
         yield Input(label, _typed(label), "vision_failed", spoil=spoil)
@@ -226,9 +226,9 @@ def _servers() -> Iterator[Input]:
 
 def _stores() -> Iterator[Input]:
     yield _read("object store", place=Place.STORE)
-    yield _spoiled("storage key with .. in a store", spoiling.beside_the_root, "input_unsupported", Place.STORE)
-    yield _spoiled("missing object", spoiling.missing, "vision_failed", Place.STORE)
-    for label, deed in MISDEEDS.items():
+    yield _spoiled("storage key with .. in a store", corruptions.beside_the_root, "input_unsupported", Place.STORE)
+    yield _spoiled("missing object", corruptions.missing, "vision_failed", Place.STORE)
+    for label, deed in STORE_FAULTS.items():
         error_code = "vision_failed" if deed == "redirect" else "input_too_large"
         yield _read(label, error_code=error_code, place=Place.STORE)
 

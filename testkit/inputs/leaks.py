@@ -2,7 +2,7 @@
 
 from testkit.inputs.answers import PRIVATE
 from testkit.inputs.catalogue import CRITERIA, INSTRUCTION, MARK
-from testkit.inputs.stage import InputEnvironment
+from testkit.inputs.environment import InputEnvironment
 from testkit.inputs.store import SERVICE_KEY
 
 ERRORS = """
@@ -12,10 +12,10 @@ ERRORS = """
 FILES = "select storage_key from learning_submissions where storage_key is not null"
 
 
-def leaks(stage: InputEnvironment) -> list[str]:
+def leaks(environment: InputEnvironment) -> list[str]:
     """Which sort of thing was told, in the log, the metrics, the status or an error's column."""
-    told = "\n".join([stage.log.read_text(), *stage.said, *(row[0] for row in stage.owner.execute(ERRORS))])
-    names = [row[0].rpartition("/")[2] for row in stage.owner.execute(FILES)]
+    told = "\n".join([environment.log.read_text(), *environment.said, *(row[0] for row in environment.owner.execute(ERRORS))])
+    names = [row[0].rpartition("/")[2] for row in environment.owner.execute(FILES)]
     secrets = {
         "a pupil's text": [MARK],
         "an answer": [PRIVATE],

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from testkit.inputs.catalogue import document_of
-from testkit.inputs.trial import KILLED_AT, PAGES, Trial
+from testkit.inputs.run import KILLED_AT, PAGES, Trial
 from worker.documents.decoder import decoding
 
 

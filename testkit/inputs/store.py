@@ -15,13 +15,13 @@ _CHUNK = bytes(2**16)
 
 
 class Store(ThreadingHTTPServer):
-    """`misdeeds` says what happens to a request for a storage key: redirect, flood or announced flood."""
+    """`store_faults` says what happens to a request for a storage key: redirect, flood or announced flood."""
 
     daemon_threads = True
 
-    def __init__(self, root: Path, misdeeds: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, store_faults: Mapping[str, str]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.root, self.misdeeds = root, misdeeds
+        self.root, self.store_faults = root, store_faults
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -33,12 +33,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(401)
             return
         try:
-            self._answer(self.server.misdeeds.get(key, ""), self.server.root / key)
+            self._answer(self.server.store_faults.get(key, ""), self.server.root / key)
         except OSError:
             self.close_connection = True  # the reader has had enough
 
-    def _answer(self, misdeed: str, path: Path) -> None:
-        match misdeed:
+    def _answer(self, fault: str, path: Path) -> None:
+        match fault:
             case "redirect":
                 self._head(302, Location=f"{PREFIX}elsewhere")
             case "flood":
@@ -68,9 +68,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def object_store(root: Path, misdeeds: Mapping[str, str]) -> Iterator[str]:
+def object_store(root: Path, store_faults: Mapping[str, str]) -> Iterator[str]:
     """Its base URL."""
-    with Store(root, misdeeds) as store:
+    with Store(root, store_faults) as store:
         threading.Thread(target=store.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{store.server_port}"
         store.shutdown()

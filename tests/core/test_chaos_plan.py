@@ -1,8 +1,8 @@
 """The plan of scripts/chaos: drawn from the seed alone, and with everything in it."""
 
+from testkit.chaos.fault_injector import INJECTIONS
 from testkit.chaos.plan import FAULT_GAP_SECONDS, FLEETS, Kind, Work, draw
-from testkit.chaos.stream import made
-from testkit.chaos.strike import STRIKES
+from testkit.chaos.submissions import made
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
@@ -21,7 +21,7 @@ def test_a_short_run_has_every_kind_of_fault_and_of_work() -> None:
 
 def test_each_kind_of_fault_is_made_somehow() -> None:
     """A kind that only stands in the plan would be counted and never happen."""
-    assert set(STRIKES) == set(Kind)
+    assert set(INJECTIONS) == set(Kind)
 
 
 def test_nothing_is_planned_after_the_end() -> None:

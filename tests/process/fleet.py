@@ -19,7 +19,7 @@ from typing import IO, Any
 import httpx
 import psutil
 
-from testkit.postgres import die_with
+from testkit.parent_death import die_with
 from testkit.waiting import LIMIT_SECONDS, until
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from tests.monitor import Monitor
 from tests.process.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
 from tests.process.bare_worker import BareWorker
 from tests.process.school import School, is_idle
-from tests.process.wire import Wire
+from testkit.pg_proxy import PgProxy
 from worker.queue.connection import Connection
 
 ADAPTER = "tests.process.adapters.ledger"
@@ -70,7 +70,7 @@ class Sweep:
     school: School
     platform: psycopg.Connection[Any]
     monitor: Monitor
-    wire: Wire
+    wire: PgProxy
     ledger_path: Path
     kind: Kind
     pooled: str

@@ -17,7 +17,7 @@ from tests.monitor import open_monitor
 from tests.process.bare_worker import BareWorker
 from tests.process.school import School, counted, is_idle
 from tests.process.sweep import KINDS, LONG_SECONDS, MAX_CRASHES, Kind, Sweep
-from tests.process.wire import Strike, wire_before
+from testkit.pg_proxy import Strike, proxy_before
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import ControlRecord
 from worker.queue.connection import Connection
@@ -63,7 +63,7 @@ def pooled(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def sweep(school: School, tmp_path: Path, kind: Kind, pooled: str) -> Iterator[Sweep]:
     with (
-        wire_before(school.database.worker_dsn) as wire,
+        proxy_before(school.database.worker_dsn) as wire,
         psycopg.connect(school.database.admin_dsn, autocommit=True) as platform,
         open_monitor(school.database.worker_dsn) as monitor,
     ):
@@ -198,7 +198,7 @@ def rejections(worker: BareWorker) -> tuple[int, int]:
 def test_nobody_is_given_a_lease_who_is_gone(school: School) -> None:
     """A lease that waits for a lock while its connection is cut is given up by the server, and not granted to a key of nobody."""
     with (
-        wire_before(school.database.worker_dsn) as wire,
+        proxy_before(school.database.worker_dsn) as wire,
         psycopg.connect(school.database.admin_dsn) as migration,
         school.worker(learning_database_url=wire.dsn, ai_backend="stub", worker_poll_interval=LONG_SECONDS) as worker,
     ):

@@ -26,7 +26,7 @@ input()
 
 START_IN_THE_BACKGROUND = """
 import os, signal, subprocess
-from testkit.postgres import die_with
+from testkit.parent_death import die_with
 signal.signal(signal.SIGQUIT, signal.SIG_IGN)
 print(subprocess.Popen(["sleep", "30"], preexec_fn=die_with(os.getpid())).pid, flush=True)
 input()

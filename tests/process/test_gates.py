@@ -11,7 +11,7 @@ from testkit.drawn_pages import draw_page, pdf_bytes
 from testkit.submissions import Submission, text_submissions
 from testkit.waiting import until
 from tests.process.bare_worker import BareWorker
-from tests.process.proxy import Proxy, proxy_before
+from testkit.pg_proxy import PgProxy, proxy_before
 from tests.process.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle
 from tests.process.site import Site
 from worker.ipc.contract import CallOutcome, Counter, EventKind, Step
@@ -25,7 +25,7 @@ LONG_SECONDS = 60.0
 
 
 @pytest.fixture
-def proxy(school: School) -> Iterator[Proxy]:
+def proxy(school: School) -> Iterator[PgProxy]:
     with proxy_before(school.database.worker_dsn) as before:
         yield before
 
@@ -153,7 +153,7 @@ SHUT = {
 
 
 @pytest.mark.parametrize("record", SHUT.values(), ids=SHUT.keys())
-def test_who_may_not_lease_does_not_ask(school: School, proxy: Proxy, typed: Submission, record: AdmissionRecord) -> None:
+def test_who_may_not_lease_does_not_ask(school: School, proxy: PgProxy, typed: Submission, record: AdmissionRecord) -> None:
     """Where no job may go on nobody looks for one: no statement is sent. As soon as one may, it is done."""
     submission_id = enter_one(school, typed)
     with school.admitted(record, learning_database_url=proxy.dsn) as worker:

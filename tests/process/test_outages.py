@@ -17,7 +17,7 @@ from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.postgres import Cluster, memory_parent
 from testkit.waiting import until
 from tests.process.outage import ALL_RAN_OUT, set_scene
-from tests.process.proxy import Proxy, proxy_before
+from testkit.pg_proxy import PgProxy, proxy_before
 from tests.process.site import Site, open_site
 from worker.queue import bounded
 from worker.queue.bounded import StatementTimeout
@@ -150,12 +150,12 @@ def test_an_outage_longer_than_the_lease(site: Site) -> None:
 
 
 @pytest.fixture
-def proxy(site: Site) -> Iterator[Proxy]:
+def proxy(site: Site) -> Iterator[PgProxy]:
     with proxy_before(site.database.worker_dsn) as before:
         yield before
 
 
-def test_a_silent_server_is_an_outage(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_an_outage(proxy: PgProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is kept and never answered is given up after its time, and what it says later is heard by nobody."""
     monkeypatch.setattr(bounded, "ANSWER_TIMEOUT_SECONDS", 0.3)
     with connect(proxy.dsn, "test") as connection:
@@ -165,7 +165,7 @@ def test_a_silent_server_is_an_outage(proxy: Proxy, monkeypatch: pytest.MonkeyPa
         assert connection.closed
 
 
-def test_a_silent_server_is_an_outage_for_the_monitor(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_an_outage_for_the_monitor(proxy: PgProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in its loop, while waiting for a notification that does not come is none."""
     monkeypatch.setattr(bounded, "ANSWER_TIMEOUT_SECONDS", 0.3)
 

@@ -12,7 +12,7 @@ from testkit.database import url
 from testkit.submissions import Submission, text_submissions
 from testkit.waiting import until
 from tests.process.bare_worker import BareWorker
-from tests.process.proxy import Proxy, proxy_before
+from testkit.pg_proxy import PgProxy, proxy_before
 from tests.process.school import (
     FEEDBACK_MODEL,
     HELD,
@@ -425,7 +425,7 @@ def test_a_broken_connection_during_a_call_costs_nothing(school: School, photo: 
 
 
 @pytest.fixture
-def proxy(school: School) -> Iterator[Proxy]:
+def proxy(school: School) -> Iterator[PgProxy]:
     with proxy_before(school.database.worker_dsn) as before:
         yield before
 
@@ -433,7 +433,7 @@ def proxy(school: School) -> Iterator[Proxy]:
 @pytest.mark.parametrize(
     "statement", ["status = 'leased'", "update_completed", "'cached_text_md'", "pg_try_advisory_lock", "analysis_status"]
 )
-def test_a_lost_acknowledgement_costs_nothing(school: School, proxy: Proxy, photo: Submission, statement: str) -> None:
+def test_a_lost_acknowledgement_costs_nothing(school: School, proxy: PgProxy, photo: Submission, statement: str) -> None:
     """A statement that was committed but never acknowledged is not repeated in effect: one lease, one call each, one result."""
     submission_id = enter_one(school, photo)
     proxy.lose_answer_to(statement)
@@ -618,7 +618,7 @@ def test_no_exception_tells_what_a_pupil_wrote(school: School, photo: Submission
 
 
 @pytest.mark.parametrize(("kind", "round_trips"), [("text", 2 + 1), ("image", 4 + 4), ("reused", 2 + 2), ("gated", 2 + 1)])
-def test_a_job_costs_few_round_trips(school: School, proxy: Proxy, photo: Submission, kind: str, round_trips: int) -> None:
+def test_a_job_costs_few_round_trips(school: School, proxy: PgProxy, photo: Submission, kind: str, round_trips: int) -> None:
     """A start for each model call, the checkpoint, and the end with the next job: one round trip each, permits included.
 
     A typed text that came with an end starts with it. The first lease and its submission come before them, and after them one

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from testkit.inputs.catalogue import REFUSED, inputs
-from testkit.inputs.trial import KILLED_AT, PAGES
+from testkit.inputs.run import KILLED_AT, PAGES
 
 pytestmark = pytest.mark.second_tier
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from supervisor.monitor.ollama.processes import SEARCH_SECONDS, Runners
-from testkit.postgres import die_with
+from testkit.parent_death import die_with
 from testkit.waiting import until
 
 # A server under that name, which says its port, loads a runner for each line it reads, and says the runner's pid.

@@ -22,7 +22,8 @@ from testkit.inputs.input import Input, Place
 from testkit.inputs.memory import Memory
 from testkit.inputs.store import SERVICE_KEY
 from testkit.ollama_simulator.process import PROJECT_ROOT, SimulatorProcess, start_simulator
-from testkit.postgres import Cluster, die_with, memory_parent
+from testkit.parent_death import die_with
+from testkit.postgres import Cluster, memory_parent
 
 WORKERS = 4
 PROGRAM = str(Path(sys.executable).with_name("learning-supervisor"))
@@ -57,8 +58,8 @@ class InputEnvironment:
             "AI_NUM_CTX": "8192",
             "AI_TIMEOUT_VISION": str(TIMEOUT_SECONDS),
             "AI_TIMEOUT_FEEDBACK": str(TIMEOUT_SECONDS),
-            "LEARNING_VISION_ADAPTER": "testkit.inputs.unheard_vision",
-            "LEARNING_FEEDBACK_ADAPTER": "testkit.inputs.unheard_feedback",
+            "LEARNING_VISION_ADAPTER": "testkit.inputs.adapters_without_metrics.vision",
+            "LEARNING_FEEDBACK_ADAPTER": "testkit.inputs.adapters_without_metrics.feedback",
             "PYTHONPATH": str(PROJECT_ROOT),
             "LEARNING_DATABASE_URL": self.database.worker_dsn,
             "LOG_LEVEL": "DEBUG",
@@ -111,47 +112,47 @@ def set_up() -> Iterator[InputEnvironment]:
 
 
 @contextmanager
-def supervisor(stage: InputEnvironment, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """With what it shows at its end kept in `stage.said`."""
-    with stage.log.open("ab") as log:
-        process = _started(stage, environment, log)
+def supervisor(environment: InputEnvironment, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """With what it shows at its end kept in `environment.said`."""
+    with environment.log.open("ab") as log:
+        process = _started(environment, environment, log)
         try:
-            _until_connected(stage)
+            _until_connected(environment)
             yield process
-            stage.said.extend(_shown(stage))
+            environment.said.extend(_shown(environment))
         finally:
             drain(process)
 
 
-def refusal_code(stage: InputEnvironment, environment: Mapping[str, str]) -> int:
+def refusal_code(environment: InputEnvironment, environment: Mapping[str, str]) -> int:
     """The exit code of a supervisor that must not start."""
-    with stage.log.open("ab") as log:
-        process = _started(stage, environment, log)
+    with environment.log.open("ab") as log:
+        process = _started(environment, environment, log)
         try:
             return process.wait(REFUSAL_SECONDS)
         except subprocess.TimeoutExpired:
             return drain(process)
 
 
-def _started(stage: InputEnvironment, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _started(environment: InputEnvironment, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [PROGRAM, "start"],
         env=dict(environment),
-        cwd=stage.home,
+        cwd=environment.home,
         stderr=log,
         preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  nothing outlives us
     )
 
 
-def _until_connected(stage: InputEnvironment) -> None:
+def _until_connected(environment: InputEnvironment) -> None:
     until_seconds = time.monotonic() + 20
-    while not stage.status().get("queue", {}).get("is_listening"):
+    while not environment.status().get("queue", {}).get("is_listening"):
         if time.monotonic() > until_seconds:
-            raise TimeoutError("the supervisor does not start; its log: " + stage.log.read_text()[-2000:])
+            raise TimeoutError("the supervisor does not start; its log: " + environment.log.read_text()[-2000:])
         time.sleep(0.05)
 
 
-def _shown(stage: InputEnvironment) -> list[str]:
-    status = stage.status()
+def _shown(environment: InputEnvironment) -> list[str]:
+    status = environment.status()
     metrics = httpx.get(f"http://{status['metrics_address']}/metrics", trust_env=False).text
     return [json.dumps(status), metrics]

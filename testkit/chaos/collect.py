@@ -1,4 +1,4 @@
-"""What the database and the model server saw, as records. Reads the audit tables and witnessed_moves."""
+"""What the database and the model server saw, as records. Reads the audit tables and job_transitions."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow, class_row, dict_row
 
-from testkit.chaos.evidence import Call, Evidence, Handed, Hit, LogLine, Move, Written
+from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.plan import Plan, Work
-from testkit.chaos.stage import ChaosEnvironment
-from testkit.chaos.stream import PUPIL, made
+from testkit.chaos.run_record import Call, InjectedFault, JobTransition, LogLine, RunRecord, SubmissionState, Written
+from testkit.chaos.submissions import PUPIL, made
 from testkit.ollama_simulator.ocr import ocr_text
 from testkit.submissions import Submission
 from worker.documents.pages import opened
@@ -24,10 +24,10 @@ SUBMISSIONS: Final[LiteralString] = """
     from learning_submissions as submission left join learning_submission_jobs as job on job.submission_id = submission.id
     order by submission.created_at
 """
-MOVES: Final[LiteralString] = """
+TRANSITIONS: Final[LiteralString] = """
     select extract(epoch from at)::float8 as at, job_id, submission_id, old_status, status, old_lease_key, lease_key,
         pages, has_text, crashes, expiries, retry_count, error_code, application_name
-    from witnessed_moves order by number
+    from job_transitions order by number
 """
 WRITTEN: Final[LiteralString] = """
     select extract(epoch from at)::float8 as at, submission_id, new_status as status, application_name
@@ -45,22 +45,30 @@ def is_over(owner: psycopg.Connection[Any]) -> bool:
     return row is not None and not row[0]
 
 
-def take(
-    stage: ChaosEnvironment, plan: Plan, acknowledged: frozenset[UUID], hits: tuple[Hit, ...], times: tuple[float, float]
-) -> Evidence:
+def collect(
+    environment: ChaosEnvironment,
+    plan: Plan,
+    acknowledged: frozenset[UUID],
+    injected: tuple[InjectedFault, ...],
+    times: tuple[float, float],
+) -> RunRecord:
     """When all is over and the fleets have ended; `times` are the run's beginning and end."""
-    with psycopg.connect(stage.database.admin_dsn, row_factory=dict_row) as owner:
+    with psycopg.connect(environment.database.admin_dsn, row_factory=dict_row) as owner:
         handed = tuple(_handed(row, plan) for row in owner.execute(SUBMISSIONS))
-        moves = owner.cursor(row_factory=class_row(Move)).execute(MOVES).fetchall()
+        transitions = owner.cursor(row_factory=class_row(JobTransition)).execute(TRANSITIONS).fetchall()
         written = owner.cursor(row_factory=class_row(Written)).execute(WRITTEN).fetchall()
-    calls = (Call(call["at"], call["image_sha256"], call["outcome"]) for call in stage.simulator.calls() if call["has_image"])
-    moves.sort(key=lambda move: move.at)
-    return Evidence(acknowledged, handed, tuple(moves), tuple(written), tuple(calls), hits, tuple(_log(stage)), *times)
+    calls = (
+        Call(call["at"], call["image_sha256"], call["outcome"]) for call in environment.simulator.calls() if call["has_image"]
+    )
+    transitions.sort(key=lambda transition: transition.at)
+    return RunRecord(
+        acknowledged, handed, tuple(transitions), tuple(written), tuple(calls), injected, tuple(_log(environment)), *times
+    )
 
 
-def _log(stage: ChaosEnvironment) -> Iterator[LogLine]:
+def _log(environment: ChaosEnvironment) -> Iterator[LogLine]:
     """The lines that name a job; each begins with its time."""
-    for fleet in stage.fleets:
+    for fleet in environment.fleets:
         with fleet.log.open(errors="replace") as log:
             for line in log:
                 if " job=" in line:
@@ -68,14 +76,14 @@ def _log(stage: ChaosEnvironment) -> Iterator[LogLine]:
                     yield LogLine(datetime.fromisoformat(at).timestamp(), fleet.home.name, text)
 
 
-def _handed(row: DictRow, plan: Plan) -> Handed:
+def _handed(row: DictRow, plan: Plan) -> SubmissionState:
     """The file is the one that was handed in: what is in it is made again from the seed."""
     hand_in = plan.hand_ins[int(row["student_sub"].removeprefix(PUPIL))]
     submission = made(hand_in, plan.seed)
     pictures = _pictures(submission, hand_in.work)
     read = "\n\n".join(map(ocr_text, pictures))
     text = submission.content if hand_in.work is Work.TEXT else submission.cached_text_md or read
-    return Handed(
+    return SubmissionState(
         submission_id=row["id"],
         work=hand_in.work,
         status=row["analysis_status"],

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from testkit.chaos.environment import PLAIN
 from testkit.chaos.gateway import GatewayProcess, start_gateway
-from testkit.chaos.stage import PLAIN
 from testkit.database import Database, url
 from testkit.waiting import until
 

@@ -1,4 +1,4 @@
-"""What a fault does to a request: before it is scheduled, before its first token, and to its answer."""
+"""The effect of a fault on a request: before scheduling, before the first token, and on the answer."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from testkit.ollama_simulator.api_error import ApiError, engine_error
 from testkit.ollama_simulator.catalogue import not_found
 from testkit.ollama_simulator.fault import Fault, FaultKind
 from testkit.ollama_simulator.options import Options
-from testkit.ollama_simulator.request import Ask
+from testkit.ollama_simulator.request import ParsedRequest
 from testkit.ollama_simulator.scheduler import QUEUE_FULL
 from testkit.ollama_simulator.token import tokens
 
@@ -26,20 +26,20 @@ COMPUTE_FAILED = (500, "Compute error.", "server_error")
 GARBAGE = b'{"model":"chain","created_at":"2026-1'
 
 
-async def before_scheduling(fault: Fault | None, ask: Ask, http: web.Request) -> None:
+async def before_scheduling(fault: Fault | None, request: ParsedRequest, http: web.Request) -> None:
     match fault:
         case Fault(kind=FaultKind.STATUS_503):
             raise ApiError(*QUEUE_FULL)
         case Fault(kind=FaultKind.STATUS_404):
-            raise not_found(ask.model)
+            raise not_found(request.model)
         case Fault(kind=FaultKind.DISCONNECT):
             if http.transport is not None:
                 http.transport.close()
-            await forever()  # aiohttp cancels us for the connection that we have closed
+            await forever()  # aiohttp cancels this task because its connection is closed
 
 
 async def before_first_token(fault: Fault | None) -> None:
-    """Called with a slot taken: what hangs here keeps it from others."""
+    """Apply the fault while the request holds its slot: a request that hangs here blocks the slot."""
     match fault:
         case Fault(kind=FaultKind.STATUS_400):
             raise engine_error(*GRAMMAR_REFUSED)
@@ -53,8 +53,8 @@ async def before_first_token(fault: Fault | None) -> None:
             await asyncio.sleep(seconds)
 
 
-def spoiled(fault: Fault | None, answer: Answer, options: Options) -> Answer:
-    """What becomes of the answer that the model would have given."""
+def with_fault(fault: Fault | None, answer: Answer, options: Options) -> Answer:
+    """Return the model's answer as changed by the fault."""
     if fault is None:
         return answer
     pieces = tuple(answer.pieces)
@@ -79,7 +79,7 @@ def spoiled(fault: Fault | None, answer: Answer, options: Options) -> Answer:
 
 
 def _other(fault: Fault, answer: Answer, options: Options) -> Answer:
-    """Words of the fault's own in place of the model's."""
+    """Replace the model's text by the fault's."""
     match fault.kind:
         case FaultKind.SAY:
             return Answer(tuple(Piece(content) for content in tokens(fault.text)))
@@ -98,5 +98,5 @@ def _numbers() -> Iterator[Piece]:
 
 
 async def forever() -> None:
-    """Until the request is cancelled."""
+    """Wait until the request is cancelled."""
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""/_simulator: what tests look at and order. The real server has nothing of it."""
+"""/_simulator: the interface for tests. The real server does not have it."""
 
 from dataclasses import asdict
 
@@ -22,10 +22,10 @@ async def reset_calls(http: web.Request) -> web.Response:
 
 
 async def state(http: web.Request) -> web.Response:
-    """`running` holds a slot, `waiting` is in line for one or for the load; `max_in_flight` since the calls were reset.
+    """`running` requests hold a slot, `waiting` ones wait for a slot or load. `max_in_flight` counts since the last reset.
 
-    `runners` are the processes, the one that is being loaded and dead ones too, with what ps says of them and with the truth;
-    `memory` is the host's. Sizes in bytes; null where the memory has no limit.
+    `runners` are all processes, also loading and dead ones, with the size in ps and the true size. `memory` is the host's.
+    Sizes are in bytes, null without a limit.
     """
     simulator = http.app[SIMULATOR]
     loading = simulator.scheduler.loading
@@ -42,8 +42,8 @@ async def state(http: web.Request) -> web.Response:
     )
 
 
-async def order_fault(http: web.Request) -> web.Response:
-    http.app[SIMULATOR].faults.order(read_object(await http.read(), "Fault"))
+async def add_fault(http: web.Request) -> web.Response:
+    http.app[SIMULATOR].faults.add(read_object(await http.read(), "Fault"))
     return json_response({})
 
 
@@ -52,8 +52,8 @@ async def clear_faults(http: web.Request) -> web.Response:
     return json_response({})
 
 
-async def order_listing(http: web.Request) -> web.Response:
-    http.app[SIMULATOR].listing.order(read_object(await http.read(), "Listing"))
+async def set_listing(http: web.Request) -> web.Response:
+    http.app[SIMULATOR].listing.set(read_object(await http.read(), "Listing"))
     return json_response({})
 
 

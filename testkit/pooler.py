@@ -17,26 +17,12 @@ from typing import LiteralString
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
-from testkit.database import url
+from testkit.pg_proxy import CHUNK_BYTES, Stream, dsn_through
 
-CHUNK_BYTES = 65_536
 TLS_OR_GSS = (80_877_103, 80_877_104)
 PARAMETERS = ("server_version", "server_encoding", "client_encoding", "is_superuser", "standard_conforming_strings",
               "integer_datetimes", "DateStyle", "TimeZone")  # fmt: skip
 ENDS_A_FLIGHT = {b"S", b"Q"}  # Sync and Query: each is answered with one ReadyForQuery
-
-
-class Stream:
-    """One direction of a connection, cut into the protocol's messages. `rest` is the start of one that is still coming."""
-
-    def __init__(self) -> None:
-        self.rest = b""
-
-    def messages(self, chunk: bytes) -> Iterator[bytes]:
-        self.rest += chunk
-        while len(self.rest) >= 5 and len(self.rest) > (size := struct.unpack_from("!xi", self.rest)[0]):
-            message, self.rest = self.rest[: size + 1], self.rest[size + 1 :]
-            yield message
 
 
 @dataclass(eq=False, slots=True)
@@ -77,7 +63,7 @@ class Pooler:
         self._thread = threading.Thread(target=self.serve)
         self._thread.start()
         self.transactions = 0
-        self.dsn = url(dsn, host="127.0.0.1", port=str(self._listener.getsockname()[1]), sslmode="disable", gssencmode="disable")
+        self.dsn = dsn_through(dsn, self._listener.getsockname()[1])
 
     def stop(self) -> None:
         """The sessions stay, for who wants to look into them."""

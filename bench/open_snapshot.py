@@ -2,7 +2,7 @@
 
 import psycopg
 
-from bench.filled import fill
+from bench.fill_queue import fill
 from bench.fleet import start_fleet
 from bench.rate import rate
 from testkit.database import temporary_database

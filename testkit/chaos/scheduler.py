@@ -10,7 +10,7 @@ Act = Callable[[], None]
 
 
 @dataclass(slots=True)
-class Agenda:
+class Scheduler:
     """Two acts of the same time are done in the order in which they were put down."""
 
     began_at_seconds: float = field(default_factory=time.monotonic)

@@ -1,6 +1,6 @@
 -- Every change of a job, as it was committed: beside audit.sql, for runs in which a page's commit is asked for as well.
 
-create table public.witnessed_moves (
+create table public.job_transitions (
     number           bigint primary key generated always as identity,
     at               timestamptz not null default clock_timestamp(),
     job_id           uuid not null,
@@ -18,15 +18,15 @@ create table public.witnessed_moves (
     application_name text not null default current_setting('application_name')
 );
 
-create index on public.witnessed_moves (job_id);
+create index on public.job_transitions (job_id);
 
-create function public.witness_move() returns trigger
+create function public.record_job_transition() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
         declare
             job constant public.learning_submission_jobs := case when tg_op = 'DELETE' then old else new end;
         begin
-            insert into public.witnessed_moves (job_id, submission_id, old_status, status, old_lease_key, lease_key,
+            insert into public.job_transitions (job_id, submission_id, old_status, status, old_lease_key, lease_key,
                 pages, has_text, crashes, expiries, retry_count, error_code)
             values (job.id, job.submission_id,
                 case when tg_op <> 'INSERT' then old.status end,
@@ -42,6 +42,6 @@ create function public.witness_move() returns trigger
         end
     $$;
 
-create trigger witness_move
+create trigger record_job_transition
     after insert or update or delete on public.learning_submission_jobs
-    for each row execute function public.witness_move();
+    for each row execute function public.record_job_transition();

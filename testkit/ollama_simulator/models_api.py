@@ -1,14 +1,14 @@
-"""What the server has: version, models on disk, models loaded."""
+"""Version, models on disk, loaded models."""
 
 import asyncio
 
 from aiohttp import web
 
 from testkit.ollama_simulator.api_error import ApiError
+from testkit.ollama_simulator.apply_fault import forever
 from testkit.ollama_simulator.body import check_types, read_object
 from testkit.ollama_simulator.catalogue import INSTALLED_AT, Model, full_name
 from testkit.ollama_simulator.listing import ListingMode
-from testkit.ollama_simulator.mishap import forever
 from testkit.ollama_simulator.runner import Runner
 from testkit.ollama_simulator.simulator import SIMULATOR
 from testkit.ollama_simulator.timestamp import local_text
@@ -30,7 +30,7 @@ async def tags(http: web.Request) -> web.Response:
 
 
 async def ps(http: web.Request) -> web.Response:
-    """Now and then it takes long: the real one waits for locks that a load or an unload holds (ollama.md, 3.4)."""
+    """List the loaded models, with occasional delays: the real server waits for locks of a load (ollama.md, 3.4)."""
     simulator = http.app[SIMULATOR]
     if simulator.chance.random() < simulator.settings.ps_spike_rate:
         await asyncio.sleep(simulator.settings.ps_spike_seconds)
@@ -40,7 +40,7 @@ async def ps(http: web.Request) -> web.Response:
         case ListingMode.INVALID:
             return text_response("proxy: no upstream")
         case ListingMode.ERROR:
-            raise ApiError(500, "an error was ordered")
+            raise ApiError(500, "the test asked for an error")
     return json_response({"models": [_process(runner) for runner in simulator.scheduler.runners()]})
 
 
@@ -78,7 +78,7 @@ def _tag(model: Model) -> dict[str, object]:
 
 
 def _process(runner: Runner) -> dict[str, object]:
-    """`size_vram` 0: everything in main memory. `context_length` is of one slot."""
+    """`size_vram` 0 means main memory only. `context_length` is the context of one slot."""
     model = runner.model
     return {
         "name": model.name,

@@ -18,7 +18,7 @@ def pid_in(application_name: str) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class SubmissionState:
     """A submission as it stands at the end. `pages` are the sha256 of its pictures in order, `text_body` None while not final."""
 
     submission_id: UUID
@@ -33,7 +33,7 @@ class Handed:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class JobTransition:
     """One committed change of a job. `old_status` None: it was entered; `status` None: it was deleted.
 
     `pages` and `has_text` say what of its text was committed by then.
@@ -84,7 +84,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class InjectedFault:
     """A fault that was played. `pids` are the workers that it took or held up, None where it was felt by all."""
 
     at: float
@@ -103,22 +103,22 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """All of it. `acknowledged` are the submissions whose commit the platform was told of; `moves` are in their order."""
+class RunRecord:
+    """All of it. `acknowledged` are the submissions whose commit the platform was told of; `transitions` are in their order."""
 
     acknowledged: frozenset[UUID]
-    handed: tuple[Handed, ...]
-    moves: tuple[Move, ...]
+    handed: tuple[SubmissionState, ...]
+    transitions: tuple[JobTransition, ...]
     written: tuple[Written, ...]
     calls: tuple[Call, ...]
-    hits: tuple[Hit, ...]
+    injected: tuple[InjectedFault, ...]
     log: tuple[LogLine, ...]
     began_at: float
     ended_at: float
 
-    def moves_of(self) -> Mapping[UUID, list[Move]]:
+    def transitions_of(self) -> Mapping[UUID, list[JobTransition]]:
         """By submission."""
-        found: dict[UUID, list[Move]] = {}
-        for move in self.moves:
-            found.setdefault(move.submission_id, []).append(move)
+        found: dict[UUID, list[JobTransition]] = {}
+        for transition in self.transitions:
+            found.setdefault(transition.submission_id, []).append(transition)
         return found

@@ -1,4 +1,4 @@
-"""The play itself: hand in, start, kill a worker in the middle of reading a page, watch, drain, account."""
+"""The demo_run itself: hand in, start, kill a worker in the middle of reading a page, watch, drain, account."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from rich.live import Live
 from demo import view
 from supervisor.cli.status import documents
 from testkit.environment import DemoEnvironment, drain, set_up, supervisor
-from testkit.results import Fate, fates, summary
+from testkit.results import SubmissionResult, read_results, summary
 from testkit.submissions import Submission, demo_submissions, enter_all
 
 SIMULATED_SECONDS, REAL_SECONDS = 60.0, 1800.0
@@ -32,7 +32,7 @@ class Victim:
     pid: int = 0
     replaced_by: int = 0
 
-    def strike(self, workers: list[dict[str, Any]]) -> None:
+    def kill_worker(self, workers: list[dict[str, Any]]) -> None:
         """SIGKILL to the first worker that is seen with a page before the model; afterwards looks for its replacement."""
         for worker in workers:
             if not self.pid and worker["activity"] == "vision" and worker["job_id"] and worker["pid"]:
@@ -43,7 +43,7 @@ class Victim:
 
 
 @dataclass(slots=True)
-class Play:
+class DemoRun:
     """What is known while it runs."""
 
     environment: DemoEnvironment
@@ -52,68 +52,70 @@ class Play:
     ids: tuple[UUID, ...]
     victim: Victim = field(default_factory=Victim)
     status: dict[str, Any] = field(default_factory=dict)
-    fates: list[Fate] = field(default_factory=list)
+    results: list[SubmissionResult] = field(default_factory=list)
 
     def look(self) -> None:
         found = documents(self.environment.runtime_directory)
         self.status = found[0] if found else {}
-        self.victim.strike(self.status.get("workers", []))
-        self.fates = fates(self.connection, self.ids)
+        self.victim.kill_worker(self.status.get("workers", []))
+        self.results = read_results(self.connection, self.ids)
 
     @property
     def is_over(self) -> bool:
-        return bool(self.fates) and all(fate.is_final for fate in self.fates) and bool(self.victim.replaced_by)
+        return bool(self.results) and all(result.is_final for result in self.results) and bool(self.victim.replaced_by)
 
 
 def run(console: Console, *, keeps: bool) -> int:
     """0 only if every submission ended as it must and the killed worker was replaced."""
     began_at_seconds = time.monotonic()
-    with _prepared(console) as play, supervisor(play.environment) as process:
-        _watch(play, process, console)
+    with _prepared(console) as demo_run, supervisor(demo_run.environment) as process:
+        _watch(demo_run, process, console)
         if keeps:
-            _keep(play, process, console)
+            _keep(demo_run, process, console)
         exit_code = drain(process)
-        play.fates = fates(play.connection, play.ids)
-        replaced = int(bool(play.victim.pid and play.victim.replaced_by))
-        console.print(view.account_table(play.submissions, play.fates, play.victim.pid))
-        console.print(view.one_feedback(play.submissions, play.fates))
-        is_right = exit_code == 0 and bool(replaced) and _ended_as_expected(play)
+        demo_run.results = read_results(demo_run.connection, demo_run.ids)
+        replaced = int(bool(demo_run.victim.pid and demo_run.victim.replaced_by))
+        console.print(view.account_table(demo_run.submissions, demo_run.results, demo_run.victim.pid))
+        console.print(view.one_feedback(demo_run.submissions, demo_run.results))
+        is_right = exit_code == 0 and bool(replaced) and _ended_as_expected(demo_run)
         if not is_right:
-            console.print(view.failure(play.environment.log, exit_code))
+            console.print(view.failure(demo_run.environment.log, exit_code))
         console.print(f"drained with exit code {exit_code}; {time.monotonic() - began_at_seconds:.1f} s in all", style="dim")
-        console.print(summary(play.fates, killed_and_replaced=replaced), soft_wrap=True, highlight=False)
+        console.print(summary(demo_run.results, killed_and_replaced=replaced), soft_wrap=True, highlight=False)
     return 0 if is_right else 1
 
 
 @contextmanager
-def _prepared(console: Console) -> Iterator[Play]:
+def _prepared(console: Console) -> Iterator[DemoRun]:
     with console.status("starting a database and a model server"), set_up() as environment:
         submissions = demo_submissions()
         with psycopg.connect(environment.database.admin_dsn, autocommit=True) as connection:
             ids = enter_all(connection, submissions, storage_root=environment.storage_root)
-            yield Play(environment, connection, submissions, ids)
+            yield DemoRun(environment, connection, submissions, ids)
 
 
-def _watch(play: Play, process: subprocess.Popen[bytes], console: Console) -> None:
-    until_seconds = time.monotonic() + (SIMULATED_SECONDS if play.environment.is_simulated else REAL_SECONDS)
+def _watch(demo_run: DemoRun, process: subprocess.Popen[bytes], console: Console) -> None:
+    until_seconds = time.monotonic() + (SIMULATED_SECONDS if demo_run.environment.is_simulated else REAL_SECONDS)
     with Live(console=console, refresh_per_second=8) as live:
-        while not play.is_over and process.poll() is None and time.monotonic() < until_seconds:
-            play.look()
-            live.update(view.progress(play.submissions, play.fates, play.status, play.victim.pid))
+        while not demo_run.is_over and process.poll() is None and time.monotonic() < until_seconds:
+            demo_run.look()
+            live.update(view.progress(demo_run.submissions, demo_run.results, demo_run.status, demo_run.victim.pid))
             time.sleep(LOOK_AGAIN_SECONDS)
 
 
-def _keep(play: Play, process: subprocess.Popen[bytes], console: Console) -> None:
+def _keep(demo_run: DemoRun, process: subprocess.Popen[bytes], console: Console) -> None:
     """Everything goes on until Ctrl-C."""
-    console.print(view.where_to_look(play.environment, process.pid, play.status), soft_wrap=True, markup=False)
+    console.print(view.where_to_look(demo_run.environment, process.pid, demo_run.status), soft_wrap=True, markup=False)
     try:
         process.wait()
     except KeyboardInterrupt:
         console.print("stopping")
 
 
-def _ended_as_expected(play: Play) -> bool:
+def _ended_as_expected(demo_run: DemoRun) -> bool:
     return all(
-        fate.status == submission.expected_status and fate.error_code == submission.expected_error_code and fate.results == 1
-        for submission, fate in zip(play.submissions, play.fates, strict=True)
+        result.status == submission.expected_status
+        and result.error_code == submission.expected_error_code
+        and result.times_written == 1
+        for submission, result in zip(demo_run.submissions, demo_run.results, strict=True)
     )
