@@ -166,10 +166,10 @@ class PgProxy:
 
     def serve(self, commands: int | None = None) -> None:
         """Forward until `stop`, or until the descriptor of the commands is at its end."""
-        controls = [self._stopping] if commands is None else [self._stopping, commands]
+        controls: list[socket.socket | int] = [self._stopping] if commands is None else [self._stopping, commands]
         with self._listener, self._stopping:
             while self._stopping not in (readable := self._readable(controls)):
-                if commands in readable and not self._obey_all(os.read(commands, CHUNK_BYTES)):
+                if commands is not None and commands in readable and not self._obey_all(os.read(commands, CHUNK_BYTES)):
                     break
                 for source in readable:
                     if isinstance(source, socket.socket):

@@ -1,7 +1,8 @@
-"""What became of the submissions, read from the database and its audit tables and from nowhere else."""
+"""Results of submissions, read from the database and its audit tables."""
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -13,7 +14,7 @@ RESULTS: Final = """
     select submission.id as submission_id, submission.kind, submission.analysis_status as status, submission.error_code,
         submission.feedback_md, submission.analysis_json,
         (select count(*)::int from audit_results as result
-            where result.submission_id = submission.id and result.new_status in ('completed', 'failed')) as results,
+            where result.submission_id = submission.id and result.new_status in ('completed', 'failed')) as times_written,
         coalesce((select array_agg(lease.application_name order by lease.number) from audit_leases as lease
             where lease.submission_id = submission.id), '{}') as leased_by,
         (select extract(epoch from max(result.at) - submission.created_at)::float8 from audit_results as result
@@ -26,7 +27,7 @@ _PID = re.compile(r"pid (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class SubmissionResult:
-    """One submission at the end: `results` counts every write of a result, `leased_by` every worker that took the job."""
+    """`times_written` counts all writes of a result. `leased_by` names all workers that leased the job, in order."""
 
     submission_id: UUID
     kind: str
@@ -34,7 +35,7 @@ class SubmissionResult:
     error_code: str | None
     feedback_md: str | None
     analysis_json: dict[str, Any] | None
-    results: int
+    times_written: int
     leased_by: list[str]
     seconds: float | None
 
@@ -43,24 +44,19 @@ class SubmissionResult:
         return self.status in {"completed", "failed"}
 
     @property
-    def outcome(self) -> str:
-        return f"{self.status} ({self.error_code})" if self.status == "failed" else self.status
-
-    @property
     def worker_pids(self) -> list[int]:
-        """In the order in which they took the job."""
         return [int(found[1]) for name in self.leased_by if (found := _PID.search(name))]
 
 
-def read_results(connection: psycopg.Connection[Any], ids: tuple[UUID, ...]) -> list[SubmissionResult]:
-    """In the order of `ids`."""
+def read_results(connection: psycopg.Connection[Any], ids: Sequence[UUID]) -> list[SubmissionResult]:
+    """Read the results in the order of `ids`."""
     with connection.cursor(row_factory=class_row(SubmissionResult)) as cursor:
         found = {result.submission_id: result for result in cursor.execute(RESULTS, {"ids": list(ids)})}
     return [found[submission_id] for submission_id in ids]
 
 
-def summary(results: list[SubmissionResult], *, killed_and_replaced: int) -> str:
-    """The last line of the demo."""
+def summary(results: Sequence[SubmissionResult], *, killed_and_replaced: int) -> str:
+    """Return the last line of the demo."""
     failed = Counter(result.error_code for result in results if result.status == "failed")
     codes = f" ({', '.join(sorted(str(code) for code in failed))})" if failed else ""
     completed = sum(result.status == "completed" for result in results)

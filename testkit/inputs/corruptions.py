@@ -1,4 +1,4 @@
-"""What is done to a submission after it was handed in, so that it is not what its row says any more."""
+"""Change a submission after it was entered, so that file, row and payload contradict each other."""
 
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def longer(entered: Entered) -> None:
 
 
 def altered(entered: Entered) -> None:
-    """Of the same length."""
+    """Change a byte and keep the length."""
     content = entered.path.read_bytes()
     entered.path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
@@ -29,7 +29,7 @@ def missing(entered: Entered) -> None:
 
 
 def beside_the_root(entered: Entered) -> None:
-    """The key names a file that is really there, with the right content, but outside of the root."""
+    """Let the storage key name an existing file with the right content outside of the root."""
     outside = entered.storage_root.parent / OUTSIDE
     outside.write_bytes(entered.path.read_bytes())
     entered.change_row("storage_key = %s", f"{BUCKET}/../../{OUTSIDE}")
@@ -48,13 +48,13 @@ def linked_outside(entered: Entered) -> None:
 
 
 def fifo(entered: Entered) -> None:
-    """A reader that opens it plainly waits for ever."""
+    """Replace the file by a pipe. A plain open of it would block forever."""
     entered.path.unlink()
     os.mkfifo(entered.path)
 
 
 def other_pupil(entered: Entered) -> None:
-    """Row security hides the submission from its own job."""
+    """Change the pupil in the payload, so that row security hides the submission from its job."""
     entered.merge_payload({"student_sub": "schueler-9999"})
 
 

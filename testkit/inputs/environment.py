@@ -1,158 +1,100 @@
-"""A database, a model server, a place for files and a supervisor, for as long as inputs are tried."""
+"""The environment of the inputs, and the supervisors that process them."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
 
-import httpx
 import psycopg
+from psycopg.rows import dict_row
 
-from supervisor.cli.status import documents
-from testkit.database import Database, temporary_database
-from testkit.environment import drain
+from testkit.database import temporary_database
+from testkit.environment import Environment
 from testkit.inputs.input import Input, Place
-from testkit.inputs.memory import Memory
-from testkit.inputs.store import SERVICE_KEY
-from testkit.ollama_simulator.process import PROJECT_ROOT, SimulatorProcess, start_simulator
-from testkit.parent_death import die_with
+from testkit.object_store import SERVICE_KEY
+from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from testkit.postgres import Cluster, memory_parent
+from testkit.supervisor_process import SupervisorProcess, as_variables
+from testkit.waiting import until
 
 WORKERS = 4
-PROGRAM = str(Path(sys.executable).with_name("learning-supervisor"))
 CRASHES = 'learning_process_crashes_total{role="worker"}'
-REFUSAL_SECONDS = 10.0  # by then it has refused, or it runs
-TIMEOUT_SECONDS = 3  # of a request to a model: what says nothing is over soon
+REFUSAL_SECONDS = 10.0  # a supervisor that is still running then has not refused its settings
+TIMEOUT_SECONDS = 3  # of a model call, so that a silent server is detected soon
 
 
 @dataclass(frozen=True, slots=True)
-class InputEnvironment:
-    """`said` collects all that the supervisors showed to anybody: log lines, metrics and status documents."""
+class InputEnvironment(Environment):
+    """`published` collects the status documents and metrics of all supervisors."""
 
-    database: Database
-    owner: psycopg.Connection[Any]
     simulator: SimulatorProcess
-    home: Path
-    memory: Memory = field(default_factory=Memory)
-    said: list[str] = field(default_factory=list)
-
-    @property
-    def storage_root(self) -> Path:
-        return self.home / "files"
+    published: list[str] = field(default_factory=list)
 
     @property
     def log(self) -> Path:
-        return self.home / "supervisor.log"
+        return self.directory / "supervisor.log"
 
-    def environment(self, **more: str) -> dict[str, str]:
+    def variables(self, **more: str) -> dict[str, str]:
+        adapters = "testkit.inputs.adapters_without_metrics"
         return {
-            "PATH": os.environ.get("PATH", ""),
-            "AI_BACKEND": "local",
+            **as_variables(self.settings()),
             "AI_NUM_CTX": "8192",
             "AI_TIMEOUT_VISION": str(TIMEOUT_SECONDS),
             "AI_TIMEOUT_FEEDBACK": str(TIMEOUT_SECONDS),
-            "LEARNING_VISION_ADAPTER": "testkit.inputs.adapters_without_metrics.vision",
-            "LEARNING_FEEDBACK_ADAPTER": "testkit.inputs.adapters_without_metrics.feedback",
-            "PYTHONPATH": str(PROJECT_ROOT),
-            "LEARNING_DATABASE_URL": self.database.worker_dsn,
+            "LEARNING_VISION_ADAPTER": f"{adapters}.vision",
+            "LEARNING_FEEDBACK_ADAPTER": f"{adapters}.feedback",
             "LOG_LEVEL": "DEBUG",
-            "OLLAMA_BASE_URL": self.simulator.url,
             "OLLAMA_NUM_PARALLEL": str(WORKERS),
-            "RUNTIME_DIRECTORY": str(self.home / "run"),
-            "STATUS_ADDR": "127.0.0.1:0",
             "WORKER_BACKOFF_SECONDS": "0",
             "WORKER_CONCURRENCY": str(WORKERS),
             "WORKER_MAX_RETRIES": "1",
             **more,
         }
 
-    def files(self, place: Place, store_url: str) -> dict[str, str]:
-        if place is Place.STORE:
-            return {"SUPABASE_URL": store_url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY}
-        return {"STORAGE_VERIFY_ROOT": str(self.storage_root)}
+    def variables_for(self, place: Place, store_url: str) -> dict[str, str]:
+        """Return the variables for files in the directory or in the object store."""
+        if place is Place.DIRECTORY:
+            return self.variables()
+        given = self.variables(SUPABASE_URL=store_url, SUPABASE_SERVICE_ROLE_KEY=SERVICE_KEY)
+        del given["STORAGE_VERIFY_ROOT"]
+        return given
 
-    def order(self, given: Input, containing: str) -> None:
-        """The fault of an input, for requests that contain its mark. Written in ASCII, so that it may say what is no text."""
+    def set_fault(self, given: Input, containing: str) -> None:
+        """Set the input's fault for requests that contain its mark. ASCII JSON may contain invalid text as escapes."""
         fault = {"fault": given.fault["kind"], **given.fault, "containing": containing}
         self.simulator.client.post("/_simulator/faults", content=json.dumps(fault)).raise_for_status()
 
-    def status(self) -> dict[str, Any]:
-        """Empty while nobody answers."""
-        found = documents(self.home / "run")
-        return found[0] if found else {}
-
     def worker_crashes(self) -> int:
-        """Of all supervisors, as their metrics had it at their end."""
-        lines = (line.split() for text in self.said for line in text.splitlines() if line.startswith(CRASHES))
+        """Count the worker crashes of all supervisors, from their last metrics."""
+        lines = (line.split() for text in self.published for line in text.splitlines() if line.startswith(CRASHES))
         return sum(int(float(value)) for _, value in lines)
 
-    def look(self) -> None:
-        """Takes a sample of the workers' memory."""
-        self.memory.sample({worker["pid"] for worker in self.status().get("workers", []) if worker["pid"]})
+    @contextmanager
+    def supervisor(self, variables: Mapping[str, str]) -> Iterator[SupervisorProcess]:
+        """Run a supervisor for the length of the block, and keep its last status and metrics."""
+        supervisor = SupervisorProcess.spawn(variables, self.directory)
+        try:
+            until(lambda: supervisor.status()["queue"]["is_listening"])
+            yield supervisor
+            self.published.extend([json.dumps(supervisor.status()), supervisor.get("/metrics").text])
+        finally:
+            supervisor.drain()
+
+    def refusal_code(self, variables: Mapping[str, str]) -> int:
+        """Return the exit code of a supervisor that must refuse these settings."""
+        return SupervisorProcess.spawn(variables, self.directory).drain_after(REFUSAL_SECONDS)
 
 
 @contextmanager
 def set_up() -> Iterator[InputEnvironment]:
     with ExitStack() as undo:
-        home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="inputs-")))
+        directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="inputs-")))
         cluster = undo.enter_context(Cluster.start(memory_parent()))
         database = undo.enter_context(temporary_database(cluster.admin_dsn))
         simulator = undo.enter_context(
             start_simulator(num_parallel=2 * WORKERS, tokens_per_second=2000, load_seconds=0.01, vision_seconds=0.01)
         )
-        owner = undo.enter_context(psycopg.connect(database.admin_dsn, autocommit=True))
-        yield InputEnvironment(database, owner, simulator, home)
-
-
-@contextmanager
-def supervisor(environment: InputEnvironment, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """With what it shows at its end kept in `environment.said`."""
-    with environment.log.open("ab") as log:
-        process = _started(environment, environment, log)
-        try:
-            _until_connected(environment)
-            yield process
-            environment.said.extend(_shown(environment))
-        finally:
-            drain(process)
-
-
-def refusal_code(environment: InputEnvironment, environment: Mapping[str, str]) -> int:
-    """The exit code of a supervisor that must not start."""
-    with environment.log.open("ab") as log:
-        process = _started(environment, environment, log)
-        try:
-            return process.wait(REFUSAL_SECONDS)
-        except subprocess.TimeoutExpired:
-            return drain(process)
-
-
-def _started(environment: InputEnvironment, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [PROGRAM, "start"],
-        env=dict(environment),
-        cwd=environment.home,
-        stderr=log,
-        preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  nothing outlives us
-    )
-
-
-def _until_connected(environment: InputEnvironment) -> None:
-    until_seconds = time.monotonic() + 20
-    while not environment.status().get("queue", {}).get("is_listening"):
-        if time.monotonic() > until_seconds:
-            raise TimeoutError("the supervisor does not start; its log: " + environment.log.read_text()[-2000:])
-        time.sleep(0.05)
-
-
-def _shown(environment: InputEnvironment) -> list[str]:
-    status = environment.status()
-    metrics = httpx.get(f"http://{status['metrics_address']}/metrics", trust_env=False).text
-    return [json.dumps(status), metrics]
+        owner = undo.enter_context(psycopg.connect(database.admin_dsn, autocommit=True, row_factory=dict_row))
+        yield InputEnvironment(database, owner, simulator.url, directory, simulator)

@@ -2,6 +2,7 @@
 
 import argparse
 import ipaddress
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ class Settings:
     ps_spike_seconds: float = 3.0
     seed: int = 0
     fault_rate: float = 0.0
+    parent_pid: int | None = None
 
 
 def parse(arguments: Sequence[str]) -> Settings:
@@ -63,15 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--resurrection-bug", action=argparse.BooleanOptionalAction, help="a keep_alive cancels an eviction, as in Ollama (yes)")
     _add_memory(parser)
     _add_chance(parser)
+    pid_help = "end when the parent process ends (PID: its number, to detect an earlier end)"
+    add("--die-with-parent", dest="parent_pid", type=int, nargs="?", const=os.getppid(), metavar="PID", help=pid_help)
     return parser
 
 
 def _add_memory(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--memory", dest="memory_bytes", type=_size, metavar="SIZE", help="of the machine, such as 8GiB (unlimited)")
-    add(
-        "--memory-return-seconds", type=_duration_seconds, metavar="S", help="until an unloaded model has freed its memory (0.5)"
-    )
+    add("--memory-return-seconds", type=_duration_seconds, metavar="S", help="until an unloaded model has freed its memory (0.5)")
     add("--prompt-cache", dest="prompt_cache_bytes", type=_size, metavar="SIZE", help="of each runner, not shown by ps (8GiB)")
     add("--under-reporting", type=_rate, metavar="N", help="ps shows the size divided by N (1)")
 

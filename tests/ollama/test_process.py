@@ -162,3 +162,10 @@ def test_dies_with_its_parent() -> None:
     parent = subprocess.run([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, check=False, cwd=PROJECT_ROOT)
     assert parent.returncode == -signal.SIGKILL
     until(lambda: is_gone(int(parent.stdout)))
+
+
+def test_parent_gone_before() -> None:
+    """A parent that died before the tie was made is noticed too."""
+    result = run("--port", "0", "--die-with-parent", str(2**22 + 1))
+    assert result.returncode == 1
+    assert "the parent has already ended" in result.stderr

@@ -56,7 +56,7 @@ def shared_database(cluster_dsn: str) -> Iterator[Database]:
 def school(shared_database: Database, running_simulator: SimulatorProcess, forker: Forker, tmp_path: Path) -> Iterator[School]:
     """With no submission, no fault ordered and no call on record."""
     with psycopg.connect(shared_database.admin_dsn, autocommit=True, row_factory=dict_row) as owner:
-        school = School(shared_database, owner, forker, running_simulator, tmp_path)
+        school = School(shared_database, owner, running_simulator.url, tmp_path, running_simulator, forker)
         school.clear()
         yield school
 

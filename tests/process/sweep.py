@@ -135,7 +135,7 @@ class Sweep:
         return [call for each in self.entered for call in self._committed_of(each)]
 
     def _committed_of(self, submission_id: UUID) -> tuple[str, ...]:
-        row = self.school.row(submission_id)
+        row = self.school.submission(submission_id)
         pages = PAGES_OF[row["kind"]]
         if row["analysis_status"] in {"completed", "failed"}:
             return (*pages, FEEDBACK)

@@ -49,7 +49,7 @@ def test_a_job_that_meets_a_closed_gate_makes_room(school: School, photo: Submis
         job = school.job(first)
         assert (job["status"], job["retry_count"], job["visible_at"]) == ("queued", 0, entered_job["visible_at"])
         assert [school.job(each)["payload"]["cached_text_md"] for each in (first, second)] == [photo.expected_text] * 2
-        assert (school.calls(FEEDBACK_MODEL), school.row(first)["error_code"]) == (0, None)
+        assert (school.calls(FEEDBACK_MODEL), school.submission(first)["error_code"]) == (0, None)
         assert outcomes(worker) == ["returned_gate", "returned_gate"]
         worker.admit(OPEN)
         until(lambda: school.is_final(first, second) and is_idle(worker))
@@ -84,7 +84,7 @@ def test_a_useless_checkpoint_goes_round_no_circle(school: School, photo: Submis
         assert [len(school.leases(each)) for each in (stale, later)] == [1, 1]
         worker.admit(OPEN)
         until(lambda: school.is_final(stale, later, text, more))
-    assert school.row(stale)["text_body"] == photo.expected_text
+    assert school.submission(stale)["text_body"] == photo.expected_text
 
 
 def test_two_models_in_turn(school: School, photo: Submission) -> None:

@@ -76,7 +76,7 @@ def test_a_killed_worker_costs_one_page(school: School, document: Submission, *,
     assert (done[Counter.VISION_CALLS], done[Counter.PAGES_REUSED]) == (2, 18)
     assert school.calls(VISION_MODEL) == PAGES + 1
     assert school.results(submission_id) == ["completed"]
-    assert not is_rendered or school.row(submission_id)["text_body"] == TEXT
+    assert not is_rendered or school.submission(submission_id)["text_body"] == TEXT
 
 
 def test_a_drain_ends_between_two_pages(school: School, document: Submission) -> None:
@@ -91,7 +91,7 @@ def test_a_drain_ends_between_two_pages(school: School, document: Submission) ->
     job = school.job(submission_id)
     assert (job["status"], job["retry_count"], job["payload"]["cached_pages"]) == ("queued", 0, [WORDS[0]])
     assert finish(school, submission_id, **ONLY_READING)[Counter.VISION_CALLS] == PAGES - 1
-    assert school.row(submission_id)["text_body"] == TEXT
+    assert school.submission(submission_id)["text_body"] == TEXT
 
 
 def test_who_stood_still_asks_for_no_page(school: School, document: Submission) -> None:
@@ -111,7 +111,7 @@ def test_a_retry_goes_on_where_the_model_failed(school: School, document: Submis
     submission_id = enter_rendered(school, document)
     done = finish(school, submission_id, **ONLY_READING)
     assert (done[Counter.VISION_CALLS], done[Counter.RETRIED_VISION]) == (PAGES + 1, 1)
-    assert school.row(submission_id)["text_body"] == TEXT
+    assert school.submission(submission_id)["text_body"] == TEXT
 
 
 def test_pages_of_another_model_are_read_again(school: School, document: Submission) -> None:
@@ -120,7 +120,7 @@ def test_pages_of_another_model_are_read_again(school: School, document: Submiss
     pages = '{"cached_pages": ["another", "text"], "cached_pages_from": "another model"}'
     school.change_job("payload = payload || %s::jsonb", submission_id, pages)
     assert finish(school, submission_id, **ONLY_READING)[Counter.VISION_CALLS] == PAGES
-    assert school.row(submission_id)["text_body"] == TEXT
+    assert school.submission(submission_id)["text_body"] == TEXT
 
 
 @pytest.mark.parametrize("kept", [PAGES, PAGES + 5])
@@ -141,7 +141,7 @@ def test_more_pages_than_a_document_can_have_kept_are_none_of_it(
     done = finish(school, submission_id, **ONLY_READING)
     assert (done[Counter.VISION_CALLS], Counter.PAGES_REUSED in done) == (PAGES, False)
     assert school.results(submission_id) == ["completed"]
-    assert "another" not in school.row(submission_id)["text_body"]
+    assert "another" not in school.submission(submission_id)["text_body"]
 
 
 def test_a_permit_lost_between_pages_is_taken_again(school: School, document: Submission) -> None:
@@ -158,7 +158,7 @@ def test_a_permit_lost_between_pages_is_taken_again(school: School, document: Su
         worker.exit_status()
         school.return_lease(worker)
     assert finish(school, submission_id, **ONLY_READING)[Counter.PAGES_REUSED] == 1
-    assert school.row(submission_id)["text_body"] == TEXT
+    assert school.submission(submission_id)["text_body"] == TEXT
 
 
 def test_a_lost_page_commit_is_noticed(school: School, document: Submission) -> None:

@@ -1,5 +1,3 @@
-"""Our feedback adapter, of whose calls the monitor hears nothing: the inputs' failures in a row are no breaker's affair."""
-
 from collections.abc import Callable
 from typing import Any
 
