@@ -1,4 +1,4 @@
-"""What is wrong with a run: a pure function of what was seen."""
+"""Find the violations in a run. A pure function of the record."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -35,18 +35,18 @@ DELAYS_A_MODEL: Final = frozenset({Kind.MODEL_FAULT, Kind.FREEZE_WORKER, Kind.FR
 
 
 class Violation(StrEnum):
-    """What must not be."""
+    """The kind of a violation."""
 
     LOST = "lost"
     WRITTEN_TWICE = "written twice"
-    READ_AGAIN = "asked for after it was committed"
-    WRONG_TEXT = "completed with a text that is not its own"
-    UNEXPLAINED = "failed, or begun again, without a fault that explains it"
+    READ_AGAIN = "read again after its commit"
+    WRONG_TEXT = "completed with a wrong text"
+    UNEXPLAINED = "failed or started again without a fault that explains it"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`detail` has classes, counts and times alone."""
+    """`detail` contains only classes, counts and times."""
 
     violation: Violation
     submission_id: UUID
@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`failures` counts the failed submissions by reason, `reruns` why jobs were begun again."""
+    """`failures` counts failed submissions by reason, `reruns` counts restarted jobs by reason."""
 
     findings: tuple[Finding, ...]
     submissions: int
@@ -64,8 +64,8 @@ class Verdict:
     reruns: Counter[RerunReason]
 
     def count(self, violation: Violation) -> int:
-        """Submissions, each once; of calls for what was committed each one."""
-        found = [finding.submission_id for finding in self.findings if finding.violation is wrong]
+        """Count the submissions with a violation. For READ_AGAIN count the calls."""
+        found = [finding.submission_id for finding in self.findings if finding.violation is violation]
         return len(found) if violation is Violation.READ_AGAIN else len(set(found))
 
     @property
@@ -77,26 +77,26 @@ def check(record: RunRecord) -> Verdict:
     transitions = record.transitions_of()
     again = {each: tuple(reruns(found)) for each, found in transitions.items()}
     findings = [*_lost(record), *_written_twice(record), *_read_again(record), *_wrong_texts(record)]
-    for handed in record.handed:
-        job = transitions.get(handed.submission_id, [])
-        findings += _unexplained(handed, job, again.get(handed.submission_id, ()), record)
+    for state in record.submissions:
+        job = transitions.get(state.submission_id, [])
+        findings += _unexplained(state, job, again.get(state.submission_id, ()), record)
     return Verdict(
         tuple(findings),
-        submissions=len(record.handed),
-        completed=sum(handed.status == "completed" for handed in record.handed),
-        failures=Counter(_reason(handed) for handed in record.handed if handed.status == "failed"),
+        submissions=len(record.submissions),
+        completed=sum(state.status == "completed" for state in record.submissions),
+        failures=Counter(_reason(state) for state in record.submissions if state.status == "failed"),
         reruns=Counter(rerun.why for found in again.values() for rerun in found),
     )
 
 
 def _lost(record: RunRecord) -> Iterator[Finding]:
-    """Its commit was acknowledged and it is gone, it has no end, or its job goes on after its end."""
-    there = {handed.submission_id for handed in record.handed}
+    """Find submissions that disappeared, are not final, or have a job after their end."""
+    there = {state.submission_id for state in record.submissions}
     for gone in record.acknowledged - there:
         yield Finding(Violation.LOST, gone, "its row is gone")
-    for handed in record.handed:
-        if handed.status not in FINAL or handed.job_status in {"queued", "leased"}:
-            yield Finding(Violation.LOST, handed.submission_id, f"{handed.status}, job {handed.job_status or 'gone'}")
+    for state in record.submissions:
+        if state.status not in FINAL or state.job_status in {"queued", "leased"}:
+            yield Finding(Violation.LOST, state.submission_id, f"{state.status}, job {state.job_status or 'gone'}")
 
 
 def _written_twice(record: RunRecord) -> Iterator[Finding]:
@@ -107,16 +107,16 @@ def _written_twice(record: RunRecord) -> Iterator[Finding]:
 
 
 def _read_again(record: RunRecord) -> Iterator[Finding]:
-    """Page k is over when k pages or the whole text were committed, the first time."""
-    owners = {sha: (handed, page) for handed in record.handed for page, sha in enumerate(handed.pages, start=1)}
+    """Find calls for page k after the first commit of k pages or of the whole text."""
+    owners = {sha: (state, page) for state in record.submissions for page, sha in enumerate(state.pages, start=1)}
     transitions = record.transitions_of()
     for call in record.calls:
         if call.image_sha256 in owners:
-            handed, page = owners[call.image_sha256]
-            committed_at = _committed_at(transitions.get(handed.submission_id, []), page)
+            state, page = owners[call.image_sha256]
+            committed_at = _committed_at(transitions.get(state.submission_id, []), page)
             if committed_at is not None and call.at > committed_at:
                 after_seconds = call.at - committed_at
-                yield Finding(Violation.READ_AGAIN, handed.submission_id, f"page {page}, {after_seconds:.3f} s after its commit")
+                yield Finding(Violation.READ_AGAIN, state.submission_id, f"page {page}, {after_seconds:.3f} s after its commit")
 
 
 def _committed_at(transitions: list[JobTransition], page: int) -> float | None:
@@ -124,34 +124,34 @@ def _committed_at(transitions: list[JobTransition], page: int) -> float | None:
 
 
 def _wrong_texts(record: RunRecord) -> Iterator[Finding]:
-    for handed in record.handed:
-        if handed.status == "completed" and (handed.work is Work.DAMAGED or handed.text_body != handed.expected_text):
-            yield Finding(Violation.WRONG_TEXT, handed.submission_id, handed.work)
+    for state in record.submissions:
+        if state.status == "completed" and (state.work is Work.DAMAGED or state.text_body != state.expected_text):
+            yield Finding(Violation.WRONG_TEXT, state.submission_id, state.work)
 
 
 def _unexplained(
-    handed: SubmissionState, job: list[JobTransition], again: tuple[Rerun, ...], record: RunRecord
+    state: SubmissionState, job: list[JobTransition], again: tuple[Rerun, ...], record: RunRecord
 ) -> Iterator[Finding]:
     for rerun in again:
         if rerun.why.is_duplicate and not is_explained(rerun, record):
-            yield Finding(Violation.UNEXPLAINED, handed.submission_id, f"{rerun.why}: pid {rerun.before.pid} was not hit")
-    if handed.status == "failed" and not _is_expected_failure(handed, job, record):
-        yield Finding(Violation.UNEXPLAINED, handed.submission_id, _reason(handed))
+            yield Finding(Violation.UNEXPLAINED, state.submission_id, f"{rerun.why}: pid {rerun.before.pid} was not hit")
+    if state.status == "failed" and not _is_expected_failure(state, job, record):
+        yield Finding(Violation.UNEXPLAINED, state.submission_id, _reason(state))
 
 
-def _is_expected_failure(handed: SubmissionState, job: list[JobTransition], record: RunRecord) -> bool:
-    """The file was damaged, its workers were killed often enough, or the model failed it as often as is allowed.
+def _is_expected_failure(state: SubmissionState, job: list[JobTransition], record: RunRecord) -> bool:
+    """Return True for a damaged file, enough killed workers, or enough failures of the model.
 
-    That each of the deaths had its fault is asked of the reruns.
+    `_unexplained` checks that each of the deaths had its fault.
     """
-    if handed.error_class == WORKER_CRASHED:
+    if state.error_class == WORKER_CRASHED:
         return job[-1].crashes >= MAX_CRASHES or job[-1].expiries >= MAX_EXPIRIES
-    if handed.work is Work.DAMAGED:
-        return handed.error_code == "input_corrupt"
-    is_out_of_tries = handed.error_class in TRANSIENT and job[-1].retry_count >= MAX_RETRIES
-    was_hit = any(hit.kind in DELAYS_A_MODEL for hit in record.injected)
-    return was_hit and (is_out_of_tries or handed.error_class in PERMANENT)
+    if state.work is Work.DAMAGED:
+        return state.error_code == "input_corrupt"
+    is_out_of_tries = state.error_class in TRANSIENT and job[-1].retry_count >= MAX_RETRIES
+    was_hit = any(fault.kind in DELAYS_A_MODEL for fault in record.injected)
+    return was_hit and (is_out_of_tries or state.error_class in PERMANENT)
 
 
-def _reason(handed: SubmissionState) -> str:
-    return f"{handed.error_code} ({handed.error_class})"
+def _reason(state: SubmissionState) -> str:
+    return f"{state.error_code} ({state.error_class})"

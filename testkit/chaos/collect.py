@@ -1,4 +1,4 @@
-"""What the database and the model server saw, as records. Reads the audit tables and job_transitions."""
+"""Read the record of a run from the audit tables, job_transitions, the simulator and the logs."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from psycopg.rows import DictRow, class_row, dict_row
 
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.plan import Plan, Work
-from testkit.chaos.run_record import Call, InjectedFault, JobTransition, LogLine, RunRecord, SubmissionState, Written
+from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunRecord, SubmissionState, VisionCall, WrittenResult
 from testkit.chaos.submissions import PUPIL, made
 from testkit.ollama_simulator.ocr import ocr_text
 from testkit.submissions import Submission
@@ -40,7 +40,7 @@ OPEN: Final[LiteralString] = """
 
 
 def is_over(owner: psycopg.Connection[Any]) -> bool:
-    """Whether every submission and every job is at its end. Raises psycopg.OperationalError."""
+    """Return True if all submissions and jobs are final. Raises psycopg.OperationalError."""
     row = owner.execute(OPEN).fetchone()
     return row is not None and not row[0]
 
@@ -52,22 +52,24 @@ def collect(
     injected: tuple[InjectedFault, ...],
     times: tuple[float, float],
 ) -> RunRecord:
-    """When all is over and the fleets have ended; `times` are the run's beginning and end."""
+    """Collect the record after the fleets have ended. `times` are the start and end of the run."""
     with psycopg.connect(environment.database.admin_dsn, row_factory=dict_row) as owner:
-        handed = tuple(_handed(row, plan) for row in owner.execute(SUBMISSIONS))
+        state = tuple(_submission_state(row, plan) for row in owner.execute(SUBMISSIONS))
         transitions = owner.cursor(row_factory=class_row(JobTransition)).execute(TRANSITIONS).fetchall()
-        written = owner.cursor(row_factory=class_row(Written)).execute(WRITTEN).fetchall()
+        written = owner.cursor(row_factory=class_row(WrittenResult)).execute(WRITTEN).fetchall()
     calls = (
-        Call(call["at"], call["image_sha256"], call["outcome"]) for call in environment.simulator.calls() if call["has_image"]
+        VisionCall(call["at"], call["image_sha256"], call["outcome"])
+        for call in environment.simulator.calls()
+        if call["has_image"]
     )
     transitions.sort(key=lambda transition: transition.at)
     return RunRecord(
-        acknowledged, handed, tuple(transitions), tuple(written), tuple(calls), injected, tuple(_log(environment)), *times
+        acknowledged, state, tuple(transitions), tuple(written), tuple(calls), injected, tuple(_log(environment)), *times
     )
 
 
 def _log(environment: ChaosEnvironment) -> Iterator[LogLine]:
-    """The lines that name a job; each begins with its time."""
+    """Yield the log lines that name a job. Each begins with its time."""
     for fleet in environment.fleets:
         with fleet.log.open(errors="replace") as log:
             for line in log:
@@ -76,8 +78,8 @@ def _log(environment: ChaosEnvironment) -> Iterator[LogLine]:
                     yield LogLine(datetime.fromisoformat(at).timestamp(), fleet.home.name, text)
 
 
-def _handed(row: DictRow, plan: Plan) -> SubmissionState:
-    """The file is the one that was handed in: what is in it is made again from the seed."""
+def _submission_state(row: DictRow, plan: Plan) -> SubmissionState:
+    """Compare a row with its submission, which is made again from the seed."""
     hand_in = plan.hand_ins[int(row["student_sub"].removeprefix(PUPIL))]
     submission = made(hand_in, plan.seed)
     pictures = _pictures(submission, hand_in.work)
@@ -97,7 +99,7 @@ def _handed(row: DictRow, plan: Plan) -> SubmissionState:
 
 
 def _pictures(submission: Submission, work: Work) -> tuple[bytes, ...]:
-    """As the worker sends them to the model, or would send them where it has no need to."""
+    """Return the pictures as a worker sends them to the model."""
     if isinstance(submission.content, str) or submission.mime_type is None or work is Work.DAMAGED:
         return ()
     return submission.rendered_pages or tuple(opened(submission.content, submission.mime_type, MAX_PAGES).pages)

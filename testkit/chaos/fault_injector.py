@@ -1,4 +1,4 @@
-"""How each kind of fault comes about. What ends later by itself is put on the scheduler."""
+"""Inject each kind of fault. The end of a fault is added to the scheduler."""
 
 import signal
 import time
@@ -19,20 +19,20 @@ from testkit.chaos.scheduler import Scheduler
 from testkit.ollama_simulator.fault import FaultKind
 
 MODELS: Final = ("qwen2.5vl:3b", "gpt-oss:latest", None)
-MOST_REQUESTS: Final = 3  # that one order spoils
-MOST_ANSWERS: Final = 8  # that one order loses
+MOST_REQUESTS: Final = 3  # affected by one model fault
+MOST_ANSWERS: Final = 8  # lost by one fault
 CORRECT_AGAIN_SECONDS: Final = 1.0
 CONNECTIONS: Final[LiteralString] = """
     select pid, application_name from pg_stat_activity
     where datname = current_database() and usename <> current_user order by pid
 """
 Injection = tuple[frozenset[int] | None, str] | None
-"""The workers that were hit (None: all), and what else there is to say; None where nobody was there to be hit."""
+"""The affected workers (None: all) and details. None instead of the tuple if there was no victim."""
 
 
 @dataclass(slots=True)
 class FaultInjector:
-    """`injected` is what injection of the plan; a fault that finds nobody to hit is counted in `missed`."""
+    """`injected` are the faults that took place. A fault without a victim is counted in `missed`."""
 
     environment: ChaosEnvironment
     scheduler: Scheduler
@@ -57,7 +57,7 @@ class FaultInjector:
         return self._hit(_one_of(fleet.monitors(), fault), fault)
 
     def hit_the_supervisor(self, fault: Fault, fleet: Fleet) -> Injection:
-        """Its workers go with it, unless it only stands still."""
+        """Signal the supervisor. Its workers end with it, unless it is only frozen."""
         workers = frozenset(worker.pid for worker in fleet.workers())
         injection = self._hit(fleet.supervisor(), fault)
         return (workers, injection[1]) if injection else None
@@ -65,7 +65,7 @@ class FaultInjector:
     def hit_all(self, fault: Fault, fleet: Fleet) -> Injection:
         return self._hit([*fleet.supervisor(), *fleet.monitors(), *fleet.workers()], fault)
 
-    def hunt_a_job(self, fault: Fault, _fleet: Fleet) -> Injection:
+    def kill_repeatedly(self, fault: Fault, _fleet: Fleet) -> Injection:
         pids = RepeatKiller(self.environment, self.scheduler, self.injected).begin(fault.number)
         return (pids, f"pid {min(pids)}") if pids else None
 
@@ -91,7 +91,7 @@ class FaultInjector:
         self.is_halted = False
 
     def cut_connections(self, fault: Fault, _fleet: Fleet) -> Injection:
-        """One connection, or all of them now and at each second of the time that it lasts."""
+        """Cut one connection, or all of them now and in each second of the fault."""
         cut = self._terminate(fault.number if fault.kind is Kind.CUT_ONE else None)
         if fault.kind is Kind.CUT_ALL:
             for second in range(1, int(fault.seconds) + 1):
@@ -103,7 +103,7 @@ class FaultInjector:
         self._terminate(None)
 
     def _terminate(self, number: int | None) -> list[str]:
-        """The names of those who were connected."""
+        """Terminate one or all backends and return their application names."""
         with suppress(psycopg.OperationalError), self.environment.connected() as owner:
             found = owner.execute(CONNECTIONS).fetchall()
             chosen = found if number is None else [found[number % len(found)]] if found else []
@@ -114,20 +114,20 @@ class FaultInjector:
 
     # The network
 
-    def trouble_the_link(self, fault: Fault, fleet: Fleet) -> Injection:
+    def disturb_the_network(self, fault: Fault, fleet: Fleet) -> Injection:
         match fault.kind:
             case Kind.CUT_LINK:
-                order = "cut"
+                command = "cut"
             case Kind.LOSE_ANSWERS:
-                order = f"lose {1 + fault.number % MOST_ANSWERS}"
+                command = f"lose {1 + fault.number % MOST_ANSWERS}"
             case _:
-                order = f"stall {fault.seconds:.1f}"
-        fleet.gateway.order(order)
-        return frozenset(worker.pid for worker in fleet.workers()), order
+                command = f"stall {fault.seconds:.1f}"
+        fleet.proxy.send(command)
+        return frozenset(worker.pid for worker in fleet.workers()), command
 
     # The model server
 
-    def spoil_answers(self, fault: Fault, _fleet: Fleet) -> Injection:
+    def set_model_fault(self, fault: Fault, _fleet: Fleet) -> Injection:
         model = MODELS[fault.number % len(MODELS)]
         times = 1 + fault.number % MOST_REQUESTS
         self.environment.simulator.fault(fault.model_fault, model, times)
@@ -135,17 +135,17 @@ class FaultInjector:
             self.scheduler.after(fault.seconds, self.environment.simulator.clear_faults)
         return frozenset(), f"{fault.model_fault} × {times}"
 
-    # Orders
+    # Commands
 
-    def order(self, fault: Fault, fleet: Fleet) -> Injection:
-        supervisor = fleet.supervisor() if fleet.monitors() else []  # systemd reloads nothing that is still starting
+    def send_command(self, fault: Fault, fleet: Fleet) -> Injection:
+        supervisor = fleet.supervisor() if fleet.monitors() else []  # systemd does not reload a unit that is still starting
         if not supervisor:
             return None
         match fault.kind:
             case Kind.SCALE:
-                fleet.order("scale", str(1 + fault.number % MOST_WORKERS))
+                fleet.command("scale", str(1 + fault.number % MOST_WORKERS))
             case Kind.RECYCLE:
-                fleet.order("recycle")
+                fleet.command("recycle")
             case Kind.RELOAD:
                 fleet.write_settings(WORKER_POLL_INTERVAL=f"{0.2 + fault.number / 100}")
                 supervisor[0].signal(signal.SIGHUP)
@@ -181,7 +181,7 @@ def _one_of(there: list[Child], fault: Fault) -> list[Child]:
 
 INJECTIONS: Final[dict[Kind, Callable[[FaultInjector, Fault, Fleet], Injection]]] = {
     Kind.KILL_WORKER: FaultInjector.hit_a_worker,
-    Kind.HUNT_JOB: FaultInjector.hunt_a_job,
+    Kind.HUNT_JOB: FaultInjector.kill_repeatedly,
     Kind.TERMINATE_WORKER: FaultInjector.hit_a_worker,
     Kind.FREEZE_WORKER: FaultInjector.hit_a_worker,
     Kind.KILL_MONITOR: FaultInjector.hit_the_monitor,
@@ -195,12 +195,12 @@ INJECTIONS: Final[dict[Kind, Callable[[FaultInjector, Fault, Fleet], Injection]]
     Kind.CRASH_SERVER: FaultInjector.halt_the_server,
     Kind.CUT_ONE: FaultInjector.cut_connections,
     Kind.CUT_ALL: FaultInjector.cut_connections,
-    Kind.CUT_LINK: FaultInjector.trouble_the_link,
-    Kind.LOSE_ANSWERS: FaultInjector.trouble_the_link,
-    Kind.STALL_LINK: FaultInjector.trouble_the_link,
-    Kind.MODEL_FAULT: FaultInjector.spoil_answers,
-    Kind.RELOAD: FaultInjector.order,
-    Kind.RELOAD_WRONG: FaultInjector.order,
-    Kind.SCALE: FaultInjector.order,
-    Kind.RECYCLE: FaultInjector.order,
+    Kind.CUT_LINK: FaultInjector.disturb_the_network,
+    Kind.LOSE_ANSWERS: FaultInjector.disturb_the_network,
+    Kind.STALL_LINK: FaultInjector.disturb_the_network,
+    Kind.MODEL_FAULT: FaultInjector.set_model_fault,
+    Kind.RELOAD: FaultInjector.send_command,
+    Kind.RELOAD_WRONG: FaultInjector.send_command,
+    Kind.SCALE: FaultInjector.send_command,
+    Kind.RECYCLE: FaultInjector.send_command,
 }

@@ -1,4 +1,4 @@
--- Every change of a job, as it was committed: beside audit.sql, for runs in which a page's commit is asked for as well.
+-- Records every committed change of a job, with the number of committed pages, which audit.sql does not record.
 
 create table public.job_transitions (
     number           bigint primary key generated always as identity,

@@ -1,4 +1,4 @@
-"""The figures of a run, as a table or as one JSON object; and of what is wrong the whole story, without anybody's words."""
+"""The figures of a run as a table or JSON, and the timeline of each violation, without the texts of pupils."""
 
 import os
 import platform
@@ -14,20 +14,20 @@ from rich.table import Table
 from testkit.chaos.checks import Finding, Verdict, Violation
 from testkit.chaos.plan import Plan
 from testkit.chaos.recovery import longest_gap_seconds, percentile, recoveries
-from testkit.chaos.run import Played
-from testkit.chaos.run_record import Call, InjectedFault, JobTransition, LogLine, RunRecord, Written
+from testkit.chaos.run import FinishedRun
+from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunRecord, VisionCall, WrittenResult
 
-MOST_TOLD: Final = 5  # findings with their story; all are counted
+MAX_TIMELINES: Final = 5
 
-Seen = JobTransition | Written | Call | InjectedFault | LogLine
+Event = JobTransition | WrittenResult | VisionCall | InjectedFault | LogLine
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run with its judgement."""
+    """A finished run and the results of the checks."""
 
     plan: Plan
-    played: Played
+    finished: FinishedRun
     verdict: Verdict
 
     @property
@@ -35,9 +35,9 @@ class Report:
         return not self.verdict.findings
 
     def figures(self) -> dict[str, Any]:
-        verdict, record = self.verdict, self.played.record
-        felt = recoveries(record)
-        every = [seconds for found in felt.values() for seconds in found]
+        verdict, record = self.verdict, self.finished.record
+        recovered = recoveries(record)
+        every = [seconds for found in recovered.values() for seconds in found]
         return {
             "submissions": verdict.submissions,
             "completed": verdict.completed,
@@ -55,18 +55,18 @@ class Report:
         }
 
     def details(self) -> dict[str, Any]:
-        felt = recoveries(self.played.record)
+        recovered = recoveries(self.finished.record)
         return {
             "seed": self.plan.seed,
             "minutes": self.plan.ends_at_seconds / 60,
-            "quiet_seconds": round(self.played.quiet_seconds, 1),
+            "quiet_seconds": round(self.finished.quiet_seconds, 1),
             "failures": dict(sorted(self.verdict.failures.items())),
             "begun_again": {str(why): number for why, number in sorted(self.verdict.reruns.items())},
-            "faults": dict(sorted(Counter(hit.kind.name.lower() for hit in self.played.record.injected).items())),
-            "faults_without_a_victim": self.played.missed_faults,
-            "recovery_seconds": {kind.name.lower(): _distribution(felt[kind]) for kind in felt},
-            "exit_codes": dict(sorted(Counter(map(str, self.played.exit_codes)).items())),
-            "drained_with": self.played.drained_with,
+            "faults": dict(sorted(Counter(fault.kind.name.lower() for fault in self.finished.record.injected).items())),
+            "faults_without_a_victim": self.finished.missed_faults,
+            "recovery_seconds": {kind.name.lower(): _distribution(recovered[kind]) for kind in recovered},
+            "exit_codes": dict(sorted(Counter(map(str, self.finished.exit_codes)).items())),
+            "drained_with": self.finished.drained_with,
             "cores": os.cpu_count(),
             "kernel": platform.release(),
             "python": platform.python_version(),
@@ -78,38 +78,38 @@ class Report:
             table.add_row(name, str(value))
         console.print(table)
 
-    def story(self) -> Iterator[str]:
-        """Of what is violation: the seed, the submission, and all that was seen of it in its order."""
-        for finding in self.verdict.findings[:MOST_TOLD]:
+    def violations(self) -> Iterator[str]:
+        """Yield each violation with the seed, the submission and its timeline."""
+        for finding in self.verdict.findings[:MAX_TIMELINES]:
             yield f"seed {self.plan.seed}: submission {finding.submission_id}: {finding.violation}: {finding.detail}"
-            yield from timeline(finding, self.played.record)
+            yield from timeline(finding, self.finished.record)
 
 
 def timeline(finding: Finding, record: RunRecord) -> Iterator[str]:
-    """Seconds since the beginning, and what happened: transitions, results, calls, log lines, and the faults that hit its workers."""
-    seen = sorted(_seen(finding.submission_id, record), key=lambda each: each.at)
-    for each in seen:
-        yield f"  {each.at - record.began_at:10.3f}  {_told(each)}"
+    """Yield transitions, results, calls, log lines and faults of its workers, with their seconds since the start."""
+    events = sorted(_events(finding.submission_id, record), key=lambda each: each.at)
+    for each in events:
+        yield f"  {each.at - record.began_at:10.3f}  {_line(each)}"
 
 
-def _seen(submission_id: UUID, record: RunRecord) -> Iterator[Seen]:
+def _events(submission_id: UUID, record: RunRecord) -> Iterator[Event]:
     transitions = [transition for transition in record.transitions if transition.submission_id == submission_id]
     pids = {transition.pid for transition in transitions} - {None}
-    pages = {sha for handed in record.handed if handed.submission_id == submission_id for sha in handed.pages}
+    pages = {sha for state in record.submissions if state.submission_id == submission_id for sha in state.pages}
     is_over = transitions and transitions[-1].status in {None, "failed"}
-    until = transitions[-1].at if is_over else record.ended_at
+    ended_at = transitions[-1].at if is_over else record.ended_at
     yield from transitions
     yield from (written for written in record.written if written.submission_id == submission_id)
     yield from (call for call in record.calls if call.image_sha256 in pages)
     names = {str(name) for transition in transitions for name in (transition.job_id, transition.submission_id)}
     yield from (line for line in record.log if any(name in line.text for name in names))
-    for hit in record.injected:
-        is_near = transitions and transitions[0].at <= hit.at <= until
-        if is_near and (hit.pids is None or hit.pids & pids):
-            yield hit
+    for fault in record.injected:
+        is_near = transitions and transitions[0].at <= fault.at <= ended_at
+        if is_near and (fault.pids is None or fault.pids & pids):
+            yield fault
 
 
-def _told(each: Seen) -> str:
+def _line(each: Event) -> str:
     match each:
         case JobTransition():
             key = str(each.lease_key)[:8] if each.lease_key else "-"
@@ -119,9 +119,9 @@ def _told(each: Seen) -> str:
             return f"job {each.old_status} -> {each.status} key={key} {kept} {tried} {by}"
         case LogLine():
             return f"{each.host}: {each.text}"
-        case Written():
+        case WrittenResult():
             return f"result {each.status} by {each.application_name!r}"
-        case Call():
+        case VisionCall():
             return f"vision call for {each.image_sha256[:8]}: {each.outcome}"
         case InjectedFault():
             return f"fault {each.kind.name.lower()} {each.detail}"

@@ -1,4 +1,4 @@
-"""Why a job was begun again: read from the transition that had made that possible."""
+"""The reason for which a job was started again, read from the transition that ended its lease."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from testkit.chaos.run_record import InjectedFault, JobTransition, RunRecord
 
-SLACK_SECONDS = 2.0  # between the driver's look at the clock and the signal, and from the death to its count
+SLACK_SECONDS = 2.0  # from the recorded time to the signal, and from the death to its count
 
 
 class RerunReason(StrEnum):
-    """The first three began what somebody might still have been at: duplicate executions."""
+    """The first three are duplicate executions, because the first worker may still be running."""
 
     WORKER_DIED = "worker_died"
     INSTANCE_DIED = "instance_died"
@@ -26,7 +26,7 @@ class RerunReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """`before` is the lease that ended, `ended` the transition with which it did."""
+    """`before` is the transition that began the lease, `ended` the one that ended it."""
 
     why: RerunReason
     before: JobTransition
@@ -34,7 +34,7 @@ class Rerun:
 
 
 def reruns(transitions: Iterable[JobTransition]) -> Iterator[Rerun]:
-    """Of one job, in order: one for each lease that ended without an end of the job."""
+    """Yield a rerun for each lease of a job that ended before the job, in order."""
     lease: JobTransition | None = None
     for last, transition in pairwise(transitions):
         if last.is_lease:
@@ -46,7 +46,7 @@ def reruns(transitions: Iterable[JobTransition]) -> Iterator[Rerun]:
 
 
 def _why(last: JobTransition, transition: JobTransition) -> RerunReason | None:
-    """None where the job failed for good and nobody's death was counted."""
+    """Return None if the job failed permanently and no death was counted."""
     if transition.is_lease:
         return RerunReason.LEASE_EXPIRED
     if transition.crashes > last.crashes:
@@ -59,10 +59,10 @@ def _why(last: JobTransition, transition: JobTransition) -> RerunReason | None:
 
 
 def is_explained(rerun: Rerun, record: RunRecord) -> bool:
-    """Whether a fault that was played had hit the worker while it held the job."""
-    return any(_hit_in_hand(hit, rerun) for hit in record.injected)
+    """Return True if a fault hit the worker while it held the job."""
+    return any(_explains(fault, rerun) for fault in record.injected)
 
 
-def _hit_in_hand(hit: InjectedFault, rerun: Rerun) -> bool:
-    was_in_time = rerun.before.at - SLACK_SECONDS <= hit.at <= rerun.ended.at + SLACK_SECONDS
-    return was_in_time and hit.pids is not None and rerun.before.pid in hit.pids
+def _explains(fault: InjectedFault, rerun: Rerun) -> bool:
+    was_in_time = rerun.before.at - SLACK_SECONDS <= fault.at <= rerun.ended.at + SLACK_SECONDS
+    return was_in_time and fault.pids is not None and rerun.before.pid in fault.pids

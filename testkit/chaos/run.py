@@ -1,4 +1,4 @@
-"""One run: the plan is played, then nothing goes wrong any more and the queue must become empty."""
+"""One run: play the plan, then stop all faults and wait until the queue is empty."""
 
 import time
 from contextlib import suppress
@@ -17,15 +17,15 @@ from testkit.chaos.run_record import RunRecord
 from testkit.chaos.scheduler import Scheduler
 from testkit.chaos.submissions import enter, was_entered
 
-QUIET_SECONDS: Final = 180.0  # the longest lease, twice: whoever has not ended by then is lost
-LOOK_SECONDS: Final = 0.02
-LOOK_FOR_THE_END_SECONDS: Final = 0.5
-TRY_AGAIN_SECONDS: Final = 0.5  # a pupil whose upload failed
+QUIET_SECONDS: Final = 180.0  # twice the longest lease, a job that is not final by then is lost
+POLL_SECONDS: Final = 0.02
+END_POLL_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 0.5  # of a failed upload
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """`exit_codes` are those of all starts of the supervisors, the last ones of the drain at the end."""
+class FinishedRun:
+    """`exit_codes` are those of all supervisors that ended during the run, `drained_with` those of the final drain."""
 
     record: RunRecord
     quiet_seconds: float
@@ -36,7 +36,7 @@ class Played:
 
 @dataclass(slots=True)
 class Run:
-    """What is known while it goes on."""
+    """The state of a run."""
 
     plan: Plan
     environment: ChaosEnvironment
@@ -44,7 +44,7 @@ class Run:
     acknowledged: set[UUID] = field(default_factory=set)
     platform: psycopg.Connection[tuple[Any, ...]] | None = None
 
-    def play(self) -> Played:
+    def play(self) -> FinishedRun:
         began_at, injector = time.time(), FaultInjector(self.environment, self.scheduler)
         for hand_in in self.plan.hand_ins:
             self.scheduler.at(hand_in.at_seconds, partial(self._hand_in, hand_in))
@@ -59,24 +59,24 @@ class Run:
             self.environment, self.plan, frozenset(self.acknowledged), tuple(injector.injected), (began_at, ended_at)
         )
         exit_codes = tuple(code for fleet in self.environment.fleets for code in fleet.exit_codes)
-        return Played(record, quiet_seconds, injector.missed, exit_codes, drained_with)
+        return FinishedRun(record, quiet_seconds, injector.missed, exit_codes, drained_with)
 
     def _go_on(self) -> None:
         for fleet in self.environment.fleets:
             fleet.tend()
-        self.scheduler.do_due()
-        time.sleep(LOOK_SECONDS)
+        self.scheduler.run_due()
+        time.sleep(POLL_SECONDS)
 
     def _calm_down(self) -> float:
-        """Everything that was to end later ends now, settings and numbers are as at the beginning; how long it took."""
-        self.scheduler.do_all()
+        """End all faults, restore settings and worker counts, and wait for the end. Return the seconds."""
+        self.scheduler.run_all()
         self.environment.simulator.clear_faults()
         for fleet in self.environment.fleets:
             fleet.write_settings()
-            fleet.order("scale", str(WORKERS))
+            fleet.command("scale", str(WORKERS))
         since_seconds = self.scheduler.now
         while not self._is_over() and self.scheduler.now < since_seconds + QUIET_SECONDS:
-            until_seconds = self.scheduler.now + LOOK_FOR_THE_END_SECONDS
+            until_seconds = self.scheduler.now + END_POLL_SECONDS
             while self.scheduler.now < until_seconds:
                 self._go_on()
         return self.scheduler.now - since_seconds
@@ -87,15 +87,15 @@ class Run:
         except psycopg.OperationalError:
             return False
 
-    # The platform
+    # Submissions
 
     def _hand_in(self, hand_in: HandIn) -> None:
-        """Again until the database takes it. Whether the last try was committed is looked up: its answer may be lost."""
+        """Enter a submission, again until it succeeds. A commit whose answer was lost is found by a query."""
         try:
             known = was_entered(self._connected(), hand_in)
             self.acknowledged.add(known or enter(self._connected(), hand_in, self.plan.seed, self.environment.storage_root))
         except psycopg.OperationalError:
-            self.scheduler.after(TRY_AGAIN_SECONDS, partial(self._hand_in, hand_in))
+            self.scheduler.after(RETRY_SECONDS, partial(self._hand_in, hand_in))
 
     def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self.platform is None or self.platform.closed:

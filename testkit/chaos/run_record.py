@@ -1,4 +1,4 @@
-"""What was seen in a run, by others than those who were tried. Times are Unix seconds of this one machine."""
+"""The record of a run, made from outside of the fleets. Times are Unix seconds of this machine."""
 
 import re
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ _PID: Final = re.compile(r"pid (\d+)")
 
 
 def pid_in(application_name: str) -> int | None:
-    """Of the worker who calls itself so; monitors and the platform name none."""
+    """Return the pid in a worker's application name, None for monitors and the platform."""
     found = _PID.search(application_name)
     return int(found[1]) if found else None
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionState:
-    """A submission as it stands at the end. `pages` are the sha256 of its pictures in order, `text_body` None while not final."""
+    """A submission at the end. `pages` are the sha256 of its pictures in order, `text_body` is None if it is not final."""
 
     submission_id: UUID
     work: Work
@@ -34,9 +34,9 @@ class SubmissionState:
 
 @dataclass(frozen=True, slots=True)
 class JobTransition:
-    """One committed change of a job. `old_status` None: it was entered; `status` None: it was deleted.
+    """One committed change of a job. `old_status` is None for an insert, `status` is None for a delete.
 
-    `pages` and `has_text` say what of its text was committed by then.
+    `pages` and `has_text` are the committed parts of its text.
     """
 
     at: float
@@ -60,13 +60,13 @@ class JobTransition:
 
     @property
     def pid(self) -> int | None:
-        """Of the worker that wrote it; None for a monitor, who gives back what others held, and for the platform."""
+        """The pid of the worker that wrote it, None for the platform and for a monitor, which reclaims leases."""
         return pid_in(self.application_name)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A result was written, were it the same one twice."""
+class WrittenResult:
+    """One write of a result."""
 
     at: float
     submission_id: UUID
@@ -75,8 +75,8 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """The vision model was asked about a picture."""
+class VisionCall:
+    """One call of the vision model."""
 
     at: float
     image_sha256: str
@@ -85,7 +85,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class InjectedFault:
-    """A fault that was played. `pids` are the workers that it took or held up, None where it was felt by all."""
+    """A fault that took place. `pids` are the workers that it ended or delayed, None for all."""
 
     at: float
     kind: Kind
@@ -95,7 +95,7 @@ class InjectedFault:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """What a supervisor logged about a job or a submission; `host` is the name of its fleet's directory."""
+    """A log line about a job. `host` is the name of the fleet's directory."""
 
     at: float
     host: str
@@ -104,20 +104,20 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """All of it. `acknowledged` are the submissions whose commit the platform was told of; `transitions` are in their order."""
+    """`acknowledged` are the submissions whose commit the server has confirmed. `transitions` are in order."""
 
     acknowledged: frozenset[UUID]
-    handed: tuple[SubmissionState, ...]
+    submissions: tuple[SubmissionState, ...]
     transitions: tuple[JobTransition, ...]
-    written: tuple[Written, ...]
-    calls: tuple[Call, ...]
+    written: tuple[WrittenResult, ...]
+    calls: tuple[VisionCall, ...]
     injected: tuple[InjectedFault, ...]
     log: tuple[LogLine, ...]
     began_at: float
     ended_at: float
 
     def transitions_of(self) -> Mapping[UUID, list[JobTransition]]:
-        """By submission."""
+        """Return the transitions by submission."""
         found: dict[UUID, list[JobTransition]] = {}
         for transition in self.transitions:
             found.setdefault(transition.submission_id, []).append(transition)

@@ -1,4 +1,4 @@
-"""The submissions of a run. No two have a picture in common: each call of the vision model is about one known page."""
+"""The submissions of a run. All pictures differ, so that each vision call belongs to one known page."""
 
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +20,7 @@ PUPIL: Final = "pupil-"
 
 
 def enter(platform: psycopg.Connection[Any], hand_in: HandIn, seed: int, storage_root: Path) -> UUID:
-    """As the platform does; a pupil hands in once, and the number is in the pupil's name. Raises psycopg.Error."""
+    """Enter a submission like the platform. The pupil's name contains its number. Raises psycopg.Error."""
     submission = made(hand_in, seed)
     return enter_submission(
         platform,
@@ -33,14 +33,14 @@ def enter(platform: psycopg.Connection[Any], hand_in: HandIn, seed: int, storage
 
 
 def was_entered(platform: psycopg.Connection[Any], hand_in: HandIn) -> UUID | None:
-    """Its id, if it was. Raises psycopg.Error."""
+    """Return the id of an entered submission, else None. Raises psycopg.Error."""
     query = "select id from learning_submissions where student_sub = %s"
     row = platform.execute(query, [f"{PUPIL}{hand_in.number}"]).fetchone()
     return row[0] if row else None
 
 
 def made(hand_in: HandIn, seed: int) -> Submission:
-    """The same bytes for the same seed and number."""
+    """Make a submission. Equal seed and number give equal bytes."""
     random = Random(f"{seed}/{hand_in.number}")
     instruction_md, criteria = random.choice(SHORT_TASKS)
     content, mime_type = _content(hand_in, random)
@@ -85,14 +85,14 @@ def _content(hand_in: HandIn, random: Random) -> tuple[str | bytes, str | None]:
             return _saved(_page(random), "PNG", pnginfo=chunks), "image/png"
         case Work.DOCUMENT | Work.RENDERED | Work.READ:
             first, *rest = (_page(random) for _ in range(random.randint(*DOCUMENT_PAGES)))
-            dates = {"creationDate": None, "modDate": None}  # or no two documents would be the same
+            dates = {"creationDate": None, "modDate": None}  # a date would change the bytes
             return _saved(first, "PDF", save_all=True, append_images=rest, **dates), "application/pdf"
         case Work.DAMAGED:
             return damaged_jpeg_bytes(hand_in.number), "image/jpeg"
 
 
 def _page(random: Random) -> Image.Image:
-    """Blots, which no other page has."""
+    """Draw random blots, so that all pages differ."""
     width, height = (side // BLOT_PIXELS for side in PAGE_PIXELS)
     blots = Image.frombytes("L", (width, height), random.randbytes(width * height))
     return blots.resize(PAGE_PIXELS, Image.Resampling.NEAREST).convert("RGB")

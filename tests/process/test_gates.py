@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from testkit.drawn_pages import draw_page, pdf_bytes
+from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.submissions import Submission, text_submissions
 from testkit.waiting import until
 from tests.process.bare_worker import BareWorker
-from testkit.pg_proxy import PgProxy, proxy_before
 from tests.process.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle
 from tests.process.site import Site
 from worker.ipc.contract import CallOutcome, Counter, EventKind, Step

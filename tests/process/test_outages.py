@@ -14,10 +14,10 @@ from psycopg.rows import dict_row
 
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.postgres import Cluster, memory_parent
 from testkit.waiting import until
 from tests.process.outage import ALL_RAN_OUT, set_scene
-from testkit.pg_proxy import PgProxy, proxy_before
 from tests.process.site import Site, open_site
 from worker.queue import bounded
 from worker.queue.bounded import StatementTimeout

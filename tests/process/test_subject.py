@@ -5,11 +5,11 @@ from typing import LiteralString
 
 import pytest
 
+from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.submissions import text_submissions
 from testkit.waiting import until
 from tests.process.school import School, is_idle
 from tests.process.site import Site
-from testkit.pg_proxy import PgProxy, proxy_before
 
 pytestmark = pytest.mark.postgres
 

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from testkit.database import url
+from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.submissions import Submission, text_submissions
 from testkit.waiting import until
 from tests.process.bare_worker import BareWorker
-from testkit.pg_proxy import PgProxy, proxy_before
 from tests.process.school import (
     FEEDBACK_MODEL,
     HELD,
