@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from bench.fill_queue import WORK_LIMIT_SECONDS, hand_in, is_empty
+from bench.fill_queue import WORK_LIMIT_SECONDS, enter_texts, is_empty
 from bench.fleet import PROJECT_ROOT, Fleet, start_fleet
 from bench.measured_process import BARE
 from testkit.database import Database, temporary_database
@@ -69,9 +69,7 @@ class Ground:
         """Idle, and decided upon for the first time."""
         with ExitStack() as stack:
             settings = self.settings(**more)
-            started = [
-                start_fleet(WORKERS, self.database.worker_dsn, self.simulator.url, "works", **settings) for _ in range(instances)
-            ]
+            started = [start_fleet(WORKERS, self.database.worker_dsn, self.simulator.url, **settings) for _ in range(instances)]
             fleets = [stack.enter_context(each) for each in started]
             for fleet in fleets:
                 fleet.until_at_rest()
@@ -124,7 +122,7 @@ def opened(**options: Option) -> Iterator[Ground]:
 def _hold_ms(ground: Ground, rounds: int) -> float:
     longest_seconds = 0.0
     with ground.fleets(ollama_memory_limit=LIMIT_BYTES, admission_sample_seconds=SAMPLE_SECONDS) as (fleet,):
-        hand_in(ground.owner, ["two plus two is four"] * JOBS)
+        enter_texts(ground.owner, ["two plus two is four"] * JOBS)
         for _ in range(rounds):
             until(lambda: _admission(fleet)["slots"] >= WORKERS)
             leases = ground.number("select count(*) from audit_leases")
@@ -140,7 +138,7 @@ def _hold_ms(ground: Ground, rounds: int) -> float:
 
 def _flapping_ratio(ground: Ground, seconds: float) -> float:
     with ground.fleets(ollama_memory_limit=LIMIT_BYTES, admission_sample_seconds=FLAP_SAMPLE_SECONDS) as (fleet,):
-        hand_in(ground.owner, ["two plus two is four"] * JOBS)
+        enter_texts(ground.owner, ["two plus two is four"] * JOBS)
         until(lambda: _admission(fleet)["slots"] >= WORKERS and ground.results() > 0)
         steady = _done_within(ground, seconds, is_flapping=False)
         flapping = _done_within(ground, seconds, is_flapping=True)
@@ -162,7 +160,7 @@ def _storm(ground: Ground, storm_seconds: float) -> dict[str, float]:
     jobs = JOBS // 8
     with ground.fleets(INSTANCES) as fleets:
         ground.simulator.reset_calls()
-        hand_in(ground.owner, ["two plus two is four"] * jobs)
+        enter_texts(ground.owner, ["two plus two is four"] * jobs)
         until(lambda: _calls(ground) == PARALLEL)
         ground.simulator.fault("status_503", FEEDBACK_MODEL, times=100_000)
         time.sleep(storm_seconds)

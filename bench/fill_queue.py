@@ -1,4 +1,4 @@
-"""A queue filled by the server itself, in one transaction: a million jobs take seconds."""
+"""Fill the queue with one statement. A million jobs take seconds."""
 
 from collections.abc import Sequence
 from typing import Any, LiteralString
@@ -27,9 +27,9 @@ _FILL: LiteralString = """
 
 
 def fill(owner: psycopg.Connection[Any], jobs: int, *, same: bool = False) -> None:
-    """So many equal jobs in place of what was there, each visible a millisecond after the one before, or all at the `same` time.
+    """Replace the queue by equal jobs, visible one millisecond apart or all at the `same` time.
 
-    The server's statistics know of them, and no notification tells of them.
+    The server's statistics are up to date, and no notification is sent.
     """
     owner.execute("truncate learning_submissions, learning_submission_jobs")
     with owner.transaction():
@@ -41,8 +41,8 @@ def fill(owner: psycopg.Connection[Any], jobs: int, *, same: bool = False) -> No
     owner.execute("checkpoint")
 
 
-def hand_in(owner: psycopg.Connection[Any], texts: Sequence[str]) -> None:
-    """All in one transaction, to be taken in this order; the channel tells of each."""
+def enter_texts(owner: psycopg.Connection[Any], texts: Sequence[str]) -> None:
+    """Enter texts in one transaction, with a notification for each. They are leased in this order."""
     owner.execute(_FILL, {"texts": list(texts), "copies": 0, "same": False})
 
 

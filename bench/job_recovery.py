@@ -1,4 +1,4 @@
-"""How long a dead worker's job is nobody's: from the SIGKILL of a worker in a job to the job's next lease."""
+"""The time from the SIGKILL of a worker in a job to the job's next lease."""
 
 import math
 import os
@@ -17,7 +17,7 @@ from testkit.waiting import until
 
 KILLS = 50
 WORKERS = 16  # each slot may start 8 times in a minute
-QUIET_SECONDS = 0.1  # with nobody asking or booting
+QUIET_SECONDS = 0.1  # without starts and model calls
 
 NEXT_LEASE = """
     select extract(epoch from at)::float8 from audit_leases where number > %s order by number limit 1
@@ -25,7 +25,7 @@ NEXT_LEASE = """
 
 
 def measure(kills: int = KILLS, workers: int = WORKERS) -> dict[str, float]:
-    """One job, again and again. The kill and the lease are seen by the same clock. Goals: p50 at most 50 ms, max 1000 ms."""
+    """Measure one job repeatedly, by one clock. Goals: p50 at most 50 ms, max 1000 ms."""
     with (
         Cluster.start() as cluster,
         temporary_database(cluster.admin_dsn) as database,

@@ -1,4 +1,4 @@
-"""What one more worker costs in memory that it shares with nobody (USS), before and after it has worked."""
+"""The memory that a worker does not share (USS), before and after it has worked."""
 
 import statistics
 
@@ -14,11 +14,11 @@ from testkit.submissions import Submission, demo_submissions, enter_all, text_su
 from testkit.waiting import until
 
 WORKERS = 4
-JOBS = 100  # of each worker, every second one with a photo
+JOBS = 100  # per worker, every second one with a photo
 
 
 def measure(workers: int = WORKERS, jobs: int = JOBS) -> dict[str, float]:
-    """Medians over the workers. Goal: at most 8 MB."""
+    """Measure medians over the workers. Goal for an idle worker: at most 8 MB."""
     fast = {"num_parallel": workers, "load_seconds": 0.0, "vision_seconds": 0.01, "tokens_per_second": 20_000}
     with (
         Cluster.start() as cluster,
