@@ -1,7 +1,7 @@
-"""A transaction pooler: many clients, few sessions of the server, a client has one from the start of a transaction to its end.
+"""A transaction pooler: many clients share few server sessions. A client has a session during a transaction.
 
-Like pgbouncer in transaction mode it takes every client that names a database, tells it of a backend that does not exist, and
-refuses startup options. Unlike it, it hands its sessions out in turn: the next transaction is never in the session of the last.
+Like pgbouncer in transaction mode it accepts every client, sends the key of a backend that does not exist, and rejects startup
+options. Unlike pgbouncer it uses the sessions in turn, so the next transaction is never in the same session.
 """
 
 import selectors
@@ -27,7 +27,7 @@ ENDS_A_FLIGHT = {b"S", b"Q"}  # Sync and Query: each is answered with one ReadyF
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """One connection to the server. libpq has logged in; from then on only its socket is used."""
+    """One connection to the server. libpq logs in, then only its socket is used."""
 
     connection: psycopg.Connection[DictRow]
     socket: socket.socket
@@ -36,7 +36,7 @@ class Session:
 
 @dataclass(eq=False, slots=True)
 class Client:
-    """`owed`: the ReadyForQuery that it still waits for."""
+    """`owed` counts the ReadyForQuery messages that the client waits for."""
 
     socket: socket.socket
     questions: Stream = field(default_factory=Stream)
@@ -66,12 +66,12 @@ class Pooler:
         self.dsn = dsn_through(dsn, self._listener.getsockname()[1])
 
     def stop(self) -> None:
-        """The sessions stay, for who wants to look into them."""
+        """Stop forwarding. The sessions stay open for `look_into`."""
         self._stop.close()
         self._thread.join()
 
     def look_into(self, session: Session, query: LiteralString) -> DictRow:
-        """After the stop: the one row that this session answers."""
+        """Query a session after the stop and return the one row."""
         (row,) = session.connection.execute(query)
         return row
 
@@ -106,7 +106,7 @@ class Pooler:
             self._welcome(client, chunk)
 
     def _welcome(self, client: Client, chunk: bytes) -> None:
-        """The first message has no type; clients of ours send it in one piece."""
+        """Answer the first message, which has no type and arrives in one chunk."""
         (code,) = struct.unpack_from("!4xi", chunk)
         if code in TLS_OR_GSS:
             client.socket.sendall(b"N")
@@ -117,12 +117,12 @@ class Pooler:
             return
         client.is_known = True
         info = self.sessions[0].connection.info
-        told = [_message(b"S", f"{name}\0{info.parameter_status(name)}\0".encode()) for name in PARAMETERS]
+        parameters = [_message(b"S", f"{name}\0{info.parameter_status(name)}\0".encode()) for name in PARAMETERS]
         key = _message(b"K", struct.pack("!ii", 0x7000_0000 + client.socket.fileno(), 0))
-        client.socket.sendall(_message(b"R", bytes(4)) + b"".join(told) + key + _message(b"Z", b"I"))
+        client.socket.sendall(_message(b"R", bytes(4)) + b"".join(parameters) + key + _message(b"Z", b"I"))
 
     def _pass_on(self, client: Client) -> None:
-        """A message that comes between transactions waits for a free session; Terminate is for us."""
+        """Forward messages. The first of a transaction waits for a free session. Terminate ends the client."""
         while client.waiting:
             message = client.waiting[0]
             if message[:1] == b"X":
@@ -140,9 +140,9 @@ class Pooler:
 
     def _from_server(self, source: socket.socket) -> None:
         session, client = self._owners[source]
-        for message in session.answers.messages(source.recv(CHUNK_BYTES)):  # a server that goes away is no test's affair
+        for message in session.answers.messages(source.recv(CHUNK_BYTES)):  # no test ends the server
             if client is None:
-                continue  # nobody's: a setting that was reported, or the end
+                continue  # a reported setting, or the end
             with suppress(OSError):
                 client.socket.sendall(message)
             client.owed -= message[:1] == b"Z"
@@ -158,7 +158,7 @@ class Pooler:
             self._pass_on(waiting)
 
     def _forget(self, client: Client) -> None:
-        """In the middle of a transaction its session goes too, as others have no use for it."""
+        """Remove a client. A session within a transaction is replaced."""
         self._selector.unregister(client.socket)
         del self._clients[client.socket]
         client.socket.close()

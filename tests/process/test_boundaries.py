@@ -85,10 +85,10 @@ def cut_after(sweep: Sweep, worker: BareWorker, k: int) -> bool:
     sweep.wire.strike_after(k)
     sweep.enter()
     worker.wake()
-    until(lambda: sweep.wire.has_struck or sweep.is_resting(worker, is_lost_sight_of=True), what=f"a strike after message {k}")
+    until(lambda: sweep.wire.has_struck or sweep.is_resting(worker, is_cut_off=True), what=f"a strike after message {k}")
     sweep.wire.spare()
     worker.wake()  # it need not wait before it connects again
-    until(lambda: sweep.is_over(worker, is_lost_sight_of=True), what=f"the end of a job cut off after message {k}")
+    until(lambda: sweep.is_over(worker, is_cut_off=True), what=f"the end of a job cut off after message {k}")
     assert sweep.ends().count("failed") == sweep.kind.failures
     assert sweep.called() == sweep.kind.calls(), f"message {k}"
     leases = sum(len(sweep.school.leases(each)) for each in sweep.entered)
