@@ -54,6 +54,15 @@ class DemoRun:
         """Read status and results, and kill the worker as soon as possible."""
         self.status = self.supervisor.current_status()
         self.victim.kill_worker(self.status.get("workers", []))
+        self.update_results()
+
+    def drain(self) -> int:
+        """Drain the supervisor, read the results, and return the exit code."""
+        exit_code = self.supervisor.drain()
+        self.update_results()
+        return exit_code
+
+    def update_results(self) -> None:
         self.results = read_results(self.environment.owner, self.ids)
 
     @property
@@ -77,8 +86,7 @@ def run(console: Console, *, keeps: bool) -> int:
         _watch(demo_run, console)
         if keeps:
             _keep(demo_run, console)
-        exit_code = demo_run.supervisor.drain()
-        demo_run.results = read_results(demo_run.environment.owner, demo_run.ids)
+        exit_code = demo_run.drain()
         replaced = int(bool(demo_run.victim.pid and demo_run.victim.replaced_by))
         console.print(view.results_table(demo_run.submissions, demo_run.results, demo_run.victim.pid))
         console.print(view.one_feedback(demo_run.submissions, demo_run.results))

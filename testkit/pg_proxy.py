@@ -98,24 +98,25 @@ class PgProxy:
     transaction if `asks_for_subjects`.
     """
 
+    round_trips = 0
+    answers_lost = 0
+    _left: int | None = None
+    _how = Strike.CUT
+    _first: Callable[[], object] | None = None
+    _lost_text: bytes | None = None
+    _to_lose = 0
+    _is_silent = False
+    _stalled_until = 0.0
+
     def __init__(self, dsn: str, *, asks_for_subjects: bool = False) -> None:
         self._upstream, self._asks_for_subjects = dsn, asks_for_subjects
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._stopping, self._stop = socket.socketpair()
         self._links: dict[socket.socket, Link] = {}
-        self._left: int | None = None
-        self._how = Strike.CUT
-        self._first: Callable[[], object] | None = None
         self._victims: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._has_struck = threading.Event()
-        self._lost_text: bytes | None = None
-        self._to_lose = 0
-        self._is_silent = False
-        self._stalled_until = 0.0
         self.statements: list[str] = []
         self.subjects: list[bytes] = []
-        self.round_trips = 0
-        self.answers_lost = 0
         self.port: int = self._listener.getsockname()[1]
         self.dsn = dsn_through(dsn, self.port)
 
@@ -216,16 +217,23 @@ class PgProxy:
             return self._close(link)
         if self._is_silent:
             return None
-        stream = link.from_client if source is link.client else link.from_server
+        is_clients = source is link.client
+        stream = link.from_client if is_clients else link.from_server
         for message in stream.messages(chunk):
-            is_clients = source is link.client
-            if not is_clients and link.is_losing and message[:1] not in ASYNCHRONOUS:
-                self.answers_lost += 1
-                return self._drop(link)
+            if not is_clients and self._loses(link, message):
+                return None
             self._pass_message(link, message, is_clients=is_clients)
             if self._left is not None and self._left <= 0 and self._strike(link):
                 return None
         return None
+
+    def _loses(self, link: Link, answer: bytes) -> bool:
+        """Reset the connection in place of an answer that is to be lost."""
+        if not link.is_losing or answer[:1] in ASYNCHRONOUS:
+            return False
+        self.answers_lost += 1
+        self._drop(link)
+        return True
 
     def _pass_message(self, link: Link, message: bytes, *, is_clients: bool) -> None:
         if is_clients:

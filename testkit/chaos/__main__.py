@@ -16,7 +16,7 @@ from testkit.chaos.run import Run
 
 
 def main() -> int:
-    """Run two fleets with random faults. Exit code 1 if a submission is lost, written or read twice, or fails without a reason."""
+    """Run fleets with random faults. Exit code 1 if a submission is lost, written twice, read twice or fails without reason."""
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all started processes, like Ctrl-C
     print(f"chaos: {arguments.minutes:g} minutes, seed {arguments.seed}", file=sys.stderr)

@@ -34,7 +34,9 @@ Corrupt = Callable[[Entered], object]
 
 
 def inputs() -> tuple[Input, ...]:
-    return (*_good(), *_damaged(), *_misplaced(), *_payloads(), *_texts(), *_documents(), *_servers(), *_stores(), *_alone())
+    """Return all inputs."""
+    files = (*_good(), *_damaged(), *_misplaced(), *_payloads(), *_texts())
+    return (*files, *_documents(), *_unusual_documents(), *_servers(), *_stores(), *_alone())
 
 
 def mark(label: str) -> str:
@@ -190,6 +192,10 @@ def _documents() -> Iterator[Input]:
     }
     for label, text in bad.items():
         yield _answered(label, text, "feedback_failed")
+
+
+def _unusual_documents() -> Iterator[Input]:
+    """Answers that are valid, or become valid at a retry, and answers without a document."""
     good = {
         "score of 9999": answers.TOO_HIGH,
         "score of -5": answers.TOO_LOW,
