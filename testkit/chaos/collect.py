@@ -80,14 +80,14 @@ def _log(environment: ChaosEnvironment) -> Iterator[LogLine]:
 
 def _submission_state(row: DictRow, plan: Plan) -> SubmissionState:
     """Compare a row with its submission, which is made again from the seed."""
-    hand_in = plan.hand_ins[int(row["student_sub"].removeprefix(PUPIL))]
-    submission = made(hand_in, plan.seed)
-    pictures = _pictures(submission, hand_in.work)
+    planned = plan.submissions[int(row["student_sub"].removeprefix(PUPIL))]
+    submission = made(planned, plan.seed)
+    pictures = _pictures(submission, planned.work)
     read = "\n\n".join(map(ocr_text, pictures))
-    text = submission.content if hand_in.work is Work.TEXT else submission.cached_text_md or read
+    text = submission.content if planned.work is Work.TEXT else submission.cached_text_md or read
     return SubmissionState(
         submission_id=row["id"],
-        work=hand_in.work,
+        work=planned.work,
         status=row["analysis_status"],
         error_code=row["error_code"],
         error_class=row["error_class"],

@@ -181,7 +181,7 @@ def _one_of(there: list[Child], fault: Fault) -> list[Child]:
 
 INJECTIONS: Final[dict[Kind, Callable[[FaultInjector, Fault, Fleet], Injection]]] = {
     Kind.KILL_WORKER: FaultInjector.hit_a_worker,
-    Kind.HUNT_JOB: FaultInjector.kill_repeatedly,
+    Kind.KILL_REPEATEDLY: FaultInjector.kill_repeatedly,
     Kind.TERMINATE_WORKER: FaultInjector.hit_a_worker,
     Kind.FREEZE_WORKER: FaultInjector.hit_a_worker,
     Kind.KILL_MONITOR: FaultInjector.hit_the_monitor,

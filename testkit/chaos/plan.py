@@ -12,7 +12,7 @@ FLEETS: Final = 2
 WORKERS: Final = 4
 MOST_WORKERS: Final = 6
 FAULT_GAP_SECONDS: Final = 2.0  # mean
-HAND_IN_GAP_SECONDS: Final = 0.33  # mean, two thirds of the fleets' throughput, so that they catch up after an outage
+SUBMISSION_GAP_SECONDS: Final = 0.33  # mean, two thirds of the fleets' throughput, so that they catch up after an outage
 FREEZE_SECONDS: Final = (1.0, 8.0)
 TAKEOVER_SECONDS: Final = (16.0, 32.0)  # longer than a step's lease, so that the other fleet takes the jobs over
 OUTAGE_SECONDS: Final = (0.0, 5.0)
@@ -35,7 +35,7 @@ class Kind(Enum):
     """The kind of a fault, or of a command."""
 
     KILL_WORKER = "a worker gets SIGKILL"
-    HUNT_JOB = "a job's worker gets SIGKILL, and so does the next worker that takes it"
+    KILL_REPEATEDLY = "a job's worker gets SIGKILL, and so does the next worker that takes it"
     TERMINATE_WORKER = "a worker gets SIGTERM from a stranger"
     FREEZE_WORKER = "a worker gets SIGSTOP, later SIGCONT"
     KILL_MONITOR = "a monitor gets SIGKILL"
@@ -83,7 +83,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class HandIn:
+class PlannedSubmission:
     """A submission. Its content is determined by the seed and its `number`."""
 
     at_seconds: float
@@ -97,23 +97,23 @@ class Plan:
 
     seed: int
     ends_at_seconds: float
-    hand_ins: tuple[HandIn, ...]
+    submissions: tuple[PlannedSubmission, ...]
     faults: tuple[Fault, ...]
 
 
 def draw(seed: int, minutes: float) -> Plan:
     """Draw the plan. Equal seed and minutes give equal plans."""
     random, ends_at_seconds = Random(seed), 60.0 * minutes
-    hand_ins = [
-        HandIn(at, number, random.choices(tuple(Work), weights=(8, 4, 3, 3, 2, 1, 1))[0])
-        for number, at in enumerate(_times(random, HAND_IN_GAP_SECONDS, ends_at_seconds))
+    submissions = [
+        PlannedSubmission(at, number, random.choices(tuple(Work), weights=(8, 4, 3, 3, 2, 1, 1))[0])
+        for number, at in enumerate(_times(random, SUBMISSION_GAP_SECONDS, ends_at_seconds))
     ]
     kinds: list[Kind] = []
     faults = []
     for at in _times(random, FAULT_GAP_SECONDS, ends_at_seconds):
         kinds = kinds or random.sample(FAULT_MIX, len(FAULT_MIX))
         faults.append(_fault(random, at, kinds.pop()))
-    return Plan(seed, ends_at_seconds, tuple(hand_ins), tuple(faults))
+    return Plan(seed, ends_at_seconds, tuple(submissions), tuple(faults))
 
 
 def _times(random: Random, mean_gap_seconds: float, until_seconds: float) -> list[float]:

@@ -42,17 +42,17 @@ class RepeatKiller:
         job_id = sorted(holders)[number % len(holders)]
         pid = holders[job_id]
         self._kill(pid)
-        self.scheduler.after(POLL_SECONDS, partial(self._go_on, job_id, pid, MAX_POLLS))
+        self.scheduler.after(POLL_SECONDS, partial(self._poll, job_id, pid, MAX_POLLS))
         return frozenset({pid})
 
-    def _go_on(self, job_id: UUID, last_pid: int, polls: int) -> None:
+    def _poll(self, job_id: UUID, last_pid: int, polls: int) -> None:
         """Poll until another worker has the job."""
         at, pid = time.time(), self._holders().get(job_id, last_pid)
         if pid != last_pid:
             self._kill(pid)
-            self.injected.append(InjectedFault(at, Kind.HUNT_JOB, frozenset({pid}), f"again, pid {pid}"))
+            self.injected.append(InjectedFault(at, Kind.KILL_REPEATEDLY, frozenset({pid}), f"again, pid {pid}"))
         elif polls:
-            self.scheduler.after(POLL_SECONDS, partial(self._go_on, job_id, last_pid, polls - 1))
+            self.scheduler.after(POLL_SECONDS, partial(self._poll, job_id, last_pid, polls - 1))
 
     def _kill(self, pid: int) -> None:
         for fleet in self.environment.fleets:

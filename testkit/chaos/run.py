@@ -12,7 +12,7 @@ import psycopg
 from testkit.chaos.collect import collect, is_over
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fault_injector import FaultInjector
-from testkit.chaos.plan import WORKERS, HandIn, Plan
+from testkit.chaos.plan import WORKERS, Plan, PlannedSubmission
 from testkit.chaos.run_record import RunRecord
 from testkit.chaos.scheduler import Scheduler
 from testkit.chaos.submissions import enter, was_entered
@@ -46,13 +46,13 @@ class Run:
 
     def play(self) -> FinishedRun:
         began_at, injector = time.time(), FaultInjector(self.environment, self.scheduler)
-        for hand_in in self.plan.hand_ins:
-            self.scheduler.at(hand_in.at_seconds, partial(self._hand_in, hand_in))
+        for planned in self.plan.submissions:
+            self.scheduler.at(planned.at_seconds, partial(self._enter, planned))
         for fault in self.plan.faults:
             self.scheduler.at(fault.at_seconds, partial(injector.play, fault))
         while self.scheduler.now < self.plan.ends_at_seconds:
-            self._go_on()
-        quiet_seconds = self._calm_down()
+            self._step()
+        quiet_seconds = self._wait_for_end()
         ended_at = time.time()
         drained_with = tuple(fleet.stop() for fleet in self.environment.fleets)
         record = collect(
@@ -61,13 +61,13 @@ class Run:
         exit_codes = tuple(code for fleet in self.environment.fleets for code in fleet.exit_codes)
         return FinishedRun(record, quiet_seconds, injector.missed, exit_codes, drained_with)
 
-    def _go_on(self) -> None:
+    def _step(self) -> None:
         for fleet in self.environment.fleets:
             fleet.tend()
         self.scheduler.run_due()
         time.sleep(POLL_SECONDS)
 
-    def _calm_down(self) -> float:
+    def _wait_for_end(self) -> float:
         """End all faults, restore settings and worker counts, and wait for the end. Return the seconds."""
         self.scheduler.run_all()
         self.environment.simulator.clear_faults()
@@ -78,7 +78,7 @@ class Run:
         while not self._is_over() and self.scheduler.now < since_seconds + QUIET_SECONDS:
             until_seconds = self.scheduler.now + END_POLL_SECONDS
             while self.scheduler.now < until_seconds:
-                self._go_on()
+                self._step()
         return self.scheduler.now - since_seconds
 
     def _is_over(self) -> bool:
@@ -89,13 +89,13 @@ class Run:
 
     # Submissions
 
-    def _hand_in(self, hand_in: HandIn) -> None:
+    def _enter(self, planned: PlannedSubmission) -> None:
         """Enter a submission, again until it succeeds. A commit whose answer was lost is found by a query."""
         try:
-            known = was_entered(self._connected(), hand_in)
-            self.acknowledged.add(known or enter(self._connected(), hand_in, self.plan.seed, self.environment.storage_root))
+            known = was_entered(self._connected(), planned)
+            self.acknowledged.add(known or enter(self._connected(), planned, self.plan.seed, self.environment.storage_root))
         except psycopg.OperationalError:
-            self.scheduler.after(RETRY_SECONDS, partial(self._hand_in, hand_in))
+            self.scheduler.after(RETRY_SECONDS, partial(self._enter, planned))
 
     def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self.platform is None or self.platform.closed:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import psycopg
 from PIL import Image, PngImagePlugin
 
-from testkit.chaos.plan import HandIn, Work
+from testkit.chaos.plan import PlannedSubmission, Work
 from testkit.schoolwork import SHORT_SENTENCES, SHORT_TASKS
 from testkit.submissions import COURSE_ID, Submission, damaged_jpeg_bytes, enter_submission
 
@@ -19,45 +19,45 @@ DOCUMENT_PAGES: Final = (2, 4)
 PUPIL: Final = "pupil-"
 
 
-def enter(platform: psycopg.Connection[Any], hand_in: HandIn, seed: int, storage_root: Path) -> UUID:
+def enter(platform: psycopg.Connection[Any], planned: PlannedSubmission, seed: int, storage_root: Path) -> UUID:
     """Enter a submission like the platform. The pupil's name contains its number. Raises psycopg.Error."""
-    submission = made(hand_in, seed)
+    submission = made(planned, seed)
     return enter_submission(
         platform,
         submission,
         storage_root=storage_root,
         course_id=COURSE_ID,
         task_id=uuid5(COURSE_ID, submission.instruction_md),
-        student_sub=f"{PUPIL}{hand_in.number}",
+        student_sub=f"{PUPIL}{planned.number}",
     )
 
 
-def was_entered(platform: psycopg.Connection[Any], hand_in: HandIn) -> UUID | None:
+def was_entered(platform: psycopg.Connection[Any], planned: PlannedSubmission) -> UUID | None:
     """Return the id of an entered submission, else None. Raises psycopg.Error."""
     query = "select id from learning_submissions where student_sub = %s"
-    row = platform.execute(query, [f"{PUPIL}{hand_in.number}"]).fetchone()
+    row = platform.execute(query, [f"{PUPIL}{planned.number}"]).fetchone()
     return row[0] if row else None
 
 
-def made(hand_in: HandIn, seed: int) -> Submission:
+def made(planned: PlannedSubmission, seed: int) -> Submission:
     """Make a submission. Equal seed and number give equal bytes."""
-    random = Random(f"{seed}/{hand_in.number}")
+    random = Random(f"{seed}/{planned.number}")
     instruction_md, criteria = random.choice(SHORT_TASKS)
-    content, mime_type = _content(hand_in, random)
+    content, mime_type = _content(planned, random)
     pages = random.randint(*DOCUMENT_PAGES)
     return Submission(
-        label=f"{hand_in.work} {hand_in.number}",
-        kind=_KINDS[hand_in.work],
+        label=f"{planned.work} {planned.number}",
+        kind=_KINDS[planned.work],
         content=content,
         mime_type=mime_type,
         criteria=criteria,
         instruction_md=instruction_md,
         hints_md=None,
         expected_text=None,
-        expected_status="failed" if hand_in.work is Work.DAMAGED else "completed",
-        expected_error_code="input_corrupt" if hand_in.work is Work.DAMAGED else None,
-        rendered_pages=tuple(_saved(_page(random), "PNG") for _ in range(pages)) if hand_in.work is Work.RENDERED else (),
-        cached_text_md=f"read before: {hand_in.number}" if hand_in.work is Work.READ else None,
+        expected_status="failed" if planned.work is Work.DAMAGED else "completed",
+        expected_error_code="input_corrupt" if planned.work is Work.DAMAGED else None,
+        rendered_pages=tuple(_saved(_page(random), "PNG") for _ in range(pages)) if planned.work is Work.RENDERED else (),
+        cached_text_md=f"read before: {planned.number}" if planned.work is Work.READ else None,
     )
 
 
@@ -72,9 +72,9 @@ _KINDS: Final[dict[Work, Any]] = {
 }
 
 
-def _content(hand_in: HandIn, random: Random) -> tuple[str | bytes, str | None]:
-    text = f"{hand_in.number}: {' '.join(random.sample(SHORT_SENTENCES, 3))}"
-    match hand_in.work:
+def _content(planned: PlannedSubmission, random: Random) -> tuple[str | bytes, str | None]:
+    text = f"{planned.number}: {' '.join(random.sample(SHORT_SENTENCES, 3))}"
+    match planned.work:
         case Work.TEXT:
             return text, None
         case Work.PHOTO:
@@ -88,7 +88,7 @@ def _content(hand_in: HandIn, random: Random) -> tuple[str | bytes, str | None]:
             dates = {"creationDate": None, "modDate": None}  # a date would change the bytes
             return _saved(first, "PDF", save_all=True, append_images=rest, **dates), "application/pdf"
         case Work.DAMAGED:
-            return damaged_jpeg_bytes(hand_in.number), "image/jpeg"
+            return damaged_jpeg_bytes(planned.number), "image/jpeg"
 
 
 def _page(random: Random) -> Image.Image:

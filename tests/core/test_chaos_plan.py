@@ -16,7 +16,7 @@ def test_a_short_run_has_every_kind_of_fault_and_of_work() -> None:
         plan = draw(seed, 2.0)
         assert {fault.kind for fault in plan.faults} == set(Kind)
         assert {fault.fleet for fault in plan.faults} == set(range(FLEETS))
-        assert {hand_in.work for hand_in in plan.hand_ins} == set(Work)
+        assert {planned.work for planned in plan.submissions} == set(Work)
 
 
 def test_each_kind_of_fault_has_an_injection() -> None:
@@ -27,7 +27,7 @@ def test_each_kind_of_fault_has_an_injection() -> None:
 def test_nothing_is_planned_after_the_end() -> None:
     """All times are in order and within the run, with about one fault per mean gap."""
     plan = draw(3, 30.0)
-    for times in ([fault.at_seconds for fault in plan.faults], [hand_in.at_seconds for hand_in in plan.hand_ins]):
+    for times in ([fault.at_seconds for fault in plan.faults], [planned.at_seconds for planned in plan.submissions]):
         assert times == sorted(times)
         assert times[0] > 0
         assert times[-1] < plan.ends_at_seconds
@@ -37,7 +37,7 @@ def test_nothing_is_planned_after_the_end() -> None:
 def test_what_is_handed_in_follows_from_seed_and_number() -> None:
     """A submission that is made again for the checks has equal bytes, and no two are equal."""
     plan = draw(5, 0.5)
-    first, again = ([made(hand_in, plan.seed) for hand_in in plan.hand_ins] for _ in range(2))
+    first, again = ([made(planned, plan.seed) for planned in plan.submissions] for _ in range(2))
     pages = [page for submission in first for page in submission.rendered_pages]
     assert first == again
     assert len({submission.content for submission in first}) == len(first)

@@ -25,7 +25,7 @@ def home() -> Iterator[Path]:
 
 
 def start(home: Path) -> subprocess.Popen[str]:
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(home), "COLUMNS": "120"}
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(home), "COLUMNS": "80"}
     return subprocess.Popen([sys.executable, "-m", "demo"], env=environment, stdout=subprocess.PIPE, text=True, process_group=0)
 
 
@@ -34,6 +34,7 @@ def test_the_demo_accounts_for_every_submission(home: Path) -> None:
     demo = start(home)
     output, _ = demo.communicate(timeout=90)
     assert (demo.returncode, output.splitlines()[-1]) == (0, LAST_LINE)
+    assert max(map(len, output.splitlines()[:-1])) <= 80
     assert list(home.glob("learning-demo-*")) == []
 
 
