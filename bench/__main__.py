@@ -1,4 +1,4 @@
-"""`scripts/bench NAME [--json]`: one benchmark, with the machine it ran on."""
+"""Run one benchmark and print its figures with the machine's: scripts/bench NAME [--json]."""
 
 import argparse
 import ast
@@ -14,20 +14,17 @@ from rich.table import Table
 NAMES = {
     "admission": "bench.admission",
     "backlog": "bench.backlog",
-    "crashloop": "bench.crash_loop",
     "efficiency": "bench.efficiency",
-    "horizon": "bench.horizon",
     "idle": "bench.idle",
     "instances": "bench.instances",
     "memory": "bench.memory",
-    "orphans": "bench.orphans",
     "overhead": "bench.overhead",
     "pickup": "bench.pickup",
     "queue": "bench.queue",
-    "rejob": "bench.rejob",
+    "recovery": "bench.job_recovery",
     "rendering": "bench.rendering",
     "respawn": "bench.respawn",
-    "roundtrips": "bench.round_trips",
+    "snapshot": "bench.open_snapshot",
     "soak": "bench.soak",
 }
 
@@ -37,11 +34,11 @@ def main() -> None:
         prog="scripts/bench", description=__doc__, epilog=_purposes(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=sorted(NAMES), metavar="NAME")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--rows", type=int, help="of backlog: how long the long queue is (a million)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--rows", type=int, help="for backlog: length of the long queue (1000000)")
     arguments = parser.parse_args()
     if arguments.rows and arguments.name != "backlog":
-        parser.error("--rows is for backlog alone")
+        parser.error("--rows is only for backlog")
     chosen = {"rows": arguments.rows} if arguments.rows else {}
     figures = {**importlib.import_module(NAMES[arguments.name]).measure(**chosen), **_environment()}
     if arguments.json:
@@ -51,7 +48,7 @@ def main() -> None:
 
 
 def _purposes() -> str:
-    """A line for each benchmark: the first of its module's docstring, read without the import, which may cost a second."""
+    """Return the first line of each benchmark's docstring, read without the import, which may take a second."""
     lines = (f"  {name:<12}{_first_line(module)}" for name, module in NAMES.items())
     return "\n".join(["names:", *lines])
 

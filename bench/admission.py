@@ -16,14 +16,15 @@ from typing import Any
 
 import psycopg
 
-from bench.candidate import BARE
-from bench.condition import until
-from bench.filled import hand_in, is_empty
+from bench.fill_queue import enter_texts, is_empty
 from bench.fleet import PROJECT_ROOT, Fleet, start_fleet
+from bench.measured_process import BARE
 from testkit.database import Database, temporary_database
 from testkit.ollama_simulator.process import Option, SimulatorProcess, start_simulator
-from testkit.postgres import Cluster, die_with
+from testkit.parent_death import die_with
+from testkit.postgres import Cluster
 from testkit.submissions import demo_submissions, enter_all
+from testkit.waiting import until
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 GB = 10**9
@@ -69,9 +70,7 @@ class AdmissionSetup:
         """Start instances that are idle and have a first decision."""
         with ExitStack() as stack:
             settings = self.settings(**more)
-            started = [
-                start_fleet(WORKERS, self.database.worker_dsn, self.simulator.url, "works", **settings) for _ in range(instances)
-            ]
+            started = [start_fleet(WORKERS, self.database.worker_dsn, self.simulator.url, **settings) for _ in range(instances)]
             fleets = [stack.enter_context(each) for each in started]
             for fleet in fleets:
                 fleet.until_at_rest()
@@ -127,7 +126,7 @@ def opened(**options: Option) -> Iterator[AdmissionSetup]:
 def _hold_ms(setup: AdmissionSetup, rounds: int) -> float:
     longest_seconds = 0.0
     with setup.fleets(ollama_memory_limit=LIMIT_BYTES, admission_sample_seconds=SAMPLE_SECONDS) as (fleet,):
-        hand_in(setup.owner, ["two plus two is four"] * JOBS)
+        enter_texts(setup.owner, ["two plus two is four"] * JOBS)
         for _ in range(rounds):
             until(lambda: _admission(fleet)["slots"] >= WORKERS)
             leases = setup.number("select count(*) from audit_leases")
@@ -143,7 +142,7 @@ def _hold_ms(setup: AdmissionSetup, rounds: int) -> float:
 
 def _flapping_ratio(setup: AdmissionSetup, seconds: float) -> float:
     with setup.fleets(ollama_memory_limit=LIMIT_BYTES, admission_sample_seconds=FLAP_SAMPLE_SECONDS) as (fleet,):
-        hand_in(setup.owner, ["two plus two is four"] * JOBS)
+        enter_texts(setup.owner, ["two plus two is four"] * JOBS)
         until(lambda: _admission(fleet)["slots"] >= WORKERS and setup.results() > 0)
         steady = _done_within(setup, seconds, is_flapping=False)
         flapping = _done_within(setup, seconds, is_flapping=True)
@@ -165,7 +164,7 @@ def _storm(setup: AdmissionSetup, storm_seconds: float) -> dict[str, float]:
     jobs = JOBS // 8
     with setup.fleets(INSTANCES) as fleets:
         setup.simulator.reset_calls()
-        hand_in(setup.owner, ["two plus two is four"] * jobs)
+        enter_texts(setup.owner, ["two plus two is four"] * jobs)
         until(lambda: _calls(setup) == PARALLEL)
         setup.simulator.fault("status_503", FEEDBACK_MODEL, times=100_000)
         time.sleep(storm_seconds)
@@ -192,7 +191,7 @@ def _exclusive_seconds(photos: int, *, has_admission: bool) -> float:
         photo = next(each for each in demo_submissions() if each.mime_type == "image/png")
         began_at_seconds = time.monotonic()
         enter_all(setup.owner, [photo] * photos, storage_root=setup.home)
-        until(lambda: is_empty(setup.owner), patience_seconds=photos * 4 * SLOW_LOAD_SECONDS)
+        until(lambda: is_empty(setup.owner), photos * 4 * SLOW_LOAD_SECONDS)
         return time.monotonic() - began_at_seconds
 
 

@@ -1,10 +1,10 @@
-"""Whether a long queue is as fast as a short one."""
+"""The throughput of a long queue compared with a short one."""
 
 import statistics
 
 import psycopg
 
-from bench.filled import fill
+from bench.fill_queue import fill
 from bench.rate import median_rate
 from testkit.database import temporary_database
 from testkit.postgres import Cluster
@@ -15,9 +15,9 @@ WARM_UP, JOBS = 200, 700
 
 
 def measure(rows: int = LONG) -> dict[str, float]:
-    """Jobs without work: rates with 1 000 and with `rows` queued, these all visible at different times, and at the same.
+    """Measure jobs without work, with 1 000 and with `rows` queued, visible at different times or at the same time.
 
-    The goal is nine tenths for both.
+    The goal for both ratios is 0.9.
     """
     with (
         Cluster.start(durable=True) as cluster,

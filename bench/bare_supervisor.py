@@ -1,6 +1,6 @@
-"""`python -m bench.bare_supervisor FD`: waits for its child's death and forks the next one, and nothing else, for comparison.
+"""`python -m bench.bare_supervisor FD`: a loop that waits for its child and forks the next one, for comparison.
 
-It holds the same memory as the real one: the same imports, prepared for forks in the same way.
+It has the same imports as the supervisor and prepares its memory in the same way.
 """
 
 import os
@@ -11,7 +11,7 @@ from bench.stamp import write_stamp
 from supervisor.adapters import processes
 from worker import main as worker_main
 
-assert supervisor.cli.main  # imported for its weight
+assert supervisor.cli.main  # imported for its memory
 
 if __name__ == "__main__":
     fd = int(sys.argv[1])

@@ -1,4 +1,4 @@
-"""`python -m bench.bare_worker`: the serial loop alone, as a process without supervisor and monitor, for comparison."""
+"""`python -m bench.bare_worker`: a worker without supervisor and monitor, for comparison."""
 
 import os
 import sys

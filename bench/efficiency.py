@@ -1,4 +1,4 @@
-"""How much of the workers' time goes into jobs: the greedy makespan of the same durations in the same order, over ours."""
+"""Efficiency: the ideal time for the same jobs in the same order, divided by the measured time."""
 
 import random
 import statistics
@@ -11,7 +11,7 @@ MEDIAN_SECONDS, SIGMA = 0.1, 0.6
 
 
 def measure(jobs: int = JOBS, rounds: int = ROUNDS) -> dict[str, float]:
-    """Log-normal durations, fsync on. The goal is 0.98. Medians: who gets the last jobs moves a run by a thousandth or two."""
+    """Measure with log-normal durations and fsync on. The goal is 0.98. Medians, because the last jobs vary a run by 0.002."""
     chance = random.Random(SEED)
     durations = [round(MEDIAN_SECONDS * chance.lognormvariate(0.0, SIGMA), 6) for _ in range(jobs)]
     return {f"efficiency_{workers}": round(statistics.median(_runs(durations, workers, rounds)), 3) for workers in (4, 8)}

@@ -1,120 +1,73 @@
-"""A supervisor as a child process, and what a measurement sees of it: its status, its processes, their stamps."""
+"""A supervisor for a measurement. Each of its workers writes a stamp when it runs its first line."""
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
-import httpx
-import psutil
+from testkit.supervisor_process import PROJECT_ROOT, Row, SupervisorProcess
+from testkit.waiting import until
 
-from bench.condition import until
-from supervisor.adapters.instance import live_sockets
-from testkit.postgres import die_with
+__all__ = ["PROJECT_ROOT", "Fleet", "Row", "start_fleet"]
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
-
-Row = dict[str, Any]
-_AT_REST = {"idle": "idle", "vision": "busy", "feedback": "busy"}  # by activity
+_BUSY = {"vision", "feedback"}
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
-    """`stamp_fd` is where each worker says that it runs its first line."""
+class Fleet(SupervisorProcess):
+    """The workers' stamps are read from `stamp_fd`."""
 
-    process: subprocess.Popen[bytes]
-    storage_root: Path
-    stamp_fd: int
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def status(self) -> Row:
-        """The document on the control socket, as soon as there is a monitor that answers."""
-        return until(self._answered_status)
-
-    def workers(self) -> list[Row]:
-        workers: list[Row] = self.status()["workers"]
-        return workers
+    storage_root: Path = Path()
+    stamp_fd: int = -1
 
     def completed(self) -> int:
-        """Jobs in its life, as the workers count them."""
+        """Return the completed jobs since the start, from the workers' totals."""
         return sum(worker["totals"]["completed"] for worker in self.workers())
 
     def until_at_rest(self, busy: int = 0) -> list[Row]:
-        """So many workers ask a model, at least one waits for a job, and none is on its way; the rows of the busy ones."""
-        return until(lambda: self._at_rest(busy))[0]
-
-    def worker_pids(self) -> list[int]:
-        return [row["pid"] for row in self.workers() if row["pid"]]
+        """Wait until `busy` workers are in a model call, at least one is idle, and no other is running. Return the busy ones."""
+        return until(lambda: self._at_rest(busy), what=f"{busy} busy workers, the others idle")[0]
 
     def pids(self) -> list[int]:
-        """The supervisor and everything below it."""
-        return [self.pid, *(child.pid for child in self.children())]
-
-    def children(self) -> list[psutil.Process]:
-        """Everything below it, zombies included."""
-        return psutil.Process(self.pid).children(recursive=True)
-
-    def ask(self, method: str, path: str, body: object = None) -> Row:
-        """Of its control socket. Raises httpx.HTTPError or StopIteration while nobody answers."""
-        transport = httpx.HTTPTransport(uds=str(next(iter(live_sockets(self.storage_root / "run")))), verify=False)
-        with httpx.Client(transport=transport, trust_env=False) as client:  # no look at certificates, which costs 30 ms
-            answer: Row = client.request(method, f"http://instance{path}", json=body).raise_for_status().json()
-            return answer
-
-    def _answered_status(self) -> Row:
-        if self.process.poll() is not None:
-            raise RuntimeError(f"the supervisor ended with {self.process.returncode}")
-        with suppress(httpx.HTTPError, StopIteration):
-            return self.ask("GET", "/status")
-        return {}
+        """Return the pids of the supervisor and all its descendants."""
+        return [self.pid, *(child.pid for child in self.children(recursive=True))]
 
     def _at_rest(self, busy: int) -> list[list[Row]]:
-        """The answer in a list, as an empty one is an answer too. A slot that waits for its next start is at rest."""
+        """Return the busy workers in a list, empty if the fleet is not at rest. A slot that waits for its start is at rest."""
         status = self.status()
-        by_phase: dict[str | None, list[Row]] = {}
-        for row in status["workers"]:
-            by_phase.setdefault(_AT_REST.get(row["activity"]), []).append(row)
-        found, idle = by_phase.get("busy", []), by_phase.get("idle", [])
-        on_their_way = [row for row in by_phase.get(None, []) if row["pid"]]
-        is_at_rest = status["queue"]["is_listening"] and len(found) == busy and idle and not on_their_way
-        return [found] if is_at_rest else []
+        busy_rows = [row for row in status["workers"] if row["activity"] in _BUSY]
+        idle = [row for row in status["workers"] if row["activity"] == "idle"]
+        other = [row for row in status["workers"] if row["activity"] not in {*_BUSY, "idle"} and row["pid"]]
+        is_at_rest = status["queue"]["is_listening"] and len(busy_rows) == busy and idle and not other
+        return [busy_rows] if is_at_rest else []
 
 
 @contextmanager
-def start_fleet(
-    workers: int, worker_dsn: str, ollama_url: str = "", what: Literal["works", "exits"] = "works", **settings: str
-) -> Iterator[Fleet]:
-    """Without an `ollama_url` results are invented. At the end it and its workers are gone."""
+def start_fleet(workers: int, worker_dsn: str, ollama_url: str = "", **settings: str) -> Iterator[Fleet]:
+    """Run a fleet for the length of the block. Without an `ollama_url` the workers invent results."""
     model = {"AI_BACKEND": "local", "OLLAMA_BASE_URL": ollama_url} if ollama_url else {}
     with tempfile.TemporaryDirectory(prefix="bench-") as home, _pipe() as (stamp_fd, write_fd):
-        environment = {
-            "PYTHONPATH": str(PROJECT_ROOT),
+        environ = {
             "LEARNING_DATABASE_URL": worker_dsn,
             "RUNTIME_DIRECTORY": f"{home}/run",
             "STATUS_ADDR": "127.0.0.1:0",
             "STORAGE_VERIFY_ROOT": home,
         }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench.stamped_supervisor", str(write_fd), what, "start", "--procs", str(workers)],
-            cwd=home,  # where there is no .env
-            env=environment | model | settings,
-            stderr=subprocess.DEVNULL,
+        spawned = Fleet.spawn(
+            environ | model | settings,
+            Path(home),
+            program=(sys.executable, "-m", "bench.stamped_supervisor", str(write_fd)),
+            arguments=("start", "--procs", str(workers)),
             pass_fds=[write_fd],
-            preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  the measurement may be killed as well
         )
+        fleet = replace(spawned, storage_root=Path(home), stamp_fd=stamp_fd)
         try:
-            yield Fleet(process, Path(home), stamp_fd)
+            yield fleet
         finally:
-            process.kill()
-            process.wait()
+            fleet.kill()
 
 
 @contextmanager

@@ -1,19 +1,19 @@
-"""What waiting costs: the CPU time of a fleet that has nothing to do, and whose database and queue are in order."""
+"""The CPU time of an idle fleet."""
 
 import time
 
+from bench.cpu_time import cpu_seconds
 from bench.fleet import start_fleet
-from bench.processor import cpu_seconds
 from testkit.database import temporary_database
 from testkit.postgres import Cluster
 
 WORKERS = 8
 SECONDS = 20.0
-SETTLE_SECONDS = 3.0  # the boots and the first looks are over
+SETTLE_SECONDS = 3.0  # after the starts and the first polls
 
 
 def measure(workers: int = WORKERS, seconds: float = SECONDS) -> dict[str, float]:
-    """Percent of one core; `all` is supervisor, workers and monitor, without the database. Goals: at most 0.1 and 0.5."""
+    """Measure percent of one core. `all` is supervisor, workers and monitor. Goals: at most 0.1 and 0.5."""
     with (
         Cluster.start() as cluster,
         temporary_database(cluster.admin_dsn) as database,

@@ -1,4 +1,4 @@
-"""What a second instance on the same queue adds."""
+"""The speed-up by a second instance on the same queue."""
 
 from bench.makespan import measured_seconds
 
@@ -7,6 +7,6 @@ JOB_SECONDS = 0.1
 
 
 def measure(jobs: int = JOBS) -> dict[str, float]:
-    """Jobs that wait, twice as many workers in two instances. The goal is 1.9."""
+    """Measure jobs that only wait, with four workers in each instance. The goal is 1.9."""
     durations = [JOB_SECONDS] * jobs
     return {"speedup_2": round(measured_seconds(durations, WORKERS) / measured_seconds(durations, WORKERS, instances=2), 3)}

@@ -1,4 +1,4 @@
-"""How long a fleet takes for jobs that wait, and how long it would take if nothing were lost between two of them."""
+"""The time of a fleet for jobs that only wait, and the ideal time without a pause between two jobs."""
 
 import heapq
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from bench.condition import until
-from bench.filled import hand_in, is_empty
+from bench.fill_queue import WORK_LIMIT_SECONDS, enter_texts, is_empty
 from bench.fleet import start_fleet
 from testkit.database import temporary_database
 from testkit.postgres import Cluster
+from testkit.waiting import until
 
 _SECONDS: LiteralString = """
     select extract(epoch from max(pg_xact_commit_timestamp(xmin)) - pg_xact_commit_timestamp(%s::text::xid))::float8
@@ -20,7 +20,7 @@ _SECONDS: LiteralString = """
 
 
 def greedy_seconds(durations_seconds: Sequence[float], workers: int) -> float:
-    """Each job goes to whoever is free first, in order."""
+    """Compute the ideal time: each job, in order, goes to the first free worker."""
     free_at_seconds = [0.0] * workers
     for duration_seconds in durations_seconds:
         heapq.heappush(free_at_seconds, heapq.heappop(free_at_seconds) + duration_seconds)
@@ -28,10 +28,7 @@ def greedy_seconds(durations_seconds: Sequence[float], workers: int) -> float:
 
 
 def measured_seconds(durations_seconds: Sequence[float], workers: int, instances: int = 1) -> float:
-    """From the commit that enters all of them to that of the last result, both as the server wrote them down.
-
-    So many workers in each instance, idle before.
-    """
+    """Measure from the commit of all jobs to the commit of the last result, by the server's commit timestamps."""
     parallel = str(workers * instances)
     with (
         Cluster.start(durable=True) as cluster,
@@ -45,14 +42,14 @@ def measured_seconds(durations_seconds: Sequence[float], workers: int, instances
             )
             stack.enter_context(fleet).until_at_rest()
         entered = _enter(owner, durations_seconds)
-        until(lambda: is_empty(owner))
+        until(lambda: is_empty(owner), WORK_LIMIT_SECONDS)
         return _number(owner, _SECONDS, entered)
 
 
 def _enter(owner: psycopg.Connection[Any], durations_seconds: Sequence[float]) -> int:
-    """The number of the transaction."""
+    """Return the number of the transaction."""
     with owner.transaction():
-        hand_in(owner, [f"{seconds:.6f}" for seconds in durations_seconds])
+        enter_texts(owner, [f"{seconds:.6f}" for seconds in durations_seconds])
         return int(_number(owner, "select pg_current_xact_id()::xid::text::float8"))
 
 

@@ -1,23 +1,24 @@
-"""What one more worker costs in memory that it shares with nobody (USS), before and after it has worked."""
+"""The memory that a worker does not share (USS), before and after it has worked."""
 
 import statistics
 
 import psutil
 import psycopg
 
-from bench.condition import until
+from bench.fill_queue import WORK_LIMIT_SECONDS
 from bench.fleet import Fleet, start_fleet
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import start_simulator
 from testkit.postgres import Cluster
 from testkit.submissions import Submission, demo_submissions, enter_all, text_submissions
+from testkit.waiting import until
 
 WORKERS = 4
-JOBS = 100  # of each worker, every second one with a photo
+JOBS = 100  # per worker, every second one with a photo
 
 
 def measure(workers: int = WORKERS, jobs: int = JOBS) -> dict[str, float]:
-    """Medians over the workers. Goal: at most 8 MB."""
+    """Measure medians over the workers. Goal for an idle worker: at most 8 MB."""
     fast = {"num_parallel": workers, "load_seconds": 0.0, "vision_seconds": 0.01, "tokens_per_second": 20_000}
     with (
         Cluster.start() as cluster,
@@ -29,7 +30,10 @@ def measure(workers: int = WORKERS, jobs: int = JOBS) -> dict[str, float]:
         fleet.until_at_rest()
         idle_bytes = _uss_bytes(fleet)
         enter_all(owner, _work(workers * jobs), storage_root=fleet.storage_root)
-        until(lambda: owner.execute("select 1 where not exists (select from learning_submission_jobs)").fetchone())
+        until(
+            lambda: owner.execute("select 1 where not exists (select from learning_submission_jobs)").fetchone(),
+            WORK_LIMIT_SECONDS,
+        )
         fleet.until_at_rest()
         return {
             "uss_idle_mb": round(idle_bytes / 1e6, 2),

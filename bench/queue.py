@@ -1,4 +1,4 @@
-"""Jobs without work through real workers, against what pgbench reaches with the same statements, clients and server."""
+"""The throughput of jobs without work, compared with pgbench with the same statements, clients and server."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from bench.filled import fill
+from bench.fill_queue import fill
 from bench.rate import median_rate
 from testkit.database import Database, temporary_database
 from testkit.postgres import Cluster, bundled_binaries
@@ -23,7 +23,7 @@ _RATE = re.compile(r"tps = ([\d.]+)")
 
 
 def measure(jobs: int = JOBS, warm_up: int = WARM_UP, rounds: int = ROUNDS) -> dict[str, float]:
-    """The goal is four fifths of pgbench. In turn, so that a drift of the machine hits both; the medians."""
+    """Measure both in turn, so that a drift of the machine affects both. Medians. The goal for the ratio is 0.8."""
     with (
         Cluster.start(durable=True) as cluster,
         temporary_database(cluster.admin_dsn, audited=False) as database,
@@ -55,10 +55,10 @@ def _pgbench_rate(database: Database, jobs_per_client: int) -> float:
 
 
 def _script() -> str:
-    """What a typed text costs: lease, read, begin of the feedback, end.
+    """Return the statements of a typed text: lease, read, begin the feedback, settle.
 
-    pgbench keeps no result of a statement in a pipeline, so its lease is a round trip of its own where ours comes with an end,
-    and what a transaction sets is gone when it reads: the subject is its session's, the submission the one it was told.
+    pgbench cannot use a result within a pipeline, so its lease is a round trip of its own, while a worker's comes with the
+    end of the job before. The subject is set for the session, because a transaction's setting ends before the read.
     """
     held = {"job_id": ":id", "lease_key": ":lease_key", "lease_seconds": "65"}
     texts = {"text_md": "'two plus two is four'", "feedback_md": "'well done'", "analysis": f"'{_ANALYSIS}'"}
@@ -77,7 +77,7 @@ def _script() -> str:
 
 
 def _written(name: str, values: Mapping[str, Any]) -> str:
-    """A statement of the product on one line, its parameters replaced."""
+    """Return a statement of the product on one line with its parameters replaced."""
     text = " ".join(statement(name).split())
     for parameter, value in values.items():
         text = text.replace(f"%({parameter})s", value)

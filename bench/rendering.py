@@ -1,4 +1,4 @@
-"""What a document costs before a model sees it: through the decoder, its child's fork included."""
+"""The time to render documents in the decoder's child process, with its fork."""
 
 import ctypes
 import os
@@ -22,15 +22,15 @@ A4_POINTS = (595, 842)
 PHOTO_PIXELS = (4000, 3000)
 REPEATS = 7
 FORKS = 100
-PATIENCE_SECONDS = 60.0
+PAGE_LIMIT_SECONDS = 60.0
 SENTENCE = "Die Pflanze nimmt Wasser mit den Wurzeln auf und gibt es durch die Blätter wieder ab. "
 
 
 def measure() -> dict[str, float]:
-    """Medians. The photo's figures are for the whole way from JPEG to JPEG; 12 megapixels over them is the rate."""
+    """Measure medians. The figures for the photo of 12 megapixels are from JPEG to JPEG."""
     pdf, photo = _text_pdf(), _photo()
     pdf_seconds, photo_seconds = _median(lambda: _decode(pdf, "application/pdf")), _median(lambda: _decode(photo, "image/jpeg"))
-    draft, pages._draft = pages._draft, lambda picture: None  # noqa: ARG005  its name is part of the type
+    draft, pages._draft = pages._draft, lambda picture: None  # noqa: ARG005  the parameter name is part of the type
     try:
         photo_without_draft_seconds = _median(lambda: _decode(photo, "image/jpeg"))
     finally:
@@ -54,19 +54,19 @@ def _median(work: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def _decode(content: bytes, mime_type: str) -> None:
-    with decoding(content, mime_type, PAGES, page_seconds=PATIENCE_SECONDS) as document:
+    with decoding(content, mime_type, PAGES, page_seconds=PAGE_LIMIT_SECONDS) as document:
         for _ in document:
             pass
 
 
 def _fork() -> None:
-    """From the fork to the reaping of a confined child that has nothing to do."""
+    """Fork and reap a sandboxed child without work."""
     with sandboxed(os.close) as child:
         os.read(child.fd, 1)
 
 
 def _peak_bytes(content: bytes, mime_type: str) -> int:
-    """VmHWM of a child that has decoded all pages and waits; it holds the memory that it shares with its worker too."""
+    """Return VmHWM of a child that has decoded all pages. It includes the memory that is shared with the worker."""
 
     def work(fd: int) -> None:
         for _ in pages.open_document(content, mime_type, PAGES).pages:
@@ -79,7 +79,7 @@ def _peak_bytes(content: bytes, mime_type: str) -> int:
 
 
 def _photo() -> bytes:
-    """As hard to pack as handwriting on lined paper: 12 megapixels in some 3 MB."""
+    """Make a photo that compresses like handwriting on ruled paper: 12 megapixels in about 3 MB."""
     target = BytesIO()
     rough = Image.effect_noise((PHOTO_PIXELS[0] // 4, PHOTO_PIXELS[1] // 4), 40)
     rough.resize(PHOTO_PIXELS).convert("RGB").save(target, "JPEG", quality=92)

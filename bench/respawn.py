@@ -1,4 +1,4 @@
-"""How long a slot is empty: from the SIGKILL of an idle worker to the first line of its replacement, and what a fork costs."""
+"""The time from the SIGKILL of an idle worker to the first line of its replacement, compared with a bare fork."""
 
 import os
 import signal
@@ -12,18 +12,19 @@ from contextlib import contextmanager
 from bench.fleet import PROJECT_ROOT, Fleet, start_fleet
 from bench.stamp import Stamp, next_stamp
 from testkit.database import temporary_database
-from testkit.postgres import Cluster, die_with
+from testkit.parent_death import die_with
+from testkit.postgres import Cluster
 
 KILLS = 100
-WORKERS = 16  # so many that no slot comes to the 8 starts that it may have in a minute
-HEALTHY_SECONDS = 1.0  # the shortest life whose end is a first death again
-QUIET_SECONDS = 0.1  # with nobody asking or booting, as it is when a worker dies
+WORKERS = 16  # so that no slot reaches its limit of 8 starts per minute
+HEALTHY_SECONDS = 1.0  # after this time a death does not count as a repeated one
+QUIET_SECONDS = 0.1  # without starts and model calls
 
 
 def measure(kills: int = KILLS, workers: int = WORKERS) -> dict[str, float]:
-    """The supervised one and the bare one in turn, so that a drift of the machine hits both.
+    """Measure both in turn, so that a drift of the machine affects both.
 
-    Goals: p50 at most 8 ms and 2.5 times the bare one, maximum at most 20 ms.
+    Goals: p50 at most 8 ms and 2.5 times the bare fork, maximum at most 20 ms.
     """
     with (
         Cluster.start() as cluster,
@@ -36,7 +37,7 @@ def measure(kills: int = KILLS, workers: int = WORKERS) -> dict[str, float]:
         supervised_ms, bare_ms = [], []
         for number in range(kills):
             slot = number % workers
-            _until_ripe(fleet, living[slot])
+            _until_healthy(fleet, living[slot])
             living[slot], gap_ms = _replaced(living[slot], fleet.stamp_fd)
             supervised_ms.append(gap_ms)
             bare, gap_ms = _replaced(bare, bare_fd)
@@ -48,14 +49,14 @@ def measure(kills: int = KILLS, workers: int = WORKERS) -> dict[str, float]:
     }
 
 
-def _until_ripe(fleet: Fleet, victim: Stamp) -> None:
+def _until_healthy(fleet: Fleet, victim: Stamp) -> None:
     fleet.until_at_rest()
     lived_seconds = time.monotonic() - victim.at_ns / 1e9
     time.sleep(max(QUIET_SECONDS, HEALTHY_SECONDS + QUIET_SECONDS - lived_seconds))
 
 
 def _replaced(victim: Stamp, stamp_fd: int) -> tuple[Stamp, float]:
-    """The replacement, and how many milliseconds after the kill it ran."""
+    """Kill a worker. Return its replacement and the milliseconds until that runs."""
     killed_at_ns = time.monotonic_ns()
     os.kill(victim.pid, signal.SIGKILL)
     replacement = next_stamp(stamp_fd)
@@ -66,14 +67,14 @@ def _replaced(victim: Stamp, stamp_fd: int) -> tuple[Stamp, float]:
 
 @contextmanager
 def _bare_supervisor() -> Iterator[int]:
-    """Where its children stamp. It ends when its standard input does."""
+    """Run the bare supervisor and yield the descriptor of its stamps. It ends with its standard input."""
     read_fd, write_fd = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.bare_supervisor", str(write_fd)],
         cwd=PROJECT_ROOT,
         stdin=subprocess.PIPE,
         pass_fds=[write_fd],
-        preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  the measurement may be killed as well
+        preexec_fn=die_with(os.getpid()),  # noqa: PLW1509
     )
     os.close(write_fd)
     try:

@@ -1,4 +1,4 @@
-"""An adapter whose every job takes the seconds that its text names: for measuring what is lost between jobs."""
+"""An adapter that sleeps for the number of seconds in the text, to measure the time between jobs."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is left behind by many replacements: descriptors, threads, zombies and memory of supervisor and monitor."""
+"""The growth of supervisor and monitor after many replacements: descriptors, threads, zombies, memory."""
 
 import time
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from testkit.database import temporary_database
 from testkit.postgres import Cluster
 
 RECYCLES = 10_000
-WARM_UP_RECYCLES = 200  # until allocators have taken what they keep
+WARM_UP_RECYCLES = 200  # until the allocators' caches are full
 WORKERS = 4
 SETTLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """Of supervisor and monitor together; `rss_bytes` is the supervisor's alone."""
+    """The sums over supervisor and monitor. `rss_bytes` is the supervisor's only."""
 
     fds: int
     threads: int
@@ -26,7 +26,7 @@ class Holdings:
 
 
 def measure(recycles: int = RECYCLES, warm_up: int = WARM_UP_RECYCLES) -> dict[str, float]:
-    """Each replacement is an operator's order on the control socket. Goals: no growth, no zombie, at most 2 MB."""
+    """Measure replacements by the command `recycle`. Goals: no growth, no zombie, at most 2 MB."""
     with (
         Cluster.start() as cluster,
         temporary_database(cluster.admin_dsn) as database,
@@ -49,17 +49,17 @@ def measure(recycles: int = RECYCLES, warm_up: int = WARM_UP_RECYCLES) -> dict[s
 
 
 def _recycle(fleet: Fleet, recycles: int) -> None:
-    """All workers again and again, one at a time, until so many have been replaced; each replacement stamps."""
+    """Replace all workers repeatedly, one at a time. Each replacement writes a stamp."""
     for done in range(0, recycles, WORKERS):
         slots = list(range(min(WORKERS, recycles - done)))
-        fleet.ask("POST", "/recycle", {"slots": slots})
+        fleet.order("/recycle", slots=slots).raise_for_status()
         for _ in slots:
             next_stamp(fleet.stamp_fd)
     fleet.until_at_rest()
 
 
 def _holdings(fleet: Fleet) -> Holdings:
-    """When the connections of our own questions are closed on their side too."""
+    """Read the figures after the connections of the status requests are closed."""
     time.sleep(SETTLE_SECONDS)
     supervisor, monitor = psutil.Process(fleet.pid), psutil.Process(fleet.status()["monitor"]["pid"])
     both = (supervisor, monitor)

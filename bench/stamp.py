@@ -1,4 +1,4 @@
-"""When a forked process ran its first line: written into a pipe by itself, read by who waits for it."""
+"""The time at which a forked process ran its first line, written by that process to a pipe."""
 
 import os
 import select
@@ -6,14 +6,14 @@ import struct
 import time
 from dataclasses import dataclass
 
-from bench.condition import PATIENCE_SECONDS
+from testkit.waiting import LIMIT_SECONDS
 
-_LAYOUT = struct.Struct("<iiq")  # far below PIPE_BUF: written whole
+_LAYOUT = struct.Struct("<iiq")  # below PIPE_BUF, so writes are atomic
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """`at_ns` is of the monotonic clock, which all processes of a host share."""
+    """`at_ns` is the monotonic clock, which is the same for all processes of a host."""
 
     pid: int
     slot: int
@@ -21,19 +21,12 @@ class Stamp:
 
 
 def write_stamp(fd: int, slot: int) -> None:
-    """The clock is read before the write."""
+    """Write a stamp with the time before the write."""
     os.write(fd, _LAYOUT.pack(os.getpid(), slot, time.monotonic_ns()))
 
 
 def next_stamp(fd: int) -> Stamp:
-    """Waits for it. Raises TimeoutError."""
-    stamp = stamp_within(fd, PATIENCE_SECONDS)
-    if stamp is None:
-        raise TimeoutError(f"nobody was forked within {PATIENCE_SECONDS:g} s")
-    return stamp
-
-
-def stamp_within(fd: int, timeout_seconds: float) -> Stamp | None:
-    """None if there is none in time."""
-    ready, _, _ = select.select([fd], [], [], max(0.0, timeout_seconds))
-    return Stamp(*_LAYOUT.unpack(os.read(fd, _LAYOUT.size))) if ready else None
+    """Wait for the next stamp. Raises TimeoutError."""
+    if not select.select([fd], [], [], LIMIT_SECONDS)[0]:
+        raise TimeoutError(f"no process was forked within {LIMIT_SECONDS:g} s")
+    return Stamp(*_LAYOUT.unpack(os.read(fd, _LAYOUT.size)))

@@ -1,4 +1,4 @@
-"""`scripts/demo`: see the whole thing work, recover from a kill, and account for every submission."""
+"""Run the product on this machine: 14 submissions, 4 workers, one killed during its work."""
 
 import argparse
 import signal
@@ -6,16 +6,16 @@ import sys
 
 from rich.console import Console
 
-from demo.play import run
+from demo.scenario import run
 from testkit.database import DatabaseRefused
 from testkit.postgres import ClusterError
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C and say where to look")
+    parser.add_argument("--keep", action="store_true", help="keep everything running until Ctrl-C and print the addresses")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: everything that was started is ended
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all started processes, like Ctrl-C
     try:
         return run(Console(), keeps=arguments.keep)
     except (DatabaseRefused, ClusterError) as refusal:

@@ -1,7 +1,7 @@
-"""Databases with the standalone schema: quick ones from a template for tests and demo, or a user's own.
+"""Databases with the standalone schema: fast copies of a template for tests and demo, or a user's own database.
 
-Each has two ways in: its owner, who fills the queue and looks at everything, and a worker's login role, which may do
-what a worker on the platform may do and nothing else. The schema is in `testkit/schema`.
+Each has two roles: the owner, which may do everything, and a login role for workers with the rights of the platform's
+workers. The schema is in `testkit/schema`.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ STANDALONE_FILES = ("tables.sql", "functions.sql", "notify.sql", "rights.sql")
 AUDIT_FILE = "audit.sql"
 
 MARKER = "learning-supervisor standalone schema"  # the comment in tables.sql and rights.sql
-SCHEMA_LOCK = 0x6C65_6172_6E70_6701  # any number, as long as it is the same in all processes
+SCHEMA_LOCK = 0x6C65_6172_6E70_6701  # any number, equal in all processes
 
 FOREIGN_OBJECTS = """
     select 'table ' || name
@@ -37,12 +37,12 @@ FOREIGN_OBJECTS = """
 
 
 class DatabaseRefused(Exception):
-    """This database or server is not ours to change; the message names the remedy."""
+    """The database or server does not belong to this program. The message names the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """`admin_dsn` belongs to the owner of the schema, `worker_dsn` to the restricted login role; both are URLs."""
+    """`admin_dsn` is the URL for the owner of the schema, `worker_dsn` for the restricted login role."""
 
     name: str
     admin_dsn: str = field(repr=False)
@@ -50,9 +50,9 @@ class Database:
 
 
 def create_database(admin_dsn: str, name: str | None = None, *, audited: bool = True) -> Database:
-    """Make a database on the superuser's server; audited ones witness every result, lease and finish (audit.sql).
+    """Make a database on the superuser's server. An audited one records every result, lease and finish (audit.sql).
 
-    Raises DatabaseRefused on a server where the role `learning_worker` is somebody else's.
+    Raises DatabaseRefused if the server has another program's role `learning_worker`.
     """
     name = name or f"learning_{secrets.token_hex(6)}"
     with psycopg.connect(admin_dsn, autocommit=True) as admin:
@@ -66,7 +66,7 @@ def create_database(admin_dsn: str, name: str | None = None, *, audited: bool = 
 
 
 def drop_database(admin_dsn: str, database: Database) -> None:
-    """Drop it and its login role, whoever is still connected. `admin_dsn` is the one it was created with."""
+    """Drop the database and its login role, also with open connections. `admin_dsn` must be that of `create_database`."""
     with psycopg.connect(admin_dsn, autocommit=True) as admin:
         execute(admin, "drop database if exists {} with (force)", database.name)
         execute(admin, "drop role if exists {}", f"{database.name}_worker")
@@ -74,7 +74,7 @@ def drop_database(admin_dsn: str, database: Database) -> None:
 
 @contextmanager
 def temporary_database(admin_dsn: str, *, audited: bool = True) -> Iterator[Database]:
-    """A database for the length of a `with` block."""
+    """Create a database for the length of the block."""
     database = create_database(admin_dsn, audited=audited)
     try:
         yield database
@@ -83,11 +83,11 @@ def temporary_database(admin_dsn: str, *, audited: bool = True) -> Iterator[Data
 
 
 def adopt_database(dsn: str, *, audited: bool = False) -> Database:
-    """Create or reuse the schema in a user's own database; all of it or nothing. With the audit for the demo.
+    """Create or reuse the schema in a user's own database, in one transaction.
 
-    The worker's role gets a new password each time: two programs cannot adopt one database at once. Raises
-    DatabaseRefused where the tables or the role are not ours, which is how the platform's database looks, or where
-    the user of `dsn` may not create them.
+    The worker's role gets a new password each time, so two programs cannot use one database at once. Raises
+    DatabaseRefused if tables or role belong to another program, as in the platform's database, or if the user of `dsn`
+    may not create them.
     """
     try:
         with psycopg.connect(dsn) as owner:
@@ -112,7 +112,7 @@ def refuse_foreign_objects(connection: psycopg.Connection) -> None:
 
 
 def ensure_template(admin: psycopg.Connection, admin_dsn: str, *, audited: bool) -> str:
-    """Name of the template with this schema; the first caller on a server builds it, the others wait for that."""
+    """Return the name of the template with this schema. The first caller on a server builds it, the others wait."""
     files = (*STANDALONE_FILES, AUDIT_FILE) if audited else STANDALONE_FILES
     template = f"learning_template_{digest(files)}"
     if not is_template(admin, template):
@@ -129,7 +129,7 @@ def is_template(admin: psycopg.Connection, name: str) -> bool:
 
 
 def build_template(admin: psycopg.Connection, admin_dsn: str, template: str, files: tuple[str, ...]) -> None:
-    """The flag comes last: a template without it was left half-built by somebody who died."""
+    """Build a template. The flag is set last, so a template without it is incomplete and is built again."""
     refuse_foreign_objects(admin)
     execute(admin, "drop database if exists {} with (force)", template)
     execute(admin, "create database {} template template0", template)
@@ -139,7 +139,7 @@ def build_template(admin: psycopg.Connection, admin_dsn: str, template: str, fil
 
 
 def digest(files: tuple[str, ...]) -> str:
-    """Tells templates of different schemas apart on a server that outlives a change."""
+    """Hash the schema, because a server may have templates of several versions."""
     return hashlib.sha256(b"".join((SCHEMA / name).read_bytes() for name in files)).hexdigest()[:16]
 
 
@@ -149,7 +149,7 @@ def apply(owner: psycopg.Connection, files: tuple[str, ...]) -> None:
 
 
 def login_role(owner: psycopg.Connection, name: str) -> tuple[str, str]:
-    """Make a member of the group `learning_worker`, or give it a new password: its name and password."""
+    """Make a member of the group `learning_worker`, or change its password. Return name and password."""
     password = secrets.token_urlsafe(24)
     if owner.execute("select from pg_roles where rolname = %s", [name]).fetchone() is None:
         execute(owner, "create role {} login in role learning_worker", name)
@@ -158,12 +158,12 @@ def login_role(owner: psycopg.Connection, name: str) -> tuple[str, str]:
 
 
 def execute(connection: psycopg.Connection, statement: LiteralString, *names: str) -> None:
-    """Run a statement that takes names and no parameters, as those of databases and roles do."""
+    """Run a statement with identifiers in place of parameters."""
     connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def url(dsn: str, **changes: str) -> str:
-    """The same server as a URL, with another user, password or dbname."""
+    """Return a DSN as a URL with another user, password, host or dbname."""
     parts = {name: str(value) for name, value in (conninfo_to_dict(dsn) | changes).items()}
     credentials = ":".join(quote(parts.pop(name), safe="") for name in ("user", "password") if name in parts)
     database = quote(parts.pop("dbname", ""), safe="")

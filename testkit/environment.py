@@ -1,108 +1,61 @@
-"""Everything the demo needs around the product: a database, a model server, a place for files, and the supervisor itself."""
+"""The surroundings of a supervisor or worker: database, model server, files, and submissions entered as by the platform."""
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, LiteralString
+from uuid import UUID
 
-from testkit.database import Database, adopt_database, temporary_database
-from testkit.ollama_simulator.process import start_simulator
-from testkit.postgres import Cluster, die_with
+import psycopg
+from psycopg.rows import DictRow
 
-PROCS = 4
-VISION_SECONDS = 1.0  # long enough for a worker to be killed in the middle of it
-STOP_SECONDS = 90.0
-_PASSED_ON = ("AI_", "OLLAMA_", "WORKER_")
+from testkit.database import Database
+from testkit.submissions import Submission, enter_all
+
+Value = str | float | Path
 
 
 @dataclass(frozen=True, slots=True)
-class DemoEnvironment:
-    """`environment` is all that the supervisor is told; `home` holds files, sockets and the log."""
+class Environment:
+    """`owner` is the schema owner's connection, which may read and change everything.
+
+    `directory` holds files, sockets and logs. Its path must be short, because the length of a socket's path is limited.
+    """
 
     database: Database
-    environment: Mapping[str, str]
-    home: Path
-    is_simulated: bool
+    owner: psycopg.Connection[DictRow]
+    ollama_url: str
+    directory: Path
 
     @property
     def storage_root(self) -> Path:
-        return self.home / "files"
+        return self.directory / "files"
 
-    @property
-    def runtime_directory(self) -> Path:
-        return self.home / "run"
+    def settings(self) -> dict[str, Value]:
+        """Return the settings that lead to this environment, by field name."""
+        self.storage_root.mkdir(exist_ok=True)
+        return {
+            "ai_backend": "local",
+            "learning_database_url": self.database.worker_dsn,
+            "ollama_base_url": self.ollama_url,
+            "runtime_directory": self.directory / "run",
+            "status_addr": "127.0.0.1:0",
+            "storage_verify_root": self.storage_root,
+        }
 
-    @property
-    def log(self) -> Path:
-        return self.home / "supervisor.log"
+    def enter(self, *submissions: Submission) -> list[UUID]:
+        """Enter submissions and return their ids, in order."""
+        with psycopg.connect(self.database.admin_dsn, autocommit=True) as platform:
+            return list(enter_all(platform, submissions, storage_root=self.storage_root))
 
+    def submission(self, submission_id: UUID) -> DictRow:
+        return self.one("select * from learning_submissions where id = %s", submission_id)
 
-@contextmanager
-def set_up() -> Iterator[DemoEnvironment]:
-    """Everything ends with the block, whatever ends it. Raises DatabaseRefused or ClusterError."""
-    with ExitStack() as undo:
-        home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="learning-demo-")))
-        database = _database(undo)
-        given_url = os.environ.get("OLLAMA_BASE_URL", "")
-        ollama_url = given_url or undo.enter_context(start_simulator(num_parallel=PROCS, vision_seconds=VISION_SECONDS)).url
-        environment = _environment(database, home, ollama_url, passes_settings_on=bool(given_url))
-        yield DemoEnvironment(database, environment, home, is_simulated=not given_url)
+    def job(self, submission_id: UUID) -> DictRow:
+        return self.one("select * from learning_submission_jobs where submission_id = %s", submission_id)
 
+    def all(self, query: LiteralString, *values: Any) -> list[DictRow]:
+        return self.owner.execute(query, values).fetchall()
 
-@contextmanager
-def supervisor(environment: DemoEnvironment) -> Iterator[subprocess.Popen[bytes]]:
-    """`learning-supervisor start --procs 4`, in an empty directory so that no .env of somebody else is read."""
-    command = [str(Path(sys.executable).with_name("learning-supervisor")), "start", "--procs", str(PROCS)]
-    with environment.log.open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            env=dict(environment.environment),
-            cwd=environment.home,
-            stderr=log,
-            process_group=0,  # a Ctrl-C reaches us first, and we drain
-            preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  nothing outlives the demo, not even its SIGKILL
-        )
-        try:
-            yield process
-        finally:
-            drain(process)
-
-
-def drain(process: subprocess.Popen[bytes]) -> int:
-    """SIGTERM, then whatever it takes; the exit code."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        return process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
-def _database(undo: ExitStack) -> Database:
-    given = os.environ.get("DEMO_DATABASE_URL", "")
-    if given:
-        return adopt_database(given, audited=True)
-    cluster = undo.enter_context(Cluster.start())
-    return undo.enter_context(temporary_database(cluster.admin_dsn))
-
-
-def _environment(database: Database, home: Path, ollama_url: str, *, passes_settings_on: bool) -> dict[str, str]:
-    """With a real server its models and timeouts come from the caller; with the simulator nothing does."""
-    passed = {name: value for name, value in os.environ.items() if passes_settings_on and name.startswith(_PASSED_ON)}
-    return {
-        "OLLAMA_NUM_PARALLEL": str(PROCS),
-        **passed,
-        "PATH": os.environ.get("PATH", ""),
-        "AI_BACKEND": "local",
-        "LEARNING_DATABASE_URL": database.worker_dsn,
-        "OLLAMA_BASE_URL": ollama_url,
-        "RUNTIME_DIRECTORY": str(home / "run"),
-        "STATUS_ADDR": "127.0.0.1:0",
-        "STORAGE_VERIFY_ROOT": str(home / "files"),
-    }
+    def one(self, query: LiteralString, *values: Any) -> DictRow:
+        (row,) = self.all(query, *values)
+        return row

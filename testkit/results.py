@@ -1,7 +1,8 @@
-"""What became of the submissions, read from the database and its audit tables and from nowhere else."""
+"""Results of submissions, read from the database and its audit tables."""
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -9,11 +10,11 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import class_row
 
-FATES: Final = """
+RESULTS: Final = """
     select submission.id as submission_id, submission.kind, submission.analysis_status as status, submission.error_code,
         submission.feedback_md, submission.analysis_json,
         (select count(*)::int from audit_results as result
-            where result.submission_id = submission.id and result.new_status in ('completed', 'failed')) as results,
+            where result.submission_id = submission.id and result.new_status in ('completed', 'failed')) as times_written,
         coalesce((select array_agg(lease.application_name order by lease.number) from audit_leases as lease
             where lease.submission_id = submission.id), '{}') as leased_by,
         (select extract(epoch from max(result.at) - submission.created_at)::float8 from audit_results as result
@@ -25,8 +26,8 @@ _PID = re.compile(r"pid (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """One submission at the end: `results` counts every write of a result, `leased_by` every worker that took the job."""
+class SubmissionResult:
+    """`times_written` counts all writes of a result. `leased_by` names all workers that leased the job, in order."""
 
     submission_id: UUID
     kind: str
@@ -34,7 +35,7 @@ class Fate:
     error_code: str | None
     feedback_md: str | None
     analysis_json: dict[str, Any] | None
-    results: int
+    times_written: int
     leased_by: list[str]
     seconds: float | None
 
@@ -43,31 +44,26 @@ class Fate:
         return self.status in {"completed", "failed"}
 
     @property
-    def outcome(self) -> str:
-        return f"{self.status} ({self.error_code})" if self.status == "failed" else self.status
-
-    @property
     def worker_pids(self) -> list[int]:
-        """In the order in which they took the job."""
         return [int(found[1]) for name in self.leased_by if (found := _PID.search(name))]
 
 
-def fates(connection: psycopg.Connection[Any], ids: tuple[UUID, ...]) -> list[Fate]:
-    """In the order of `ids`."""
-    with connection.cursor(row_factory=class_row(Fate)) as cursor:
-        found = {fate.submission_id: fate for fate in cursor.execute(FATES, {"ids": list(ids)})}
+def read_results(connection: psycopg.Connection[Any], ids: Sequence[UUID]) -> list[SubmissionResult]:
+    """Read the results in the order of `ids`."""
+    with connection.cursor(row_factory=class_row(SubmissionResult)) as cursor:
+        found = {result.submission_id: result for result in cursor.execute(RESULTS, {"ids": list(ids)})}
     return [found[submission_id] for submission_id in ids]
 
 
-def summary(all_fates: list[Fate], *, killed_and_replaced: int) -> str:
-    """The last line of the demo."""
-    failed = Counter(fate.error_code for fate in all_fates if fate.status == "failed")
+def summary(results: Sequence[SubmissionResult], *, killed_and_replaced: int) -> str:
+    """Return the last line of the demo."""
+    failed = Counter(result.error_code for result in results if result.status == "failed")
     codes = f" ({', '.join(sorted(str(code) for code in failed))})" if failed else ""
-    completed = sum(fate.status == "completed" for fate in all_fates)
-    lost = sum(not fate.is_final for fate in all_fates)
-    twice = sum(fate.results > 1 for fate in all_fates)
+    completed = sum(result.status == "completed" for result in results)
+    lost = sum(not result.is_final for result in results)
+    twice = sum(result.times_written > 1 for result in results)
     workers = "worker" if killed_and_replaced == 1 else "workers"
     return (
-        f"{len(all_fates)} submissions: {completed} completed, {failed.total()} failed{codes}, {lost} lost, "
+        f"{len(results)} submissions: {completed} completed, {failed.total()} failed{codes}, {lost} lost, "
         f"{twice} written twice, {killed_and_replaced} {workers} killed and replaced"
     )

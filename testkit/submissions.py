@@ -1,4 +1,4 @@
-"""What pupils hand in, in every shape the platform takes, and how the platform enters it: a file, a row and a job."""
+"""Submissions of every kind, and their entry as by the platform: a file, a row and a job."""
 
 import hashlib
 import random
@@ -18,7 +18,7 @@ from testkit.schoolwork import Schoolwork
 
 BUCKET: Final = "submissions"
 COURSE_ID: Final = UUID("0d3f6c1e-6a5b-4b0e-9d0c-5b6f0a7e2c11")
-TURNED_ORIENTATION: Final = 6  # "turn me a quarter clockwise": what phones held upright write
+TURNED_ORIENTATION: Final = 6  # turn clockwise by 90°, written by phones that are held upright
 SUFFIXES: Final = {"image/jpeg": "jpg", "image/png": "png", "application/pdf": "pdf"}
 JPEG_BEGINNING: Final = bytes.fromhex("ffd8ffe000104a46494600010100000100010000")  # start of image, JFIF segment
 DAMAGED_BYTES: Final = 4096
@@ -45,11 +45,11 @@ INSERT_JOB: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One piece of work and what must become of it.
+    """A submission and its expected result.
 
-    `content` is the typed text for kind `text`, else the bytes of the file. `expected_text` is what a perfect reader
-    finds, None where no exact text can be asked for (a PDF's rendered pages carry no comment) or none exists.
-    `rendered_pages` are PNGs that the web side has made of a document, `cached_text_md` is what it has read in it.
+    `content` is the typed text for kind `text`, else the bytes of the file. `expected_text` is the text that the simulator
+    reads, None if it is unknown (rendered pages of a PDF have no comment). `rendered_pages` are PNGs that the web
+    application has made of a document, `cached_text_md` is the text that it has read.
     """
 
     label: str
@@ -71,7 +71,7 @@ class Submission:
 
 
 def demo_submissions(seed: int = 2026) -> tuple[Submission, ...]:
-    """Fourteen submissions, thirteen to be completed and one to fail; the same bytes for the same seed."""
+    """Make fourteen submissions, one of which must fail. Equal seeds give equal bytes."""
     return (
         *map(_typed, schoolwork.TYPED),
         _typed(schoolwork.INJECTION),
@@ -84,7 +84,7 @@ def demo_submissions(seed: int = 2026) -> tuple[Submission, ...]:
 
 
 def text_submissions(count: int, seed: int) -> Iterator[Submission]:
-    """`count` short typed answers for load, made as they are asked for; the same ones for the same seed."""
+    """Yield `count` short typed answers for load, determined by the seed."""
     chance = random.Random(seed)
     for number in range(1, count + 1):
         instruction_md, criteria = chance.choice(schoolwork.SHORT_TASKS)
@@ -93,7 +93,7 @@ def text_submissions(count: int, seed: int) -> Iterator[Submission]:
 
 
 def damaged_jpeg_bytes(seed: int) -> bytes:
-    """A JPEG's first 20 bytes, then bytes without a single marker: no decoder may find a picture in it."""
+    """Make the first 20 bytes of a JPEG and bytes without any marker, which no decoder can read."""
     chance = random.Random(seed)
     return JPEG_BEGINNING + bytes(chance.randrange(1, 0xFF) for _ in range(DAMAGED_BYTES - len(JPEG_BEGINNING)))
 
@@ -105,7 +105,7 @@ def enter_all(
     storage_root: Path,
     course_id: UUID = COURSE_ID,
 ) -> tuple[UUID, ...]:
-    """Each submission by a pupil of its own, in order; equal instructions are one task. Returns the submissions' ids."""
+    """Enter submissions in order, each for another pupil. Equal instructions are one task. Return the ids."""
     return tuple(
         enter_submission(
             connection,
@@ -128,10 +128,10 @@ def enter_submission(
     task_id: UUID,
     student_sub: str,
 ) -> UUID:
-    """Enter one submission as the platform does: the row and its job in one transaction, the file before both.
+    """Enter one submission like the platform: first the file, then row and job in one transaction.
 
-    A file without a row is harmless, a row without its file would fail. Raises ValueError inside a transaction, as the
-    commit would be the caller's, OSError for the file and psycopg.Error for the rest.
+    A file without a row is harmless, a row without its file would fail. Raises ValueError inside a transaction, OSError for
+    the file and psycopg.Error for the database.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         raise ValueError("enter_submission commits by itself: call it outside a transaction")
@@ -153,7 +153,7 @@ def enter_submission(
 def _insert_row(connection: psycopg.Connection[Any], row: dict[str, Any]) -> tuple[UUID, int]:
     inserted = connection.execute(INSERT_ROW, row).fetchone()
     if inserted is None:
-        raise LookupError("an insert that returns its id returned nothing; does a rule or trigger swallow the row?")
+        raise LookupError("an insert that returns its id returned nothing: a rule or trigger may discard the row")
     return inserted[0], inserted[1]
 
 
@@ -170,7 +170,7 @@ def _payload(submission: Submission, submission_id: UUID, attempt_nr: int) -> di
 
 
 def _store(submission: Submission, storage_root: Path, folder_key: str) -> dict[str, str | int | None]:
-    """Write the file, if there is one; returns the row's columns about it, all None for a typed text."""
+    """Write the file. Return the row's columns about it, which are None for a typed text."""
     if isinstance(submission.content, str) or submission.mime_type is None:
         return dict.fromkeys(("storage_key", "mime_type", "size_bytes", "sha256"))
     storage_key = f"{folder_key}/{uuid4()}.{SUFFIXES[submission.mime_type]}"
@@ -186,7 +186,7 @@ def _store(submission: Submission, storage_root: Path, folder_key: str) -> dict[
 
 
 def _store_pages(submission: Submission, storage_root: Path, folder_key: str) -> list[str]:
-    """Their storage keys, in order."""
+    """Write the pages and return their storage keys, in order."""
     (storage_root / folder_key).mkdir(parents=True, exist_ok=True)
     keys = [f"{folder_key}/page_{number:04d}.png" for number, _ in enumerate(submission.rendered_pages, start=1)]
     for key, page in zip(keys, submission.rendered_pages, strict=True):
@@ -218,7 +218,7 @@ def _scanned(work: Schoolwork, seed: int) -> Submission:
 
 
 def _bound(work: Schoolwork, seed: int) -> Submission:
-    """One hand writes all pages, so their seeds differ by a multiple of the number of hands."""
+    """Make a PDF. The seeds of its pages differ by a multiple of the number of hands, so that all have the same hand."""
     pages = [draw_page(text, seed=seed + len(HANDS) * number) for number, text in enumerate(work.pages)]
     return _uploaded(work, pdf_bytes(pages), "application/pdf", expected_text=None)
 

@@ -1,7 +1,7 @@
-"""One PostgreSQL server for the whole run, a fresh database for each test that asks for one.
+"""One PostgreSQL server for the whole run, and a new database for each test that needs one.
 
-A run with several processes starts the server before them and hands its URL on in TEST_DATABASE_URL; a run of one
-process starts it when the first test asks. A TEST_DATABASE_URL from outside (a superuser's) is used as it is.
+A run with several processes starts the server before them and passes its URL on in TEST_DATABASE_URL. A run of one process
+starts it with the first test that needs it. A given TEST_DATABASE_URL must be a superuser's and is used unchanged.
 """
 
 import os
@@ -43,14 +43,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line for all tests that need a real Ollama, where they were asked for and there is none."""
+    """Print one line for all skipped tests that need a real Ollama."""
     if any("test_real_server" in report.nodeid for report in terminalreporter.stats.get("skipped", ())):
         terminalreporter.write_line(why_not())
 
 
 @pytest.fixture(scope="session")
 def cluster_dsn() -> Iterator[str]:
-    """The superuser's URL of the server under test."""
+    """Return the superuser's URL of the server under test."""
     if VARIABLE in os.environ:
         yield os.environ[VARIABLE]
     else:
@@ -60,13 +60,13 @@ def cluster_dsn() -> Iterator[str]:
 
 @pytest.fixture
 def database(cluster_dsn: str) -> Iterator[Database]:
-    """Without the functions' guard, with an audit that sees every write (testkit/schema/audit.sql)."""
+    """Create a database with an audit of every write, without the guard of the functions (testkit/schema/audit.sql)."""
     with temporary_database(cluster_dsn) as fresh:
         yield fresh
 
 
 @pytest.fixture
 def plain_database(cluster_dsn: str) -> Iterator[Database]:
-    """As on the platform: the functions silently refuse a second result."""
+    """Create a database as on the platform: the functions ignore a second result."""
     with temporary_database(cluster_dsn, audited=False) as fresh:
         yield fresh

@@ -1,18 +1,17 @@
-"""A real fleet on a real server, everything broken at random, and an account of every submission at the end.
+"""Two real fleets, a database server and a model server with random faults. At the end every submission is checked.
 
-plan      what will be handed in and what will go wrong: drawn from the seed, and from nothing else
-stream    the submissions: made from seed and number, entered as the platform does
-stage     database, model server, files and the two fleets
-agenda    what is to be done when
-fleet     one supervisor as systemd keeps it: started again whenever it ends
-gateway   the network between a fleet and the database server
-strike    how each kind of fault comes about
-hunt      goes after one job
-run       plays the plan, then waits until the queue is empty
-witness   what the database and the model server saw, as records
-evidence  these records
-verdict   what is wrong with them: lost, written twice, read again, failed without a reason
-rerun     why a job was begun again
-pace      how long nothing went on, and how long each fault was felt
-report    the figures, as a table or as JSON; of what is wrong, the whole story
+plan            submissions and faults of a run, drawn from a seed
+submissions     the content of each submission, made from seed and number
+environment     database, simulator, files, proxies and the two fleets
+fleet           one supervisor, restarted after each end as by systemd
+scheduler       functions and their times
+fault_injector  the effect of each kind of fault
+repeat_killer   kills every worker that leases a certain job
+run             plays the plan, then waits until the queue is empty
+collect         reads the run's record from database, simulator and logs
+run_record      the types of this record
+checks          finds violations: lost, written twice, read again, failed without a reason
+rerun           the reason for which a job was started again
+recovery        the longest time without progress, and the recovery time after each fault
+report          the figures as a table or JSON, and the timeline of each violation
 """

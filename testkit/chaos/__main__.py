@@ -8,36 +8,36 @@ import sys
 
 from rich.console import Console
 
+from testkit.chaos.checks import check
+from testkit.chaos.environment import set_up
 from testkit.chaos.plan import draw
 from testkit.chaos.report import Report
 from testkit.chaos.run import Run
-from testkit.chaos.stage import set_up
-from testkit.chaos.verdict import judge
 
 
 def main() -> int:
-    """0: nothing lost, nothing written twice, nothing read again, and each failure has its fault; 1: not so."""
+    """Run fleets with random faults. Exit code 1 if a submission is lost, written twice, read twice or fails without reason."""
     arguments = _parser().parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: everything that was started is ended
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all started processes, like Ctrl-C
     print(f"chaos: {arguments.minutes:g} minutes, seed {arguments.seed}", file=sys.stderr)
     plan = draw(arguments.seed, arguments.minutes)
-    with set_up() as stage:
-        played = Run(plan, stage).play()
-        report = Report(plan, played, judge(played.evidence))
+    with set_up() as environment:
+        finished = Run(plan, environment).play()
+        report = Report(plan, finished, check(finished.record))
     if arguments.json:
         print(json.dumps({**report.figures(), **report.details()}))
     else:
         report.show(Console(width=120))
-    for line in report.story():
+    for line in report.violations():
         print(line, file=sys.stderr)
     return 0 if report.is_right else 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=main.__doc__)
-    parser.add_argument("--minutes", type=float, default=2.0, help="with faults; then all must come to an end (2)")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what goes wrong, and when; any if not given")
-    parser.add_argument("--json", action="store_true", help="one object")
+    parser.add_argument("--minutes", type=float, default=2.0, help="duration of the faults, the queue is emptied afterwards (2)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="determines submissions and faults (random)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 

@@ -1,36 +1,34 @@
-"""One supervisor as systemd keeps it: with a settings file, a runtime directory that stays, and a new start after each end."""
+"""A supervisor that is restarted after each end, as by systemd. It has a settings file and a permanent runtime directory."""
 
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from testkit.chaos.gateway import GatewayProcess
-from testkit.postgres import die_with
+from testkit.pg_proxy import ProxyProcess
+from testkit.supervisor_process import PROGRAM, SupervisorProcess
 
 RESTART_SECONDS: Final = 2.0  # RestartSec of the unit
 STOP_SECONDS: Final = 60.0
-ORDER_SECONDS: Final = 20.0  # by then the command of an operator has its answer
+COMMAND_SECONDS: Final = 20.0  # a command that has no answer by then is ended
 MONITOR: Final = "monitor"
-PROGRAM: Final = Path(sys.executable).with_name("learning-supervisor")
 _SPAWNED: Final = re.compile(r" spawned slot=(\w+) pid=(\d+) ")
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process of a supervisor, as long as it is that supervisor's: a number that was given anew gets no signal."""
+    """A child of a supervisor. A process that got the pid later receives no signal."""
 
     pid: int
     parent_pid: int
 
     def signal(self, number: signal.Signals) -> None:
-        """Nothing where it is gone."""
+        """Send a signal, or do nothing if the child has ended."""
         with suppress(ProcessLookupError):
             pidfd = os.pidfd_open(self.pid)
             try:
@@ -42,20 +40,20 @@ class Child:
 
 @dataclass(slots=True)
 class Fleet:
-    """`settings` stand in its settings file, a variable each; the database is reached through the gateway alone.
+    """`settings` are written to the settings file. The database is reached through the proxy only.
 
-    `exit_codes` are those of the starts that have ended.
+    `exit_codes` are those of all starts that have ended.
     """
 
     home: Path
-    gateway: GatewayProcess
+    proxy: ProxyProcess
     settings: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    running: SupervisorProcess | None = None
     exit_codes: list[int] = field(default_factory=list)
     _start_again_at: float = 0.0
     _roles: dict[int, str] = field(default_factory=dict)
     _log_offset: int = 0
-    _orders: list[tuple[float, subprocess.Popen[bytes]]] = field(default_factory=list)
+    _commands: list[tuple[float, subprocess.Popen[bytes]]] = field(default_factory=list)
 
     @property
     def log(self) -> Path:
@@ -71,54 +69,37 @@ class Fleet:
     def start(self) -> None:
         self.home.mkdir(exist_ok=True)
         self.write_settings()
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM, "start", "--env-file", self.settings_file],
-                cwd=self.home,
-                env={"PATH": os.environ.get("PATH", "")},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                process_group=0,
-                preexec_fn=die_with(os.getpid(), signal.SIGKILL),  # noqa: PLW1509  nothing outlives us, were it frozen
-            )
+        arguments = ("start", "--env-file", self.settings_file)
+        self.running = SupervisorProcess.spawn({}, self.home, arguments=arguments, death_signal=signal.SIGKILL)
 
     def tend(self) -> None:
-        """What systemd does: notices an end, and starts again after a while. Also takes in what the log says of children."""
-        if self.process is None:
+        """Restart an ended supervisor after a pause, and read its log."""
+        if self.running is None:
             if time.monotonic() >= self._start_again_at:
                 self.start()
-        elif (exit_code := self.process.poll()) is not None:
+        elif (exit_code := self.running.process.poll()) is not None:
             self.exit_codes.append(exit_code)
-            self.process, self._start_again_at = None, time.monotonic() + RESTART_SECONDS
+            self.running, self._start_again_at = None, time.monotonic() + RESTART_SECONDS
         self._read_log()
-        self._end_orders()
+        self._end_commands()
 
-    def order(self, *arguments: str) -> None:
-        """The command of an operator, whose answer nobody waits for."""
+    def command(self, *arguments: str) -> None:
+        """Run a command of an administrator without waiting for its answer."""
         command: list[str | Path] = [PROGRAM, *arguments, "--env-file", self.settings_file]
         quiet = subprocess.DEVNULL
-        order = subprocess.Popen(command, cwd=self.home, env={"PATH": os.environ.get("PATH", "")}, stdout=quiet, stderr=quiet)
-        self._orders.append((time.monotonic() + ORDER_SECONDS, order))
+        process = subprocess.Popen(command, cwd=self.home, env={"PATH": os.environ.get("PATH", "")}, stdout=quiet, stderr=quiet)
+        self._commands.append((time.monotonic() + COMMAND_SECONDS, process))
 
     def stop(self) -> int | None:
-        """SIGTERM, then whatever it takes; the exit code, None where it was not running. A second time it does nothing."""
-        self._end_orders(at_once=True)
-        if self.process is None:
-            return None
-        self.process.terminate()
-        self.process.send_signal(signal.SIGCONT)  # it may be frozen
-        try:
-            return self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+        """Drain the supervisor and return its exit code, None if it is not running."""
+        self._end_commands(at_once=True)
+        return None if self.running is None else self.running.drain(STOP_SECONDS)
 
-    # Who may be hit
+    # Processes
 
     def supervisor(self) -> list[Child]:
-        """One, or none while it is away."""
-        return [Child(self.process.pid, os.getpid())] if self.process is not None else []
+        """Return the supervisor, or an empty list between two starts."""
+        return [Child(self.running.pid, os.getpid())] if self.running is not None else []
 
     def monitors(self) -> list[Child]:
         return [child for child in self._children() if self._roles[child.pid] == MONITOR]
@@ -127,12 +108,13 @@ class Fleet:
         return [child for child in self._children() if self._roles[child.pid] != MONITOR]
 
     def _children(self) -> list[Child]:
-        """In the order of their start."""
+        """Return the children in the order of their start."""
         self._read_log()
-        if self.process is None:
+        if self.running is None:
             return []
-        self._roles = {pid: role for pid, role in self._roles.items() if _parent_of(pid) == self.process.pid}
-        return [Child(pid, self.process.pid) for pid in self._roles]
+        parent_pid = self.running.pid
+        self._roles = {pid: role for pid, role in self._roles.items() if _parent_of(pid) == parent_pid}
+        return [Child(pid, parent_pid) for pid in self._roles]
 
     def _read_log(self) -> None:
         if not self.log.exists():
@@ -143,11 +125,11 @@ class Fleet:
         self._log_offset += len(whole) + bool(whole)
         self._roles |= {int(pid): slot for slot, pid in _SPAWNED.findall(whole.decode(errors="replace") + "\n")}
 
-    def _end_orders(self, *, at_once: bool = False) -> None:
-        for until, order in self._orders:
-            if at_once or time.monotonic() > until:
-                order.kill()
-        self._orders = [(until, order) for until, order in self._orders if order.poll() is None]
+    def _end_commands(self, *, at_once: bool = False) -> None:
+        for deadline, process in self._commands:
+            if at_once or time.monotonic() > deadline:
+                process.kill()
+        self._commands = [(deadline, process) for deadline, process in self._commands if process.poll() is None]
 
 
 def _parent_of(pid: int) -> int | None:

@@ -1,4 +1,4 @@
-"""What will be handed in and what will go wrong in one run: a function of the seed and the minutes, and of nothing else."""
+"""The submissions and faults of one run, determined by seed and minutes."""
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -12,15 +12,15 @@ FLEETS: Final = 2
 WORKERS: Final = 4
 MOST_WORKERS: Final = 6
 FAULT_GAP_SECONDS: Final = 2.0  # mean
-HAND_IN_GAP_SECONDS: Final = 0.33  # mean: some two thirds of what the fleet can do, so that it catches up after an outage
+SUBMISSION_GAP_SECONDS: Final = 0.33  # mean, two thirds of the fleets' throughput, so that they catch up after an outage
 FREEZE_SECONDS: Final = (1.0, 8.0)
-TAKEOVER_SECONDS: Final = (16.0, 32.0)  # longer than the lease of a step, so that the other fleet takes the jobs over
+TAKEOVER_SECONDS: Final = (16.0, 32.0)  # longer than a step's lease, so that the other fleet takes the jobs over
 OUTAGE_SECONDS: Final = (0.0, 5.0)
-MODEL_FAULTS: Final = tuple(kind for kind in FaultKind if kind is not FaultKind.SAY)  # that one needs words of ours
+MODEL_FAULTS: Final = tuple(kind for kind in FaultKind if kind is not FaultKind.SAY)  # SAY needs a text
 
 
 class Work(StrEnum):
-    """What a pupil hands in."""
+    """The kind of a submission."""
 
     TEXT = "text"
     PHOTO = "photo"
@@ -32,10 +32,10 @@ class Work(StrEnum):
 
 
 class Kind(Enum):
-    """What goes wrong, or is asked for."""
+    """The kind of a fault, or of a command."""
 
     KILL_WORKER = "a worker gets SIGKILL"
-    HUNT_JOB = "a job's worker gets SIGKILL, and so does the next worker that takes it"
+    KILL_REPEATEDLY = "a job's worker gets SIGKILL, and so does the next worker that takes it"
     TERMINATE_WORKER = "a worker gets SIGTERM from a stranger"
     FREEZE_WORKER = "a worker gets SIGSTOP, later SIGCONT"
     KILL_MONITOR = "a monitor gets SIGKILL"
@@ -59,7 +59,7 @@ class Kind(Enum):
     RECYCLE = "an operator wants new processes"
 
 
-DECK: Final = (
+FAULT_MIX: Final = (
     *[Kind.KILL_WORKER] * 4,
     *[Kind.FREEZE_WORKER] * 2,
     *[Kind.MODEL_FAULT] * 5,
@@ -67,12 +67,12 @@ DECK: Final = (
     *[Kind.LOSE_ANSWERS] * 4,
     *Kind,
 )
-"""Each round of faults is this, shuffled: every kind has its turn in a short run too."""
+"""Each round of faults is this mix, shuffled, so that a short run has every kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`number` chooses the victim among those that are there, `seconds` is how long it lasts; `model_fault` of MODEL_FAULT."""
+    """`number` chooses the victim among the running processes, `seconds` is the duration, `model_fault` is for MODEL_FAULT."""
 
     at_seconds: float
     kind: Kind
@@ -83,8 +83,8 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class HandIn:
-    """The `number` of a submission is its name in this run: what is in it follows from seed and number."""
+class PlannedSubmission:
+    """A submission. Its content is determined by the seed and its `number`."""
 
     at_seconds: float
     number: int
@@ -93,27 +93,27 @@ class HandIn:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """After `ends_at_seconds` nothing more comes in or goes wrong: then all must come to its end."""
+    """There are no submissions and no faults after `ends_at_seconds`."""
 
     seed: int
     ends_at_seconds: float
-    hand_ins: tuple[HandIn, ...]
+    submissions: tuple[PlannedSubmission, ...]
     faults: tuple[Fault, ...]
 
 
 def draw(seed: int, minutes: float) -> Plan:
-    """The same for the same seed and minutes."""
+    """Draw the plan. Equal seed and minutes give equal plans."""
     random, ends_at_seconds = Random(seed), 60.0 * minutes
-    hand_ins = [
-        HandIn(at, number, random.choices(tuple(Work), weights=(8, 4, 3, 3, 2, 1, 1))[0])
-        for number, at in enumerate(_times(random, HAND_IN_GAP_SECONDS, ends_at_seconds))
+    submissions = [
+        PlannedSubmission(at, number, random.choices(tuple(Work), weights=(8, 4, 3, 3, 2, 1, 1))[0])
+        for number, at in enumerate(_times(random, SUBMISSION_GAP_SECONDS, ends_at_seconds))
     ]
     kinds: list[Kind] = []
     faults = []
     for at in _times(random, FAULT_GAP_SECONDS, ends_at_seconds):
-        kinds = kinds or random.sample(DECK, len(DECK))
+        kinds = kinds or random.sample(FAULT_MIX, len(FAULT_MIX))
         faults.append(_fault(random, at, kinds.pop()))
-    return Plan(seed, ends_at_seconds, tuple(hand_ins), tuple(faults))
+    return Plan(seed, ends_at_seconds, tuple(submissions), tuple(faults))
 
 
 def _times(random: Random, mean_gap_seconds: float, until_seconds: float) -> list[float]:

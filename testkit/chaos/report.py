@@ -1,4 +1,4 @@
-"""The figures of a run, as a table or as one JSON object; and of what is wrong the whole story, without anybody's words."""
+"""The figures of a run as a table or JSON, and the timeline of each violation, without the texts of pupils."""
 
 import os
 import platform
@@ -11,23 +11,23 @@ from uuid import UUID
 from rich.console import Console
 from rich.table import Table
 
-from testkit.chaos.evidence import Call, Evidence, Hit, LogLine, Move, Written
-from testkit.chaos.pace import longest_gap_seconds, percentile, recoveries
+from testkit.chaos.checks import Finding, Verdict, Violation
 from testkit.chaos.plan import Plan
-from testkit.chaos.run import Played
-from testkit.chaos.verdict import Finding, Verdict, Wrong
+from testkit.chaos.recovery import longest_gap_seconds, percentile, recoveries
+from testkit.chaos.run import FinishedRun
+from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunRecord, VisionCall, WrittenResult
 
-MOST_TOLD: Final = 5  # findings with their story; all are counted
+MAX_TIMELINES: Final = 5
 
-Seen = Move | Written | Call | Hit | LogLine
+Event = JobTransition | WrittenResult | VisionCall | InjectedFault | LogLine
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run with its judgement."""
+    """A finished run and the results of the checks."""
 
     plan: Plan
-    played: Played
+    finished: FinishedRun
     verdict: Verdict
 
     @property
@@ -35,38 +35,38 @@ class Report:
         return not self.verdict.findings
 
     def figures(self) -> dict[str, Any]:
-        verdict, evidence = self.verdict, self.played.evidence
-        felt = recoveries(evidence)
-        every = [seconds for found in felt.values() for seconds in found]
+        verdict, record = self.verdict, self.finished.record
+        recovered = recoveries(record)
+        every = [seconds for found in recovered.values() for seconds in found]
         return {
             "submissions": verdict.submissions,
             "completed": verdict.completed,
-            "failed_as_expected": sum(verdict.failures.values()) - verdict.count(Wrong.UNEXPLAINED),
-            "lost": verdict.count(Wrong.LOST),
-            "written_twice": verdict.count(Wrong.WRITTEN_TWICE),
-            "vision_after_checkpoint": verdict.count(Wrong.READ_AGAIN),
-            "wrong_text": verdict.count(Wrong.WRONG_TEXT),
-            "unexplained": verdict.count(Wrong.UNEXPLAINED),
+            "failed_as_expected": sum(verdict.failures.values()) - verdict.count(Violation.UNEXPLAINED),
+            "lost": verdict.count(Violation.LOST),
+            "written_twice": verdict.count(Violation.WRITTEN_TWICE),
+            "vision_after_checkpoint": verdict.count(Violation.READ_AGAIN),
+            "wrong_text": verdict.count(Violation.WRONG_TEXT),
+            "unexplained": verdict.count(Violation.UNEXPLAINED),
             "duplicate_executions": verdict.duplicate_executions,
-            "longest_gap_seconds": round(longest_gap_seconds(evidence), 1),
+            "longest_gap_seconds": round(longest_gap_seconds(record), 1),
             "recovery_p50_seconds": _rounded(percentile(every, 0.5)),
             "recovery_p95_seconds": _rounded(percentile(every, 0.95)),
             "recovery_max_seconds": _rounded(percentile(every, 1.0)),
         }
 
     def details(self) -> dict[str, Any]:
-        felt = recoveries(self.played.evidence)
+        recovered = recoveries(self.finished.record)
         return {
             "seed": self.plan.seed,
             "minutes": self.plan.ends_at_seconds / 60,
-            "quiet_seconds": round(self.played.quiet_seconds, 1),
+            "quiet_seconds": round(self.finished.quiet_seconds, 1),
             "failures": dict(sorted(self.verdict.failures.items())),
-            "begun_again": {str(why): number for why, number in sorted(self.verdict.reruns.items())},
-            "faults": dict(sorted(Counter(hit.kind.name.lower() for hit in self.played.evidence.hits).items())),
-            "faults_without_a_victim": self.played.missed_faults,
-            "recovery_seconds": {kind.name.lower(): _distribution(felt[kind]) for kind in felt},
-            "exit_codes": dict(sorted(Counter(map(str, self.played.exit_codes)).items())),
-            "drained_with": self.played.drained_with,
+            "reruns": {str(why): number for why, number in sorted(self.verdict.reruns.items())},
+            "faults": dict(sorted(Counter(fault.kind.name.lower() for fault in self.finished.record.injected).items())),
+            "faults_without_a_victim": self.finished.missed_faults,
+            "recovery_seconds": {kind.name.lower(): _distribution(recovered[kind]) for kind in recovered},
+            "exit_codes": dict(sorted(Counter(map(str, self.finished.exit_codes)).items())),
+            "drain_exit_codes": self.finished.drained_with,
             "cores": os.cpu_count(),
             "kernel": platform.release(),
             "python": platform.python_version(),
@@ -78,40 +78,40 @@ class Report:
             table.add_row(name, str(value))
         console.print(table)
 
-    def story(self) -> Iterator[str]:
-        """Of what is wrong: the seed, the submission, and all that was seen of it in its order."""
-        for finding in self.verdict.findings[:MOST_TOLD]:
-            yield f"seed {self.plan.seed}: submission {finding.submission_id}: {finding.wrong}: {finding.detail}"
-            yield from timeline(finding, self.played.evidence)
+    def violations(self) -> Iterator[str]:
+        """Yield each violation with the seed, the submission and its timeline."""
+        for finding in self.verdict.findings[:MAX_TIMELINES]:
+            yield f"seed {self.plan.seed}: submission {finding.submission_id}: {finding.violation}: {finding.detail}"
+            yield from timeline(finding, self.finished.record)
 
 
-def timeline(finding: Finding, evidence: Evidence) -> Iterator[str]:
-    """Seconds since the beginning, and what happened: moves, results, calls, log lines, and the faults that hit its workers."""
-    seen = sorted(_seen(finding.submission_id, evidence), key=lambda each: each.at)
-    for each in seen:
-        yield f"  {each.at - evidence.began_at:10.3f}  {_told(each)}"
+def timeline(finding: Finding, record: RunRecord) -> Iterator[str]:
+    """Yield transitions, results, calls, log lines and faults of its workers, with their seconds since the start."""
+    events = sorted(_events(finding.submission_id, record), key=lambda each: each.at)
+    for each in events:
+        yield f"  {each.at - record.began_at:10.3f}  {_line(each)}"
 
 
-def _seen(submission_id: UUID, evidence: Evidence) -> Iterator[Seen]:
-    moves = [move for move in evidence.moves if move.submission_id == submission_id]
-    pids = {move.pid for move in moves} - {None}
-    pages = {sha for handed in evidence.handed if handed.submission_id == submission_id for sha in handed.pages}
-    is_over = moves and moves[-1].status in {None, "failed"}
-    until = moves[-1].at if is_over else evidence.ended_at
-    yield from moves
-    yield from (written for written in evidence.written if written.submission_id == submission_id)
-    yield from (call for call in evidence.calls if call.image_sha256 in pages)
-    names = {str(name) for move in moves for name in (move.job_id, move.submission_id)}
-    yield from (line for line in evidence.log if any(name in line.text for name in names))
-    for hit in evidence.hits:
-        is_near = moves and moves[0].at <= hit.at <= until
-        if is_near and (hit.pids is None or hit.pids & pids):
-            yield hit
+def _events(submission_id: UUID, record: RunRecord) -> Iterator[Event]:
+    transitions = [transition for transition in record.transitions if transition.submission_id == submission_id]
+    pids = {transition.pid for transition in transitions} - {None}
+    pages = {sha for state in record.submissions if state.submission_id == submission_id for sha in state.pages}
+    is_over = transitions and transitions[-1].status in {None, "failed"}
+    ended_at = transitions[-1].at if is_over else record.ended_at
+    yield from transitions
+    yield from (written for written in record.written if written.submission_id == submission_id)
+    yield from (call for call in record.calls if call.image_sha256 in pages)
+    names = {str(name) for transition in transitions for name in (transition.job_id, transition.submission_id)}
+    yield from (line for line in record.log if any(name in line.text for name in names))
+    for fault in record.injected:
+        is_near = transitions and transitions[0].at <= fault.at <= ended_at
+        if is_near and (fault.pids is None or fault.pids & pids):
+            yield fault
 
 
-def _told(each: Seen) -> str:
+def _line(each: Event) -> str:
     match each:
-        case Move():
+        case JobTransition():
             key = str(each.lease_key)[:8] if each.lease_key else "-"
             kept = f"pages={each.pages} text={each.has_text} crashes={each.crashes} expiries={each.expiries}"
             by = f"by {each.application_name!r}"
@@ -119,11 +119,11 @@ def _told(each: Seen) -> str:
             return f"job {each.old_status} -> {each.status} key={key} {kept} {tried} {by}"
         case LogLine():
             return f"{each.host}: {each.text}"
-        case Written():
+        case WrittenResult():
             return f"result {each.status} by {each.application_name!r}"
-        case Call():
+        case VisionCall():
             return f"vision call for {each.image_sha256[:8]}: {each.outcome}"
-        case Hit():
+        case InjectedFault():
             return f"fault {each.kind.name.lower()} {each.detail}"
 
 

@@ -1,17 +1,17 @@
-"""Why a job was begun again: read from the move that had made that possible."""
+"""The reason for which a job was started again, read from the transition that ended its lease."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from testkit.chaos.evidence import Evidence, Hit, Move
+from testkit.chaos.run_record import InjectedFault, JobTransition, RunRecord
 
-SLACK_SECONDS = 2.0  # between the driver's look at the clock and the signal, and from the death to its count
+SLACK_SECONDS = 2.0  # from the recorded time to the signal, and from the death to its count
 
 
-class ActionReason(StrEnum):
-    """The first three began what somebody might still have been at: duplicate executions."""
+class RerunReason(StrEnum):
+    """The first three are duplicate executions, because the first worker may still be running."""
 
     WORKER_DIED = "worker_died"
     INSTANCE_DIED = "instance_died"
@@ -21,48 +21,48 @@ class ActionReason(StrEnum):
 
     @property
     def is_duplicate(self) -> bool:
-        return self in {ActionReason.WORKER_DIED, ActionReason.INSTANCE_DIED, ActionReason.LEASE_EXPIRED}
+        return self in {RerunReason.WORKER_DIED, RerunReason.INSTANCE_DIED, RerunReason.LEASE_EXPIRED}
 
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """`before` is the lease that ended, `ended` the move with which it did."""
+    """`before` is the transition that began the lease, `ended` the one that ended it."""
 
-    why: ActionReason
-    before: Move
-    ended: Move
+    why: RerunReason
+    before: JobTransition
+    ended: JobTransition
 
 
-def reruns(moves: Iterable[Move]) -> Iterator[Rerun]:
-    """Of one job, in order: one for each lease that ended without an end of the job."""
-    lease: Move | None = None
-    for last, move in pairwise(moves):
+def reruns(transitions: Iterable[JobTransition]) -> Iterator[Rerun]:
+    """Yield a rerun for each lease of a job that ended before the job, in order."""
+    lease: JobTransition | None = None
+    for last, transition in pairwise(transitions):
         if last.is_lease:
             lease = last
-        if lease is not None and move.status is not None and (move.is_lease or move.lease_key is None):
-            if why := _why(last, move):
-                yield Rerun(why, lease, move)
+        if lease is not None and transition.status is not None and (transition.is_lease or transition.lease_key is None):
+            if why := _why(last, transition):
+                yield Rerun(why, lease, transition)
             lease = None
 
 
-def _why(last: Move, move: Move) -> ActionReason | None:
-    """None where the job failed for good and nobody's death was counted."""
-    if move.is_lease:
-        return ActionReason.LEASE_EXPIRED
-    if move.crashes > last.crashes:
-        return ActionReason.WORKER_DIED
-    if move.expiries > last.expiries:
-        return ActionReason.INSTANCE_DIED
-    if move.status == "failed":
+def _why(last: JobTransition, transition: JobTransition) -> RerunReason | None:
+    """Return None if the job failed permanently and no death was counted."""
+    if transition.is_lease:
+        return RerunReason.LEASE_EXPIRED
+    if transition.crashes > last.crashes:
+        return RerunReason.WORKER_DIED
+    if transition.expiries > last.expiries:
+        return RerunReason.INSTANCE_DIED
+    if transition.status == "failed":
         return None
-    return ActionReason.MODEL_FAILED if move.retry_count > last.retry_count else ActionReason.GIVEN_BACK
+    return RerunReason.MODEL_FAILED if transition.retry_count > last.retry_count else RerunReason.GIVEN_BACK
 
 
-def is_explained(rerun: Rerun, evidence: Evidence) -> bool:
-    """Whether a fault that was played had hit the worker while it held the job."""
-    return any(_hit_in_hand(hit, rerun) for hit in evidence.hits)
+def is_explained(rerun: Rerun, record: RunRecord) -> bool:
+    """Return True if a fault hit the worker while it held the job."""
+    return any(_explains(fault, rerun) for fault in record.injected)
 
 
-def _hit_in_hand(hit: Hit, rerun: Rerun) -> bool:
-    was_in_time = rerun.before.at - SLACK_SECONDS <= hit.at <= rerun.ended.at + SLACK_SECONDS
-    return was_in_time and hit.pids is not None and rerun.before.pid in hit.pids
+def _explains(fault: InjectedFault, rerun: Rerun) -> bool:
+    was_in_time = rerun.before.at - SLACK_SECONDS <= fault.at <= rerun.ended.at + SLACK_SECONDS
+    return was_in_time and fault.pids is not None and rerun.before.pid in fault.pids

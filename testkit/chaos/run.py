@@ -1,4 +1,4 @@
-"""One run: the plan is played, then nothing goes wrong any more and the queue must become empty."""
+"""One run: play the plan, then stop all faults and wait until the queue is empty."""
 
 import time
 from contextlib import suppress
@@ -9,25 +9,25 @@ from uuid import UUID
 
 import psycopg
 
-from testkit.chaos import witness
-from testkit.chaos.agenda import Agenda
-from testkit.chaos.evidence import Evidence
-from testkit.chaos.plan import WORKERS, HandIn, Plan
-from testkit.chaos.stage import ChaosEnvironment
-from testkit.chaos.stream import enter, was_entered
-from testkit.chaos.strike import Strikes
+from testkit.chaos.collect import collect, is_over
+from testkit.chaos.environment import ChaosEnvironment
+from testkit.chaos.fault_injector import FaultInjector
+from testkit.chaos.plan import WORKERS, Plan, PlannedSubmission
+from testkit.chaos.run_record import RunRecord
+from testkit.chaos.scheduler import Scheduler
+from testkit.chaos.submissions import enter, was_entered
 
-QUIET_SECONDS: Final = 180.0  # the longest lease, twice: whoever has not ended by then is lost
-LOOK_SECONDS: Final = 0.02
-LOOK_FOR_THE_END_SECONDS: Final = 0.5
-TRY_AGAIN_SECONDS: Final = 0.5  # a pupil whose upload failed
+QUIET_SECONDS: Final = 180.0  # twice the longest lease, a job that is not final by then is lost
+POLL_SECONDS: Final = 0.02
+END_POLL_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 0.5  # of a failed upload
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """`exit_codes` are those of all starts of the supervisors, the last ones of the drain at the end."""
+class FinishedRun:
+    """`exit_codes` are those of all supervisors that ended during the run, `drained_with` those of the final drain."""
 
-    evidence: Evidence
+    record: RunRecord
     quiet_seconds: float
     missed_faults: int
     exit_codes: tuple[int, ...]
@@ -36,69 +36,71 @@ class Played:
 
 @dataclass(slots=True)
 class Run:
-    """What is known while it goes on."""
+    """The state of a run."""
 
     plan: Plan
-    stage: ChaosEnvironment
-    agenda: Agenda = field(default_factory=Agenda)
+    environment: ChaosEnvironment
+    scheduler: Scheduler = field(default_factory=Scheduler)
     acknowledged: set[UUID] = field(default_factory=set)
     platform: psycopg.Connection[tuple[Any, ...]] | None = None
 
-    def play(self) -> Played:
-        began_at, strikes = time.time(), Strikes(self.stage, self.agenda)
-        for hand_in in self.plan.hand_ins:
-            self.agenda.at(hand_in.at_seconds, partial(self._hand_in, hand_in))
+    def play(self) -> FinishedRun:
+        began_at, injector = time.time(), FaultInjector(self.environment, self.scheduler)
+        for planned in self.plan.submissions:
+            self.scheduler.at(planned.at_seconds, partial(self._enter, planned))
         for fault in self.plan.faults:
-            self.agenda.at(fault.at_seconds, partial(strikes.play, fault))
-        while self.agenda.now < self.plan.ends_at_seconds:
-            self._go_on()
-        quiet_seconds = self._calm_down()
+            self.scheduler.at(fault.at_seconds, partial(injector.play, fault))
+        while self.scheduler.now < self.plan.ends_at_seconds:
+            self._step()
+        quiet_seconds = self._wait_for_end()
         ended_at = time.time()
-        drained_with = tuple(fleet.stop() for fleet in self.stage.fleets)
-        evidence = witness.take(self.stage, self.plan, frozenset(self.acknowledged), tuple(strikes.hits), (began_at, ended_at))
-        exit_codes = tuple(code for fleet in self.stage.fleets for code in fleet.exit_codes)
-        return Played(evidence, quiet_seconds, strikes.missed, exit_codes, drained_with)
+        drained_with = tuple(fleet.stop() for fleet in self.environment.fleets)
+        record = collect(
+            self.environment, self.plan, frozenset(self.acknowledged), tuple(injector.injected), (began_at, ended_at)
+        )
+        exit_codes = tuple(code for fleet in self.environment.fleets for code in fleet.exit_codes)
+        return FinishedRun(record, quiet_seconds, injector.missed, exit_codes, drained_with)
 
-    def _go_on(self) -> None:
-        for fleet in self.stage.fleets:
+    def _step(self) -> None:
+        for fleet in self.environment.fleets:
             fleet.tend()
-        self.agenda.do_due()
-        time.sleep(LOOK_SECONDS)
+        self.scheduler.run_due()
+        time.sleep(POLL_SECONDS)
 
-    def _calm_down(self) -> float:
-        """Everything that was to end later ends now, settings and numbers are as at the beginning; how long it took."""
-        self.agenda.do_all()
-        self.stage.simulator.clear_faults()
-        for fleet in self.stage.fleets:
+    def _wait_for_end(self) -> float:
+        """End all faults, restore settings and worker counts, and wait for the end. Return the seconds."""
+        self.scheduler.run_all()
+        self.environment.simulator.clear_faults()
+        for fleet in self.environment.fleets:
             fleet.write_settings()
-            fleet.order("scale", str(WORKERS))
-        since_seconds = self.agenda.now
-        while not self._is_over() and self.agenda.now < since_seconds + QUIET_SECONDS:
-            until_seconds = self.agenda.now + LOOK_FOR_THE_END_SECONDS
-            while self.agenda.now < until_seconds:
-                self._go_on()
-        return self.agenda.now - since_seconds
+            fleet.command("scale", str(WORKERS))
+        since_seconds = self.scheduler.now
+        while not self._is_over() and self.scheduler.now < since_seconds + QUIET_SECONDS:
+            until_seconds = self.scheduler.now + END_POLL_SECONDS
+            while self.scheduler.now < until_seconds:
+                self._step()
+        return self.scheduler.now - since_seconds
 
     def _is_over(self) -> bool:
         try:
-            return witness.is_over(self._connected())
+            return is_over(self._connected())
         except psycopg.OperationalError:
             return False
 
-    # The platform
+    # Submissions
 
-    def _hand_in(self, hand_in: HandIn) -> None:
-        """Again until the database takes it. Whether the last try was committed is looked up: its answer may be lost."""
+    def _enter(self, planned: PlannedSubmission) -> None:
+        """Enter a submission, again until it succeeds. A commit whose answer was lost is found by a query."""
         try:
-            known = was_entered(self._connected(), hand_in)
-            self.acknowledged.add(known or enter(self._connected(), hand_in, self.plan.seed, self.stage.storage_root))
+            known = was_entered(self._connected(), planned)
+            self.acknowledged.add(known or enter(self._connected(), planned, self.plan.seed, self.environment.storage_root))
         except psycopg.OperationalError:
-            self.agenda.after(TRY_AGAIN_SECONDS, partial(self._hand_in, hand_in))
+            self.scheduler.after(RETRY_SECONDS, partial(self._enter, planned))
 
     def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self.platform is None or self.platform.closed:
             with suppress(psycopg.Error):
                 if self.platform is not None:
                     self.platform.close()
-            self.platform = self.stage.connected()
+            self.platform = self.environment.connected()
         return self.platform

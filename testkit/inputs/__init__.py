@@ -1,5 +1,5 @@
-"""Every kind of input and every answer a model can give, through a real queue: what becomes of each, and of all others.
+"""Every kind of input and every answer of a model, run through a real queue with real supervisors (tests/system/test_inputs.py).
 
-`catalogue` lists them, `files`, `answers` and `spoiling` make them, `trial` runs them with real supervisors, `store` is an
-object store that misbehaves, `memory` watches the workers, `report` says what came of it.
+`catalogue` lists the inputs. `files`, `answers` and `corruptions` make them. `run` runs them and compares the results.
+`leaks` searches logs, metrics and status for personal data.
 """

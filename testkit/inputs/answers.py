@@ -1,13 +1,13 @@
-"""What a model may answer where a document was asked for."""
+"""Valid and invalid answers of a feedback model."""
 
 import json
 from typing import Any
 
-PRIVATE = "GeheimeAntwort"  # stands in every answer: nothing of it may be found in a log
+PRIVATE = "GeheimeAntwort"  # part of every answer, must not appear in a log
 
 
 def document(criteria: int = 1, *, score: object = 7, text: str = PRIVATE, **more: object) -> str:
-    """As it was asked for, with one score for all criteria."""
+    """Make a valid document with one score for all criteria."""
     judgements: dict[str, Any] = {f"c{place:02}": {"explanation_md": text, "score": score} for place in range(1, criteria + 1)}
     return json.dumps({"criteria": judgements, "feedback_md": text, **more})
 
@@ -23,7 +23,7 @@ ANOTHER_CRITERION = json.dumps(
     }
 )
 TOO_HIGH, TOO_LOW = document(score=9999), document(score=-5)
-UNSTORABLE = document(text=f"{PRIVATE} \0 \ud800 ende")  # json.dumps writes them as escapes, as a model would
+UNSTORABLE = document(text=f"{PRIVATE} \0 \ud800 ende")  # json.dumps writes these characters as escapes, like a model
 EMPTY_FEEDBACK = json.dumps({"criteria": {"c01": {"explanation_md": PRIVATE, "score": 7}}, "feedback_md": "  "})
 DEEP = "[" * 100_000
 HUGE_NUMBER = document().replace("7", "7" * 5_000)

@@ -1,4 +1,4 @@
-"""Files as pupils hand them in, and as they should not."""
+"""Valid and invalid files."""
 
 from io import BytesIO
 
@@ -24,7 +24,7 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def pdf(pages: int = 1, *, media_box: str = "0 0 595 842", has_field: bool = False, trailer: bytes = b"") -> bytes:
-    """A PDF written by hand, so that it can also be one that no program writes. With `has_field` it has a black field."""
+    """Write a PDF byte by byte, so that it may be invalid. `has_field` adds a black form field."""
     ink = b"0 g 0 0 100 100 re f"
     field = b"<</Type/XObject/Subtype/Form/BBox[0 0 100 100]/Length %d>>stream\n%s\nendstream" % (len(ink), ink)
     kids = b" ".join(b"%d 0 R" % (6 + number) for number in range(pages))

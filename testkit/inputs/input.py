@@ -1,4 +1,4 @@
-"""One input: a submission, what is wrong with it or with the model's answer, and what must become of it."""
+"""One input: a submission, its corruption or the model's fault, and the expected result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from testkit.submissions import Submission
 
 
 class Place(Enum):
-    """Where the files of submissions are."""
+    """The place of the submissions' files."""
 
     DIRECTORY = "directory"
     STORE = "store"
@@ -22,7 +22,7 @@ class Place(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """A submission in the queue, before any worker has seen it."""
+    """A submission in the queue, before it is leased."""
 
     owner: psycopg.Connection[Any]
     submission_id: UUID
@@ -32,7 +32,7 @@ class Entered:
     def path(self) -> Path:
         row = self.owner.execute("select storage_key from learning_submissions where id = %s", [self.submission_id]).fetchone()
         assert row is not None
-        return self.storage_root / str(row[0])
+        return self.storage_root / str(row["storage_key"])
 
     def change_row(self, change: LiteralString, *values: object) -> None:
         self.owner.execute("update learning_submissions set " + change + " where id = %s", [*values, self.submission_id])
@@ -54,16 +54,16 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """`fault` is ordered at the model server for the requests about this input; `spoil` is done to it once it is entered.
+    """`fault` is set in the simulator for this input's requests. `corrupt` is called after the submission was entered.
 
-    `error_code` None: it must be completed. `is_alone`: what goes wrong with it goes wrong for others as well.
+    `error_code` None means that it must be completed. `is_alone`: its fault would affect other inputs.
     """
 
     label: str
     submission: Submission
     error_code: str | None = None
     fault: Mapping[str, Any] = field(default_factory=dict)
-    spoil: Callable[[Entered], object] | None = None
+    corrupt: Callable[[Entered], object] | None = None
     place: Place = Place.DIRECTORY
     is_alone: bool = False
 

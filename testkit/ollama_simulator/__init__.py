@@ -1,18 +1,20 @@
-"""A server that answers like Ollama 0.32.15 without a model: same routes, shapes, errors, slots and load times, known words.
+"""A server that answers like Ollama 0.32.15 without a model.
 
-One request, from top to bottom:
+Routes, JSON shapes, error texts, slots and load times are the same. The words of the answers are known in advance.
 
-    server       routes, start and end of the process          inventory    version, tags, ps, show
-    completion   /api/chat and /api/generate, step by step      inspection   /_simulator: calls, state, faults
-      request    a body becomes an Ask (body, keep_alive, options: Go's reading of JSON, with Go's error texts)
-      exchange   a request and all that is known of it          dialect      what differs between chat and generate
-      scheduler  the line for loads, eviction, expiry           runner       a loaded model: slots, first come first served
-      window     what fits into the context                     answer       what the model says (ocr, schema, criteria, token)
-      speech     the answer on its way, at its speed            wire         headers and bodies (json_text, timestamp)
-    host         the memory of all, and its end                 footprint    the memory of one runner, shown and hidden
-    fault        what shall go wrong, and when                  mishap       what then becomes of a request
-    call         what happened                                  catalogue    the models (size)
+The modules, in the order in which a request passes them:
+
+    server       routes, start and end of the process          models_api   version, tags, ps, show
+    completion   /api/chat and /api/generate, step by step      test_api     /_simulator: calls, state, faults
+      request    parses a body like Go, with Go's error texts (body, keep_alive, options)
+      exchange   a request with its model and options            dialect      what differs between chat and generate
+      scheduler  the queue for loads, eviction, expiry           runner       a loaded model with its slots
+      window     cuts a prompt to the context                    answer       the answer's text (ocr, schema, criteria, token)
+      streaming  sends the answer at the speed of its tokens    wire         headers and bodies (json_text, timestamp)
+    host         the memory of the machine, its exhaustion      footprint    the memory of one runner, reported and true
+    fault        kinds of faults, which request gets one        apply_fault  the effect of a fault on a request
+    call         the log of requests for tests                  catalogue    the models (size)
     process      starts the server as a child process, for tests, the demo and measurements
 
-Shapes and texts come from recorded answers of a real server (tests/ollama/recordings).
+Shapes and texts are those of a real server's recorded answers (tests/ollama/recordings).
 """

@@ -1,4 +1,4 @@
-"""What the simulated model says. It knows no instruction: nothing in a prompt changes the kind of the answer."""
+"""The text of an answer. Instructions in a prompt have no effect on it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from testkit.ollama_simulator.dialect import Dialect
 from testkit.ollama_simulator.json_text import compact
 from testkit.ollama_simulator.ocr import UnreadableImageError, ocr_text
 from testkit.ollama_simulator.options import Options
-from testkit.ollama_simulator.request import Ask
+from testkit.ollama_simulator.request import ParsedRequest
 from testkit.ollama_simulator.schema import SchemaError, Subject, document
 from testkit.ollama_simulator.token import tokens
 
@@ -29,18 +29,18 @@ THOUGHT = "Ich vergleiche die Lösung Punkt für Punkt mit der Aufgabe."
 
 
 class Ending(Enum):
-    """How an answer stops."""
+    """The end of an answer."""
 
     DONE = "a last line with the reason and the counters"
-    DONE_FALSE = "a last line with neither"
-    CUT = "no last line; a whole answer has done false"
-    SILENCE = "nothing more, until the client leaves"
+    DONE_FALSE = "a last line without reason and counters"
+    CUT = "no last line, or done false where the answer is not streamed"
+    SILENCE = "no further data until the client disconnects"
     DEATH = "the runner dies"
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One token of an answer; of the texts one is not empty. `raw` is a line that is sent as it is."""
+    """One token of an answer: content, thinking, or a raw line that is sent unchanged."""
 
     content: str = ""
     thinking: str = ""
@@ -49,7 +49,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`pieces` is a tuple, or an iterator without end. `token_seconds` None stands for the simulator's own speed."""
+    """`pieces` is a tuple, or an endless iterator. With `token_seconds` None the simulator's own speed applies."""
 
     pieces: Iterable[Piece]
     done_reason: str = "stop"
@@ -61,11 +61,11 @@ class Answer:
         return not isinstance(self.pieces, tuple)
 
 
-def compose(ask: Ask, model: Model, options: Options, dialect: Dialect) -> Answer:
-    """The whole answer within its limit of tokens. Raises ApiError for an image or a schema that cannot be used."""
-    if ask.images and not model.is_vision:
+def compose(request: ParsedRequest, model: Model, options: Options, dialect: Dialect) -> Answer:
+    """Compose the answer within its token limit. Raises ApiError for an unusable image or schema."""
+    if request.images and not model.is_vision:
         raise engine_error(*dialect.image_refusal)
-    pieces = _pieces(ask, model, options, dialect)
+    pieces = _pieces(request, model, options, dialect)
     if not dialect.is_native(model):
         short = _until_repetition(pieces)
         if len(short) < len(pieces):
@@ -73,50 +73,50 @@ def compose(ask: Ask, model: Model, options: Options, dialect: Dialect) -> Answe
     return Answer(pieces, "length" if len(pieces) == options.limit_tokens else "stop")
 
 
-def _pieces(ask: Ask, model: Model, options: Options, dialect: Dialect) -> tuple[Piece, ...]:
-    """An answer that has room for all its tokens but not for its end is cut too, as the end is a token."""
+def _pieces(request: ParsedRequest, model: Model, options: Options, dialect: Dialect) -> tuple[Piece, ...]:
+    """The end of an answer counts as a token, so an answer without room for it is cut too."""
     if model.round:
         return tuple(islice(cycle(map(Piece, model.round)), options.limit_tokens))
-    thought = tokens(THOUGHT) if model.is_thinking and ask.think is not False else []
-    spoken = tokens(_until_stop(_text(ask, model, dialect), options.stop))
+    thought = tokens(THOUGHT) if model.is_thinking and request.think is not False else []
+    spoken = tokens(_until_stop(_text(request, model, dialect), options.stop))
     pieces = (*(Piece(thinking=text) for text in thought), *(Piece(content=text) for text in spoken))
     return pieces[: options.limit_tokens]
 
 
 def _until_repetition(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
-    """Ollama gives up at the 31st equal token in a row, white space apart (recording 18)."""
+    """Cut at the 31st equal token in a row, as Ollama does. White space is ignored (recording 18)."""
     last, count = "", 0
     for number, piece in enumerate(pieces):
-        said = (piece.content or piece.thinking).strip()
-        count = count + 1 if said == last else 1
-        last = said
+        text = (piece.content or piece.thinking).strip()
+        count = count + 1 if text == last else 1
+        last = text
         if count > MAX_EQUAL_TOKENS:
             return pieces[: number + 1]
     return pieces
 
 
-def check_format(ask: Ask) -> None:
-    """Anything but "json" and an object is refused by Ollama itself, before the engine sees it."""
-    if ask.format is not None and ask.format != "json" and not isinstance(ask.format, dict):
-        raw = compact(compact(ask.format))
+def check_format(request: ParsedRequest) -> None:
+    """Reject any format but "json" and an object, as Ollama does before it calls the engine."""
+    if request.format is not None and request.format != "json" and not isinstance(request.format, dict):
+        raw = compact(compact(request.format))
         raise ApiError(500, f'invalid format: {raw}; expected "json" or a valid JSON Schema object')
 
 
-def _text(ask: Ask, model: Model, dialect: Dialect) -> str:
-    read = "\n\n".join(_read(image) for image in ask.images)
-    seed = hashlib.sha256(ask.prompt.encode("utf-8", errors="replace")).hexdigest()
+def _text(request: ParsedRequest, model: Model, dialect: Dialect) -> str:
+    read = "\n\n".join(_text_in(image) for image in request.images)
+    seed = hashlib.sha256(request.prompt.encode("utf-8", errors="replace")).hexdigest()
     sentences = (read,) if read else FEEDBACK
-    if ask.format is None:
+    if request.format is None:
         return sentences[int(seed, 16) % len(sentences)]
-    schema = ask.format if isinstance(ask.format, dict) else {"properties": {"antwort": {}}, "required": ["antwort"]}
+    schema = request.format if isinstance(request.format, dict) else {"properties": {"antwort": {}}, "required": ["antwort"]}
     try:
-        value = document(schema, Subject(seed, sentences, criteria_in(ask.prompt)))
+        value = document(schema, Subject(seed, sentences, criteria_in(request.prompt)))
     except SchemaError as error:
         raise dialect.schema_refusal(str(error)) from error
     return compact(value, sorts_keys=dialect.is_native(model))
 
 
-def _read(image: bytes) -> str:
+def _text_in(image: bytes) -> str:
     try:
         return ocr_text(image)
     except UnreadableImageError as error:

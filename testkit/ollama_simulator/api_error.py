@@ -1,4 +1,4 @@
-"""An answer that is an error, as Ollama words it."""
+"""Errors with the texts of Ollama."""
 
 from testkit.ollama_simulator.json_text import compact
 
@@ -6,7 +6,7 @@ from testkit.ollama_simulator.json_text import compact
 class ApiError(Exception):
     """Becomes `{"error": text}` with this status.
 
-    `is_streamed` says that it happened after a model was at work for a streaming request: then Ollama's header lacks the charset.
+    `is_streamed`: the request asks for a stream and a model has started on it. Ollama's header then lacks the charset.
     """
 
     def __init__(self, status: int, text: str, *, is_streamed: bool = False) -> None:
@@ -17,6 +17,6 @@ class ApiError(Exception):
 
 
 def engine_error(status: int, message: str, kind: str) -> ApiError:
-    """An error of the engine below (llama-server), whose JSON Ollama hands on as text: JSON within JSON."""
+    """An error of the engine (llama-server). Ollama passes the engine's JSON on as text within its own JSON."""
     body = {"error": {"code": status, "message": message, "type": kind}}
     return ApiError(status, compact(body))

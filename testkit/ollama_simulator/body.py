@@ -1,4 +1,4 @@
-"""A request body, read as Go's encoding/json reads it, with its error texts."""
+"""Parse a request body like Go's encoding/json, with the same error texts."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def read_object(raw: bytes, struct: str) -> JsonObject:
-    """The first JSON value of the body, which must be an object; what follows it is ignored, as by Go's decoder."""
+    """Parse the first JSON value, which must be an object. Go's decoder ignores the rest, too."""
     text = raw.decode("utf-8", errors="replace").lstrip()
     if not text:
         raise ApiError(400, "missing request body")
@@ -38,7 +38,7 @@ def read_object(raw: bytes, struct: str) -> JsonObject:
 
 
 def check_types(body: JsonObject, struct: str, fields: Mapping[str, str]) -> None:
-    """Refuses the first field whose value does not fit its Go type; null fits every type."""
+    """Raise ApiError for the first field whose value does not fit its Go type. Null fits every type."""
     for name, go_type in fields.items():
         value = body.get(name)
         if value is not None and not _fits(value, go_type):
@@ -62,7 +62,7 @@ def _fits(value: object, go_type: str) -> bool:
 
 
 def _no_constant(name: str) -> object:
-    raise json.JSONDecodeError("Expecting value", name, 0)  # NaN and Infinity are Python's, not JSON's
+    raise json.JSONDecodeError("Expecting value", name, 0)  # NaN and Infinity exist in Python's JSON only
 
 
 def _syntax_error(error: json.JSONDecodeError) -> str:

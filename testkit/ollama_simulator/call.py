@@ -1,4 +1,4 @@
-"""What was asked of the models, for tests: one `Call` per request to chat or generate."""
+"""The log of calls for tests: one `Call` per request to chat or generate."""
 
 import asyncio
 import hashlib
@@ -9,18 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from testkit.ollama_simulator.api_error import ApiError
-from testkit.ollama_simulator.request import Ask
+from testkit.ollama_simulator.request import ParsedRequest
 
 MAX_CALLS = 100_000
 
 
 @dataclass(slots=True)
 class Call:
-    """`at` is Unix time, `*_seconds` count from there. `outcome`, `seconds` are None while the call is in flight.
+    """`at` is Unix time, `*_seconds` count from there. `outcome` and `seconds` are None while the call is in flight.
 
-    `outcome` is done, disconnected or error:<status>. `in_flight_at_start` counts the calls to the same model at that moment,
-    this one included. `is_empty`: it only loads or unloads.
-    `image_sha256` is of the image's bytes, of several images one after another.
+    `outcome` is done, disconnected or error:<status>. `in_flight_at_start` counts the calls to the same model at the start,
+    with this one. `is_empty`: the call only loads or unloads a model. `image_sha256` is over the bytes of all images.
     """
 
     endpoint: str
@@ -44,17 +43,17 @@ class Call:
 
 
 class CallLog:
-    """Calls in the order of their arrival, the last `MAX_CALLS`."""
+    """The last `MAX_CALLS` calls, in order of arrival."""
 
     def __init__(self) -> None:
         self.calls: deque[Call] = deque(maxlen=MAX_CALLS)
         self.in_flight: Counter[str] = Counter()
         self._asking: Counter[str] = Counter()
-        self.max_in_flight: Counter[str] = Counter()  # without those that only load or unload: they take no slot
+        self.max_in_flight: Counter[str] = Counter()  # without empty calls, which take no slot
 
     @contextmanager
     def record(self, endpoint: str) -> Iterator[Call]:
-        """Writes down how the block ends."""
+        """Log a call for the length of the block, with the block's outcome."""
         call = Call(endpoint)
         self.calls.append(call)
         outcome = "error:500"
@@ -70,24 +69,24 @@ class CallLog:
         finally:
             self._close(call, outcome)
 
-    def identify(self, call: Call, ask: Ask, model: str) -> None:
-        """Fills in what the call is about, once its body has been read."""
-        call.model, call.is_empty = model, ask.is_empty
-        call.has_image = bool(ask.images)
-        call.image_sha256 = hashlib.sha256(b"".join(ask.images)).hexdigest() if ask.images else None
+    def identify(self, call: Call, request: ParsedRequest, model: str) -> None:
+        """Add model and images to the call after its body has been parsed."""
+        call.model, call.is_empty = model, request.is_empty
+        call.has_image = bool(request.images)
+        call.image_sha256 = hashlib.sha256(b"".join(request.images)).hexdigest() if request.images else None
         self.in_flight[model] += 1
         call.in_flight_at_start = self.in_flight[model]
-        self._asking[model] += not ask.is_empty
+        self._asking[model] += not request.is_empty
         self.max_in_flight[model] = max(self.max_in_flight[model], self._asking[model])
 
     def reset(self) -> None:
-        """Forgets calls and maxima; calls in flight stay counted."""
+        """Clear calls and maxima. Calls in flight stay counted."""
         self.calls.clear()
         self.max_in_flight.clear()
 
     def _close(self, call: Call, outcome: str) -> None:
         if outcome != "disconnected":
-            call.first_byte()  # of an answer that is not streamed, the first byte is the last
+            call.first_byte()  # an answer that is not streamed arrives at once
         call.seconds, call.outcome = call.elapsed_seconds(), outcome
         if call.model is not None:
             self.in_flight[call.model] -= 1

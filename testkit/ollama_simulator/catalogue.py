@@ -1,4 +1,4 @@
-"""The models that the simulator pretends to have."""
+"""The models of the simulator."""
 
 import hashlib
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ INSTALLED_AT = "2026-11-23T08:07:00.745967314Z"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What a model file says of itself; sizes in bytes and tokens.
+    """The properties of a model file, sizes in bytes and tokens.
 
-    `size_bytes` is all of it on disk, `projector_bytes` the part that looks at images. `cache_bytes_per_token` is the key-value
-    cache of one token. `growth_bytes` is what each further prompt leaves in the runner's prompt cache; None: its tokens' cache.
-    `is_rendered`: Ollama writes the prompt of a chat itself (Go template, harmony) and does not leave it to the engine.
-    `layers`, `heads`, `key_heads` and `key_width` are what that cache is the product of; `key_width` None: the embedding's share.
-    `is_serial`: one slot, whatever OLLAMA_NUM_PARALLEL says, as Ollama decides for some families (ollama.md, 4.2).
+    `size_bytes` is the file, `projector_bytes` the part of it for images. `cache_bytes_per_token` is the key-value cache of one
+    token, the product of `layers`, `heads`, `key_heads` and `key_width` (None: the embedding's share). `growth_bytes` is the
+    growth of the runner's prompt cache with each further prompt (None: the cache of its tokens). `is_rendered`: Ollama renders
+    the prompt of a chat itself (Go template, harmony), not the engine. `is_serial`: the model has one slot, because Ollama
+    ignores OLLAMA_NUM_PARALLEL for some families (ollama.md, 4.2).
     """
 
     family: str
@@ -41,7 +41,7 @@ class Build:
     is_serial: bool = False
 
 
-# the recordings' own model: 2048 bytes a token and slot from the sizes in recording 19
+# the model of the recordings: 2048 bytes per token and slot follow from the sizes in recording 19
 UNKNOWN_BUILD = Build("llama", "1.26M", 1_260_032, "unknown", 5_049_529, 32_768, 512, 2048)
 UNKNOWN_VISION_BUILD = replace(UNKNOWN_BUILD, size_bytes=6_281_785, projector_bytes=1_232_256)
 BUILDS = {
@@ -53,14 +53,14 @@ BUILDS = {
     ),
 }
 SENTENCE = (" Die", " Rechnung", " ist", " richtig", " und", " der", " Weg", " ist", "  gut", " beschrieben", " .")
-ROUNDS = {"loop:latest": SENTENCE, "stutter:latest": (" …",)}  # the recorded models that never end
+ROUNDS = {"loop:latest": SENTENCE, "stutter:latest": (" …",)}  # the recorded models with endless answers
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`name` always has its tag. `capabilities` are Ollama's words: completion, vision, tools, thinking.
+    """`name` includes the tag. `capabilities` are Ollama's: completion, vision, tools, thinking.
 
-    `round` is what a model that never ends says over and over; empty for all others.
+    `round` is the repeated text of a model whose answers do not end, empty for all others.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """64 hexadecimal digits; of the name, as there is no file."""
+        """64 hexadecimal digits, computed from the name because there is no file."""
         return hashlib.sha256(self.name.encode()).hexdigest()
 
 
@@ -90,7 +90,7 @@ class Catalogue:
         self.models = {model.name: model for model in models}
 
     def find(self, name: str) -> Model:
-        """404 for a name that is not there; `latest` is the tag where none is given."""
+        """Find a model, with the tag `latest` as the default. Raises ApiError 404."""
         model = self.models.get(full_name(name))
         if model is None:
             raise not_found(name)
@@ -106,9 +106,9 @@ def full_name(name: str) -> str:
 
 
 def _model(specification: str) -> Model:
-    """NAME, which may have a tag of its own, and then any of EXTRA_CAPABILITIES, SIZES and quant=, each after a colon.
+    """Parse NAME[:TAG] followed by any of EXTRA_CAPABILITIES, SIZES and quant=, each after a colon.
 
-    ValueError for a size that is none.
+    Raises ValueError for an invalid size.
     """
     parts, extras = specification.split(":"), []
     while len(parts) > 1 and (parts[-1] in EXTRA_CAPABILITIES or parts[-1].partition("=")[0] in {*SIZES, "quant"}):

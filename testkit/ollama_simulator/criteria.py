@@ -1,4 +1,4 @@
-"""The criteria that a feedback request is about, found without understanding it."""
+"""Find the criteria of a feedback request by the form of its prompt."""
 
 from collections.abc import Mapping
 from itertools import dropwhile, islice, takewhile
@@ -8,20 +8,20 @@ MAX_SCORE = 10  # criteria.v2
 
 
 def criteria_in(prompt: str) -> tuple[str, ...]:
-    """The first list of `- criterion` lines after a line that contains "Kriterien"."""
+    """Return the first list of `- criterion` lines after a line that contains "Kriterien"."""
     below = islice(dropwhile(lambda line: "Kriterien" not in line, prompt.splitlines()), 1, None)
     listed = takewhile(_is_item, dropwhile(lambda line: not _is_item(line), below))
     return tuple(line.strip().removeprefix("- ").strip() for line in islice(listed, MAX_CRITERIA))
 
 
 def enumerated(item: Mapping[str, object]) -> tuple[str, ...]:
-    """The criteria that the schema of a list's item names itself, as the enum of its property `criterion`."""
+    """Return the criteria in the schema of a list's item: the enum of its property `criterion`."""
     names = _property(item, "criterion").get("enum")
     return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def about(item: Mapping[str, object], criterion: str | None) -> Mapping[str, object]:
-    """The schema of a list's item, narrowed to one criterion; a `max_score` left open becomes the contract's 10."""
+    """Narrow the schema of a list's item to one criterion. A `max_score` without limits becomes 10, as in criteria.v2."""
     properties = item.get("properties")
     if not isinstance(properties, dict):
         return item

@@ -1,4 +1,4 @@
-"""What differs between /api/chat and /api/generate."""
+"""The differences between /api/chat and /api/generate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from testkit.ollama_simulator.api_error import ApiError, engine_error
 from testkit.ollama_simulator.body import JsonObject
 from testkit.ollama_simulator.catalogue import Model
-from testkit.ollama_simulator.request import Ask, read_chat, read_generate
+from testkit.ollama_simulator.request import ParsedRequest, read_chat, read_generate
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`struct` is Go's name of the request."""
+    """`struct` is the request's type in Go, `fields` makes the JSON of content and thinking."""
 
     path: str
     struct: str
-    read: Callable[[JsonObject], Ask]
-    said: Callable[[str, str], dict[str, object]]
+    read: Callable[[JsonObject], ParsedRequest]
+    fields: Callable[[str, str], dict[str, object]]
     missing_model: tuple[int, str]
     image_refusal: tuple[int, str, str]
     schema_refusal: Callable[[str], ApiError]
@@ -24,18 +24,19 @@ class Dialect:
     has_context: bool
 
     def is_native(self, model: Model) -> bool:
-        """Whether the engine's own chat endpoint is asked: it sorts a schema's properties by name, refuses what is too long,
-        and does not mind repetition. All else is rendered by Ollama and completed as a text.
+        """Return True if Ollama calls the engine's own chat endpoint, else it renders the prompt and has it completed as text.
+
+        The endpoint sorts a schema's properties by name, rejects long prompts and does not stop repetition.
         """
         return self.is_chat and not model.build.is_rendered
 
 
-def _chat_said(content: str, thinking: str) -> dict[str, object]:
+def _chat_fields(content: str, thinking: str) -> dict[str, object]:
     thought = {"thinking": thinking} if thinking else {}
     return {"message": {"role": "assistant", "content": content, **thought}}
 
 
-def _generate_said(content: str, thinking: str) -> dict[str, object]:
+def _generate_fields(content: str, thinking: str) -> dict[str, object]:
     thought = {"thinking": thinking} if thinking else {}
     return {"response": content, **thought}
 
@@ -53,7 +54,7 @@ CHAT = Dialect(
     path="/api/chat",
     struct="ChatRequest",
     read=read_chat,
-    said=_chat_said,
+    fields=_chat_fields,
     missing_model=(400, "model is required"),
     image_refusal=(
         500,
@@ -68,7 +69,7 @@ GENERATE = Dialect(
     path="/api/generate",
     struct="GenerateRequest",
     read=read_generate,
-    said=_generate_said,
+    fields=_generate_fields,
     missing_model=(404, "model '' not found"),
     image_refusal=(
         400,

@@ -1,4 +1,4 @@
-"""Faults on order, by header, or drawn from a seed: which request goes wrong, and in which known way."""
+"""Choose the fault of each request: set by a test, set in a header, or drawn from a seed."""
 
 import random
 from dataclasses import dataclass
@@ -19,28 +19,28 @@ class FaultKind(StrEnum):
     STATUS_503 = "status_503"  # as when OLLAMA_MAX_QUEUE requests wait for a load
     NESTED_ERROR = "nested_error"  # 500, and the error's text is llama-server's JSON
     DISCONNECT = "disconnect"  # the connection is closed before any header
-    HANG = "hang"  # takes a slot and says nothing until the client leaves
-    WEDGE = "wedge"  # so does from now on every request to this model, until the faults are cleared
+    HANG = "hang"  # holds a slot and sends nothing until the client disconnects
+    WEDGE = "wedge"  # like HANG for every request to this model, until the faults are cleared
     SLOW = "slow"  # pauses `seconds` before the first token
     TRICKLE = "trickle"  # a token every `seconds`
     SILENCE = "silence"  # half of the tokens, then no more, and the connection stays open
     EOF = "eof"  # ends in the middle: a stream without its last line, or a whole answer with done false
-    DONE_FALSE = "done_false"  # says everything, and ends with done false and no counters
+    DONE_FALSE = "done_false"  # sends the whole text, ends with done false and no counters
     TRUNCATED = "truncated"  # half of the text, done_reason length
-    ENDLESS = "endless"  # ever new tokens until the client leaves, whatever num_predict
-    REPEAT = "repeat"  # one token again and again, until the client leaves or num_predict
+    ENDLESS = "endless"  # new tokens until the client disconnects, num_predict is ignored
+    REPEAT = "repeat"  # one token repeated until the client disconnects or num_predict is reached
     THINKING_ONLY = "thinking_only"  # only thoughts, empty content, done_reason stop
-    SAY = "say"  # the whole answer is `text`, done_reason stop, whatever the schema
-    GARBAGE = "garbage"  # a line in the stream that is no JSON, or a whole body that is none
-    KILL_RUNNER = "kill_runner"  # the runner dies in the middle; ps lists it until the next request reloads it
+    SAY = "say"  # the whole answer is `text`, done_reason stop, the schema is ignored
+    GARBAGE = "garbage"  # a line in the stream, or the whole body, is not JSON
+    KILL_RUNNER = "kill_runner"  # the runner dies in the middle, ps lists it until the next request reloads it
 
 
-UNDRAWN = (FaultKind.WEDGE, FaultKind.SAY)  # one lasts until somebody clears it, the other needs a text
+UNDRAWN = (FaultKind.WEDGE, FaultKind.SAY)  # WEDGE lasts until the faults are cleared, SAY needs a text
 
 
 @dataclass(slots=True)
 class Fault:
-    """`model` None stands for every model, `containing` "" for every text; `times` requests are left."""
+    """A fault for the next `times` requests to `model` (None: any) that contain the text `containing`."""
 
     kind: FaultKind
     model: str | None = None
@@ -54,41 +54,40 @@ class Fault:
 
 
 class Faults:
-    """Orders are used up in the order given. With a `rate`, that share of the other requests gets a fault drawn from the seed:
-    the n-th request with a prompt always the same one.
+    """The faults that tests have set, used in the order in which they were set.
+
+    With a `rate`, that share of the other requests gets a fault drawn from the seed and the number of the request.
     """
 
     def __init__(self, rate: float = 0.0, seed: int = 0) -> None:
         self._rate = rate
         self._seed = seed
         self._requests = 0
-        self._orders: list[Fault] = []
+        self._pending: list[Fault] = []
         self._wedged: set[str] = set()
 
-    def order(self, body: JsonObject) -> None:
-        """Raises ApiError 400 for an order that makes no sense."""
-        self._orders.append(read_fault(body))
+    def add(self, body: JsonObject) -> None:
+        """Add a fault. Raises ApiError 400 for invalid parameters."""
+        self._pending.append(read_fault(body))
 
     def clear(self) -> None:
-        self._orders.clear()
+        self._pending.clear()
         self._wedged.clear()
 
     def reads(self, model: str) -> bool:
-        """Whether an order for this model depends on what its request is about."""
-        return any(order.containing and order.concerns(model) for order in self._orders)
+        """Return True if a fault for this model depends on the text of the request."""
+        return any(fault.containing and fault.concerns(model) for fault in self._pending)
 
     def take(self, model: str, content: str) -> Fault | None:
-        """The fault for one request to this model; only requests with a prompt ask. `content` is its prompt and what its
-        images say, the latter only where `reads` asked for it.
-        """
+        """Return the fault for one request with a prompt. `content` is the prompt, and the text in its images if `reads`."""
         self._requests += 1
         if model in self._wedged:
             return Fault(FaultKind.WEDGE)
-        fault = next((order for order in self._orders if order.concerns(model) and order.containing in content), None)
+        fault = next((each for each in self._pending if each.concerns(model) and each.containing in content), None)
         if fault is None:
             return self._drawn()
         fault.times -= 1
-        self._orders = [order for order in self._orders if order.times > 0]
+        self._pending = [each for each in self._pending if each.times > 0]
         if fault.kind is FaultKind.WEDGE:
             self._wedged.add(model)
         return fault
@@ -112,7 +111,7 @@ def read_fault(body: JsonObject) -> Fault:
 
 
 def fault_in_header(header: str) -> Fault:
-    """`trickle; seconds=0.2` or `say; text=Gr%C3%BC%C3%9Fe`: a kind and its parameters, percent-encoded."""
+    """Parse a kind with percent-encoded parameters, such as `trickle; seconds=0.2` or `say; text=Gr%C3%BC%C3%9Fe`."""
     kind, _, rest = header.partition(";")
     given = {name.strip(): value for name, value in parse_qsl(rest, separator=";")}
     try:

@@ -1,4 +1,4 @@
-"""The machine that the runners share: its memory, and the kernel that kills when there is none left."""
+"""The memory that the runners share, and the kernel that kills a runner when it is exhausted."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from testkit.ollama_simulator.runner import Runner
 
 
 class Host:
-    """`memory_bytes` None: so much that it never matters. Memory of an unloaded runner comes back `return_seconds` later."""
+    """`memory_bytes` None means no limit. The memory of an unloaded runner is free `return_seconds` later."""
 
     def __init__(self, memory_bytes: int | None, return_seconds: float) -> None:
         self.memory_bytes = memory_bytes
@@ -26,7 +26,7 @@ class Host:
         self.press()
 
     def press(self) -> None:
-        """To be called when something has grown. Nothing is refused: the biggest runner is killed, until the rest fits."""
+        """Kill the largest runners until the rest fits. Call this after a runner has grown."""
         while self.memory_bytes is not None and self.used_bytes > self.memory_bytes:
             biggest = max(self._runners, key=lambda runner: runner.true_bytes, default=None)
             if biggest is None or biggest.is_dead:
@@ -43,7 +43,7 @@ class Host:
         asyncio.get_running_loop().call_later(self._return_seconds, self._return, runner.true_bytes)
 
     async def settled(self) -> None:
-        """Returns when all memory of unloaded runners is back: Ollama waits for that before it loads (ollama.md, 3.4)."""
+        """Wait until the memory of unloaded runners is free, as Ollama does before a load (ollama.md, 3.4)."""
         await self._is_settled.wait()
 
     def _return(self, size_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""JSON as Go's encoder writes it: no spaces, letters as they are."""
+"""JSON like Go's encoder: no spaces, letters not escaped."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`keep_alive`: how long a model stays loaded after its last request (api/types.go, Duration)."""
+"""`keep_alive`: the time for which a model stays loaded after its last request (api/types.go, Duration)."""
 
 import math
 import re
@@ -12,7 +12,7 @@ PART = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]*)")
 
 
 def read_keep_alive(value: object) -> float | None:
-    """Seconds; infinite for a negative value, None for an absent one. 400 with Go's text for anything else."""
+    """Return seconds, infinite for a negative value, None for an absent one. Raises ApiError 400 with Go's text."""
     match value:
         case None:
             return None
@@ -26,7 +26,7 @@ def read_keep_alive(value: object) -> float | None:
 
 
 def _go_duration_seconds(text: str) -> float:
-    """time.ParseDuration: "1h30m", "-1m", ".5s"; a bare number has no unit, except 0."""
+    """Parse like time.ParseDuration: "1h30m", "-1m", ".5s". Only 0 needs no unit."""
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if digits == "0":
         return 0.0

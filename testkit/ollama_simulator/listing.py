@@ -1,4 +1,4 @@
-"""How /api/ps answers: as it should, or as one that a watch of it has to live with, until it is told otherwise."""
+"""The mode of /api/ps: correct, or one of the failures that the monitor must survive."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,19 +9,19 @@ from testkit.ollama_simulator.body import JsonObject
 
 class ListingMode(StrEnum):
     RIGHT = "right"
-    SILENT = "silent"  # no byte until the client leaves: the real one waits for a lock
+    SILENT = "silent"  # no byte until the client disconnects, as while the real server waits for a lock
     INVALID = "nonsense"  # 200 and no list
     ERROR = "error"  # 500
 
 
 @dataclass(slots=True)
 class Listing:
-    """The rest of the server works, whatever the mode."""
+    """The mode does not affect the other routes."""
 
     mode: ListingMode = ListingMode.RIGHT
 
-    def order(self, body: JsonObject) -> None:
-        """Raises ApiError 400 for a mode that there is not."""
+    def set(self, body: JsonObject) -> None:
+        """Set the mode. Raises ApiError 400 for an unknown one."""
         try:
             self.mode = ListingMode(str(body.get("mode")))
         except ValueError as error:

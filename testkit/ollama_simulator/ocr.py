@@ -1,11 +1,11 @@
-"""What the simulated vision model reads in an image."""
+"""The text that the simulated vision model reads in an image."""
 
 import hashlib
 import io
 
 from PIL import Image
 
-READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # what the real engine decodes, WebP by way of Ollama
+READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # formats of the real engine, WebP is converted by Ollama
 SENTENCES = (
     "Zuerst habe ich die Länge gemessen und dann alles zusammengezählt.",
     "Die Pflanze braucht Licht, Wasser und Luft, damit sie wachsen kann.",
@@ -18,20 +18,20 @@ SENTENCES = (
 
 
 class UnreadableImageError(ValueError):
-    """The bytes are no image of a known format, or a damaged one."""
+    """The bytes are not an image of a known format, or the image is damaged."""
 
 
 def ocr_text(image_bytes: bytes) -> str:
-    """The text in the image's metadata field "comment" (JPEG comment, PNG text chunk of that name in any case, UTF-8).
+    """Return the metadata field "comment" (JPEG comment, PNG text chunk of that name in any case, UTF-8).
 
-    An image without one gets a sentence or two, chosen by the sha256 of its size and RGB pixels. Tests and the demo call this
-    same function to know what a submission's text must be.
+    For an image without a comment, one or two sentences are chosen by the sha256 of its size and RGB pixels. Tests and the
+    demo compute the expected text of a submission with this function.
     """
     try:
         with Image.open(io.BytesIO(image_bytes), formats=READABLE_FORMATS) as image:
-            image.load()  # a damaged image fails here; text chunks behind the pixels are known after it
+            image.load()  # raises for a damaged image, and reads the text chunks behind the pixels
             return _comment(image) or _sentences(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's four ways to say so
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the four exceptions of Pillow
         raise UnreadableImageError("not a readable image") from error
 
 

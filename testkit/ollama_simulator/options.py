@@ -1,4 +1,4 @@
-"""`options` of a request: Ollama's types for them, and the three that the simulator acts upon."""
+"""`options` of a request: Ollama's types, and the three options that have an effect here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ from testkit.ollama_simulator.catalogue import Model
 DEFAULT_NUM_CTX = 4096  # Ollama's default context below 23 GiB of VRAM
 MIN_NUM_CTX = 4
 MIN_NUM_CTX_VISION = 2048
-LIMIT_CONTEXTS = 10  # Ollama bounds every num_predict to ten contexts (llm/llama_server.go)
+LIMIT_CONTEXTS = 10  # Ollama limits num_predict to ten contexts (llm/llama_server.go)
 
-GO_TYPES = {  # api/types.go, Options; an unknown name is ignored
+GO_TYPES = {  # api/types.go, Options, unknown names are ignored
     **dict.fromkeys(("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "draft_num_predict"), "integer"),
     **dict.fromkeys(("num_keep", "seed", "num_predict", "top_k", "repeat_last_n"), "integer"),
     **dict.fromkeys(("temperature", "top_p", "min_p", "typical_p", "repeat_penalty"), "float32"),
@@ -19,13 +19,20 @@ GO_TYPES = {  # api/types.go, Options; an unknown name is ignored
     "use_mmap": "boolean",
     "stop": "array",
 }
-LOAD_OPTIONS = ("num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")  # with num_ctx: a difference reloads the model
+LOAD_OPTIONS = (
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "num_thread",
+    "use_mmap",
+)  # like num_ctx: a change reloads the model
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a model is loaded with. `num_ctx` is the context of one slot in tokens. `can_shift`: what was said first makes room
-    at the end of the window.
+    """The options of a load. `num_ctx` is the context of one slot in tokens.
+
+    `can_shift`: at the end of the window the engine drops the oldest tokens and goes on.
     """
 
     num_ctx: int
@@ -33,7 +40,7 @@ class LoadOptions:
     can_shift: bool = True
 
     def of(self, model: Model, *, may_shift: bool) -> "LoadOptions":
-        """Within what the model can do; no model with a projector can shift."""
+        """Limit the options to what the model supports. A model with a projector cannot shift."""
         least = MIN_NUM_CTX_VISION if model.is_vision else MIN_NUM_CTX
         num_ctx = min(max(self.num_ctx, least), model.build.context_length)
         return replace(self, num_ctx=num_ctx, can_shift=may_shift and not model.is_vision)
@@ -41,7 +48,7 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`limit_tokens` is num_predict, or ten contexts where the request gives no positive one or more than that."""
+    """`limit_tokens` is num_predict, or ten contexts if num_predict is not positive or larger."""
 
     load: LoadOptions
     limit_tokens: int
@@ -52,7 +59,7 @@ class Options:
 
 
 def read_options(given: Mapping[str, object]) -> Options:
-    """A value of a wrong type is a 500, not a 400: Ollama reads options after it has found the model."""
+    """Parse the options. A value of a wrong type is a 500, because Ollama reads options after it has found the model."""
     values = {name: value for name, value in given.items() if name in GO_TYPES and value is not None}
     for name, value in values.items():
         _check(name, value)

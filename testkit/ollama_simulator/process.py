@@ -1,7 +1,8 @@
-"""The simulator as a child process, for tests, the demo and measurements."""
+"""Run the simulator as a child process, for tests, the demo and benchmarks."""
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from testkit.parent_death import die_with
+
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0
@@ -20,7 +23,7 @@ Option = str | float | bool | Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class SimulatorProcess:
-    """A running simulator. `url` has no slash at its end."""
+    """A running simulator. `url` ends without a slash."""
 
     url: str
     pid: int
@@ -35,7 +38,7 @@ class SimulatorProcess:
         self.client.delete("/_simulator/calls").raise_for_status()
 
     def state(self) -> dict[str, Any]:
-        """See inspection.state for the fields."""
+        """See test_api.state for the fields."""
         state: dict[str, Any] = self._get("/_simulator/state")
         return state
 
@@ -48,17 +51,18 @@ class SimulatorProcess:
         text: str = "",
         containing: str = "",
     ) -> None:
-        """The next `times` requests with a prompt, to `model` or to any, that contain `containing` in prompt or picture, go
-        wrong; see fault.FaultKind for the kinds.
+        """Give a fault to the next `times` requests with a prompt, see fault.FaultKind.
+
+        Only requests to `model` (None: any) that contain the text `containing` in prompt or picture count.
         """
-        order = {"fault": kind, "model": model, "times": times, "seconds": seconds, "text": text, "containing": containing}
-        self.client.post("/_simulator/faults", json=order).raise_for_status()
+        fault = {"fault": kind, "model": model, "times": times, "seconds": seconds, "text": text, "containing": containing}
+        self.client.post("/_simulator/faults", json=fault).raise_for_status()
 
     def clear_faults(self) -> None:
         self.client.delete("/_simulator/faults").raise_for_status()
 
     def list_as(self, mode: str) -> None:
-        """From now on /api/ps answers so; see listing.ListingMode."""
+        """Set the mode of /api/ps, see listing.ListingMode."""
         self.client.post("/_simulator/listing", json={"mode": mode}).raise_for_status()
 
     def _get(self, path: str) -> Any:
@@ -67,10 +71,10 @@ class SimulatorProcess:
 
 @contextmanager
 def start_simulator(**options: Option) -> Iterator[SimulatorProcess]:
-    """Options are those of the command line: `num_parallel=2`, `model=["a:vision", "b"]`; `port` is a free one if not given.
+    """Start with options of the command line, such as `num_parallel=2`, `model=["a:vision", "b"]`, on a free port.
 
-    Ends with the block, or with the *thread* that entered it (PR_SET_PDEATHSIG belongs to a thread).
-    Raises RuntimeError when the simulator does not start.
+    The simulator ends with the block, or with the *thread* that entered it (PR_SET_PDEATHSIG is per thread).
+    Raises RuntimeError if it does not start.
     """
     child = _spawn(options)
     try:
@@ -82,10 +86,11 @@ def start_simulator(**options: Option) -> Iterator[SimulatorProcess]:
 
 
 def _spawn(options: dict[str, Option]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "testkit.ollama_simulator", "--die-with-parent", str(os.getpid())]
+    command = [sys.executable, "-m", "testkit.ollama_simulator"]
     for name, value in {"port": 0, **options}.items():
         command += _arguments(name.replace("_", "-"), value)
-    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT_ROOT, text=True)
+    tie = die_with(os.getpid(), signal.SIGKILL)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT_ROOT, text=True, preexec_fn=tie)  # noqa: PLW1509
 
 
 def _arguments(name: str, value: Option) -> list[str]:

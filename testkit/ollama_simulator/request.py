@@ -1,4 +1,4 @@
-"""A request to chat or generate, as the simulator needs it: `Ask`."""
+"""Parse a request to chat or generate into a `ParsedRequest`."""
 
 import base64
 import binascii
@@ -36,15 +36,15 @@ SYSTEM = "system"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of a chat; of a generation its system text or its prompt."""
+    """One message of a chat, or the system text or prompt of a generation."""
 
     role: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """`prompt` is what all turns say; `format` None where the request sets none; `is_empty`: only the model is to be loaded."""
+class ParsedRequest:
+    """`prompt` is the text of all turns. `is_empty`: the request only loads the model."""
 
     model: str
     turns: tuple[Turn, ...]
@@ -65,26 +65,26 @@ class Ask:
         return len(tokens(self.prompt)) + TOKENS_PER_IMAGE * len(self.images)
 
 
-def read_chat(body: JsonObject) -> Ask:
-    """The prompt of a chat is what all its messages say, in order."""
+def read_chat(body: JsonObject) -> ParsedRequest:
+    """Parse a chat. Its prompt is the text of all messages, in order."""
     check_types(body, "ChatRequest", CHAT_FIELDS)
     messages = [_message(item) for item in _items(body, "messages")]
     turns = [Turn(str(message.get("role") or "").lower(), str(message.get("content") or "")) for message in messages]
     images = [image for message in messages for image in _items(message, "images")]
-    return _ask(body, turns, images, is_empty=not messages)
+    return _parsed(body, turns, images, is_empty=not messages)
 
 
-def read_generate(body: JsonObject) -> Ask:
-    """The prompt of a generation is its system text and its prompt; an empty prompt loads, whatever the images."""
+def read_generate(body: JsonObject) -> ParsedRequest:
+    """Parse a generation. Its prompt is system text and prompt. An empty prompt only loads, even with images."""
     check_types(body, "GenerateRequest", GENERATE_FIELDS)
     prompt, system = str(body.get("prompt") or ""), str(body.get("system") or "")
     turns = [turn for turn in (Turn(SYSTEM, system), Turn("user", prompt)) if turn.text]
-    return _ask(body, turns, _items(body, "images"), is_empty=not prompt)
+    return _parsed(body, turns, _items(body, "images"), is_empty=not prompt)
 
 
-def _ask(body: JsonObject, turns: Sequence[Turn], images: Sequence[object], *, is_empty: bool) -> Ask:
+def _parsed(body: JsonObject, turns: Sequence[Turn], images: Sequence[object], *, is_empty: bool) -> ParsedRequest:
     options = body.get("options")
-    return Ask(
+    return ParsedRequest(
         model=str(body.get("model") or ""),
         turns=tuple(turns),
         prompt="\n".join(turn.text for turn in turns),
@@ -125,7 +125,7 @@ def _image(item: object) -> bytes:
 
 
 def _first_bad_byte(text: str) -> int:
-    """Where Go's decoder (encoding/base64) gives up: a foreign character, misplaced padding, or an unfinished last group."""
+    """Return the position at which Go's decoder (encoding/base64) stops: a foreign character, padding, or an incomplete group."""
     stray = NOT_BASE64.search(text)
     if stray is None:
         return len(text) - len(text) % 4

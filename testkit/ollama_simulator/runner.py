@@ -1,4 +1,4 @@
-"""A loaded model: slots for requests that compute, a line without limit for those that wait, and its death."""
+"""A loaded model: slots for running requests, an unlimited queue for waiting ones, and its death."""
 
 import asyncio
 import math
@@ -15,14 +15,14 @@ from testkit.ollama_simulator.timestamp import FOREVER_NS
 
 
 class RunnerDiedError(Exception):
-    """The runner's process is gone, in the middle of a request to it."""
+    """The runner's process died during a request to it."""
 
 
 class Runner:
-    """`users` counts requests that compute or wait; the scheduler unloads at zero, after `keep_alive_seconds`.
+    """`users` counts running and waiting requests. The scheduler unloads at zero, after `keep_alive_seconds`.
 
-    `is_leaving`: it is being evicted, and no keep_alive can change that. A dead runner stays loaded in the scheduler's eyes,
-    and in ps, until the next request for its model finds it dead.
+    `is_leaving`: the runner is being evicted and ignores keep_alive. A dead runner stays in the scheduler's list and in ps
+    until the next request for its model.
     """
 
     def __init__(self, model: Model, options: LoadOptions, settings: Settings) -> None:
@@ -43,9 +43,9 @@ class Runner:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """First come, first served; a caller that is cancelled leaves the line, or its slot, at once.
+        """Hold a slot for the length of the block. Slots are given in order, a cancelled caller frees its place at once.
 
-        RunnerDiedError when the runner dies while the block runs or waits for its slot.
+        Raises RunnerDiedError if the runner dies while the block runs or waits.
         """
         async with self.life(), self._slots:
             self.running += 1
@@ -56,7 +56,7 @@ class Runner:
 
     @asynccontextmanager
     async def life(self) -> AsyncIterator[None]:
-        """A timeout whose time has come when the runner dies: the library's way to end somebody else's block."""
+        """End the block with RunnerDiedError when the runner dies. An asyncio timeout without a time is used as the signal."""
         if self.is_dead:
             raise RunnerDiedError
         life = asyncio.timeout(None)
@@ -72,7 +72,7 @@ class Runner:
             self._lives.discard(life)
 
     def kill(self) -> None:
-        """As by the kernel: everybody who is with it is told, once."""
+        """Kill the runner like the kernel. All blocks in `life` end with an error."""
         if not self.is_dead:
             self.is_dead = True
             for life in self._lives:
@@ -80,7 +80,7 @@ class Runner:
 
     @property
     def true_bytes(self) -> int:
-        """Nothing once it is dead: the kernel takes all at once."""
+        """0 after its death, because the kernel frees all memory at once."""
         return 0 if self.is_dead else self.footprint.true_bytes
 
     def take(self) -> None:
@@ -89,7 +89,7 @@ class Runner:
             self.expiry.cancel()
 
     def set_expiry(self) -> None:
-        """`expires_at` moves only here, when the runner becomes idle or is told to go: a busy one shows an old time."""
+        """Update `expires_at`. This happens only when the runner becomes idle or is evicted, so a busy one shows an old time."""
         self._expires_at_ns = self._from_now_ns()
 
     @property

@@ -1,4 +1,4 @@
-"""Which models are loaded: one load at a time, eviction, expiry by keep_alive (Ollama's server/sched.go)."""
+"""Load, evict and expire models, one load at a time (Ollama's server/sched.go)."""
 
 import asyncio
 import math
@@ -20,7 +20,7 @@ LOAD_KILLED = (500, "llama-server process has terminated: signal: killed")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pending:
-    """A request that needs a load. Its client has left when the future is cancelled."""
+    """A request that needs a load. The future is cancelled when the client disconnects."""
 
     model: Model
     options: LoadOptions
@@ -28,8 +28,9 @@ class Pending:
 
 
 class Scheduler:
-    """A request for a model that is loaded as wanted goes straight to it, past all others. Any other stands in line, and the
-    first in line alone is worked on: until its place is free and its model loaded, everybody behind it waits.
+    """A request for a model that is loaded with the same options starts at once.
+
+    All others wait in one queue. Only its first request is served: the others wait until that model is loaded.
     """
 
     def __init__(self, settings: Settings, host: Host) -> None:
@@ -42,15 +43,15 @@ class Scheduler:
 
     @asynccontextmanager
     async def runner(self, model: Model, options: LoadOptions, keep_alive_seconds: float | None) -> AsyncIterator[Runner]:
-        """Holds the runner as long as the block lasts. The last request that names a keep_alive decides it for all.
+        """Hold the runner for the length of the block. The latest keep_alive of any request applies.
 
-        ApiError 503 when the line is full, 500 when the model's process does not survive the load.
+        Raises ApiError 503 when the queue is full, 500 when the model's process dies during the load.
         """
         runner = self._loaded(model, options)
         if runner is not None:
             runner.take()
         else:
-            runner = await self._in_line(model, options)
+            runner = await self._queued(model, options)
         if keep_alive_seconds is not None and not runner.is_leaving:
             runner.keep_alive_seconds = keep_alive_seconds
         try:
@@ -59,22 +60,22 @@ class Scheduler:
             self._give_back(runner)
 
     def expire(self, model: Model) -> None:
-        """Unloads now if idle, else as soon as the last request has ended."""
+        """Unload now if idle, else after the last request."""
         runner = self._runners.get(model.name)
         if runner is not None:
             self._expire(runner)
 
     def runners(self) -> list[Runner]:
-        """Those loaded; the latest to expire first, by whole seconds, as /api/ps lists them."""
+        """Return the loaded runners in the order of /api/ps: the latest to expire first, by whole seconds."""
         return sorted(self._runners.values(), key=lambda runner: -(runner.expires_at_ns // 1_000_000_000))
 
     def _loaded(self, model: Model, options: LoadOptions) -> Runner | None:
         runner = self._runners.get(model.name)
         return runner if runner is not None and runner.options == options and not runner.is_dead else None
 
-    async def _in_line(self, model: Model, options: LoadOptions) -> Runner:
-        """The runner, already taken. Who leaves the line keeps its place occupied until it comes to the front, as in Ollama."""
-        if len(self._pending) > self._settings.max_queue:  # the first is no longer in Ollama's queue
+    async def _queued(self, model: Model, options: LoadOptions) -> Runner:
+        """Wait for the runner and take it. A cancelled request keeps its place in the queue until its turn, as in Ollama."""
+        if len(self._pending) > self._settings.max_queue:  # the first one has left Ollama's queue
             raise ApiError(*QUEUE_FULL)
         pending = Pending(model, options, asyncio.get_running_loop().create_future())
         self._pending.append(pending)
@@ -84,7 +85,7 @@ class Scheduler:
             return await pending.runner
         except asyncio.CancelledError:
             if not pending.runner.cancelled() and pending.runner.exception() is None:
-                self._give_back(pending.runner.result())  # left in the moment in which it was served
+                self._give_back(pending.runner.result())  # cancelled just after it was served
             raise
 
     async def _work(self) -> None:
@@ -99,7 +100,7 @@ class Scheduler:
                 self._pending.popleft()
 
     async def _serve(self, pending: Pending) -> None:
-        """Waits without a limit for a victim that is busy, even for a client that has left meanwhile."""
+        """Wait for a busy victim without a limit, even if the client disconnects meanwhile."""
         runner = None
         while not pending.runner.done() and runner is None:
             runner = self._loaded(pending.model, pending.options)
@@ -114,8 +115,8 @@ class Scheduler:
             pending.runner.set_result(runner)
 
     def _victim(self, model: Model) -> Runner | None:
-        """Who has to go first: the same model, loaded otherwise or dead; or, where all places are taken, not the one that was
-        used longest ago but the one with the shortest keep_alive, the idle before the busy.
+        """Return the runner to unload first: the same model, dead or loaded with other options. If the limit of loaded models is
+        reached: the one with the shortest keep_alive, idle ones before busy ones.
         """
         if model.name in self._runners:
             return self._runners[model.name]
@@ -125,12 +126,12 @@ class Scheduler:
         return next((runner for runner in ordered if runner.users == 0), ordered[0])
 
     def _evict(self, victim: Runner) -> None:
-        """With Ollama's bug a request with a keep_alive undoes this (ollama.md, 4.5)."""
+        """Evict. With Ollama's bug a later request with a keep_alive cancels the eviction (ollama.md, 4.5)."""
         victim.is_leaving = not self._settings.resurrection_bug
         self._expire(victim)
 
     async def _load(self, pending: Pending) -> Runner | None:
-        """Bound to its request: if the client leaves, the load is lost, and the next one starts from zero."""
+        """Load for one request. If its client disconnects, the load is lost and the next one starts again."""
         await self._host.settled()
         runner = Runner(pending.model, pending.options, self._settings)
         self.loading = runner
@@ -166,7 +167,7 @@ class Scheduler:
             runner.expiry = loop.call_later(runner.keep_alive_seconds, self._unload_if_idle, runner)
 
     def _unload_if_idle(self, runner: Runner) -> None:
-        """It is gone from ps before its memory is back."""
+        """Unload. The runner disappears from ps before its memory is free."""
         if runner.users == 0 and self._runners.get(runner.model.name) is runner:
             del self._runners[runner.model.name]
             self._host.release(runner)

@@ -1,4 +1,4 @@
-"""A document for a JSON schema: valid, small, and the same for the same seed."""
+"""Make a document for a JSON schema: valid, small, determined by the seed."""
 
 import hashlib
 import math
@@ -14,12 +14,12 @@ Schema = Mapping[str, object]
 
 
 class SchemaError(ValueError):
-    """The schema cannot be used; the text is the engine's (llama.cpp, json-schema-to-grammar)."""
+    """The schema is unusable. The text is the engine's (llama.cpp, json-schema-to-grammar)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the document is about: `seed` chooses numbers and sentences, `criteria` name the items of an open list."""
+    """`seed` chooses numbers and sentences, `criteria` name the items of a list without a fixed length."""
 
     seed: str
     sentences: Sequence[str]
@@ -27,7 +27,7 @@ class Subject:
 
 
 def document(schema: Schema, subject: Subject) -> object:
-    """Required properties only, numbers within their bounds; pattern, format and uniqueItems are not looked at."""
+    """Make the document with required properties only. pattern, format and uniqueItems are ignored."""
     return _Author(schema, subject).value(schema, "#", 0)
 
 
@@ -37,7 +37,7 @@ class _Author:
     subject: Subject
 
     def value(self, schema: Schema, path: str, depth: int) -> object:
-        """`path` is the value's place in the document: the same schema at two places gets two values."""
+        """`path` is the value's place in the document, so the same schema gives different values at two places."""
         if depth > MAX_DEPTH:
             raise SchemaError("JSON schema error at #: nested too deeply")
         schema = self.resolved(schema)
@@ -91,7 +91,7 @@ class _Author:
         return (text + " " * max(shortest - len(text), 0))[:longest]
 
     def resolved(self, schema: Schema) -> Schema:
-        """Follows $ref within the document, and the first branch of anyOf and oneOf."""
+        """Follow $ref within the schema, and the first branch of anyOf and oneOf."""
         for _ in range(MAX_DEPTH):
             if isinstance(reference := schema.get("$ref"), str):
                 schema = self.target(reference)
@@ -110,7 +110,7 @@ class _Author:
         return _mapping(found)
 
     def number(self, path: str, count: int) -> int:
-        """A number from 0 to count - 1."""
+        """Return a number from 0 to count - 1, chosen by seed and path."""
         digest = hashlib.sha256(f"{self.subject.seed}{path}".encode("utf-8", errors="replace")).digest()
         return int.from_bytes(digest[:8], "big") % count
 

@@ -1,4 +1,4 @@
-"""Routes, and the life of the server from the first socket to the last."""
+"""The server: routes, start and end."""
 
 import asyncio
 import signal
@@ -6,15 +6,15 @@ import signal
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from testkit.ollama_simulator import completion, inspection, inventory
+from testkit.ollama_simulator import completion, models_api, test_api
 from testkit.ollama_simulator.api_error import ApiError
-from testkit.ollama_simulator.mishap import forever
+from testkit.ollama_simulator.apply_fault import forever
 from testkit.ollama_simulator.settings import Settings
 from testkit.ollama_simulator.simulator import SIMULATOR, build
 from testkit.ollama_simulator.wire import error_response, text_response
 
-MAX_BODY_BYTES = 256 * 2**20  # the real server has no limit; this is several times the largest document, in base64
-SHUTDOWN_SECONDS = 0.2  # for answers that are nearly out; what hangs is cancelled after it
+MAX_BODY_BYTES = 256 * 2**20  # several times the largest document in base64, the real server has no limit
+SHUTDOWN_SECONDS = 0.2  # requests that take longer are cancelled
 
 
 def application(settings: Settings) -> web.Application:
@@ -23,26 +23,26 @@ def application(settings: Settings) -> web.Application:
     app.on_response_prepare.append(_without_server_name)
     app.add_routes(
         [
-            web.get("/", inventory.root),
-            web.get("/api/version", inventory.version),
-            web.get("/api/tags", inventory.tags),
-            web.get("/api/ps", inventory.ps, allow_head=False),
-            web.post("/api/show", inventory.show),
+            web.get("/", models_api.root),
+            web.get("/api/version", models_api.version),
+            web.get("/api/tags", models_api.tags),
+            web.get("/api/ps", models_api.ps, allow_head=False),
+            web.post("/api/show", models_api.show),
             web.post("/api/chat", completion.chat),
             web.post("/api/generate", completion.generate),
-            web.get("/_simulator/calls", inspection.calls),
-            web.delete("/_simulator/calls", inspection.reset_calls),
-            web.get("/_simulator/state", inspection.state),
-            web.post("/_simulator/faults", inspection.order_fault),
-            web.delete("/_simulator/faults", inspection.clear_faults),
-            web.post("/_simulator/listing", inspection.order_listing),
+            web.get("/_simulator/calls", test_api.calls),
+            web.delete("/_simulator/calls", test_api.reset_calls),
+            web.get("/_simulator/state", test_api.state),
+            web.post("/_simulator/faults", test_api.add_fault),
+            web.delete("/_simulator/faults", test_api.clear_faults),
+            web.post("/_simulator/listing", test_api.set_listing),
         ]
     )
     return app
 
 
 async def serve(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT. Says where it listens in one line on stdout, which is the only one. OSError: no such port."""
+    """Serve until SIGTERM or SIGINT. Prints its address as the only line on stdout. Raises OSError if the port is not free."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,8 +68,8 @@ async def _as_ollama(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
     except ApiError as error:
         return error_response(error)
-    except ConnectionError:  # the client left during a write; for aiohttp that would be a mistake of ours, with a traceback
-        await forever()  # aiohttp cancels us for the connection that is gone
+    except ConnectionError:  # the client disconnected during a write, for which aiohttp would log a traceback
+        await forever()  # aiohttp cancels this task because the connection is closed
         raise
     except web.HTTPNotFound:
         return text_response("404 page not found", 404)

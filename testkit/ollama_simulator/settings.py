@@ -14,9 +14,9 @@ DEFAULT_MODELS = ("qwen2.5vl:3b:vision", "gpt-oss:latest:thinking")  # the platf
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where Ollama has a setting of the same meaning, the default is its own; of MAX_LOADED_MODELS that of a machine without GPU.
+    """The defaults are Ollama's where Ollama has the same setting. MAX_LOADED_MODELS is that of a machine without GPU.
 
-    `memory_bytes` None: unlimited. `prompt_cache_bytes` is the limit of one runner (LLAMA_ARG_CACHE_RAM).
+    `memory_bytes` None means unlimited. `prompt_cache_bytes` is the limit of one runner (LLAMA_ARG_CACHE_RAM).
     """
 
     host: str = "127.0.0.1"
@@ -41,7 +41,7 @@ class Settings:
 
 
 def parse(arguments: Sequence[str]) -> Settings:
-    """Prints the error and exits with status 2 where an option is wrong. An option that is not given keeps its default above."""
+    """Parse the command line. A wrong option prints an error and exits with status 2."""
     given = vars(_parser().parse_args(arguments))
     if "models" in given:
         given["models"] = tuple(given["models"])
@@ -58,14 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", dest="models", type=_model, action="append", metavar=spec, help="repeatable (qwen2.5vl:3b, gpt-oss:latest)")
     add("--tokens-per-second", type=_rate, metavar="N", help="of each slot (200)")
     add("--load-seconds", type=_duration_seconds, metavar="S", help="to load a model (0.5)")
-    add("--vision-seconds", type=_duration_seconds, metavar="S", help="to look at one image (0.3)")
+    add("--vision-seconds", type=_duration_seconds, metavar="S", help="to process one image (0.3)")
     add("--num-parallel", type=_at_least_one, metavar="N", help="slots of each model (1)")
-    add("--max-loaded-models", type=_at_least_one, metavar="N", help="before one is evicted (3)")
-    add("--max-queue", type=_at_least_one, metavar="N", help="requests that wait for a load, before 503 (512)")
-    add("--resurrection-bug", action=argparse.BooleanOptionalAction, help="a keep_alive undoes an eviction (yes)")
+    add("--max-loaded-models", type=_at_least_one, metavar="N", help="models loaded at the same time (3)")
+    add("--max-queue", type=_at_least_one, metavar="N", help="requests that may wait for a load, further ones get 503 (512)")
+    add("--resurrection-bug", action=argparse.BooleanOptionalAction, help="a keep_alive cancels an eviction, as in Ollama (yes)")
     _add_memory(parser)
     _add_chance(parser)
-    pid_help = "end when the parent ends; PID, if given, is the parent's own word for who that is"
+    pid_help = "end when the parent process ends (PID: its number, to detect an earlier end)"
     add("--die-with-parent", dest="parent_pid", type=int, nargs="?", const=os.getppid(), metavar="PID", help=pid_help)
     return parser
 
@@ -73,17 +73,17 @@ def _parser() -> argparse.ArgumentParser:
 def _add_memory(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--memory", dest="memory_bytes", type=_size, metavar="SIZE", help="of the machine, such as 8GiB (unlimited)")
-    add("--memory-return-seconds", type=_duration_seconds, metavar="S", help="from the end in ps to the memory's return (0.5)")
-    add("--prompt-cache", dest="prompt_cache_bytes", type=_size, metavar="SIZE", help="of each runner, hidden from ps (8GiB)")
-    add("--under-reporting", type=_rate, metavar="N", help="ps says so many times less than it knows (1)")
+    add("--memory-return-seconds", type=_duration_seconds, metavar="S", help="until an unloaded model has freed its memory (0.5)")
+    add("--prompt-cache", dest="prompt_cache_bytes", type=_size, metavar="SIZE", help="of each runner, not shown by ps (8GiB)")
+    add("--under-reporting", type=_rate, metavar="N", help="ps shows the size divided by N (1)")
 
 
 def _add_chance(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--seed", type=int, metavar="N", help="whatever is left to chance follows from it (0)")
-    add("--fault-rate", type=_share, metavar="P", help="share of the requests that go wrong, 0 to 1 (0)")
-    add("--ps-spike-rate", type=_share, metavar="P", help="share of the looks at ps that take long, 0 to 1 (0)")
-    add("--ps-spike-seconds", type=_duration_seconds, metavar="S", help="how long those take (3)")
+    add("--seed", type=int, metavar="N", help="of all random choices (0)")
+    add("--fault-rate", type=_share, metavar="P", help="share of requests with a fault, 0 to 1 (0)")
+    add("--ps-spike-rate", type=_share, metavar="P", help="share of slow requests to ps, 0 to 1 (0)")
+    add("--ps-spike-seconds", type=_duration_seconds, metavar="S", help="duration of a slow request to ps (3)")
 
 
 def _loopback(text: str) -> str:
@@ -93,7 +93,7 @@ def _loopback(text: str) -> str:
     except ValueError:
         is_loopback = False
     if not is_loopback:
-        raise argparse.ArgumentTypeError(f"{text} is not a loopback address: the simulator has no protection of any kind")
+        raise argparse.ArgumentTypeError(f"{text} is not a loopback address: the simulator has no access control")
     return host
 
 

@@ -1,4 +1,4 @@
-"""The simulator's parts, as the handlers of requests see them."""
+"""The parts of the simulator that request handlers use."""
 
 import random
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ SIMULATOR = web.AppKey("simulator", Simulator)
 
 
 def never_fitting(settings: Settings) -> dict[str, int]:
-    """The models that are killed whenever they are loaded, with the bytes that each needs for itself alone."""
+    """Return the models that are too large for the memory even alone, with their sizes in bytes."""
     models = Catalogue(settings.models).models.values()
     loads = {model.name: Runner(model, read_options({}).of(model, may_shift=True).load, settings) for model in models}
     needed = {name: runner.true_bytes for name, runner in loads.items()}

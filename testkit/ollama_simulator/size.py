@@ -1,4 +1,4 @@
-"""Sizes as people write them: 8GiB, 512MiB, 3.2GB, 1000."""
+"""Parse sizes such as 8GiB, 512MiB, 3.2GB, 1000."""
 
 import re
 
@@ -7,7 +7,7 @@ WRITTEN = re.compile(r"(\d+(?:\.\d+)?) ?([KMG]i?B|B|)")
 
 
 def read_size(text: str) -> int:
-    """Bytes. ValueError for anything else."""
+    """Return bytes. Raises ValueError."""
     written = WRITTEN.fullmatch(text)
     if written is None:
         raise ValueError(f"{text} is not a size such as 8GiB or 500MB")

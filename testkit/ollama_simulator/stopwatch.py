@@ -1,4 +1,4 @@
-"""The durations that Ollama reports with an answer: whole nanoseconds, absent where zero."""
+"""The durations in an answer: whole nanoseconds, omitted if zero."""
 
 import time
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Marks on the monotonic clock in nanoseconds; each is set when the step before it has ended.
+    """Monotonic times in nanoseconds, each set at the end of the step before it.
 
-    The wait for a slot lies between `loaded_ns` and `slot_ns`, so that it shows in the total alone (recording 25).
+    The wait for a slot is between `loaded_ns` and `slot_ns`, so only the total contains it (recording 25).
     """
 
     started_ns: int

@@ -1,4 +1,4 @@
-"""Points in time as Go prints them: RFC 3339, up to nine digits of a second, no zeros at the end."""
+"""Times in Go's format: RFC 3339, up to nine digits of a second, no trailing zeros."""
 
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
@@ -6,12 +6,12 @@ FOREVER_NS = 2**63 - 1  # time.Duration's largest value, about 292 years
 
 
 def utc_text(unix_ns: int) -> str:
-    """`created_at` is always UTC."""
+    """Format a `created_at`, which is always UTC."""
     return _text(unix_ns, UTC)
 
 
 def local_text(unix_ns: int) -> str:
-    """`expires_at` is in the server's own zone; Z where that is UTC."""
+    """Format an `expires_at`, in the server's zone, with Z for UTC."""
     return _text(unix_ns, _zone_at(unix_ns))
 
 

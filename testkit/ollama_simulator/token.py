@@ -9,10 +9,10 @@ TOKENS_PER_IMAGE = 1024  # llama-server gets --image-min-tokens 1024 for this fa
 
 
 def tokens(text: str) -> list[str]:
-    """Pieces that joined give the text again."""
+    """Split a text into pieces. Joined, they are the text again."""
     return PIECE.findall(text)
 
 
 def token_id(piece: str) -> int:
-    """A number for the `context` of /api/generate; the same piece has the same number."""
+    """Return the number of a piece in the `context` of /api/generate. Equal pieces have equal numbers."""
     return zlib.crc32(piece.encode("utf-8", errors="replace")) % VOCABULARY_SIZE

@@ -1,4 +1,4 @@
-"""Answers on the wire: bodies and headers as Ollama's server (Go, gin) writes them."""
+"""HTTP responses with the bodies and headers of Ollama's server (Go, gin)."""
 
 from aiohttp import web
 
@@ -10,7 +10,7 @@ GO_BUFFER_BYTES = 2048  # net/http: a body up to this size has a length, a longe
 
 
 def encode(payload: object) -> bytes:
-    """Compact, UTF-8; a lone surrogate becomes a question mark."""
+    """Encode as compact UTF-8. A lone surrogate becomes a question mark."""
     return compact(payload).encode("utf-8", errors="replace")
 
 
@@ -19,7 +19,7 @@ def json_response(payload: object, status: int = 200, content_type: str = JSON_T
 
 
 def raw_json_response(body: bytes, status: int = 200, content_type: str = JSON_TYPE) -> web.Response:
-    """Calls itself JSON, whatever it is."""
+    """Send any bytes with the content type of JSON."""
     response = web.Response(body=body, status=status, headers={"Content-Type": content_type})
     if len(body) > GO_BUFFER_BYTES:
         response.enable_chunked_encoding()
@@ -27,7 +27,7 @@ def raw_json_response(body: bytes, status: int = 200, content_type: str = JSON_T
 
 
 def error_response(error: ApiError) -> web.Response:
-    """Where a stream was asked for and a model already at work, Go has set other headers before the error (recording 13)."""
+    """Return an error. After a model has started on a stream, Go has already set other headers (recording 13)."""
     if not error.is_streamed:
         return json_response({"error": error.text}, error.status)
     response = json_response({"error": error.text}, error.status, "application/json")

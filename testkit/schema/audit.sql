@@ -1,5 +1,5 @@
--- Witnesses for tests: who wrote which result, took which lease, finished which job. They write with their owner's
--- rights into tables that a worker can neither read nor write.
+-- Audit for tests: records every result, lease and end of a job, with the session that wrote it. The triggers have their
+-- owner's rights, because workers have no access to the audit tables.
 
 create table if not exists public.audit_results (
     number           bigint primary key generated always as identity,
@@ -63,7 +63,7 @@ create or replace function public.audit_finish() returns trigger
 
 revoke all on function public.audit_result(), public.audit_lease(), public.audit_finish() from public;
 
--- `update of` fires whenever the column is written, also with the value it had: that is the second write we look for.
+-- `update of` fires for each write of the column, also with an equal value, so that a second write is recorded.
 create or replace trigger audit_result
     after update of analysis_status on public.learning_submissions
     for each row when (new.analysis_status in ('completed', 'failed')) execute function public.audit_result();
@@ -77,7 +77,7 @@ create or replace trigger audit_finish
     after delete on public.learning_submission_jobs
     for each row execute function public.audit_finish();
 
--- The guard would hide a second write: it stands open here, so that each one leaves a row above.
+-- This replaces the guard, which would ignore a second write.
 create or replace function public.learning_submission_accepts_result(p_status text) returns boolean
     language sql immutable
     as $$ select true $$;

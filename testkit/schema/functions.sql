@@ -1,7 +1,7 @@
--- The only way a worker writes submissions. All run with their owner's rights, so the search path is fixed and every
--- name is qualified: a caller cannot slip in a table of its own.
+-- The only way for a worker to write submissions. All functions have their owner's rights. The search path is fixed and
+-- every name is qualified, so that a caller cannot substitute a table.
 
--- The guard of both functions that write a result. A function of its own so that audited databases can open it.
+-- The guard of both functions that write a result. Audited databases replace this function.
 create or replace function public.learning_submission_accepts_result(p_status text) returns boolean
     language sql immutable
     as $$ select p_status in ('pending', 'extracted') $$;
@@ -24,7 +24,7 @@ create or replace function public.learning_worker_update_completed(
            and public.learning_submission_accepts_result(analysis_status)
     $$;
 
--- The platform has this overload too: a call that does not cast its last argument is ambiguous, here as there.
+-- The platform has this overload, too: a call that does not cast its last argument is ambiguous.
 create or replace function public.learning_worker_update_completed(
     p_submission_id uuid, p_text_body text, p_feedback_md text, p_analysis_json json) returns void
     language sql security definer set search_path = pg_catalog, pg_temp
@@ -56,7 +56,7 @@ create or replace function public.learning_worker_update_failed(
         end
     $$;
 
--- Without a guard, as on the platform: the caller has to fence it.
+-- Has no guard, as on the platform. The caller must fence the write.
 create or replace function public.learning_worker_mark_retry(
     p_submission_id uuid, p_phase text, p_message text, p_attempted_at timestamptz) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp

@@ -1,4 +1,4 @@
--- Wakes listeners. Notifications leave at commit, so the job that came in the same transaction is there by then.
+-- Notifies listeners. Notifications are sent at commit, so the job of the same transaction is visible by then.
 
 create or replace function public.learning_submissions_notify() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp

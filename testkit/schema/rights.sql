@@ -1,11 +1,11 @@
--- Exactly what a worker may do, and nothing beside it. Login roles are members of this group.
+-- The rights of a worker. Login roles are members of this group.
 
 do $$
     begin
         create role learning_worker nologin;
         comment on role learning_worker is 'learning-supervisor standalone schema';
     exception when duplicate_object or unique_violation then
-        null; -- roles belong to the whole server: another database made it
+        null; -- roles belong to the whole server, another database has created it
     end
 $$;
 
@@ -15,7 +15,7 @@ revoke all on public.learning_submissions, public.learning_submission_jobs from 
 grant select on public.learning_submissions to learning_worker;
 grant select, update, delete on public.learning_submission_jobs to learning_worker;
 
--- After the first transaction that set it, an unset subject reads as '' and no longer as null: neither sees a row.
+-- An unset subject is null, and '' after the first transaction that has set it. No row is visible in both cases.
 alter table public.learning_submissions enable row level security;
 drop policy if exists learning_worker_reads_one_student on public.learning_submissions;
 create policy learning_worker_reads_one_student on public.learning_submissions

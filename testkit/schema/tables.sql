@@ -1,5 +1,4 @@
--- What a student handed in, and the queue in front of the analysis. Both as the platform has them, so that whatever
--- runs against this schema runs against the platform's; nothing here is newer than PostgreSQL 15.
+-- Submissions and the queue of their analysis, equal to the platform's tables. Needs PostgreSQL 15 or later.
 
 create table if not exists public.learning_submissions (
     id                       uuid primary key default gen_random_uuid(),
@@ -63,5 +62,5 @@ create table if not exists public.learning_submission_jobs (
 create index if not exists learning_submission_jobs_by_visibility
     on public.learning_submission_jobs (status, visible_at);
 
--- Tells our own tables from the platform's, which must never be altered (testkit/database.py reads it).
+-- Distinguishes these tables from the platform's, which must never be altered (see testkit/database.py).
 comment on table public.learning_submission_jobs is 'learning-supervisor standalone schema';

@@ -46,11 +46,6 @@ PATHS: dict[ModelState, tuple[ModelEvent, ...]] = {
 IMPOSSIBLE = {
     *((state, ModelEvent.LOAD_BEGUN) for state in ModelState if state is not ModelState.ABSENT),
     *((s, event) for s in ModelState if s not in LOADING_STATES for event in (ModelEvent.LOADED, ModelEvent.LOAD_FAILED)),
-        (state, event)
-        for state in ModelState
-        if state not in LOADING_STATES
-        for event in (ModelEvent.LOADED, ModelEvent.LOAD_FAILED)
-    ),
     *((state, ModelEvent.UNLOAD_BEGUN) for state in ModelState if state not in LISTED_STATES),
 }
 CELLS = [(state, event) for state in ModelState for event in ModelEvent]

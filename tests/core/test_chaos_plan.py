@@ -1,33 +1,33 @@
-"""The plan of scripts/chaos: drawn from the seed alone, and with everything in it."""
+"""The plan of scripts/chaos: determined by the seed, with all kinds of faults and submissions."""
 
+from testkit.chaos.fault_injector import INJECTIONS
 from testkit.chaos.plan import FAULT_GAP_SECONDS, FLEETS, Kind, Work, draw
-from testkit.chaos.stream import made
-from testkit.chaos.strike import STRIKES
+from testkit.chaos.submissions import made
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
-    """Two draws are equal in every time, victim and duration, and another seed gives another plan."""
+    """Equal seeds give equal times, victims and durations. Another seed gives another plan."""
     assert draw(7, 2.0) == draw(7, 2.0) != draw(8, 2.0)
 
 
 def test_a_short_run_has_every_kind_of_fault_and_of_work() -> None:
-    """Within the two minutes of every day nothing is left to luck: each kind comes, and to each of the fleets."""
+    """The daily run of two minutes has every kind of fault, for each fleet."""
     for seed in range(50):
         plan = draw(seed, 2.0)
         assert {fault.kind for fault in plan.faults} == set(Kind)
         assert {fault.fleet for fault in plan.faults} == set(range(FLEETS))
-        assert {hand_in.work for hand_in in plan.hand_ins} == set(Work)
+        assert {planned.work for planned in plan.submissions} == set(Work)
 
 
-def test_each_kind_of_fault_is_made_somehow() -> None:
-    """A kind that only stands in the plan would be counted and never happen."""
-    assert set(STRIKES) == set(Kind)
+def test_each_kind_of_fault_has_an_injection() -> None:
+    """A planned kind without an injection would be counted but have no effect."""
+    assert set(INJECTIONS) == set(Kind)
 
 
 def test_nothing_is_planned_after_the_end() -> None:
-    """All times are in order and within the run, and there is about one fault for each gap."""
+    """All times are in order and within the run, with about one fault per mean gap."""
     plan = draw(3, 30.0)
-    for times in ([fault.at_seconds for fault in plan.faults], [hand_in.at_seconds for hand_in in plan.hand_ins]):
+    for times in ([fault.at_seconds for fault in plan.faults], [planned.at_seconds for planned in plan.submissions]):
         assert times == sorted(times)
         assert times[0] > 0
         assert times[-1] < plan.ends_at_seconds
@@ -35,9 +35,9 @@ def test_nothing_is_planned_after_the_end() -> None:
 
 
 def test_what_is_handed_in_follows_from_seed_and_number() -> None:
-    """Made again for the verdict, a submission is the same to the byte, and no two are alike."""
+    """A submission that is made again for the checks has equal bytes, and no two are equal."""
     plan = draw(5, 0.5)
-    first, again = ([made(hand_in, plan.seed) for hand_in in plan.hand_ins] for _ in range(2))
+    first, again = ([made(planned, plan.seed) for planned in plan.submissions] for _ in range(2))
     pages = [page for submission in first for page in submission.rendered_pages]
     assert first == again
     assert len({submission.content for submission in first}) == len(first)

@@ -1,4 +1,4 @@
-"""The demo's submissions as data: the deadline_set mix, the same for the same seed, within the platform's limits."""
+"""The demo's submissions: all kinds, determined by the seed, within the platform's limits."""
 
 import io
 from collections import Counter
@@ -16,13 +16,13 @@ def submissions() -> tuple[Submission, ...]:
 
 
 def test_thirteen_complete_and_one_fails(submissions: tuple[Submission, ...]) -> None:
-    """The demo's last line deadlines 14 submissions, 13 completed and one failed as corrupt input."""
+    """As in the demo's last line, 13 submissions are completed and one fails as corrupt input."""
     outcomes = Counter((each.expected_status, each.expected_error_code) for each in submissions)
     assert outcomes == {("completed", None): 13, ("failed", "input_corrupt"): 1}
 
 
-def test_every_way_to_hand_in_occurs(submissions: tuple[Submission, ...]) -> None:
-    """Seven typed, four JPEG (one turned, one damaged), two PNG and one PDF: no path of the worker goes unused."""
+def test_every_kind_of_file_occurs(submissions: tuple[Submission, ...]) -> None:
+    """There are seven typed texts, four JPEG (one turned, one damaged), two PNG and one PDF."""
     kinds = Counter((each.kind, each.mime_type) for each in submissions)
     assert kinds == {
         ("text", None): 7,
@@ -33,36 +33,36 @@ def test_every_way_to_hand_in_occurs(submissions: tuple[Submission, ...]) -> Non
 
 
 def test_criteria_go_from_none_to_four(submissions: tuple[Submission, ...]) -> None:
-    """Each count from 0 to 4 occurs, as the score is made differently without criteria."""
+    """Each count from 0 to 4 occurs. Without criteria the score is computed differently."""
     assert {len(each.criteria) for each in submissions} == {0, 1, 2, 3, 4}
 
 
-def test_labels_tell_submissions_apart(submissions: tuple[Submission, ...]) -> None:
-    """Labels are what a person sees in the demo's table: none occurs twice."""
+def test_labels_are_unique(submissions: tuple[Submission, ...]) -> None:
+    """The labels in the demo's table differ."""
     assert len({each.label for each in submissions}) == 14
 
 
 def test_an_image_carries_the_expected_text(submissions: tuple[Submission, ...]) -> None:
-    """The comment of each readable image is the text that the demo expects as the reading's result."""
+    """The comment of each readable image is the expected text."""
     images = [each for each in submissions if each.kind == "image" and each.expected_status == "completed"]
     assert [comment(each) for each in images] == [each.expected_text for each in images]
 
 
 def test_one_photo_is_turned(submissions: tuple[Submission, ...]) -> None:
-    """Exactly one photo lies on its side with EXIF orientation 6, so that ignoring EXIF would show in the demo."""
+    """Exactly one photo is stored on its side, with EXIF orientation 6."""
     images = [opened(each) for each in submissions if each.kind == "image" and each.expected_status == "completed"]
     assert [image.getexif()[0x0112] for image in images if image.width > image.height] == [6]
 
 
 def test_the_pdf_has_three_pages(submissions: tuple[Submission, ...]) -> None:
-    """The one file is a PDF that opens and has three pages."""
+    """The file is a readable PDF with three pages."""
     (file,) = [each.content for each in submissions if each.kind == "file"]
     assert len(pypdfium2.PdfDocument(file)) == 3
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_damaged_photo_begins_like_one_and_is_none(seed: int) -> None:
-    """Its first bytes pass for a JPEG, and whatever the seed Pillow finds no image in it."""
+    """It begins like a JPEG, and Pillow cannot read it for any seed."""
     damaged = damaged_jpeg_bytes(seed)
     assert damaged.startswith(b"\xff\xd8\xff\xe0")
     with pytest.raises(UnidentifiedImageError):
@@ -70,19 +70,19 @@ def test_the_damaged_photo_begins_like_one_and_is_none(seed: int) -> None:
 
 
 def test_the_failing_submission_is_the_damaged_photo(submissions: tuple[Submission, ...]) -> None:
-    """What is expected to fail as corrupt is what no decoder can read, and nothing else."""
+    """Only the submission that no decoder can read is expected to fail."""
     (failing,) = [each for each in submissions if each.expected_status == "failed"]
     with pytest.raises(UnidentifiedImageError):
         opened(failing)
 
 
 def test_equal_seeds_make_equal_submissions(submissions: tuple[Submission, ...]) -> None:
-    """Two demos can be compared: the same seed gives the same bytes, another one other images."""
+    """Equal seeds give equal bytes, another seed gives other images."""
     assert demo_submissions(seed=1) == submissions != demo_submissions(seed=2)
 
 
 def test_load_is_typed_text_by_seed() -> None:
-    """The generator gives as many typed answers as asked for, the same for a seed, with criteria now and then absent."""
+    """The generator makes typed answers, determined by the seed, some without criteria."""
     load = list(text_submissions(50, seed=3))
     assert load == list(text_submissions(50, seed=3)) != list(text_submissions(50, seed=4))
     assert [(each.kind, each.expected_text) for each in load] == [("text", each.content) for each in load]

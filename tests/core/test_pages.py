@@ -10,7 +10,7 @@ from testkit.drawn_pages import draw_page, jpeg_bytes, pdf_bytes, png_bytes
 
 TEXT = "Größe: 3 · 4 = 12 cm² – „schön“ 🙂\nÄpfel & <Öl> übrig?\n"
 SIZE = (560, 500)
-DARK = 110  # below every paper, rule and shade, above the ink's core
+DARK = 110  # darker than paper and rules, lighter than ink
 
 
 def opened(content: bytes) -> Image.Image:
@@ -41,7 +41,7 @@ def test_a_photo_is_upright_after_its_exif_orientation(orientation: int, size: t
 
 
 def test_a_pdf_has_one_a4_page_per_image() -> None:
-    """Three images are three pages in their order, in portrait, each with its own ink."""
+    """Three images are three pages in portrait, in order."""
     document = pypdfium2.PdfDocument(pdf_bytes([draw_page("Seite\n" * lines, seed=1) for lines in (1, 8, 16)]))
     assert [tuple(map(round, page.get_size())) for page in document] == [(595, 833)] * 3
     ink = [ink_share(page.render().to_pil(), (90, 40, 560, 833)) for page in document]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.settings.model import SettingsError, parse
+from testkit.object_store import Request, Store, start_store
 from tests.inputs.alarm import alarmed
-from tests.inputs.store import Request, Store, start_store
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.documents import storage
 from worker.documents.storage import Storage

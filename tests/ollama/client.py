@@ -1,4 +1,4 @@
-"""A client that can ask, look elsewhere, and then read its answer or leave."""
+"""A client that sends a request and reads the answer later, or disconnects."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from testkit.waiting import LIMIT_SECONDS
 
 
 class PendingCall:
-    """One request that has been sent. `close` leaves without reading the answer."""
+    """A sent request. `close` disconnects without reading the answer."""
 
     def __init__(self, url: str, path: str, body: Mapping[str, object]) -> None:
         self._connection = HTTPConnection(urlsplit(url).netloc, timeout=LIMIT_SECONDS)
@@ -22,7 +22,7 @@ class PendingCall:
 
     @property
     def socket(self) -> socket.socket:
-        """Readable when something has come."""
+        """The socket, which is readable when data has arrived."""
         return self._connection.sock
 
     def first_line(self) -> dict[str, Any]:
@@ -31,18 +31,18 @@ class PendingCall:
         return line
 
     def last_line(self) -> dict[str, Any]:
-        """After `first_line`, and after all between."""
+        """Read to the end. Call `first_line` before."""
         assert self._response is not None
         line: dict[str, Any] = json.loads(self._response.read().splitlines()[-1])
         return line
 
     def answer(self) -> dict[str, Any]:
-        """The body of an answer that is not streamed."""
+        """Read an answer that is not streamed."""
         answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
         return answer
 
     def close(self) -> None:
-        """The socket goes with the last of the two objects that hold it."""
+        """Close both objects that hold the socket."""
         if self._response is not None:
             self._response.close()
         self._connection.close()

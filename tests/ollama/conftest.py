@@ -1,4 +1,4 @@
-"""One simulator for each module of tests, fast, with the models that the recordings name."""
+"""One fast simulator for each test module, with the models of the recordings."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def running_simulator() -> Iterator[SimulatorProcess]:
 
 @pytest.fixture
 def simulator(running_simulator: SimulatorProcess) -> SimulatorProcess:
-    """With one slot for each model, no model loaded, no fault ordered and no call on record."""
+    """Reset the simulator: no model loaded, no fault set, no call recorded."""
     for name in running_simulator.state()["models"]:
         running_simulator.client.post("/api/generate", json={"model": name, "keep_alive": 0})
     running_simulator.clear_faults()

@@ -1,4 +1,4 @@
-"""Small images as submissions carry them."""
+"""Small images like those of submissions."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""A server on loopback that says on its socket exactly what a test tells it, connection by connection."""
+"""A server on loopback that sends exactly the bytes that a test determines, per connection."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ END = b"0\r\n\r\n"
 
 
 def line(**fields: object) -> bytes:
-    """One line of a stream, as a chunk of its own."""
+    """Encode one line of a stream as one chunk."""
     return chunk(json.dumps(fields).encode() + b"\n")
 
 
@@ -34,14 +34,14 @@ def status(code: int, body: bytes) -> bytes:
 
 
 class Peer:
-    """One connection, from the server's side."""
+    """The server's side of one connection."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.settimeout(LIMIT_SECONDS)
         self._socket = connection
 
     def request(self) -> bytes:
-        """One whole request; empty where the client has closed."""
+        """Read a whole request. Empty if the client has disconnected."""
         received = b""
         while b"\r\n\r\n" not in received:
             part = self._socket.recv(65_536)
@@ -55,12 +55,12 @@ class Peer:
         return head + b"\r\n\r\n" + body
 
     def send(self, *parts: bytes) -> None:
-        """A client that has left is no error."""
+        """Send bytes. A disconnected client is not an error."""
         with suppress(OSError):
             self._socket.sendall(b"".join(parts))
 
     def send_until_it_leaves(self, part: bytes, pause_seconds: float) -> None:
-        """Again and again with pauses, until the client closes the connection."""
+        """Send the part repeatedly, with pauses, until the client disconnects."""
         self._socket.settimeout(pause_seconds)
         with suppress(OSError):
             while True:
@@ -70,7 +70,7 @@ class Peer:
                         return
 
     def pause(self, seconds: float) -> None:
-        """Or until the client says something or closes."""
+        """Wait, but at most until the client sends data or disconnects."""
         self._socket.settimeout(seconds)
         with suppress(OSError):
             self._socket.recv(1)
@@ -84,7 +84,7 @@ class Peer:
 
 @contextmanager
 def raw_server(*scripts: Callable[[Peer], None]) -> Iterator[str]:
-    """The URL. The first connection is served by the first script, and so on; more connections than scripts are refused."""
+    """Run a server and yield its URL. Each script serves one connection, further connections are refused."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(LIMIT_SECONDS)
         thread = threading.Thread(target=_serve, args=(listener, scripts), daemon=True)

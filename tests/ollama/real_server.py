@@ -1,4 +1,4 @@
-"""A real Ollama with the tiny models: that at OLLAMA_BASE_URL, else our own, of `ollama` on PATH or of scripts/real_ollama."""
+"""A real Ollama with the tiny models: the one at OLLAMA_BASE_URL, else a new one from `ollama` or scripts/real_ollama."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from worker.ollama.address import LOOPBACK
 VERSION = "v0.32.15"  # scripts/real_ollama builds this one
 MODELS = frozenset({"chain:latest", "chain-vision:latest", "loop:latest", "stutter:latest"})
 SENTENCE = "Die Rechnung ist richtig und der Weg ist  gut beschrieben ."
-# As where the answers in recordings/ come from.
+# The settings with which the answers in recordings/ were made.
 ENVIRONMENT = {
     "OLLAMA_NUM_PARALLEL": "2",
     "OLLAMA_MAX_LOADED_MODELS": "2",
@@ -34,7 +34,7 @@ def home() -> Path:
 
 
 def why_not() -> str:
-    """Why there is no real server to test with, in a line; empty where there is one."""
+    """Return the reason for which there is no real server, empty if there is one."""
     url = os.environ.get("OLLAMA_BASE_URL")
     if url:
         return _why_not_at(url)
@@ -43,7 +43,7 @@ def why_not() -> str:
 
 @contextmanager
 def real_server() -> Iterator[str]:
-    """Its URL. Our own ends with the block."""
+    """Yield the URL of a real server. A new server ends with the block."""
     url = os.environ.get("OLLAMA_BASE_URL")
     if url:
         yield url
@@ -66,13 +66,17 @@ def _program() -> str:
 
 
 def _why_not_at(url: str) -> str:
-    """A server of somebody else's is left alone: these tests load and unload."""
+    """Check a given server. Only a local one is used, because the tests load and unload models."""
     if urlsplit(url).hostname not in LOOPBACK:
         return "real Ollama: not tested, OLLAMA_BASE_URL is not on loopback"
     if not _answers(url):
-        return "real Ollama: not tested, nobody answers at OLLAMA_BASE_URL"
+        return "real Ollama: not tested, no answer from OLLAMA_BASE_URL"
     listed = {model["name"] for model in httpx.get(f"{url}/api/tags", trust_env=False).json()["models"]}
-    return "" if listed >= MODELS else "real Ollama: not tested, the one at OLLAMA_BASE_URL is not of scripts/real_ollama"
+    return (
+        ""
+        if listed >= MODELS
+        else "real Ollama: not tested, the server at OLLAMA_BASE_URL lacks the models of scripts/real_ollama"
+    )
 
 
 def _answers(url: str) -> bool:

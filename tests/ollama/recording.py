@@ -1,4 +1,4 @@
-"""Recorded answers of a real Ollama, and what an answer must have in common with one: its shape."""
+"""Recorded answers of a real Ollama, and the comparison of their shapes with other answers."""
 
 import json
 import re
@@ -14,7 +14,7 @@ TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?(Z|[+-]\
 CUT = "…"
 PROMPT_TOKENS = re.compile(r'(request \(|"n_prompt_tokens":)\d+')
 CUT_WORDS = re.compile(r"(\w+) .* … \((\d+) characters\)")
-SCENES = (  # these need more around them than their requests; tests/ollama/test_scenes.py plays them
+SCENES = (  # not only requests, see tests/ollama/test_scenes.py
     "20-third-model-evicts",
     "21-queue-full",
     "22-cancel",
@@ -34,12 +34,12 @@ def exchanges(name: str) -> list[Exchange]:
 
 
 def names() -> list[str]:
-    """Those that can be replayed as they are."""
+    """Return the recordings that can be replayed."""
     return sorted({path.stem for path in DIRECTORY.glob("*.json")} - set(SCENES))
 
 
 def replay(client: httpx.Client, exchange: Exchange) -> httpx.Response:
-    """Sends the recorded request again; where the recording cut an image short, with one of our own."""
+    """Send a recorded request again. A shortened image is replaced."""
     request = exchange["request"]
     body = request["body"]
     content = body["raw"] if body and "raw" in body else json.dumps(_complete(body)) if body is not None else ""
@@ -56,7 +56,7 @@ def recorded_shape(exchange: Exchange) -> dict[str, Any]:
 
 
 def lines_shape(response: httpx.Response, lines: list[str]) -> dict[str, Any]:
-    """Of a stream that is left after these lines."""
+    """Return the shape of a stream that was read up to these lines."""
     body = _stream_shape([json.loads(line) for line in lines])
     return {"status": response.status_code, **_framing(response.headers, body), "body": body}
 
@@ -71,14 +71,14 @@ def answered_shape(response: httpx.Response) -> dict[str, Any]:
 
 
 def shape(value: object, key: str = "") -> object:
-    """Keys and JSON types, all the way down; words with a fixed meaning as they are; of a list, the shapes that occur."""
+    """Return keys and JSON types recursively, fixed words unchanged, and the set of shapes of a list."""
     match value:
         case dict():
             return {name: shape(part, name) for name, part in value.items()}
         case list():
             return sorted({json.dumps(shape(part, key), sort_keys=True) for part in value if part != CUT})
         case str() if key in EXACT:
-            return PROMPT_TOKENS.sub(r"\1N", value)  # no two tokenizers count alike
+            return PROMPT_TOKENS.sub(r"\1N", value)  # token counts depend on the tokenizer
         case str():
             return "timestamp" if TIMESTAMP.fullmatch(value) else "string"
         case bool() | None:
@@ -87,13 +87,13 @@ def shape(value: object, key: str = "") -> object:
 
 
 def _stream_shape(lines: list[object]) -> object:
-    """The shapes of the lines in order, without repetition: the middle of a stream is of one kind."""
+    """Return the shapes of the lines in order, without repetition, because a stream's middle has equal lines."""
     shapes = [shape(line) for line in lines]
     return [each for i, each in enumerate(shapes) if i == 0 or each != shapes[i - 1]]
 
 
 def _framing(headers: Any, body: object) -> dict[str, Any]:
-    """Whether there is a length or chunks, where that does not depend on how much was said."""
+    """Return content type and framing, if the framing does not depend on the length of the answer."""
     framing = {"content_type": headers.get("Content-Type")}
     if isinstance(body, list) or (isinstance(body, dict) and "error" in body):
         framing["is_chunked"] = headers.get("Transfer-Encoding") == "chunked"
@@ -101,7 +101,7 @@ def _framing(headers: Any, body: object) -> dict[str, Any]:
 
 
 def _complete(value: object, key: str = "") -> object:
-    """What the recording has cut short is made long again."""
+    """Replace shortened images and texts by complete ones."""
     match value:
         case dict():
             return {name: _complete(part, name) for name, part in value.items()}
@@ -119,4 +119,6 @@ def _image(cut: str) -> str:
         return base64_text(jpeg())
     if cut.startswith("data:"):
         return "data:image/png;base64," + base64_text(png())
-    return base64_text(png()[:70]) if "(400 characters)" in cut else base64_text(png())  # 400: the truncated one of 14
+    return (
+        base64_text(png()[:70]) if "(400 characters)" in cut else base64_text(png())
+    )  # 400: the truncated image of recording 14

@@ -1,8 +1,8 @@
-"""Tiny models whose answer is known, made by hand for a real Ollama. scripts/real_ollama runs this once, where gguf is installed.
+"""Tiny models with known answers for a real Ollama. scripts/real_ollama runs this once, with gguf installed.
 
-The layers do nothing: attention and feed-forward are zero. A token's embedding is a vector of its own, so the output matrix says
-of each token what follows it. `chain` says SENTENCE and stops, `loop` never ends, `stutter` repeats one token, `chain-vision` is
-`chain` with a projector. In a JSON schema they put the sentence into strings and 0 into numbers.
+Attention and feed-forward layers are zero. Each token has a unit vector as embedding, so the output matrix determines the next
+token. `chain` answers with SENTENCE, `loop` does not end, `stutter` repeats one token, `chain-vision` is `chain` with a
+projector. With a JSON schema they put the sentence into strings and 0 into numbers.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ STUTTER = ("▁…",)
 WIDTH, HEADS, KEY_VALUE_HEADS, FORWARD = 512, 4, 2, 64
 IMAGE, PATCH, VISION_WIDTH, VISION_FORWARD = 56, 14, 32, 64
 END = 2  # </s>
-CLOSING = '"}],:0'  # how a document ends, the likeliest first
+CLOSING = '"}],:0'  # the end of a document, the most likely character first
 TEMPLATE = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}[assistant]:"
 START_SECONDS = 30.0
 
@@ -44,14 +44,14 @@ def write_text_model(path: Path, words: Sequence[str], *, ends: bool) -> None:
     writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_file_type(0)
     writer.add_quantization_version(2)
-    tokens = _add_tokenizer(writer, words)  # last: Ollama's list of models reads no further
+    tokens = _add_tokenizer(writer, words)  # last, because Ollama's list of models reads only the fields before it
     writer.add_vocab_size(len(tokens))
     _add_weights(writer, tokens, len(words), ends=ends)
     _finish(writer)
 
 
 def _add_tokenizer(writer: Any, words: Sequence[str]) -> list[str]:
-    """As in a Llama of the first kind: three signs of its own, all bytes, printable ASCII, a space, and the words."""
+    """Add the vocabulary of Llama 1: three special tokens, all bytes, printable ASCII, a space, and the words."""
     printable = [chr(code) for code in range(33, 127)] + ["▁"]
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *printable, *words]
     kinds = [TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL, *[TokenType.BYTE] * 256]
@@ -68,7 +68,7 @@ def _add_tokenizer(writer: Any, words: Sequence[str]) -> list[str]:
 
 def _add_weights(writer: Any, tokens: list[str], word_count: int, *, ends: bool) -> None:
     embedding = np.eye(len(tokens), WIDTH, dtype=np.float32)
-    output = np.zeros((len(tokens), WIDTH), dtype=np.float32)  # [what follows, what was there]
+    output = np.zeros((len(tokens), WIDTH), dtype=np.float32)  # [next token, this token]
     first = len(tokens) - word_count
     output[first, :first] = 1.0
     for word in range(first, len(tokens) - 1):
@@ -92,7 +92,7 @@ def _add_weights(writer: Any, tokens: list[str], word_count: int, *, ends: bool)
 
 
 def write_projector(path: Path) -> None:
-    """What every picture becomes is nothing: the model says the same of each."""
+    """Write a projector of zeros, so that the answer is the same for every picture."""
     writer = GGUFWriter(path, "clip")
     writer.add_type("mmproj")
     writer.add_bool("clip.has_vision_encoder", True)
@@ -137,7 +137,7 @@ def _finish(writer: Any) -> None:
 
 @contextmanager
 def _server(program: str, home: Path) -> Iterator[str]:
-    """For as long as the models are taken in."""
+    """Run a server for the import of the models."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -163,19 +163,19 @@ def _wait_for(url: str) -> None:
             return
 
 
-def _take_in(url: str, name: str, files: Sequence[Path]) -> None:
+def _import_model(url: str, name: str, files: Sequence[Path]) -> None:
     digests = {}
     for file in files:
         content = file.read_bytes()
         digests[file.name] = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        _hand_over(f"{url}/api/blobs/{digests[file.name]}", content)
+        _upload(f"{url}/api/blobs/{digests[file.name]}", content)
     answer = _post(f"{url}/api/create", json.dumps({"model": name, "files": digests, "stream": False}).encode())
     if b"success" not in answer:
         raise RuntimeError(answer.decode())
 
 
-def _hand_over(url: str, content: bytes) -> None:
-    """A file that is there already is not read: the connection breaks in the middle of it."""
+def _upload(url: str, content: bytes) -> None:
+    """Upload a file unless it exists: the server does not read an existing one, and the connection breaks."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=START_SECONDS).close()
     except urllib.error.HTTPError:
@@ -196,8 +196,8 @@ def main(program: str, home: Path) -> None:
     write_projector(directory / "projector.gguf")
     with _server(program, home) as url:
         for name in text:
-            _take_in(url, name, [directory / f"{name}.gguf"])
-        _take_in(url, "chain-vision", [directory / "chain.gguf", directory / "projector.gguf"])
+            _import_model(url, name, [directory / f"{name}.gguf"])
+        _import_model(url, "chain-vision", [directory / "chain.gguf", directory / "projector.gguf"])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from testkit.waiting import until
 from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried
 from worker.ipc.contract import ErrorCode, Step
@@ -68,13 +69,6 @@ def held_numbers(queue: FilledQueue, permits: Permits) -> list[int]:
 
 def locks(queue: FilledQueue, permits: Permits) -> list[dict[str, int]]:
     return [lock for lock in queue.owner.execute(LOCKS) if lock["key"] == permits.key % 2**32]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait without pauses, since each check is a query."""
-    deadline = time.monotonic() + FAR_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {FAR_SECONDS:g} s"
 
 
 def end_and_lease(session: Session, permits: Permits, held: HeldPermit | None = None) -> Settlement:

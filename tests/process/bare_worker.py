@@ -1,7 +1,7 @@
 """Real worker processes without a supervisor.
 
-They are forked as the supervisor forks: from a process of one thread that has imported everything. That process stands in
-for the supervisor: it keeps the scoreboards, which only a fork can share, and answers a test's questions about them.
+They are forked as by the supervisor, from a process with one thread and all imports. This stand-in owns the scoreboards, which
+only forked processes can share, and executes the requests of a test.
 """
 
 import os
@@ -20,18 +20,18 @@ from typing import Any
 
 from supervisor.adapters import processes
 from supervisor.settings.model import parse
+from testkit.waiting import LIMIT_SECONDS
 from worker import main as worker_main
 from worker.ipc.contract import MAX_EVENT_BYTES, Activity, Event, Wiring
 from worker.ipc.scoreboard import AdmissionRecord, ControlRecord, MonitorRecord, Scoreboard, WorkerRecord
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-LIMIT_SECONDS = 20.0
 SLOT, INSTANCE = 0, 1
 
 
 @dataclass(slots=True)
 class ChildLauncher:
-    """What the stand-in keeps for one worker, each with a scoreboard of its own. `exit_status` as in subprocess."""
+    """The stand-in's resources for one worker, with a scoreboard of its own. `exit_status` is as in subprocess."""
 
     scoreboard: Scoreboard
     wake_fd: int
@@ -46,13 +46,13 @@ class ChildLauncher:
 
 @dataclass(slots=True)
 class StandIn:
-    """The supervisor's side: what it gives a worker, what it sees of it, and what it may do to it. Questions name the pid."""
+    """The stand-in for the supervisor. Each method is a request about one worker, identified by its pid."""
 
     line: Connection
-    households: dict[int, ChildLauncher] = field(default_factory=dict)
+    launchers: dict[int, ChildLauncher] = field(default_factory=dict)
 
     def spawn(self, values: Mapping[str, str], environ: Mapping[str, str], admission: AdmissionRecord | None) -> int:
-        """The new worker's pid. Without an admission it is as if no monitor had ever written one."""
+        """Fork a worker and return its pid. `admission` None means that no monitor has written a record."""
         settings = parse(values).worker
         lifeline_fd, lifeline_end_fd = os.pipe2(os.O_CLOEXEC)
         events_fd, event_fd = event_pair()
@@ -60,7 +60,7 @@ class StandIn:
         launcher.scoreboard.control.write(ControlRecord(leasing_slots=1))
         if admission:
             launcher.scoreboard.admission.write(admission)
-        wiring = Wiring(SLOT, INSTANCE, len(self.households) + 1, launcher.scoreboard, launcher.wake_fd, event_fd, lifeline_fd)
+        wiring = Wiring(SLOT, INSTANCE, len(self.launchers) + 1, launcher.scoreboard, launcher.wake_fd, event_fd, lifeline_fd)
 
         def run() -> int:
             os.environ.update(environ)
@@ -69,49 +69,49 @@ class StandIn:
         launcher.pid = processes.spawn(run, self._not_for(launcher))
         for fd in (lifeline_fd, event_fd):
             os.close(fd)
-        self.households[launcher.pid] = launcher
+        self.launchers[launcher.pid] = launcher
         return launcher.pid
 
     def _not_for(self, launcher: ChildLauncher) -> set[int]:
-        """What a worker must not inherit: its own ends that are ours, and all that is another's."""
-        others = set[int]().union(*(other.fds() for other in self.households.values()))
+        """Return the descriptors that a worker must not inherit: the stand-in's and those of other workers."""
+        others = set[int]().union(*(other.fds() for other in self.launchers.values()))
         return others | launcher.fds() - {launcher.wake_fd} | {self.line.fileno()}
 
     def record(self, pid: int) -> WorkerRecord | None:
-        return self.households[pid].scoreboard.worker(SLOT)
+        return self.launchers[pid].scoreboard.worker(SLOT)
 
     def control(self, pid: int, record: ControlRecord) -> None:
-        self.households[pid].scoreboard.control.write(record)
+        self.launchers[pid].scoreboard.control.write(record)
 
     def admit(self, pid: int, record: AdmissionRecord) -> None:
-        self.households[pid].scoreboard.admission.write(record)
+        self.launchers[pid].scoreboard.admission.write(record)
 
     def read_queue(self, pid: int, record: MonitorRecord) -> None:
-        self.households[pid].scoreboard.monitor.write(record)
+        self.launchers[pid].scoreboard.monitor.write(record)
 
     def wake(self, pid: int) -> None:
-        os.eventfd_write(self.households[pid].wake_fd, 1)
+        os.eventfd_write(self.launchers[pid].wake_fd, 1)
 
     def cut_lifeline(self, pid: int) -> None:
-        launcher = self.households[pid]
+        launcher = self.launchers[pid]
         os.close(launcher.lifeline_end_fd)
         launcher.lifeline_end_fd = -1
 
     def events(self, pid: int) -> list[Event]:
-        """Those that came since the last question."""
-        found, events_fd = [], self.households[pid].events_fd
+        """Return the events since the last call."""
+        found, events_fd = [], self.launchers[pid].events_fd
         while select.select([events_fd], [], [], 0)[0]:
             found.append(Event.decode(os.read(events_fd, MAX_EVENT_BYTES)))
         return found
 
     def signal(self, pid: int, number: int) -> None:
-        """Nothing where the worker has been reaped: its pid may be another's by now."""
-        if self.households[pid].exit_status is None:
+        """Send a signal, unless the worker has been reaped, because its pid may be reused."""
+        if self.launchers[pid].exit_status is None:
             os.kill(pid, number)
 
     def exit_status(self, pid: int, timeout_seconds: float) -> int | None:
-        """The exit code, or minus the signal; None if the worker lives on."""
-        launcher = self.households[pid]
+        """Return the exit code, or minus the signal, None if the worker is running."""
+        launcher = self.launchers[pid]
         if launcher.exit_status is None:
             pidfd = os.pidfd_open(pid)
             if select.select([pidfd], [], [], timeout_seconds)[0]:
@@ -120,29 +120,29 @@ class StandIn:
         return launcher.exit_status
 
     def dismiss(self, pid: int) -> None:
-        """Ends the worker if it has not ended before, and forgets it."""
+        """Kill the worker if it is running, and free its resources."""
         self.signal(pid, signal.SIGKILL)
         self.exit_status(pid, LIMIT_SECONDS)
-        for fd in self.households.pop(pid).fds():
+        for fd in self.launchers.pop(pid).fds():
             os.close(fd)
 
 
 def event_pair() -> tuple[int, int]:
-    """Two ends of a datagram socket, the second for the worker: it never blocks, as in the supervisor."""
+    """Return two ends of a datagram socket. The second one, for the worker, is non-blocking as in the supervisor."""
     reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     writing.setblocking(False)
     return reading.detach(), writing.detach()
 
 
 class BareWorker:
-    """The test's side of one worker. `events` are all that have been looked at so far."""
+    """One worker, as seen by the test. `events` are all events that were read so far."""
 
     def __init__(self, forker: "Forker", pid: int) -> None:
         self._forker, self.pid = forker, pid
         self.events: list[Event] = []
 
     def record(self) -> WorkerRecord:
-        """What stands on the scoreboard; nothing does for a moment after the fork."""
+        """Return the scoreboard record, or an empty one just after the fork."""
         record: WorkerRecord | None = self._forker.ask("record", self.pid)
         return record or WorkerRecord(activity=Activity.BOOT)
 
@@ -150,11 +150,11 @@ class BareWorker:
         self._forker.ask("control", self.pid, record)
 
     def admit(self, record: AdmissionRecord) -> None:
-        """As the monitor would."""
+        """Write the monitor's admission record."""
         self._forker.ask("admit", self.pid, record)
 
     def read_queue(self, record: MonitorRecord) -> None:
-        """As the monitor would: somebody looks at the queue."""
+        """Write the monitor's queue record."""
         self._forker.ask("read_queue", self.pid, record)
 
     def wake(self) -> None:
@@ -176,7 +176,7 @@ class BareWorker:
 
 
 class Forker:
-    """The test's side of the stand-in."""
+    """The stand-in, as seen by the test."""
 
     def __init__(self, line: Connection) -> None:
         self._line = line
@@ -185,9 +185,9 @@ class Forker:
     def worker(
         self, values: Mapping[str, str], environ: Mapping[str, str], admission: AdmissionRecord | None = None
     ) -> Iterator[BareWorker]:
-        """`values` are the settings' variables, `environ` what adapters of other packages read for themselves.
+        """Run a worker for the length of the block. `values` are the settings' variables, `environ` is for other adapters.
 
-        The worker is killed at the end of the block if it has not ended before.
+        A worker that is still running at the end of the block is killed.
         """
         worker = BareWorker(self, self.ask("spawn", values, environ, admission))
         try:
@@ -203,7 +203,7 @@ class Forker:
 
 @contextmanager
 def start_forker() -> Iterator[Forker]:
-    """The stand-in ends with the block, and the kernel kills with it what it has forked."""
+    """Run the stand-in for the length of the block. The kernel kills its workers with it."""
     ours, theirs = Pipe()
     command = [sys.executable, "-m", __name__, str(theirs.fileno())]
     with subprocess.Popen(command, cwd=PROJECT_ROOT, pass_fds=[theirs.fileno()]):
@@ -213,7 +213,7 @@ def start_forker() -> Iterator[Forker]:
 
 
 def main() -> None:
-    """The stand-in's process: answers until nobody asks any more."""
+    """Run the stand-in until the test closes its end of the pipe."""
     worker_main.preload()
     line = Connection(int(sys.argv[1]))
     stand_in = StandIn(line)

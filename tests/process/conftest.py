@@ -1,4 +1,4 @@
-"""Where fleets and single workers work. One model server for all fleets of a run, one for each module with workers alone."""
+"""The environments of fleets and single workers. One simulator for all fleets, one for each module with single workers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def fleets_simulator() -> Iterator[SimulatorProcess]:
 
 @pytest.fixture
 def site(database: Database, fleets_simulator: SimulatorProcess) -> Iterator[Site]:
-    """With both models loaded: to the first fleet of a run its gates would be closed, and a job be leased once more."""
+    """Open a site with both models loaded. Else the first fleet's gates would be closed and a job leased once more."""
     with open_site(database, fleets_simulator) as opened:
         for model in (VISION_MODEL, FEEDBACK_MODEL):
             fleets_simulator.client.post("/api/generate", json={"model": model}).raise_for_status()
@@ -31,7 +31,7 @@ def site(database: Database, fleets_simulator: SimulatorProcess) -> Iterator[Sit
         yield opened
 
 
-# A worker without a supervisor
+# Workers without a supervisor
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def shared_database(cluster_dsn: str) -> Iterator[Database]:
 
 @pytest.fixture
 def school(shared_database: Database, running_simulator: SimulatorProcess, forker: Forker, tmp_path: Path) -> Iterator[School]:
-    """With no submission, no fault ordered and no call on record."""
+    """Make a school without submissions, faults and recorded calls."""
     with psycopg.connect(shared_database.admin_dsn, autocommit=True, row_factory=dict_row) as owner:
-        school = School(shared_database, owner, forker, running_simulator, tmp_path)
+        school = School(shared_database, owner, running_simulator.url, tmp_path, running_simulator, forker)
         school.clear()
         yield school
 

@@ -1,4 +1,4 @@
-"""Another host: a network namespace behind a router, which can swallow every packet and say nothing."""
+"""Another host: a network namespace behind a router that can drop every packet silently."""
 
 import os
 import subprocess
@@ -13,12 +13,12 @@ NETWORK = "10.77.0.0/16"
 
 
 class NotAllowed(Exception):
-    """This system lets us make no network of our own; the message says what it said."""
+    """The system does not allow a network namespace. The message is its error."""
 
 
 @dataclass(frozen=True, slots=True)
 class FarHost:
-    """`wrapper` runs a command there, from where we are `ours`; `theirs` is its own address."""
+    """`wrapper` runs a command on that host. `ours` is the address of this host, `theirs` that of the other one."""
 
     wrapper: tuple[str, ...]
     router: tuple[str, ...]
@@ -26,7 +26,7 @@ class FarHost:
     theirs: str
 
     def cut(self) -> None:
-        """No packet arrives any more, and nobody hears of that."""
+        """Drop all packets without an error to the sender."""
         for host in (self.ours, self.theirs):
             run(*self.router, "ip", "route", "add", "blackhole", f"{host}/32")
 
@@ -37,13 +37,13 @@ class FarHost:
 
 @contextmanager
 def far_host() -> Iterator[FarHost]:
-    """Raises NotAllowed, or FileNotFoundError without iproute2."""
+    """Create the host. Raises NotAllowed, or FileNotFoundError without iproute2."""
     ours, our_router, theirs, their_router = (f"10.77.{os.getpid() % 256}.{end}" for end in (2, 1, 6, 5))
-    name = f"far{os.getpid()}"  # several runs may have one each
+    name = f"far{os.getpid()}"  # one for each run
     with ExitStack() as undo:
         router, there = undo.enter_context(namespace()), undo.enter_context(namespace())
         cable(name, (), f"{ours}/30", "near0", router, f"{our_router}/30")
-        undo.callback(run, "ip", "link", "del", name)  # the kernel takes its time to end a namespace
+        undo.callback(run, "ip", "link", "del", name)  # the kernel ends a namespace later
         cable("far", there, f"{theirs}/30", "near1", router, f"{their_router}/30")
         run(*router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
         run("ip", "route", "add", f"{theirs}/32", "via", our_router)
@@ -54,7 +54,7 @@ def far_host() -> Iterator[FarHost]:
 
 @contextmanager
 def namespace() -> Iterator[tuple[str, ...]]:
-    """The command that runs another one in it; it ends with its only process."""
+    """Yield the command prefix that runs a command in a new namespace. The namespace ends with its only process."""
     with subprocess.Popen(["unshare", "--net", "sleep", "infinity"]) as holder:
         try:
             ours = Path("/proc/self/ns/net").stat().st_ino

@@ -1,4 +1,4 @@
-"""Workers with a finished answer in hand while the database is away: how they get there, and how it has to end."""
+"""Workers that have a finished answer while the database is down."""
 
 from dataclasses import dataclass
 from typing import LiteralString
@@ -17,7 +17,7 @@ NO_MODEL: dict[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter":
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`WORKERS` workers, each in the call of a model that answers when `answer` is called, and texts that wait."""
+    """`WORKERS` workers, each in a model call that ends after `answer`, and further texts in the queue."""
 
     site: Site
     fleet: LiveFleet
@@ -26,19 +26,19 @@ class Scene:
     settings: dict[str, Value]
 
     def answer(self) -> None:
-        """Now and for all later calls."""
+        """Let the model answer this and all later calls."""
         (self.site.directory / "gate").touch()
 
     def until_lost(self, error: str) -> None:
-        """Every worker has tried to write, and was told of this error."""
-        until(lambda: {told["slot"] for told in self.fleet.told("connection_lost") if self._is(told, error)} == {"0", "1"})
+        """Wait until every worker has logged this error of its connection."""
+        until(lambda: {line["slot"] for line in self.fleet.told("connection_lost") if self._is(line, error)} == {"0", "1"})
 
     def until_dropped(self, count: int) -> None:
-        """So many answers found their lease in other hands, and were counted as that."""
+        """Wait until this number of results was rejected because the lease had been taken over."""
         until(lambda: sum(worker["totals"]["rejected_by_fence"] for worker in self.fleet.workers()) == count)
 
     def assert_survived(self, site: Site) -> None:
-        """The answers in hand were written: each job had one lease and one result; no process has ended. `site` sees it now."""
+        """Check that each job has one lease and one result and that no process has ended. `site` can read the database."""
         site.until_done_once(self.entered)
         assert len(site.leases(*self.entered)) == len(self.entered)
         self.fleet.until_state("ok")
@@ -47,12 +47,12 @@ class Scene:
         assert {each["outcome"] for each in self.fleet.told("settled")} == {"completed"}
 
     @staticmethod
-    def _is(told: dict[str, str], error: str) -> bool:
-        return "slot" in told and told["error"] == error
+    def _is(line: dict[str, str], error: str) -> bool:
+        return "slot" in line and line["error"] == error
 
 
 def set_scene(site: Site, wrapper: tuple[str, ...] = (), **settings: Value) -> Scene:
-    """With the leases and deadlines of a model that may take its time."""
+    """Start the fleet with long leases and deadlines."""
     entered = site.enter_texts(TEXTS)
     gate: dict[str, Value] = {"gate": site.directory / "gate", "worker_concurrency": WORKERS, "ai_timeout_feedback": 60}
     values = {**NO_MODEL, **gate, **settings}

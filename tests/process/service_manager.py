@@ -1,4 +1,4 @@
-"""What systemd is to a service: a datagram socket that takes its notifications, each with the pid of its sender."""
+"""The socket of systemd for a service's notifications, each with the pid of its sender."""
 
 import select
 import socket
@@ -16,7 +16,7 @@ _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 @dataclass(slots=True)
 class ServiceManager:
-    """`senders` are the pids of all that have told something so far."""
+    """`told` are all received lines, `senders` the pids of all senders."""
 
     socket: socket.socket
     address: str
@@ -24,18 +24,18 @@ class ServiceManager:
     senders: set[int] = field(default_factory=set)
 
     def take(self) -> list[str]:
-        """The lines that have come since the last time, without waiting."""
+        """Return the lines since the last call, without waiting."""
         lines: list[str] = []
         while message := self._received(0):
             lines += message
         return lines
 
     def until_told(self, wanted: str) -> list[str]:
-        """All lines up to and with the first that begins like this."""
+        """Wait for a line with this beginning, and return all lines up to it."""
         lines: list[str] = []
         deadline = time.monotonic() + LIMIT_SECONDS
         while not any(line.startswith(wanted) for line in lines):
-            assert time.monotonic() < deadline, f"{wanted} was not told, only {lines}"
+            assert time.monotonic() < deadline, f"{wanted} was not received, only {lines}"
             lines += self._received(LIMIT_SECONDS)
         return lines
 
@@ -51,7 +51,7 @@ class ServiceManager:
 
 @contextmanager
 def listening(directory: Path, *, is_abstract: bool = False) -> Iterator[ServiceManager]:
-    """`address` is what stands in NOTIFY_SOCKET."""
+    """Open the socket. `address` is the value for NOTIFY_SOCKET."""
     path = str(directory / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taking:
         taking.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)

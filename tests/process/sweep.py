@@ -1,7 +1,6 @@
-"""One kind of job again and again, with a worker behind a wire that strikes after a certain message."""
+"""Run one kind of job many times, with a proxy that injects a fault after a certain message."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +10,16 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
+from testkit.pg_proxy import PgProxy
 from testkit.submissions import Submission, enter_all
 from tests.monitor import Monitor
 from tests.process.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
-from tests.process.bare_worker import LIMIT_SECONDS, BareWorker
+from tests.process.bare_worker import BareWorker
 from tests.process.school import School, is_idle
-from tests.process.wire import Wire
 from worker.queue.connection import Connection
 
-LOOK_SECONDS = 0.002  # hundreds of rounds of some milliseconds each
 ADAPTER = "tests.process.adapters.ledger"
-LONG_SECONDS = 60.0  # an idle worker looks when it is woken
+LONG_SECONDS = 60.0  # an idle worker polls only after a wake-up
 MAX_CRASHES = 2
 NOTHING_TO_DO: LiteralString = """
     select not exists (select from learning_submission_jobs where status <> 'failed' and visible_at <= now()) as it
@@ -33,13 +31,13 @@ PAGES_OF = {"text": (), "image": (page_line(1),), "file": tuple(page_line(n) for
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is handed in, the errors of the calls for feedback in their order, and the statements that end or keep something.
+    """The submissions, the errors of the feedback calls in order, and the statements that settle or checkpoint.
 
-    `pauses`: how many of the errors end no submission.
+    `pauses` counts the errors after which the job is tried again.
     """
 
     name: str
-    handed_in: tuple[str, ...]
+    submitted: tuple[str, ...]
     statements: tuple[str, ...]
     errors: str = ""
     pauses: int = 0
@@ -47,11 +45,11 @@ class Kind:
 
     @property
     def pages(self) -> tuple[str, ...]:
-        return tuple(page for each in self.handed_in for page in PAGES_OF[each])
+        return tuple(page for each in self.submitted for page in PAGES_OF[each])
 
     def calls(self) -> list[str]:
-        """Of a run in which nothing happens. The documents come first."""
-        return [*self.pages, *[FEEDBACK] * (len(self.handed_in) + self.pauses)]
+        """Return the calls of a run without a fault. Vision calls come first."""
+        return [*self.pages, *[FEEDBACK] * (len(self.submitted) + self.pauses)]
 
 
 KINDS = (
@@ -65,22 +63,14 @@ KINDS = (
 )
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    """Looks more often than others do."""
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {LIMIT_SECONDS:g} s: {what}"
-        time.sleep(LOOK_SECONDS)
-
-
 @dataclass(slots=True)
 class Sweep:
-    """One kind of job again and again, with a worker behind the wire. `entered` are the submissions of the round at hand."""
+    """Rounds of one kind of job, with a worker behind the proxy `wire`. `entered` are the submissions of this round."""
 
     school: School
     platform: psycopg.Connection[Any]
     monitor: Monitor
-    wire: Wire
+    wire: PgProxy
     ledger_path: Path
     kind: Kind
     pooled: str
@@ -103,28 +93,28 @@ class Sweep:
 
     @contextmanager
     def taker(self) -> Iterator[Connection]:
-        """Asked by the wire, while the owner's connection is asked by the test."""
+        """Open a connection for the proxy's thread, because the test's thread uses the owner's."""
         with psycopg.connect(self.school.database.admin_dsn, autocommit=True, row_factory=dict_row) as connection:
             yield connection
 
     def enter(self) -> None:
         self.ledger_path.write_text("")
-        self.entered = enter_all(self.platform, map(handed_in, self.kind.handed_in), storage_root=self.school.storage_root)
+        self.entered = enter_all(self.platform, map(submitted, self.kind.submitted), storage_root=self.school.storage_root)
 
     def called(self) -> list[str]:
         return Ledger(self.ledger_path).lines()
 
-    def is_resting(self, worker: BareWorker, *, is_lost_sight_of: bool = False) -> bool:
-        """Idle, and nothing to do now. A worker that lost sight of its job in a cut is woken for it."""
+    def is_resting(self, worker: BareWorker, *, is_cut_off: bool = False) -> bool:
+        """Return True if the worker is idle and no job is due. A worker whose connection was cut is woken for its job."""
         if self.school.one(NOTHING_TO_DO)["it"]:
             return is_idle(worker)
-        if is_lost_sight_of and is_idle(worker):
+        if is_cut_off and is_idle(worker):
             worker.wake()
         return False
 
-    def is_over(self, worker: BareWorker, *, is_lost_sight_of: bool = False) -> bool:
-        """Idle, and all is ended: what was put off is put off no more."""
-        if self.is_resting(worker, is_lost_sight_of=is_lost_sight_of):
+    def is_over(self, worker: BareWorker, *, is_cut_off: bool = False) -> bool:
+        """Return True if the worker is idle and all jobs have ended. Delayed jobs are made due."""
+        if self.is_resting(worker, is_cut_off=is_cut_off):
             if self.school.is_final(*self.entered):
                 return True
             self.hasten()
@@ -135,17 +125,17 @@ class Sweep:
         self.school.owner.execute("update learning_submission_jobs set visible_at = now() where visible_at > now()")
 
     def ends(self) -> list[str]:
-        """How each submission ended. Of each there is one result, were it the same one twice."""
+        """Return the status of each submission, after a check that each has exactly one result."""
         results = [self.school.results(each) for each in self.entered]
         assert [len(each) for each in results] == [1] * len(results), results
         return [status for (status,) in results]
 
     def committed(self) -> list[str]:
-        """The calls whose results stand in the database; of feedback those that ended a submission."""
+        """Return the calls whose results are in the database."""
         return [call for each in self.entered for call in self._committed_of(each)]
 
     def _committed_of(self, submission_id: UUID) -> tuple[str, ...]:
-        row = self.school.row(submission_id)
+        row = self.school.submission(submission_id)
         pages = PAGES_OF[row["kind"]]
         if row["analysis_status"] in {"completed", "failed"}:
             return (*pages, FEEDBACK)
@@ -153,14 +143,14 @@ class Sweep:
         return pages if "cached_text_md" in payload else pages[: len(payload.get("cached_pages", ()))]
 
     def missing(self, committed: list[str], called: list[str]) -> list[str]:
-        """The calls that are still to be made: of pages those not committed, of feedback one for each end and for each pause."""
+        """Return the calls that remain: pages that are not committed, and a feedback call for each end and each pause."""
         pages = [page for page in self.kind.pages if page not in committed]
         ends = len(self.entered) - committed.count(FEEDBACK)
         pauses = max(0, self.kind.pauses - called.count(FEEDBACK)) if ends else 0
         return pages + [FEEDBACK] * (ends + pauses)
 
 
-def handed_in(kind: Any) -> Submission:
-    """Nobody looks into it: the adapters only count."""
+def submitted(kind: Any) -> Submission:
+    """Make a submission. Its content is not read, because the adapters only count calls."""
     content = "typed" if kind == "text" else b"a file"
     return Submission(kind, kind, content, MIME_TYPES[kind], ("criterion",), "task", None, None)

@@ -64,7 +64,7 @@ def test_a_black_hole(site: Site, far: FarHost) -> None:
     scene = set_scene(site, far.wrapper)
     far.cut()
     scene.answer()
-    scene.until_lost("EmptyAnswer")
+    scene.until_lost("StatementTimeout")
     scene.fleet.until_state("down")
     far.heal()
     scene.assert_survived(site)

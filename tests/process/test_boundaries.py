@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from psycopg.rows import DictRow
 
+from testkit.pg_proxy import Strike, proxy_before
 from testkit.submissions import text_submissions
 from testkit.waiting import until
 from tests.monitor import open_monitor
 from tests.process.bare_worker import BareWorker
 from tests.process.school import School, counted, is_idle
-from tests.process.sweep import KINDS, LONG_SECONDS, MAX_CRASHES, Kind, Sweep, until
-from tests.process.wire import Strike, wire_before
+from tests.process.sweep import KINDS, LONG_SECONDS, MAX_CRASHES, Kind, Sweep
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import ControlRecord
 from worker.queue.connection import Connection
@@ -63,7 +63,7 @@ def pooled(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def sweep(school: School, tmp_path: Path, kind: Kind, pooled: str) -> Iterator[Sweep]:
     with (
-        wire_before(school.database.worker_dsn) as wire,
+        proxy_before(school.database.worker_dsn) as wire,
         psycopg.connect(school.database.admin_dsn, autocommit=True) as platform,
         open_monitor(school.database.worker_dsn) as monitor,
     ):
@@ -74,7 +74,7 @@ def sweep(school: School, tmp_path: Path, kind: Kind, pooled: str) -> Iterator[S
 def test_a_connection_cut_after_any_message_costs_nothing(sweep: Sweep) -> None:
     """A worker whose connection is cut after the k-th message ends its job once, with no call of a model and no lease more."""
     with sweep.worker(sweep.wire.dsn) as worker:
-        until(lambda: is_idle(worker), "an idle worker")
+        until(lambda: is_idle(worker), what="an idle worker")
         rounds = next(k for k in range(1, MAX_MESSAGES) if not cut_after(sweep, worker, k))
         assert Counter.REJECTED_BY_FENCE not in counted(worker)
     assert_all_were_met(sweep, rounds)
@@ -85,10 +85,10 @@ def cut_after(sweep: Sweep, worker: BareWorker, k: int) -> bool:
     sweep.wire.strike_after(k)
     sweep.enter()
     worker.wake()
-    until(lambda: sweep.wire.has_struck or sweep.is_resting(worker, is_lost_sight_of=True), f"a strike after message {k}")
+    until(lambda: sweep.wire.has_struck or sweep.is_resting(worker, is_cut_off=True), what=f"a strike after message {k}")
     sweep.wire.spare()
     worker.wake()  # it need not wait before it connects again
-    until(lambda: sweep.is_over(worker, is_lost_sight_of=True), f"the end of a job whose connection was cut after message {k}")
+    until(lambda: sweep.is_over(worker, is_cut_off=True), what=f"the end of a job cut off after message {k}")
     assert sweep.ends().count("failed") == sweep.kind.failures
     assert sweep.called() == sweep.kind.calls(), f"message {k}"
     leases = sum(len(sweep.school.leases(each)) for each in sweep.entered)
@@ -100,7 +100,7 @@ def cut_after(sweep: Sweep, worker: BareWorker, k: int) -> bool:
 def test_a_worker_killed_after_any_message_costs_no_committed_call(sweep: Sweep) -> None:
     """A worker is killed after the k-th message: its job is returned, ended once by another, and what was committed is kept."""
     with sweep.worker(sweep.school.database.worker_dsn) as heir:
-        until(lambda: is_idle(heir), "an idle worker")
+        until(lambda: is_idle(heir), what="an idle worker")
         heir.control(ControlRecord(leasing_slots=0))
         rounds = next(k for k in range(1, MAX_MESSAGES) if not killed_after(sweep, heir, k))
     assert_all_were_met(sweep, rounds)
@@ -112,7 +112,7 @@ def killed_after(sweep: Sweep, heir: BareWorker, k: int) -> bool:
     sweep.enter()
     with sweep.worker(sweep.wire.dsn) as worker:
         sweep.wire.name_victim(worker.pid)
-        until(lambda: sweep.wire.has_struck or sweep.is_resting(worker), f"a strike after message {k}")
+        until(lambda: sweep.wire.has_struck or sweep.is_resting(worker), what=f"a strike after message {k}")
         if not sweep.wire.has_struck:
             sweep.wire.spare()
             return False
@@ -143,7 +143,7 @@ def inherit(sweep: Sweep, heir: BareWorker) -> None:
     sweep.hasten()
     heir.control(ControlRecord(leasing_slots=1))
     heir.wake()
-    until(lambda: sweep.is_over(heir), "the end of a job whose worker was killed")
+    until(lambda: sweep.is_over(heir), what="the end of a job whose worker was killed")
     heir.control(ControlRecord(leasing_slots=0))
 
 
@@ -153,7 +153,7 @@ def test_a_job_taken_over_after_any_message_is_left_alone(sweep: Sweep) -> None:
     last.
     """
     with sweep.worker(sweep.wire.dsn) as worker, sweep.taker() as taker:
-        until(lambda: is_idle(worker), "an idle worker")
+        until(lambda: is_idle(worker), what="an idle worker")
         rounds = next(k for k in range(1, MAX_MESSAGES) if not taken_after(sweep, worker, taker, k))
         rejected = counted(worker)[Counter.REJECTED_BY_FENCE]
     assert rejected > rounds / 3
@@ -173,7 +173,7 @@ def taken_after(sweep: Sweep, worker: BareWorker, taker: Connection, k: int) -> 
     sweep.enter()
     before = rejections(worker)
     worker.wake()
-    until(lambda: has_left_all(sweep, taken) and is_idle(worker), f"a worker whose job was taken over after message {k}")
+    until(lambda: has_left_all(sweep, taken) and is_idle(worker), what=f"a worker whose job was taken over after message {k}")
     sweep.wire.spare()
     assert rejections(worker) == tuple(count + len(taken) for count in before), f"message {k}"
     for job in taken:
@@ -200,22 +200,22 @@ def rejections(worker: BareWorker) -> tuple[int, int]:
 def test_nobody_is_given_a_lease_who_is_gone(school: School) -> None:
     """The server gives up a lease that waits for a lock while its connection is cut. No job gets the key of a dead worker."""
     with (
-        wire_before(school.database.worker_dsn) as wire,
+        proxy_before(school.database.worker_dsn) as wire,
         psycopg.connect(school.database.admin_dsn) as migration,
         school.worker(learning_database_url=wire.dsn, ai_backend="stub", worker_poll_interval=LONG_SECONDS) as worker,
     ):
-        until(lambda: is_idle(worker), "an idle worker")
+        until(lambda: is_idle(worker), what="an idle worker")
         entered = school.enter(*text_submissions(1, seed=1))
         migration.execute("lock table learning_submission_jobs in share mode")
         wire.strike_after(
-            MESSAGES_OF_A_QUESTION, Strike.HASTY_CUT, lambda: until(lambda: is_waited(school), "a lease that waits")
+            MESSAGES_OF_A_QUESTION, Strike.HASTY_CUT, lambda: until(lambda: is_waited(school), what="a lease that waits")
         )
         worker.wake()
         until(lambda: wire.has_struck and not is_waited(school), SOON_SECONDS)
-        until(lambda: is_idle(worker), "a worker that found no lease of its own")
+        until(lambda: is_idle(worker), what="a worker that found no lease of its own")
         migration.commit()
         worker.wake()
-        until(lambda: school.is_final(*entered), "the end of a job that was asked for before")
+        until(lambda: school.is_final(*entered), what="the end of a job that was asked for before")
     assert [len(school.leases(each)) for each in entered] == [1]
 
 

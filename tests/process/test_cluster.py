@@ -1,4 +1,4 @@
-"""The throw-away server goes with its starter, whatever ends that."""
+"""The throw-away server ends with the process that started it."""
 
 import os
 import select
@@ -26,7 +26,7 @@ input()
 
 START_IN_THE_BACKGROUND = """
 import os, signal, subprocess
-from testkit.postgres import die_with
+from testkit.parent_death import die_with
 signal.signal(signal.SIGQUIT, signal.SIG_IGN)
 print(subprocess.Popen(["sleep", "30"], preexec_fn=die_with(os.getpid())).pid, flush=True)
 input()
@@ -35,13 +35,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def server_processes(postmaster_pid: int) -> list[int]:
-    """A pidfd for the postmaster and each of its children: readable once that process has ended, waited for or not."""
+    """Return pidfds of the postmaster and its children, which are readable after their end."""
     postmaster = psutil.Process(postmaster_pid)
     return [os.pidfd_open(process.pid) for process in (postmaster, *postmaster.children())]
 
 
 def have_ended(pidfds: list[int], timeout_seconds: float) -> bool:
-    """Wait for all of them, one after the other, and close them."""
+    """Wait for all, and close the pidfds."""
     ended = [bool(select.select([pidfd], [], [], timeout_seconds)[0]) for pidfd in pidfds]
     for pidfd in pidfds:
         os.close(pidfd)
@@ -50,7 +50,7 @@ def have_ended(pidfds: list[int], timeout_seconds: float) -> bool:
 
 @pytest.fixture
 def parent() -> Iterator[Path]:
-    """A place that no other run sweeps; short, and open to the server's user where we are root."""
+    """Make a directory that no other run sweeps, with a short path and access for the server's user."""
     with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as place:
         Path(place).chmod(0o711)
         yield Path(place)
@@ -58,7 +58,7 @@ def parent() -> Iterator[Path]:
 
 @contextmanager
 def starter(parent: Path) -> Iterator[tuple[int, Path]]:
-    """A process with a server of its own, killed at the end: the postmaster's pid and its directory."""
+    """Run a process with its own server, and kill it at the end. Yield the postmaster's pid and directory."""
     command = [sys.executable, "-c", START_AND_WAIT, str(parent)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -69,7 +69,7 @@ def starter(parent: Path) -> Iterator[tuple[int, Path]]:
 
 @pytest.fixture
 def killed_directory(parent: Path) -> Path:
-    """What a starter left behind that was killed with its server running; the server is gone by now."""
+    """Return the directory of a server whose starting process was killed. The server has ended."""
     with starter(parent) as (postmaster_pid, directory):
         processes = server_processes(postmaster_pid)
     assert len(processes) > 1
@@ -78,12 +78,12 @@ def killed_directory(parent: Path) -> Path:
 
 
 def test_the_server_dies_with_its_starter(killed_directory: Path) -> None:
-    """SIGKILL of the starter ends the postmaster and its children, by an immediate shutdown."""
+    """SIGKILL of the starting process ends the postmaster and its children by an immediate shutdown."""
     assert "received immediate shutdown request" in (killed_directory / "server.log").read_text()
 
 
-def test_what_was_started_in_the_background_dies_too() -> None:
-    """A shell without job control lets a program ignore the signal that is to end what it starts; it ends all the same."""
+def test_a_background_job_ends_too() -> None:
+    """The child ends also if its parent was started with SIGQUIT ignored, as by a shell without job control."""
     command = [sys.executable, "-c", START_IN_THE_BACKGROUND]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -93,7 +93,7 @@ def test_what_was_started_in_the_background_dies_too() -> None:
 
 
 def test_the_next_start_sweeps_what_a_killed_one_left(parent: Path, killed_directory: Path) -> None:
-    """A directory whose starter and server are dead is removed by the next start, one in use is not."""
+    """The next start removes the directory of a dead server, but not one in use."""
     with Cluster.start(parent) as first, Cluster.start(parent) as second:
         assert sorted(parent.glob("learning-pg-*")) == sorted([first.directory, second.directory])
         assert killed_directory not in (first.directory, second.directory)
@@ -101,14 +101,14 @@ def test_the_next_start_sweeps_what_a_killed_one_left(parent: Path, killed_direc
 
 
 def test_a_running_server_alone_keeps_its_directory(parent: Path) -> None:
-    """The server inherits the lock on its directory: nobody takes that while it runs, not even after its starter."""
+    """The server inherits the lock on its directory, so the lock is held until the server ends."""
     with Cluster.start(parent) as cluster:
         held = [link.readlink() for link in Path(f"/proc/{cluster.pid}/fd").iterdir()]
         assert cluster.directory in held
 
 
 def test_stop_leaves_neither_process_nor_directory() -> None:
-    """Leaving the block ends every process of the server and removes its directory; stopping twice is harmless."""
+    """The end of the block ends every process of the server and removes its directory. A second stop is harmless."""
     with Cluster.start() as cluster:
         processes = server_processes(cluster.pid)
     assert have_ended(processes, timeout_seconds=0)
@@ -117,7 +117,7 @@ def test_stop_leaves_neither_process_nor_directory() -> None:
 
 
 def test_a_connected_client_does_not_hold_up_the_stop() -> None:
-    """An open transaction is ended by the stop and not waited for."""
+    """The stop ends an open transaction and does not wait for it."""
     with Cluster.start() as cluster:
         client = psycopg.connect(cluster.admin_dsn)
         client.execute("select 1")
@@ -127,20 +127,20 @@ def test_a_connected_client_does_not_hold_up_the_stop() -> None:
         client.execute("select 1")
 
 
-def test_ctrl_c_at_the_terminal_is_ours_alone() -> None:
-    """The server is in a process group of its own, so that it outlives the tests that a Ctrl-C ends."""
+def test_ctrl_c_does_not_reach_the_server() -> None:
+    """The server has its own process group, so Ctrl-C does not end it before the tests."""
     with Cluster.start() as cluster:
         assert os.getpgid(cluster.pid) == cluster.pid != os.getpgrp()
 
 
 def test_tcp_is_for_passwords_only() -> None:
-    """A server asked to listens on loopback, and trusts nobody there: its superuser has no password."""
+    """With TCP the server listens on loopback and requires a password, which the superuser does not have."""
     with Cluster.start(tcp=True) as cluster, pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(host="127.0.0.1", port=cluster.port, user="postgres", dbname="postgres", password="guess")
 
 
 def test_only_a_durable_server_syncs() -> None:
-    """Tests go without fsync; a durable server has PostgreSQL's own defaults."""
+    """By default fsync is off. A durable server has PostgreSQL's defaults."""
     with Cluster.start() as fast, psycopg.connect(fast.admin_dsn) as connection:
         assert connection.execute("show fsync").fetchone() == ("off",)
     with Cluster.start(durable=True) as durable, psycopg.connect(durable.admin_dsn) as connection:
@@ -151,13 +151,13 @@ def test_only_a_durable_server_syncs() -> None:
 
 
 def test_a_server_is_not_started_in_a_side_thread() -> None:
-    """The kernel's death signal belongs to the thread that forked, so another than the main one is refused."""
+    """A start in a side thread is refused, because the server would end with the thread."""
     with ThreadPoolExecutor(1) as pool, pytest.raises(ClusterError, match="main thread"):
         pool.submit(Cluster.start).result()
 
 
-def test_a_failed_start_says_why_and_leaves_nothing(parent: Path) -> None:
-    """Where no socket fits, the error carries the server's own words, and the directory is gone again."""
+def test_a_failed_start_has_a_reason_and_leaves_nothing(parent: Path) -> None:
+    """If the socket's path is too long, the error contains the server's log, and the directory is removed."""
     deep = parent / ("x" * 100)
     deep.mkdir(mode=0o711)
     with pytest.raises(ClusterError, match=r"socket path .* is too long"):

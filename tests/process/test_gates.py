@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from testkit.drawn_pages import draw_page, pdf_bytes
+from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.submissions import Submission, text_submissions
+from testkit.waiting import until
 from tests.process.bare_worker import BareWorker
-from tests.process.proxy import Proxy, proxy_before
-from tests.process.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle, until
+from tests.process.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle
 from tests.process.site import Site
 from worker.ipc.contract import CallOutcome, Counter, EventKind, Step
 from worker.ipc.scoreboard import AdmissionRecord, MonitorRecord
@@ -24,7 +25,7 @@ LONG_SECONDS = 60.0
 
 
 @pytest.fixture
-def proxy(school: School) -> Iterator[Proxy]:
+def proxy(school: School) -> Iterator[PgProxy]:
     with proxy_before(school.database.worker_dsn) as before:
         yield before
 
@@ -50,7 +51,7 @@ def test_a_job_that_meets_a_closed_gate_makes_room(school: School, photo: Submis
         job = school.job(first)
         assert (job["status"], job["retry_count"], job["visible_at"]) == ("queued", 0, entered_job["visible_at"])
         assert [school.job(each)["payload"]["cached_text_md"] for each in (first, second)] == [photo.expected_text] * 2
-        assert (school.calls(FEEDBACK_MODEL), school.row(first)["error_code"]) == (0, None)
+        assert (school.calls(FEEDBACK_MODEL), school.submission(first)["error_code"]) == (0, None)
         assert outcomes(worker) == ["returned_gate", "returned_gate"]
         worker.admit(OPEN)
         until(lambda: school.is_final(first, second) and is_idle(worker))
@@ -85,7 +86,7 @@ def test_a_useless_checkpoint_goes_round_no_circle(school: School, photo: Submis
         assert [len(school.leases(each)) for each in (stale, later)] == [1, 1]
         worker.admit(OPEN)
         until(lambda: school.is_final(stale, later, text, more))
-    assert school.row(stale)["text_body"] == photo.expected_text
+    assert school.submission(stale)["text_body"] == photo.expected_text
 
 
 def test_two_models_in_turn(school: School, photo: Submission) -> None:
@@ -154,7 +155,7 @@ SHUT = {
 
 
 @pytest.mark.parametrize("record", SHUT.values(), ids=SHUT.keys())
-def test_who_may_not_lease_does_not_ask(school: School, proxy: Proxy, typed: Submission, record: AdmissionRecord) -> None:
+def test_who_may_not_lease_does_not_ask(school: School, proxy: PgProxy, typed: Submission, record: AdmissionRecord) -> None:
     """While no job may continue, no worker sends a statement. As soon as one may, it is done."""
     submission_id = enter_one(school, typed)
     with school.admitted(record, learning_database_url=proxy.dsn) as worker:

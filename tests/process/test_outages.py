@@ -14,10 +14,10 @@ from psycopg.rows import dict_row
 
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.postgres import Cluster, memory_parent
 from testkit.waiting import until
 from tests.process.outage import ALL_RAN_OUT, set_scene
-from tests.process.proxy import Proxy, proxy_before
 from tests.process.site import Site, open_site
 from worker.queue import bounded
 from worker.queue.bounded import StatementTimeout
@@ -152,12 +152,12 @@ def test_an_outage_longer_than_the_lease(site: Site) -> None:
 
 
 @pytest.fixture
-def proxy(site: Site) -> Iterator[Proxy]:
+def proxy(site: Site) -> Iterator[PgProxy]:
     with proxy_before(site.database.worker_dsn) as before:
         yield before
 
 
-def test_a_silent_server_is_an_outage(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_an_outage(proxy: PgProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection without an answer is closed after its timeout, and an answer that arrives later is ignored."""
     monkeypatch.setattr(bounded, "REPLY_TIMEOUT_SECONDS", 0.3)
     with connect(proxy.dsn, "test") as connection:
@@ -167,7 +167,7 @@ def test_a_silent_server_is_an_outage(proxy: Proxy, monkeypatch: pytest.MonkeyPa
         assert connection.closed
 
 
-def test_a_silent_server_is_an_outage_for_the_monitor(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_an_outage_for_the_monitor(proxy: PgProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in its loop, while waiting for a notification that does not come is none."""
     monkeypatch.setattr(bounded, "REPLY_TIMEOUT_SECONDS", 0.3)
 

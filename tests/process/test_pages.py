@@ -11,8 +11,9 @@ from psycopg.types.json import Jsonb
 
 from testkit.drawn_pages import draw_page, pdf_bytes, png_bytes
 from testkit.submissions import BUCKET, Submission
+from testkit.waiting import until
 from tests.process.bare_worker import BareWorker
-from tests.process.school import VISION_MODEL, School, counted, enter_one, finish, is_idle, until
+from tests.process.school import VISION_MODEL, School, counted, enter_one, finish, is_idle
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import ControlRecord
 
@@ -58,7 +59,7 @@ def hang_at(school: School, page: int) -> None:
 
 
 def until_asked(school: School, worker: BareWorker, pages: int) -> None:
-    until(lambda: counted(worker).get(Counter.VISION_CALLS) == pages and school.is_asked(VISION_MODEL), f"call {pages}")
+    until(lambda: counted(worker).get(Counter.VISION_CALLS) == pages and school.is_asked(VISION_MODEL), what=f"call {pages}")
 
 
 @pytest.mark.parametrize("is_rendered", [False, True], ids=["decoded", "rendered by the web side"])
@@ -70,12 +71,12 @@ def test_a_killed_worker_costs_one_page(school: School, document: Submission, *,
         until_asked(school, worker, 19)
         worker.signal(signal.SIGKILL)
         worker.exit_status()
-        school.return_lease(worker)
+        school.reclaim_lease(worker)
     done = finish(school, submission_id, **ONLY_READING)
     assert (done[Counter.VISION_CALLS], done[Counter.PAGES_REUSED]) == (2, 18)
     assert school.calls(VISION_MODEL) == PAGES + 1
     assert school.results(submission_id) == ["completed"]
-    assert not is_rendered or school.row(submission_id)["text_body"] == TEXT
+    assert not is_rendered or school.submission(submission_id)["text_body"] == TEXT
 
 
 def test_a_drain_ends_between_two_pages(school: School, document: Submission) -> None:
@@ -90,7 +91,7 @@ def test_a_drain_ends_between_two_pages(school: School, document: Submission) ->
     job = school.job(submission_id)
     assert (job["status"], job["retry_count"], job["payload"]["cached_pages"]) == ("queued", 0, [WORDS[0]])
     assert finish(school, submission_id, **ONLY_READING)[Counter.VISION_CALLS] == PAGES - 1
-    assert school.row(submission_id)["text_body"] == TEXT
+    assert school.submission(submission_id)["text_body"] == TEXT
 
 
 def test_who_stood_still_asks_for_no_page(school: School, document: Submission) -> None:
@@ -110,7 +111,7 @@ def test_a_retry_goes_on_where_the_model_failed(school: School, document: Submis
     submission_id = enter_rendered(school, document)
     done = finish(school, submission_id, **ONLY_READING)
     assert (done[Counter.VISION_CALLS], done[Counter.RETRIED_VISION]) == (PAGES + 1, 1)
-    assert school.row(submission_id)["text_body"] == TEXT
+    assert school.submission(submission_id)["text_body"] == TEXT
 
 
 def test_pages_of_another_model_are_read_again(school: School, document: Submission) -> None:
@@ -119,7 +120,7 @@ def test_pages_of_another_model_are_read_again(school: School, document: Submiss
     pages = '{"cached_pages": ["another", "text"], "cached_pages_from": "another model"}'
     school.change_job("payload = payload || %s::jsonb", submission_id, pages)
     assert finish(school, submission_id, **ONLY_READING)[Counter.VISION_CALLS] == PAGES
-    assert school.row(submission_id)["text_body"] == TEXT
+    assert school.submission(submission_id)["text_body"] == TEXT
 
 
 @pytest.mark.parametrize("kept", [PAGES, PAGES + 5])
@@ -134,13 +135,13 @@ def test_more_pages_than_a_document_can_have_kept_are_none_of_it(
         until_asked(school, worker, 2)
         worker.signal(signal.SIGKILL)
         worker.exit_status()
-        school.return_lease(worker)
+        school.reclaim_lease(worker)
     pages = Jsonb({"cached_pages": ["another text"] * kept})
     school.change_job("payload = payload || %s", submission_id, pages)
     done = finish(school, submission_id, **ONLY_READING)
     assert (done[Counter.VISION_CALLS], Counter.PAGES_REUSED in done) == (PAGES, False)
     assert school.results(submission_id) == ["completed"]
-    assert "another" not in school.row(submission_id)["text_body"]
+    assert "another" not in school.submission(submission_id)["text_body"]
 
 
 def test_a_permit_lost_between_pages_is_taken_again(school: School, document: Submission) -> None:
@@ -155,9 +156,9 @@ def test_a_permit_lost_between_pages_is_taken_again(school: School, document: Su
         assert school.permits() == [True]
         worker.signal(signal.SIGKILL)
         worker.exit_status()
-        school.return_lease(worker)
+        school.reclaim_lease(worker)
     assert finish(school, submission_id, **ONLY_READING)[Counter.PAGES_REUSED] == 1
-    assert school.row(submission_id)["text_body"] == TEXT
+    assert school.submission(submission_id)["text_body"] == TEXT
 
 
 def test_a_lost_page_commit_is_noticed(school: School, document: Submission) -> None:

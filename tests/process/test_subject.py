@@ -5,10 +5,11 @@ from typing import LiteralString
 
 import pytest
 
+from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.submissions import text_submissions
-from tests.process.school import School, is_idle, until
+from testkit.waiting import until
+from tests.process.school import School, is_idle
 from tests.process.site import Site
-from tests.process.wire import Wire, wire_before
 
 pytestmark = pytest.mark.postgres
 
@@ -19,13 +20,13 @@ ROLES: LiteralString = """
 
 
 @pytest.fixture
-def wire(school: School) -> Iterator[Wire]:
-    with wire_before(school.database.worker_dsn, asks_for_subjects=True) as before:
+def wire(school: School) -> Iterator[PgProxy]:
+    with proxy_before(school.database.worker_dsn, asks_for_subjects=True) as before:
         yield before
 
 
 @pytest.mark.parametrize("pooled", ["false", "true"])
-def test_a_working_session_has_no_subject_between_transactions(school: School, wire: Wire, pooled: str) -> None:
+def test_a_working_session_has_no_subject_between_transactions(school: School, wire: PgProxy, pooled: str) -> None:
     """After every transaction of a real worker, a second look into its session finds no subject set."""
     entered = school.enter(*text_submissions(3, seed=1))
     school.change_job('payload = payload || \'{"student_sub": "another"}\'', entered[1])

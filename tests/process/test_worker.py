@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from testkit.database import url
+from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.submissions import Submission, text_submissions
+from testkit.waiting import until
 from tests.process.bare_worker import BareWorker
-from tests.process.proxy import Proxy, proxy_before
 from tests.process.school import (
     FEEDBACK_MODEL,
     HELD,
@@ -22,7 +23,6 @@ from tests.process.school import (
     enter_one,
     finish,
     is_idle,
-    until,
 )
 from worker.ipc.contract import Activity, Counter, EventKind, ExitCode
 from worker.ipc.scoreboard import AdmissionRecord, ControlRecord
@@ -60,7 +60,7 @@ def test_a_class_is_done(school: School, demo: tuple[Submission, ...]) -> None:
         until(lambda: school.is_final(*entered) and is_idle(worker))
         totals = counted(worker)
     for submission_id, submission in zip(entered, demo, strict=True):
-        row = school.row(submission_id)
+        row = school.submission(submission_id)
         assert (row["analysis_status"], row["error_code"]) == (submission.expected_status, submission.expected_error_code)
         assert submission.expected_text in (None, row["text_body"])
         assert school.results(submission_id) == [submission.expected_status]
@@ -79,7 +79,7 @@ def test_the_analysis_is_about_the_criteria(school: School, photo: Submission) -
     """The stored document is criteria.v2, with one result for each criterion in the teacher's order."""
     submission_id = enter_one(school, photo)
     finish(school, submission_id)
-    analysis = school.row(submission_id)["analysis_json"]
+    analysis = school.submission(submission_id)["analysis_json"]
     assert analysis["schema"] == "criteria.v2"
     assert [result["criterion"] for result in analysis["criteria_results"]] == list(photo.criteria)
 
@@ -118,11 +118,11 @@ def test_death_while_reading_loses_nothing(school: School, photo: Submission) ->
         assert worker.exit_status() == -signal.SIGKILL
         job, record = school.job(submission_id), worker.record()
         assert (record.activity, record.job_id, record.lease_key) == (Activity.VISION, job["id"], job["lease_key"])
-        assert school.return_lease(worker) is ReclaimResult.RECLAIMED
+        assert school.reclaim_lease(worker) is ReclaimResult.RECLAIMED
     assert school.job(submission_id)["payload"]["crashes"] == 1
     assert finish(school, submission_id)[Counter.COMPLETED] == 1
     assert school.results(submission_id) == ["completed"]
-    assert school.row(submission_id)["text_body"] == photo.expected_text
+    assert school.submission(submission_id)["text_body"] == photo.expected_text
 
 
 def test_no_page_is_read_twice(school: School, photo: Submission) -> None:
@@ -134,12 +134,12 @@ def test_no_page_is_read_twice(school: School, photo: Submission) -> None:
         worker.signal(signal.SIGKILL)
         assert worker.exit_status() == -signal.SIGKILL
         assert school.job(submission_id)["payload"]["cached_text_md"] == photo.expected_text
-        school.return_lease(worker)
+        school.reclaim_lease(worker)
     school.simulator.reset_calls()
     assert finish(school, submission_id) == {Counter.COMPLETED: 1, Counter.OCR_REUSED: 1, Counter.FEEDBACK_CALLS: 1}
     assert school.calls(VISION_MODEL) == 0
     assert school.results(submission_id) == ["completed"]
-    assert school.row(submission_id)["text_body"] == photo.expected_text
+    assert school.submission(submission_id)["text_body"] == photo.expected_text
 
 
 def test_another_model_reads_again(school: School, photo: Submission) -> None:
@@ -164,10 +164,10 @@ def test_a_job_that_kills_is_quarantined(school: School, photo: Submission) -> N
             until(lambda: school.is_asked(VISION_MODEL))
             worker.signal(signal.SIGKILL)
             worker.exit_status()
-            answers.append(school.return_lease(worker))
+            answers.append(school.reclaim_lease(worker))
         until(lambda: not school.is_asked(VISION_MODEL))
     assert answers == [ReclaimResult.RECLAIMED, ReclaimResult.QUARANTINED]
-    assert (school.row(submission_id)["error_code"], school.job(submission_id)["error_code"]) == (
+    assert (school.submission(submission_id)["error_code"], school.job(submission_id)["error_code"]) == (
         "vision_failed",
         "worker_crashed",
     )
@@ -239,7 +239,7 @@ def test_a_job_without_time_for_its_next_step_is_returned(school: School, photo:
     job = school.job(submission_id)
     assert (job["status"], job["retry_count"], job["visible_at"]) == ("queued", 0, entered_job["visible_at"])
     assert job["payload"]["cached_text_md"] == photo.expected_text
-    assert (school.row(submission_id)["error_code"], school.calls(FEEDBACK_MODEL)) == (None, 0)
+    assert (school.submission(submission_id)["error_code"], school.calls(FEEDBACK_MODEL)) == (None, 0)
 
 
 @pytest.mark.parametrize("control", [ControlRecord(leasing_slots=0), ControlRecord(leasing_slots=1, is_draining=True)])
@@ -274,7 +274,7 @@ def test_transient_errors_burn_attempts(school: School, photo: Submission, fault
     submission_id = enter_one(school, photo)
     school.simulator.fault(fault, model=model, times=3)
     totals = finish(school, submission_id, worker_max_retries=2)
-    row, job = school.row(submission_id), school.job(submission_id)
+    row, job = school.submission(submission_id), school.job(submission_id)
     assert (row["analysis_status"], row["error_code"]) == ("failed", f"{step}_failed")
     assert (job["status"], job["error_code"], job["retry_count"]) == ("failed", f"{step}_failed", 2)
     assert totals[Counter[f"RETRIED_{step.upper()}"]] == 2
@@ -287,7 +287,7 @@ def test_a_later_try_completes(school: School, photo: Submission) -> None:
     submission_id = enter_one(school, photo)
     school.simulator.fault("status_500", model=FEEDBACK_MODEL, times=2)
     finish(school, submission_id, worker_max_retries=2)
-    row = school.row(submission_id)
+    row = school.submission(submission_id)
     assert (row["analysis_status"], row["error_code"], row["text_body"]) == ("completed", None, photo.expected_text)
     assert school.results(submission_id) == ["completed"]
 
@@ -302,7 +302,7 @@ def test_a_retry_waits_and_says_so(school: School, photo: Submission) -> None:
     job = school.one("select status, extract(epoch from visible_at - now())::float as due from learning_submission_jobs")
     assert job["status"] == "queued"
     assert LONG_SECONDS - 10 < job["due"] <= LONG_SECONDS
-    assert school.row(submission_id)["error_code"] == "vision_retrying"
+    assert school.submission(submission_id)["error_code"] == "vision_retrying"
 
 
 @pytest.mark.parametrize("model", [VISION_MODEL, FEEDBACK_MODEL])
@@ -314,7 +314,7 @@ def test_a_full_server_burns_no_attempt(school: School, photo: Submission, model
         until(lambda: counted(worker).get(Counter.RELEASED) == 1)
         job = school.job(submission_id)
         assert (job["status"], job["retry_count"], job["error_code"]) == ("queued", 0, None)
-        assert school.row(submission_id)["error_code"] is None
+        assert school.submission(submission_id)["error_code"] is None
         school.change_job("visible_at = now()", submission_id)
         until(lambda: school.is_final(submission_id))
     assert school.results(submission_id) == ["completed"]
@@ -329,7 +329,7 @@ def test_an_invisible_submission_fails_and_says_so(school: School, typed: Submis
     submission_id = enter_one(school, typed)
     school.change_job("payload = jsonb_set(payload, '{student_sub}', '\"somebody else\"')", submission_id)
     assert finish(school, submission_id) == {Counter.FAILED_VISION: 1}
-    row, job = school.row(submission_id), school.job(submission_id)
+    row, job = school.submission(submission_id), school.job(submission_id)
     assert (row["analysis_status"], row["error_code"]) == ("failed", "vision_failed")
     assert (job["status"], job["error_code"]) == ("failed", "submission_not_visible")
 
@@ -340,7 +340,7 @@ def test_a_malformed_payload_fails(school: School, typed: Submission, payload: s
     submission_id = enter_one(school, typed)
     school.owner.execute("update learning_submission_jobs set payload = %s::jsonb", [payload])
     assert finish(school, submission_id) == {Counter.FAILED_VISION: 1}
-    assert (school.row(submission_id)["error_code"], school.job(submission_id)["error_code"]) == (
+    assert (school.submission(submission_id)["error_code"], school.job(submission_id)["error_code"]) == (
         "vision_failed",
         "payload_invalid",
     )
@@ -352,22 +352,22 @@ def test_a_final_submission_is_left_alone(school: School, typed: Submission, sta
     submission_id = enter_one(school, typed)
     school.owner.execute("update learning_submissions set analysis_status = %s", [status])
     school.owner.execute("delete from audit_results")
-    before = school.row(submission_id)
+    before = school.submission(submission_id)
     assert finish(school, submission_id) == {}
-    assert (school.has_job(submission_id), school.row(submission_id)) == (False, before)
+    assert (school.has_job(submission_id), school.submission(submission_id)) == (False, before)
     assert (school.results(submission_id), school.simulator.calls()) == ([], [])
 
 
 def test_a_missing_file_is_tried_again(school: School, photo: Submission) -> None:
     """A store that does not have the file yet is a transient error; a file that differs from its row a permanent one."""
     submission_id = enter_one(school, photo)
-    path = school.storage_root / school.row(submission_id)["storage_key"]
+    path = school.storage_root / school.submission(submission_id)["storage_key"]
     path.rename(path.with_suffix(".away"))
     with school.worker(worker_max_retries=100) as worker:
         until(lambda: school.job(submission_id)["retry_count"] >= 2)
         path.write_bytes(b"another picture")
         until(lambda: school.is_final(submission_id) and is_idle(worker))
-    assert school.row(submission_id)["error_code"] == "input_corrupt"
+    assert school.submission(submission_id)["error_code"] == "input_corrupt"
 
 
 # The database
@@ -425,7 +425,7 @@ def test_a_broken_connection_during_a_call_costs_nothing(school: School, photo: 
 
 
 @pytest.fixture
-def proxy(school: School) -> Iterator[Proxy]:
+def proxy(school: School) -> Iterator[PgProxy]:
     with proxy_before(school.database.worker_dsn) as before:
         yield before
 
@@ -433,7 +433,7 @@ def proxy(school: School) -> Iterator[Proxy]:
 @pytest.mark.parametrize(
     "statement", ["status = 'leased'", "update_completed", "'cached_text_md'", "pg_try_advisory_lock", "analysis_status"]
 )
-def test_a_lost_acknowledgement_costs_nothing(school: School, proxy: Proxy, photo: Submission, statement: str) -> None:
+def test_a_lost_acknowledgement_costs_nothing(school: School, proxy: PgProxy, photo: Submission, statement: str) -> None:
     """A statement that was committed but never acknowledged is not repeated in effect: one lease, one call each, one result."""
     submission_id = enter_one(school, photo)
     proxy.lose_answer_to(statement)
@@ -532,7 +532,7 @@ def test_the_platforms_adapters_run_as_they_are(school: School, photo: Submissio
     with school.worker({"PLATFORM_VISION": "read by the platform"}, **settings) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         assert counted(worker) == {Counter.COMPLETED: 1, Counter.VISION_CALLS: 1, Counter.FEEDBACK_CALLS: 1}
-    row, text = school.row(submission_id), "read by the platform image/png 1"
+    row, text = school.submission(submission_id), "read by the platform image/png 1"
     told = feedback.format(instruction_md=photo.instruction_md, hints_md=photo.hints_md, text=text)
     assert (row["text_body"], row["feedback_md"]) == (text, told)
     assert [result["criterion"] for result in row["analysis_json"]["criteria_results"]] == list(photo.criteria)
@@ -569,7 +569,7 @@ def test_foreign_exceptions_are_known_by_their_names(
     with school.worker(environ, **PLATFORM, worker_max_retries=1) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         totals, events = counted(worker), worker.look_at_events()
-    assert (school.row(submission_id)["error_code"], school.job(submission_id)["retry_count"]) == (error_code, tries - 1)
+    assert (school.submission(submission_id)["error_code"], school.job(submission_id)["retry_count"]) == (error_code, tries - 1)
     assert totals[Counter[f"{step.upper()}_CALLS"]] == tries
     assert totals.get(Counter.ADAPTER_BUGS, 0) == bugs
     failed = [event for event in events if event.kind is EventKind.STEP_FAILED]
@@ -583,7 +583,7 @@ def test_an_answer_that_cannot_be_stored_is_a_bug(school: School, photo: Submiss
     with school.worker({"PLATFORM_VISION": orders}, **PLATFORM, worker_max_retries=0) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         assert counted(worker)[Counter.ADAPTER_BUGS] == 1
-    row = school.row(submission_id)
+    row = school.submission(submission_id)
     assert (row["error_code"], row["vision_last_error"]) == ("vision_failed", "TypeError")
 
 
@@ -592,7 +592,7 @@ def test_no_number_is_stored_as_null(school: School, photo: Submission) -> None:
     submission_id = enter_one(school, photo)
     with school.worker({"PLATFORM_VISION": "nan", "PLATFORM_FEEDBACK": "nan"}, **PLATFORM) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
-    assert (school.results(submission_id), school.row(submission_id)["analysis_json"]["score"]) == (["completed"], None)
+    assert (school.results(submission_id), school.submission(submission_id)["analysis_json"]["score"]) == (["completed"], None)
 
 
 def test_a_page_may_be_empty(school: School, photo: Submission) -> None:
@@ -601,7 +601,7 @@ def test_a_page_may_be_empty(school: School, photo: Submission) -> None:
     with school.worker({"PLATFORM_VISION": "nothing"}, **PLATFORM) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         assert counted(worker)[Counter.VISION_CALLS] == 1
-    assert (school.row(submission_id)["text_body"], school.results(submission_id)) == ("", ["completed"])
+    assert (school.submission(submission_id)["text_body"], school.results(submission_id)) == ("", ["completed"])
 
 
 def test_no_exception_tells_what_a_pupil_wrote(school: School, photo: Submission) -> None:
@@ -609,7 +609,7 @@ def test_no_exception_tells_what_a_pupil_wrote(school: School, photo: Submission
     submission_id = enter_one(school, photo)
     with school.worker({"PLATFORM_VISION": "bug"}, **PLATFORM, worker_max_retries=0) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
-        told = f"{school.row(submission_id)} {school.job(submission_id)} {worker.look_at_events()}"
+        told = f"{school.submission(submission_id)} {school.job(submission_id)} {worker.look_at_events()}"
     assert "what the pupil wrote" not in told
     assert "ZeroDivisionError" in told
 
@@ -618,7 +618,7 @@ def test_no_exception_tells_what_a_pupil_wrote(school: School, photo: Submission
 
 
 @pytest.mark.parametrize(("kind", "round_trips"), [("text", 2 + 1), ("image", 4 + 4), ("reused", 2 + 2), ("gated", 2 + 1)])
-def test_a_job_costs_few_round_trips(school: School, proxy: Proxy, photo: Submission, kind: str, round_trips: int) -> None:
+def test_a_job_costs_few_round_trips(school: School, proxy: PgProxy, photo: Submission, kind: str, round_trips: int) -> None:
     """A start for each model call, the checkpoint, and the end with the next job: one round trip each, permits included.
 
     A typed text that came with an end starts with it. The first lease and its submission come before them, and after them one

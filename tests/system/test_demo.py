@@ -1,4 +1,4 @@
-"""The demo as a stranger runs it."""
+"""The demo from start to end."""
 
 import os
 import signal
@@ -18,28 +18,29 @@ LAST_LINE = "14 submissions: 13 completed, 1 failed (input_corrupt), 0 lost, 0 w
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """Where the demo puts its temporary files: a short path, as sockets lie in it."""
+    """Make a directory for temporary files, with a short path because of the sockets."""
     with tempfile.TemporaryDirectory(prefix="d-") as path:
         Path(path).chmod(0o755)
         yield Path(path)
 
 
 def start(home: Path) -> subprocess.Popen[str]:
-    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(home), "COLUMNS": "120"}
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(home), "COLUMNS": "80"}
     return subprocess.Popen([sys.executable, "-m", "demo"], env=environment, stdout=subprocess.PIPE, text=True, process_group=0)
 
 
 def test_the_demo_accounts_for_every_submission(home: Path) -> None:
-    """A run ends with the line that a stranger waits for and exit code 0, and leaves nothing behind."""
+    """It ends with its last line and exit code 0, and removes its files."""
     demo = start(home)
     output, _ = demo.communicate(timeout=90)
     assert (demo.returncode, output.splitlines()[-1]) == (0, LAST_LINE)
+    assert max(map(len, output.splitlines()[:-1])) <= 80
     assert list(home.glob("learning-demo-*")) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_outlives_the_demo(home: Path, number: signal.Signals) -> None:
-    """Whatever ends the demo, everything it started ends with it: supervisor, workers, database, model server."""
+    """Supervisor, workers, database and simulator end with the demo, also after SIGKILL."""
     demo = start(home)
     descendants = until(lambda: _with_workers(demo.pid))
     demo.send_signal(number)
@@ -48,13 +49,13 @@ def test_nothing_outlives_the_demo(home: Path, number: signal.Signals) -> None:
 
 
 def _with_workers(pid: int) -> list[psutil.Process]:
-    """All descendants, once there are workers among them."""
+    """Return all descendants, empty until there are workers."""
     found = psutil.Process(pid).children(recursive=True)
     return found if sum(_is_ours(process) for process in found) > 4 else []
 
 
 def _is_ours(process: psutil.Process) -> bool:
-    """What ends while it is looked at was only passing, as the helpers of initdb are."""
+    """Return True for a process of the product. A process may end during the check, like the helpers of initdb."""
     try:
         return "learning-supervisor" in " ".join(process.cmdline())
     except psutil.NoSuchProcess:

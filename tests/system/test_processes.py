@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from supervisor.monitor.ollama.processes import SEARCH_SECONDS, OllamaProcesses
-from testkit.postgres import die_with
+from testkit.parent_death import die_with
 from testkit.waiting import until
 
 # A server under the given name. Prints its port, then starts a runner for each line of input and prints the runner's pid.

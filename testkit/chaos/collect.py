@@ -1,0 +1,105 @@
+"""Read the record of a run from the audit tables, job_transitions, the simulator and the logs."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import DictRow, class_row, dict_row
+
+from testkit.chaos.environment import ChaosEnvironment
+from testkit.chaos.plan import Plan, Work
+from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunRecord, SubmissionState, VisionCall, WrittenResult
+from testkit.chaos.submissions import PUPIL, made
+from testkit.ollama_simulator.ocr import ocr_text
+from testkit.submissions import Submission
+from worker.documents.pages import open_document
+
+MAX_PAGES: Final = 20
+SUBMISSIONS: Final[LiteralString] = """
+    select submission.id, student_sub, analysis_status, submission.error_code, text_body, job.status,
+        case submission.error_code when 'feedback_failed' then feedback_last_error else vision_last_error end as error_class
+    from learning_submissions as submission left join learning_submission_jobs as job on job.submission_id = submission.id
+    order by submission.created_at
+"""
+TRANSITIONS: Final[LiteralString] = """
+    select extract(epoch from at)::float8 as at, job_id, submission_id, old_status, status, old_lease_key, lease_key,
+        pages, has_text, crashes, expiries, retry_count, error_code, application_name
+    from job_transitions order by number
+"""
+WRITTEN: Final[LiteralString] = """
+    select extract(epoch from at)::float8 as at, submission_id, new_status as status, application_name
+    from audit_results order by number
+"""
+OPEN: Final[LiteralString] = """
+    select exists (select from learning_submissions where analysis_status not in ('completed', 'failed'))
+        or exists (select from learning_submission_jobs where status in ('queued', 'leased')) as is_open
+"""
+
+
+def is_over(owner: psycopg.Connection[Any]) -> bool:
+    """Return True if all submissions and jobs are final. Raises psycopg.OperationalError."""
+    row = owner.execute(OPEN).fetchone()
+    return row is not None and not row[0]
+
+
+def collect(
+    environment: ChaosEnvironment,
+    plan: Plan,
+    acknowledged: frozenset[UUID],
+    injected: tuple[InjectedFault, ...],
+    times: tuple[float, float],
+) -> RunRecord:
+    """Collect the record after the fleets have ended. `times` are the start and end of the run."""
+    with psycopg.connect(environment.database.admin_dsn, row_factory=dict_row) as owner:
+        state = tuple(_submission_state(row, plan) for row in owner.execute(SUBMISSIONS))
+        transitions = owner.cursor(row_factory=class_row(JobTransition)).execute(TRANSITIONS).fetchall()
+        written = owner.cursor(row_factory=class_row(WrittenResult)).execute(WRITTEN).fetchall()
+    calls = (
+        VisionCall(call["at"], call["image_sha256"], call["outcome"])
+        for call in environment.simulator.calls()
+        if call["has_image"]
+    )
+    transitions.sort(key=lambda transition: transition.at)
+    return RunRecord(
+        acknowledged, state, tuple(transitions), tuple(written), tuple(calls), injected, tuple(_log(environment)), *times
+    )
+
+
+def _log(environment: ChaosEnvironment) -> Iterator[LogLine]:
+    """Yield the log lines that name a job. Each begins with its time."""
+    for fleet in environment.fleets:
+        with fleet.log.open(errors="replace") as log:
+            for line in log:
+                if " job=" in line:
+                    at, _, text = line.rstrip().partition(" ")
+                    yield LogLine(datetime.fromisoformat(at).timestamp(), fleet.home.name, text)
+
+
+def _submission_state(row: DictRow, plan: Plan) -> SubmissionState:
+    """Compare a row with its submission, which is made again from the seed."""
+    planned = plan.submissions[int(row["student_sub"].removeprefix(PUPIL))]
+    submission = made(planned, plan.seed)
+    pictures = _pictures(submission, planned.work)
+    read = "\n\n".join(map(ocr_text, pictures))
+    text = submission.content if planned.work is Work.TEXT else submission.cached_text_md or read
+    return SubmissionState(
+        submission_id=row["id"],
+        work=planned.work,
+        status=row["analysis_status"],
+        error_code=row["error_code"],
+        error_class=row["error_class"],
+        job_status=row["status"],
+        text_body=row["text_body"],
+        expected_text=str(text),
+        pages=tuple(hashlib.sha256(picture).hexdigest() for picture in pictures),
+    )
+
+
+def _pictures(submission: Submission, work: Work) -> tuple[bytes, ...]:
+    """Return the pictures as a worker sends them to the model."""
+    if isinstance(submission.content, str) or submission.mime_type is None or work is Work.DAMAGED:
+        return ()
+    return submission.rendered_pages or tuple(open_document(submission.content, submission.mime_type, MAX_PAGES).pages)

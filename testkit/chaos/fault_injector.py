@@ -1,0 +1,206 @@
+"""Inject each kind of fault. The end of a fault is added to the scheduler."""
+
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, LiteralString
+
+import psycopg
+
+from testkit.chaos.environment import ChaosEnvironment
+from testkit.chaos.fleet import Child, Fleet
+from testkit.chaos.plan import MOST_WORKERS, Fault, Kind
+from testkit.chaos.repeat_killer import RepeatKiller
+from testkit.chaos.run_record import InjectedFault, pid_in
+from testkit.chaos.scheduler import Scheduler
+from testkit.ollama_simulator.fault import FaultKind
+
+MODELS: Final = ("qwen2.5vl:3b", "gpt-oss:latest", None)
+MOST_REQUESTS: Final = 3  # affected by one model fault
+MOST_ANSWERS: Final = 8  # lost by one fault
+CORRECT_AGAIN_SECONDS: Final = 1.0
+CONNECTIONS: Final[LiteralString] = """
+    select pid, application_name from pg_stat_activity
+    where datname = current_database() and usename <> current_user order by pid
+"""
+Injection = tuple[frozenset[int] | None, str] | None
+"""The affected workers (None: all) and details. None instead of the tuple if there was no victim."""
+
+
+@dataclass(slots=True)
+class FaultInjector:
+    """`injected` are the faults that took place. A fault without a victim is counted in `missed`."""
+
+    environment: ChaosEnvironment
+    scheduler: Scheduler
+    injected: list[InjectedFault] = field(default_factory=list)
+    missed: int = 0
+    is_halted: bool = False
+
+    def play(self, fault: Fault) -> None:
+        at = time.time()
+        injection = INJECTIONS[fault.kind](self, fault, self.environment.fleets[fault.fleet])
+        if injection is None:
+            self.missed += 1
+        else:
+            self.injected.append(InjectedFault(at, fault.kind, *injection))
+
+    # Processes
+
+    def hit_a_worker(self, fault: Fault, fleet: Fleet) -> Injection:
+        return self._hit(_one_of(fleet.workers(), fault), fault)
+
+    def hit_the_monitor(self, fault: Fault, fleet: Fleet) -> Injection:
+        return self._hit(_one_of(fleet.monitors(), fault), fault)
+
+    def hit_the_supervisor(self, fault: Fault, fleet: Fleet) -> Injection:
+        """Signal the supervisor. Its workers end with it, unless it is only frozen."""
+        workers = frozenset(worker.pid for worker in fleet.workers())
+        injection = self._hit(fleet.supervisor(), fault)
+        return (workers, injection[1]) if injection else None
+
+    def hit_all(self, fault: Fault, fleet: Fleet) -> Injection:
+        return self._hit([*fleet.supervisor(), *fleet.monitors(), *fleet.workers()], fault)
+
+    def kill_repeatedly(self, fault: Fault, _fleet: Fleet) -> Injection:
+        pids = RepeatKiller(self.environment, self.scheduler, self.injected).begin(fault.number)
+        return (pids, f"pid {min(pids)}") if pids else None
+
+    def _hit(self, victims: list[Child], fault: Fault) -> Injection:
+        _signal_all(victims, _SIGNALS[fault.kind])
+        if _SIGNALS[fault.kind] is signal.SIGSTOP:
+            self.scheduler.after(fault.seconds, partial(_signal_all, victims, signal.SIGCONT))
+        pids = frozenset(victim.pid for victim in victims)
+        return (pids, f"pids {sorted(pids)}") if victims else None
+
+    # The database server
+
+    def halt_the_server(self, fault: Fault, _fleet: Fleet) -> Injection:
+        if self.is_halted:
+            return None
+        self.environment.cluster.halt(signal.SIGQUIT if fault.kind is Kind.CRASH_SERVER else signal.SIGINT)
+        self.is_halted = True
+        self.scheduler.after(fault.seconds, self._resume_server)
+        return None, f"{fault.seconds:.1f} s"
+
+    def _resume_server(self) -> None:
+        self.environment.cluster.resume()
+        self.is_halted = False
+
+    def cut_connections(self, fault: Fault, _fleet: Fleet) -> Injection:
+        """Cut one connection, or all of them now and in each second of the fault."""
+        cut = self._terminate(fault.number if fault.kind is Kind.CUT_ONE else None)
+        if fault.kind is Kind.CUT_ALL:
+            for second in range(1, int(fault.seconds) + 1):
+                self.scheduler.after(second, self._cut_all)
+        pids = {pid for name in cut if (pid := pid_in(name)) is not None}
+        return (frozenset(pids), f"{len(cut)} connections") if cut else None
+
+    def _cut_all(self) -> None:
+        self._terminate(None)
+
+    def _terminate(self, number: int | None) -> list[str]:
+        """Terminate one or all backends and return their application names."""
+        with suppress(psycopg.OperationalError), self.environment.connected() as owner:
+            found = owner.execute(CONNECTIONS).fetchall()
+            chosen = found if number is None else [found[number % len(found)]] if found else []
+            for pid, _ in chosen:
+                owner.execute("select pg_terminate_backend(%s)", [pid])
+            return [name for _, name in chosen]
+        return []
+
+    # The network
+
+    def disturb_the_network(self, fault: Fault, fleet: Fleet) -> Injection:
+        match fault.kind:
+            case Kind.CUT_LINK:
+                command = "cut"
+            case Kind.LOSE_ANSWERS:
+                command = f"lose {1 + fault.number % MOST_ANSWERS}"
+            case _:
+                command = f"stall {fault.seconds:.1f}"
+        fleet.proxy.send(command)
+        return frozenset(worker.pid for worker in fleet.workers()), command
+
+    # The model server
+
+    def set_model_fault(self, fault: Fault, _fleet: Fleet) -> Injection:
+        model = MODELS[fault.number % len(MODELS)]
+        times = 1 + fault.number % MOST_REQUESTS
+        self.environment.simulator.fault(fault.model_fault, model, times)
+        if fault.model_fault is FaultKind.WEDGE:
+            self.scheduler.after(fault.seconds, self.environment.simulator.clear_faults)
+        return frozenset(), f"{fault.model_fault} × {times}"
+
+    # Commands
+
+    def send_command(self, fault: Fault, fleet: Fleet) -> Injection:
+        supervisor = fleet.supervisor() if fleet.monitors() else []  # systemd does not reload a unit that is still starting
+        if not supervisor:
+            return None
+        match fault.kind:
+            case Kind.SCALE:
+                fleet.command("scale", str(1 + fault.number % MOST_WORKERS))
+            case Kind.RECYCLE:
+                fleet.command("recycle")
+            case Kind.RELOAD:
+                fleet.write_settings(WORKER_POLL_INTERVAL=f"{0.2 + fault.number / 100}")
+                supervisor[0].signal(signal.SIGHUP)
+            case _:
+                fleet.write_settings(WORKER_POLL_INTERVAL="never")
+                supervisor[0].signal(signal.SIGHUP)
+                self.scheduler.after(CORRECT_AGAIN_SECONDS, fleet.write_settings)
+        return frozenset(), ""
+
+
+_SIGNALS: Final = {
+    Kind.KILL_WORKER: signal.SIGKILL,
+    Kind.TERMINATE_WORKER: signal.SIGTERM,
+    Kind.FREEZE_WORKER: signal.SIGSTOP,
+    Kind.KILL_MONITOR: signal.SIGKILL,
+    Kind.TERMINATE_MONITOR: signal.SIGTERM,
+    Kind.FREEZE_MONITOR: signal.SIGSTOP,
+    Kind.KILL_SUPERVISOR: signal.SIGKILL,
+    Kind.TERMINATE_SUPERVISOR: signal.SIGTERM,
+    Kind.FREEZE_SUPERVISOR: signal.SIGSTOP,
+    Kind.FREEZE_HOST: signal.SIGSTOP,
+}
+
+
+def _signal_all(victims: Iterable[Child], number: signal.Signals) -> None:
+    for victim in victims:
+        victim.signal(number)
+
+
+def _one_of(there: list[Child], fault: Fault) -> list[Child]:
+    return [there[fault.number % len(there)]] if there else []
+
+
+INJECTIONS: Final[dict[Kind, Callable[[FaultInjector, Fault, Fleet], Injection]]] = {
+    Kind.KILL_WORKER: FaultInjector.hit_a_worker,
+    Kind.KILL_REPEATEDLY: FaultInjector.kill_repeatedly,
+    Kind.TERMINATE_WORKER: FaultInjector.hit_a_worker,
+    Kind.FREEZE_WORKER: FaultInjector.hit_a_worker,
+    Kind.KILL_MONITOR: FaultInjector.hit_the_monitor,
+    Kind.TERMINATE_MONITOR: FaultInjector.hit_the_monitor,
+    Kind.FREEZE_MONITOR: FaultInjector.hit_the_monitor,
+    Kind.KILL_SUPERVISOR: FaultInjector.hit_the_supervisor,
+    Kind.TERMINATE_SUPERVISOR: FaultInjector.hit_the_supervisor,
+    Kind.FREEZE_SUPERVISOR: FaultInjector.hit_the_supervisor,
+    Kind.FREEZE_HOST: FaultInjector.hit_all,
+    Kind.RESTART_SERVER: FaultInjector.halt_the_server,
+    Kind.CRASH_SERVER: FaultInjector.halt_the_server,
+    Kind.CUT_ONE: FaultInjector.cut_connections,
+    Kind.CUT_ALL: FaultInjector.cut_connections,
+    Kind.CUT_LINK: FaultInjector.disturb_the_network,
+    Kind.LOSE_ANSWERS: FaultInjector.disturb_the_network,
+    Kind.STALL_LINK: FaultInjector.disturb_the_network,
+    Kind.MODEL_FAULT: FaultInjector.set_model_fault,
+    Kind.RELOAD: FaultInjector.send_command,
+    Kind.RELOAD_WRONG: FaultInjector.send_command,
+    Kind.SCALE: FaultInjector.send_command,
+    Kind.RECYCLE: FaultInjector.send_command,
+}

@@ -1,0 +1,124 @@
+"""The record of a run, made from outside of the fleets. Times are Unix seconds of this machine."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from testkit.chaos.plan import Kind, Work
+
+_PID: Final = re.compile(r"pid (\d+)")
+
+
+def pid_in(application_name: str) -> int | None:
+    """Return the pid in a worker's application name, None for monitors and the platform."""
+    found = _PID.search(application_name)
+    return int(found[1]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionState:
+    """A submission at the end. `pages` are the sha256 of its pictures in order, `text_body` is None if it is not final."""
+
+    submission_id: UUID
+    work: Work
+    status: str
+    error_code: str | None
+    error_class: str | None
+    job_status: str | None
+    text_body: str | None
+    expected_text: str
+    pages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobTransition:
+    """One committed change of a job. `old_status` is None for an insert, `status` is None for a delete.
+
+    `pages` and `has_text` are the committed parts of its text.
+    """
+
+    at: float
+    job_id: UUID
+    submission_id: UUID
+    old_status: str | None
+    status: str | None
+    old_lease_key: UUID | None
+    lease_key: UUID | None
+    pages: int
+    has_text: bool
+    crashes: int
+    expiries: int
+    retry_count: int
+    error_code: str | None
+    application_name: str
+
+    @property
+    def is_lease(self) -> bool:
+        return self.lease_key is not None and self.lease_key != self.old_lease_key
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the worker that wrote it, None for the platform and for a monitor, which reclaims leases."""
+        return pid_in(self.application_name)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenResult:
+    """One write of a result."""
+
+    at: float
+    submission_id: UUID
+    status: str
+    application_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class VisionCall:
+    """One call of the vision model."""
+
+    at: float
+    image_sha256: str
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InjectedFault:
+    """A fault that took place. `pids` are the workers that it ended or delayed, None for all."""
+
+    at: float
+    kind: Kind
+    pids: frozenset[int] | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A log line about a job. `host` is the name of the fleet's directory."""
+
+    at: float
+    host: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """`acknowledged` are the submissions whose commit the server has confirmed. `transitions` are in order."""
+
+    acknowledged: frozenset[UUID]
+    submissions: tuple[SubmissionState, ...]
+    transitions: tuple[JobTransition, ...]
+    written: tuple[WrittenResult, ...]
+    calls: tuple[VisionCall, ...]
+    injected: tuple[InjectedFault, ...]
+    log: tuple[LogLine, ...]
+    began_at: float
+    ended_at: float
+
+    def transitions_of(self) -> Mapping[UUID, list[JobTransition]]:
+        """Return the transitions by submission."""
+        found: dict[UUID, list[JobTransition]] = {}
+        for transition in self.transitions:
+            found.setdefault(transition.submission_id, []).append(transition)
+        return found

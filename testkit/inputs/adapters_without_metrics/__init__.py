@@ -1,0 +1,1 @@
+"""The built-in adapters without call reports, so that the failures of many inputs in a row do not open the monitor's breaker."""

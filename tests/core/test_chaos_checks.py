@@ -1,0 +1,232 @@
+"""The checks of scripts/chaos on invented runs: each violation is found, and a correct run has none."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from testkit.chaos.checks import Finding, Verdict, Violation, check
+from testkit.chaos.plan import Kind, Work
+from testkit.chaos.recovery import longest_gap_seconds, recoveries
+from testkit.chaos.report import timeline
+from testkit.chaos.rerun import RerunReason
+from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunRecord, SubmissionState, VisionCall, WrittenResult
+
+ID = UUID(int=1)
+FIRST_KEY, SECOND_KEY = UUID(int=11), UUID(int=12)
+FIRST_PID, SECOND_PID = 100, 200
+WORKER, OTHER, MONITOR = (f"learning-supervisor {who}" for who in ("slot 0 pid 100", "slot 1 pid 200", "monitor"))
+
+JOB = UUID(int=2)
+ENTERED = JobTransition(0.0, JOB, ID, None, "queued", None, None, 0, False, 0, 0, 0, None, "")
+LEASED = replace(ENTERED, at=1.0, old_status="queued", status="leased", lease_key=FIRST_KEY, application_name=WORKER)
+PAGE = replace(LEASED, at=3.0, old_status="leased", old_lease_key=FIRST_KEY, pages=1)
+TEXT = replace(PAGE, at=5.0, pages=0, has_text=True)
+DONE = replace(TEXT, at=6.0, status=None, lease_key=None)
+READ = (VisionCall(2.0, "one", "done"), VisionCall(4.0, "two", "done"))
+STATE = SubmissionState(ID, Work.DOCUMENT, "completed", None, None, None, "a text", "a text", ("one", "two"))
+RETURNED = replace(PAGE, at=3.5, status="queued", lease_key=None, crashes=1, application_name=MONITOR)
+AGAIN = replace(RETURNED, at=3.6, old_status="queued", old_lease_key=None, status="leased", lease_key=SECOND_KEY)
+AGAIN = replace(AGAIN, application_name=OTHER)
+KILLED = InjectedFault(3.4, Kind.KILL_WORKER, frozenset({FIRST_PID}))
+QUARANTINED = replace(STATE, status="failed", error_code="vision_failed", error_class="worker_crashed", job_status="failed")
+OVER = replace(AGAIN, at=4.5, old_status="leased", old_lease_key=SECOND_KEY, status="failed", lease_key=None, crashes=2)
+
+
+def run(*transitions: JobTransition, state: SubmissionState = STATE, **changes: Any) -> RunRecord:
+    """Make the record of a correct run with changes."""
+    transitions = transitions or (ENTERED, LEASED, PAGE, TEXT, DONE)
+    well = RunRecord(
+        frozenset({ID}), (state,), transitions, (WrittenResult(6.0, ID, state.status, WORKER),), READ, (), (), 0.0, 7.0
+    )
+    return replace(well, **changes)
+
+
+def violations(record: RunRecord) -> list[Violation]:
+    return [finding.violation for finding in check(record).findings]
+
+
+def test_a_good_run_has_no_finding() -> None:
+    """A job that is entered, leased, read page by page and completed once has no violation and no rerun."""
+    verdict = check(run())
+    assert (verdict.findings, verdict.submissions, verdict.completed, verdict.duplicate_executions) == ((), 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param(replace(STATE, status="pending", job_status="leased"), id="its job never ended"),
+        pytest.param(replace(STATE, status="pending"), id="its job is gone and it has no end"),
+        pytest.param(replace(STATE, job_status="queued"), id="its job goes on after its end"),
+    ],
+)
+def test_it_finds_what_was_lost(state: SubmissionState) -> None:
+    """A submission that is not final, or has a job after its end, is lost."""
+    assert check(run(state=state)).count(Violation.LOST) == 1
+
+
+def test_it_finds_what_is_gone() -> None:
+    """A submission with a confirmed commit and without a row is lost."""
+    assert violations(run(acknowledged=frozenset({ID, UUID(int=2)}))) == [Violation.LOST]
+
+
+def test_it_finds_what_was_written_twice() -> None:
+    """A second result is found, also if it equals the first."""
+    assert violations(run(written=(WrittenResult(6.0, ID, "completed", WORKER), WrittenResult(6.1, ID, "completed", OTHER)))) == [
+        Violation.WRITTEN_TWICE
+    ]
+
+
+@pytest.mark.parametrize(
+    ("picture", "at"),
+    [
+        pytest.param("one", 3.1, id="the first page after its commit"),
+        pytest.param("two", 5.1, id="the last page after the commit of the text"),
+        pytest.param("one", 6.1, id="any page after the end"),
+    ],
+)
+def test_it_finds_a_call_after_a_commit(picture: str, at: float) -> None:
+    """A vision call for a page after its commit is found."""
+    assert violations(run(calls=(*READ, VisionCall(at, picture, "done")))) == [Violation.READ_AGAIN]
+
+
+def test_a_call_before_the_commit_is_allowed() -> None:
+    """Two calls for a page before its commit are allowed."""
+    assert (
+        violations(
+            run(
+                calls=(
+                    *READ,
+                    VisionCall(2.9, "one", "disconnected"),
+                    VisionCall(4.9, "two", "done"),
+                    VisionCall(9.0, "strange", "done"),
+                )
+            )
+        )
+        == []
+    )
+
+
+def test_it_finds_another_text() -> None:
+    """A submission that is completed with a text that is not in its pictures is found."""
+    assert violations(run(state=replace(STATE, text_body="another"))) == [Violation.WRONG_TEXT]
+
+
+def test_a_damaged_file_must_fail_as_one() -> None:
+    """A damaged file must fail with input_corrupt. Another code needs a fault, and it must not be completed."""
+    corrupt = replace(STATE, work=Work.DAMAGED, status="failed", error_code="input_corrupt", error_class="VisionPermanentError")
+    assert violations(run(state=corrupt)) == []
+    assert violations(run(state=replace(corrupt, error_code="vision_failed"))) == [Violation.UNEXPLAINED]
+    assert violations(run(state=replace(STATE, work=Work.DAMAGED))) == [Violation.WRONG_TEXT]
+
+
+def test_a_kill_explains_a_second_execution() -> None:
+    """A job that is restarted after the kill of its worker is a duplicate execution with that reason, not a violation."""
+    verdict = check(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, injected=(KILLED,)))
+    assert (verdict.findings, verdict.reruns, verdict.duplicate_executions) == ((), {RerunReason.WORKER_DIED: 1}, 1)
+
+
+@pytest.mark.parametrize(
+    "injected",
+    [
+        pytest.param((), id="no worker was hit"),
+        pytest.param((replace(KILLED, pids=frozenset({SECOND_PID})),), id="another was hit"),
+        pytest.param((replace(KILLED, at=9.0),), id="it was hit later"),
+        pytest.param((replace(KILLED, at=-9.0),), id="it was hit before"),
+    ],
+)
+def test_it_finds_a_death_without_a_fault(injected: tuple[InjectedFault, ...]) -> None:
+    """A worker that died in a job without a fault at that time is a bug."""
+    assert violations(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, injected=injected)) == [Violation.UNEXPLAINED]
+
+
+def test_a_quarantine_needs_its_deaths() -> None:
+    """A quarantined job is expected only if both its workers were killed and both deaths were counted."""
+    transitions = (ENTERED, LEASED, PAGE, RETURNED, AGAIN, OVER)
+    both = (KILLED, InjectedFault(4.4, Kind.KILL_WORKER, frozenset({SECOND_PID})))
+    assert violations(run(*transitions, state=QUARANTINED, injected=both)) == []
+    assert violations(run(*transitions, state=QUARANTINED, injected=(KILLED,))) == [Violation.UNEXPLAINED]
+    too_early = (*transitions[:-1], replace(OVER, crashes=1))
+    assert violations(run(*too_early, state=QUARANTINED, injected=both)) == [Violation.UNEXPLAINED]
+
+
+@pytest.mark.parametrize(
+    ("retries", "error_class", "is_expected"),
+    [(3, "StreamBroken", True), (2, "StreamBroken", False), (0, "BadRequest", True), (3, "KeyError", False)],
+)
+def test_a_failure_needs_its_faults(retries: int, error_class: str, is_expected: bool) -> None:
+    """A model may fail a job permanently only after all retries, or by rejecting it. A bug is never expected."""
+    failed = replace(STATE, status="failed", error_code="vision_failed", error_class=error_class, job_status="failed")
+    end = replace(PAGE, at=4.0, status="failed", lease_key=None, retry_count=retries)
+    start = replace(LEASED, retry_count=retries)
+    fault = InjectedFault(2.0, Kind.MODEL_FAULT, frozenset())
+    assert violations(run(ENTERED, start, end, state=failed, injected=(fault,))) == (
+        [] if is_expected else [Violation.UNEXPLAINED]
+    )
+    assert violations(run(ENTERED, start, end, state=failed)) == [Violation.UNEXPLAINED]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"crashes": 0, "expiries": 1}, RerunReason.INSTANCE_DIED),
+        ({"crashes": 0, "retry_count": 1}, RerunReason.MODEL_FAILED),
+        ({"crashes": 0}, RerunReason.GIVEN_BACK),
+        ({"crashes": 0, "status": "leased", "lease_key": SECOND_KEY, "expiries": 1}, RerunReason.LEASE_EXPIRED),
+    ],
+)
+def test_the_reason_of_a_rerun(change: dict[str, Any], why: RerunReason) -> None:
+    """The reason is read from the transition that ended the lease."""
+    assert check(run(ENTERED, LEASED, PAGE, replace(RETURNED, **change), injected=(KILLED,))).reruns == {why: 1}
+
+
+def test_the_gap_is_measured_where_there_is_work() -> None:
+    """The longest time between two steps of progress counts, not the time before the first entry or after the end."""
+    assert longest_gap_seconds(run(began_at=-100.0, ended_at=100.0)) == 2.0
+    assert longest_gap_seconds(run(ENTERED, LEASED, PAGE, ended_at=100.0)) == 97.0
+
+
+def test_a_fault_is_felt_by_the_jobs_in_its_victims_hands() -> None:
+    """Recovery lasts from the kill to the next lease of the victim's job. A victim without a job has no recovery time."""
+    another = replace(KILLED, pids=frozenset({SECOND_PID}))
+    injected = (KILLED, another, replace(KILLED, at=3.7), replace(KILLED, kind=Kind.CUT_ALL, pids=None, at=2.0))
+    felt = recoveries(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, injected=injected))
+    assert {kind: [round(each, 1) for each in found] for kind, found in felt.items()} == {
+        Kind.KILL_WORKER: [0.2],
+        Kind.CUT_ALL: [1.0],
+    }
+
+
+def test_a_timeline_has_all_events_of_a_submission() -> None:
+    """It has transitions, the fault of its worker, calls, results and its own log lines, in the order of time."""
+    log = (LogLine(3.45, "host1", f"WARNING exited slot=0 job={JOB}"), LogLine(3.46, "host1", f"INFO settled job={UUID(int=3)}"))
+    seen = run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, injected=(KILLED,), log=log)
+    lines = list(timeline(Finding(Violation.LOST, ID, ""), seen))
+    kinds = [
+        "None -> queued",
+        "queued -> leased",
+        "vision call",
+        "leased -> leased",
+        "fault kill_worker",
+        "host1: WARNING exited",
+    ]
+    kinds += ["leased -> queued", "queued -> leased", "vision call", "result completed"]
+    assert [kind in line for kind, line in zip(kinds, lines, strict=True)] == [True] * len(kinds)
+
+
+def test_a_timeline_without_an_end_has_the_last_fault() -> None:
+    """A fault after the last transition is shown for a job without an end, because it may have lost it."""
+    late = replace(KILLED, at=6.5)
+    told = [
+        list(timeline(Finding(Violation.LOST, ID, ""), run(*transitions, injected=(late,))))
+        for transitions in ((ENTERED, LEASED), ())
+    ]
+    assert [any("fault" in line for line in lines) for lines in told] == [True, False]
+
+
+def test_a_verdict_counts_submissions_once() -> None:
+    """Several results of one submission count once. Each forbidden call counts."""
+    findings = (*[Finding(Violation.WRITTEN_TWICE, ID, "")] * 2, *[Finding(Violation.READ_AGAIN, ID, "")] * 2)
+    verdict = Verdict(findings, 1, 1, check(run()).failures, check(run()).reruns)
+    assert (verdict.count(Violation.WRITTEN_TWICE), verdict.count(Violation.READ_AGAIN)) == (1, 2)
