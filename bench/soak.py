@@ -52,7 +52,7 @@ def _recycle(fleet: Fleet, recycles: int) -> None:
     """Replace all workers repeatedly, one at a time. Each replacement writes a stamp."""
     for done in range(0, recycles, WORKERS):
         slots = list(range(min(WORKERS, recycles - done)))
-        fleet.order("/recycle", slots=slots).raise_for_status()
+        fleet.command("/recycle", slots=slots).raise_for_status()
         for _ in slots:
             next_stamp(fleet.stamp_fd)
     fleet.until_at_rest()

@@ -105,7 +105,7 @@ class SupervisorProcess:
         address = until(lambda: self.status()["metrics_address"])
         return httpx.get(f"http://{address}{path}", trust_env=False, verify=False)
 
-    def order(self, path: str, **body: object) -> httpx.Response:
+    def command(self, path: str, **body: object) -> httpx.Response:
         """Send a command over the control socket, as soon as a monitor answers."""
         self.status()
         with self._control() as client:
@@ -114,9 +114,9 @@ class SupervisorProcess:
     def log(self) -> list[str]:
         return self.log_path.read_text().splitlines()
 
-    def told(self, kind: str) -> list[dict[str, str]]:
+    def logged(self, kind: str) -> list[dict[str, str]]:
         """Return the log lines of this kind: their details, time and level."""
-        return [_details(line) for line in self.log() if f" {kind} " in f"{line} "]
+        return [_details(line) for line in self.log() if line.split(" ", 3)[2:3] == [kind]]
 
     def instance(self) -> int:
         """Return the instance number, from the name of the file that the supervisor holds locked."""

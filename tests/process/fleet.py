@@ -35,9 +35,9 @@ class LiveFleet(SupervisorProcess):
         """Wait for this number of workers in the activity, and return their pids."""
         return until(lambda: found if len(found := self._pids_in(activity)) == workers else [], what=f"{workers} in {activity}")
 
-    def until_told(self, kind: str, times: int = 1) -> list[dict[str, str]]:
+    def until_logged(self, kind: str, times: int = 1) -> list[dict[str, str]]:
         """Wait for this number of log lines of a kind, and return them."""
-        return until(lambda: found if len(found := self.told(kind)) >= times else [], what=f"{times} log lines {kind}")
+        return until(lambda: found if len(found := self.logged(kind)) >= times else [], what=f"{times} log lines {kind}")
 
     def until_replaced(self, dead_pids: list[int]) -> None:
         """Wait until all slots have a running worker that is none of these."""
@@ -47,7 +47,7 @@ class LiveFleet(SupervisorProcess):
         """Send SIGTERM several times, each after the log confirms the one before, because equal signals are merged."""
         for number in range(1, times + 1):
             self.process.terminate()
-            self.until_told("stop_asked", number)
+            self.until_logged("stop_asked", number)
 
     def _is_idle(self) -> bool:
         status = self.status()

@@ -31,7 +31,7 @@ class Scene:
 
     def until_lost(self, error: str) -> None:
         """Wait until every worker has logged this error of its connection."""
-        until(lambda: {line["slot"] for line in self.fleet.told("connection_lost") if self._is(line, error)} == {"0", "1"})
+        until(lambda: {line["slot"] for line in self.fleet.logged("connection_lost") if self._is(line, error)} == {"0", "1"})
 
     def until_dropped(self, count: int) -> None:
         """Wait until this number of results was rejected because the lease had been taken over."""
@@ -43,8 +43,8 @@ class Scene:
         assert len(site.leases(*self.entered)) == len(self.entered)
         self.fleet.until_state("ok")
         assert self.fleet.worker_pids() == self.pids
-        assert self.fleet.told("exited") == []
-        assert {each["outcome"] for each in self.fleet.told("settled")} == {"completed"}
+        assert self.fleet.logged("exited") == []
+        assert {each["outcome"] for each in self.fleet.logged("settled")} == {"completed"}
 
     @staticmethod
     def _is(line: dict[str, str], error: str) -> bool:

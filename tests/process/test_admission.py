@@ -85,7 +85,7 @@ def opened(database: Database, undo: ExitStack, **options: Option) -> Server:
 
 def until_ready(fleet: LiveFleet) -> None:
     """Every worker waits, and the monitor has decided for the first time."""
-    fleet.until_told("admission")
+    fleet.until_logged("admission")
     fleet.until_idle()
 
 
@@ -130,7 +130,7 @@ def test_over_the_limit_nobody_begins_and_all_finish(server: Server) -> None:
     server.hold(GB)
     site.until_done(waiting)
     until(lambda: admission(fleet)["slots"] == 64)
-    slots = [number for number, _ in itertools.groupby(line["slots"] for line in fleet.told("admission"))]
+    slots = [number for number, _ in itertools.groupby(line["slots"] for line in fleet.logged("admission"))]
     assert slots == ["64", "0", "1", "2", "64"]
 
 
@@ -178,9 +178,9 @@ def test_a_hold_is_bounded(server: Server) -> None:
     server.hold(9 * GB)
     until_held(fleet, "memory", 9 * GB)
     waiting = server.site.enter_texts(2)
-    fleet.until_told("model_unloaded")
+    fleet.until_logged("model_unloaded")
     server.site.until_done(waiting)
-    assert "canary" in {reason for line in fleet.told("admission") for reason in line["reasons"].split(",")}
+    assert "canary" in {reason for line in fleet.logged("admission") for reason in line["reasons"].split(",")}
 
 
 # The list
@@ -243,9 +243,9 @@ def test_no_job_pays_for_a_load_after_a_night(database: Database, undo: ExitStac
     until(lambda: len(admission(fleet)["ollama"]["models"]) == 2)  # seen loaded, so that they are missed
     server.forget_models()
     until(lambda: admission(fleet)["vision_calls"] == admission(fleet)["feedback_calls"] == 0)
-    loads = len(fleet.told("model_loaded"))
+    loads = len(fleet.logged("model_loaded"))
     server.site.until_done([*server.site.enter_photos(2), *server.site.enter_texts(2)])
-    again = fleet.told("model_loaded")[loads:]
+    again = fleet.logged("model_loaded")[loads:]
     assert {line["model"]: line["is_ok"] for line in again} == {VISION_MODEL: "True", FEEDBACK_MODEL: "True"}
     assert [paid_for_no_load(fleet, step) for step in ("vision", "feedback")] == [True, True]
     assert server.site.jobs() == []
@@ -306,7 +306,7 @@ def test_a_storm_opens_the_breaker_and_a_probe_closes_it(server: Server) -> None
     server.site.simulator.fault("status_503", FEEDBACK_MODEL, times=6)
     waiting = server.site.enter_texts(8)
     server.site.until_done(waiting)
-    told = {reason for line in fleet.told("admission") for reason in line.get("reasons", "").split(",")}
+    told = {reason for line in fleet.logged("admission") for reason in line.get("reasons", "").split(",")}
     assert {"breaker", "probing"} <= told
     assert fleet.metrics()['ai_worker_retry_total{phase="feedback"}'] == 0
 

@@ -83,7 +83,7 @@ def test_a_black_hole_longer_than_the_lease(site: Site, far: FarHost) -> None:
     scene.until_dropped(2)
     scene.fleet.until_idle()
     assert site.results() == sorted(scene.entered)
-    assert (scene.fleet.worker_pids(), scene.fleet.told("exited")) == (scene.pids, [])
+    assert (scene.fleet.worker_pids(), scene.fleet.logged("exited")) == (scene.pids, [])
 
 
 def test_tcp_gives_up(site: Site, far: FarHost) -> None:

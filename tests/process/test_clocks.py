@@ -65,7 +65,7 @@ def test_clocks_two_hours_apart(site: Site, shifted: Callable[[int], dict[str, V
     assert ours["at"] >= free_at
     now = site.one("select clock_timestamp() as now")["now"]
     assert all(abs(now - site.submission(each)["completed_at"]) < timedelta(minutes=10) for each in texts)
-    early, late = (datetime.fromisoformat(fleet.told("started")[0]["at"]) for fleet in fleets)
+    early, late = (datetime.fromisoformat(fleet.logged("started")[0]["at"]) for fleet in fleets)
     assert early < now - timedelta(minutes=50) < now + timedelta(minutes=50) < late  # the shift was real
 
 
@@ -102,15 +102,15 @@ def test_who_is_frozen_past_the_lease(site: Site, who: str, lease: str) -> None:
     scene.answer()
     for process in frozen:
         process.resume()
-    until(lambda: len(lost(scene)) + len(scene.fleet.told("exited")) >= 2)  # after so long its supervisor may be quicker
+    until(lambda: len(lost(scene)) + len(scene.fleet.logged("exited")) >= 2)  # after so long its supervisor may be quicker
     assert len(lost(scene)) == 2 or lease == "slept through"
     (site.directory / "other gate").touch()
     site.until_done_once(scene.entered)
     scene.fleet.until_idle()
-    assert {each["outcome"] for each in other.told("settled")} == {"completed"}
-    assert other.told("exited") == []
+    assert {each["outcome"] for each in other.logged("settled")} == {"completed"}
+    assert other.logged("exited") == []
 
 
 def lost(scene: Scene) -> list[str]:
     """The jobs whose answers this fleet has dropped."""
-    return [each["job"] for each in scene.fleet.told("settled") if each["outcome"] == "lease_lost"]
+    return [each["job"] for each in scene.fleet.logged("settled") if each["outcome"] == "lease_lost"]

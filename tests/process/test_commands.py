@@ -33,8 +33,8 @@ def assert_no_job_was_interrupted(site: Site, fleet: LiveFleet) -> None:
     entered = [row["id"] for row in site.all("select id from learning_submissions")]
     site.until_done_once(entered)
     assert len(site.leases(*entered)) == len(entered)
-    assert {(each["status"], each["cause"]) for each in fleet.told("exited")} <= {("exit 0", "asked")}
-    assert fleet.told("kill") == []
+    assert {(each["status"], each["cause"]) for each in fleet.logged("exited")} <= {("exit 0", "asked")}
+    assert fleet.logged("kill") == []
 
 
 # scale
@@ -43,10 +43,10 @@ def assert_no_job_was_interrupted(site: Site, fleet: LiveFleet) -> None:
 def test_fewer_and_more_while_all_are_busy(site: Site) -> None:
     """From four to one and on to eight: removed workers finish their jobs, the first stays, all eight work."""
     fleet, busy = start_busy(site, 4)
-    assert fleet.order("/scale", workers=1).json() == {"outcome": "accepted", "workers": 1, "names": []}
+    assert fleet.command("/scale", workers=1).json() == {"outcome": "accepted", "workers": 1, "names": []}
     until_workers(fleet, 1)
     assert fleet.worker_pids() == busy[:1]
-    assert fleet.order("/scale", workers=8).status_code == ACCEPTED
+    assert fleet.command("/scale", workers=8).status_code == ACCEPTED
     until_workers(fleet, 8)
     fleet.until_idle()
     site.simulator.fault("slow", FEEDBACK_MODEL, times=8, seconds=2)
@@ -60,8 +60,8 @@ def test_fewer_and_more_while_all_are_busy(site: Site) -> None:
 def test_growing_again_at_once_loses_no_job(site: Site) -> None:
     """A worker that was asked to leave and is needed again is replaced after its job."""
     fleet, _ = start_busy(site, 3)
-    fleet.order("/scale", workers=1)
-    fleet.order("/scale", workers=3)
+    fleet.command("/scale", workers=1)
+    fleet.command("/scale", workers=3)
     until_workers(fleet, 3)
     assert_no_job_was_interrupted(site, fleet)
 
@@ -85,13 +85,13 @@ def test_signals_add_and_remove_one_worker(site: Site) -> None:
 def test_all_are_replaced_one_after_the_other(site: Site) -> None:
     """Each worker leaves after its job, the next one when the successor runs. All pids change, and there is no crash."""
     fleet, before = start_busy(site, 3)
-    assert fleet.order("/recycle", slots="all").status_code == ACCEPTED
+    assert fleet.command("/recycle", slots="all").status_code == ACCEPTED
     fleet.until_replaced(before)
     assert_no_job_was_interrupted(site, fleet)
     changes = [line.split()[2] for line in fleet.log() if "slot=monitor" not in line]
     order = [each for each in changes[changes.index("recycle_asked") :] if each in {"retire", "exited", "booted"}]
     assert order == ["retire", "exited", "booted"] * 3
-    assert {each["why"] for each in fleet.told("retire")} == {"asked for by an operator"}
+    assert {each["why"] for each in fleet.logged("retire")} == {"asked for by an operator"}
 
 
 def test_one_slot_is_replaced(site: Site) -> None:
@@ -99,7 +99,7 @@ def test_one_slot_is_replaced(site: Site) -> None:
     fleet = site.start(worker_concurrency=3)
     fleet.until_idle()
     before = fleet.worker_pids()
-    fleet.order("/recycle", slots=[1])
+    fleet.command("/recycle", slots=[1])
     fleet.until_replaced([before[1]])
     after = fleet.worker_pids()
     assert (after[0], after[2]) == (before[0], before[2])
@@ -118,15 +118,15 @@ def test_valid_settings_reach_every_worker_in_turn(site: Site) -> None:
     fleet, before = start_busy(site, 2)
     settings_file(site, "LOG_LEVEL=DEBUG\nWORKER_POLL_INTERVAL=0.3\n")
     os.kill(fleet.pid, signal.SIGHUP)
-    fleet.until_told("reloaded")
+    fleet.until_logged("reloaded")
     fleet.until_replaced(before)
     assert_no_job_was_interrupted(site, fleet)
-    assert {each["why"] for each in fleet.told("retire")} == {"settings were read again"}
+    assert {each["why"] for each in fleet.logged("retire")} == {"settings were read again"}
     until(lambda: not fleet.status()["is_reloading"])
-    assert not fleet.told("leased")
-    until(lambda: fleet.told("spawned")[-1]["slot"] == "monitor")  # it takes them over last
+    assert not fleet.logged("leased")
+    until(lambda: fleet.logged("spawned")[-1]["slot"] == "monitor")  # it takes them over last
     site.until_done([site.enter_text()])
-    fleet.until_told("leased")
+    fleet.until_logged("leased")
 
 
 def test_wrong_settings_change_nothing(site: Site) -> None:
@@ -137,15 +137,15 @@ def test_wrong_settings_change_nothing(site: Site) -> None:
     before = fleet.worker_pids()
     settings_file(site, "WORKER_POLL_INTERVAL=geheim1\nAI_TIMEOUT_VISION=geheim2\n")
     os.kill(fleet.pid, signal.SIGHUP)
-    fleet.until_told("reload_rejected")
-    assert {each["variable"] for each in fleet.told("wrong_setting")} == {"WORKER_POLL_INTERVAL", "AI_TIMEOUT_VISION"}
+    fleet.until_logged("reload_rejected")
+    assert {each["variable"] for each in fleet.logged("wrong_setting")} == {"WORKER_POLL_INTERVAL", "AI_TIMEOUT_VISION"}
     assert not [line for line in fleet.log() if "geheim" in line]
     until(lambda: "settings that were read last are not in use" in fleet.status()["message"])
     assert fleet.get("/healthz").status_code == 200
     site.until_done_once(site.enter_texts(2))
     assert fleet.worker_pids() == before
     settings_file(site, "WORKER_POLL_INTERVAL=0.3\n")
-    assert fleet.order("/reload").status_code == ACCEPTED
+    assert fleet.command("/reload").status_code == ACCEPTED
     fleet.until_state("ok")
 
 
@@ -168,7 +168,7 @@ def test_a_settings_file_that_cannot_be_read_changes_nothing(site: Site) -> None
 
 
 def assert_unreadable(fleet: LiveFleet) -> None:
-    answer = fleet.order("/reload")
+    answer = fleet.command("/reload")
     assert (answer.status_code, answer.json()["names"]) == (WRONG, ["--env-file"])
 
 
@@ -180,7 +180,7 @@ def test_a_settings_file_that_has_gone_does_not_bring_the_defaults_back(site: Si
     settings.unlink()
     assert_unreadable(fleet)
     site.until_done([site.enter_text()])
-    fleet.until_told("leased")
+    fleet.until_logged("leased")
 
 
 def test_another_database_needs_another_start(site: Site) -> None:
@@ -189,9 +189,9 @@ def test_another_database_needs_another_start(site: Site) -> None:
     fleet = site.start(learning_database_url="")
     fleet.until_idle()
     settings_file(site, f"LEARNING_DATABASE_URL={url(site.database.worker_dsn, dbname='another')}\n")
-    answer = fleet.order("/reload")
+    answer = fleet.command("/reload")
     assert (answer.status_code, answer.json()["names"]) == (WRONG, ["LEARNING_DATABASE_URL"])
-    (problem,) = fleet.told("wrong_setting")
+    (problem,) = fleet.logged("wrong_setting")
     assert "stop and start" in problem["remedy"]
 
 
@@ -202,7 +202,7 @@ def test_settings_that_a_worker_refuses_are_withdrawn(site: Site) -> None:
     fleet.until_idle()
     settings_file(site, "AI_BACKEND=stub\nLEARNING_FEEDBACK_ADAPTER=tests.process.adapters.missing\n")
     os.kill(fleet.pid, signal.SIGHUP)
-    fleet.until_told("reload_withdrawn")
+    fleet.until_logged("reload_withdrawn")
     until_workers(fleet, 3)
     site.until_done_once(site.enter_texts(3))
     assert "not in use" in fleet.status()["message"]
@@ -215,7 +215,7 @@ def test_flags_of_the_start_keep_precedence(site: Site) -> None:
     fleet = site.start(wrapper=("sh", "-c", 'exec "$@" --procs 2', "sh"))
     fleet.until_idle()
     before = fleet.worker_pids()
-    fleet.order("/reload")
+    fleet.command("/reload")
     fleet.until_replaced(before)
     assert len(fleet.worker_pids()) == 2
 
@@ -240,7 +240,7 @@ def test_flags_of_the_start_keep_precedence(site: Site) -> None:
 )
 def test_an_invalid_command_is_rejected(running_fleet: LiveFleet, path: str, body: dict[str, object]) -> None:
     """Each with a reason, and nothing changes."""
-    answer = running_fleet.order(path, **body)
+    answer = running_fleet.command(path, **body)
     assert (answer.status_code, len(answer.json()["problems"]) > 0) == (INVALID, True)
     assert len(running_fleet.worker_pids()) == 1
 
@@ -255,7 +255,7 @@ def test_a_slot_without_a_worker_is_not_replaced(site: Site) -> None:
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     before = fleet.worker_pids()
-    answer = fleet.order("/recycle", slots=[0, 7])
+    answer = fleet.command("/recycle", slots=[0, 7])
     assert (answer.status_code, answer.json()["names"]) == (NOT_NOW, ["7"])
     assert fleet.worker_pids() == before
 
@@ -264,18 +264,18 @@ def test_a_stopping_supervisor_rejects_commands(site: Site) -> None:
     """A stopping fleet gets neither more workers nor other settings, and exits as usual."""
     fleet, _ = start_busy(site, 1)
     fleet.terminate()
-    answers = [fleet.order("/scale", workers=2), fleet.order("/recycle", slots="all"), fleet.order("/reload")]
+    answers = [fleet.command("/scale", workers=2), fleet.command("/recycle", slots="all"), fleet.command("/reload")]
     assert [(each.status_code, each.json()["outcome"]) for each in answers] == [(NOT_NOW, "stopping")] * 3
     assert fleet.exit_code() == 0
-    assert len(fleet.told("spawned")) == 2
+    assert len(fleet.logged("spawned")) == 2
 
 
 def test_a_stop_during_a_reload_is_a_stop(site: Site) -> None:
     """With half of the workers on the new settings, SIGTERM makes all leave after their jobs. No worker is started."""
     fleet, busy = start_busy(site, 2)
     os.kill(fleet.pid, signal.SIGHUP)
-    fleet.until_told("retire")
+    fleet.until_logged("retire")
     fleet.terminate()
     assert fleet.exit_code() == 0
     assert_no_job_was_interrupted(site, fleet)
-    assert [each["pid"] for each in fleet.told("spawned") if each["slot"] != "monitor"] == [str(pid) for pid in busy]
+    assert [each["pid"] for each in fleet.logged("spawned") if each["slot"] != "monitor"] == [str(pid) for pid in busy]

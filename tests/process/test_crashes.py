@@ -30,7 +30,7 @@ def start_crowded(site: Site, workers: int, room: int, **settings: float) -> Liv
 
 
 def deaths(fleet: LiveFleet) -> list[dict[str, str]]:
-    return [each for each in fleet.told("exited") if each["slot"] != "monitor"]
+    return [each for each in fleet.logged("exited") if each["slot"] != "monitor"]
 
 
 def test_nothing_but_crashes_is_given_up(site: Site) -> None:
@@ -39,7 +39,7 @@ def test_nothing_but_crashes_is_given_up(site: Site) -> None:
     fleet = start_crowded(site, workers=4, room=0)
     assert fleet.exit_code() == GAVE_UP
     assert {(each["status"], each["cause"]) for each in deaths(fleet)} == {("signal 11", "boot")}
-    starts = [each["slot"] for each in fleet.told("spawned")]
+    starts = [each["slot"] for each in fleet.logged("spawned")]
     assert max(starts.count(slot) for slot in starts) <= MOST_STARTS
     last = fleet.log()[-1]
     assert " ERROR finished exit_code=69 " in last
@@ -58,7 +58,7 @@ def test_one_bad_slot_is_no_reason_to_give_up(site: Site) -> None:
     assert fleet.status()["state"] == "degraded"
     assert fleet.get("/healthz").status_code == 200
     site.until_done_once(site.enter_texts(4))
-    assert fleet.told("give_up") == []
+    assert fleet.logged("give_up") == []
     assert len({each["slot"] for each in deaths(fleet)}) == 1
     assert fleet.stop() == 0
 
@@ -85,6 +85,6 @@ def test_a_stop_ends_a_wait_for_the_next_start(site: Site) -> None:
     """A request to stop while every slot waits for its backoff is the end at once, and not the next start."""
     fleet = start_crowded(site, workers=2, room=0, restart_backoff_seconds=60, restart_window_seconds=600)
     until(lambda: len(deaths(fleet)) >= 2 and not fleet.worker_pids())
-    started = len(fleet.told("spawned"))
+    started = len(fleet.logged("spawned"))
     assert fleet.stop() == 0
-    assert len(fleet.told("spawned")) == started
+    assert len(fleet.logged("spawned")) == started

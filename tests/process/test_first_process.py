@@ -36,14 +36,14 @@ def test_it_works_as_a_container_s_first_process(site: Site) -> None:
     fleet = site.start(wrapper=OWN_PIDS, worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=FERTILE)
     site.until_done_once(entered := site.enter_texts(3))
     supervisor = supervisor_of(fleet)
-    assert [each["pid"] for each in fleet.told("started")] == ["1"]
+    assert [each["pid"] for each in fleet.logged("started")] == ["1"]
     stranger, *_ = until(lambda: forked(supervisor, "sleep"))
     stranger.kill()
     until(lambda: not psutil.pid_exists(stranger.pid))
-    assert fleet.told("exited") == []
+    assert fleet.logged("exited") == []
     worker = next(child for child in supervisor.children() if child.name() != "sleep")
     worker.kill()
-    (death,) = fleet.until_told("exited")
+    (death,) = fleet.until_logged("exited")
     assert (death["status"], death["cause"]) == ("signal 9", "signal")
     until(lambda: psutil.STATUS_ZOMBIE not in {child.status() for child in supervisor.children()})
     site.until_done_once([*entered, *site.enter_texts(2)])

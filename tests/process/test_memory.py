@@ -49,12 +49,12 @@ def test_a_leak_is_ended_between_two_jobs(site: Site) -> None:
 
     def leaked_and_replaced() -> bool:
         site.until_done([site.enter_text("leak 30") for _ in range(4)])
-        return len(fleet.told("retire")) >= 4
+        return len(fleet.logged("retire")) >= 4
 
     until(leaked_and_replaced, 60)
     fleet.until_idle()
-    assert {each["why"] for each in fleet.told("retire")} == {"memory over the soft limit"}
-    assert {(each["status"], each["cause"]) for each in fleet.told("exited")} == {("exit 0", "asked")}
+    assert {each["why"] for each in fleet.logged("retire")} == {"memory over the soft limit"}
+    assert {(each["status"], each["cause"]) for each in fleet.logged("exited")} == {("exit 0", "asked")}
     entered = [row["id"] for row in site.all("select id from learning_submissions")]
     assert len(site.leases(*entered)) == len(site.results()) == len(entered)
     assert_one_at_a_time(fleet)
@@ -78,7 +78,7 @@ def test_a_young_worker_is_not_replaced_for_its_memory(site: Site) -> None:
     site.until_done([site.enter_text("leak 150")])
     until(lambda: rss_mebibytes(fleet) > 150)
     site.until_done([site.enter_text("nothing")])
-    assert fleet.told("retire") == []
+    assert fleet.logged("retire") == []
 
 
 def test_a_spike_that_is_over_is_no_reason(site: Site) -> None:
@@ -92,7 +92,7 @@ def test_a_spike_that_is_over_is_no_reason(site: Site) -> None:
     site.until_done([text])
     until(lambda: rss_mebibytes(fleet) < 200)
     site.until_done([site.enter_text("nothing")])
-    assert (fleet.told("retire"), fleet.told("exited")) == ([], [])
+    assert (fleet.logged("retire"), fleet.logged("exited")) == ([], [])
 
 
 def test_one_gigabyte_a_second_is_stopped_at_the_hard_limit(site: Site) -> None:
@@ -100,8 +100,8 @@ def test_one_gigabyte_a_second_is_stopped_at_the_hard_limit(site: Site) -> None:
     fleet = start_hungry(site, workers=2)
     greedy, *others = [site.enter_text(f"grow {HARD_MEBIBYTES - 10}"), *site.enter_texts(4)]
     site.until_done_once([greedy, *others])
-    assert {each["why"] for each in fleet.told("kill")} == {"memory over the hard limit"}
-    assert [each["cause"] for each in fleet.told("exited")] == ["memory"] * 2
+    assert {each["why"] for each in fleet.logged("kill")} == {"memory over the hard limit"}
+    assert [each["cause"] for each in fleet.logged("exited")] == ["memory"] * 2
     job = site.job(greedy)
     assert (job["error_code"], job["payload"]["crashes"]) == ("worker_crashed", 2)
     assert fleet.metrics()['learning_worker_crashes_total{cause="memory"}'] == 2
@@ -170,7 +170,7 @@ def test_the_kernel_s_killing_is_told_apart(site: Site) -> None:
         events.write_text(f"low 0\nhigh 7\nmax 31\noom 1\noom_kill {oom_kills}\noom_group_kill 0\n")
         os.kill(victim, signal.SIGKILL)
         fleet.until_replaced([victim])
-        assert fleet.told("exited")[-1]["cause"] == cause
+        assert fleet.logged("exited")[-1]["cause"] == cause
     assert fleet.metrics()['learning_worker_crashes_total{cause="oom"}'] == 1
 
 

@@ -88,11 +88,11 @@ def test_no_connection_is_left(own_cluster: Cluster, own_site: Site) -> None:
             scene.answer()
             scene.until_lost("OperationalError")
             late = site.start(runtime_directory=site.directory / "late", worker_concurrency=2, boot_timeout_seconds=1)
-            late.until_told("connection_lost", 6)
-            assert (late.told("exited"), late.told("terminate")) == ([], [])
+            late.until_logged("connection_lost", 6)
+            assert (late.logged("exited"), late.logged("terminate")) == ([], [])
         scene.assert_survived(site)
         late.until_idle()
-        assert late.told("exited") == []
+        assert late.logged("exited") == []
 
 
 def crowd_out(site: Site, crowd: ExitStack) -> None:

@@ -83,7 +83,7 @@ def test_the_work_goes_on_by_polling(site: Site, pooler: Pooler) -> None:
     assert "A transaction pooler is in between" in status["message"]
     assert {site.simulator.state()["models"][model]["max_in_flight"] for model in (VISION_MODEL, FEEDBACK_MODEL)} == {1}
     assert fleet.stop() == 0
-    assert fleet.told("connection_lost") == []
+    assert fleet.logged("connection_lost") == []
     pooler.stop()
     assert [pooler.look_into(session, LEFT_BEHIND) for session in pooler.sessions] == [NOTHING] * 2
 
@@ -146,7 +146,7 @@ def test_pgbouncer_is_worked_with(site: Site) -> None:
         assert site.all(ADVISORY_LOCKS) == []
         assert {site.simulator.state()["models"][model]["max_in_flight"] for model in (VISION_MODEL, FEEDBACK_MODEL)} == {1}
         assert fleet.stop() == 0
-        assert fleet.told("connection_lost") == []
+        assert fleet.logged("connection_lost") == []
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def test_a_drain_finishes_the_jobs_in_work_and_takes_no_other(site: Site) -> Non
     assert fleet.stop() == 0
     assert len(site.leases(*entered)) == len(site.results()) == 2
     assert [(job["status"], job["lease_key"]) for job in site.jobs()] == [("queued", None)] * 3
-    assert {each["status"] for each in fleet.told("exited")} == {"exit 0"}
+    assert {each["status"] for each in fleet.logged("exited")} == {"exit 0"}
 
 
 def test_a_job_whose_next_step_would_take_too_long_is_given_back(site: Site) -> None:
@@ -72,7 +72,7 @@ def test_the_end_of_the_drain_kills_and_gives_back(site: Site) -> None:
     fleet = start_in_a_job(site, drain_timeout_seconds=1)
     assert fleet.stop() == CUT_SHORT
     assert_given_back(site)
-    assert [each["why"] for each in fleet.told("kill")] == ["drain took too long"]
+    assert [each["why"] for each in fleet.logged("kill")] == ["drain took too long"]
 
 
 def test_a_second_request_shortens_the_drain(site: Site) -> None:
@@ -89,7 +89,7 @@ def test_a_third_request_is_now(site: Site) -> None:
     fleet.terminate(times=3)
     assert fleet.exit_code(SOON_SECONDS) == CUT_SHORT
     assert_given_back(site)
-    assert [each["why"] for each in fleet.told("kill")] == ["immediate stop"]
+    assert [each["why"] for each in fleet.logged("kill")] == ["immediate stop"]
 
 
 def assert_given_back(site: Site) -> None:
@@ -102,21 +102,21 @@ def test_a_request_during_boot_is_not_lost(site: Site) -> None:
     """Workers that are still importing leave as soon as they can, without a poll of the queue, and no process is started."""
     text = site.enter_text()
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "late")
-    fleet.until_told("spawned", 3)
+    fleet.until_logged("spawned", 3)
     assert fleet.stop() == 0
     assert site.leases(text) == []
-    assert [each["status"] for each in fleet.told("exited")] == ["exit 0"] * 3
-    assert len(fleet.told("spawned")) == 3
+    assert [each["status"] for each in fleet.logged("exited")] == ["exit 0"] * 3
+    assert len(fleet.logged("spawned")) == 3
 
 
 def test_a_second_request_does_not_kill_who_is_still_booting(site: Site) -> None:
     """Two requests during the imports: workers leave by themselves within the shortened drain, and no process is started."""
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "late")
-    fleet.until_told("spawned", 3)
+    fleet.until_logged("spawned", 3)
     fleet.terminate(times=2)
     assert fleet.exit_code() == 0
-    assert {each["status"] for each in fleet.told("exited")} == {"exit 0"}
-    assert len(fleet.told("spawned")) == 3
+    assert {each["status"] for each in fleet.logged("exited")} == {"exit 0"}
+    assert len(fleet.logged("spawned")) == 3
 
 
 def test_an_interrupt_at_a_terminal_is_one_request(site: Site) -> None:

@@ -45,7 +45,7 @@ def test_replacements_leave_nothing_behind(site: Site) -> None:
     before, series, open_before = totals(fleet), fleet.metrics().keys(), descriptors(fleet)
     for _ in range(RECYCLES):
         old = fleet.worker_pids()
-        fleet.order("/recycle", slots="all")
+        fleet.command("/recycle", slots="all")
         site.enter_texts(2)
         fleet.until_replaced(old)
         assert_grown(before, after := totals(fleet))

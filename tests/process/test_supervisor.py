@@ -111,7 +111,7 @@ def test_a_death_before_the_commit_writes_nothing(site: Site) -> None:
     """The worker dies while its last statement waits in the server: the job runs again, and one result is written."""
     with settling(site) as (fleet, text, victim):
         os.kill(victim, signal.SIGKILL)
-        fleet.until_told("exited")
+        fleet.until_logged("exited")
         site.cut_connections()  # the server notices a dead client only at its next message
     site.until_done_once([text])
     assert len(site.leases(text)) == 2
@@ -123,7 +123,7 @@ def test_a_death_after_the_commit_repeats_nothing(site: Site) -> None:
         os.kill(victim, signal.SIGSTOP)
     site.until_done([text])
     os.kill(victim, signal.SIGKILL)
-    assert [each["outcome"] for each in fleet.until_told("lease_reclaimed", 2)] == ["not_found"] * 2  # no next one either
+    assert [each["outcome"] for each in fleet.until_logged("lease_reclaimed", 2)] == ["not_found"] * 2  # no next one either
     fleet.until_idle()
     assert site.results() == [text]
     assert (len(site.leases(text)), len(site.simulator.calls())) == (1, 1)
@@ -137,7 +137,7 @@ def test_a_death_after_the_commit_frees_the_next_job(site: Site) -> None:
         site.delay(next_text, -60)  # entered before the statement was sent, but committed with the release of the lock
     until(lambda: site.leases(next_text))
     os.kill(victim, signal.SIGKILL)
-    assert {each["outcome"] for each in fleet.until_told("lease_reclaimed", 2)} == {"not_found", "returned"}
+    assert {each["outcome"] for each in fleet.until_logged("lease_reclaimed", 2)} == {"not_found", "returned"}
     site.until_done_once([text, next_text])
     assert (len(site.leases(text)), len(site.leases(next_text)), len(site.simulator.calls())) == (1, 2, 2)
 
@@ -176,8 +176,8 @@ def test_a_job_that_kills_its_workers_is_quarantined_while_others_flow(site: Sit
 def test_a_crash_loop_is_named_and_can_be_stopped(site: Site) -> None:
     """Workers that die in their boot are started again and counted as that, and a request to stop ends wait and loop."""
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "stillborn")
-    fleet.until_told("exited", 4)
-    assert {each["cause"] for each in fleet.told("exited")} == {"boot"}
+    fleet.until_logged("exited", 4)
+    assert {each["cause"] for each in fleet.logged("exited")} == {"boot"}
     until(lambda: fleet.get("/healthz").status_code == 503)
     assert fleet.stop() == 0
 
@@ -199,9 +199,9 @@ def test_a_boot_that_never_ends_is_killed_and_counted(site: Site) -> None:
         boot_timeout_seconds=1,
         terminate_grace_seconds=0.2,
     )
-    fleet.until_told("exited", 2)
-    assert {each["why"] for each in fleet.told("terminate")} == {"boot timed out"}
-    assert {each["status"] for each in fleet.told("exited")} == {"signal 9"}
+    fleet.until_logged("exited", 2)
+    assert {each["why"] for each in fleet.logged("terminate")} == {"boot timed out"}
+    assert {each["status"] for each in fleet.logged("exited")} == {"signal 9"}
     assert crashes(fleet) >= 2
 
 
@@ -216,7 +216,7 @@ def test_a_stopped_worker_loses_its_job_to_another(site: Site) -> None:
     (stopped,) = site.until_in_call(fleet, FEEDBACK_MODEL)
     os.kill(stopped, signal.SIGSTOP)
     site.until_done_once([text])
-    assert [each["why"] for each in fleet.told("kill")] == ["grace expired"]
+    assert [each["why"] for each in fleet.logged("kill")] == ["grace expired"]
     first, second = site.leases(text)
     assert first["application_name"].endswith(f"pid {stopped}")
     assert not second["application_name"].endswith(f"pid {stopped}")
@@ -261,7 +261,7 @@ def test_lost_connections_cost_no_worker(site: Site) -> None:
     site.until_done(everybody := [row["id"] for row in site.all("select id from learning_submissions")])
     assert site.results() == sorted(everybody)
     assert fleet.worker_pids() == before
-    assert fleet.told("exited") == []
+    assert fleet.logged("exited") == []
 
 
 # What adapters damage
@@ -276,7 +276,7 @@ def test_a_damaged_scoreboard_is_whole_again(site: Site) -> None:
     site.until_done_once(site.enter_texts(4))
     until(lambda: fleet.worker_pids() == workers)
     fleet.until_state("ok")
-    assert fleet.told("exited") == []
+    assert fleet.logged("exited") == []
 
 
 def overwrite_shared_memory(pid: int) -> None:
@@ -300,7 +300,7 @@ def orphans(fleet: LiveFleet) -> list[psutil.Process]:
 def test_a_strange_child_is_reaped_without_a_word(site: Site) -> None:
     """An orphan of an adapter is reparented to the supervisor, which reaps it without a log line."""
     fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
-    fleet.until_told("booted")  # the supervisor's last line about a start: it is written less often than the status
+    fleet.until_logged("booted")  # the supervisor's last line about a start: it is written less often than the status
     fleet.until_idle()
     (orphan,) = until(lambda: orphans(fleet))
     log, workers = fleet.log(), fleet.worker_pids()
@@ -375,5 +375,5 @@ def test_a_lease_names_its_instance_and_its_worker(site: Site) -> None:
     owner = LeaseOwner.of(lease["lease_key"])
     assert owner is not None
     assert f"{owner.instance:08x}" == fleet.status()["instance"]
-    spawned = {each["incarnation"]: each["pid"] for each in fleet.told("spawned")}
+    spawned = {each["incarnation"]: each["pid"] for each in fleet.logged("spawned")}
     assert lease["application_name"].endswith(f"pid {spawned[f'{owner.incarnation:08x}']}")

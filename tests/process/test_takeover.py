@@ -69,7 +69,7 @@ def test_a_job_that_takes_all_along_each_time_is_quarantined(site: Site) -> None
     assert (job["status"], job["error_code"], job["payload"]["expiries"]) == ("failed", "worker_crashed", 5)
     assert site.submission(text)["analysis_status"] == "failed"
     site.until_done(site.enter_texts(2))
-    assert last.told("exited") == []
+    assert last.logged("exited") == []
 
 
 def test_who_slept_through_a_takeover_writes_nothing(site: Site) -> None:
@@ -86,8 +86,8 @@ def test_who_slept_through_a_takeover_writes_nothing(site: Site) -> None:
     site.start(runtime_directory=site.directory / "two")
     site.until_done_once([text])
     os.kill(worker, signal.SIGCONT)
-    sleeper.until_told("settled")
-    assert [each["outcome"] for each in sleeper.told("settled")] == ["lease_lost"]
+    sleeper.until_logged("settled")
+    assert [each["outcome"] for each in sleeper.logged("settled")] == ["lease_lost"]
     os.kill(sleeper.pid, signal.SIGCONT)
     assert sleeper.stop() == 0
     assert site.results() == [text]
@@ -102,7 +102,7 @@ def test_the_next_supervisor_frees_what_the_dead_one_held(site: Site) -> None:
     heir = site.start(worker_concurrency=2)
     site.until_in_call(heir, FEEDBACK_MODEL, 2)
     assert [job["payload"]["expiries"] for job in site.jobs()] == [1, 1]
-    assert {each["instance"] for each in heir.told("dead_instance_lease")} == {number}
+    assert {each["instance"] for each in heir.logged("dead_instance_lease")} == {number}
     assert not list(heir.runtime_directory.glob(f"{number}.*"))
     heir.kill()
     site.start(worker_concurrency=2)
@@ -120,9 +120,9 @@ def test_a_locked_row_of_the_dead_blinds_nobody(site: Site) -> None:
         heir.until_idle()
         text = site.enter_text()
         until(lambda: site.leases(text))
-        assert heir.told("connection_lost") == []
+        assert heir.logged("connection_lost") == []
     site.until_done_once([held["submission_id"], text])
-    assert len(heir.told("dead_instance_lease")) == 1
+    assert len(heir.logged("dead_instance_lease")) == 1
 
 
 def test_a_supervisor_beside_it_frees_what_the_dead_one_held(site: Site) -> None:
@@ -132,7 +132,7 @@ def test_a_supervisor_beside_it_frees_what_the_dead_one_held(site: Site) -> None
     survivor.until_idle()
     dead.kill()
     assert_ended_once(site, expiries=1)
-    assert len(survivor.told("dead_instance_lease")) == 2
+    assert len(survivor.logged("dead_instance_lease")) == 2
 
 
 def test_a_dead_supervisor_s_stopped_worker_holds_nothing(site: Site) -> None:

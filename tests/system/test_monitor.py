@@ -163,7 +163,7 @@ def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Sit
     os.kill(fleet.monitor_pid(), signal.SIGKILL)
     os.kill(worker, signal.SIGKILL)
     site.until_done_once([text])
-    (returned,) = fleet.told("lease_reclaimed")
+    (returned,) = fleet.logged("lease_reclaimed")
     assert returned["outcome"] == "returned"
 
 
@@ -175,10 +175,10 @@ def test_a_lease_is_given_back_though_the_monitor_that_was_asked_is_dead(site: S
     (worker,) = site.until_in_call(fleet, FEEDBACK_MODEL)
     os.kill(monitor := fleet.monitor_pid(), signal.SIGSTOP)
     os.kill(worker, signal.SIGKILL)
-    fleet.until_told("reclaim_lease")
+    fleet.until_logged("reclaim_lease")
     os.kill(monitor, signal.SIGKILL)
     site.until_done_once([text])
-    assert len(fleet.told("reclaim_lease")) == 2
+    assert len(fleet.logged("reclaim_lease")) == 2
 
 
 def test_a_lease_is_given_back_after_an_outage(site: Site) -> None:
@@ -189,7 +189,7 @@ def test_a_lease_is_given_back_after_an_outage(site: Site) -> None:
     (worker,) = site.until_in_call(fleet, FEEDBACK_MODEL)
     site.shut_out()
     os.kill(worker, signal.SIGKILL)
-    fleet.until_told("reclaim_lease")
+    fleet.until_logged("reclaim_lease")
     site.let_in()
     site.until_done_once([text])
 
@@ -209,7 +209,7 @@ def test_health_follows_the_database(site: Site) -> None:
     site.let_in()
     until(lambda: fleet.get("/healthz").status_code == 200)
     site.until_done_once(site.enter_texts(4))
-    assert fleet.told("exited") == []
+    assert fleet.logged("exited") == []
 
 
 def test_a_taken_address_stops_no_work(site: Site) -> None:
@@ -218,7 +218,7 @@ def test_a_taken_address_stops_no_work(site: Site) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         fleet = site.start(status_addr=address)
         site.until_done_once(site.enter_texts(3))
-        refused = fleet.until_told("cannot_listen")
+        refused = fleet.until_logged("cannot_listen")
     assert (refused[0]["address"], refused[0]["level"]) == (address, "WARNING")
     assert "STATUS_ADDR" in refused[0]["remedy"]
     assert fleet.get("/healthz").status_code == 200
@@ -233,11 +233,11 @@ def test_a_taken_path_of_the_control_socket_stops_no_monitor(site: Site) -> None
     path.unlink()
     path.mkdir()
     os.kill(monitor, signal.SIGKILL)
-    fleet.until_told("cannot_listen")
+    fleet.until_logged("cannot_listen")
     site.until_done_once([site.enter_text()])
     path.rmdir()
     assert fleet.monitor_pid() != monitor
-    assert len(fleet.told("exited")) == 1
+    assert len(fleet.logged("exited")) == 1
 
 
 def test_nothing_shows_what_a_pupil_wrote(site: Site) -> None:
@@ -256,7 +256,7 @@ def test_nothing_shows_what_a_pupil_wrote(site: Site) -> None:
     shown.append(everything_shown(bad))
     assert len(secrets) > 1000
     assert {secret for secret in secrets for text in shown if secret in text} == set()
-    assert {each["error"] for each in bad.told("step_failed")} >= {"RuntimeError"}
+    assert {each["error"] for each in bad.logged("step_failed")} >= {"RuntimeError"}
     assert "child: SystemExit" in bad.log()
 
 
