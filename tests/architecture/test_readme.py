@@ -104,7 +104,7 @@ def test_every_reason_to_hold_work_back_has_a_row() -> None:
     assert [kind.value for kind in AnomalyKind if not explained(table, kind.value)] == []
 
 
-def test_every_word_of_the_log_has_a_row() -> None:
+def test_every_log_word_has_a_row() -> None:
     """Events, reasons of an action and causes of an exit."""
     table = read("log.md")
     events = [*(kind.value for kind in EventKind), *logged_events()]

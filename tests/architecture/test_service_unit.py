@@ -20,6 +20,6 @@ def test_systemd_waits_for_the_end_of_a_stop() -> None:
     assert number("TimeoutStopSec") > policy.drain_timeout_seconds + 2 * policy.tick_seconds + policy.reclaim_seconds
 
 
-def test_systemd_does_not_restart_what_no_restart_mends() -> None:
+def test_systemd_does_not_restart_after_a_wrong_configuration() -> None:
     """The exit code of a refused configuration is the one that the unit names."""
     assert number("RestartPreventExitStatus") == exit_codes.EX_CONFIG

@@ -86,7 +86,7 @@ def test_without_settings_there_is_no_limit() -> None:
     assert (policy.models, policy.limit_bytes, policy.low_water_bytes) == ((), 0, 0)
 
 
-def test_a_foreign_adapter_has_no_gate() -> None:
+def test_a_foreign_adapter_is_never_held_back() -> None:
     """Its model is unknown here. Waiting for a model that it never loads would hold back all work."""
     policy = policy_of(**LOCAL, LEARNING_VISION_ADAPTER="platform.vision")
     assert (policy.vision_model, policy.feedback_model) == (None, "gpt-oss:latest")

@@ -28,7 +28,7 @@ def view_of(
     return AdmissionView(POLICY, state, decide(state, POLICY, NOW))
 
 
-def test_a_passing_reason_does_not_hide_trouble() -> None:
+def test_a_short_delay_does_not_hide_a_failing_model() -> None:
     """If a model fails while slots reopen one by one, the message names the failure only."""
     view = view_of(F, slots=1, is_failing=True, feedback_jobs=1)
     assert view.trouble(NOW) == (
@@ -44,7 +44,7 @@ def test_a_model_that_no_job_waits_for_is_not_shown() -> None:
     assert (view.explanation(), view.trouble(NOW)) == (f"{V} is not loaded yet", "")
 
 
-def test_slots_are_for_all_work() -> None:
+def test_reopening_slots_hold_back_any_queued_job() -> None:
     """Slots that reopen one by one delay any queued job. Without a queued job this is not shown."""
     assert view_of(V, F, slots=1, feedback_jobs=1).is_holding
     assert not view_of(V, F, slots=1).is_holding

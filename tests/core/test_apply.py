@@ -131,7 +131,7 @@ def test_a_foreign_pid_is_impossible() -> None:
         apply(in_state(SlotState.RUNNING), Exited(0, 99, 0, 50.0))
 
 
-def test_one_life() -> None:
+def test_a_slot_keeps_what_the_rules_need_until_the_exit() -> None:
     """From spawn to reap the slot keeps what the rules need, and a new life starts without the old one's deadlines."""
     fleet = apply(Fleet.of(1), Spawned(0, PID, 7, 10.0))
     assert fleet.slot(0) == Slot(0, SlotState.STARTING, 10.0, PID, 7, 10.0, starts=1)
@@ -253,7 +253,7 @@ def test_every_row_of_the_table_decides_an_example(row: CauseRow) -> None:
     assert causes == {row.cause}
 
 
-def test_ends_add_up() -> None:
+def test_each_exit_adds_one_to_its_cause() -> None:
     """Each exit adds one to its cause and leaves the others, and crashes are the sum of those that were not requested."""
     fleet = Fleet.of(1)
     for life, (status, is_oom) in enumerate([(1, False), (-9, True), (-9, False), (-9, True)]):
@@ -285,7 +285,7 @@ OUTWEIGHS: dict[str, tuple[ActionReason | None, ActionReason, ExitCause, ExitCau
 
 
 @pytest.mark.parametrize(("before", "kill", "in_time", "too_late"), OUTWEIGHS.values(), ids=OUTWEIGHS.keys())
-def test_which_reason_of_an_end_counts(
+def test_the_reason_of_the_first_signal_counts(
     before: ActionReason | None, kill: ActionReason, in_time: ExitCause, too_late: ExitCause
 ) -> None:
     """A SIGKILL after a grace period has the reason of the SIGTERM, unless the process itself was at fault.
@@ -433,7 +433,7 @@ def test_the_baseline_is_the_first_sample_after_the_boot() -> None:
     assert (fleet.slot(0).rss_bytes, fleet.slot(0).baseline_bytes) == (700, 500)
 
 
-def test_a_new_life_inherits_nothing_of_the_process() -> None:
+def test_a_new_process_starts_without_the_old_ones_state() -> None:
     """Memory, deadlines and requests belong to a process and end with it, and totals belong to the slot."""
     slot = replace(
         in_state(SlotState.RUNNING).slot(0),
@@ -537,7 +537,7 @@ def test_a_reload_is_a_new_generation() -> None:
     assert (fleet.slot(0).generation, fleet.is_reloading) == (1, False)
 
 
-def test_surplus_workers_do_not_hold_up_a_reload() -> None:
+def test_surplus_workers_do_not_delay_a_reload() -> None:
     """Only wanted workers have to get the new settings."""
     fleet = Fleet.of(2).with_slot(Slot(1, SlotState.RUNNING, pid=PID))
     assert apply(fleet, Reloaded(1, 2, 50.0)).is_reloading

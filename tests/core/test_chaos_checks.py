@@ -61,17 +61,17 @@ def test_a_good_run_has_no_finding() -> None:
         pytest.param(replace(STATE, job_status="queued"), id="its job goes on after its end"),
     ],
 )
-def test_it_finds_what_was_lost(state: SubmissionState) -> None:
+def test_a_submission_that_is_not_final_is_found(state: SubmissionState) -> None:
     """A submission that is not final, or has a job after its end, is lost."""
     assert check(run(state=state)).count(Violation.LOST) == 1
 
 
-def test_it_finds_what_is_gone() -> None:
+def test_a_submission_without_a_row_is_found() -> None:
     """A submission with a confirmed commit and without a row is lost."""
     assert violations(run(acknowledged=frozenset({ID, UUID(int=2)}))) == [Violation.LOST]
 
 
-def test_it_finds_what_was_written_twice() -> None:
+def test_a_submission_written_twice_is_found() -> None:
     """A second result is found, also if it equals the first."""
     assert violations(run(written=(WrittenResult(6.0, ID, "completed", WORKER), WrittenResult(6.1, ID, "completed", OTHER)))) == [
         Violation.WRITTEN_TWICE
@@ -86,7 +86,7 @@ def test_it_finds_what_was_written_twice() -> None:
         pytest.param("one", 6.1, id="any page after the end"),
     ],
 )
-def test_it_finds_a_call_after_a_commit(picture: str, at: float) -> None:
+def test_a_call_after_a_commit_is_found(picture: str, at: float) -> None:
     """A vision call for a page after its commit is found."""
     assert violations(run(calls=(*READ, VisionCall(at, picture, "done")))) == [Violation.READ_AGAIN]
 
@@ -108,12 +108,12 @@ def test_a_call_before_the_commit_is_allowed() -> None:
     )
 
 
-def test_it_finds_another_text() -> None:
+def test_a_wrong_text_is_found() -> None:
     """A submission that is completed with a text that is not in its pictures is found."""
     assert violations(run(state=replace(STATE, text_body="another"))) == [Violation.WRONG_TEXT]
 
 
-def test_a_damaged_file_must_fail_as_one() -> None:
+def test_a_damaged_file_must_fail_as_input_corrupt() -> None:
     """A damaged file must fail with input_corrupt. Another code needs a fault, and it must not be completed."""
     corrupt = replace(STATE, work=Work.DAMAGED, status="failed", error_code="input_corrupt", error_class="VisionPermanentError")
     assert violations(run(state=corrupt)) == []
@@ -136,7 +136,7 @@ def test_a_kill_explains_a_second_execution() -> None:
         pytest.param((replace(KILLED, at=-9.0),), id="it was hit before"),
     ],
 )
-def test_it_finds_a_death_without_a_fault(injected: tuple[InjectedFault, ...]) -> None:
+def test_a_death_without_a_fault_is_found(injected: tuple[InjectedFault, ...]) -> None:
     """A worker that died in a job without a fault at that time is a bug."""
     assert violations(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, injected=injected)) == [Violation.UNEXPLAINED]
 
@@ -187,7 +187,7 @@ def test_the_gap_is_measured_where_there_is_work() -> None:
     assert longest_gap_seconds(run(ENTERED, LEASED, PAGE, ended_at=100.0)) == 97.0
 
 
-def test_a_fault_is_felt_by_the_jobs_in_its_victims_hands() -> None:
+def test_recovery_is_measured_on_the_jobs_of_the_victim() -> None:
     """Recovery lasts from the kill to the next lease of the victim's job. A victim without a job has no recovery time."""
     another = replace(KILLED, pids=frozenset({SECOND_PID}))
     injected = (KILLED, another, replace(KILLED, at=3.7), replace(KILLED, kind=Kind.CUT_ALL, pids=None, at=2.0))
@@ -225,7 +225,7 @@ def test_a_timeline_without_an_end_has_the_last_fault() -> None:
     assert [any("fault" in line for line in lines) for lines in told] == [True, False]
 
 
-def test_a_verdict_counts_submissions_once() -> None:
+def test_each_submission_is_counted_once() -> None:
     """Several results of one submission count once. Each forbidden call counts."""
     findings = (*[Finding(Violation.WRITTEN_TWICE, ID, "")] * 2, *[Finding(Violation.READ_AGAIN, ID, "")] * 2)
     verdict = Verdict(findings, 1, 1, check(run()).failures, check(run()).reruns)

@@ -34,7 +34,7 @@ def test_nothing_is_planned_after_the_end() -> None:
     assert 0.8 < len(plan.faults) * FAULT_GAP_SECONDS / plan.ends_at_seconds < 1.2
 
 
-def test_what_is_handed_in_follows_from_seed_and_number() -> None:
+def test_submissions_follow_from_seed_and_number() -> None:
     """A submission that is made again for the checks has equal bytes, and no two are equal."""
     plan = draw(5, 0.5)
     first, again = ([made(planned, plan.seed) for planned in plan.submissions] for _ in range(2))

@@ -23,7 +23,9 @@ USABLE: dict[str, tuple[str, str | None, str | None, bool]] = {
 
 
 @pytest.mark.parametrize(("status", "text", "cached_from", "expected"), USABLE.values(), ids=USABLE.keys())
-def test_usable(status: str, text: str | None, cached_from: str | None, *, expected: bool) -> None:
+def test_a_text_is_reused_if_its_fingerprint_matches(
+    status: str, text: str | None, cached_from: str | None, *, expected: bool
+) -> None:
     """A text is reused if the web side has extracted it, or if it has the same fingerprint."""
     payload = accepted(cached_text_md=text, cached_from=cached_from)
     assert is_usable(payload, {"analysis_status": status}, NOW) is expected
@@ -48,7 +50,7 @@ PAGES: dict[str, tuple[object, str | None, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("pages", "cached_from", "expected"), PAGES.values(), ids=PAGES.keys())
-def test_usable_pages(pages: object, cached_from: str | None, expected: tuple[str, ...]) -> None:
+def test_pages_are_reused_if_their_fingerprint_matches(pages: object, cached_from: str | None, expected: tuple[str, ...]) -> None:
     """The first pages are reused, an empty one too, if they have the same fingerprint."""
     payload = accepted(cached_pages=pages, cached_pages_from=cached_from)
     assert usable_pages(payload, NOW) == expected

@@ -61,7 +61,7 @@ def test_without_criteria(own: int, total: int, clamped: int) -> None:
 
 
 @pytest.mark.parametrize("criteria", [["a", "b"], ["b", "a"], ["a", "a"], ["", " "], ["a\n- c02: b", "c01"]])
-def test_order_and_names(criteria: list[str]) -> None:
+def test_each_criterion_has_one_result_in_the_given_sequence(criteria: list[str]) -> None:
     """The analysis has one result for each criterion, in the given order, even if its text is empty, repeated or odd."""
     found = analysis(parse(json.dumps(judged(1, 2)), 2), criteria).criteria_v2["criteria_results"]
     expected = [
@@ -131,7 +131,7 @@ def test_a_bad_answer(text: str, count: int, message: str) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
-def test_the_schema_asks_for_each_criterion(count: int) -> None:
+def test_the_schema_has_a_key_for_each_criterion(count: int) -> None:
     """The schema requires one judgement for each criterion, and sorts an explanation before its score."""
     schema = document_schema(count)
     assert schema["required"] == ["criteria", "feedback_md"]

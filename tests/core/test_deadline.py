@@ -12,7 +12,7 @@ def test_the_first_token_has_four_fifths() -> None:
     assert START.first_missed is Missed.FIRST_TOKEN
 
 
-def test_each_token_allows_a_silence() -> None:
+def test_each_token_restarts_the_token_timeout() -> None:
     """After a token the next one may take as long as the silence allows, counted from each token."""
     spoken = START.after_token(110.0)
     assert spoken.left_seconds(110.0) == 20.0
@@ -27,18 +27,18 @@ def test_no_token_moves_the_end() -> None:
     assert late.first_missed is Missed.END
 
 
-def test_a_second_try_has_what_is_left() -> None:
+def test_a_second_try_has_the_rest_of_the_time() -> None:
     """The second try has the end of the first, and its first token has four fifths of the rest."""
     again = START.after_token(110.0).next_try(120.0)
     assert (again.end_at_seconds, again.token_at_seconds) == (150.0, 144.0)
     assert again.first_missed is Missed.FIRST_TOKEN
 
 
-def test_a_second_try_after_the_end_has_nothing() -> None:
+def test_a_second_try_after_the_end_has_no_time() -> None:
     assert START.next_try(160.0).left_seconds(160.0) == 0.0
 
 
-def test_a_cut_only_shortens() -> None:
+def test_a_shortened_deadline_is_never_later() -> None:
     """A look-up within a conversation ends by its own bound or the conversation's, the earlier one."""
     assert START.cut(110.0, 5.0).left_seconds(110.0) == 5.0
     assert START.cut(148.0, 5.0).left_seconds(148.0) == 2.0

@@ -173,7 +173,7 @@ PAIR = uses(made("reader", values=65_536), made("writer", values=65_536))
         (bound(PAIR, 2, CacheType.Q4_0, together=False) - 1, Fit.NOT, CacheType.F16),
     ],
 )
-def test_what_fits(budget_bytes: int, fit: Fit, cache_type: CacheType) -> None:
+def test_two_calls_fit_at_the_exact_byte(budget_bytes: int, fit: Fit, cache_type: CacheType) -> None:
     """For two concurrent calls: both models with the exact cache, then with smaller caches, then in turn. Exact to the byte."""
     plan = memory_estimate.plan(PAIR, 2, 1, budget_bytes)
     assert (plan.fit, plan.need.cache_type) == (fit, cache_type)
@@ -202,7 +202,7 @@ def test_unknown_memory_is_not_compared() -> None:
 
 
 @pytest.mark.parametrize(("size_bytes", "words"), [(0, "0 bytes"), (32_768, "32.8 kB"), (4.7 * GB, "4.7 GB"), (5e6, "5.0 MB")])
-def test_sizes_in_words(size_bytes: float, words: str) -> None:
+def test_a_size_is_printed_with_its_unit(size_bytes: float, words: str) -> None:
     assert byte_size(size_bytes) == words
 
 
@@ -247,7 +247,7 @@ def estimated(prompt_seconds: float, tokens_per_second: float, timeout_seconds: 
         (estimated(100, 4), 350, Level.FAILED, None),
     ],
 )
-def test_a_timeout_that_would_do(
+def test_a_recommended_timeout_has_a_reserve(
     given: TimeoutEstimate, needed_seconds: float, level: Level, sufficient_seconds: int | None
 ) -> None:
     """Reading and writing with a reserve of half, the share of the first token, and the upper bound of a timeout."""
@@ -375,7 +375,7 @@ def test_a_server_that_is_down() -> None:
     assert (line.level, "ConnectError" in line.subject, "systemctl status ollama" in line.remedy) == (Level.FAILED, True, True)
 
 
-def test_a_stub_is_no_reason_to_fail() -> None:
+def test_a_stub_is_not_a_failed_finding() -> None:
     """A trial run of `doctor` with the stub gives a warning that no model is in use yet."""
     [line] = not_ok(checked(made("reader")), checked(made("writer")), given={"AI_BACKEND": "stub"})
     assert (line.level, "AI_BACKEND=local" in line.remedy) == (Level.WARNING, True)
@@ -433,7 +433,7 @@ def test_the_share_of_the_models_on_the_gpu(gpu: Budget | None, level: Level, te
     assert (line.level, text in line.subject) == (level, True)
 
 
-def test_old_prompts_that_would_not_fit() -> None:
+def test_earlier_prompts_that_would_not_fit_are_reported() -> None:
     """No request can read the server's setting, so there is a warning if the caches of both models would not fit."""
     memory = MemoryReport(MemoryLocation.HERE, HOST, 4, Budget(20 * GB, 0, GB), PAIR, FITS, ())
     assert [line.level for line in not_ok(checked(made("reader")), memory=memory) if "old prompts" in line.subject] == [

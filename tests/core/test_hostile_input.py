@@ -25,6 +25,6 @@ def test_a_storage_key_stays_in_its_bucket(key: str) -> None:
 @pytest.mark.parametrize(
     "metadata", [None, [1], "x", {}, {"page_keys": 5}, {"page_keys": {"a": 1}}, {"page_keys": ["a", None, "c"]}]
 )
-def test_metadata_without_sense_names_no_pages(metadata: object) -> None:
+def test_invalid_metadata_contains_no_pages(metadata: object) -> None:
     """Malformed internal_metadata yields no page keys at all, not the valid part of them."""
     assert page_keys({"internal_metadata": metadata}) == []

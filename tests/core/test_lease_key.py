@@ -17,7 +17,7 @@ OWNERS = {
 
 
 @pytest.mark.parametrize("owner", OWNERS.values(), ids=OWNERS.keys())
-def test_the_owner_stands_in_the_key(owner: LeaseOwner) -> None:
+def test_a_key_contains_instance_and_incarnation(owner: LeaseOwner) -> None:
     """A key is a UUID of version 8. Instance and incarnation can be read from it, also from its text."""
     keys = [owner.new_key() for _ in range(100)]
     assert {(key.version, key.variant) for key in keys} == {(8, uuid.RFC_4122)}

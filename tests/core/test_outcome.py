@@ -152,6 +152,6 @@ STORABLE: dict[str, tuple[object, object]] = {
 
 
 @pytest.mark.parametrize(("value", "expected"), STORABLE.values(), ids=STORABLE.keys())
-def test_storable(value: object, expected: object) -> None:
+def test_characters_that_postgresql_cannot_store_are_replaced(value: object, expected: object) -> None:
     """Characters and numbers that PostgreSQL cannot store are removed or replaced. Everything else stays."""
     assert storable(value) == expected

@@ -58,7 +58,7 @@ def test_equal_seeds_draw_equal_files() -> None:
 
 
 @pytest.mark.parametrize("character", "äÖß–„“→₂é¼🙂")
-def test_every_character_leaves_ink(character: str) -> None:
+def test_every_character_is_drawn(character: str) -> None:
     """A character that the font lacks is drawn with strokes or replaced, and never left out."""
     assert ink_share(draw_page(character, seed=3, size=SIZE), (100, 60, 200, 150)) > 0.3
 

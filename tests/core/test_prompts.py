@@ -36,7 +36,7 @@ def test_the_version_is_documented(prompts: Prompts) -> None:
 
 @BOTH
 @pytest.mark.parametrize("field", ["page", "teacher", "by_criterion", "overall", "feedback", "closing", "strict"])
-def test_another_sentence_is_another_version(prompts: Prompts, field: str) -> None:
+def test_another_sentence_changes_the_version(prompts: Prompts, field: str) -> None:
     changed = replace(prompts, **{field: ("Anders.",)})  # type: ignore[arg-type]  # each of these fields holds sentences
     assert changed.version != prompts.version
 

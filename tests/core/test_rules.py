@@ -326,7 +326,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
-def test_example(row: Row) -> None:
+def test_a_fleet_has_exactly_the_actions_of_its_row(row: Row) -> None:
     """Exactly the row's actions are decided for its fleet."""
     assert decide(row.fleet, POLICY, NOW) == row.actions
 
@@ -524,7 +524,7 @@ DRAINS: dict[str, tuple[tuple[float, ...], float]] = {
 
 
 @pytest.mark.parametrize(("asked", "end"), DRAINS.values(), ids=DRAINS.keys())
-def test_drain_by(asked: tuple[float, ...], end: float) -> None:
+def test_a_further_request_only_shortens_the_drain(asked: tuple[float, ...], end: float) -> None:
     """Each request to stop may shorten the drain and never lengthens it."""
     requested = fleet(running())
     for at in asked:
@@ -533,7 +533,7 @@ def test_drain_by(asked: tuple[float, ...], end: float) -> None:
 
 
 @pytest.mark.parametrize(("asked", "end"), list(DRAINS.values())[1:], ids=list(DRAINS)[1:])
-def test_a_worker_that_will_not_leave(asked: tuple[float, ...], end: float) -> None:
+def test_a_worker_that_ignores_sigterm_is_killed_at_the_drains_end(asked: tuple[float, ...], end: float) -> None:
     """A worker that ignores SIGTERM is killed at the drain's end and not before, whatever its grace period."""
     stubborn = fleet(stopping(stop_by=NOW + 999), asked=asked)
     assert decide(stubborn, POLICY, end - INSTANT) == ()
@@ -541,7 +541,7 @@ def test_a_worker_that_will_not_leave(asked: tuple[float, ...], end: float) -> N
     assert isinstance(kill, Kill)
 
 
-def test_a_fourth_request_is_still_now() -> None:
+def test_a_fourth_request_kills_at_once() -> None:
     """Three requests are kept, and any further one kills at once."""
     asked = fleet(running())
     for at in (NOW - 3, NOW - 2, NOW - 1, NOW):
@@ -560,7 +560,7 @@ CONTROLS = {
 
 
 @pytest.mark.parametrize(("fleet_of_row", "expected"), CONTROLS.values(), ids=CONTROLS.keys())
-def test_control(fleet_of_row: Fleet, expected: ControlRecord) -> None:
+def test_after_a_request_to_stop_no_worker_may_lease(fleet_of_row: Fleet, expected: ControlRecord) -> None:
     """Every worker may lease until a request to stop. Then none may, and the record has the drain's end."""
     assert control(fleet_of_row, POLICY) == expected
 

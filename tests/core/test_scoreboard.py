@@ -239,7 +239,7 @@ CLAIMS: dict[str, tuple[WorkerRecord, bool]] = {
 
 
 @pytest.mark.parametrize(("claim", "is_believed"), CLAIMS.values(), ids=CLAIMS.keys())
-def test_claims(claim: WorkerRecord, *, is_believed: bool) -> None:
+def test_a_claim_outside_its_bounds_is_none(claim: WorkerRecord, *, is_believed: bool) -> None:
     """A worker's claim is accepted within its bounds and is None outside them."""
     board = Scoreboard()
     board.write_worker(0, claim)

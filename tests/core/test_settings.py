@@ -101,7 +101,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("rung", LADDER.values(), ids=LADDER.keys())
-def test_the_order_of_sources(read: dict[str, object], rung: Rung) -> None:
+def test_sources_have_a_fixed_precedence(read: dict[str, object], rung: Rung) -> None:
     """The first non-empty value of flag, credentials file, environment, .env and default."""
     assert read[rung.variable.lower()] == rung.expected
 
@@ -244,7 +244,7 @@ DSN_NAMES = ("LEARNING_DATABASE_URL", "LEARNING_DB_URL", "DATABASE_URL")
 
 
 @pytest.mark.parametrize("place", range(3), ids=DSN_NAMES)
-def test_the_order_of_dsn_names(place: int) -> None:
+def test_a_dsn_is_read_from_the_first_variable_that_is_set(place: int) -> None:
     """The DSN is the first non-empty one of its three names."""
     values = {name: f"postgresql://worker@host{number}/db" for number, name in enumerate(DSN_NAMES)}
     values.update(dict.fromkeys(DSN_NAMES[:place], ""))
@@ -333,13 +333,13 @@ FAR = [
 
 
 @pytest.mark.parametrize("url", NEAR)
-def test_ollama_is_near(url: str) -> None:
+def test_a_local_ollama_address_is_accepted(url: str) -> None:
     """Loopback or a service name without a dot is accepted, and its last slash removed."""
     assert parsed(OLLAMA_BASE_URL=f"{url}/").worker.ollama_base_url == url
 
 
 @pytest.mark.parametrize("url", FAR)
-def test_ollama_is_not_far(url: str) -> None:
+def test_a_remote_ollama_address_is_rejected(url: str) -> None:
     """Any other host is rejected, so that a pupil's work does not leave the machine."""
     (problem,) = refused({"LEARNING_DATABASE_URL": DSN, "OLLAMA_BASE_URL": url}).problems
     shown_value = "***" if "@" in url else url  # the part before an @ may be a password

@@ -16,7 +16,7 @@ def test_a_database_that_has_just_answered_is_not_stale() -> None:
     assert ("database" in before, "database" in after) == (True, False)
 
 
-def test_a_refusal_differs_from_an_unreachable_database() -> None:
+def test_a_database_without_rights_differs_from_an_unreachable_one() -> None:
     """A refusal points to rights and locks, an unreachable database to the server and the network."""
     refused, absent = MonitorState(outage="LockNotAvailable", is_refused=True), MonitorState(outage="OperationalError")
     (state, message), (other_state, other_message) = verdict(Scoreboard(), refused), verdict(Scoreboard(), absent)

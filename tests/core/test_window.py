@@ -34,13 +34,13 @@ def test_a_window_that_is_sure_to_be_too_small() -> None:
     assert not is_too_small(None, 10**9)
 
 
-def test_when_the_window_is_looked_up() -> None:
+def test_a_short_prompt_needs_no_query_of_the_window() -> None:
     """A prompt that fits into Ollama's smallest window needs no look-up."""
     assert not may_matter(2048 - LEAST_ANSWER_TOKENS)
     assert may_matter(2049 - LEAST_ANSWER_TOKENS)
 
 
 @pytest.mark.parametrize(("counted_tokens", "is_cut"), [(999, True), (1000, False), (5000, False), (0, False)])
-def test_a_prompt_that_was_cut(counted_tokens: int, is_cut: bool) -> None:
+def test_a_cut_prompt_is_detected(counted_tokens: int, is_cut: bool) -> None:
     """Cut if fewer tokens were read than the lower bound. A missing count decides nothing."""
     assert was_cut(1000, counted_tokens) is is_cut

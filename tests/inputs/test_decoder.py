@@ -259,7 +259,7 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
         assert list(document) == [b"%d" % (sandbox.CPU_SECONDS + seconds) for seconds in (0, 100, 200)]
 
 
-def test_a_large_photo_is_not_decoded_in_full() -> None:
+def test_a_large_photo_is_decoded_at_reduced_size() -> None:
     """The JPEG decoder reduces 24 megapixels while it reads, so they fit into little memory."""
     content = encoded(Image.new("RGB", (6000, 4000)), "JPEG")
     with sandboxed(partial(_send_document, content, "image/jpeg", 1, 1), 64 * MEBIBYTE) as child:
@@ -385,7 +385,7 @@ def test_a_child_ends_with_its_worker() -> None:
         os.close(fd)
 
 
-def test_a_stop_in_between_disturbs_nothing() -> None:
+def test_a_stop_does_not_interrupt_the_wait_for_a_page() -> None:
     """The worker's signal handler only remembers, and the wait for a page continues."""
     stops: list[int] = []
     worker_pid = os.getpid()

@@ -164,7 +164,7 @@ texts = st.text(st.characters(), max_size=SIZES) | values.map(json.dumps) | near
 
 @fuzzed
 @given(st.binary(max_size=2000) | lines.map(b"\n".join) | texts.map(streamed))
-def test_any_answer_is_feedback_or_classified(server: Answering, writer: FeedbackWriter, body: bytes) -> None:
+def test_any_answer_becomes_feedback_or_an_error_class(server: Answering, writer: FeedbackWriter, body: bytes) -> None:
     """Any answer of a model server becomes feedback on the given criteria, or an error with an agreed name."""
     server.body = body
     try:
@@ -177,7 +177,7 @@ def test_any_answer_is_feedback_or_classified(server: Answering, writer: Feedbac
     assert feedback.feedback_md.strip()
 
 
-def test_a_busy_machine_is_no_damage() -> None:
+def test_a_decoder_without_time_is_transient() -> None:
     """A decoder without time is transient. Otherwise a slow machine would fail the fuzz test above."""
     with pytest.raises(VisionTransientError), decoding(whole("application/pdf"), "application/pdf", 5, page_seconds=0):
         pass

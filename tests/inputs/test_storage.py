@@ -179,7 +179,7 @@ def test_a_key_that_no_file_can_have_is_unsupported(local: Storage, key: str) ->
 
 
 @pytest.mark.parametrize("key", ["submissions/missing.png", f"{KEY}/below-a-file"])
-def test_a_missing_file_may_still_come(local: Storage, key: str) -> None:
+def test_a_missing_file_is_worth_another_try(local: Storage, key: str) -> None:
     """The web side may be about to write it, so another try is worthwhile."""
     assert_transient(local, key)
 
@@ -223,7 +223,7 @@ def test_the_request_follows_the_contract(store: Store, remote: Storage) -> None
     assert headers["accept-encoding"] == "identity"
 
 
-def test_a_strange_name_stays_a_name(store: Store, remote: Storage) -> None:
+def test_special_characters_in_a_key_are_quoted(store: Store, remote: Storage) -> None:
     """No name becomes a query, a fragment or an escaped way out."""
     remote.read("submissions/a?b#c%2e%2e/ü.png")
     assert store.requests[0][0] == "/storage/v1/object/submissions/a%3Fb%23c%252e%252e/%C3%BC.png"

@@ -167,7 +167,7 @@ def test_every_class_means_the_same_in_both_steps(error: type[Exception]) -> Non
     assert failure_of(error("x"), Step.VISION).error_class == error.__name__
 
 
-def test_codes_of_the_input() -> None:
+def test_an_input_error_has_its_code() -> None:
     """Two rejections are caused by the input and have its error codes. The others have none."""
     assert errors.PromptTooLong().error_code is ErrorCode.INPUT_TOO_LARGE
     assert errors.ImageUnreadable().error_code is ErrorCode.INPUT_CORRUPT

@@ -242,7 +242,7 @@ def test_one_model_for_both(simulator: SimulatorProcess) -> None:
     assert [each["step"] for each in model["timeouts"]] == ["vision", "feedback"]
 
 
-def test_the_order_of_the_output(simulator: SimulatorProcess) -> None:
+def test_the_output_has_a_fixed_sequence(simulator: SimulatorProcess) -> None:
     """Memory, speed, the lines for the service, findings and summary."""
     result = doctor(simulator.url, AI_TIMEOUT_VISION=1)
     service = "[Service]", "Environment=OLLAMA_NUM_PARALLEL=1", "Environment=LLAMA_ARG_CACHE_RAM=0"

@@ -45,14 +45,14 @@ def test_clear(simulator: SimulatorProcess) -> None:
 
 
 @pytest.mark.parametrize("order", [{"fault": "meteor"}, {"fault": "hang", "times": 0}, {"fault": "slow", "seconds": -1}])
-def test_order_refused(simulator: SimulatorProcess, order: dict[str, object]) -> None:
+def test_a_wrong_command_gets_status_400(simulator: SimulatorProcess, order: dict[str, object]) -> None:
     """An order that makes no sense is a 400 that names what is possible."""
     answer = simulator.client.post("/_simulator/faults", json=order)
     assert answer.status_code == 400
     assert "must be" in answer.json()["error"]
 
 
-def test_containing(simulator: SimulatorProcess) -> None:
+def test_a_fault_for_requests_with_a_text_waits_for_one(simulator: SimulatorProcess) -> None:
     """An order for requests that contain a text, in the prompt or in a picture's comment, waits for such a request."""
     simulator.fault("say", text="getroffen", times=2, containing="Winkel")
     asked: list[dict[str, object]] = [

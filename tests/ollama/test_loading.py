@@ -49,7 +49,7 @@ def test_loads_are_serial(simulator: SimulatorProcess) -> None:
     assert durations_ns[1] > LOAD_NS * 1.2
 
 
-def test_leaving_aborts_the_load(simulator: SimulatorProcess) -> None:
+def test_a_client_that_disconnects_aborts_its_load(simulator: SimulatorProcess) -> None:
     """If the client that caused a load leaves, the load is aborted and the next request starts it again."""
     with pending_chat(simulator, "chain") as first:
         until(lambda: simulator.state()["loading"] == "chain:latest")
@@ -69,7 +69,7 @@ def test_a_loaded_model_answers_during_a_load(simulator: SimulatorProcess) -> No
         loading.answer()
 
 
-def test_unload_waits_for_the_last_request(simulator: SimulatorProcess) -> None:
+def test_an_unload_waits_for_the_last_request(simulator: SimulatorProcess) -> None:
     """keep_alive 0 is answered at once, but a busy model stays until it is idle."""
     generate(simulator)
     simulator.fault("hang")

@@ -45,7 +45,7 @@ def memory(simulator: SimulatorProcess) -> dict[str, int]:
     return state
 
 
-def test_prompts_grow_in_hiding(simulator: SimulatorProcess) -> None:
+def test_prompts_use_memory_that_ps_does_not_list(simulator: SimulatorProcess) -> None:
     """Each new prompt leaves its part in the prompt cache, a known one nothing, and ps moves for none of them."""
     ask(simulator, "big", "0")
     before = runners(simulator)["big"]
@@ -81,7 +81,7 @@ def test_memory_returns_after_ps() -> None:
         until(lambda: memory(simulator)["used_bytes"] == 0)
 
 
-def test_no_look_before_a_load() -> None:
+def test_a_load_kills_the_largest_runner_without_a_check() -> None:
     """A load is not checked for fit: the largest runner is killed, ps still lists it, and its next request loads it anew."""
     with simulated(memory="5GiB") as simulator:
         assert ask(simulator, "big").status_code == 200
@@ -109,7 +109,7 @@ def test_growth_kills(simulator: SimulatorProcess, *, stream: bool) -> None:
     assert runners(simulator)["big"]["prompt_cache_bytes"] == 0
 
 
-def test_the_biggest_dies_not_the_guilty() -> None:
+def test_a_lack_of_memory_kills_the_largest_runner() -> None:
     """A small model that takes the last memory kills the big one, in the middle of its stream: an error line under 200."""
     with simulated(memory="5.5GiB", max_loaded_models=2, model=[*MODELS[:1], "small:size=2GiB"]) as simulator:
         simulator.fault("endless", model="big")

@@ -51,14 +51,14 @@ def test_the_list_of_loaded_models(simulator: SimulatorProcess) -> None:
     assert len(model.digest) == 64
 
 
-def test_a_server_that_is_not_there_is_unreachable() -> None:
+def test_a_stopped_server_is_unreachable() -> None:
     """A refused connection is noticed at once."""
     with raw_server() as url:
         pass
     assert silence(url) is ListError.UNREACHABLE
 
 
-def test_a_server_that_does_not_answer_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_to_a_silent_server_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent and a trickling server: the request ends in time."""
     monkeypatch.setattr("supervisor.monitor.ollama.server.LIST_SECONDS", 0.2)
 

@@ -45,7 +45,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def test_a_client_that_leaves_is_not_worth_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_client_that_disconnects_causes_no_log_line(capfd: pytest.CaptureFixture[str]) -> None:
     """Clients that hang up while lines are being written to them leave nothing on stderr, and are on record as gone."""
     with start_simulator(model=["chain"], tokens_per_second=100_000, load_seconds=0) as simulator:
         simulator.fault("endless", times=LEAVERS)

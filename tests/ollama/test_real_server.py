@@ -134,7 +134,7 @@ def test_the_feedback_adapter(server: httpx.Client) -> None:
     assert [(result["explanation_md"].strip(), result["score"]) for result in results] == [(SENTENCE, 0)] * 2
 
 
-def test_an_endless_answer_gives_its_slot_back(server: httpx.Client) -> None:
+def test_an_endless_answer_frees_its_slot(server: httpx.Client) -> None:
     """More answers than slots are cut off by the client: the server notices each and frees its slot."""
     ollama = Ollama(str(server.base_url), lambda: None)
     for _ in range(int(ENVIRONMENT["OLLAMA_NUM_PARALLEL"]) + 1):
@@ -177,7 +177,7 @@ def killed_while_it_speaks(server: httpx.Client, on_call: OnCall) -> Exception:
     return failure.value
 
 
-def test_a_runner_that_dies_while_it_speaks(server: httpx.Client) -> None:
+def test_a_runner_that_dies_during_an_answer(server: httpx.Client) -> None:
     """A broken stream is retried, and the next request loads the model anew."""
     failure = failure_of(killed_while_it_speaks(server, ignore_call), Step.VISION)
     assert failure.kind is FailureKind.TRANSIENT
@@ -236,7 +236,7 @@ def test_a_model_that_was_loaded_before_is_not_loaded_again(server: httpx.Client
     assert runner_pids(server) != runner
 
 
-def test_what_the_monitor_sees(server: httpx.Client) -> None:
+def test_the_monitor_reads_the_window_and_the_memory_of_a_model(server: httpx.Client) -> None:
     """A model is listed with its window from its load to its unload, and its runner's memory is measured on this host."""
     monitored, host = OllamaServer(str(server.base_url), LIMIT_SECONDS), Host(str(server.base_url), None)
     assert asyncio.run(monitored.load("chain", {"num_ctx": 4096}))

@@ -52,7 +52,7 @@ def waiting(simulator: SimulatorProcess, stack: ExitStack, model: str, count: in
     return call
 
 
-def test_busy_victim_is_waited_for(simulator: SimulatorProcess) -> None:
+def test_an_eviction_waits_for_a_busy_model(simulator: SimulatorProcess) -> None:
     """If both are busy, the load waits for the end of the victim's request. Requests to the victim still overtake it."""
     with ExitStack() as stack:
         victim = hanging(simulator, stack, "a")
@@ -66,7 +66,7 @@ def test_busy_victim_is_waited_for(simulator: SimulatorProcess) -> None:
     assert listed(simulator) == {"b", "d"}
 
 
-def test_all_wait_behind_the_first(simulator: SimulatorProcess) -> None:
+def test_every_request_waits_behind_the_first(simulator: SimulatorProcess) -> None:
     """While one load waits for its victim, no other is begun, though its client may have left the line."""
     with ExitStack() as stack:
         victim = hanging(simulator, stack, "a")
@@ -82,7 +82,7 @@ def test_all_wait_behind_the_first(simulator: SimulatorProcess) -> None:
 
 
 @pytest.mark.parametrize("bug", [True, False])
-def test_resurrection(bug: bool) -> None:
+def test_a_keep_alive_during_an_eviction_keeps_the_model(bug: bool) -> None:
     """With Ollama's bug a keep_alive brings a victim back to life: it stays, and every load hangs while ps is fine. Without
     the bug it goes, and the load gets its place.
     """

@@ -46,7 +46,7 @@ def test_first_come_first_served(simulator: SimulatorProcess) -> None:
     assert [call["in_flight_at_start"] for call in served] == list(range(2, 22))
 
 
-def test_leaving_while_generating_frees_the_slot(simulator: SimulatorProcess) -> None:
+def test_a_disconnect_during_the_answer_frees_the_slot(simulator: SimulatorProcess) -> None:
     """A client that closes a stream in the middle gives its slot to the next at once."""
     simulator.fault("slow", seconds=0)
     with ExitStack() as stack:
@@ -59,7 +59,7 @@ def test_leaving_while_generating_frees_the_slot(simulator: SimulatorProcess) ->
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_leaving_while_computing_frees_the_slot(simulator: SimulatorProcess, *, stream: bool) -> None:
+def test_a_disconnect_during_the_prompt_frees_the_slot(simulator: SimulatorProcess, *, stream: bool) -> None:
     """A client that leaves before the first byte frees its slot, streaming or not, and is on record as disconnected."""
     simulator.fault("hang")
     with pending_chat(simulator, "chain", stream=stream) as silent:
@@ -70,7 +70,7 @@ def test_leaving_while_computing_frees_the_slot(simulator: SimulatorProcess, *, 
     assert (call["outcome"], call["first_byte_seconds"]) == ("disconnected", None)
 
 
-def test_leaving_the_line(simulator: SimulatorProcess) -> None:
+def test_a_client_that_disconnects_leaves_the_queue(simulator: SimulatorProcess) -> None:
     """A client that leaves while it waits is out of the line, and the next behind it is served."""
     with ExitStack() as stack:
         (holder,) = hold_slots(simulator, stack, 1)

@@ -94,7 +94,7 @@ def test_two_instances_never_hold_two_model_locks(queue: FilledQueue) -> None:
     asyncio.run(story())
 
 
-def test_a_refused_model_lock_leaves_no_lock(queue: FilledQueue) -> None:
+def test_a_model_lock_that_is_not_granted_leaves_no_lock(queue: FilledQueue) -> None:
     """A refused attempt leaves no lock on either key, because it would block other instances."""
 
     async def story() -> None:

@@ -176,7 +176,7 @@ def test_a_lost_lease_takes_no_permit(queue: FilledQueue, sessions: Sessions) ->
 # Giving back
 
 
-def test_a_permit_is_given_back_with_a_statement(sessions: Sessions) -> None:
+def test_a_permit_is_released_with_a_statement(sessions: Sessions) -> None:
     """The number that one session gives back is taken by the next."""
     permits, first, second = model(1), sessions(), sessions()
     held = first.begin(permits)
@@ -215,7 +215,7 @@ OUTCOMES: list[Outcome] = [
 
 @pytest.mark.parametrize("is_taken_over", [False, True])
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
-def test_every_end_of_a_job_gives_its_permit_back(
+def test_every_end_of_a_job_releases_its_permit(
     queue: FilledQueue, sessions: Sessions, outcome: Outcome, *, is_taken_over: bool
 ) -> None:
     """However a job ends, also with a lost lease, its worker keeps no permit."""
@@ -229,7 +229,7 @@ def test_every_end_of_a_job_gives_its_permit_back(
 
 
 @pytest.mark.parametrize("is_ours", [True, False])
-def test_a_checkpoint_gives_the_permit_back(queue: FilledQueue, sessions: Sessions, *, is_ours: bool) -> None:
+def test_a_checkpoint_releases_the_permit(queue: FilledQueue, sessions: Sessions, *, is_ours: bool) -> None:
     """The vision model's permit is free when its text is committed, and when the lease turns out to be lost."""
     permits, session = model(1), sessions()
     held = session.begin(permits)
@@ -241,7 +241,7 @@ def test_a_checkpoint_gives_the_permit_back(queue: FilledQueue, sessions: Sessio
 # Waiting
 
 
-def test_waiting_ends_when_a_permit_is_given_back(queue: FilledQueue, sessions: Sessions) -> None:
+def test_waiting_ends_when_a_permit_is_released(queue: FilledQueue, sessions: Sessions) -> None:
     """PostgreSQL wakes a waiting session when the number is free, long before the timeout."""
     permits, holder, waiter = model(1), sessions(), sessions()
     held = holder.begin(permits)
@@ -264,7 +264,7 @@ def test_waiting_has_an_end(queue: FilledQueue, sessions: Sessions) -> None:
     assert [lock["pid"] for lock in locks(queue, permits)] == [holder.connection.info.backend_pid]
 
 
-def test_a_permit_that_was_waited_for_is_held_once(queue: FilledQueue, sessions: Sessions) -> None:
+def test_a_permit_taken_after_a_wait_is_held_once(queue: FilledQueue, sessions: Sessions) -> None:
     """Session locks count how often they are taken. This one is free after it was given back once."""
     permits, session = model(1), sessions()
     held = wait_for_permit(session.connection, permits, 1, FAR_SECONDS)

@@ -358,7 +358,7 @@ def test_a_checkpoint_adds_to_the_payload_and_renews(queue: FilledQueue) -> None
     assert job["leased_for"] > timedelta(minutes=50)
 
 
-def test_pages_are_written_in_their_order(queue: FilledQueue) -> None:
+def test_pages_are_stored_in_sequence(queue: FilledQueue) -> None:
     """Each page has its own index, whatever is repeated. The platform's keys stay, and the lease is renewed."""
     entered = queue.enter(kind="file", payload={"hints_md": "kept"}, leased_for_seconds=1)
     for page in (1, 2, 2, 3, 3):
@@ -412,7 +412,7 @@ def test_a_submission_is_read_under_its_students_subject(queue: FilledQueue) -> 
 
 
 @pytest.mark.parametrize("subject", ["student-2", "", "%", "student-1 "])
-def test_a_wrong_subject_sees_nothing(queue: FilledQueue, subject: str) -> None:
+def test_a_wrong_subject_finds_no_submission(queue: FilledQueue, subject: str) -> None:
     """Row security hides the row under any other subject."""
     assert read_submission(queue.worker, queue.enter().submission_id, subject) is None
 
@@ -473,7 +473,7 @@ def test_a_crash_is_counted_up_to_the_quarantine(
 
 
 @pytest.mark.parametrize(("expiries", "returned"), [(0, "returned"), (3, "returned"), (4, "quarantined"), (9, "quarantined")])
-def test_the_fifth_expiry_is_the_last(queue: FilledQueue, expiries: int, returned: str) -> None:
+def test_the_fifth_expiry_quarantines_the_job(queue: FilledQueue, expiries: int, returned: str) -> None:
     """The lease of a dead instance is reclaimed and counted as an expiry. At the fifth the job is quarantined."""
     entered = queue.enter(kind="image", payload={"expiries": expiries}, leased_for_seconds=HOUR_SECONDS)
     assert monitor(queue, reclaim_orphaned_lease, entered.job_id, entered.lease_key) == returned
@@ -596,7 +596,7 @@ def fill(sender: socket.socket) -> None:
             sender.send(b"-")
 
 
-def test_leases_are_known_by_their_instance(queue: FilledQueue) -> None:
+def test_leases_are_found_by_their_instance(queue: FilledQueue) -> None:
     """All leases of an instance's workers are found, and none of another instance or of the platform's worker."""
     ours, theirs = [LeaseOwner(7, 1), LeaseOwner(7, 2)], LeaseOwner(8, 1)
     keys = [owner.new_key() for owner in (*ours, theirs)] + [uuid4()]

@@ -48,7 +48,7 @@ def run(machine: type[QueueMachine], queue: FilledQueue, monitor: Monitor, profi
 
 
 @profiles
-def test_no_order_of_events_breaks_the_contract(queue: FilledQueue, monitor: Monitor, profile: settings) -> None:
+def test_no_sequence_of_events_breaks_the_contract(queue: FilledQueue, monitor: Monitor, profile: settings) -> None:
     """With fences alone: at most one result, no lost job, all counts as in the contract, no write without a lease."""
     run(QueueMachine, queue, monitor, profile)
 

@@ -77,7 +77,7 @@ def leased(queue: FilledQueue) -> Lease:
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
-def test_no_act_of_a_worker_leaves_a_submission_visible(queue: FilledQueue, worker: Connection, act: Act) -> None:
+def test_no_statement_of_a_worker_leaves_a_submission_visible(queue: FilledQueue, worker: Connection, act: Act) -> None:
     """Before and after each statement of a worker no submission is visible in its session."""
     lease = leased(queue)
     queue.enter()
@@ -86,7 +86,7 @@ def test_no_act_of_a_worker_leaves_a_submission_visible(queue: FilledQueue, work
     assert_sees_nothing(worker)
 
 
-def test_the_reading_statement_sees_nothing_by_itself(queue: FilledQueue, worker: Connection) -> None:
+def test_without_a_subject_the_reading_statement_finds_nothing(queue: FilledQueue, worker: Connection) -> None:
     """Without a subject in its own transaction it finds nothing, even if the same row was read just before."""
     submission_id = queue.enter().submission_id
     for _ in range(2):

@@ -237,7 +237,7 @@ def test_failing_keeps_a_bounded_error(
 
 
 @pytest.mark.parametrize("code", ["vision_retrying", "feedback_retrying", "worker_crashed", "", None])
-def test_unknown_codes_and_phases_raise(worker: Connection, submission_id: uuid.UUID, code: str | None) -> None:
+def test_unknown_codes_and_steps_raise(worker: Connection, submission_id: uuid.UUID, code: str | None) -> None:
     """Only the contract's five final codes fail a submission, and a retry needs the phase vision or feedback."""
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="unknown error code"):
         worker.execute(FAIL, [submission_id, code, "why"])

@@ -108,7 +108,7 @@ def until_looked_again(fleet: LiveFleet, server: Server, size_bytes: float) -> N
 # The limit
 
 
-def test_over_the_limit_nobody_begins_and_all_finish(server: Server) -> None:
+def test_over_the_limit_no_job_starts_and_running_jobs_finish(server: Server) -> None:
     """A job in work goes on to its result. Waiting jobs are not leased, not even between the two marks, until memory is back.
     Then one worker begins after another.
     """
@@ -135,7 +135,7 @@ def test_over_the_limit_nobody_begins_and_all_finish(server: Server) -> None:
 
 
 @pytest.mark.second_tier
-def test_what_ollama_says_of_itself_counts_as_well(database: Database, undo: ExitStack) -> None:
+def test_sizes_in_ollamas_list_can_close_all_slots(database: Database, undo: ExitStack) -> None:
     """No process of it is seen: the sizes in its own list are enough to hold work back."""
     models = [f"{VISION_MODEL}:vision:size=3GiB", f"{FEEDBACK_MODEL}:thinking:size=9GiB"]
     server = opened(database, undo, model=models)
@@ -150,7 +150,7 @@ def test_what_ollama_says_of_itself_counts_as_well(database: Database, undo: Exi
     until(lambda: admission(fleet)["ollama"]["models"] == [])
 
 
-def test_a_dead_monitor_lets_nobody_in(server: Server) -> None:
+def test_a_dead_monitor_admits_no_job(server: Server) -> None:
     """Its last decision stays in force, and its successor continues the hold."""
     fleet = server.start_limited(worker_concurrency=2)
     server.site.until_done(server.site.enter_texts(1))
@@ -171,7 +171,7 @@ def test_a_dead_monitor_lets_nobody_in(server: Server) -> None:
 
 
 @pytest.mark.second_tier
-def test_a_hold_is_bounded(server: Server) -> None:
+def test_a_stall_is_bounded(server: Server) -> None:
     """Held for the longest time allowed, with nothing in work: the idle model is unloaded, then one job after another is done."""
     fleet = server.start_limited(worker_concurrency=2, admission_max_hold_seconds=5)
     server.site.until_done(server.site.enter_texts(1))
@@ -189,7 +189,7 @@ def test_a_hold_is_bounded(server: Server) -> None:
 @pytest.mark.parametrize(
     "mode", ["silent", *(pytest.param(mode, marks=pytest.mark.second_tier) for mode in ("nonsense", "error"))]
 )
-def test_without_a_limit_a_list_that_is_not_told_stops_nobody(server: Server, mode: str) -> None:
+def test_without_a_memory_limit_a_missing_list_stops_no_job(server: Server, mode: str) -> None:
     """The work goes on, and status and metrics report that Ollama does not answer, and later that it does."""
     server.site.simulator.list_as(mode)
     fleet = server.start()
@@ -200,7 +200,7 @@ def test_without_a_limit_a_list_that_is_not_told_stops_nobody(server: Server, mo
     until(lambda: fleet.metrics()["learning_ollama_answers"] == 1)
 
 
-def test_under_a_limit_what_was_never_told_is_not_free(server: Server) -> None:
+def test_under_a_memory_limit_unknown_memory_admits_no_job(server: Server) -> None:
     """While Ollama's memory is unknown, no job is leased."""
     server.site.simulator.list_as("error")
     fleet = server.start_limited()
@@ -213,7 +213,7 @@ def test_under_a_limit_what_was_never_told_is_not_free(server: Server) -> None:
 
 
 @pytest.mark.second_tier
-def test_under_a_limit_a_long_silence_holds(server: Server) -> None:
+def test_under_a_memory_limit_a_long_list_failure_admits_no_job(server: Server) -> None:
     """When a list fails for longer than the grace time, no worker leases, and the status message gives the reason."""
     fleet = server.start_limited()
     server.site.until_done(server.site.enter_texts(1))
@@ -234,7 +234,7 @@ def paid_for_no_load(fleet: LiveFleet, step: str) -> bool:
     return metrics.get(LOAD_BOUND % step) == metrics.get(LOAD_COUNT % step)
 
 
-def test_no_job_pays_for_a_load_after_a_night(database: Database, undo: ExitStack) -> None:
+def test_no_call_includes_a_load_after_a_night(database: Database, undo: ExitStack) -> None:
     """Both models are gone when the first jobs come in: each is loaded before its first job, which loads nothing."""
     server = opened(database, undo, load_seconds=LOAD_SECONDS)
     fleet = server.start(worker_concurrency=2)
@@ -251,7 +251,7 @@ def test_no_job_pays_for_a_load_after_a_night(database: Database, undo: ExitStac
     assert server.site.jobs() == []
 
 
-def test_a_text_does_not_wait_for_the_eyes(database: Database, undo: ExitStack) -> None:
+def test_a_text_does_not_wait_for_the_vision_model(database: Database, undo: ExitStack) -> None:
     """While the vision model cannot be loaded, the photo waits unleased, status reports it, and the text behind it is done."""
     server = opened(database, undo, model=[f"{FEEDBACK_MODEL}:thinking"])
     fleet = server.start()
@@ -268,7 +268,7 @@ def test_a_text_does_not_wait_for_the_eyes(database: Database, undo: ExitStack) 
 TRANSIENT = ("hang", "endless", "repeat", "status_500", "disconnect", "kill_runner", "done_false", "eof", "garbage")
 
 
-def test_every_way_to_fail_is_tried_again(server: Server) -> None:
+def test_a_job_is_tried_again_after_each_kind_of_model_failure(server: Server) -> None:
     """ListError, endless answers, error statuses, broken streams: each costs one attempt, and the next one succeeds."""
     fleet = server.start(ai_timeout_feedback=1, worker_backoff_seconds=0)
     retried = []
@@ -314,7 +314,7 @@ def test_a_storm_opens_the_breaker_and_a_probe_closes_it(server: Server) -> None
 # Two models that do not fit together
 
 
-def test_two_instances_agree_on_the_phase(database: Database, undo: ExitStack) -> None:
+def test_two_instances_agree_on_the_exclusive_model(database: Database, undo: ExitStack) -> None:
     """Two supervisors are never in calls to both models at the same time, and no call pays for a load: Ollama never evicts."""
     server = opened(database, undo, max_loaded_models=1, load_seconds=LOAD_SECONDS)
     server.hold(0)  # gone from the list is gone from memory
@@ -332,7 +332,7 @@ def test_two_instances_agree_on_the_phase(database: Database, undo: ExitStack) -
 
 
 @pytest.mark.second_tier
-def test_a_pair_that_nobody_has_called_too_big(database: Database, undo: ExitStack) -> None:
+def test_repeated_swaps_reveal_that_two_models_do_not_fit(database: Database, undo: ExitStack) -> None:
     """A server that keeps one model only, which no setting says: after three swaps the two models take turns."""
     server = opened(database, undo, max_loaded_models=1, load_seconds=LOAD_SECONDS)
     server.hold(0)  # gone from the list is gone from memory

@@ -86,7 +86,7 @@ def test_a_black_hole_longer_than_the_lease(site: Site, far: FarHost) -> None:
     assert (scene.fleet.worker_pids(), scene.fleet.logged("exited")) == (scene.pids, [])
 
 
-def test_tcp_gives_up(site: Site, far: FarHost) -> None:
+def test_the_kernel_ends_a_dead_connection(site: Site, far: FarHost) -> None:
     """Without any bound of ours: an unanswered packet ends its connection, and so does silence on one that only listens."""
     command = [*far.wrapper, sys.executable, "-c", ASK_AND_LISTEN, site.database.worker_dsn]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT_ROOT) as client:

@@ -197,7 +197,7 @@ def rejections(worker: BareWorker) -> tuple[int, int]:
     return counted(worker).get(Counter.REJECTED_BY_FENCE, 0), len(told)
 
 
-def test_nobody_is_given_a_lease_who_is_gone(school: School) -> None:
+def test_a_lease_is_not_granted_to_a_closed_connection(school: School) -> None:
     """The server gives up a lease that waits for a lock while its connection is cut. No job gets the key of a dead worker."""
     with (
         proxy_before(school.database.worker_dsn) as wire,

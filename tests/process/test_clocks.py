@@ -83,7 +83,7 @@ def start(site: Site, name: str, clock: dict[str, Value]) -> LiveFleet:
         pytest.param("an instance", "slept through", marks=pytest.mark.second_tier),
     ],
 )
-def test_who_is_frozen_past_the_lease(site: Site, who: str, lease: str) -> None:
+def test_a_process_frozen_past_its_leases_writes_nothing(site: Site, who: str, lease: str) -> None:
     """With answers on their way a worker, or its supervisor, monitor and all, stands still until others have the jobs in hand."""
     scene = set_scene(site, worker_lease_seconds=5, ai_timeout_feedback=5, terminate_grace_seconds=0.1)
     frozen = scene.fleet.living() if who == "an instance" else [psutil.Process(scene.pids[0])]

@@ -92,7 +92,7 @@ def test_a_background_job_ends_too() -> None:
     assert have_ended([child], timeout_seconds=10)
 
 
-def test_the_next_start_sweeps_what_a_killed_one_left(parent: Path, killed_directory: Path) -> None:
+def test_the_next_start_removes_directories_of_killed_servers(parent: Path, killed_directory: Path) -> None:
     """The next start removes the directory of a dead server, but not one in use."""
     with Cluster.start(parent) as first, Cluster.start(parent) as second:
         assert sorted(parent.glob("learning-pg-*")) == sorted([first.directory, second.directory])
@@ -116,7 +116,7 @@ def test_stop_leaves_neither_process_nor_directory() -> None:
     cluster.stop()
 
 
-def test_a_connected_client_does_not_hold_up_the_stop() -> None:
+def test_a_connected_client_does_not_delay_the_stop() -> None:
     """The stop ends an open transaction and does not wait for it."""
     with Cluster.start() as cluster:
         client = psycopg.connect(cluster.admin_dsn)

@@ -172,7 +172,7 @@ def assert_unreadable(fleet: LiveFleet) -> None:
     assert (answer.status_code, answer.json()["names"]) == (WRONG, ["--env-file"])
 
 
-def test_a_settings_file_that_has_gone_does_not_bring_the_defaults_back(site: Site) -> None:
+def test_a_deleted_settings_file_does_not_restore_the_defaults(site: Site) -> None:
     """If the named file is missing at a reload, the old settings stay in use."""
     (settings := site.directory / "service.env").write_text("LOG_LEVEL=DEBUG\n")
     fleet = site.start(wrapper=("sh", "-c", 'exec "$@" --env-file service.env', "sh"))
@@ -195,7 +195,7 @@ def test_another_database_needs_another_start(site: Site) -> None:
     assert "stop and start" in problem["remedy"]
 
 
-def test_settings_that_a_worker_refuses_are_withdrawn(site: Site) -> None:
+def test_settings_that_a_worker_rejects_are_withdrawn(site: Site) -> None:
     """The first new worker finds the missing adapter. The others keep the old settings, and the status names it."""
     settings_file(site, "AI_BACKEND=stub\n")
     fleet = site.start(worker_concurrency=3, ai_backend="")

@@ -33,7 +33,7 @@ def deaths(fleet: LiveFleet) -> list[dict[str, str]]:
     return [each for each in fleet.logged("exited") if each["slot"] != "monitor"]
 
 
-def test_nothing_but_crashes_is_given_up(site: Site) -> None:
+def test_only_crashes_end_the_service(site: Site) -> None:
     """Workers that die at birth cost few starts, give an exit code of their own, and a last line that explains it."""
     site.enter_text()
     fleet = start_crowded(site, workers=4, room=0)
@@ -48,7 +48,7 @@ def test_nothing_but_crashes_is_given_up(site: Site) -> None:
     assert fleet.living() == []
 
 
-def test_one_bad_slot_is_no_reason_to_give_up(site: Site) -> None:
+def test_one_bad_slot_does_not_end_the_service(site: Site) -> None:
     """One slot crashes for longer than all together may. Status shows it as missing with the reason, and the other slot works
     on.
     """
@@ -69,7 +69,7 @@ def lasted_seconds(fleet: LiveFleet) -> float:
     return (datetime.now(UTC) - first).total_seconds()
 
 
-def test_a_healthy_run_forgives(site: Site) -> None:
+def test_a_healthy_run_ends_the_backoff(site: Site) -> None:
     """Deaths with a healthy life between them cost no wait, however long the wait of a row would be."""
     fleet = site.start(restart_backoff_seconds=60, restart_backoff_max_seconds=600, healthy_after_seconds=1)
     for _ in range(4):

@@ -37,7 +37,7 @@ def outcomes(worker: BareWorker) -> list[str]:
 # The gate of a step
 
 
-def test_a_job_that_meets_a_closed_gate_makes_room(school: School, photo: Submission) -> None:
+def test_a_job_at_a_closed_gate_is_released_for_another(school: School, photo: Submission) -> None:
     """After its checkpoint the job goes back to its place without an attempt, and another one is read. No picture is read
     twice.
     """
@@ -60,7 +60,7 @@ def test_a_job_that_meets_a_closed_gate_makes_room(school: School, photo: Submis
     assert school.calls(VISION_MODEL) == 2
 
 
-def test_who_needs_no_picture_read_passes(school: School, photo: Submission, typed: Submission) -> None:
+def test_jobs_without_a_vision_step_pass_a_closed_vision_gate(school: School, photo: Submission, typed: Submission) -> None:
     """With the vision model's gate closed typed text and finished OCR are done, and the pictures before them are not touched."""
     picture, was_read, text = school.enter(photo, photo, typed)
     school.owner.execute("update learning_submissions set analysis_status = 'extracted' where id = %s", [was_read])
@@ -73,7 +73,7 @@ def test_who_needs_no_picture_read_passes(school: School, photo: Submission, typ
     assert school.calls(VISION_MODEL) == 1
 
 
-def test_a_useless_checkpoint_goes_round_no_circle(school: School, photo: Submission, typed: Submission) -> None:
+def test_an_unusable_checkpoint_leads_to_the_closed_gate_once(school: School, photo: Submission, typed: Submission) -> None:
     """A text that another model made leads its job to the closed gate once, and not again and again in the place of others."""
     stale, later = school.enter(photo, photo)
     for submission_id in (stale, later):
@@ -105,7 +105,7 @@ def test_two_models_in_turn(school: School, photo: Submission) -> None:
         }
 
 
-def test_a_document_goes_back_between_two_pages(school: School, demo: tuple[Submission, ...], typed: Submission) -> None:
+def test_a_document_is_released_between_two_pages(school: School, demo: tuple[Submission, ...], typed: Submission) -> None:
     """A gate that closes during a page lets that page finish and keeps it. The rest is read when the gate opens."""
     whole = next(each for each in demo if each.kind == "file")
     document = replace(whole, content=pdf_bytes([draw_page(word, seed=1) for word in ("eins", "zwei", "drei")]))
@@ -125,7 +125,7 @@ def test_a_document_goes_back_between_two_pages(school: School, demo: tuple[Subm
     assert school.calls(VISION_MODEL) == 3
 
 
-def test_nobody_waits_for_a_permit_behind_a_closed_gate(school: School, typed: Submission) -> None:
+def test_a_worker_behind_a_closed_gate_takes_no_permit(school: School, typed: Submission) -> None:
     """A gate that closes while a worker stands in line for the model sends it away with its job untouched."""
     with school.place_taken(FEEDBACK_MODEL, typed):
         submission_id = enter_one(school, typed)
@@ -155,7 +155,9 @@ SHUT = {
 
 
 @pytest.mark.parametrize("record", SHUT.values(), ids=SHUT.keys())
-def test_who_may_not_lease_does_not_ask(school: School, proxy: PgProxy, typed: Submission, record: AdmissionRecord) -> None:
+def test_a_worker_that_may_not_lease_sends_no_statement(
+    school: School, proxy: PgProxy, typed: Submission, record: AdmissionRecord
+) -> None:
     """While no job may continue, no worker sends a statement. As soon as one may, it is done."""
     submission_id = enter_one(school, typed)
     with school.admitted(record, learning_database_url=proxy.dsn) as worker:
@@ -172,7 +174,7 @@ def let_look(worker: BareWorker) -> None:
         until(lambda: worker.record().progress_seconds > seen_seconds and is_idle(worker))  # noqa: B023  asked at once
 
 
-def test_a_silent_monitor_lets_the_job_in_hand_go_on(school: School, photo: Submission) -> None:
+def test_a_worker_finishes_its_job_while_the_monitor_is_stopped(school: School, photo: Submission) -> None:
     """After the end of its leave a worker takes no further job, and finishes the one that it has, both steps of it."""
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
     first, second = school.enter(photo, photo)
@@ -183,7 +185,7 @@ def test_a_silent_monitor_lets_the_job_in_hand_go_on(school: School, photo: Subm
         assert school.leases(second) == []
 
 
-def test_an_opened_gate_is_noticed_unwoken(school: School, photo: Submission) -> None:
+def test_a_worker_notices_an_opened_gate_without_a_wake_up(school: School, photo: Submission) -> None:
     """An idle worker polls again, without a wake-up, when it may do more than at its last poll."""
     with school.admitted(NO_VISION, worker_poll_interval=LONG_SECONDS) as worker:
         worker.read_queue(MonitorRecord(polled_at_seconds=math.inf))
@@ -198,7 +200,7 @@ def test_an_opened_gate_is_noticed_unwoken(school: School, photo: Submission) ->
 # Permits
 
 
-def test_a_model_is_asked_as_often_at_once_as_is_admitted(school: School) -> None:
+def test_concurrent_calls_reach_the_admitted_number(school: School) -> None:
     """Of two permits one is used where one call is admitted, by four workers that each have a scoreboard of their own."""
     entered = school.enter(*text_submissions(12, seed=1))
     one = AdmissionRecord(feedback_calls=1)
@@ -213,7 +215,7 @@ def test_a_model_is_asked_as_often_at_once_as_is_admitted(school: School) -> Non
     assert all(school.results(submission_id) == ["completed"] for submission_id in entered)
 
 
-def test_two_instances_never_ask_for_more(site: Site) -> None:
+def test_two_instances_together_keep_the_limit_of_calls(site: Site) -> None:
     """Over two supervisors with three workers each a model has never more calls at once than OLLAMA_NUM_PARALLEL, and so many."""
     site.simulator.reset_calls()
     parallel = 2
@@ -230,7 +232,7 @@ def test_two_instances_never_ask_for_more(site: Site) -> None:
 # Events of calls
 
 
-def test_each_call_of_a_model_is_told(school: School, photo: Submission) -> None:
+def test_each_model_call_is_reported(school: School, photo: Submission) -> None:
     """Each call sends one event with its step and its job, beside the job's own. A failed vision call sends one too."""
     school.simulator.fault("status_500", model=VISION_MODEL)
     submission_id = enter_one(school, photo)

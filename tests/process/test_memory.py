@@ -43,7 +43,7 @@ def rss_mebibytes(fleet: LiveFleet) -> float:
     return max((worker["rss_bytes"] or 0) / MEBIBYTE for worker in fleet.workers())
 
 
-def test_a_leak_is_ended_between_two_jobs(site: Site) -> None:
+def test_a_leaking_worker_is_replaced_between_two_jobs(site: Site) -> None:
     """Each job keeps 30 MiB: both workers are replaced again and again, one at a time, and no job is ever interrupted."""
     fleet = start_hungry(site, workers=2, worker_memory_hard_bytes=0)  # it may grow beyond any limit while it waits for its turn
 
@@ -81,7 +81,7 @@ def test_a_young_worker_is_not_replaced_for_its_memory(site: Site) -> None:
     assert fleet.logged("retire") == []
 
 
-def test_a_spike_that_is_over_is_no_reason(site: Site) -> None:
+def test_a_peak_that_is_over_replaces_no_worker(site: Site) -> None:
     """Memory that a job takes and gives back, far over the soft limit, costs no worker: the present value counts, not the
     peak.
     """
@@ -107,7 +107,7 @@ def test_one_gigabyte_a_second_is_stopped_at_the_hard_limit(site: Site) -> None:
     assert fleet.metrics()['learning_worker_crashes_total{cause="memory"}'] == 2
 
 
-def test_growth_faster_than_any_look_is_stopped_by_the_kernel(site: Site) -> None:
+def test_growth_between_two_samples_is_stopped_by_the_kernel(site: Site) -> None:
     """However fast, a worker never holds much more than the limit: its own allocation fails, or the supervisor is faster."""
     fleet = start_hungry(site, workers=2, worker_max_retries=0)
     greedy, *others = [site.enter_text("grow"), *site.enter_texts(4)]
@@ -117,7 +117,7 @@ def test_growth_faster_than_any_look_is_stopped_by_the_kernel(site: Site) -> Non
     assert fleet.process.poll() is None
 
 
-def test_the_kernel_knows_a_limit_above_the_hard_one(site: Site) -> None:
+def test_rlimit_data_is_above_the_hard_limit(site: Site) -> None:
     """RLIMIT_DATA of each worker is the hard limit plus its size at the fork. Monitor and supervisor have none."""
     fleet = start_hungry(site, workers=2)
     limits = [psutil.Process(pid).rlimit(psutil.RLIMIT_DATA)[0] / MEBIBYTE for pid in fleet.worker_pids()]
@@ -158,7 +158,7 @@ def may_mount() -> bool:
 
 
 @pytest.mark.skipif(not may_mount() or group_mount() is None, reason="needs a mount namespace and a mount of cgroup2")
-def test_the_kernel_s_killing_is_told_apart(site: Site) -> None:
+def test_a_kill_by_the_kernel_has_the_cause_oom(site: Site) -> None:
     """A SIGKILL after which memory.events counts one more kill is `oom`. The next one without is a `signal`."""
     mount, group = group_mount() or ("", "")
     events = recorded_events(site.directory / "groups" / group.lstrip("/"))

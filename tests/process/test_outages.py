@@ -65,7 +65,7 @@ def test_a_restart_of_the_server(own_cluster: Cluster, own_site: Site, how: sign
         scene.assert_survived(site)
 
 
-def test_connections_that_are_ended_again_and_again(site: Site) -> None:
+def test_connections_that_are_ended_repeatedly(site: Site) -> None:
     """Each time all are back they are ended again, first with answers on their way, then in the middle of everything else."""
     scene = set_scene(site)
     for turn in range(6):

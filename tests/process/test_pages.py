@@ -94,7 +94,7 @@ def test_a_drain_ends_between_two_pages(school: School, document: Submission) ->
     assert school.submission(submission_id)["text_body"] == TEXT
 
 
-def test_who_stood_still_asks_for_no_page(school: School, document: Submission) -> None:
+def test_a_worker_without_its_lease_calls_no_model(school: School, document: Submission) -> None:
     """After its lease has run out a worker does not ask the model, which knows no fence, about the page it had renewed it for."""
     submission_id = enter_one(school, document)
     with school.worker(learning_vision_adapter="tests.process.adapters.sleepy", **ONLY_READING) as worker:
@@ -104,7 +104,7 @@ def test_who_stood_still_asks_for_no_page(school: School, document: Submission) 
     assert school.results(submission_id) == []
 
 
-def test_a_retry_goes_on_where_the_model_failed(school: School, document: Submission) -> None:
+def test_a_retry_continues_at_the_page_that_failed(school: School, document: Submission) -> None:
     """A transient error on a page keeps the pages before it."""
     school.simulator.fault("slow", model=VISION_MODEL, times=4, seconds=0)
     school.simulator.fault("status_500", model=VISION_MODEL)
@@ -125,7 +125,7 @@ def test_pages_of_another_model_are_read_again(school: School, document: Submiss
 
 @pytest.mark.parametrize("kept", [PAGES, PAGES + 5])
 @pytest.mark.parametrize("is_rendered", [False, True], ids=["decoded", "rendered by the web side"])
-def test_more_pages_than_a_document_can_have_kept_are_none_of_it(
+def test_a_checkpoint_with_too_many_pages_is_dropped(
     school: School, document: Submission, kept: int, *, is_rendered: bool
 ) -> None:
     """The last page is never kept alone: where that many are, the document has become another one, and is read from its start."""
@@ -144,7 +144,7 @@ def test_more_pages_than_a_document_can_have_kept_are_none_of_it(
     assert "another" not in school.submission(submission_id)["text_body"]
 
 
-def test_a_permit_lost_between_pages_is_taken_again(school: School, document: Submission) -> None:
+def test_a_permit_lost_between_pages_is_replaced(school: School, document: Submission) -> None:
     """A connection that breaks while a page is read costs no page, and the next ones are read with a permit."""
     school.simulator.fault("slow", model=VISION_MODEL, seconds=1)
     submission_id = enter_rendered(school, document)

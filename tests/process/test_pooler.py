@@ -73,7 +73,7 @@ def timeouts(connection: Connection) -> dict[str, int]:
     return {f"{row['name']}_ms": int(row["setting"]) for row in connection.execute(TIMEOUTS)}
 
 
-def test_the_work_goes_on_by_polling(site: Site, pooler: Pooler) -> None:
+def test_jobs_are_found_by_polling_behind_a_pooler(site: Site, pooler: Pooler) -> None:
     """Each submission of a class ends once, one call at a time. Status gives the mode, and no session keeps any state."""
     fleet = start(site, pooler, workers=3)
     fleet.until_state("ok")
@@ -88,7 +88,7 @@ def test_the_work_goes_on_by_polling(site: Site, pooler: Pooler) -> None:
     assert [pooler.look_into(session, LEFT_BEHIND) for session in pooler.sessions] == [NOTHING] * 2
 
 
-def test_permits_hold_on_one_host_and_end_with_their_holder(site: Site, pooler: Pooler) -> None:
+def test_permits_hold_on_one_host_and_end_with_their_worker(site: Site, pooler: Pooler) -> None:
     """Two instances share one permit of the model. A worker that is killed in its call frees it for the next one."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     entered = site.enter_texts(6)
@@ -105,7 +105,7 @@ def pids_in(fleet: LiveFleet, activity: str) -> list[int]:
     return [worker["pid"] for worker in fleet.workers() if worker["activity"] == activity]
 
 
-def test_a_pooled_transaction_brings_its_bounds(site: Site, pooler: Pooler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pooled_transaction_has_its_timeouts(site: Site, pooler: Pooler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statement and lock timeout hold for every statement behind a pooler, and cost no transaction of their own."""
     monkeypatch.setitem(WORKER_BOUNDS, "lock_timeout_ms", 200)
     with connect(pooler.dsn, "test") as connection, site.owner.transaction():
@@ -118,7 +118,7 @@ def test_a_pooled_transaction_brings_its_bounds(site: Site, pooler: Pooler, monk
             connection.execute("delete from learning_submission_jobs")
 
 
-def test_the_monitor_has_bounds_too(site: Site, pooler: Pooler) -> None:
+def test_the_monitors_statements_have_timeouts(site: Site, pooler: Pooler) -> None:
     """Directly and behind a pooler, one locked row does not keep the monitor from the others."""
 
     async def bounds(dsn: str) -> dict[str, int]:
@@ -128,7 +128,7 @@ def test_the_monitor_has_bounds_too(site: Site, pooler: Pooler) -> None:
     assert [asyncio.run(bounds(dsn)) for dsn in (site.database.worker_dsn, pooler.dsn)] == [MONITOR_BOUNDS] * 2
 
 
-def test_an_operator_knows_better(site: Site, pooler: Pooler) -> None:
+def test_database_pooled_overrides_the_detection(site: Site, pooler: Pooler) -> None:
     """DATABASE_POOLED overrules what is found: true spares the question, false trusts a pooler that keeps sessions apart."""
     with connect(site.database.worker_dsn, "test", pooled="true") as told, connect(pooler.dsn, "test", pooled="false") as trusted:
         assert (is_pooled(told), is_pooled(trusted)) == (True, False)
@@ -136,7 +136,7 @@ def test_an_operator_knows_better(site: Site, pooler: Pooler) -> None:
 
 
 @pytest.mark.second_tier
-def test_pgbouncer_is_worked_with(site: Site) -> None:
+def test_jobs_run_behind_pgbouncer(site: Site) -> None:
     """The pooler that most have, in transaction mode with two sessions: found out, and every submission of a class ends once."""
     with pgbouncer_before(site) as dsn:
         fleet = site.start(learning_database_url=dsn, worker_poll_interval=0.1, worker_concurrency=3, ollama_num_parallel=1)
@@ -177,7 +177,7 @@ def answers(dsn: str) -> bool:
     return False
 
 
-def test_a_direct_connection_is_none(site: Site) -> None:
+def test_a_direct_connection_is_not_taken_for_a_pooler(site: Site) -> None:
     """A direct connection keeps its session: prepared statements, notifications, permits across hosts."""
     with connect(site.database.worker_dsn, "test") as connection:
         assert not is_pooled(connection)

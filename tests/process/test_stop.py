@@ -49,7 +49,7 @@ def test_a_drain_finishes_the_jobs_in_work_and_takes_no_other(site: Site) -> Non
     assert {each["status"] for each in fleet.logged("exited")} == {"exit 0"}
 
 
-def test_a_job_whose_next_step_would_take_too_long_is_given_back(site: Site) -> None:
+def test_a_job_whose_next_step_would_take_too_long_is_released(site: Site) -> None:
     """The reading is kept, no attempt is burnt, and no death is counted."""
     site.simulator.fault("slow", VISION_MODEL, seconds=1.5)
     site.enter_photos()
@@ -65,7 +65,7 @@ def test_a_job_whose_next_step_would_take_too_long_is_given_back(site: Site) -> 
     assert site.vision_calls() == 1
 
 
-def test_the_end_of_the_drain_kills_and_gives_back(site: Site) -> None:
+def test_the_end_of_the_drain_kills_and_reclaims(site: Site) -> None:
     """A worker that has not finished in time is killed. Its lease is free before the supervisor exits, and no death is
     counted.
     """
@@ -83,7 +83,7 @@ def test_a_second_request_shortens_the_drain(site: Site) -> None:
     assert_given_back(site)
 
 
-def test_a_third_request_is_now(site: Site) -> None:
+def test_a_third_request_kills_at_once(site: Site) -> None:
     """Nothing is waited for but the leases."""
     fleet = start_in_a_job(site, NEVER_SECONDS)
     fleet.terminate(times=3)
@@ -109,7 +109,7 @@ def test_a_request_during_boot_is_not_lost(site: Site) -> None:
     assert len(fleet.logged("spawned")) == 3
 
 
-def test_a_second_request_does_not_kill_who_is_still_booting(site: Site) -> None:
+def test_a_second_request_does_not_kill_a_booting_worker(site: Site) -> None:
     """Two requests during the imports: workers leave by themselves within the shortened drain, and no process is started."""
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "late")
     fleet.until_logged("spawned", 3)
@@ -131,7 +131,7 @@ def test_an_interrupt_at_a_terminal_is_one_request(site: Site) -> None:
     site.until_done_once([text])
 
 
-def test_a_stopped_worker_does_not_hold_up_the_end(site: Site) -> None:
+def test_a_stopped_worker_does_not_delay_the_end(site: Site) -> None:
     """A worker stopped by SIGSTOP is killed when the drain ends."""
     fleet = start_in_a_job(site, drain_timeout_seconds=1)
     (worker,) = fleet.worker_pids()
@@ -140,7 +140,7 @@ def test_a_stopped_worker_does_not_hold_up_the_end(site: Site) -> None:
     assert_given_back(site)
 
 
-def test_leases_that_could_not_be_given_back_are_left_to_the_next_supervisor(site: Site) -> None:
+def test_leases_that_could_not_be_reclaimed_are_left_to_the_next_supervisor(site: Site) -> None:
     """The monitor hangs at the very end: the leases stay, and so does the file by which the next supervisor finds them."""
     fleet = start_in_a_job(site, NEVER_SECONDS)
     os.kill(fleet.monitor_pid(), signal.SIGSTOP)
@@ -152,7 +152,7 @@ def test_leases_that_could_not_be_given_back_are_left_to_the_next_supervisor(sit
     site.until_done_once([job["submission_id"]])
 
 
-def test_a_clean_end_leaves_nothing_behind(site: Site) -> None:
+def test_a_clean_end_leaves_no_lock_socket_or_process(site: Site) -> None:
     """No lock, no socket, no process."""
     fleet = site.start()
     fleet.until_idle()
@@ -161,7 +161,7 @@ def test_a_clean_end_leaves_nothing_behind(site: Site) -> None:
     assert fleet.living() == []
 
 
-def test_a_request_is_heard_though_the_parent_had_blocked_it(site: Site) -> None:
+def test_a_stop_works_if_the_parent_had_blocked_the_signals(site: Site) -> None:
     """Signals that were blocked or ignored before the start are not so in the supervisor, which exec(2) would keep."""
     fleet = site.start(wrapper=(sys.executable, "-c", DEAF_PARENT))
     fleet.until_idle()

@@ -60,7 +60,7 @@ def test_replacements_leave_nothing_behind(site: Site) -> None:
     assert {child.pid for child in fleet.children()} == {*fleet.worker_pids(), fleet.monitor_pid()}
 
 
-def test_a_scrape_in_a_kill_storm_tells_the_truth(site: Site) -> None:
+def test_counters_never_decrease_in_a_kill_storm(site: Site) -> None:
     """Workers and the monitor are killed again and again during scrapes: no total ever goes back, none is forgotten."""
     fleet = site.start(worker_concurrency=4, restart_backoff_seconds=0.1, restart_backoff_max_seconds=1, healthy_after_seconds=1)
     fleet.until_idle()

@@ -76,7 +76,7 @@ def until_read(site: Site, fleet: LiveFleet, photo: UUID, times: int) -> int:
     return reader
 
 
-def test_a_committed_reading_is_never_made_again(site: Site) -> None:
+def test_a_committed_text_is_never_read_again(site: Site) -> None:
     """A worker that dies during feedback costs no second vision call, and the text is the one that was read."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     (photo,) = site.enter_photos()
@@ -156,7 +156,7 @@ def test_eight_workers_that_die_at_once_are_all_replaced(site: Site) -> None:
     assert len(site.leases(*entered)) == 16
 
 
-def test_a_job_that_kills_its_workers_is_quarantined_while_others_flow(site: Site) -> None:
+def test_a_job_that_kills_its_workers_is_quarantined_while_others_run(site: Site) -> None:
     """Two deaths are enough: the job fails with a reason an operator can read, and every other one is completed."""
     poison, *others = [site.enter_text(POISON), *site.enter_texts(6)]
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "deadly")
@@ -173,7 +173,7 @@ def test_a_job_that_kills_its_workers_is_quarantined_while_others_flow(site: Sit
 # Workers that cannot start
 
 
-def test_a_crash_loop_is_named_and_can_be_stopped(site: Site) -> None:
+def test_a_crash_loop_is_reported_and_can_be_stopped(site: Site) -> None:
     """Workers that die in their boot are started again and counted as that, and a request to stop ends wait and loop."""
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "stillborn")
     fleet.until_logged("exited", 4)
@@ -182,7 +182,7 @@ def test_a_crash_loop_is_named_and_can_be_stopped(site: Site) -> None:
     assert fleet.stop() == 0
 
 
-def test_an_adapter_that_does_not_exist_ends_everything(site: Site) -> None:
+def test_a_missing_adapter_ends_the_service(site: Site) -> None:
     """No restart can help: the supervisor leaves with EX_CONFIG, names the module, and no job was touched."""
     site.enter_text()
     fleet = site.start(learning_feedback_adapter=ADAPTERS + "missing")
@@ -267,7 +267,7 @@ def test_lost_connections_cost_no_worker(site: Site) -> None:
 # What adapters damage
 
 
-def test_a_damaged_scoreboard_is_whole_again(site: Site) -> None:
+def test_a_damaged_scoreboard_is_rewritten(site: Site) -> None:
     """After a library has overwritten the shared memory it is written anew, no process is lost, and the next jobs are taken."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
@@ -297,7 +297,7 @@ def orphans(fleet: LiveFleet) -> list[psutil.Process]:
     return [child for child in fleet.children() if child.name() == "sleep"]
 
 
-def test_a_strange_child_is_reaped_without_a_word(site: Site) -> None:
+def test_an_unknown_child_is_reaped_without_a_log_line(site: Site) -> None:
     """An orphan of an adapter is reparented to the supervisor, which reaps it without a log line."""
     fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
     fleet.until_logged("booted")  # the supervisor's last line about a start: it is written less often than the status
@@ -310,7 +310,7 @@ def test_a_strange_child_is_reaped_without_a_word(site: Site) -> None:
     assert fleet.stop() == 0
 
 
-def test_what_a_worker_forked_dies_with_it(site: Site) -> None:
+def test_children_of_a_worker_die_with_it(site: Site) -> None:
     """Processes of a dead worker's group are killed whatever their parent is, also after a worker that left by itself."""
     fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
     fleet.until_idle()
@@ -325,7 +325,7 @@ def test_what_a_worker_forked_dies_with_it(site: Site) -> None:
 # Where the log goes
 
 
-def test_a_full_log_pipe_stops_nobody(site: Site) -> None:
+def test_a_full_log_pipe_blocks_no_process(site: Site) -> None:
     """Lines are dropped and counted, jobs are done, and the count is logged once the pipe is read again."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALL_PIPE_BYTES)
@@ -345,7 +345,7 @@ def test_a_full_log_pipe_stops_nobody(site: Site) -> None:
         assert fleet.stop() == 0
 
 
-def test_a_closed_log_pipe_kills_nobody(site: Site) -> None:
+def test_a_closed_log_pipe_ends_no_process(site: Site) -> None:
     """The reader of the log is gone: no process dies of SIGPIPE, and the jobs are done."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -356,7 +356,7 @@ def test_a_closed_log_pipe_kills_nobody(site: Site) -> None:
     assert fleet.stop() == 0
 
 
-def test_no_log_at_all_is_no_reason_to_fail(site: Site) -> None:
+def test_jobs_run_without_a_log(site: Site) -> None:
     """Started with its standard error closed, it works as ever."""
     fleet = site.start(wrapper=("sh", "-c", 'exec "$@" 2>&-', "sh"), worker_concurrency=2)
     site.until_done_once(site.enter_texts(3))

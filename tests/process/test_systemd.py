@@ -30,7 +30,7 @@ def start_service(site: Site, manager: ServiceManager, **settings: Value) -> Liv
     return site.start_with(told | settings)
 
 
-def test_ready_is_who_has_reached_the_database(site: Site, manager: ServiceManager) -> None:
+def test_ready_is_sent_after_the_first_contact_with_the_database(site: Site, manager: ServiceManager) -> None:
     """Without a database it asks for more time and gives the reason. READY comes with the first connection."""
     site.shut_out()
     fleet = start_service(site, manager)
@@ -43,7 +43,7 @@ def test_ready_is_who_has_reached_the_database(site: Site, manager: ServiceManag
     assert "STATUS=1 of 1 worker run" in manager.told
 
 
-def test_only_the_supervisor_speaks(site: Site, manager: ServiceManager) -> None:
+def test_only_the_supervisor_notifies_systemd(site: Site, manager: ServiceManager) -> None:
     """Neither a child nor what an adapter starts knows the socket."""
     fleet = start_service(site, manager, worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
     manager.until_told("READY=1")
@@ -63,7 +63,7 @@ def environment_of(pid: int) -> list[bytes]:
     return (process / "environ").read_bytes().split(b"\0") if is_program else []
 
 
-def test_a_stop_is_announced_and_given_time(site: Site, manager: ServiceManager) -> None:
+def test_a_stop_is_sent_to_systemd_with_its_timeout(site: Site, manager: ServiceManager) -> None:
     """STOPPING comes at once, with more time as long as a drain takes, however long the unit's own timeout."""
     site.simulator.fault("slow", FEEDBACK_MODEL, seconds=2)
     site.enter_text()
@@ -93,7 +93,7 @@ def test_a_reload_has_a_beginning_and_an_end(site: Site, manager: ServiceManager
     assert [int(line.partition("=")[2]) for line in again if line.startswith("MONOTONIC_USEC=")] > [stamp]
 
 
-def test_wrong_settings_are_told_and_it_stays_ready(site: Site, manager: ServiceManager) -> None:
+def test_wrong_settings_are_in_the_status_and_the_service_stays_ready(site: Site, manager: ServiceManager) -> None:
     """The status line names them. No reload began, so none has to end."""
     (site.directory / ".env").write_text("")
     fleet = start_service(site, manager)
@@ -106,7 +106,7 @@ def test_wrong_settings_are_told_and_it_stays_ready(site: Site, manager: Service
     assert not {"RELOADING=1", "READY=1"} & set(told)
 
 
-def test_who_gives_up_was_never_ready(site: Site, manager: ServiceManager) -> None:
+def test_a_service_that_gives_up_was_never_ready(site: Site, manager: ServiceManager) -> None:
     """A fleet without a living worker is never ready, and its last status says that it gave up."""
     (site.directory / "room").write_text("0")
     settings: dict[str, Value] = {
@@ -126,7 +126,7 @@ def test_who_gives_up_was_never_ready(site: Site, manager: ServiceManager) -> No
 # The watchdog
 
 
-def test_a_busy_worker_is_no_reason_to_fall_silent(site: Site, manager: ServiceManager) -> None:
+def test_a_busy_worker_does_not_stop_the_watchdog_signal(site: Site, manager: ServiceManager) -> None:
     """While a worker does nothing but wait for its model the sign of life comes again and again."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     site.enter_text()
@@ -138,7 +138,7 @@ def test_a_busy_worker_is_no_reason_to_fall_silent(site: Site, manager: ServiceM
         manager.until_told("WATCHDOG=1")
 
 
-def test_a_loop_that_is_stuck_falls_silent(site: Site, manager: ServiceManager) -> None:
+def test_a_stuck_loop_sends_no_watchdog_signal(site: Site, manager: ServiceManager) -> None:
     """However well the workers work: with the supervisor stopped no sign of life comes, and with it going on it does again."""
     fleet = start_service(site, manager, worker_concurrency=2)
     fleet.until_idle()
@@ -152,7 +152,7 @@ def test_a_loop_that_is_stuck_falls_silent(site: Site, manager: ServiceManager) 
     manager.until_told("WATCHDOG=1")
 
 
-def test_no_sign_of_life_where_none_is_wanted(site: Site, manager: ServiceManager) -> None:
+def test_without_watchdogsec_no_watchdog_signal_is_sent(site: Site, manager: ServiceManager) -> None:
     """Without WatchdogSec, or with another process watched, READY comes and nothing else that is regular."""
     fleet = start_service(site, manager, watchdog_pid=1)
     fleet.until_idle()
@@ -164,14 +164,14 @@ def test_no_sign_of_life_where_none_is_wanted(site: Site, manager: ServiceManage
 # The socket
 
 
-def test_an_abstract_socket_is_one_too(site: Site) -> None:
+def test_an_abstract_notification_socket_works(site: Site) -> None:
     """A name that begins with @ is not a path."""
     with listening(site.directory, is_abstract=True) as manager:
         start_service(site, manager)
         manager.until_told("READY=1")
 
 
-def test_a_service_manager_that_takes_nothing_stops_nobody(site: Site, manager: ServiceManager) -> None:
+def test_a_blocked_notification_socket_does_not_stop_jobs(site: Site, manager: ServiceManager) -> None:
     """With its socket full or gone the work goes on, and the message that was not taken is sent when there is room."""
     fleet = start_service(site, manager, worker_concurrency=2)
     fleet.until_idle()

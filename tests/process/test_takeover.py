@@ -42,7 +42,7 @@ def test_children_do_not_outlive_their_supervisor(site: Site) -> None:
     until(lambda: not fleet.living(), SOON_SECONDS)
 
 
-def test_what_adapters_have_forked_does_not_outlive_the_supervisor(site: Site) -> None:
+def test_children_of_adapters_do_not_outlive_the_supervisor(site: Site) -> None:
     """A grandchild in a worker's process group dies with the supervisor, though its own parent is long gone, or it is stopped."""
     fleet = site.start(worker_concurrency=2, ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
     fleet.until_idle()
@@ -54,7 +54,7 @@ def test_what_adapters_have_forked_does_not_outlive_the_supervisor(site: Site) -
     until(lambda: not fleet.living(), SOON_SECONDS)
 
 
-def test_a_job_that_takes_all_along_each_time_is_quarantined(site: Site) -> None:
+def test_a_job_that_kills_five_supervisors_is_quarantined(site: Site) -> None:
     """Five supervisors die in the same job before they can count. The next one finds the five and fails the submission."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=5)
     text = site.enter_text()
@@ -72,7 +72,7 @@ def test_a_job_that_takes_all_along_each_time_is_quarantined(site: Site) -> None
     assert last.logged("exited") == []
 
 
-def test_who_slept_through_a_takeover_writes_nothing(site: Site) -> None:
+def test_a_suspended_worker_writes_nothing_after_a_takeover(site: Site) -> None:
     """Supervisor and worker are suspended, the lease ends, another host does the job. The worker resumes too late and writes
     nothing.
     """
@@ -93,7 +93,7 @@ def test_who_slept_through_a_takeover_writes_nothing(site: Site) -> None:
     assert site.results() == [text]
 
 
-def test_the_next_supervisor_frees_what_the_dead_one_held(site: Site) -> None:
+def test_the_next_supervisor_reclaims_leases_of_a_dead_one(site: Site) -> None:
     """It finds the leases by the instance lock that is free, counts an expiry for each, and each job ends once."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=2)
     dead = start_in_jobs(site, 2)
@@ -109,7 +109,7 @@ def test_the_next_supervisor_frees_what_the_dead_one_held(site: Site) -> None:
     assert_ended_once(site, expiries=2)
 
 
-def test_a_locked_row_of_the_dead_blinds_nobody(site: Site) -> None:
+def test_a_locked_row_of_a_dead_supervisor_does_not_block_polling(site: Site) -> None:
     """While a row of a dead supervisor is locked, the next one still polls the queue, and frees the row afterwards."""
     dead = start_in_jobs(site, 1)
     dead.kill()
@@ -125,7 +125,7 @@ def test_a_locked_row_of_the_dead_blinds_nobody(site: Site) -> None:
     assert len(heir.logged("dead_instance_lease")) == 1
 
 
-def test_a_supervisor_beside_it_frees_what_the_dead_one_held(site: Site) -> None:
+def test_a_running_supervisor_reclaims_leases_of_a_dead_one(site: Site) -> None:
     """Two on the same runtime directory: the survivor takes the jobs over without a restart."""
     dead = start_in_jobs(site, 2)
     survivor = site.start(worker_concurrency=2)
@@ -135,7 +135,7 @@ def test_a_supervisor_beside_it_frees_what_the_dead_one_held(site: Site) -> None
     assert len(survivor.logged("dead_instance_lease")) == 2
 
 
-def test_a_dead_supervisor_s_stopped_worker_holds_nothing(site: Site) -> None:
+def test_a_stopped_worker_of_a_dead_supervisor_holds_no_lease(site: Site) -> None:
     """A stopped worker dies with its supervisor, and its job is taken over like any other."""
     dead = start_in_jobs(site, 1)
     os.kill(dead.worker_pids()[0], signal.SIGSTOP)
@@ -145,7 +145,7 @@ def test_a_dead_supervisor_s_stopped_worker_holds_nothing(site: Site) -> None:
     assert_ended_once(site, expiries=1)
 
 
-def test_a_living_supervisor_keeps_what_it_has(site: Site) -> None:
+def test_leases_of_a_live_supervisor_are_kept(site: Site) -> None:
     """A newcomer on the same runtime directory frees nothing of an instance whose lock is held, only of the dead."""
     elder = start_in_jobs(site, 1)
     long_dead = elder.runtime_directory / "0badcafe.instance"

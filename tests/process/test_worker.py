@@ -53,7 +53,7 @@ def let_look(worker: BareWorker) -> None:
 # Work
 
 
-def test_a_class_is_done(school: School, demo: tuple[Submission, ...]) -> None:
+def test_all_fourteen_submissions_end_with_one_result(school: School, demo: tuple[Submission, ...]) -> None:
     """All fourteen submissions end as they must, with the exact text, one vision call for each page and one result each."""
     entered = school.enter(*demo)
     with school.worker() as worker:
@@ -84,7 +84,7 @@ def test_the_analysis_is_about_the_criteria(school: School, photo: Submission) -
     assert [result["criterion"] for result in analysis["criteria_results"]] == list(photo.criteria)
 
 
-def test_two_workers_share_the_models_one_place(school: School) -> None:
+def test_two_workers_share_one_permit(school: School) -> None:
     """With one permit two workers never ask the same model at once, and no submission is done twice."""
     entered = school.enter(*text_submissions(12, seed=1))
     with school.worker() as first, school.worker() as second:
@@ -173,7 +173,7 @@ def test_a_job_that_kills_is_quarantined(school: School, photo: Submission) -> N
     )
 
 
-def test_a_worker_quarantines_what_was_counted_before(school: School, photo: Submission) -> None:
+def test_a_worker_quarantines_a_job_that_reached_the_limit_before(school: School, photo: Submission) -> None:
     """A job whose payload says that it has killed often enough fails without a call to any model."""
     submission_id = enter_one(school, photo)
     school.change_job("payload = payload || '{\"crashes\": 2}'", submission_id)
@@ -193,7 +193,7 @@ def test_an_idle_worker_stops_at_once(school: School) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_terminals_signals_are_the_supervisors_affair(school: School, typed: Submission, number: int) -> None:
+def test_a_worker_ignores_the_signals_of_a_terminal(school: School, typed: Submission, number: int) -> None:
     """A Ctrl-C reaches every process of a terminal; a worker goes on until its supervisor asks it to stop."""
     with school.worker() as worker:
         until(lambda: is_idle(worker))
@@ -226,7 +226,7 @@ def test_a_drain_leaves_time_for_the_whole_job(school: School, photo: Submission
     assert school.results(submission_id) == ["completed"]
 
 
-def test_a_job_without_time_for_its_next_step_is_returned(school: School, photo: Submission) -> None:
+def test_a_job_without_time_for_its_next_step_is_released(school: School, photo: Submission) -> None:
     """What is read is kept, the job is back in its place, no attempt is burnt, and the exit code is 0."""
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
     submission_id = enter_one(school, photo)
@@ -269,7 +269,7 @@ def test_without_its_supervisor_an_idle_worker_ends(school: School) -> None:
 
 @pytest.mark.parametrize("fault", ["status_500", "eof"])
 @pytest.mark.parametrize(("model", "step"), [(VISION_MODEL, "vision"), (FEEDBACK_MODEL, "feedback")])
-def test_transient_errors_burn_attempts(school: School, photo: Submission, fault: str, model: str, step: str) -> None:
+def test_transient_errors_use_attempts(school: School, photo: Submission, fault: str, model: str, step: str) -> None:
     """After WORKER_MAX_RETRIES further tries the submission fails with its step's code; the job's row stays."""
     submission_id = enter_one(school, photo)
     school.simulator.fault(fault, model=model, times=3)
@@ -292,7 +292,7 @@ def test_a_later_try_completes(school: School, photo: Submission) -> None:
     assert school.results(submission_id) == ["completed"]
 
 
-def test_a_retry_waits_and_says_so(school: School, photo: Submission) -> None:
+def test_a_retry_waits_and_is_shown_on_the_submission(school: School, photo: Submission) -> None:
     """Between two tries the job is queued for WORKER_BACKOFF_SECONDS later, and the submission says what is tried again."""
     submission_id = enter_one(school, photo)
     school.simulator.fault("status_500", model=VISION_MODEL)
@@ -306,7 +306,7 @@ def test_a_retry_waits_and_says_so(school: School, photo: Submission) -> None:
 
 
 @pytest.mark.parametrize("model", [VISION_MODEL, FEEDBACK_MODEL])
-def test_a_full_server_burns_no_attempt(school: School, photo: Submission, model: str) -> None:
+def test_a_full_server_uses_no_attempt(school: School, photo: Submission, model: str) -> None:
     """503 gives the job back for a few seconds, untouched; what was read before is kept."""
     submission_id = enter_one(school, photo)
     school.simulator.fault("status_503", model=model)
@@ -324,7 +324,7 @@ def test_a_full_server_burns_no_attempt(school: School, photo: Submission, model
 # Jobs that cannot be done
 
 
-def test_an_invisible_submission_fails_and_says_so(school: School, typed: Submission) -> None:
+def test_an_invisible_submission_fails_with_its_error(school: School, typed: Submission) -> None:
     """A wrong student in the payload hides the row: it is failed by the function, and the job stays for the operator."""
     submission_id = enter_one(school, typed)
     school.change_job("payload = jsonb_set(payload, '{student_sub}', '\"somebody else\"')", submission_id)
@@ -373,7 +373,7 @@ def test_a_missing_file_is_tried_again(school: School, photo: Submission) -> Non
 # The database
 
 
-def test_a_superuser_is_refused(school: School) -> None:
+def test_a_worker_rejects_a_superuser(school: School) -> None:
     """A role that row security does not hold for ends the worker with EX_CONFIG, before any lease, whatever it is called."""
     submission_id = enter_one(school, next(text_submissions(1, seed=1)))
     dsn = superuser(school)
@@ -396,7 +396,7 @@ def superuser_name(school: School) -> psycopg.sql.Identifier:
     return psycopg.sql.Identifier(f"{school.database.name}_o'boss")
 
 
-def test_a_missing_adapter_is_refused(school: School) -> None:
+def test_a_worker_rejects_a_missing_adapter(school: School) -> None:
     """A module that is not there ends the worker with EX_CONFIG and not in a circle of crashes."""
     with school.worker(learning_vision_adapter="tests.platform_adapters.nowhere") as worker:
         assert worker.exit_status() == ExitCode.CONFIG
@@ -478,7 +478,7 @@ def test_a_next_job_has_lease_and_permit_for_its_call(school: School, timeout_se
         worker.signal(signal.SIGKILL)
 
 
-def test_a_permit_is_waited_for_and_given_back(school: School, typed: Submission) -> None:
+def test_a_worker_waits_for_a_permit_and_releases_it(school: School, typed: Submission) -> None:
     """A worker goes on as soon as the model has a place for it, here by a death, and holds none between jobs."""
     with school.place_taken(FEEDBACK_MODEL, typed) as holder:
         submission_id = enter_one(school, typed)
@@ -490,7 +490,7 @@ def test_a_permit_is_waited_for_and_given_back(school: School, typed: Submission
             assert school.permits() == []
 
 
-def test_a_lease_lost_while_waiting_takes_no_permit_along(school: School, typed: Submission) -> None:
+def test_a_lease_lost_while_waiting_takes_no_permit(school: School, typed: Submission) -> None:
     """A worker whose job was taken over while it waited for a model leaves that model's place to others."""
     with school.place_taken(FEEDBACK_MODEL, typed) as holder:
         submission_id = enter_one(school, typed)
@@ -503,7 +503,7 @@ def test_a_lease_lost_while_waiting_takes_no_permit_along(school: School, typed:
     assert school.calls(FEEDBACK_MODEL) == 1
 
 
-def test_a_stop_is_heard_while_waiting_for_a_permit(school: School, typed: Submission) -> None:
+def test_a_stop_ends_the_wait_for_a_permit(school: School, typed: Submission) -> None:
     """A worker that is asked to stop in the line for a model returns its job in time, with no attempt burnt."""
     with school.place_taken(FEEDBACK_MODEL, typed):
         submission_id = enter_one(school, typed)
@@ -525,7 +525,7 @@ def test_a_stop_is_heard_while_waiting_for_a_permit(school: School, typed: Submi
         ("tests.platform_adapters.brief_feedback", "{text}"),
     ],
 )
-def test_the_platforms_adapters_run_as_they_are(school: School, photo: Submission, adapter: str, feedback: str) -> None:
+def test_the_platforms_adapters_run_unmodified(school: School, photo: Submission, adapter: str, feedback: str) -> None:
     """Modules of another package read the environment themselves and are given what their signatures take."""
     submission_id = enter_one(school, photo)
     settings = {**PLATFORM, "learning_feedback_adapter": adapter}
@@ -538,7 +538,7 @@ def test_the_platforms_adapters_run_as_they_are(school: School, photo: Submissio
     assert [result["criterion"] for result in row["analysis_json"]["criteria_results"]] == list(photo.criteria)
 
 
-def test_a_foreign_text_is_not_read_twice(school: School, photo: Submission) -> None:
+def test_a_text_of_a_foreign_adapter_is_not_read_twice(school: School, photo: Submission) -> None:
     """Of a foreign adapter the module and the model's name tell whether a checkpoint may be used again."""
     submission_id = enter_one(school, photo)
     environ = {"PLATFORM_VISION": "read by the platform", "PLATFORM_FEEDBACK": "transient"}
@@ -560,7 +560,7 @@ def test_a_foreign_text_is_not_read_twice(school: School, photo: Submission) -> 
         ("feedback", "bug", "feedback_failed", 2, 2),
     ],
 )
-def test_foreign_exceptions_are_known_by_their_names(
+def test_foreign_exceptions_are_matched_by_name(
     school: School, photo: Submission, step: str, orders: str, error_code: str, tries: int, bugs: int
 ) -> None:
     """Transient ones burn an attempt, permanent ones fail at once, any other is a bug: tried again, counted, told by class."""
@@ -604,7 +604,7 @@ def test_a_page_may_be_empty(school: School, photo: Submission) -> None:
     assert (school.submission(submission_id)["text_body"], school.results(submission_id)) == ("", ["completed"])
 
 
-def test_no_exception_tells_what_a_pupil_wrote(school: School, photo: Submission) -> None:
+def test_no_exception_contains_a_pupils_text(school: School, photo: Submission) -> None:
     """A foreign exception's message stays in the worker: neither a row nor an event carries it, only its class."""
     submission_id = enter_one(school, photo)
     with school.worker({"PLATFORM_VISION": "bug"}, **PLATFORM, worker_max_retries=0) as worker:

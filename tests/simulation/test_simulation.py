@@ -132,7 +132,7 @@ def first_violation() -> Outcome | None:
     return next((outcome for outcome in outcomes if outcome.violation is not None), None)
 
 
-def test_what_is_found_is_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_violation_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unrelated faults and jobs are left out of the plan, and the rest still breaks the same invariant."""
     forgets_leases(monkeypatch)
     found = first_violation()

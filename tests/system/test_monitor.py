@@ -86,7 +86,7 @@ def test_a_retry_is_taken_when_it_is_due(site: Site) -> None:
     assert 1 <= (second["at"] - first["at"]).total_seconds() < 2 + AT_ONCE_SECONDS  # the model's silence, then the wait
 
 
-def test_a_notification_that_arrives_with_a_result_counts(site: Site) -> None:
+def test_a_notification_that_arrives_with_a_result_wakes_a_worker(site: Site) -> None:
     """A notification that arrives while the monitor waits for a result wakes a worker like any other."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     deadly = site.enter_text()
@@ -154,7 +154,7 @@ def test_a_dead_monitor_is_replaced_and_totals_are_kept(site: Site) -> None:
     assert {name for name in before if after[name] < before[name]} == set()
 
 
-def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Site) -> None:
+def test_a_lease_is_reclaimed_after_worker_and_monitor_died(site: Site) -> None:
     """No monitor ran when the worker died. The next one receives the request."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
@@ -167,7 +167,7 @@ def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Sit
     assert returned["outcome"] == "returned"
 
 
-def test_a_lease_is_given_back_though_the_monitor_that_was_asked_is_dead(site: Site) -> None:
+def test_a_lease_is_reclaimed_after_the_requested_monitor_died(site: Site) -> None:
     """The supervisor repeats the request to the next monitor."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
@@ -181,7 +181,7 @@ def test_a_lease_is_given_back_though_the_monitor_that_was_asked_is_dead(site: S
     assert len(fleet.logged("reclaim_lease")) == 2
 
 
-def test_a_lease_is_given_back_after_an_outage(site: Site) -> None:
+def test_a_lease_is_reclaimed_after_an_outage(site: Site) -> None:
     """A worker dies while the database is unreachable. Its lease is given back after the outage, not when it expires."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     text = site.enter_text()
@@ -212,7 +212,7 @@ def test_health_follows_the_database(site: Site) -> None:
     assert fleet.logged("exited") == []
 
 
-def test_a_taken_address_stops_no_work(site: Site) -> None:
+def test_jobs_run_while_the_status_address_is_in_use(site: Site) -> None:
     """The log names the address and the remedy, jobs are done, and the address is used as soon as it is free."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -225,7 +225,7 @@ def test_a_taken_address_stops_no_work(site: Site) -> None:
     assert fleet.status()["metrics_address"] == address
 
 
-def test_a_taken_path_of_the_control_socket_stops_no_monitor(site: Site) -> None:
+def test_the_monitor_runs_while_the_control_path_is_in_use(site: Site) -> None:
     """The log names the path. The monitor goes on with the queue, and listens when the path is free."""
     fleet = site.start()
     fleet.until_idle()
@@ -240,7 +240,7 @@ def test_a_taken_path_of_the_control_socket_stops_no_monitor(site: Site) -> None
     assert len(fleet.logged("exited")) == 1
 
 
-def test_nothing_shows_what_a_pupil_wrote(site: Site) -> None:
+def test_no_output_contains_a_pupils_text(site: Site) -> None:
     """A class is processed with LOG_LEVEL=DEBUG, once normally, once with an adapter that puts texts into exceptions.
 
     Log, /metrics and status never contain four consecutive words of a pupil, a teacher or the model, nor a pupil's id or
