@@ -98,7 +98,7 @@ def adopt_database(dsn: str, *, audited: bool = False) -> Database:
             login, password = login_role(owner, f"{name}_worker")
             execute(owner, "grant connect on database {} to {}", name, login)
     except psycopg.errors.InsufficientPrivilege as error:
-        raise DatabaseRefused(f"{error}: name a user who owns the database and has CREATEROLE") from error
+        raise DatabaseRefused(f"{error}: name a user that owns the database and has CREATEROLE") from error
     return Database(name, url(dsn), url(dsn, user=login, password=password))
 
 

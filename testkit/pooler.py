@@ -66,11 +66,11 @@ class Pooler:
         self.dsn = dsn_through(dsn, self._listener.getsockname()[1])
 
     def stop(self) -> None:
-        """Stop forwarding. The sessions stay open for `look_into`."""
+        """Stop forwarding. The sessions stay open for `query_session`."""
         self._stop.close()
         self._thread.join()
 
-    def look_into(self, session: Session, query: LiteralString) -> DictRow:
+    def query_session(self, session: Session, query: LiteralString) -> DictRow:
         """Query a session after the stop and return the one row."""
         (row,) = session.connection.execute(query)
         return row

@@ -202,8 +202,8 @@ class Inspector:
     def _is_healthy(self, slot: int) -> bool:
         """True if the process has booted, is not reaped and has no request to leave, as the supervisor can know it."""
         process = self._world.processes.get(slot)
-        is_asked = slot in self._retiring or slot in self._terminated or slot in self._killed
-        return process is not None and process.activity is not Activity.BOOT and not is_asked
+        is_called = slot in self._retiring or slot in self._terminated or slot in self._killed
+        return process is not None and process.activity is not Activity.BOOT and not is_called
 
     def _check_finish(self, action: Finish) -> None:
         if self._world.processes:

@@ -86,7 +86,7 @@ class Worker(Process):
             self.end(0)
             return
         self.enter(Activity.IDLE, IDLE_DEADLINE_SECONDS, IDLE_RENEWAL_SECONDS)
-        self.world.look_for_work()
+        self.world.poll_queue()
 
     def can_lease(self) -> bool:
         return self._may_lease() and self.activity is Activity.IDLE and self.is_healthy
@@ -110,7 +110,7 @@ class Worker(Process):
         world = self.world
         job = world.queue.lease(key, world.clock.now, LEASE_SECONDS)
         if job is not None:
-            world.clock.at(job.leased_until, world.look_for_work)
+            world.clock.at(job.leased_until, world.poll_queue)
         return job
 
     def _leased(self, job: Job | None) -> None:
@@ -139,7 +139,7 @@ class Worker(Process):
         if not world.queue.renew(job, key, until):
             self._idle()  # the lease was taken over, so the result is dropped
             return
-        world.clock.at(until, world.look_for_work)
+        world.clock.at(until, world.poll_queue)
         if step is VISION and job.has_text:
             raise Violation("6: no vision call after a checkpoint", f"job {job.id.int}")
         self.enter(Activity.WORK, step.limit_seconds)

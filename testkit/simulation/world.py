@@ -65,7 +65,7 @@ class World:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.random, self.clock = plan, Random(plan.seed), Clock()
-        self.queue = JobQueue(self.look_for_work)
+        self.queue = JobQueue(self.poll_queue)
         self.is_database_up, self.connected_at = True, 0.0
         self.forks_fail_until, self.calm_at = 0.0, plan.ends_at_seconds
         self.slow_boots_until: dict[int, float] = {}
@@ -155,7 +155,7 @@ class World:
         for slot, process in self.processes.items():
             if slot != MONITOR and control.is_retiring(slot) and not before.is_retiring(slot):
                 process.later(0.002, process.noticed)
-        self.look_for_work()
+        self.poll_queue()
 
     def publish(self, fleet: Fleet) -> None:
         """Do nothing: the simulated monitor does not read the scoreboard."""
@@ -302,9 +302,9 @@ class World:
             waiting, self._waiting = self._waiting, []
             for process, do in waiting:
                 process.later(self.random.uniform(0.01, RECONNECT_SECONDS), partial(self.when_connected, process, do))
-            self.look_for_work()
+            self.poll_queue()
 
-    def look_for_work(self) -> None:
+    def poll_queue(self) -> None:
         """Let the monitor wake an idle worker, or a worker poll if the monitor is unhealthy."""
         if not self.queue.open:
             return
@@ -323,7 +323,7 @@ class World:
             idle = next((worker for worker in self.workers() if worker.can_lease()), None)
             if idle is not None:
                 idle.lease()
-                self.look_for_work()
+                self.poll_queue()
 
     def _enter(self, job: Job) -> None:
         self.queue.enter(job)
@@ -336,7 +336,7 @@ class World:
         self.forks_fail_until = 0.0
         self.slow_boots_until.clear()
         self.bad_boots_until.clear()
-        self.look_for_work()
+        self.poll_queue()
 
     def _check_end(self, fleet: Fleet) -> None:
         unsettled = self.inspector.unsettled(fleet)

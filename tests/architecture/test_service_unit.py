@@ -15,11 +15,11 @@ def number(name: str) -> int:
 
 
 def test_systemd_waits_for_the_end_of_a_stop() -> None:
-    """With default settings nobody is killed by systemd before the drain is over and the leases are returned (invariant 2)."""
+    """With default settings systemd kills no process before the drain is over and the leases are reclaimed (invariant 2)."""
     policy = Policy()
     assert number("TimeoutStopSec") > policy.drain_timeout_seconds + 2 * policy.tick_seconds + policy.reclaim_seconds
 
 
 def test_systemd_does_not_restart_after_a_wrong_configuration() -> None:
-    """The exit code of a refused configuration is the one that the unit names."""
+    """The exit code of a rejected configuration is the one that the unit names."""
     assert number("RestartPreventExitStatus") == exit_codes.EX_CONFIG

@@ -16,7 +16,7 @@ PLACE = "%(position)s::timestamptz"  # the visible_at of an earlier answer, in t
 
 
 def wall_clocks(source: str) -> list[str]:
-    """What a module takes from `time` beside the monotonic clocks, or under another name, and any use of `datetime` at all."""
+    """Imports from `time` except the monotonic clocks, `time` under another name, and any use of `datetime`."""
     found = []
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -36,7 +36,7 @@ def test_a_module_has_no_wall_clock(module: str) -> None:
 
 
 def test_a_wall_clock_would_be_found() -> None:
-    """In each way in which one can be read; the journal has one."""
+    """Each way to read a wall clock is found. The event log reads one."""
     sources = ("import time\ntime.time()", "import time as t\nt.time()", "from time import time_ns")
     for source in (*sources, "from datetime import datetime", "import datetime"):
         assert wall_clocks(source)

@@ -365,7 +365,7 @@ def test_anomalies_of_the_list() -> None:
 
 
 def test_a_loaded_model_that_is_not_listed_is_an_anomaly() -> None:
-    """Until it is listed, or the turn changes."""
+    """The anomaly ends when the model is listed or the turn changes."""
     state = after(listed(), LoadBegun(V, NOW), LoadEnded(V, is_ok=True, at_seconds=NOW + 1), listed(loaded_model(F)))
     assert model_of(state).state is ModelState.UNLISTED
     assert find_anomalies(state, POLICY)[0] == Anomaly(AnomalyKind.UNLISTED, V)

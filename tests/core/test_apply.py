@@ -132,7 +132,7 @@ def test_a_foreign_pid_is_impossible() -> None:
 
 
 def test_a_slot_keeps_what_the_rules_need_until_the_exit() -> None:
-    """From spawn to reap the slot keeps what the rules need, and a new life starts without the old one's deadlines."""
+    """From spawn to reap the slot keeps the values that the rules need. A new process starts without the old one's deadlines."""
     fleet = apply(Fleet.of(1), Spawned(0, PID, 7, 10.0))
     assert fleet.slot(0) == Slot(0, SlotState.STARTING, 10.0, PID, 7, 10.0, starts=1)
     fleet = apply(fleet, DeadlineSet(0, 40.0, 12.0))

@@ -16,7 +16,7 @@ from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunR
 ID = UUID(int=1)
 FIRST_KEY, SECOND_KEY = UUID(int=11), UUID(int=12)
 FIRST_PID, SECOND_PID = 100, 200
-WORKER, OTHER, MONITOR = (f"learning-supervisor {who}" for who in ("slot 0 pid 100", "slot 1 pid 200", "monitor"))
+WORKER, OTHER, MONITOR = (f"learning-supervisor {part}" for part in ("slot 0 pid 100", "slot 1 pid 200", "monitor"))
 
 JOB = UUID(int=2)
 ENTERED = JobTransition(0.0, JOB, ID, None, "queued", None, None, 0, False, 0, 0, 0, None, "")
@@ -218,11 +218,11 @@ def test_a_timeline_has_all_events_of_a_submission() -> None:
 def test_a_timeline_without_an_end_has_the_last_fault() -> None:
     """A fault after the last transition is shown for a job without an end, because it may have lost it."""
     late = replace(KILLED, at=6.5)
-    told = [
+    reported = [
         list(timeline(Finding(Violation.LOST, ID, ""), run(*transitions, injected=(late,))))
         for transitions in ((ENTERED, LEASED), ())
     ]
-    assert [any("fault" in line for line in lines) for lines in told] == [True, False]
+    assert [any("fault" in line for line in lines) for lines in reported] == [True, False]
 
 
 def test_each_submission_is_counted_once() -> None:

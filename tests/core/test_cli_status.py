@@ -64,7 +64,7 @@ def test_no_host_line_before_the_first_measurement(capsys: pytest.CaptureFixture
 
 
 def test_a_reason_mentions_that_ollama_is_down() -> None:
-    """The message about a failing model also says if its server does not answer."""
+    """The message about a failing model also mentions that its server does not answer."""
     state = replace(AdmissionState.of(POLICY, 0.0), list_failure=ListFailed(ListError.UNREACHABLE, 0.0))
     decision = Decision(reasons=(HoldReason.BREAKER,))
     assert "(Ollama does not answer: unreachable)" in AdmissionView(POLICY, state, decision).trouble(1.0)

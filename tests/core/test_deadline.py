@@ -39,7 +39,7 @@ def test_a_second_try_after_the_end_has_no_time() -> None:
 
 
 def test_a_shortened_deadline_is_never_later() -> None:
-    """A look-up within a conversation ends by its own bound or the conversation's, the earlier one."""
+    """A query within a conversation ends by its own bound or the conversation's, the earlier one."""
     assert START.cut(110.0, 5.0).left_seconds(110.0) == 5.0
     assert START.cut(148.0, 5.0).left_seconds(148.0) == 2.0
     assert START.cut(110.0, 5.0).first_missed is Missed.END

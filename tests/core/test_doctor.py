@@ -394,7 +394,7 @@ MEMORY_CASES: dict[str, tuple[Plan, dict[str, object], dict[Level, str]]] = {
     "smaller cache": (SQUEEZED, {}, {Level.WARNING: "OLLAMA_KV_CACHE_TYPE=q8_0"}),
     "too many workers": (FITS, {"WORKER_CONCURRENCY": 5}, {Level.WARNING: "WORKER_CONCURRENCY=4"}),
     "above the limit": (FITS, {"OLLAMA_MEMORY_LIMIT": "8G"}, {Level.FAILED: "raise it"}),
-    "told otherwise": (FITS, {"OLLAMA_MAX_LOADED_MODELS": 1}, {Level.WARNING: "OLLAMA_MAX_LOADED_MODELS=2"}),
+    "configured otherwise": (FITS, {"OLLAMA_MAX_LOADED_MODELS": 1}, {Level.WARNING: "OLLAMA_MAX_LOADED_MODELS=2"}),
     "no turns": (FITS, {"WORKER_CONCURRENCY": 2, "AI_TAKE_TURNS": "false"}, {Level.WARNING: "AI_NUM_THREAD=2"}),
     "turns": (FITS, {"WORKER_CONCURRENCY": 2}, {}),
     "own threads": (FITS, {"WORKER_CONCURRENCY": 2, "AI_TAKE_TURNS": "false", "AI_NUM_THREAD": 2}, {}),

@@ -88,7 +88,7 @@ HOSTILE = [
 
 
 def spellings(mark: str) -> dict[str, str]:
-    """The mark in letters that look like its own, or with invisible characters between them."""
+    """The mark in letters that resemble its own, or with invisible characters between them."""
     return {
         "mark": mark,
         "wide": "".join(chr(ord(letter) + 0xFEE0) for letter in mark),

@@ -12,7 +12,7 @@ def pieces(text: str, size_characters: int = 4) -> list[str]:
 
 
 def characters_before_the_end(limit_characters: int, text: str, size_characters: int = 4) -> int | None:
-    """Characters until the repetition is detected; None if never."""
+    """Characters until the repetition is detected. None if never."""
     repetition, said = Repetition(limit_characters), 0
     for piece in pieces(text, size_characters):
         said += len(piece)

@@ -35,7 +35,7 @@ def test_a_window_that_is_sure_to_be_too_small() -> None:
 
 
 def test_a_short_prompt_needs_no_query_of_the_window() -> None:
-    """A prompt that fits into Ollama's smallest window needs no look-up."""
+    """A prompt that fits into Ollama's smallest window needs no query."""
     assert not may_matter(2048 - LEAST_ANSWER_TOKENS)
     assert may_matter(2049 - LEAST_ANSWER_TOKENS)
 

@@ -283,7 +283,7 @@ def code_of(content: bytes, mime_type: str = "image/png") -> ErrorCode | None:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_every_unreadable_file_has_a_code(name: str) -> None:
-    """Each kind of unreadable file has the code that tells the pupil what to do."""
+    """Each kind of unreadable file has the code that explains to the pupil what to do."""
     content, mime_type, code = REFUSED[name]
     assert code_of(content, mime_type) is code
 

@@ -21,7 +21,7 @@ def chunk(content: bytes) -> bytes:
     return f"{len(content):x}\r\n".encode() + content + b"\r\n"
 
 
-def said(content: str) -> bytes:
+def content_line(content: str) -> bytes:
     return line(message={"content": content}, done=False)
 
 

@@ -11,7 +11,7 @@ import pytest
 from supervisor.settings.model import parse
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.waiting import LIMIT_SECONDS
-from tests.ollama.raw_server import END, HEAD, Peer, chunk, done, line, raw_server, said, status
+from tests.ollama.raw_server import END, HEAD, Peer, chunk, content_line, done, line, raw_server, status
 from worker.adapters import vision
 from worker.core.errors import (
     FeedbackPermanentError,
@@ -101,21 +101,21 @@ def test_outcomes(simulator: SimulatorProcess, kind: str, error: type[Exception]
 
 
 RAW = {
-    "an error line": ((HEAD, said("a"), line(error=PRIVATE), END), errors.ServerError),
-    "the end of the stream without done": ((HEAD, said("a"), END), errors.StreamBroken),
-    "the end of the connection": ((HEAD, said("a")), errors.StreamBroken),
-    "done without a reason": ((HEAD, said("a"), done(""), END), errors.EmptyAnswer),
+    "an error line": ((HEAD, content_line("a"), line(error=PRIVATE), END), errors.ServerError),
+    "the end of the stream without done": ((HEAD, content_line("a"), END), errors.StreamBroken),
+    "the end of the connection": ((HEAD, content_line("a")), errors.StreamBroken),
+    "done without a reason": ((HEAD, content_line("a"), done(""), END), errors.EmptyAnswer),
     "only loaded": ((HEAD, done("load"), END), errors.EmptyAnswer),
     "only unloaded": ((HEAD, done("unload"), END), errors.EmptyAnswer),
-    "cut at num_predict": ((HEAD, said("a"), done("length"), END), errors.AnswerTruncated),
+    "cut at num_predict": ((HEAD, content_line("a"), done("length"), END), errors.AnswerTruncated),
     "a line that is a list": ((HEAD, chunk(b"[]\n")), errors.StreamBroken),
     "a line without an end": ((HEAD, chunk(b" " * 65_536) * 30), errors.Runaway),
     "half a character": ((HEAD, chunk(b'{"message":{"content":"\xc3"}}\n')), errors.StreamBroken),
     "more lines than tokens": ((HEAD, line(message={"content": ""}) * 1000), errors.Runaway),
-    "more text than tokens": ((HEAD, said("".join(map(str, range(4000))))), errors.Runaway),
-    "endless white space": ((HEAD, *(said(" \n ") for _ in range(400))), errors.Runaway),
+    "more text than tokens": ((HEAD, content_line("".join(map(str, range(4000))))), errors.Runaway),
+    "endless white space": ((HEAD, *(content_line(" \n ") for _ in range(400))), errors.Runaway),
     "no HTTP": ((b"\0" * 100,), errors.StreamBroken),
-    "a status nobody knows": ((status(302, b""),), errors.ServerError),
+    "an unknown status": ((status(302, b""),), errors.ServerError),
     "400 without JSON": ((status(400, b"no"),), errors.BadRequest),
     "400 with a list": ((status(400, b'{"error":[]}'),), errors.BadRequest),
     "400 that is too big": ((status(400, b'{"error":"' + b"x" * 200_000 + b'"}'),), errors.BadRequest),
@@ -203,8 +203,8 @@ LATE = {
     "headers byte by byte": (trickling(b"HTTP/1.1 200 OK\r\nX: ", b"x"), {"first": 0.3}, errors.FirstTokenTimeout),
     "lines that say nothing": (trickling(HEAD, line(done=False)), {"first": 0.3}, errors.FirstTokenTimeout),
     "a line byte by byte": (trickling(HEAD, chunk(b" ")), {"end": 0.3}, errors.AnswerTimeout),
-    "a token, then silence": (silent(HEAD, said("a")), {"silence": 0.2}, errors.TokenTimeout),
-    "tokens without an end": (trickling(HEAD, said("a")), {"end": 0.3}, errors.AnswerTimeout),
+    "a token, then silence": (silent(HEAD, content_line("a")), {"silence": 0.2}, errors.TokenTimeout),
+    "tokens without an end": (trickling(HEAD, content_line("a")), {"end": 0.3}, errors.AnswerTimeout),
 }
 
 
@@ -235,9 +235,9 @@ def test_a_late_answer_dies_with_its_connection() -> None:
     def late(peer: Peer) -> None:
         peer.request()
         peer.wait_for_its_end()
-        peer.send(HEAD, said("der erste"), done(), END)
+        peer.send(HEAD, content_line("der erste"), done(), END)
 
-    with raw_server(late, answering(HEAD, said("der zweite"), done(), END)) as url:
+    with raw_server(late, answering(HEAD, content_line("der zweite"), done(), END)) as url:
         client = ollama(url)
         with pytest.raises(errors.FirstTokenTimeout):
             client.chat(QUESTION, bounds(first=0.2))
@@ -250,29 +250,31 @@ def test_a_finished_answer_keeps_its_connection() -> None:
     def twice(peer: Peer) -> None:
         for word in ("eins", "zwei"):
             peer.request()
-            peer.send(HEAD, said(word), done(), END)
+            peer.send(HEAD, content_line(word), done(), END)
 
     with raw_server(twice) as url:
         client = ollama(url)
         assert [client.chat(QUESTION, deadline_in(LONG_SECONDS)).text for _ in range(2)] == ["eins", "zwei"]
 
 
-@pytest.mark.parametrize("rest", [b"", said("zu spät") + END, b"garbage"], ids=["no end", "more lines", "garbage"])
+@pytest.mark.parametrize("rest", [b"", content_line("zu spät") + END, b"garbage"], ids=["no end", "more lines", "garbage"])
 def test_data_after_the_last_line_is_ignored(rest: bytes) -> None:
     """The answer is valid with any data after its last line, and the connection is not used again."""
-    first = silent(HEAD, said("eins"), done(), rest)
-    with raw_server(first, answering(HEAD, said("zwei"), done(), END)) as url:
+    first = silent(HEAD, content_line("eins"), done(), rest)
+    with raw_server(first, answering(HEAD, content_line("zwei"), done(), END)) as url:
         client = ollama(url)
         assert [client.chat(QUESTION, deadline_in(LONG_SECONDS)).text for _ in range(2)] == ["eins", "zwei"]
 
 
 def test_progress_is_text_or_thought() -> None:
     """A line with text or a thought is progress, and an empty one is not."""
-    told: list[None] = []
+    reported: list[None] = []
     thought = line(message={"content": "", "thinking": "hm"})
-    with raw_server(answering(HEAD, thought, line(message={"content": ""}), said("a"), said("b"), done(), END)) as url:
-        answer = Ollama(url, lambda: told.append(None)).chat(QUESTION, deadline_in(LONG_SECONDS))
-    assert (answer.text, len(told)) == ("ab", 3)
+    with raw_server(
+        answering(HEAD, thought, line(message={"content": ""}), content_line("a"), content_line("b"), done(), END)
+    ) as url:
+        answer = Ollama(url, lambda: reported.append(None)).chat(QUESTION, deadline_in(LONG_SECONDS))
+    assert (answer.text, len(reported)) == ("ab", 3)
 
 
 NS = 10**9
@@ -295,7 +297,7 @@ TOLD = {
 def test_the_report_of_an_answered_call(counters: dict[str, int], numbers: tuple[float | None, ...]) -> None:
     """Its figures come from the server's durations, and any value fits into an event."""
     calls: list[ModelCall] = []
-    with raw_server(answering(HEAD, said("gut"), done("stop", **counters), END)) as url:
+    with raw_server(answering(HEAD, content_line("gut"), done("stop", **counters), END)) as url:
         Ollama(url, lambda: None, calls.append).chat(QUESTION, deadline_in(LONG_SECONDS))
     (call,) = calls
     assert (call.outcome, call.first_token_seconds is not None) == (CallOutcome.ANSWERED, True)
@@ -309,7 +311,7 @@ def test_the_report_of_a_silent_model() -> None:
     calls: list[ModelCall] = []
     now = time.monotonic()
     late, stuck = Deadline(now + LONG_SECONDS, now + 0.2, 0.2), Deadline(now + LONG_SECONDS, now + LONG_SECONDS, 0.2)
-    with raw_server(silent(HEAD), silent(HEAD, said("gut"))) as url:
+    with raw_server(silent(HEAD), silent(HEAD, content_line("gut"))) as url:
         for deadline in (late, stuck):
             with pytest.raises(errors.ServerFailed):
                 Ollama(url, lambda: None, calls.append).chat(QUESTION, deadline)
@@ -358,7 +360,7 @@ def test_the_window_of_a_loaded_model(simulator: SimulatorProcess) -> None:
 def test_a_prompt_that_the_server_cut(counted: int, is_cut: bool) -> None:
     """If the server read fewer tokens than there are words, it cut the prompt, and the answer is rejected."""
     question = replace(QUESTION, messages=({"role": "user", "content": "wort " * 1000},))
-    with raw_server(answering(HEAD, said("gut"), done(prompt_eval_count=counted), END)) as url:
+    with raw_server(answering(HEAD, content_line("gut"), done(prompt_eval_count=counted), END)) as url:
         if is_cut:
             assert type(caught(url, question=question)) is errors.PromptTooLong
         else:

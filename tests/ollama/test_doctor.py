@@ -172,18 +172,18 @@ IMPOSSIBLE: dict[str, tuple[Callable[[Ollama], object], bytes]] = {
 @pytest.mark.parametrize(("request_of", "body"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
 def test_an_impossible_reply_is_invalid(request_of: Callable[[Ollama], object], body: bytes) -> None:
     """A number that would overflow the sum, and a word that would break the output, do not pass the client."""
-    with raw_server(says(body)) as url, pytest.raises(InvalidReply):
+    with raw_server(reply_with(body)) as url, pytest.raises(InvalidReply):
         request_of(Ollama(url))
 
 
 def test_a_description_keeps_its_possible_values() -> None:
-    """An infinite and a huge number are dropped; the other values stay."""
+    """An infinite and a huge number are dropped. The other values stay."""
     body = b'{"model_info": {"endless": 1e999, "huge": 1%s, "layers": 28, "architecture": "llama"}}' % (b"0" * 400)
-    with raw_server(says(body)) as url:
+    with raw_server(reply_with(body)) as url:
         assert Ollama(url).look_up(SHOW, {"model": "eyes"}).model_info == {"layers": 28, "architecture": "llama"}
 
 
-def says(body: bytes) -> Callable[[Peer], None]:
+def reply_with(body: bytes) -> Callable[[Peer], None]:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(status(200, body))
@@ -200,16 +200,16 @@ FAULTS: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("fault", "told"), FAULTS.items(), ids=FAULTS.keys())
+@pytest.mark.parametrize(("fault", "expected"), FAULTS.items(), ids=FAULTS.keys())
 def test_a_model_that_fails(
-    simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch, fault: str, told: tuple[str, str]
+    simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch, fault: str, expected: tuple[str, str]
 ) -> None:
     """The first failed request is reported with its reason and ends the probes of this model. The other model is probed."""
     monkeypatch.setattr(probe, "PROBE_SECONDS", 0.5)
     simulator.fault(fault, "eyes")
     result = doctor(simulator.url, "--json")
     [(level, subject, remedy)] = wrong(result)
-    assert (result.exit_code, level, told[0] in subject, told[1] in remedy) == (FAILS, "failed", True, True)
+    assert (result.exit_code, level, expected[0] in subject, expected[1] in remedy) == (FAILS, "failed", True, True)
     models = json.loads(result.stdout)["models"]
     assert [[each["kind"] for each in model["probes"]][-1] for model in models] == ["word", "feedback"]
 

@@ -24,7 +24,7 @@ def lines(answer: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def spoken(answer: httpx.Response) -> str:
+def content_of(answer: httpx.Response) -> str:
     return "".join(line["message"]["content"] for line in lines(answer) if "message" in line)
 
 
@@ -54,8 +54,8 @@ def test_silence(simulator: SimulatorProcess) -> None:
     complete = lines(chat(simulator, stream=True))
     simulator.fault("silence")
     with pytest.raises(httpx.ReadTimeout), streaming(simulator, quiet_seconds=0.5) as stream:  # noqa: PT012
-        said = [json.loads(next(stream)) for _ in range(len(complete) // 2)]
-        assert [line["message"] for line in said] == [line["message"] for line in complete[: len(said)]]
+        lines_before = [json.loads(next(stream)) for _ in range(len(complete) // 2)]
+        assert [line["message"] for line in lines_before] == [line["message"] for line in complete[: len(lines_before)]]
         assert running(simulator) == 1
         next(stream)
     until(lambda: running(simulator) == 0)
@@ -68,18 +68,18 @@ def test_truncated(simulator: SimulatorProcess, *, stream: bool) -> None:
     answer = chat(simulator, stream=stream, format={"type": "object", "properties": {"a": {"type": "string"}}})
     last = lines(answer)[-1]
     assert (last["done"], last["done_reason"]) == (True, "length")
-    assert spoken(answer).startswith("{")
+    assert content_of(answer).startswith("{")
     with pytest.raises(json.JSONDecodeError):
-        json.loads(spoken(answer))
+        json.loads(content_of(answer))
 
 
 def test_endless(simulator: SimulatorProcess) -> None:
     """Ever new tokens come, far beyond num_predict, and the slot is free when the client has left."""
     simulator.fault("endless")
     with streaming(simulator, options={"num_predict": 5}) as stream:
-        said = [json.loads(next(stream))["message"]["content"] for _ in range(200)]
+        lines_before = [json.loads(next(stream))["message"]["content"] for _ in range(200)]
         assert running(simulator) == 1
-    assert len(set(said)) == 200
+    assert len(set(lines_before)) == 200
     until(lambda: running(simulator) == 0)
 
 
@@ -88,7 +88,7 @@ def test_repeat(simulator: SimulatorProcess, *, stream: bool) -> None:
     """One token comes again and again until num_predict."""
     simulator.fault("repeat")
     answer = chat(simulator, stream=stream, options={"num_predict": 60})
-    assert spoken(answer) == " …" * 60
+    assert content_of(answer) == " …" * 60
     assert (lines(answer)[-1]["done_reason"], lines(answer)[-1]["eval_count"]) == ("length", 60)
 
 
@@ -97,7 +97,7 @@ def test_thinking_only(simulator: SimulatorProcess, *, stream: bool) -> None:
     """The model only thinks, and stops as if that were an answer."""
     simulator.fault("thinking_only")
     answer = chat(simulator, stream=stream)
-    assert spoken(answer) == ""
+    assert content_of(answer) == ""
     assert any(line["message"].get("thinking") for line in lines(answer))
     assert lines(answer)[-1]["done_reason"] == "stop"
 
@@ -129,7 +129,7 @@ def test_kill_runner_takes_the_others_along(simulator: SimulatorProcess) -> None
 
 
 def test_wedge() -> None:
-    """One order makes every request to the model hang, while ps and other models answer. Once cleared, new requests are served
+    """One fault makes every request to the model hang, while ps and other models answer. Once cleared, new requests are served
     and those that hang stay.
     """
     with start_simulator(model=["chain", "other"], num_parallel=3, load_seconds=0) as simulator, ExitStack() as stack:
@@ -157,10 +157,10 @@ def test_garbage(simulator: SimulatorProcess) -> None:
 
 def test_trickle(simulator: SimulatorProcess) -> None:
     """Tokens come as slowly as ordered, and the answer is complete."""
-    complete = spoken(chat(simulator))
+    complete = content_of(chat(simulator))
     simulator.fault("trickle", seconds=0.02)
     answer = chat(simulator, stream=True)
-    assert spoken(answer) == complete
+    assert content_of(answer) == complete
     assert lines(answer)[-1]["eval_duration"] >= (lines(answer)[-1]["eval_count"] - 1) * 20_000_000
 
 
@@ -169,5 +169,5 @@ def test_say(simulator: SimulatorProcess, *, stream: bool) -> None:
     """The answer is the text that was ordered, whatever schema and length were asked for."""
     simulator.fault("say", text=f"Grüße … {LONG_TEXT}")
     answer = chat(simulator, stream=stream, format={"type": "object"}, options={"num_predict": 3})
-    assert spoken(answer) == f"Grüße … {LONG_TEXT}"
+    assert content_of(answer) == f"Grüße … {LONG_TEXT}"
     assert lines(answer)[-1]["done_reason"] == "stop"

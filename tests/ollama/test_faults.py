@@ -1,4 +1,4 @@
-"""Faults on order."""
+"""Faults on command."""
 
 import httpx
 import pytest
@@ -38,22 +38,22 @@ def test_one_model_only(simulator: SimulatorProcess) -> None:
 
 
 def test_clear(simulator: SimulatorProcess) -> None:
-    """Orders can be withdrawn."""
+    """Faults can be removed."""
     simulator.fault("status_503", times=100)
     simulator.clear_faults()
     assert chat(simulator).status_code == 200
 
 
-@pytest.mark.parametrize("order", [{"fault": "meteor"}, {"fault": "hang", "times": 0}, {"fault": "slow", "seconds": -1}])
-def test_a_wrong_command_gets_status_400(simulator: SimulatorProcess, order: dict[str, object]) -> None:
-    """An order that makes no sense is a 400 that names what is possible."""
-    answer = simulator.client.post("/_simulator/faults", json=order)
+@pytest.mark.parametrize("command", [{"fault": "meteor"}, {"fault": "hang", "times": 0}, {"fault": "slow", "seconds": -1}])
+def test_a_wrong_command_gets_status_400(simulator: SimulatorProcess, command: dict[str, object]) -> None:
+    """A command that makes no sense gets status 400 with the possible values."""
+    answer = simulator.client.post("/_simulator/faults", json=command)
     assert answer.status_code == 400
     assert "must be" in answer.json()["error"]
 
 
 def test_a_fault_for_requests_with_a_text_waits_for_one(simulator: SimulatorProcess) -> None:
-    """An order for requests that contain a text, in the prompt or in a picture's comment, waits for such a request."""
+    """A fault for requests that contain a text, in the prompt or in a picture's comment, waits for such a request."""
     simulator.fault("say", text="getroffen", times=2, containing="Winkel")
     asked: list[dict[str, object]] = [
         {"content": "Hallo"},
@@ -69,7 +69,7 @@ def test_a_fault_for_requests_with_a_text_waits_for_one(simulator: SimulatorProc
 
 
 def test_header(simulator: SimulatorProcess) -> None:
-    """A request's own header decides its fault, with parameters, and leaves the orders for others."""
+    """A request's own header decides its fault, with parameters, and leaves the set faults for other requests."""
     simulator.fault("status_503")
     request = {"model": "chain", "messages": [{"role": "user", "content": "Hallo"}], "stream": False}
     headers = {"X-Simulator-Fault": "say; seconds=0.1; text=Gr%C3%BC%C3%9Fe"}

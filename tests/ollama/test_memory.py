@@ -46,7 +46,7 @@ def memory(simulator: SimulatorProcess) -> dict[str, int]:
 
 
 def test_prompts_use_memory_that_ps_does_not_list(simulator: SimulatorProcess) -> None:
-    """Each new prompt leaves its part in the prompt cache, a known one nothing, and ps moves for none of them."""
+    """Each new prompt adds to the prompt cache, a repeated one adds nothing, and the sizes in ps do not change."""
     ask(simulator, "big", "0")
     before = runners(simulator)["big"]
     for prompt in ("1", "2", "2", "0"):

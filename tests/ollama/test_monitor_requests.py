@@ -107,14 +107,14 @@ def test_load_and_unload(simulator: SimulatorProcess) -> None:
 
 def test_a_job_after_a_preload_does_not_load(simulator: SimulatorProcess) -> None:
     """With the adapters' own options the server keeps the preloaded model: the call has no load time."""
-    told: list[ModelCall] = []
+    reported: list[ModelCall] = []
     options = {"num_ctx": 2048, "num_thread": 2}
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", options))
     question = ChatRequest("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
     (before,) = simulator.state()["runners"]
-    Ollama(simulator.url, lambda: None, told.append).chat(question, deadline_in(LOAD_SECONDS))
+    Ollama(simulator.url, lambda: None, reported.append).chat(question, deadline_in(LOAD_SECONDS))
     assert simulator.state()["runners"][0]["reported_bytes"] == before["reported_bytes"]
-    assert [(call.load_seconds or 0.0) < 0.01 for call in told] == [True]
+    assert [(call.load_seconds or 0.0) < 0.01 for call in reported] == [True]
 
 
 def test_a_failed_request_raises_nothing(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorProcess) -> None:

@@ -63,7 +63,7 @@ def server(running_server: httpx.Client) -> httpx.Client:
 
 @pytest.mark.parametrize("name", names())
 def test_replay(server: httpx.Client, name: str) -> None:
-    """The recorded requests still get the recorded answers: what the simulator is held to is what Ollama does."""
+    """The recorded requests still get the recorded answers, so the recordings of the simulator are those of the real server."""
     for exchange in exchanges(name):
         answer = replay(server, exchange)
         assert answered_shape(answer) == recorded_shape(exchange), exchange["request"]
@@ -163,7 +163,7 @@ def test_failures(server: httpx.Client, asked: ChatRequest, error: type[Exceptio
         Ollama(str(server.base_url), lambda: None).chat(asked, deadline_in(LIMIT_SECONDS))
 
 
-def killed_while_it_speaks(server: httpx.Client, on_call: OnCall) -> Exception:
+def killed_during_an_answer(server: httpx.Client, on_call: OnCall) -> Exception:
     """Result of an answer whose runner is killed after its first token."""
     killed: list[int] = []
 
@@ -179,7 +179,7 @@ def killed_while_it_speaks(server: httpx.Client, on_call: OnCall) -> Exception:
 
 def test_a_runner_that_dies_during_an_answer(server: httpx.Client) -> None:
     """A broken stream is retried, and the next request loads the model anew."""
-    failure = failure_of(killed_while_it_speaks(server, ignore_call), Step.VISION)
+    failure = failure_of(killed_during_an_answer(server, ignore_call), Step.VISION)
     assert failure.kind is FailureKind.TRANSIENT
     answer = Ollama(str(server.base_url), lambda: None).chat(question("chain"), deadline_in(LIMIT_SECONDS))
     assert answer.text.strip() == SENTENCE
@@ -195,7 +195,7 @@ def test_the_breaker(server: httpx.Client) -> None:
         state = apply(state, CallEnded("loop:latest", call, now_seconds))
 
     for _ in range(TRIP_FAILURES):
-        killed_while_it_speaks(server, know)
+        killed_during_an_answer(server, know)
     assert decide(state, policy, now_seconds).calls_of("loop:latest") == 0
     now_seconds += policy.cool_seconds
     probing = decide(state, policy, now_seconds)

@@ -44,7 +44,7 @@ def test_last_message_too_long(simulator: SimulatorProcess) -> None:
 
 
 def test_rendered_chat_is_cut(simulator: SimulatorProcess) -> None:
-    """Where Ollama renders the chat, it is cut to half the window and answered. Only prompt_eval_count shows it."""
+    """If Ollama renders the chat, it is cut to half the window and answered. Only prompt_eval_count shows it."""
     answer = chat(simulator, WORDS * 10, model="templated")
     assert (answer.status_code, answer.json()["prompt_eval_count"]) == (200, 34)
 

@@ -28,11 +28,11 @@ async def opened(stack: AsyncExitStack, queue: FilledQueue) -> AsyncConnection:
 
 
 def backlog_of(queue: FilledQueue) -> StepBacklog:
-    async def look() -> StepBacklog:
+    async def count() -> StepBacklog:
         async with AsyncExitStack() as stack:
             return await step_backlog(await opened(stack, queue))
 
-    return asyncio.run(look())
+    return asyncio.run(count())
 
 
 def test_each_job_waits_for_the_model_that_it_needs_next(queue: FilledQueue) -> None:
@@ -76,7 +76,7 @@ def test_only_the_front_of_the_queue_is_counted(queue: FilledQueue) -> None:
 def test_two_instances_never_hold_two_model_locks(queue: FilledQueue) -> None:
     """Any number may hold one model's lock. The other's is free only after the last has released it or died."""
 
-    async def story() -> None:
+    async def run() -> None:
         async with AsyncExitStack() as stack:
             first, second, third = [await opened(stack, queue) for _ in range(3)]
             assert await acquire_model_lock(first, VISION)
@@ -91,20 +91,20 @@ def test_two_instances_never_hold_two_model_locks(queue: FilledQueue) -> None:
             await release_model_lock(third, FEEDBACK)
             assert await acquire_model_lock(first, VISION)
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
 def test_a_model_lock_that_is_not_granted_leaves_no_lock(queue: FilledQueue) -> None:
     """A refused attempt leaves no lock on either key, because it would block other instances."""
 
-    async def story() -> None:
+    async def run() -> None:
         async with AsyncExitStack() as stack:
             first, second = [await opened(stack, queue) for _ in range(2)]
             assert await acquire_model_lock(first, VISION)
             assert not await acquire_model_lock(second, FEEDBACK)
             assert [row["pid"] for row in queue.owner.execute(LOCKS)] == [first.info.backend_pid]
 
-    asyncio.run(story())
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("model", ["vision", "feedback"])

@@ -563,7 +563,7 @@ def test_a_late_commit_under_a_lock_is_reclaimed_later(queue: FilledQueue, tmp_p
 
 def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: Path) -> None:
     """A pass waits for one locked row only, and the next pass takes the free row behind it first."""
-    locked, free = (leased_by_the_dead(queue) for _ in range(2))
+    locked, free = (request_of_a_dead_worker(queue) for _ in range(2))
     supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supervisor.setblocking(False)
     with supervisor, ours, queue.owner.transaction():
@@ -577,7 +577,7 @@ def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: 
         assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=free.lease_key, outcome="returned")]
 
 
-def leased_by_the_dead(queue: FilledQueue) -> ReclaimLeaseRequest:
+def request_of_a_dead_worker(queue: FilledQueue) -> ReclaimLeaseRequest:
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
     assert entered.lease_key is not None
     return ReclaimLeaseRequest(job_id=entered.job_id, lease_key=entered.lease_key, is_counted=True)

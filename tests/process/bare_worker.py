@@ -163,7 +163,7 @@ class BareWorker:
     def cut_lifeline(self) -> None:
         self._forker.ask("cut_lifeline", self.pid)
 
-    def look_at_events(self) -> list[Event]:
+    def read_events(self) -> list[Event]:
         self.events += self._forker.ask("events", self.pid)
         return self.events
 

@@ -90,7 +90,7 @@ class School(Environment):
         """Count the calls to a model."""
         return sum(call["model"] == model for call in self.simulator.calls())
 
-    def is_asked(self, model: str) -> bool:
+    def is_called(self, model: str) -> bool:
         """Return True while a call to the model is running."""
         return bool(self.simulator.state()["models"][model]["running"])
 
@@ -104,7 +104,7 @@ class School(Environment):
         self.simulator.fault("hang", model=model)
         self.enter(submission)
         with self.worker() as holder:
-            until(lambda: self.is_asked(model))
+            until(lambda: self.is_called(model))
             yield holder
 
     def reclaim_lease(self, worker: BareWorker, max_crashes: int | None = 2) -> ReclaimResult:

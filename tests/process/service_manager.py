@@ -16,11 +16,11 @@ _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 @dataclass(slots=True)
 class ServiceManager:
-    """`told` are all received lines, `senders` the pids of all senders."""
+    """`received` has all lines, `senders` the pids of all senders."""
 
     socket: socket.socket
     address: str
-    told: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
     senders: set[int] = field(default_factory=set)
 
     def take(self) -> list[str]:
@@ -30,7 +30,7 @@ class ServiceManager:
             lines += message
         return lines
 
-    def until_told(self, wanted: str) -> list[str]:
+    def until_received(self, wanted: str) -> list[str]:
         """Wait for a line with this beginning, and return all lines up to it."""
         lines: list[str] = []
         deadline = time.monotonic() + LIMIT_SECONDS
@@ -45,7 +45,7 @@ class ServiceManager:
         data, ancillary, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
         self.senders |= {_CREDENTIALS.unpack(content)[0] for _, _, content in ancillary}
         lines = data.decode().splitlines()
-        self.told += lines
+        self.received += lines
         return lines
 
 

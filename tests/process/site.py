@@ -106,7 +106,7 @@ class Site(Environment):
         until(lambda: self.simulator.state()["models"][model]["running"] == workers)
         return fleet.until_busy("vision" if model == VISION_MODEL else "feedback", workers)
 
-    def until_somebody_waits_for_a_lock(self) -> None:
+    def until_a_statement_waits_for_a_lock(self) -> None:
         """Wait until a statement in this database waits for a lock."""
         until(lambda: self.one(IS_LOCK_AWAITED)["it"])
 

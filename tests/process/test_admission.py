@@ -1,6 +1,6 @@
-"""Ollama under control: memory over the limit, lists that lie or fall silent, models that are not there, servers that fail.
+"""Ollama under control: memory over the limit, lists that are wrong or do not arrive, absent models, failing servers.
 
-Each test has a model server of its own. What Ollama holds on this host is told by a control group's file that the test writes,
+Each test has a model server of its own. What Ollama holds on this host is read from a control group's file that the test writes,
 as the simulator allocates nothing.
 """
 
@@ -99,7 +99,7 @@ def until_held(fleet: LiveFleet, reason: str, observed_bytes: float) -> None:
     until(lambda: reason in (now := admission(fleet))["reasons"] and now["ollama"]["observed_bytes"] == observed_bytes)
 
 
-def until_looked_again(fleet: LiveFleet, server: Server, size_bytes: float) -> None:
+def until_sampled_again(fleet: LiveFleet, server: Server, size_bytes: float) -> None:
     """Waits for some samples, recognised by a size that was never listed before."""
     server.hold(size_bytes)
     until(lambda: admission(fleet)["ollama"]["observed_bytes"] == int(size_bytes))
@@ -124,7 +124,7 @@ def test_over_the_limit_no_job_starts_and_running_jobs_finish(server: Server) ->
     site.until_done([running])
     assert "Held back: Ollama uses 9.0 GB of 8.0 GB" in fleet.status()["message"]
     assert fleet.metrics()['learning_admission_held{reason="memory"}'] == 1
-    until_looked_again(fleet, server, 7 * GB)
+    until_sampled_again(fleet, server, 7 * GB)
     assert admission(fleet)["slots"] == 0
     assert site.leases(*waiting) == []
     server.hold(GB)
@@ -136,7 +136,7 @@ def test_over_the_limit_no_job_starts_and_running_jobs_finish(server: Server) ->
 
 @pytest.mark.second_tier
 def test_sizes_in_ollamas_list_can_close_all_slots(database: Database, undo: ExitStack) -> None:
-    """No process of it is seen: the sizes in its own list are enough to hold work back."""
+    """No process of Ollama is measured. The sizes in its list are enough to hold work back."""
     models = [f"{VISION_MODEL}:vision:size=3GiB", f"{FEEDBACK_MODEL}:thinking:size=9GiB"]
     server = opened(database, undo, model=models)
     (server.cgroup / "memory.current").unlink()
@@ -163,7 +163,7 @@ def test_a_dead_monitor_admits_no_job(server: Server) -> None:
     monitor.kill()
     waiting = server.site.enter_texts(4)
     until(lambda: fleet.monitor_pid() != dead)
-    until_looked_again(fleet, server, 6.9 * GB)
+    until_sampled_again(fleet, server, 6.9 * GB)
     assert admission(fleet)["slots"] == 0
     assert server.site.leases(*waiting) == []
     server.hold(GB)
@@ -206,7 +206,7 @@ def test_under_a_memory_limit_unknown_memory_admits_no_job(server: Server) -> No
     fleet = server.start_limited()
     waiting = server.site.enter_texts(2)
     until(lambda: admission(fleet)["is_holding"])
-    until_looked_again(fleet, server, 2 * GB)
+    until_sampled_again(fleet, server, 2 * GB)
     assert server.site.leases(*waiting) == []
     server.site.simulator.list_as("right")
     server.site.until_done(waiting)
@@ -214,7 +214,7 @@ def test_under_a_memory_limit_unknown_memory_admits_no_job(server: Server) -> No
 
 @pytest.mark.second_tier
 def test_under_a_memory_limit_a_long_list_failure_admits_no_job(server: Server) -> None:
-    """When a list fails for longer than the grace time, no worker leases, and the status message gives the reason."""
+    """If a list fails for longer than the grace time, no worker leases, and the status message gives the reason."""
     fleet = server.start_limited()
     server.site.until_done(server.site.enter_texts(1))
     server.site.simulator.list_as("silent")
@@ -306,8 +306,8 @@ def test_a_storm_opens_the_breaker_and_a_probe_closes_it(server: Server) -> None
     server.site.simulator.fault("status_503", FEEDBACK_MODEL, times=6)
     waiting = server.site.enter_texts(8)
     server.site.until_done(waiting)
-    told = {reason for line in fleet.logged("admission") for reason in line.get("reasons", "").split(",")}
-    assert {"breaker", "probing"} <= told
+    reported = {reason for line in fleet.logged("admission") for reason in line.get("reasons", "").split(",")}
+    assert {"breaker", "probing"} <= reported
     assert fleet.metrics()['ai_worker_retry_total{phase="feedback"}'] == 0
 
 
@@ -333,7 +333,7 @@ def test_two_instances_agree_on_the_exclusive_model(database: Database, undo: Ex
 
 @pytest.mark.second_tier
 def test_repeated_swaps_reveal_that_two_models_do_not_fit(database: Database, undo: ExitStack) -> None:
-    """A server that keeps one model only, which no setting says: after three swaps the two models take turns."""
+    """The server keeps one model only, without a setting for it. After three swaps the two models take turns."""
     server = opened(database, undo, max_loaded_models=1, load_seconds=LOAD_SECONDS)
     server.hold(0)  # gone from the list is gone from memory
     fleet = server.start(worker_concurrency=2)

@@ -94,7 +94,7 @@ def test_the_kernel_ends_a_dead_connection(site: Site, far: FarHost) -> None:
         assert client.stdout.readline() == "connected\n"
         far.cut()
         try:
-            told, _ = client.communicate("\n", timeout=HOLE_SECONDS)
+            output, _ = client.communicate("\n", timeout=HOLE_SECONDS)
         finally:
             client.kill()
-    assert told.splitlines() == ["asked in vain", "idle no more"]
+    assert output.splitlines() == ["asked in vain", "idle no more"]

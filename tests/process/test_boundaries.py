@@ -193,12 +193,12 @@ def has_left_all(sweep: Sweep, taken: list[DictRow]) -> bool:
 
 def rejections(worker: BareWorker) -> tuple[int, int]:
     """The rejections counted, and the rejections logged."""
-    told = [event for event in worker.look_at_events() if event.outcome == "lease_lost"]
-    return counted(worker).get(Counter.REJECTED_BY_FENCE, 0), len(told)
+    reported = [event for event in worker.read_events() if event.outcome == "lease_lost"]
+    return counted(worker).get(Counter.REJECTED_BY_FENCE, 0), len(reported)
 
 
 def test_a_lease_is_not_granted_to_a_closed_connection(school: School) -> None:
-    """The server gives up a lease that waits for a lock while its connection is cut. No job gets the key of a dead worker."""
+    """A lease statement that waits for a lock ends when its connection is cut. No job gets the key of a dead worker."""
     with (
         proxy_before(school.database.worker_dsn) as wire,
         psycopg.connect(school.database.admin_dsn) as migration,

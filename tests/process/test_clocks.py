@@ -76,17 +76,17 @@ def start(site: Site, name: str, clock: dict[str, Value]) -> LiveFleet:
 
 
 @pytest.mark.parametrize(
-    ("who", "lease"),
+    ("frozen_part", "lease"),
     [
         ("a worker", "cut short"),
         ("an instance", "cut short"),
         pytest.param("an instance", "slept through", marks=pytest.mark.second_tier),
     ],
 )
-def test_a_process_frozen_past_its_leases_writes_nothing(site: Site, who: str, lease: str) -> None:
-    """With answers on their way a worker, or its supervisor, monitor and all, stands still until others have the jobs in hand."""
+def test_a_process_frozen_past_its_leases_writes_nothing(site: Site, frozen_part: str, lease: str) -> None:
+    """During model calls a worker, or a whole instance, is stopped until other workers have leased its jobs."""
     scene = set_scene(site, worker_lease_seconds=5, ai_timeout_feedback=5, terminate_grace_seconds=0.1)
-    frozen = scene.fleet.living() if who == "an instance" else [psutil.Process(scene.pids[0])]
+    frozen = scene.fleet.living() if frozen_part == "an instance" else [psutil.Process(scene.pids[0])]
     for process in frozen:
         process.suspend()
     if lease == "cut short":

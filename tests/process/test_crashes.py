@@ -17,7 +17,7 @@ WINDOW_SECONDS, INTENSITY = 3, 3
 
 
 def start_crowded(site: Site, workers: int, room: int, **settings: float) -> LiveFleet:
-    """So many of the workers find room, and the others never do."""
+    """Only this number of workers can start. The others die in their import."""
     (site.directory / "room").write_text(str(room))
     crowded: dict[str, Value] = {
         "worker_concurrency": workers,
@@ -70,7 +70,7 @@ def lasted_seconds(fleet: LiveFleet) -> float:
 
 
 def test_a_healthy_run_ends_the_backoff(site: Site) -> None:
-    """Deaths with a healthy life between them cost no wait, however long the wait of a row would be."""
+    """Crashes with a healthy run between them cost no wait, however long the wait after a row of crashes would be."""
     fleet = site.start(restart_backoff_seconds=60, restart_backoff_max_seconds=600, healthy_after_seconds=1)
     for _ in range(4):
         fleet.until_idle()

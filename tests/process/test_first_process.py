@@ -1,4 +1,4 @@
-"""As the first process of a container, whose kernel gives it no default dispositions and every orphan."""
+"""The supervisor as the first process of a container: no default signal dispositions, and it inherits every orphan."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def may_be_first() -> bool:
 
 
 def supervisor_of(fleet: LiveFleet) -> psutil.Process:
-    """As seen from outside: `unshare` is its parent."""
+    """Return the pid outside the namespace, where `unshare` is its parent."""
     (first,) = until(psutil.Process(fleet.pid).children)
     return first
 

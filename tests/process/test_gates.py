@@ -31,7 +31,7 @@ def proxy(school: School) -> Iterator[PgProxy]:
 
 
 def outcomes(worker: BareWorker) -> list[str]:
-    return [event.outcome for event in worker.look_at_events() if event.kind is EventKind.SETTLED]
+    return [event.outcome for event in worker.read_events() if event.kind is EventKind.SETTLED]
 
 
 # The gate of a step
@@ -45,7 +45,7 @@ def test_a_job_at_a_closed_gate_is_released_for_another(school: School, photo: S
     first, second = school.enter(photo, photo)
     entered_job = school.job(first)
     with school.worker() as worker:
-        until(lambda: school.is_asked(VISION_MODEL))
+        until(lambda: school.is_called(VISION_MODEL))
         worker.admit(NO_FEEDBACK)
         until(lambda: counted(worker).get(Counter.RELEASED) == 2 and is_idle(worker))
         job = school.job(first)
@@ -61,7 +61,7 @@ def test_a_job_at_a_closed_gate_is_released_for_another(school: School, photo: S
 
 
 def test_jobs_without_a_vision_step_pass_a_closed_vision_gate(school: School, photo: Submission, typed: Submission) -> None:
-    """With the vision model's gate closed typed text and finished OCR are done, and the pictures before them are not touched."""
+    """While the vision model's gate is closed, jobs with typed text or finished OCR run, and pictures before them wait."""
     picture, was_read, text = school.enter(photo, photo, typed)
     school.owner.execute("update learning_submissions set analysis_status = 'extracted' where id = %s", [was_read])
     school.change_job('payload = payload || \'{"cached_text_md": "read"}\'', was_read)
@@ -74,7 +74,7 @@ def test_jobs_without_a_vision_step_pass_a_closed_vision_gate(school: School, ph
 
 
 def test_an_unusable_checkpoint_leads_to_the_closed_gate_once(school: School, photo: Submission, typed: Submission) -> None:
-    """A text that another model made leads its job to the closed gate once, and not again and again in the place of others."""
+    """A job with a text of another model meets the closed gate once, and does not block other jobs."""
     stale, later = school.enter(photo, photo)
     for submission_id in (stale, later):
         school.change_job('payload = payload || \'{"cached_text_md": "old", "cached_from": "another"}\'', submission_id)
@@ -112,7 +112,7 @@ def test_a_document_is_released_between_two_pages(school: School, demo: tuple[Su
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
     submission_id = enter_one(school, document)
     with school.worker() as worker:
-        until(lambda: school.is_asked(VISION_MODEL))
+        until(lambda: school.is_called(VISION_MODEL))
         worker.admit(NO_VISION)
         until(lambda: outcomes(worker) == ["returned_gate"])
         job = school.job(submission_id)
@@ -175,18 +175,18 @@ def let_look(worker: BareWorker) -> None:
 
 
 def test_a_worker_finishes_its_job_while_the_monitor_is_stopped(school: School, photo: Submission) -> None:
-    """After the end of its leave a worker takes no further job, and finishes the one that it has, both steps of it."""
+    """After its admission expires, a worker takes no further job and finishes both steps of its present one."""
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
     first, second = school.enter(photo, photo)
     with school.worker() as worker:
-        until(lambda: school.is_asked(VISION_MODEL))
+        until(lambda: school.is_called(VISION_MODEL))
         worker.admit(AdmissionRecord(until_seconds=0.0))
         until(lambda: school.results(first) == ["completed"] and is_idle(worker))
         assert school.leases(second) == []
 
 
 def test_a_worker_notices_an_opened_gate_without_a_wake_up(school: School, photo: Submission) -> None:
-    """An idle worker polls again, without a wake-up, when it may do more than at its last poll."""
+    """An idle worker polls again without a wake-up as soon as it may do more than at its last poll."""
     with school.admitted(NO_VISION, worker_poll_interval=LONG_SECONDS) as worker:
         worker.read_queue(MonitorRecord(polled_at_seconds=math.inf))
         until(lambda: is_idle(worker))
@@ -201,7 +201,7 @@ def test_a_worker_notices_an_opened_gate_without_a_wake_up(school: School, photo
 
 
 def test_concurrent_calls_reach_the_admitted_number(school: School) -> None:
-    """Of two permits one is used where one call is admitted, by four workers that each have a scoreboard of their own."""
+    """If one call is admitted, four workers with separate scoreboards use one of two permits."""
     entered = school.enter(*text_submissions(12, seed=1))
     one = AdmissionRecord(feedback_calls=1)
     with (
@@ -216,7 +216,7 @@ def test_concurrent_calls_reach_the_admitted_number(school: School) -> None:
 
 
 def test_two_instances_together_keep_the_limit_of_calls(site: Site) -> None:
-    """Over two supervisors with three workers each a model has never more calls at once than OLLAMA_NUM_PARALLEL, and so many."""
+    """Under two supervisors with three workers each, a model has OLLAMA_NUM_PARALLEL calls at once and never more."""
     site.simulator.reset_calls()
     parallel = 2
     for model in (VISION_MODEL, FEEDBACK_MODEL):
@@ -239,7 +239,7 @@ def test_each_model_call_is_reported(school: School, photo: Submission) -> None:
     job_id = school.job(submission_id)["id"]
     with school.worker() as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
-        calls = [event for event in worker.look_at_events() if event.kind is EventKind.CALL]
+        calls = [event for event in worker.read_events() if event.kind is EventKind.CALL]
     assert [(event.step, event.call.outcome) for event in calls if event.call] == [
         (Step.VISION, CallOutcome.FAILED),
         (Step.VISION, CallOutcome.ANSWERED),
@@ -253,4 +253,4 @@ def test_a_stub_calls_no_model(school: School, photo: Submission) -> None:
     submission_id = enter_one(school, photo)
     with school.worker(ai_backend="stub") as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
-        assert EventKind.CALL not in {event.kind for event in worker.look_at_events()}
+        assert EventKind.CALL not in {event.kind for event in worker.read_events()}

@@ -82,9 +82,7 @@ def test_a_young_worker_is_not_replaced_for_its_memory(site: Site) -> None:
 
 
 def test_a_peak_that_is_over_replaces_no_worker(site: Site) -> None:
-    """Memory that a job takes and gives back, far over the soft limit, costs no worker: the present value counts, not the
-    peak.
-    """
+    """A job that takes and frees memory far over the soft limit costs no worker. The present value counts, not the peak."""
     fleet = start_hungry(site)
     text = site.enter_text("spike 200")
     until(lambda: rss_mebibytes(fleet) > 200)
@@ -175,7 +173,7 @@ def test_a_kill_by_the_kernel_has_the_cause_oom(site: Site) -> None:
 
 
 def recorded_events(group: Path) -> Path:
-    """As a kernel 6.1 shows them, before anything has happened."""
+    """Counters of a kernel 6.1 at their start."""
     group.mkdir(parents=True)
     events = group / "memory.events"
     events.write_text("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n")

@@ -58,17 +58,17 @@ def hang_at(school: School, page: int) -> None:
     school.simulator.fault("hang", model=VISION_MODEL)
 
 
-def until_asked(school: School, worker: BareWorker, pages: int) -> None:
-    until(lambda: counted(worker).get(Counter.VISION_CALLS) == pages and school.is_asked(VISION_MODEL), what=f"call {pages}")
+def until_called(school: School, worker: BareWorker, pages: int) -> None:
+    until(lambda: counted(worker).get(Counter.VISION_CALLS) == pages and school.is_called(VISION_MODEL), what=f"call {pages}")
 
 
 @pytest.mark.parametrize("is_rendered", [False, True], ids=["decoded", "rendered by the web side"])
 def test_a_killed_worker_costs_one_page(school: School, document: Submission, *, is_rendered: bool) -> None:
-    """Of twenty pages the one that was being read at the worker's death is asked for again, and no other."""
+    """Of twenty pages only the one that was being read at the worker's death is read again."""
     hang_at(school, 19)
     submission_id = enter_rendered(school, document) if is_rendered else enter_one(school, document)
     with school.worker(**ONLY_READING) as worker:
-        until_asked(school, worker, 19)
+        until_called(school, worker, 19)
         worker.signal(signal.SIGKILL)
         worker.exit_status()
         school.reclaim_lease(worker)
@@ -84,7 +84,7 @@ def test_a_drain_ends_between_two_pages(school: School, document: Submission) ->
     school.simulator.fault("slow", model=VISION_MODEL, seconds=1)
     submission_id = enter_rendered(school, document)
     with school.worker(**ONLY_READING) as worker:
-        until_asked(school, worker, 1)
+        until_called(school, worker, 1)
         worker.control(ControlRecord(leasing_slots=1, is_draining=True, drain_by_seconds=0))
         worker.signal(signal.SIGTERM)
         assert worker.exit_status() == 0
@@ -95,7 +95,7 @@ def test_a_drain_ends_between_two_pages(school: School, document: Submission) ->
 
 
 def test_a_worker_without_its_lease_calls_no_model(school: School, document: Submission) -> None:
-    """After its lease has run out a worker does not ask the model, which knows no fence, about the page it had renewed it for."""
+    """A worker whose lease has expired does not call the model, because a call has no fence."""
     submission_id = enter_one(school, document)
     with school.worker(learning_vision_adapter="tests.process.adapters.sleepy", **ONLY_READING) as worker:
         until(lambda: Counter.REJECTED_BY_FENCE in counted(worker))
@@ -128,11 +128,11 @@ def test_pages_of_another_model_are_read_again(school: School, document: Submiss
 def test_a_checkpoint_with_too_many_pages_is_dropped(
     school: School, document: Submission, kept: int, *, is_rendered: bool
 ) -> None:
-    """The last page is never kept alone: where that many are, the document has become another one, and is read from its start."""
+    """The last page is never stored alone. With that many stored pages the document has changed and is read again."""
     hang_at(school, 2)
     submission_id = enter_rendered(school, document) if is_rendered else enter_one(school, document)
     with school.worker(**ONLY_READING) as worker:
-        until_asked(school, worker, 2)
+        until_called(school, worker, 2)
         worker.signal(signal.SIGKILL)
         worker.exit_status()
         school.reclaim_lease(worker)
@@ -149,10 +149,10 @@ def test_a_permit_lost_between_pages_is_replaced(school: School, document: Submi
     school.simulator.fault("slow", model=VISION_MODEL, seconds=1)
     submission_id = enter_rendered(school, document)
     with school.worker(**ONLY_READING) as worker:
-        until_asked(school, worker, 1)
+        until_called(school, worker, 1)
         school.owner.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%slot%'")
         school.simulator.fault("hang", model=VISION_MODEL)
-        until_asked(school, worker, 2)
+        until_called(school, worker, 2)
         assert school.permits() == [True]
         worker.signal(signal.SIGKILL)
         worker.exit_status()
@@ -166,7 +166,7 @@ def test_a_lost_page_commit_is_noticed(school: School, document: Submission) -> 
     school.simulator.fault("slow", model=VISION_MODEL, seconds=1)
     submission_id = enter_rendered(school, document)
     with school.worker(worker_poll_interval=60, **ONLY_READING) as worker:
-        until_asked(school, worker, 1)
+        until_called(school, worker, 1)
         school.change_job("lease_key = gen_random_uuid(), leased_until = now() + interval '1 hour'", submission_id)
         until(lambda: is_idle(worker))
         assert (counted(worker)[Counter.VISION_CALLS], counted(worker)[Counter.REJECTED_BY_FENCE]) == (1, 1)

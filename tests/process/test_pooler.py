@@ -85,7 +85,7 @@ def test_jobs_are_found_by_polling_behind_a_pooler(site: Site, pooler: Pooler) -
     assert fleet.stop() == 0
     assert fleet.logged("connection_lost") == []
     pooler.stop()
-    assert [pooler.look_into(session, LEFT_BEHIND) for session in pooler.sessions] == [NOTHING] * 2
+    assert [pooler.query_session(session, LEFT_BEHIND) for session in pooler.sessions] == [NOTHING] * 2
 
 
 def test_permits_hold_on_one_host_and_end_with_their_worker(site: Site, pooler: Pooler) -> None:
@@ -106,7 +106,7 @@ def pids_in(fleet: LiveFleet, activity: str) -> list[int]:
 
 
 def test_a_pooled_transaction_has_its_timeouts(site: Site, pooler: Pooler, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Statement and lock timeout hold for every statement behind a pooler, and cost no transaction of their own."""
+    """Statement and lock timeout apply to every statement behind a pooler, and need no transaction of their own."""
     monkeypatch.setitem(WORKER_BOUNDS, "lock_timeout_ms", 200)
     with connect(pooler.dsn, "test") as connection, site.owner.transaction():
         assert is_pooled(connection)
@@ -119,7 +119,7 @@ def test_a_pooled_transaction_has_its_timeouts(site: Site, pooler: Pooler, monke
 
 
 def test_the_monitors_statements_have_timeouts(site: Site, pooler: Pooler) -> None:
-    """Directly and behind a pooler, one locked row does not keep the monitor from the others."""
+    """Directly and behind a pooler, one locked row does not block the monitor."""
 
     async def bounds(dsn: str) -> dict[str, int]:
         async with await connect_monitor(dsn, "test") as connection:
@@ -129,10 +129,13 @@ def test_the_monitors_statements_have_timeouts(site: Site, pooler: Pooler) -> No
 
 
 def test_database_pooled_overrides_the_detection(site: Site, pooler: Pooler) -> None:
-    """DATABASE_POOLED overrules what is found: true spares the question, false trusts a pooler that keeps sessions apart."""
-    with connect(site.database.worker_dsn, "test", pooled="true") as told, connect(pooler.dsn, "test", pooled="false") as trusted:
-        assert (is_pooled(told), is_pooled(trusted)) == (True, False)
-        assert timeouts(told) == WORKER_BOUNDS
+    """DATABASE_POOLED overrides the detection: true skips it, and false accepts a pooler that keeps sessions apart."""
+    with (
+        connect(site.database.worker_dsn, "test", pooled="true") as configured,
+        connect(pooler.dsn, "test", pooled="false") as trusted,
+    ):
+        assert (is_pooled(configured), is_pooled(trusted)) == (True, False)
+        assert timeouts(configured) == WORKER_BOUNDS
 
 
 @pytest.mark.second_tier

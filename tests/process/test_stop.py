@@ -1,4 +1,4 @@
-"""Requests to stop: jobs are finished or released, no process is left, and the exit code says how it went."""
+"""Requests to stop: jobs are finished or released, no process is left, and the exit code shows the result."""
 
 import os
 import signal
@@ -84,7 +84,7 @@ def test_a_second_request_shortens_the_drain(site: Site) -> None:
 
 
 def test_a_third_request_kills_at_once(site: Site) -> None:
-    """Nothing is waited for but the leases."""
+    """The supervisor waits only for the leases."""
     fleet = start_in_a_job(site, NEVER_SECONDS)
     fleet.terminate(times=3)
     assert fleet.exit_code(SOON_SECONDS) == CUT_SHORT
@@ -162,7 +162,7 @@ def test_a_clean_end_leaves_no_lock_socket_or_process(site: Site) -> None:
 
 
 def test_a_stop_works_if_the_parent_had_blocked_the_signals(site: Site) -> None:
-    """Signals that were blocked or ignored before the start are not so in the supervisor, which exec(2) would keep."""
+    """The supervisor unblocks the signals that its parent had blocked or ignored, because exec(2) keeps both."""
     fleet = site.start(wrapper=(sys.executable, "-c", DEAF_PARENT))
     fleet.until_idle()
     assert fleet.stop() == 0

@@ -27,7 +27,7 @@ def wire(school: School) -> Iterator[PgProxy]:
 
 @pytest.mark.parametrize("pooled", ["false", "true"])
 def test_a_working_session_has_no_subject_between_transactions(school: School, wire: PgProxy, pooled: str) -> None:
-    """After every transaction of a real worker, a second look into its session finds no subject set."""
+    """After every transaction of a real worker, a query in its session finds no subject."""
     entered = school.enter(*text_submissions(3, seed=1))
     school.change_job('payload = payload || \'{"student_sub": "another"}\'', entered[1])
     with school.worker(learning_database_url=wire.dsn, ai_backend="stub", database_pooled=pooled) as worker:

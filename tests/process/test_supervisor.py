@@ -102,7 +102,7 @@ def settling(site: Site, workers: int = 2) -> Iterator[tuple[LiveFleet, UUID, in
     with site.owner.transaction():
         site.owner.execute(LOCK_JOB, [text])
         (worker,) = fleet.until_busy("settle")
-        site.until_somebody_waits_for_a_lock()  # the activity begins before its statement is sent
+        site.until_a_statement_waits_for_a_lock()  # the activity begins before its statement is sent
         until(lambda: psutil.Process(worker).status() == psutil.STATUS_SLEEPING)  # and the next lease is sent after it
         yield fleet, text, worker
 
@@ -258,8 +258,8 @@ def test_lost_connections_cost_no_worker(site: Site) -> None:
         entered = site.enter_texts(4)
         until(functools.partial(site.leases, *entered))
         site.cut_connections()
-    site.until_done(everybody := [row["id"] for row in site.all("select id from learning_submissions")])
-    assert site.results() == sorted(everybody)
+    site.until_done(submission_ids := [row["id"] for row in site.all("select id from learning_submissions")])
+    assert site.results() == sorted(submission_ids)
     assert fleet.worker_pids() == before
     assert fleet.logged("exited") == []
 
@@ -335,13 +335,13 @@ def test_a_full_log_pipe_blocks_no_process(site: Site) -> None:
     os.set_blocking(reading, False)
     with os.fdopen(reading, "rb") as log:
 
-        def is_told() -> bool:
+        def is_drop_logged() -> bool:
             """A process that dropped no line reports none."""
             entered.append(site.enter_text())
             site.until_done_once(entered)
             return b" dropped_lines=" in (log.read() or b"")
 
-        until(is_told)
+        until(is_drop_logged)
         assert fleet.stop() == 0
 
 

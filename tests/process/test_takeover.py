@@ -55,7 +55,7 @@ def test_children_of_adapters_do_not_outlive_the_supervisor(site: Site) -> None:
 
 
 def test_a_job_that_kills_five_supervisors_is_quarantined(site: Site) -> None:
-    """Five supervisors die in the same job before they can count. The next one finds the five and fails the submission."""
+    """Five supervisors die in the same job before they count it. The next one finds five expiries and fails the submission."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=5)
     text = site.enter_text()
     for _ in range(5):
@@ -126,7 +126,7 @@ def test_a_locked_row_of_a_dead_supervisor_does_not_block_polling(site: Site) ->
 
 
 def test_a_running_supervisor_reclaims_leases_of_a_dead_one(site: Site) -> None:
-    """Two on the same runtime directory: the survivor takes the jobs over without a restart."""
+    """Of two supervisors on the same runtime directory, the survivor takes the jobs over without a restart."""
     dead = start_in_jobs(site, 2)
     survivor = site.start(worker_concurrency=2)
     survivor.until_idle()

@@ -85,7 +85,7 @@ def test_the_analysis_is_about_the_criteria(school: School, photo: Submission) -
 
 
 def test_two_workers_share_one_permit(school: School) -> None:
-    """With one permit two workers never ask the same model at once, and no submission is done twice."""
+    """With one permit two workers never call the same model at once, and no submission is processed twice."""
     entered = school.enter(*text_submissions(12, seed=1))
     with school.worker() as first, school.worker() as second:
         until(lambda: school.is_final(*entered))
@@ -109,11 +109,11 @@ def test_an_idle_worker_is_woken(school: School, typed: Submission) -> None:
 
 
 def test_death_while_reading_loses_nothing(school: School, photo: Submission) -> None:
-    """A worker killed during OCR leaves the job under the key on its scoreboard; returned, it is done once by another."""
+    """A worker killed during OCR leaves its job and key in its scoreboard. After the reclaim the job is completed once."""
     school.simulator.fault("hang", model=VISION_MODEL)
     submission_id = enter_one(school, photo)
     with school.worker() as worker:
-        until(lambda: school.is_asked(VISION_MODEL))
+        until(lambda: school.is_called(VISION_MODEL))
         worker.signal(signal.SIGKILL)
         assert worker.exit_status() == -signal.SIGKILL
         job, record = school.job(submission_id), worker.record()
@@ -130,7 +130,7 @@ def test_no_page_is_read_twice(school: School, photo: Submission) -> None:
     school.simulator.fault("hang", model=FEEDBACK_MODEL)
     submission_id = enter_one(school, photo)
     with school.worker() as worker:
-        until(lambda: school.is_asked(FEEDBACK_MODEL))
+        until(lambda: school.is_called(FEEDBACK_MODEL))
         worker.signal(signal.SIGKILL)
         assert worker.exit_status() == -signal.SIGKILL
         assert school.job(submission_id)["payload"]["cached_text_md"] == photo.expected_text
@@ -161,11 +161,11 @@ def test_a_job_that_kills_is_quarantined(school: School, photo: Submission) -> N
     answers = []
     for _ in range(2):
         with school.worker() as worker:
-            until(lambda: school.is_asked(VISION_MODEL))
+            until(lambda: school.is_called(VISION_MODEL))
             worker.signal(signal.SIGKILL)
             worker.exit_status()
             answers.append(school.reclaim_lease(worker))
-        until(lambda: not school.is_asked(VISION_MODEL))
+        until(lambda: not school.is_called(VISION_MODEL))
     assert answers == [ReclaimResult.RECLAIMED, ReclaimResult.QUARANTINED]
     assert (school.submission(submission_id)["error_code"], school.job(submission_id)["error_code"]) == (
         "vision_failed",
@@ -174,7 +174,7 @@ def test_a_job_that_kills_is_quarantined(school: School, photo: Submission) -> N
 
 
 def test_a_worker_quarantines_a_job_that_reached_the_limit_before(school: School, photo: Submission) -> None:
-    """A job whose payload says that it has killed often enough fails without a call to any model."""
+    """A job whose payload has the maximum of crashes fails without a call to a model."""
     submission_id = enter_one(school, photo)
     school.change_job("payload = payload || '{\"crashes\": 2}'", submission_id)
     assert finish(school, submission_id) == {Counter.QUARANTINED: 1}
@@ -185,7 +185,7 @@ def test_a_worker_quarantines_a_job_that_reached_the_limit_before(school: School
 
 
 def test_an_idle_worker_stops_at_once(school: School) -> None:
-    """SIGTERM ends the wait for work: the worker is gone long before its next look, with exit code 0."""
+    """SIGTERM ends the wait for work. The worker exits with code 0 long before its next poll."""
     with school.worker(worker_poll_interval=LONG_SECONDS) as worker:
         until(lambda: is_idle(worker))
         worker.signal(signal.SIGTERM)
@@ -194,7 +194,7 @@ def test_an_idle_worker_stops_at_once(school: School) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_worker_ignores_the_signals_of_a_terminal(school: School, typed: Submission, number: int) -> None:
-    """A Ctrl-C reaches every process of a terminal; a worker goes on until its supervisor asks it to stop."""
+    """Ctrl-C reaches every process of a terminal. A worker continues until its supervisor stops it."""
     with school.worker() as worker:
         until(lambda: is_idle(worker))
         worker.signal(number)
@@ -207,7 +207,7 @@ def test_a_job_is_finished_before_the_stop(school: School, typed: Submission) ->
     school.simulator.fault("slow", model=FEEDBACK_MODEL, seconds=0.3)
     first, second = school.enter(typed, typed)
     with school.worker() as worker:
-        until(lambda: school.is_asked(FEEDBACK_MODEL))
+        until(lambda: school.is_called(FEEDBACK_MODEL))
         worker.signal(signal.SIGTERM)
         assert worker.exit_status() == ExitCode.DONE
     assert school.results(first) == ["completed"]
@@ -219,7 +219,7 @@ def test_a_drain_leaves_time_for_the_whole_job(school: School, photo: Submission
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
     submission_id = enter_one(school, photo)
     with school.worker() as worker:
-        until(lambda: school.is_asked(VISION_MODEL))
+        until(lambda: school.is_called(VISION_MODEL))
         worker.control(ControlRecord(1, is_draining=True, drain_by_seconds=time.monotonic() + LONG_SECONDS))
         worker.signal(signal.SIGTERM)
         assert worker.exit_status() == ExitCode.DONE
@@ -227,12 +227,12 @@ def test_a_drain_leaves_time_for_the_whole_job(school: School, photo: Submission
 
 
 def test_a_job_without_time_for_its_next_step_is_released(school: School, photo: Submission) -> None:
-    """What is read is kept, the job is back in its place, no attempt is burnt, and the exit code is 0."""
+    """The text is kept, the job returns to its place, no attempt is used, and the exit code is 0."""
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0.3)
     submission_id = enter_one(school, photo)
     entered_job = school.job(submission_id)
     with school.worker(terminate_grace_seconds=1) as worker:
-        until(lambda: school.is_asked(VISION_MODEL))
+        until(lambda: school.is_called(VISION_MODEL))
         worker.signal(signal.SIGTERM)
         assert worker.exit_status() == ExitCode.DONE
         assert counted(worker)[Counter.RELEASED] == 1
@@ -244,7 +244,7 @@ def test_a_job_without_time_for_its_next_step_is_released(school: School, photo:
 
 @pytest.mark.parametrize("control", [ControlRecord(leasing_slots=0), ControlRecord(leasing_slots=1, is_draining=True)])
 def test_a_closed_gate_keeps_jobs_in_the_queue(school: School, typed: Submission, control: ControlRecord) -> None:
-    """A slot that may not lease, or that drains, takes no job; once it may, it does."""
+    """A slot that may not lease, or that drains, takes no job. As soon as it may, it does."""
     with school.worker() as worker:
         until(lambda: is_idle(worker))
         worker.control(control)
@@ -270,7 +270,7 @@ def test_without_its_supervisor_an_idle_worker_ends(school: School) -> None:
 @pytest.mark.parametrize("fault", ["status_500", "eof"])
 @pytest.mark.parametrize(("model", "step"), [(VISION_MODEL, "vision"), (FEEDBACK_MODEL, "feedback")])
 def test_transient_errors_use_attempts(school: School, photo: Submission, fault: str, model: str, step: str) -> None:
-    """After WORKER_MAX_RETRIES further tries the submission fails with its step's code; the job's row stays."""
+    """After WORKER_MAX_RETRIES further tries the submission fails with its step's code. The job's row stays."""
     submission_id = enter_one(school, photo)
     school.simulator.fault(fault, model=model, times=3)
     totals = finish(school, submission_id, worker_max_retries=2)
@@ -293,7 +293,7 @@ def test_a_later_try_completes(school: School, photo: Submission) -> None:
 
 
 def test_a_retry_waits_and_is_shown_on_the_submission(school: School, photo: Submission) -> None:
-    """Between two tries the job is queued for WORKER_BACKOFF_SECONDS later, and the submission says what is tried again."""
+    """Between two tries the job waits for WORKER_BACKOFF_SECONDS, and the submission has the step that is tried again."""
     submission_id = enter_one(school, photo)
     school.simulator.fault("status_500", model=VISION_MODEL)
     with school.worker(worker_backoff_seconds=LONG_SECONDS) as worker:
@@ -307,7 +307,7 @@ def test_a_retry_waits_and_is_shown_on_the_submission(school: School, photo: Sub
 
 @pytest.mark.parametrize("model", [VISION_MODEL, FEEDBACK_MODEL])
 def test_a_full_server_uses_no_attempt(school: School, photo: Submission, model: str) -> None:
-    """503 gives the job back for a few seconds, untouched; what was read before is kept."""
+    """A 503 releases the job for a few seconds without an attempt. The text that was read before is kept."""
     submission_id = enter_one(school, photo)
     school.simulator.fault("status_503", model=model)
     with school.worker(worker_max_retries=0) as worker:
@@ -348,7 +348,7 @@ def test_a_malformed_payload_fails(school: School, typed: Submission, payload: s
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
 def test_a_final_submission_is_left_alone(school: School, typed: Submission, status: str) -> None:
-    """Where somebody else has finished the submission the job is deleted, and nothing is written or asked."""
+    """If the submission is already final, the job is deleted. Nothing is written and no model is called."""
     submission_id = enter_one(school, typed)
     school.owner.execute("update learning_submissions set analysis_status = %s", [status])
     school.owner.execute("delete from audit_results")
@@ -359,7 +359,7 @@ def test_a_final_submission_is_left_alone(school: School, typed: Submission, sta
 
 
 def test_a_missing_file_is_tried_again(school: School, photo: Submission) -> None:
-    """A store that does not have the file yet is a transient error; a file that differs from its row a permanent one."""
+    """A store that does not have the file yet is a transient error. A file that differs from its row is a permanent one."""
     submission_id = enter_one(school, photo)
     path = school.storage_root / school.submission(submission_id)["storage_key"]
     path.rename(path.with_suffix(".away"))
@@ -380,7 +380,7 @@ def test_a_worker_rejects_a_superuser(school: School) -> None:
     try:
         with school.worker(learning_database_url=dsn) as worker:
             assert worker.exit_status() == ExitCode.CONFIG
-            assert [event.kind for event in worker.look_at_events()][-1] is EventKind.REFUSED
+            assert [event.kind for event in worker.read_events()][-1] is EventKind.REFUSED
     finally:
         school.owner.execute(psycopg.sql.SQL("drop role {}").format(superuser_name(school)))
     assert school.leases(submission_id) == []
@@ -414,10 +414,10 @@ def test_a_broken_connection_during_a_call_costs_nothing(school: School, photo: 
     school.simulator.fault("slow", model=model, seconds=0.3)
     submission_id = enter_one(school, photo)
     with school.worker() as worker:
-        until(lambda: school.is_asked(model))
+        until(lambda: school.is_called(model))
         assert school.one(TERMINATE, f"{school.database.name}_worker") == {"pg_terminate_backend": True}
         until(lambda: school.is_final(submission_id) and is_idle(worker))
-        assert EventKind.CONNECTION_LOST in {event.kind for event in worker.look_at_events()}
+        assert EventKind.CONNECTION_LOST in {event.kind for event in worker.read_events()}
         assert counted(worker)[Counter.COMPLETED] == 1
     assert school.results(submission_id) == ["completed"]
     assert (school.calls(VISION_MODEL), school.calls(FEEDBACK_MODEL)) == (1, 1)
@@ -448,11 +448,11 @@ def test_a_lost_acknowledgement_costs_nothing(school: School, proxy: PgProxy, ph
 
 
 def test_a_result_for_a_lease_that_was_taken_over_is_dropped(school: School, typed: Submission) -> None:
-    """A worker whose job somebody else took while the model worked writes nothing, counts that, and works on."""
+    """A worker whose job was taken over during the model call writes nothing, counts the rejection and continues."""
     school.simulator.fault("slow", model=FEEDBACK_MODEL, seconds=0.3)
     submission_id = enter_one(school, typed)
     with school.worker() as worker:
-        until(lambda: school.is_asked(FEEDBACK_MODEL))
+        until(lambda: school.is_called(FEEDBACK_MODEL))
         assert school.permits() == [HELD]
         school.change_job("lease_key = gen_random_uuid(), leased_until = now() + interval '1 hour'", submission_id)
         until(lambda: counted(worker).get(Counter.REJECTED_BY_FENCE) == 1)
@@ -467,7 +467,7 @@ def test_a_result_for_a_lease_that_was_taken_over_is_dropped(school: School, typ
 
 @pytest.mark.parametrize("timeout_seconds", [15, 300])
 def test_a_next_job_has_lease_and_permit_for_its_call(school: School, timeout_seconds: int) -> None:
-    """What came with an end covers the call as a start of its own would: renewed where the feedback may take longer."""
+    """Lease and permit that came with a settlement cover the call. The lease is renewed if the feedback may take longer."""
     for fault in ("slow", "hang"):  # the first job's call, and the next one's
         school.simulator.fault(fault, model=FEEDBACK_MODEL, seconds=0.01)
     school.enter(*text_submissions(2, seed=1))
@@ -526,20 +526,20 @@ def test_a_stop_ends_the_wait_for_a_permit(school: School, typed: Submission) ->
     ],
 )
 def test_the_platforms_adapters_run_unmodified(school: School, photo: Submission, adapter: str, feedback: str) -> None:
-    """Modules of another package read the environment themselves and are given what their signatures take."""
+    """Modules of another package read the environment themselves and get the arguments in their signatures."""
     submission_id = enter_one(school, photo)
     settings = {**PLATFORM, "learning_feedback_adapter": adapter}
     with school.worker({"PLATFORM_VISION": "read by the platform"}, **settings) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         assert counted(worker) == {Counter.COMPLETED: 1, Counter.VISION_CALLS: 1, Counter.FEEDBACK_CALLS: 1}
     row, text = school.submission(submission_id), "read by the platform image/png 1"
-    told = feedback.format(instruction_md=photo.instruction_md, hints_md=photo.hints_md, text=text)
-    assert (row["text_body"], row["feedback_md"]) == (text, told)
+    expected = feedback.format(instruction_md=photo.instruction_md, hints_md=photo.hints_md, text=text)
+    assert (row["text_body"], row["feedback_md"]) == (text, expected)
     assert [result["criterion"] for result in row["analysis_json"]["criteria_results"]] == list(photo.criteria)
 
 
 def test_a_text_of_a_foreign_adapter_is_not_read_twice(school: School, photo: Submission) -> None:
-    """Of a foreign adapter the module and the model's name tell whether a checkpoint may be used again."""
+    """A checkpoint of a foreign adapter is used again if its module and the model's name are the same."""
     submission_id = enter_one(school, photo)
     environ = {"PLATFORM_VISION": "read by the platform", "PLATFORM_FEEDBACK": "transient"}
     with school.worker(environ, **PLATFORM, worker_max_retries=1) as worker:
@@ -549,7 +549,7 @@ def test_a_text_of_a_foreign_adapter_is_not_read_twice(school: School, photo: Su
 
 
 @pytest.mark.parametrize(
-    ("step", "orders", "error_code", "tries", "bugs"),
+    ("step", "behaviour", "error_code", "tries", "bugs"),
     [
         ("vision", "transient", "vision_failed", 2, 0),
         ("vision", "permanent", "vision_failed", 1, 0),
@@ -561,26 +561,28 @@ def test_a_text_of_a_foreign_adapter_is_not_read_twice(school: School, photo: Su
     ],
 )
 def test_foreign_exceptions_are_matched_by_name(
-    school: School, photo: Submission, step: str, orders: str, error_code: str, tries: int, bugs: int
+    school: School, photo: Submission, step: str, behaviour: str, error_code: str, tries: int, bugs: int
 ) -> None:
-    """Transient ones burn an attempt, permanent ones fail at once, any other is a bug: tried again, counted, told by class."""
+    """A transient error uses an attempt, a permanent one fails at once. Any other is counted as a bug and tried again."""
     submission_id = enter_one(school, photo)
-    environ = {"PLATFORM_VISION": "read", f"PLATFORM_{step.upper()}": orders}
+    environ = {"PLATFORM_VISION": "read", f"PLATFORM_{step.upper()}": behaviour}
     with school.worker(environ, **PLATFORM, worker_max_retries=1) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
-        totals, events = counted(worker), worker.look_at_events()
+        totals, events = counted(worker), worker.read_events()
     assert (school.submission(submission_id)["error_code"], school.job(submission_id)["retry_count"]) == (error_code, tries - 1)
     assert totals[Counter[f"{step.upper()}_CALLS"]] == tries
     assert totals.get(Counter.ADAPTER_BUGS, 0) == bugs
     failed = [event for event in events if event.kind is EventKind.STEP_FAILED]
-    assert [(event.step, event.outcome) for event in failed] == [(step, "permanent" if orders == "corrupt" else orders)] * tries
+    assert [(event.step, event.outcome) for event in failed] == [
+        (step, "permanent" if behaviour == "corrupt" else behaviour)
+    ] * tries
 
 
-@pytest.mark.parametrize("orders", ["time", "list", "bytes"])
-def test_an_answer_that_cannot_be_stored_is_a_bug(school: School, photo: Submission, orders: str) -> None:
-    """What PostgreSQL cannot take is the adapter's error: counted and told by class, and no reason for a worker to end."""
+@pytest.mark.parametrize("behaviour", ["time", "list", "bytes"])
+def test_an_answer_that_cannot_be_stored_is_a_bug(school: School, photo: Submission, behaviour: str) -> None:
+    """An answer that PostgreSQL cannot store is counted as the adapter's bug, with its class. The worker continues."""
     submission_id = enter_one(school, photo)
-    with school.worker({"PLATFORM_VISION": orders}, **PLATFORM, worker_max_retries=0) as worker:
+    with school.worker({"PLATFORM_VISION": behaviour}, **PLATFORM, worker_max_retries=0) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         assert counted(worker)[Counter.ADAPTER_BUGS] == 1
     row = school.submission(submission_id)
@@ -609,9 +611,9 @@ def test_no_exception_contains_a_pupils_text(school: School, photo: Submission) 
     submission_id = enter_one(school, photo)
     with school.worker({"PLATFORM_VISION": "bug"}, **PLATFORM, worker_max_retries=0) as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
-        told = f"{school.submission(submission_id)} {school.job(submission_id)} {worker.look_at_events()}"
-    assert "what the pupil wrote" not in told
-    assert "ZeroDivisionError" in told
+        written = f"{school.submission(submission_id)} {school.job(submission_id)} {worker.read_events()}"
+    assert "what the pupil wrote" not in written
+    assert "ZeroDivisionError" in written
 
 
 # Round trips
@@ -619,11 +621,11 @@ def test_no_exception_contains_a_pupils_text(school: School, photo: Submission) 
 
 @pytest.mark.parametrize(("kind", "round_trips"), [("text", 2 + 1), ("image", 4 + 4), ("reused", 2 + 2), ("gated", 2 + 1)])
 def test_a_job_costs_few_round_trips(school: School, proxy: PgProxy, photo: Submission, kind: str, round_trips: int) -> None:
-    """A start for each model call, the checkpoint, and the end with the next job: one round trip each, permits included.
+    """The start of each model call, the checkpoint, and the settlement with the next job take one round trip each, with permits.
 
-    A typed text that came with an end starts with it. The first lease and its submission come before them, and after them one
-    look from the queue's start, unless the last end had it with it. Two jobs: at its sixth execution psycopg prepares a
-    statement, which costs one more, once for each connection. A closed gate costs none to who needs not pass it.
+    A typed text that came with a settlement starts in the same round trip. The first lease and its submission come before, and
+    one poll from the start of the queue comes after, unless the last settlement contained it. Only two jobs run, because psycopg
+    prepares a statement at its sixth execution, with one more round trip. A closed gate costs none if the job does not need it.
     """
     submissions = text_submissions(2, seed=1) if kind in {"text", "gated"} else [photo] * 2
     settings = {"learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS}

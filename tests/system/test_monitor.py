@@ -97,7 +97,7 @@ def test_a_notification_that_arrives_with_a_result_wakes_a_worker(site: Site) ->
         os.kill(victim, signal.SIGKILL)
         fleet.until_replaced([victim])
         until(lambda: {worker["activity"] for worker in fleet.workers()} == {"idle"})
-        site.until_somebody_waits_for_a_lock()
+        site.until_a_statement_waits_for_a_lock()
         text = site.enter_text()
     until(lambda: site.leases(text), AT_ONCE_SECONDS)
     site.until_done_once([deadly, text])
@@ -110,7 +110,7 @@ def test_a_job_without_a_notification_is_found(site: Site) -> None:
     fleet.until_idle()
     with site.owner.transaction():
         site.owner.execute("lock table learning_submission_jobs in access exclusive mode")
-        site.until_somebody_waits_for_a_lock()
+        site.until_a_statement_waits_for_a_lock()
         site.cut_connections()
     text = site.enter_text()
     until(lambda: site.leases(text), 2 * AT_ONCE_SECONDS)

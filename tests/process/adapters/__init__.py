@@ -1,1 +1,1 @@
-"""Feedback adapters that no supervisor would wish for; the vision adapter beside them is the stub."""
+"""Feedback adapters with faults. The vision adapter of each is the stub."""

@@ -1,4 +1,4 @@
-"""Has room for so many processes as the file `room` says: who comes later dies in its import, as of a bug in a native library."""
+"""An adapter for as many processes as the file `room` contains. A later process dies in its import."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Feedback that is finished when the test says so, by the file that GATE names, and so long that it needs room of its own."""
+"""Feedback that ends when the test creates the file in GATE. It is so long that the server stores it outside the row."""
 
 import os
 import secrets

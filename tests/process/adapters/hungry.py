@@ -1,4 +1,4 @@
-"""Takes memory as the text orders it: `leak N`, `spike N`, `grow N`, in MiB; any other text takes none.
+"""Feedback that takes memory by its text: `leak N`, `spike N`, `grow N`, in MiB. Any other text takes none.
 
 A leak is kept after the job. A spike is given back when the file `release` is there. What has grown is held for ever, as by
 a decoder that never comes to an end; without a number it grows as fast as it can and does not stop by itself.
@@ -26,7 +26,7 @@ class Hungry(Stub):
         match kind:
             case "leak":
                 self._leaked.append(taken(int(size[0])))
-                time.sleep(JOB_SECONDS)  # else a hundred jobs would come between two looks, which no model allows
+                time.sleep(JOB_SECONDS)  # otherwise a hundred jobs would run between two samples, which no model allows
             case "spike":
                 spike = taken(int(size[0]))
                 while not RELEASE.exists():

@@ -32,7 +32,7 @@ class Ledger:
 
 
 class Pages:
-    """Pages that say which they are."""
+    """Pages that contain their number."""
 
     def __init__(self, ledger: Ledger, first_page: int, total: int) -> None:
         self._ledger, self._next, self.total = ledger, first_page, total
