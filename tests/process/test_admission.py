@@ -314,7 +314,7 @@ def test_a_storm_opens_the_breaker_and_a_probe_closes_it(server: Server) -> None
 # Two models that do not fit together
 
 
-def test_two_instances_agree_on_the_exclusive_model(database: Database, undo: ExitStack) -> None:
+def test_two_instances_agree_on_the_active_model(database: Database, undo: ExitStack) -> None:
     """Two supervisors are never in calls to both models at the same time, and no call pays for a load: Ollama never evicts."""
     server = opened(database, undo, max_loaded_models=1, load_seconds=LOAD_SECONDS)
     server.hold(0)  # gone from the list is gone from memory
