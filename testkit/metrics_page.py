@@ -16,9 +16,9 @@ _CALL = ModelCall(CallOutcome.ANSWERED, first_token_seconds=1, tokens_per_second
 _HEAD = """\
 # Metrics
 
-`scripts/settings` generates this page. Names and help are in [supervisor/monitor/metrics.py](../supervisor/monitor/metrics.py) and
-[supervisor/monitor/ollama/metrics.py](../supervisor/monitor/ollama/metrics.py). [adding-a-metric.md](adding-a-metric.md) explains how to
-add one.
+`scripts/settings` generates this page. Names and help are in [supervisor/monitor/metrics.py](../supervisor/monitor/metrics.py)
+and [supervisor/monitor/ollama/metrics.py](../supervisor/monitor/ollama/metrics.py). To add a metric, follow
+[adding-a-metric.md](adding-a-metric.md).
 
 The monitor serves `/metrics` in the text format of Prometheus at `STATUS_ADDR`, by default
 `http://127.0.0.1:9464/metrics`. The address is loopback only. `/healthz` at the same address has the first line of `status`, with
