@@ -65,6 +65,7 @@ class AdmissionController:
         self._list_task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._published: Decision | None = None
+        self._lock_request: AcquireModelLock | None = None  # sent since the lock last changed
         self._notes: frozenset[object] = frozenset()
         now_seconds = self._started_at_seconds = time.monotonic()
         before = DecisionPublished(scoreboard.admission.read().slots, (), None, now_seconds)  # of the monitor before this one
@@ -104,6 +105,7 @@ class AdmissionController:
         self._changed.set()
 
     def model_lock_changed(self, model: str | None) -> None:
+        self._lock_request = None
         self._apply(ModelLockChanged(model, time.monotonic()))
 
     def _apply(self, *facts: Fact) -> None:
@@ -176,9 +178,15 @@ class AdmissionController:
                 self._apply(UnloadBegun(models, time.monotonic()))
                 self._start(self._unload(models))
             case AcquireModelLock():
-                self._dependencies.requests.send(act)
+                self._request_lock(act)
             case _:
                 assert_never(act)
+
+    def _request_lock(self, request: AcquireModelLock) -> None:
+        """Sends a request once, because each one wakes the listener, and the lock's client retries by itself."""
+        if request != self._lock_request:
+            self._lock_request = request
+            self._dependencies.requests.send(request)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
