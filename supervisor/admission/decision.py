@@ -42,13 +42,14 @@ Act = Preload | Unload | AcquireModelLock
 class Decision:
     """`slots`: slots that may lease. `calls`: calls that each model may have at once; 0: its gate is closed.
 
-    No worker leases after `until_seconds` of the monotonic clock. `reasons`: all that hold work back, in the order of the rules.
+    `active`: the only model that may be called (None: all may). No worker leases after `until_seconds` of the monotonic clock.
+    `reasons`: all that hold work back, in the order of the rules.
     `closed`: for each reason the models that it limits.
     """
 
     slots: int = UNLIMITED
     calls: Mapping[str, int] = field(default_factory=dict)
-    turn: str | None = None
+    active: str | None = None
     reasons: tuple[HoldReason, ...] = ()
     acts: tuple[Act, ...] = ()
     until_seconds: float = math.inf
@@ -60,4 +61,4 @@ class Decision:
 
     def published(self, at_seconds: float) -> DecisionPublished:
         """Return the fact that the workers can read this decision."""
-        return DecisionPublished(self.slots, tuple(sorted(self.calls.items())), self.turn, at_seconds)
+        return DecisionPublished(self.slots, tuple(sorted(self.calls.items())), self.active, at_seconds)

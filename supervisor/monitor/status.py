@@ -174,7 +174,7 @@ def _admission(view: AdmissionView) -> dict[str, Any]:
         "reasons": [reason.name.lower() for reason in decision.reasons],
         "why": view.explanation() or None,
         "is_holding": view.is_holding,
-        "exclusive_model": view.state.exclusive_model,
+        "locked_model": view.state.locked_model,
         "ollama": _ollama(view),
         "host": _host(view.state.host),
         "notes": [{"meaning": note.kind.value, "model": note.model or None} for note in view.notes()],

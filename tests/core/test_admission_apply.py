@@ -87,8 +87,8 @@ def waiting(*backlogs: Backlog, at: float = NOW) -> BacklogSampled:
     return BacklogSampled(backlogs, at)
 
 
-def published(slots: int, vision_calls: int = UNLIMITED, turn: str | None = None, at: float = NOW) -> DecisionPublished:
-    return DecisionPublished(slots, ((F, UNLIMITED), (V, vision_calls)), turn, at)
+def published(slots: int, vision_calls: int = UNLIMITED, active: str | None = None, at: float = NOW) -> DecisionPublished:
+    return DecisionPublished(slots, ((F, UNLIMITED), (V, vision_calls)), active, at)
 
 
 def test_a_new_state() -> None:
@@ -319,8 +319,8 @@ def test_an_unload_is_an_eviction_only_in_a_stall_with_all_slots_closed() -> Non
 
 
 def test_a_model_lock_is_held_or_not() -> None:
-    assert after(ModelLockChanged(V, NOW)).exclusive_model == V
-    assert after(ModelLockChanged(V, NOW), ModelLockChanged(None, NOW)).exclusive_model is None
+    assert after(ModelLockChanged(V, NOW)).locked_model == V
+    assert after(ModelLockChanged(V, NOW), ModelLockChanged(None, NOW)).locked_model is None
 
 
 def test_a_published_decision_sets_the_times_of_changes() -> None:
@@ -330,7 +330,7 @@ def test_a_published_decision_sets_the_times_of_changes() -> None:
         return state.slots_changed_at_seconds, state.turn_since_seconds
 
     state = after(published(2, 1, V, at=NOW + 1))
-    assert (state.slots, state.turn, times(state)) == (2, V, (NOW + 1, NOW + 1))
+    assert (state.slots, state.active, times(state)) == (2, V, (NOW + 1, NOW + 1))
     for same in (published(2, 1, V, at=NOW + 2), published(2, 0, V, at=NOW + 2), DecisionPublished(2, (), V, NOW + 2)):
         assert after(same, state=state) == state
     assert times(after(published(1, 1, V, at=NOW + 2), state=state)) == (NOW + 2, NOW + 1)
