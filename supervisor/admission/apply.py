@@ -190,7 +190,7 @@ def _load_ended(model: ModelStatus, at_seconds: float, *, is_ok: bool) -> ModelS
 
 
 def _unload_begun(state: AdmissionState, fact: UnloadBegun) -> AdmissionState:
-    """Note an eviction: an unload during a stall with all slots closed."""
+    """Any unload in a stall with all slots closed counts as its eviction, whatever its reason, because it frees memory too."""
     asked = _change(
         state,
         fact.models,

@@ -1,6 +1,7 @@
 """The life of one model on the Ollama server, as one table: state × event → next state.
 
-`apply` turns each fact into at most one event for each model. The picture is in the package's docstring.
+The list that is requested after a load's answer is applied before the answer. `apply` turns each fact into at most one event for
+each model. The picture is in the package's docstring.
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,8 @@ class ModelState(Enum):
     ABSENT = "not in the list"
     LOADING = "load requested, not in the list"
     LOADING_LISTED = "load requested, already in the list"
-    ANSWERED = "load answered, not in the list that came before the answer"
-    UNCONFIRMED = "load answered, in the list that came before the answer"
+    ANSWERED = "load answered, not in the list requested with its answer"
+    UNCONFIRMED = "load answered, already in the list requested with its answer"
     LOADED = "in the list"
     UNLOADING = "in the list, unload requested"
     UNLOADING_EARLY = "in the list, unload requested before the load was answered"

@@ -7,14 +7,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, Preload, Unload
+from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, HoldReason, Preload, Unload
 from supervisor.admission.loads import is_any_leaving, is_leaving, is_load_due
 from supervisor.admission.model_state import ModelState
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.stall import can_evict, is_canary_due, is_memory_unknown, is_stalled_too_long
 from supervisor.admission.state import AdmissionState, ModelStatus
 from supervisor.admission.turns import active_model, blocks_active_model, is_pair_too_big, must_alternate
-from worker.ipc.contract import HoldReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.admission import rules as rulebook
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, Preload, Unload
+from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, HoldReason, Preload, Unload
 from supervisor.admission.facts import DecisionPublished, HostMeasured, ListError, ListFailed, LoadedModel
 from supervisor.admission.interference import Ewma, Interference, Speed
 from supervisor.admission.model_state import ModelState
@@ -35,7 +35,6 @@ from supervisor.admission.rules import (
 )
 from supervisor.admission.state import AdmissionState, ModelStatus, Stall
 from supervisor.admission.turns import active_model
-from worker.ipc.contract import HoldReason
 
 NOW, INSTANT, MIB = 1000.0, 0.001, 2**20
 V, F, FOREIGN = "see:latest", "say:latest", "foreign"

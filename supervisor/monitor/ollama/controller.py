@@ -10,7 +10,6 @@ from supervisor.admission.apply import apply
 from supervisor.admission.decision import AcquireModelLock, Act, Decision, Preload, Unload
 from supervisor.admission.facts import (
     CallEnded,
-    DecisionPublished,
     Fact,
     LoadBegun,
     LoadEnded,
@@ -68,9 +67,8 @@ class AdmissionController:
         self._lock_request: AcquireModelLock | None = None  # sent since the lock last changed
         self._notes: frozenset[object] = frozenset()
         now_seconds = self._started_at_seconds = time.monotonic()
-        before = DecisionPublished(scoreboard.admission.read().slots, (), None, now_seconds)  # of the monitor before this one
         self._view.policy, self._view.is_remote = dependencies.policy, dependencies.host.is_remote
-        self._view.state = apply(AdmissionState.of(dependencies.policy, now_seconds), before)
+        self._view.state = AdmissionState.of(dependencies.policy, now_seconds, scoreboard.admission.read().slots)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -213,6 +211,8 @@ class AdmissionController:
         now_seconds = time.monotonic()
         self._counters.count(ModelOperation.LOADED if is_ok else ModelOperation.FAILED)
         self._event_log.model_loaded(model, is_ok=is_ok, seconds=now_seconds - started_at_seconds)
+        # The list first, as one from before the answer: Ollama may list a model once more that it does not keep. So it opens the
+        # gate, and only the next list confirms the load.
         self._apply(listed, LoadEnded(model, is_ok, now_seconds))
 
     async def _unload(self, models: tuple[str, ...]) -> None:

@@ -8,10 +8,11 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from supervisor.admission.anomalies import AnomalyKind
+from supervisor.admission.decision import HoldReason
 from supervisor.admission.facts import HostMeasured
 from supervisor.monitor.ollama.counters import ModelOperation, counter_totals
 from supervisor.monitor.ollama.view import AdmissionView
-from worker.ipc.contract import HoldReason, ModelCall, Step
+from worker.ipc.contract import ModelCall, Step
 from worker.ipc.scoreboard import Scoreboard
 
 SECONDS_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)

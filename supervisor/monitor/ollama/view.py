@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from supervisor.admission.anomalies import Anomaly, find_anomalies
-from supervisor.admission.decision import Decision
+from supervisor.admission.decision import Decision, HoldReason
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
 from supervisor.wording import byte_size
-from worker.ipc.contract import HoldReason
 
 MINUTE_SECONDS, HOUR_SECONDS = 60, 3600
 

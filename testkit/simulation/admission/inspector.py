@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from supervisor.admission.decision import HoldReason
 from supervisor.admission.facts import CallEnded
 from supervisor.admission.policy import TakeTurns
 from supervisor.admission.turns import must_alternate, turn_seconds
 from testkit.simulation.admission.ollama import LEAVES_STEPS, LOAD_STEPS
 from testkit.simulation.admission.plan import LOAD_TIMEOUT_STEPS, TIMEOUT_STEPS, Fault, Kind
 from testkit.simulation.violation import Violation
-from worker.ipc.contract import CallOutcome, HoldReason
+from worker.ipc.contract import CallOutcome
 
 if TYPE_CHECKING:
     from supervisor.admission.decision import Decision
