@@ -50,7 +50,7 @@ def _database_down(state: MonitorState) -> Verdict | None:
     silent_seconds = time.monotonic() - state.polled_at_seconds
     since = f", for {duration(silent_seconds)} now" if state.polled_at_seconds else ""
     effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
-    if not state.is_connected and state.is_refused:
+    if not state.is_connected and state.has_error_reply:
         return "down", f"The database answers, but does not let the service use the queue ({state.outage}){since}. {effect}"
     if not state.is_connected:
         return "down", f"The database cannot be reached ({state.outage}){since}. {effect}"
@@ -177,14 +177,14 @@ def _admission(view: AdmissionView) -> dict[str, Any]:
         "locked_model": view.state.locked_model,
         "ollama": _ollama(view),
         "host": _host(view.state.host),
-        "notes": [{"meaning": note.kind.value, "model": note.model or None} for note in view.notes()],
+        "anomalies": [{"meaning": each.kind.value, "model": each.model or None} for each in view.anomalies()],
     }
 
 
 def _ollama(view: AdmissionView) -> dict[str, Any]:
     state, policy = view.state, view.policy
     return {
-        "silence": view.list_error,
+        "list_error": view.list_error,
         "models": [{"name": each.name, "size_bytes": each.size_bytes} for each in state.listed],
         "reported_bytes": state.reported_bytes,
         "observed_bytes": state.observed_bytes or None,

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from supervisor.admission.anomalies import Anomaly
 from supervisor.admission.apply import apply
 from supervisor.admission.decision import AcquireModelLock, Act, Decision, Preload, Unload
 from supervisor.admission.facts import (
@@ -56,7 +57,7 @@ class AdmissionController:
         self, dependencies: AdmissionDependencies, scoreboard: Scoreboard, state: MonitorState, waker: Waker, event_log: EventLog
     ) -> None:
         self._dependencies, self._policy = dependencies, dependencies.policy
-        self._scoreboard, self._state, self._waker, self._event_log = scoreboard, state, waker, event_log
+        self._scoreboard, self._monitor_state, self._waker, self._event_log = scoreboard, state, waker, event_log
         self._view = state.admission
         self._counters = OllamaCounters(scoreboard)
         self._workload = Workload(scoreboard, dependencies.policy)
@@ -65,7 +66,7 @@ class AdmissionController:
         self._changed = asyncio.Event()
         self._published: Decision | None = None
         self._lock_request: AcquireModelLock | None = None  # sent since the lock last changed
-        self._notes: frozenset[object] = frozenset()
+        self._anomalies: frozenset[Anomaly] = frozenset()
         now_seconds = self._started_at_seconds = time.monotonic()
         self._view.policy, self._view.is_remote = dependencies.policy, dependencies.host.is_remote
         self._view.state = AdmissionState.of(dependencies.policy, now_seconds, scoreboard.admission.read().slots)
@@ -128,7 +129,7 @@ class AdmissionController:
         if not self._has_sampled():
             return
         view = self._view
-        for fact in (self._workload.sample_workers(), self._workload.sample_backlog(self._state.backlog)):
+        for fact in (self._workload.sample_workers(), self._workload.sample_backlog(self._monitor_state.backlog)):
             view.state = apply(view.state, fact)
         now_seconds = time.monotonic()
         view.decision = decide(view.state, self._policy, now_seconds)
@@ -139,7 +140,7 @@ class AdmissionController:
 
     def _has_sampled(self) -> bool:
         """True after the first poll of the queue and the first answer or failure of Ollama."""
-        has_polled = self._state.polled_at_seconds > 0 or time.monotonic() > self._started_at_seconds + FIRST_POLL_SECONDS
+        has_polled = self._monitor_state.polled_at_seconds > 0 or time.monotonic() > self._started_at_seconds + FIRST_POLL_SECONDS
         return has_polled and (self._view.state.listed_at_seconds is not None or self._view.state.list_failure is not None)
 
     def _publish(self, view: AdmissionView) -> None:
@@ -151,14 +152,18 @@ class AdmissionController:
             self._log(view)
         if before is not None and _admits_more(decision, before, self._policy):
             self._waker.wake_one()  # one is enough, because each lease wakes one more worker
-        for note in (found := frozenset(view.notes())) - self._notes:
-            self._event_log.ollama_anomaly(meaning=note.kind.value, model=note.model)
-        self._notes = found
+        self._log_new_anomalies(frozenset(view.anomalies()))
+
+    def _log_new_anomalies(self, found: frozenset[Anomaly]) -> None:
+        """Logs each anomaly once, until it has gone."""
+        for anomaly in found - self._anomalies:
+            self._event_log.ollama_anomaly(meaning=anomaly.kind.value, model=anomaly.model)
+        self._anomalies = found
 
     def _log(self, view: AdmissionView) -> None:
         decision, limits = view.decision, _record(view.decision, self._policy)
         self._event_log.admission(
-            is_held=view.needs_attention,
+            needs_attention=view.needs_attention,
             slots=limits.slots,
             vision_calls=limits.vision_calls,
             feedback_calls=limits.feedback_calls,

@@ -92,7 +92,7 @@ class AdmissionView:
             )
         return ""
 
-    def notes(self) -> tuple[Anomaly, ...]:
+    def anomalies(self) -> tuple[Anomaly, ...]:
         return find_anomalies(self.state, self.policy) if self.is_governed else ()
 
     def explanation(self) -> str:
