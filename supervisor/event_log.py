@@ -1,4 +1,7 @@
-"""The event log: the only file that names log events and their keys. Lines contain ids and class names, and no content."""
+"""The event log: names all log events and their keys, except the workers' events (EventKind in worker/ipc/contract.py).
+
+Lines contain ids and class names, and no content.
+"""
 
 import datetime
 from collections.abc import Callable, Sequence
