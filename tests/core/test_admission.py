@@ -536,6 +536,13 @@ def test_each_reason_has_its_own_models() -> None:
     """A model that is only not loaded is not among those that fail."""
     state = state_of(F, v={"load_failures": 1}, f={"breaker": tripped(0)})
     assert decide(state, NO_LIMIT, NOW).closed == {BREAKER: (F,), LOADING: (V,)}
+    assert decide(state_of(), NO_LIMIT, NOW).closed == {LOADING: (V, F)}
+
+
+def test_one_failed_load_makes_a_model_unloadable() -> None:
+    """If jobs wait for it, the status says so after the first failure. If none waits, the load is only due."""
+    assert decide(state_of(F, v=failed_loads(1, 0)), NO_LIMIT, NOW).reasons == (HoldReason.UNLOADABLE,)
+    assert decide(state_of(F, v=failed_loads(1, 0, jobs=0)), NO_LIMIT, NOW).reasons == (LOADING,)
 
 
 def test_a_decision_expires_only_with_a_memory_limit() -> None:

@@ -28,9 +28,10 @@ from supervisor.admission.facts import (
     UnloadEnded,
     WorkersSampled,
 )
-from supervisor.admission.interference import FORGET_SECONDS, Ewma, Speed
+from supervisor.admission.interference import FORGET_SECONDS, Ewma, Interference, Speed
 from supervisor.admission.model_state import ModelState
 from supervisor.admission.policy import AdmissionPolicy
+from supervisor.admission.replacements import Replacements
 from supervisor.admission.state import AdmissionState, ModelStatus, Stall
 from supervisor.admission.turns import is_pair_too_big
 from worker.ipc.contract import CallOutcome, ModelCall
@@ -375,3 +376,33 @@ def test_a_context_that_was_not_requested_is_no_anomaly() -> None:
     state = after(listed(loaded_model(V, context=1)))
     assert find_anomalies(state, replace(POLICY, vision_context_tokens=None)) == ()
     assert find_anomalies(state, POLICY) == (Anomaly(AnomalyKind.CONTEXT, V),)
+
+
+def test_the_first_state_follows_the_policy() -> None:
+    """Both models with the calls that they may have, the slots of the monitor before, and no pause that is already over."""
+    state = AdmissionState.of(POLICY, NOW, 3)
+    assert [(model.name, model.num_parallel) for model in state.models] == [(V, 4), (F, 4)]
+    assert [speed.model for speed in state.interference.speeds] == [V, F]
+    assert (state.slots, state.slots_changed_at_seconds) == (3, NOW)
+
+
+def test_an_unload_explains_the_next_replacement() -> None:
+    """The count starts again at an unload. Three replacements in a row prove that the pair is too large, also after it."""
+    twice = Replacements().listed((V,)).listed((F,)).listed((V,))
+    assert (twice.last, twice.count, twice.unload_begun()) == (V, 2, Replacements(None, 0))
+    proof = twice.listed((F,))
+    assert proof.prove_too_large
+    assert proof.unload_begun() == Replacements(None, 3)
+
+
+def test_one_model_alone_harms_no_other() -> None:
+    """A slow single model has no other to take turns with."""
+    slow = Speed(V, alone=Ewma(100.0, 3), together=Ewma(1.0, 3))
+    assert not Interference((slow,)).is_harmful(0.9)
+    assert Interference((slow, Speed(F, alone=Ewma(100.0, 3), together=Ewma(1.0, 3)))).is_harmful(0.9)
+
+
+def test_the_end_of_a_call_is_remembered() -> None:
+    """A call of the other model that began before that end counts as measured together."""
+    speeds = Interference.of((V, F)).call_ended(F, NOW).speeds
+    assert [speed.busy_until_seconds for speed in speeds] == [-math.inf, NOW]
