@@ -1,4 +1,4 @@
-"""The supervisor, and all other code that is not a worker's: four programs and the pure packages that they share.
+"""The supervisor, and all other code that is not a worker's: two processes, the commands, and what all of them share.
 
 Processes of a running instance
     main, launcher   the supervisor's composition root, and the entry point of each forked child
@@ -17,7 +17,7 @@ Shared
     admission/       the rules by which the monitor limits calls to Ollama. Pure
     adapters/        fork, signals, memory, descriptors, log stream, the lock of an instance
     settings/        every setting, its sources, and the versions that a reload makes
-    event_log        every log event and its keys
+    event_log        every log event except the workers', and its keys
     exit_codes       every exit code
 
 The supervisor process itself has one thread and no connection to a database or server. It imports the code of its children

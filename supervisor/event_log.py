@@ -1,4 +1,7 @@
-"""The event log: the only file that names log events and their keys. Lines contain ids and class names, and no content."""
+"""The event log: names all log events and their keys, except the workers' events (EventKind in worker/ipc/contract.py).
+
+Lines contain ids and class names, and no content.
+"""
 
 import datetime
 from collections.abc import Callable, Sequence
@@ -179,9 +182,9 @@ class EventLog:
         remedy = "free the address, or set STATUS_ADDR to another one"
         self._line("WARNING", "cannot_listen", address=address, errno=errno, remedy=remedy)
 
-    def admission(self, *, is_held: bool, **limits: object) -> None:
-        """Log a change of the admission limits. `is_held`: work waits for a reason that needs attention."""
-        self._line("WARNING" if is_held else "INFO", "admission", **limits)
+    def admission(self, *, needs_attention: bool, **limits: object) -> None:
+        """Log a change of the admission limits. `needs_attention`: work waits for a reason that an administrator should know."""
+        self._line("WARNING" if needs_attention else "INFO", "admission", **limits)
 
     def ollama_anomaly(self, *, meaning: str, model: str) -> None:
         self._line("WARNING", "ollama_anomaly", meaning=meaning, model=model)

@@ -27,7 +27,7 @@ def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
     log = EventLog(settings.supervisor.log_level, LogStream().write)
     instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
     signals = _handle_signals_and_orphans()
-    launcher = ChildLauncher(SettingsVersions(settings, read_again), instance, Scoreboard(), Descriptors(), log)
+    launcher = _launcher(settings, read_again, instance, log)
     system = _system(launcher, signals, notifier)
     _log_start(log, settings, instance)
     _prepare_forks(launcher, settings)
@@ -39,6 +39,10 @@ def _handle_signals_and_orphans() -> SignalInbox:
     signals.install()
     processes.become_subreaper()
     return signals
+
+
+def _launcher(settings: Settings, read_again: Callable[[], Settings], instance: Instance, log: EventLog) -> ChildLauncher:
+    return ChildLauncher(SettingsVersions(settings, read_again), instance, Scoreboard(), Descriptors(), log)
 
 
 def _system(launcher: ChildLauncher, signals: SignalInbox, notifier: Notifier) -> UnixSystem:

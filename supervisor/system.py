@@ -76,8 +76,10 @@ class UnixSystem:
         for _ in range(requested[Effect.STOP]):
             yield StopAsked(self.now())
         yield from self._obey(commands_of(requested, fleet), fleet)
-        yield from (deadlines := tuple(self._deadlines(fleet)))
-        yield from self._memory.measured(fleet, self.now(), {deadline.slot for deadline in deadlines if not deadline.is_busy})
+        deadlines = tuple(self._deadlines(fleet))
+        newly_idle = {deadline.slot for deadline in deadlines if not deadline.is_busy}
+        yield from deadlines
+        yield from self._memory.measured(fleet, self.now(), newly_idle)
         yield from self._messages(fleet)
         yield from self._exited(fleet)
 
@@ -117,10 +119,12 @@ class UnixSystem:
         """Write the fleet to the scoreboard where it differs, and notify the service manager."""
         for slot in fleet.slots:
             cell = self._scoreboard.ledgers[slot.number] if slot.is_worker else self._scoreboard.monitor_ledger
-            if cell.read() != (shown := _ledger(slot)):
-                cell.write(shown)
-        if self._scoreboard.fleet.read() != (shown_fleet := _fleet(fleet)):
-            self._scoreboard.fleet.write(shown_fleet)
+            ledger_record = _ledger(slot)
+            if cell.read() != ledger_record:
+                cell.write(ledger_record)
+        fleet_record = _fleet(fleet)
+        if self._scoreboard.fleet.read() != fleet_record:
+            self._scoreboard.fleet.write(fleet_record)
         self._notifier.notify(fleet, self.now())
 
     def _sleep(self, until_seconds: float) -> None:

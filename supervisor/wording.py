@@ -1,9 +1,10 @@
-"""Sizes, counts and lines of text as they are written for an administrator."""
+"""Sizes, counts, durations and lines of text as they are written for an administrator."""
 
 import re
 import textwrap
 
 _COMMAND = re.compile(r"`[^`]*`")
+_MINUTE_SECONDS, _HOUR_SECONDS = 60, 3600
 _UNBROKEN = "\xa0"  # textwrap does not break at it
 
 
@@ -18,6 +19,18 @@ def byte_size(size_bytes: float) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 worker`, `3 workers`."""
     return f"1 {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def since(seconds: float) -> str:
+    """The time for which a fault has lasted: `for 9 min now`."""
+    return f"for {duration(seconds)} now"
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that is not 0, rounded down."""
+    if seconds < _MINUTE_SECONDS:
+        return f"{int(seconds)} s"
+    return f"{int(seconds // _MINUTE_SECONDS)} min" if seconds < _HOUR_SECONDS else f"{int(seconds // _HOUR_SECONDS)} h"
 
 
 def wrapped(text: str, width: int, indent: str = "") -> str:

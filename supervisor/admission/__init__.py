@@ -1,5 +1,13 @@
 """Admission: how much work may reach the Ollama server, and which models are loaded there. Pure, without effects or a clock.
 
+Why does work wait?
+
+    too much memory is used    `rules`: hold_over_the_limit
+    a model fails              `breaker`
+    two models share Ollama    `turns`
+    a model is not loaded      `loads`, with its states in `model_state`
+    no job starts at all       `stall`
+
 Ollama can be full, absent, stuck, or unable to hold two models at once. A job that runs into this loses an attempt or minutes.
 Admission therefore limits two things:
 
@@ -44,7 +52,8 @@ Reasons
     UNKNOWN      slots    a limit is set, and no list for `grace_seconds`     the next list
     EVICTION     slots    models are evicted                                  they are gone, or after `unload_seconds`
     REOPENING    slots    slots were closed and the reason is gone            all workers have an open slot
-    CANARY       relaxes  a stall is too long and no eviction is possible     a job is leased or a call ends
+    CANARY       relaxes  a stall is too long, and no eviction is possible,   a job is leased or a call ends
+                          or one did not help
     WEDGED       gate     calls in flight, no token within the call timeout   a token, or no call is in flight
     BREAKER      gate     failures in a row                                   the wait is over: PROBING
     PROBING      1 call   the wait of the breaker is over                     the probe ends: RAMPING or BREAKER
@@ -70,25 +79,8 @@ Breaker, one for each model. A silent call counts as three failures, because it 
 
 If silence tripped it, the model is also unloaded, once for each trip, because a stuck process does not recover by waiting.
 
-A model's life
---------------
-
-`model_state` has the whole table. This is the usual way, with the events between the states:
-
-    ABSENT --load--> LOADING --answered--> ANSWERED --listed--> LOADED --unload--> UNLOADING --missing--> ABSENT
-                        |                     |                   ^
-                      listed               missing                |
-                        v                     v                   |
-                  LOADING_LISTED          UNLISTED ---listed------+
-                        |                     ^                   |
-                     answered                 |                   |
-                        v                     |                   |
-                   UNCONFIRMED ---missing-----+                   |
-                        |                                         |
-                        +-----------------listed------------------+
-
-A failed load leads back to ABSENT, or to LOADED if the model is listed. A LOADED model that is missing has expired and is ABSENT.
-An UNLISTED model becomes ABSENT when the turn changes. UNLOADING_EARLY is an unload that is requested before a load's answer.
+Loads
+-----
 
 A model that waiting jobs need is loaded by a request without a prompt, one load at a time, so that no job pays for it. Failed
 loads are repeated after waits that double. UNLISTED means that Ollama uses another name or keeps no model. Its gate stays open.

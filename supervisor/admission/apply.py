@@ -51,7 +51,7 @@ def apply(state: AdmissionState, fact: Fact) -> AdmissionState:  # noqa: C901  #
         case UnloadEnded(models, is_ok):
             return state if is_ok else _change(state, models, _unload_failed)
         case ModelLockChanged(model):
-            return replace(state, exclusive_model=model)
+            return replace(state, locked_model=model)
         case DecisionPublished():
             return _decision_published(state, fact)
         case _:
@@ -190,7 +190,7 @@ def _load_ended(model: ModelStatus, at_seconds: float, *, is_ok: bool) -> ModelS
 
 
 def _unload_begun(state: AdmissionState, fact: UnloadBegun) -> AdmissionState:
-    """Note an eviction: an unload during a stall with all slots closed."""
+    """Any unload in a stall with all slots closed counts as its eviction, whatever its reason, because it frees memory too."""
     asked = _change(
         state,
         fact.models,
@@ -209,18 +209,18 @@ def _unload_failed(model: ModelStatus) -> ModelStatus:
 
 
 def _decision_published(state: AdmissionState, fact: DecisionPublished) -> AdmissionState:
-    calls, has_turn_changed = dict(fact.calls), fact.turn != state.turn
+    calls, has_turn_changed = dict(fact.calls), fact.active != state.active
     models = tuple(_with_gate(model, calls.get(model.name, UNLIMITED)) for model in state.models)
     if has_turn_changed:
         models = tuple(_after(model, ModelEvent.TURN_CHANGED) for model in models)
-    if (models, fact.slots, fact.turn) == (state.models, state.slots, state.turn):
+    if (models, fact.slots, fact.active) == (state.models, state.slots, state.active):
         return state
     return replace(
         state,
         models=models,
         slots=fact.slots,
         slots_changed_at_seconds=state.slots_changed_at_seconds if fact.slots == state.slots else fact.at_seconds,
-        turn=fact.turn,
+        active=fact.active,
         turn_since_seconds=fact.at_seconds if has_turn_changed else state.turn_since_seconds,
     )
 

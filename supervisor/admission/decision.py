@@ -3,12 +3,31 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from supervisor.admission.facts import DecisionPublished
-from worker.ipc.contract import HoldReason
 from worker.ipc.scoreboard import MAX_SLOTS
 
 UNLIMITED = MAX_SLOTS  # no limit, for slots and for calls to one model
+
+
+class HoldReason(Enum):
+    """Reasons to admit fewer jobs or calls. The sentences for the administrator are in supervisor.monitor.ollama.view."""
+
+    NONE = "nothing is held back"
+    MEMORY = "Ollama uses more than OLLAMA_MEMORY_LIMIT, or is not yet below the low water"
+    REOPENING = "below the low water: slots are opened one after another"
+    EVICTION = "held back for the longest time allowed: idle models are unloaded"
+    CANARY = "held back for the longest time allowed: one job shows whether more may run"
+    UNKNOWN = "a limit is set, and the memory that Ollama uses is unknown"
+    BREAKER = "a model failed several times in a row"
+    PROBING = "one call shows whether the model answers again"
+    RAMPING = "it answered the probe: 2, 4 … calls at once"
+    WEDGED = "the server lists the model, but no call to it makes progress"
+    LOADING = "the model is not loaded yet"
+    EXCLUSIVE = "two models do not fit into memory together, and the other one is loaded now"
+    TURNS = "two models share the cores, and the other one has the turn"
+    UNLOADABLE = "the model could not be loaded, and jobs wait for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +61,14 @@ Act = Preload | Unload | AcquireModelLock
 class Decision:
     """`slots`: slots that may lease. `calls`: calls that each model may have at once; 0: its gate is closed.
 
-    No worker leases after `until_seconds` of the monotonic clock. `reasons`: all that hold work back, in the order of the rules.
+    `active`: the only model that may be called (None: all may). No worker leases after `until_seconds` of the monotonic clock.
+    `reasons`: all that hold work back, in the order of the rules.
     `closed`: for each reason the models that it limits.
     """
 
     slots: int = UNLIMITED
     calls: Mapping[str, int] = field(default_factory=dict)
-    turn: str | None = None
+    active: str | None = None
     reasons: tuple[HoldReason, ...] = ()
     acts: tuple[Act, ...] = ()
     until_seconds: float = math.inf
@@ -60,4 +80,4 @@ class Decision:
 
     def published(self, at_seconds: float) -> DecisionPublished:
         """Return the fact that the workers can read this decision."""
-        return DecisionPublished(self.slots, tuple(sorted(self.calls.items())), self.turn, at_seconds)
+        return DecisionPublished(self.slots, tuple(sorted(self.calls.items())), self.active, at_seconds)

@@ -160,7 +160,7 @@ class DecisionPublished:
 
     slots: int
     calls: tuple[tuple[str, int], ...]  # by model
-    turn: str | None  # the active model (None: all models are)
+    active: str | None  # the active model (None: all models are)
     at_seconds: float
 
 

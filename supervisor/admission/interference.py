@@ -101,7 +101,7 @@ class Interference:
         return Interference(tuple(changed if speed.model == changed.model else speed for speed in self.speeds))
 
 
-def _sampled(speed: Speed, at_seconds: float, *, is_busy: bool) -> Speed:  # private, one caller
+def _sampled(speed: Speed, at_seconds: float, *, is_busy: bool) -> Speed:
     if is_busy:
         speed = replace(speed, busy_until_seconds=at_seconds)
     is_outdated = at_seconds >= speed.together_at_seconds + FORGET_SECONDS

@@ -42,7 +42,7 @@ def _is_needed(model: ModelStatus, state: AdmissionState, policy: AdmissionPolic
     is_wanted = model.jobs > 0 or (state.waiting > 0 and model.name == policy.feedback_model)
     if not is_wanted or not must_alternate(state, policy):
         return is_wanted
-    return model.name == active_model(state, policy, now_seconds) == state.exclusive_model
+    return model.name == active_model(state, policy, now_seconds) == state.locked_model
 
 
 def _is_room(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> bool:

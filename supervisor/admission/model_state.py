@@ -1,6 +1,22 @@
 """The life of one model on the Ollama server, as one table: state × event → next state.
 
-`apply` turns each fact into at most one event for each model. The picture is in the package's docstring.
+`apply` turns each fact into at most one event for each model. The list that is requested after a load's answer is applied before
+that answer. This is the usual way, with the events between the states:
+
+    ABSENT --load--> LOADING --answered--> ANSWERED --listed--> LOADED --unload--> UNLOADING --missing--> ABSENT
+                        |                     |                   ^
+                      listed               missing                |
+                        v                     v                   |
+                  LOADING_LISTED          UNLISTED ---listed------+
+                        |                     ^                   |
+                     answered                 |                   |
+                        v                     |                   |
+                   UNCONFIRMED ---missing-----+                   |
+                        |                                         |
+                        +-----------------listed------------------+
+
+A failed load leads back to ABSENT, or to LOADED if the model is listed. A LOADED model that is missing has expired and is ABSENT.
+An UNLISTED model becomes ABSENT when the turn changes. UNLOADING_EARLY is an unload that is requested before a load's answer.
 """
 
 from collections.abc import Mapping
@@ -13,8 +29,8 @@ class ModelState(Enum):
     ABSENT = "not in the list"
     LOADING = "load requested, not in the list"
     LOADING_LISTED = "load requested, already in the list"
-    ANSWERED = "load answered, not in the list that came before the answer"
-    UNCONFIRMED = "load answered, in the list that came before the answer"
+    ANSWERED = "load answered, not in the list requested with its answer"
+    UNCONFIRMED = "load answered, already in the list requested with its answer"
     LOADED = "in the list"
     UNLOADING = "in the list, unload requested"
     UNLOADING_EARLY = "in the list, unload requested before the load was answered"

@@ -7,14 +7,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, Preload, Unload
+from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, HoldReason, Preload, Unload
 from supervisor.admission.loads import is_any_leaving, is_leaving, is_load_due
 from supervisor.admission.model_state import ModelState
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.stall import can_evict, is_canary_due, is_memory_unknown, is_stalled_too_long
 from supervisor.admission.state import AdmissionState, ModelStatus
 from supervisor.admission.turns import active_model, blocks_active_model, is_pair_too_big, must_alternate
-from worker.ipc.contract import HoldReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def close_all_but_the_active_model(state: AdmissionState, policy: AdmissionPolic
     reason = HoldReason.EXCLUSIVE if is_pair_too_big(state, policy) else HoldReason.TURNS
     for model in state.models:
         is_other_busy = any(other.in_flight for other in state.models if other.name != model.name)
-        if model.name != active or state.exclusive_model != active or is_other_busy:
+        if model.name != active or state.locked_model != active or is_other_busy:
             yield Limit(reason, model=model.name, calls=0)
 
 
@@ -131,13 +130,13 @@ def acquire_the_lock(state: AdmissionState, policy: AdmissionPolicy, now_seconds
     """Agree with the other instances on the active model, as soon as our calls to the other model have ended."""
     active = active_model(state, policy, now_seconds)
     is_other_busy = any(model.in_flight for model in state.models if model.name != active)
-    if state.exclusive_model != active and not is_other_busy:
+    if state.locked_model != active and not is_other_busy:
         yield AcquireModelLock(active)
 
 
 def make_room_for_the_active_model(state: AdmissionState, policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Act]:
     """Unload the other model of a pair that does not fit, because Ollama would wait without end or load both in turn."""
-    if is_pair_too_big(state, policy) and state.turn is not None and state.exclusive_model == state.turn:
+    if is_pair_too_big(state, policy) and state.active is not None and state.locked_model == state.active:
         for model in state.models:
             if blocks_active_model(model, state) and not model.in_flight:
                 yield Unload((model.name,))
@@ -169,7 +168,7 @@ def decide(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -
     return Decision(
         slots=min((limit.slots for limit in limits), default=UNLIMITED),
         calls=_calls(limits, policy),
-        turn=active_model(state, policy, now_seconds),
+        active=active_model(state, policy, now_seconds),
         reasons=_reasons(limits),
         acts=tuple(act for rule in ACTS for act in rule(state, policy, now_seconds)),
         until_seconds=now_seconds + policy.trust_seconds if policy.limit_bytes else math.inf,

@@ -72,9 +72,9 @@ class AdmissionState:
     slots: int = UNLIMITED  # as last published to the workers
     slots_changed_at_seconds: float = 0.0
     stall: Stall | None = None  # None while a worker holds a job, or no job waits
-    turn: str | None = None  # the active model, as last published (None: all models are)
+    active: str | None = None  # the active model, as last published (None: all models are)
     turn_since_seconds: float = 0.0
-    exclusive_model: str | None = None  # the model whose lock this instance holds
+    locked_model: str | None = None  # the model whose lock this instance holds
     replacements: Replacements = field(default_factory=Replacements)
     gone_at_seconds: float = -math.inf  # time at which an unloaded model was first missing from the list
 

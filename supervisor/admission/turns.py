@@ -8,7 +8,7 @@ def active_model(state: AdmissionState, policy: AdmissionPolicy, now_seconds: fl
     """Return the only model that may be called. None: all may, or no job has waited yet."""
     if not must_alternate(state, policy):
         return None
-    current, other = state.model(state.turn), _longest_waiting_other(state)
+    current, other = state.model(state.active), _longest_waiting_other(state)
     if other is None:
         return current.name if current else None
     if current is None or not current.has_work or _is_trial_over(current, state, policy):
@@ -17,7 +17,7 @@ def active_model(state: AdmissionState, policy: AdmissionPolicy, now_seconds: fl
 
 
 def _longest_waiting_other(state: AdmissionState) -> ModelStatus | None:
-    others = [model for model in state.models if model.jobs and model.name != state.turn]
+    others = [model for model in state.models if model.jobs and model.name != state.active]
     return max(others, key=lambda model: model.oldest_seconds, default=None)
 
 
@@ -66,5 +66,5 @@ def blocks_active_model(model: ModelStatus, state: AdmissionState) -> bool:
     """Loaded although the other model is active, and not yet unloaded in this turn. A second unload would not help:
     a model that stays after the first is in use by another client.
     """
-    is_other = model.name != state.turn
+    is_other = model.name != state.active
     return is_other and model.is_listed and model.unload_began_at_seconds < state.turn_since_seconds

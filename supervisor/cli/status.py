@@ -60,15 +60,15 @@ def _admission(admission: dict[str, Any] | None, message: str) -> Iterator[str]:
     ollama = admission["ollama"]
     models = ", ".join(f"{model['name']} {byte_size(model['size_bytes'])}" for model in ollama["models"]) or "no model loaded"
     parts = [
-        f"no answer ({ollama['silence']})" if ollama["silence"] else models,
+        f"no answer ({ollama['list_error']})" if ollama["list_error"] else models,
         _observed(ollama),
         f"limit {byte_size(ollama['limit_bytes'])}" if ollama["limit_bytes"] else "",
         f"held back: {admission['why']}" if admission["is_holding"] and admission["why"] not in message else "",
     ]
     yield f"Ollama: {' · '.join(filter(None, parts))}"
     yield from _host(admission["host"])
-    for note in admission["notes"]:
-        yield f"{note['meaning']}: {note['model']}" if note["model"] else note["meaning"]
+    for anomaly in admission["anomalies"]:
+        yield f"{anomaly['meaning']}: {anomaly['model']}" if anomaly["model"] else anomaly["meaning"]
 
 
 def _observed(ollama: dict[str, Any]) -> str:

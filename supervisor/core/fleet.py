@@ -203,8 +203,10 @@ class Fleet:
         return self.workers[number]
 
     def with_slot(self, changed: Slot) -> "Fleet":
-        """Return the fleet with this slot in place of the one of the same number."""
+        """Return the fleet with this slot in place of the one of the same number. Raises IndexError if there is none."""
         if changed.number == MONITOR:
             return replace(self, monitor=changed)
+        if not 0 <= changed.number < len(self.workers):
+            raise IndexError(f"no slot {changed.number}")
         workers = tuple(changed if slot.number == changed.number else slot for slot in self.workers)
         return replace(self, workers=workers)

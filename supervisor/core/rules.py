@@ -4,7 +4,6 @@ A rule depends on the present state and not on the last fact, so a lost signal o
 The first rule that yields an action for a slot wins.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import assert_never
@@ -98,9 +97,12 @@ def retire_surplus(fleet: Fleet, _policy: Policy, _now_seconds: float) -> Iterat
 
 def recycle_one_worker(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """Replace one healthy worker while all others are healthy, so that the fleet is never more than one worker short."""
-    if all(_is_healthy(slot, policy, now_seconds) for slot in fleet.wanted_workers):
-        due = (action for rule in RECYCLES for action in rule(fleet, policy, now_seconds))
-        yield from itertools.islice(due, 1)
+    if not all(_is_healthy(slot, policy, now_seconds) for slot in fleet.wanted_workers):
+        return
+    for rule in RECYCLES:
+        for action in rule(fleet, policy, now_seconds):
+            yield action
+            return
 
 
 def retire_over_the_soft_limit(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:

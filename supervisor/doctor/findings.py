@@ -11,7 +11,7 @@ from supervisor.doctor.timeouts import LONGEST_SECONDS, TimeoutEstimate
 from supervisor.findings import Finding, Level
 from worker.ipc.contract import Step
 
-BUSY, BAD_REQUEST = "status 503", "status 400"
+STATUS_503, STATUS_400 = "status 503", "status 400"
 _START_IT = "check that the Ollama service runs (`systemctl status ollama`), or correct OLLAMA_BASE_URL"
 _ANSWER = {Step.VISION: "a full page", Step.FEEDBACK: "the feedback on five criteria"}
 _FAILED_PROBE = {
@@ -94,13 +94,13 @@ def _capabilities(check: ModelCheck, model: InstalledModel, variables: str) -> I
 def _failure(name: str, probe: Probe) -> Finding:
     subject = f"{name}: {_FAILED_PROBE[probe.kind]}"
     match probe.outcome:
-        case Outcome.REFUSED if probe.detail == BUSY:
+        case Outcome.ERROR_STATUS if probe.detail == STATUS_503:
             remedy = "too many requests wait for a model to load: try again outside of class"
             return Finding(Level.FAILED, f"{subject}: Ollama has no room", remedy)
-        case Outcome.REFUSED if probe.detail == BAD_REQUEST and probe.kind is ProbeKind.PICTURE:
+        case Outcome.ERROR_STATUS if probe.detail == STATUS_400 and probe.kind is ProbeKind.PICTURE:
             remedy = "most likely a page does not fit into its context window: set AI_NUM_CTX_VISION=8192"
             return Finding(Level.FAILED, f"{subject}: Ollama refused it", remedy)
-        case Outcome.REFUSED:
+        case Outcome.ERROR_STATUS:
             remedy = (
                 "read the end of Ollama's log (`journalctl -u ollama`): usually memory ran out or the model's file is damaged"
             )
@@ -108,7 +108,7 @@ def _failure(name: str, probe: Probe) -> Finding:
         case Outcome.SILENT:
             remedy = "it hangs, crashed or is far too slow here: restart Ollama and try again, or take a smaller model"
             return Finding(Level.FAILED, f"{subject}: no answer ({probe.detail})", remedy)
-    remedy = "update Ollama. If that does not help take another model: each answer of this one would be refused"
+    remedy = "update Ollama. If that does not help take another model: each answer of this one would not be usable"
     return Finding(Level.FAILED, f"{subject}: not an answer as it was asked for", remedy)
 
 

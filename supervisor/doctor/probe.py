@@ -46,10 +46,10 @@ class ProbeKind(Enum):
 
 
 class Outcome(Enum):
-    """REFUSED: an error status. SILENT: no answer. DISOBEYED: an answer of another form."""
+    """SILENT: no answer. DISOBEYED: an answer of another form."""
 
     GOOD = "good"
-    REFUSED = "refused"
+    ERROR_STATUS = "error status"
     SILENT = "silent"
     DISOBEYED = "disobeyed"
 
@@ -109,7 +109,7 @@ def _tried(server: Ollama, kind: ProbeKind, model: str, step: Step, settings: Wo
 
 
 def _failed(kind: ProbeKind, error: Exception) -> Probe:
-    return Probe(kind, Outcome.REFUSED if isinstance(error, ERROR_STATUSES) else Outcome.SILENT, str(error))
+    return Probe(kind, Outcome.ERROR_STATUS if isinstance(error, ERROR_STATUSES) else Outcome.SILENT, str(error))
 
 
 def _is_good(kind: ProbeKind, reply: ModelReply) -> bool:

@@ -152,8 +152,8 @@ def _memory(
 
 def _main_memory(host: HostMeasured, loaded_before: Sequence[ListedModel]) -> Budget:
     listed_bytes = sum(each.size for each in loaded_before)
-    held_bytes = listed_bytes if host.ollama_bytes is None else host.ollama_bytes
-    return Budget(host.available_bytes, held_bytes, round(host.total_bytes * memory_estimate.SPARE_SHARE))
+    used_bytes = listed_bytes if host.ollama_bytes is None else host.ollama_bytes
+    return Budget(host.available_bytes, used_bytes, round(host.total_bytes * memory_estimate.SPARE_SHARE))
 
 
 def _gpu_memory(host: HostMeasured, loaded_before: Sequence[ListedModel]) -> Budget | None:

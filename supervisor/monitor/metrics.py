@@ -129,9 +129,7 @@ class _Totals(Collector):
         wait_seconds, is_connected = stats.oldest_wait_seconds or 0, self._state.is_connected
         yield GaugeMetricFamily("learning_queue_oldest_wait_seconds", "wait of the oldest job that may be leased", wait_seconds)
         yield GaugeMetricFamily("learning_database_connected", "1 while the database answers the monitor", is_connected)
-        yield CounterMetricFamily(
-            "learning_leases_returned", "leases of dead workers and instances given back", monitor_record.leases_returned
-        )
+        yield CounterMetricFamily("learning_leases_reclaimed", "leases of dead workers reclaimed", monitor_record.leases_returned)
 
 
 def _model_calls(slots: list[SlotStatus]) -> Metric:

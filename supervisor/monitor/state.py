@@ -20,7 +20,7 @@ class MonitorState:
     is_listening: bool = False
     is_pooled: bool = False  # behind a transaction pooler, where no notification arrives
     outage: str = "not connected yet"
-    is_refused: bool = False  # the database itself rejected the connection or a statement, so server and network are up
+    has_error_reply: bool = False  # the database itself rejected the connection or a statement, so server and network are up
     polled_at_seconds: float = 0.0  # the last successful poll, 0: none yet
     stats: QueueStats = field(default_factory=QueueStats)
     backlog: StepBacklog = field(default_factory=StepBacklog)
@@ -35,9 +35,9 @@ class MonitorState:
         self.is_connected, self.is_listening = True, not self.is_pooled
         self.outage, self.polled_at_seconds = "", now_seconds
 
-    def mark_lost(self, outage: str, *, is_refused: bool) -> None:
+    def mark_lost(self, outage: str, *, has_error_reply: bool) -> None:
         self.is_connected = self.is_listening = False
-        self.outage, self.is_refused = outage, is_refused
+        self.outage, self.has_error_reply = outage, has_error_reply
 
     def mark_worker_lost(self, outage: str, now_seconds: float) -> None:
         self.worker_outage, self.worker_outage_at_seconds = outage, now_seconds

@@ -6,10 +6,10 @@ from typing import Any
 from supervisor.admission.facts import HostMeasured
 from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
-from supervisor.monitor.ollama.view import AdmissionView, duration
+from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
-from supervisor.wording import counted
+from supervisor.wording import counted, since
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
 from worker.queue.polls import COUNT_BOUND
@@ -48,14 +48,14 @@ def _stopping(scoreboard: Scoreboard) -> Verdict | None:
 
 def _database_down(state: MonitorState) -> Verdict | None:
     silent_seconds = time.monotonic() - state.polled_at_seconds
-    since = f", for {duration(silent_seconds)} now" if state.polled_at_seconds else ""
+    period = f", {since(silent_seconds)}" if state.polled_at_seconds else ""
     effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
-    if not state.is_connected and state.is_refused:
-        return "down", f"The database answers, but does not let the service use the queue ({state.outage}){since}. {effect}"
+    if not state.is_connected and state.has_error_reply:
+        return "down", f"The database answers, but does not let the service use the queue ({state.outage}){period}. {effect}"
     if not state.is_connected:
-        return "down", f"The database cannot be reached ({state.outage}){since}. {effect}"
+        return "down", f"The database cannot be reached ({state.outage}){period}. {effect}"
     if silent_seconds > STALE_SECONDS:
-        return "down", f"The database is connected, but does not answer{since}. {effect}"
+        return "down", f"The database is connected, but does not answer{period}. {effect}"
     return None
 
 
@@ -174,17 +174,17 @@ def _admission(view: AdmissionView) -> dict[str, Any]:
         "reasons": [reason.name.lower() for reason in decision.reasons],
         "why": view.explanation() or None,
         "is_holding": view.is_holding,
-        "exclusive_model": view.state.exclusive_model,
+        "locked_model": view.state.locked_model,
         "ollama": _ollama(view),
         "host": _host(view.state.host),
-        "notes": [{"meaning": note.kind.value, "model": note.model or None} for note in view.notes()],
+        "anomalies": [{"meaning": each.kind.value, "model": each.model or None} for each in view.anomalies()],
     }
 
 
 def _ollama(view: AdmissionView) -> dict[str, Any]:
     state, policy = view.state, view.policy
     return {
-        "silence": view.list_error,
+        "list_error": view.list_error,
         "models": [{"name": each.name, "size_bytes": each.size_bytes} for each in state.listed],
         "reported_bytes": state.reported_bytes,
         "observed_bytes": state.observed_bytes or None,

@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.admission import rules as rulebook
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, Preload, Unload
+from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, HoldReason, Preload, Unload
 from supervisor.admission.facts import DecisionPublished, HostMeasured, ListError, ListFailed, LoadedModel
 from supervisor.admission.interference import Ewma, Interference, Speed
 from supervisor.admission.model_state import ModelState
@@ -35,7 +35,6 @@ from supervisor.admission.rules import (
 )
 from supervisor.admission.state import AdmissionState, ModelStatus, Stall
 from supervisor.admission.turns import active_model
-from worker.ipc.contract import HoldReason
 
 NOW, INSTANT, MIB = 1000.0, 0.001, 2**20
 V, F, FOREIGN = "see:latest", "say:latest", "foreign"
@@ -103,7 +102,7 @@ def both(**values: Any) -> AdmissionState:
 
 def turn_of(model: str, *names: str, since: float = 0.0, **values: Any) -> AdmissionState:
     """`model` is active and this instance holds its lock."""
-    return state_of(*names, turn=model, exclusive_model=model, turn_since_seconds=since, **values)
+    return state_of(*names, active=model, locked_model=model, turn_since_seconds=since, **values)
 
 
 def unloading(at: float) -> dict[str, Any]:
@@ -246,7 +245,7 @@ ROWS = {
     "the active model is not locked": Row(
         acquire_the_lock, both(v=WAITS), ONE_AT_A_TIME, v=0, f=0, why=(EXCLUSIVE,), acts=(AcquireModelLock(V),)
     ),
-    "a model lock is not needed": Row(acquire_the_lock, both(exclusive_model=V), acts=(AcquireModelLock(None),)),
+    "a model lock is not needed": Row(acquire_the_lock, both(locked_model=V), acts=(AcquireModelLock(None),)),
     "the other model occupies the memory": Row(
         make_room_for_the_active_model,
         turn_of(V, V, F, since=NOW, v={"in_flight": 1}, f={"unload_began_at_seconds": NOW - INSTANT}),
@@ -349,7 +348,7 @@ WITHOUT_ACTS: dict[str, Case] = {
     "a silent model was unloaded": (both(v={"breaker": tripped(is_silent=True), "unload_began_at_seconds": NOW - 1}), POLICY),
     "a silent model has calls": (both(v={"breaker": tripped(is_silent=True), "in_flight": 1}), POLICY),
     "a silent model is not loaded": (state_of(F, v={"breaker": tripped(is_silent=True)}), POLICY),
-    "the lock must wait for calls to the other model": (state_of(v=WAITS, turn=V, f={"in_flight": 1}), ONE_AT_A_TIME),
+    "the lock must wait for calls to the other model": (state_of(v=WAITS, active=V, f={"in_flight": 1}), ONE_AT_A_TIME),
     "the lock is ours": (turn_of(V, V, v=WAITS), ONE_AT_A_TIME),
     "the other model has calls": (turn_of(V, V, F, since=NOW, f={"in_flight": 1}), ONE_AT_A_TIME),
     "the other model was unloaded in this turn": (turn_of(V, V, F, since=NOW, f={"unload_began_at_seconds": NOW}), ONE_AT_A_TIME),
@@ -444,49 +443,57 @@ def test_no_canary(state: AdmissionState, slots: int, calls: tuple[int, int]) ->
 
 
 ACTIVE: dict[str, tuple[AdmissionState, AdmissionPolicy, str | None]] = {
-    "none if both may be called": (both(turn=V, v=WAITS), NO_LIMIT, None),
+    "none if both may be called": (both(active=V, v=WAITS), NO_LIMIT, None),
     "none if no job waits": (both(), ONE_AT_A_TIME, None),
     "first the model of the oldest job": (
         both(v={"jobs": 9, "oldest_seconds": 1.0}, f={"jobs": 1, "oldest_seconds": 2.0}),
         ONE_AT_A_TIME,
         F,
     ),
-    "the same if no job waits for the other": (both(turn=V), ONE_AT_A_TIME, V),
-    "the same while its calls are in flight": (both(turn=V, turn_since_seconds=NOW, v={"in_flight": 1}, f=OLD), ONE_AT_A_TIME, V),
-    "the other if nothing is left to do": (both(turn=V, turn_since_seconds=NOW, f={"jobs": 1}), ONE_AT_A_TIME, F),
-    "the other after a turn": (both(turn=V, turn_since_seconds=NOW - 50, v=WAITS, f=OLD), ONE_AT_A_TIME, F),
-    "the same an instant before": (both(turn=V, turn_since_seconds=NOW - 50 + INSTANT, v=WAITS, f=OLD), ONE_AT_A_TIME, V),
+    "the same if no job waits for the other": (both(active=V), ONE_AT_A_TIME, V),
+    "the same while its calls are in flight": (
+        both(active=V, turn_since_seconds=NOW, v={"in_flight": 1}, f=OLD),
+        ONE_AT_A_TIME,
+        V,
+    ),
+    "the other if nothing is left to do": (both(active=V, turn_since_seconds=NOW, f={"jobs": 1}), ONE_AT_A_TIME, F),
+    "the other after a turn": (both(active=V, turn_since_seconds=NOW - 50, v=WAITS, f=OLD), ONE_AT_A_TIME, F),
+    "the same an instant before": (both(active=V, turn_since_seconds=NOW - 50 + INSTANT, v=WAITS, f=OLD), ONE_AT_A_TIME, V),
     "the same until the other has waited for a turn": (
-        both(turn=V, v=WAITS, f={"jobs": 9, "oldest_seconds": 50 - INSTANT}),
+        both(active=V, v=WAITS, f={"jobs": 9, "oldest_seconds": 50 - INSTANT}),
         ONE_AT_A_TIME,
         V,
     ),
     "long loads make long turns": (
-        both(turn=V, turn_since_seconds=NOW - 50, v={"jobs": 1, "load_seconds": 5.1}, f=OLD),
+        both(active=V, turn_since_seconds=NOW - 50, v={"jobs": 1, "load_seconds": 5.1}, f=OLD),
         ONE_AT_A_TIME,
         V,
     ),
     "turns without loads are short": (
-        both(turn=V, turn_since_seconds=NOW - 9, v={"jobs": 1, "load_seconds": 5.1}, f={"jobs": 1, "oldest_seconds": 9.0}),
+        both(active=V, turn_since_seconds=NOW - 9, v={"jobs": 1, "load_seconds": 5.1}, f={"jobs": 1, "oldest_seconds": 9.0}),
         BY_TURNS,
         F,
     ),
     "the other when the trial has measured this one": (
-        both(turn=V, turn_since_seconds=NOW, v=WAITS, f=WAITS, interference=speeds(MEASURED, SELDOM_ALONE)),
+        both(active=V, turn_since_seconds=NOW, v=WAITS, f=WAITS, interference=speeds(MEASURED, SELDOM_ALONE)),
         NO_LIMIT,
         F,
     ),
     "the same until the trial has measured it": (
-        both(turn=F, turn_since_seconds=NOW, v=OLD, f=WAITS, interference=speeds(MEASURED, SELDOM_ALONE)),
+        both(active=F, turn_since_seconds=NOW, v=OLD, f=WAITS, interference=speeds(MEASURED, SELDOM_ALONE)),
         NO_LIMIT,
         F,
     ),
     "no trial if each turn needs a load": (
-        both(turn=V, turn_since_seconds=NOW, v=WAITS, f=WAITS, interference=speeds(MEASURED, SELDOM_ALONE)),
+        both(active=V, turn_since_seconds=NOW, v=WAITS, f=WAITS, interference=speeds(MEASURED, SELDOM_ALONE)),
         ONE_AT_A_TIME,
         V,
     ),
-    "calls in flight are not waiting jobs": (both(turn=V, v=WAITS, f={"in_flight": 1, "oldest_seconds": 99.0}), ONE_AT_A_TIME, V),
+    "calls in flight are not waiting jobs": (
+        both(active=V, v=WAITS, f={"in_flight": 1, "oldest_seconds": 99.0}),
+        ONE_AT_A_TIME,
+        V,
+    ),
 }
 
 
@@ -494,7 +501,7 @@ ACTIVE: dict[str, tuple[AdmissionState, AdmissionPolicy, str | None]] = {
 def test_the_active_model(state: AdmissionState, policy: AdmissionPolicy, model: str | None) -> None:
     """By backlog and age, so that both models make progress and loads take a small part of the time."""
     assert active_model(state, policy, NOW) == model
-    assert decide(state, policy, NOW).turn == model
+    assert decide(state, policy, NOW).active == model
 
 
 def test_one_model_for_both_steps_has_one_gate() -> None:
@@ -503,7 +510,7 @@ def test_one_model_for_both_steps_has_one_gate() -> None:
     model = ModelStatus(V, 8, ModelState.LOADED, breaker=tripped())
     decision = decide(replace(AdmissionState.of(policy, 0.0), models=(model,), listed_at_seconds=NOW), policy, NOW)
     assert policy.models == (V,)
-    assert (dict(decision.calls), decision.reasons, decision.turn) == ({V: 0}, (BREAKER,), None)
+    assert (dict(decision.calls), decision.reasons, decision.active) == ({V: 0}, (BREAKER,), None)
     assert replace(policy, feedback_timeout_seconds=40).wedge_seconds(V) == 40
 
 
@@ -529,6 +536,13 @@ def test_each_reason_has_its_own_models() -> None:
     """A model that is only not loaded is not among those that fail."""
     state = state_of(F, v={"load_failures": 1}, f={"breaker": tripped(0)})
     assert decide(state, NO_LIMIT, NOW).closed == {BREAKER: (F,), LOADING: (V,)}
+    assert decide(state_of(), NO_LIMIT, NOW).closed == {LOADING: (V, F)}
+
+
+def test_one_failed_load_makes_a_model_unloadable() -> None:
+    """If jobs wait for it, the status says so after the first failure. If none waits, the load is only due."""
+    assert decide(state_of(F, v=failed_loads(1, 0)), NO_LIMIT, NOW).reasons == (HoldReason.UNLOADABLE,)
+    assert decide(state_of(F, v=failed_loads(1, 0, jobs=0)), NO_LIMIT, NOW).reasons == (LOADING,)
 
 
 def test_a_decision_expires_only_with_a_memory_limit() -> None:

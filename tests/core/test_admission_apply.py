@@ -28,9 +28,10 @@ from supervisor.admission.facts import (
     UnloadEnded,
     WorkersSampled,
 )
-from supervisor.admission.interference import FORGET_SECONDS, Ewma, Speed
+from supervisor.admission.interference import FORGET_SECONDS, Ewma, Interference, Speed
 from supervisor.admission.model_state import ModelState
 from supervisor.admission.policy import AdmissionPolicy
+from supervisor.admission.replacements import Replacements
 from supervisor.admission.state import AdmissionState, ModelStatus, Stall
 from supervisor.admission.turns import is_pair_too_big
 from worker.ipc.contract import CallOutcome, ModelCall
@@ -87,8 +88,8 @@ def waiting(*backlogs: Backlog, at: float = NOW) -> BacklogSampled:
     return BacklogSampled(backlogs, at)
 
 
-def published(slots: int, vision_calls: int = UNLIMITED, turn: str | None = None, at: float = NOW) -> DecisionPublished:
-    return DecisionPublished(slots, ((F, UNLIMITED), (V, vision_calls)), turn, at)
+def published(slots: int, vision_calls: int = UNLIMITED, active: str | None = None, at: float = NOW) -> DecisionPublished:
+    return DecisionPublished(slots, ((F, UNLIMITED), (V, vision_calls)), active, at)
 
 
 def test_a_new_state() -> None:
@@ -319,8 +320,8 @@ def test_an_unload_is_an_eviction_only_in_a_stall_with_all_slots_closed() -> Non
 
 
 def test_a_model_lock_is_held_or_not() -> None:
-    assert after(ModelLockChanged(V, NOW)).exclusive_model == V
-    assert after(ModelLockChanged(V, NOW), ModelLockChanged(None, NOW)).exclusive_model is None
+    assert after(ModelLockChanged(V, NOW)).locked_model == V
+    assert after(ModelLockChanged(V, NOW), ModelLockChanged(None, NOW)).locked_model is None
 
 
 def test_a_published_decision_sets_the_times_of_changes() -> None:
@@ -330,7 +331,7 @@ def test_a_published_decision_sets_the_times_of_changes() -> None:
         return state.slots_changed_at_seconds, state.turn_since_seconds
 
     state = after(published(2, 1, V, at=NOW + 1))
-    assert (state.slots, state.turn, times(state)) == (2, V, (NOW + 1, NOW + 1))
+    assert (state.slots, state.active, times(state)) == (2, V, (NOW + 1, NOW + 1))
     for same in (published(2, 1, V, at=NOW + 2), published(2, 0, V, at=NOW + 2), DecisionPublished(2, (), V, NOW + 2)):
         assert after(same, state=state) == state
     assert times(after(published(1, 1, V, at=NOW + 2), state=state)) == (NOW + 2, NOW + 1)
@@ -375,3 +376,33 @@ def test_a_context_that_was_not_requested_is_no_anomaly() -> None:
     state = after(listed(loaded_model(V, context=1)))
     assert find_anomalies(state, replace(POLICY, vision_context_tokens=None)) == ()
     assert find_anomalies(state, POLICY) == (Anomaly(AnomalyKind.CONTEXT, V),)
+
+
+def test_the_first_state_follows_the_policy() -> None:
+    """Both models with the calls that they may have, the slots of the monitor before, and no pause that is already over."""
+    state = AdmissionState.of(POLICY, NOW, 3)
+    assert [(model.name, model.num_parallel) for model in state.models] == [(V, 4), (F, 4)]
+    assert [speed.model for speed in state.interference.speeds] == [V, F]
+    assert (state.slots, state.slots_changed_at_seconds) == (3, NOW)
+
+
+def test_an_unload_explains_the_next_replacement() -> None:
+    """The count starts again at an unload. Three replacements in a row prove that the pair is too large, also after it."""
+    twice = Replacements().listed((V,)).listed((F,)).listed((V,))
+    assert (twice.last, twice.count, twice.unload_begun()) == (V, 2, Replacements(None, 0))
+    proof = twice.listed((F,))
+    assert proof.prove_too_large
+    assert proof.unload_begun() == Replacements(None, 3)
+
+
+def test_one_model_alone_harms_no_other() -> None:
+    """A slow single model has no other to take turns with."""
+    slow = Speed(V, alone=Ewma(100.0, 3), together=Ewma(1.0, 3))
+    assert not Interference((slow,)).is_harmful(0.9)
+    assert Interference((slow, Speed(F, alone=Ewma(100.0, 3), together=Ewma(1.0, 3)))).is_harmful(0.9)
+
+
+def test_the_end_of_a_call_is_remembered() -> None:
+    """A call of the other model that began before that end counts as measured together."""
+    speeds = Interference.of((V, F)).call_ended(F, NOW).speeds
+    assert [speed.busy_until_seconds for speed in speeds] == [-math.inf, NOW]

@@ -51,7 +51,7 @@ def begin(workers: list[Worker], state: AdmissionState, now: int) -> AdmissionSt
         is_taken = any(each.left > 0 and each.step == worker.step for each in workers)
         if worker.left <= 0 and decision.calls_of(worker.step) and not is_taken:
             worker.left, worker.began_at = TOKENS, now
-    return apply(apply(state, decision.published(now)), ModelLockChanged(decision.turn, now))
+    return apply(apply(state, decision.published(now)), ModelLockChanged(decision.active, now))
 
 
 def end(worker: Worker, workers: list[Worker], state: AdmissionState, now: int) -> AdmissionState:
@@ -75,4 +75,4 @@ def test_turns_are_taken_if_two_models_slow_each_other_down(share: float, by_tur
             if worker.left <= 0:
                 state = end(worker, workers, state, now + 1)
     assert all(speed.alone.is_known for speed in state.interference.speeds)
-    assert (decide(state, POLICY, SECONDS).turn is not None) == by_turns
+    assert (decide(state, POLICY, SECONDS).active is not None) == by_turns

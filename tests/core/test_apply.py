@@ -578,3 +578,13 @@ def test_the_newest_good_generation_counts() -> None:
     assert apply(fleet, DeadlineSet(0, 90.0, 50.0, is_ready=True)).last_good_generation == 2
     newer = fleet.with_slot(replace(fleet.slot(0), generation=3))
     assert apply(newer, DeadlineSet(0, 90.0, 50.0, is_ready=True)).last_good_generation == 3
+
+
+@pytest.mark.parametrize("number", [2, -2])
+def test_an_unknown_slot_is_an_error(number: int) -> None:
+    """A slot that does not exist is neither read nor replaced, and no change is lost without notice."""
+    fleet = Fleet.of(2)
+    with pytest.raises(IndexError):
+        fleet.slot(number)
+    with pytest.raises(IndexError):
+        fleet.with_slot(Slot(number))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from supervisor.admission.decision import Decision
+from supervisor.admission.decision import Decision, HoldReason
 from supervisor.admission.facts import HostMeasured, ListError, ListFailed, LoadedModel
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
@@ -17,7 +17,6 @@ from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import snapshot
 from tests.terminal import WIDTH, assert_fits
-from worker.ipc.contract import HoldReason
 from worker.ipc.scoreboard import Scoreboard
 
 GB = 1_000_000_000

@@ -302,8 +302,8 @@ def test_a_healthy_server_has_no_findings() -> None:
 F16 = made(quantisation="F16", weight_bits=16)
 SLOW = TimeoutEstimate(Step.FEEDBACK, 15, 900, 10.0, 20.0, 1000)
 WIDE = TimeoutEstimate(Step.FEEDBACK, 15, 7200, 1.0, 200.0, 1000)
-NO_PAGE = Probe(ProbeKind.PICTURE, Outcome.REFUSED, "status 400")
-REFUSED = Probe(ProbeKind.LOAD, Outcome.REFUSED, "status 500")
+NO_PAGE = Probe(ProbeKind.PICTURE, Outcome.ERROR_STATUS, "status 400")
+FAILED_LOAD = Probe(ProbeKind.LOAD, Outcome.ERROR_STATUS, "status 500")
 SPILLED = ListedModel(name="writer", size=4 * GB, size_vram=GB, context_length=CONTEXT_TOKENS)
 CASES: dict[str, tuple[ModelCheck, dict[str, object], Level, str, str]] = {
     "F16, one worker": (checked(F16), {}, Level.WARNING, "not quantised", "writer:q4_K_M"),
@@ -315,7 +315,7 @@ CASES: dict[str, tuple[ModelCheck, dict[str, object], Level, str, str]] = {
     "no words": (checked(made(capabilities=("embedding",))), {}, Level.FAILED, "writes no text", "AI_FEEDBACK_MODEL"),
     "blind": (checked(made("reader", capabilities=("completion",))), {}, Level.FAILED, "cannot see", "AI_VISION_MODEL"),
     "serial": (checked(made(family="qwen3vl")), {"OLLAMA_NUM_PARALLEL": 2}, Level.WARNING, "one call", "OLLAMA_NUM_PARALLEL=1"),
-    "refused": (checked(made(), probes=((Step.FEEDBACK, REFUSED),)), {}, Level.FAILED, "status 500", "journalctl"),
+    "an error status": (checked(made(), probes=((Step.FEEDBACK, FAILED_LOAD),)), {}, Level.FAILED, "status 500", "journalctl"),
     "silent": (
         checked(made(), probes=((Step.FEEDBACK, Probe(ProbeKind.WORD, Outcome.SILENT)),)),
         {},

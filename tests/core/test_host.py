@@ -106,13 +106,13 @@ class Nvml(types.ModuleType):
         return [types.SimpleNamespace(pid=pid, usedGpuMemory=size) for pid, size in held]
 
 
-@pytest.mark.parametrize(("pids", "held_bytes"), [({1}, 3 * GIB), ({3}, None), ({4}, None)])
+@pytest.mark.parametrize(("pids", "used_bytes"), [({1}, 3 * GIB), ({3}, None), ({4}, None)])
 def test_memory_of_processes_is_summed_over_all_cards(
-    pids: set[int], held_bytes: int | None, monkeypatch: pytest.MonkeyPatch
+    pids: set[int], used_bytes: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory of other processes is not counted. Unknown memory is None, not 0."""
     monkeypatch.setitem(sys.modules, "pynvml", Nvml())
-    assert Gpu().held_bytes(pids) == held_bytes
+    assert Gpu().used_bytes(pids) == used_bytes
 
 
 @pytest.mark.usefixtures("proc")
@@ -127,4 +127,4 @@ def test_free_memory_is_summed_over_all_cards(monkeypatch: pytest.MonkeyPatch) -
 def test_without_library_or_driver_cards_are_unknown(module: types.ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra, the driver and the card are optional."""
     monkeypatch.setitem(sys.modules, "pynvml", module)
-    assert (Gpu().held_bytes({1}), Gpu().free_bytes()) == (None, None)
+    assert (Gpu().used_bytes({1}), Gpu().free_bytes()) == (None, None)

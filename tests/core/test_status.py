@@ -18,7 +18,7 @@ def test_a_database_that_has_just_answered_is_not_stale() -> None:
 
 def test_a_database_without_rights_differs_from_an_unreachable_one() -> None:
     """A refusal points to rights and locks, an unreachable database to the server and the network."""
-    refused, absent = MonitorState(outage="LockNotAvailable", is_refused=True), MonitorState(outage="OperationalError")
+    refused, absent = MonitorState(outage="LockNotAvailable", has_error_reply=True), MonitorState(outage="OperationalError")
     (state, message), (other_state, other_message) = verdict(Scoreboard(), refused), verdict(Scoreboard(), absent)
     assert (state, other_state) == ("down", "down")
     assert "answers, but does not let the service use the queue (LockNotAvailable)" in message

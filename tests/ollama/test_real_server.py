@@ -243,11 +243,11 @@ def test_the_monitor_reads_the_window_and_the_memory_of_a_model(server: httpx.Cl
     listed = asyncio.run(monitored.listed())
     assert isinstance(listed, ModelsListed)
     assert [(model.name, model.context_tokens) for model in listed.models] == [("chain:latest", 4096)]
-    held_bytes = host.measured().ollama_bytes or 0
-    assert held_bytes > listed.models[0].size_bytes > 0
+    used_bytes = host.measured().ollama_bytes or 0
+    assert used_bytes > listed.models[0].size_bytes > 0
     assert asyncio.run(monitored.unload("chain"))
     until(lambda: loaded(server) == {})
-    until(lambda: (host.measured().ollama_bytes or 0) < held_bytes)
+    until(lambda: (host.measured().ollama_bytes or 0) < used_bytes)
 
 
 def test_a_load_that_fails(server: httpx.Client) -> None:

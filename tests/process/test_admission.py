@@ -194,7 +194,7 @@ def test_without_a_memory_limit_a_missing_list_stops_no_job(server: Server, mode
     server.site.simulator.list_as(mode)
     fleet = server.start()
     server.site.until_done(server.site.enter_texts(3))
-    until(lambda: admission(fleet)["ollama"]["silence"])
+    until(lambda: admission(fleet)["ollama"]["list_error"])
     assert fleet.metrics()["learning_ollama_answers"] == 0
     server.site.simulator.list_as("right")
     until(lambda: fleet.metrics()["learning_ollama_answers"] == 1)

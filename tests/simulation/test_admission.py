@@ -7,6 +7,7 @@ import pytest
 
 from supervisor.admission import apply, breaker, loads, policy, rules, stall, turns
 from supervisor.admission.breaker import Breaker
+from supervisor.admission.decision import HoldReason
 from supervisor.admission.model_state import ModelEvent, ModelState, next_state
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import Limit
@@ -14,7 +15,6 @@ from supervisor.admission.state import AdmissionState
 from testkit.simulation.admission.plan import draw
 from testkit.simulation.admission.trial import Outcome, report, run, run_all
 from testkit.simulation.shortest import shortest
-from worker.ipc.contract import HoldReason
 
 SEEDS, STEPS = 1000, 24
 MOST_SEEDS = 500  # within which broken behaviour must be detected

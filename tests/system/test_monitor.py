@@ -150,7 +150,7 @@ def test_a_dead_monitor_is_replaced_and_totals_are_kept(site: Site) -> None:
     after = totals(fleet)
     assert fleet.worker_pids() == workers
     assert after['ai_worker_processed_total{status="completed"}'] == 8
-    assert before["learning_leases_returned_total"] == 1
+    assert before["learning_leases_reclaimed_total"] == 1
     assert {name for name in before if after[name] < before[name]} == set()
 
 

@@ -101,25 +101,6 @@ class ExitCode(IntEnum):
     CONFIG = 78
 
 
-class HoldReason(IntEnum):
-    """Reasons of the monitor to admit fewer jobs or calls. The sentences for them are in supervisor.monitor.ollama.view."""
-
-    NONE = 0
-    MEMORY = 1  # Ollama uses more than OLLAMA_MEMORY_LIMIT, or is not yet below the low water
-    REOPENING = 2  # below the low water: slots are opened one after another
-    EVICTION = 3  # held back for the longest time allowed: idle models are unloaded
-    CANARY = 4  # held back for the longest time allowed: one job shows whether more may run
-    UNKNOWN = 5  # a limit is set, and the memory that Ollama uses is unknown
-    BREAKER = 6  # a model failed several times in a row
-    PROBING = 7  # one call shows whether the model answers again
-    RAMPING = 8  # it answered the probe: 2, 4 … calls at once
-    WEDGED = 9  # the server lists the model, but no call to it makes progress
-    LOADING = 10  # the model is not loaded yet
-    EXCLUSIVE = 11  # two models do not fit into memory together, and the other one is loaded now
-    TURNS = 12  # two models share the cores, and the other one has the turn
-    UNLOADABLE = 13  # the model could not be loaded, and jobs wait for it
-
-
 class CallOutcome(StrEnum):
     """Result of a call to a model."""
 

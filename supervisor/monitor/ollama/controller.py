@@ -6,11 +6,11 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from supervisor.admission.anomalies import Anomaly
 from supervisor.admission.apply import apply
 from supervisor.admission.decision import AcquireModelLock, Act, Decision, Preload, Unload
 from supervisor.admission.facts import (
     CallEnded,
-    DecisionPublished,
     Fact,
     LoadBegun,
     LoadEnded,
@@ -57,7 +57,7 @@ class AdmissionController:
         self, dependencies: AdmissionDependencies, scoreboard: Scoreboard, state: MonitorState, waker: Waker, event_log: EventLog
     ) -> None:
         self._dependencies, self._policy = dependencies, dependencies.policy
-        self._scoreboard, self._state, self._waker, self._event_log = scoreboard, state, waker, event_log
+        self._scoreboard, self._monitor_state, self._waker, self._event_log = scoreboard, state, waker, event_log
         self._view = state.admission
         self._counters = OllamaCounters(scoreboard)
         self._workload = Workload(scoreboard, dependencies.policy)
@@ -65,11 +65,11 @@ class AdmissionController:
         self._list_task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._published: Decision | None = None
-        self._notes: frozenset[object] = frozenset()
+        self._lock_request: AcquireModelLock | None = None  # sent since the lock last changed
+        self._anomalies: frozenset[Anomaly] = frozenset()
         now_seconds = self._started_at_seconds = time.monotonic()
-        before = DecisionPublished(scoreboard.admission.read().slots, (), None, now_seconds)  # of the monitor before this one
         self._view.policy, self._view.is_remote = dependencies.policy, dependencies.host.is_remote
-        self._view.state = apply(AdmissionState.of(dependencies.policy, now_seconds), before)
+        self._view.state = AdmissionState.of(dependencies.policy, now_seconds, scoreboard.admission.read().slots)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -104,6 +104,7 @@ class AdmissionController:
         self._changed.set()
 
     def model_lock_changed(self, model: str | None) -> None:
+        self._lock_request = None
         self._apply(ModelLockChanged(model, time.monotonic()))
 
     def _apply(self, *facts: Fact) -> None:
@@ -128,7 +129,7 @@ class AdmissionController:
         if not self._has_sampled():
             return
         view = self._view
-        for fact in (self._workload.sample_workers(), self._workload.sample_backlog(self._state.backlog)):
+        for fact in (self._workload.sample_workers(), self._workload.sample_backlog(self._monitor_state.backlog)):
             view.state = apply(view.state, fact)
         now_seconds = time.monotonic()
         view.decision = decide(view.state, self._policy, now_seconds)
@@ -139,7 +140,7 @@ class AdmissionController:
 
     def _has_sampled(self) -> bool:
         """True after the first poll of the queue and the first answer or failure of Ollama."""
-        has_polled = self._state.polled_at_seconds > 0 or time.monotonic() > self._started_at_seconds + FIRST_POLL_SECONDS
+        has_polled = self._monitor_state.polled_at_seconds > 0 or time.monotonic() > self._started_at_seconds + FIRST_POLL_SECONDS
         return has_polled and (self._view.state.listed_at_seconds is not None or self._view.state.list_failure is not None)
 
     def _publish(self, view: AdmissionView) -> None:
@@ -151,14 +152,18 @@ class AdmissionController:
             self._log(view)
         if before is not None and _admits_more(decision, before, self._policy):
             self._waker.wake_one()  # one is enough, because each lease wakes one more worker
-        for note in (found := frozenset(view.notes())) - self._notes:
-            self._event_log.ollama_anomaly(meaning=note.kind.value, model=note.model)
-        self._notes = found
+        self._log_new_anomalies(frozenset(view.anomalies()))
+
+    def _log_new_anomalies(self, found: frozenset[Anomaly]) -> None:
+        """Logs each anomaly once, until it has gone."""
+        for anomaly in found - self._anomalies:
+            self._event_log.ollama_anomaly(meaning=anomaly.kind.value, model=anomaly.model)
+        self._anomalies = found
 
     def _log(self, view: AdmissionView) -> None:
         decision, limits = view.decision, _record(view.decision, self._policy)
         self._event_log.admission(
-            is_held=view.needs_attention,
+            needs_attention=view.needs_attention,
             slots=limits.slots,
             vision_calls=limits.vision_calls,
             feedback_calls=limits.feedback_calls,
@@ -176,9 +181,15 @@ class AdmissionController:
                 self._apply(UnloadBegun(models, time.monotonic()))
                 self._start(self._unload(models))
             case AcquireModelLock():
-                self._dependencies.requests.send(act)
+                self._request_lock(act)
             case _:
                 assert_never(act)
+
+    def _request_lock(self, request: AcquireModelLock) -> None:
+        """Sends a request once, because each one wakes the listener, and the lock's client retries by itself."""
+        if request != self._lock_request:
+            self._lock_request = request
+            self._dependencies.requests.send(request)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -205,6 +216,8 @@ class AdmissionController:
         now_seconds = time.monotonic()
         self._counters.count(ModelOperation.LOADED if is_ok else ModelOperation.FAILED)
         self._event_log.model_loaded(model, is_ok=is_ok, seconds=now_seconds - started_at_seconds)
+        # The list first, as one from before the answer: Ollama may list a model once more that it does not keep. So it opens the
+        # gate, and only the next list confirms the load.
         self._apply(listed, LoadEnded(model, is_ok, now_seconds))
 
     async def _unload(self, models: tuple[str, ...]) -> None:

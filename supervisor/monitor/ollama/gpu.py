@@ -11,7 +11,7 @@ class Gpu:
     def __init__(self) -> None:
         self._nvml = _opened()
 
-    def held_bytes(self, pids: Collection[int]) -> int | None:
+    def used_bytes(self, pids: Collection[int]) -> int | None:
         """Memory of these processes on all cards. None if unknown, as in a container, where the driver sees no pids."""
         by_card = self._of_each_card("nvmlDeviceGetComputeRunningProcesses")
         if by_card is None:

@@ -41,23 +41,23 @@ class Host:
         now_seconds = time.monotonic()
         sizes = _table(_text(PROC / "meminfo"))
         total_bytes, available_bytes = sizes.get("MemTotal", 0) * 1024, sizes.get("MemAvailable", 0) * 1024
-        held_bytes = self._held_bytes(now_seconds)
+        used_bytes = self._used_bytes(now_seconds)
         max_bytes = _number(_text(self._cgroup / "memory.max")) if self._cgroup else None
         if max_bytes is not None and max_bytes < total_bytes:
-            total_bytes, available_bytes = max_bytes, min(available_bytes, max(0, max_bytes - (held_bytes or 0)))
+            total_bytes, available_bytes = max_bytes, min(available_bytes, max(0, max_bytes - (used_bytes or 0)))
         return HostMeasured(
-            ollama_bytes=held_bytes,
+            ollama_bytes=used_bytes,
             available_bytes=available_bytes,
             total_bytes=total_bytes,
             pressure=_pressure(_text(PROC / "pressure" / "memory")),
-            gpu_bytes=self._gpu.held_bytes(self._processes.pids(now_seconds)) if self._processes else None,
+            gpu_bytes=self._gpu.used_bytes(self._processes.pids(now_seconds)) if self._processes else None,
             gpu_free_bytes=self._gpu.free_bytes() if not self.is_remote else None,
             at_seconds=now_seconds,
         )
 
-    def _held_bytes(self, now_seconds: float) -> int | None:
-        if self._cgroup is not None and (held_bytes := cgroup_bytes(self._cgroup)) is not None:
-            return held_bytes
+    def _used_bytes(self, now_seconds: float) -> int | None:
+        if self._cgroup is not None and (used_bytes := cgroup_bytes(self._cgroup)) is not None:
+            return used_bytes
         return self._processes.size_bytes(now_seconds) if self._processes else None
 
 

@@ -8,10 +8,11 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from supervisor.admission.anomalies import AnomalyKind
+from supervisor.admission.decision import HoldReason
 from supervisor.admission.facts import HostMeasured
 from supervisor.monitor.ollama.counters import ModelOperation, counter_totals
 from supervisor.monitor.ollama.view import AdmissionView
-from worker.ipc.contract import HoldReason, ModelCall, Step
+from worker.ipc.contract import ModelCall, Step
 from worker.ipc.scoreboard import Scoreboard
 
 SECONDS_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
@@ -58,9 +59,9 @@ def _ollama(admission: AdmissionView) -> Iterable[Metric]:
     yield GaugeMetricFamily("learning_ollama_answers", "1 while Ollama answers /api/ps", is_listed)
     sizes = {"reported": state.reported_bytes, "observed": state.observed_bytes, "limit": admission.policy.limit_bytes}
     yield _gauge("learning_ollama_bytes", "memory of Ollama: reported by it, observed on this host, its limit", "source", sizes)
-    found = Counts(note.kind for note in admission.notes())
+    found = Counts(anomaly.kind for anomaly in admission.anomalies())
     counts = {kind.name.lower(): found[kind] for kind in AnomalyKind}
-    yield _gauge("learning_ollama_notes", "implausible or unexpected entries of /api/ps now", "note", counts)
+    yield _gauge("learning_ollama_anomalies", "implausible or unexpected entries of /api/ps now", "anomaly", counts)
 
 
 def counter_metrics(scoreboard: Scoreboard) -> Iterable[Metric]:

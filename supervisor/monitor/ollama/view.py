@@ -5,13 +5,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from supervisor.admission.anomalies import Anomaly, find_anomalies
-from supervisor.admission.decision import Decision
+from supervisor.admission.decision import Decision, HoldReason
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
-from supervisor.wording import byte_size
-from worker.ipc.contract import HoldReason
-
-MINUTE_SECONDS, HOUR_SECONDS = 60, 3600
+from supervisor.wording import byte_size, since
 
 
 class Severity(IntEnum):
@@ -88,12 +85,12 @@ class AdmissionView:
         failed = self.state.list_failure
         if failed is not None and now_seconds > failed.at_seconds + self.policy.grace_seconds:
             return (
-                f"Ollama does not report its loaded models ({failed.why.value}), for {duration(now_seconds - failed.at_seconds)} "
-                "now. Work goes on, failed submissions are tried again. Check that Ollama is running."
+                f"Ollama does not report its loaded models ({failed.why.value}), {since(now_seconds - failed.at_seconds)}. "
+                "Work goes on, failed submissions are tried again. Check that Ollama is running."
             )
         return ""
 
-    def notes(self) -> tuple[Anomaly, ...]:
+    def anomalies(self) -> tuple[Anomaly, ...]:
         return find_anomalies(self.state, self.policy) if self.is_governed else ()
 
     def explanation(self) -> str:
@@ -103,13 +100,6 @@ class AdmissionView:
     def closed(self) -> str:
         """Models that are closed or limited for the most important reason."""
         return ", ".join(self.decision.closed.get(self.reason, ()))
-
-
-def duration(seconds: float) -> str:
-    """In the largest unit that is not 0, rounded down."""
-    if seconds < MINUTE_SECONDS:
-        return f"{int(seconds)} s"
-    return f"{int(seconds // MINUTE_SECONDS)} min" if seconds < HOUR_SECONDS else f"{int(seconds // HOUR_SECONDS)} h"
 
 
 def _memory(view: AdmissionView) -> str:

@@ -187,7 +187,7 @@ class QueueListener:
     def _mark_lost(self, outage: BaseException) -> None:
         if self._state.is_connected or self._state.outage != type(outage).__name__:
             self._event_log.connection_lost(error=type(outage).__name__)
-        self._state.mark_lost(type(outage).__name__, is_refused=has_answered(outage))
+        self._state.mark_lost(type(outage).__name__, has_error_reply=has_answered(outage))
         self._model_lock.connection_lost()
         self._set_deadline()
 

@@ -1,4 +1,4 @@
-"""Gives back the leases of dead workers, at the supervisor's request, and of dead instances, whose lock is free."""
+"""Reclaims the leases of dead workers, at the supervisor's request, and of dead instances, whose lock is free."""
 
 import time
 from collections import deque

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from supervisor.admission.decision import HoldReason
 from supervisor.admission.facts import CallEnded
 from supervisor.admission.policy import TakeTurns
 from supervisor.admission.turns import must_alternate, turn_seconds
 from testkit.simulation.admission.ollama import LEAVES_STEPS, LOAD_STEPS
 from testkit.simulation.admission.plan import LOAD_TIMEOUT_STEPS, TIMEOUT_STEPS, Fault, Kind
 from testkit.simulation.violation import Violation
-from worker.ipc.contract import CallOutcome, HoldReason
+from worker.ipc.contract import CallOutcome
 
 if TYPE_CHECKING:
     from supervisor.admission.decision import Decision
@@ -203,11 +204,11 @@ class Inspector:
 
     def _check_starvation(self) -> None:
         """With turns, a job waits at most for the rest of one turn and one whole turn."""
-        world, turn = self.world, self.world.state.turn
-        is_free = turn is None or world.now < world.monitor_gone_until + 1 or not must_alternate(world.state, world.policy)
+        world, active = self.world, self.world.state.active
+        is_free = active is None or world.now < world.monitor_gone_until + 1 or not must_alternate(world.state, world.policy)
         waiting = set() if is_free else {world.model_of(job) for job in world.visible()}
         for model in world.policy.models:
-            if model not in waiting or model == turn:
+            if model not in waiting or model == active:
                 self._turn_at[model] = world.now
             elif world.now - self._turn_at.get(model, world.now) > 2 * turn_seconds(world.state, world.policy) + 2:
                 raise Violation("5: neither model starves", f"{model} waits for {world.now - self._turn_at[model]} steps")

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from supervisor.admission.decision import HoldReason
 from testkit.simulation.admission.plan import Plan, draw
 from testkit.simulation.admission.world import World
 from testkit.simulation.shortest import shortest
 from testkit.simulation.violation import Violation
-from worker.ipc.contract import HoldReason
 
 MOST_SHOWN = 3  # violations that are printed in full
 

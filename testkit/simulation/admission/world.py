@@ -59,7 +59,7 @@ class World:
         self.workers = [Worker(slot) for slot in range(plan.workers)]
         self.queue: list[Job] = []
         self.progress: dict[str, int] = {}  # by model, see CallsInFlight
-        self.exclusive_model: str | None = None
+        self.locked_model: str | None = None
         self.monitor_gone_until = 0
         self.state = AdmissionState.of(plan.policy, 0.0)
         self.decision = Decision()
@@ -105,7 +105,7 @@ class World:
             case Kind.EXPIRE:
                 self.ollama.expire(fault.model, self.now)
             case Kind.MONITOR_DIES:
-                self.monitor_gone_until, self.exclusive_model = self.now + MONITOR_STEPS, None
+                self.monitor_gone_until, self.locked_model = self.now + MONITOR_STEPS, None
                 self.state, self._last = AdmissionState.of(self.policy, float(self.monitor_gone_until), self.decision.slots), {}
                 self.inspector.monitor_died()
             case _:
@@ -181,13 +181,13 @@ class World:
                     self._acquire_lock(model)
 
     def _acquire_lock(self, model: str | None) -> None:
-        self.exclusive_model = model if self.foreign_lock() in {None, model} else None
-        self._apply(ModelLockChanged(self.exclusive_model, self.now))
+        self.locked_model = model if self.foreign_lock() in {None, model} else None
+        self._apply(ModelLockChanged(self.locked_model, self.now))
 
     def foreign_lock(self) -> str | None:
         """Return the model whose lock another instance holds. It cannot acquire one while this instance holds the other's."""
         for model in (VISION, FEEDBACK):
-            if self.ollama.has(Kind.FOREIGN_LOCK, model, self.now) and self.exclusive_model in {None, model}:
+            if self.ollama.has(Kind.FOREIGN_LOCK, model, self.now) and self.locked_model in {None, model}:
                 return model
         return None
 
