@@ -8,7 +8,7 @@ import click
 
 from supervisor.cli import control_socket
 from supervisor.cli.control_socket import Document
-from supervisor.cli.env_file import ENV_FILE, read_or_exit
+from supervisor.cli.terminal import ENV_FILE, echo, read_or_exit
 from supervisor.exit_codes import COMMAND_REJECTED, EX_CONFIG, NOT_RUNNING, USAGE
 from supervisor.settings.model import read_runtime_path
 from supervisor.wording import counted
@@ -35,7 +35,7 @@ def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
     3  not running
     """
     result = _send(env_file, instance, "/scale", {"workers": workers})
-    click.echo(f"{counted(result['workers'], 'worker')} from now on. {JOBS_GO_ON}")
+    echo(f"{counted(result['workers'], 'worker')} from now on. {JOBS_GO_ON}")
 
 
 @click.command()
@@ -57,7 +57,7 @@ def recycle(slots: tuple[int, ...], instance: str | None, env_file: Path | None)
     named = sorted(set(slots))
     result = _send(env_file, instance, "/recycle", {"slots": named or "all"})
     replaced = f"worker {', '.join(map(str, named))}" if named else f"all {counted(result['workers'], 'worker')}"
-    click.echo(f"Replacing {replaced}{_in_turn(len(named) or result['workers'])}. {JOBS_GO_ON}")
+    echo(f"Replacing {replaced}{_in_turn(len(named) or result['workers'])}. {JOBS_GO_ON}")
 
 
 @click.command()
@@ -78,7 +78,7 @@ def reload(instance: str | None, env_file: Path | None) -> None:
     78  a setting is wrong: the old settings stay in use
     """
     workers = _send(env_file, instance, "/reload", {})["workers"]
-    click.echo(f"The settings are valid and go to {counted(workers, 'worker')}{_in_turn(workers)}. {JOBS_GO_ON}")
+    echo(f"The settings are valid and go to {counted(workers, 'worker')}{_in_turn(workers)}. {JOBS_GO_ON}")
 
 
 def _send(env_file: Path | None, instance: str | None, route: str, command: Document) -> Document:
@@ -120,7 +120,7 @@ def _rejection(result: Document) -> tuple[str, int]:
 
 
 def _exit(text: str, exit_code: int) -> NoReturn:
-    click.echo(text, err=True)
+    echo(text, err=True)
     sys.exit(exit_code)
 
 

@@ -20,7 +20,7 @@ from supervisor.cli import check as checks
 from supervisor.cli import commands
 from supervisor.cli import status as status_page
 from supervisor.cli.control_socket import Document
-from supervisor.cli.env_file import ENV_FILE, read_or_exit
+from supervisor.cli.terminal import ENV_FILE, echo, read_or_exit
 from supervisor.doctor import findings as doctor_findings
 from supervisor.doctor import view
 from supervisor.doctor.document import document
@@ -59,7 +59,7 @@ def start(procs: str | None, env_file: Path | None) -> None:
     try:
         sys.exit(run_supervisor(_settings(env_file, flags), lambda: read_settings(flags, env_file)))
     except RuntimeDirectoryError as error:
-        click.echo(f"learning-supervisor: {error}", err=True)
+        echo(f"learning-supervisor: {error}", err=True)
         sys.exit(EX_CONFIG)
 
 

@@ -46,7 +46,7 @@ def _fit(plan: Plan, available: str) -> Finding:
             return _too_large(plan, available)
         case Fit.IN_TURN:
             subject = f"the two models need {byte_size(plan.need.together_bytes)} {available}: not both at once"
-            remedy = "they change in phases, and each change costs a load: with smaller models both would stay loaded"
+            remedy = "they take turns, and each turn costs a load. With smaller models both would stay loaded"
             return Finding(Level.WARNING, subject, remedy)
     largest = f"the largest that fits is {plan.largest_num_parallel}"
     workers = f"the largest useful WORKER_CONCURRENCY is {plan.useful_workers}"
@@ -96,7 +96,7 @@ def _loaded_models(memory: MemoryReport, settings: Settings) -> Iterator[Finding
     """OLLAMA_MAX_LOADED_MODELS must be the same in the settings and on the service."""
     configured, fit = settings.supervisor.ollama_max_loaded_models, memory.plan.fit
     if fit is Fit.IN_TURN and configured != 1:
-        remedy = "set OLLAMA_MAX_LOADED_MODELS=1 here and on the service: the models then change in phases, not with every job"
+        remedy = "set OLLAMA_MAX_LOADED_MODELS=1 here and on the service: the models then take turns, not with every job"
         yield Finding(Level.WARNING, "Ollama may try to hold both models at once", remedy)
     if fit is Fit.TOGETHER and 0 < configured < len(memory.uses):
         remedy = f"set OLLAMA_MAX_LOADED_MODELS={len(memory.uses)} here and on the service: both fit"

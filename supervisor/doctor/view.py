@@ -101,5 +101,5 @@ def _summary(findings: Sequence[Finding]) -> str:
     failed = sum(finding.level is Level.FAILED for finding in findings)
     warnings = sum(finding.level is Level.WARNING for finding in findings)
     if failed:
-        return f"[bold red]Jobs would fail[/]: {failed} to mend first"
+        return f"[bold red]Jobs would fail[/]: {failed} to correct first"
     return f"[green]Ollama can do this work[/]{f'; {warnings} to check' if warnings else ''}"

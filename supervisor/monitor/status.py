@@ -17,10 +17,10 @@ from worker.queue.polls import COUNT_BOUND
 STALE_SECONDS = 10.0  # far above the longest time between two polls
 WORKER_OUTAGE_SECONDS = 6.0  # a worker that keeps losing its connection reports it again within five
 
-Verdict = tuple[str, str]  # (ok | degraded | down | draining, message for an administrator)
+Summary = tuple[str, str]  # (ok | degraded | down | draining, message for an administrator)
 
 
-def verdict(scoreboard: Scoreboard, state: MonitorState) -> Verdict:
+def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
     """The first check that finds something decides. The order is that of importance."""
     return (
         _stopping(scoreboard)
@@ -34,7 +34,7 @@ def verdict(scoreboard: Scoreboard, state: MonitorState) -> Verdict:
     )
 
 
-def _stopping(scoreboard: Scoreboard) -> Verdict | None:
+def _stopping(scoreboard: Scoreboard) -> Summary | None:
     if not scoreboard.control.read().is_draining:
         return None
     left = counted(sum(bool(slot.ledger.pid) for slot in present(scoreboard)), "worker")
@@ -46,7 +46,7 @@ def _stopping(scoreboard: Scoreboard) -> Verdict | None:
     return "draining", f"Stopping: {left} still at work. Other submissions wait for the next start."
 
 
-def _database_down(state: MonitorState) -> Verdict | None:
+def _database_down(state: MonitorState) -> Summary | None:
     silent_seconds = time.monotonic() - state.polled_at_seconds
     period = f", {since(silent_seconds)}" if state.polled_at_seconds else ""
     effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
@@ -59,7 +59,7 @@ def _database_down(state: MonitorState) -> Verdict | None:
     return None
 
 
-def _no_worker(scoreboard: Scoreboard) -> Verdict | None:
+def _no_worker(scoreboard: Scoreboard) -> Summary | None:
     slots = _wanted(scoreboard)
     if any(slot.is_running for slot in slots):
         return None
@@ -71,7 +71,7 @@ def _no_worker(scoreboard: Scoreboard) -> Verdict | None:
     )
 
 
-def _workers_cut_off(state: MonitorState) -> Verdict | None:
+def _workers_cut_off(state: MonitorState) -> Summary | None:
     if time.monotonic() >= state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS:
         return None
     return "degraded", (
@@ -80,7 +80,7 @@ def _workers_cut_off(state: MonitorState) -> Verdict | None:
     )
 
 
-def _workers_missing(scoreboard: Scoreboard) -> Verdict | None:
+def _workers_missing(scoreboard: Scoreboard) -> Summary | None:
     slots = _wanted(scoreboard)
     missing = [slot for slot in slots if not slot.is_running]
     if not missing:
@@ -92,7 +92,7 @@ def _workers_missing(scoreboard: Scoreboard) -> Verdict | None:
     )
 
 
-def _old_settings(scoreboard: Scoreboard) -> Verdict | None:
+def _old_settings(scoreboard: Scoreboard) -> Summary | None:
     number = scoreboard.fleet.read().reload_problem
     if not number:
         return None
@@ -103,12 +103,12 @@ def _old_settings(scoreboard: Scoreboard) -> Verdict | None:
     )
 
 
-def _held_back(state: MonitorState) -> Verdict | None:
+def _held_back(state: MonitorState) -> Summary | None:
     trouble = state.admission.trouble(time.monotonic())
     return ("degraded", trouble) if trouble else None
 
 
-def _all_well(scoreboard: Scoreboard, state: MonitorState) -> Verdict:
+def _all_well(scoreboard: Scoreboard, state: MonitorState) -> Summary:
     busy = sum(slot.is_busy for slot in present(scoreboard))
     work = f"{counted(len(_wanted(scoreboard)), 'worker')}, {busy} at work, {_bounded(state.stats.queued)} waiting"
     delay = f" Short delay: {state.admission.explanation()}." if state.admission.is_holding else ""
@@ -136,10 +136,10 @@ def _bounded(count: int) -> str:
 
 def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_stub: bool) -> dict[str, Any]:
     """The status document. It holds ids, numbers and class names only, nothing that a pupil wrote."""
-    verdict_state, message = verdict(scoreboard, state)
+    summary_state, message = summary(scoreboard, state)
     return {
         "instance": f"{instance:08x}",
-        "state": verdict_state,
+        "state": summary_state,
         "message": message,
         "is_stub": is_stub,
         "metrics_address": state.http_address,

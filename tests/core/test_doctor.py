@@ -390,7 +390,7 @@ MEMORY_CASES: dict[str, tuple[Plan, dict[str, object], dict[Level, str]]] = {
     "fits": (FITS, {}, {}),
     "does not fit": (TOO_LARGE, {}, {Level.FAILED: "take smaller models"}),
     "fewer would fit": (FEWER, {}, {Level.FAILED: "set OLLAMA_NUM_PARALLEL=1"}),
-    "in turn": (IN_TURN, {"OLLAMA_MAX_LOADED_MODELS": 1}, {Level.WARNING: "change in phases"}),
+    "in turn": (IN_TURN, {"OLLAMA_MAX_LOADED_MODELS": 1}, {Level.WARNING: "take turns"}),
     "smaller cache": (SQUEEZED, {}, {Level.WARNING: "OLLAMA_KV_CACHE_TYPE=q8_0"}),
     "too many workers": (FITS, {"WORKER_CONCURRENCY": 5}, {Level.WARNING: "WORKER_CONCURRENCY=4"}),
     "above the limit": (FITS, {"OLLAMA_MEMORY_LIMIT": "8G"}, {Level.FAILED: "raise it"}),

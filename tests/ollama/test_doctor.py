@@ -246,7 +246,7 @@ def test_the_output_has_a_fixed_sequence(simulator: SimulatorProcess) -> None:
     """Memory, speed, the lines for the service, findings and summary."""
     result = doctor(simulator.url, AI_TIMEOUT_VISION=1)
     service = "[Service]", "Environment=OLLAMA_NUM_PARALLEL=1", "Environment=LLAMA_ARG_CACHE_RAM=0"
-    parts = "Memory needed", "sum ", "available", "tokens/s", *service, "failed ", "Jobs would fail: 1 to mend first"
+    parts = "Memory needed", "sum ", "available", "tokens/s", *service, "failed ", "Jobs would fail: 1 to correct first"
     places = [result.stdout.find(part) for part in parts]
     assert places == sorted(places)
     assert places[0] >= 0

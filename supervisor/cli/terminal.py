@@ -1,4 +1,4 @@
-"""The option --env-file, and the exit on wrong settings."""
+"""Shared by the commands: the option --env-file, the exit on wrong settings, and text in the width of the terminal."""
 
 import sys
 from collections.abc import Callable
@@ -24,7 +24,12 @@ def read_or_exit(read: Callable[[], Value]) -> Value:
     try:
         return read()
     except SettingsError as error:
-        click.echo("learning-supervisor: wrong settings:", err=True)
+        echo("learning-supervisor: wrong settings:", err=True)
         for problem in error.problems:
-            click.echo(wrapped(f"  {problem}", Console(stderr=True).width, "    "), err=True)
+            echo(f"  {problem}", err=True, indent="    ")
         sys.exit(EX_CONFIG)
+
+
+def echo(text: str, *, err: bool = False, indent: str = "") -> None:
+    """Print a text with its lines broken between words at the terminal's width."""
+    click.echo(wrapped(text, Console(stderr=err).width, indent), err=err)
