@@ -391,6 +391,31 @@ def test_a_list_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
         ollama(url).digest("chain")
 
 
+ODD = {
+    "a name with a line break": {"name": "a\n[/]", "size": 1},
+    "no name": {"size": 1},
+    "no size": {"name": "odd"},
+    "a negative size": {"name": "odd", "size": -1},
+    "no object": 1,
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+def test_an_odd_entry_of_a_list(odd: object) -> None:
+    """An invalid entry is skipped, and the other models of the list are found."""
+    body = json.dumps({"models": [odd, {"name": "chain:latest", "digest": "a1b2", "size": 1}]}).encode()
+    with raw_server(answering(status(200, body))) as url:
+        assert ollama(url).digest("chain") == "a1b2"
+
+
+def test_the_list_of_a_server_with_thousands_of_models() -> None:
+    """A list of 3.5 MB is read whole."""
+    models = [{"name": f"m{number}", "digest": "a1b2", "size": 1, "details": "x" * 650} for number in range(5000)]
+    body = json.dumps({"models": models}).encode()
+    with raw_server(answering(status(200, body))) as url:
+        assert (len(body) > 3_500_000, ollama(url).digest("m4999")) == (True, "a1b2")
+
+
 @pytest.mark.parametrize("body", [b"[]", b'{"models":[1]}', b"{}", b"x"])
 def test_an_invalid_list(body: bytes) -> None:
     with raw_server(answering(status(200, body))) as url, pytest.raises(errors.StreamBroken):

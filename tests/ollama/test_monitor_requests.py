@@ -81,6 +81,19 @@ def test_an_invalid_list(what: str) -> None:
     assert _silence_after(status(200, INVALID[what])) is ListError.INVALID
 
 
+@pytest.mark.parametrize("odd", ["a negative size", "no size", "a name that would break a log line"])
+def test_an_odd_entry_is_skipped(odd: str) -> None:
+    """The other loaded models of the list are seen."""
+    entry = INVALID[odd].removesuffix(b"]}")
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(status(200, entry + b', {"name": "chain:latest", "size": 1}]}'))
+
+    with raw_server(script) as url:
+        assert names(url) == ["chain:latest"]
+
+
 def test_an_error_is_no_list() -> None:
     """The body of an error is not parsed, even if it is a valid list."""
     assert _silence_after(status(500, b'{"models": []}')) is ListError.INVALID

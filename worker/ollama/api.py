@@ -11,7 +11,8 @@ from worker.ollama.error_status import error_for_status
 from worker.ollama.errors import InvalidReply
 from worker.ollama.models import ListedModels
 
-MAX_LIST_BYTES = 1_000_000  # some 700 bytes a model
+MAX_LIST_BYTES = 1_000_000  # of loaded models, some 500 bytes each
+MAX_TAGS_BYTES = 4_000_000  # of installed models, some 700 bytes each: a host may have thousands
 MAX_DESCRIPTION_BYTES = 8_000_000  # `show` lists every tensor of a model: some 100 bytes each
 MAX_REPLY_BYTES = 1_000_000  # a whole answer to a probe, thoughts included
 MAX_ERROR_BYTES = 65_536
@@ -105,7 +106,7 @@ class ModelReply(_Shape):
 
 
 VERSION = Endpoint("GET", "/api/version", Version, MAX_ERROR_BYTES)
-TAGS = Endpoint("GET", "/api/tags", ListedModels, MAX_LIST_BYTES)
+TAGS = Endpoint("GET", "/api/tags", ListedModels, MAX_TAGS_BYTES)
 PS = Endpoint("GET", "/api/ps", ListedModels, MAX_LIST_BYTES)
 SHOW = Endpoint("POST", "/api/show", Description, MAX_DESCRIPTION_BYTES)
 GENERATE = Endpoint("POST", "/api/generate", ModelReply, MAX_ERROR_BYTES)  # here only to load and unload
