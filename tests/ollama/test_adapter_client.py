@@ -216,17 +216,67 @@ def test_deadlines(script: Script, given: dict[str, float], error: type[Exceptio
 
 
 def test_a_server_that_does_not_take_the_request() -> None:
-    """Sending has the same bounds as reading, also if the server does not read a picture."""
+    """Sending has the same bounds as reading, also if the server does not read a picture.
+
+    The connection exists already: on a slow machine the time could otherwise pass before the first byte is sent.
+    """
     big = replace(QUESTION, messages=({"role": "user", "content": "x", "images": ["x" * 30_000_000]},))
     given_up, was_given_up = threading.Event(), []
 
-    def deaf(_: Peer) -> None:
+    def deaf(peer: Peer) -> None:
+        peer.request()
+        peer.send(HEAD, said("a"), done(), END)
         was_given_up.append(given_up.wait(LIMIT_SECONDS))
 
     with raw_server(deaf) as url:
-        assert type(caught(url, bounds(first=0.3), big)) is errors.FirstTokenTimeout
+        client = ollama(url)
+        client.chat(QUESTION, deadline_in(LONG_SECONDS))
+        with pytest.raises(errors.FirstTokenTimeout):
+            client.chat(big, bounds(first=0.3))
         given_up.set()
     assert was_given_up == [True]
+
+
+def closing_when_asked_again(*parts: bytes) -> Script:
+    """Answer one request. Close the connection after the next one, as if both had happened at the same moment."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(HEAD, said("eins"), done(), END)
+        peer.request()
+        peer.send(*parts)
+
+    return script
+
+
+def test_a_kept_connection_that_closes_before_the_reply() -> None:
+    """The request is repeated once on a new connection."""
+    second = closing_when_asked_again()
+    with raw_server(closing_when_asked_again(), second, answering(status(200, b'{"models":[]}'))) as url:
+        client = ollama(url)
+        assert [client.chat(QUESTION, deadline_in(LONG_SECONDS)).text for _ in range(2)] == ["eins", "eins"]
+        assert client.digest("chain") is None
+
+
+@pytest.mark.parametrize("part", [HEAD, b"H"], ids=["after the head", "after one byte"])
+def test_a_kept_connection_that_closes_within_the_reply(part: bytes) -> None:
+    """A reply that has begun is not requested a second time."""
+    with raw_server(closing_when_asked_again(part), answering(HEAD, said("zwei"), done(), END)) as url:
+        client = ollama(url)
+        client.chat(QUESTION, deadline_in(LONG_SECONDS))
+        with pytest.raises(errors.StreamBroken):
+            client.chat(QUESTION, deadline_in(LONG_SECONDS))
+
+
+def test_a_new_connection_that_closes_before_the_reply() -> None:
+    """The server has closed it because of this request, or has died: the attempt has failed."""
+    closing = answering()
+    with raw_server(closing, closing_when_asked_again(), closing, answering(HEAD, said("zwei"), done(), END)) as url:
+        assert type(caught(url)) is errors.StreamBroken
+        client = ollama(url)
+        client.chat(QUESTION, deadline_in(LONG_SECONDS))
+        with pytest.raises(errors.StreamBroken):
+            client.chat(QUESTION, deadline_in(LONG_SECONDS))
 
 
 def test_a_late_answer_dies_with_its_connection() -> None:
