@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from worker.context import WorkerContext
 from worker.core.outcome import Lease, storable
 from worker.core.retry import FailureKind, RetryPolicy, failure_of, outcome_of
+from worker.held_lease import JobEnded
 from worker.ipc.contract import Activity, Counter, EventKind, Step
-from worker.lease import JobEnded, WorkerContext
 
 _COUNTED = {FailureKind.BUG: Counter.ADAPTER_BUGS, FailureKind.RUNAWAY: Counter.RUNAWAYS}
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
+from worker.context import WorkerContext
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lost, Outcome, Payload, parse_payload, quarantine, storable
+from worker.held_lease import HeldLease, JobEnded
 from worker.ipc.contract import Activity, Counter, ErrorCode, Step
-from worker.lease import HeldLease, JobEnded, WorkerContext
 from worker.queue.submissions import read_submission
 from worker.session import LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, feedback_limit_seconds

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from worker.context import WorkerContext
 from worker.core.gates import ALL_OPEN
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried
+from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURES, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Job
-from worker.lease import HeldLease, WorkerContext
 from worker.queue.connection import Connection
 from worker.queue.cursor import QueueCursor
 from worker.queue.leases import LOOK_AHEAD, LeaseOwner, LeaseRequest, find_lease, lease_job

@@ -9,8 +9,8 @@ from typing import Any
 
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of
 from worker.admission import Admission
+from worker.context import WorkerContext
 from worker.ipc.contract import Activity, EventKind, ExitCode, Step, Wiring, place_of
-from worker.lease import WorkerContext
 from worker.loop import Loop
 from worker.memory import limit_memory
 from worker.ollama.address import server_name

@@ -5,11 +5,12 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
+from worker.context import WorkerContext
 from worker.core import checkpoint
 from worker.core.outcome import Payload
 from worker.documents.storage import page_keys
+from worker.held_lease import HeldLease
 from worker.ipc.contract import Activity, Counter, Step
-from worker.lease import HeldLease, WorkerContext
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.settings import WorkerSettings
 from worker.timeouts import READ_DEADLINE_SECONDS, feedback_limit_seconds, page_limit_seconds
