@@ -14,7 +14,7 @@ from worker.ipc.contract import Activity, Counter, EventKind, Step
 
 _COUNTED = {FailureKind.BUG: Counter.ADAPTER_BUGS, FailureKind.RUNAWAY: Counter.RUNAWAYS}
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 Value = TypeVar("Value")
 
 
@@ -25,7 +25,7 @@ class AdapterCalls:
         self._ctx, self._lease = ctx, lease
         self.seconds: dict[Activity, float] = {}  # of each step that succeeded
 
-    def ask(self, step: Step, call: Callable[[], Answer]) -> Answer:
+    def ask(self, step: Step, call: Callable[[], T]) -> T:
         """The adapter's result. Raises JobEnded with the outcome that an exception of the adapter means."""
         try:
             return call()

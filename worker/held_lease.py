@@ -14,7 +14,7 @@ from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, 
 
 PERMIT_WAIT_SECONDS = 1.0  # longest delay before a stop is noticed while all permits are taken
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 # Fenced writes that also renew the lease by the given seconds. False if the lease is lost: then nothing was written.
 PageWrite = Callable[[Connection, float], bool]
@@ -39,7 +39,7 @@ class HeldLease:
         self._ctx, self.lease, self.permit = ctx, lease, permit
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
 
-    def ask(self, first: Callable[[Connection], Answer], after_reconnect: Callable[[Connection], Answer] | None = None) -> Answer:
+    def ask(self, first: Callable[[Connection], T], after_reconnect: Callable[[Connection], T] | None = None) -> T:
         """`Session.ask` until the lease ends. Raises LeaseRanOut."""
         return self._ctx.session.ask(first, after_reconnect, self._until_seconds)
 

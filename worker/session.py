@@ -16,7 +16,7 @@ CONNECT_DEADLINE_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.1
 MAX_WAIT_SECONDS = 5.0
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -36,10 +36,10 @@ class Session:
 
     def ask(
         self,
-        first: Callable[[Connection], Answer],
-        after_reconnect: Callable[[Connection], Answer] | None = None,
+        first: Callable[[Connection], T],
+        after_reconnect: Callable[[Connection], T] | None = None,
         until_seconds: float = math.inf,
-    ) -> Answer:
+    ) -> T:
         """The result of `first`, or of `after_reconnect` if the connection broke while `first` ran and may have committed.
 
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.

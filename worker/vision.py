@@ -17,7 +17,7 @@ from worker.timeouts import READ_DEADLINE_SECONDS, feedback_limit_seconds, page_
 
 FOREIGN_FETCH_SECONDS = 15.0  # for an adapter that reads all pages in one call: its time beside the model's requests
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 Submission = Mapping[str, Any]
 
 
@@ -100,7 +100,7 @@ class VisionStep:
         extracted = self._ctx.vision_adapter.extract(submission=dict(submission), job_payload=dict(self._held.lease.payload))
         return OcrResult(returned_text(extracted.text_md), returned_document(extracted.raw_metadata or {}), fingerprint)
 
-    def _call(self, call: Callable[[], Answer]) -> Answer:
+    def _call(self, call: Callable[[], T]) -> T:
         self._held.count_call(Counter.VISION_CALLS)
         with self._calls.timed(Activity.VISION):
             return self._calls.ask(Step.VISION, call)

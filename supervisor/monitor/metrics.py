@@ -10,7 +10,7 @@ from supervisor.core.fleet import ExitCause, SlotState, crashes
 from supervisor.monitor.ollama.metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, counter_metrics
 from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
 from supervisor.monitor.state import MonitorState
-from worker.ipc.contract import FAILURES, WORKER_CRASHED, Counter, Event, EventKind
+from worker.ipc.contract import FAILURE_COUNTERS, WORKER_CRASHED, Counter, Event, EventKind
 from worker.ipc.scoreboard import Scoreboard
 
 _COUNTERS = {
@@ -81,7 +81,7 @@ class _Totals(Collector):
         failed = CounterMetricFamily("ai_worker_failed", "submissions that failed permanently", labels=["error_code"])
         retried = CounterMetricFamily("ai_worker_retry", "jobs put back after a transient error", labels=["phase"])
         quarantined = self._scoreboard.monitor.read().quarantined + _sum(slots, Counter.QUARANTINED)
-        by_code = {code: _sum(slots, counter) for code, counter in FAILURES.items()}
+        by_code = {code: _sum(slots, counter) for code, counter in FAILURE_COUNTERS.items()}
         processed.add_metric(["completed"], _sum(slots, Counter.COMPLETED))
         processed.add_metric(["failed"], sum(by_code.values()) + quarantined)
         processed.add_metric(["returned"], _sum(slots, Counter.RELEASED))
@@ -130,7 +130,7 @@ class _Totals(Collector):
         yield GaugeMetricFamily("learning_queue_oldest_wait_seconds", "wait of the oldest job that may be leased", wait_seconds)
         yield GaugeMetricFamily("learning_database_connected", "1 while the database answers the monitor", is_connected)
         yield CounterMetricFamily(
-            "learning_leases_returned", "leases of dead workers and instances given back", monitor_record.leases_returned
+            "learning_leases_returned", "leases of dead workers and instances given back", monitor_record.leases_reclaimed
         )
 
 

@@ -47,9 +47,9 @@ def ollama(url: str) -> Ollama:
     return Ollama(url, lambda: None)
 
 
-def caught(url: str, deadline: Deadline | None = None, question: ChatRequest = QUESTION) -> BaseException:
+def caught(url: str, deadline: Deadline | None = None, request: ChatRequest = QUESTION) -> BaseException:
     with pytest.raises(Exception) as raised:
-        ollama(url).chat(question, deadline or deadline_in(LONG_SECONDS))
+        ollama(url).chat(request, deadline or deadline_in(LONG_SECONDS))
     assert PRIVATE not in str(raised.value)
     return raised.value
 
@@ -80,7 +80,7 @@ FAULTS = {
 }
 OUTCOMES = {
     "status_503": CallOutcome.BUSY,
-    "status_400": CallOutcome.REFUSED,
+    "status_400": CallOutcome.BAD_REQUEST,
     "truncated": CallOutcome.ANSWERED,
     "endless": CallOutcome.RUNAWAY,
     "repeat": CallOutcome.RUNAWAY,
@@ -392,27 +392,27 @@ LONG = replace(QUESTION, messages=({"role": "user", "content": "wort " * 5000},)
 
 def test_a_prompt_that_cannot_fit_is_not_sent(simulator: SimulatorProcess) -> None:
     """With a configured window, a longer prompt is rejected before sending."""
-    assert type(caught(simulator.url, question=replace(LONG, options={"num_ctx": 4096}))) is errors.PromptTooLong
+    assert type(caught(simulator.url, request=replace(LONG, options={"num_ctx": 4096}))) is errors.PromptTooLong
     assert simulator.calls() == []
 
 
 def test_the_window_of_a_loaded_model(simulator: SimulatorProcess) -> None:
     """Without a configured window the server rejects the prompt while loading. For a loaded model nothing is sent."""
-    assert type(caught(simulator.url, question=LONG)) is errors.PromptTooLong
+    assert type(caught(simulator.url, request=LONG)) is errors.PromptTooLong
     assert len(simulator.calls()) == 1
-    assert type(caught(simulator.url, question=LONG)) is errors.PromptTooLong
+    assert type(caught(simulator.url, request=LONG)) is errors.PromptTooLong
     assert len(simulator.calls()) == 1
 
 
 @pytest.mark.parametrize(("counted", "is_cut"), [(20, True), (5000, False), (0, False)])
 def test_a_prompt_that_the_server_cut(counted: int, is_cut: bool) -> None:
     """If the server read fewer tokens than there are words, it cut the prompt, and the answer is rejected."""
-    question = replace(QUESTION, messages=({"role": "user", "content": "wort " * 1000},))
+    request = replace(QUESTION, messages=({"role": "user", "content": "wort " * 1000},))
     with raw_server(answering(HEAD, said("gut"), done(prompt_eval_count=counted), END)) as url:
         if is_cut:
-            assert type(caught(url, question=question)) is errors.PromptTooLong
+            assert type(caught(url, request=request)) is errors.PromptTooLong
         else:
-            assert ollama(url).chat(question, deadline_in(LONG_SECONDS)).text == "gut"
+            assert ollama(url).chat(request, deadline_in(LONG_SECONDS)).text == "gut"
 
 
 def test_digest(simulator: SimulatorProcess) -> None:

@@ -123,9 +123,9 @@ def test_a_job_after_a_preload_does_not_load(simulator: SimulatorProcess) -> Non
     told: list[ModelCall] = []
     options = {"num_ctx": 2048, "num_thread": 2}
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", options))
-    question = ChatRequest("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
+    request = ChatRequest("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
     (before,) = simulator.state()["runners"]
-    Ollama(simulator.url, lambda: None, told.append).chat(question, deadline_in(LOAD_SECONDS))
+    Ollama(simulator.url, lambda: None, told.append).chat(request, deadline_in(LOAD_SECONDS))
     assert simulator.state()["runners"][0]["reported_bytes"] == before["reported_bytes"]
     assert [(call.load_seconds or 0.0) < 0.01 for call in told] == [True]
 

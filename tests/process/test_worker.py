@@ -380,7 +380,7 @@ def test_a_superuser_is_refused(school: School) -> None:
     try:
         with school.worker(learning_database_url=dsn) as worker:
             assert worker.exit_status() == ExitCode.CONFIG
-            assert [event.kind for event in worker.look_at_events()][-1] is EventKind.REFUSED
+            assert [event.kind for event in worker.look_at_events()][-1] is EventKind.UNSUITABLE
     finally:
         school.owner.execute(psycopg.sql.SQL("drop role {}").format(superuser_name(school)))
     assert school.leases(submission_id) == []

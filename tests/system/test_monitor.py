@@ -164,7 +164,7 @@ def test_a_lease_is_given_back_though_the_monitor_died_with_its_worker(site: Sit
     os.kill(worker, signal.SIGKILL)
     site.until_done_once([text])
     (returned,) = fleet.logged("lease_reclaimed")
-    assert returned["outcome"] == "returned"
+    assert returned["outcome"] == "reclaimed"
 
 
 def test_a_lease_is_given_back_though_the_monitor_that_was_asked_is_dead(site: Site) -> None:

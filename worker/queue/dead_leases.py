@@ -19,7 +19,7 @@ AsyncConnection = psycopg.AsyncConnection[DictRow]
 class ReclaimResult(StrEnum):
     """Result of one attempt to reclaim a lease."""
 
-    RECLAIMED = "returned"
+    RECLAIMED = "reclaimed"
     QUARANTINED = "quarantined"
     NOT_FOUND = "not_found"  # the worker had settled the job, or another one has taken it over
 

@@ -192,9 +192,9 @@ class QueueListener:
         self._set_deadline()
 
     def _count_reclaimed(self, result: ReclaimResult) -> None:
-        returned = self._monitor_record.leases_returned + (result is not ReclaimResult.NOT_FOUND)
+        reclaimed = self._monitor_record.leases_reclaimed + (result is not ReclaimResult.NOT_FOUND)
         quarantined = self._monitor_record.quarantined + (result is ReclaimResult.QUARANTINED)
-        self._monitor_record = replace(self._monitor_record, leases_returned=returned, quarantined=quarantined)
+        self._monitor_record = replace(self._monitor_record, leases_reclaimed=reclaimed, quarantined=quarantined)
         if result is ReclaimResult.RECLAIMED:
             self._waker.wake_one()
         self._set_deadline()
