@@ -107,7 +107,10 @@ class HeldLease:
         return self._until_seconds - time.monotonic() >= lease_seconds_for(hard_limit_seconds, self._ctx.settings)
 
     def _renew_with_permit(self, hard_limit_seconds: float, permits: Permits) -> None:
-        """One round trip. It takes a permit if one is free and none is held."""
+        """One round trip. It takes a permit if one is free and none is held.
+
+        The permit of a lost connection is lost with it, so after a reconnect the same statement takes another one.
+        """
         held = self.permit
 
         def renew(connection: Connection, lease_seconds: float) -> StepStart:

@@ -1,11 +1,21 @@
 """One job: read the submission, vision, feedback. A job that ends early raises JobEnded with its outcome."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
 from worker.context import WorkerContext
-from worker.core.outcome import AlreadyFinal, Completed, Failed, Lost, Outcome, Payload, parse_payload, quarantine, storable
+from worker.core.outcome import (
+    AlreadyFinal,
+    Completed,
+    Failed,
+    Lost,
+    Outcome,
+    Payload,
+    Submission,
+    parse_payload,
+    quarantine,
+    storable,
+)
 from worker.held_lease import HeldLease, JobEnded
 from worker.ipc.contract import Activity, Counter, ErrorCode, Step
 from worker.queue.submissions import read_submission
@@ -14,8 +24,6 @@ from worker.timeouts import STATEMENT_DEADLINE_SECONDS, feedback_limit_seconds
 from worker.vision import VisionStep
 
 _FINAL = frozenset({"completed", "failed"})
-
-Submission = Mapping[str, Any]
 
 
 class Job:

@@ -54,7 +54,8 @@ class Loop:
         held: HeldLease | None = None
         try:
             while held or not self._ctx.wakeups.is_leaving:
-                if held := held or self._lease():
+                held = held or self._lease()
+                if held:
                     held = self._work(held)
                 else:
                     self._wait()
@@ -153,7 +154,7 @@ class Loop:
 
     def _ask_to_settle(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
         def first(connection: Connection) -> Settlement:
-            if pending is None:
+            if pending is None or isinstance(outcome, Lost):  # without a next job: see `_leases_next_after`
                 return Settlement(settle(connection, held.lease, outcome, held.permit))
             self._ctx.report.set_pending_lease(pending.request.lease_key)
             return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request)

@@ -1,12 +1,11 @@
 """The worker's database connection across outages: a request is repeated on new connections until it has a result."""
 
 import math
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from worker.ipc.backoff import doubling
+from worker.ipc.backoff import doubling, jittered
 from worker.ipc.contract import Activity, EventKind
 from worker.queue.connection import Connection, DatabaseUnavailable, outages_named
 from worker.report import Report
@@ -81,4 +80,4 @@ class Session:
             raise LeaseRanOut
         if self._wakeups.is_leaving and until_seconds == math.inf:
             raise Stopped
-        self._wakeups.wait(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret
+        self._wakeups.wait(jittered(wait_seconds))

@@ -1,13 +1,13 @@
 """The vision step: reads the text of a submission's pages. Each page is committed before the next one is read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
 from worker.context import WorkerContext
 from worker.core import checkpoint
-from worker.core.outcome import Payload
+from worker.core.outcome import Payload, Submission
 from worker.documents.storage import page_keys
 from worker.held_lease import HeldLease
 from worker.ipc.contract import Activity, Counter, Step
@@ -18,7 +18,6 @@ from worker.timeouts import READ_DEADLINE_SECONDS, feedback_limit_seconds, page_
 FOREIGN_FETCH_SECONDS = 15.0  # for an adapter that reads all pages in one call: its time beside the model's requests
 
 T = TypeVar("T")
-Submission = Mapping[str, Any]
 
 
 class VisionStep:

@@ -31,8 +31,8 @@ from worker.ipc.contract import ErrorCode, Step
 from worker.queue import dead_leases
 from worker.queue.bounded import WORKER_BOUNDS
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
-from worker.queue.connection import Connection, DatabaseUnavailable, UnsuitableDatabase, connect, outages_named
-from worker.queue.dead_leases import AsyncConnection, leases_of, reclaim_lease, reclaim_orphaned_lease
+from worker.queue.connection import AsyncConnection, Connection, DatabaseUnavailable, UnsuitableDatabase, connect, outages_named
+from worker.queue.dead_leases import leases_of, reclaim_lease, reclaim_orphaned_lease
 from worker.queue.leases import LeaseOwner, LeaseRequest, find_lease, lease_job
 from worker.queue.permits import NO_PERMITS, begin_step
 from worker.queue.polls import COUNT_BOUND, QueueStats, listen, poll_queue, queue_stats
