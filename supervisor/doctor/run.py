@@ -172,7 +172,7 @@ def _location(worker: WorkerSettings, checks: Sequence[ModelCheck]) -> MemoryLoc
 
 
 def _use(model: InstalledModel, check: ModelCheck, worker: WorkerSettings) -> Use:
-    """The loaded window counts, because Ollama clamps, raises or chooses it (ollama.md 4.8, 5)."""
+    """The loaded window counts, because Ollama clamps, raises or chooses it (docs/ollama-api.md 4.8, 5)."""
     if check.loaded and check.loaded.context_length:
         return Use(model, check.loaded.context_length, check.loaded.size)
     chosen = worker.model_options(check.steps[0].value).get("num_ctx", environment.DEFAULT_CONTEXT_TOKENS)

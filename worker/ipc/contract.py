@@ -149,7 +149,7 @@ Seconds = Annotated[float, Field(ge=0, le=MAX_REPORTED_SECONDS)]
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """Figures of one finished request to a model. None if the server reported none. From ollama.md 2.5:
+    """Figures of one finished request to a model. None if the server reported none. From docs/ollama-api.md 2.5:
 
     `load_seconds` includes the time in the scheduler's queue. `wait_seconds` is the server's total without load, prompt and
     answer: the wait for a slot of the loaded model.

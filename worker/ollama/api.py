@@ -78,7 +78,7 @@ class Details(_Shape):
 
 
 class Description(_Shape):
-    """A reply to /api/show. `model_info` and `projector_info` are the flat keys of the model's files (ollama.md 2.3)."""
+    """A reply to /api/show. `model_info` and `projector_info` are the flat keys of the model's files (docs/ollama-api.md 2.3)."""
 
     details: Details = Details()
     model_info: ModelInfo = {}
@@ -93,7 +93,7 @@ class Message(_Shape):
 
 
 class ModelReply(_Shape):
-    """A whole answer in one piece. Durations are nanoseconds. Ollama omits a counter that is 0 (ollama.md 2.4)."""
+    """A whole answer in one piece. Durations are nanoseconds. Ollama omits a counter that is 0 (docs/ollama-api.md 2.4)."""
 
     message: Message = Message()
     done: bool = False
@@ -119,5 +119,5 @@ def load_request(model: str, options: Mapping[str, int]) -> Body:
 
 
 def unload_request(model: str) -> Body:
-    """The reply comes at once. The model leaves memory after its last request (ollama.md 2.6)."""
+    """The reply comes at once. The model leaves memory after its last request (docs/ollama-api.md 2.6)."""
     return {"model": model, "prompt": "", "keep_alive": 0, "stream": False}

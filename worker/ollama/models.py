@@ -10,8 +10,8 @@ Bytes = Annotated[int, Field(ge=0, le=2**60)]
 class ListedModel(BaseModel):
     """An entry of /api/tags (installed models) or /api/ps (loaded models, with the last two fields).
 
-    `size` is the size of the files, or the memory of the loaded model by Ollama's own count (ollama.md 3.1); `size_vram` is the
-    part of it on a GPU. `context_length` is the window of one slot in tokens, 0 if not reported.
+    `size` is the size of the files, or the memory of the loaded model by Ollama's own count (docs/ollama-api.md 3.1).
+    `size_vram` is the part of it on a GPU. `context_length` is the window of one slot in tokens, 0 if not reported.
     """
 
     model_config = ConfigDict(frozen=True)

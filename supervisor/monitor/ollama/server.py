@@ -15,8 +15,10 @@ from worker.ollama.api import GENERATE, PS, Body, Endpoint, Reply, load_request,
 from worker.ollama.errors import REQUEST_FAILURES
 from worker.ollama.models import ListedModel
 
-LIST_SECONDS = 2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (ollama.md 3.4)
-UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (ollama.md 2.6)
+LIST_SECONDS = (
+    2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
+)
+UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (docs/ollama-api.md 2.6)
 
 
 class OllamaServer:
