@@ -48,9 +48,9 @@ class _Exchange:
 class BoundedTransport(httpx.HTTPTransport):
     """One connection at a time, with the deadline as the only timeout.
 
-    A request is repeated once if the server closed a kept connection before any byte of the reply: the server may close an idle
-    connection at the moment at which the request is sent. A repetition is safe for every request of this product. A read changes
-    nothing, loading and unloading a model twice has the effect of once, and a chat leaves nothing behind on the server.
+    A GET is repeated once if the server closed a kept connection before any byte of the reply: the server may close an idle
+    connection at the moment at which the request is sent. A chat is not repeated, because its own prompt may have ended the
+    server, and a repetition would hide that. Ollama itself never closes an idle connection, so a chat loses little by this.
 
     httpx takes a network backend only through its connection pool, so the pool is replaced. httpx's own read timeout starts
     again with every byte and is read once per answer. It bounds neither a trickling answer nor the rest of a started one.
@@ -72,7 +72,7 @@ class BoundedTransport(httpx.HTTPTransport):
         try:
             return super().handle_request(request)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            if not self._exchange.is_unanswered_on_old_connection:
+            if request.method != "GET" or not self._exchange.is_unanswered_on_old_connection:
                 raise
         return super().handle_request(request)
 
