@@ -162,7 +162,7 @@ class EventLog:
         )
 
     def unsuitable_database(self, reason: str) -> None:
-        self._line("ERROR", "refused", reason=reason)
+        self._line("ERROR", "unsuitable", reason=reason)
 
     def monitor_bug(self, *, error: str, at: str) -> None:
         """Log an unexpected exception of the monitor by its class and place, without its message."""

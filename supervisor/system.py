@@ -35,7 +35,7 @@ from supervisor.core.policy import Policy
 from supervisor.systemd import Notifier
 from worker.ipc import channel
 from worker.ipc.channel import Command
-from worker.ipc.contract import BUSY, Activity
+from worker.ipc.contract import JOB_ACTIVITIES, Activity
 from worker.ipc.scoreboard import MAX_SLOTS, ControlRecord, FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
 
 MAX_DEADLINE_SECONDS = 86_400.0  # the longest possible step, so a later deadline is capped
@@ -160,7 +160,7 @@ class UnixSystem:
             deadline_seconds = self._deadline_of(slot, claim)
             if deadline_seconds is None:
                 continue
-            is_busy = claim is not None and claim.activity in BUSY
+            is_busy = claim is not None and claim.activity in JOB_ACTIVITIES
             if (deadline_seconds, is_busy) != (slot.deadline_seconds, slot.is_busy):
                 yield DeadlineSet(slot.number, deadline_seconds, self.now(), claim is not None and claim.is_ready, is_busy)
 

@@ -5,7 +5,8 @@ The process, from the top down:
   loop           leases a job, works on it, settles it, waits
   job, vision    the steps of one job, and the vision step page by page
   adapter_calls  calls an adapter and turns its exception into the job's outcome
-  lease          renews the lease of the job in hand and takes permits for model calls
+  held_lease     renews the lease of the job in hand and takes permits for model calls
+  context        what does not change from job to job
   session        keeps a database connection across outages
   report         publishes the worker's record and sends its events
   wakeups        ends a wait

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from worker.context import WorkerContext
 from worker.core.outcome import Lease, storable
 from worker.core.retry import FailureKind, RetryPolicy, failure_of, outcome_of
+from worker.held_lease import JobEnded
 from worker.ipc.contract import Activity, Counter, EventKind, Step
-from worker.lease import JobEnded, WorkerContext
 
 _COUNTED = {FailureKind.BUG: Counter.ADAPTER_BUGS, FailureKind.RUNAWAY: Counter.RUNAWAYS}
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 Value = TypeVar("Value")
 
 
@@ -24,7 +25,7 @@ class AdapterCalls:
         self._ctx, self._lease = ctx, lease
         self.seconds: dict[Activity, float] = {}  # of each step that succeeded
 
-    def ask(self, step: Step, call: Callable[[], Answer]) -> Answer:
+    def ask(self, step: Step, call: Callable[[], T]) -> T:
         """The adapter's result. Raises JobEnded with the outcome that an exception of the adapter means."""
         try:
             return call()

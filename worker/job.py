@@ -1,20 +1,29 @@
 """One job: read the submission, vision, feedback. A job that ends early raises JobEnded with its outcome."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
-from worker.core.outcome import AlreadyFinal, Completed, Failed, Lost, Outcome, Payload, parse_payload, quarantine, storable
+from worker.context import WorkerContext
+from worker.core.outcome import (
+    AlreadyFinal,
+    Completed,
+    Failed,
+    Lost,
+    Outcome,
+    Payload,
+    Submission,
+    parse_payload,
+    quarantine,
+    storable,
+)
+from worker.held_lease import HeldLease, JobEnded
 from worker.ipc.contract import Activity, Counter, ErrorCode, Step
-from worker.lease import HeldLease, JobEnded, WorkerContext
 from worker.queue.submissions import read_submission
 from worker.session import LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, feedback_limit_seconds
 from worker.vision import VisionStep
 
 _FINAL = frozenset({"completed", "failed"})
-
-Submission = Mapping[str, Any]
 
 
 class Job:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from worker.context import WorkerContext
 from worker.core.gates import ALL_OPEN
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried
-from worker.ipc.contract import FAILURES, WORKER_CRASHED, Activity, Counter, EventKind, Step
+from worker.held_lease import HeldLease
+from worker.ipc.contract import FAILURE_COUNTERS, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Job
-from worker.lease import HeldLease, WorkerContext
 from worker.queue.connection import Connection
 from worker.queue.cursor import QueueCursor
 from worker.queue.leases import LOOK_AHEAD, LeaseOwner, LeaseRequest, find_lease, lease_job
@@ -53,7 +54,8 @@ class Loop:
         held: HeldLease | None = None
         try:
             while held or not self._ctx.wakeups.is_leaving:
-                if held := held or self._lease():
+                held = held or self._lease()
+                if held:
                     held = self._work(held)
                 else:
                     self._wait()
@@ -84,11 +86,11 @@ class Loop:
             self._ctx.report.set_pending_lease(pending.request.lease_key)
             return lease_job(connection, pending.request)
 
-        return self._hold(pending, self._ctx.session.ask(first, after_reconnect=pending.find))
+        return self._store_lease(pending, self._ctx.session.ask(first, after_reconnect=pending.find))
 
     def _find(self, pending: PendingLease) -> HeldLease | None:
         """Looks for the job of a request that may have committed, instead of leasing a second one."""
-        return self._hold(pending, self._ctx.session.ask(pending.find))
+        return self._store_lease(pending, self._ctx.session.ask(pending.find))
 
     def _new_request(self) -> PendingLease:
         """A lease request with a new key. While a gate is closed, it skips jobs that were released at this gate."""
@@ -107,7 +109,7 @@ class Loop:
         )
         return PendingLease(request, time.monotonic())
 
-    def _hold(self, pending: PendingLease, lease: Lease | None, permit: HeldPermit | None = None) -> HeldLease | None:
+    def _store_lease(self, pending: PendingLease, lease: Lease | None, permit: HeldPermit | None = None) -> HeldLease | None:
         """Stores the result of a lease request. The previous job is no longer held."""
         self._cursor.advance(pending.request.position, lease)
         if lease is None:
@@ -145,14 +147,14 @@ class Loop:
             return Lost(), None
         written = outcome if settlement.is_written else Lost()
         if pending is not None:
-            return written, self._hold(pending, settlement.next_lease, settlement.next_permit)
+            return written, self._store_lease(pending, settlement.next_lease, settlement.next_permit)
         self._cursor.reset()  # the job may be found again, and so may older ones
         self._ctx.report.set_lease(None, None)
         return written, None
 
     def _ask_to_settle(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
         def first(connection: Connection) -> Settlement:
-            if pending is None:
+            if pending is None or isinstance(outcome, Lost):  # without a next job: see `_leases_next_after`
                 return Settlement(settle(connection, held.lease, outcome, held.permit))
             self._ctx.report.set_pending_lease(pending.request.lease_key)
             return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request)
@@ -176,8 +178,8 @@ class Loop:
         ctx, poll_seconds = self._ctx, self._ctx.settings.worker_poll_interval
         is_woken = False
         while not is_woken and not ctx.wakeups.is_leaving:
-            since_poll_seconds = time.monotonic() - ctx.wiring.scoreboard.monitor.read().polled_at_seconds
-            is_monitored = since_poll_seconds < TRUST_SECONDS
+            poll_age_seconds = time.monotonic() - ctx.wiring.scoreboard.monitor.read().polled_at_seconds
+            is_monitored = poll_age_seconds < TRUST_SECONDS
             ctx.report.enter_activity(Activity.IDLE, IDLE_DEADLINE_SECONDS + poll_seconds)
             is_woken = ctx.wakeups.wait(MONITORED_WAIT_SECONDS if is_monitored else poll_seconds) or not is_monitored
             is_woken = is_woken or self._should_search()
@@ -209,11 +211,11 @@ def _counter_and_label(outcome: Outcome) -> tuple[Counter | None, str]:
         case Failed(_, job_error_code) if job_error_code == WORKER_CRASHED:
             return Counter.QUARANTINED, "quarantined"
         case Failed(error_code):
-            return FAILURES[error_code], error_code
+            return FAILURE_COUNTERS[error_code], error_code
         case Retried(step):
             return Counter.RETRIED_VISION if step is Step.VISION else Counter.RETRIED_FEEDBACK, f"{step}_retrying"
         case Released(reason):
-            return Counter.RELEASED, f"returned_{reason}"
+            return Counter.RELEASED, f"released_{reason}"
         case AlreadyFinal():
             return None, "already_final"
         case Lost():

@@ -9,8 +9,8 @@ from typing import Any
 
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of
 from worker.admission import Admission
+from worker.context import WorkerContext
 from worker.ipc.contract import Activity, EventKind, ExitCode, Step, Wiring, place_of
-from worker.lease import WorkerContext
 from worker.loop import Loop
 from worker.memory import limit_memory
 from worker.ollama.address import server_name
@@ -44,7 +44,7 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
     try:
         return _work(wiring, settings, report, wakeups)
     except (UnsuitableDatabase, AdapterMissing) as refusal:
-        report.send(EventKind.REFUSED, error_class=str(refusal))
+        report.send(EventKind.UNSUITABLE, error_class=str(refusal))
         return ExitCode.CONFIG
     except Exception as bug:  # noqa: BLE001  last handler of the process: reports class and location
         report.send(EventKind.BUG, error_class=f"{type(bug).__name__} at {place_of(bug)}")

@@ -1,12 +1,11 @@
 """The worker's database connection across outages: a request is repeated on new connections until it has a result."""
 
 import math
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from worker.ipc.backoff import doubling
+from worker.ipc.backoff import doubling, jittered
 from worker.ipc.contract import Activity, EventKind
 from worker.queue.connection import Connection, DatabaseUnavailable, outages_named
 from worker.report import Report
@@ -16,7 +15,7 @@ CONNECT_DEADLINE_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.1
 MAX_WAIT_SECONDS = 5.0
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -36,10 +35,10 @@ class Session:
 
     def ask(
         self,
-        first: Callable[[Connection], Answer],
-        after_reconnect: Callable[[Connection], Answer] | None = None,
+        first: Callable[[Connection], T],
+        after_reconnect: Callable[[Connection], T] | None = None,
         until_seconds: float = math.inf,
-    ) -> Answer:
+    ) -> T:
         """The result of `first`, or of `after_reconnect` if the connection broke while `first` ran and may have committed.
 
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
@@ -81,4 +80,4 @@ class Session:
             raise LeaseRanOut
         if self._wakeups.is_leaving and until_seconds == math.inf:
             raise Stopped
-        self._wakeups.wait(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret
+        self._wakeups.wait(jittered(wait_seconds))

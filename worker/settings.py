@@ -275,7 +275,8 @@ class WorkerSettings(BaseModel):
     def model_options(self, step: Literal["vision", "feedback"]) -> dict[str, int]:
         """Ollama options of the step's model, the same for every request and for its preload.
 
-        If two requests differ, the server loads the model again (ollama.md 5). Two steps with one model have equal options.
+        If two requests differ, the server loads the model again (docs/ollama-api.md 5). Two steps with one model have equal
+        options.
         """
         chosen = {}
         for name in ("num_ctx", "num_batch", "num_thread", "num_gpu"):

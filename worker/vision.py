@@ -1,23 +1,23 @@
 """The vision step: reads the text of a submission's pages. Each page is committed before the next one is read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
+from worker.context import WorkerContext
 from worker.core import checkpoint
-from worker.core.outcome import Payload
+from worker.core.outcome import Payload, Submission
 from worker.documents.storage import page_keys
+from worker.held_lease import HeldLease
 from worker.ipc.contract import Activity, Counter, Step
-from worker.lease import HeldLease, WorkerContext
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.settings import WorkerSettings
 from worker.timeouts import READ_DEADLINE_SECONDS, feedback_limit_seconds, page_limit_seconds
 
 FOREIGN_FETCH_SECONDS = 15.0  # for an adapter that reads all pages in one call: its time beside the model's requests
 
-Answer = TypeVar("Answer")
-Submission = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class VisionStep:
@@ -99,7 +99,7 @@ class VisionStep:
         extracted = self._ctx.vision_adapter.extract(submission=dict(submission), job_payload=dict(self._held.lease.payload))
         return OcrResult(returned_text(extracted.text_md), returned_document(extracted.raw_metadata or {}), fingerprint)
 
-    def _call(self, call: Callable[[], Answer]) -> Answer:
+    def _call(self, call: Callable[[], T]) -> T:
         self._held.count_call(Counter.VISION_CALLS)
         with self._calls.timed(Activity.VISION):
             return self._calls.ask(Step.VISION, call)

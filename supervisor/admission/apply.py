@@ -134,7 +134,7 @@ def _with_outcome(model: ModelStatus, fact: CallEnded) -> ModelStatus:
         case CallOutcome.BUSY | CallOutcome.FAILED | CallOutcome.SILENT:
             is_silent = fact.call.outcome is CallOutcome.SILENT
             return replace(model, breaker=model.breaker.failed(fact.at_seconds, is_silent=is_silent))
-        case CallOutcome.REFUSED:
+        case CallOutcome.BAD_REQUEST:
             return model
         case _:
             assert_never(fact.call.outcome)

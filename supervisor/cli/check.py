@@ -9,7 +9,7 @@ from supervisor.settings.model import Settings
 from worker.adapters.loading import AdapterMissing, load_adapter
 from worker.ipc.contract import Step
 from worker.ollama.client import Ollama
-from worker.ollama.errors import FAILURES
+from worker.ollama.errors import REQUEST_FAILURES
 from worker.queue import connection as queue
 from worker.queue.contract_check import inspect
 
@@ -82,7 +82,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
 def _model(base_url: str, step: Step, model: str) -> Finding:
     try:
         digest = Ollama(base_url).digest(model)
-    except FAILURES as error:
+    except REQUEST_FAILURES as error:
         remedy = "start Ollama, or correct OLLAMA_BASE_URL"
         return Finding(Level.FAILED, f"Ollama at {base_url} sent no list of models ({type(error).__name__})", remedy)
     if digest is None:
@@ -112,5 +112,5 @@ def _contract(connection: queue.Connection, settings: Settings) -> Iterator[Find
     if queue.is_pooled(connection):
         remedy = "new jobs start later and hosts cannot share their limits: connect directly if you can"
         yield Finding(Level.WARNING, "the database is behind a transaction pooler", remedy)
-    for finding in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
-        yield Finding(Level.FAILED if finding.remedy else Level.OK, finding.subject, finding.remedy)
+    for point in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
+        yield Finding(Level.FAILED if point.remedy else Level.OK, point.subject, point.remedy)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from supervisor.doctor.memory_estimate import DEFAULT_PROMPT_CACHE_BYTES, Fit, Plan, Use
 from supervisor.wording import byte_size
 
-DEFAULT_CONTEXT_TOKENS = 4096  # Ollama's default without a large GPU (ollama.md 4.8)
+DEFAULT_CONTEXT_TOKENS = 4096  # Ollama's default without a large GPU (docs/ollama-api.md 4.8)
 KEEP_ALIVE = "30m"  # longer than the pauses between submissions of a school day
 MAX_QUEUE = 512
 

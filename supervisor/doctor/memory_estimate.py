@@ -8,11 +8,11 @@ from supervisor.doctor.model import InstalledModel
 from supervisor.wording import byte_size, counted
 from worker.ipc.scoreboard import MAX_SLOTS
 
-# Compute buffers, about 300 MB with models of 3 to 20 billion weights, and the process with its libraries (ollama.md 3.5).
+# Compute buffers, about 300 MB with models of 3 to 20 billion weights, and the process itself: docs/ollama-api.md 3.5.
 OVERHEAD_BYTES = 500_000_000
 WORKER_BYTES = 150_000_000  # a worker and the child process that decodes its pages
 SPARE_SHARE = 0.1  # of the host's memory: for the page cache and other programs
-DEFAULT_PROMPT_CACHE_BYTES = 8192 * 2**20  # of each runner, as the engine sets it (ollama.md 3.5)
+DEFAULT_PROMPT_CACHE_BYTES = 8192 * 2**20  # of each runner, as the engine sets it (docs/ollama-api.md 3.5)
 
 
 class CacheType(Enum):

@@ -104,7 +104,7 @@ def _loaded_models(memory: MemoryReport, settings: Settings) -> Iterator[Finding
 
 
 def _turns(memory: MemoryReport, settings: Settings) -> Iterator[Finding]:
-    """Two models that compute at once on the same cores starve each other (ollama.md 8.2)."""
+    """Two models that compute at once on the same cores starve each other (docs/ollama-api.md 8.2)."""
     cores = memory.cores
     threads = [settings.worker.model_options(step.value).get("num_thread", cores) for step in Step]
     is_crowded = memory.location is MemoryLocation.HERE and len(memory.uses) > 1 and sum(threads) > cores

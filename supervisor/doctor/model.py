@@ -9,7 +9,7 @@ from worker.ipc.contract import Step
 from worker.ollama.api import Description
 from worker.ollama.models import ListedModel
 
-# One call at a time, whatever OLLAMA_NUM_PARALLEL is (ollama.md 4.2).
+# One call at a time, whatever OLLAMA_NUM_PARALLEL is (docs/ollama-api.md 4.2).
 SERIAL_FAMILIES = ("mllama", "qwen3vl", "qwen35", "qwen3next", "lfm2", "nemotron_h")
 _BITS_OF_FILE_TYPE = {0: 32, 1: 16, 7: 8}  # general.file_type of a projector: F32, F16, Q8_0
 VISION, COMPLETION = "vision", "completion"

@@ -17,7 +17,7 @@ from worker.core.criteria import document_schema
 from worker.ipc.contract import Step
 from worker.ollama.api import CHAT, GENERATE, Body, ModelReply, load_request
 from worker.ollama.client import ChatRequest, Ollama
-from worker.ollama.errors import ERROR_STATUSES, FAILURES
+from worker.ollama.errors import ERROR_STATUSES, REQUEST_FAILURES
 from worker.ollama.thinking import Thinking, thinking
 from worker.settings import WorkerSettings
 
@@ -85,7 +85,7 @@ def _load(server: Ollama, model: str, step: Step, settings: Settings) -> Probe:
     try:
         request = load_request(model, settings.worker.model_options(step.value))
         server.request(GENERATE, request, settings.supervisor.ollama_load_timeout_seconds)
-    except FAILURES as error:
+    except REQUEST_FAILURES as error:
         return _failed(ProbeKind.LOAD, error)
     return Probe(ProbeKind.LOAD, Outcome.GOOD)
 
@@ -93,7 +93,7 @@ def _load(server: Ollama, model: str, step: Step, settings: Settings) -> Probe:
 def _tried(server: Ollama, kind: ProbeKind, model: str, step: Step, settings: WorkerSettings) -> Probe:
     try:
         reply = server.request(CHAT, _body(kind, model, step, settings), PROBE_SECONDS)
-    except FAILURES as error:
+    except REQUEST_FAILURES as error:
         return _failed(kind, error)
     outcome = Outcome.GOOD if _is_good(kind, reply) else Outcome.DISOBEYED
     return Probe(

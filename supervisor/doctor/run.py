@@ -14,7 +14,7 @@ from supervisor.settings.model import Settings
 from worker.ipc.contract import Step
 from worker.ollama.api import PS, SHOW, TAGS, VERSION
 from worker.ollama.client import Ollama
-from worker.ollama.errors import FAILURES
+from worker.ollama.errors import REQUEST_FAILURES
 from worker.ollama.models import ListedModel, ListedModels
 from worker.settings import ADAPTERS, WorkerSettings
 
@@ -83,7 +83,7 @@ def run(settings: Settings, host: HostMeasured, cores: int, on_progress: Progres
     try:
         version, installed, loaded_before = server.look_up(VERSION).version, server.look_up(TAGS), server.look_up(PS)
         checks = tuple(_described(server, name, steps, installed) for name, steps in _steps_by_model(worker).items())
-    except FAILURES as error:
+    except REQUEST_FAILURES as error:
         return DoctorReport(settings, worker.ollama_base_url, None, str(error))
     checks = tuple(_probed(server, check, settings, on_progress) for check in checks)
     memory = _memory(settings, host, cores, checks, loaded_before.models)
@@ -131,7 +131,7 @@ def _probed(server: Ollama, check: ModelCheck, settings: Settings, on_progress: 
 def _loaded(server: Ollama, name: str) -> ListedModel | None:
     try:
         return server.look_up(PS).find(name)
-    except FAILURES:
+    except REQUEST_FAILURES:
         return None
 
 
@@ -172,7 +172,7 @@ def _location(worker: WorkerSettings, checks: Sequence[ModelCheck]) -> MemoryLoc
 
 
 def _use(model: InstalledModel, check: ModelCheck, worker: WorkerSettings) -> Use:
-    """The loaded window counts, because Ollama clamps, raises or chooses it (ollama.md 4.8, 5)."""
+    """The loaded window counts, because Ollama clamps, raises or chooses it (docs/ollama-api.md 4.8, 5)."""
     if check.loaded and check.loaded.context_length:
         return Use(model, check.loaded.context_length, check.loaded.size)
     chosen = worker.model_options(check.steps[0].value).get("num_ctx", environment.DEFAULT_CONTEXT_TOKENS)

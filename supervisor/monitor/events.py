@@ -15,7 +15,7 @@ from supervisor.monitor.state import MonitorState
 from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind
 
 MAX_EVENTS_AT_ONCE = 100
-DELAYED_OUTCOMES = ("vision_retrying", "feedback_retrying", "returned_")  # prefixes
+DELAYED_OUTCOMES = ("vision_retrying", "feedback_retrying", "released_")  # prefixes
 
 
 class EventReader:

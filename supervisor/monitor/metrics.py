@@ -10,7 +10,7 @@ from supervisor.core.fleet import ExitCause, SlotState, crashes
 from supervisor.monitor.ollama.metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, counter_metrics
 from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
 from supervisor.monitor.state import MonitorState
-from worker.ipc.contract import FAILURES, WORKER_CRASHED, Counter, Event, EventKind
+from worker.ipc.contract import FAILURE_COUNTERS, WORKER_CRASHED, Counter, Event, EventKind
 from worker.ipc.scoreboard import Scoreboard
 
 _COUNTERS = {
@@ -81,7 +81,7 @@ class _Totals(Collector):
         failed = CounterMetricFamily("ai_worker_failed", "submissions that failed permanently", labels=["error_code"])
         retried = CounterMetricFamily("ai_worker_retry", "jobs put back after a transient error", labels=["phase"])
         quarantined = self._scoreboard.monitor.read().quarantined + _sum(slots, Counter.QUARANTINED)
-        by_code = {code: _sum(slots, counter) for code, counter in FAILURES.items()}
+        by_code = {code: _sum(slots, counter) for code, counter in FAILURE_COUNTERS.items()}
         processed.add_metric(["completed"], _sum(slots, Counter.COMPLETED))
         processed.add_metric(["failed"], sum(by_code.values()) + quarantined)
         processed.add_metric(["returned"], _sum(slots, Counter.RELEASED))
@@ -129,7 +129,9 @@ class _Totals(Collector):
         wait_seconds, is_connected = stats.oldest_wait_seconds or 0, self._state.is_connected
         yield GaugeMetricFamily("learning_queue_oldest_wait_seconds", "wait of the oldest job that may be leased", wait_seconds)
         yield GaugeMetricFamily("learning_database_connected", "1 while the database answers the monitor", is_connected)
-        yield CounterMetricFamily("learning_leases_reclaimed", "leases of dead workers reclaimed", monitor_record.leases_returned)
+        yield CounterMetricFamily(
+            "learning_leases_reclaimed", "reclaimed leases of dead workers", monitor_record.leases_reclaimed
+        )
 
 
 def _model_calls(slots: list[SlotStatus]) -> Metric:

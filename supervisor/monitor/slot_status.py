@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from supervisor.core.fleet import SlotState
-from worker.ipc.contract import BUSY, Activity, Counter
+from worker.ipc.contract import JOB_ACTIVITIES, Activity, Counter
 from worker.ipc.scoreboard import MAX_SLOTS, LedgerRecord, Scoreboard, WorkerRecord
 
 
@@ -25,7 +25,7 @@ class SlotStatus:
 
     @property
     def is_busy(self) -> bool:
-        return self.is_running and self.activity in BUSY
+        return self.is_running and self.activity in JOB_ACTIVITIES
 
     @property
     def uss_bytes(self) -> int:

@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from supervisor.monitor.ollama.view import AdmissionView
-from worker.queue.backlog import StepBacklog
-from worker.queue.polls import QueueStats
+from worker.queue.polls import QueueStats, StepBacklog
 
 
 @dataclass(slots=True)

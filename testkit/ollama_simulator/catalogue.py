@@ -20,7 +20,7 @@ class Build:
     token, the product of `layers`, `heads`, `key_heads` and `key_width` (None: the embedding's share). `growth_bytes` is the
     growth of the runner's prompt cache with each further prompt (None: the cache of its tokens). `is_rendered`: Ollama renders
     the prompt of a chat itself (Go template, harmony), not the engine. `is_serial`: the model has one slot, because Ollama
-    ignores OLLAMA_NUM_PARALLEL for some families (ollama.md, 4.2).
+    ignores OLLAMA_NUM_PARALLEL for some families (docs/ollama-api.md 4.2).
     """
 
     family: str

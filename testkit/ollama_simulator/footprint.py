@@ -1,4 +1,4 @@
-"""The memory of one runner: the size in ps, and the true size (ollama.md, 3.5)."""
+"""The memory of one runner: the size in ps, and the true size (docs/ollama-api.md 3.5)."""
 
 import hashlib
 from dataclasses import dataclass, field

@@ -43,7 +43,7 @@ class Host:
         asyncio.get_running_loop().call_later(self._return_seconds, self._return, runner.true_bytes)
 
     async def settled(self) -> None:
-        """Wait until the memory of unloaded runners is free, as Ollama does before a load (ollama.md, 3.4)."""
+        """Wait until the memory of unloaded runners is free, as Ollama does before a load (docs/ollama-api.md 3.4)."""
         await self._is_settled.wait()
 
     def _return(self, size_bytes: int) -> None:

@@ -30,7 +30,7 @@ async def tags(http: web.Request) -> web.Response:
 
 
 async def ps(http: web.Request) -> web.Response:
-    """List the loaded models, with occasional delays: the real server waits for locks of a load (ollama.md, 3.4)."""
+    """List the loaded models, with occasional delays: the real server waits for locks of a load (docs/ollama-api.md 3.4)."""
     simulator = http.app[SIMULATOR]
     if simulator.chance.random() < simulator.settings.ps_spike_rate:
         await asyncio.sleep(simulator.settings.ps_spike_seconds)

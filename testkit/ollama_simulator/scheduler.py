@@ -126,7 +126,7 @@ class Scheduler:
         return next((runner for runner in ordered if runner.users == 0), ordered[0])
 
     def _evict(self, victim: Runner) -> None:
-        """Evict. With Ollama's bug a later request with a keep_alive cancels the eviction (ollama.md, 4.5)."""
+        """Evict. With Ollama's bug a later request with a keep_alive cancels the eviction (docs/ollama-api.md 4.5)."""
         victim.is_leaving = not self._settings.resurrection_bug
         self._expire(victim)
 

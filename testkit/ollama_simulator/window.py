@@ -19,7 +19,7 @@ CANNOT_SHIFT = (
 
 
 def fitted(exchange: Exchange) -> Exchange:
-    """Cut the prompt to the window. Raises ApiError 400 where Ollama does not cut (ollama.md, 6.4)."""
+    """Cut the prompt to the window. Raises ApiError 400 where Ollama does not cut (docs/ollama-api.md 6.4)."""
     options, num_ctx = exchange.options, exchange.options.load.num_ctx
     request = _cut(exchange.request, exchange.model, exchange.dialect, num_ctx)
     if not options.load.can_shift:  # without a shift the answer ends with the window

@@ -93,7 +93,7 @@ class JobQueue:
             return "quarantined"
         job.status = Status.QUEUED
         self._on_visible()
-        return "returned"
+        return "reclaimed"
 
     def _end(self, job: Job, status: Status) -> None:
         if job.is_final:

@@ -22,6 +22,7 @@ PAGES = sorted([README, ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 MOST_LINES = 200
 LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+CITATION = re.compile(r"ollama-api\.md ((?:\d+(?:\.\d+)?(?:, | and )?)+)")
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"learning-supervisor ([a-z]+)")
 BENCHMARK = re.compile(r"scripts/bench ([a-z_]+)")
@@ -122,6 +123,17 @@ def logged_events() -> Iterator[str]:
             match node:
                 case ast.Call(func=ast.Attribute(attr="_line" | "monitor"), args=[_, ast.Constant(value=str(event)), *_]):
                     yield event
+
+
+def test_every_citation_has_its_section() -> None:
+    """Comments cite the facts of Ollama's API by the number of their section."""
+    numbers = {heading.split()[0] for heading in HEADING.findall(read("ollama-api.md"))}
+    sources = [path for root in ("supervisor", "worker", "testkit", "tests") for path in (ROOT / root).rglob("*.py")]
+    cited = [
+        number for path in sources for found in CITATION.findall(path.read_text()) for number in re.findall(r"[\d.]+", found)
+    ]
+    assert len(cited) > 20
+    assert set(cited) - numbers == set()
 
 
 def test_the_metrics_page_is_current() -> None:

@@ -144,7 +144,7 @@ def test_five_failures_in_a_row_trip_the_breaker() -> None:
     assert breaker_of(after(ended(BUSY, at=NOW + 1), state=four)) == Breaker(trips=1, tripped_at_seconds=NOW + 1)
     for outcome in (ANSWERED, CallOutcome.RUNAWAY):
         assert breaker_of(after(ended(outcome), state=four)) == Breaker()
-    ignored = after(ended(CallOutcome.REFUSED), ended(BUSY, "foreign"), state=four)
+    ignored = after(ended(CallOutcome.BAD_REQUEST), ended(BUSY, "foreign"), state=four)
     assert (ignored.models, breaker_of(ignored, F)) == (four.models, Breaker())
 
 
@@ -168,7 +168,7 @@ def test_only_a_probe_changes_an_open_breaker() -> None:
     shut = replace(TRIPPED, is_probed=False)
     for outcome in CallOutcome:
         assert breaker_of(after(published(UNLIMITED, 0), ended(outcome), state=with_breaker(shut))) == shut
-        if outcome is not CallOutcome.REFUSED:
+        if outcome is not CallOutcome.BAD_REQUEST:
             probed = after(published(UNLIMITED, 1), published(UNLIMITED, 0), ended(outcome), state=with_breaker(shut))
             assert breaker_of(probed) not in {shut, TRIPPED}
     assert not breaker_of(after(published(UNLIMITED, 1))).is_probed

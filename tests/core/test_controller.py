@@ -18,7 +18,7 @@ from supervisor.settings.model import parse
 from testkit.waiting import LIMIT_SECONDS
 from worker.ipc.contract import CallOutcome, ModelCall, Step
 from worker.ipc.scoreboard import Scoreboard
-from worker.queue.backlog import StepBacklog
+from worker.queue.polls import StepBacklog
 
 URL = "http://127.0.0.1:1"
 V, F = "vision:latest", "feedback:latest"

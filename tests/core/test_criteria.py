@@ -148,5 +148,5 @@ def test_the_schema_without_criteria() -> None:
 
 @pytest.mark.parametrize("word", ["Length", "Items", "pattern", "enum", "const", "$ref"])
 def test_the_schema_has_nothing_that_breaks_a_grammar(word: str) -> None:
-    """The schema has no bounds on lengths or items, no pattern and no text of a teacher (ollama.md 6.2)."""
+    """The schema has no bounds on lengths or items, no pattern and no text of a teacher (docs/ollama-api.md 6.2)."""
     assert word not in json.dumps([document_schema(count) for count in range(11)])

@@ -149,7 +149,7 @@ def test_bits_of_the_cache(cache_type: CacheType, bits: float) -> None:
 
 
 def test_a_family_of_one_call_has_one_context() -> None:
-    """Ollama gives these a single slot, whatever is set (ollama.md 4.2)."""
+    """Ollama gives these a single slot, whatever is set (docs/ollama-api.md 4.2)."""
     [terms] = memory_estimate.need(uses(made(family="qwen3vl")), 8, 1, CacheType.F16).models
     assert terms[1].how.startswith("1 call ×")
 

@@ -40,6 +40,7 @@ from worker.settings import WorkerSettings
 PRIVATE = "GeheimeAbgabe"
 QUESTION = ChatRequest("chain", ({"role": "user", "content": PRIVATE},), {}, 256, DOCUMENT_CHARACTERS)
 LONG_SECONDS = 15.0
+EMPTY_LIST = status(200, b'{"models":[]}')
 Script = Callable[[Peer], None]
 
 
@@ -47,9 +48,9 @@ def ollama(url: str) -> Ollama:
     return Ollama(url, lambda: None)
 
 
-def caught(url: str, deadline: Deadline | None = None, question: ChatRequest = QUESTION) -> BaseException:
+def caught(url: str, deadline: Deadline | None = None, request: ChatRequest = QUESTION) -> BaseException:
     with pytest.raises(Exception) as raised:
-        ollama(url).chat(question, deadline or deadline_in(LONG_SECONDS))
+        ollama(url).chat(request, deadline or deadline_in(LONG_SECONDS))
     assert PRIVATE not in str(raised.value)
     return raised.value
 
@@ -80,7 +81,7 @@ FAULTS = {
 }
 OUTCOMES = {
     "status_503": CallOutcome.BUSY,
-    "status_400": CallOutcome.REFUSED,
+    "status_400": CallOutcome.BAD_REQUEST,
     "truncated": CallOutcome.ANSWERED,
     "endless": CallOutcome.RUNAWAY,
     "repeat": CallOutcome.RUNAWAY,
@@ -216,17 +217,74 @@ def test_deadlines(script: Script, given: dict[str, float], error: type[Exceptio
 
 
 def test_a_server_that_does_not_take_the_request() -> None:
-    """Sending has the same bounds as reading, also if the server does not read a picture."""
+    """Sending has the same bounds as reading, also if the server does not read a picture.
+
+    The connection exists already: on a slow machine the time could otherwise pass before the first byte is sent.
+    """
     big = replace(QUESTION, messages=({"role": "user", "content": "x", "images": ["x" * 30_000_000]},))
     given_up, was_given_up = threading.Event(), []
 
-    def deaf(_: Peer) -> None:
+    def deaf(peer: Peer) -> None:
+        peer.request()
+        peer.send(HEAD, content_line("a"), done(), END)
         was_given_up.append(given_up.wait(LIMIT_SECONDS))
 
     with raw_server(deaf) as url:
-        assert type(caught(url, bounds(first=0.3), big)) is errors.FirstTokenTimeout
+        client = ollama(url)
+        client.chat(QUESTION, deadline_in(LONG_SECONDS))
+        with pytest.raises(errors.FirstTokenTimeout):
+            client.chat(big, bounds(first=0.3))
         given_up.set()
     assert was_given_up == [True]
+
+
+def closing_when_asked_again(*parts: bytes) -> Script:
+    """Answer one request. Close the connection after the next one, as if both had happened at the same moment."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(EMPTY_LIST)
+        peer.request()
+        peer.send(*parts)
+
+    return script
+
+
+def test_a_kept_connection_that_closes_before_the_reply() -> None:
+    """A list is requested once more, on a new connection."""
+    with raw_server(closing_when_asked_again(), closing_when_asked_again(), answering(EMPTY_LIST)) as url:
+        client = ollama(url)
+        assert [client.digest("chain") for _ in range(3)] == [None] * 3
+
+
+@pytest.mark.parametrize("part", [HEAD, b"H"], ids=["after the head", "after one byte"])
+def test_a_kept_connection_that_closes_within_the_reply(part: bytes) -> None:
+    """A reply that has begun is not requested a second time."""
+    with raw_server(closing_when_asked_again(part)) as url:
+        client = ollama(url)
+        client.digest("chain")
+        with pytest.raises(errors.StreamBroken):
+            client.digest("chain")
+
+
+def test_a_new_connection_that_closes_before_the_reply() -> None:
+    """The server has closed it because of this request, or has died: no further try."""
+    with raw_server(answering(), closing_when_asked_again(), answering()) as url:
+        client = ollama(url)
+        with pytest.raises(errors.StreamBroken):
+            client.digest("chain")
+        client.digest("chain")
+        with pytest.raises(errors.StreamBroken):
+            client.digest("chain")
+
+
+def test_a_chat_is_sent_once() -> None:
+    """Its prompt may be the cause of the closed connection."""
+    with raw_server(closing_when_asked_again()) as url:
+        client = ollama(url)
+        client.digest("chain")
+        with pytest.raises(errors.StreamBroken):
+            client.chat(QUESTION, deadline_in(LONG_SECONDS))
 
 
 def test_a_late_answer_dies_with_its_connection() -> None:
@@ -344,27 +402,27 @@ LONG = replace(QUESTION, messages=({"role": "user", "content": "wort " * 5000},)
 
 def test_a_prompt_that_cannot_fit_is_not_sent(simulator: SimulatorProcess) -> None:
     """With a configured window, a longer prompt is rejected before sending."""
-    assert type(caught(simulator.url, question=replace(LONG, options={"num_ctx": 4096}))) is errors.PromptTooLong
+    assert type(caught(simulator.url, request=replace(LONG, options={"num_ctx": 4096}))) is errors.PromptTooLong
     assert simulator.calls() == []
 
 
 def test_the_window_of_a_loaded_model(simulator: SimulatorProcess) -> None:
     """Without a configured window the server rejects the prompt while loading. For a loaded model nothing is sent."""
-    assert type(caught(simulator.url, question=LONG)) is errors.PromptTooLong
+    assert type(caught(simulator.url, request=LONG)) is errors.PromptTooLong
     assert len(simulator.calls()) == 1
-    assert type(caught(simulator.url, question=LONG)) is errors.PromptTooLong
+    assert type(caught(simulator.url, request=LONG)) is errors.PromptTooLong
     assert len(simulator.calls()) == 1
 
 
 @pytest.mark.parametrize(("counted", "is_cut"), [(20, True), (5000, False), (0, False)])
 def test_a_prompt_that_the_server_cut(counted: int, is_cut: bool) -> None:
     """If the server read fewer tokens than there are words, it cut the prompt, and the answer is rejected."""
-    question = replace(QUESTION, messages=({"role": "user", "content": "wort " * 1000},))
+    request = replace(QUESTION, messages=({"role": "user", "content": "wort " * 1000},))
     with raw_server(answering(HEAD, content_line("gut"), done(prompt_eval_count=counted), END)) as url:
         if is_cut:
-            assert type(caught(url, question=question)) is errors.PromptTooLong
+            assert type(caught(url, request=request)) is errors.PromptTooLong
         else:
-            assert ollama(url).chat(question, deadline_in(LONG_SECONDS)).text == "gut"
+            assert ollama(url).chat(request, deadline_in(LONG_SECONDS)).text == "gut"
 
 
 def test_digest(simulator: SimulatorProcess) -> None:
@@ -379,7 +437,7 @@ def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
     """From then on all workers have the same fingerprint, so none reads a text again that another has read."""
     model = WorkerSettings.model_fields["ai_vision_model"].default
     listed = status(200, json.dumps({"models": [{"name": model, "digest": "a1b2", "size": 1}]}).encode())
-    with raw_server(answering(status(200, b'{"models":[]}')), answering(listed), answering(listed)) as url:
+    with raw_server(answering(EMPTY_LIST), answering(listed), answering(listed)) as url:
         settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "OLLAMA_BASE_URL": url}).worker
         earlier, later = (vision.build(settings, lambda: None) for _ in range(2))
         before, after = (earlier.fingerprint({"sha256": "x"}) for _ in range(2))
@@ -391,6 +449,31 @@ def test_a_list_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.ollama.client.LOOKUP_SECONDS", 0.3)
     with raw_server(trickling(HEAD, chunk(b" "))) as url, pytest.raises(errors.AnswerTimeout):
         ollama(url).digest("chain")
+
+
+ODD = {
+    "a name with a line break": {"name": "a\n[/]", "size": 1},
+    "no name": {"size": 1},
+    "no size": {"name": "odd"},
+    "a negative size": {"name": "odd", "size": -1},
+    "no object": 1,
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+def test_an_odd_entry_of_a_list(odd: object) -> None:
+    """An invalid entry is skipped, and the other models of the list are found."""
+    body = json.dumps({"models": [odd, {"name": "chain:latest", "digest": "a1b2", "size": 1}]}).encode()
+    with raw_server(answering(status(200, body))) as url:
+        assert ollama(url).digest("chain") == "a1b2"
+
+
+def test_the_list_of_a_server_with_thousands_of_models() -> None:
+    """A list of 3.5 MB is read whole."""
+    models = [{"name": f"m{number}", "digest": "a1b2", "size": 1, "details": "x" * 650} for number in range(5000)]
+    body = json.dumps({"models": models}).encode()
+    with raw_server(answering(status(200, body))) as url:
+        assert (len(body) > 3_500_000, ollama(url).digest("m4999")) == (True, "a1b2")
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"models":[1]}', b"{}", b"x"])

@@ -1,4 +1,4 @@
-"""Memory: what /api/ps lists, the true size, its return after an unload, and the process that is killed (ollama.md, 3.4, 3.5)."""
+"""Memory: what /api/ps lists, the true size, its return after an unload, a killed process (docs/ollama-api.md 3.4, 3.5)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

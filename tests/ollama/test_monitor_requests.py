@@ -81,6 +81,19 @@ def test_an_invalid_list(what: str) -> None:
     assert _silence_after(status(200, INVALID[what])) is ListError.INVALID
 
 
+@pytest.mark.parametrize("odd", ["a negative size", "no size", "a name that would break a log line"])
+def test_an_odd_entry_is_skipped(odd: str) -> None:
+    """The other loaded models of the list are seen."""
+    entry = INVALID[odd].removesuffix(b"]}")
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(status(200, entry + b', {"name": "chain:latest", "size": 1}]}'))
+
+    with raw_server(script) as url:
+        assert names(url) == ["chain:latest"]
+
+
 def test_an_error_is_no_list() -> None:
     """The body of an error is not parsed, even if it is a valid list."""
     assert _silence_after(status(500, b'{"models": []}')) is ListError.INVALID
@@ -110,9 +123,9 @@ def test_a_job_after_a_preload_does_not_load(simulator: SimulatorProcess) -> Non
     reported: list[ModelCall] = []
     options = {"num_ctx": 2048, "num_thread": 2}
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("chain", options))
-    question = ChatRequest("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
+    request = ChatRequest("chain", ({"role": "user", "content": "hello"},), options, 16, DOCUMENT_CHARACTERS)
     (before,) = simulator.state()["runners"]
-    Ollama(simulator.url, lambda: None, reported.append).chat(question, deadline_in(LOAD_SECONDS))
+    Ollama(simulator.url, lambda: None, reported.append).chat(request, deadline_in(LOAD_SECONDS))
     assert simulator.state()["runners"][0]["reported_bytes"] == before["reported_bytes"]
     assert [(call.load_seconds or 0.0) < 0.01 for call in reported] == [True]
 

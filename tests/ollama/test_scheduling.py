@@ -1,4 +1,4 @@
-"""The queue for loads, and the choice of the model to evict (ollama.md, 4)."""
+"""The queue for loads, and the choice of the model to evict (docs/ollama-api.md 4)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""The context window: what is cut, what is refused, what is reloaded (ollama.md, 5 and 6.4)."""
+"""The context window: what is cut, what is refused, what is reloaded (docs/ollama-api.md 5 and 6.4)."""
 
 import json
 from collections.abc import Iterator
@@ -82,7 +82,7 @@ def test_context_within_bounds(simulator: SimulatorProcess, model: str, asked: i
 
 
 def test_dotted_lines(simulator: SimulatorProcess) -> None:
-    """A page with a dotted line ends generate with done false after 31 dots. Chat reads on (ollama.md, 7)."""
+    """A page with a dotted line ends generate with done false after 31 dots. Chat reads on (docs/ollama-api.md 7)."""
     images = [base64_text(jpeg("Name: " + "." * 40 + " Ende"))]
     cut = ask(simulator, "/api/generate", "chain-vision", num_ctx=4096, prompt="Lies.", images=images).json()
     assert (cut["done"], cut["response"]) == (False, "Name: " + "." * 31)

@@ -7,11 +7,11 @@ import pytest
 
 from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.outcome import Lease
-from worker.queue.backlog import StepBacklog, step_backlog
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.leases import LOOK_AHEAD
 from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use, release_model_lock
 from worker.queue.permits import Permits, begin_step
+from worker.queue.polls import StepBacklog, step_backlog
 
 pytestmark = pytest.mark.postgres
 

@@ -31,8 +31,8 @@ from worker.ipc.contract import ErrorCode, Step
 from worker.queue import dead_leases
 from worker.queue.bounded import WORKER_BOUNDS
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
-from worker.queue.connection import Connection, DatabaseUnavailable, UnsuitableDatabase, connect, outages_named
-from worker.queue.dead_leases import AsyncConnection, leases_of, reclaim_lease, reclaim_orphaned_lease
+from worker.queue.connection import AsyncConnection, Connection, DatabaseUnavailable, UnsuitableDatabase, connect, outages_named
+from worker.queue.dead_leases import leases_of, reclaim_lease, reclaim_orphaned_lease
 from worker.queue.leases import LeaseOwner, LeaseRequest, find_lease, lease_job
 from worker.queue.permits import NO_PERMITS, begin_step
 from worker.queue.polls import COUNT_BOUND, QueueStats, listen, poll_queue, queue_stats
@@ -436,14 +436,14 @@ def monitor(queue: FilledQueue, function: Callable[..., Awaitable[Answer]], *arg
 
 
 @pytest.mark.parametrize(
-    ("kind", "payload", "max_crashes", "returned", "crashes", "error_code"),
+    ("kind", "payload", "max_crashes", "result", "crashes", "error_code"),
     [
-        ("image", {}, 2, "returned", 1, None),
-        ("image", {}, None, "returned", None, None),
-        ("image", {"crashes": 7}, None, "returned", 7, None),
-        ("image", {"crashes": 1}, 3, "returned", 2, None),
-        ("image", {"crashes": "1"}, 2, "returned", 1, None),
-        ("image", {"crashes": -5}, 2, "returned", 1, None),
+        ("image", {}, 2, "reclaimed", 1, None),
+        ("image", {}, None, "reclaimed", None, None),
+        ("image", {"crashes": 7}, None, "reclaimed", 7, None),
+        ("image", {"crashes": 1}, 3, "reclaimed", 2, None),
+        ("image", {"crashes": "1"}, 2, "reclaimed", 1, None),
+        ("image", {"crashes": -5}, 2, "reclaimed", 1, None),
         ("image", {}, 1, "quarantined", 1, "vision_failed"),
         ("image", {"crashes": 1}, 2, "quarantined", 2, "vision_failed"),
         ("image", {"crashes": 10**30}, 2, "quarantined", 1001, "vision_failed"),
@@ -458,7 +458,7 @@ def test_a_crash_is_counted_up_to_the_quarantine(
     kind: str,
     payload: dict[str, object],
     max_crashes: int | None,
-    returned: str,
+    result: str,
     crashes: int | None,
     error_code: str | None,
 ) -> None:
@@ -467,18 +467,18 @@ def test_a_crash_is_counted_up_to_the_quarantine(
     answer = monitor(queue, reclaim_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
     job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
     status, job_error = ("failed", "worker_crashed") if error_code else ("queued", None)
-    assert (answer, job["payload"].get("crashes")) == (returned, crashes)
+    assert (answer, job["payload"].get("crashes")) == (result, crashes)
     assert (job["status"], job["error_code"], job["lease_key"], job["leased_until"]) == (status, job_error, None, None)
     assert (row["analysis_status"], row["error_code"]) == ("failed" if error_code else "pending", error_code)
 
 
-@pytest.mark.parametrize(("expiries", "returned"), [(0, "returned"), (3, "returned"), (4, "quarantined"), (9, "quarantined")])
-def test_the_fifth_expiry_quarantines_the_job(queue: FilledQueue, expiries: int, returned: str) -> None:
+@pytest.mark.parametrize(("expiries", "result"), [(0, "reclaimed"), (3, "reclaimed"), (4, "quarantined"), (9, "quarantined")])
+def test_the_fifth_expiry_quarantines_the_job(queue: FilledQueue, expiries: int, result: str) -> None:
     """The lease of a dead instance is reclaimed and counted as an expiry. At the fifth the job is quarantined."""
     entered = queue.enter(kind="image", payload={"expiries": expiries}, leased_for_seconds=HOUR_SECONDS)
-    assert monitor(queue, reclaim_orphaned_lease, entered.job_id, entered.lease_key) == returned
+    assert monitor(queue, reclaim_orphaned_lease, entered.job_id, entered.lease_key) == result
     assert queue.job(entered.job_id)["payload"]["expiries"] == expiries + 1
-    assert queue.results() == ([(entered.submission_id, "failed")] if returned == "quarantined" else [])
+    assert queue.results() == ([(entered.submission_id, "failed")] if result == "quarantined" else [])
 
 
 @pytest.mark.parametrize("payload", ["[]", '"text"', "null", "[1, 2]"])
@@ -536,11 +536,11 @@ def test_a_report_is_sent_again_when_the_socket_was_full(queue: FilledQueue, tmp
         fill(ours)
         releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
         releases.add(request)
-        monitor(queue, releases.reclaim, lambda _returned: None)
+        monitor(queue, releases.reclaim, lambda _result: None)
         assert channel.receive(supervisor.fileno()) == []
         assert releases.due_in_seconds() < DEAD_INSTANCES_SECONDS
-        monitor(queue, releases.reclaim, lambda _returned: None)
-        assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=lease.lease_key, outcome="returned")]
+        monitor(queue, releases.reclaim, lambda _result: None)
+        assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=lease.lease_key, outcome="reclaimed")]
 
 
 def test_a_late_commit_under_a_lock_is_reclaimed_later(queue: FilledQueue, tmp_path: Path) -> None:
@@ -558,7 +558,7 @@ def test_a_late_commit_under_a_lock_is_reclaimed_later(queue: FilledQueue, tmp_p
             monitor(queue, give_back_with_a_short_wait, releases)
         monitor(queue, give_back_with_a_short_wait, releases)
         supervisor.setblocking(False)
-        assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=key, outcome="returned")]
+        assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=key, outcome="reclaimed")]
 
 
 def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: Path) -> None:
@@ -574,7 +574,7 @@ def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: 
         monitor(queue, give_back_with_a_short_wait, releases)
         assert channel.receive(supervisor.fileno()) == []
         monitor(queue, give_back_with_a_short_wait, releases)
-        assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=free.lease_key, outcome="returned")]
+        assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=free.lease_key, outcome="reclaimed")]
 
 
 def request_of_a_dead_worker(queue: FilledQueue) -> ReclaimLeaseRequest:
@@ -586,7 +586,7 @@ def request_of_a_dead_worker(queue: FilledQueue) -> ReclaimLeaseRequest:
 async def give_back_with_a_short_wait(connection: AsyncConnection, releases: LeaseReclaimer) -> None:
     """Reclaim with a lock timeout below the monitor's."""
     await connection.execute("set lock_timeout = 100")
-    await releases.reclaim(connection, lambda _returned: None)
+    await releases.reclaim(connection, lambda _result: None)
 
 
 def fill(sender: socket.socket) -> None:

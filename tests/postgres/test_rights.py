@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.postgres.filled_queue import STUDENT, FilledQueue
-from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Outcome, Released, Retried
+from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Released, Retried, Settled
 from worker.ipc.contract import ErrorCode, Step
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.queue.connection import Connection, Pooled, connect
@@ -25,7 +25,7 @@ LEASE_SECONDS = 60.0
 SUBJECT: LiteralString = "select coalesce(current_setting('app.current_sub', true), '') as subject"
 VISIBLE: LiteralString = "select id from learning_submissions"
 NO_ID = cast(UUID, "no uuid")  # rejected by the server after the subject was set
-OUTCOMES: tuple[Outcome, ...] = (
+OUTCOMES: tuple[Settled, ...] = (
     Completed("read", "feedback", {}),
     Failed(ErrorCode.VISION_FAILED, "vision_failed"),
     Retried(Step.VISION, "SomeError", 0),
@@ -35,7 +35,7 @@ OUTCOMES: tuple[Outcome, ...] = (
 Act = Callable[[Connection, Lease], object]
 
 
-def settling(outcome: Outcome) -> Act:
+def settling(outcome: Settled) -> Act:
     return lambda connection, lease: settle(connection, lease, outcome)
 
 

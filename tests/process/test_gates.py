@@ -52,7 +52,7 @@ def test_a_job_at_a_closed_gate_is_released_for_another(school: School, photo: S
         assert (job["status"], job["retry_count"], job["visible_at"]) == ("queued", 0, entered_job["visible_at"])
         assert [school.job(each)["payload"]["cached_text_md"] for each in (first, second)] == [photo.expected_text] * 2
         assert (school.calls(FEEDBACK_MODEL), school.submission(first)["error_code"]) == (0, None)
-        assert outcomes(worker) == ["returned_gate", "returned_gate"]
+        assert outcomes(worker) == ["released_gate", "released_gate"]
         worker.admit(OPEN)
         until(lambda: school.is_final(first, second) and is_idle(worker))
         assert counted(worker)[Counter.OCR_REUSED] == 2
@@ -93,7 +93,7 @@ def test_two_models_in_turn(school: School, photo: Submission) -> None:
     """All pictures are read while the one gate is open, and judged while the other one is, by one and the same worker."""
     entered = school.enter(photo, photo, photo)
     with school.admitted(NO_FEEDBACK) as worker:
-        until(lambda: outcomes(worker) == ["returned_gate"] * 3 and is_idle(worker))
+        until(lambda: outcomes(worker) == ["released_gate"] * 3 and is_idle(worker))
         worker.admit(NO_VISION)
         until(lambda: school.is_final(*entered) and is_idle(worker))
         assert counted(worker) == {
@@ -114,7 +114,7 @@ def test_a_document_is_released_between_two_pages(school: School, demo: tuple[Su
     with school.worker() as worker:
         until(lambda: school.is_called(VISION_MODEL))
         worker.admit(NO_VISION)
-        until(lambda: outcomes(worker) == ["returned_gate"])
+        until(lambda: outcomes(worker) == ["released_gate"])
         job = school.job(submission_id)
         assert (job["status"], job["retry_count"], len(job["payload"]["cached_pages"])) == ("queued", 0, 1)
         assert school.permits() == []
@@ -132,7 +132,7 @@ def test_a_worker_behind_a_closed_gate_takes_no_permit(school: School, typed: Su
         with school.worker() as worker:
             until(lambda: WAITED_FOR in school.permits())
             worker.admit(NO_FEEDBACK)
-            until(lambda: outcomes(worker) == ["returned_gate"])
+            until(lambda: outcomes(worker) == ["released_gate"])
             assert (school.job(submission_id)["status"], school.job(submission_id)["retry_count"]) == ("queued", 0)
     assert school.calls(FEEDBACK_MODEL) == 1
 

@@ -137,7 +137,7 @@ def test_a_death_after_the_commit_frees_the_next_job(site: Site) -> None:
         site.delay(next_text, -60)  # entered before the statement was sent, but committed with the release of the lock
     until(lambda: site.leases(next_text))
     os.kill(victim, signal.SIGKILL)
-    assert {each["outcome"] for each in fleet.until_logged("lease_reclaimed", 2)} == {"not_found", "returned"}
+    assert {each["outcome"] for each in fleet.until_logged("lease_reclaimed", 2)} == {"not_found", "reclaimed"}
     site.until_done_once([text, next_text])
     assert (len(site.leases(text)), len(site.leases(next_text)), len(site.simulator.calls())) == (1, 2, 2)
 

@@ -380,7 +380,7 @@ def test_a_worker_rejects_a_superuser(school: School) -> None:
     try:
         with school.worker(learning_database_url=dsn) as worker:
             assert worker.exit_status() == ExitCode.CONFIG
-            assert [event.kind for event in worker.read_events()][-1] is EventKind.REFUSED
+            assert [event.kind for event in worker.read_events()][-1] is EventKind.UNSUITABLE
     finally:
         school.owner.execute(psycopg.sql.SQL("drop role {}").format(superuser_name(school)))
     assert school.leases(submission_id) == []

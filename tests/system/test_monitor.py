@@ -164,7 +164,7 @@ def test_a_lease_is_reclaimed_after_worker_and_monitor_died(site: Site) -> None:
     os.kill(worker, signal.SIGKILL)
     site.until_done_once([text])
     (returned,) = fleet.logged("lease_reclaimed")
-    assert returned["outcome"] == "returned"
+    assert returned["outcome"] == "reclaimed"
 
 
 def test_a_lease_is_reclaimed_after_the_requested_monitor_died(site: Site) -> None:

@@ -59,7 +59,7 @@ class FeedbackWriter:
         return self._answered(assignment, again, is_strict=True)
 
     def _answered(self, assignment: Assignment, deadline: Deadline, is_strict: bool) -> Feedback:
-        answer = self._ollama.chat(self._question(assignment, is_strict), deadline)
+        answer = self._ollama.chat(self._request(assignment, is_strict), deadline)
         try:
             document = criteria_v2.parse(answer.text, len(assignment.criteria))
         except criteria_v2.DocumentError as error:
@@ -68,7 +68,7 @@ class FeedbackWriter:
         status: Literal["parsed", "second_try"] = "second_try" if is_strict else "parsed"
         return Feedback(document.feedback_md, found.criteria_v2, status, found.clamped_scores)
 
-    def _question(self, assignment: Assignment, is_strict: bool) -> ChatRequest:
+    def _request(self, assignment: Assignment, is_strict: bool) -> ChatRequest:
         """Build the request. Both tries begin with the same text, so the server has most of the second one in its cache."""
         model, count = self._settings.ai_feedback_model, len(assignment.criteria)
         thought = thinking(model, self._settings.ai_think_level)

@@ -80,14 +80,14 @@ class Vision:
 
     def _ask(self, picture: bytes) -> Answer:
         message = {"role": "user", "content": self._prompt, "images": [base64.b64encode(picture).decode()]}
-        question = ChatRequest(
+        request = ChatRequest(
             model=self._settings.ai_vision_model,
             messages=(message,),
             options=self._settings.model_options("vision"),
             max_tokens=MAX_PAGE_TOKENS,
             repetition_limit_characters=PAGE_CHARACTERS,
         )
-        return self._ollama.chat(question, deadline_in(self._settings.ai_timeout_vision))
+        return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
 
 
 def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:

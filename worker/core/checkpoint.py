@@ -1,10 +1,8 @@
 """Reuse of an earlier OCR result, so that no page is read twice."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
 
-from worker.core.outcome import Payload
+from worker.core.outcome import Payload, Submission
 
 
 def fingerprint(content_sha256: str, adapter: str, model_identity: str, prompt: str) -> str:
@@ -13,7 +11,7 @@ def fingerprint(content_sha256: str, adapter: str, model_identity: str, prompt: 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def is_usable(payload: Payload, submission: Mapping[str, Any], fingerprint_now: str) -> bool:
+def is_usable(payload: Payload, submission: Submission, fingerprint_now: str) -> bool:
     """True for the web side's text of an extracted submission, and for a text of ours with the same fingerprint."""
     if payload.cached_text_md is None:
         return False
@@ -25,6 +23,6 @@ def usable_pages(payload: Payload, fingerprint_now: str) -> tuple[str, ...]:
     return payload.cached_pages if payload.cached_pages_from == fingerprint_now else ()
 
 
-def is_extracted(payload: Payload, submission: Mapping[str, Any]) -> bool:
+def is_extracted(payload: Payload, submission: Submission) -> bool:
     """True if the web side has read the pages. Its text needs no fingerprint, but must not be empty."""
     return submission["analysis_status"] == "extracted" and bool(payload.cached_text_md)

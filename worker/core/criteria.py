@@ -80,8 +80,8 @@ def keys(count: int) -> list[str]:
 def document_schema(count: int) -> dict[str, Any]:
     """The JSON schema of an answer for `count` criteria.
 
-    Ollama's chat endpoint generates properties in the order of their names (ollama.md 6.2): each explanation before its score,
-    the criteria before the feedback. The schema has no length bounds, patterns or texts of a teacher, because they make
+    Ollama's chat endpoint generates properties in the order of their names (docs/ollama-api.md 6.2): each explanation before its
+    score, the criteria before the feedback. The schema has no length bounds, patterns or texts of a teacher, because they make
     grammar compilers fail.
     """
     if count == 0:

@@ -1,6 +1,6 @@
 """Exceptions of the adapters. `Unavailable` and the four transient and permanent errors are the platform's contract.
 
-Their subclasses appear in the log by name. Messages contain a class or a status, never a question or an answer.
+Their subclasses appear in the log by name. Messages contain a class or a status, never a request or an answer.
 """
 
 from worker.ipc.contract import ErrorCode

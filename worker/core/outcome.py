@@ -13,6 +13,8 @@ from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 MAX_CRITERIA = 10
 MAX_EXPIRIES = 5
 
+Submission = Mapping[str, Any]  # a row of learning_submissions
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -29,7 +31,7 @@ class Lease:
     retry_count: int
     age_seconds: float = 0.0
     visible_at: str = ""
-    submission: Mapping[str, Any] | None = None
+    submission: Submission | None = None
 
 
 def _counted(value: object) -> int:

@@ -53,7 +53,7 @@ class Activity(IntEnum):
     CHECKPOINT = 10
 
 
-BUSY = frozenset(Activity) - {Activity.BOOT, Activity.CONNECT, Activity.IDLE, Activity.LEASE}  # the worker holds a job
+JOB_ACTIVITIES = frozenset(Activity) - {Activity.BOOT, Activity.CONNECT, Activity.IDLE, Activity.LEASE}  # the worker holds a job
 
 
 class Counter(IntEnum):
@@ -83,7 +83,7 @@ class Counter(IntEnum):
     SCORES_CLAMPED = 18
 
 
-FAILURES = {
+FAILURE_COUNTERS = {
     ErrorCode.VISION_FAILED: Counter.FAILED_VISION,
     ErrorCode.FEEDBACK_FAILED: Counter.FAILED_FEEDBACK,
     ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
@@ -109,7 +109,7 @@ class CallOutcome(StrEnum):
     FAILED = "failed"  # unreachable, an error status, a broken stream, too slow
     SILENT = "silent"  # no first token, or no further token, before its deadline
     RUNAWAY = "runaway"  # more than num_predict explains, or endless repetition
-    REFUSED = "refused"  # 400: this request is at fault
+    BAD_REQUEST = "bad_request"  # 400: this request is at fault
 
 
 class EventKind(Enum):
@@ -120,7 +120,7 @@ class EventKind(Enum):
     STEP_FAILED = "step_failed"
     SETTLED = "settled"
     CONNECTION_LOST = "connection_lost"
-    REFUSED = "refused"
+    UNSUITABLE = "unsuitable"  # the database or the settings: the worker ends with CONFIG
     BUG = "bug"
     CALL = "call"
 
@@ -130,7 +130,7 @@ Seconds = Annotated[float, Field(ge=0, le=MAX_REPORTED_SECONDS)]
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """Figures of one finished request to a model. None if the server reported none. From ollama.md 2.5:
+    """Figures of one finished request to a model. None if the server reported none. From docs/ollama-api.md 2.5:
 
     `load_seconds` includes the time in the scheduler's queue. `wait_seconds` is the server's total without load, prompt and
     answer: the wait for a slot of the loaded model.

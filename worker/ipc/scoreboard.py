@@ -185,12 +185,12 @@ class MonitorRecord:
     incarnation: int = 0
     deadline_seconds: float = math.inf
     polled_at_seconds: float = 0.0
-    leases_returned: int = 0
+    leases_reclaimed: int = 0
     quarantined: int = 0
 
     def pack(self) -> bytes:
         return self.FORMAT.pack(
-            self.incarnation, self.deadline_seconds, self.polled_at_seconds, self.leases_returned, self.quarantined
+            self.incarnation, self.deadline_seconds, self.polled_at_seconds, self.leases_reclaimed, self.quarantined
         )
 
     @classmethod

@@ -11,7 +11,8 @@ from worker.ollama.error_status import error_for_status
 from worker.ollama.errors import InvalidReply
 from worker.ollama.models import ListedModels
 
-MAX_LIST_BYTES = 1_000_000  # some 700 bytes a model
+MAX_LIST_BYTES = 1_000_000  # of loaded models, some 500 bytes each
+MAX_TAGS_BYTES = 4_000_000  # of installed models, some 700 bytes each: a host may have thousands
 MAX_DESCRIPTION_BYTES = 8_000_000  # `show` lists every tensor of a model: some 100 bytes each
 MAX_REPLY_BYTES = 1_000_000  # a whole answer to a probe, thoughts included
 MAX_ERROR_BYTES = 65_536
@@ -77,7 +78,7 @@ class Details(_Shape):
 
 
 class Description(_Shape):
-    """A reply to /api/show. `model_info` and `projector_info` are the flat keys of the model's files (ollama.md 2.3)."""
+    """A reply to /api/show. `model_info` and `projector_info` are the flat keys of the model's files (docs/ollama-api.md 2.3)."""
 
     details: Details = Details()
     model_info: ModelInfo = {}
@@ -92,7 +93,7 @@ class Message(_Shape):
 
 
 class ModelReply(_Shape):
-    """A whole answer in one piece. Durations are nanoseconds. Ollama omits a counter that is 0 (ollama.md 2.4)."""
+    """A whole answer in one piece. Durations are nanoseconds. Ollama omits a counter that is 0 (docs/ollama-api.md 2.4)."""
 
     message: Message = Message()
     done: bool = False
@@ -105,7 +106,7 @@ class ModelReply(_Shape):
 
 
 VERSION = Endpoint("GET", "/api/version", Version, MAX_ERROR_BYTES)
-TAGS = Endpoint("GET", "/api/tags", ListedModels, MAX_LIST_BYTES)
+TAGS = Endpoint("GET", "/api/tags", ListedModels, MAX_TAGS_BYTES)
 PS = Endpoint("GET", "/api/ps", ListedModels, MAX_LIST_BYTES)
 SHOW = Endpoint("POST", "/api/show", Description, MAX_DESCRIPTION_BYTES)
 GENERATE = Endpoint("POST", "/api/generate", ModelReply, MAX_ERROR_BYTES)  # here only to load and unload
@@ -118,5 +119,5 @@ def load_request(model: str, options: Mapping[str, int]) -> Body:
 
 
 def unload_request(model: str) -> Body:
-    """The reply comes at once. The model leaves memory after its last request (ollama.md 2.6)."""
+    """The reply comes at once. The model leaves memory after its last request (docs/ollama-api.md 2.6)."""
     return {"model": model, "prompt": "", "keep_alive": 0, "stream": False}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from worker.core.errors import Unavailable
 from worker.ipc.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, ModelCall
-from worker.ollama.errors import FAILURES, AnswerTruncated, BadRequest, FirstTokenTimeout, Runaway, TokenTimeout
+from worker.ollama.errors import REQUEST_FAILURES, AnswerTruncated, BadRequest, FirstTokenTimeout, Runaway, TokenTimeout
 from worker.ollama.stream import StreamedAnswer, Timings
 
 OnCall = Callable[[ModelCall], None]
@@ -24,7 +24,7 @@ def reported(answer: StreamedAnswer, on_call: OnCall) -> Iterator[None]:
     sent_at_seconds = time.monotonic()
     try:
         yield
-    except FAILURES as error:
+    except REQUEST_FAILURES as error:
         on_call(_call(_outcome_of(error), answer, sent_at_seconds))
         raise
     on_call(_call(CallOutcome.ANSWERED, answer, sent_at_seconds))
@@ -35,7 +35,7 @@ def _outcome_of(error: Exception) -> CallOutcome:
         case Unavailable():
             return CallOutcome.BUSY
         case BadRequest():
-            return CallOutcome.REFUSED
+            return CallOutcome.BAD_REQUEST
         case FirstTokenTimeout() | TokenTimeout():
             return CallOutcome.SILENT
         case Runaway():

@@ -37,7 +37,7 @@ _TIMEOUTS = {Missed.FIRST_TOKEN: FirstTokenTimeout, Missed.NEXT_TOKEN: TokenTime
 class ChatRequest:
     """One request to /api/chat. `max_tokens` limits the answer, thoughts included.
 
-    `options` are the model's frozen ones: the server loads a model again if two requests differ in them (ollama.md 5).
+    `options` are the model's frozen ones: the server loads a model again if two requests differ in them (docs/ollama-api.md 5).
     """
 
     model: str
@@ -57,7 +57,7 @@ class ChatRequest:
     def body(self) -> dict[str, Any]:
         """With `truncate` false the server rejects a prompt that it would otherwise cut.
 
-        There is no keep_alive, because it would hold for all clients of the model (ollama.md 4.5).
+        There is no keep_alive, because it would hold for all clients of the model (docs/ollama-api.md 4.5).
         """
         form = {} if self.document_schema is None else {"format": self.document_schema}
         options = {**self.options, "temperature": 0, "num_predict": self.max_tokens}

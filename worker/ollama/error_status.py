@@ -25,7 +25,7 @@ class _Inner(BaseModel):
 
 
 def error_for_status(status: int, body: bytes) -> Exception:
-    """The exception to raise. It is chosen by the texts of ollama.md 2.8, and its message contains none of them."""
+    """The exception to raise. It is chosen by the texts of docs/ollama-api.md 2.8, and its message contains none of them."""
     match status:
         case HTTPStatus.SERVICE_UNAVAILABLE:
             return Unavailable("status 503")

@@ -79,5 +79,5 @@ class ImageUnreadable(BadRequest):
         super().__init__(message, ErrorCode.INPUT_CORRUPT)
 
 
-FAILURES = (ServerFailed, BadRequest, Unavailable)  # all that a request raises
+REQUEST_FAILURES = (ServerFailed, BadRequest, Unavailable)  # all that a request raises
 ERROR_STATUSES = (ServerError, ModelMissing, BadRequest, Unavailable)  # of these, the server's own error replies

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 Bytes = Annotated[int, Field(ge=0, le=2**60)]
 
@@ -10,8 +10,8 @@ Bytes = Annotated[int, Field(ge=0, le=2**60)]
 class ListedModel(BaseModel):
     """An entry of /api/tags (installed models) or /api/ps (loaded models, with the last two fields).
 
-    `size` is the size of the files, or the memory of the loaded model by Ollama's own count (ollama.md 3.1); `size_vram` is the
-    part of it on a GPU. `context_length` is the window of one slot in tokens, 0 if not reported.
+    `size` is the size of the files, or the memory of the loaded model by Ollama's own count (docs/ollama-api.md 3.1).
+    `size_vram` is the part of it on a GPU. `context_length` is the window of one slot in tokens, 0 if not reported.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,12 +23,29 @@ class ListedModel(BaseModel):
     context_length: Annotated[int, Field(ge=0, le=2**40)] = 0
 
 
+def _valid_entries(value: object) -> object:
+    """Skip entries that are not valid, because one odd entry must not hide the other models.
+
+    A list without any valid entry is returned as it is, so that its validation fails: it is not a list of Ollama.
+    """
+    if not isinstance(value, list):
+        return value
+    return [found for found in map(_valid_entry, value) if found is not None] or value
+
+
+def _valid_entry(entry: object) -> ListedModel | None:
+    try:
+        return ListedModel.model_validate(entry)
+    except ValidationError:
+        return None
+
+
 class ListedModels(BaseModel):
     """A reply to /api/tags or /api/ps."""
 
     model_config = ConfigDict(frozen=True)
 
-    models: Annotated[tuple[ListedModel, ...], Field(max_length=1000)]
+    models: Annotated[tuple[ListedModel, ...], Field(max_length=6000), BeforeValidator(_valid_entries)]
 
     def find(self, model: str) -> ListedModel | None:
         """The entry of a model by its name in the settings; None if it is not listed."""

@@ -23,7 +23,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """The server's own durations. An omitted one is 0, because Ollama omits zeros (ollama.md 2.5)."""
+    """The server's own durations. An omitted one is 0, because Ollama omits zeros (docs/ollama-api.md 2.5)."""
 
     tokens: int
     total_ns: int
@@ -38,7 +38,7 @@ class _Message(BaseModel):
 
 
 class _Line(BaseModel):
-    """`done_reason` and the counters come with the last line (ollama.md 2.5)."""
+    """`done_reason` and the counters come with the last line (docs/ollama-api.md 2.5)."""
 
     message: _Message = _Message()
     done: bool = False

@@ -7,7 +7,7 @@ ThinkLevel = Literal["low", "medium", "high"]
 # `num_predict` counts thoughts too. An order of magnitude for school tasks, not a measurement: a model that needs more is cut
 # off, and the step is tried a second time.
 THOUGHT_TOKENS: dict[ThinkLevel, int] = {"low": 1024, "medium": 4096, "high": 12_288}
-_CANNOT_STOP = "gpt-oss"  # Ollama ignores `think: false` for this family (ollama.md 6.1)
+_CANNOT_STOP = "gpt-oss"  # Ollama ignores `think: false` for this family (docs/ollama-api.md 6.1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import functools
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore
@@ -32,23 +33,48 @@ class DeadlineHolder:
         return self.deadline.left_seconds(time.monotonic())
 
 
+@dataclass(slots=True)
+class _Exchange:
+    """The request in progress, as its connection sees it."""
+
+    has_connected: bool = False  # a connection was opened for it
+    has_received: bool = False  # a byte of the reply has come
+
+    @property
+    def is_unanswered_on_old_connection(self) -> bool:
+        return not self.has_connected and not self.has_received
+
+
 class BoundedTransport(httpx.HTTPTransport):
     """One connection at a time, with the deadline as the only timeout.
+
+    A GET is repeated once if the server closed a kept connection before any byte of the reply: the server may close an idle
+    connection at the moment at which the request is sent. A chat is not repeated, because its own prompt may have ended the
+    server, and a repetition would hide that. Ollama itself never closes an idle connection, so a chat loses little by this.
 
     httpx takes a network backend only through its connection pool, so the pool is replaced. httpx's own read timeout starts
     again with every byte and is read once per answer. It bounds neither a trickling answer nor the rest of a started one.
     """
 
     def __init__(self, holder: DeadlineHolder) -> None:
-        context = trusted_authorities()
+        context, self._exchange = trusted_authorities(), _Exchange()
         super().__init__(verify=context, trust_env=False)
         pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=1,
             keepalive_expiry=httpx.Limits().keepalive_expiry,
-            network_backend=_Backend(holder.left_seconds),
+            network_backend=_Backend(holder.left_seconds, self._exchange),
         )
         set_connection_pool(self, pool)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._exchange.has_connected = self._exchange.has_received = False
+        try:
+            return super().handle_request(request)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if request.method != "GET" or not self._exchange.is_unanswered_on_old_connection:
+                raise
+        return super().handle_request(request)
 
 
 def bounded_client(base_url: str, holder: DeadlineHolder) -> httpx.Client:
@@ -73,8 +99,8 @@ def bounded(pieces: Iterable[bytes], max_bytes: int) -> bytes:
 
 
 class _Backend(httpcore.NetworkBackend):
-    def __init__(self, left_seconds: Callable[[], float]) -> None:
-        self._inner, self._left_seconds = httpcore.SyncBackend(), left_seconds
+    def __init__(self, left_seconds: Callable[[], float], exchange: _Exchange) -> None:
+        self._inner, self._left_seconds, self._exchange = httpcore.SyncBackend(), left_seconds, exchange
 
     def connect_tcp(
         self,
@@ -84,17 +110,20 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        self._exchange.has_connected = True
         seconds = min(_positive(self._left_seconds(), httpcore.ConnectTimeout), CONNECT_TIMEOUT_SECONDS)
         stream = self._inner.connect_tcp(host, port, seconds, local_address, socket_options)
-        return _Stream(stream, self._left_seconds)
+        return _Stream(stream, self._left_seconds, self._exchange)
 
 
 class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, left_seconds: Callable[[], float]) -> None:
-        self._inner, self._left_seconds = inner, left_seconds
+    def __init__(self, inner: httpcore.NetworkStream, left_seconds: Callable[[], float], exchange: _Exchange) -> None:
+        self._inner, self._left_seconds, self._exchange = inner, left_seconds, exchange
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        return self._inner.read(max_bytes, _positive(self._left_seconds(), httpcore.ReadTimeout))
+        received = self._inner.read(max_bytes, _positive(self._left_seconds(), httpcore.ReadTimeout))
+        self._exchange.has_received = self._exchange.has_received or bool(received)
+        return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         for start in range(0, len(buffer), WRITE_BYTES):
@@ -106,7 +135,7 @@ class _Stream(httpcore.NetworkStream):
 
     def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> "_Stream":  # noqa: ARG002
         seconds = _positive(self._left_seconds(), httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds), self._left_seconds)
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds), self._left_seconds, self._exchange)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

@@ -10,7 +10,7 @@ _SIGNS = re.compile(r"(?:[^\w\s]|_)+")
 LONGEST_WORD_TOKEN_CHARACTERS = 32
 LEAST_IMAGE_TOKENS = 16  # of the smallest projector that was recorded; common models take hundreds
 LEAST_ANSWER_TOKENS = 128  # room for the answer: a short document
-SMALLEST_WINDOW_TOKENS = 2048  # Ollama's smallest default (ollama.md 4.8)
+SMALLEST_WINDOW_TOKENS = 2048  # Ollama's smallest default (docs/ollama-api.md 4.8)
 
 
 def least_tokens(texts: Iterable[str], images: int = 0) -> int:
@@ -30,5 +30,5 @@ def is_too_small(window_tokens: int | None, prompt_tokens: int) -> bool:
 
 
 def was_cut(prompt_tokens: int, counted_tokens: int) -> bool:
-    """True if the server counted fewer tokens than the prompt has, so cut it silently. 0 means no count (ollama.md 2.4)."""
+    """True if the server counted fewer tokens than the prompt has, so cut it silently. 0: no count (docs/ollama-api.md 2.4)."""
     return 0 < counted_tokens < prompt_tokens

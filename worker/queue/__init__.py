@@ -16,8 +16,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     checkpoints    commits text that was read, by page or as a whole
     settle         ends a job, and leases the next one in the same round trip
 
-    polls          waiting jobs, next due time, row counts, LISTEN
-    backlog        jobs and their ages by the model that they need next
+    polls          waiting jobs, next due time, row counts, jobs by the model that they need next, LISTEN
     dead_leases    takes back the leases of dead workers
     model_lock     lets instances agree on the one model that may be called
 

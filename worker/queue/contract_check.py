@@ -28,19 +28,19 @@ _RIGHTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ContractPoint:
     """One point that was checked. `remedy` describes the fault and what to do about it, and is empty if there is none."""
 
     subject: str
     remedy: str = ""
 
 
-def inspect(connection: Connection, connections_needed: int) -> Iterator[Finding]:
+def inspect(connection: Connection, connections_needed: int) -> Iterator[ContractPoint]:
     """Check every point of the contract that is visible to a restricted role."""
     for check in (_schema, _tables):
-        findings = list(check(connection))
-        yield from findings
-        if any(finding.remedy for finding in findings):
+        points = list(check(connection))
+        yield from points
+        if any(point.remedy for point in points):
             return  # the later checks would fail for the same reason
     yield from _rights(connection)
     yield _row_security(connection)
@@ -48,63 +48,67 @@ def inspect(connection: Connection, connections_needed: int) -> Iterator[Finding
     yield _free_connections(connection, connections_needed)
 
 
-def _schema(connection: Connection) -> Iterator[Finding]:
+def _schema(connection: Connection) -> Iterator[ContractPoint]:
     """Check the schema first: without this right PostgreSQL does not even resolve a table's name."""
     row = connection.execute("select has_schema_privilege(to_regnamespace('public'), 'usage') as is_granted").fetchone()
     is_granted = bool(row and row["is_granted"])
-    yield Finding("right USAGE on schema public", "" if is_granted else "grant usage on schema public to the worker's role")
+    yield ContractPoint("right USAGE on schema public", "" if is_granted else "grant usage on schema public to the worker's role")
 
 
-def _tables(connection: Connection) -> Iterator[Finding]:
+def _tables(connection: Connection) -> Iterator[ContractPoint]:
     for table, wanted in _COLUMNS.items():
         rows = connection.execute(
             "select attname from pg_attribute where attrelid = to_regclass('public.' || %s) and attnum > 0 and not attisdropped",
             (table,),
         ).fetchall()
         missing = sorted(set(wanted.split()) - {row["attname"] for row in rows})
-        yield Finding(
+        yield ContractPoint(
             f"table {table}", f"columns missing: {', '.join(missing)}: apply the platform's migrations" if missing else ""
         )
 
 
-def _rights(connection: Connection) -> Iterator[Finding]:
+def _rights(connection: Connection) -> Iterator[ContractPoint]:
     for table, right in _RIGHTS:
         row = connection.execute(
             "select has_table_privilege(to_regclass('public.' || %s), %s) as is_granted", (table, right)
         ).fetchone()
         is_granted = bool(row and row["is_granted"])
-        yield Finding(f"right {right} on {table}", "" if is_granted else f"grant {right.lower()} on {table} to the worker's role")
+        yield ContractPoint(
+            f"right {right} on {table}", "" if is_granted else f"grant {right.lower()} on {table} to the worker's role"
+        )
     for function in _FUNCTIONS:
         row = connection.execute(
             "select has_function_privilege(to_regprocedure(%s), 'execute') as is_granted", (function,)
         ).fetchone()
         is_granted = bool(row and row["is_granted"])
         name = function.removeprefix("public.").partition("(")[0]
-        yield Finding(f"function {name}", "" if is_granted else f"create it, or grant execute on {function} to the worker's role")
+        yield ContractPoint(
+            f"function {name}", "" if is_granted else f"create it, or grant execute on {function} to the worker's role"
+        )
 
 
-def _row_security(connection: Connection) -> Finding:
+def _row_security(connection: Connection) -> ContractPoint:
     row = connection.execute(
         "select row_security_active(to_regclass('public.learning_submissions')) as is_active "
         "where to_regclass('public.learning_submissions') is not null"
     ).fetchone()
     remedy = "row security does not apply to this role, so a worker could read the work of every pupil: use the restricted role"
-    return Finding("row security on learning_submissions", "" if row and row["is_active"] else remedy)
+    return ContractPoint("row security on learning_submissions", "" if row and row["is_active"] else remedy)
 
 
-def _index(connection: Connection) -> Finding:
+def _index(connection: Connection) -> ContractPoint:
     row = connection.execute(
         "select 1 as found from pg_index where indrelid = to_regclass('public.learning_submission_jobs') "
         "and pg_get_indexdef(indexrelid) like %s",
         ("%(status, visible_at%",),
     ).fetchone()
-    return Finding(
+    return ContractPoint(
         "index (status, visible_at) on the queue",
         "" if row else "create it: without it every worker reads the whole queue to find its next job",
     )
 
 
-def _free_connections(connection: Connection, needed: int) -> Finding:
+def _free_connections(connection: Connection, needed: int) -> ContractPoint:
     """Count the sessions of all roles: a restricted role sees that they exist, but not their details."""
     row = connection.execute(
         "select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int as limit_all, "
@@ -112,4 +116,4 @@ def _free_connections(connection: Connection, needed: int) -> Finding:
     ).fetchone()
     free = row["limit_all"] - row["used"] if row else 0
     subject = f"connections: {needed} needed, {free} free"
-    return Finding(subject, "" if free >= needed else "raise max_connections, or lower WORKER_CONCURRENCY")
+    return ContractPoint(subject, "" if free >= needed else "raise max_connections, or lower WORKER_CONCURRENCY")

@@ -4,22 +4,18 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg.rows import DictRow
-
 from worker.core.outcome import MAX_EXPIRIES
+from worker.queue.connection import AsyncConnection
 from worker.queue.leases import LeaseOwner
 from worker.queue.statements import statement
 
 _FIND, _RECLAIM, _KEYS = statement("find_job"), statement("reclaim"), statement("leased_keys")
 
-AsyncConnection = psycopg.AsyncConnection[DictRow]
-
 
 class ReclaimResult(StrEnum):
     """Result of one attempt to reclaim a lease."""
 
-    RECLAIMED = "returned"
+    RECLAIMED = "reclaimed"
     QUARANTINED = "quarantined"
     NOT_FOUND = "not_found"  # the worker had settled the job, or another one has taken it over
 
@@ -43,8 +39,12 @@ async def reclaim_orphaned_lease(connection: AsyncConnection, job_id: UUID, leas
 async def leases_of(connection: AsyncConnection, instance: int) -> list[tuple[UUID, UUID]]:
     """Return (job id, lease key) of every lease that one instance holds."""
     rows = await (await connection.execute(_KEYS)).fetchall()
-    owned = [(row["id"], row["lease_key"]) for row in rows]
-    return [(job_id, key) for job_id, key in owned if (owner := LeaseOwner.of(key)) and owner.instance == instance]
+    found = []
+    for row in rows:
+        owner = LeaseOwner.of(row["lease_key"])
+        if owner is not None and owner.instance == instance:
+            found.append((row["id"], row["lease_key"]))
+    return found
 
 
 async def _job_of(connection: AsyncConnection, lease_key: UUID) -> UUID | None:

@@ -6,8 +6,7 @@ pooler sessions are shared and hold no lock. There each instance decides alone.
 
 from dataclasses import dataclass
 
-from worker.queue.connection import is_pooled
-from worker.queue.dead_leases import AsyncConnection
+from worker.queue.connection import AsyncConnection, is_pooled
 from worker.queue.permits import Permits, lock_key
 from worker.queue.statements import statement
 

@@ -1,14 +1,15 @@
-"""The monitor's regular queries: is a job waiting, when is the next one due, and how many rows are there."""
+"""The monitor's regular queries: is a job waiting, when is the next one due, how many rows are there, and for which model."""
 
 import math
 from dataclasses import dataclass
 
-from worker.queue.dead_leases import AsyncConnection
+from worker.queue.connection import AsyncConnection
+from worker.queue.leases import LOOK_AHEAD
 from worker.queue.statements import statement
 
 COUNT_BOUND = 10_001
 CHANNEL = "learning_submissions"
-_POLL, _STATS = statement("poll_queue"), statement("queue_stats")
+_POLL, _STATS, _BACKLOG = statement("poll_queue"), statement("queue_stats"), statement("backlog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,19 @@ class QueueStats:
     oldest_wait_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StepBacklog:
+    """Visible jobs among the first LOOK_AHEAD of the queue, by the model that they need next.
+
+    The age is that of the oldest one, or 0 without a job.
+    """
+
+    vision_jobs: int = 0
+    feedback_jobs: int = 0
+    vision_oldest_seconds: float = 0.0
+    feedback_oldest_seconds: float = 0.0
+
+
 async def poll_queue(connection: AsyncConnection) -> QueuePoll:
     row = await (await connection.execute(_POLL)).fetchone()
     due = row["due_in_seconds"] if row else None
@@ -41,6 +55,11 @@ async def poll_queue(connection: AsyncConnection) -> QueuePoll:
 async def queue_stats(connection: AsyncConnection) -> QueueStats:
     row = await (await connection.execute(_STATS, {"bound": COUNT_BOUND})).fetchone()
     return QueueStats(**row) if row else QueueStats()
+
+
+async def step_backlog(connection: AsyncConnection) -> StepBacklog:
+    row = await (await connection.execute(_BACKLOG, {"bound": LOOK_AHEAD})).fetchone()
+    return StepBacklog(**row) if row else StepBacklog()
 
 
 async def listen(connection: AsyncConnection) -> None:

@@ -37,11 +37,9 @@ def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPer
 
 
 def settle_and_lease(
-    connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None, request: LeaseRequest | None
+    connection: Connection, lease: Lease, outcome: Settled, held: HeldPermit | None, request: LeaseRequest
 ) -> Settlement:
     """Settle one job and lease the next in one transaction and one round trip, so that both are committed or neither is."""
-    if request is None or isinstance(outcome, Lost):
-        return Settlement(settle(connection, lease, outcome, held))
     sql, fields = _statement_of(outcome)
     with connection.pipeline():
         written = connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields})

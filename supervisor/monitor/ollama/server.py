@@ -12,11 +12,13 @@ import aiohttp
 
 from supervisor.admission.facts import ListError, ListFailed, LoadedModel, ModelsListed
 from worker.ollama.api import GENERATE, PS, Body, Endpoint, Reply, load_request, unload_request
-from worker.ollama.errors import FAILURES
+from worker.ollama.errors import REQUEST_FAILURES
 from worker.ollama.models import ListedModel
 
-LIST_SECONDS = 2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (ollama.md 3.4)
-UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (ollama.md 2.6)
+LIST_SECONDS = (
+    2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
+)
+UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (docs/ollama-api.md 2.6)
 
 
 class OllamaServer:
@@ -33,7 +35,7 @@ class OllamaServer:
             return ListFailed(ListError.LATE, time.monotonic())
         except (aiohttp.ClientError, OSError):
             return ListFailed(ListError.UNREACHABLE, time.monotonic())
-        except FAILURES:
+        except REQUEST_FAILURES:
             return ListFailed(ListError.INVALID, time.monotonic())
         return ModelsListed(tuple(map(_loaded_model, found.models)), time.monotonic())
 
@@ -48,7 +50,7 @@ class OllamaServer:
     async def _is_done(self, body: Body, timeout_seconds: float) -> bool:
         try:
             return (await self._request(GENERATE, body, timeout_seconds)).done
-        except (TimeoutError, aiohttp.ClientError, OSError, *FAILURES):
+        except (TimeoutError, aiohttp.ClientError, OSError, *REQUEST_FAILURES):
             return False
 
     async def _request(self, endpoint: Endpoint[Reply], body: Body | None, timeout_seconds: float) -> Reply:

@@ -7,7 +7,7 @@ from supervisor.admission.policy import AdmissionPolicy
 from supervisor.monitor.slot_status import slot_statuses
 from worker.ipc.contract import Activity
 from worker.ipc.scoreboard import Scoreboard, WorkerRecord
-from worker.queue.backlog import StepBacklog
+from worker.queue.polls import StepBacklog
 
 
 class Workload:

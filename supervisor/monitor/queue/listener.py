@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,13 +17,12 @@ from supervisor.monitor.queue.reclaimer import LeaseReclaimer
 from supervisor.monitor.queue.requests import CheckModelUse, DatabaseRequest, DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from worker.ipc.backoff import doubling
+from worker.ipc.backoff import doubling, jittered
 from worker.ipc.channel import ReclaimLeaseRequest
 from worker.ipc.scoreboard import Scoreboard
-from worker.queue.backlog import StepBacklog, step_backlog
-from worker.queue.connection import connect_monitor, has_answered, is_pooled
-from worker.queue.dead_leases import AsyncConnection, ReclaimResult
-from worker.queue.polls import listen, poll_queue, queue_stats
+from worker.queue.connection import AsyncConnection, connect_monitor, has_answered, is_pooled
+from worker.queue.dead_leases import ReclaimResult
+from worker.queue.polls import StepBacklog, listen, poll_queue, queue_stats, step_backlog
 from worker.settings import WorkerSettings
 
 MONITOR_DEADLINE_SECONDS = 60.0
@@ -76,7 +74,7 @@ class QueueListener:
                 failures = 0 if self._state.is_connected else failures
                 self._mark_lost(outage)
             wait_seconds = doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, failures)
-            await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret
+            await asyncio.sleep(jittered(wait_seconds))
             failures += 1
 
     async def _connect(self) -> AsyncConnection:
@@ -192,9 +190,9 @@ class QueueListener:
         self._set_deadline()
 
     def _count_reclaimed(self, result: ReclaimResult) -> None:
-        returned = self._monitor_record.leases_returned + (result is not ReclaimResult.NOT_FOUND)
+        reclaimed = self._monitor_record.leases_reclaimed + (result is not ReclaimResult.NOT_FOUND)
         quarantined = self._monitor_record.quarantined + (result is ReclaimResult.QUARANTINED)
-        self._monitor_record = replace(self._monitor_record, leases_returned=returned, quarantined=quarantined)
+        self._monitor_record = replace(self._monitor_record, leases_reclaimed=reclaimed, quarantined=quarantined)
         if result is ReclaimResult.RECLAIMED:
             self._waker.wake_one()
         self._set_deadline()

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from supervisor.monitor.queue.requests import CheckModelUse
-from worker.queue.dead_leases import AsyncConnection
+from worker.queue.connection import AsyncConnection
 from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use, release_model_lock
 from worker.queue.permits import Permits
 

@@ -12,7 +12,8 @@ from supervisor.adapters.instance import dead_instances, forget
 from supervisor.event_log import EventLog
 from worker.ipc import channel
 from worker.ipc.channel import LeaseReclaimedReport, ReclaimLeaseRequest
-from worker.queue.dead_leases import AsyncConnection, ReclaimResult, leases_of, reclaim_lease, reclaim_orphaned_lease
+from worker.queue.connection import AsyncConnection
+from worker.queue.dead_leases import ReclaimResult, leases_of, reclaim_lease, reclaim_orphaned_lease
 
 RECHECK_SECONDS = 0.2  # a dead worker's last statement may still commit after the first attempt
 BUSY_ROW_SECONDS = 0.1

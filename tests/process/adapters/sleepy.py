@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
-import worker.lease
+import worker.held_lease
 
 HOUR = 3600.0
 
@@ -19,7 +19,7 @@ class Pages:
     def next_picture(self) -> bytes:
         self._made += 1
         if self._made == self.total:
-            vars(worker.lease)["time"] = SimpleNamespace(monotonic=lambda: time.monotonic() + HOUR)
+            vars(worker.held_lease)["time"] = SimpleNamespace(monotonic=lambda: time.monotonic() + HOUR)
         return b"a picture"
 
     def read(self, picture: bytes) -> str:

@@ -2,23 +2,19 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from worker.admission import Admission
+from worker.context import WorkerContext
 from worker.core.outcome import Lease, Lost, Outcome, Released
-from worker.ipc.contract import Activity, Counter, Step, Wiring
+from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
-from worker.report import Report
-from worker.session import LeaseRanOut, Session
-from worker.settings import WorkerSettings
+from worker.session import LeaseRanOut
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
-from worker.wakeups import Wakeups
 
 PERMIT_WAIT_SECONDS = 1.0  # longest delay before a stop is noticed while all permits are taken
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 # Fenced writes that also renew the lease by the given seconds. False if the lease is lost: then nothing was written.
 PageWrite = Callable[[Connection, float], bool]
@@ -33,35 +29,6 @@ class JobEnded(Exception):
         self.outcome = outcome
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerContext:
-    """Everything of a worker that does not change from job to job."""
-
-    wiring: Wiring
-    admission: Admission
-    settings: WorkerSettings
-    vision_adapter: Any
-    feedback_adapter: Any
-    feedback_options: frozenset[str]  # of instruction_md and hints_md, those that the adapter's `analyze` accepts
-    model_server: str  # one name for the Ollama server on all hosts that reach it, see worker.ollama.address
-    report: Report
-    wakeups: Wakeups
-    session: Session
-
-    def stop_by_seconds(self) -> float | None:
-        """Time (monotonic) by which this worker must have ended. None without a request to stop."""
-        if self.wakeups.stop_asked_at_seconds is None:
-            return None
-        control = self.wiring.scoreboard.control.read()
-        if control.is_draining:
-            return control.drain_by_seconds
-        return self.wakeups.stop_asked_at_seconds + self.settings.terminate_grace_seconds
-
-    def permits(self, step: Step, model: str, calls: int) -> Permits:
-        """The permits of the step's model, which may have so many calls at once. A stub needs none."""
-        return NO_PERMITS if self.settings.is_stub(step.value) else Permits.of(self.model_server, model, calls)
-
-
 class HeldLease:
     """A lease from its start until the job is settled.
 
@@ -72,7 +39,7 @@ class HeldLease:
         self._ctx, self.lease, self.permit = ctx, lease, permit
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
 
-    def ask(self, first: Callable[[Connection], Answer], after_reconnect: Callable[[Connection], Answer] | None = None) -> Answer:
+    def ask(self, first: Callable[[Connection], T], after_reconnect: Callable[[Connection], T] | None = None) -> T:
         """`Session.ask` until the lease ends. Raises LeaseRanOut."""
         return self._ctx.session.ask(first, after_reconnect, self._until_seconds)
 
@@ -140,7 +107,10 @@ class HeldLease:
         return self._until_seconds - time.monotonic() >= lease_seconds_for(hard_limit_seconds, self._ctx.settings)
 
     def _renew_with_permit(self, hard_limit_seconds: float, permits: Permits) -> None:
-        """One round trip. It takes a permit if one is free and none is held."""
+        """One round trip. It takes a permit if one is free and none is held.
+
+        The permit of a lost connection is lost with it, so after a reconnect the same statement takes another one.
+        """
         held = self.permit
 
         def renew(connection: Connection, lease_seconds: float) -> StepStart:

@@ -1,0 +1,41 @@
+"""Everything of a worker that does not change from job to job."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from worker.admission import Admission
+from worker.ipc.contract import Step, Wiring
+from worker.queue.permits import NO_PERMITS, Permits
+from worker.report import Report
+from worker.session import Session
+from worker.settings import WorkerSettings
+from worker.wakeups import Wakeups
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """Built once after the fork, in worker.main."""
+
+    wiring: Wiring
+    admission: Admission
+    settings: WorkerSettings
+    vision_adapter: Any
+    feedback_adapter: Any
+    feedback_options: frozenset[str]  # of instruction_md and hints_md, those that the adapter's `analyze` accepts
+    model_server: str  # one name for the Ollama server on all hosts that reach it, see worker.ollama.address
+    report: Report
+    wakeups: Wakeups
+    session: Session
+
+    def stop_by_seconds(self) -> float | None:
+        """Time (monotonic) by which this worker must have ended. None without a request to stop."""
+        if self.wakeups.stop_asked_at_seconds is None:
+            return None
+        control = self.wiring.scoreboard.control.read()
+        if control.is_draining:
+            return control.drain_by_seconds
+        return self.wakeups.stop_asked_at_seconds + self.settings.terminate_grace_seconds
+
+    def permits(self, step: Step, model: str, calls: int) -> Permits:
+        """The permits of the step's model, which may have so many calls at once. A stub needs none."""
+        return NO_PERMITS if self.settings.is_stub(step.value) else Permits.of(self.model_server, model, calls)
