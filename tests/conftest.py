@@ -11,7 +11,7 @@ import pytest
 
 from testkit.database import Database, temporary_database
 from testkit.postgres import Cluster, memory_parent
-from tests.ollama.real_server import why_not
+from testkit.real_ollama.server import why_not
 
 VARIABLE = "TEST_DATABASE_URL"
 SHARED_CLUSTER = pytest.StashKey[Cluster]()

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from testkit.chaos.checks import Finding, Verdict, Violation, check
+from testkit.chaos.checks import Finding, Violation, check
 from testkit.chaos.plan import Kind, Work
-from testkit.chaos.recovery import longest_gap_seconds, recoveries
+from testkit.chaos.recovery import recoveries
 from testkit.chaos.report import timeline
 from testkit.chaos.rerun import RerunReason
 from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunRecord, SubmissionState, VisionCall, WrittenResult
@@ -181,12 +181,6 @@ def test_the_reason_of_a_rerun(change: dict[str, Any], why: RerunReason) -> None
     assert check(run(ENTERED, LEASED, PAGE, replace(RETURNED, **change), injected=(KILLED,))).reruns == {why: 1}
 
 
-def test_the_gap_is_measured_where_there_is_work() -> None:
-    """The longest time between two steps of progress counts, not the time before the first entry or after the end."""
-    assert longest_gap_seconds(run(began_at=-100.0, ended_at=100.0)) == 2.0
-    assert longest_gap_seconds(run(ENTERED, LEASED, PAGE, ended_at=100.0)) == 97.0
-
-
 def test_recovery_is_measured_on_the_jobs_of_the_victim() -> None:
     """Recovery lasts from the kill to the next lease of the victim's job. A victim without a job has no recovery time."""
     another = replace(KILLED, pids=frozenset({SECOND_PID}))
@@ -213,20 +207,3 @@ def test_a_timeline_has_all_events_of_a_submission() -> None:
     ]
     kinds += ["leased -> queued", "queued -> leased", "vision call", "result completed"]
     assert [kind in line for kind, line in zip(kinds, lines, strict=True)] == [True] * len(kinds)
-
-
-def test_a_timeline_without_an_end_has_the_last_fault() -> None:
-    """A fault after the last transition is shown for a job without an end, because it may have lost it."""
-    late = replace(KILLED, at=6.5)
-    reported = [
-        list(timeline(Finding(Violation.LOST, ID, ""), run(*transitions, injected=(late,))))
-        for transitions in ((ENTERED, LEASED), ())
-    ]
-    assert [any("fault" in line for line in lines) for lines in reported] == [True, False]
-
-
-def test_each_submission_is_counted_once() -> None:
-    """Several results of one submission count once. Each forbidden call counts."""
-    findings = (*[Finding(Violation.WRITTEN_TWICE, ID, "")] * 2, *[Finding(Violation.READ_AGAIN, ID, "")] * 2)
-    verdict = Verdict(findings, 1, 1, check(run()).failures, check(run()).reruns)
-    assert (verdict.count(Violation.WRITTEN_TWICE), verdict.count(Violation.READ_AGAIN)) == (1, 2)

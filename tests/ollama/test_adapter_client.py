@@ -10,8 +10,8 @@ import pytest
 
 from supervisor.settings.model import parse
 from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.raw_server import END, HEAD, Peer, chunk, content_line, done, line, raw_server, status
 from testkit.waiting import LIMIT_SECONDS
-from tests.ollama.raw_server import END, HEAD, Peer, chunk, content_line, done, line, raw_server, status
 from worker.adapters import vision
 from worker.core.errors import (
     FeedbackPermanentError,

@@ -7,7 +7,7 @@ import pytest
 
 from supervisor.settings.model import parse
 from testkit.ollama_simulator.process import SimulatorProcess
-from tests.ollama.raw_server import END, HEAD, Peer, content_line, done, raw_server
+from testkit.raw_server import END, HEAD, Peer, content_line, done, raw_server
 from worker.adapters.feedback import FeedbackWriter, build
 from worker.adapters.prompts import GERMAN
 from worker.core.errors import FeedbackPermanentError, FeedbackTransientError, InvalidDocument

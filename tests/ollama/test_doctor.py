@@ -10,7 +10,7 @@ from supervisor.admission.facts import HostMeasured
 from supervisor.cli.main import main
 from supervisor.doctor import probe
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
-from tests.ollama.raw_server import END, HEAD, Peer, raw_server, status
+from testkit.raw_server import END, HEAD, Peer, raw_server, status
 from worker.ollama.api import CHAT, SHOW, TAGS, VERSION, Body, Endpoint, Reply
 from worker.ollama.client import Ollama
 from worker.ollama.errors import InvalidReply

@@ -7,7 +7,7 @@ import pytest
 from supervisor.admission.facts import ListError, ListFailed, ModelsListed
 from supervisor.monitor.ollama.server import OllamaServer
 from testkit.ollama_simulator.process import SimulatorProcess
-from tests.ollama.raw_server import Peer, raw_server, status
+from testkit.raw_server import Peer, raw_server, status
 from worker.ipc.contract import ModelCall
 from worker.ollama.api import MAX_LIST_BYTES
 from worker.ollama.client import ChatRequest, Ollama, deadline_in

@@ -111,15 +111,6 @@ def test_typed_text_is_only_in_the_row(connection: psycopg.Connection[Any], tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_handing_in_again_is_the_next_attempt(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
-    """The same pupil's second answer to a task is attempt 2, in the row and in the payload."""
-    (submission,) = text_submissions(1, seed=1)
-    ids = [enter(connection, submission, tmp_path) for _ in range(2)]
-    rows, jobs = read(connection, ROWS, "id"), read(connection, JOBS, "submission_id")
-    assert [rows[entered]["attempt_nr"] for entered in ids] == [1, 2]
-    assert [jobs[entered]["payload"]["attempt_nr"] for entered in ids] == [1, 2]
-
-
 def test_a_row_is_never_without_its_job(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
     """If the job cannot be written the submission is not either, because both are one transaction."""
     connection.execute("alter table public.learning_submission_jobs add constraint closed check (false)")
@@ -127,27 +118,3 @@ def test_a_row_is_never_without_its_job(connection: psycopg.Connection[Any], tmp
     with pytest.raises(psycopg.errors.CheckViolation):
         enter(connection, submission, tmp_path)
     assert read(connection, ROWS, "id") == {}
-
-
-def test_an_open_transaction_raises(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
-    """In an open transaction nothing would be committed and no worker woken. The error comes before a file is written."""
-    image = demo_submissions()[7]
-    with connection.transaction(), pytest.raises(ValueError, match="outside a transaction"):
-        enter(connection, image, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_connection_without_autocommit_commits_too(database: Database, tmp_path: Path) -> None:
-    """Each submission is visible to other sessions when it is entered, in either mode of the connection."""
-    with psycopg.connect(database.admin_dsn) as entering, psycopg.connect(database.admin_dsn) as other:
-        ids = enter_all(entering, text_submissions(3, seed=1), storage_root=tmp_path)
-        assert read(other, ROWS, "id").keys() == set(ids)
-
-
-def test_submissions_for_load_have_one_pupil_each(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
-    """Typed answers for load share a few tasks and are the first attempts of different pupils."""
-    enter_all(connection, text_submissions(40, seed=5), storage_root=tmp_path)
-    rows = read(connection, ROWS, "id").values()
-    assert len({row["student_sub"] for row in rows}) == 40
-    assert {row["attempt_nr"] for row in rows} == {1}
-    assert len({row["task_id"] for row in rows}) == 4

@@ -7,12 +7,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from testkit.bare_worker import Forker, start_forker
 from testkit.database import Database, temporary_database
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.school import School
+from testkit.site import FEEDBACK_MODEL, PARALLEL, VISION_MODEL, Site, open_site
 from testkit.submissions import Submission, demo_submissions
-from tests.process.bare_worker import Forker, start_forker
-from tests.process.school import School
-from tests.process.site import FEEDBACK_MODEL, PARALLEL, VISION_MODEL, Site, open_site
 
 
 @pytest.fixture(scope="session")

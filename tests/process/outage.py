@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import LiteralString
 from uuid import UUID
 
+from testkit.live_fleet import LiveFleet
+from testkit.site import Site, Value
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet
-from tests.process.site import Site, Value
 
 WORKERS, TEXTS = 2, 5
 ALL_RAN_OUT: LiteralString = """

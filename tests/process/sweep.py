@@ -10,12 +10,12 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
+from testkit.bare_worker import BareWorker
 from testkit.pg_proxy import PgProxy
+from testkit.school import School, is_idle
 from testkit.submissions import Submission, enter_all
 from tests.monitor import Monitor
 from tests.process.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
-from tests.process.bare_worker import BareWorker
-from tests.process.school import School, is_idle
 from worker.queue.connection import Connection
 
 ADAPTER = "tests.process.adapters.ledger"

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from testkit.database import Database
+from testkit.live_fleet import LiveFleet
 from testkit.ollama_simulator.process import Option, SimulatorProcess, start_simulator
+from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site, Value, open_site
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet
-from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site, Value, open_site
 
 pytestmark = pytest.mark.postgres
 

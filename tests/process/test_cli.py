@@ -14,9 +14,9 @@ from psycopg import sql
 
 import supervisor.cli.main
 from testkit.database import url
+from testkit.live_fleet import PROGRAM, PROJECT_ROOT
+from testkit.site import Site
 from testkit.waiting import until
-from tests.process.fleet import PROGRAM, PROJECT_ROOT
-from tests.process.site import Site
 from tests.terminal import assert_fits
 
 pytestmark = pytest.mark.postgres

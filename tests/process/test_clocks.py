@@ -8,10 +8,10 @@ from typing import LiteralString
 import psutil
 import pytest
 
+from testkit.live_fleet import PROJECT_ROOT, LiveFleet
+from testkit.site import Site, Value
 from testkit.waiting import until
-from tests.process.fleet import PROJECT_ROOT, LiveFleet
 from tests.process.outage import ALL_RAN_OUT, Scene, set_scene
-from tests.process.site import Site, Value
 
 pytestmark = pytest.mark.postgres
 

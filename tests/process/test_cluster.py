@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,13 +23,6 @@ print(cluster.pid, cluster.directory, flush=True)
 input()
 """
 
-START_IN_THE_BACKGROUND = """
-import os, signal, subprocess
-from testkit.parent_death import die_with
-signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-print(subprocess.Popen(["sleep", "30"], preexec_fn=die_with(os.getpid())).pid, flush=True)
-input()
-"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -82,29 +74,12 @@ def test_the_server_dies_with_its_starter(killed_directory: Path) -> None:
     assert "received immediate shutdown request" in (killed_directory / "server.log").read_text()
 
 
-def test_a_background_job_ends_too() -> None:
-    """The child ends also if its parent was started with SIGQUIT ignored, as by a shell without job control."""
-    command = [sys.executable, "-c", START_IN_THE_BACKGROUND]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        child = os.pidfd_open(int(process.stdout.readline()))
-        process.kill()
-    assert have_ended([child], timeout_seconds=10)
-
-
 def test_the_next_start_removes_directories_of_killed_servers(parent: Path, killed_directory: Path) -> None:
     """The next start removes the directory of a dead server, but not one in use."""
     with Cluster.start(parent) as first, Cluster.start(parent) as second:
         assert sorted(parent.glob("learning-pg-*")) == sorted([first.directory, second.directory])
         assert killed_directory not in (first.directory, second.directory)
         psycopg.connect(first.admin_dsn).close()
-
-
-def test_a_running_server_alone_keeps_its_directory(parent: Path) -> None:
-    """The server inherits the lock on its directory, so the lock is held until the server ends."""
-    with Cluster.start(parent) as cluster:
-        held = [link.readlink() for link in Path(f"/proc/{cluster.pid}/fd").iterdir()]
-        assert cluster.directory in held
 
 
 def test_stop_leaves_neither_process_nor_directory() -> None:
@@ -116,29 +91,6 @@ def test_stop_leaves_neither_process_nor_directory() -> None:
     cluster.stop()
 
 
-def test_a_connected_client_does_not_delay_the_stop() -> None:
-    """The stop ends an open transaction and does not wait for it."""
-    with Cluster.start() as cluster:
-        client = psycopg.connect(cluster.admin_dsn)
-        client.execute("select 1")
-        processes = server_processes(cluster.pid)
-    assert have_ended(processes, timeout_seconds=0)
-    with pytest.raises(psycopg.OperationalError):
-        client.execute("select 1")
-
-
-def test_ctrl_c_does_not_reach_the_server() -> None:
-    """The server has its own process group, so Ctrl-C does not end it before the tests."""
-    with Cluster.start() as cluster:
-        assert os.getpgid(cluster.pid) == cluster.pid != os.getpgrp()
-
-
-def test_tcp_is_for_passwords_only() -> None:
-    """With TCP the server listens on loopback and requires a password, which the superuser does not have."""
-    with Cluster.start(tcp=True) as cluster, pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(host="127.0.0.1", port=cluster.port, user="postgres", dbname="postgres", password="guess")
-
-
 def test_only_a_durable_server_syncs() -> None:
     """By default fsync is off. A durable server has PostgreSQL's defaults."""
     with Cluster.start() as fast, psycopg.connect(fast.admin_dsn) as connection:
@@ -148,12 +100,6 @@ def test_only_a_durable_server_syncs() -> None:
             "on",
             "on",
         )
-
-
-def test_a_server_is_not_started_in_a_side_thread() -> None:
-    """A start in a side thread is refused, because the server would end with the thread."""
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ClusterError, match="main thread"):
-        pool.submit(Cluster.start).result()
 
 
 def test_a_failed_start_has_a_reason_and_leaves_nothing(parent: Path) -> None:

@@ -6,9 +6,9 @@ import signal
 import pytest
 
 from testkit.database import url
+from testkit.live_fleet import LiveFleet
+from testkit.site import FEEDBACK_MODEL, Site
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet
-from tests.process.site import FEEDBACK_MODEL, Site
 
 pytestmark = pytest.mark.postgres
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from testkit.live_fleet import LiveFleet, kill_all
+from testkit.site import Site, Value
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet, kill_all
-from tests.process.site import Site, Value
 
 pytestmark = pytest.mark.postgres
 

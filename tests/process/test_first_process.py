@@ -6,9 +6,9 @@ import subprocess
 import psutil
 import pytest
 
+from testkit.live_fleet import LiveFleet
+from testkit.site import Site
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet
-from tests.process.site import Site
 
 pytestmark = pytest.mark.postgres
 

@@ -12,8 +12,8 @@ import pytest
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.postgres import Cluster
+from testkit.site import Site, open_site
 from tests.process.outage import set_scene
-from tests.process.site import Site, open_site
 
 pytestmark = pytest.mark.second_tier
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from testkit.bare_worker import BareWorker
 from testkit.drawn_pages import draw_page, pdf_bytes
 from testkit.pg_proxy import PgProxy, proxy_before
+from testkit.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle
+from testkit.site import Site
 from testkit.submissions import Submission, text_submissions
 from testkit.waiting import until
-from tests.process.bare_worker import BareWorker
-from tests.process.school import FEEDBACK_MODEL, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle
-from tests.process.site import Site
 from worker.ipc.contract import CallOutcome, Counter, EventKind, Step
 from worker.ipc.scoreboard import AdmissionRecord, MonitorRecord
 

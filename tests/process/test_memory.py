@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from testkit.live_fleet import LiveFleet
+from testkit.site import Site, Value
 from testkit.waiting import until
 from tests.process.adapters.hungry import RELEASE
-from tests.process.fleet import LiveFleet
-from tests.process.site import Site, Value
 
 pytestmark = pytest.mark.postgres
 

@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
+from testkit.bare_worker import BareWorker
 from testkit.drawn_pages import draw_page, pdf_bytes, png_bytes
+from testkit.school import VISION_MODEL, School, counted, enter_one, finish, is_idle
 from testkit.submissions import BUCKET, Submission
 from testkit.waiting import until
-from tests.process.bare_worker import BareWorker
-from tests.process.school import VISION_MODEL, School, counted, enter_one, finish, is_idle
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import ControlRecord
 

@@ -16,11 +16,11 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from testkit.database import url
+from testkit.live_fleet import PROGRAM, LiveFleet
 from testkit.pooler import Pooler, pooler_before
 from testkit.postgres import free_port, identity, server_account
+from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site, everything
 from testkit.waiting import until
-from tests.process.fleet import PROGRAM, LiveFleet
-from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site, everything
 from worker.queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS
 from worker.queue.connection import Connection, DatabaseUnavailable, connect, connect_monitor, is_pooled, outages_named
 

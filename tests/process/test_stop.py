@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from tests.process.fleet import LiveFleet
-from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
+from testkit.live_fleet import LiveFleet
+from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site
 
 pytestmark = pytest.mark.postgres
 

@@ -3,9 +3,9 @@
 import psutil
 import pytest
 
+from testkit.live_fleet import LiveFleet, kill_all
+from testkit.site import Site
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet, kill_all
-from tests.process.site import Site
 
 pytestmark = pytest.mark.postgres
 

@@ -6,10 +6,10 @@ from typing import LiteralString
 import pytest
 
 from testkit.pg_proxy import PgProxy, proxy_before
+from testkit.school import School, is_idle
+from testkit.site import Site
 from testkit.submissions import text_submissions
 from testkit.waiting import until
-from tests.process.school import School, is_idle
-from tests.process.site import Site
 
 pytestmark = pytest.mark.postgres
 

@@ -15,10 +15,10 @@ from uuid import UUID
 import psutil
 import pytest
 
+from testkit.live_fleet import LiveFleet, Row, kill_all
+from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site
 from testkit.waiting import until
 from tests.process.adapters.deadly import POISON
-from tests.process.fleet import LiveFleet, Row, kill_all
-from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
 from worker.queue.leases import LeaseOwner
 
 pytestmark = pytest.mark.postgres

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from testkit.live_fleet import LiveFleet
+from testkit.service_manager import ServiceManager, listening
+from testkit.site import FEEDBACK_MODEL, Site, Value
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet
-from tests.process.service_manager import ServiceManager, listening
-from tests.process.site import FEEDBACK_MODEL, Site, Value
 
 pytestmark = pytest.mark.postgres
 

@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
+from testkit.live_fleet import LiveFleet
+from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet
-from tests.process.site import FEEDBACK_MODEL, VISION_MODEL, Site
 
 pytestmark = pytest.mark.postgres
 

@@ -8,22 +8,12 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from testkit.bare_worker import BareWorker
 from testkit.database import url
 from testkit.pg_proxy import PgProxy, proxy_before
+from testkit.school import FEEDBACK_MODEL, HELD, VISION_MODEL, WAITED_FOR, School, counted, enter_one, finish, is_idle
 from testkit.submissions import Submission, text_submissions
 from testkit.waiting import until
-from tests.process.bare_worker import BareWorker
-from tests.process.school import (
-    FEEDBACK_MODEL,
-    HELD,
-    VISION_MODEL,
-    WAITED_FOR,
-    School,
-    counted,
-    enter_one,
-    finish,
-    is_idle,
-)
 from worker.ipc.contract import Activity, Counter, EventKind, ExitCode
 from worker.ipc.scoreboard import AdmissionRecord, ControlRecord
 from worker.queue.dead_leases import ReclaimResult

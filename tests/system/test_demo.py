@@ -38,7 +38,10 @@ def test_the_demo_accounts_for_every_submission(home: Path) -> None:
     assert list(home.glob("learning-demo-*")) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+BY_REQUEST = [pytest.param(number, marks=pytest.mark.second_tier) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("number", [*BY_REQUEST, signal.SIGKILL])
 def test_nothing_outlives_the_demo(home: Path, number: signal.Signals) -> None:
     """Supervisor, workers, database and simulator end with the demo, also after SIGKILL."""
     demo = start(home)

@@ -12,10 +12,10 @@ from typing import LiteralString
 
 import pytest
 
+from testkit.live_fleet import LiveFleet
+from testkit.site import FEEDBACK_MODEL, Site, everything
 from testkit.submissions import Submission
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet
-from tests.process.site import FEEDBACK_MODEL, Site, everything
 
 pytestmark = pytest.mark.postgres
 

@@ -16,11 +16,11 @@ from psycopg.rows import DictRow, dict_row
 
 from testkit.database import Database
 from testkit.environment import Environment, Value
+from testkit.live_fleet import LiveFleet, start_fleet
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.submissions import Submission, demo_submissions, text_submissions
 from testkit.supervisor_process import as_variables
 from testkit.waiting import until
-from tests.process.fleet import LiveFleet, start_fleet
 
 __all__ = ["FEEDBACK_MODEL", "PARALLEL", "VISION_MODEL", "Site", "Value", "everything", "open_site", "photo"]
 

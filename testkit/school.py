@@ -10,12 +10,12 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
+from testkit.bare_worker import BareWorker, Forker
 from testkit.environment import Environment, Value
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.submissions import Submission
 from testkit.supervisor_process import as_variables
 from testkit.waiting import until
-from tests.process.bare_worker import BareWorker, Forker
 from worker.ipc.contract import Activity, Counter
 from worker.ipc.scoreboard import AdmissionRecord
 from worker.queue.dead_leases import ReclaimResult, reclaim_lease

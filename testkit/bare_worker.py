@@ -25,7 +25,7 @@ from worker import main as worker_main
 from worker.ipc.contract import MAX_EVENT_BYTES, Activity, Event, Wiring
 from worker.ipc.scoreboard import AdmissionRecord, ControlRecord, MonitorRecord, Scoreboard, WorkerRecord
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
 SLOT, INSTANCE = 0, 1
 
 
