@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.ollama.picture import base64_text, jpeg, png
+from testkit.picture import base64_text, jpeg, png
 
 DIRECTORY = Path(__file__).parent / "recordings"
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?(Z|[+-]\d\d:\d\d)")

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.pending_call import pending_chat
 from testkit.waiting import LIMIT_SECONDS, until
-from tests.ollama.client import pending_chat
 
 MESSAGES = [{"role": "user", "content": "Hallo"}]
 LONG_TEXT = " ".join(["Satz"] * 40)

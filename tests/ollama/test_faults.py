@@ -5,7 +5,7 @@ import pytest
 
 from testkit.ollama_simulator.fault import Faults
 from testkit.ollama_simulator.process import SimulatorProcess
-from tests.ollama.picture import base64_text, jpeg
+from testkit.picture import base64_text, jpeg
 
 
 def chat(simulator: SimulatorProcess, model: str = "chain", *, stream: bool = False) -> httpx.Response:

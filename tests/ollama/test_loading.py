@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.pending_call import pending_chat
 from testkit.waiting import until
-from tests.ollama.client import pending_chat
 
 LOAD_SECONDS = 0.3
 LOAD_NS = int(LOAD_SECONDS * 1e9)

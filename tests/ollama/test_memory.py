@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.pending_call import pending_chat
 from testkit.waiting import until
-from tests.ollama.client import pending_chat
 
 GIB = 2**30
 MODELS = ["big:size=4GiB:growth=512MiB", "small:size=1GiB:growth=0", "eyes:vision:size=3GiB:projector=1GiB"]

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from testkit.ollama_simulator.process import PROJECT_ROOT, start_simulator
+from testkit.pending_call import pending_chat
 from testkit.waiting import LIMIT_SECONDS, until
-from tests.ollama.client import pending_chat
 
 SCRIPT = PROJECT_ROOT / "scripts" / "ollama_simulator"
 LEAVERS = 30  # most of them are noticed in the middle of a write

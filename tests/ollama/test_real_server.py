@@ -27,10 +27,10 @@ from supervisor.doctor.run import run as run_doctor
 from supervisor.monitor.ollama.host import Host
 from supervisor.monitor.ollama.server import OllamaServer
 from supervisor.settings.model import Settings, parse
+from testkit.pending_call import PendingCall
+from testkit.picture import jpeg
 from testkit.real_ollama.server import ENVIRONMENT, SENTENCE, real_server, why_not
 from testkit.waiting import LIMIT_SECONDS, until
-from tests.ollama.client import PendingCall
-from tests.ollama.picture import jpeg
 from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
 from worker.adapters import feedback, vision
 from worker.core.errors import Unavailable

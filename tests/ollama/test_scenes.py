@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.pending_call import pending_chat
 from testkit.waiting import until
-from tests.ollama.client import pending_chat
 from tests.ollama.recording import DIRECTORY, SCENES, answered_shape, exchanges, lines_shape, recorded_shape, replay
 
 Play = Callable[[SimulatorProcess], None]

@@ -6,8 +6,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.pending_call import PendingCall, pending_chat
 from testkit.waiting import until
-from tests.ollama.client import PendingCall, pending_chat
 
 MODELS = ["a", "b", "c:serial", "d"]
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
-from tests.ollama.picture import base64_text, jpeg
+from testkit.picture import base64_text, jpeg
 
 WORDS = "wort " * 20
 LONG = "wort " * 3000
@@ -38,11 +38,6 @@ def is_too_long(answer: httpx.Response) -> bool:
     return answer.status_code == 400 and json.loads(answer.json()["error"])["error"]["type"] == "exceed_context_size_error"
 
 
-def test_last_message_too_long(simulator: SimulatorProcess) -> None:
-    """A chat whose last message does not fit is refused by the engine."""
-    assert is_too_long(chat(simulator, "Sei kurz.", WORDS, WORDS * 10))
-
-
 def test_rendered_chat_is_cut(simulator: SimulatorProcess) -> None:
     """If Ollama renders the chat, it is cut to half the window and answered. Only prompt_eval_count shows it."""
     answer = chat(simulator, WORDS * 10, model="templated")
@@ -69,16 +64,6 @@ def test_images_are_never_cut(simulator: SimulatorProcess, path: str) -> None:
         request = {"messages": [message]} if path == "/api/chat" else {"prompt": text, "images": images}
         answer = ask(simulator, path, "chain-vision", num_ctx=2048, **request)
         assert is_too_long(answer) != fits
-
-
-@pytest.mark.parametrize(
-    ("model", "asked", "used"), [("chain", 1, 4), ("chain-vision", 512, 2048), ("chain", 1_000_000, 32_768), ("chain", 512, 512)]
-)
-def test_context_within_bounds(simulator: SimulatorProcess, model: str, asked: int, used: int) -> None:
-    """num_ctx is brought within what the model can do, and ps shows what came of it."""
-    ask(simulator, "/api/generate", model, num_ctx=asked)
-    (listed,) = simulator.client.get("/api/ps").json()["models"]
-    assert listed["context_length"] == used
 
 
 def test_dotted_lines(simulator: SimulatorProcess) -> None:

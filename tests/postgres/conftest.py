@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from testkit.database import Database, temporary_database
-from tests.postgres.filled_queue import FilledQueue, open_queue
+from testkit.filled_queue import FilledQueue, open_queue
 
 
 @pytest.fixture(scope="module")

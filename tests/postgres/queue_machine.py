@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
 from psycopg.rows import DictRow
 
-from tests.monitor import Monitor
-from tests.postgres.filled_queue import CLEAR, FilledQueue
+from testkit.filled_queue import CLEAR, FilledQueue
+from testkit.monitor import Monitor
 from worker.core.outcome import (
     MAX_EXPIRIES,
     AlreadyFinal,

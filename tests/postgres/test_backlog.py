@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.postgres.filled_queue import FilledQueue, worker_connection
+from testkit.filled_queue import FilledQueue, worker_connection
 from worker.core.outcome import Lease
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.leases import LOOK_AHEAD

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.postgres.filled_queue import FilledQueue, worker_connection
+from testkit.filled_queue import FilledQueue, worker_connection
 from worker.core.gates import ALL_OPEN, Gates
 from worker.core.outcome import Completed, Lease
 from worker.queue.leases import LOOK_AHEAD, LeaseRequest, lease_job

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from testkit.filled_queue import FilledQueue, worker_connection
 from testkit.waiting import until
-from tests.postgres.filled_queue import FilledQueue, worker_connection
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried
 from worker.ipc.contract import ErrorCode, Step
 from worker.queue.checkpoints import OcrResult, write_checkpoint

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from testkit.database import Database, temporary_database
-from tests.postgres.filled_queue import FilledQueue, open_queue
+from testkit.filled_queue import FilledQueue, open_queue
 from worker.queue.connection import Connection, Pooled, connect
 from worker.queue.polls import COUNT_BOUND
 from worker.queue.statements import statement

@@ -22,8 +22,8 @@ from psycopg.rows import dict_row
 from supervisor.event_log import EventLog
 from supervisor.monitor.queue.reclaimer import DEAD_INSTANCES_SECONDS, LeaseReclaimer
 from testkit.database import Database, url
+from testkit.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
 from testkit.waiting import until
-from tests.postgres.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, parse_payload
 from worker.ipc import channel
 from worker.ipc.channel import LeaseReclaimedReport, ReclaimLeaseRequest

@@ -11,8 +11,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from psycopg.rows import DictRow
 
 from testkit.database import SCHEMA, Database
-from tests.monitor import Monitor, open_monitor
-from tests.postgres.filled_queue import FilledQueue
+from testkit.filled_queue import FilledQueue
+from testkit.monitor import Monitor, open_monitor
 from tests.postgres.queue_machine import DoubleResult, FenceBroken, MixedMachine, QueueMachine
 from worker.queue.bounded import BoundedAsyncConnection, BoundedConnection
 from worker.queue.statements import statement

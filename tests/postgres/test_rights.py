@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from tests.postgres.filled_queue import STUDENT, FilledQueue
+from testkit.filled_queue import STUDENT, FilledQueue
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Released, Retried, Settled
 from worker.ipc.contract import ErrorCode, Step
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page

@@ -11,10 +11,10 @@ import psycopg
 from psycopg.rows import dict_row
 
 from testkit.bare_worker import BareWorker
+from testkit.monitor import Monitor
 from testkit.pg_proxy import PgProxy
 from testkit.school import School, is_idle
 from testkit.submissions import Submission, enter_all
-from tests.monitor import Monitor
 from tests.process.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
 from worker.queue.connection import Connection
 
