@@ -30,8 +30,8 @@ from supervisor.settings.model import Settings, parse
 from testkit.pending_call import PendingCall
 from testkit.picture import jpeg
 from testkit.real_ollama.server import ENVIRONMENT, SENTENCE, real_server, why_not
+from testkit.recording import answered_shape, exchanges, names, recorded_shape, replay
 from testkit.waiting import LIMIT_SECONDS, until
-from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
 from worker.adapters import feedback, vision
 from worker.core.errors import Unavailable
 from worker.core.retry import FailureKind, failure_of

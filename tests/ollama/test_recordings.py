@@ -3,7 +3,7 @@
 import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess
-from tests.ollama.recording import answered_shape, exchanges, names, recorded_shape, replay
+from testkit.recording import answered_shape, exchanges, names, recorded_shape, replay
 
 
 @pytest.mark.parametrize("name", names())

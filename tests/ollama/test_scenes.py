@@ -12,8 +12,8 @@ import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from testkit.pending_call import pending_chat
+from testkit.recording import DIRECTORY, SCENES, answered_shape, exchanges, lines_shape, recorded_shape, replay
 from testkit.waiting import until
-from tests.ollama.recording import DIRECTORY, SCENES, answered_shape, exchanges, lines_shape, recorded_shape, replay
 
 Play = Callable[[SimulatorProcess], None]
 MESSAGES = [{"role": "user", "content": "x"}]

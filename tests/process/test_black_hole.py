@@ -11,10 +11,10 @@ from testkit.database import temporary_database, url
 from testkit.far_host import NETWORK, FarHost, NotAllowed, far_host
 from testkit.live_fleet import PROJECT_ROOT
 from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.outage import ALL_RAN_OUT, set_scene
 from testkit.postgres import Cluster, memory_parent
 from testkit.site import Site, open_site
 from testkit.waiting import until
-from tests.process.outage import ALL_RAN_OUT, set_scene
 
 pytestmark = pytest.mark.second_tier
 

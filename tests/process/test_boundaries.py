@@ -12,12 +12,12 @@ import pytest
 from psycopg.rows import DictRow
 
 from testkit.bare_worker import BareWorker
+from testkit.kill_sweep import KINDS, LONG_SECONDS, MAX_CRASHES, Kind, Sweep
 from testkit.monitor import open_monitor
 from testkit.pg_proxy import Strike, proxy_before
 from testkit.school import School, counted, is_idle
 from testkit.submissions import text_submissions
 from testkit.waiting import until
-from tests.process.sweep import KINDS, LONG_SECONDS, MAX_CRASHES, Kind, Sweep
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import ControlRecord
 from worker.queue.connection import Connection

@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from testkit.live_fleet import PROJECT_ROOT, LiveFleet
+from testkit.outage import ALL_RAN_OUT, Scene, set_scene
 from testkit.site import Site, Value
 from testkit.waiting import until
-from tests.process.outage import ALL_RAN_OUT, Scene, set_scene
 
 pytestmark = pytest.mark.postgres
 

@@ -11,9 +11,9 @@ import pytest
 
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.outage import set_scene
 from testkit.postgres import Cluster
 from testkit.site import Site, open_site
-from tests.process.outage import set_scene
 
 pytestmark = pytest.mark.second_tier
 

@@ -14,11 +14,11 @@ from psycopg.rows import dict_row
 
 from testkit.database import temporary_database
 from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.outage import ALL_RAN_OUT, set_scene
 from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.postgres import Cluster, memory_parent
 from testkit.site import Site, open_site
 from testkit.waiting import until
-from tests.process.outage import ALL_RAN_OUT, set_scene
 from worker.queue import bounded
 from worker.queue.bounded import StatementTimeout
 from worker.queue.connection import DatabaseUnavailable, connect, connect_monitor, outages_named

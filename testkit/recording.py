@@ -9,7 +9,7 @@ import httpx
 
 from testkit.picture import base64_text, jpeg, png
 
-DIRECTORY = Path(__file__).parent / "recordings"
+DIRECTORY = Path(__file__).parents[1] / "tests/ollama/recordings"
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?(Z|[+-]\d\d:\d\d)")
 CUT = "…"
 PROMPT_TOKENS = re.compile(r'(request \(|"n_prompt_tokens":)\d+')
