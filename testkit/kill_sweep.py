@@ -10,15 +10,15 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
+from testkit.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
 from testkit.bare_worker import BareWorker
 from testkit.monitor import Monitor
 from testkit.pg_proxy import PgProxy
 from testkit.school import School, is_idle
 from testkit.submissions import Submission, enter_all
-from tests.process.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
 from worker.queue.connection import Connection
 
-ADAPTER = "tests.process.adapters.ledger"
+ADAPTER = "testkit.adapters.ledger"
 LONG_SECONDS = 60.0  # an idle worker polls only after a wake-up
 MAX_CRASHES = 2
 NOTHING_TO_DO: LiteralString = """

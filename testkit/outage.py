@@ -12,7 +12,7 @@ WORKERS, TEXTS = 2, 5
 ALL_RAN_OUT: LiteralString = """
     select coalesce(bool_and(leased_until < clock_timestamp()), true) as it from learning_submission_jobs where status = 'leased'
 """
-NO_MODEL: dict[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter": "tests.process.adapters.gated"}
+NO_MODEL: dict[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter": "testkit.adapters.gated"}
 
 
 @dataclass(frozen=True, slots=True)

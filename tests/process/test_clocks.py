@@ -70,7 +70,7 @@ def test_clocks_two_hours_apart(site: Site, shifted: Callable[[int], dict[str, V
 
 
 def start(site: Site, name: str, clock: dict[str, Value]) -> LiveFleet:
-    adapters = {"ai_backend": "stub", "learning_feedback_adapter": "tests.process.adapters.gated"}
+    adapters = {"ai_backend": "stub", "learning_feedback_adapter": "testkit.adapters.gated"}
     place = {"gate": site.directory / "gate", "runtime_directory": site.directory / name}
     return site.start_with({**adapters, **place, "worker_concurrency": 2, **clock})
 

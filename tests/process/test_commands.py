@@ -200,7 +200,7 @@ def test_settings_that_a_worker_rejects_are_withdrawn(site: Site) -> None:
     settings_file(site, "AI_BACKEND=stub\n")
     fleet = site.start(worker_concurrency=3, ai_backend="")
     fleet.until_idle()
-    settings_file(site, "AI_BACKEND=stub\nLEARNING_FEEDBACK_ADAPTER=tests.process.adapters.missing\n")
+    settings_file(site, "AI_BACKEND=stub\nLEARNING_FEEDBACK_ADAPTER=testkit.adapters.missing\n")
     os.kill(fleet.pid, signal.SIGHUP)
     fleet.until_logged("reload_withdrawn")
     until_workers(fleet, 3)

@@ -10,7 +10,7 @@ from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
 
-ADAPTERS = "tests.process.adapters."
+ADAPTERS = "testkit.adapters."
 GAVE_UP = 69
 MOST_STARTS = 8  # of one slot in a minute
 WINDOW_SECONDS, INTENSITY = 3, 3

@@ -12,7 +12,7 @@ from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
 
-FERTILE = "tests.process.adapters.fertile"
+FERTILE = "testkit.adapters.fertile"
 OWN_PIDS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from testkit.adapters.hungry import RELEASE
 from testkit.live_fleet import LiveFleet
 from testkit.site import Site, Value
 from testkit.waiting import until
-from tests.process.adapters.hungry import RELEASE
 
 pytestmark = pytest.mark.postgres
 
-HUNGRY = "tests.process.adapters.hungry"
+HUNGRY = "testkit.adapters.hungry"
 MEBIBYTE = 2**20
 SOFT_MEBIBYTES, HARD_MEBIBYTES = 40, 400  # the first is less than a worker has from its fork
 NEVER_SECONDS = 3600

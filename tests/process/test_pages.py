@@ -97,7 +97,7 @@ def test_a_drain_ends_between_two_pages(school: School, document: Submission) ->
 def test_a_worker_without_its_lease_calls_no_model(school: School, document: Submission) -> None:
     """A worker whose lease has expired does not call the model, because a call has no fence."""
     submission_id = enter_one(school, document)
-    with school.worker(learning_vision_adapter="tests.process.adapters.sleepy", **ONLY_READING) as worker:
+    with school.worker(learning_vision_adapter="testkit.adapters.sleepy", **ONLY_READING) as worker:
         until(lambda: Counter.REJECTED_BY_FENCE in counted(worker))
         assert counted(worker)[Counter.VISION_CALLS] == 1
     assert school.job(submission_id)["payload"]["cached_pages"] == ["a picture"]

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.postgres
 CUT_SHORT = 75
 NEVER_SECONDS = 600
 SOON_SECONDS = 10.0  # far below the timeouts that must not be waited for
-ADAPTERS = "tests.process.adapters."
+ADAPTERS = "testkit.adapters."
 DEAF_PARENT = """
 import os, signal, sys
 for number in (signal.SIGTERM, signal.SIGCHLD):

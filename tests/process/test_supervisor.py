@@ -15,17 +15,17 @@ from uuid import UUID
 import psutil
 import pytest
 
+from testkit.adapters.deadly import POISON
 from testkit.live_fleet import LiveFleet, Row, kill_all
 from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site
 from testkit.waiting import until
-from tests.process.adapters.deadly import POISON
 from worker.queue.leases import LeaseOwner
 
 pytestmark = pytest.mark.postgres
 
 LONG_LEASE_SECONDS = 600
 NEVER_SECONDS = 60.0  # longer than any test waits
-ADAPTERS = "tests.process.adapters."
+ADAPTERS = "testkit.adapters."
 PIDFD_GETFD = 438  # the same number on every architecture
 SMALL_PIPE_BYTES = 4096
 

@@ -15,7 +15,7 @@ from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
 
-ADAPTERS = "tests.process.adapters."
+ADAPTERS = "testkit.adapters."
 WATCHDOG_USEC = 1_000_000
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.postgres
 SOON_SECONDS = 5.0
 LONG_LEASE_SECONDS = 600  # no test waits for its end
 RARELY_SECONDS = 60  # the longest poll: no test waits for it
-ADAPTERS = "tests.process.adapters."
+ADAPTERS = "testkit.adapters."
 
 
 def start_in_jobs(site: Site, workers: int) -> LiveFleet:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.postgres
 AT_ONCE_SECONDS = 1.0
 RARELY_SECONDS = 60  # the longest poll interval, far above the duration of a test
 LONG_LEASE_SECONDS = 600
-LEAKY = "tests.process.adapters.leaky"
+LEAKY = "testkit.adapters.leaky"
 MONITOR = "learning-supervisor monitor"
 LAST_QUERIES: LiteralString = """
     select application_name, query_start from pg_stat_activity
