@@ -91,7 +91,7 @@ class Site(Environment):
 
     def until_done(self, submission_ids: list[UUID]) -> None:
         """Wait until each submission is completed or failed and only failed jobs of them are left."""
-        until(lambda: self._is_done(submission_ids))
+        until(lambda: self.is_done(submission_ids))
 
     def until_done_once(self, submission_ids: list[UUID]) -> None:
         """Wait for the end, and check that each submission and no other has exactly one result."""
@@ -130,7 +130,7 @@ class Site(Environment):
         role = sql.Identifier(f"{self.database.name}_worker")
         self.owner.execute(sql.SQL("alter role {} " + change).format(role))
 
-    def _is_done(self, submission_ids: list[UUID]) -> bool:
+    def is_done(self, submission_ids: list[UUID]) -> bool:
         states = self.all("select analysis_status from learning_submissions where id = any(%s)", submission_ids)
         jobs = self.all(
             "select from learning_submission_jobs where submission_id = any(%s) and status <> 'failed'", submission_ids
