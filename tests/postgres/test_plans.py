@@ -155,6 +155,7 @@ def test_a_lease_from_a_position_begins_there(worker: Connection, name: str, pla
     assert re.search(r"One-Time Filter: (false|\(\S+ IS NULL\))", text)  # expired leases are not searched
 
 
+@pytest.mark.second_tier
 def test_failed_rows_do_not_slow_the_queue(database: Database) -> None:
     """A poll and a lease read a few pages each, however many failed rows are at the start of the table."""
     with open_queue(database) as queue:

@@ -48,6 +48,7 @@ def test_only_crashes_end_the_service(site: Site) -> None:
     assert fleet.living() == []
 
 
+@pytest.mark.second_tier
 def test_one_bad_slot_does_not_end_the_service(site: Site) -> None:
     """One slot crashes for longer than all together may. Status shows it as missing with the reason, and the other slot works
     on.

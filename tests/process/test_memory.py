@@ -43,6 +43,7 @@ def rss_mebibytes(fleet: LiveFleet) -> float:
     return max((worker["rss_bytes"] or 0) / MEBIBYTE for worker in fleet.workers())
 
 
+@pytest.mark.second_tier
 def test_a_leaking_worker_is_replaced_between_two_jobs(site: Site) -> None:
     """Each job keeps 30 MiB: both workers are replaced again and again, one at a time, and no job is ever interrupted."""
     fleet = start_hungry(site, workers=2, worker_memory_hard_bytes=0)  # it may grow beyond any limit while it waits for its turn

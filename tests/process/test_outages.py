@@ -76,6 +76,7 @@ def test_connections_that_are_ended_repeatedly(site: Site) -> None:
     scene.assert_survived(site)
 
 
+@pytest.mark.second_tier
 def test_no_connection_is_left(own_cluster: Cluster, own_site: Site) -> None:
     """Other clients take all connections of the server. Running and new processes wait, and none of them ends."""
     own_site.owner.execute(sql.SQL("alter system set max_connections = {}").format(FEW_CONNECTIONS))

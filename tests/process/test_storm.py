@@ -36,6 +36,7 @@ def assert_grown(before: dict[str, float], after: dict[str, float]) -> None:
     assert {name for name in before if after[name] < before[name]} == set()
 
 
+@pytest.mark.second_tier
 def test_replacements_leave_nothing_behind(site: Site) -> None:
     """All workers are replaced many times on command, with jobs between. No slot waits as after a crash, nothing is left over."""
     fleet = site.start(worker_concurrency=4)

@@ -208,6 +208,7 @@ def test_a_boot_that_never_ends_is_killed_and_counted(site: Site) -> None:
 # Workers that hang
 
 
+@pytest.mark.second_tier
 def test_a_stopped_worker_loses_its_job_to_another(site: Site) -> None:
     """An exceeded deadline is noticed without the worker's help, and another worker runs the job once to its end."""
     site.simulator.fault("hang", FEEDBACK_MODEL)

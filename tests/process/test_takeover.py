@@ -109,6 +109,7 @@ def test_the_next_supervisor_reclaims_leases_of_a_dead_one(site: Site) -> None:
     assert_ended_once(site, expiries=2)
 
 
+@pytest.mark.second_tier
 def test_a_locked_row_of_a_dead_supervisor_does_not_block_polling(site: Site) -> None:
     """While a row of a dead supervisor is locked, the next one still polls the queue, and frees the row afterwards."""
     dead = start_in_jobs(site, 1)

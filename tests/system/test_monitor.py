@@ -212,6 +212,7 @@ def test_health_follows_the_database(site: Site) -> None:
     assert fleet.logged("exited") == []
 
 
+@pytest.mark.second_tier
 def test_jobs_run_while_the_status_address_is_in_use(site: Site) -> None:
     """The log names the address and the remedy, jobs are done, and the address is used as soon as it is free."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -225,6 +226,7 @@ def test_jobs_run_while_the_status_address_is_in_use(site: Site) -> None:
     assert fleet.status()["metrics_address"] == address
 
 
+@pytest.mark.second_tier
 def test_the_monitor_runs_while_the_control_path_is_in_use(site: Site) -> None:
     """The log names the path. The monitor goes on with the queue, and listens when the path is free."""
     fleet = site.start()
