@@ -241,7 +241,9 @@ def test_no_call_includes_a_load_after_a_night(database: Database, undo: ExitSta
     fleet = server.start(worker_concurrency=2)
     until_ready(fleet)
     server.site.until_done([*server.site.enter_texts(1), *server.site.enter_photos()])
-    until(lambda: len(admission(fleet)["ollama"]["models"]) == 2)  # seen loaded, so that they are missed
+    until(lambda: len(admission(fleet)["ollama"]["models"]) == 2)
+    for size_bytes in (1, 2, 3):  # lists after the loads' answers confirm them, else the models would count as unlisted
+        until_sampled_again(fleet, server, size_bytes)
     server.forget_models()
     until(lambda: admission(fleet)["vision_calls"] == admission(fleet)["feedback_calls"] == 0)
     loads = len(fleet.logged("model_loaded"))
