@@ -28,6 +28,7 @@ from supervisor.core.facts import (
     Spawned,
     SpawnFailed,
     StopAsked,
+    SurvivorKilled,
     Terminated,
 )
 from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem
@@ -91,6 +92,8 @@ class EventLog:
             case LeaseReclaimed(lease_key, outcome):
                 level = "WARNING" if outcome == "quarantined" else "INFO"
                 self._line(level, "lease_reclaimed", lease=lease_key, outcome=outcome)
+            case SurvivorKilled(slot, pid):
+                self._line("WARNING", "survivor_killed", slot=slot, pid=pid)
             case GaveUp() | ReclaimSent():
                 pass  # the action was logged
             case _:
@@ -177,6 +180,10 @@ class EventLog:
     def dead_instance_lease(self, *, instance: int, job: UUID, outcome: str) -> None:
         """Log the reclaimed lease of a supervisor that was killed."""
         self._line("WARNING", "dead_instance_lease", instance=f"{instance:08x}", job=job, outcome=outcome)
+
+    def instance_survivor_killed(self, *, instance: int, pid: int) -> None:
+        """Log the end of a process that an adapter had forked and that held descriptors of a dead supervisor's worker."""
+        self._line("WARNING", "survivor_killed", instance=f"{instance:08x}", pid=pid)
 
     def cannot_listen(self, *, address: str, errno: int | None) -> None:
         remedy = "free the address, or set STATUS_ADDR to another one"

@@ -33,7 +33,9 @@ class ChildLauncher:
         processes.die_with(self.descriptors.lifeline_fd)
         settings = self.settings_versions.of(generation)
         if slot == MONITOR:
+            self.instance.unlock_in_monitor()
             return monitor_main.run(self._monitor_wiring(incarnation), settings, self.event_log)
+        self.instance.lock_in_worker()
         memory_bytes = settings.supervisor.worker_memory_hard_bytes
         return worker_main.run(self._worker_wiring(slot, incarnation, memory_bytes), settings.worker)
 

@@ -6,7 +6,7 @@ import secrets
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import assert_never
 
 from supervisor.adapters import processes
@@ -14,6 +14,7 @@ from supervisor.adapters.cgroup import OomWatch, own_memory_events
 from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.memory import MemoryWatch
 from supervisor.adapters.signals import Effect, SignalInbox
+from supervisor.adapters.survivors import kill_survivors_of_worker
 from supervisor.commands import BY_SIGNAL, CommandHandler, commands_of
 from supervisor.core.actions import Action, Finish, GiveUp, Kill, ReclaimLease, Retire, Spawn, Terminate
 from supervisor.core.facts import (
@@ -28,6 +29,7 @@ from supervisor.core.facts import (
     Spawned,
     SpawnFailed,
     StopAsked,
+    SurvivorKilled,
     Terminated,
 )
 from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem, Slot, SlotState
@@ -216,6 +218,13 @@ class UnixSystem:
             leases = claim.job_id, claim.lease_key, claim.next_lease_key
             is_oom, jitter = self._is_oom(slot, status), random.random()  # noqa: S311  jitter is no secret
             yield Exited(slot.number, pid, status, self.now(), *leases, is_oom, jitter)
+            yield from self._survivors_killed(slot, slots.keys())
+
+    def _survivors_killed(self, slot: Slot, own_pids: Collection[int]) -> Iterator[SurvivorKilled]:
+        """Kill the processes that hold the dead worker's descriptors. No process can be in its slot yet."""
+        if slot.is_worker:
+            for pid in kill_survivors_of_worker(self._descriptors.event_write_fds[slot.number], own_pids):
+                yield SurvivorKilled(slot.number, pid)
 
     def _is_oom(self, slot: Slot, status: int) -> bool:
         """Attribute an exit by a SIGKILL that the supervisor did not send to the kernel, if it has counted a kill."""

@@ -11,6 +11,7 @@ from worker.adapters.loading import AdapterMissing, load_adapter, options_of
 from worker.admission import Admission
 from worker.context import WorkerContext
 from worker.ipc.contract import Activity, EventKind, ExitCode, Step, Wiring, place_of
+from worker.ipc.descriptors import unshare_at_fork
 from worker.loop import Loop
 from worker.memory import limit_memory
 from worker.ollama.address import server_name
@@ -37,6 +38,7 @@ def preload() -> None:
 def run(wiring: Wiring, settings: WorkerSettings) -> int:
     """Runs one worker and returns its exit code. Signals stay blocked until `Wakeups.install`."""
     limit_memory(wiring.memory_bytes)
+    unshare_at_fork(wiring.scoreboard)
     report = Report(wiring)
     report.enter_activity(Activity.BOOT)  # without a deadline here: the supervisor applies BOOT_TIMEOUT_SECONDS
     wakeups = Wakeups(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control.read().is_retiring(wiring.slot))

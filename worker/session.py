@@ -1,12 +1,14 @@
 """The worker's database connection across outages: a request is repeated on new connections until it has a result."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from worker.ipc.backoff import doubling, jittered
-from worker.ipc.contract import Activity, EventKind
+from worker.ipc.contract import Activity, EventKind, ExitCode
+from worker.ipc.descriptors import unshared
 from worker.queue.connection import Connection, DatabaseUnavailable, outages_named
 from worker.report import Report
 from worker.wakeups import Wakeups
@@ -32,6 +34,7 @@ class Session:
     def __init__(self, connect: Callable[[], Connection], report: Report, wakeups: Wakeups) -> None:
         self._connect, self._report, self._wakeups = connect, report, wakeups
         self._connection: Connection | None = None
+        self._pid = os.getpid()
 
     def ask(
         self,
@@ -44,6 +47,7 @@ class Session:
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
         Raises LeaseRanOut after `until_seconds` (monotonic), Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
+        self._end_fork()
         activity, next_try, failures = self._report.activity, first, 0
         while True:
             try:
@@ -62,11 +66,16 @@ class Session:
             self._connection.close()
             self._connection = None
 
+    def _end_fork(self) -> None:
+        """End a process that an adapter has forked and that returns from the adapter: the job is its worker's."""
+        if os.getpid() != self._pid:
+            os._exit(ExitCode.BUG)
+
     def _open(self, activity: Activity) -> Connection:
         """The open connection, or a new one. After connecting, the worker returns to `activity`."""
         if self._connection is None:
             self._report.enter_activity(Activity.CONNECT, CONNECT_DEADLINE_SECONDS)
-            self._connection = self._connect()
+            self._connection = unshared(self._connect())
             self._report.set_connected(self._connection.info.backend_pid)
             self._report.enter_activity(activity, CONNECT_DEADLINE_SECONDS)
         return self._connection

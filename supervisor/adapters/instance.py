@@ -1,14 +1,21 @@
-"""The identity of a running supervisor: a random number in a locked file. If the lock can be taken, the instance is dead."""
+"""The identity of a running supervisor: a random number in a locked file. Without any lock on the file, the instance is dead.
+
+The supervisor has a lock by flock(2), which belongs to its open file. Each worker has one by fcntl(2), which belongs to the
+process: a process that an adapter forks does not inherit it, whatever descriptors it keeps.
+"""
 
 import contextlib
 import fcntl
 import os
 import secrets
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 _SUFFIX = ".instance"
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7), without the final zero
+_FLOCK = struct.Struct("hhqqi0q")  # struct flock of fcntl(2): type, whence, start, length, pid
+_LOCK_FLAGS = os.O_RDONLY | os.O_APPEND  # no other program has a reason to combine these two
 
 
 class RuntimeDirectoryError(Exception):
@@ -16,7 +23,7 @@ class RuntimeDirectoryError(Exception):
 
 
 class Instance:
-    """A supervisor with its children. All of them inherit the locked file, so the lock lasts until the last one has ended."""
+    """A supervisor with its workers. Each has a lock of its own on the file, so the last lock ends with the last of them."""
 
     def __init__(self, directory: Path, database: str) -> None:
         _make_private(directory)
@@ -32,9 +39,24 @@ class Instance:
     def control_socket(self) -> Path:
         return control_socket(self.directory, self.number)
 
+    def lock_in_worker(self) -> None:
+        """Give up the supervisor's lock, which was inherited by the fork, for a lock of this process. Raises OSError.
+
+        The file is opened through its descriptor, because its directory may be gone. Closing any descriptor of the file ends
+        the process's locks on it, so the old descriptor is closed first.
+        """
+        fd = os.open(f"/proc/self/fd/{self.lock_fd}", _LOCK_FLAGS | os.O_CLOEXEC)
+        os.close(self.lock_fd)
+        self.lock_fd = fd
+        fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def unlock_in_monitor(self) -> None:
+        """Give up the supervisor's lock, which was inherited by the fork. A monitor holds no lease and needs no lock."""
+        os.close(self.lock_fd)
+
     def retire(self) -> None:
         """Remove the socket and the lock after a clean end, when no lease is left."""
-        for path in (self.control_socket, _lock_path(self.directory, self.number)):
+        for path in (self.control_socket, lock_path(self.directory, self.number)):
             path.unlink(missing_ok=True)
 
 
@@ -59,7 +81,7 @@ def dead_instances(directory: Path, database: str) -> Iterator[list[int]]:
 
 def forget(directory: Path, number: int) -> None:
     """Remove the files of a dead instance, after its leases are reclaimed."""
-    for path in (control_socket(directory, number), _lock_path(directory, number)):
+    for path in (control_socket(directory, number), lock_path(directory, number)):
         path.unlink(missing_ok=True)
 
 
@@ -67,27 +89,45 @@ def _taken(path: Path, held: contextlib.ExitStack, database: str) -> int | None:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         held.callback(os.close, fd)
+        if _is_locked_by_worker(fd):  # first: on NFS the lock of the next line would count as one of a worker
+            return None
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return int(path.stem, 16) if os.read(fd, 64) == database.encode() else None
     except (OSError, ValueError):  # alive, removed meanwhile, or not a lock file
         return None
 
 
+def _is_locked_by_worker(fd: int) -> bool:
+    request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind: int = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, request))[0]
+    return kind != fcntl.F_UNLCK
+
+
 def _locked_file(directory: Path, number: int, database: str) -> int:
-    """Lock the file before it gets its name, so that no other monitor can lock an instance that is just starting."""
-    path = _lock_path(directory, number)
+    """Lock the file before it gets its name, so that no other monitor can lock an instance that is just starting.
+
+    The lock is shared, because on NFS flock(2) and fcntl(2) exclude each other.
+    """
+    path = lock_path(directory, number)
     if path.exists():
         return -1
     unnamed = path.with_suffix(".starting")
     fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX)
+    fcntl.flock(fd, fcntl.LOCK_SH)
     os.write(fd, database.encode())
     unnamed.rename(path)
     return fd
 
 
-def _lock_path(directory: Path, number: int) -> Path:
+def lock_path(directory: Path, number: int) -> Path:
     return directory / f"{number:08x}{_SUFFIX}"
+
+
+def is_worker_lock(fd: Path) -> bool:
+    """Report whether an entry of /proc/<pid>/fd that leads to an instance's file was opened by `lock_in_worker`."""
+    info = (fd.parents[1] / "fdinfo" / fd.name).read_text()
+    flags = next(int(line.split()[1], 8) for line in info.splitlines() if line.startswith("flags:"))
+    return flags & (os.O_ACCMODE | os.O_APPEND) == _LOCK_FLAGS
 
 
 def _make_private(directory: Path) -> None:

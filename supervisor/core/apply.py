@@ -23,6 +23,7 @@ from supervisor.core.facts import (
     Spawned,
     SpawnFailed,
     StopAsked,
+    SurvivorKilled,
     Terminated,
 )
 from supervisor.core.fleet import ActionReason, DeadLease, ExitCause, Fleet, ReloadProblem, Run, Slot, SlotState
@@ -126,6 +127,8 @@ def _of_the_fleet(fleet: Fleet, fact: FactOfTheFleet) -> Fleet:
             return replace(fleet, dead_leases=sent)
         case LeaseReclaimed(key):
             return replace(fleet, dead_leases=tuple(d for d in fleet.dead_leases if d.lease_key != key))
+        case SurvivorKilled():
+            return fleet
         case _:
             assert_never(fact)
 

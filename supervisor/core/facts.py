@@ -162,6 +162,16 @@ class LeaseReclaimed:
     outcome: str
 
 
+@dataclass(frozen=True, slots=True)
+class SurvivorKilled:
+    """SIGKILL was sent to a process that an adapter had forked and that held descriptors of the slot's dead worker."""
+
+    slot: int
+    pid: int
+
+
 FactOfASlot = Spawned | SpawnFailed | DeadlineSet | Measured | Retired | Terminated | Killed | Exited
-FactOfTheFleet = StopAsked | GaveUp | Scaled | RecycleAsked | Reloaded | ReloadRejected | ReclaimSent | LeaseReclaimed
+FactOfTheFleet = (
+    StopAsked | GaveUp | Scaled | RecycleAsked | Reloaded | ReloadRejected | ReclaimSent | LeaseReclaimed | SurvivorKilled
+)
 Fact = FactOfASlot | FactOfTheFleet

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from worker.ipc.descriptors import unshared
 from worker.memory import data_bytes
 
 MEMORY_BYTES = 512 * 2**20  # in addition to the worker's memory at the fork. 40 million pixels in the worst mode take 350 MiB
@@ -34,6 +35,9 @@ class Sandbox:
     def __init__(self, pid: int, fd: int) -> None:
         self.pid, self.fd = pid, fd
         self._exit_code: int | None = None
+
+    def fileno(self) -> int:
+        return self.fd if self._exit_code is None else -1
 
     def end(self) -> int:
         """Kill the child if it still runs, reap it, and return its exit code, or minus the number of the signal that ended it."""
@@ -74,7 +78,7 @@ def _fork(work: Callable[[int], object], memory_bytes: int) -> Sandbox:
     finally:
         os.close(write_fd)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return Sandbox(pid, read_fd)
+    return unshared(Sandbox(pid, read_fd))
 
 
 def _be_child(work: Callable[[int], object], fd: int, memory_bytes: int, worker_pid: int) -> NoReturn:

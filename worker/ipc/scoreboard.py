@@ -7,6 +7,7 @@ clock, which all processes of one host share.
 A worker parses hostile documents, so its record is only a claim: `Scoreboard.worker` checks its bounds.
 """
 
+import ctypes
 import math
 import mmap
 import struct
@@ -24,6 +25,10 @@ MAX_ACTIVITY = 10
 _NO_ID = bytes(16)
 _HEADER = struct.Struct("<QI")  # sequence, checksum
 _READ_TRIES = 8
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.mmap.restype = ctypes.c_void_p
+_LIBC.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_MAP_FIXED = 0x10  # Linux
 _MAX_SEQUENCE = 2**63  # a higher sequence number is damage: no writer counts that far
 
 
@@ -292,6 +297,17 @@ class _SharedMemory:
         offset, self._used = self._used, self._used + Cell.size_of(kind)
         return Cell(self._memory, offset, kind)
 
+    def hide_from_forks(self) -> None:
+        """Leave the mapping out of each process forked from now on, also of one that a C library forks."""
+        self._memory.madvise(mmap.MADV_DONTFORK)
+
+    def replace_in_fork(self) -> None:
+        """Map empty private memory at the same address. Cells read default records there, and writes reach no other process."""
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED
+        if _LIBC.mmap(address, len(self._memory), protection, flags, -1, 0) != address:
+            raise OSError(ctypes.get_errno(), "mmap")
+
 
 _SINGLE = (ControlRecord, FleetRecord, LedgerRecord, MonitorRecord, AdmissionRecord, OllamaCountersRecord)
 _PER_SLOT = (WorkerRecord, LedgerRecord)
@@ -305,13 +321,21 @@ class Scoreboard:
     """
 
     def __init__(self) -> None:
-        memory = _SharedMemory(sum(map(Cell.size_of, _SINGLE)) + MAX_SLOTS * sum(map(Cell.size_of, _PER_SLOT)))
+        self._memory = memory = _SharedMemory(sum(map(Cell.size_of, _SINGLE)) + MAX_SLOTS * sum(map(Cell.size_of, _PER_SLOT)))
         self.control, self.fleet = memory.cell(ControlRecord), memory.cell(FleetRecord)
         self.monitor_ledger = memory.cell(LedgerRecord)
         self.monitor, self.admission = memory.cell(MonitorRecord), memory.cell(AdmissionRecord)
         self.ollama_counters = memory.cell(OllamaCountersRecord)
         self.ledgers = tuple(memory.cell(LedgerRecord) for _ in range(MAX_SLOTS))
         self._workers = tuple(memory.cell(WorkerRecord) for _ in range(MAX_SLOTS))
+
+    def hide_from_forks(self) -> None:
+        """Called by a worker, whose adapter may fork: a forked process must not write the worker's record."""
+        self._memory.hide_from_forks()
+
+    def replace_in_fork(self) -> None:
+        """Called in a forked process, whose copies of our objects may still read or write records."""
+        self._memory.replace_in_fork()
 
     def write_worker(self, slot: int, record: WorkerRecord) -> None:
         self._workers[slot].write(record)

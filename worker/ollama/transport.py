@@ -10,6 +10,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from worker.ipc.descriptors import unshared
 from worker.ollama.deadline import Deadline
 from worker.vendor_internals import set_connection_pool
 
@@ -119,6 +120,7 @@ class _Backend(httpcore.NetworkBackend):
 class _Stream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream, left_seconds: Callable[[], float], exchange: _Exchange) -> None:
         self._inner, self._left_seconds, self._exchange = inner, left_seconds, exchange
+        unshared(inner.get_extra_info("socket"))
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
         received = self._inner.read(max_bytes, _positive(self._left_seconds(), httpcore.ReadTimeout))

@@ -8,6 +8,8 @@ import errno
 import select
 import socket
 
+from worker.ipc.descriptors import unshared
+
 
 def take(key: int, number: int) -> socket.socket | None:
     """Return the permit, or None if another process holds it. Closing the socket gives the permit back."""
@@ -20,7 +22,7 @@ def take(key: int, number: int) -> socket.socket | None:
         if error.errno == errno.EADDRINUSE:
             return None
         raise
-    return sock
+    return unshared(sock)
 
 
 def wait(key: int, number: int, timeout_seconds: float) -> socket.socket | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from psycopg.errors import LockNotAvailable
 
 from supervisor.adapters.instance import dead_instances, forget
+from supervisor.adapters.survivors import kill_survivors_of_instance
 from supervisor.event_log import EventLog
 from worker.ipc import channel
 from worker.ipc.channel import LeaseReclaimedReport, ReclaimLeaseRequest
@@ -102,10 +103,16 @@ class LeaseReclaimer:
             return
         with dead_instances(self._directory, self._database) as numbers:
             for number in numbers:
+                self._kill_survivors(number)
                 with suppress(LockNotAvailable):  # a row is locked: the instance is not forgotten, the next search finds it
                     await self._reclaim_instance(connection, number, on_reclaimed)
                     forget(self._directory, number)
         self._searched_at_seconds = time.monotonic()
+
+    def _kill_survivors(self, number: int) -> None:
+        """Their database sessions could hold a permit, or a row that is to be reclaimed."""
+        for pid in kill_survivors_of_instance(self._directory, number):
+            self._event_log.instance_survivor_killed(instance=number, pid=pid)
 
     async def _reclaim_instance(self, connection: AsyncConnection, number: int, on_reclaimed: OnReclaimed) -> None:
         for job_id, lease_key in await leases_of(connection, number):

@@ -1,0 +1,99 @@
+"""Processes that an adapter has forked and that still hold a descriptor of a dead worker. They are killed.
+
+Python's forks drop the worker's descriptors (worker/ipc/descriptors.py), and exec(2) closes them. A fork by a C library does
+neither: its process keeps the worker's database session, and with it a permit. A process that holds no descriptor of a worker is
+left alone.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+
+from supervisor.adapters.instance import is_worker_lock, lock_path
+
+_MAX_SEARCHES = 8  # each one also finds the processes that were forked during the one before
+
+
+def kill_survivors_of_worker(event_fd: int, own_pids: Collection[int]) -> Iterator[int]:
+    """Kill the orphans that hold this socket, the end for events of a dead worker, and yield their pids.
+
+    Orphans are adopted by the supervisor, its subreaper. If there are none, this reads one file. `own_pids` are spared: a child
+    that was forked just now holds the sockets of all slots for a moment.
+    """
+    socket = Path(f"/proc/self/fd/{event_fd}").readlink()
+    return _kill_all(lambda: _orphans(own_pids), lambda _, target: target == socket)
+
+
+def kill_survivors_of_instance(directory: Path, number: int) -> Iterator[int]:
+    """Kill the processes that hold a dead worker's descriptor of the instance's file, and yield their pids.
+
+    No worker of the instance is alive, so only a process forked by one can hold such a descriptor. Processes of other users are
+    not visible and not searched.
+    """
+    file = lock_path(directory, number).resolve()
+    return _kill_all(_all_pids, lambda fd, target: target == file and is_worker_lock(fd))
+
+
+IsOfWorker = Callable[[Path, Path], bool]  # of an entry of /proc/<pid>/fd, and its target
+
+
+def _kill_all(candidates: Callable[[], Iterable[int]], is_of_worker: IsOfWorker) -> Iterator[int]:
+    killed: set[int] = set()
+    for _ in range(_MAX_SEARCHES):
+        new = [pid for pid in candidates() if pid not in killed and _kill_holder(pid, is_of_worker)]
+        yield from new
+        killed.update(new)
+        if not new:
+            return
+
+
+def _kill_holder(pid: int, is_of_worker: IsOfWorker) -> bool:
+    """Kill the process if it holds such a descriptor. The pidfd is older than the check, so another process cannot be hit."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:  # it has ended
+        return False
+    try:
+        if not any(is_of_worker(fd, target) for fd, target in _descriptors(pid)):
+            return False
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except OSError:  # it has ended, or belongs to another user
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+def _descriptors(pid: int) -> Iterator[tuple[Path, Path]]:
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            yield fd, fd.readlink()
+        except FileNotFoundError:  # closed meanwhile
+            continue
+
+
+def _orphans(own_pids: Collection[int]) -> Iterator[int]:
+    """Yield the children of this process other than `own_pids`, and all their descendants.
+
+    A kernel without CONFIG_PROC_CHILDREN lists no children, so all processes are searched there.
+    """
+    if not Path("/proc/thread-self/children").exists():
+        yield from (pid for pid in _all_pids() if pid not in own_pids)
+        return
+    pending = [pid for pid in _children(os.getpid()) if pid not in own_pids]
+    while pending:
+        yield (pid := pending.pop())
+        pending.extend(_children(pid))
+
+
+def _children(pid: int) -> Iterator[int]:
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            yield from map(int, (task / "children").read_text().split())
+    except OSError:  # it has ended
+        return
+
+
+def _all_pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal() and entry.name != str(os.getpid()))
