@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from worker.ipc.backoff import doubling, jittered
 from worker.ipc.contract import Activity, EventKind, ExitCode
-from worker.ipc.descriptors import unshared
+from worker.ipc.descriptors import opening, unshared
 from worker.queue.connection import Connection, DatabaseUnavailable, outages_named
 from worker.report import Report
 from worker.wakeups import Wakeups
@@ -75,7 +75,8 @@ class Session:
         """The open connection, or a new one. After connecting, the worker returns to `activity`."""
         if self._connection is None:
             self._report.enter_activity(Activity.CONNECT, CONNECT_DEADLINE_SECONDS)
-            self._connection = unshared(self._connect())
+            with opening():
+                self._connection = unshared(self._connect())
             self._report.set_connected(self._connection.info.backend_pid)
             self._report.enter_activity(activity, CONNECT_DEADLINE_SECONDS)
         return self._connection

@@ -13,6 +13,7 @@ from pathlib import Path
 from supervisor.adapters.instance import is_worker_lock, lock_path
 
 _MAX_SEARCHES = 8  # each one also finds the processes that were forked during the one before
+_CHILDREN = Path("/proc/thread-self/children")
 
 
 def kill_survivors_of_worker(event_fd: int, own_pids: Collection[int]) -> Iterator[int]:
@@ -78,7 +79,7 @@ def _orphans(own_pids: Collection[int]) -> Iterator[int]:
 
     A kernel without CONFIG_PROC_CHILDREN lists no children, so all processes are searched there.
     """
-    if not Path("/proc/thread-self/children").exists():
+    if not _CHILDREN.exists():
         yield from (pid for pid in _all_pids() if pid not in own_pids)
         return
     pending = [pid for pid in _children(os.getpid()) if pid not in own_pids]

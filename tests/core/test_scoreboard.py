@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -270,3 +270,27 @@ def test_totals_survive() -> None:
 
 def totals(number: int) -> tuple[int, ...]:
     return tuple(number if place in {Counter.COMPLETED, Counter.QUARANTINED} else 0 for place in range(COUNTERS))
+
+
+def exit_code_of_fork(act: Callable[[], object]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        act()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_fork_of_a_worker_writes_no_record() -> None:
+    """A forked process has no memory of the scoreboard, and after `replace_in_fork` an empty one of its own."""
+    scoreboard = Scoreboard()
+    scoreboard.write_worker(0, WorkerRecord(7, Activity.IDLE))
+    scoreboard.hide_from_forks()
+
+    def write_to_own_memory() -> None:
+        scoreboard.replace_in_fork()
+        scoreboard.write_worker(0, WorkerRecord(8, Activity.VISION))
+        os._exit(scoreboard.worker(0) != WorkerRecord(8, Activity.VISION))
+
+    assert exit_code_of_fork(write_to_own_memory) == 0
+    assert exit_code_of_fork(lambda: scoreboard.write_worker(0, WorkerRecord(8, Activity.VISION))) == -signal.SIGSEGV
+    assert scoreboard.worker(0) == WorkerRecord(7, Activity.IDLE)

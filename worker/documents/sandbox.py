@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from worker.ipc.descriptors import unshared
+from worker.ipc.descriptors import opening, unshared
 from worker.memory import data_bytes
 
 MEMORY_BYTES = 512 * 2**20  # in addition to the worker's memory at the fork. 40 million pixels in the worst mode take 350 MiB
@@ -51,7 +51,8 @@ class Sandbox:
 @contextmanager
 def sandboxed(work: Callable[[int], object], memory_bytes: int = MEMORY_BYTES) -> Iterator[Sandbox]:
     """Fork a child that runs `work` with the pipe's write end. It is killed at the end of the block. Raises OSError."""
-    child = _fork(work, memory_bytes)
+    with opening():  # another process with the pipe's write end would hide the end of the child
+        child = unshared(_fork(work, memory_bytes))
     try:
         yield child
     finally:
@@ -78,7 +79,7 @@ def _fork(work: Callable[[int], object], memory_bytes: int) -> Sandbox:
     finally:
         os.close(write_fd)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return unshared(Sandbox(pid, read_fd))
+    return Sandbox(pid, read_fd)
 
 
 def _be_child(work: Callable[[int], object], fd: int, memory_bytes: int, worker_pid: int) -> NoReturn:

@@ -5,11 +5,15 @@ session with its permit, and could wake, report and write as the worker does.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import RLock
 from typing import Protocol, TypeVar
 from weakref import WeakSet
 
 from worker.ipc.scoreboard import Scoreboard
+
+_STANDARD_FDS = {0, 1, 2}
 
 
 class Open(Protocol):
@@ -21,43 +25,51 @@ class Open(Protocol):
 Resource = TypeVar("Resource", bound=Open)
 
 _OPENED: WeakSet[Open] = WeakSet()
+_OPENING = RLock()
+
+
+@contextmanager
+def opening() -> Iterator[None]:
+    """Delay forks by other threads of an adapter until the block has opened a resource and passed it to `unshared`."""
+    with _OPENING:
+        yield
 
 
 def unshared(resource: Resource) -> Resource:
-    """Return the resource, whose descriptor no forked process will keep from now on."""
+    """Return the resource. Its descriptor is taken from each process that is forked while the resource is in use."""
     _OPENED.add(resource)
     return resource
 
 
 def unshare_at_fork(scoreboard: Scoreboard) -> None:
-    """Take the descriptors that are open now, those of `unshared` and the scoreboard from each process forked from now on.
+    """Take the scoreboard, all present descriptors but the standard ones, and those of `unshared` from later forks.
 
-    Called before an adapter is loaded, so all descriptors but the standard ones are the worker's own. In the child each becomes
-    one of /dev/null. A closed number could be used again by the child and then be closed by a copy of its owner.
+    Called before an adapter is loaded, so that none of the present descriptors is an adapter's. In the child each becomes one of
+    /dev/null. The number of a closed one could be used again there, and be closed by the copy of an object of the worker.
     """
     null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    inherited = {fd for fd in _open_fds() if fd > 2} - {null_fd}
+    present_fds = {*_present_fds()} - {*_STANDARD_FDS, null_fd}
     scoreboard.hide_from_forks()
 
     def unshare() -> None:
-        for fd in inherited.union(_fds_of(tuple(_OPENED))):
+        for fd in present_fds.union(_fds_of(tuple(_OPENED))):
             os.dup2(null_fd, fd, inheritable=False)
         scoreboard.replace_in_fork()
+        _OPENING.release()
 
-    os.register_at_fork(after_in_child=unshare)
-
-
-def _open_fds() -> Iterator[int]:
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not paths
-        if os.path.lexists(f"/proc/self/fd/{name}"):  # the listing's own descriptor is closed by now
-            yield int(name)
+    os.register_at_fork(before=_OPENING.acquire, after_in_parent=_OPENING.release, after_in_child=unshare)
 
 
-def _fds_of(resources: tuple[Open, ...]) -> Iterator[int]:
+def _present_fds() -> Iterator[int]:
+    names = os.listdir("/proc/self/fd")  # noqa: PTH208  numbers, not paths
+    return (int(name) for name in names if os.path.lexists(f"/proc/self/fd/{name}"))  # the listing's own is closed by now
+
+
+def _fds_of(resources: Iterable[Open]) -> Iterator[int]:
     for resource in resources:
         try:
             fd = resource.fileno()
-        except Exception:  # noqa: BLE001, S112  each library has a class of its own for a closed connection
+        except Exception:  # noqa: BLE001, S112  each library has its own class of error for a closed connection
             continue
         if fd >= 0:
             yield fd

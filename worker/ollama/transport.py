@@ -10,7 +10,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from worker.ipc.descriptors import unshared
+from worker.ipc.descriptors import opening, unshared
 from worker.ollama.deadline import Deadline
 from worker.vendor_internals import set_connection_pool
 
@@ -113,8 +113,9 @@ class _Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         self._exchange.has_connected = True
         seconds = min(_positive(self._left_seconds(), httpcore.ConnectTimeout), CONNECT_TIMEOUT_SECONDS)
-        stream = self._inner.connect_tcp(host, port, seconds, local_address, socket_options)
-        return _Stream(stream, self._left_seconds, self._exchange)
+        with opening():
+            stream = self._inner.connect_tcp(host, port, seconds, local_address, socket_options)
+            return _Stream(stream, self._left_seconds, self._exchange)
 
 
 class _Stream(httpcore.NetworkStream):
@@ -137,7 +138,8 @@ class _Stream(httpcore.NetworkStream):
 
     def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> "_Stream":  # noqa: ARG002
         seconds = _positive(self._left_seconds(), httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds), self._left_seconds, self._exchange)
+        with opening():
+            return _Stream(self._inner.start_tls(ssl_context, server_hostname, seconds), self._left_seconds, self._exchange)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
