@@ -96,6 +96,29 @@ def test_a_helper_gets_no_descriptor_and_is_left_alone(site: Site, undo: ExitSta
     assert fleet.logged("survivor_killed") == []
 
 
+def test_a_helper_gets_no_connection_to_a_server(site: Site, undo: ExitStack) -> None:
+    """A fork does not get the connection to Ollama that the other step keeps open."""
+    (photo,) = site.enter_photos()
+    start(site, "double_fork", ai_backend="local")
+    helper = started(site, undo)
+    assert sum(target.startswith("socket:") for target in helper.ours) == 3  # events, database, Ollama
+    assert helper.held() == set()
+    os.kill(helper.worker_pid, signal.SIGKILL)
+    site.until_done_once([photo])
+
+
+def test_a_helper_keeps_no_permit_behind_a_pooler(site: Site, undo: ExitStack) -> None:
+    """A fork does not get the socket that is the permit there, so another worker gets it after the death of its holder."""
+    text = site.enter_text()
+    start(site, "double_fork", database_pooled="true")
+    helper = started(site, undo)
+    assert sum(target.startswith("socket:") for target in helper.ours) == 3  # events, database, permit
+    assert helper.held() == set()
+    os.kill(helper.worker_pid, signal.SIGKILL)
+    site.until_done_once([text])
+    assert helper.is_alive
+
+
 def test_a_helper_that_holds_descriptors_ends_with_its_worker(site: Site, undo: ExitStack) -> None:
     """A fork by a C library holds the session with the permit. It ends with its worker, in whatever session it is, and another
     worker does the job.
