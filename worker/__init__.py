@@ -14,7 +14,7 @@ The process, from the top down:
   timeouts, memory, settings
 
 The packages:
-  ipc            scoreboard, contract and channel, shared with supervisor and monitor
+  ipc            scoreboard, contract and channel, shared with supervisor and monitor, and the descriptors kept from forks
   queue          every SQL statement, for worker and monitor
   ollama         client of the model server, and its limits on an answer
   documents      fetches a submission's file and decodes it in a child process

@@ -1,13 +1,12 @@
 """The worker's database connection across outages: a request is repeated on new connections until it has a result."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from worker.ipc.backoff import doubling, jittered
-from worker.ipc.contract import Activity, EventKind, ExitCode
+from worker.ipc.contract import Activity, EventKind
 from worker.ipc.descriptors import opening, unshared
 from worker.queue.connection import Connection, DatabaseUnavailable, outages_named
 from worker.report import Report
@@ -34,7 +33,6 @@ class Session:
     def __init__(self, connect: Callable[[], Connection], report: Report, wakeups: Wakeups) -> None:
         self._connect, self._report, self._wakeups = connect, report, wakeups
         self._connection: Connection | None = None
-        self._pid = os.getpid()
 
     def ask(
         self,
@@ -47,7 +45,6 @@ class Session:
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
         Raises LeaseRanOut after `until_seconds` (monotonic), Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
-        self._end_fork()
         activity, next_try, failures = self._report.activity, first, 0
         while True:
             try:
@@ -65,11 +62,6 @@ class Session:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _end_fork(self) -> None:
-        """End a process that an adapter has forked and that returns from the adapter: the job is its worker's."""
-        if os.getpid() != self._pid:
-            os._exit(ExitCode.BUG)
 
     def _open(self, activity: Activity) -> Connection:
         """The open connection, or a new one. After connecting, the worker returns to `activity`."""

@@ -40,7 +40,7 @@ Writers
     * The supervisor writes the ledger of each slot, the record of the fleet and the control record.
 
 Invariants (numbers of README.md, "What always holds")
-     1  A slot holds at most one process, and a signal goes only to a child that is not yet reaped.
+     1  A slot holds at most one process, and a signal goes only to a child that is not yet reaped, or to a survivor of one.
      2  After a request to stop nothing is started. An empty fleet follows within the drain timeout, two ticks, and
         `reclaim_seconds` for reclaiming leases.
      3  SIGKILL needs an expired grace period, an exceeded deadline in a drain, the hard memory limit, the end of the drain or

@@ -84,10 +84,13 @@ def _by_forkpty(place: Place) -> None:
 
 
 def _by_libc(place: Place) -> None:
-    """Fork as a C library does, without the hooks of Python."""
-    worker_pid = os.getpid()
-    if ctypes.PyDLL(None).fork() == 0:
-        _settle(place, worker_pid)
+    """Fork twice as a C library does, without the hooks of Python. The helper is an orphan at once."""
+    libc, worker_pid = ctypes.PyDLL(None), os.getpid()
+    if (child := libc.fork()) == 0:
+        if libc.fork() == 0:
+            _settle(place, worker_pid)
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 WAYS: dict[str, Callable[[Place], None]] = {
