@@ -18,12 +18,20 @@ import httpx
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.ipc.contract import ErrorCode
 from worker.ollama.deadline import Deadline
-from worker.ollama.transport import BoundedTransport, DeadlineHolder
+from worker.ollama.transport import BoundedTransport, DeadlineHolder, is_unresolved
 from worker.settings import WorkerSettings
 
 DOWNLOAD_SECONDS = 8.0  # for one file, from the connection to the last byte. The deadline for reading includes it
 MAX_KEY_BYTES = 1024  # the limit of object stores. A path may be longer, but no key of the platform is
 _NEVER_A_FILE = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EISDIR})  # a later try cannot succeed
+
+
+class StoreUnreachable(VisionTransientError):
+    """No connection to the object store could be made."""
+
+
+class StoreNameUnresolved(StoreUnreachable):
+    """The object store's host name has no address, or its lookup did not end in time."""
 
 
 def page_keys(submission: Mapping[str, Any]) -> list[str]:
@@ -105,6 +113,8 @@ class Storage:
                 _refuse_answer(response)
                 self._refuse_size(int(response.headers.get("content-length", 0)))
                 return self._read_body(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise (StoreNameUnresolved if is_unresolved(error) else StoreUnreachable)(type(error).__name__) from None
         except httpx.HTTPError as error:
             raise VisionTransientError(f"object store: {type(error).__name__}") from None
 
