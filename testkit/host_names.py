@@ -1,4 +1,8 @@
-"""Host names whose lookup a test can let hang: a library that is loaded before the C library answers getaddrinfo."""
+"""Host names whose lookup a test can let hang.
+
+For the processes of a fleet, a library that is loaded before the C library answers getaddrinfo. For code in the test's own
+process, another getent answers.
+"""
 
 import shutil
 import subprocess
@@ -7,6 +11,10 @@ from pathlib import Path
 
 _SOURCE = Path(__file__).with_name("name_shim.c")
 MODEL_SERVER, OBJECT_STORE, DATABASE = "model-server", "object-store", "database-host"
+_GETENT = """#!/bin/sh
+[ "$2" = hangs ] && exec sleep 600
+exec cat "{directory}/$2.answer" 2>/dev/null
+"""
 
 
 class NoCompiler(Exception):
@@ -52,3 +60,13 @@ class HostNames:
 
     def has_hung(self, name: str) -> bool:
         return (self.directory / f"{name}.asked").exists()
+
+
+def write_getent(directory: Path, **addresses: tuple[str, ...]) -> None:
+    """Write a getent that knows these names, and one more name, `hangs`, whose lookup hangs."""
+    program = directory / "getent"
+    program.write_text(_GETENT.format(directory=directory))
+    program.chmod(0o755)
+    for name, found in addresses.items():
+        lines = (f"{address} {kind}\n" for address in found for kind in ("STREAM", "DGRAM", "RAW"))
+        (directory / f"{name}.answer").write_text("".join(lines))

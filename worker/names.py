@@ -7,7 +7,6 @@ connection and would receive pupils' work (docs/decisions/0031).
 
 import asyncio
 import contextlib
-import functools
 import ipaddress
 import os
 import select
@@ -47,7 +46,7 @@ def resolve_all(hosts: Sequence[str], timeout_seconds: float = LOOKUP_SECONDS) -
     until_seconds = time.monotonic() + timeout_seconds
     with contextlib.ExitStack() as stack:
         lookups = [_started(host, stack) for host in hosts]
-        return [found.wait(until_seconds) if isinstance(found, _Lookup) else found for found in lookups]
+        return [each.wait(until_seconds) if isinstance(each, _Lookup) else each for each in lookups]
 
 
 async def resolve_async(host: str, timeout_seconds: float = LOOKUP_SECONDS) -> tuple[str, ...]:
@@ -63,7 +62,9 @@ async def resolve_all_async(
     until_seconds = time.monotonic() + timeout_seconds
     with contextlib.ExitStack() as stack:
         lookups = [_started(host, stack) for host in hosts]
-        return [await found.wait_async(until_seconds) if isinstance(found, _Lookup) else found for found in lookups]
+        pending = [each for each in lookups if isinstance(each, _Lookup)]
+        results = iter(await asyncio.gather(*(lookup.wait_async(until_seconds) for lookup in pending)))
+        return [next(results) if isinstance(each, _Lookup) else each for each in lookups]
 
 
 def _raised(found: tuple[str, ...] | NameLookupFailed) -> tuple[str, ...]:
@@ -149,7 +150,6 @@ class _Lookup:
         return NameLookupTimeout(f"the lookup of the host name {self._host} did not end in time")
 
 
-@functools.cache
 def _command() -> tuple[str, ...]:
     """getent takes 1 ms. A system without it, such as a minimal container, starts an interpreter, which takes 20 ms."""
     found = shutil.which("getent")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from worker.names import NameLookupFailed, NameLookupTimeout, resolve_all, resolve_all_async
+from worker.names import LOOKUP_SECONDS, NameLookupFailed, NameLookupTimeout, resolve_all, resolve_all_async
 
 CONNECT_SECONDS = 15  # for all addresses together
 MAX_ADDRESS_SECONDS, MIN_ADDRESS_SECONDS = 5, 2  # for one address. libpq takes no less than 2
@@ -39,14 +39,14 @@ def host_options(dsn: str) -> Options:
     """
     named = _named(dsn)
     names = _names(named)
-    return _options(named, dict(zip(names, resolve_all(names), strict=True)))
+    return _options(named, dict(zip(names, resolve_all(names, LOOKUP_SECONDS), strict=True)))
 
 
 async def host_options_async(dsn: str) -> Options:
     """The same for an event loop."""
     named = _named(dsn)
     names = _names(named)
-    return _options(named, dict(zip(names, await resolve_all_async(names), strict=True)))
+    return _options(named, dict(zip(names, await resolve_all_async(names, LOOKUP_SECONDS), strict=True)))
 
 
 def _named(dsn: str) -> list[_Target]:
