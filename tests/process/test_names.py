@@ -1,5 +1,7 @@
 """Lookups of host names that hang, for the model server, the object store and the database: an outage each, and no crash."""
 
+import os
+import subprocess
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -7,11 +9,12 @@ import pytest
 
 from testkit.database import url
 from testkit.host_names import DATABASE, MODEL_SERVER, OBJECT_STORE, HostNames, NoCompiler
-from testkit.live_fleet import LiveFleet
+from testkit.live_fleet import PROGRAM, PROJECT_ROOT, LiveFleet
 from testkit.object_store import SERVICE_KEY, files_below, start_store
 from testkit.outage import set_scene
 from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.site import Site, Value
+from testkit.supervisor_process import as_variables
 from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -96,6 +99,27 @@ def test_the_name_of_the_database_hangs(site: Site, proxy: PgProxy, names: HostN
     until(lambda: "The database's host name is not resolved (NameLookupTimeout)" in scene.fleet.status()["message"])
     names.heal()
     scene.assert_survived(site)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("check", ["(NameUnresolved)", f"the lookup of the host name {DATABASE} did not end in time"]),
+        ("doctor", ["(host name not resolved)"]),
+    ],
+)
+def test_commands_end_while_names_hang(site: Site, proxy: PgProxy, names: HostNames, command: str, words: list[str]) -> None:
+    """Each names the cause, and none waits for a lookup."""
+    names.hang(DATABASE, MODEL_SERVER)
+    settings = site.settings() | names.environ
+    settings |= {"learning_database_url": url(proxy.dsn, host=DATABASE), "columns": 1000}
+    settings |= {"ollama_base_url": under_the_name(MODEL_SERVER, site.ollama_url)}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), **as_variables(settings)}
+    ran = subprocess.run(
+        [PROGRAM, command], env=environ, cwd=site.directory, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 1
+    assert [word for word in words if word not in ran.stdout] == []
 
 
 def test_a_stop_does_not_wait_for_lookups(site: Site, proxy: PgProxy, names: HostNames) -> None:

@@ -17,7 +17,7 @@ from worker.memory import data_bytes
 
 MEMORY_BYTES = 512 * 2**20  # in addition to the worker's memory at the fork. 40 million pixels in the worst mode take 350 MiB
 CPU_SECONDS = 5  # for opening and the first page, and again for each further page. An ordinary page takes 0.1
-END_SECONDS = 1.0  # after SIGKILL. It takes a millisecond
+END_SECONDS = 0.5  # after SIGKILL. It takes a millisecond
 EXIT_BUG = 70
 _LIMITS = {
     resource.RLIMIT_FSIZE: 0,

@@ -162,7 +162,9 @@ def _failing(holder: DeadlineHolder) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise (NameUnresolved if is_unresolved(error) else ServerUnreachable)(type(error).__name__) from None
+        if is_unresolved(error):
+            raise NameUnresolved("host name not resolved") from None
+        raise ServerUnreachable(type(error).__name__) from None
     except httpx.TimeoutException as error:
         raise _TIMEOUTS[holder.deadline.first_missed](type(error).__name__) from None
     except httpx.HTTPError as error:
