@@ -10,6 +10,7 @@ import pytest
 from testkit.database import url
 from testkit.host_names import DATABASE, MODEL_SERVER, OBJECT_STORE, HostNames, NoCompiler
 from testkit.live_fleet import PROGRAM, PROJECT_ROOT, LiveFleet
+from testkit.name_server import NameServer, name_server, wrapper
 from testkit.object_store import SERVICE_KEY, files_below, start_store
 from testkit.outage import set_scene
 from testkit.pg_proxy import PgProxy, proxy_before
@@ -138,3 +139,44 @@ def test_a_stop_does_not_wait_for_lookups(site: Site, proxy: PgProxy, names: Hos
     fleet.terminate()
     assert fleet.exit_code() == 0
     assert fleet.logged("kill") == []
+
+
+# A real resolver
+
+
+@pytest.fixture
+def name_servers() -> Iterator[tuple[NameServer, NameServer]]:
+    if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no mount namespace; .ci/run does this in one of its own")
+    try:
+        with name_server("127.0.0.153") as first, name_server("127.0.0.154", answers=True) as second:
+            yield first, second
+    except PermissionError as refusal:
+        pytest.skip(f"{refusal}; .ci/run does this as root")
+
+
+@pytest.mark.second_tier
+def test_the_name_server_is_silent(site: Site, name_servers: tuple[NameServer, NameServer]) -> None:
+    """The system's own resolver waits for a server that never answers. After the stall every submission completes."""
+    silent, _ = name_servers
+    address = under_the_name(MODEL_SERVER, site.ollama_url)
+    fleet = site.start_with({**QUICK, "ollama_base_url": address}, wrapper=wrapper(site.directory, silent))
+    fleet.until_idle()
+    pids = fleet.worker_pids()
+    entered = [*site.enter_photos(4), *site.enter_texts(4)]
+    until(lambda: {line["slot"] for line in fleet.logged("step_failed") if line["error"] == "NameUnresolved"} == {"0", "1"})
+    assert silent.was_asked
+    silent.answers = True
+    site.until_done_once(entered)
+    assert {site.submission(each)["analysis_status"] for each in entered} == {"completed"}
+    assert_no_worker_died(fleet, pids)
+
+
+@pytest.mark.second_tier
+def test_one_name_server_of_two_is_silent(site: Site, proxy: PgProxy, name_servers: tuple[NameServer, NameServer]) -> None:
+    """The resolver asks the second one after 5 s, which is soon enough for a connection to the database."""
+    dsn = url(proxy.dsn, host=DATABASE)
+    fleet = site.start_with({**QUICK, "learning_database_url": dsn}, wrapper=wrapper(site.directory, *name_servers))
+    fleet.until_idle()
+    assert name_servers[0].was_asked
+    assert fleet.logged("connection_lost") == []
