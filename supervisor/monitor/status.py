@@ -82,6 +82,11 @@ def _no_worker(scoreboard: Scoreboard) -> Summary | None:
 def _workers_cut_off(state: MonitorState) -> Summary | None:
     if time.monotonic() >= state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS:
         return None
+    if state.worker_outage in _UNRESOLVED:
+        return "degraded", (
+            f"The workers do not find the database, because its host name is not resolved ({state.worker_outage}). No submission "
+            "is lost, but pupils get no feedback meanwhile. Check the name servers of this host. Then work resumes automatically."
+        )
     return "degraded", (
         f"The database answers, but statements of the workers fail ({state.worker_outage}). No submission is lost, workers try "
         "again. If this stays, pupils get no feedback: look for a full disk or a read-only database."

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from typing import LiteralString
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,6 +21,10 @@ from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
 
+END_WORKERS: LiteralString = """
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and application_name like 'learning-supervisor slot%%'
+"""
 QUICK: dict[str, Value] = {"worker_concurrency": 2, "worker_backoff_seconds": 1, "ai_timeout_feedback": 5}
 
 
@@ -98,6 +103,18 @@ def test_the_name_of_the_database_hangs(site: Site, proxy: PgProxy, names: HostN
     scene.answer()
     scene.until_lost("NameLookupTimeout")
     until(lambda: "The database's host name is not resolved (NameLookupTimeout)" in scene.fleet.status()["message"])
+    names.heal()
+    scene.assert_survived(site)
+
+
+def test_the_name_hangs_for_the_workers_alone(site: Site, proxy: PgProxy, names: HostNames) -> None:
+    """The monitor's connection is still open, and `status` says what the workers miss."""
+    dsn = url(proxy.dsn, host=DATABASE)
+    scene = set_scene(site, ld_preload=names.library, names_directory=names.directory, learning_database_url=dsn)
+    names.hang(DATABASE)
+    site.all(END_WORKERS)
+    scene.answer()
+    until(lambda: "The workers do not find the database" in scene.fleet.status()["message"])
     names.heal()
     scene.assert_survived(site)
 
