@@ -80,8 +80,10 @@ def allow_cpu(seconds: int) -> None:
 
 def _reap_left() -> None:
     for pid in tuple(_left_pids):
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            _left_pids.remove(pid)
+        with contextlib.suppress(ChildProcessError):  # reaped already, because an adapter ignores SIGCHLD
+            if not os.waitpid(pid, os.WNOHANG)[0]:
+                continue
+        _left_pids.remove(pid)
 
 
 def _fork(work: Callable[[int], object], memory_bytes: int) -> Sandbox:
