@@ -1,7 +1,8 @@
 """Foundations of the tests, the demo and the benchmarks. Not installed with the product.
 
 Servers: `postgres` (a throw-away server) with `database` and `schema`, `filled_queue`, `ollama_simulator`, `real_ollama`,
-`raw_server`, `object_store`, `pooler`, `pg_proxy` (counts, cuts and loses messages), `service_manager`, `far_host`.
+`raw_server`, `object_store`, `host_names` (lookups that hang), `name_server`, `pooler`, `pg_proxy` (counts, cuts and
+loses messages), `service_manager`, `far_host`.
 Processes: `supervisor_process` and `live_fleet` (a whole supervisor), `bare_worker` (one worker), `parent_death`.
 Scenes: `environment` (database, Ollama, files) with `site` for fleets and `school` for single workers, `outage`, `kill_sweep`,
 `monitor`, `pending_call`, and faulty `adapters`.

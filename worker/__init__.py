@@ -12,6 +12,7 @@ The process, from the top down:
   wakeups        ends a wait
   admission      reads the permission to lease and to call a model
   timeouts, memory, settings
+  names          looks host names up in a child process, also for the monitor and the commands
 
 The packages:
   ipc            scoreboard, contract and channel, shared with supervisor and monitor, and the descriptors kept from forks

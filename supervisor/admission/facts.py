@@ -32,6 +32,7 @@ class ListError(Enum):
     """Reasons why a request to /api/ps gave no list. The values are shown to the administrator."""
 
     UNREACHABLE = "unreachable"
+    UNRESOLVED = "its host name is not resolved"
     LATE = "no answer in time"
     INVALID = "invalid answer"
 

@@ -12,10 +12,13 @@ from supervisor.monitor.state import MonitorState
 from supervisor.wording import counted, since
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
+from worker.names import NameLookupTimeout, NameNotResolved
 from worker.queue.polls import COUNT_BOUND
 
 STALE_SECONDS = 10.0  # far above the longest time between two polls
 WORKER_OUTAGE_SECONDS = 6.0  # a worker that keeps losing its connection reports it again within five
+
+_UNRESOLVED = frozenset({NameNotResolved.__name__, NameLookupTimeout.__name__})
 
 Summary = tuple[str, str]  # (ok | degraded | down | draining, message for an administrator)
 
@@ -52,6 +55,11 @@ def _database_down(state: MonitorState) -> Summary | None:
     effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
     if not state.is_connected and state.has_error_reply:
         return "down", f"The database answers, but does not let the service use the queue ({state.outage}){period}. {effect}"
+    if not state.is_connected and state.outage in _UNRESOLVED:
+        return "down", (
+            f"The database's host name is not resolved ({state.outage}){period}. No submission is lost, but pupils get no "
+            "feedback meanwhile. Check LEARNING_DATABASE_URL and the name servers of this host. Then work resumes automatically."
+        )
     if not state.is_connected:
         return "down", f"The database cannot be reached ({state.outage}){period}. {effect}"
     if silent_seconds > STALE_SECONDS:
@@ -74,6 +82,11 @@ def _no_worker(scoreboard: Scoreboard) -> Summary | None:
 def _workers_cut_off(state: MonitorState) -> Summary | None:
     if time.monotonic() >= state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS:
         return None
+    if state.worker_outage in _UNRESOLVED:
+        return "degraded", (
+            f"The workers do not find the database, because its host name is not resolved ({state.worker_outage}). No submission "
+            "is lost, but pupils get no feedback meanwhile. Check the name servers of this host. Then work resumes automatically."
+        )
     return "degraded", (
         f"The database answers, but statements of the workers fail ({state.worker_outage}). No submission is lost, workers try "
         "again. If this stays, pupils get no feedback: look for a full disk or a read-only database."

@@ -14,7 +14,7 @@ from supervisor.settings.model import SettingsError, parse
 from testkit.object_store import Request, Store, start_store
 from tests.inputs.alarm import alarmed
 from worker.core.errors import VisionPermanentError, VisionTransientError
-from worker.documents import storage
+from worker.documents import local_file, storage
 from worker.documents.storage import Storage
 from worker.ipc.contract import ErrorCode
 
@@ -142,14 +142,14 @@ def test_nothing_outside_the_root_is_read(local: Storage, root: Path, key: str) 
 def test_a_link_made_after_the_check_is_not_followed(local: Storage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may put a link there between the check of the path and the opening of it."""
     (root / "late.png").symlink_to(root.parent / "secret.png")
-    monkeypatch.setattr(Storage, "_path", lambda _self, key: root / key)
+    monkeypatch.setattr(local_file, "resolved", lambda _root, key: root / key)
     assert code_of(local, "late.png") is UNSUPPORTED
 
 
 def test_a_directory_replaced_by_a_link_is_not_followed(local: Storage, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for every directory in the path. The next check finds the target."""
     (root / "late").symlink_to(root.parent)
-    monkeypatch.setattr(Storage, "_path", lambda _self, key: root / key)
+    monkeypatch.setattr(local_file, "resolved", lambda _root, key: root / key)
     assert_transient(local, "late/secret.png")
 
 

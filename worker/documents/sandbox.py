@@ -6,6 +6,7 @@ import gc
 import math
 import os
 import resource
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from worker.memory import data_bytes
 
 MEMORY_BYTES = 512 * 2**20  # in addition to the worker's memory at the fork. 40 million pixels in the worst mode take 350 MiB
 CPU_SECONDS = 5  # for opening and the first page, and again for each further page. An ordinary page takes 0.1
+END_SECONDS = 0.5  # after SIGKILL. It takes a millisecond
 EXIT_BUG = 70
 _LIMITS = {
     resource.RLIMIT_FSIZE: 0,
@@ -27,6 +29,9 @@ _LIMITS = {
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SETTABLE_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+
+
+_left_pids: set[int] = set()  # killed children that had not ended
 
 
 class Sandbox:
@@ -40,12 +45,25 @@ class Sandbox:
         return self.fd if self._exit_code is None else -1
 
     def end(self) -> int:
-        """Kill the child if it still runs, reap it, and return its exit code, or minus the number of the signal that ended it."""
+        """Kill the child if it still runs, reap it, and return its exit code, or minus the number of the signal that ended it.
+
+        A child that waits in the kernel for a disk cannot end yet. It is left, and reaped before a later child is started.
+        """
         if self._exit_code is None:
-            os.close(self.fd)
             os.kill(self.pid, signal.SIGKILL)  # safe: the pid cannot be reused before it is reaped
-            self._exit_code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            self._exit_code = self._reap()
         return self._exit_code
+
+    def _reap(self) -> int:
+        """A dead child has closed its end of the pipe, which no other process has."""
+        closed = select.poll()
+        closed.register(self.fd, 0)
+        has_ended = closed.poll(END_SECONDS * 1000)
+        os.close(self.fd)
+        if has_ended:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        _left_pids.add(self.pid)
+        return -signal.SIGKILL
 
 
 @contextmanager
@@ -65,7 +83,16 @@ def allow_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (_within(hard, math.ceil(time.process_time()) + seconds), hard))
 
 
+def _reap_left() -> None:
+    for pid in tuple(_left_pids):
+        with contextlib.suppress(ChildProcessError):  # reaped already, because an adapter ignores SIGCHLD
+            if not os.waitpid(pid, os.WNOHANG)[0]:
+                continue
+        _left_pids.remove(pid)
+
+
 def _fork(work: Callable[[int], object], memory_bytes: int) -> Sandbox:
+    _reap_left()
     read_fd, write_fd = os.pipe()
     worker_pid = os.getpid()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # no handler of the worker may run in the child

@@ -3,27 +3,31 @@
 No error message contains a key, a URL or a file name, because they contain a pupil's subject.
 """
 
-import errno
 import hashlib
-import os
-import stat
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
 
 import httpx
 
 from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.documents.local_file import read_file
 from worker.ipc.contract import ErrorCode
 from worker.ollama.deadline import Deadline
-from worker.ollama.transport import BoundedTransport, DeadlineHolder
+from worker.ollama.transport import BoundedTransport, DeadlineHolder, is_unresolved
 from worker.settings import WorkerSettings
 
 DOWNLOAD_SECONDS = 8.0  # for one file, from the connection to the last byte. The deadline for reading includes it
 MAX_KEY_BYTES = 1024  # the limit of object stores. A path may be longer, but no key of the platform is
-_NEVER_A_FILE = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EISDIR})  # a later try cannot succeed
+
+
+class StoreUnreachable(VisionTransientError):
+    """No connection to the object store could be made."""
+
+
+class StoreNameUnresolved(StoreUnreachable):
+    """The object store's host name has no address, or its lookup did not end in time."""
 
 
 def page_keys(submission: Mapping[str, Any]) -> list[str]:
@@ -64,35 +68,10 @@ class Storage:
             raise VisionPermanentError("an empty file", ErrorCode.INPUT_CORRUPT)
         return content
 
-    # The local root
-
     def _read_local(self, storage_key: str) -> bytes:
-        try:
-            path = self._path(storage_key)
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(fd, "rb") as file:
-                if Path(f"/proc/self/fd/{fd}").readlink() != path:  # O_NOFOLLOW does not cover the directories in the path
-                    raise VisionTransientError("the file was moved while it was opened")
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    _refuse_key("not a regular file")
-                content = file.read(self._max_bytes + 1)
-        except OSError as error:
-            if error.errno in _NEVER_A_FILE:
-                _refuse_key("no file can have this key")
-            raise VisionTransientError(f"file not readable: {type(error).__name__}") from None
+        content = read_file(self._settings.storage_verify_root, storage_key, self._max_bytes)
         self._refuse_size(len(content))
         return content
-
-    def _path(self, storage_key: str) -> Path:
-        """Return the path with all links resolved, which must be inside the root."""
-        try:
-            root = Path(self._settings.storage_verify_root).resolve()
-            path = (root / storage_key).resolve()
-        except (ValueError, RuntimeError):  # a key that cannot be encoded, or (until Python 3.12) a loop of links
-            _refuse_key("no file can have this key")
-        if not path.is_relative_to(root):
-            _refuse_key("storage key leaves the root")
-        return path
 
     # The object store
 
@@ -105,6 +84,8 @@ class Storage:
                 _refuse_answer(response)
                 self._refuse_size(int(response.headers.get("content-length", 0)))
                 return self._read_body(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise (StoreNameUnresolved if is_unresolved(error) else StoreUnreachable)(type(error).__name__) from None
         except httpx.HTTPError as error:
             raise VisionTransientError(f"object store: {type(error).__name__}") from None
 

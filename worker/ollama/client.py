@@ -16,6 +16,7 @@ from worker.ollama.error_status import error_for_status
 from worker.ollama.errors import (
     AnswerTimeout,
     FirstTokenTimeout,
+    NameUnresolved,
     PromptTooLong,
     Runaway,
     ServerFailed,
@@ -24,7 +25,7 @@ from worker.ollama.errors import (
     TokenTimeout,
 )
 from worker.ollama.stream import Answer, StreamedAnswer
-from worker.ollama.transport import DeadlineHolder, bounded, bounded_client
+from worker.ollama.transport import DeadlineHolder, bounded, bounded_client, is_unresolved
 
 LOOKUP_SECONDS = 5.0  # for a list or a description, which a healthy server sends in milliseconds
 REST_SECONDS = 1.0  # for the end of a body after its last line: a later end costs the connection, not the answer
@@ -161,6 +162,8 @@ def _failing(holder: DeadlineHolder) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        if is_unresolved(error):
+            raise NameUnresolved("host name not resolved") from None
         raise ServerUnreachable(type(error).__name__) from None
     except httpx.TimeoutException as error:
         raise _TIMEOUTS[holder.deadline.first_missed](type(error).__name__) from None

@@ -21,6 +21,10 @@ class ServerUnreachable(ServerFailed):
     """No connection could be made."""
 
 
+class NameUnresolved(ServerUnreachable):
+    """The server's host name has no address, or its lookup did not end in time."""
+
+
 class ServerError(ServerFailed):
     """An error status, or an error within the stream: a runner died or a load failed."""
 

@@ -1,4 +1,4 @@
-"""HTTP whose every wait ends with a deadline: connecting, sending, and each single read of the answer."""
+"""HTTP whose every wait ends with a deadline: the lookup of the name, connecting, sending, and each single read of the answer."""
 
 import functools
 import ssl
@@ -11,10 +11,11 @@ import httpcore
 import httpx
 
 from worker.ipc.descriptors import opening, unshared
+from worker.names import LOOKUP_SECONDS, NameLookupFailed, resolve
 from worker.ollama.deadline import Deadline
 from worker.vendor_internals import set_connection_pool
 
-CONNECT_TIMEOUT_SECONDS = 5.0
+CONNECT_TIMEOUT_SECONDS = 5.0  # for one address
 WRITE_BYTES = 16_384  # per send: a larger one may go in several parts, each with a wait of its own
 
 
@@ -22,6 +23,10 @@ WRITE_BYTES = 16_384  # per send: a larger one may go in several parts, each wit
 def trusted_authorities() -> ssl.SSLContext:
     """CA certificates, loaded once for all clients: each load takes 4 MB, and a forked process shares the loaded ones."""
     return httpx.create_ssl_context(trust_env=False)
+
+
+class Unresolved(httpcore.ConnectError):
+    """The host's name has no address, or its lookup did not end in time. httpx raises its own ConnectError from this one."""
 
 
 class DeadlineHolder:
@@ -99,6 +104,11 @@ def bounded(pieces: Iterable[bytes], max_bytes: int) -> bytes:
     return body
 
 
+def is_unresolved(error: httpx.HTTPError) -> bool:
+    """Report whether the request failed because its host's name has no address."""
+    return isinstance(error.__cause__, Unresolved)
+
+
 class _Backend(httpcore.NetworkBackend):
     def __init__(self, left_seconds: Callable[[], float], exchange: _Exchange) -> None:
         self._inner, self._left_seconds, self._exchange = httpcore.SyncBackend(), left_seconds, exchange
@@ -112,10 +122,27 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         self._exchange.has_connected = True
-        seconds = min(_positive(self._left_seconds(), httpcore.ConnectTimeout), CONNECT_TIMEOUT_SECONDS)
-        with opening():
-            stream = self._inner.connect_tcp(host, port, seconds, local_address, socket_options)
-            return _Stream(stream, self._left_seconds, self._exchange)
+        addresses = self._addresses(host)
+        failure: Exception = httpcore.ConnectError()
+        for tried, address in enumerate(addresses):
+            try:
+                seconds = min(self._left() / (len(addresses) - tried), CONNECT_TIMEOUT_SECONDS)
+                with opening():
+                    stream = self._inner.connect_tcp(address, port, seconds, local_address, socket_options)
+                    return _Stream(stream, self._left_seconds, self._exchange)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    def _left(self) -> float:
+        return _positive(self._left_seconds(), httpcore.ConnectTimeout)
+
+    def _addresses(self, host: str) -> tuple[str, ...]:
+        """The addresses of the host. The socket's own lookup has no time-out."""
+        try:
+            return resolve(host, min(self._left(), LOOKUP_SECONDS))
+        except NameLookupFailed as failure:
+            raise Unresolved(type(failure).__name__) from None
 
 
 class _Stream(httpcore.NetworkStream):

@@ -10,13 +10,14 @@ from psycopg.adapt import AdaptersMap
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
 
+from worker.names import NameLookupFailed
 from worker.queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS, BoundedAsyncConnection, BoundedConnection
 from worker.queue.document import read_document
 from worker.queue.dsn import SERVICE_ROLES
+from worker.queue.hosts import host_options, host_options_async
 from worker.queue.pooled import PooledAsyncConnection, PooledConnection
 from worker.queue.statements import statement
 
-CONNECT_TIMEOUT_SECONDS = 5
 TCP_USER_TIMEOUT_MS = 15_000
 _OPEN_SESSION = statement("open_session")
 
@@ -61,14 +62,15 @@ def connect(dsn: str, application_name: str, *, allows_service_role: bool = Fals
     the first connection is saved.
     """
     with outages_named():
+        found = options(application_name) | host_options(dsn)
         if pooled != "true":
-            connection = BoundedConnection.connect(dsn, **options(application_name), row_factory=dict_row)
+            connection = BoundedConnection.connect(dsn, **found, row_factory=dict_row)
             _reject_unsuitable(connection, allows_service_role=allows_service_role)
             row = connection.execute(_OPEN_SESSION, _session_values(connection, WORKER_BOUNDS, pooled)).fetchone()
             if row and row["is_own"]:
                 return connection
             connection.close()
-        shared = PooledConnection.connect(dsn, **options(application_name), row_factory=dict_row, prepare_threshold=None)
+        shared = PooledConnection.connect(dsn, **found, row_factory=dict_row, prepare_threshold=None)
     _reject_unsuitable(shared, allows_service_role=allows_service_role)
     return shared
 
@@ -76,16 +78,17 @@ def connect(dsn: str, application_name: str, *, allows_service_role: bool = Fals
 async def connect_monitor(
     dsn: str, application_name: str, *, allows_service_role: bool = False, pooled: Pooled = "auto"
 ) -> AsyncConnection:
-    """Open the same for the monitor's event loop. Raises psycopg's errors, or UnsuitableDatabase."""
+    """Open the same for the monitor's event loop. Raises psycopg's errors, NameLookupFailed or UnsuitableDatabase."""
+    found = options(application_name) | await host_options_async(dsn)
     if pooled != "true":
-        connection = await BoundedAsyncConnection.connect(dsn, **options(application_name), row_factory=dict_row)
+        connection = await BoundedAsyncConnection.connect(dsn, **found, row_factory=dict_row)
         _reject_unsuitable(connection, allows_service_role=allows_service_role)
         cursor = await connection.execute(_OPEN_SESSION, _session_values(connection, MONITOR_BOUNDS, pooled))
         row = await cursor.fetchone()
         if row and row["is_own"]:
             return connection
         await connection.close()
-    shared = await PooledAsyncConnection.connect(dsn, **options(application_name), row_factory=dict_row, prepare_threshold=None)
+    shared = await PooledAsyncConnection.connect(dsn, **found, row_factory=dict_row, prepare_threshold=None)
     _reject_unsuitable(shared, allows_service_role=allows_service_role)
     return shared
 
@@ -105,7 +108,6 @@ def options(application_name: str) -> dict[str, Any]:
         "application_name": application_name,
         "client_encoding": "utf8",  # overrides a setting of the role, because texts may be in any alphabet
         "context": _ADAPTERS,
-        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
@@ -153,6 +155,7 @@ def outages_named() -> Iterator[None]:
     except (
         psycopg.OperationalError,
         psycopg.InterfaceError,
+        NameLookupFailed,
         errors.ReadOnlySqlTransaction,
         *_MIGRATION_ERRORS,
         *_SERVER_ERRORS,

@@ -5,12 +5,15 @@ anyway: with httpx a sample costs 1.5 ms of CPU time instead of 0.4 ms, and each
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Mapping
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from supervisor.admission.facts import ListError, ListFailed, LoadedModel, ModelsListed
+from worker.names import LOOKUP_SECONDS, resolve_async
 from worker.ollama.api import GENERATE, PS, Body, Endpoint, Reply, load_request, unload_request
 from worker.ollama.errors import REQUEST_FAILURES
 from worker.ollama.models import ListedModel
@@ -18,6 +21,7 @@ from worker.ollama.models import ListedModel
 LIST_SECONDS = (
     2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
 )
+LOOKUP_SHARE = 3 / 4  # of the time of a request: a lookup that hangs is then told from a server that does not answer
 UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (docs/ollama-api.md 2.6)
 
 
@@ -31,6 +35,8 @@ class OllamaServer:
         """The loaded models, within LIST_SECONDS."""
         try:
             found = await self._request(PS, None, LIST_SECONDS)
+        except aiohttp.ClientConnectorDNSError:
+            return ListFailed(ListError.UNRESOLVED, time.monotonic())
         except TimeoutError:
             return ListFailed(ListError.LATE, time.monotonic())
         except (aiohttp.ClientError, OSError):
@@ -57,11 +63,39 @@ class OllamaServer:
         """On a connection of its own, so that a late reply never reaches a later request."""
         async with (
             asyncio.timeout(timeout_seconds),
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False) as session,
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=_Resolver(timeout_seconds * LOOKUP_SHARE)),
+                timeout=aiohttp.ClientTimeout(total=None),
+                auto_decompress=False,
+            ) as session,
             session.request(endpoint.method, self._base_url + endpoint.path, json=body, allow_redirects=False) as response,
         ):
             content = await _bounded(response, endpoint.limit_bytes(response.status))
         return endpoint.parse(response.status, content)
+
+
+class _Resolver(AbstractResolver):
+    """Looks names up without a thread. A thread that hangs would delay the end of the monitor by minutes."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = min(timeout_seconds, LOOKUP_SECONDS)
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:  # noqa: ARG002  the family is any
+        return [_resolved(host, address, port) for address in await resolve_async(host, self._timeout_seconds)]
+
+    async def close(self) -> None:
+        """Nothing is kept between two lookups."""
+
+
+def _resolved(host: str, address: str, port: int) -> ResolveResult:
+    return ResolveResult(
+        hostname=host,
+        host=address,
+        port=port,
+        family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+        proto=socket.IPPROTO_TCP,
+        flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+    )
 
 
 async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
