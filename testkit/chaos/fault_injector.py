@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ import psycopg
 
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Child, Fleet
-from testkit.chaos.plan import MOST_WORKERS, Fault, Kind
+from testkit.chaos.left_helpers import HelperLeaver
+from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind
+from testkit.chaos.refused_rows import RefusedRows
 from testkit.chaos.repeat_killer import RepeatKiller
 from testkit.chaos.run_record import InjectedFault, pid_in
 from testkit.chaos.scheduler import Scheduler
@@ -26,27 +29,72 @@ CONNECTIONS: Final[LiteralString] = """
     select pid, application_name from pg_stat_activity
     where datname = current_database() and usename <> current_user order by pid
 """
+WORKER_BACKENDS: Final[LiteralString] = """
+    select pid, application_name, exists (
+        select from pg_locks where pg_locks.pid = activity.pid and locktype = 'advisory' and granted) as holds_permit
+    from pg_stat_activity as activity
+    where datname = current_database() and usename <> current_user and application_name like '% slot %' order by pid
+"""
+CONCERNS_ALL: Final = frozenset(
+    {
+        Kind.RESTART_SERVER,
+        Kind.CRASH_SERVER,
+        Kind.CUT_ONE,
+        Kind.CUT_ALL,
+        Kind.STOP_BACKEND,
+        Kind.REFUSE_ROW,
+        Kind.MODEL_FAULT,
+        Kind.KILL_REPEATEDLY,
+    }
+)
+"""Faults that are not aimed at one host."""
+LASTS: Final = LONG | {
+    Kind.FREEZE_WORKER,
+    Kind.FREEZE_HOST,
+    Kind.STALL_LINK,
+    Kind.RESTART_SERVER,
+    Kind.CRASH_SERVER,
+    Kind.CUT_ALL,
+}
 Injection = tuple[frozenset[int] | None, str] | None
 """The affected workers (None: all) and details. None instead of the tuple if there was no victim."""
+LATER: Final = frozenset[int](), ""
+"""The fault is recorded by itself when it takes place."""
 
 
 @dataclass(slots=True)
 class FaultInjector:
-    """`injected` are the faults that took place. A fault without a victim is counted in `missed`."""
+    """`injected` are the faults that took place. A fault without a victim is counted in `missed`.
+
+    A fault that this system does not allow is counted in `not_possible`.
+    """
 
     environment: ChaosEnvironment
     scheduler: Scheduler
     injected: list[InjectedFault] = field(default_factory=list)
     missed: int = 0
+    not_possible: Counter[Kind] = field(default_factory=Counter)
     is_halted: bool = False
+    rows: RefusedRows = field(init=False)
+    _silent: set[int] = field(default_factory=set)
+    _stopped_backends: list[Child] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rows = RefusedRows(self.environment, self.scheduler)
 
     def play(self, fault: Fault) -> None:
-        at = time.time()
-        injection = INJECTIONS[fault.kind](self, fault, self.environment.fleets[fault.fleet])
+        if fault.kind in self.environment.not_possible:
+            self.not_possible[fault.kind] += 1
+            return
+        at, fleet = time.time(), self.environment.fleets[fault.fleet]
+        injection = INJECTIONS[fault.kind](self, fault, fleet)
         if injection is None:
             self.missed += 1
-        else:
-            self.injected.append(InjectedFault(at, fault.kind, *injection))
+        elif injection is not LATER:
+            every = self.environment.fleets if fault.kind in CONCERNS_ALL else (fleet,)
+            hosts = frozenset(each.home.name for each in every)
+            until = at + fault.seconds if fault.kind in LASTS else at
+            self.injected.append(InjectedFault(at, fault.kind, *injection, hosts, until))
 
     # Processes
 
@@ -81,6 +129,7 @@ class FaultInjector:
     def halt_the_server(self, fault: Fault, _fleet: Fleet) -> Injection:
         if self.is_halted:
             return None
+        _signal_all(self._stopped_backends, signal.SIGCONT)  # a stopped process would delay the end of the server
         self.environment.cluster.halt(signal.SIGQUIT if fault.kind is Kind.CRASH_SERVER else signal.SIGINT)
         self.is_halted = True
         self.scheduler.after(fault.seconds, self._resume_server)
@@ -89,6 +138,26 @@ class FaultInjector:
     def _resume_server(self) -> None:
         self.environment.cluster.resume()
         self.is_halted = False
+
+    def stop_a_backend(self, fault: Fault, _fleet: Fleet) -> Injection:
+        """Stop the server process of a worker, of one that holds a permit if there is one."""
+        found: list[tuple[int, str, bool]] = []
+        with suppress(psycopg.OperationalError), self.environment.connected() as owner:
+            found = owner.execute(WORKER_BACKENDS).fetchall()
+        chosen = [each for each in found if each[2]] or found
+        if not chosen:
+            return None
+        backend_pid, name, holds_permit = chosen[fault.number % len(chosen)]
+        backend, pid = Child(backend_pid, self.environment.cluster.pid), pid_in(name)
+        backend.signal(signal.SIGSTOP)
+        self._stopped_backends.append(backend)
+        self.scheduler.after(fault.seconds, partial(backend.signal, signal.SIGCONT))
+        permit = "with" if holds_permit else "without"
+        return frozenset({pid} if pid else ()), f"backend {backend_pid} of pid {pid}, {permit} a permit, {fault.seconds:.1f} s"
+
+    def refuse_a_row(self, fault: Fault, _fleet: Fleet) -> Injection:
+        detail = self.rows.refuse(fault.number, fault.seconds)
+        return (frozenset(), detail) if detail else None
 
     def cut_connections(self, fault: Fault, _fleet: Fleet) -> Injection:
         """Cut one connection, or all of them now and in each second of the fault."""
@@ -124,6 +193,40 @@ class FaultInjector:
                 command = f"stall {fault.seconds:.1f}"
         fleet.proxy.send(command)
         return frozenset(worker.pid for worker in fleet.workers()), command
+
+    def silence_host(self, fault: Fault, fleet: Fleet) -> Injection:
+        """Drop all packets. Afterwards the host's connections are alive again, or they stay silent and only new ones work."""
+        if fault.fleet in self._silent:
+            return None
+        link, is_healed = self.environment.links[fault.fleet], fault.number % 2 == 0
+        link.silence()
+        self._silent.add(fault.fleet)
+        self.scheduler.after(fault.seconds, partial(self._end_silence, fault.fleet, is_healed=is_healed))
+        workers = frozenset(worker.pid for worker in fleet.workers())
+        return workers, f"{fault.seconds:.1f} s, then {'healed' if is_healed else 'another address'}"
+
+    def _end_silence(self, number: int, *, is_healed: bool) -> None:
+        link = self.environment.links[number]
+        if is_healed:
+            link.heal()
+        else:
+            link.move()
+        self._silent.discard(number)
+
+    def hang_names(self, fault: Fault, fleet: Fleet) -> Injection:
+        if fleet.names is None or fleet.names.flag.exists():
+            return None
+        fleet.names.flag.touch()
+        self.scheduler.after(fault.seconds, fleet.names.flag.unlink)
+        return frozenset(), f"{fault.seconds:.1f} s"
+
+    def leave_a_helper(self, fault: Fault, _fleet: Fleet) -> Injection:
+        """Only the last fleet has the adapter."""
+        fleet = self.environment.fleets[-1]
+        if not fleet.workers():
+            return None
+        HelperLeaver(fleet, self.scheduler, self.injected).begin(fault.number)
+        return LATER
 
     # The model server
 
@@ -191,6 +294,11 @@ INJECTIONS: Final[dict[Kind, Callable[[FaultInjector, Fault, Fleet], Injection]]
     Kind.TERMINATE_SUPERVISOR: FaultInjector.hit_the_supervisor,
     Kind.FREEZE_SUPERVISOR: FaultInjector.hit_the_supervisor,
     Kind.FREEZE_HOST: FaultInjector.hit_all,
+    Kind.SILENCE_HOST: FaultInjector.silence_host,
+    Kind.STOP_BACKEND: FaultInjector.stop_a_backend,
+    Kind.LEAVE_HELPER: FaultInjector.leave_a_helper,
+    Kind.REFUSE_ROW: FaultInjector.refuse_a_row,
+    Kind.HANG_NAMES: FaultInjector.hang_names,
     Kind.RESTART_SERVER: FaultInjector.halt_the_server,
     Kind.CRASH_SERVER: FaultInjector.halt_the_server,
     Kind.CUT_ONE: FaultInjector.cut_connections,

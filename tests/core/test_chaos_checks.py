@@ -8,10 +8,22 @@ import pytest
 
 from testkit.chaos.checks import Finding, Violation, check
 from testkit.chaos.plan import Kind, Work
-from testkit.chaos.recovery import recoveries
+from testkit.chaos.recovery import longest_standstill, recoveries
 from testkit.chaos.report import timeline
 from testkit.chaos.rerun import RerunReason
-from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunRecord, SubmissionState, VisionCall, WrittenResult
+from testkit.chaos.run_record import (
+    InjectedFault,
+    JobTransition,
+    LogLine,
+    Refusal,
+    RunRecord,
+    StatusSample,
+    SubmissionState,
+    SupervisorLife,
+    VisionCall,
+    WrittenResult,
+)
+from testkit.chaos.truth import RECOVERY_SECONDS, START_SECONDS, STOP_SECONDS, WELL_SECONDS, Untruth, untrue_episodes
 
 ID = UUID(int=1)
 FIRST_KEY, SECOND_KEY = UUID(int=11), UUID(int=12)
@@ -207,3 +219,160 @@ def test_a_timeline_has_all_events_of_a_submission() -> None:
     ]
     kinds += ["leased -> queued", "queued -> leased", "vision call", "result completed"]
     assert [kind in line for kind, line in zip(kinds, lines, strict=True)] == [True] * len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("until", "error_class", "is_expected"),
+    [
+        pytest.param(None, "refused_23514", True, id="the reason names the SQLSTATE"),
+        pytest.param(None, "worker_crashed", False, id="the reason names another thing"),
+        pytest.param(None, "refused_54000", False, id="the reason names another SQLSTATE"),
+    ],
+)
+def test_a_refused_submission_fails_with_its_sqlstate(until: float | None, error_class: str, *, is_expected: bool) -> None:
+    """A submission that the database refused may fail, with a reason that names the SQLSTATE."""
+    failed = replace(STATE, status="failed", error_code="feedback_failed", error_class=error_class, job_status="failed")
+    end = replace(TEXT, at=6.0, status="failed", lease_key=None)
+    record = run(ENTERED, LEASED, PAGE, TEXT, end, state=failed, refusals=(Refusal(ID, "23514", 2.0, until),))
+    assert violations(record) == ([] if is_expected else [Violation.UNEXPLAINED])
+
+
+@pytest.mark.parametrize(("until", "is_lost"), [(None, False), (5.0, True)])
+def test_only_a_lasting_refusal_may_leave_a_submission_open(until: float | None, *, is_lost: bool) -> None:
+    """A submission may wait as long as the database refuses its writes. Afterwards it must end like any other."""
+    waiting = replace(STATE, status="pending", job_status="queued")
+    record = run(ENTERED, state=waiting, written=(), refusals=(Refusal(ID, "P0001", 0.5, until),))
+    assert violations(record) == ([Violation.LOST] if is_lost else [])
+    gone = run(ENTERED, acknowledged=frozenset({ID, JOB}), refusals=(Refusal(JOB, "P0001", 0.5, None),))
+    assert violations(gone) == [Violation.LOST]
+
+
+def test_a_refusal_does_not_explain_a_death() -> None:
+    """A refused row may let a lease run out, which nothing could give back. It must not end a worker."""
+    refusals = (Refusal(ID, "XX001", 2.0, None),)
+    taken = replace(AGAIN, old_status="leased", old_lease_key=FIRST_KEY, crashes=0, expiries=1)
+    assert violations(run(ENTERED, LEASED, PAGE, taken, refusals=refusals)) == []
+    assert violations(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, refusals=refusals)) == [Violation.UNEXPLAINED]
+
+
+# The longest standstill
+
+HOSTS = {"host1": frozenset({FIRST_PID}), "host2": frozenset({SECOND_PID})}
+WAITING = (replace(ENTERED, at=10.0), replace(LEASED, at=20.0), replace(DONE, at=100.0))
+"""10 s in the queue, then 80 s in work without a sign of progress."""
+
+
+def frozen(host: str, at: float, until: float, kind: Kind = Kind.FREEZE_HOST) -> InjectedFault:
+    return InjectedFault(at, kind, None, "", frozenset({host}), until)
+
+
+def standstill_seconds(*transitions: JobTransition, **changes: Any) -> float:
+    since, until = longest_standstill(run(*(transitions or WAITING), **{"hosts": HOSTS, "ended_at": 200.0, **changes}))
+    return until - since
+
+
+def test_a_standstill_is_the_longest_stretch_with_work_and_without_progress() -> None:
+    """From the lease to the end of the job. Time without a job is no standstill, and an open job counts until the end."""
+    assert standstill_seconds() == 80.0
+    assert standstill_seconds(*WAITING[:2]) == 180.0
+    assert standstill_seconds(WAITING[0], ended_at=95.0) == 85.0
+
+
+def test_a_token_is_progress() -> None:
+    """A sign of the model server ends a stretch, a renewed lease does not."""
+    assert standstill_seconds(model_progress=(50.0,)) == 50.0
+    renewed = replace(LEASED, at=60.0, old_status="leased", old_lease_key=FIRST_KEY)
+    assert standstill_seconds(*WAITING[:2], renewed, WAITING[2]) == 80.0
+
+
+@pytest.mark.parametrize(
+    ("injected", "seconds"),
+    [
+        pytest.param((frozen("host1", 30, 70), frozen("host2", 40, 90)), 50.0, id="both hosts, for 30 s together"),
+        pytest.param((frozen("host1", 30, 70),), 80.0, id="one host only"),
+        pytest.param((frozen("host1", 30, 50), frozen("host2", 50, 90)), 80.0, id="one after the other"),
+        pytest.param(
+            (frozen("host1", 30, 70, Kind.FREEZE_SUPERVISOR), frozen("host2", 30, 70, Kind.FREEZE_SUPERVISOR)),
+            80.0,
+            id="faults in which workers could work",
+        ),
+        pytest.param(
+            (replace(frozen("host1", 30, 40, Kind.CRASH_SERVER), hosts=frozenset(HOSTS)),), 70.0, id="one fault for both hosts"
+        ),
+    ],
+)
+def test_a_standstill_has_no_seconds_in_which_every_host_was_held(injected: tuple[InjectedFault, ...], seconds: float) -> None:
+    """Only time in which faults make progress impossible everywhere is left out. The time to recover counts."""
+    assert standstill_seconds(injected=injected) == seconds
+
+
+def test_a_refused_row_is_no_work() -> None:
+    """A job that the database refuses stands still by right, from the refusal to its end."""
+    assert standstill_seconds(refusals=(Refusal(ID, "23514", 30.0, None),)) == 10.0
+    assert standstill_seconds(refusals=(Refusal(ID, "23514", 30.0, 50.0),)) == 60.0
+    other = tuple(replace(each, job_id=ID, submission_id=JOB) for each in WAITING)
+    both = sorted((*WAITING, *other), key=lambda transition: transition.at)
+    assert standstill_seconds(*both, refusals=(Refusal(ID, "23514", 30.0, None),)) == 80.0
+
+
+# The truth of `status`
+
+LIVES = tuple(SupervisorLife(host, 0.0, 200.0) for host in HOSTS)
+
+
+def untruths(state: str, *transitions: JobTransition, at: float, **changes: Any) -> list[Untruth]:
+    """Return what is wrong with one answer of host1."""
+    sample = StatusSample(at, "host1", state, "")
+    transitions = transitions or WAITING
+    record = run(*transitions, **{"hosts": HOSTS, "lives": LIVES, "ended_at": 200.0, "samples": (sample,), **changes})
+    return [episode.untruth for episode in untrue_episodes(record)]
+
+
+def test_all_is_well_is_untrue_when_nothing_makes_progress() -> None:
+    """After 30 s with work and without progress `status` must not be ok. Without work, or sooner, it may."""
+    since = WAITING[1].at
+    assert untruths("ok", at=since + WELL_SECONDS) == []
+    assert untruths("ok", at=since + WELL_SECONDS + 1) == [Untruth.WELL_WITHOUT_PROGRESS]
+    assert untruths("degraded", at=since + WELL_SECONDS + 1) == []
+    assert untruths("ok", at=since + WELL_SECONDS + 1, model_progress=(since + 5,)) == []
+    assert untruths("ok", at=WAITING[-1].at + 2 * WELL_SECONDS) == []
+
+
+def test_all_is_well_is_untrue_on_a_host_that_a_fault_holds() -> None:
+    """The other host works, but this one cannot, and its status must show that."""
+    others = [replace(PAGE, at=at, pages=int(at), application_name=OTHER) for at in range(21, 95)]
+    job = (*WAITING[:2], *others, WAITING[2])
+    at = 25.0 + WELL_SECONDS + 1
+    assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, 90.0),)) == [Untruth.WELL_ON_A_HELD_HOST]
+    assert untruths("ok", *job, at=at, injected=(frozen("host2", 25.0, 90.0),)) == []
+    assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, at - 1),)) == []
+    assert untruths("ok", *job, at=at - 2, injected=(frozen("host1", 25.0, 90.0),)) == []
+
+
+def test_down_is_untrue_on_a_host_that_works() -> None:
+    """A host with progress before and after the answer is not down, unless a fault concerns it or has just ended."""
+    pages = [replace(PAGE, at=at, pages=int(at)) for at in range(21, 95)]
+    job = (*WAITING[:2], *pages, WAITING[2])
+    assert untruths("down", *job, at=60.0) == [Untruth.DOWN_AT_WORK]
+    assert untruths("down", *job, at=60.0, injected=(frozen("host2", 50.0, 61.0),)) == [Untruth.DOWN_AT_WORK]
+    assert untruths("down", *job, at=60.0, injected=(frozen("host1", 30.0, 60.0 - RECOVERY_SECONDS + 1),)) == []
+    assert untruths("down", at=60.0) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "is_untrue"), [(START_SECONDS - 1, False), (100.0, True), (200.0 - STOP_SECONDS + 1, False), (250.0, False)]
+)
+def test_not_running_is_untrue_while_the_supervisor_lives(at: float, *, is_untrue: bool) -> None:
+    """Whatever the fault: a supervisor whose process exists is running. Its start and its end are left out."""
+    injected = (frozen("host1", 90.0, 110.0, Kind.FREEZE_SUPERVISOR),)
+    assert untruths("not running", at=at, injected=injected) == ([Untruth.NOT_RUNNING_BUT_LIVES] if is_untrue else [])
+    assert untruths("no answer", at=at, injected=injected) == []
+
+
+def test_samples_with_one_untruth_are_one_episode() -> None:
+    """Consecutive samples are counted once, a pause of more than 5 s begins another episode."""
+    times = (60.0, 61.0, 62.0, 70.0, 71.0)
+    samples = tuple(StatusSample(at, "host1", "ok", f"All is well at {at}") for at in times)
+    record = run(*WAITING, hosts=HOSTS, ended_at=200.0, samples=samples)
+    found = [(episode.since, episode.until, episode.samples, episode.says) for episode in untrue_episodes(record)]
+    assert found == [(60.0, 62.0, 3, "All is well at 60.0"), (70.0, 71.0, 2, "All is well at 70.0")]
