@@ -40,8 +40,8 @@ class FarHost:
             run(*self.router, "ip", "route", "del", "blackhole", f"{host}/32")
 
     def add_address(self, number: int) -> str:
-        """Give the host one more address, of at most 32 000, and return it."""
-        address = f"10.{78 + self.number}.{number // 250}.{1 + number % 250}"
+        """Give the host one more address, of at most 254, and return it."""
+        address = f"10.{78 + self.number}.{os.getpid() % 256}.{1 + number}"
         run(*self.wrapper, "ip", "addr", "add", f"{address}/32", "dev", "far")
         run(*self.router, "ip", "route", "add", f"{address}/32", "via", self.theirs)
         run("ip", "route", "add", f"{address}/32", "via", self.gateway, "dev", self.cable_name)

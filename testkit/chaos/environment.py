@@ -91,7 +91,7 @@ def _network(
     except (NotAllowed, FileNotFoundError) as refusal:
         not_possible[Kind.SILENCE_HOST] = f"no network namespaces: {refusal}"
         return tuple(undo.enter_context(start_proxy(cluster.admin_dsn)) for _ in range(FLEETS)), ()
-    _listen(cluster)
+    listen(cluster)
     proxies = tuple(
         undo.enter_context(start_proxy(url(cluster.admin_dsn, host=host.ours, port=str(cluster.port)), host.wrapper))
         for host in hosts
@@ -99,7 +99,7 @@ def _network(
     return proxies, tuple(SilentLink(host, proxy) for host, proxy in zip(hosts, proxies, strict=True))
 
 
-def _listen(cluster: Cluster) -> None:
+def listen(cluster: Cluster) -> None:
     """Let the server accept connections from the hosts."""
     data = cluster.directory / "data"
     with (data / "postgresql.conf").open("a") as conf:

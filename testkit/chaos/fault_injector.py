@@ -14,6 +14,7 @@ import psycopg
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Child, Fleet
 from testkit.chaos.left_helpers import HelperLeaver
+from testkit.chaos.name_service import DATABASE, MODEL_SERVER
 from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind
 from testkit.chaos.refused_rows import RefusedRows
 from testkit.chaos.repeat_killer import RepeatKiller
@@ -21,6 +22,7 @@ from testkit.chaos.run_record import InjectedFault, pid_in
 from testkit.chaos.scheduler import Scheduler
 from testkit.ollama_simulator.fault import FaultKind
 
+HOST_NAMES: Final = (DATABASE, MODEL_SERVER)
 MODELS: Final = ("qwen2.5vl:3b", "gpt-oss:latest", None)
 MOST_REQUESTS: Final = 3  # affected by one model fault
 MOST_ANSWERS: Final = 8  # lost by one fault
@@ -77,7 +79,7 @@ class FaultInjector:
     is_halted: bool = False
     rows: RefusedRows = field(init=False)
     _silent: set[int] = field(default_factory=set)
-    _stopped_backends: list[Child] = field(default_factory=list)
+    _stopped: dict[int, Child] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rows = RefusedRows(self.environment, self.scheduler)
@@ -129,7 +131,8 @@ class FaultInjector:
     def halt_the_server(self, fault: Fault, _fleet: Fleet) -> Injection:
         if self.is_halted:
             return None
-        _signal_all(self._stopped_backends, signal.SIGCONT)  # a stopped process would delay the end of the server
+        for pid in tuple(self._stopped):  # a stopped process would delay the end of the server
+            self._continue_backend(pid)
         self.environment.cluster.halt(signal.SIGQUIT if fault.kind is Kind.CRASH_SERVER else signal.SIGINT)
         self.is_halted = True
         self.scheduler.after(fault.seconds, self._resume_server)
@@ -144,16 +147,21 @@ class FaultInjector:
         found: list[tuple[int, str, bool]] = []
         with suppress(psycopg.OperationalError), self.environment.connected() as owner:
             found = owner.execute(WORKER_BACKENDS).fetchall()
+        found = [each for each in found if each[0] not in self._stopped]
         chosen = [each for each in found if each[2]] or found
         if not chosen:
             return None
         backend_pid, name, holds_permit = chosen[fault.number % len(chosen)]
         backend, pid = Child(backend_pid, self.environment.cluster.pid), pid_in(name)
         backend.signal(signal.SIGSTOP)
-        self._stopped_backends.append(backend)
-        self.scheduler.after(fault.seconds, partial(backend.signal, signal.SIGCONT))
+        self._stopped[backend_pid] = backend
+        self.scheduler.after(fault.seconds, partial(self._continue_backend, backend_pid))
         permit = "with" if holds_permit else "without"
         return frozenset({pid} if pid else ()), f"backend {backend_pid} of pid {pid}, {permit} a permit, {fault.seconds:.1f} s"
+
+    def _continue_backend(self, pid: int) -> None:
+        if backend := self._stopped.pop(pid, None):
+            backend.signal(signal.SIGCONT)
 
     def refuse_a_row(self, fault: Fault, _fleet: Fleet) -> Injection:
         detail = self.rows.refuse(fault.number, fault.seconds)
@@ -214,11 +222,17 @@ class FaultInjector:
         self._silent.discard(number)
 
     def hang_names(self, fault: Fault, fleet: Fleet) -> Injection:
-        if fleet.names is None or fleet.names.flag.exists():
+        """Let the lookups of one name wait, and give the host a reason to look it up: lost connections or new workers."""
+        if fleet.names is None or fleet.names.hangs or not fleet.monitors():
             return None
-        fleet.names.flag.touch()
-        self.scheduler.after(fault.seconds, fleet.names.flag.unlink)
-        return frozenset(), f"{fault.seconds:.1f} s"
+        name = HOST_NAMES[fault.number % len(HOST_NAMES)]
+        fleet.names.hang(name)
+        if name == DATABASE:
+            fleet.proxy.send("cut")
+        else:
+            fleet.command("recycle")
+        self.scheduler.after(fault.seconds, fleet.names.answer)
+        return frozenset(), f"{name}, {fault.seconds:.1f} s"
 
     def leave_a_helper(self, fault: Fault, _fleet: Fleet) -> Injection:
         """Only the last fleet has the adapter."""

@@ -1,4 +1,4 @@
-"""Name lookups of the fleets, which get no answer while a file exists. A library that is preloaded into every process."""
+"""Name lookups of a fleet, which get no answer while a file exists. A library that is preloaded into every process."""
 
 import subprocess
 from dataclasses import dataclass
@@ -15,10 +15,23 @@ class NoCompiler(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NameService:
-    """`library` is the path of the preloaded library, `flag` the file that stops all answers."""
+    """`library` is the path of the preloaded library, `flag` the file with the name that gets no answer."""
 
     library: Path
     flag: Path
+
+    @property
+    def hangs(self) -> bool:
+        return self.flag.exists()
+
+    def hang(self, name: str) -> None:
+        """Let the lookups of one of the two names wait. The file appears with its content."""
+        unnamed = self.flag.with_suffix(".new")
+        unnamed.write_text(name)
+        unnamed.rename(self.flag)
+
+    def answer(self) -> None:
+        self.flag.unlink()
 
     def environ(self) -> dict[str, str]:
         return {"LD_PRELOAD": str(self.library), "CHAOS_NAMES_HANG": str(self.flag)}

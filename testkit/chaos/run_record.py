@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 from uuid import UUID
 
@@ -95,7 +96,7 @@ class InjectedFault:
     pids: frozenset[int] | None
     detail: str = ""
     hosts: frozenset[str] = frozenset()
-    until: float = 0.0
+    until: float = -inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from testkit.chaos.run_record import (
     VisionCall,
     WrittenResult,
 )
-from testkit.chaos.truth import RECOVERY_SECONDS, START_SECONDS, STOP_SECONDS, WELL_SECONDS, Untruth, untrue_episodes
+from testkit.chaos.truth import HELD_SECONDS, RECOVERY_SECONDS, STOP_SECONDS, WELL_SECONDS, Untruth, untrue_episodes
 
 ID = UUID(int=1)
 FIRST_KEY, SECOND_KEY = UUID(int=11), UUID(int=12)
@@ -139,6 +139,12 @@ def test_a_kill_explains_a_second_execution() -> None:
     assert (verdict.findings, verdict.reruns, verdict.duplicate_executions) == ((), {RerunReason.WORKER_DIED: 1}, 1)
 
 
+def test_a_fault_explains_what_happens_while_it_lasts() -> None:
+    """A connection that was stopped before the lease may commit it late."""
+    stopped = InjectedFault(-20.0, Kind.STOP_BACKEND, frozenset({FIRST_PID}), until=1.5)
+    assert violations(run(ENTERED, LEASED, PAGE, RETURNED, AGAIN, injected=(stopped,))) == []
+
+
 @pytest.mark.parametrize(
     "injected",
     [
@@ -146,6 +152,7 @@ def test_a_kill_explains_a_second_execution() -> None:
         pytest.param((replace(KILLED, pids=frozenset({SECOND_PID})),), id="another was hit"),
         pytest.param((replace(KILLED, at=9.0),), id="it was hit later"),
         pytest.param((replace(KILLED, at=-9.0),), id="it was hit before"),
+        pytest.param((replace(KILLED, at=-9.0, until=-5.0),), id="the fault ended before"),
     ],
 )
 def test_a_death_without_a_fault_is_found(injected: tuple[InjectedFault, ...]) -> None:
@@ -329,20 +336,20 @@ def untruths(state: str, *transitions: JobTransition, at: float, **changes: Any)
 
 
 def test_all_is_well_is_untrue_when_nothing_makes_progress() -> None:
-    """After 30 s with work and without progress `status` must not be ok. Without work, or sooner, it may."""
+    """After 58 s with work and without progress `status` must not be ok. Without work, or sooner, it may."""
     since = WAITING[1].at
     assert untruths("ok", at=since + WELL_SECONDS) == []
     assert untruths("ok", at=since + WELL_SECONDS + 1) == [Untruth.WELL_WITHOUT_PROGRESS]
     assert untruths("degraded", at=since + WELL_SECONDS + 1) == []
     assert untruths("ok", at=since + WELL_SECONDS + 1, model_progress=(since + 5,)) == []
-    assert untruths("ok", at=WAITING[-1].at + 2 * WELL_SECONDS) == []
+    assert untruths("ok", at=WAITING[-1].at + WELL_SECONDS + 1) == []
 
 
 def test_all_is_well_is_untrue_on_a_host_that_a_fault_holds() -> None:
     """The other host works, but this one cannot, and its status must show that."""
     others = [replace(PAGE, at=at, pages=int(at), application_name=OTHER) for at in range(21, 95)]
     job = (*WAITING[:2], *others, WAITING[2])
-    at = 25.0 + WELL_SECONDS + 1
+    at = 25.0 + HELD_SECONDS + 1
     assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, 90.0),)) == [Untruth.WELL_ON_A_HELD_HOST]
     assert untruths("ok", *job, at=at, injected=(frozen("host2", 25.0, 90.0),)) == []
     assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, at - 1),)) == []
@@ -360,19 +367,27 @@ def test_down_is_untrue_on_a_host_that_works() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "is_untrue"), [(START_SECONDS - 1, False), (100.0, True), (200.0 - STOP_SECONDS + 1, False), (250.0, False)]
+    ("at", "is_untrue"),
+    [
+        pytest.param(10.0, False, id="before its first answer"),
+        pytest.param(100.0, True, id="while it is frozen"),
+        pytest.param(200.0 - STOP_SECONDS + 1, False, id="at its end"),
+        pytest.param(250.0, False, id="after its end"),
+    ],
 )
 def test_not_running_is_untrue_while_the_supervisor_lives(at: float, *, is_untrue: bool) -> None:
-    """Whatever the fault: a supervisor whose process exists is running. Its start and its end are left out."""
+    """Whatever the fault: a supervisor that has answered and whose process exists is running."""
     injected = (frozen("host1", 90.0, 110.0, Kind.FREEZE_SUPERVISOR),)
-    assert untruths("not running", at=at, injected=injected) == ([Untruth.NOT_RUNNING_BUT_LIVES] if is_untrue else [])
+    samples = (StatusSample(20.0, "host1", "ok", ""), StatusSample(at, "host1", "not running", ""))
+    found = untrue_episodes(run(*WAITING, hosts=HOSTS, lives=LIVES, ended_at=200.0, samples=samples, injected=injected))
+    assert [episode.untruth for episode in found] == ([Untruth.NOT_RUNNING_BUT_LIVES] if is_untrue else [])
     assert untruths("no answer", at=at, injected=injected) == []
 
 
 def test_samples_with_one_untruth_are_one_episode() -> None:
     """Consecutive samples are counted once, a pause of more than 5 s begins another episode."""
-    times = (60.0, 61.0, 62.0, 70.0, 71.0)
+    times = (80.0, 81.0, 82.0, 90.0, 91.0)
     samples = tuple(StatusSample(at, "host1", "ok", f"All is well at {at}") for at in times)
     record = run(*WAITING, hosts=HOSTS, ended_at=200.0, samples=samples)
     found = [(episode.since, episode.until, episode.samples, episode.says) for episode in untrue_episodes(record)]
-    assert found == [(60.0, 62.0, 3, "All is well at 60.0"), (70.0, 71.0, 2, "All is well at 70.0")]
+    assert found == [(80.0, 82.0, 3, "All is well at 80.0"), (90.0, 91.0, 2, "All is well at 90.0")]
