@@ -8,7 +8,6 @@ import sys
 
 from rich.console import Console
 
-from testkit.chaos.checks import check
 from testkit.chaos.environment import set_up
 from testkit.chaos.plan import Kind, draw
 from testkit.chaos.report import Report
@@ -25,8 +24,7 @@ def main() -> int:
     print(f"chaos: {arguments.minutes:g} minutes, seed {arguments.seed}", file=sys.stderr)
     plan = draw(arguments.seed, arguments.minutes, tuple(Kind[name.upper()] for name in arguments.only))
     with set_up() as environment:
-        finished = Run(plan, environment).play()
-        report = Report(plan, finished, check(finished.record))
+        report = Report.of(plan, Run(plan, environment).play())
     if arguments.json:
         print(json.dumps({**report.figures(), **report.details()}))
     else:

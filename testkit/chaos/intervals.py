@@ -1,7 +1,9 @@
 """Arithmetic with intervals of time, each a pair (since, until). Lists of them are sorted and do not overlap."""
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from functools import reduce
+from itertools import accumulate
 
 Interval = tuple[float, float]
 
@@ -30,9 +32,16 @@ def without(kept: list[Interval], removed: list[Interval]) -> list[Interval]:
     return kept
 
 
-def seconds_within(intervals: list[Interval], since: float, until: float) -> float:
-    """Return the length of the intervals between two times."""
-    return sum(max(0.0, min(end, until) - max(start, since)) for start, end in intervals)
+def clock(intervals: list[Interval]) -> Callable[[float], float]:
+    """Return a clock that runs only within the intervals: the seconds of them before a time."""
+    starts = [since for since, _ in intervals]
+    before = [0.0, *accumulate(until - since for since, until in intervals)]
+
+    def seconds_before(at: float) -> float:
+        number = bisect_right(starts, at)
+        return before[number] - max(0.0, intervals[number - 1][1] - at) if number else 0.0
+
+    return seconds_before
 
 
 def _intersection(some: list[Interval], others: list[Interval]) -> list[Interval]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from itertools import pairwise
 from uuid import UUID
 
-from testkit.chaos.intervals import Interval, intersection, seconds_within, union, without
+from testkit.chaos.intervals import Interval, clock, intersection, union, without
 from testkit.chaos.plan import Kind
 from testkit.chaos.run_record import InjectedFault, JobTransition, RunRecord
 
@@ -25,10 +25,10 @@ def longest_standstill(record: RunRecord) -> Interval:
     HOLDS_ITS_HOSTS together hold every host: then progress is impossible. They end with the fault, so the time to recover counts.
     The second number is the end, the first is so many counted seconds before it.
     """
-    possible = without(workable(record), impossible(record))
+    worked_seconds = clock(without(workable(record), impossible(record)))
     marks = sorted({record.began_at, *progress(record), record.ended_at})
     return max(
-        ((until - seconds_within(possible, since, until), until) for since, until in pairwise(marks)),
+        ((until - (worked_seconds(until) - worked_seconds(since)), until) for since, until in pairwise(marks)),
         key=lambda stretch: stretch[1] - stretch[0],
         default=(record.began_at, record.began_at),
     )

@@ -5,13 +5,14 @@ import platform
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 from rich.console import Console
 from rich.table import Table
 
-from testkit.chaos.checks import Finding, Verdict, Violation
+from testkit.chaos.checks import Finding, Verdict, Violation, check
+from testkit.chaos.intervals import Interval
 from testkit.chaos.plan import Plan
 from testkit.chaos.recovery import longest_gap_seconds, longest_standstill, percentile, recoveries
 from testkit.chaos.run import FinishedRun
@@ -27,29 +28,30 @@ Event = JobTransition | WrittenResult | VisionCall | InjectedFault | LogLine
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A finished run and the results of the checks."""
+    """A finished run and the results of the checks. `standstill` is the longest, `untrue` are the episodes of wrong status."""
 
     plan: Plan
     finished: FinishedRun
     verdict: Verdict
+    standstill: Interval
+    untrue: tuple[Episode, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, finished: FinishedRun) -> Self:
+        record = finished.record
+        return cls(plan, finished, check(record), longest_standstill(record), tuple(untrue_episodes(record)))
 
     @property
     def is_right(self) -> bool:
-        return not self.verdict.findings and self.has_progressed and not self.untrue
+        return not self.verdict.findings and self.standstill_seconds <= MAX_STANDSTILL_SECONDS and not self.untrue
 
     @property
-    def has_progressed(self) -> bool:
-        since, until = longest_standstill(self.finished.record)
-        return until - since <= MAX_STANDSTILL_SECONDS
-
-    @property
-    def untrue(self) -> list[Episode]:
-        return untrue_episodes(self.finished.record)
+    def standstill_seconds(self) -> float:
+        return self.standstill[1] - self.standstill[0]
 
     def figures(self) -> dict[str, Any]:
         verdict, record = self.verdict, self.finished.record
         recovered = recoveries(record)
-        since, until = longest_standstill(record)
         every = [seconds for found in recovered.values() for seconds in found]
         return {
             "submissions": verdict.submissions,
@@ -62,7 +64,7 @@ class Report:
             "unexplained": verdict.count(Violation.UNEXPLAINED),
             "duplicate_executions": verdict.duplicate_executions,
             "longest_gap_seconds": round(longest_gap_seconds(record), 1),
-            "longest_standstill_s": round(until - since, 1),
+            "longest_standstill_s": round(self.standstill_seconds, 1),
             "untrue_status": len(self.untrue),
             "recovery_p50_seconds": _rounded(percentile(every, 0.5)),
             "recovery_p95_seconds": _rounded(percentile(every, 0.95)),
@@ -113,8 +115,8 @@ class Report:
 
     def _standstill_lines(self) -> Iterator[str]:
         """Yield the longest standstill and the faults before and in it, if it is too long."""
-        record, (since, until) = self.finished.record, longest_standstill(self.finished.record)
-        if not self.has_progressed:
+        record, (since, until) = self.finished.record, self.standstill
+        if self.standstill_seconds > MAX_STANDSTILL_SECONDS:
             yield f"no progress from {since - record.began_at:.1f} to {until - record.began_at:.1f} s"
             for fault in record.injected:
                 if fault.at <= until and fault.until >= since - BEFORE_SECONDS:

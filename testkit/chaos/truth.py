@@ -1,12 +1,12 @@
 """Find the times at which `status` was not true. Pure functions of the record."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from testkit.chaos.intervals import Interval, seconds_within
+from testkit.chaos.intervals import clock
 from testkit.chaos.plan import Kind
 from testkit.chaos.recovery import progress, workable
 from testkit.chaos.run_record import RunRecord, StatusSample
@@ -73,17 +73,17 @@ def _joined(untrue: Iterable[tuple[StatusSample, Untruth]]) -> Iterator[Episode]
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """`anywhere` and `on_host` are times of progress in order. `work` is the time in which work was there."""
+    """`anywhere` and `on_host` are times of progress in order. `worked_seconds` is a clock that runs while work is there."""
 
     record: RunRecord
-    work: list[Interval]
+    worked_seconds: Callable[[float], float]
     anywhere: list[float]
     on_host: dict[str, list[float]]
 
     @classmethod
     def of(cls, record: RunRecord) -> "_Facts":
         on_host = {host: progress(record, pids) for host, pids in record.hosts.items()}
-        return cls(record, workable(record), progress(record), on_host)
+        return cls(record, clock(workable(record)), progress(record), on_host)
 
     def untruth_of(self, sample: StatusSample) -> Untruth | None:
         """Return None for a true status, and for one that the run cannot judge."""
@@ -133,7 +133,7 @@ class _Facts:
         """Return the seconds with work since the last progress."""
         before = bisect_right(steps, at)
         since = steps[before - 1] if before else self.record.began_at
-        return seconds_within(self.work, since, at)
+        return self.worked_seconds(at) - self.worked_seconds(since)
 
 
 def _within(steps: list[float], since: float, until: float) -> list[float]:

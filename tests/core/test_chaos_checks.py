@@ -7,10 +7,11 @@ from uuid import UUID
 import pytest
 
 from testkit.chaos.checks import Finding, Violation, check
-from testkit.chaos.plan import Kind, Work
+from testkit.chaos.plan import Kind, Work, draw
 from testkit.chaos.recovery import longest_standstill, recoveries
-from testkit.chaos.report import timeline
+from testkit.chaos.report import Report, timeline
 from testkit.chaos.rerun import RerunReason
+from testkit.chaos.run import FinishedRun
 from testkit.chaos.run_record import (
     InjectedFault,
     JobTransition,
@@ -391,3 +392,42 @@ def test_samples_with_one_untruth_are_one_episode() -> None:
     record = run(*WAITING, hosts=HOSTS, ended_at=200.0, samples=samples)
     found = [(episode.since, episode.until, episode.samples, episode.says) for episode in untrue_episodes(record)]
     assert found == [(80.0, 82.0, 3, "All is well at 80.0"), (90.0, 91.0, 2, "All is well at 90.0")]
+
+
+# The report
+
+
+def report_of(**changes: Any) -> Report:
+    """Report a run of a job that ends after 80 s in work."""
+    record = run(*WAITING, **{"hosts": HOSTS, "lives": LIVES, "ended_at": 200.0, "calls": (), **changes})
+    return Report.of(draw(1, 0.1), FinishedRun(record, 0.0, 0, {}, 0, (), ()))
+
+
+def test_a_run_is_right_with_progress_and_a_true_status() -> None:
+    """Without findings the run is right if the standstill is at most 60 s and no status was untrue."""
+    report = report_of(model_progress=(50.0,))
+    assert report.is_right
+    assert (report.figures()["longest_standstill_s"], report.figures()["untrue_status"]) == (50.0, 0)
+    assert list(report.violations()) == []
+
+
+def test_a_long_standstill_is_a_violation() -> None:
+    """It is printed with its seconds since the start and the faults of that time."""
+    report = report_of(injected=(frozen("host1", 25.0, 45.0, Kind.FREEZE_SUPERVISOR),))
+    assert not report.is_right
+    assert report.figures()["longest_standstill_s"] == 80.0
+    standing, fault = report.violations()
+    assert standing == "no progress from 20.0 to 100.0 s"
+    assert "freeze_supervisor" in fault
+    assert "host1" in fault
+
+
+def test_an_untrue_status_is_a_violation() -> None:
+    """It is printed with its time, the host, what was wrong and what the status said."""
+    samples = (StatusSample(30.0, "host2", "ok", ""), StatusSample(40.0, "host2", "not running", "Not running: no instance."))
+    report = report_of(model_progress=(50.0,), samples=samples)
+    assert not report.is_right
+    assert report.figures()["untrue_status"] == 1
+    assert list(report.violations()) == [
+        f"status at 40.0 s for 0.0 s (1 samples), host2: {Untruth.NOT_RUNNING_BUT_LIVES}: 'Not running: no instance.'"
+    ]

@@ -1,6 +1,6 @@
 """The arithmetic with intervals of time of scripts/chaos."""
 
-from testkit.chaos.intervals import intersection, seconds_within, union, without
+from testkit.chaos.intervals import clock, intersection, union, without
 
 
 def test_a_union_joins_what_touches() -> None:
@@ -20,6 +20,8 @@ def test_a_removed_part_splits_an_interval() -> None:
     assert without([(1, 10)], []) == [(1, 10)]
 
 
-def test_seconds_within_count_the_common_time() -> None:
-    """Only the part between the two times counts."""
-    assert seconds_within([(1, 4), (6, 8), (20, 30)], 3, 7) == 2
+def test_a_clock_runs_within_the_intervals() -> None:
+    """It stands between them, before the first and after the last."""
+    seconds_before = clock([(1, 4), (6, 8)])
+    assert [seconds_before(at) for at in (0, 1, 3, 4, 5, 6, 7, 8, 9)] == [0, 0, 2, 3, 3, 3, 4, 5, 5]
+    assert clock([])(5) == 0
