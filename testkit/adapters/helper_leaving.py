@@ -18,6 +18,7 @@ from worker.ollama.client import Ollama
 from worker.settings import WorkerSettings
 
 HELPER_SECONDS = 3600.0
+POLL_SECONDS = 0.001
 WAIT_SECONDS = 3.0  # for the worker's kill, which must find it in its step
 
 
@@ -39,6 +40,8 @@ def _obey(directory: Path) -> None:
         os.setsid()
         time.sleep(HELPER_SECONDS)
         os._exit(0)
+    while os.getsid(pid) != pid:
+        time.sleep(POLL_SECONDS)
     taken.rename(directory / f"left-{os.getpid()}-{pid}")
     time.sleep(WAIT_SECONDS)
 

@@ -78,6 +78,7 @@ class FaultInjector:
     not_possible: Counter[Kind] = field(default_factory=Counter)
     is_halted: bool = False
     rows: RefusedRows = field(init=False)
+    _frozen: set[int] = field(default_factory=set)
     _silent: set[int] = field(default_factory=set)
     _stopped: dict[int, Child] = field(default_factory=dict)
 
@@ -120,11 +121,19 @@ class FaultInjector:
         return (pids, f"pid {min(pids)}") if pids else None
 
     def _hit(self, victims: list[Child], fault: Fault) -> Injection:
+        """Signal the victims. One that is frozen already is not frozen for longer, so that no freeze exceeds its bound."""
+        if is_freeze := _SIGNALS[fault.kind] is signal.SIGSTOP:
+            victims = [victim for victim in victims if victim.pid not in self._frozen]
         _signal_all(victims, _SIGNALS[fault.kind])
-        if _SIGNALS[fault.kind] is signal.SIGSTOP:
-            self.scheduler.after(fault.seconds, partial(_signal_all, victims, signal.SIGCONT))
         pids = frozenset(victim.pid for victim in victims)
+        if is_freeze:
+            self._frozen |= pids
+            self.scheduler.after(fault.seconds, partial(self._thaw, victims))
         return (pids, f"pids {sorted(pids)}") if victims else None
+
+    def _thaw(self, victims: list[Child]) -> None:
+        _signal_all(victims, signal.SIGCONT)
+        self._frozen -= {victim.pid for victim in victims}
 
     # The database server
 

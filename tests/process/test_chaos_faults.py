@@ -59,6 +59,13 @@ def test_a_lookup_waits_while_the_file_exists(name: str, tmp_path: Path) -> None
         assert child.stdout.read() == "127.0.0.1\n"
 
 
+def test_a_system_without_a_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is then left out, and the report has this reason."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoCompiler, match="cc: No such file or directory"):
+        build_library(tmp_path)
+
+
 def looked_up(names: NameService, name: str) -> list[str]:
     command = [sys.executable, "-c", LOOK_UP, name]
     return subprocess.check_output(command, text=True, env=dict(os.environ) | names.environ()).split()
