@@ -1,12 +1,14 @@
 """Inject each kind of fault. The end of a fault is added to the scheduler."""
 
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final, LiteralString
 
 import psycopg
@@ -15,7 +17,7 @@ from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Child, Fleet
 from testkit.chaos.left_helpers import HelperLeaver
 from testkit.chaos.name_service import DATABASE, MODEL_SERVER
-from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind
+from testkit.chaos.plan import LONG, MOST_WORKERS, PERMITS, Fault, Kind
 from testkit.chaos.refused_rows import RefusedRows
 from testkit.chaos.repeat_killer import RepeatKiller
 from testkit.chaos.run_record import InjectedFault, pid_in
@@ -35,7 +37,9 @@ WORKER_BACKENDS: Final[LiteralString] = """
     select pid, application_name, exists (
         select from pg_locks where pg_locks.pid = activity.pid and locktype = 'advisory' and granted) as holds_permit
     from pg_stat_activity as activity
-    where datname = current_database() and usename <> current_user and application_name like '% slot %' order by pid
+    where datname = current_database() and usename <> current_user and application_name like '% slot %'
+        and wait_event = 'ClientRead'
+    order by pid
 """
 CONCERNS_ALL: Final = frozenset(
     {
@@ -152,11 +156,17 @@ class FaultInjector:
         self.is_halted = False
 
     def stop_a_backend(self, fault: Fault, _fleet: Fleet) -> Injection:
-        """Stop the server process of a worker, of one that holds a permit if there is one."""
+        """Stop the server process of a worker, of one that holds a permit if there is one.
+
+        It waits for its client: with an internal lock in its hands it would stop the whole server, and the run with it. Fewer
+        are stopped at a time than there are permits, so that work stays possible.
+        """
+        if len(self._stopped) >= PERMITS - 1:
+            return None
         found: list[tuple[int, str, bool]] = []
         with suppress(psycopg.OperationalError), self.environment.connected() as owner:
             found = owner.execute(WORKER_BACKENDS).fetchall()
-        found = [each for each in found if each[0] not in self._stopped]
+        found = [each for each in found if each[0] not in self._stopped and _waits_for_its_client(each[0])]
         chosen = [each for each in found if each[2]] or found
         if not chosen:
             return None
@@ -165,6 +175,7 @@ class FaultInjector:
         backend.signal(signal.SIGSTOP)
         self._stopped[backend_pid] = backend
         self.scheduler.after(fault.seconds, partial(self._continue_backend, backend_pid))
+        _continue_later(backend, fault.seconds)
         permit = "with" if holds_permit else "without"
         return frozenset({pid} if pid else ()), f"backend {backend_pid} of pid {pid}, {permit} a permit, {fault.seconds:.1f} s"
 
@@ -299,6 +310,19 @@ _SIGNALS: Final = {
 def _signal_all(victims: Iterable[Child], number: signal.Signals) -> None:
     for victim in victims:
         victim.signal(number)
+
+
+def _waits_for_its_client(backend_pid: int) -> bool:
+    with suppress(OSError):
+        return "poll" in Path(f"/proc/{backend_pid}/wchan").read_text()
+    return False
+
+
+def _continue_later(backend: Child, seconds: float) -> None:
+    """Continue the backend also if the run itself waits for the server."""
+    timer = threading.Timer(seconds, backend.signal, [signal.SIGCONT])
+    timer.daemon = True
+    timer.start()
 
 
 def _one_of(there: list[Child], fault: Fault) -> list[Child]:

@@ -355,6 +355,12 @@ def test_all_is_well_is_untrue_on_a_host_that_a_fault_holds() -> None:
     assert untruths("ok", *job, at=at, injected=(frozen("host2", 25.0, 90.0),)) == []
     assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, at - 1),)) == []
     assert untruths("ok", *job, at=at - 2, injected=(frozen("host1", 25.0, 90.0),)) == []
+    assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, 90.0, Kind.STOP_BACKEND),)) == []
+    own = replace(PAGE, at=50.0, pages=50)
+    assert (
+        untruths("ok", *WAITING[:2], *others[:29], own, *others[30:], WAITING[2], at=at, injected=(frozen("host1", 25.0, 90.0),))
+        == []
+    )
 
 
 def test_down_is_untrue_on_a_host_that_works() -> None:
@@ -392,6 +398,9 @@ def test_samples_with_one_untruth_are_one_episode() -> None:
     record = run(*WAITING, hosts=HOSTS, ended_at=200.0, samples=samples)
     found = [(episode.since, episode.until, episode.samples, episode.says) for episode in untrue_episodes(record)]
     assert found == [(80.0, 82.0, 3, "All is well at 80.0"), (90.0, 91.0, 2, "All is well at 90.0")]
+    other = StatusSample(83.0, "host1", "not running", "")
+    both = untrue_episodes(replace(record, samples=(*samples[:3], other), lives=LIVES))
+    assert [episode.untruth for episode in both] == [Untruth.WELL_WITHOUT_PROGRESS, Untruth.NOT_RUNNING_BUT_LIVES]
 
 
 # The report
