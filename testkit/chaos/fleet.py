@@ -159,6 +159,8 @@ class Fleet:
 
 
 def _parent_of(pid: int) -> int | None:
+    """Return the parent of a process, None for one that has ended, also if its supervisor is frozen and does not reap it."""
     with suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return None if state == "Z" else int(parent)
     return None

@@ -16,13 +16,20 @@ ANSWERS: Final = frozenset({"ok", "degraded", "draining", "down"})
 WELL_SECONDS: Final = (
     58.0  # the longest step with these settings: 30 s to read, 10 + 5 + 8 s for a page, 1 s of grace, 4 s of polls
 )
-HELD_SECONDS: Final = 30.0  # 15 s until a silent connection ends, 10 s for the last known state, 5 s for the next poll
-BUSY_SECONDS: Final = 5.0  # progress as near as this to a sample shows that the host works
+SILENT_SECONDS: Final = 30.0  # 15 s until a silent connection ends, 10 s for the last known state, 5 s for the next poll
+HEARTBEAT_SECONDS: Final = 15.0  # the supervisor writes its heartbeat every second, and a busy machine may delay some
+STEADY_SECONDS: Final = 3  # progress in each second before and after a sample shows that the host works
 RECOVERY_SECONDS: Final = 15.0  # after a fault: `status` shows the last state for 10 s, and reconnects after at most 5 s
 STOP_SECONDS: Final = 5.0  # from the end of the monitor to the end of the supervisor
 SAME_EPISODE_SECONDS: Final = 5.0  # samples with the same untruth are one episode until they pause for longer
 
-HOLDS_A_HOST: Final = frozenset({Kind.SILENCE_HOST, Kind.HANG_NAMES, Kind.FREEZE_SUPERVISOR, Kind.FREEZE_HOST})
+HELD_SECONDS: Final = {
+    Kind.SILENCE_HOST: SILENT_SECONDS,
+    Kind.HANG_NAMES: SILENT_SECONDS,
+    Kind.FREEZE_HOST: SILENT_SECONDS,
+    Kind.FREEZE_SUPERVISOR: HEARTBEAT_SECONDS,
+}
+"""Faults that hold a host, and the time after which its status must show that its workers make no progress."""
 CONCERNS_NO_HOST: Final = frozenset({Kind.MODEL_FAULT, Kind.RELOAD, Kind.RELOAD_WRONG, Kind.RECYCLE, Kind.REFUSE_ROW})
 
 
@@ -99,20 +106,17 @@ class _Facts:
     def _false_well(self, sample: StatusSample) -> Untruth | None:
         if self._idle_seconds(self.anywhere, sample.at) > WELL_SECONDS:
             return Untruth.WELL_WITHOUT_PROGRESS
-        held = any(
-            fault.at + HELD_SECONDS < sample.at <= fault.until and fault.kind in HOLDS_A_HOST
+        idle_seconds = self._idle_seconds(self.on_host[sample.host], sample.at)
+        is_held = any(
+            fault.at + HELD_SECONDS[fault.kind] < sample.at <= fault.until and idle_seconds > HELD_SECONDS[fault.kind]
             for fault in self.record.injected
-            if sample.host in fault.hosts
+            if sample.host in fault.hosts and fault.kind in HELD_SECONDS
         )
-        if held and self._idle_seconds(self.on_host[sample.host], sample.at) > HELD_SECONDS:
-            return Untruth.WELL_ON_A_HELD_HOST
-        return None
+        return Untruth.WELL_ON_A_HELD_HOST if is_held else None
 
     def _false_down(self, sample: StatusSample) -> Untruth | None:
-        steps = self.on_host[sample.host]
-        is_busy = bool(_within(steps, sample.at - BUSY_SECONDS, sample.at)) and bool(
-            _within(steps, sample.at, sample.at + BUSY_SECONDS)
-        )
+        steps, seconds = self.on_host[sample.host], range(-STEADY_SECONDS, STEADY_SECONDS)
+        is_busy = all(_within(steps, sample.at + second, sample.at + second + 1) for second in seconds)
         concerned = any(
             fault.at <= sample.at <= max(fault.until, fault.at) + RECOVERY_SECONDS and fault.kind not in CONCERNS_NO_HOST
             for fault in self.record.injected

@@ -24,7 +24,15 @@ from testkit.chaos.run_record import (
     VisionCall,
     WrittenResult,
 )
-from testkit.chaos.truth import HELD_SECONDS, RECOVERY_SECONDS, STOP_SECONDS, WELL_SECONDS, Untruth, untrue_episodes
+from testkit.chaos.truth import (
+    HELD_SECONDS,
+    RECOVERY_SECONDS,
+    STEADY_SECONDS,
+    STOP_SECONDS,
+    WELL_SECONDS,
+    Untruth,
+    untrue_episodes,
+)
 
 ID = UUID(int=1)
 FIRST_KEY, SECOND_KEY = UUID(int=11), UUID(int=12)
@@ -346,31 +354,32 @@ def test_all_is_well_is_untrue_when_nothing_makes_progress() -> None:
     assert untruths("ok", at=WAITING[-1].at + WELL_SECONDS + 1) == []
 
 
-def test_all_is_well_is_untrue_on_a_host_that_a_fault_holds() -> None:
-    """The other host works, but this one cannot, and its status must show that."""
+@pytest.mark.parametrize("kind", HELD_SECONDS)
+def test_all_is_well_is_untrue_on_a_host_that_a_fault_holds(kind: Kind) -> None:
+    """The other host works, but this one makes no progress for the time of this fault, and its status must show that."""
     others = [replace(PAGE, at=at, pages=int(at), application_name=OTHER) for at in range(21, 95)]
     job = (*WAITING[:2], *others, WAITING[2])
-    at = 25.0 + HELD_SECONDS + 1
-    assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, 90.0),)) == [Untruth.WELL_ON_A_HELD_HOST]
-    assert untruths("ok", *job, at=at, injected=(frozen("host2", 25.0, 90.0),)) == []
-    assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, at - 1),)) == []
-    assert untruths("ok", *job, at=at - 2, injected=(frozen("host1", 25.0, 90.0),)) == []
+    at = 25.0 + HELD_SECONDS[kind] + 1
+    assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, 90.0, kind),)) == [Untruth.WELL_ON_A_HELD_HOST]
+    assert untruths("ok", *job, at=at, injected=(frozen("host2", 25.0, 90.0, kind),)) == []
+    assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, at - 1, kind),)) == []
+    assert untruths("ok", *job, at=at - 2, injected=(frozen("host1", 25.0, 90.0, kind),)) == []
     assert untruths("ok", *job, at=at, injected=(frozen("host1", 25.0, 90.0, Kind.STOP_BACKEND),)) == []
-    own = replace(PAGE, at=50.0, pages=50)
-    assert (
-        untruths("ok", *WAITING[:2], *others[:29], own, *others[30:], WAITING[2], at=at, injected=(frozen("host1", 25.0, 90.0),))
-        == []
-    )
+    own = [replace(PAGE, at=at - 4.5, has_text=True)]
+    worked = sorted((*job, *own), key=lambda transition: transition.at)
+    assert untruths("ok", *worked, at=at, injected=(frozen("host1", 25.0, 90.0, kind),)) == []
 
 
 def test_down_is_untrue_on_a_host_that_works() -> None:
-    """A host with progress before and after the answer is not down, unless a fault concerns it or has just ended."""
+    """A host with progress in each second around the answer is not down, unless a fault concerns it or has just ended."""
     pages = [replace(PAGE, at=at, pages=int(at)) for at in range(21, 95)]
     job = (*WAITING[:2], *pages, WAITING[2])
     assert untruths("down", *job, at=60.0) == [Untruth.DOWN_AT_WORK]
     assert untruths("down", *job, at=60.0, injected=(frozen("host2", 50.0, 61.0),)) == [Untruth.DOWN_AT_WORK]
     assert untruths("down", *job, at=60.0, injected=(frozen("host1", 30.0, 60.0 - RECOVERY_SECONDS + 1),)) == []
     assert untruths("down", at=60.0) == []
+    paused = [page for page in job if not 60 - STEADY_SECONDS <= page.at < 60 - STEADY_SECONDS + 2]
+    assert untruths("down", *paused, at=60.0) == []
 
 
 @pytest.mark.parametrize(
