@@ -1,14 +1,12 @@
 """Inject each kind of fault. The end of a fault is added to the scheduler."""
 
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Final, LiteralString
 
 import psycopg
@@ -17,11 +15,12 @@ from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Child, Fleet
 from testkit.chaos.left_helpers import HelperLeaver
 from testkit.chaos.name_service import DATABASE, MODEL_SERVER
-from testkit.chaos.plan import LONG, MOST_WORKERS, PERMITS, Fault, Kind
+from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind
 from testkit.chaos.refused_rows import RefusedRows
 from testkit.chaos.repeat_killer import RepeatKiller
 from testkit.chaos.run_record import InjectedFault, pid_in
 from testkit.chaos.scheduler import Scheduler
+from testkit.chaos.stopped_backends import StoppedBackends
 from testkit.ollama_simulator.fault import FaultKind
 
 HOST_NAMES: Final = (DATABASE, MODEL_SERVER)
@@ -32,14 +31,6 @@ CORRECT_AGAIN_SECONDS: Final = 1.0
 CONNECTIONS: Final[LiteralString] = """
     select pid, application_name from pg_stat_activity
     where datname = current_database() and usename <> current_user order by pid
-"""
-WORKER_BACKENDS: Final[LiteralString] = """
-    select pid, application_name, exists (
-        select from pg_locks where pg_locks.pid = activity.pid and locktype = 'advisory' and granted) as holds_permit
-    from pg_stat_activity as activity
-    where datname = current_database() and usename <> current_user and application_name like '% slot %'
-        and wait_event = 'ClientRead'
-    order by pid
 """
 CONCERNS_ALL: Final = frozenset(
     {
@@ -82,12 +73,12 @@ class FaultInjector:
     not_possible: Counter[Kind] = field(default_factory=Counter)
     is_halted: bool = False
     rows: RefusedRows = field(init=False)
+    backends: StoppedBackends = field(init=False)
     _frozen: set[int] = field(default_factory=set)
-    _silent: set[int] = field(default_factory=set)
-    _stopped: dict[int, Child] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rows = RefusedRows(self.environment, self.scheduler)
+        self.backends = StoppedBackends(self.environment, self.scheduler)
 
     def play(self, fault: Fault) -> None:
         if fault.kind in self.environment.not_possible:
@@ -144,8 +135,7 @@ class FaultInjector:
     def halt_the_server(self, fault: Fault, _fleet: Fleet) -> Injection:
         if self.is_halted:
             return None
-        for pid in tuple(self._stopped):  # a stopped process would delay the end of the server
-            self._continue_backend(pid)
+        self.backends.continue_all()  # a stopped process would delay the end of the server
         self.environment.cluster.halt(signal.SIGQUIT if fault.kind is Kind.CRASH_SERVER else signal.SIGINT)
         self.is_halted = True
         self.scheduler.after(fault.seconds, self._resume_server)
@@ -156,32 +146,7 @@ class FaultInjector:
         self.is_halted = False
 
     def stop_a_backend(self, fault: Fault, _fleet: Fleet) -> Injection:
-        """Stop the server process of a worker, of one that holds a permit if there is one.
-
-        It waits for its client: with an internal lock in its hands it would stop the whole server, and the run with it. Fewer
-        are stopped at a time than there are permits, so that work stays possible.
-        """
-        if len(self._stopped) >= PERMITS - 1:
-            return None
-        found: list[tuple[int, str, bool]] = []
-        with suppress(psycopg.OperationalError), self.environment.connected() as owner:
-            found = owner.execute(WORKER_BACKENDS).fetchall()
-        found = [each for each in found if each[0] not in self._stopped and _waits_for_its_client(each[0])]
-        chosen = [each for each in found if each[2]] or found
-        if not chosen:
-            return None
-        backend_pid, name, holds_permit = chosen[fault.number % len(chosen)]
-        backend, pid = Child(backend_pid, self.environment.cluster.pid), pid_in(name)
-        backend.signal(signal.SIGSTOP)
-        self._stopped[backend_pid] = backend
-        self.scheduler.after(fault.seconds, partial(self._continue_backend, backend_pid))
-        _continue_later(backend, fault.seconds)
-        permit = "with" if holds_permit else "without"
-        return frozenset({pid} if pid else ()), f"backend {backend_pid} of pid {pid}, {permit} a permit, {fault.seconds:.1f} s"
-
-    def _continue_backend(self, pid: int) -> None:
-        if backend := self._stopped.pop(pid, None):
-            backend.signal(signal.SIGCONT)
+        return self.backends.stop(fault.number, fault.seconds)
 
     def refuse_a_row(self, fault: Fault, _fleet: Fleet) -> Injection:
         detail = self.rows.refuse(fault.number, fault.seconds)
@@ -224,22 +189,13 @@ class FaultInjector:
 
     def silence_host(self, fault: Fault, fleet: Fleet) -> Injection:
         """Drop all packets. Afterwards the host's connections are alive again, or they stay silent and only new ones work."""
-        if fault.fleet in self._silent:
-            return None
         link, is_healed = self.environment.links[fault.fleet], fault.number % 2 == 0
+        if link.is_silent:
+            return None
         link.silence()
-        self._silent.add(fault.fleet)
-        self.scheduler.after(fault.seconds, partial(self._end_silence, fault.fleet, is_healed=is_healed))
+        self.scheduler.after(fault.seconds, link.heal if is_healed else link.move)
         workers = frozenset(worker.pid for worker in fleet.workers())
         return workers, f"{fault.seconds:.1f} s, then {'healed' if is_healed else 'another address'}"
-
-    def _end_silence(self, number: int, *, is_healed: bool) -> None:
-        link = self.environment.links[number]
-        if is_healed:
-            link.heal()
-        else:
-            link.move()
-        self._silent.discard(number)
 
     def hang_names(self, fault: Fault, fleet: Fleet) -> Injection:
         """Let the lookups of one name wait, and give the host a reason to look it up: lost connections or new workers."""
@@ -310,19 +266,6 @@ _SIGNALS: Final = {
 def _signal_all(victims: Iterable[Child], number: signal.Signals) -> None:
     for victim in victims:
         victim.signal(number)
-
-
-def _waits_for_its_client(backend_pid: int) -> bool:
-    with suppress(OSError):
-        return "poll" in Path(f"/proc/{backend_pid}/wchan").read_text()
-    return False
-
-
-def _continue_later(backend: Child, seconds: float) -> None:
-    """Continue the backend also if the run itself waits for the server."""
-    timer = threading.Timer(seconds, backend.signal, [signal.SIGCONT])
-    timer.daemon = True
-    timer.start()
 
 
 def _one_of(there: list[Child], fault: Fault) -> list[Child]:

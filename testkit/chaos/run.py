@@ -58,26 +58,23 @@ class Run:
             self.scheduler.at(fault.at_seconds, partial(injector.play, fault))
         while self.scheduler.now < self.plan.ends_at_seconds:
             self._step()
-        calm_at = time.time()
-        quiet_seconds = self._wait_for_end()
-        ended_at = time.time()
+        calm_at, quiet_seconds, ended_at = time.time(), self._wait_for_end(), time.time()
         drained_with = tuple(fleet.stop() for fleet in self.environment.fleets)
         observed = Observed(
             acknowledged=frozenset(self.acknowledged),
-            injected=tuple(replace(fault, until=max(fault.at, min(fault.until, calm_at))) for fault in injector.injected),
+            injected=tuple(replace(fault, until=min(fault.until, max(fault.at, calm_at))) for fault in injector.injected),
             refusals=tuple(injector.rows.refusals.values()),
             began_at=began_at,
             ended_at=ended_at,
         )
-        exit_codes = tuple(code for fleet in self.environment.fleets for code in fleet.exit_codes)
         return FinishedRun(
-            collect(self.environment, self.plan, observed),
-            quiet_seconds,
-            injector.missed,
-            {kind: self.environment.not_possible[kind] for kind in injector.not_possible},
-            sum(fleet.end_helpers() for fleet in self.environment.fleets),
-            exit_codes,
-            drained_with,
+            record=collect(self.environment, self.plan, observed),
+            quiet_seconds=quiet_seconds,
+            missed_faults=injector.missed,
+            not_possible={kind: self.environment.not_possible[kind] for kind in injector.not_possible},
+            helpers_left=sum(fleet.end_helpers() for fleet in self.environment.fleets),
+            exit_codes=tuple(code for fleet in self.environment.fleets for code in fleet.exit_codes),
+            drained_with=drained_with,
         )
 
     def _step(self) -> None:

@@ -14,6 +14,7 @@ class SilentLink:
 
     far: FarHost
     proxy: ProxyProcess
+    is_silent: bool = False
     _numbers: Iterator[int] = field(default_factory=count)
     _address: str = ""
 
@@ -22,12 +23,15 @@ class SilentLink:
 
     def silence(self) -> None:
         self.far.silence(self._address)
+        self.is_silent = True
 
     def heal(self) -> None:
         """Pass all packets again, also those of connections that are still open on one side only."""
         self.far.hear(self._address)
+        self.is_silent = False
 
     def move(self) -> None:
         """Use a new address for new connections. Those of a silenced address stay silent for ever."""
         self._address = self.far.add_address(next(self._numbers))
         self.proxy.send(f"from {self._address}")
+        self.is_silent = False
