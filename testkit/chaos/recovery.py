@@ -22,7 +22,7 @@ def longest_standstill(record: RunRecord) -> Interval:
 
     Progress is a lease, a committed page or text, the end of a job, a first token and the end of a successful call.
     Work is a job that is queued or leased and to which the database refuses no write. Seconds do not count while faults of
-    `holds_its_hosts` together hold every host: then progress is impossible. They end with the fault, so the time to recover counts.
+    HOLDS_ITS_HOSTS together hold every host: then progress is impossible. They end with the fault, so the time to recover counts.
     The second number is the end, the first is so many counted seconds before it.
     """
     worked_seconds = clock(without(workable(record), impossible(record)))
@@ -61,15 +61,10 @@ def workable(record: RunRecord) -> list[Interval]:
 def impossible(record: RunRecord) -> list[Interval]:
     """Return the time in which faults held every host."""
     held = [
-        union((fault.at, fault.until) for fault in record.injected if holds_its_hosts(fault) and host in fault.hosts)
+        union((fault.at, fault.until) for fault in record.injected if fault.kind in HOLDS_ITS_HOSTS and host in fault.hosts)
         for host in record.hosts
     ]
     return intersection(*held)
-
-
-def holds_its_hosts(fault: InjectedFault) -> bool:
-    """Return True also for a supervisor that was frozen without a worker, because nothing else can start one."""
-    return fault.kind in HOLDS_ITS_HOSTS or (fault.kind is Kind.FREEZE_SUPERVISOR and fault.pids == frozenset())
 
 
 def _open(transitions: list[JobTransition], record: RunRecord) -> Interval:

@@ -313,11 +313,6 @@ def test_a_token_is_progress() -> None:
             id="faults in which workers could work",
         ),
         pytest.param(
-            tuple(replace(frozen(host, 30, 70, Kind.FREEZE_SUPERVISOR), pids=frozenset()) for host in HOSTS),
-            40.0,
-            id="frozen supervisors without a worker",
-        ),
-        pytest.param(
             (replace(frozen("host1", 30, 40, Kind.CRASH_SERVER), hosts=frozenset(HOSTS)),), 70.0, id="one fault for both hosts"
         ),
     ],
