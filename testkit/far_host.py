@@ -18,12 +18,17 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FarHost:
-    """`wrapper` runs a command on that host. `ours` is the address of this host, `theirs` that of the other one."""
+    """`wrapper` runs a command on that host. `ours` is the address of this host, `theirs` that of the other one.
+
+    `gateway` is the router's address on our side, `number` distinguishes the hosts of one process.
+    """
 
     wrapper: tuple[str, ...]
     router: tuple[str, ...]
     ours: str
     theirs: str
+    gateway: str
+    number: int
 
     def cut(self) -> None:
         """Drop all packets without an error to the sender."""
@@ -34,14 +39,38 @@ class FarHost:
         for host in (self.ours, self.theirs):
             run(*self.router, "ip", "route", "del", "blackhole", f"{host}/32")
 
+    def add_address(self, number: int) -> str:
+        """Give the host one more address, of at most 254, and return it."""
+        address = f"10.{78 + self.number}.{os.getpid() % 256}.{1 + number}"
+        run(*self.wrapper, "ip", "addr", "add", f"{address}/32", "dev", "far")
+        run(*self.router, "ip", "route", "add", f"{address}/32", "via", self.theirs)
+        run("ip", "route", "add", f"{address}/32", "via", self.gateway, "dev", self.cable_name)
+        return address
+
+    def silence(self, address: str) -> None:
+        """Drop all packets from and to one address of the host, without an error to the sender."""
+        self._rule("add", address)
+
+    def hear(self, address: str) -> None:
+        self._rule("del", address)
+
+    def _rule(self, change: str, address: str) -> None:
+        for end in ("from", "to"):
+            run(*self.router, "ip", "rule", change, end, address, "blackhole")
+
+    @property
+    def cable_name(self) -> str:
+        return f"far{self.number}-{os.getpid()}"
+
 
 @contextmanager
-def far_host() -> Iterator[FarHost]:
+def far_host(number: int = 0) -> Iterator[FarHost]:
     """Create the host. Raises NotAllowed, or FileNotFoundError without iproute2."""
-    ours, our_router, theirs, their_router = (f"10.77.{os.getpid() % 256}.{end}" for end in (2, 1, 6, 5))
-    name = f"far{os.getpid()}"  # one for each run
+    ours, our_router, theirs, their_router = (f"10.77.{os.getpid() % 256}.{8 * number + end}" for end in (2, 1, 6, 5))
     with ExitStack() as undo:
         router, there = undo.enter_context(namespace()), undo.enter_context(namespace())
+        host = FarHost(there, router, ours, theirs, our_router, number)
+        name = host.cable_name  # one for each run
         cable(name, (), f"{ours}/30", "near0", router, f"{our_router}/30")
         undo.callback(run, "ip", "link", "del", name)  # the kernel ends a namespace later
         cable("far", there, f"{theirs}/30", "near1", router, f"{their_router}/30")
@@ -49,7 +78,7 @@ def far_host() -> Iterator[FarHost]:
         run("ip", "route", "add", f"{theirs}/32", "via", our_router)
         run(*there, "ip", "route", "add", f"{ours}/32", "via", their_router)
         run(*there, "ip", "link", "set", "lo", "up")
-        yield FarHost(there, router, ours, theirs)
+        yield host
 
 
 @contextmanager

@@ -6,6 +6,7 @@ down by the test and reads commands from its standard input, one a line:
     cut             reset all connections
     stall SECONDS   forward nothing for this time
     lose N          forward the next N requests, and reset their connections in place of the answers
+    from ADDRESS    connect to the server from this address of the host from now on
 """
 
 import os
@@ -39,6 +40,14 @@ ASYNCHRONOUS: Final = frozenset({b"A", b"N", b"S"})  # notification, notice, cha
 IDLE: Final = b"I"
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close() sends RST instead of FIN
 UNENCRYPTED: Final = {"sslmode": "disable", "gssencmode": "disable"}  # the proxy cannot read encrypted messages
+CONNECT_SECONDS: Final = 1.0  # on one host or none at all
+TCP_OPTIONS: Final = {  # those of worker/queue/connection.py
+    socket.TCP_NODELAY: 1,
+    socket.TCP_KEEPIDLE: 5,
+    socket.TCP_KEEPINTVL: 2,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 15_000,
+}
 SUBJECT: Final = b"Qselect coalesce(current_setting('app.current_sub', true), '')\0"
 
 
@@ -88,6 +97,7 @@ class Link:
     unanswered: int = 0
     is_losing: bool = False
     has_server_sent_last: bool = True
+    has_client_ended: bool = False
 
 
 class PgProxy:
@@ -108,9 +118,12 @@ class PgProxy:
     _is_silent = False
     _stalled_until = 0.0
 
-    def __init__(self, dsn: str, *, asks_for_subjects: bool = False) -> None:
+    _source: str | None = None
+
+    def __init__(self, dsn: str, *, asks_for_subjects: bool = False, listener: socket.socket | None = None) -> None:
         self._upstream, self._asks_for_subjects = dsn, asks_for_subjects
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._waits_for_end = listener is None
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self._stopping, self._stop = socket.socketpair()
         self._links: dict[socket.socket, Link] = {}
         self._victims: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -159,6 +172,8 @@ class PgProxy:
                 self._to_lose += int(number)
             case "stall":
                 self._stalled_until = time.monotonic() + float(number)
+            case "from":
+                self._source = number
 
     # Traffic
 
@@ -203,7 +218,7 @@ class PgProxy:
         client, _ = self._listener.accept()
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            server = connect_upstream(self._upstream)
+            server = connect_upstream(self._upstream, self._source)
         except OSError:  # the server is down
             client.close()
             return
@@ -213,9 +228,8 @@ class PgProxy:
         """Forward one chunk. A client's end is passed on to the server."""
         chunk = source.recv(CHUNK_BYTES)
         if not chunk:
-            _await_end(link.server)
-            return self._close(link)
-        if self._is_silent:
+            return self._pass_end(link, source)
+        if self._is_silent or link.has_client_ended:
             return None
         is_clients = source is link.client
         stream = link.from_client if is_clients else link.from_server
@@ -226,6 +240,17 @@ class PgProxy:
             if self._left is not None and self._left <= 0 and self._strike(link):
                 return None
         return None
+
+    def _pass_end(self, link: Link, source: socket.socket) -> None:
+        """Pass a client's end on. A process does not wait for the server, because the network may be silent."""
+        if self._waits_for_end:
+            _await_end(link.server)
+        elif source is link.client:
+            link.server.shutdown(socket.SHUT_WR)
+            link.has_client_ended = True
+            self._links.pop(link.client)
+            return link.client.close()
+        return self._close(link)
 
     def _loses(self, link: Link, answer: bytes) -> bool:
         """Reset the connection in place of an answer that is to be lost."""
@@ -296,18 +321,30 @@ def dsn_through(dsn: str, port: int) -> str:
     return url(dsn, host="127.0.0.1", port=str(port), **UNENCRYPTED)
 
 
-def connect_upstream(dsn: str) -> socket.socket:
-    """Connect to the server of the DSN, by TCP or over its Unix socket."""
+def connect_upstream(dsn: str, source: str | None = None) -> socket.socket:
+    """Connect to the server of the DSN, by TCP from an address of this host, or over its Unix socket.
+
+    A TCP connection notices a silent network as the client's own would.
+    """
     parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     host, port = parts.get("host", "localhost"), parts.get("port", "5432")
     if not host.startswith("/"):
-        return socket.create_connection((host, int(port)))
+        return _connect_tcp(host, int(port), source)
     server = socket.socket(socket.AF_UNIX)
     try:
         server.connect(f"{host}/.s.PGSQL.{port}")
     except OSError:
         server.close()
         raise
+    return server
+
+
+def _connect_tcp(host: str, port: int, source: str | None) -> socket.socket:
+    server = socket.create_connection((host, port), CONNECT_SECONDS, (source, 0) if source else None)
+    server.settimeout(None)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in TCP_OPTIONS.items():
+        server.setsockopt(socket.IPPROTO_TCP, option, value)
     return server
 
 
@@ -358,20 +395,22 @@ class ProxyProcess:
 
 
 @contextmanager
-def start_proxy(dsn: str) -> Iterator[ProxyProcess]:
-    """Start a proxy process. It ends with the block, or with this process, because its standard input ends then."""
-    command = [sys.executable, "-m", "testkit.pg_proxy", dsn]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=PROJECT_ROOT, text=True, process_group=0)
+def start_proxy(dsn: str, wrapper: tuple[str, ...] = ()) -> Iterator[ProxyProcess]:
+    """Start a proxy process. It ends with the block, or with this process, because its standard input ends then.
+
+    Clients connect to it on this host. With a `wrapper` it connects to the server from the wrapper's host.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        command = [*wrapper, sys.executable, "-m", "testkit.pg_proxy", dsn, str(listener.fileno())]
+        fds = [listener.fileno()]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=PROJECT_ROOT, text=True, process_group=0, pass_fds=fds)
     try:
-        assert process.stdout is not None
-        yield ProxyProcess(int(process.stdout.readline()), process)
+        yield ProxyProcess(port, process)
     finally:
         process.kill()
         process.communicate(timeout=STOP_SECONDS)
 
 
 if __name__ == "__main__":
-    proxy = PgProxy(sys.argv[1])
-    print(proxy.port, flush=True)
-    proxy.serve(commands=sys.stdin.fileno())
+    PgProxy(sys.argv[1], listener=socket.socket(fileno=int(sys.argv[2]))).serve(commands=sys.stdin.fileno())

@@ -1,17 +1,25 @@
 """Two real fleets, a database server and a model server with random faults. At the end every submission is checked.
 
-plan            submissions and faults of a run, drawn from a seed
-submissions     the content of each submission, made from seed and number
-environment     database, simulator, files, proxies and the two fleets
-fleet           one supervisor, restarted after each end as by systemd
-scheduler       functions and their times
-fault_injector  the effect of each kind of fault
-repeat_killer   kills every worker that leases a certain job
-run             plays the plan, then waits until the queue is empty
-collect         reads the run's record from database, simulator and logs
-run_record      the types of this record
-checks          finds violations: lost, written twice, read again, failed without a reason
-rerun           the reason for which a job was started again
-recovery        the longest time without progress, and the recovery time after each fault
-report          the figures as a table or JSON, and the timeline of each violation
+plan              submissions and faults of a run, drawn from a seed
+submissions       the content of each submission, made from seed and number
+environment       database, simulator, files, proxies and the two fleets
+fleet             one supervisor, restarted after each end as by systemd
+scheduler         functions and their times
+fault_injector    the effect of each kind of fault
+repeat_killer     kills every worker that leases a certain job
+silent_link       drops every packet between a host and the database server
+name_service      name lookups that get no answer, by a preloaded library
+refused_rows      writes that the database refuses
+stopped_backends  server processes of workers that get SIGSTOP
+left_helpers      processes that an adapter leaves, with helper_processes
+status_sampler    asks each host for its status every second
+run               plays the plan, then waits until the queue is empty
+collect           reads the run's record from database, simulator and logs
+run_record        the types of this record
+checks            finds violations: lost, written twice, read again, failed without a reason
+rerun             the reason for which a job was started again
+recovery          the longest time without progress, the longest standstill, and the recovery time after each fault
+truth             the times at which `status` was not true
+intervals         arithmetic with intervals of time
+report            the figures as a table or JSON, and the timeline of each violation
 """

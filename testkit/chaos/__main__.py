@@ -8,22 +8,23 @@ import sys
 
 from rich.console import Console
 
-from testkit.chaos.checks import check
 from testkit.chaos.environment import set_up
-from testkit.chaos.plan import draw
+from testkit.chaos.plan import Kind, draw
 from testkit.chaos.report import Report
 from testkit.chaos.run import Run
 
 
 def main() -> int:
-    """Run fleets with random faults. Exit code 1 if a submission is lost, written twice, read twice or fails without reason."""
+    """Run fleets with random faults. Exit code 1 if a submission is lost, written twice, read twice or fails without reason.
+
+    Also if nothing made progress for more than 60 s, or `status` was not true.
+    """
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all started processes, like Ctrl-C
     print(f"chaos: {arguments.minutes:g} minutes, seed {arguments.seed}", file=sys.stderr)
-    plan = draw(arguments.seed, arguments.minutes)
+    plan = draw(arguments.seed, arguments.minutes, tuple(Kind[name.upper()] for name in arguments.only))
     with set_up() as environment:
-        finished = Run(plan, environment).play()
-        report = Report(plan, finished, check(finished.record))
+        report = Report.of(plan, Run(plan, environment).play())
     if arguments.json:
         print(json.dumps({**report.figures(), **report.details()}))
     else:
@@ -37,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=main.__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="duration of the faults, the queue is emptied afterwards (2)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="determines submissions and faults (random)")
+    kinds = [kind.name.lower() for kind in Kind]
+    parser.add_argument("--only", action="append", default=[], choices=kinds, metavar="KIND", help="only faults of this kind")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

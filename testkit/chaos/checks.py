@@ -90,12 +90,17 @@ def check(record: RunRecord) -> Verdict:
 
 
 def _lost(record: RunRecord) -> Iterator[Finding]:
-    """Find submissions that disappeared, are not final, or have a job after their end."""
+    """Find submissions that disappeared, are not final, or have a job after their end.
+
+    A submission to which the database still refuses writes may wait for ever.
+    """
     there = {state.submission_id for state in record.submissions}
+    may_wait = {each.submission_id for each in record.refusals if each.until is None}
     for gone in record.acknowledged - there:
         yield Finding(Violation.LOST, gone, "its row is gone")
     for state in record.submissions:
-        if state.status not in FINAL or state.job_status in {"queued", "leased"}:
+        is_open = state.status not in FINAL or state.job_status in {"queued", "leased"}
+        if is_open and state.submission_id not in may_wait:
             yield Finding(Violation.LOST, state.submission_id, f"{state.status}, job {state.job_status or 'gone'}")
 
 
@@ -132,10 +137,13 @@ def _wrong_texts(record: RunRecord) -> Iterator[Finding]:
 def _unexplained(
     state: SubmissionState, job: list[JobTransition], again: tuple[Rerun, ...], record: RunRecord
 ) -> Iterator[Finding]:
+    refused = {each.sqlstate for each in record.refusals if each.submission_id == state.submission_id}
     for rerun in again:
-        if rerun.why.is_duplicate and not is_explained(rerun, record):
+        could_not_return = bool(refused) and rerun.why is RerunReason.LEASE_EXPIRED
+        if rerun.why.is_duplicate and not could_not_return and not is_explained(rerun, record):
             yield Finding(Violation.UNEXPLAINED, state.submission_id, f"{rerun.why}: pid {rerun.before.pid} was not hit")
-    if state.status == "failed" and not _is_expected_failure(state, job, record):
+    names_its_refusal = any(sqlstate in _reason(state) for sqlstate in refused)
+    if state.status == "failed" and not names_its_refusal and not _is_expected_failure(state, job, record):
         yield Finding(Violation.UNEXPLAINED, state.submission_id, _reason(state))
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, LiteralString
 from uuid import UUID
@@ -11,7 +12,16 @@ from psycopg.rows import DictRow, class_row, dict_row
 
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.plan import Plan, Work
-from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunRecord, SubmissionState, VisionCall, WrittenResult
+from testkit.chaos.run_record import (
+    InjectedFault,
+    JobTransition,
+    LogLine,
+    Refusal,
+    RunRecord,
+    SubmissionState,
+    VisionCall,
+    WrittenResult,
+)
 from testkit.chaos.submissions import PUPIL, made
 from testkit.ollama_simulator.ocr import ocr_text
 from testkit.submissions import Submission
@@ -34,38 +44,65 @@ WRITTEN: Final[LiteralString] = """
     from audit_results order by number
 """
 OPEN: Final[LiteralString] = """
-    select exists (select from learning_submissions where analysis_status not in ('completed', 'failed'))
-        or exists (select from learning_submission_jobs where status in ('queued', 'leased')) as is_open
+    select exists (
+        select from learning_submissions where analysis_status not in ('completed', 'failed')
+            and id not in (select submission_id from chaos_refusals)
+    ) or exists (
+        select from learning_submission_jobs where status in ('queued', 'leased')
+            and submission_id not in (select submission_id from chaos_refusals)
+    ) as is_open
 """
 
 
 def is_over(owner: psycopg.Connection[Any]) -> bool:
-    """Return True if all submissions and jobs are final. Raises psycopg.OperationalError."""
+    """Return True if all submissions and jobs are final that the database does not refuse. Raises psycopg.OperationalError."""
     row = owner.execute(OPEN).fetchone()
     return row is not None and not row[0]
 
 
-def collect(
-    environment: ChaosEnvironment,
-    plan: Plan,
-    acknowledged: frozenset[UUID],
-    injected: tuple[InjectedFault, ...],
-    times: tuple[float, float],
-) -> RunRecord:
-    """Collect the record after the fleets have ended. `times` are the start and end of the run."""
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The part of the record that the run itself knows."""
+
+    acknowledged: frozenset[UUID]
+    injected: tuple[InjectedFault, ...]
+    refusals: tuple[Refusal, ...]
+    began_at: float
+    ended_at: float
+
+
+def collect(environment: ChaosEnvironment, plan: Plan, observed: Observed) -> RunRecord:
+    """Collect the record after the fleets have ended."""
     with psycopg.connect(environment.database.admin_dsn, row_factory=dict_row) as owner:
         state = tuple(_submission_state(row, plan) for row in owner.execute(SUBMISSIONS))
         transitions = owner.cursor(row_factory=class_row(JobTransition)).execute(TRANSITIONS).fetchall()
         written = owner.cursor(row_factory=class_row(WrittenResult)).execute(WRITTEN).fetchall()
-    calls = (
-        VisionCall(call["at"], call["image_sha256"], call["outcome"])
-        for call in environment.simulator.calls()
-        if call["has_image"]
-    )
+    calls = environment.simulator.calls()
     transitions.sort(key=lambda transition: transition.at)
     return RunRecord(
-        acknowledged, state, tuple(transitions), tuple(written), tuple(calls), injected, tuple(_log(environment)), *times
+        acknowledged=observed.acknowledged,
+        submissions=state,
+        transitions=tuple(transitions),
+        written=tuple(written),
+        calls=tuple(VisionCall(call["at"], call["image_sha256"], call["outcome"]) for call in calls if call["has_image"]),
+        injected=observed.injected,
+        log=tuple(_log(environment)),
+        began_at=observed.began_at,
+        ended_at=observed.ended_at,
+        refusals=observed.refusals,
+        samples=environment.sampler.samples(),
+        lives=tuple(life for fleet in environment.fleets for life in fleet.lives),
+        model_progress=tuple(at for call in calls if not call["is_empty"] for at in _progress(call)),
+        hosts={fleet.home.name: frozenset(fleet.worker_pids) for fleet in environment.fleets},
     )
+
+
+def _progress(call: dict[str, Any]) -> Iterator[float]:
+    """Yield the times of the first token and of a successful end."""
+    if call["first_byte_seconds"] is not None:
+        yield call["at"] + call["first_byte_seconds"]
+    if call["outcome"] == "done" and call["seconds"] is not None:
+        yield call["at"] + call["seconds"]
 
 
 def _log(environment: ChaosEnvironment) -> Iterator[LogLine]:

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,27 +11,40 @@ import psycopg
 
 from testkit.chaos.checks import MAX_CRASHES, MAX_RETRIES
 from testkit.chaos.fleet import Fleet
-from testkit.chaos.plan import FLEETS, WORKERS
-from testkit.database import Database, create_database
+from testkit.chaos.name_service import DATABASE, MODEL_SERVER, NameService, NoCompiler, build_library
+from testkit.chaos.plan import FLEETS, PERMITS, WORKERS, Kind
+from testkit.chaos.silent_link import SilentLink
+from testkit.chaos.status_sampler import StatusSampler, start_sampler
+from testkit.database import Database, create_database, url
+from testkit.far_host import NotAllowed, far_host
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
-from testkit.pg_proxy import dsn_through, start_proxy
+from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
 from testkit.postgres import Cluster, memory_parent
 
 VISION_SECONDS: Final = 0.6
 CONNECT_SECONDS: Final = 2
 TOKENS_PER_SECOND: Final = 200
-TRANSITIONS_SQL: Final = Path(__file__).with_name("job_transitions.sql")
+SQL_FILES: Final = tuple(Path(__file__).with_name(name) for name in ("job_transitions.sql", "refusals.sql"))
+HOST_NETWORK: Final = "10.0.0.0/8"  # of all addresses in far_host.py
+HELPER_ADAPTER: Final = "testkit.adapters.helper_leaving"
 
 
 @dataclass(frozen=True, slots=True)
 class ChaosEnvironment:
-    """`fleets` share only the database, the simulator and the files, like fleets on two hosts."""
+    """`fleets` share only the database, the simulator and the files, like fleets on two hosts.
+
+    `links` is empty if the system gives no network namespaces. `not_possible` has the reason for each fault that this system
+    does not allow.
+    """
 
     cluster: Cluster
     database: Database
     simulator: SimulatorProcess
     home: Path
     fleets: tuple[Fleet, ...]
+    sampler: StatusSampler
+    links: tuple[SilentLink, ...] = ()
+    not_possible: dict[Kind, str] = field(default_factory=dict)
 
     @property
     def storage_root(self) -> Path:
@@ -47,32 +60,80 @@ def set_up() -> Iterator[ChaosEnvironment]:
     """Start everything but the fleets. Raises ClusterError."""
     with ExitStack() as undo:
         home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
-        cluster = undo.enter_context(Cluster.start(memory_parent(), durable=True))  # a crash must not lose a commit
+        not_possible: dict[Kind, str] = {}
+        cluster = undo.enter_context(Cluster.start(memory_parent(), tcp=True, durable=True))  # a crash must not lose a commit
         database = create_database(cluster.admin_dsn)
         with psycopg.connect(database.admin_dsn) as owner:
-            owner.execute(TRANSITIONS_SQL.read_bytes())
+            for file in SQL_FILES:
+                owner.execute(file.read_bytes())
         simulator = undo.enter_context(
             start_simulator(num_parallel=FLEETS * WORKERS, vision_seconds=VISION_SECONDS, tokens_per_second=TOKENS_PER_SECOND)
         )
-        proxies = [undo.enter_context(start_proxy(cluster.admin_dsn)) for _ in range(FLEETS)]
+        proxies, links = _network(cluster, undo, not_possible)
         fleets = tuple(Fleet(home / f"host{number}", proxy) for number, proxy in enumerate(proxies, start=1))
-        environment = ChaosEnvironment(cluster, database, simulator, home, fleets)
+        sampler = undo.enter_context(start_sampler(home / "status.jsonl", [fleet.home for fleet in fleets]))
+        environment = ChaosEnvironment(cluster, database, simulator, home, fleets, sampler, links, not_possible)
+        _name_hosts(environment)
         for fleet in fleets:
             fleet.settings.update(_settings(environment, fleet))
+            undo.callback(fleet.end_helpers)
             undo.callback(fleet.stop)
+        fleets[-1].settings["LEARNING_FEEDBACK_ADAPTER"] = HELPER_ADAPTER
         yield environment
+
+
+def _network(
+    cluster: Cluster, undo: ExitStack, not_possible: dict[Kind, str]
+) -> tuple[tuple[ProxyProcess, ...], tuple[SilentLink, ...]]:
+    """Start the hosts' proxies, each on a host of its own behind a router, or all on this one."""
+    try:
+        hosts = [undo.enter_context(far_host(number)) for number in range(FLEETS)]
+    except (NotAllowed, FileNotFoundError) as refusal:
+        not_possible[Kind.SILENCE_HOST] = f"no network namespaces: {refusal}"
+        return tuple(undo.enter_context(start_proxy(cluster.admin_dsn)) for _ in range(FLEETS)), ()
+    listen(cluster)
+    proxies = tuple(
+        undo.enter_context(start_proxy(url(cluster.admin_dsn, host=host.ours, port=str(cluster.port)), host.wrapper))
+        for host in hosts
+    )
+    return proxies, tuple(SilentLink(host, proxy) for host, proxy in zip(hosts, proxies, strict=True))
+
+
+def listen(cluster: Cluster) -> None:
+    """Let the server accept connections from the hosts."""
+    data = cluster.directory / "data"
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write("listen_addresses = '*'\n")
+    with (data / "pg_hba.conf").open("a") as hba:
+        hba.write(f"host all all {HOST_NETWORK} scram-sha-256\n")
+    cluster.halt()
+    cluster.resume()
+
+
+def _name_hosts(environment: ChaosEnvironment) -> None:
+    """Preload the name service into the fleets if it can be built."""
+    try:
+        library = build_library(environment.home)
+    except NoCompiler as refusal:
+        environment.not_possible[Kind.HANG_NAMES] = f"no compiler: {refusal}"
+        return
+    for fleet in environment.fleets:
+        fleet.names = NameService(library, environment.home / f"{fleet.home.name}-names-hang")
 
 
 def _settings(environment: ChaosEnvironment, fleet: Fleet) -> dict[str, str]:
     """Return settings with short waits, so that a short run contains many faults. All others are the defaults."""
+    database_url, ollama_url = dsn_through(environment.database.worker_dsn, fleet.proxy.port), environment.simulator.url
+    if fleet.names:
+        database_url, ollama_url = url(database_url, host=DATABASE), ollama_url.replace("127.0.0.1", MODEL_SERVER)
     return {
         "AI_BACKEND": "local",
         "AI_TIMEOUT_FEEDBACK": "5",
         "AI_TIMEOUT_VISION": "5",
         "DRAIN_TIMEOUT_SECONDS": "10",
-        "LEARNING_DATABASE_URL": dsn_through(environment.database.worker_dsn, fleet.proxy.port),
-        "OLLAMA_BASE_URL": environment.simulator.url,
-        "OLLAMA_NUM_PARALLEL": str(FLEETS * WORKERS),
+        "LEARNING_DATABASE_URL": database_url,
+        "OLLAMA_BASE_URL": ollama_url,
+        "OLLAMA_NUM_PARALLEL": str(PERMITS),
         "RESTART_BACKOFF_MAX_SECONDS": "5",
         "RUNTIME_DIRECTORY": str(fleet.home / "run"),
         "STATUS_ADDR": "127.0.0.1:0",

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,12 +13,17 @@ import psycopg
 
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Child, Fleet
-from testkit.chaos.plan import MOST_WORKERS, Fault, Kind
+from testkit.chaos.left_helpers import HelperLeaver
+from testkit.chaos.name_service import DATABASE, MODEL_SERVER
+from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind
+from testkit.chaos.refused_rows import RefusedRows
 from testkit.chaos.repeat_killer import RepeatKiller
 from testkit.chaos.run_record import InjectedFault, pid_in
 from testkit.chaos.scheduler import Scheduler
+from testkit.chaos.stopped_backends import StoppedBackends
 from testkit.ollama_simulator.fault import FaultKind
 
+HOST_NAMES: Final = (DATABASE, MODEL_SERVER)
 MODELS: Final = ("qwen2.5vl:3b", "gpt-oss:latest", None)
 MOST_REQUESTS: Final = 3  # affected by one model fault
 MOST_ANSWERS: Final = 8  # lost by one fault
@@ -26,27 +32,67 @@ CONNECTIONS: Final[LiteralString] = """
     select pid, application_name from pg_stat_activity
     where datname = current_database() and usename <> current_user order by pid
 """
+CONCERNS_ALL: Final = frozenset(
+    {
+        Kind.RESTART_SERVER,
+        Kind.CRASH_SERVER,
+        Kind.CUT_ONE,
+        Kind.CUT_ALL,
+        Kind.STOP_BACKEND,
+        Kind.REFUSE_ROW,
+        Kind.MODEL_FAULT,
+        Kind.KILL_REPEATEDLY,
+    }
+)
+"""Faults that are not aimed at one host."""
+LASTS: Final = LONG | {
+    Kind.FREEZE_WORKER,
+    Kind.FREEZE_HOST,
+    Kind.STALL_LINK,
+    Kind.RESTART_SERVER,
+    Kind.CRASH_SERVER,
+    Kind.CUT_ALL,
+}
 Injection = tuple[frozenset[int] | None, str] | None
 """The affected workers (None: all) and details. None instead of the tuple if there was no victim."""
+LATER: Final = frozenset[int](), ""
+"""The fault is recorded by itself when it takes place."""
 
 
 @dataclass(slots=True)
 class FaultInjector:
-    """`injected` are the faults that took place. A fault without a victim is counted in `missed`."""
+    """`injected` are the faults that took place. A fault without a victim is counted in `missed`.
+
+    A fault that this system does not allow is counted in `not_possible`.
+    """
 
     environment: ChaosEnvironment
     scheduler: Scheduler
     injected: list[InjectedFault] = field(default_factory=list)
     missed: int = 0
+    not_possible: Counter[Kind] = field(default_factory=Counter)
     is_halted: bool = False
+    rows: RefusedRows = field(init=False)
+    backends: StoppedBackends = field(init=False)
+    _frozen: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.rows = RefusedRows(self.environment, self.scheduler)
+        self.backends = StoppedBackends(self.environment, self.scheduler)
 
     def play(self, fault: Fault) -> None:
-        at = time.time()
-        injection = INJECTIONS[fault.kind](self, fault, self.environment.fleets[fault.fleet])
+        if fault.kind in self.environment.not_possible:
+            self.not_possible[fault.kind] += 1
+            return
+        at, fleet = time.time(), self.environment.fleets[fault.fleet]
+        injection = INJECTIONS[fault.kind](self, fault, fleet)
         if injection is None:
             self.missed += 1
-        else:
-            self.injected.append(InjectedFault(at, fault.kind, *injection))
+        elif injection is not LATER:
+            every = self.environment.fleets if fault.kind in CONCERNS_ALL else (fleet,)
+            hosts = frozenset(each.home.name for each in every)
+            until = at + fault.seconds if fault.kind in LASTS else at
+            self.injected.append(InjectedFault(at, fault.kind, *injection, hosts, until))
 
     # Processes
 
@@ -57,8 +103,13 @@ class FaultInjector:
         return self._hit(_one_of(fleet.monitors(), fault), fault)
 
     def hit_the_supervisor(self, fault: Fault, fleet: Fleet) -> Injection:
-        """Signal the supervisor. Its workers end with it, unless it is only frozen."""
+        """Signal the supervisor. Its workers end with it, unless it is only frozen.
+
+        It is not frozen without workers, because nothing else could start one, and no work would be possible on this host.
+        """
         workers = frozenset(worker.pid for worker in fleet.workers())
+        if fault.kind is Kind.FREEZE_SUPERVISOR and not workers:
+            return None
         injection = self._hit(fleet.supervisor(), fault)
         return (workers, injection[1]) if injection else None
 
@@ -70,17 +121,26 @@ class FaultInjector:
         return (pids, f"pid {min(pids)}") if pids else None
 
     def _hit(self, victims: list[Child], fault: Fault) -> Injection:
+        """Signal the victims. One that is frozen already is not frozen for longer, so that no freeze exceeds its bound."""
+        if is_freeze := _SIGNALS[fault.kind] is signal.SIGSTOP:
+            victims = [victim for victim in victims if victim.pid not in self._frozen]
         _signal_all(victims, _SIGNALS[fault.kind])
-        if _SIGNALS[fault.kind] is signal.SIGSTOP:
-            self.scheduler.after(fault.seconds, partial(_signal_all, victims, signal.SIGCONT))
         pids = frozenset(victim.pid for victim in victims)
+        if is_freeze:
+            self._frozen |= pids
+            self.scheduler.after(fault.seconds, partial(self._thaw, victims))
         return (pids, f"pids {sorted(pids)}") if victims else None
+
+    def _thaw(self, victims: list[Child]) -> None:
+        _signal_all(victims, signal.SIGCONT)
+        self._frozen -= {victim.pid for victim in victims}
 
     # The database server
 
     def halt_the_server(self, fault: Fault, _fleet: Fleet) -> Injection:
         if self.is_halted:
             return None
+        self.backends.continue_all()  # a stopped process would delay the end of the server
         self.environment.cluster.halt(signal.SIGQUIT if fault.kind is Kind.CRASH_SERVER else signal.SIGINT)
         self.is_halted = True
         self.scheduler.after(fault.seconds, self._resume_server)
@@ -89,6 +149,13 @@ class FaultInjector:
     def _resume_server(self) -> None:
         self.environment.cluster.resume()
         self.is_halted = False
+
+    def stop_a_backend(self, fault: Fault, _fleet: Fleet) -> Injection:
+        return self.backends.stop(fault.number, fault.seconds)
+
+    def refuse_a_row(self, fault: Fault, _fleet: Fleet) -> Injection:
+        detail = self.rows.refuse(fault.number, fault.seconds)
+        return (frozenset(), detail) if detail else None
 
     def cut_connections(self, fault: Fault, _fleet: Fleet) -> Injection:
         """Cut one connection, or all of them now and in each second of the fault."""
@@ -124,6 +191,37 @@ class FaultInjector:
                 command = f"stall {fault.seconds:.1f}"
         fleet.proxy.send(command)
         return frozenset(worker.pid for worker in fleet.workers()), command
+
+    def silence_host(self, fault: Fault, fleet: Fleet) -> Injection:
+        """Drop all packets. Afterwards the host's connections are alive again, or they stay silent and only new ones work."""
+        link, is_healed = self.environment.links[fault.fleet], fault.number % 2 == 0
+        if link.is_silent:
+            return None
+        link.silence()
+        self.scheduler.after(fault.seconds, link.heal if is_healed else link.move)
+        workers = frozenset(worker.pid for worker in fleet.workers())
+        return workers, f"{fault.seconds:.1f} s, then {'healed' if is_healed else 'another address'}"
+
+    def hang_names(self, fault: Fault, fleet: Fleet) -> Injection:
+        """Let the lookups of one name wait, and give the host a reason to look it up: lost connections or new workers."""
+        if fleet.names is None or fleet.names.hangs or not fleet.monitors():
+            return None
+        name = HOST_NAMES[fault.number % len(HOST_NAMES)]
+        fleet.names.hang(name)
+        if name == DATABASE:
+            fleet.proxy.send("cut")
+        else:
+            fleet.command("recycle")
+        self.scheduler.after(fault.seconds, fleet.names.answer)
+        return frozenset(), f"{name}, {fault.seconds:.1f} s"
+
+    def leave_a_helper(self, fault: Fault, _fleet: Fleet) -> Injection:
+        """Only the last fleet has the adapter."""
+        fleet = self.environment.fleets[-1]
+        if not fleet.workers():
+            return None
+        HelperLeaver(fleet, self.scheduler, self.injected).begin(fault.number)
+        return LATER
 
     # The model server
 
@@ -191,6 +289,11 @@ INJECTIONS: Final[dict[Kind, Callable[[FaultInjector, Fault, Fleet], Injection]]
     Kind.TERMINATE_SUPERVISOR: FaultInjector.hit_the_supervisor,
     Kind.FREEZE_SUPERVISOR: FaultInjector.hit_the_supervisor,
     Kind.FREEZE_HOST: FaultInjector.hit_all,
+    Kind.SILENCE_HOST: FaultInjector.silence_host,
+    Kind.STOP_BACKEND: FaultInjector.stop_a_backend,
+    Kind.LEAVE_HELPER: FaultInjector.leave_a_helper,
+    Kind.REFUSE_ROW: FaultInjector.refuse_a_row,
+    Kind.HANG_NAMES: FaultInjector.hang_names,
     Kind.RESTART_SERVER: FaultInjector.halt_the_server,
     Kind.CRASH_SERVER: FaultInjector.halt_the_server,
     Kind.CUT_ONE: FaultInjector.cut_connections,

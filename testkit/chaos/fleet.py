@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from testkit.chaos.helper_processes import end_helpers
+from testkit.chaos.name_service import NameService
+from testkit.chaos.run_record import SupervisorLife
 from testkit.pg_proxy import ProxyProcess
 from testkit.supervisor_process import PROGRAM, SupervisorProcess
 
@@ -42,14 +45,18 @@ class Child:
 class Fleet:
     """`settings` are written to the settings file. The database is reached through the proxy only.
 
-    `exit_codes` are those of all starts that have ended.
+    `exit_codes` are those of all starts that have ended, `lives` their times. `worker_pids` are those of all starts.
     """
 
     home: Path
     proxy: ProxyProcess
+    names: NameService | None = None
     settings: dict[str, str] = field(default_factory=dict)
     running: SupervisorProcess | None = None
     exit_codes: list[int] = field(default_factory=list)
+    lives: list[SupervisorLife] = field(default_factory=list)
+    worker_pids: set[int] = field(default_factory=set)
+    _began_at: float = 0.0
     _start_again_at: float = 0.0
     _roles: dict[int, str] = field(default_factory=dict)
     _log_offset: int = 0
@@ -58,6 +65,11 @@ class Fleet:
     @property
     def log(self) -> Path:
         return self.home / "supervisor.log"
+
+    @property
+    def helpers(self) -> Path:
+        """The directory of the adapter's orders, see testkit/adapters/helper_leaving.py."""
+        return self.home / "helpers"
 
     @property
     def settings_file(self) -> Path:
@@ -70,7 +82,9 @@ class Fleet:
         self.home.mkdir(exist_ok=True)
         self.write_settings()
         arguments = ("start", "--env-file", self.settings_file)
-        self.running = SupervisorProcess.spawn({}, self.home, arguments=arguments, death_signal=signal.SIGKILL)
+        environ = {"HELPERS": str(self.helpers), **(self.names.environ() if self.names else {})}
+        self._began_at = time.time()
+        self.running = SupervisorProcess.spawn(environ, self.home, arguments=arguments, death_signal=signal.SIGKILL)
 
     def tend(self) -> None:
         """Restart an ended supervisor after a pause, and read its log."""
@@ -79,6 +93,7 @@ class Fleet:
                 self.start()
         elif (exit_code := self.running.process.poll()) is not None:
             self.exit_codes.append(exit_code)
+            self.lives.append(self._life())
             self.running, self._start_again_at = None, time.monotonic() + RESTART_SECONDS
         self._read_log()
         self._end_commands()
@@ -93,7 +108,16 @@ class Fleet:
     def stop(self) -> int | None:
         """Drain the supervisor and return its exit code, None if it is not running."""
         self._end_commands(at_once=True)
+        if self.running is not None:
+            self.lives.append(self._life())
         return None if self.running is None else self.running.drain(STOP_SECONDS)
+
+    def end_helpers(self) -> int:
+        """Kill the processes that adapters have left, and return their number."""
+        return end_helpers(self.helpers)
+
+    def _life(self) -> SupervisorLife:
+        return SupervisorLife(self.home.name, self._began_at, time.time())
 
     # Processes
 
@@ -123,7 +147,9 @@ class Fleet:
             log.seek(self._log_offset)
             whole, _, _ = log.read().rpartition(b"\n")
         self._log_offset += len(whole) + bool(whole)
-        self._roles |= {int(pid): slot for slot, pid in _SPAWNED.findall(whole.decode(errors="replace") + "\n")}
+        spawned = {int(pid): slot for slot, pid in _SPAWNED.findall(whole.decode(errors="replace") + "\n")}
+        self._roles |= spawned
+        self.worker_pids |= {pid for pid, role in spawned.items() if role != MONITOR}
 
     def _end_commands(self, *, at_once: bool = False) -> None:
         for deadline, process in self._commands:
@@ -133,6 +159,8 @@ class Fleet:
 
 
 def _parent_of(pid: int) -> int | None:
+    """Return the parent of a process, None for one that has ended, also if its supervisor is frozen and does not reap it."""
     with suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return None if state == "Z" else int(parent)
     return None

@@ -12,8 +12,11 @@ FLEETS: Final = 2
 WORKERS: Final = 4
 MOST_WORKERS: Final = 6
 FAULT_GAP_SECONDS: Final = 2.0  # mean
-SUBMISSION_GAP_SECONDS: Final = 0.33  # mean, two thirds of the fleets' throughput, so that they catch up after an outage
+ONLY_GAP_SECONDS: Final = 3.0  # mean, between two faults of one kind in a run with chosen kinds
+SUBMISSION_GAP_SECONDS: Final = 0.4  # mean, half of the throughput, because long faults often hold one of the two hosts
+PERMITS: Final = 3  # per model: fewer than workers, so that workers wait for permits, and enough for the load
 FREEZE_SECONDS: Final = (1.0, 8.0)
+STANDSTILL_SECONDS: Final = (10.0, 40.0)  # longer than every time-out of the run, shorter than the longest allowed standstill
 TAKEOVER_SECONDS: Final = (16.0, 32.0)  # longer than a step's lease, so that the other fleet takes the jobs over
 OUTAGE_SECONDS: Final = (0.0, 5.0)
 MODEL_FAULTS: Final = tuple(kind for kind in FaultKind if kind is not FaultKind.SAY)  # SAY needs a text
@@ -45,6 +48,11 @@ class Kind(Enum):
     TERMINATE_SUPERVISOR = "a supervisor gets SIGTERM and is started again"
     FREEZE_SUPERVISOR = "a supervisor gets SIGSTOP, later SIGCONT"
     FREEZE_HOST = "a supervisor and all of its children get SIGSTOP, later SIGCONT"
+    SILENCE_HOST = "no packet passes between a host and the database server, and neither side gets an error"
+    STOP_BACKEND = "the server process of a worker's connection gets SIGSTOP, later SIGCONT"
+    LEAVE_HELPER = "an adapter leaves a process in a session of its own, then its worker gets SIGKILL"
+    REFUSE_ROW = "the database refuses writes to one submission"
+    HANG_NAMES = "name lookups of a host get no answer"
     RESTART_SERVER = "the database server is stopped, and started again"
     CRASH_SERVER = "the database server crashes, and recovers"
     CUT_ONE = "the server ends one connection"
@@ -68,6 +76,18 @@ FAULT_MIX: Final = (
     *Kind,
 )
 """Each round of faults is this mix, shuffled, so that a short run has every kind."""
+
+LONG: Final = frozenset(
+    {
+        Kind.FREEZE_SUPERVISOR,
+        Kind.FREEZE_MONITOR,
+        Kind.SILENCE_HOST,
+        Kind.STOP_BACKEND,
+        Kind.REFUSE_ROW,
+        Kind.HANG_NAMES,
+    }
+)
+"""Faults without an end of their own that a part of the product could wait for without a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +121,8 @@ class Plan:
     faults: tuple[Fault, ...]
 
 
-def draw(seed: int, minutes: float) -> Plan:
-    """Draw the plan. Equal seed and minutes give equal plans."""
+def draw(seed: int, minutes: float, only: tuple[Kind, ...] = ()) -> Plan:
+    """Draw the plan, with faults of these kinds only if there are any. Equal arguments give equal plans."""
     random, ends_at_seconds = Random(seed), 60.0 * minutes
     submissions = [
         PlannedSubmission(at, number, random.choices(tuple(Work), weights=(8, 4, 3, 3, 2, 1, 1))[0])
@@ -110,8 +130,10 @@ def draw(seed: int, minutes: float) -> Plan:
     ]
     kinds: list[Kind] = []
     faults = []
-    for at in _times(random, FAULT_GAP_SECONDS, ends_at_seconds):
-        kinds = kinds or random.sample(FAULT_MIX, len(FAULT_MIX))
+    mix = tuple(only or FAULT_MIX)
+    gap_seconds = FAULT_GAP_SECONDS if not only else ONLY_GAP_SECONDS / len(only)
+    for at in _times(random, gap_seconds, ends_at_seconds):
+        kinds = kinds or random.sample(mix, len(mix))
         faults.append(_fault(random, at, kinds.pop()))
     return Plan(seed, ends_at_seconds, tuple(submissions), tuple(faults))
 
@@ -127,6 +149,8 @@ def _fault(random: Random, at: float, kind: Kind) -> Fault:
             span = TAKEOVER_SECONDS
         case Kind.RESTART_SERVER | Kind.CRASH_SERVER | Kind.CUT_ALL:
             span = OUTAGE_SECONDS
+        case _ if kind in LONG:
+            span = STANDSTILL_SECONDS
         case _:
             span = FREEZE_SECONDS
     return Fault(at, kind, random.randrange(FLEETS), random.randrange(64), random.uniform(*span), random.choice(MODEL_FAULTS))

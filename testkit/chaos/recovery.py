@@ -1,14 +1,75 @@
 """The longest time without progress, and the recovery time after each fault. Pure functions of the record."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
+from uuid import UUID
 
+from testkit.chaos.intervals import Interval, clock, intersection, union, without
 from testkit.chaos.plan import Kind
 from testkit.chaos.run_record import InjectedFault, JobTransition, RunRecord
 
 NEEDS_RECOVERY = frozenset(Kind) - {Kind.MODEL_FAULT, Kind.RELOAD, Kind.RELOAD_WRONG, Kind.SCALE, Kind.RECYCLE}
 """Faults that interrupt jobs. The others are handled by a retry or are planned changes."""
+HOLDS_ITS_HOSTS = frozenset(
+    {Kind.FREEZE_HOST, Kind.SILENCE_HOST, Kind.HANG_NAMES, Kind.STALL_LINK, Kind.RESTART_SERVER, Kind.CRASH_SERVER}
+)
+"""Faults during which no worker of the host can make progress, whatever the product does."""
+
+
+def longest_standstill(record: RunRecord) -> Interval:
+    """Return the longest stretch without progress anywhere, in which work was possible and there was work.
+
+    Progress is a lease, a committed page or text, the end of a job, a first token and the end of a successful call.
+    Work is a job that is queued or leased and to which the database refuses no write. Seconds do not count while faults of
+    HOLDS_ITS_HOSTS together hold every host: then progress is impossible. They end with the fault, so the time to recover counts.
+    The second number is the end, the first is so many counted seconds before it.
+    """
+    worked_seconds = clock(without(workable(record), impossible(record)))
+    marks = sorted({record.began_at, *progress(record), record.ended_at})
+    return max(
+        ((until - (worked_seconds(until) - worked_seconds(since)), until) for since, until in pairwise(marks)),
+        key=lambda stretch: stretch[1] - stretch[0],
+        default=(record.began_at, record.began_at),
+    )
+
+
+def progress(record: RunRecord, pids: Collection[int] | None = None) -> list[float]:
+    """Return the times of progress, in order. With `pids` only that of these workers in the database."""
+    found = [
+        transition.at
+        for transitions in record.transitions_of().values()
+        for transition in _forward(transitions)
+        if pids is None or transition.pid in pids
+    ]
+    return sorted(found if pids is not None else [*found, *record.model_progress])
+
+
+def workable(record: RunRecord) -> list[Interval]:
+    """Return the time in which at least one job was open and not refused by the database."""
+    refused: dict[UUID, list[Interval]] = {}
+    for each in record.refusals:
+        refused.setdefault(each.submission_id, []).append((each.at, each.until or record.ended_at))
+    opened = (
+        part
+        for submission_id, transitions in record.transitions_of().items()
+        for part in without([_open(transitions, record)], union(refused.get(submission_id, [])))
+    )
+    return union(opened)
+
+
+def impossible(record: RunRecord) -> list[Interval]:
+    """Return the time in which faults held every host."""
+    held = [
+        union((fault.at, fault.until) for fault in record.injected if fault.kind in HOLDS_ITS_HOSTS and host in fault.hosts)
+        for host in record.hosts
+    ]
+    return intersection(*held)
+
+
+def _open(transitions: list[JobTransition], record: RunRecord) -> Interval:
+    ended = next((transition.at for transition in transitions if _is_end(transition)), record.ended_at)
+    return transitions[0].at, max(ended, transitions[0].at)
 
 
 def longest_gap_seconds(record: RunRecord) -> float:

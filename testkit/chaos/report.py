@@ -5,34 +5,49 @@ import platform
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 from rich.console import Console
 from rich.table import Table
 
-from testkit.chaos.checks import Finding, Verdict, Violation
+from testkit.chaos.checks import Finding, Verdict, Violation, check
+from testkit.chaos.intervals import Interval
 from testkit.chaos.plan import Plan
-from testkit.chaos.recovery import longest_gap_seconds, percentile, recoveries
+from testkit.chaos.recovery import longest_gap_seconds, longest_standstill, percentile, recoveries
 from testkit.chaos.run import FinishedRun
 from testkit.chaos.run_record import InjectedFault, JobTransition, LogLine, RunRecord, VisionCall, WrittenResult
+from testkit.chaos.truth import Episode, untrue_episodes
 
 MAX_TIMELINES: Final = 5
+MAX_STANDSTILL_SECONDS: Final = 60.0
+BEFORE_SECONDS: Final = 10.0  # faults as long before a standstill are named with it
 
 Event = JobTransition | WrittenResult | VisionCall | InjectedFault | LogLine
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A finished run and the results of the checks."""
+    """A finished run and the results of the checks. `standstill` is the longest, `untrue` are the episodes of wrong status."""
 
     plan: Plan
     finished: FinishedRun
     verdict: Verdict
+    standstill: Interval
+    untrue: tuple[Episode, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, finished: FinishedRun) -> Self:
+        record = finished.record
+        return cls(plan, finished, check(record), longest_standstill(record), tuple(untrue_episodes(record)))
 
     @property
     def is_right(self) -> bool:
-        return not self.verdict.findings
+        return not self.verdict.findings and self.standstill_seconds <= MAX_STANDSTILL_SECONDS and not self.untrue
+
+    @property
+    def standstill_seconds(self) -> float:
+        return self.standstill[1] - self.standstill[0]
 
     def figures(self) -> dict[str, Any]:
         verdict, record = self.verdict, self.finished.record
@@ -49,6 +64,8 @@ class Report:
             "unexplained": verdict.count(Violation.UNEXPLAINED),
             "duplicate_executions": verdict.duplicate_executions,
             "longest_gap_seconds": round(longest_gap_seconds(record), 1),
+            "longest_standstill_s": round(self.standstill_seconds, 1),
+            "untrue_status": len(self.untrue),
             "recovery_p50_seconds": _rounded(percentile(every, 0.5)),
             "recovery_p95_seconds": _rounded(percentile(every, 0.95)),
             "recovery_max_seconds": _rounded(percentile(every, 1.0)),
@@ -64,6 +81,10 @@ class Report:
             "reruns": {str(why): number for why, number in sorted(self.verdict.reruns.items())},
             "faults": dict(sorted(Counter(fault.kind.name.lower() for fault in self.finished.record.injected).items())),
             "faults_without_a_victim": self.finished.missed_faults,
+            "faults_not_possible": {kind.name.lower(): why for kind, why in self.finished.not_possible.items()},
+            "refused_submissions": dict(sorted(Counter(self._ends_of_refused()).items())),
+            "helpers_left": self.finished.helpers_left,
+            "untrue": list(self.untrue_lines()),
             "recovery_seconds": {kind.name.lower(): _distribution(recovered[kind]) for kind in recovered},
             "exit_codes": dict(sorted(Counter(map(str, self.finished.exit_codes)).items())),
             "drain_exit_codes": self.finished.drained_with,
@@ -83,6 +104,29 @@ class Report:
         for finding in self.verdict.findings[:MAX_TIMELINES]:
             yield f"seed {self.plan.seed}: submission {finding.submission_id}: {finding.violation}: {finding.detail}"
             yield from timeline(finding, self.finished.record)
+        yield from self._standstill_lines()
+        yield from self.untrue_lines()
+
+    def untrue_lines(self) -> Iterator[str]:
+        """Yield each untrue status: time since the start, host, what it said, what was true."""
+        for each in self.untrue:
+            at, seconds = each.since - self.finished.record.began_at, each.until - each.since
+            yield f"status at {at:.1f} s for {seconds:.1f} s ({each.samples} samples), {each.host}: {each.untruth}: {each.says!r}"
+
+    def _standstill_lines(self) -> Iterator[str]:
+        """Yield the longest standstill and the faults before and in it, if it is too long."""
+        record, (since, until) = self.finished.record, self.standstill
+        if self.standstill_seconds > MAX_STANDSTILL_SECONDS:
+            yield f"no progress from {since - record.began_at:.1f} to {until - record.began_at:.1f} s"
+            for fault in record.injected:
+                if fault.at <= until and fault.until >= since - BEFORE_SECONDS:
+                    yield f"  {fault.at - record.began_at:10.3f}  {_line(fault)} on {', '.join(sorted(fault.hosts))}"
+
+    def _ends_of_refused(self) -> Iterator[str]:
+        refused = {each.submission_id for each in self.finished.record.refusals}
+        for state in self.finished.record.submissions:
+            if state.submission_id in refused:
+                yield f"failed as {state.error_class}" if state.status == "failed" else state.status
 
 
 def timeline(finding: Finding, record: RunRecord) -> Iterator[str]:

@@ -59,10 +59,11 @@ def _why(last: JobTransition, transition: JobTransition) -> RerunReason | None:
 
 
 def is_explained(rerun: Rerun, record: RunRecord) -> bool:
-    """Return True if a fault hit the worker while it held the job."""
+    """Return True if a fault hit the worker, or still lasted, while it held the job."""
     return any(_explains(fault, rerun) for fault in record.injected)
 
 
 def _explains(fault: InjectedFault, rerun: Rerun) -> bool:
-    was_in_time = rerun.before.at - SLACK_SECONDS <= fault.at <= rerun.ended.at + SLACK_SECONDS
+    lasts_until = max(fault.at, fault.until)
+    was_in_time = rerun.before.at - SLACK_SECONDS <= lasts_until and fault.at <= rerun.ended.at + SLACK_SECONDS
     return was_in_time and fault.pids is not None and rerun.before.pid in fault.pids

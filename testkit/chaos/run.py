@@ -2,17 +2,17 @@
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import psycopg
 
-from testkit.chaos.collect import collect, is_over
+from testkit.chaos.collect import Observed, collect, is_over
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fault_injector import FaultInjector
-from testkit.chaos.plan import WORKERS, Plan, PlannedSubmission
+from testkit.chaos.plan import WORKERS, Kind, Plan, PlannedSubmission
 from testkit.chaos.run_record import RunRecord
 from testkit.chaos.scheduler import Scheduler
 from testkit.chaos.submissions import enter, was_entered
@@ -25,11 +25,17 @@ RETRY_SECONDS: Final = 0.5  # of a failed upload
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """`exit_codes` are those of all supervisors that ended during the run, `drained_with` those of the final drain."""
+    """`exit_codes` are those of all supervisors that ended during the run, `drained_with` those of the final drain.
+
+    `not_possible` has the reason for each kind of fault that this system does not allow. `helpers_left` counts processes that
+    adapters had left and that were still there at the end.
+    """
 
     record: RunRecord
     quiet_seconds: float
     missed_faults: int
+    not_possible: dict[Kind, str]
+    helpers_left: int
     exit_codes: tuple[int, ...]
     drained_with: tuple[int | None, ...]
 
@@ -52,14 +58,24 @@ class Run:
             self.scheduler.at(fault.at_seconds, partial(injector.play, fault))
         while self.scheduler.now < self.plan.ends_at_seconds:
             self._step()
-        quiet_seconds = self._wait_for_end()
-        ended_at = time.time()
+        calm_at, quiet_seconds, ended_at = time.time(), self._wait_for_end(), time.time()
         drained_with = tuple(fleet.stop() for fleet in self.environment.fleets)
-        record = collect(
-            self.environment, self.plan, frozenset(self.acknowledged), tuple(injector.injected), (began_at, ended_at)
+        observed = Observed(
+            acknowledged=frozenset(self.acknowledged),
+            injected=tuple(replace(fault, until=min(fault.until, max(fault.at, calm_at))) for fault in injector.injected),
+            refusals=tuple(injector.rows.refusals.values()),
+            began_at=began_at,
+            ended_at=ended_at,
         )
-        exit_codes = tuple(code for fleet in self.environment.fleets for code in fleet.exit_codes)
-        return FinishedRun(record, quiet_seconds, injector.missed, exit_codes, drained_with)
+        return FinishedRun(
+            record=collect(self.environment, self.plan, observed),
+            quiet_seconds=quiet_seconds,
+            missed_faults=injector.missed,
+            not_possible={kind: self.environment.not_possible[kind] for kind in injector.not_possible},
+            helpers_left=sum(fleet.end_helpers() for fleet in self.environment.fleets),
+            exit_codes=tuple(code for fleet in self.environment.fleets for code in fleet.exit_codes),
+            drained_with=drained_with,
+        )
 
     def _step(self) -> None:
         for fleet in self.environment.fleets:

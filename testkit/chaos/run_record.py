@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 from uuid import UUID
 
@@ -85,12 +86,46 @@ class VisionCall:
 
 @dataclass(frozen=True, slots=True)
 class InjectedFault:
-    """A fault that took place. `pids` are the workers that it ended or delayed, None for all."""
+    """A fault that took place. `pids` are the workers that it ended or delayed, None for all.
+
+    `hosts` are those that it concerned, `until` is the time of its end, at least `at`.
+    """
 
     at: float
     kind: Kind
     pids: frozenset[int] | None
     detail: str = ""
+    hosts: frozenset[str] = frozenset()
+    until: float = -inf
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The database refused writes to a submission with this SQLSTATE. `until` is None if it still does at the end."""
+
+    submission_id: UUID
+    sqlstate: str
+    at: float
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorLife:
+    """The time in which a supervisor process existed."""
+
+    host: str
+    began_at: float
+    ended_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSample:
+    """The answer of `status` on a host: the state of a document, `not running`, or `no answer`."""
+
+    at: float
+    host: str
+    state: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +139,10 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """`acknowledged` are the submissions whose commit the server has confirmed. `transitions` are in order."""
+    """`acknowledged` are the submissions whose commit the server has confirmed. `transitions` are in order.
+
+    `model_progress` are the times of first tokens and of ends of successful calls. `hosts` has the pids of each host's workers.
+    """
 
     acknowledged: frozenset[UUID]
     submissions: tuple[SubmissionState, ...]
@@ -115,6 +153,11 @@ class RunRecord:
     log: tuple[LogLine, ...]
     began_at: float
     ended_at: float
+    refusals: tuple[Refusal, ...] = ()
+    samples: tuple[StatusSample, ...] = ()
+    lives: tuple[SupervisorLife, ...] = ()
+    model_progress: tuple[float, ...] = ()
+    hosts: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def transitions_of(self) -> Mapping[UUID, list[JobTransition]]:
         """Return the transitions by submission."""

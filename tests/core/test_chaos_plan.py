@@ -1,7 +1,8 @@
 """The plan of scripts/chaos: determined by the seed, with all kinds of faults and submissions."""
 
 from testkit.chaos.fault_injector import INJECTIONS
-from testkit.chaos.plan import FAULT_GAP_SECONDS, FLEETS, Kind, Work, draw
+from testkit.chaos.plan import FAULT_GAP_SECONDS, FLEETS, LONG, Kind, Work, draw
+from testkit.chaos.report import MAX_STANDSTILL_SECONDS
 from testkit.chaos.submissions import made
 
 
@@ -17,6 +18,20 @@ def test_a_short_run_has_every_kind_of_fault_and_of_work() -> None:
         assert {fault.kind for fault in plan.faults} == set(Kind)
         assert {fault.fleet for fault in plan.faults} == set(range(FLEETS))
         assert {planned.work for planned in plan.submissions} == set(Work)
+
+
+def test_a_run_with_chosen_kinds_has_no_other() -> None:
+    """Only the chosen kinds are drawn, and the submissions are those of the whole run."""
+    chosen = (Kind.SILENCE_HOST, Kind.REFUSE_ROW)
+    plan = draw(7, 2.0, chosen)
+    assert {fault.kind for fault in plan.faults} == set(chosen)
+    assert plan.submissions == draw(7, 2.0).submissions
+
+
+def test_a_long_fault_ends_before_a_standstill_is_too_long() -> None:
+    """A fault of one host lasts 10 to 40 s: longer than the time-outs, shorter than the longest allowed standstill."""
+    lengths = [fault.seconds for fault in draw(7, 30.0).faults if fault.kind in LONG]
+    assert 10 <= min(lengths) < max(lengths) <= 40 < MAX_STANDSTILL_SECONDS
 
 
 def test_each_kind_of_fault_has_an_injection() -> None:

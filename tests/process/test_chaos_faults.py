@@ -1,0 +1,232 @@
+"""The faults of scripts/chaos with real processes: each does what its name says, and its end ends it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from testkit.adapters import helper_leaving
+from testkit.chaos import environment, refused_rows
+from testkit.chaos.helper_processes import end_helpers, helpers_of, pids_of
+from testkit.chaos.name_service import NameService, NoCompiler, build_library
+from testkit.chaos.silent_link import SilentLink
+from testkit.chaos.status_sampler import start_sampler
+from testkit.database import Database, temporary_database, url
+from testkit.environment import Environment
+from testkit.far_host import FarHost, NotAllowed, far_host
+from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
+from testkit.postgres import Cluster, memory_parent
+from testkit.submissions import text_submissions
+from testkit.supervisor_process import PROJECT_ROOT
+from testkit.waiting import until
+
+LOOK_UP = """
+import socket, sys
+print(socket.getaddrinfo("127.0.0.1", 1)[0][4][0], flush=True)
+print(socket.getaddrinfo(sys.argv[1], 1)[0][4][0], flush=True)
+"""
+LEAVE = "import sys; from pathlib import Path; from testkit.adapters import helper_leaving as it; it._obey(Path(sys.argv[1]))"
+REFUSALS = next(file for file in environment.SQL_FILES if file.name == "refusals.sql")
+
+
+# Name lookups
+
+
+@pytest.mark.parametrize("name", ["modelserver", "database"])
+def test_a_lookup_waits_while_the_file_exists(name: str, tmp_path: Path) -> None:
+    """Addresses in numbers are found at once, a name only after the end of the fault, as this host."""
+    try:
+        names = NameService(build_library(tmp_path), tmp_path / "hang")
+    except NoCompiler as refusal:
+        pytest.skip(str(refusal))
+    names.hang("another")
+    assert looked_up(names, name) == ["127.0.0.1"] * 2
+    names.hang(name)
+    command = [sys.executable, "-c", LOOK_UP, name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ) | names.environ()) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "127.0.0.1\n"
+        until(lambda: waits_for_the_clock(child.pid))
+        names.answer()
+        assert child.stdout.read() == "127.0.0.1\n"
+
+
+def test_a_system_without_a_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is then left out, and the report has this reason."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoCompiler, match="cc: No such file or directory"):
+        build_library(tmp_path)
+
+
+def looked_up(names: NameService, name: str) -> list[str]:
+    command = [sys.executable, "-c", LOOK_UP, name]
+    return subprocess.check_output(command, text=True, env=dict(os.environ) | names.environ()).split()
+
+
+def waits_for_the_clock(pid: int) -> bool:
+    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text() or psutil.Process(pid).status() == psutil.STATUS_SLEEPING
+
+
+# Helper processes
+
+
+@pytest.mark.parametrize("fork", ["python", "libc"])
+def test_an_adapter_leaves_a_process_that_survives_its_worker(fork: str, tmp_path: Path) -> None:
+    """The process is in a session of its own, is not ended with its parent's group, and is found and ended by the run."""
+    (tmp_path / "order").write_text(fork)
+    environ = dict(os.environ) | {"HELPERS": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", LEAVE, tmp_path], env=environ, cwd=PROJECT_ROOT, process_group=0) as worker:
+        (left,) = until(lambda: helpers_of(tmp_path))
+        os.killpg(worker.pid, signal.SIGKILL)
+    worker_pid, helper_pid = pids_of(left)
+    assert worker_pid == worker.pid
+    assert os.getsid(helper_pid) == helper_pid
+    assert end_helpers(tmp_path) == 1
+    until(lambda: not psutil.pid_exists(helper_pid) or psutil.Process(helper_pid).status() == psutil.STATUS_ZOMBIE)
+    assert end_helpers(tmp_path) == 0
+
+
+def test_an_adapter_leaves_nothing_without_an_order(tmp_path: Path) -> None:
+    """The adapter is otherwise that of the product."""
+    with pytest.raises(OSError, match="order"):
+        helper_leaving._obey(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Refused rows
+
+
+LEASE = "update learning_submission_jobs set status = 'leased', lease_key = gen_random_uuid() where submission_id = %s"
+RENEW = "update learning_submission_jobs set leased_until = now() where submission_id = %s"
+SETTLE = "delete from learning_submission_jobs where submission_id = %s"
+COMPLETE = "update learning_submissions set analysis_status = 'completed' where id = %s"
+FAIL = "update learning_submissions set analysis_status = 'failed' where id = %s"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("code", refused_rows.SQLSTATES)
+@pytest.mark.parametrize(
+    ("place", "refused", "accepted"),
+    [
+        ("lease", [LEASE], [RENEW, SETTLE, COMPLETE, FAIL]),
+        ("result", [COMPLETE], [LEASE, RENEW, SETTLE, FAIL]),
+        ("everything", [LEASE, RENEW, SETTLE, COMPLETE, FAIL], []),
+    ],
+)
+def test_the_database_refuses_one_row(
+    place: str, refused: list[str], accepted: list[str], code: str, database: Database, tmp_path: Path
+) -> None:
+    """Writes of this kind to this submission raise the SQLSTATE. Other writes, other submissions and later ones do not."""
+    with psycopg.connect(database.admin_dsn, autocommit=True) as owner:
+        owner.execute(REFUSALS.read_bytes())
+        one, other = Environment(database, owner, "", tmp_path).enter(*text_submissions(2, seed=1))  # type: ignore[arg-type]
+        owner.execute(refused_rows.REFUSE, [one, place, code])
+        assert [sqlstate_of(owner, statement, one) for statement in refused] == [code] * len(refused)
+        assert [sqlstate_of(owner, statement, one) for statement in accepted] == [None] * len(accepted)
+        assert [sqlstate_of(owner, statement, other) for statement in refused] == [None] * len(refused)
+        owner.execute(refused_rows.ACCEPT, [one])
+        assert [sqlstate_of(owner, statement, one) for statement in refused] == [None] * len(refused)
+
+
+def sqlstate_of(owner: psycopg.Connection[tuple[object, ...]], statement: str, submission_id: object) -> str | None:
+    """Run the statement, undo it, and return the SQLSTATE of its error."""
+    try:
+        with owner.transaction(force_rollback=True):
+            owner.execute(statement.encode(), [submission_id])
+    except psycopg.Error as error:
+        return error.sqlstate
+    return None
+
+
+# A silent host
+
+
+@pytest.fixture
+def far() -> Iterator[FarHost]:
+    try:
+        with far_host() as host:
+            yield host
+    except (NotAllowed, FileNotFoundError) as refusal:
+        pytest.skip(f"{refusal}; .ci/run does this in a namespace of its own")
+
+
+@pytest.fixture
+def link(far: FarHost) -> Iterator[tuple[SilentLink, Database]]:
+    with Cluster.start(memory_parent(), tcp=True) as cluster, temporary_database(cluster.admin_dsn) as database:
+        environment.listen(cluster)
+        with start_proxy(url(cluster.admin_dsn, host=far.ours, port=str(cluster.port)), far.wrapper) as proxy:
+            yield SilentLink(far, proxy), database
+
+
+@pytest.mark.second_tier
+@pytest.mark.parametrize("is_healed", [True, False])
+def test_a_silenced_host_comes_back(link: tuple[SilentLink, Database], *, is_healed: bool) -> None:
+    """The server keeps the session of the silenced host, whose own side ends it. Later a new connection works."""
+    silent, database = link
+    with psycopg.connect(database.admin_dsn, autocommit=True) as owner, connect(database, silent.proxy) as client:
+        backend_pid = client.info.backend_pid
+        silent.silence()
+        with pytest.raises(psycopg.OperationalError):
+            client.execute("select 1")
+        with pytest.raises(psycopg.OperationalError):
+            connect(database, silent.proxy)
+        assert backend_pid in {row[0] for row in owner.execute("select pid from pg_stat_activity")}
+        if is_healed:
+            silent.heal()
+        else:
+            silent.move()
+        again = until(lambda: reconnected(database, silent.proxy))
+        assert again is not None
+        with again:
+            assert again.execute("select 1").fetchone() == (1,)
+        assert backend_pid in {row[0] for row in owner.execute("select pid from pg_stat_activity")}
+
+
+def connect(database: Database, proxy: ProxyProcess) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(dsn_through(database.worker_dsn, proxy.port), autocommit=True, connect_timeout=5)
+
+
+def reconnected(database: Database, proxy: ProxyProcess) -> psycopg.Connection[tuple[object, ...]] | None:
+    try:
+        return connect(database, proxy)
+    except psycopg.OperationalError:
+        return None
+
+
+# The sampler of `status`
+
+
+def test_a_host_without_an_instance_is_not_running(tmp_path: Path) -> None:
+    """Without an answer on a socket the sample has the words of the command `status`."""
+    home = tmp_path / "host1"
+    (home / "run").mkdir(parents=True)
+    (home / "service.env").write_text(f"RUNTIME_DIRECTORY={home / 'run'}\n")
+    with start_sampler(tmp_path / "samples", [home]) as sampler:
+        first = until(sampler.samples)[0]
+    assert (first.host, first.state) == ("host1", "not running")
+
+
+def test_an_answer_is_a_sample(tmp_path: Path) -> None:
+    """State and message of each instance that answers on its socket."""
+    home = tmp_path / "host1"
+    (home / "run").mkdir(parents=True)
+    (home / "service.env").touch()
+    body = json.dumps({"state": "degraded", "message": "Something is missing."}).encode()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(home / "run" / "00000001.sock"))
+        listener.listen()
+        with start_sampler(tmp_path / "samples", [home]) as sampler:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65_536)
+                client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+                first = until(sampler.samples)[0]
+    assert (first.host, first.state, first.message) == ("host1", "degraded", "Something is missing.")
