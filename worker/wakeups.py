@@ -9,7 +9,6 @@ from types import FrameType
 
 from worker.ipc.contract import ExitCode
 
-
 _READ_BYTES = 4096
 
 

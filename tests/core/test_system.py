@@ -1,8 +1,12 @@
 """The operating system behind the loop, with a scoreboard of its own."""
 
 import os
+import select
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 
@@ -10,7 +14,8 @@ from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.signals import SignalInbox
 from supervisor.commands import CommandHandler
 from supervisor.core.apply import apply
-from supervisor.core.fleet import Fleet, Slot, SlotState
+from supervisor.core.facts import Exited, LeaseReclaimed
+from supervisor.core.fleet import MONITOR, Fleet, Slot, SlotState
 from supervisor.core.policy import Policy
 from supervisor.core.rules import decide
 from supervisor.event_log import EventLog
@@ -23,6 +28,15 @@ from worker.ipc.contract import Activity
 from worker.ipc.scoreboard import Scoreboard, WorkerRecord
 
 SOON_SECONDS = 0.05
+FIRST, LAST = UUID(int=1), UUID(int=2)
+REPORTING_MONITOR = f"""
+import sys
+from uuid import UUID
+from worker.ipc.channel import LeaseReclaimedReport, send
+for number in ({FIRST.int}, {LAST.int}):
+    assert send(int(sys.argv[1]), LeaseReclaimedReport(lease_key=UUID(int=number), outcome="reclaimed"))
+    sys.stdin.readline()
+"""
 SETTINGS = parse({"LEARNING_DATABASE_URL": "postgresql://somebody@localhost/somewhere"})
 
 
@@ -32,8 +46,13 @@ def scoreboard() -> Scoreboard:
 
 
 @pytest.fixture
-def system(scoreboard: Scoreboard) -> Iterator[UnixSystem]:
-    descriptors, signals = Descriptors(), SignalInbox()
+def descriptors() -> Descriptors:
+    return Descriptors()
+
+
+@pytest.fixture
+def system(scoreboard: Scoreboard, descriptors: Descriptors) -> Iterator[UnixSystem]:
+    signals = SignalInbox()
     handler = CommandHandler(SettingsVersions(SETTINGS, lambda: SETTINGS), EventLog("ERROR", lambda _line: None))
     yield UnixSystem(scoreboard, descriptors, signals, lambda *_: 0, lambda _: Policy(), handler, Notifier(None))
     ends = (descriptors.lifeline_fd, descriptors.wake_fds[0], descriptors.event_write_fds[0], *signals.fds)
@@ -50,3 +69,24 @@ def test_a_suspended_supervisor_compares_deadlines_with_its_observation(system: 
     until(lambda: time.monotonic() > deadline_seconds)
     signalled = [action for action in decide(apply(fleet, fact), Policy(), system.now()) if getattr(action, "slot", None) == 0]
     assert signalled == []
+
+
+def test_the_last_report_of_a_monitor_is_read_before_its_end(system: UnixSystem, descriptors: Descriptors) -> None:
+    """A monitor reports a reclaimed lease and ends, after the channel was read in the same turn. The lease counts as reclaimed,
+    so a stop leaves none and keeps its exit code.
+    """
+    descriptors.renew_channel()
+    fds = [descriptors.monitor_channel_fd]
+    command = [sys.executable, "-c", REPORTING_MONITOR, str(fds[0])]
+    with subprocess.Popen(command, pass_fds=fds, stdin=subprocess.PIPE, text=True) as monitor:
+        descriptors.drop_monitor_end()
+        until(lambda: select.select([descriptors.channel_fd], [], [], 0)[0])
+        fleet = Fleet.of(1).with_slot(Slot(MONITOR, SlotState.STOPPING, pid=monitor.pid, incarnation=7))
+        facts = system.wait(fleet, time.monotonic())
+        assert next(facts) == LeaseReclaimed(FIRST, "reclaimed")
+        monitor.stdin.write("report\nend\n")  # type: ignore[union-attr]
+        monitor.stdin.close()  # type: ignore[union-attr]
+        os.waitid(os.P_PID, monitor.pid, os.WEXITED | os.WNOWAIT)
+        last, end = facts
+    assert last == LeaseReclaimed(LAST, "reclaimed")
+    assert isinstance(end, Exited)
