@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -11,10 +12,10 @@ from uuid import UUID
 import pytest
 
 from supervisor.adapters.descriptors import Descriptors
-from supervisor.adapters.signals import SignalInbox
+from supervisor.adapters.signals import SIGNALS, Effect, SignalInbox
 from supervisor.commands import CommandHandler
 from supervisor.core.apply import apply
-from supervisor.core.facts import Exited, LeaseReclaimed
+from supervisor.core.facts import Exited, LeaseReclaimed, StopAsked
 from supervisor.core.fleet import MONITOR, Fleet, Slot, SlotState
 from supervisor.core.policy import Policy
 from supervisor.core.rules import decide
@@ -51,8 +52,12 @@ def descriptors() -> Descriptors:
 
 
 @pytest.fixture
-def system(scoreboard: Scoreboard, descriptors: Descriptors) -> Iterator[UnixSystem]:
-    signals = SignalInbox()
+def signals() -> SignalInbox:
+    return SignalInbox()
+
+
+@pytest.fixture
+def system(scoreboard: Scoreboard, descriptors: Descriptors, signals: SignalInbox) -> Iterator[UnixSystem]:
     handler = CommandHandler(SettingsVersions(SETTINGS, lambda: SETTINGS), EventLog("ERROR", lambda _line: None))
     yield UnixSystem(scoreboard, descriptors, signals, lambda *_: 0, lambda _: Policy(), handler, Notifier(None))
     ends = (descriptors.lifeline_fd, descriptors.wake_fds[0], descriptors.event_write_fds[0], *signals.fds)
@@ -90,3 +95,38 @@ def test_the_last_report_of_a_monitor_is_read_before_its_end(system: UnixSystem,
         last, end = facts
     assert last == LeaseReclaimed(LAST, "reclaimed")
     assert isinstance(end, Exited)
+
+
+@pytest.fixture
+def _timed_stop(monkeypatch: pytest.MonkeyPatch, signals: SignalInbox) -> Iterator[None]:
+    """SIGALRM is a request to stop, because a timer of this process can send it at a chosen microsecond."""
+    monkeypatch.setitem(SIGNALS, signal.SIGALRM, Effect.STOP)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    signals.install()
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_timed_stop")
+def test_a_signal_in_the_instant_before_the_wait_ends_it(system: UnixSystem) -> None:
+    """A signal between the decision and the system call ends the wait, and each signal is one fact."""
+    fleet = Fleet.of(1)
+    for round_ in range(5_000):
+        signal.setitimer(signal.ITIMER_REAL, (1 + round_ % 1000 / 25) * 1e-6)
+        (fact,) = system.wait(fleet, time.monotonic() + SOON_SECONDS)
+        assert isinstance(fact, StopAsked)
+
+
+@pytest.mark.usefixtures("_timed_stop")
+def test_a_signal_in_the_instant_of_the_timeout_is_one_fact(system: UnixSystem) -> None:
+    """It is taken by the wait in which it comes or by the next one, and counts once."""
+    fleet, rounds = Fleet.of(1), 1_000
+    for round_ in range(rounds):
+        until_seconds = time.monotonic() + 0.0012
+        signal.setitimer(signal.ITIMER_REAL, 0.0007 + 0.001 * round_ / rounds)
+        facts = list(system.wait(fleet, until_seconds)) or list(system.wait(fleet, time.monotonic() + SOON_SECONDS))
+        assert [type(fact) for fact in facts] == [StopAsked]
+        assert list(system.wait(fleet, time.monotonic())) == []
