@@ -55,9 +55,10 @@ class Wakeups:
                 os._exit(ExitCode.SUPERVISOR_GONE)
             if fd == self._signal_fd:
                 os.read(fd, _READ_BYTES)
+                is_woken = is_woken or self.stop_asked_at_seconds is not None  # the handler has run: poll has returned
             else:
                 os.eventfd_read(self._wake_fd)
-            is_woken = True
+                is_woken = True
         return is_woken
 
     def _remember_stop(self, _signal: int, _frame: FrameType | None) -> None:

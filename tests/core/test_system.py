@@ -101,13 +101,13 @@ def test_the_last_report_of_a_monitor_is_read_before_its_end(system: UnixSystem,
 def _timed_stop(monkeypatch: pytest.MonkeyPatch, signals: SignalInbox) -> Iterator[None]:
     """SIGALRM is a request to stop, because a timer of this process can send it at a chosen microsecond."""
     monkeypatch.setitem(SIGNALS, signal.SIGALRM, Effect.STOP)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number in signal.valid_signals() if (handler := signal.getsignal(number)) is not None}
     signals.install()
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.set_wakeup_fd(-1)
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    for number in before.keys() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, before[number])
 
 
 @pytest.mark.usefixtures("_timed_stop")

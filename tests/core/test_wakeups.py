@@ -14,7 +14,6 @@ STOPS, WAKE_UPS = 20_000, 1_500
 LONG_SECONDS = 0.05  # a stop that does not end its wait is noticed
 SHORT_SECONDS = 0.001  # as short as the kernel's resolution
 MAX_DELAY_US = 40  # a round takes some 10 µs to its system call
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGALRM)
 
 
 class Waiting:
@@ -49,13 +48,13 @@ class Waiting:
 
 @pytest.fixture
 def waiting() -> Iterator[Waiting]:
-    before = {number: signal.getsignal(number) for number in HANDLED}
+    before = {number: handler for number in signal.valid_signals() if (handler := signal.getsignal(number)) is not None}
     made = Waiting()
     yield made
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.set_wakeup_fd(-1)
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    for number in before.keys() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, before[number])
     for fd in (made.wake_fd, made.lifeline_fd, made.lifeline_end_fd):
         os.close(fd)
 
