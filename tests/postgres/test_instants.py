@@ -16,6 +16,7 @@ from supervisor.settings.model import parse
 from testkit.bare_worker import event_pair
 from testkit.filled_queue import FilledQueue, owner_connection, worker_connection
 from testkit.monitor import Monitor, open_monitor
+from worker import session
 from worker.admission import Admission
 from worker.context import WorkerContext
 from worker.core.outcome import Completed, Lease
@@ -29,7 +30,7 @@ from worker.queue.dead_leases import ReclaimResult
 from worker.queue.leases import LeaseRequest, lease_job
 from worker.queue.permits import NO_PERMITS, begin_step
 from worker.report import Report
-from worker.session import Session
+from worker.session import Session, Stopped
 from worker.wakeups import Wakeups
 
 pytestmark = pytest.mark.postgres
@@ -38,6 +39,7 @@ LONG_SECONDS = 60.0
 LEASE_SECONDS = 0.004
 LOCK_TIMEOUT_SECONDS = 0.005
 REPLY_TIMEOUT_SECONDS = 0.05
+SERVER_NOTICES_SECONDS = 0.05  # client_connection_check_interval
 COMPLETED = Completed("what was read", "well done", {"schema": "criteria.v2", "score": 4, "criteria_results": []})
 FREE_THE_JOB: LiteralString = """
     update learning_submission_jobs set status = 'queued', lease_key = null, leased_until = null, payload = payload - 'expiries'
@@ -181,3 +183,44 @@ def test_a_reply_in_the_instant_of_its_timeout(queue: FilledQueue, monkeypatch: 
             assert queue.job(following.job_id)["lease_key"] == (next_held.lease.lease_key if next_held else None)
             queue.owner.execute("truncate audit_results, learning_submission_jobs, learning_submissions")
     assert 1 < len(connections) <= count
+
+
+@rounds(5, 100)
+def test_a_wake_up_does_not_shorten_the_wait_after_a_cut(queue: FilledQueue, count: int) -> None:
+    """The server notices a closed connection within 50 ms. A wake-up does not let the worker look for its statement earlier."""
+    cut_at_seconds = 0.0
+
+    def cut(connection: Connection) -> float:
+        nonlocal cut_at_seconds
+        connection.close()
+        cut_at_seconds = time.monotonic()
+        connection.execute("select 1")
+        raise AssertionError
+
+    with working(queue) as ctx:
+        for _ in range(count):
+            os.eventfd_write(ctx.wiring.wake_fd, 1)
+            asked_at_seconds = ctx.session.ask(cut, lambda _connection: time.monotonic())
+            assert asked_at_seconds - cut_at_seconds >= SERVER_NOTICES_SECONDS
+
+
+def test_a_stop_ends_the_wait_after_a_cut(queue: FilledQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker without a job leaves when it is asked to, however long it would wait for its next connection."""
+    monkeypatch.setattr(session, "FIRST_WAIT_SECONDS", LONG_SECONDS)
+    monkeypatch.setattr(session, "MAX_WAIT_SECONDS", LONG_SECONDS)
+    with working(queue) as ctx, ThreadPoolExecutor(1) as pool:
+
+        def cut(connection: Connection) -> None:
+            connection.close()
+            pool.submit(_stop_soon, ctx)
+            connection.execute("select 1")
+
+        began_at_seconds = time.monotonic()
+        with pytest.raises(Stopped):
+            ctx.session.ask(cut)
+        assert time.monotonic() - began_at_seconds < LONG_SECONDS / 2
+
+
+def _stop_soon(ctx: WorkerContext) -> None:
+    time.sleep(0.05)
+    ctx.wakeups._remember_stop(0, None)
