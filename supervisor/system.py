@@ -213,6 +213,7 @@ class UnixSystem:
             if slot is None:
                 continue
             if slot.number == MONITOR:
+                yield from self._messages(fleet)  # its last reports, sent since the channel was read in this turn
                 self._descriptors.drop_channel()
             claim = self._claim_of(slot) or WorkerRecord()  # the empty record has no job and no lease
             leases = claim.job_id, claim.lease_key, claim.next_lease_key

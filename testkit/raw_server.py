@@ -90,6 +90,8 @@ def raw_server(*scripts: Callable[[Peer], None]) -> Iterator[str]:
         thread = threading.Thread(target=_serve, args=(listener, scripts), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # ends the wait for a connection that no longer comes
     thread.join(LIMIT_SECONDS)
 
 

@@ -78,8 +78,13 @@ class Session:
         self._report.send(EventKind.CONNECTION_LOST, error_class=str(outage))
 
     def _wait(self, wait_seconds: float, until_seconds: float) -> None:
+        """Waits before the next try. A wake-up does not shorten it: the server notices a closed connection within 50 ms, and the
+        statement on it may commit until then.
+        """
         if time.monotonic() >= until_seconds:
             raise LeaseRanOut
-        if self._wakeups.is_leaving and until_seconds == math.inf:
-            raise Stopped
-        self._wakeups.wait(jittered(wait_seconds))
+        next_at_seconds = time.monotonic() + jittered(wait_seconds)
+        while (left_seconds := next_at_seconds - time.monotonic()) > 0:
+            if self._wakeups.is_leaving and until_seconds == math.inf:
+                raise Stopped
+            self._wakeups.wait(left_seconds)

@@ -9,9 +9,15 @@ from types import FrameType
 
 from worker.ipc.contract import ExitCode
 
+_READ_BYTES = 4096
+
 
 class Wakeups:
-    """Waits on the slot's eventfd and the lifeline. The signal handler only stores its time and ends the wait."""
+    """Waits on the slot's eventfd, the lifeline and signals. The signal handler only stores its time and ends the wait.
+
+    Python runs the handler between two bytecodes. A signal after the last bytecode before the wait would be handled only after
+    the timeout. Therefore the interpreter also writes each signal to a pipe at once (signal.set_wakeup_fd).
+    """
 
     def __init__(
         self, wake_fd: int, lifeline_fd: int, is_retiring: Callable[[], bool], clock: Callable[[], float] = time.monotonic
@@ -20,6 +26,8 @@ class Wakeups:
         self._poll = select.poll()
         self._poll.register(wake_fd, select.POLLIN)
         self._poll.register(lifeline_fd, select.POLLIN)
+        self._signal_fd, self._signal_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll.register(self._signal_fd, select.POLLIN)
         self.stop_asked_at_seconds: float | None = None
 
     def install(self) -> None:
@@ -27,6 +35,7 @@ class Wakeups:
 
         SIGINT and SIGHUP are ignored: a terminal sends them to all its processes, and the supervisor alone acts on them.
         """
+        signal.set_wakeup_fd(self._signal_write_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._remember_stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -44,8 +53,12 @@ class Wakeups:
         for fd, _ in self._poll.poll(max(0.0, timeout_seconds) * 1000):
             if fd == self._lifeline_fd:
                 os._exit(ExitCode.SUPERVISOR_GONE)
-            os.eventfd_read(self._wake_fd)
-            is_woken = True
+            if fd == self._signal_fd:
+                os.read(fd, _READ_BYTES)
+                is_woken = is_woken or self.stop_asked_at_seconds is not None  # the handler has run: poll has returned
+            else:
+                os.eventfd_read(self._wake_fd)
+                is_woken = True
         return is_woken
 
     def _remember_stop(self, _signal: int, _frame: FrameType | None) -> None:

@@ -100,8 +100,8 @@ def _of_a_slot(fleet: Fleet, before: Slot, slot: Slot, fact: FactOfASlot) -> Fle
             return fleet.with_slot(replace(slot, retire_reason=why))
         case Terminated(_, why, stop_by):
             return fleet.with_slot(replace(slot, stop_by_seconds=stop_by, stop_reason=why))
-        case Killed():
-            return _killed(fleet, slot, fact)
+        case Killed(_, why):
+            return fleet.with_slot(replace(slot, kill_reason=why))
         case Exited():
             return _exited(fleet, before, slot, fact)
         case _:
@@ -166,12 +166,6 @@ def _measured(slot: Slot, fact: Measured) -> Slot:
     return replace(slot, rss_bytes=fact.rss_bytes, baseline_bytes=fact.rss_bytes if is_first else slot.baseline_bytes)
 
 
-def _killed(fleet: Fleet, slot: Slot, fact: Killed) -> Fleet:
-    is_of_the_drain = slot.is_worker and fact.why in {ActionReason.DRAIN_EXPIRED, ActionReason.STOP_NOW}
-    killed_during_drain = fleet.killed_during_drain or is_of_the_drain
-    return replace(fleet.with_slot(replace(slot, kill_reason=fact.why)), killed_during_drain=killed_during_drain)
-
-
 def _exited(fleet: Fleet, before: Slot, slot: Slot, fact: Exited) -> Fleet:
     """Vacate the slot, note the leases to reclaim, and count a crash."""
     if before.pid != fact.pid:
@@ -183,8 +177,15 @@ def _exited(fleet: Fleet, before: Slot, slot: Slot, fact: Exited) -> Fleet:
         fleet.with_slot(_vacated(slot, fact, cause)),
         dead_leases=fleet.dead_leases + dead,
         crashes_since_progress=fleet.crashes_since_progress + (slot.is_worker and cause.is_crash),
+        killed_during_drain=fleet.killed_during_drain or _is_killed_by_the_stop(before, cause),
     )
     return _without_bad_configuration(after, before.generation, fact.at_seconds) if fact.is_bad_configuration else after
+
+
+def _is_killed_by_the_stop(before: Slot, cause: ExitCause) -> bool:
+    """A worker that had just left by itself when the SIGKILL was sent was not killed."""
+    is_of_the_stop = before.kill_reason in {ActionReason.DRAIN_EXPIRED, ActionReason.STOP_NOW}
+    return before.is_worker and is_of_the_stop and cause is not ExitCause.ASKED
 
 
 def _vacated(slot: Slot, fact: Exited, cause: ExitCause) -> Slot:

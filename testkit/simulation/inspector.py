@@ -189,7 +189,7 @@ class Inspector:
             raise Violation(
                 "3: SIGKILL only after an exceeded deadline, a grace period, a hard limit or an immediate stop", f"{action}"
             )
-        self._was_cut_short |= process.slot != MONITOR and action.why in _DRAIN_KILLS
+        self._was_cut_short |= process.is_alive and process.slot != MONITOR and action.why in _DRAIN_KILLS
         self._killed[process.slot] = action
 
     def _check_retire(self, slot: int, why: ActionReason, fleet: Fleet) -> None:

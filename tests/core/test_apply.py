@@ -307,10 +307,16 @@ KILLS: dict[str, tuple[int, ActionReason, bool]] = {
 
 @pytest.mark.parametrize(("number", "why", "killed_during_drain"), KILLS.values(), ids=KILLS.keys())
 def test_a_stop_that_kills_a_worker(number: int, why: ActionReason, *, killed_during_drain: bool) -> None:
-    """Only a worker that the stop itself killed counts as killed during the drain, and it still counts after its exit."""
-    fleet = apply(in_state(SlotState.STOPPING, number), Killed(number, why, 50.0))
-    assert fleet.killed_during_drain is killed_during_drain
+    """Only a worker that the stop itself killed counts as killed during the drain."""
+    fleet = apply(in_state(SlotState.STOPPING, number, stop_reason=ActionReason.DRAIN), Killed(number, why, 50.0))
     assert apply(fleet, Exited(number, PID, -9, 51.0)).killed_during_drain is killed_during_drain
+
+
+@pytest.mark.parametrize("why", [ActionReason.DRAIN_EXPIRED, ActionReason.STOP_NOW])
+def test_a_worker_that_left_in_the_instant_of_its_kill_was_not_killed(why: ActionReason) -> None:
+    """A worker ends by itself with 0, and the SIGKILL meets a process that is not yet reaped. The stop cut nothing short."""
+    fleet = apply(in_state(SlotState.STOPPING, stop_reason=ActionReason.DRAIN), Killed(0, why, 50.0))
+    assert not apply(fleet, Exited(0, PID, 0, 51.0)).killed_during_drain
 
 
 @pytest.mark.parametrize("why", [ActionReason.DRAIN, ActionReason.DEADLINE_EXCEEDED])

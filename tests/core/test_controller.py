@@ -1,11 +1,13 @@
 """The admission controller: a bug in one of its tasks, and its requests for the model lock."""
 
 import asyncio
+import time
+from contextlib import suppress
 
 import pytest
 
 from supervisor.admission.decision import AcquireModelLock
-from supervisor.admission.facts import ListFailed, ModelsListed
+from supervisor.admission.facts import HostMeasured, ListFailed, ModelsListed
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.event_log import EventLog
 from supervisor.monitor.ollama.controller import AdmissionController, AdmissionDependencies
@@ -16,11 +18,13 @@ from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from supervisor.settings.model import parse
 from testkit.waiting import LIMIT_SECONDS
+from tests.inputs.alarm import alarmed
 from worker.ipc.contract import CallOutcome, ModelCall, Step
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.polls import StepBacklog
 
 URL = "http://127.0.0.1:1"
+SAMPLE_SECONDS = 0.02
 V, F = "vision:latest", "feedback:latest"
 
 
@@ -38,12 +42,20 @@ class Empty(OllamaServer):
         return ModelsListed((), 0.0)
 
 
+class Slow(Host):
+    """A host that takes longer to measure than the time between two samples."""
+
+    def measured(self) -> HostMeasured:
+        time.sleep(2 * SAMPLE_SECONDS)
+        return super().measured()
+
+
 def controller_of(
-    policy: AdmissionPolicy, server: OllamaServer, state: MonitorState, requests: DatabaseRequests
+    policy: AdmissionPolicy, server: OllamaServer, state: MonitorState, requests: DatabaseRequests, host: Host | None = None
 ) -> AdmissionController:
     board = Scoreboard()
     settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/nowhere"}).worker
-    dependencies = AdmissionDependencies(policy, settings, server, Host(URL, None), requests)
+    dependencies = AdmissionDependencies(policy, settings, server, host or Host(URL, None), requests)
     return AdmissionController(dependencies, board, state, Waker(board, []), EventLog("ERROR", lambda _: None))
 
 
@@ -58,6 +70,22 @@ def test_a_bug_in_a_task_ends_the_controller() -> None:
 
     with pytest.raises(KeyError):
         asyncio.run(run())
+
+
+def test_a_measurement_that_ends_after_the_next_is_due_stops_no_other_task() -> None:
+    """The loop also serves the database and /metrics, so each sample leaves it time to run."""
+    policy, state = AdmissionPolicy(V, F, sample_seconds=SAMPLE_SECONDS), MonitorState()
+    controller = controller_of(policy, Empty(URL, 1.0), state, DatabaseRequests(), Slow(URL, None))
+
+    async def run() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10 * SAMPLE_SECONDS):
+                await controller.run()
+
+    with alarmed():
+        asyncio.run(run())
+    assert state.admission.state is not None
+    assert state.admission.state.listed_at_seconds is not None
 
 
 def test_a_lock_that_another_instance_holds_is_requested_once() -> None:

@@ -89,6 +89,17 @@ def test_only_a_live_worker_that_may_lease_is_woken(slots: Slots) -> None:
     assert slots.woken() == []
 
 
+@pytest.mark.parametrize("activity", [Activity.IDLE, Activity.SETTLE])
+def test_a_worker_that_is_to_leave_is_not_woken(slots: Slots, activity: Activity) -> None:
+    """It would leave with the wake-up, and the job would wait for the next poll."""
+    slots.at(0, activity)
+    slots.board.control.write(ControlRecord(leasing_slots=SLOTS, retiring=1))
+    assert not slots.waker.wake_one()
+    slots.at(3, Activity.IDLE)
+    assert slots.waker.wake_one()
+    assert slots.woken() == [3]
+
+
 def test_notifications_of_our_own_workers_are_not_counted(slots: Slots) -> None:
     """Also after a worker has reconnected. Its old process number then counts as foreign."""
     assert slots.waker.count_foreign([OURS + 3, THEIRS, OURS, THEIRS]) == 2

@@ -272,6 +272,38 @@ def test_a_silent_decoder_is_given_up() -> None:
         Decoding(child, MAX_PAGES, 1, MEBIBYTE, page_seconds=0.0)
 
 
+@pytest.mark.parametrize("count", [120, pytest.param(3_000, marks=pytest.mark.second_tier)])
+def test_a_page_in_the_instant_of_its_timeout(count: int) -> None:
+    """The page is read whole, or the document is worth another try. The SIGXCPU right after it is noticed with the next page."""
+    page, found = b"x" * 1000, []
+    for number in range(count):
+        until_seconds = time.monotonic() + 0.012
+        last_half_at_seconds = until_seconds + 0.001 * (2 * number / count - 1)
+        with sandboxed(partial(_send_in_halves, page, last_half_at_seconds)) as child:
+            found.append(_pages_and_end(child, until_seconds))
+    assert set(found) <= {((page,), VisionPermanentError), ((), VisionTransientError)}
+    assert ((page,), VisionPermanentError) in found
+
+
+def _send_in_halves(page: bytes, last_half_at_seconds: float, fd: int) -> None:
+    sent = frame(b"T", total(2)) + frame(b"P", page)
+    os.write(fd, sent[:500])
+    time.sleep(max(0.0, last_half_at_seconds - time.monotonic()))
+    os.write(fd, sent[500:])
+    os.kill(os.getpid(), signal.SIGXCPU)
+
+
+def _pages_and_end(child: sandbox.Sandbox, until_seconds: float) -> tuple[tuple[bytes, ...], type[Exception]]:
+    """Read all pages. Return those that came whole, and the error after them."""
+    read_pages = []
+    with pytest.raises((VisionPermanentError, VisionTransientError)) as ended:  # noqa: PT012
+        decoding = Decoding(child, MAX_PAGES, 1, MEBIBYTE, until_seconds - time.monotonic())
+        decoding._page_seconds = FAR_SECONDS  # of the second page, which never comes
+        for page in decoding:
+            read_pages.append(page)
+    return tuple(read_pages), type(ended.value)
+
+
 # Hostile children
 
 

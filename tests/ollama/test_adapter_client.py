@@ -11,7 +11,7 @@ import pytest
 from supervisor.settings.model import parse
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.raw_server import END, HEAD, Peer, chunk, content_line, done, line, raw_server, status
-from testkit.waiting import LIMIT_SECONDS
+from testkit.waiting import LIMIT_SECONDS, until
 from worker.adapters import vision
 from worker.core.errors import (
     FeedbackPermanentError,
@@ -300,6 +300,28 @@ def test_a_late_answer_dies_with_its_connection() -> None:
         with pytest.raises(errors.FirstTokenTimeout):
             client.chat(QUESTION, bounds(first=0.2))
         assert client.chat(QUESTION, deadline_in(LONG_SECONDS)).text == "der zweite"
+
+
+@pytest.mark.parametrize("given", [{"silence": 0.1}, {"end": 0.1}], ids=["a token", "the end"])
+def test_an_answer_that_arrived_in_time_is_not_silence(given: dict[str, float]) -> None:
+    """The rest of an answer arrives before the deadline, and this process does not run until after it. The answer is read."""
+    has_arrived = threading.Event()
+
+    def in_time(peer: Peer) -> None:
+        peer.request()
+        peer.send(HEAD, content_line("eins"))
+        has_arrived.wait(LIMIT_SECONDS)
+        peer.send(content_line(" und zwei"), done(), END)
+        has_arrived.clear()
+
+    def is_descheduled() -> None:
+        if time.monotonic() < until_seconds:
+            has_arrived.set()
+            until(lambda: not has_arrived.is_set() and time.monotonic() > until_seconds)
+
+    with raw_server(in_time) as url:
+        until_seconds = time.monotonic() + 0.2
+        assert Ollama(url, is_descheduled).chat(QUESTION, bounds(**given)).text == "eins und zwei"
 
 
 def test_a_finished_answer_keeps_its_connection() -> None:

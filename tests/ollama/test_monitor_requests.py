@@ -1,6 +1,7 @@
 """The monitor's requests to Ollama: list, load, unload. Each ends in time, with any reply."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -148,3 +149,32 @@ def test_a_failed_request_raises_nothing(monkeypatch: pytest.MonkeyPatch, simula
 
     with raw_server(breaking_off, Peer.wait_for_its_end, nonsense, endless_depth) as url:
         assert [asyncio.run(OllamaServer(url, LOAD_SECONDS).unload("chain")) for _ in range(4)] == [False] * 4
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(3_000, marks=pytest.mark.second_tier)])
+def test_a_list_in_the_instant_of_its_timeout(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """It is a list or too late, and a stop of the monitor in the same instant ends the request and is not taken for a timeout."""
+    seconds = 0.01
+    monkeypatch.setattr("supervisor.monitor.ollama.server.LIST_SECONDS", seconds)
+    delays_seconds = iter([seconds * (0.6 + 0.8 * number / count) for number in range(count)])
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        time.sleep(next(delays_seconds))
+        peer.send(status(200, b'{"models": []}'))
+
+    async def ask(number: int) -> str:
+        task = asyncio.create_task(OllamaServer(url, LOAD_SECONDS).listed())
+        if number % 2:
+            await asyncio.sleep(seconds)
+            is_cancelled = task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() is is_cancelled
+            return "cancelled" if is_cancelled else "in time"
+        answer = await task
+        assert not isinstance(answer, ListFailed) or answer.why is ListError.LATE
+        return type(answer).__name__
+
+    with raw_server(*[script] * count) as url:
+        found = {asyncio.run(ask(number)) for number in range(count)}
+    assert {"ModelsListed", "cancelled"} <= found

@@ -16,6 +16,7 @@ from worker.ollama.deadline import Deadline
 from worker.vendor_internals import set_connection_pool
 
 CONNECT_TIMEOUT_SECONDS = 5.0  # for one address
+ARRIVED_SECONDS = 0.001  # for data that has arrived: with a timeout of 0 a socket reports another error than a timeout
 WRITE_BYTES = 16_384  # per send: a larger one may go in several parts, each with a wait of its own
 
 
@@ -146,14 +147,31 @@ class _Backend(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
+    """A connection. After a deadline it is read once more, without a wait.
+
+    Data that is there then has arrived in time, or nearly so, and this process was late: the machine was busy, or suspended. A
+    server that trickles gets no second such read.
+    """
+
     def __init__(self, inner: httpcore.NetworkStream, left_seconds: Callable[[], float], exchange: _Exchange) -> None:
         self._inner, self._left_seconds, self._exchange = inner, left_seconds, exchange
+        self._has_read_late = False
         unshared(inner.get_extra_info("socket"))
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        received = self._inner.read(max_bytes, _positive(self._left_seconds(), httpcore.ReadTimeout))
+        received = self._inner.read(max_bytes, self._read_seconds())
         self._exchange.has_received = self._exchange.has_received or bool(received)
         return received
+
+    def _read_seconds(self) -> float:
+        left_seconds = self._left_seconds()
+        if left_seconds > 0:
+            self._has_read_late = False
+            return left_seconds
+        if self._has_read_late:
+            raise httpcore.ReadTimeout
+        self._has_read_late = True
+        return ARRIVED_SECONDS
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
         for start in range(0, len(buffer), WRITE_BYTES):

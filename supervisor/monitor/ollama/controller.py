@@ -80,8 +80,8 @@ class AdmissionController:
         """Runs until it is cancelled. Returns at once if no model is asked."""
         try:
             while self.models:
-                due_at_seconds = time.monotonic() + self._policy.sample_seconds
                 self._apply(self._dependencies.host.measured())
+                due_at_seconds = time.monotonic() + self._policy.sample_seconds  # from its end: a slow one leaves time for others
                 if self._list_task is None or self._list_task.done():
                     self._list_task = self._start(self._list())
                 await self._decide_until(due_at_seconds)

@@ -20,10 +20,12 @@ class Waker:
     def wake_one(self) -> bool:
         """Wakes an idle worker, or else one that is querying now. False if there is neither."""
         querying: list[tuple[int, WorkerRecord]] = []
-        admitted_slots = self._scoreboard.admission.read().slots
+        admitted_slots, control = self._scoreboard.admission.read().slots, self._scoreboard.control.read()
         for slot, record in self._records():
             if slot >= admitted_slots:
                 break
+            if control.is_retiring(slot):  # it would leave with the wake-up
+                continue
             if record.activity == Activity.IDLE and self._wake(slot, record):
                 return True
             if record.activity in _QUERYING:
