@@ -8,7 +8,7 @@ from supervisor.adapters import processes
 from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.instance import Instance
 from supervisor.adapters.log_stream import LogStream
-from supervisor.adapters.signals import SignalInbox
+from supervisor.adapters.signals import SignalInbox, block_all
 from supervisor.commands import CommandHandler
 from supervisor.core.fleet import Fleet
 from supervisor.event_log import EventLog
@@ -74,6 +74,7 @@ def _prepare_forks(launcher: ChildLauncher, settings: Settings) -> None:
 def _run(system: UnixSystem, settings: Settings, launcher: ChildLauncher) -> int:
     """Run the loop to its end. The lock file stays if leases are left, because the next supervisor finds them by it."""
     end = loop.run(system, Fleet.of(settings.supervisor.worker_concurrency), launcher.event_log)
+    block_all()
     if not end.leases_left:
         launcher.instance.retire()
     return end.exit_code

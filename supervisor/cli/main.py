@@ -1,10 +1,8 @@
 """The command line's entry point: start, status, check and doctor. The commands to a running instance are in commands.py."""
 
-import signal
+from supervisor.cli import boot_signals
 
-# Until the supervisor installs its handlers, because a KeyboardInterrupt may be lost in an import (`unraisablehook`).
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+boot_signals.prepare()  # before the long imports
 
 import json
 import os

@@ -29,6 +29,7 @@ from supervisor.settings.model import Settings
 from worker.ipc import channel
 from worker.ipc.contract import ExitCode, place_of
 from worker.ipc.scoreboard import Scoreboard
+from worker.ipc.signals import HARMLESS_SIGNALS, STOP_SIGNALS, TERMINAL_SIGNALS
 from worker.ollama.address import server_name
 from worker.queue.connection import UnsuitableDatabase
 
@@ -126,7 +127,7 @@ def _attach(wiring: MonitorWiring, events: EventReader, requests: DatabaseReques
     for slot, fd in enumerate(wiring.event_fds):
         loop.add_reader(fd, events.read, slot)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, *HARMLESS_SIGNALS, *STOP_SIGNALS, *TERMINAL_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     return stop
