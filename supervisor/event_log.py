@@ -5,6 +5,7 @@ Lines contain ids and class names, and no content.
 
 import datetime
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import assert_never
 from uuid import UUID
 
@@ -178,9 +179,14 @@ class EventLog:
         """Log the reclaimed lease of a supervisor that was killed."""
         self._line("WARNING", "dead_instance_lease", instance=f"{instance:08x}", job=job, outcome=outcome)
 
-    def cannot_listen(self, *, address: str, errno: int | None) -> None:
-        remedy = "free the address, or set STATUS_ADDR to another one"
+    def cannot_listen(self, *, address: str, errno: int | None, remedy: str) -> None:
         self._line("WARNING", "cannot_listen", address=address, errno=errno, remedy=remedy)
+
+    def runtime_directory_lost(self, *, reason: str) -> None:
+        self._line("ERROR", "runtime_directory_lost", reason=reason)
+
+    def runtime_directory_restored(self, *, path: Path) -> None:
+        self._line("WARNING", "runtime_directory_restored", path=path)
 
     def admission(self, *, needs_attention: bool, **limits: object) -> None:
         """Log a change of the admission limits. `needs_attention`: work waits for a reason that an administrator should know."""

@@ -12,5 +12,6 @@ COMMAND_REJECTED = 1  # scale, recycle, reload: nothing was changed
 USAGE = 2  # the command line is wrong (the number is click's)
 NOT_RUNNING = 3  # no instance answered (the number is that of `systemctl status`)
 GAVE_UP = 69  # EX_UNAVAILABLE: workers only crashed
+CANNOT_CREATE = 73  # EX_CANTCREAT: the runtime directory is full or read-only, and a later start can help
 CUT_SHORT = 75  # EX_TEMPFAIL: a stop killed a worker, or left a lease that the next start reclaims
 EX_CONFIG = int(ExitCode.CONFIG)  # 78: the settings are wrong, and a restart cannot help

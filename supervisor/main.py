@@ -12,6 +12,7 @@ from supervisor.adapters.signals import SignalInbox, block_all
 from supervisor.commands import CommandHandler
 from supervisor.core.fleet import Fleet
 from supervisor.event_log import EventLog
+from supervisor.instance_guard import InstanceGuard
 from supervisor.launcher import ChildLauncher
 from supervisor.settings.model import Settings, take_service_manager
 from supervisor.settings.policy import policy_of
@@ -22,13 +23,13 @@ from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 
 
 def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
-    """Supervise until asked to stop, and return the exit code. Raises RuntimeDirectoryError."""
+    """Supervise until asked to stop, and return the exit code. Raises CannotStart."""
     notifier = Notifier(take_service_manager())
     log = EventLog(settings.supervisor.log_level, LogStream().write)
     instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
     signals = _handle_signals_and_orphans()
     launcher = _launcher(settings, read_again, instance, log)
-    system = _system(launcher, signals, notifier)
+    system = _system(launcher, signals, notifier, InstanceGuard(instance, log))
     _log_start(log, settings, instance)
     _prepare_forks(launcher, settings)
     return _run(system, settings, launcher)
@@ -45,7 +46,7 @@ def _launcher(settings: Settings, read_again: Callable[[], Settings], instance: 
     return ChildLauncher(SettingsVersions(settings, read_again), instance, Scoreboard(), Descriptors(), log)
 
 
-def _system(launcher: ChildLauncher, signals: SignalInbox, notifier: Notifier) -> UnixSystem:
+def _system(launcher: ChildLauncher, signals: SignalInbox, notifier: Notifier, guard: InstanceGuard) -> UnixSystem:
     return UnixSystem(
         launcher.scoreboard,
         launcher.descriptors,
@@ -54,6 +55,7 @@ def _system(launcher: ChildLauncher, signals: SignalInbox, notifier: Notifier) -
         lambda generation: policy_of(launcher.settings_versions.of(generation)),
         CommandHandler(launcher.settings_versions, launcher.event_log),
         notifier,
+        guard.check,
     )
 
 

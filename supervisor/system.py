@@ -58,9 +58,11 @@ class UnixSystem:
         policy: Callable[[int], Policy],
         commands: CommandHandler,
         notifier: Notifier,
+        check_instance: Callable[[], None],
     ) -> None:
         self._scoreboard, self._descriptors, self._signals, self._child = scoreboard, descriptors, signals, child
         self.policy, self._commands, self._notifier = policy, commands, notifier
+        self._check_instance = check_instance
         self._memory, self._oom = MemoryWatch(), OomWatch(own_memory_events())
         self._observed_at_seconds = time.monotonic()
 
@@ -71,6 +73,7 @@ class UnixSystem:
     def wait(self, fleet: Fleet, until_seconds: float) -> Iterator[Fact]:
         """Sleep until a signal, a message or the time, then yield all new facts."""
         self._sleep(until_seconds)
+        self._check_instance()
         self._observed_at_seconds = time.monotonic()
         requested = self._signals.take()
         for _ in range(requested[Effect.STOP]):

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from supervisor.adapters.instance import RuntimeDirectoryError
+from supervisor.adapters.cannot_start import CannotStart
 from supervisor.cli import check as checks
 from supervisor.cli import commands
 from supervisor.cli import status as status_page
@@ -23,7 +23,7 @@ from supervisor.doctor import findings as doctor_findings
 from supervisor.doctor import view
 from supervisor.doctor.document import document
 from supervisor.doctor.run import run as run_doctor
-from supervisor.exit_codes import ATTENTION_NEEDED, EX_CONFIG, NOT_RUNNING, OK
+from supervisor.exit_codes import ATTENTION_NEEDED, NOT_RUNNING, OK
 from supervisor.findings import Finding, Level, worst_level
 from supervisor.findings import show as show_findings
 from supervisor.main import start as run_supervisor
@@ -49,6 +49,7 @@ def start(procs: str | None, env_file: Path | None) -> None:
     Exit codes:
     0   stopped: every job was finished or went back to the queue
     69  gave up: no worker could start or finish a step
+    73  the runtime directory is full or read-only: nothing was started
     75  the drain took too long: workers were killed, their jobs went back
     78  a setting is wrong, the database role must not be used, or an adapter
         cannot be loaded
@@ -56,9 +57,9 @@ def start(procs: str | None, env_file: Path | None) -> None:
     flags = {"WORKER_CONCURRENCY": procs} if procs else {}
     try:
         sys.exit(run_supervisor(_settings(env_file, flags), lambda: read_settings(flags, env_file)))
-    except RuntimeDirectoryError as error:
+    except CannotStart as error:
         echo(f"learning-supervisor: {error}", err=True)
-        sys.exit(EX_CONFIG)
+        sys.exit(error.exit_code)
 
 
 @main.command()

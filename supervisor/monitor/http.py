@@ -1,9 +1,11 @@
 """The two HTTP servers: /metrics and /healthz on STATUS_ADDR, status and commands on the instance's Unix socket."""
 
 import asyncio
+import functools
+import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -14,12 +16,14 @@ from worker.ipc import channel
 from worker.ipc.channel import Command, CommandResult, RecycleCommand, ReloadCommand, ScaleCommand
 
 RETRY_SECONDS = 5.0
+SOCKET_CHECK_SECONDS = 1.0
 RESULT_SECONDS = 5.0  # far above one turn of the supervisor's loop, in which it answers
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 COMMANDS: dict[str, type[Command]] = {"/scale": ScaleCommand, "/recycle": RecycleCommand, "/reload": ReloadCommand}
 HTTP_STATUSES = {"accepted": 202, "stopping": 409, "no_worker": 409, "wrong_settings": 422}
 
+Site = TypeVar("Site", bound=web.BaseSite)
 Snapshot = Callable[[], dict[str, Any]]
 
 
@@ -68,14 +72,16 @@ async def serve_metrics(
 
     runner = await _runner([web.get("/metrics", show_metrics), web.get("/healthz", show_health)])
     host, _, port = address.rpartition(":")
-    await _bind(lambda: web.TCPSite(runner, host.strip("[]"), int(port)), address, event_log)
+    remedy = "free the address, or set STATUS_ADDR to another one"
+    report = functools.partial(event_log.cannot_listen, address=address, remedy=remedy)
+    await _bind(lambda: web.TCPSite(runner, host.strip("[]"), int(port)), RETRY_SECONDS, report)
     bound_host, bound_port = runner.addresses[0][:2]
     on_bound(f"{bound_host}:{bound_port}")
     await asyncio.Event().wait()
 
 
 async def serve_control(path: Path, snapshot: Snapshot, commands: PendingCommands, event_log: EventLog) -> None:
-    """Serves until cancelled. The socket lies in a private directory, so access to it is permission to send commands."""
+    """Serves until cancelled, also after the socket file was removed. Access to the socket is permission to send commands."""
 
     async def show_status(_request: web.Request) -> web.Response:
         return web.json_response(snapshot())
@@ -93,13 +99,41 @@ async def serve_control(path: Path, snapshot: Snapshot, commands: PendingCommand
             return web.json_response({"problems": [problem]}, status=504)
         return web.json_response(result.model_dump(exclude={"kind", "number"}), status=HTTP_STATUSES[result.outcome])
 
-    def site() -> web.UnixSite:
-        path.unlink(missing_ok=True)  # left by an earlier monitor of this instance
-        return web.UnixSite(runner, path)
-
     runner = await _runner([web.get("/status", show_status), *(web.post(path, run_command) for path in COMMANDS)])
-    await _bind(site, str(path), event_log)
-    await asyncio.Event().wait()
+    remedy = "make RUNTIME_DIRECTORY writable: until then status and commands do not reach this instance"
+    report = functools.partial(event_log.cannot_listen, address=str(path), remedy=remedy)
+    while True:
+        site = await _bind(lambda: _control_site(runner, path), SOCKET_CHECK_SECONDS, report)
+        await _until_replaced(path)
+        await site.stop()
+
+
+def _control_site(runner: web.AppRunner, path: Path) -> web.SockSite:
+    """Bind the socket for this user only, whatever the umask. No client can connect before it listens, which is later."""
+    path.unlink(missing_ok=True)  # left by an earlier monitor of this instance
+    control = socket.socket(socket.AF_UNIX)
+    try:
+        control.bind(str(path))
+        path.chmod(0o600)
+    except OSError:
+        control.close()
+        raise
+    return web.SockSite(runner, control)
+
+
+async def _until_replaced(path: Path) -> None:
+    """Waits until the name leads to another file than now, or to none."""
+    bound = _file_at(path)
+    while bound is not None and _file_at(path) == bound:
+        await asyncio.sleep(SOCKET_CHECK_SECONDS)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def _json_object(request: web.Request) -> dict[str, Any]:
@@ -123,12 +157,17 @@ async def _runner(routes: list[web.RouteDef]) -> web.AppRunner:
     return runner
 
 
-async def _bind(make_site: Callable[[], web.BaseSite], address: str, event_log: EventLog) -> None:
+async def _bind(make_site: Callable[[], Site], retry_seconds: float, report: Callable[..., None]) -> Site:
+    """Tries until the site listens. Each new reason for a failure is reported once."""
+    reported = 0
     while True:
         try:
-            await make_site().start()
+            site = make_site()
+            await site.start()
         except OSError as error:
-            event_log.cannot_listen(address=address, errno=error.errno)
-            await asyncio.sleep(RETRY_SECONDS)
+            if error.errno != reported:
+                report(errno=error.errno)
+            reported = error.errno or 0
+            await asyncio.sleep(retry_seconds)
         else:
-            return
+            return site
