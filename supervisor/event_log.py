@@ -154,6 +154,9 @@ class EventLog:
         """Log a wrong setting without its value, which may be a secret under the wrong name."""
         self._line("ERROR", "wrong_setting", variable=problem.variable, remedy=problem.remedy)
 
+    def command_expired(self, *, command: str) -> None:
+        self._line("WARNING", "command_expired", command=command)
+
     def started(self, **details: object) -> None:
         self._line("INFO", "started", **details)
 

@@ -14,4 +14,5 @@ NOT_RUNNING = 3  # no instance answered (the number is that of `systemctl status
 GAVE_UP = 69  # EX_UNAVAILABLE: workers only crashed
 CANNOT_CREATE = 73  # EX_CANTCREAT: the runtime directory is full or read-only, and a later start can help
 CUT_SHORT = 75  # EX_TEMPFAIL: a stop killed a worker, or left a lease that the next start reclaims
+OUTCOME_UNKNOWN = 75  # EX_TEMPFAIL, of scale, recycle, reload: no answer came, and the command may have been carried out
 EX_CONFIG = int(ExitCode.CONFIG)  # 78: the settings are wrong, and a restart cannot help

@@ -199,11 +199,19 @@ class UnixSystem:
                 case channel.LeaseReclaimedReport(lease_key=lease_key, outcome=outcome):
                     yield LeaseReclaimed(lease_key, outcome)
                 case channel.ScaleCommand() | channel.RecycleCommand() | channel.ReloadCommand():
-                    yield from self._obey([message], fleet)
+                    if self._take(message):
+                        yield from self._obey([message], fleet)
                 case channel.ReclaimLeaseRequest() | channel.CommandResult():
                     pass  # the supervisor sends these, and a monitor that does is wrong
                 case _:
                     assert_never(message)
+
+    def _take(self, command: Command) -> bool:
+        """Take a command before its end. False if the monitor has withdrawn it: the operator was told that it is not done."""
+        is_taken = time.monotonic() < command.until_seconds and channel.take(self._descriptors.token_fd, command.number)
+        if not is_taken:
+            self._commands.drop(command)
+        return is_taken
 
     def _exited(self, fleet: Fleet) -> Iterator[Fact]:
         """Reap all ended children. Adopted ones, which hold no slot, yield no fact."""

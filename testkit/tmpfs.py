@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-MS_RDONLY, MS_REMOUNT, MNT_DETACH = 1, 32, 2
+MS_RDONLY, MS_REMOUNT, MS_BIND, MNT_DETACH = 1, 32, 4096, 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -20,9 +20,15 @@ def mounted(path: Path, options: str) -> Iterator[None]:
         _libc.umount2(os.fsencode(path), MNT_DETACH)
 
 
-def set_read_only(path: Path, *, is_read_only: bool) -> None:
-    """Change a mounted file system. Raises OSError."""
-    _mount(path, "", MS_REMOUNT | (MS_RDONLY if is_read_only else 0))
+@contextmanager
+def read_only(path: Path) -> Iterator[None]:
+    """Cover a directory by a read-only view of itself. Files that are open for writing would forbid a change of its own mount."""
+    _mount(path, "", MS_BIND)
+    try:
+        _mount(path, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+        yield
+    finally:
+        _libc.umount2(os.fsencode(path), MNT_DETACH)
 
 
 def fill(path: Path) -> None:
@@ -34,5 +40,5 @@ def fill(path: Path) -> None:
 
 
 def _mount(path: Path, options: str, flags: int) -> None:
-    if _libc.mount(b"none", os.fsencode(path), b"tmpfs", flags, options.encode()):
+    if _libc.mount(os.fsencode(path), os.fsencode(path), b"tmpfs", flags, options.encode()):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))

@@ -42,6 +42,7 @@ class MonitorWiring:
     incarnation: int
     scoreboard: Scoreboard
     channel_fd: int
+    token_fd: int
     lifeline_fd: int
     wake_fds: list[int]
     event_fds: list[int]
@@ -72,7 +73,7 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLo
     admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
     users = _connection_users(wiring, settings, requests, waker, admission, event_log)
     listener = QueueListener(settings.worker, board, wiring.incarnation, state, users, event_log)
-    metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd)
+    metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd, wiring.token_fd)
     events = EventReader(wiring.event_fds, metrics, state, requests, waker, admission, event_log)
     status = functools.partial(snapshot, board, state, instance=wiring.instance, is_stub=settings.worker.invents_something)
     stop = _attach(wiring, events, requests, commands)

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.postgres
 
 Result = subprocess.CompletedProcess[str]
 
-OK, DEGRADED, USAGE, NOT_RUNNING, CONFIG = 0, 1, 2, 3, 78
+OK, DEGRADED, REJECTED, USAGE, NOT_RUNNING, UNKNOWN, CONFIG = 0, 1, 1, 2, 3, 75, 78
 COMMAND_TIMEOUT_SECONDS = 30.0
 INTERRUPTED_IMPORT = """
 import os, signal, sys, weakref
@@ -303,3 +306,42 @@ def test_a_command_with_several_instances_needs_a_name(site: Site) -> None:
     until(lambda: len(both[1].worker_pids()) == 2)
     assert len(both[0].worker_pids()) == 1
     assert run(site, "scale", "2", "--instance", "0badcafe").returncode == NOT_RUNNING
+
+
+# a supervisor that does not answer
+
+
+def test_a_refused_command_is_not_carried_out_later(site: Site) -> None:
+    """The supervisor is suspended: the command is rejected, and it stays undone when the supervisor goes on."""
+    fleet = site.start()
+    fleet.until_idle()
+    os.kill(fleet.pid, signal.SIGSTOP)
+    result = run(site, "scale", "3")
+    os.kill(fleet.pid, signal.SIGCONT)
+    assert (result.returncode, "is not carried out" in result.stderr) == (REJECTED, True)
+    assert [each["command"] for each in fleet.until_logged("command_expired")] == ["scale"]
+    assert run(site, "recycle").returncode == OK
+    assert (len(fleet.worker_pids()), fleet.logged("scaled")) == (1, [])
+
+
+def has_pending_command(monitor: int) -> bool:
+    """Report whether a number is in the token, which is the only eventfd with a count while all workers are idle."""
+    for path in Path(f"/proc/{monitor}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if re.search(r"^eventfd-count: +0*[1-9a-f]", path.read_text(), re.MULTILINE):
+                return True
+    return False
+
+
+def test_an_unknown_outcome_is_told_as_unknown(site: Site) -> None:
+    """The monitor is killed while it waits for the supervisor: the command may be carried out, and nothing else is claimed."""
+    fleet = site.start()
+    fleet.until_idle()
+    monitor, environ = fleet.monitor_pid(), {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(site.directory / "run")}
+    os.kill(fleet.pid, signal.SIGSTOP)
+    with subprocess.Popen([PROGRAM, "scale", "3"], env=environ, cwd=site.directory, stderr=subprocess.PIPE, text=True) as scale:
+        until(lambda: has_pending_command(monitor))
+        os.kill(monitor, signal.SIGKILL)
+        _, error = scale.communicate(timeout=COMMAND_TIMEOUT_SECONDS)
+    os.kill(fleet.pid, signal.SIGCONT)
+    assert (scale.returncode, "may have been carried out" in error) == (UNKNOWN, True)

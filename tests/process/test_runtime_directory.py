@@ -14,7 +14,7 @@ import pytest
 
 from testkit.live_fleet import PROGRAM, LiveFleet
 from testkit.site import FEEDBACK_MODEL, Site
-from testkit.tmpfs import fill, mounted, set_read_only
+from testkit.tmpfs import fill, mounted, read_only
 from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -235,11 +235,11 @@ def test_an_open_directory_of_other_programs_is_rejected(site: Site) -> None:
 
 @pytest.fixture
 def small_disk(site: Site) -> Iterator[Path]:
-    """The runtime directory is a file system of one page and few files."""
+    """The runtime directory is a file system of two pages and few files."""
     (path := site.directory / "run").mkdir()
     with ExitStack() as stack:
         try:
-            stack.enter_context(mounted(path, "size=4k,nr_inodes=8,mode=700"))
+            stack.enter_context(mounted(path, "size=8k,nr_inodes=8,mode=700"))
         except OSError as error:
             pytest.skip(f"{error}; .ci/run does this in a namespace of its own")
         yield path
@@ -257,9 +257,8 @@ def test_a_start_on_a_full_or_read_only_disk(site: Site, small_disk: Path) -> No
     assert_no_start(site)
     for path in fillers:
         path.unlink()
-    set_read_only(small_disk, is_read_only=True)
-    assert_no_start(site)
-    set_read_only(small_disk, is_read_only=False)
+    with read_only(small_disk):
+        assert_no_start(site)
     assert list(small_disk.iterdir()) == []
 
 
@@ -274,10 +273,10 @@ def test_a_stop_on_a_read_only_disk_is_clean(site: Site, small_disk: Path) -> No
     """The disk becomes read-only while the fleet runs: jobs go on, `status` answers, and the stop has code 0."""
     fleet = site.start()
     fleet.until_idle()
-    set_read_only(small_disk, is_read_only=True)
-    site.until_done_once(site.enter_texts(2))
-    assert command(site, "status").returncode == OK
-    assert fleet.stop() == OK
+    with read_only(small_disk):
+        site.until_done_once(site.enter_texts(2))
+        assert command(site, "status").returncode == OK
+        assert fleet.stop() == OK
     assert "Traceback" not in fleet.log_path.read_text()
 
 
