@@ -8,7 +8,7 @@ import click
 
 from supervisor.cli import control_socket
 from supervisor.cli.control_socket import Document
-from supervisor.cli.terminal import ENV_FILE, echo, read_or_exit
+from supervisor.cli.terminal import ENV_FILE, NumberRange, echo, read_or_exit
 from supervisor.exit_codes import COMMAND_REJECTED, EX_CONFIG, NOT_RUNNING, OUTCOME_UNKNOWN, USAGE
 from supervisor.settings.model import read_runtime_path
 from supervisor.wording import counted
@@ -21,7 +21,7 @@ _INSTANCE = click.option("--instance", help="The instance's number from `status`
 
 
 @click.command()
-@click.argument("workers", type=click.IntRange(1, MAX_SLOTS))
+@click.argument("workers", type=NumberRange(1, MAX_SLOTS))
 @_INSTANCE
 @ENV_FILE
 def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
@@ -40,7 +40,7 @@ def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
 
 
 @click.command()
-@click.argument("slots", nargs=-1, type=click.IntRange(0, MAX_SLOTS - 1))
+@click.argument("slots", nargs=-1, type=NumberRange(0, MAX_SLOTS - 1))
 @_INSTANCE
 @ENV_FILE
 def recycle(slots: tuple[int, ...], instance: str | None, env_file: Path | None) -> None:

@@ -18,6 +18,7 @@ from supervisor.cli import check as checks
 from supervisor.cli import commands
 from supervisor.cli import status as status_page
 from supervisor.cli.control_socket import Document
+from supervisor.cli.output import CommandGroup
 from supervisor.cli.terminal import ENV_FILE, echo, read_or_exit
 from supervisor.doctor import findings as doctor_findings
 from supervisor.doctor import view
@@ -31,7 +32,7 @@ from supervisor.monitor.ollama.host import Host
 from supervisor.settings.model import Settings, read_runtime_path, read_settings
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 @click.version_option(version("learning-supervisor"), prog_name="learning-supervisor")
 def main() -> None:
     """Process pupils' submissions with isolated workers, without losing one."""
