@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from supervisor import loop
 from supervisor.adapters import processes
+from supervisor.adapters.authorities import ensure_authorities
+from supervisor.adapters.descriptor_limit import ensure_descriptors
 from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.instance import Instance
 from supervisor.adapters.log_stream import LogStream
@@ -24,6 +26,8 @@ from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 
 def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
     """Supervise until asked to stop, and return the exit code. Raises CannotStart."""
+    ensure_descriptors()
+    ensure_authorities()
     notifier = Notifier(take_service_manager())
     log = EventLog(settings.supervisor.log_level, LogStream().write)
     instance = Instance(settings.supervisor.runtime_path, settings.worker.database)

@@ -9,10 +9,12 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from rich.console import Console
 
+from supervisor.adapters.authorities import ensure_authorities
 from supervisor.adapters.cannot_start import CannotStart
 from supervisor.cli import check as checks
 from supervisor.cli import commands
@@ -59,8 +61,7 @@ def start(procs: str | None, env_file: Path | None) -> None:
     try:
         sys.exit(run_supervisor(_settings(env_file, flags), lambda: read_settings(flags, env_file)))
     except CannotStart as error:
-        echo(f"learning-supervisor: {error}", err=True)
-        sys.exit(error.exit_code)
+        _exit_unable(error)
 
 
 @main.command()
@@ -118,6 +119,10 @@ def doctor(as_json: bool, env_file: Path | None) -> None:
     78  a setting is wrong
     """
     settings = _settings(env_file, {})
+    try:
+        ensure_authorities()
+    except CannotStart as error:
+        _exit_unable(error)
     host = Host.of(settings).measured()
     report = run_doctor(settings, host, os.cpu_count() or 1, lambda progress: click.echo(progress, err=True))
     findings = doctor_findings.findings(report)
@@ -134,6 +139,11 @@ for _command in (commands.scale, commands.recycle, commands.reload):
 
 def _settings(env_file: Path | None, flags: dict[str, str]) -> Settings:
     return read_or_exit(lambda: read_settings(flags, env_file))
+
+
+def _exit_unable(error: CannotStart) -> NoReturn:
+    echo(f"learning-supervisor: {error}", err=True)
+    sys.exit(error.exit_code)
 
 
 def _findings_code(findings: list[Finding]) -> int:

@@ -46,10 +46,15 @@ import supervisor.cli.main
 
 def run(site: Site, *arguments: str, **settings: str | float) -> Result:
     """Run a command with the site's settings to its end. An empty setting counts as unset."""
+    return run_by((), site, *arguments, **settings)
+
+
+def run_by(wrapper: tuple[str, ...], site: Site, *arguments: str, **settings: str | float) -> Result:
+    """Run the same by another command."""
     values = {name.upper(): str(value) for name, value in (site.settings() | settings).items()}
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "1000", **values}
     return subprocess.run(
-        [PROGRAM, *arguments],
+        [*wrapper, PROGRAM, *arguments],
         env=environ,
         cwd=site.directory,
         capture_output=True,
@@ -130,6 +135,63 @@ def test_an_interrupt_during_the_imports_is_not_lost() -> None:
     """Python's default handler raises an exception that an import may swallow, and then the stop request would be lost."""
     result = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], check=False, timeout=COMMAND_TIMEOUT_SECONDS)
     assert result.returncode == -signal.SIGINT
+
+
+# limits and files of the surroundings
+
+
+@pytest.mark.parametrize("limit", [64, 128])
+def test_too_few_open_files_are_one_line(site: Site, limit: int) -> None:
+    """The line names the limit, what is needed and the remedy. `check` finds the same. Nothing is started."""
+    fleet = site.start(wrapper=("prlimit", f"--nofile={limit}"), stderr=subprocess.PIPE)
+    assert fleet.exit_code() == CONFIG
+    assert fleet.process.stderr
+    text = fleet.process.stderr.read().decode()
+    assert (f"is {limit}" in text, "LimitNOFILE" in text, "Traceback" in text) == (True, True, False)
+    (failure,) = failures(run_by(("prlimit", f"--nofile={limit}"), site, "check"))
+    assert f"is {limit}" in failure
+
+
+@pytest.mark.parametrize("limit", ["64:4096", "128:256", "256"])
+def test_a_low_soft_limit_is_raised(site: Site, limit: str) -> None:
+    """A hard limit that suffices is used without a message, and the largest number of workers gets its descriptors."""
+    fleet = site.start(wrapper=("prlimit", f"--nofile={limit}"))
+    fleet.until_idle()
+    assert run(site, "scale", "3").returncode == OK
+    until(lambda: len(fleet.worker_pids()) == 3)
+    os.kill(monitor := fleet.monitor_pid(), signal.SIGKILL)
+    until(lambda: fleet.monitor_pid() != monitor)
+    site.until_done_once(site.enter_texts(4))
+    assert fleet.logged("bug") == fleet.logged("spawn_failed") == []
+
+
+@pytest.mark.parametrize("command", ["start", "check"])
+def test_a_missing_root_certificate_is_a_wrong_setting(site: Site, command: str) -> None:
+    """In the DSN and in libpq's variable: one line with the path, and no worker that tries for ever."""
+    dsn = url(site.database.worker_dsn, sslmode="verify-full", sslrootcert="/no/such/root.crt")
+    named = run(site, command, learning_database_url=dsn)
+    dsn = url(site.database.worker_dsn, sslmode="verify-ca")
+    by_variable = run(site, command, learning_database_url=dsn, pgsslrootcert="/no/such/root.crt")
+    for result in (named, by_variable):
+        assert (result.returncode, "/no/such/root.crt" in result.stderr, "Traceback" in result.stderr) == (CONFIG, True, False)
+
+
+def test_a_missing_file_of_certificates_ends_no_status(site: Site) -> None:
+    """SSL_CERT_FILE is for other hosts: `status` and commands use a local socket, also if a proxy is set."""
+    site.start().until_idle()
+    wrong = {"ssl_cert_file": "/no/such/ca.pem", "http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9"}
+    assert run(site, "status", **wrong).returncode == OK
+    assert run(site, "scale", "2", **wrong).returncode == OK
+
+
+def test_missing_ca_certificates_are_one_line(site: Site) -> None:
+    """The bundle of the installation is gone: `start`, `check` and `doctor` tell it with the remedy."""
+    (site.directory / "certifi.py").write_text("def where(): return '/no/such/ca.pem'")
+    path = f"{site.directory}:{PROJECT_ROOT}"
+    for command, code in (("start", CONFIG), ("check", DEGRADED), ("doctor", CONFIG)):
+        result = run(site, command, pythonpath=path)
+        text = result.stdout + result.stderr
+        assert (result.returncode, text.count("CA certificates"), "Traceback" in text) == (code, 1, False), text
 
 
 # status
