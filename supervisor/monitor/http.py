@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import ipaddress
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from pydantic import ValidationError
 
 from supervisor.event_log import EventLog
@@ -18,6 +21,7 @@ from worker.ipc import channel
 from worker.ipc.channel import Command, CommandResult, RecycleCommand, ReloadCommand, ScaleCommand
 
 RETRY_SECONDS = 5.0
+BODY_SECONDS = 2.0
 SOCKET_CHECK_SECONDS = 1.0
 TAKE_SECONDS = 5.0  # far above one turn of the supervisor's loop, in which it takes a command and answers
 RESULT_SECONDS = 2.0  # for the answer after the supervisor has taken the command
@@ -97,7 +101,7 @@ async def serve_metrics(
         state, message = (snapshot()[key] for key in ("state", "message"))
         return web.json_response({"state": state, "message": message}, status=200 if state in {"ok", "degraded"} else 503)
 
-    runner = await _runner([web.get("/metrics", show_metrics), web.get("/healthz", show_health)])
+    runner = await _runner([web.get("/metrics", show_metrics), web.get("/healthz", show_health)], _no_foreign_hosts)
     host, _, port = address.rpartition(":")
     remedy = "free the address, or set STATUS_ADDR to another one"
     report = functools.partial(event_log.cannot_listen, address=address, remedy=remedy)
@@ -125,7 +129,9 @@ async def serve_control(path: Path, snapshot: Snapshot, commands: PendingCommand
             return web.json_response({"outcome": result.name.lower(), "problems": [result.value]}, status=504)
         return web.json_response(result.model_dump(exclude={"kind", "number"}), status=HTTP_STATUSES[result.outcome])
 
-    runner = await _runner([web.get("/status", show_status), *(web.post(path, run_command) for path in COMMANDS)])
+    runner = await _runner(
+        [web.get("/status", show_status), *(web.post(path, run_command) for path in COMMANDS)], _errors_as_json
+    )
     remedy = "make RUNTIME_DIRECTORY writable: until then status and commands do not reach this instance"
     report = functools.partial(event_log.cannot_listen, address=str(path), remedy=remedy)
     while True:
@@ -163,20 +169,58 @@ def _file_at(path: Path) -> tuple[int, int] | None:
 
 
 async def _json_object(request: web.Request) -> dict[str, Any]:
-    """The JSON object in the body. Empty if there is no body, or if it is anything else."""
+    """The JSON object in the body, empty if there is no body. Raises web.HTTPException with the reason."""
     try:
-        body = await request.json()
+        async with asyncio.timeout(BODY_SECONDS):
+            body = json.loads(await request.text() or "{}")
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(reason="the body is shorter than its Content-Length") from None
+    except (ValueError, LookupError, RecursionError) as error:  # no JSON, an unknown charset, too deep
+        raise web.HTTPBadRequest(reason=f"the body is no JSON object ({type(error).__name__})") from None
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(reason="the body is no JSON object")
+    return body
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer each rejected request by one line of JSON."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return web.json_response({"problems": [error.reason]}, status=error.status)
+
+
+@web.middleware
+async def _no_foreign_hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Reject a page of another site that has pointed its own name to this host (DNS rebinding)."""
+    if not is_own_host(request.headers.get("Host", ""), socket.gethostname()):
+        return web.Response(status=421, text="use the name of this host, localhost or an IP address\n")
+    return await handler(request)
+
+
+def is_own_host(header: str, own_name: str) -> bool:
+    """Accept what no other site can own: no host, an IP address, localhost, and this host's name with or without its domain."""
+    name, _, port = header.rpartition(":")
+    name = (name if port.isdecimal() and name else header).lower().rstrip(".")
+    own = own_name.lower()
+    return name in {"", "localhost", own, own.partition(".")[0]} or _is_ip_address(name.strip("[]"))
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
     except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        return False
+    return True
 
 
 def _problem(error: dict[str, Any]) -> str:
     return f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
 
 
-async def _runner(routes: list[web.RouteDef]) -> web.AppRunner:
-    app = web.Application(client_max_size=4096)
+async def _runner(routes: list[web.RouteDef], middleware: Middleware) -> web.AppRunner:
+    app = web.Application(client_max_size=4096, middlewares=[middleware])
     app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=5.0, shutdown_timeout=0.5)
     await runner.setup()
