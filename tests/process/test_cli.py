@@ -399,7 +399,7 @@ def test_an_unknown_outcome_is_told_as_unknown(site: Site) -> None:
     """The monitor is killed while it waits for the supervisor: the command may be carried out, and nothing else is claimed."""
     fleet = site.start()
     fleet.until_idle()
-    monitor, environ = fleet.monitor_pid(), {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(site.directory / "run")}
+    monitor, environ = fleet.monitor_pid(), {"PYTHONPATH": str(PROJECT_ROOT), "RUNTIME_DIRECTORY": str(site.directory / "run")}
     os.kill(fleet.pid, signal.SIGSTOP)
     with subprocess.Popen([PROGRAM, "scale", "3"], env=environ, cwd=site.directory, stderr=subprocess.PIPE, text=True) as scale:
         until(lambda: has_pending_command(monitor))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.live_fleet import PROGRAM
+from testkit.live_fleet import PROGRAM, PROJECT_ROOT
 from testkit.site import Site
 
 pytestmark = pytest.mark.postgres
@@ -21,7 +21,7 @@ def run(redirection: str, directory: Path, *arguments: str, **settings: object) 
     values = {name.upper(): str(value) for name, value in settings.items()}
     result = subprocess.run(
         ["bash", "-c", f'set -o pipefail; "$@" {redirection}', "bash", PROGRAM, *arguments],
-        env={"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(directory / "run"), **values},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "RUNTIME_DIRECTORY": str(directory / "run"), **values},
         cwd=directory,
         capture_output=True,
         text=True,

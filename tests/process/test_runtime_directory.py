@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.live_fleet import PROGRAM, LiveFleet
+from testkit.live_fleet import PROGRAM, PROJECT_ROOT, LiveFleet
 from testkit.site import FEEDBACK_MODEL, Site
 from testkit.tmpfs import fill, mounted, read_only
 from testkit.waiting import until
@@ -45,7 +45,7 @@ def start_in_a_job(site: Site) -> LiveFleet:
 
 def command(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command on the site's runtime directory."""
-    environ = {"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(site.directory / "run"), "COLUMNS": "1000"}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "RUNTIME_DIRECTORY": str(site.directory / "run")}
     return subprocess.run(
         [PROGRAM, *arguments],
         env=environ,
