@@ -4,6 +4,7 @@ Processes of a running instance
     main, launcher   the supervisor's composition root, and the entry point of each forked child
     loop, system     the main loop, and the operating system behind it: signals, children, scoreboard, channel
     commands         an operator's scale, recycle and reload become facts or are rejected
+    instance_guard   restores the lock file of the instance while it runs
     systemd          sd_notify; the messages themselves are in `notification`
     monitor/         the monitor, a child: queue and Ollama, /metrics, status page, control socket, leases of dead workers
 

@@ -45,6 +45,10 @@ class CommandHandler:
             case _:
                 assert_never(command)
 
+    def drop(self, command: Command) -> None:
+        """Log a command that its sender has withdrawn, because this process was suspended or too slow."""
+        self._log.command_expired(command=command.kind)
+
     def _reload(self, number: int, fleet: Fleet, now_seconds: float) -> tuple[CommandResult, Fact]:
         """Read the settings again. Each wrong one is logged with its remedy, and the answer names them all."""
         try:

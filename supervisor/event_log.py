@@ -5,6 +5,7 @@ Lines contain ids and class names, and no content.
 
 import datetime
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import assert_never
 from uuid import UUID
 
@@ -156,6 +157,9 @@ class EventLog:
         """Log a wrong setting without its value, which may be a secret under the wrong name."""
         self._line("ERROR", "wrong_setting", variable=problem.variable, remedy=problem.remedy)
 
+    def command_expired(self, *, command: str) -> None:
+        self._line("WARNING", "command_expired", command=command)
+
     def started(self, **details: object) -> None:
         self._line("INFO", "started", **details)
 
@@ -185,9 +189,14 @@ class EventLog:
         """Log the end of a process that an adapter had forked and that held descriptors of a dead supervisor's worker."""
         self._line("WARNING", "survivor_killed", instance=f"{instance:08x}", pid=pid)
 
-    def cannot_listen(self, *, address: str, errno: int | None) -> None:
-        remedy = "free the address, or set STATUS_ADDR to another one"
+    def cannot_listen(self, *, address: str, errno: int | None, remedy: str) -> None:
         self._line("WARNING", "cannot_listen", address=address, errno=errno, remedy=remedy)
+
+    def runtime_directory_lost(self, *, reason: str) -> None:
+        self._line("ERROR", "runtime_directory_lost", reason=reason)
+
+    def runtime_directory_restored(self, *, path: Path) -> None:
+        self._line("WARNING", "runtime_directory_restored", path=path)
 
     def admission(self, *, needs_attention: bool, **limits: object) -> None:
         """Log a change of the admission limits. `needs_attention`: work waits for a reason that an administrator should know."""

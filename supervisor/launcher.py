@@ -57,6 +57,7 @@ class ChildLauncher:
             incarnation=incarnation,
             scoreboard=self.scoreboard,
             channel_fd=self.descriptors.monitor_channel_fd,
+            token_fd=self.descriptors.token_fd,
             lifeline_fd=self.descriptors.lifeline_fd,
             wake_fds=self.descriptors.wake_fds,
             event_fds=self.descriptors.event_read_fds,

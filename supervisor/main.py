@@ -5,13 +5,16 @@ from collections.abc import Callable
 
 from supervisor import loop
 from supervisor.adapters import processes
+from supervisor.adapters.authorities import ensure_authorities
+from supervisor.adapters.descriptor_limit import ensure_descriptors
 from supervisor.adapters.descriptors import Descriptors
 from supervisor.adapters.instance import Instance
 from supervisor.adapters.log_stream import LogStream
-from supervisor.adapters.signals import SignalInbox
+from supervisor.adapters.signals import SignalInbox, block_all
 from supervisor.commands import CommandHandler
 from supervisor.core.fleet import Fleet
 from supervisor.event_log import EventLog
+from supervisor.instance_guard import InstanceGuard
 from supervisor.launcher import ChildLauncher
 from supervisor.settings.model import Settings, take_service_manager
 from supervisor.settings.policy import policy_of
@@ -22,13 +25,15 @@ from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 
 
 def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
-    """Supervise until asked to stop, and return the exit code. Raises RuntimeDirectoryError."""
+    """Supervise until asked to stop, and return the exit code. Raises CannotStart."""
+    ensure_descriptors()
+    ensure_authorities()
     notifier = Notifier(take_service_manager())
     log = EventLog(settings.supervisor.log_level, LogStream().write)
     instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
     signals = _handle_signals_and_orphans()
     launcher = _launcher(settings, read_again, instance, log)
-    system = _system(launcher, signals, notifier)
+    system = _system(launcher, signals, notifier, InstanceGuard(instance, log))
     _log_start(log, settings, instance)
     _prepare_forks(launcher, settings)
     return _run(system, settings, launcher)
@@ -45,7 +50,7 @@ def _launcher(settings: Settings, read_again: Callable[[], Settings], instance: 
     return ChildLauncher(SettingsVersions(settings, read_again), instance, Scoreboard(), Descriptors(), log)
 
 
-def _system(launcher: ChildLauncher, signals: SignalInbox, notifier: Notifier) -> UnixSystem:
+def _system(launcher: ChildLauncher, signals: SignalInbox, notifier: Notifier, guard: InstanceGuard) -> UnixSystem:
     return UnixSystem(
         launcher.scoreboard,
         launcher.descriptors,
@@ -54,6 +59,7 @@ def _system(launcher: ChildLauncher, signals: SignalInbox, notifier: Notifier) -
         lambda generation: policy_of(launcher.settings_versions.of(generation)),
         CommandHandler(launcher.settings_versions, launcher.event_log),
         notifier,
+        guard.check,
     )
 
 
@@ -74,6 +80,7 @@ def _prepare_forks(launcher: ChildLauncher, settings: Settings) -> None:
 def _run(system: UnixSystem, settings: Settings, launcher: ChildLauncher) -> int:
     """Run the loop to its end. The lock file stays if leases are left, because the next supervisor finds them by it."""
     end = loop.run(system, Fleet.of(settings.supervisor.worker_concurrency), launcher.event_log)
+    block_all()
     if not end.leases_left:
         launcher.instance.retire()
     return end.exit_code

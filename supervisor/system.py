@@ -60,9 +60,11 @@ class UnixSystem:
         policy: Callable[[int], Policy],
         commands: CommandHandler,
         notifier: Notifier,
+        check_instance: Callable[[], None],
     ) -> None:
         self._scoreboard, self._descriptors, self._signals, self._child = scoreboard, descriptors, signals, child
         self.policy, self._commands, self._notifier = policy, commands, notifier
+        self._check_instance = check_instance
         self._memory, self._oom = MemoryWatch(), OomWatch(own_memory_events())
         self._observed_at_seconds = time.monotonic()
 
@@ -73,6 +75,7 @@ class UnixSystem:
     def wait(self, fleet: Fleet, until_seconds: float) -> Iterator[Fact]:
         """Sleep until a signal, a message or the time, then yield all new facts."""
         self._sleep(until_seconds)
+        self._check_instance()
         self._observed_at_seconds = time.monotonic()
         requested = self._signals.take()
         for _ in range(requested[Effect.STOP]):
@@ -198,11 +201,19 @@ class UnixSystem:
                 case channel.LeaseReclaimedReport(lease_key=lease_key, outcome=outcome):
                     yield LeaseReclaimed(lease_key, outcome)
                 case channel.ScaleCommand() | channel.RecycleCommand() | channel.ReloadCommand():
-                    yield from self._obey([message], fleet)
+                    if self._take(message):
+                        yield from self._obey([message], fleet)
                 case channel.ReclaimLeaseRequest() | channel.CommandResult():
                     pass  # the supervisor sends these, and a monitor that does is wrong
                 case _:
                     assert_never(message)
+
+    def _take(self, command: Command) -> bool:
+        """Take a command before its end. False if the monitor has withdrawn it: the operator was told that it is not done."""
+        is_taken = time.monotonic() < command.until_seconds and channel.take(self._descriptors.token_fd, command.number)
+        if not is_taken:
+            self._commands.drop(command)
+        return is_taken
 
     def _exited(self, fleet: Fleet) -> Iterator[Fact]:
         """Reap all ended children. Adopted ones, which hold no slot, yield no fact."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from worker.ipc.contract import ExitCode
+from worker.ipc.signals import HARMLESS_SIGNALS, STOP_SIGNALS, TERMINAL_SIGNALS
 
 _READ_BYTES = 4096
 
@@ -34,12 +35,15 @@ class Wakeups:
         """Handles SIGTERM as the request to stop.
 
         SIGINT and SIGHUP are ignored: a terminal sends them to all its processes, and the supervisor alone acts on them.
+        The harmless signals get a handler without effect, so that a program executed by an adapter has their default actions:
+        exec(2) keeps an ignored signal ignored, and `alarm` would no longer end such a program.
         """
         signal.set_wakeup_fd(self._signal_write_fd, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._remember_stop)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, *STOP_SIGNALS, *TERMINAL_SIGNALS):
+            signal.signal(number, signal.SIG_IGN)
+        for number in HARMLESS_SIGNALS:
+            signal.signal(number, _do_nothing)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # blocked since before the fork: none was lost
 
     @property
@@ -65,3 +69,7 @@ class Wakeups:
         if self.stop_asked_at_seconds is None:
             self.stop_asked_at_seconds = self._clock()
         os.eventfd_write(self._wake_fd, 1)
+
+
+def _do_nothing(_signal: int, _frame: FrameType | None) -> None:
+    pass

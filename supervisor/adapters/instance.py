@@ -5,21 +5,35 @@ process: a process that an adapter forks does not inherit it, whatever descripto
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-_SUFFIX = ".instance"
+from supervisor.adapters.cannot_start import CannotStart
+from supervisor.exit_codes import CANNOT_CREATE, EX_CONFIG
+
+_SUFFIX, _UNNAMED_SUFFIX = ".instance", ".starting"
+_OWN_SUFFIXES = frozenset({_SUFFIX, _UNNAMED_SUFFIX, ".sock"})
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7), without the final zero
 _FLOCK = struct.Struct("hhqqi0q")  # struct flock of fcntl(2): type, whence, start, length, pid
 _LOCK_FLAGS = os.O_RDONLY | os.O_APPEND  # no other program has a reason to combine these two
+_PRIVATE_MODE, _FOR_OTHERS, _WRITABLE_BY_OTHERS = 0o700, 0o077, 0o022
+_PASSING = frozenset(  # states of a file system that end without a change of the settings
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+)
 
 
-class RuntimeDirectoryError(Exception):
+class RuntimeDirectoryError(CannotStart):
     """The runtime directory is not private or not writable. The message has the directory and the remedy."""
+
+    def __init__(self, message: str, exit_code: int = EX_CONFIG) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class Instance:
@@ -33,7 +47,7 @@ class Instance:
         while self.lock_fd < 0:
             self.number = 1 + secrets.randbelow(2**32 - 1)
             with _with_remedy(directory):
-                self.lock_fd = _locked_file(directory, self.number, database)
+                self.lock_fd = _whole_locked_file(directory, self.number, database)
 
     @property
     def control_socket(self) -> Path:
@@ -54,10 +68,29 @@ class Instance:
         """Give up the supervisor's lock, which was inherited by the fork. A monitor holds no lease and needs no lock."""
         os.close(self.lock_fd)
 
-    def retire(self) -> None:
-        """Remove the socket and the lock after a clean end, when no lease is left."""
-        for path in (self.control_socket, lock_path(self.directory, self.number)):
+    def restore(self) -> bool:
+        """Make the directory and the lock file again if they were removed. True if one was. Raises RuntimeDirectoryError.
+
+        Without the file no other instance would find the leases after a death of this one. The number stays, because the
+        lease keys name it. A former file that still has a name, as in a renamed directory, stays locked.
+        """
+        path, former_fd = lock_path(self.directory, self.number), self.lock_fd
+        if _is_open_as(path, former_fd):
+            return False
+        _make_private(self.directory)
+        with _with_remedy(self.directory):
             path.unlink(missing_ok=True)
+            self.lock_fd = _whole_locked_file(self.directory, self.number, self.database)
+        if os.fstat(former_fd).st_nlink == 0:
+            os.close(former_fd)
+        return True
+
+    def retire(self) -> None:
+        """Remove the socket and the lock after a clean end, when no lease is left.
+
+        A file that cannot be removed does no harm: the next instance finds no lease of this one and removes it.
+        """
+        forget(self.directory, self.number)
 
 
 def control_socket(directory: Path, number: int) -> Path:
@@ -80,14 +113,15 @@ def dead_instances(directory: Path, database: str) -> Iterator[list[int]]:
 
 
 def forget(directory: Path, number: int) -> None:
-    """Remove the files of a dead instance, after its leases are reclaimed."""
+    """Remove the files of a dead instance, after its leases are reclaimed. A later search repeats what is not possible now."""
     for path in (control_socket(directory, number), lock_path(directory, number)):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _taken(path: Path, held: contextlib.ExitStack, database: str) -> int | None:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = _opened_lock(path)
         held.callback(os.close, fd)
         if _is_locked_by_worker(fd):  # first: on NFS the lock of the next line would count as one of a worker
             return None
@@ -103,6 +137,34 @@ def _is_locked_by_worker(fd: int) -> bool:
     return kind != fcntl.F_UNLCK
 
 
+def _opened_lock(path: Path) -> int:
+    """Open a regular file without waiting. Raises OSError, also for a pipe or a device of this name, whose read could block."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return fd
+
+
+def _is_open_as(path: Path, fd: int) -> bool:
+    """Report whether the name leads to the open file. It is not opened, because closing it would end a lock of this process."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return os.path.samestat(found, os.fstat(fd))
+
+
+def _whole_locked_file(directory: Path, number: int, database: str) -> int:
+    """Make the locked file, and leave nothing behind if that fails in the middle, as on a full disk."""
+    try:
+        return _locked_file(directory, number, database)
+    except OSError:
+        with contextlib.suppress(OSError):
+            lock_path(directory, number).with_suffix(_UNNAMED_SUFFIX).unlink(missing_ok=True)
+        raise
+
+
 def _locked_file(directory: Path, number: int, database: str) -> int:
     """Lock the file before it gets its name, so that no other monitor can lock an instance that is just starting.
 
@@ -111,10 +173,10 @@ def _locked_file(directory: Path, number: int, database: str) -> int:
     path = lock_path(directory, number)
     if path.exists():
         return -1
-    unnamed = path.with_suffix(".starting")
+    unnamed = path.with_suffix(_UNNAMED_SUFFIX)
     fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_SH)
-    os.write(fd, database.encode())
+    _write_whole(fd, database.encode())
     unnamed.rename(path)
     return fd
 
@@ -130,16 +192,45 @@ def is_worker_lock(pid: int, fd: int) -> bool:
     return flags & (os.O_ACCMODE | os.O_APPEND) == _LOCK_FLAGS
 
 
+def _write_whole(fd: int, content: bytes) -> None:
+    """Write the few bytes at once. Raises OSError also if the file system takes only a part of them."""
+    if os.write(fd, content) < len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _make_private(directory: Path) -> None:
+    """Make the directory, or the one that exists private, whatever the umask. Raises RuntimeDirectoryError.
+
+    A directory with files of other programs is not changed, because they may need its mode.
+    """
     if len(os.fsencode(control_socket(directory, 0))) > _MAX_SOCKET_PATH_BYTES:
         raise RuntimeDirectoryError(f"{directory} is too long a path for a socket: set RUNTIME_DIRECTORY to a shorter one")
     with _with_remedy(directory):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.stat(follow_symlinks=False)
-    if found.st_uid != os.getuid() or found.st_mode & 0o022 or not directory.is_dir():
+        _make_directories(directory)
+        found = directory.lstat()
+        if found.st_uid != os.getuid() or found.st_mode & _WRITABLE_BY_OTHERS or not stat.S_ISDIR(found.st_mode):
+            raise RuntimeDirectoryError(
+                f"{directory} is not a private directory of this user: set RUNTIME_DIRECTORY to one that no other user may write"
+            )
+        if found.st_mode & _FOR_OTHERS:
+            _close_to_others(directory)
+
+
+def _make_directories(directory: Path) -> None:
+    """Make the directory and its missing parents for this user only. The umask may have taken rights of the owner."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=_PRIVATE_MODE, exist_ok=True)
+        path.chmod(_PRIVATE_MODE)
+
+
+def _close_to_others(directory: Path) -> None:
+    if any(path.suffix not in _OWN_SUFFIXES for path in directory.iterdir()):
         raise RuntimeDirectoryError(
-            f"{directory} is not a private directory of this user: set RUNTIME_DIRECTORY to one that no other user may write"
+            f"{directory} can be entered by other users and contains files of other programs: set RUNTIME_DIRECTORY to a "
+            "directory of its own"
         )
+    directory.chmod(_PRIVATE_MODE)
 
 
 @contextlib.contextmanager
@@ -148,6 +239,9 @@ def _with_remedy(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in _PASSING:
+            remedy = "make room there or make it writable again, then start again"
+            raise RuntimeDirectoryError(f"RUNTIME_DIRECTORY {directory}: {error.strerror}: {remedy}", CANNOT_CREATE) from error
         raise RuntimeDirectoryError(
             f"{directory}: {error.strerror}: set RUNTIME_DIRECTORY to a writable directory of this user"
         ) from error

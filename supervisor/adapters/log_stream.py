@@ -12,7 +12,7 @@ class LogStream:
     """A non-blocking stream of lines. It drops and counts lines while the pipe is full, and adds the count to the next line."""
 
     def __init__(self, fd: int = 2) -> None:
-        _fill_standard_fds()
+        fill_standard_fds()
         self._socket = socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(os.fstat(fd).st_mode) else None
         self._fd = fd if self._socket else _unblocked(fd)
         self._is_terminal = os.isatty(self._fd)
@@ -41,7 +41,7 @@ class LogStream:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _fill_standard_fds() -> None:
+def fill_standard_fds() -> None:
     """Open closed standard descriptors, or the next pipe or socket would get their number and receive the log."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

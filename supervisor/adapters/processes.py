@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from supervisor.adapters.signals import SIGNALS
+from supervisor.adapters.signals import HANDLED
 from worker.ipc.contract import ExitCode
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -120,7 +120,7 @@ def _be_child(main: Callable[[], int], closed_fds: Iterable[int], supervisor_pid
         os.setpgid(0, 0)
         _raise_oom_score()
         signal.set_wakeup_fd(-1)
-        for number in SIGNALS:
+        for number in HANDLED:
             signal.signal(number, signal.SIG_DFL)
         for fd in closed_fds:
             os.close(fd)

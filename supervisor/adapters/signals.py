@@ -6,6 +6,8 @@ from collections import Counter
 from enum import Enum
 from types import FrameType
 
+from worker.ipc.signals import HARMLESS_SIGNALS, STOP_SIGNALS
+
 _READ_BYTES = 4096
 
 
@@ -28,7 +30,27 @@ SIGNALS: dict[int, Effect] = {
     signal.SIGTTOU: Effect.REMOVE_WORKER,
     signal.SIGCHLD: Effect.WAKE,
     signal.SIGPIPE: Effect.IGNORE,  # its default would end the supervisor when a reader of the log is gone
+    **dict.fromkeys((*HARMLESS_SIGNALS, *STOP_SIGNALS), Effect.IGNORE),
 }
+HANDLED = frozenset(number for number, effect in SIGNALS.items() if effect is not Effect.IGNORE)
+
+
+def hold_back() -> None:
+    """Ignore the signals without an effect, and block the others until `SignalInbox.install`, which then receives them.
+
+    Called before the long imports of `start`, because the default actions would end or stop the starting process.
+    """
+    for number in SIGNALS.keys() - HANDLED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+
+
+def block_all() -> None:
+    """Block all signals until the process ends, because its exit code is decided.
+
+    Python restores the default actions before it ends, so a handler or a flag would not be enough.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
 class SignalInbox:

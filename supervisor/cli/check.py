@@ -3,6 +3,9 @@
 import importlib.metadata
 from collections.abc import Iterator
 
+from supervisor.adapters.authorities import ensure_authorities
+from supervisor.adapters.cannot_start import CannotStart
+from supervisor.adapters.descriptor_limit import ensure_descriptors
 from supervisor.adapters.instance import Instance, RuntimeDirectoryError
 from supervisor.findings import Finding, Level
 from supervisor.settings.model import Settings
@@ -22,9 +25,9 @@ def findings(settings: Settings) -> list[Finding]:
     return [
         Finding(Level.OK, "settings"),
         *_installation(),
+        *_open_files(),
         *_runtime(settings),
-        *_adapters(settings),
-        *_models(settings),
+        *_clients(settings),
         *_database(settings),
     ]
 
@@ -41,6 +44,15 @@ def _installation() -> Iterator[Finding]:
         yield Finding(Level.OK, "import name `supervisor` has no second package")
 
 
+def _open_files() -> Iterator[Finding]:
+    try:
+        ensure_descriptors()
+    except CannotStart as error:
+        yield Finding(Level.FAILED, str(error))
+    else:
+        yield Finding(Level.OK, "limit of open files")
+
+
 def _runtime(settings: Settings) -> Iterator[Finding]:
     try:
         instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
@@ -49,6 +61,17 @@ def _runtime(settings: Settings) -> Iterator[Finding]:
     else:
         instance.retire()
         yield Finding(Level.OK, f"runtime directory {instance.directory}")
+
+
+def _clients(settings: Settings) -> Iterator[Finding]:
+    """The adapters and the models. Without certificates no client can be made."""
+    try:
+        ensure_authorities()
+    except CannotStart as error:
+        yield Finding(Level.FAILED, str(error))
+    else:
+        yield from _adapters(settings)
+        yield from _models(settings)
 
 
 def _adapters(settings: Settings) -> Iterator[Finding]:

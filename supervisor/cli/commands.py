@@ -8,8 +8,8 @@ import click
 
 from supervisor.cli import control_socket
 from supervisor.cli.control_socket import Document
-from supervisor.cli.terminal import ENV_FILE, echo, read_or_exit
-from supervisor.exit_codes import COMMAND_REJECTED, EX_CONFIG, NOT_RUNNING, USAGE
+from supervisor.cli.terminal import ENV_FILE, NumberRange, echo, read_or_exit
+from supervisor.exit_codes import COMMAND_REJECTED, EX_CONFIG, NOT_RUNNING, OUTCOME_UNKNOWN, USAGE
 from supervisor.settings.model import read_runtime_path
 from supervisor.wording import counted
 from worker.ipc.scoreboard import MAX_SLOTS
@@ -21,7 +21,7 @@ _INSTANCE = click.option("--instance", help="The instance's number from `status`
 
 
 @click.command()
-@click.argument("workers", type=click.IntRange(1, MAX_SLOTS))
+@click.argument("workers", type=NumberRange(1, MAX_SLOTS))
 @_INSTANCE
 @ENV_FILE
 def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
@@ -33,13 +33,14 @@ def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
     1  rejected
     2  several instances run: name one
     3  not running
+    75 no answer: it may have been carried out
     """
     result = _send(env_file, instance, "/scale", {"workers": workers})
     echo(f"{counted(result['workers'], 'worker')} from now on. {JOBS_GO_ON}")
 
 
 @click.command()
-@click.argument("slots", nargs=-1, type=click.IntRange(0, MAX_SLOTS - 1))
+@click.argument("slots", nargs=-1, type=NumberRange(0, MAX_SLOTS - 1))
 @_INSTANCE
 @ENV_FILE
 def recycle(slots: tuple[int, ...], instance: str | None, env_file: Path | None) -> None:
@@ -53,6 +54,7 @@ def recycle(slots: tuple[int, ...], instance: str | None, env_file: Path | None)
     1  rejected
     2  several instances run: name one
     3  not running
+    75 no answer: it may have been carried out
     """
     named = sorted(set(slots))
     result = _send(env_file, instance, "/recycle", {"slots": named or "all"})
@@ -75,6 +77,7 @@ def reload(instance: str | None, env_file: Path | None) -> None:
     1   rejected
     2   several instances run: name one
     3   not running
+    75  no answer: it may have been carried out
     78  a setting is wrong: the old settings stay in use
     """
     workers = _send(env_file, instance, "/reload", {})["workers"]
@@ -85,8 +88,6 @@ def _send(env_file: Path | None, instance: str | None, route: str, command: Docu
     """The result of an accepted command. If it is not accepted, print the reason and exit."""
     socket = _socket(read_or_exit(lambda: read_runtime_path(env_file)), instance)
     result = control_socket.send(socket, route, command)
-    if result is None:
-        _exit("The instance did not answer. Check its `status` and try again.", NOT_RUNNING)
     if result.get("outcome") != "accepted":
         _exit(*_rejection(result))
     return result
@@ -108,6 +109,13 @@ def _socket(directory: Path, instance: str | None) -> Path:
 def _rejection(result: Document) -> tuple[str, int]:
     """The reason for the administrator, and the exit code."""
     match result.get("outcome"):
+        case "not_sent":
+            return "The instance does not answer, so nothing was changed. Check its `status` and try again.", NOT_RUNNING
+        case "unknown":
+            return (
+                "No answer came, so the command may have been carried out. Check `status` before you repeat it.",
+                OUTCOME_UNKNOWN,
+            )
         case "stopping":
             return "Rejected: the supervisor is stopping.", COMMAND_REJECTED
         case "no_worker":

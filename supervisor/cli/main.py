@@ -1,31 +1,32 @@
 """The command line's entry point: start, status, check and doctor. The commands to a running instance are in commands.py."""
 
-import signal
+from supervisor.cli import boot_signals
 
-# Until the supervisor installs its handlers, because a KeyboardInterrupt may be lost in an import (`unraisablehook`).
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+boot_signals.prepare()  # before the long imports
 
 import json
 import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from rich.console import Console
 
-from supervisor.adapters.instance import RuntimeDirectoryError
+from supervisor.adapters.authorities import ensure_authorities
+from supervisor.adapters.cannot_start import CannotStart
 from supervisor.cli import check as checks
 from supervisor.cli import commands
 from supervisor.cli import status as status_page
 from supervisor.cli.control_socket import Document
+from supervisor.cli.output import CommandGroup
 from supervisor.cli.terminal import ENV_FILE, echo, read_or_exit
 from supervisor.doctor import findings as doctor_findings
 from supervisor.doctor import view
 from supervisor.doctor.document import document
 from supervisor.doctor.run import run as run_doctor
-from supervisor.exit_codes import ATTENTION_NEEDED, EX_CONFIG, NOT_RUNNING, OK
+from supervisor.exit_codes import ATTENTION_NEEDED, NOT_RUNNING, OK
 from supervisor.findings import Finding, Level, worst_level
 from supervisor.findings import show as show_findings
 from supervisor.main import start as run_supervisor
@@ -33,7 +34,7 @@ from supervisor.monitor.ollama.host import Host
 from supervisor.settings.model import Settings, read_runtime_path, read_settings
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 @click.version_option(version("learning-supervisor"), prog_name="learning-supervisor")
 def main() -> None:
     """Process pupils' submissions with isolated workers, without losing one."""
@@ -51,6 +52,7 @@ def start(procs: str | None, env_file: Path | None) -> None:
     Exit codes:
     0   stopped: every job was finished or went back to the queue
     69  gave up: no worker could start or finish a step
+    73  the runtime directory is full or read-only: nothing was started
     75  the drain took too long: workers were killed, their jobs went back
     78  a setting is wrong, the database role must not be used, or an adapter
         cannot be loaded
@@ -58,9 +60,8 @@ def start(procs: str | None, env_file: Path | None) -> None:
     flags = {"WORKER_CONCURRENCY": procs} if procs else {}
     try:
         sys.exit(run_supervisor(_settings(env_file, flags), lambda: read_settings(flags, env_file)))
-    except RuntimeDirectoryError as error:
-        echo(f"learning-supervisor: {error}", err=True)
-        sys.exit(EX_CONFIG)
+    except CannotStart as error:
+        _exit_unable(error)
 
 
 @main.command()
@@ -118,6 +119,10 @@ def doctor(as_json: bool, env_file: Path | None) -> None:
     78  a setting is wrong
     """
     settings = _settings(env_file, {})
+    try:
+        ensure_authorities()
+    except CannotStart as error:
+        _exit_unable(error)
     host = Host.of(settings).measured()
     report = run_doctor(settings, host, os.cpu_count() or 1, lambda progress: click.echo(progress, err=True))
     findings = doctor_findings.findings(report)
@@ -134,6 +139,11 @@ for _command in (commands.scale, commands.recycle, commands.reload):
 
 def _settings(env_file: Path | None, flags: dict[str, str]) -> Settings:
     return read_or_exit(lambda: read_settings(flags, env_file))
+
+
+def _exit_unable(error: CannotStart) -> NoReturn:
+    echo(f"learning-supervisor: {error}", err=True)
+    sys.exit(error.exit_code)
 
 
 def _findings_code(findings: list[Finding]) -> int:

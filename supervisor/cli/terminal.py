@@ -19,6 +19,14 @@ ENV_FILE = click.option(
 )
 
 
+class NumberRange(click.IntRange):
+    """A whole number whose range is in every error text."""
+
+    def __init__(self, least: int, greatest: int) -> None:
+        super().__init__(least, greatest)
+        self.name = f"number from {least} to {greatest}"
+
+
 def read_or_exit(read: Callable[[], Value]) -> Value:
     """The settings. If any is wrong, print all problems and exit with code 78."""
     try:

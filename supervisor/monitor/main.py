@@ -29,6 +29,7 @@ from supervisor.settings.model import Settings
 from worker.ipc import channel
 from worker.ipc.contract import ExitCode, place_of
 from worker.ipc.scoreboard import Scoreboard
+from worker.ipc.signals import HARMLESS_SIGNALS, STOP_SIGNALS, TERMINAL_SIGNALS
 from worker.ollama.address import server_name
 from worker.queue.connection import UnsuitableDatabase
 
@@ -41,6 +42,7 @@ class MonitorWiring:
     incarnation: int
     scoreboard: Scoreboard
     channel_fd: int
+    token_fd: int
     lifeline_fd: int
     wake_fds: list[int]
     event_fds: list[int]
@@ -71,7 +73,7 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLo
     admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
     users = _connection_users(wiring, settings, requests, waker, admission, event_log)
     listener = QueueListener(settings.worker, board, wiring.incarnation, state, users, event_log)
-    metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd)
+    metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd, wiring.token_fd)
     events = EventReader(wiring.event_fds, metrics, state, requests, waker, admission, event_log)
     status = functools.partial(snapshot, board, state, instance=wiring.instance, is_stub=settings.worker.invents_something)
     stop = _attach(wiring, events, requests, commands)
@@ -126,7 +128,7 @@ def _attach(wiring: MonitorWiring, events: EventReader, requests: DatabaseReques
     for slot, fd in enumerate(wiring.event_fds):
         loop.add_reader(fd, events.read, slot)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, *HARMLESS_SIGNALS, *STOP_SIGNALS, *TERMINAL_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     return stop

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from supervisor.core.policy import MEBIBYTE
 from supervisor.settings.memory_size import MemorySize
 from supervisor.settings.sources import Unreadable, credentials, env_file_values
+from worker.queue.dsn import missing_authority_of
 from worker.settings import WorkerSettings
 
 MAX_SHOWN_VALUE = 60
@@ -195,6 +196,7 @@ def parse(values: Mapping[str, str | None]) -> Settings:
     worker = _validated(WorkerSettings, values, problems)
     if supervisor is not None and worker is not None:
         problems.extend(_contradictions(supervisor, worker))
+        problems.extend(_missing_authority(worker, values))
     if problems or supervisor is None or worker is None:
         raise SettingsError(problems)
     return Settings(supervisor, worker)
@@ -210,6 +212,12 @@ def _contradictions(supervisor: SupervisorSettings, worker: WorkerSettings) -> I
     if is_never_below or low_water.share == 1 or 0 < limit.size_bytes <= low_water.size_bytes:
         remedy = "give less than OLLAMA_MEMORY_LIMIT, and more than nothing"
         yield Problem("OLLAMA_MEMORY_LOW_WATER", supervisor.ollama_memory_low_water, remedy)
+
+
+def _missing_authority(worker: WorkerSettings, values: Mapping[str, str | None]) -> Iterator[Problem]:
+    if path := missing_authority_of(worker.learning_database_url.get_secret_value(), values):
+        remedy = f"the root certificate {path} cannot be read: correct sslrootcert (PGSSLROOTCERT) or the rights of the file"
+        yield Problem("LEARNING_DATABASE_URL", "***", remedy)
 
 
 def all_settings() -> Iterator[Setting]:

@@ -59,7 +59,7 @@ def signals() -> SignalInbox:
 @pytest.fixture
 def system(scoreboard: Scoreboard, descriptors: Descriptors, signals: SignalInbox) -> Iterator[UnixSystem]:
     handler = CommandHandler(SettingsVersions(SETTINGS, lambda: SETTINGS), EventLog("ERROR", lambda _line: None))
-    yield UnixSystem(scoreboard, descriptors, signals, lambda *_: 0, lambda _: Policy(), handler, Notifier(None))
+    yield UnixSystem(scoreboard, descriptors, signals, lambda *_: 0, lambda _: Policy(), handler, Notifier(None), lambda: None)
     ends = (descriptors.lifeline_fd, descriptors.wake_fds[0], descriptors.event_write_fds[0], *signals.fds)
     for fd in (*descriptors.not_for_worker(0), *ends):
         os.close(fd)

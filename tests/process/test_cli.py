@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -23,7 +26,7 @@ pytestmark = pytest.mark.postgres
 
 Result = subprocess.CompletedProcess[str]
 
-OK, DEGRADED, USAGE, NOT_RUNNING, CONFIG = 0, 1, 2, 3, 78
+OK, DEGRADED, REJECTED, USAGE, NOT_RUNNING, UNKNOWN, CONFIG = 0, 1, 1, 2, 3, 75, 78
 COMMAND_TIMEOUT_SECONDS = 30.0
 INTERRUPTED_IMPORT = """
 import os, signal, sys, weakref
@@ -43,10 +46,15 @@ import supervisor.cli.main
 
 def run(site: Site, *arguments: str, **settings: str | float) -> Result:
     """Run a command with the site's settings to its end. An empty setting counts as unset."""
+    return run_by((), site, *arguments, **settings)
+
+
+def run_by(wrapper: tuple[str, ...], site: Site, *arguments: str, **settings: str | float) -> Result:
+    """Run the same by another command."""
     values = {name.upper(): str(value) for name, value in (site.settings() | settings).items()}
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "1000", **values}
     return subprocess.run(
-        [PROGRAM, *arguments],
+        [*wrapper, PROGRAM, *arguments],
         env=environ,
         cwd=site.directory,
         capture_output=True,
@@ -111,13 +119,9 @@ def test_a_runtime_directory_writable_by_others_is_rejected(site: Site) -> None:
 
 
 def test_an_unusable_runtime_directory_is_rejected(site: Site) -> None:
-    """A path too long for a socket, and a full disk: EX_CONFIG and the variable, without a traceback."""
+    """A path too long for a socket: EX_CONFIG and the variable, without a traceback."""
     long = run(site, "start", runtime_directory=str(site.directory / ("x" * 100)))
     assert (long.returncode, "RUNTIME_DIRECTORY" in long.stderr) == (CONFIG, True)
-    full = site.start(wrapper=("prlimit", "--fsize=0"), stderr=subprocess.PIPE)
-    assert full.exit_code() == CONFIG
-    assert full.process.stderr
-    assert b"RUNTIME_DIRECTORY" in full.process.stderr.read()
 
 
 def test_a_flag_wins_over_the_environment(site: Site) -> None:
@@ -131,6 +135,63 @@ def test_an_interrupt_during_the_imports_is_not_lost() -> None:
     """Python's default handler raises an exception that an import may swallow, and then the stop request would be lost."""
     result = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], check=False, timeout=COMMAND_TIMEOUT_SECONDS)
     assert result.returncode == -signal.SIGINT
+
+
+# limits and files of the surroundings
+
+
+@pytest.mark.parametrize("limit", [64, 128])
+def test_too_few_open_files_are_one_line(site: Site, limit: int) -> None:
+    """The line names the limit, what is needed and the remedy. `check` finds the same. Nothing is started."""
+    fleet = site.start(wrapper=("prlimit", f"--nofile={limit}"), stderr=subprocess.PIPE)
+    assert fleet.exit_code() == CONFIG
+    assert fleet.process.stderr
+    text = fleet.process.stderr.read().decode()
+    assert (f"is {limit}" in text, "LimitNOFILE" in text, "Traceback" in text) == (True, True, False)
+    (failure,) = failures(run_by(("prlimit", f"--nofile={limit}"), site, "check"))
+    assert f"is {limit}" in failure
+
+
+@pytest.mark.parametrize("limit", ["64:4096", "128:256", "256"])
+def test_a_low_soft_limit_is_raised(site: Site, limit: str) -> None:
+    """A hard limit that suffices is used without a message, and the largest number of workers gets its descriptors."""
+    fleet = site.start(wrapper=("prlimit", f"--nofile={limit}"))
+    fleet.until_idle()
+    assert run(site, "scale", "3").returncode == OK
+    until(lambda: len(fleet.worker_pids()) == 3)
+    os.kill(monitor := fleet.monitor_pid(), signal.SIGKILL)
+    until(lambda: fleet.monitor_pid() != monitor)
+    site.until_done_once(site.enter_texts(4))
+    assert fleet.logged("bug") == fleet.logged("spawn_failed") == []
+
+
+@pytest.mark.parametrize("command", ["start", "check"])
+def test_a_missing_root_certificate_is_a_wrong_setting(site: Site, command: str) -> None:
+    """In the DSN and in libpq's variable: one line with the path, and no worker that tries for ever."""
+    dsn = url(site.database.worker_dsn, sslmode="verify-full", sslrootcert="/no/such/root.crt")
+    named = run(site, command, learning_database_url=dsn)
+    dsn = url(site.database.worker_dsn, sslmode="verify-ca")
+    by_variable = run(site, command, learning_database_url=dsn, pgsslrootcert="/no/such/root.crt")
+    for result in (named, by_variable):
+        assert (result.returncode, "/no/such/root.crt" in result.stderr, "Traceback" in result.stderr) == (CONFIG, True, False)
+
+
+def test_a_missing_file_of_certificates_ends_no_status(site: Site) -> None:
+    """SSL_CERT_FILE is for other hosts: `status` and commands use a local socket, also if a proxy is set."""
+    site.start().until_idle()
+    wrong = {"ssl_cert_file": "/no/such/ca.pem", "http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9"}
+    assert run(site, "status", **wrong).returncode == OK
+    assert run(site, "scale", "2", **wrong).returncode == OK
+
+
+def test_missing_ca_certificates_are_one_line(site: Site) -> None:
+    """The bundle of the installation is gone: `start`, `check` and `doctor` tell it with the remedy."""
+    (site.directory / "certifi.py").write_text("def where(): return '/no/such/ca.pem'")
+    path = f"{site.directory}:{PROJECT_ROOT}"
+    for command, code in (("start", CONFIG), ("check", DEGRADED), ("doctor", CONFIG)):
+        result = run(site, command, pythonpath=path)
+        text = result.stdout + result.stderr
+        assert (result.returncode, text.count("CA certificates"), "Traceback" in text) == (code, 1, False), text
 
 
 # status
@@ -307,3 +368,42 @@ def test_a_command_with_several_instances_needs_a_name(site: Site) -> None:
     until(lambda: len(both[1].worker_pids()) == 2)
     assert len(both[0].worker_pids()) == 1
     assert run(site, "scale", "2", "--instance", "0badcafe").returncode == NOT_RUNNING
+
+
+# a supervisor that does not answer
+
+
+def test_a_refused_command_is_not_carried_out_later(site: Site) -> None:
+    """The supervisor is suspended: the command is rejected, and it stays undone when the supervisor goes on."""
+    fleet = site.start()
+    fleet.until_idle()
+    os.kill(fleet.pid, signal.SIGSTOP)
+    result = run(site, "scale", "3")
+    os.kill(fleet.pid, signal.SIGCONT)
+    assert (result.returncode, "is not carried out" in result.stderr) == (REJECTED, True)
+    assert [each["command"] for each in fleet.until_logged("command_expired")] == ["scale"]
+    assert run(site, "recycle").returncode == OK
+    assert (len(fleet.worker_pids()), fleet.logged("scaled")) == (1, [])
+
+
+def has_pending_command(monitor: int) -> bool:
+    """Report whether a number is in the token, which is the only eventfd with a count while all workers are idle."""
+    for path in Path(f"/proc/{monitor}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if re.search(r"^eventfd-count: +0*[1-9a-f]", path.read_text(), re.MULTILINE):
+                return True
+    return False
+
+
+def test_an_unknown_outcome_is_told_as_unknown(site: Site) -> None:
+    """The monitor is killed while it waits for the supervisor: the command may be carried out, and nothing else is claimed."""
+    fleet = site.start()
+    fleet.until_idle()
+    monitor, environ = fleet.monitor_pid(), {"PYTHONPATH": str(PROJECT_ROOT), "RUNTIME_DIRECTORY": str(site.directory / "run")}
+    os.kill(fleet.pid, signal.SIGSTOP)
+    with subprocess.Popen([PROGRAM, "scale", "3"], env=environ, cwd=site.directory, stderr=subprocess.PIPE, text=True) as scale:
+        until(lambda: has_pending_command(monitor))
+        os.kill(monitor, signal.SIGKILL)
+        _, error = scale.communicate(timeout=COMMAND_TIMEOUT_SECONDS)
+    os.kill(fleet.pid, signal.SIGCONT)
+    assert (scale.returncode, "may have been carried out" in error) == (UNKNOWN, True)

@@ -1,10 +1,8 @@
 """The disk under the server is full when answers are to be written."""
 
-import ctypes
-import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,25 +12,22 @@ from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.outage import set_scene
 from testkit.postgres import Cluster
 from testkit.site import Site, open_site
+from testkit.tmpfs import fill, mounted
 
 pytestmark = pytest.mark.second_tier
 
 DISK_BYTES = 256 << 20
-MNT_DETACH = 2
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """Its path is short, as a socket lies in there."""
-    with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as place:
-        path = Path(place)
-        if _libc.mount(b"none", os.fsencode(path), b"tmpfs", 0, f"size={DISK_BYTES},mode=711".encode()):
-            pytest.skip(f"mount: {os.strerror(ctypes.get_errno())}; .ci/run does this in a namespace of its own")
+    with tempfile.TemporaryDirectory(prefix="d-", dir="/tmp") as place, ExitStack() as stack:
         try:
-            yield path
-        finally:
-            _libc.umount2(os.fsencode(path), MNT_DETACH)
+            stack.enter_context(mounted(Path(place), f"size={DISK_BYTES},mode=711"))
+        except OSError as error:
+            pytest.skip(f"{error}; .ci/run does this in a namespace of its own")
+        yield Path(place)
 
 
 @pytest.fixture
@@ -43,16 +38,6 @@ def site(small_disk: Path, fleets_simulator: SimulatorProcess) -> Iterator[Site]
         open_site(database, fleets_simulator) as opened,
     ):
         yield opened
-
-
-def fill(path: Path) -> None:
-    """Writes until not one byte is left."""
-    with path.open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(1 << 20))
-    with path.open("ab", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(b"\0")
 
 
 def test_a_full_disk(site: Site, small_disk: Path) -> None:

@@ -38,27 +38,34 @@ class LeaseReclaimedReport(_Message):
     outcome: Annotated[str, Field(max_length=32)]
 
 
-class ScaleCommand(_Message):
-    """Monitor to supervisor: change the number of workers. `number` identifies a command, also in its result."""
+class _Command(_Message):
+    """Sent by the monitor to the supervisor. `number` identifies the command in its result and in the token.
+
+    After `until_seconds` of the monotonic clock, which both processes share, the command is not carried out.
+    """
+
+    number: int
+    until_seconds: float = 0.0
+
+
+class ScaleCommand(_Command):
+    """Change the number of workers."""
 
     kind: Literal["scale"] = "scale"
-    number: int
     workers: Annotated[int, Field(ge=1, le=MAX_SLOTS, strict=True)]
 
 
-class RecycleCommand(_Message):
-    """Monitor to supervisor: replace the processes in these slots, or in all of them."""
+class RecycleCommand(_Command):
+    """Replace the processes in these slots, or in all of them."""
 
     kind: Literal["recycle"] = "recycle"
-    number: int
     slots: Literal["all"] | Annotated[tuple[Slot, ...], Field(min_length=1, max_length=MAX_SLOTS)]
 
 
-class ReloadCommand(_Message):
-    """Monitor to supervisor: read the settings again."""
+class ReloadCommand(_Command):
+    """Read the settings again."""
 
     kind: Literal["reload"] = "reload"
-    number: int
 
 
 class CommandResult(_Message):
@@ -105,3 +112,22 @@ def receive(fd: int) -> list[Message] | None:
             messages.append(_ANY.validate_json(packet))
         except ValidationError:
             continue
+
+
+def offer(token_fd: int, number: int) -> None:
+    """Put the number of a command into the token, an eventfd without a number in it. Precedes the command."""
+    os.eventfd_write(token_fd, number)
+
+
+def take(token_fd: int, number: int) -> bool:
+    """Take the number out of the token. Of the two sides only one succeeds: the supervisor takes the command or it is withdrawn.
+
+    A number of another command stays in the token.
+    """
+    try:
+        found = os.eventfd_read(token_fd)
+    except OSError:
+        return False
+    if found != number:
+        os.eventfd_write(token_fd, found)
+    return found == number

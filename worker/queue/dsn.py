@@ -1,6 +1,8 @@
 """Reads a connection string (DSN) without connecting."""
 
 import hashlib
+import os
+from collections.abc import Mapping
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -14,6 +16,18 @@ def role_of(dsn: str) -> str:
         return str(conninfo_to_dict(dsn).get("user") or "")
     except ProgrammingError:
         raise ValueError("give a PostgreSQL DSN such as postgresql://role:password@host/database") from None
+
+
+def missing_authority_of(dsn: str, environ: Mapping[str, str | None]) -> str:
+    """Return the file of root certificates without which libpq would refuse every connection, or '' if it can be read.
+
+    libpq takes what the DSN does not name from its own variables. Raises ProgrammingError if the text is not a DSN.
+    """
+    parts = conninfo_to_dict(dsn)
+    mode = parts.get("sslmode") or environ.get("PGSSLMODE")
+    path = str(parts.get("sslrootcert") or environ.get("PGSSLROOTCERT") or "")
+    is_needed = mode in {"verify-ca", "verify-full"} and path not in {"", "system"}
+    return path if is_needed and not os.access(path, os.R_OK) else ""
 
 
 def database_of(dsn: str) -> str:
