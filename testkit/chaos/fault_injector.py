@@ -103,8 +103,13 @@ class FaultInjector:
         return self._hit(_one_of(fleet.monitors(), fault), fault)
 
     def hit_the_supervisor(self, fault: Fault, fleet: Fleet) -> Injection:
-        """Signal the supervisor. Its workers end with it, unless it is only frozen."""
+        """Signal the supervisor. Its workers end with it, unless it is only frozen.
+
+        It is not frozen without workers, because nothing else could start one, and no work would be possible on this host.
+        """
         workers = frozenset(worker.pid for worker in fleet.workers())
+        if fault.kind is Kind.FREEZE_SUPERVISOR and not workers:
+            return None
         injection = self._hit(fleet.supervisor(), fault)
         return (workers, injection[1]) if injection else None
 
