@@ -123,9 +123,9 @@ def lock_path(directory: Path, number: int) -> Path:
     return directory / f"{number:08x}{_SUFFIX}"
 
 
-def is_worker_lock(fd: Path) -> bool:
-    """Report whether an entry of /proc/<pid>/fd that leads to an instance's file was opened by `lock_in_worker`."""
-    info = (fd.parents[1] / "fdinfo" / fd.name).read_text()
+def is_worker_lock(pid: int, fd: int) -> bool:
+    """Report whether the descriptor, which leads to an instance's file, was opened by `lock_in_worker`. Raises OSError."""
+    info = Path(f"/proc/{pid}/fdinfo/{fd}").read_text()
     flags = next(int(line.split()[1], 8) for line in info.splitlines() if line.startswith("flags:"))
     return flags & (os.O_ACCMODE | os.O_APPEND) == _LOCK_FLAGS
 

@@ -22,8 +22,8 @@ def kill_survivors_of_worker(event_fd: int, own_pids: Collection[int]) -> Iterat
     Orphans are adopted by the supervisor, its subreaper. If there are none, this reads one file. `own_pids` are spared: a child
     that was forked just now holds the sockets of all slots for a moment.
     """
-    socket = Path(f"/proc/self/fd/{event_fd}").readlink()
-    return _kill_all(lambda: _orphans(own_pids), lambda _, target: target == socket)
+    socket = _target(os.getpid(), event_fd)
+    return _kill_all(lambda: _orphans(own_pids), lambda pid: any(_target(pid, fd) == socket for fd in _fds(pid)))
 
 
 def kill_survivors_of_instance(directory: Path, number: int) -> Iterator[int]:
@@ -32,31 +32,28 @@ def kill_survivors_of_instance(directory: Path, number: int) -> Iterator[int]:
     No worker of the instance is alive, so only a process forked by one can hold such a descriptor. Processes of other users are
     not visible and not searched.
     """
-    file = lock_path(directory, number).resolve()
-    return _kill_all(_all_pids, lambda fd, target: target == file and is_worker_lock(fd))
+    file = str(lock_path(directory, number).resolve())
+    return _kill_all(_all_pids, lambda pid: any(_target(pid, fd) == file and is_worker_lock(pid, fd) for fd in _fds(pid)))
 
 
-IsOfWorker = Callable[[Path, Path], bool]  # of an entry of /proc/<pid>/fd, and its target
-
-
-def _kill_all(candidates: Callable[[], Iterable[int]], is_of_worker: IsOfWorker) -> Iterator[int]:
+def _kill_all(candidates: Callable[[], Iterable[int]], is_survivor: Callable[[int], bool]) -> Iterator[int]:
     killed: set[int] = set()
     for _ in range(_MAX_SEARCHES):
-        new = [pid for pid in candidates() if pid not in killed and _kill_holder(pid, is_of_worker)]
+        new = [pid for pid in candidates() if pid not in killed and _kill_if(is_survivor, pid)]
         yield from new
         killed.update(new)
         if not new:
             return
 
 
-def _kill_holder(pid: int, is_of_worker: IsOfWorker) -> bool:
-    """Kill the process if it holds such a descriptor. The pidfd is older than the check, so another process cannot be hit."""
+def _kill_if(is_survivor: Callable[[int], bool], pid: int) -> bool:
+    """Kill the process if it is a survivor. The pidfd is older than the check, so another process cannot be hit."""
     try:
         pidfd = os.pidfd_open(pid)
     except OSError:  # it has ended
         return False
     try:
-        if not any(is_of_worker(fd, target) for fd, target in _descriptors(pid)):
+        if not is_survivor(pid):
             return False
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except OSError:  # it has ended, or belongs to another user
@@ -66,12 +63,16 @@ def _kill_holder(pid: int, is_of_worker: IsOfWorker) -> bool:
     return True
 
 
-def _descriptors(pid: int) -> Iterator[tuple[Path, Path]]:
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            yield fd, fd.readlink()
-        except FileNotFoundError:  # closed meanwhile
-            continue
+def _fds(pid: int) -> list[int]:
+    return [int(name) for name in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208  ten times as fast as Path
+
+
+def _target(pid: int, fd: int) -> str:
+    """Return the target of a descriptor, or an empty text if it has been closed."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{fd}")  # noqa: PTH115  as above
+    except FileNotFoundError:
+        return ""
 
 
 def _orphans(own_pids: Collection[int]) -> Iterator[int]:
@@ -96,5 +97,7 @@ def _children(pid: int) -> Iterator[int]:
         return
 
 
-def _all_pids() -> Iterator[int]:
-    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal() and entry.name != str(os.getpid()))
+def _all_pids() -> list[int]:
+    """Return the pids of all processes but this one."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208  as above
+    return [pid for pid in pids if pid != os.getpid()]

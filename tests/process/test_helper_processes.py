@@ -146,6 +146,17 @@ def test_a_helper_of_a_living_worker_is_left_alone(site: Site, undo: ExitStack) 
     assert len(fleet.logged("survivor_killed")) == 1
 
 
+def test_a_stop_leaves_no_helper_that_holds_descriptors(site: Site, undo: ExitStack) -> None:
+    """The helper of the last worker is killed before the supervisor ends."""
+    site.enter_text()
+    fleet = start(site, "libc")
+    helper = started(site, undo)
+    fleet.terminate(times=3)
+    assert fleet.exit_code() == os.EX_TEMPFAIL
+    until(lambda: not helper.is_alive, SOON_SECONDS)
+    assert [line["pid"] for line in fleet.logged("survivor_killed")] == [str(helper.process.pid)]
+
+
 @pytest.mark.parametrize("way", ["double_fork", "libc"])
 def test_a_helper_does_not_keep_the_leases_of_a_dead_supervisor(site: Site, undo: ExitStack, way: str) -> None:
     """After SIGKILL of the supervisor the next one finds the lease and gets the permit. Of the helpers it ends the one that holds

@@ -31,9 +31,10 @@ def forked(undo: ExitStack, prepare: Callable[[], object] = lambda: None) -> int
     pid = os.fork()
     if pid == 0:
         with suppress(BaseException):
-            prepare()
+            prepared = prepare()
             os.write(writing, b".")
             signal.pause()
+            del prepared  # kept open until here
         os._exit(1)
     os.close(writing)
     undo.callback(end, pid)
@@ -144,6 +145,7 @@ def test_holders_of_a_worker_s_socket_are_killed(
     """An orphan with the socket of the dead worker is killed. One without it, and a child that was forked just now, are not."""
     if not has_children_files:
         monkeypatch.setattr(survivors, "_CHILDREN", Path("/nowhere"))
+        monkeypatch.setattr(survivors, "_children", lambda _: iter(()))
     ours, theirs = socket.socketpair()
     undo.enter_context(ours)
     undo.enter_context(theirs)

@@ -52,10 +52,10 @@ def unshare_at_fork(scoreboard: Scoreboard) -> None:
     scoreboard.hide_from_forks()
 
     def unshare() -> None:
+        _OPENING.release()
         for fd in present_fds.union(_fds_of(tuple(_OPENED))):
             os.dup2(null_fd, fd, inheritable=False)
         scoreboard.replace_in_fork()
-        _OPENING.release()
 
     os.register_at_fork(before=_OPENING.acquire, after_in_parent=_OPENING.release, after_in_child=unshare)
 
