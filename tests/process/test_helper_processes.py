@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ import psutil
 import pytest
 
 from testkit.adapters.forking import links
-from testkit.live_fleet import PROJECT_ROOT, LiveFleet
+from testkit.live_fleet import LiveFleet
 from testkit.site import Site, Value
 from testkit.waiting import until
 from worker.ipc.contract import ExitCode
@@ -186,33 +184,3 @@ def test_a_fork_that_returns_from_the_adapter_ends(site: Site) -> None:
     assert (site.directory / "exit_codes").read_text().split() == [str(int(ExitCode.BUG))] * 2
     assert len(site.leases(*texts)) == 2
     assert fleet.logged("exited") == []
-
-
-def test_forks_of_a_thread_wait_until_a_new_connection_is_known() -> None:
-    """A process that another thread forks while a connection is being opened does not get its descriptor."""
-    script = """
-import os, sys, threading
-from worker.ipc.descriptors import opening, unshare_at_fork, unshared
-from worker.ipc.scoreboard import Scoreboard
-
-unshare_at_fork(Scoreboard())
-targets, is_forking = [], threading.Event()
-
-def fork():
-    is_forking.set()
-    child = os.fork()
-    if child == 0:
-        os._exit(os.readlink(f"/proc/self/fd/{source.fileno()}") != os.devnull)
-    targets.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-
-with opening():
-    source = open(sys.argv[1])
-    thread = threading.Thread(target=fork)
-    thread.start()
-    is_forking.wait()
-    thread.join(0.2)
-    unshared(source)
-thread.join()
-sys.exit(targets[0])
-"""
-    assert subprocess.run([sys.executable, "-c", script, __file__], cwd=PROJECT_ROOT, check=False).returncode == 0
