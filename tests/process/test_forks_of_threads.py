@@ -167,3 +167,18 @@ def has_ended() -> bool:
         poll = select.poll()
         poll.register(child.fd, select.POLLIN)
         return bool(poll.poll(SOON_MS))
+
+
+def test_a_forked_process_may_fork_again_in_a_thread() -> None:
+    """The lock that delays forks is free in a forked process, whichever thread forks there."""
+
+    def act(_: Scoreboard) -> int:
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(SOON_MS // 1000)
+            thread = ForkingThread()
+            thread.fork(os.open(os.devnull, os.O_RDONLY))
+            os._exit(thread.exit_code())
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    assert exit_code_in_worker(act) == IS_CUT

@@ -24,6 +24,7 @@ FORKS = ("double_fork", "multiprocessing", "forkpty")
 LONG_LEASE_SECONDS = 600  # no test waits for its end
 SOON_SECONDS = 10.0
 STANDARD_FDS = {0, 1, 2}
+SCOREBOARD = "/dev/zero (deleted)"  # the kernel's name of anonymous memory that processes share
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,10 @@ class Helper:
         """Return the links of descriptors that it has in common with its worker, without the standard ones and /dev/null."""
         own = {target for fd, target in links(self.process.pid).items() if fd not in STANDARD_FDS}
         return (own & self.ours) - {os.devnull}
+
+    @property
+    def has_scoreboard(self) -> bool:
+        return SCOREBOARD in Path(f"/proc/{self.process.pid}/maps").read_text()
 
 
 @pytest.fixture
@@ -87,7 +92,7 @@ def test_a_helper_gets_no_descriptor_and_is_left_alone(site: Site, undo: ExitSta
     helper = started(site, undo)
     if way in PROGRAMS:
         assert links(helper.process.pid).keys() == STANDARD_FDS
-    assert helper.held() == set()
+    assert (helper.held(), helper.has_scoreboard) == (set(), False)
     os.kill(helper.worker_pid, signal.SIGKILL)
     site.until_done_once([text])
     assert helper.is_alive
@@ -124,7 +129,7 @@ def test_a_helper_that_holds_descriptors_ends_with_its_worker(site: Site, undo: 
     text = site.enter_text()
     fleet = start(site, "libc")
     helper = started(site, undo)
-    assert helper.held() == helper.ours - {os.devnull}
+    assert (helper.held(), helper.has_scoreboard) == (helper.ours - {os.devnull}, False)
     os.kill(helper.worker_pid, signal.SIGKILL)
     site.until_done_once([text])
     until(lambda: not helper.is_alive, SOON_SECONDS)
