@@ -64,7 +64,7 @@ def _kill_if(is_survivor: Callable[[int], bool], pid: int) -> bool:
 
 
 def _fds(pid: int) -> list[int]:
-    return [int(name) for name in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208  ten times as fast as Path
+    return [int(name) for name in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208  half the time of Path, for thousands of descriptors
 
 
 def _target(pid: int, fd: int) -> str:

@@ -20,6 +20,7 @@ from worker.ipc.descriptors import unshare_at_fork
 from worker.ipc.scoreboard import Scoreboard
 from worker.ollama.deadline import Deadline
 from worker.ollama.transport import DeadlineHolder, bounded_client
+from worker.queue import host_permits
 from worker.queue.connection import connect
 from worker.report import Report
 from worker.session import Session
@@ -121,6 +122,24 @@ def answer(server: socket.socket) -> None:
     connection.recv(4096)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     connection.recv(1)
+
+
+def test_a_fork_does_not_get_a_permit_of_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the worker takes a permit that is a socket, a fork does not get it."""
+    thread = ForkingThread()
+
+    class SlowSocket(socket.socket):
+        def listen(self, backlog: int = 0, /) -> None:
+            super().listen(backlog)
+            thread.fork(self.fileno())
+
+    monkeypatch.setattr(socket, "socket", SlowSocket)
+
+    def act(_: Scoreboard) -> int:
+        permit = host_permits.take(os.getpid(), 1)
+        return thread.exit_code() if permit else FAILED
+
+    assert exit_code_in_worker(act) == IS_CUT
 
 
 def test_a_fork_does_not_hide_the_end_of_a_decoder() -> None:

@@ -8,12 +8,13 @@ import errno
 import select
 import socket
 
-from worker.ipc.descriptors import unshared
+from worker.ipc.descriptors import opening, unshared
 
 
 def take(key: int, number: int) -> socket.socket | None:
     """Return the permit, or None if another process holds it. Closing the socket gives the permit back."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with opening():
+        sock = unshared(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     try:
         sock.bind(_name(key, number))
         sock.listen(socket.SOMAXCONN)
@@ -22,7 +23,7 @@ def take(key: int, number: int) -> socket.socket | None:
         if error.errno == errno.EADDRINUSE:
             return None
         raise
-    return unshared(sock)
+    return sock
 
 
 def wait(key: int, number: int, timeout_seconds: float) -> socket.socket | None:
