@@ -45,7 +45,7 @@ PARTS: dict[str, tuple[Parts, Parts, bool]] = {
 }
 
 
-@pytest.mark.parametrize("rounds", [150, pytest.param(2_000, marks=pytest.mark.second_tier)])
+@pytest.mark.parametrize("rounds", [100, pytest.param(2_000, marks=pytest.mark.second_tier)])
 @pytest.mark.parametrize(("before", "after", "is_end"), PARTS.values(), ids=PARTS.keys())
 def test_an_answer_in_the_instant_of_its_deadline(rounds: int, before: Parts, after: Parts, *, is_end: bool) -> None:
     """Each request has its own answer or a timeout, and a connection with a rest in it is not used again."""
