@@ -182,7 +182,7 @@ def test_a_reply_in_the_instant_of_its_timeout(queue: FilledQueue, monkeypatch: 
             assert queue.results() == [(job.submission_id, "completed")]
             assert queue.job(following.job_id)["lease_key"] == (next_held.lease.lease_key if next_held else None)
             queue.owner.execute("truncate audit_results, learning_submission_jobs, learning_submissions")
-    assert 1 < len(connections) <= count
+    assert len(connections) > 1
 
 
 @rounds(5, 100)
