@@ -61,3 +61,4 @@ def test_an_answer_in_the_instant_of_its_deadline(rounds: int, before: Parts, af
             except TIMEOUTS:
                 continue
             assert answer == str(number)
+        client._http.close()  # else the server would wait for another request on the kept connection
