@@ -10,7 +10,7 @@ import pytest
 
 from worker.wakeups import Wakeups
 
-STOPS, WAKE_UPS = 20_000, 1_500
+STOPS, WAKE_UPS = 20_000, 800
 LONG_SECONDS = 0.05  # a stop that does not end its wait is noticed
 SHORT_SECONDS = 0.001  # as short as the kernel's resolution
 MAX_DELAY_US = 40  # a round takes some 10 µs to its system call

