@@ -6,6 +6,8 @@ pooler sessions are shared and hold no lock. There each instance decides alone.
 
 from dataclasses import dataclass
 
+import psycopg
+
 from worker.queue.connection import AsyncConnection, is_pooled
 from worker.queue.permits import Permits, lock_key
 from worker.queue.statements import statement
@@ -32,13 +34,18 @@ async def acquire_model_lock(connection: AsyncConnection, keys: ModelLockKeys) -
     """Take the model lock. False if another instance holds the lock of the other model or is trying to take it. Never waits."""
     if is_pooled(connection):
         return True
-    row = await (await connection.execute(_ACQUIRE, {"own_key": keys.own, "other_key": keys.other})).fetchone()
+    try:
+        row = await (await connection.execute(_ACQUIRE, {"own_key": keys.own, "other_key": keys.other})).fetchone()
+    except psycopg.Error:
+        await connection.close()  # a statement that was cancelled between its parts keeps what it had taken
+        raise
     return bool(row and row["is_ours"])
 
 
-async def release_model_lock(connection: AsyncConnection, keys: ModelLockKeys) -> None:
+async def release_model_lock(connection: AsyncConnection) -> None:
+    """Release every lock of the connection, because the model lock is the only one that it may hold."""
     if not is_pooled(connection):
-        await connection.execute("select pg_advisory_unlock_shared(%s::int, 0)", [keys.own])
+        await connection.execute("select pg_advisory_unlock_all()")
 
 
 async def is_in_use(connection: AsyncConnection, permits: Permits) -> bool:

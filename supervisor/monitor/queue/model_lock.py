@@ -59,7 +59,7 @@ class ModelLockClient:
     async def _change(self, connection: AsyncConnection) -> None:
         """Releases the lock that is held, then tries once to acquire the one that is wanted."""
         if self._held is not None:
-            await release_model_lock(connection, self._keys(self._held))
+            await release_model_lock(connection)
             self._set_held(None)
         if self._wanted is not None and await acquire_model_lock(connection, self._keys(self._wanted)):
             self._set_held(self._wanted)
