@@ -11,8 +11,10 @@ from psycopg import sql
 from testkit.filled_queue import FilledQueue
 from testkit.waiting import until
 from tests.postgres.lock_rounds import LOCKS_OF, REFUSE_AT_COMMIT, LockRounds
+from worker.core.outcome import Lease, Released
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, release_model_lock
+from worker.queue.settle import settle
 
 pytestmark = pytest.mark.postgres
 
@@ -44,6 +46,16 @@ def test_a_session_holds_no_lock_that_its_owner_does_not_know_of(disturbed: Lock
     """
     disturbed.run(rounds)
     assert {"no permit", "permit", "QueryCanceled", "RaiseException", "OperationalError"} <= set(disturbed.endings())
+
+
+@pytest.mark.usefixtures("disturbed")
+def test_an_error_at_the_commit_of_a_pipeline_keeps_its_class(queue: FilledQueue) -> None:
+    """A constraint that is checked at the commit is reported as itself and not as psycopg's error about the pipeline."""
+    entered = queue.enter(leased_for_seconds=60, payload={"refused": True})
+    assert entered.lease_key is not None
+    with pytest.raises(psycopg.errors.RaiseException):
+        settle(queue.worker, Lease(entered.job_id, entered.submission_id, entered.lease_key, {}, 0), Released("drain"))
+    assert queue.job(entered.job_id)["status"] == "leased"
 
 
 def test_a_monitor_holds_no_model_lock_that_it_does_not_know_of(queue: FilledQueue) -> None:
