@@ -49,6 +49,9 @@ async def release_model_lock(connection: AsyncConnection) -> None:
 
 
 async def is_in_use(connection: AsyncConnection, permits: Permits) -> bool:
-    """Report whether a worker of any instance is calling the model. Always False behind a pooler, where this is unknown."""
-    row = await (await connection.execute(_CALLED, {"permit_key": permits.key})).fetchone()
+    """Report whether a worker of any instance is calling the model. Always False behind a pooler, where this is unknown.
+
+    Lost permits do not count, because the call that they were taken for has ended.
+    """
+    row = await (await connection.execute(_CALLED, {"permit_key": permits.key, "lost": list(permits.lost)})).fetchone()
     return bool(row and row["is_in_use"])

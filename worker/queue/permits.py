@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, LiteralString
 
 import psycopg
@@ -26,15 +27,30 @@ _RELEASE_ALL: LiteralString = "select pg_advisory_unlock_all()"
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """Permits of one model on one server: the numbers from 1 to `count` under one key."""
+    """Permits of one model on one server: the first `count` numbers from 1 on under one key that are not `lost`.
+
+    A lost number is held for no job, and the server cannot free it yet.
+    """
 
     key: int
     count: int
+    lost: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, endpoint: str, model: str, count: int) -> "Permits":
+    def of(cls, endpoint: str, model: str, count: int, lost: frozenset[int] = frozenset()) -> "Permits":
         """If two keys collide, two models share their permits, which is harmless."""
-        return cls(lock_key("permit", endpoint, model), count)
+        return cls(lock_key("permit", endpoint, model), count, lost)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The usable numbers, in order."""
+        candidates = (number for number in range(1, self.count + len(self.lost) + 1) if number not in self.lost)
+        return list(islice(candidates, self.count))
+
+    @property
+    def reach(self) -> int:
+        """The highest usable number. A statement may try all numbers up to it, because it cannot get a lost one."""
+        return max(self.numbers, default=0)
 
 
 @functools.cache
@@ -73,7 +89,7 @@ def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permi
         "lease_key": lease.lease_key,
         "lease_seconds": lease_seconds,
         "permit_key": permits.key,
-        "permits": 0 if is_on_host else permits.count,
+        "permits": 0 if is_on_host else permits.reach,
     }
     with closed_after_an_error(connection):
         row = connection.execute(_BEGIN, values).fetchone()
@@ -110,7 +126,7 @@ def held_permit(connection: Connection, permits: Permits, number: int) -> HeldPe
 
 def _any_on_host(permits: Permits) -> HeldPermit | None:
     """Take the first free number."""
-    for number in range(1, permits.count + 1):
+    for number in permits.numbers:
         if sock := host_permits.take(permits.key, number):
             return HeldPermit(permits.key, number, sock=sock)
     return None

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.queue.requests import CheckModelUse
 from worker.queue.connection import AsyncConnection
 from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use, release_model_lock
@@ -20,8 +21,10 @@ class ModelLockClient:
     `on_change` receives the model whose lock is held now, or None.
     """
 
-    def __init__(self, endpoint: str, models: tuple[str, ...], on_change: Callable[[str | None], None]) -> None:
-        self._endpoint, self._models, self._on_change = endpoint, models, on_change
+    def __init__(
+        self, endpoint: str, models: tuple[str, ...], permits: PermitWatch, on_change: Callable[[str | None], None]
+    ) -> None:
+        self._endpoint, self._models, self._permits, self._on_change = endpoint, models, permits, on_change
         self._wanted: str | None = None
         self._held: str | None = None
         self._retry_at_seconds = float("-inf")
@@ -45,8 +48,12 @@ class ModelLockClient:
         """Does everything that is due. A check leaves the queue only after its statement was answered."""
         while self._checks:
             check = self._checks[0]
-            answer = await is_in_use(connection, Permits.of(self._endpoint, check.model, 0))
+            answer = await is_in_use(
+                connection, Permits.of(self._endpoint, check.model, 0, self._permits.lost_numbers(check.model))
+            )
             self._checks.popleft()
+            if answer:
+                self._permits.request_looks()
             if not check.is_in_use.done():
                 check.is_in_use.set_result(answer)
         if self._wanted != self._held and time.monotonic() >= self._retry_at_seconds:
