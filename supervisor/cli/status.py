@@ -43,7 +43,7 @@ def _show_instance(document: Document, console: Console) -> None:
     figures = f"{queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
     _print(f"instance {document['instance']} · {figures}", console, "italic")
     console.print(_table(document))
-    for line in _permit_waits(document["permit_waits"]):
+    for line in _permit_waits(document.get("permit_waits", [])):
         _print(line, console)
     for line in _last_exits(document):
         _print(line, console)

@@ -3,21 +3,29 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from supervisor.event_log import EventLog
+from supervisor.monitor.queue.model_lock import ModelLockClient
+from supervisor.monitor.queue.permit_watch import PermitWatch
+from supervisor.monitor.state import MonitorState
 from testkit.database import url
 from testkit.filled_queue import FilledQueue
 from testkit.waiting import until
 from worker.core.outcome import Lease
+from worker.ipc.scoreboard import Scoreboard
 from worker.queue import permit_sessions as module
 from worker.queue.connection import Connection, connect, connect_monitor
 from worker.queue.leases import LeaseOwner
+from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use
 from worker.queue.permit_sessions import PermitSession, end_session, permit_sessions, worker_name
 from worker.queue.permits import Permits, begin_step
+from worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.postgres
 
@@ -162,10 +170,10 @@ def test_a_later_session_with_the_same_pid_is_not_ended(queue: FilledQueue, undo
     holder = Holder(queue)
     undo.callback(holder.connection.close)
     (session,) = sessions(queue, holder.permits)
-    assert session.started_at is not None
+    assert session.session_start is not None
     end(
         queue,
-        PermitSession(**{**{name: getattr(session, name) for name in session.__slots__}, "started_at": "2000-01-01 00:00+00"}),
+        PermitSession(**{**{name: getattr(session, name) for name in session.__slots__}, "session_start": "2000-01-01 00:00+00"}),
     )
     assert holder.connection.execute("select 1 as it").fetchone() == {"it": 1}
 
@@ -179,3 +187,47 @@ def test_a_waiting_session_is_listed_as_not_granted(queue: FilledQueue, undo: Ex
     waiter.pgconn.send_query(f"select pg_advisory_lock({holder.permits.key}, 1)".encode())
     until(lambda: len(sessions(queue, holder.permits)) == 2)
     assert sorted(session.is_granted for session in sessions(queue, holder.permits)) == [False, True]
+
+
+@pytest.mark.parametrize("quiet_seconds", [0.0, 60.0])
+def test_the_lock_of_a_monitor_that_no_longer_polls_is_freed(
+    queue: FilledQueue, monkeypatch: pytest.MonkeyPatch, quiet_seconds: float
+) -> None:
+    """The other model gets its turn. A monitor that has run a statement within the limit keeps its lock."""
+    monkeypatch.setattr(module, "MONITOR_QUIET_SECONDS", quiet_seconds)
+    held: list[str | None] = []
+    lines: list[str] = []
+
+    async def run() -> None:
+        frozen = await connect_monitor(queue.database.worker_dsn, module.MONITOR_NAME, pooled="false")
+        async with await connect_monitor(queue.database.worker_dsn, module.MONITOR_NAME, pooled="false") as connection:
+            assert await acquire_model_lock(frozen, ModelLockKeys.of("here", "vision", "feedback"))
+            watch = PermitWatch(settings(), Scoreboard(), MonitorState(), EventLog("INFO", lines.append))
+            client = ModelLockClient("here", ("vision", "feedback"), watch, held.append)
+            client.want("feedback")
+            for _ in range(20):
+                await client.serve(connection)
+                await asyncio.sleep(client.due_in_seconds() if not held else 0)
+        await frozen.close()
+
+    asyncio.run(run())
+    assert held == ([] if quiet_seconds else ["feedback"])
+    assert [line for line in lines if "permit_overdue" in line and "model=vision" in line] == lines
+    assert len(lines) == (0 if quiet_seconds else 1)
+
+
+def settings() -> WorkerSettings:
+    return WorkerSettings.model_validate({"LEARNING_DATABASE_URL": "postgresql://worker@/learning"})
+
+
+def test_a_lost_permit_is_no_use_of_its_model(queue: FilledQueue, undo: ExitStack) -> None:
+    """Else the other model would wait for a call that has ended."""
+    holder = Holder(queue)
+    undo.callback(holder.connection.close)
+
+    async def run() -> list[bool]:
+        async with await connect_monitor(queue.database.worker_dsn, "test", pooled="false") as connection:
+            lost = replace(holder.permits, lost=frozenset({1}))
+            return [await is_in_use(connection, permits) for permits in (holder.permits, lost)]
+
+    assert asyncio.run(run()) == [True, False]

@@ -12,13 +12,14 @@ import pytest
 
 from testkit.live_fleet import LiveFleet, kill_all
 from testkit.outage import NO_MODEL
-from testkit.site import Site, Value
+from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site, Value
 from testkit.waiting import until
 
 pytestmark = pytest.mark.second_tier  # each waits for a lease or for the worker's time limit of a statement
 
 GO_ON_SECONDS = 90.0
 TEXTS = 5
+PHOTOS = 24
 HOLDER: LiteralString = """
     select lock.pid as it from pg_locks as lock
     join pg_stat_activity as session on session.pid = lock.pid
@@ -67,7 +68,7 @@ def stopped(*pids: int) -> Iterator[None]:
                 os.kill(pid, signal.SIGCONT)
 
 
-def test_a_stopped_server_process_keeps_nobody_waiting(site: Site) -> None:
+def test_a_stopped_server_process_keeps_no_worker_waiting(site: Site) -> None:
     """Its worker works on with another session. The others get another permit in its place, and `status` says so."""
     entered = site.enter_texts(TEXTS)
     fleet = start(site, "one", worker_concurrency=3, ai_timeout_feedback=60)
@@ -89,7 +90,7 @@ def test_a_stopped_server_process_keeps_nobody_waiting(site: Site) -> None:
     assert [line["backend"] for line in fleet.logged("permit_overdue")] == [str(backend_pid)]
 
 
-def test_a_frozen_instance_keeps_nobody_waiting(site: Site) -> None:
+def test_a_frozen_instance_keeps_no_worker_waiting(site: Site) -> None:
     """Its kernel still acknowledges each packet. Its permit ends with the lease of its job, by another instance."""
     entered = site.enter_texts(TEXTS)
     frozen = start(site, "one", worker_concurrency=1)
@@ -100,3 +101,14 @@ def test_a_frozen_instance_keeps_nobody_waiting(site: Site) -> None:
         until_done_once(site, entered)
         assert {line["is_ended"] for line in other.logged("permit_overdue")} == {"True"}
         assert other.status()["state"] == "ok"
+
+
+def test_workers_that_share_a_permit_never_stand_still(site: Site) -> None:
+    """Four workers, one permit and calls of a third of a second: waits end by timeout and by grant in the same instant."""
+    for model in (VISION_MODEL, FEEDBACK_MODEL):
+        site.simulator.fault("slow", model, times=2 * PHOTOS, seconds=0.33)
+    entered = site.enter_photos(PHOTOS)
+    fleet = site.start(worker_concurrency=4, ollama_num_parallel=1)
+    until_done_once(site, entered)
+    assert fleet.logged("permit_overdue") == []
+    assert {site.simulator.state()["models"][model]["max_in_flight"] for model in (VISION_MODEL, FEEDBACK_MODEL)} == {1}

@@ -1,4 +1,4 @@
-"""Finds the sessions that hold a model's permits, and ends one that holds a permit for no job."""
+"""Finds the sessions that hold a model's permits or its lock, and ends one that holds them for nothing."""
 
 import re
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from worker.queue.connection import AsyncConnection
 from worker.queue.statements import statement
 
+MONITOR_NAME = "learning-supervisor monitor"
+MONITOR_QUIET_SECONDS = 90.0  # a live monitor polls at least once per minute, and a poll has a time limit
 QUIET_SECONDS = 3.0  # a session without a statement for so long is not between its lease and its permit
 _SESSIONS, _END = statement("permit_sessions"), statement("end_session")
 _WORKER = re.compile(r"learning-supervisor slot \d+ pid \d+ [0-9a-f]{8}")
@@ -30,7 +32,7 @@ class PermitSession:
     backend_pid: int
     application_name: str
     client_address: str | None
-    started_at: str | None
+    session_start: str | None
     quiet_seconds: float | None
     may_end: bool
     is_leased: bool
@@ -38,21 +40,26 @@ class PermitSession:
 
     @property
     def is_overdue(self) -> bool:
-        """True if a worker's session holds a permit for no job: its lease has ended, or the worker has opened another session.
+        """True if a worker's session holds a permit for no job, or a monitor that no longer polls holds a model lock.
 
-        The session of another program is never overdue, because its use of the permit is unknown.
+        A worker's job ends with its lease, and its session ends if the worker has opened another one. The session of another
+        program is never overdue, because its use of the permit is unknown.
         """
+        if not self.is_granted:
+            return False
+        if self.application_name == MONITOR_NAME:
+            return self.quiet_seconds is not None and self.quiet_seconds >= MONITOR_QUIET_SECONDS
         is_quiet = self.quiet_seconds is None or self.quiet_seconds >= QUIET_SECONDS
         is_worker = _WORKER.fullmatch(self.application_name) is not None
-        return self.is_granted and is_worker and is_quiet and (self.is_replaced or not self.is_leased)
+        return is_worker and is_quiet and (self.is_replaced or not self.is_leased)
 
 
 async def permit_sessions(connection: AsyncConnection, permit_keys: Sequence[int]) -> list[PermitSession]:
-    """Return every session that holds a permit under one of the keys or waits for one."""
+    """Return every session that holds a permit or a model lock under one of the keys, or waits for it."""
     rows = await (await connection.execute(_SESSIONS, {"permit_keys": list(permit_keys)})).fetchall()
     return [PermitSession(**row) for row in rows]
 
 
 async def end_session(connection: AsyncConnection, session: PermitSession) -> None:
     """Ask the server to end the session. A stopped server process ends when it continues."""
-    await connection.execute(_END, {"backend_pid": session.backend_pid, "started_at": session.started_at})
+    await connection.execute(_END, {"backend_pid": session.backend_pid, "session_start": session.session_start})

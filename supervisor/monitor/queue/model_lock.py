@@ -12,6 +12,7 @@ from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use
 from worker.queue.permits import Permits
 
 RETRY_SECONDS = 0.2  # while another instance holds the other model's lock, with jitter, because two may have collided
+FREE_EVERY_SECONDS = 5.0  # while another instance holds the other model's lock: is its monitor alive?
 IDLE_SECONDS = 3600.0
 
 
@@ -27,7 +28,7 @@ class ModelLockClient:
         self._endpoint, self._models, self._permits, self._on_change = endpoint, models, permits, on_change
         self._wanted: str | None = None
         self._held: str | None = None
-        self._retry_at_seconds = float("-inf")
+        self._retry_at_seconds = self._free_at_seconds = float("-inf")
         self._checks: deque[CheckModelUse] = deque()
 
     def want(self, model: str | None) -> None:
@@ -71,7 +72,16 @@ class ModelLockClient:
         if self._wanted is not None and await acquire_model_lock(connection, self._keys(self._wanted)):
             self._set_held(self._wanted)
         else:
+            await self._free_other_lock(connection)
             self._retry_at_seconds = time.monotonic() + RETRY_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311  jitter is no secret
+
+    async def _free_other_lock(self, connection: AsyncConnection) -> None:
+        """Ends the session of a dead monitor that holds the other model's lock. Looks rarely, because a turn takes its time."""
+        if self._wanted is None or time.monotonic() < self._free_at_seconds:
+            return
+        self._free_at_seconds = time.monotonic() + FREE_EVERY_SECONDS
+        keys = self._keys(self._wanted)
+        await self._permits.free_model_lock(connection, keys.other, self._other(self._wanted))
 
     def _set_held(self, model: str | None) -> None:
         if model != self._held:
@@ -79,5 +89,7 @@ class ModelLockClient:
             self._on_change(model)
 
     def _keys(self, model: str) -> ModelLockKeys:
-        other = next(each for each in self._models if each != model)
-        return ModelLockKeys.of(self._endpoint, model, other)
+        return ModelLockKeys.of(self._endpoint, model, self._other(model))
+
+    def _other(self, model: str) -> str:
+        return next(each for each in self._models if each != model)

@@ -80,12 +80,18 @@ class PermitWatch:
         self._waits = {slot: replace(wait, model=wanted.get(wait.backend_pid, wait.model)) for slot, wait in self._waits.items()}
         for session in sessions:
             if session.is_overdue:
-                await self._end(connection, session)
+                holder = PermitHolder.of(session, self._model_of[session.key])
+                await self._end(connection, session, holder, is_known=holder.identity in self._overdue)
         return [PermitHolder.of(session, self._model_of[session.key]) for session in sessions if session.is_granted]
 
-    async def _end(self, connection: AsyncConnection, session: PermitSession) -> None:
-        holder = PermitHolder.of(session, self._model_of[session.key])
-        if holder.identity not in self._overdue:
+    async def free_model_lock(self, connection: AsyncConnection, key: int, model: str) -> None:
+        """End the sessions of monitors that hold the model's lock and no longer poll, such as one of a frozen host."""
+        for session in await permit_sessions(connection, [key]):
+            if session.is_overdue:
+                await self._end(connection, session, PermitHolder.of(session, model), is_known=False)
+
+    async def _end(self, connection: AsyncConnection, session: PermitSession, holder: PermitHolder, *, is_known: bool) -> None:
+        if not is_known:
             self._event_log.permit_overdue(
                 model=holder.model, permit=holder.number, holder=holder.name, address=holder.address,
                 backend=holder.backend_pid, is_ended=session.may_end,
