@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import LiteralString
 
 import pytest
+from psycopg import sql
 
 from testkit.database import temporary_database, url
 from testkit.far_host import NETWORK, FarHost, NotAllowed, far_host
@@ -92,7 +93,13 @@ def test_a_black_hole_longer_than_the_lease(site: Site, far: FarHost) -> None:
 
 
 def test_a_silent_host_in_a_call_keeps_no_other_worker_waiting(site: Site, far: FarHost) -> None:
-    """The server itself ends the session of a host that is silent, long before the lease of its job, and so frees its permit."""
+    """The server itself ends the session of a host that is silent, long before the lease of its job, and so frees its permit.
+
+    A setting of the role makes no difference.
+    """
+    site.owner.execute(
+        sql.SQL("alter role {} set tcp_keepalives_idle = 7200").format(sql.Identifier(f"{site.database.name}_worker"))
+    )
     (first,) = site.enter_texts(1)
     settings: dict[str, Value] = {**NO_MODEL, "ollama_num_parallel": 1, "ollama_base_url": "http://models:11434",
                                   "ai_timeout_feedback": 300}  # fmt: skip
