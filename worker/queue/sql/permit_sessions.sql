@@ -1,8 +1,8 @@
 -- Lists the sessions that hold a permit or a model lock under these keys or wait for it. Key and number of a lock are in classid
--- and objid of pg_locks. The number of a model lock is 0. A worker's lease key and its session's name end with the same eight digits, the number of the worker's process.
--- `is_leased`: that worker has a job whose lease still runs. `is_replaced`: that worker has opened another session since,
--- which a helper process of a parallel query is not.
--- For a session of a role that this one is no member of, the server shows no address and no times.
+-- and objid of pg_locks. The number of a model lock is 0. A worker's lease key and its session's name end with the same eight
+-- digits, the number of the worker's process.
+-- `is_leased`: that worker has a job whose lease still runs. `is_replaced`: that worker has opened another session since, which a
+-- helper process of a parallel query is not. For a session of a role that this one is no member of, the server shows no times.
 -- Index (status, visible_at), once for each session: there are only as many leased rows as workers.
 select wanted.key, lock.objid::int as number, lock.granted as is_granted, lock.pid as backend_pid,
     session.application_name, host(session.client_addr) as client_address, session.backend_start::text as session_start,
