@@ -1,6 +1,8 @@
 """Sessions that hold a permit for no job are found and can be ended, and no others."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,14 +18,14 @@ from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.state import MonitorState
 from testkit.database import url
 from testkit.filled_queue import FilledQueue
-from testkit.waiting import until
+from testkit.waiting import LIMIT_SECONDS, until
 from worker.core.outcome import Lease
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue import permit_sessions as module
 from worker.queue.connection import Connection, connect, connect_monitor
 from worker.queue.leases import LeaseOwner
 from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use
-from worker.queue.permit_sessions import PermitSession, end_session, permit_sessions, worker_name
+from worker.queue.permit_sessions import PermitSession, end_session, monitor_name, permit_sessions, worker_name
 from worker.queue.permits import Permits, begin_step
 from worker.settings import WorkerSettings
 
@@ -137,7 +139,7 @@ def test_a_session_between_its_lease_and_its_permit_is_not_overdue(
     assert not session.is_overdue
 
 
-@pytest.mark.parametrize("name", ["psql", "", "learning-supervisor slot 0 pid 4711", "learning-supervisor monitor"])
+@pytest.mark.parametrize("name", ["psql", "", "learning-supervisor slot 0 pid 4711", "learning-supervisor monitor 0c0ffee"])
 def test_the_session_of_another_program_is_never_overdue(queue: FilledQueue, undo: ExitStack, name: str) -> None:
     """Its use of the permit is unknown. Sessions of an older version do not name their worker's number."""
     holder = Holder(queue, name or " ")
@@ -199,8 +201,8 @@ def test_the_lock_of_a_monitor_that_no_longer_polls_is_freed(
     lines: list[str] = []
 
     async def run() -> None:
-        frozen = await connect_monitor(queue.database.worker_dsn, module.MONITOR_NAME, pooled="false")
-        async with await connect_monitor(queue.database.worker_dsn, module.MONITOR_NAME, pooled="false") as connection:
+        frozen = await connect_monitor(queue.database.worker_dsn, monitor_name(1), pooled="false")
+        async with await connect_monitor(queue.database.worker_dsn, monitor_name(2), pooled="false") as connection:
             assert await acquire_model_lock(frozen, ModelLockKeys.of("here", "vision", "feedback"))
             watch = PermitWatch(settings(), Scoreboard(), MonitorState(), EventLog("INFO", lines.append))
             client = ModelLockClient("here", ("vision", "feedback"), watch, held.append)
@@ -214,6 +216,31 @@ def test_the_lock_of_a_monitor_that_no_longer_polls_is_freed(
     assert held == ([] if quiet_seconds else ["feedback"])
     assert [line for line in lines if "permit_overdue" in line and "model=vision" in line] == lines
     assert len(lines) == (0 if quiet_seconds else 1)
+
+
+def test_the_model_lock_of_a_stopped_server_process_does_not_count(queue: FilledQueue) -> None:
+    """Its monitor works on with another session, and the process cannot be ended. The other model gets its turn."""
+    held: list[str | None] = []
+
+    async def run() -> None:
+        given_up = await connect_monitor(queue.database.worker_dsn, monitor_name(1), pooled="false")
+        async with await connect_monitor(queue.database.worker_dsn, monitor_name(1), pooled="false") as connection:
+            assert await acquire_model_lock(given_up, ModelLockKeys.of("here", "vision", "feedback"))
+            watch = PermitWatch(settings(), Scoreboard(), MonitorState(), EventLog("INFO", lambda _: None))
+            client = ModelLockClient("here", ("vision", "feedback"), watch, held.append)
+            client.want("feedback")
+            os.kill(given_up.info.backend_pid, signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    while not held:
+                        await client.serve(connection)
+                        await asyncio.sleep(0 if held else client.due_in_seconds())
+            finally:
+                os.kill(given_up.info.backend_pid, signal.SIGCONT)
+        await given_up.close()
+
+    asyncio.run(run())
+    assert held == ["feedback"]
 
 
 def settings() -> WorkerSettings:

@@ -54,6 +54,7 @@ VALUES: dict[str, object] = {
     "page": 2,
     "permit_key": 1,
     "permit_keys": "{1}",
+    "lost_pids": "{}",
     "permits": 2,
     "raw_metadata": "{}",
     "position": None,

@@ -4,6 +4,7 @@ The model lock is a session advisory lock on the monitor's connection, so the de
 pooler sessions are shared and hold no lock. There each instance decides alone.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import psycopg
@@ -30,12 +31,16 @@ class ModelLockKeys:
         return cls(lock_key("model_lock", endpoint, model), lock_key("model_lock", endpoint, other))
 
 
-async def acquire_model_lock(connection: AsyncConnection, keys: ModelLockKeys) -> bool:
-    """Take the model lock. False if another instance holds the lock of the other model or is trying to take it. Never waits."""
+async def acquire_model_lock(connection: AsyncConnection, keys: ModelLockKeys, lost_pids: Collection[int] = ()) -> bool:
+    """Take the model lock. False if another instance holds the lock of the other model or is trying to take it. Never waits.
+
+    The locks of sessions with `lost_pids` do not count, because nothing uses them.
+    """
     if is_pooled(connection):
         return True
     try:
-        row = await (await connection.execute(_ACQUIRE, {"own_key": keys.own, "other_key": keys.other})).fetchone()
+        values = {"own_key": keys.own, "other_key": keys.other, "lost_pids": list(lost_pids)}
+        row = await (await connection.execute(_ACQUIRE, values)).fetchone()
     except psycopg.Error:
         await connection.close()  # a statement that was cancelled between its parts keeps what it had taken
         raise

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from worker.queue.connection import AsyncConnection
 from worker.queue.statements import statement
 
-MONITOR_NAME = "learning-supervisor monitor"
 MONITOR_QUIET_SECONDS = 90.0  # a live monitor polls at least once per minute, and a poll has a time limit
 QUIET_SECONDS = 3.0  # a session without a statement for so long is not between its lease and its permit
 _SESSIONS, _END = statement("permit_sessions"), statement("end_session")
 _WORKER = re.compile(r"learning-supervisor slot \d+ pid \d+ [0-9a-f]{8}")
+_MONITOR = re.compile(r"learning-supervisor monitor [0-9a-f]{8}")
 
 
 def worker_name(slot: int, pid: int, incarnation: int) -> str:
     """Return the name of a worker's session. Its last eight digits are those of the worker's lease keys."""
     return f"learning-supervisor slot {slot} pid {pid} {incarnation:08x}"
+
+
+def monitor_name(incarnation: int) -> str:
+    """Return the name of a monitor's session, with the number of the monitor's process."""
+    return f"learning-supervisor monitor {incarnation:08x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +45,19 @@ class PermitSession:
 
     @property
     def is_overdue(self) -> bool:
-        """True if a worker's session holds a permit for no job, or a monitor that no longer polls holds a model lock.
+        """True if a worker's session holds a permit for no job, or a monitor's session holds a model lock for nothing.
 
-        A worker's job ends with its lease, and its session ends if the worker has opened another one. The session of another
-        program is never overdue, because its use of the permit is unknown.
+        A process that has opened another session has given up this one. A worker's job ends with its lease, and a monitor that no
+        longer polls is frozen. The session of another program is never overdue, because its use of the lock is unknown.
         """
-        if not self.is_granted:
+        if not self.is_granted or not self._is_quiet_for(QUIET_SECONDS):
             return False
-        if self.application_name == MONITOR_NAME:
-            return self.quiet_seconds is not None and self.quiet_seconds >= MONITOR_QUIET_SECONDS
-        is_quiet = self.quiet_seconds is None or self.quiet_seconds >= QUIET_SECONDS
-        is_worker = _WORKER.fullmatch(self.application_name) is not None
-        return is_worker and is_quiet and (self.is_replaced or not self.is_leased)
+        if _MONITOR.fullmatch(self.application_name):
+            return self.is_replaced or (self.quiet_seconds is not None and self._is_quiet_for(MONITOR_QUIET_SECONDS))
+        return _WORKER.fullmatch(self.application_name) is not None and (self.is_replaced or not self.is_leased)
+
+    def _is_quiet_for(self, seconds: float) -> bool:
+        return self.quiet_seconds is None or self.quiet_seconds >= seconds
 
 
 async def permit_sessions(connection: AsyncConnection, permit_keys: Sequence[int]) -> list[PermitSession]:

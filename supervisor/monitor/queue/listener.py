@@ -23,7 +23,7 @@ from worker.ipc.channel import ReclaimLeaseRequest
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.connection import AsyncConnection, connect_monitor, has_answered, is_pooled
 from worker.queue.dead_leases import ReclaimResult
-from worker.queue.permit_sessions import MONITOR_NAME
+from worker.queue.permit_sessions import monitor_name
 from worker.queue.polls import StepBacklog, listen, poll_queue, queue_stats, step_backlog
 from worker.settings import WorkerSettings
 
@@ -83,7 +83,7 @@ class QueueListener:
     async def _connect(self) -> AsyncConnection:
         connection = await connect_monitor(
             self._settings.learning_database_url.get_secret_value(),
-            MONITOR_NAME,
+            monitor_name(self._monitor_record.incarnation),
             allows_service_role=self._settings.allow_service_dsn_for_testing,
             pooled=self._settings.database_pooled,
         )

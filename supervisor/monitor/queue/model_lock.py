@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from supervisor.monitor.queue.permit_waits import PermitHolder
 from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.queue.requests import CheckModelUse
 from worker.queue.connection import AsyncConnection
@@ -12,7 +13,7 @@ from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use
 from worker.queue.permits import Permits
 
 RETRY_SECONDS = 0.2  # while another instance holds the other model's lock, with jitter, because two may have collided
-FREE_EVERY_SECONDS = 5.0  # while another instance holds the other model's lock: is its monitor alive?
+FREE_EVERY_SECONDS = 2.0  # while another instance holds the other model's lock: is its monitor alive?
 IDLE_SECONDS = 3600.0
 
 
@@ -29,6 +30,7 @@ class ModelLockClient:
         self._wanted: str | None = None
         self._held: str | None = None
         self._retry_at_seconds = self._free_at_seconds = float("-inf")
+        self._overdue, self._lost_pids = frozenset[PermitHolder](), frozenset[int]()
         self._checks: deque[CheckModelUse] = deque()
 
     def want(self, model: str | None) -> None:
@@ -69,19 +71,25 @@ class ModelLockClient:
         if self._held is not None:
             await release_model_lock(connection)
             self._set_held(None)
-        if self._wanted is not None and await acquire_model_lock(connection, self._keys(self._wanted)):
+        if self._wanted is not None and await acquire_model_lock(connection, self._keys(self._wanted), self._lost_pids):
             self._set_held(self._wanted)
+            self._overdue, self._lost_pids = frozenset(), frozenset()
         else:
             await self._free_other_lock(connection)
             self._retry_at_seconds = time.monotonic() + RETRY_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311  jitter is no secret
 
     async def _free_other_lock(self, connection: AsyncConnection) -> None:
-        """Ends the session of a dead monitor that holds the other model's lock. Looks rarely, because a turn takes its time."""
+        """Ends the session of a dead monitor that holds the other model's lock. Looks rarely, because a turn takes its time.
+
+        A session that is still there at the next look is lost, and its lock does not count until the look after that.
+        """
         if self._wanted is None or time.monotonic() < self._free_at_seconds:
             return
         self._free_at_seconds = time.monotonic() + FREE_EVERY_SECONDS
         keys = self._keys(self._wanted)
-        await self._permits.free_model_lock(connection, keys.other, self._other(self._wanted))
+        known = {holder.identity for holder in self._overdue}
+        self._overdue = await self._permits.free_model_lock(connection, keys.other, self._other(self._wanted), self._overdue)
+        self._lost_pids = frozenset(each.backend_pid for each in self._overdue if each.backend_pid and each.identity in known)
 
     def _set_held(self, model: str | None) -> None:
         if model != self._held:

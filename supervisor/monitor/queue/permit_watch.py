@@ -84,11 +84,16 @@ class PermitWatch:
                 await self._end(connection, session, holder, is_known=holder.identity in self._overdue)
         return [PermitHolder.of(session, self._model_of[session.key]) for session in sessions if session.is_granted]
 
-    async def free_model_lock(self, connection: AsyncConnection, key: int, model: str) -> None:
-        """End the sessions of monitors that hold the model's lock and no longer poll, such as one of a frozen host."""
-        for session in await permit_sessions(connection, [key]):
-            if session.is_overdue:
-                await self._end(connection, session, PermitHolder.of(session, model), is_known=False)
+    async def free_model_lock(
+        self, connection: AsyncConnection, key: int, model: str, known: frozenset[PermitHolder]
+    ) -> frozenset[PermitHolder]:
+        """End the sessions of monitors that hold the model's lock for nothing, and return them. `known` were found before."""
+        overdue = [session for session in await permit_sessions(connection, [key]) if session.is_overdue]
+        identities = {holder.identity for holder in known}
+        for session in overdue:
+            holder = PermitHolder.of(session, model)
+            await self._end(connection, session, holder, is_known=holder.identity in identities)
+        return frozenset(PermitHolder.of(session, model) for session in overdue)
 
     async def _end(self, connection: AsyncConnection, session: PermitSession, holder: PermitHolder, *, is_known: bool) -> None:
         if not is_known:
