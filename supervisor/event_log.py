@@ -175,6 +175,10 @@ class EventLog:
         """Log an unexpected exception of the monitor by its class and place, without its message."""
         self._line("ERROR", "bug", error=error, at=at)
 
+    def permit_overdue(self, **details: object) -> None:
+        """Log a session that holds a permit for no job. `is_ended`: this role may end it and has asked the server to."""
+        self._line("WARNING", "permit_overdue", **details)
+
     def connected(self, *, is_pooled: bool) -> None:
         self._line("INFO", "connected", pooled=is_pooled)
 

@@ -4,7 +4,7 @@ import time
 
 from worker.core.gates import Gates
 from worker.ipc.contract import Step, Wiring
-from worker.ipc.scoreboard import AdmissionRecord
+from worker.ipc.scoreboard import MAX_CALLS, AdmissionRecord
 from worker.settings import WorkerSettings
 
 
@@ -27,6 +27,12 @@ class Admission:
     def calls(self, step: Step) -> int:
         """Number of calls that the step's model may have at once, over all workers. 0: its gate is closed. A stub has no gate."""
         return self._calls(step, self._scoreboard.admission.read())
+
+    def lost_permits(self, step: Step) -> frozenset[int]:
+        """Numbers of the step's permits that are held for no job and cannot be freed yet."""
+        record = self._scoreboard.permits.read()
+        bits = record.lost_vision if step is Step.VISION else record.lost_feedback
+        return frozenset(number for number in range(1, MAX_CALLS + 1) if bits >> number - 1 & 1)
 
     def _gates(self, admission: AdmissionRecord) -> Gates:
         return Gates(self._calls(Step.VISION, admission) > 0, self._calls(Step.FEEDBACK, admission) > 0)

@@ -124,7 +124,7 @@ class HeldLease:
 
     def _wait_for_permit(self, permits: Permits) -> None:
         """Each slot waits for a number of its own, so that waiting workers spread over the permits."""
-        number = self._ctx.wiring.slot % permits.count + 1
+        number = permits.numbers[self._ctx.wiring.slot % permits.count]
         self._ctx.report.enter_activity(Activity.PERMIT, STATEMENT_DEADLINE_SECONDS)  # the renewal may have used up its time
         self.permit = self.ask(lambda connection: wait_for_permit(connection, permits, number, PERMIT_WAIT_SECONDS))
 

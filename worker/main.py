@@ -17,6 +17,7 @@ from worker.memory import limit_memory
 from worker.ollama.address import server_name
 from worker.ollama.transport import trusted_authorities
 from worker.queue.connection import Connection, UnsuitableDatabase, connect
+from worker.queue.permit_sessions import worker_name
 from worker.report import Report
 from worker.session import Session
 from worker.settings import ADAPTERS, WorkerSettings
@@ -82,7 +83,7 @@ def _connector(wiring: Wiring, settings: WorkerSettings) -> Callable[[], Connect
     return functools.partial(
         connect,
         settings.learning_database_url.get_secret_value(),
-        f"learning-supervisor slot {wiring.slot} pid {os.getpid()}",
+        worker_name(wiring.slot, os.getpid(), wiring.incarnation),
         allows_service_role=settings.allow_service_dsn_for_testing,
         pooled=settings.database_pooled,
     )

@@ -65,7 +65,7 @@ class Session:
 
     def _open(self, activity: Activity) -> Connection:
         """The open connection, or a new one. After connecting, the worker returns to `activity`."""
-        if self._connection is None:
+        if self._connection is None or self._connection.closed:
             self._report.enter_activity(Activity.CONNECT, CONNECT_DEADLINE_SECONDS)
             with opening():
                 self._connection = unshared(self._connect())

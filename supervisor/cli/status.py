@@ -12,7 +12,7 @@ from supervisor.cli import control_socket
 from supervisor.cli.commands import START_REMEDY
 from supervisor.cli.control_socket import Document
 from supervisor.core.policy import MEBIBYTE
-from supervisor.wording import byte_size, wrapped
+from supervisor.wording import byte_size, duration, since, wrapped
 
 _COLOURS = {"ok": "bold green", "degraded": "bold yellow", "draining": "bold yellow", "down": "bold red"}
 _COLUMNS = ("worker", "pid", "doing", "job", "done", "MiB (own)", "starts", "crashes")
@@ -43,6 +43,8 @@ def _show_instance(document: Document, console: Console) -> None:
     figures = f"{queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
     _print(f"instance {document['instance']} · {figures}", console, "italic")
     console.print(_table(document))
+    for line in _permit_waits(document.get("permit_waits", [])):
+        _print(line, console)
     for line in _last_exits(document):
         _print(line, console)
     address = document["metrics_address"]
@@ -87,6 +89,21 @@ def _host(host: dict[str, Any]) -> Iterator[str]:
         f"processes waited for memory in {host['pressure']:.0%} of the last 10 s" if host["pressure"] else "",
     ]
     yield f"this host: {' · '.join(filter(None, parts))}"
+
+
+def _permit_waits(waits: list[dict[str, Any]]) -> Iterator[str]:
+    """Workers that wait for a call to a model, and the workers that have one. Ordinary while the model works."""
+    for wait in waits:
+        slots = ", ".join(map(str, wait["slots"]))
+        holders = ", ".join(_holder(holder) for holder in wait["holders"])
+        period = since(wait["since_seconds"])
+        yield f"worker {slots} waits for a call to {wait['model']}, {period}. Calls in use: {holders or 'none'}"
+
+
+def _holder(holder: dict[str, Any]) -> str:
+    address = f" at {holder['address']}" if holder["address"] else ""
+    quiet = "" if holder["quiet_seconds"] is None else f", last statement {duration(holder['quiet_seconds'])} ago"
+    return f"{holder['name']}{address}{quiet}"
 
 
 def _table(document: Document) -> Table:

@@ -20,6 +20,7 @@ from supervisor.monitor.ollama.policy import admission_policy
 from supervisor.monitor.ollama.server import OllamaServer
 from supervisor.monitor.queue.listener import ConnectionUsers, QueueListener
 from supervisor.monitor.queue.model_lock import ModelLockClient
+from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.queue.reclaimer import LeaseReclaimer
 from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
@@ -71,7 +72,8 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLo
     board, state, requests = wiring.scoreboard, MonitorState(), DatabaseRequests()
     waker = Waker(board, wiring.wake_fds)
     admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
-    users = _connection_users(wiring, settings, requests, waker, admission, event_log)
+    permits = PermitWatch(settings.worker, board, state, event_log)
+    users = _connection_users(wiring, settings, requests, permits, waker, admission, event_log)
     listener = QueueListener(settings.worker, board, wiring.incarnation, state, users, event_log)
     metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd, wiring.token_fd)
     events = EventReader(wiring.event_fds, metrics, state, requests, waker, admission, event_log)
@@ -110,14 +112,15 @@ def _connection_users(
     wiring: MonitorWiring,
     settings: Settings,
     requests: DatabaseRequests,
+    permits: PermitWatch,
     waker: Waker,
     admission: AdmissionController,
     event_log: EventLog,
 ) -> ConnectionUsers:
     worker = settings.worker
     reclaimer = LeaseReclaimer(wiring.channel_fd, wiring.directory, worker.database, worker.worker_max_crashes, event_log)
-    model_lock = ModelLockClient(server_name(worker.ollama_base_url), admission.models, admission.model_lock_changed)
-    return ConnectionUsers(requests, reclaimer, model_lock, waker, on_poll=admission.wake)
+    model_lock = ModelLockClient(server_name(worker.ollama_base_url), admission.models, permits, admission.model_lock_changed)
+    return ConnectionUsers(requests, reclaimer, model_lock, permits, waker, on_poll=admission.wake)
 
 
 def _attach(wiring: MonitorWiring, events: EventReader, requests: DatabaseRequests, commands: PendingCommands) -> asyncio.Event:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from supervisor.monitor.ollama.view import AdmissionView
+from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
 from worker.queue.polls import QueueStats, StepBacklog
 
 
@@ -28,6 +29,8 @@ class MonitorState:
     worker_outage: str = ""
     worker_outage_at_seconds: float = -math.inf
     admission: AdmissionView = field(default_factory=AdmissionView)
+    permit_waits: tuple[PermitWait, ...] = ()
+    lost_permits: tuple[LostPermit, ...] = ()
 
     def mark_connected(self, now_seconds: float) -> None:
         """Also resets the time of the last poll, so that the outage does not count as a database that does not answer."""

@@ -7,6 +7,7 @@ from supervisor.admission.facts import HostMeasured
 from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
 from supervisor.monitor.ollama.view import AdmissionView
+from supervisor.monitor.queue.permit_waits import LostPermit, PermitHolder, PermitWait
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.wording import counted, since
@@ -32,6 +33,7 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _workers_cut_off(state)
         or _workers_missing(scoreboard)
         or _old_settings(scoreboard)
+        or _permit_lost(state)
         or _held_back(state)
         or _all_well(scoreboard, state)
     )
@@ -121,6 +123,21 @@ def _held_back(state: MonitorState) -> Summary | None:
     return ("degraded", trouble) if trouble else None
 
 
+def _permit_lost(state: MonitorState) -> Summary | None:
+    """The oldest permit that is held for no job. Another number has taken its place."""
+    lost = min(state.lost_permits, key=lambda each: each.since_seconds, default=None)
+    if lost is None:
+        return None
+    holder = lost.holder
+    session = f", server process {holder.backend_pid}" if holder.backend_pid else ""
+    place = f" at {holder.address}" if holder.address else ""
+    remedy = "end its server process on the database server" if holder.backend_pid else "end this process"
+    return "degraded", (
+        f"One call to {holder.model} is reserved without a submission, {since(time.monotonic() - lost.since_seconds)}: "
+        f"{holder.name}{place}{session}. Another call was allowed in its place, so work goes on. If this stays, {remedy}."
+    )
+
+
 def _all_well(scoreboard: Scoreboard, state: MonitorState) -> Summary:
     busy = sum(slot.is_busy for slot in present(scoreboard))
     work = f"{counted(len(_wanted(scoreboard)), 'worker')}, {busy} at work, {_bounded(state.stats.queued)} waiting"
@@ -157,6 +174,8 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "is_stub": is_stub,
         "metrics_address": state.http_address,
         "queue": _queue(state),
+        "permit_waits": [_permit_wait(wait) for wait in state.permit_waits],
+        "lost_permits": [_lost_permit(lost) for lost in state.lost_permits],
         "admission": _admission(state.admission) if state.admission.is_governed else None,
         "wanted_workers": scoreboard.fleet.read().wanted,
         "is_reloading": scoreboard.fleet.read().is_reloading,
@@ -174,6 +193,32 @@ def _queue(state: MonitorState) -> dict[str, Any]:
         "leased": state.stats.leased,
         "failed": state.stats.failed,
         "oldest_wait_seconds": state.stats.oldest_wait_seconds,
+    }
+
+
+def _permit_wait(wait: PermitWait) -> dict[str, Any]:
+    return {
+        "model": wait.model,
+        "slots": list(wait.slots),
+        "since_seconds": round(time.monotonic() - wait.since_seconds, 1),
+        "holders": [_permit_holder(holder) for holder in wait.holders],
+    }
+
+
+def _lost_permit(lost: LostPermit) -> dict[str, Any]:
+    return {**_permit_holder(lost.holder), "since_seconds": round(time.monotonic() - lost.since_seconds, 1)}
+
+
+def _permit_holder(holder: PermitHolder) -> dict[str, Any]:
+    quiet_seconds = None if holder.quiet_seconds is None else round(holder.quiet_seconds, 1)
+    return {
+        "model": holder.model,
+        "permit": holder.number,
+        "name": holder.name,
+        "address": holder.address,
+        "backend_pid": holder.backend_pid,
+        "quiet_seconds": quiet_seconds,
+        "is_overdue": holder.is_overdue,
     }
 
 

@@ -82,13 +82,13 @@ def test_two_instances_never_hold_two_model_locks(queue: FilledQueue) -> None:
             assert await acquire_model_lock(first, VISION)
             assert await acquire_model_lock(second, VISION)
             assert not await acquire_model_lock(third, FEEDBACK)
-            await release_model_lock(first, VISION)
+            await release_model_lock(first)
             assert not await acquire_model_lock(third, FEEDBACK)
             await second.close()
             while not await acquire_model_lock(third, FEEDBACK):  # the server notices the end of a session a moment later
                 pass
             assert not await acquire_model_lock(first, VISION)
-            await release_model_lock(third, FEEDBACK)
+            await release_model_lock(third)
             assert await acquire_model_lock(first, VISION)
 
     asyncio.run(run())

@@ -28,6 +28,7 @@ FILL: LiteralString = """
 WITHOUT_JOBS = {
     "bound_transaction",
     "acquire_model_lock",
+    "end_session",
     "open_session",
     "permits_held",
     "read_leased",
@@ -52,6 +53,8 @@ VALUES: dict[str, object] = {
     "fingerprint": "fingerprint",
     "page": 2,
     "permit_key": 1,
+    "permit_keys": "{1}",
+    "lost_pids": "{}",
     "permits": 2,
     "raw_metadata": "{}",
     "position": None,

@@ -4,21 +4,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import LiteralString
 
 import pytest
+from psycopg import sql
 
 from testkit.database import temporary_database, url
 from testkit.far_host import NETWORK, FarHost, NotAllowed, far_host
 from testkit.live_fleet import PROJECT_ROOT
 from testkit.ollama_simulator.process import SimulatorProcess
-from testkit.outage import ALL_RAN_OUT, set_scene
+from testkit.outage import ALL_RAN_OUT, NO_MODEL, set_scene
 from testkit.postgres import Cluster, memory_parent
-from testkit.site import Site, open_site
+from testkit.site import Site, Value, open_site
 from testkit.waiting import until
 
 pytestmark = pytest.mark.second_tier
 
 HOLE_SECONDS = 60.0  # twelve to give up, five to connect in vain, five to wait
+LEASE_OF: LiteralString = """
+    select status = 'leased' and leased_until > clock_timestamp() as is_running from learning_submission_jobs
+    where submission_id = %s
+"""
 ASK_AND_LISTEN = """
 import select, sys, psycopg
 from worker.queue.connection import options
@@ -84,6 +90,31 @@ def test_a_black_hole_longer_than_the_lease(site: Site, far: FarHost) -> None:
     scene.fleet.until_idle()
     assert site.results() == sorted(scene.entered)
     assert (scene.fleet.worker_pids(), scene.fleet.logged("exited")) == (scene.pids, [])
+
+
+def test_a_silent_host_in_a_call_keeps_no_other_worker_waiting(site: Site, far: FarHost) -> None:
+    """The server itself ends the session of a host that is silent, long before the lease of its job, and so frees its permit.
+
+    A setting of the role makes no difference.
+    """
+    site.owner.execute(
+        sql.SQL("alter role {} set tcp_keepalives_idle = 7200").format(sql.Identifier(f"{site.database.name}_worker"))
+    )
+    (first,) = site.enter_texts(1)
+    settings: dict[str, Value] = {**NO_MODEL, "ollama_num_parallel": 1, "ollama_base_url": "http://models:11434",
+                                  "ai_timeout_feedback": 300}  # fmt: skip
+    there = site.start_with({**settings, "gate": site.directory / "never", "runtime_directory": site.directory / "far",
+                             "worker_concurrency": 1}, wrapper=far.wrapper)  # fmt: skip
+    there.until_busy("feedback")
+    others = site.enter_texts(4)
+    here = site.start_with({**settings, "gate": site.directory / "gate", "worker_concurrency": 2})
+    (site.directory / "gate").touch()
+    here.until_busy("permit", 2)
+    far.cut()
+    until(lambda: site.is_done(others), HOLE_SECONDS, "the other jobs are done")
+    assert (site.results(), here.logged("permit_overdue")) == (sorted(others), [])
+    assert [lease["is_running"] for lease in site.all(LEASE_OF, first)] == [True]
+    far.heal()
 
 
 def test_the_kernel_ends_a_dead_connection(site: Site, far: FarHost) -> None:

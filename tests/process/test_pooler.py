@@ -5,7 +5,9 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,13 +18,16 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from testkit.database import url
-from testkit.live_fleet import PROGRAM, LiveFleet
+from testkit.live_fleet import PROGRAM, PROJECT_ROOT, LiveFleet
 from testkit.pooler import Pooler, pooler_before
 from testkit.postgres import free_port, identity, server_account
 from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site, everything
 from testkit.waiting import until
+from worker.ollama.address import server_name
+from worker.queue import host_permits
 from worker.queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS
 from worker.queue.connection import Connection, DatabaseUnavailable, connect, connect_monitor, is_pooled, outages_named
+from worker.queue.permits import Permits
 
 pytestmark = pytest.mark.postgres
 
@@ -99,6 +104,46 @@ def test_permits_hold_on_one_host_and_end_with_their_worker(site: Site, pooler: 
     os.kill(victim, signal.SIGKILL)
     site.until_done_once(entered)
     assert [crashes for crashes in (worker["crashes"] for fleet in fleets for worker in fleet.workers()) if crashes] == [1]
+
+
+TAKE_AND_LEAVE = """
+import os, sys
+from worker.queue import host_permits
+sock = host_permits.take(int(sys.argv[1]), 1)
+if os.fork():
+    os._exit(0)  # the child keeps the socket
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_permit_that_outlives_its_process_is_replaced(site: Site, pooler: Pooler) -> None:
+    """A process that an adapter has started keeps the socket. Others call in its place, and status names it until it ends."""
+    key = Permits.of(server_name(site.ollama_url), FEEDBACK_MODEL, 1).key
+    command = [sys.executable, "-c", TAKE_AND_LEAVE, str(key)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT_ROOT) as taker:
+        assert taker.stdout is not None
+        taker.stdout.readline()
+        taker.wait()
+        entered = site.enter_texts(2)
+        fleet = start(site, pooler, workers=1)
+        until(lambda: fleet.status()["lost_permits"])
+        assert f"a process that outlived process {taker.pid} of this host" in fleet.status()["message"]
+        site.until_done_once(entered)
+    fleet.until_state("ok")
+
+
+def test_a_wait_at_a_socket_that_is_full_still_waits(site: Site) -> None:
+    """After thousands of waits in one call the kernel refuses to connect. The wait then lasts its time, instead of spinning."""
+    key = Permits.of("nowhere", str(site.directory), 1).key
+    held = host_permits.take(key, 1)
+    assert held is not None
+    with held:
+        while host_permits.holder_pid(key, 1):
+            pass
+        started_at_seconds = time.monotonic()
+        assert host_permits.wait(key, 1, 0.2) is None
+        assert time.monotonic() - started_at_seconds >= 0.2
 
 
 def pids_in(fleet: LiveFleet, activity: str) -> list[int]:

@@ -45,8 +45,9 @@ def test_a_new_job_wakes_an_idle_worker(site: Site) -> None:
 
 
 def last_queries(site: Site) -> dict[str, object]:
-    """Time of the last statement of each session of the fleet, by the server's clock."""
-    return {row["application_name"]: row["query_start"] for row in site.all(LAST_QUERIES)}
+    """Time of the last statement of each session of the fleet, by the server's clock. The monitor's number is left out."""
+    found = {row["application_name"]: row["query_start"] for row in site.all(LAST_QUERIES)}
+    return {MONITOR if name.startswith(MONITOR) else name: at for name, at in found.items()}
 
 
 def test_a_notification_without_a_job_costs_one_poll(site: Site) -> None:

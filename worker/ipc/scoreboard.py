@@ -227,6 +227,26 @@ class AdmissionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PermitRecord:
+    """Permits of each step's model that are lost: their holders have no job, and the server cannot end them yet.
+
+    Bit n - 1 is set if permit n is lost. Workers use one higher number for each. If both steps use one model, both are equal.
+    """
+
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<QQ")
+
+    lost_vision: int = 0
+    lost_feedback: int = 0
+
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(self.lost_vision, self.lost_feedback)
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "PermitRecord":
+        return cls(*cls.FORMAT.unpack(body))
+
+
+@dataclass(frozen=True, slots=True)
 class OllamaCountersRecord:
     """The monitor's counts of Ollama's calls and loads, continued by its successor. The monitor assigns the places."""
 
@@ -309,7 +329,7 @@ class _SharedMemory:
             raise OSError(ctypes.get_errno(), "mmap")
 
 
-_SINGLE = (ControlRecord, FleetRecord, LedgerRecord, MonitorRecord, AdmissionRecord, OllamaCountersRecord)
+_SINGLE = (ControlRecord, FleetRecord, LedgerRecord, MonitorRecord, AdmissionRecord, OllamaCountersRecord, PermitRecord)
 _PER_SLOT = (WorkerRecord, LedgerRecord)
 
 
@@ -317,7 +337,7 @@ class Scoreboard:
     """All records of an instance, made by the supervisor and inherited by every child.
 
     The supervisor writes `control`, `fleet`, `ledgers` (one per slot) and `monitor_ledger`. The monitor writes `monitor`,
-    `admission` and `ollama_counters`. Each worker writes the record of its slot.
+    `admission`, `permits` and `ollama_counters`. Each worker writes the record of its slot.
     """
 
     def __init__(self) -> None:
@@ -326,6 +346,7 @@ class Scoreboard:
         self.monitor_ledger = memory.cell(LedgerRecord)
         self.monitor, self.admission = memory.cell(MonitorRecord), memory.cell(AdmissionRecord)
         self.ollama_counters = memory.cell(OllamaCountersRecord)
+        self.permits = memory.cell(PermitRecord)
         self.ledgers = tuple(memory.cell(LedgerRecord) for _ in range(MAX_SLOTS))
         self._workers = tuple(memory.cell(WorkerRecord) for _ in range(MAX_SLOTS))
 

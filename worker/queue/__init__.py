@@ -12,6 +12,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     cursor         position in the queue at which the next search begins
     submissions    reads a submission under its student's subject
     permits        the right to one call to a model, as advisory locks
+    permit_sessions  the sessions that hold permits, and the end of one that holds a permit for no job
     host_permits   the same as sockets, where a pooler shares the sessions
     checkpoints    commits text that was read, by page or as a whole
     settle         ends a job, and leases the next one in the same round trip

@@ -4,11 +4,12 @@ The server gets timeouts for statements and locks. A timeout in the client cover
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import psycopg
+from psycopg import AsyncPipeline, Pipeline
 from psycopg.abc import PQGen
 from psycopg.pq.abc import PGconn
 from psycopg.rows import DictRow
@@ -30,6 +31,10 @@ class StatementTimeout(psycopg.OperationalError):
     """The connection is open, no reply came, and no server-side timeout fired."""
 
 
+class ConnectionBroken(psycopg.OperationalError):
+    """The server ended the connection in the instant after its last reply."""
+
+
 class BoundedConnection(psycopg.Connection[DictRow]):
     """A connection that is closed, with StatementTimeout, when a reply takes longer than REPLY_TIMEOUT_SECONDS.
 
@@ -42,6 +47,11 @@ class BoundedConnection(psycopg.Connection[DictRow]):
         with _closed_without_reply(self.pgconn):
             return super().wait(gen, interval, REPLY_TIMEOUT_SECONDS)
 
+    @contextmanager
+    def pipeline(self) -> Iterator[Pipeline]:
+        with _named_errors(self.pgconn), super().pipeline() as pipeline:
+            yield pipeline
+
 
 class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
     """The same for the monitor's event loop."""
@@ -52,6 +62,12 @@ class BoundedAsyncConnection(psycopg.AsyncConnection[DictRow]):
         with _closed_without_reply(self.pgconn):
             return await super().wait(gen, interval, REPLY_TIMEOUT_SECONDS)
 
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
+        with _named_errors(self.pgconn):
+            async with super().pipeline() as pipeline:
+                yield pipeline
+
 
 @contextmanager
 def _closed_without_reply(pgconn: PGconn) -> Iterator[None]:
@@ -61,3 +77,22 @@ def _closed_without_reply(pgconn: PGconn) -> Iterator[None]:
     except WaitTimeout as timeout:
         pgconn.finish()
         raise StatementTimeout(f"no reply within {REPLY_TIMEOUT_SECONDS:g} s") from timeout
+
+
+@contextmanager
+def _named_errors(pgconn: PGconn) -> Iterator[None]:
+    """Raise the server's error where psycopg 3.3 raises another one at the end of a pipeline, and close the connection.
+
+    - IndexError: the end of the session (57P01) arrives after the last expected result.
+    - OperationalError without an SQLSTATE: the commit failed, and the pipeline cannot be left. The server's error is its context.
+    """
+    try:
+        yield
+    except IndexError as surplus:
+        pgconn.finish()
+        raise ConnectionBroken from surplus
+    except psycopg.OperationalError as error:
+        if error.sqlstate is None and isinstance(error.__context__, psycopg.Error):
+            pgconn.finish()
+            raise error.__context__ from None
+        raise

@@ -5,8 +5,13 @@ process connects to the socket and sees the end of the connection when the holde
 """
 
 import errno
+import os
 import select
 import socket
+import struct
+import time
+
+_CREDENTIALS = struct.Struct("iII")  # ucred: pid, uid, gid
 
 from worker.ipc.descriptors import opening, unshared
 
@@ -30,9 +35,33 @@ def wait(key: int, number: int, timeout_seconds: float) -> socket.socket | None:
     """Sleep until the holder gives the permit back, then try once to take it. No polling."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
         waiting.setblocking(False)
-        if waiting.connect_ex(_name(key, number)) == 0:
+        error = waiting.connect_ex(_name(key, number))
+        if error == 0:
             select.select([waiting], [], [], timeout_seconds)
+        elif error == errno.EAGAIN:  # too many have waited at this socket: its end cannot be awaited
+            time.sleep(timeout_seconds)
     return take(key, number)
+
+
+def holder_pid(key: int, number: int) -> int | None:
+    """Return the process that has taken the permit. None if it is free, or if its holder cannot be seen from here."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)
+        if asking.connect_ex(_name(key, number)) != 0:
+            return None
+        pid, _, _ = _CREDENTIALS.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid or None
+
+
+def is_alive(pid: int) -> bool:
+    """Report whether the process exists. A zombie does, until it is reaped."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _name(key: int, number: int) -> bytes:

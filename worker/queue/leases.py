@@ -85,7 +85,7 @@ def send_request(connection: Connection, request: LeaseRequest) -> SentRequest:
     Call it in a pipeline, because the lease sets the student's subject for the rest of the transaction.
     """
     permits = NO_PERMITS if is_pooled(connection) else request.permits
-    values = {"permit_key": permits.key, "permits": permits.count}
+    values = {"permit_key": permits.key, "permits": permits.reach}
     return SentRequest(_execute(connection, request), connection.execute(_READ_LEASED, values), permits)
 
 

@@ -7,10 +7,13 @@ permit is a socket of the host instead (host_permits.py).
 import functools
 import hashlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, LiteralString
 
+import psycopg
 from psycopg import errors
 
 from worker.core.outcome import Lease
@@ -19,19 +22,35 @@ from worker.queue.connection import Connection, is_pooled
 from worker.queue.statements import statement
 
 _BEGIN = statement("begin_step")
+_RELEASE_ALL: LiteralString = "select pg_advisory_unlock_all()"
 
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """Permits of one model on one server: the numbers from 1 to `count` under one key."""
+    """Permits of one model on one server: the first `count` numbers from 1 on under one key that are not `lost`.
+
+    A lost number is held for no job, and the server cannot free it yet.
+    """
 
     key: int
     count: int
+    lost: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, endpoint: str, model: str, count: int) -> "Permits":
+    def of(cls, endpoint: str, model: str, count: int, lost: frozenset[int] = frozenset()) -> "Permits":
         """If two keys collide, two models share their permits, which is harmless."""
-        return cls(lock_key("permit", endpoint, model), count)
+        return cls(lock_key("permit", endpoint, model), count, lost)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The usable numbers, in order."""
+        candidates = (number for number in range(1, self.count + len(self.lost) + 1) if number not in self.lost)
+        return list(islice(candidates, self.count))
+
+    @property
+    def reach(self) -> int:
+        """The highest usable number. A statement may try all numbers up to it, because it cannot get a lost one."""
+        return max(self.numbers, default=0)
 
 
 @functools.cache
@@ -65,16 +84,15 @@ class StepStart:
 def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permits: Permits) -> StepStart:
     """Renew the lease for a step and try to take a permit, in one round trip. With NO_PERMITS none is taken."""
     is_on_host = is_pooled(connection)
-    row = connection.execute(
-        _BEGIN,
-        {
-            "job_id": lease.job_id,
-            "lease_key": lease.lease_key,
-            "lease_seconds": lease_seconds,
-            "permit_key": permits.key,
-            "permits": 0 if is_on_host else permits.count,
-        },
-    ).fetchone()
+    values = {
+        "job_id": lease.job_id,
+        "lease_key": lease.lease_key,
+        "lease_seconds": lease_seconds,
+        "permit_key": permits.key,
+        "permits": 0 if is_on_host else permits.reach,
+    }
+    with closed_after_an_error(connection):
+        row = connection.execute(_BEGIN, values).fetchone()
     is_ours, number = (row["is_ours"], row["permit"]) if row else (False, None)
     if is_on_host:
         return StepStart(is_ours, _any_on_host(permits) if is_ours else None)
@@ -86,12 +104,14 @@ def wait_for_permit(connection: Connection, permits: Permits, number: int, timeo
     if is_pooled(connection):
         sock = host_permits.wait(permits.key, number, timeout_seconds)
         return HeldPermit(permits.key, number, sock=sock) if sock else None
-    try:
-        with connection.pipeline():  # one implicit transaction: the timeout ends with it, the lock does not
-            connection.execute("select set_config('lock_timeout', %s, true)", (f"{int(timeout_seconds * 1000)}ms",))
-            connection.execute("select pg_advisory_lock(%s::int, %s::int)", (permits.key, number))
-    except errors.LockNotAvailable:
-        return None
+    with closed_after_an_error(connection):
+        try:
+            with connection.pipeline():  # one implicit transaction: the timeout ends with it, the lock does not
+                connection.execute("select set_config('lock_timeout', %s, true)", (f"{int(timeout_seconds * 1000)}ms",))
+                connection.execute("select pg_advisory_lock(%s::int, %s::int)", (permits.key, number))
+        except errors.LockNotAvailable:
+            connection.execute(_RELEASE_ALL)  # a timeout in the instant of the grant is reported, and the lock is held
+            return None
     return held_permit(connection, permits, number)
 
 
@@ -106,7 +126,7 @@ def held_permit(connection: Connection, permits: Permits, number: int) -> HeldPe
 
 def _any_on_host(permits: Permits) -> HeldPermit | None:
     """Take the first free number."""
-    for number in range(1, permits.count + 1):
+    for number in permits.numbers:
         if sock := host_permits.take(permits.key, number):
             return HeldPermit(permits.key, number, sock=sock)
     return None
@@ -114,21 +134,36 @@ def _any_on_host(permits: Permits) -> HeldPermit | None:
 
 def execute_and_give_back(connection: Connection, sql: LiteralString, values: Mapping[str, Any], held: HeldPermit | None) -> int:
     """Run a statement, give the permit back in the same round trip, and return the number of rows returned or changed."""
-    if held is None or held.sock:
+    if is_pooled(connection):
         give_back(connection, held)  # before the statement, which may fail: the call to the model is over
         return connection.execute(sql, values).rowcount
-    with connection.pipeline():
+    with closed_after_an_error(connection), connection.pipeline():
         cursor = connection.execute(sql, values)
         give_back(connection, held)
     return cursor.rowcount
 
 
 def give_back(connection: Connection, held: HeldPermit | None) -> None:
-    """Give a permit back in a round trip of its own, for a job that ends without a statement.
+    """Give the permit back, in a round trip of its own outside a pipeline. Otherwise the open connection would keep it.
 
-    Otherwise the open connection would keep the permit.
+    All locks of the session are released, also without a known permit, so that no lock outlives the job.
     """
     if held is not None and held.sock:
         held.sock.close()
-    elif held is not None:
-        connection.execute("select pg_advisory_unlock(%s::int, %s::int)", (held.key, held.number))
+    if not is_pooled(connection):
+        with closed_after_an_error(connection):
+            connection.execute(_RELEASE_ALL)
+
+
+@contextmanager
+def closed_after_an_error(connection: Connection) -> Iterator[None]:
+    """Close the connection if a statement that takes or releases locks fails.
+
+    A session lock outlives a statement that was cancelled after the grant, and the rollback of its transaction. The end of the
+    session releases it.
+    """
+    try:
+        yield
+    except psycopg.Error:
+        connection.close()
+        raise

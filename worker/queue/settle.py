@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, send_request
-from worker.queue.permits import HeldPermit, execute_and_give_back, give_back
+from worker.queue.permits import HeldPermit, closed_after_an_error, execute_and_give_back, give_back
 from worker.queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
@@ -41,7 +41,7 @@ def settle_and_lease(
 ) -> Settlement:
     """Settle one job and lease the next in one transaction and one round trip, so that both are committed or neither is."""
     sql, fields = _statement_of(outcome)
-    with connection.pipeline():
+    with closed_after_an_error(connection), connection.pipeline():
         written = connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields})
         give_back(connection, held)
         sent = send_request(connection, request)

@@ -13,6 +13,7 @@ from psycopg.pq.abc import PGconn
 from supervisor.admission.decision import AcquireModelLock
 from supervisor.event_log import EventLog
 from supervisor.monitor.queue.model_lock import ModelLockClient
+from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.queue.reclaimer import LeaseReclaimer
 from supervisor.monitor.queue.requests import CheckModelUse, DatabaseRequest, DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
@@ -22,6 +23,7 @@ from worker.ipc.channel import ReclaimLeaseRequest
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.connection import AsyncConnection, connect_monitor, has_answered, is_pooled
 from worker.queue.dead_leases import ReclaimResult
+from worker.queue.permit_sessions import monitor_name
 from worker.queue.polls import StepBacklog, listen, poll_queue, queue_stats, step_backlog
 from worker.settings import WorkerSettings
 
@@ -38,6 +40,7 @@ class ConnectionUsers:
     requests: DatabaseRequests
     reclaimer: LeaseReclaimer
     model_lock: ModelLockClient
+    permits: PermitWatch
     waker: Waker
     on_poll: Callable[[], None]
 
@@ -56,7 +59,7 @@ class QueueListener:
     ) -> None:
         self._settings, self._scoreboard, self._state, self._event_log = settings, scoreboard, state, event_log
         self._requests, self._reclaimer, self._model_lock = users.requests, users.reclaimer, users.model_lock
-        self._waker, self._on_poll = users.waker, users.on_poll
+        self._permits, self._waker, self._on_poll = users.permits, users.waker, users.on_poll
         self._monitor_record = replace(scoreboard.monitor.read(), incarnation=incarnation)
         self._sender_pids: list[int] = []  # of notifications that are not dispatched yet
         self._poll_at_seconds = -math.inf
@@ -80,7 +83,7 @@ class QueueListener:
     async def _connect(self) -> AsyncConnection:
         connection = await connect_monitor(
             self._settings.learning_database_url.get_secret_value(),
-            "learning-supervisor monitor",
+            monitor_name(self._monitor_record.incarnation),
             allows_service_role=self._settings.allow_service_dsn_for_testing,
             pooled=self._settings.database_pooled,
         )
@@ -99,6 +102,7 @@ class QueueListener:
             await self._reclaimer.reclaim(connection, self._count_reclaimed)
             await self._reclaimer.reclaim_dead_instances(connection, self._count_reclaimed)
             await self._model_lock.serve(connection)
+            await self._permits.serve(connection)
             if time.monotonic() >= self._poll_at_seconds:
                 await self._poll(connection)
             await self._wait(connection)
@@ -135,7 +139,12 @@ class QueueListener:
 
     def _due_in_seconds(self) -> float:
         poll_in_seconds = self._poll_at_seconds - time.monotonic()
-        return min(poll_in_seconds, self._reclaimer.due_in_seconds(), self._model_lock.due_in_seconds())
+        return min(
+            poll_in_seconds,
+            self._reclaimer.due_in_seconds(),
+            self._model_lock.due_in_seconds(),
+            self._permits.due_in_seconds(),
+        )
 
     async def _wait(self, connection: AsyncConnection) -> None:
         """Waits for a notification, a request, or the time at which something is due."""
@@ -187,6 +196,7 @@ class QueueListener:
             self._event_log.connection_lost(error=type(outage).__name__)
         self._state.mark_lost(type(outage).__name__, has_error_reply=has_answered(outage))
         self._model_lock.connection_lost()
+        self._permits.connection_lost()
         self._set_deadline()
 
     def _count_reclaimed(self, result: ReclaimResult) -> None:

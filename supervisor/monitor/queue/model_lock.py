@@ -5,12 +5,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from supervisor.monitor.queue.permit_waits import PermitHolder
+from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.queue.requests import CheckModelUse
 from worker.queue.connection import AsyncConnection
 from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, is_in_use, release_model_lock
 from worker.queue.permits import Permits
 
 RETRY_SECONDS = 0.2  # while another instance holds the other model's lock, with jitter, because two may have collided
+FREE_EVERY_SECONDS = 2.0  # while another instance holds the other model's lock: is its monitor alive?
 IDLE_SECONDS = 3600.0
 
 
@@ -20,11 +23,14 @@ class ModelLockClient:
     `on_change` receives the model whose lock is held now, or None.
     """
 
-    def __init__(self, endpoint: str, models: tuple[str, ...], on_change: Callable[[str | None], None]) -> None:
-        self._endpoint, self._models, self._on_change = endpoint, models, on_change
+    def __init__(
+        self, endpoint: str, models: tuple[str, ...], permits: PermitWatch, on_change: Callable[[str | None], None]
+    ) -> None:
+        self._endpoint, self._models, self._permits, self._on_change = endpoint, models, permits, on_change
         self._wanted: str | None = None
         self._held: str | None = None
-        self._retry_at_seconds = float("-inf")
+        self._retry_at_seconds = self._free_at_seconds = float("-inf")
+        self._overdue, self._lost_pids = frozenset[PermitHolder](), frozenset[int]()
         self._checks: deque[CheckModelUse] = deque()
 
     def want(self, model: str | None) -> None:
@@ -45,8 +51,12 @@ class ModelLockClient:
         """Does everything that is due. A check leaves the queue only after its statement was answered."""
         while self._checks:
             check = self._checks[0]
-            answer = await is_in_use(connection, Permits.of(self._endpoint, check.model, 0))
+            answer = await is_in_use(
+                connection, Permits.of(self._endpoint, check.model, 0, self._permits.lost_numbers(check.model))
+            )
             self._checks.popleft()
+            if answer:
+                self._permits.request_looks()
             if not check.is_in_use.done():
                 check.is_in_use.set_result(answer)
         if self._wanted != self._held and time.monotonic() >= self._retry_at_seconds:
@@ -59,12 +69,27 @@ class ModelLockClient:
     async def _change(self, connection: AsyncConnection) -> None:
         """Releases the lock that is held, then tries once to acquire the one that is wanted."""
         if self._held is not None:
-            await release_model_lock(connection, self._keys(self._held))
+            await release_model_lock(connection)
             self._set_held(None)
-        if self._wanted is not None and await acquire_model_lock(connection, self._keys(self._wanted)):
+        if self._wanted is not None and await acquire_model_lock(connection, self._keys(self._wanted), self._lost_pids):
             self._set_held(self._wanted)
+            self._overdue, self._lost_pids = frozenset(), frozenset()
         else:
+            await self._free_other_lock(connection)
             self._retry_at_seconds = time.monotonic() + RETRY_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311  jitter is no secret
+
+    async def _free_other_lock(self, connection: AsyncConnection) -> None:
+        """Ends the session of a dead monitor that holds the other model's lock. Looks rarely, because a turn takes its time.
+
+        A session that is still there at the next look is lost, and its lock does not count until the look after that.
+        """
+        if self._wanted is None or time.monotonic() < self._free_at_seconds:
+            return
+        self._free_at_seconds = time.monotonic() + FREE_EVERY_SECONDS
+        keys = self._keys(self._wanted)
+        known = {holder.identity for holder in self._overdue}
+        self._overdue = await self._permits.free_model_lock(connection, keys.other, self._other(self._wanted), self._overdue)
+        self._lost_pids = frozenset(each.backend_pid for each in self._overdue if each.backend_pid and each.identity in known)
 
     def _set_held(self, model: str | None) -> None:
         if model != self._held:
@@ -72,5 +97,7 @@ class ModelLockClient:
             self._on_change(model)
 
     def _keys(self, model: str) -> ModelLockKeys:
-        other = next(each for each in self._models if each != model)
-        return ModelLockKeys.of(self._endpoint, model, other)
+        return ModelLockKeys.of(self._endpoint, model, self._other(model))
+
+    def _other(self, model: str) -> str:
+        return next(each for each in self._models if each != model)
