@@ -11,6 +11,7 @@ import pytest
 from supervisor.event_log import EventLog
 from supervisor.monitor.queue.listener import ConnectionUsers, QueueListener
 from supervisor.monitor.queue.model_lock import ModelLockClient
+from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.queue.reclaimer import DEAD_INSTANCES_SECONDS, LeaseReclaimer
 from supervisor.monitor.queue.requests import DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
@@ -36,16 +37,18 @@ async def send_notification(_requests: DatabaseRequests, sender: AsyncConnection
 
 
 def listener_of(database: Database, requests: DatabaseRequests) -> QueueListener:
-    log, board = EventLog("ERROR", lambda _line: None), Scoreboard()
+    log, board, state = EventLog("ERROR", lambda _line: None), Scoreboard(), MonitorState()
+    settings = parse({"LEARNING_DATABASE_URL": database.worker_dsn}).worker
+    permits = PermitWatch(settings, board, state, log)
     users = ConnectionUsers(
         requests,
         LeaseReclaimer(-1, Path(os.devnull), "", 2, log),
-        ModelLockClient("", (), lambda _model: None),
+        ModelLockClient("", (), permits, lambda _model: None),
+        permits,
         Waker(board, []),
         lambda: None,
     )
-    settings = parse({"LEARNING_DATABASE_URL": database.worker_dsn}).worker
-    return QueueListener(settings, board, 1, MonitorState(), users, log)
+    return QueueListener(settings, board, 1, state, users, log)
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.second_tier)])

@@ -11,9 +11,9 @@ import socket
 import struct
 import time
 
-_CREDENTIALS = struct.Struct("iII")  # ucred: pid, uid, gid
-
 from worker.ipc.descriptors import opening, unshared
+
+_CREDENTIALS = struct.Struct("iII")  # ucred: pid, uid, gid
 
 
 def take(key: int, number: int) -> socket.socket | None:
