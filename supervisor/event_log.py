@@ -89,7 +89,7 @@ class EventLog:
             case ReloadRejected(problems):
                 self._line("ERROR", "reload_rejected", problems=problems, generation=fleet.generation)
             case LeaseReclaimed(lease_key, outcome):
-                level = "WARNING" if outcome == "quarantined" else "INFO"
+                level = "WARNING" if outcome in {"quarantined", "parked"} else "INFO"
                 self._line(level, "lease_reclaimed", lease=lease_key, outcome=outcome)
             case GaveUp() | ReclaimSent():
                 pass  # the action was logged
@@ -177,6 +177,10 @@ class EventLog:
     def dead_instance_lease(self, *, instance: int, job: UUID, outcome: str) -> None:
         """Log the reclaimed lease of a supervisor that was killed."""
         self._line("WARNING", "dead_instance_lease", instance=f"{instance:08x}", job=job, outcome=outcome)
+
+    def row_refused(self, *, job: UUID, outcome: str, error: str) -> None:
+        """Log a row that the database refuses to change for the monitor. Workers report theirs as an event of the same name."""
+        self._line("WARNING", "row_refused", job=job, outcome=outcome, error=error)
 
     def cannot_listen(self, *, address: str, errno: int | None) -> None:
         remedy = "free the address, or set STATUS_ADDR to another one"

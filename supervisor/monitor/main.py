@@ -69,7 +69,7 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLo
     board, state, requests = wiring.scoreboard, MonitorState(), DatabaseRequests()
     waker = Waker(board, wiring.wake_fds)
     admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
-    users = _connection_users(wiring, settings, requests, waker, admission, event_log)
+    users = _connection_users(wiring, settings, state, requests, waker, admission, event_log)
     listener = QueueListener(settings.worker, board, wiring.incarnation, state, users, event_log)
     metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd)
     events = EventReader(wiring.event_fds, metrics, state, requests, waker, admission, event_log)
@@ -107,13 +107,16 @@ def _admission_dependencies(settings: Settings, requests: DatabaseRequests) -> A
 def _connection_users(
     wiring: MonitorWiring,
     settings: Settings,
+    state: MonitorState,
     requests: DatabaseRequests,
     waker: Waker,
     admission: AdmissionController,
     event_log: EventLog,
 ) -> ConnectionUsers:
     worker = settings.worker
-    reclaimer = LeaseReclaimer(wiring.channel_fd, wiring.directory, worker.database, worker.worker_max_crashes, event_log)
+    reclaimer = LeaseReclaimer(
+        wiring.channel_fd, wiring.directory, worker.database, worker.worker_max_crashes, event_log, state.refused_rows
+    )
     model_lock = ModelLockClient(server_name(worker.ollama_base_url), admission.models, admission.model_lock_changed)
     return ConnectionUsers(requests, reclaimer, model_lock, waker, on_poll=admission.wake)
 
