@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 
 _FILE = Path(__file__).parent / "schema" / "refusals.sql"
-MISSING = "missing"  # instead of a SQLSTATE: a trigger that calls a function that does not exist
+MISSING, SLOW = "missing", "slow"  # instead of a SQLSTATE: a call to a function that does not exist, and one that takes a minute
 
 
 def install_refusals(owner: psycopg.Connection[Any]) -> None:

@@ -166,7 +166,9 @@ class Loop:
         try:
             for each in (outcome, *others) if has_next else others:
                 with suppress(RowRefused):
+                    self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
                     return self._written(held.lease, each, self._ask_to_settle(held, each, None))
+            self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
             return self._put_aside(held, outcome, sqlstate)
         except LeaseRanOut as end:
             return self._lost(held.lease, end)

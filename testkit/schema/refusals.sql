@@ -4,7 +4,7 @@
 create table public.refusals (
     submission_id uuid not null,
     write         text not null, -- lease, renew, queue, fail or delete of the job; complete, fail_submission or retry; read
-    code          text not null, -- a SQLSTATE, or `missing` for a call to a function that does not exist
+    code          text not null, -- a SQLSTATE, `missing`: calls a function that does not exist, `slow`: runs into the timeout
     primary key (submission_id, write)
 );
 
@@ -17,6 +17,8 @@ create function public.refuse(p_submission_id uuid, p_write text) returns boolea
         begin
             if refusal = 'missing' then
                 execute 'select public.no_such_function()';
+            elsif refusal = 'slow' then
+                perform pg_sleep(60);
             elsif refusal is not null then
                 raise exception 'Key (text)=(a pupil''s text)' using errcode = refusal;
             end if;

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from testkit.bare_worker import BareWorker
-from testkit.refusals import MISSING, accept, install_refusals, refuse
+from testkit.refusals import MISSING, SLOW, accept, install_refusals, refuse
 from testkit.school import FEEDBACK_MODEL, VISION_MODEL, School, counted, enter_one, is_idle
 from testkit.submissions import Submission, text_submissions
 from testkit.waiting import until
@@ -106,6 +106,17 @@ def test_an_expired_lease_that_is_refused_is_passed_over(guarded: School) -> Non
     refuse(guarded.owner, refused_id, "23514", "lease")
     with guarded.worker():
         until(lambda: statuses(guarded, *others) == {"completed"})
+
+
+@pytest.mark.second_tier
+@pytest.mark.parametrize("write", ["lease", "complete"])
+def test_a_row_with_a_slow_trigger_ends_no_worker(guarded: School, write: str) -> None:
+    """Each statement for it ends by the statement timeout. The other jobs are done, and the worker stays within its deadlines."""
+    slow_id, *others = enter_texts(guarded, 4)
+    refuse(guarded.owner, slow_id, SLOW, write)
+    with guarded.worker() as worker:
+        until(lambda: statuses(guarded, *others) == {"completed"}, within_seconds=120)
+        assert worker.exit_status(0) is None
 
 
 # The read

@@ -28,7 +28,9 @@ _FAULTS = {
     "28": Fault.SURROUNDINGS,  # password
     "3D": Fault.SURROUNDINGS,  # no such database
     "42P05": Fault.SURROUNDINGS,  # duplicate prepared statement: a pooler
-    "53": Fault.SURROUNDINGS,  # disk, memory, connections
+    "53": Fault.SURROUNDINGS,  # disk, connections
+    "53200": Fault.SUSPECT,  # memory: of the server, or of one row's trigger
+    "53400": Fault.SUSPECT,  # a limit of the configuration, such as temp_file_limit
     "57": Fault.SURROUNDINGS,  # shutdown, crash, restart
     "58": Fault.SURROUNDINGS,  # files of the server
     "0A000": Fault.SUSPECT,  # a prepared statement whose table has changed: a new connection prepares it again

@@ -1,10 +1,10 @@
--- Lists rows that no worker can ever take, up to a bound. Index (status, visible_at): there are only as many leased rows as workers,
+-- Lists rows that no worker can ever take, up to a bound. The longest lease takes hours, and the longest delay a day. Index (status, visible_at): there are only as many leased rows as workers,
 -- and every other part reads rows that should not exist.
 (select id, 'leased without an end' as fault from public.learning_submission_jobs
-    where status = 'leased' and (leased_until is null or leased_until = 'infinity') limit %(bound)s)
+    where status = 'leased' and (leased_until is null or leased_until > now() + interval '7 days') limit %(bound)s)
 union all
 (select id, 'queued until infinity' from public.learning_submission_jobs
-    where status = 'queued' and visible_at = 'infinity' limit %(bound)s)
+    where status = 'queued' and visible_at > now() + interval '1 year' limit %(bound)s)
 union all
 (select id, 'queued without a time' from public.learning_submission_jobs
     where status = 'queued' and visible_at is null limit %(bound)s)
