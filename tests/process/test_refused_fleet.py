@@ -140,6 +140,21 @@ def test_a_refused_reclaim_does_not_delay_the_others(guarded: Site, code: str) -
     until_completed(guarded, entered[:1])
 
 
+def test_a_row_that_stays_locked_is_reported(guarded: Site) -> None:
+    """An administrator's transaction stays open. Another job runs again at once, and `status` names the lock."""
+    guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)
+    entered = guarded.enter_texts(2)
+    fleet = guarded.start(worker_concurrency=2)
+    victims = guarded.until_in_call(fleet, FEEDBACK_MODEL, 2)
+    with guarded.owner.transaction():
+        job_id = guarded.one("select id from learning_submission_jobs where submission_id = %s for update", entered[0])["id"]
+        kill_all(victims)
+        until_completed(guarded, entered[1:])
+        until(lambda: refused_jobs(fleet) == {str(job_id): "55P03"})
+    until_completed(guarded, entered)
+    assert fleet.logged("connection_lost") == []
+
+
 def test_a_refused_lease_of_a_dead_supervisor_does_not_hide_the_others(guarded: Site) -> None:
     """The next supervisor takes back what it can, and completes it."""
     guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)

@@ -12,6 +12,7 @@ from testkit.school import FEEDBACK_MODEL, VISION_MODEL, School, counted, enter_
 from testkit.submissions import Submission, text_submissions
 from testkit.waiting import until
 from worker.ipc.contract import Counter, Event, EventKind
+from worker.queue.refusals import TRIES_BEFORE_THE_END
 
 pytestmark = pytest.mark.postgres
 
@@ -92,7 +93,7 @@ def test_without_other_jobs_a_refused_row_is_never_failed(guarded: School) -> No
     for each in entered:
         refuse(guarded.owner, each, "P0001", "lease")
     with guarded.worker() as worker:
-        until(lambda: len(refusals(worker)) > 3 * 4)
+        until(lambda: len(refusals(worker)) >= 3 * TRIES_BEFORE_THE_END)
         assert statuses(guarded, *entered) == {"pending"}
         for each in entered:
             accept(guarded.owner, each)
@@ -151,6 +152,17 @@ def test_a_refused_result_fails_its_job_alone(guarded: School, code: str) -> Non
     assert (submission["error_code"], submission["feedback_last_error"]) == ("feedback_failed", f"database_{code}")
     assert guarded.results(other) == ["completed"]
     assert totals == {Counter.COMPLETED: 1, Counter.FAILED_FEEDBACK: 1, Counter.FEEDBACK_CALLS: 2}
+
+
+@pytest.mark.parametrize("write", ["lease", "complete"])
+def test_a_row_is_refused_behind_a_pooler_too(guarded: School, write: str) -> None:
+    """There each statement is a pipeline, and the session's locks belong to others."""
+    refused_id, *others = enter_texts(guarded, 4)
+    refuse(guarded.owner, refused_id, "23514", write)
+    with guarded.worker(None, database_pooled="true") as worker:
+        until(lambda: statuses(guarded, *others) == {"completed"})
+        until(lambda: guarded.job(refused_id)["error_code"] == "database_23514")
+        assert worker.exit_status(0) is None
 
 
 def test_no_permit_is_left_after_a_refused_result(guarded: School) -> None:

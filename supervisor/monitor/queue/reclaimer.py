@@ -27,6 +27,7 @@ RECHECK_SECONDS = 0.2  # a dead worker's last statement may still commit after t
 BUSY_ROW_SECONDS = 0.1
 MAX_BUSY_ROW_SECONDS = 60.0
 DEAD_INSTANCES_SECONDS = 2.0
+FAILURES_OF_A_LOCK = 5  # from this on a locked row is reported as a refused one
 
 OnReclaimed = Callable[[ReclaimResult], None]
 
@@ -109,11 +110,17 @@ class LeaseReclaimer:
             connection,
             request.job_id,
             request.lease_key,
+            pending.failures,
             lambda: reclaim_lease(connection, request.job_id, request.lease_key, max_crashes=limit),
         )
 
     async def _take_back(
-        self, connection: AsyncConnection, job_id: UUID | None, lease_key: UUID, reclaim: Callable[[], Awaitable[ReclaimResult]]
+        self,
+        connection: AsyncConnection,
+        job_id: UUID | None,
+        lease_key: UUID,
+        failures: int,
+        reclaim: Callable[[], Awaitable[ReclaimResult]],
     ) -> RowOutcome:
         """Reclaims the lease, or puts its job aside if the database refuses that. Without a result the database refuses both."""
         try:
@@ -125,7 +132,7 @@ class LeaseReclaimer:
         result = None
         if fault_of(sqlstate) is Fault.ROW:
             result = await self._park(connection, job_id, lease_key, sqlstate)
-        if job_id is not None and not is_passing(sqlstate):
+        if job_id is not None and (not is_passing(sqlstate) or failures >= FAILURES_OF_A_LOCK):
             self._refused_rows.add(job_id, sqlstate, time.monotonic())
             self._event_log.row_refused(job=job_id, outcome="parked", error=reason_of(sqlstate))
         return RowOutcome(result, sqlstate)
@@ -193,4 +200,11 @@ class LeaseReclaimer:
         return is_free
 
     async def _take_back_orphan(self, connection: AsyncConnection, job_id: UUID, lease_key: UUID) -> RowOutcome:
-        return await self._take_back(connection, job_id, lease_key, lambda: reclaim_orphaned_lease(connection, job_id, lease_key))
+        known = self._orphans.of(job_id)
+        return await self._take_back(
+            connection,
+            job_id,
+            lease_key,
+            known.tries if known else 0,
+            lambda: reclaim_orphaned_lease(connection, job_id, lease_key),
+        )
