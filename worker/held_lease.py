@@ -65,6 +65,7 @@ class HeldLease:
             if self.permit is not None and self.permit.sock is not None:
                 self.permit.sock.close()
             self.permit = None
+            self._ctx.session.release_locks()
             raise
 
     def is_running(self) -> bool:

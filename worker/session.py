@@ -60,7 +60,8 @@ class Session:
         """The result of `first`, or of `after_reconnect` if the connection broke while `first` ran and may have committed.
 
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
-        After an error that may be the row's fault, `is_of_row` decides: then it raises RowRefused, otherwise it repeats.
+        After an error that may be the row's fault, `is_of_row` decides: then it raises RowRefused, otherwise it repeats. After
+        RowRefused the caller releases the locks.
         Raises LeaseRanOut after `until_seconds` (monotonic), Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
         activity, next_try, failures = self._report.activity, first, 0
@@ -71,9 +72,6 @@ class Session:
                     # only a try that reached an open connection can have committed
                     this_try, next_try = next_try, after_reconnect or first
                     return this_try(connection)
-            except RowRefused:
-                self._release_locks()
-                raise
             except DatabaseUnavailable as outage:
                 is_refused = bool(outage.suspect) and is_of_row()
                 self._lose(outage, is_reported=not is_refused)
@@ -97,8 +95,8 @@ class Session:
             self._report.enter_activity(activity, CONNECT_DEADLINE_SECONDS)
         return self._connection
 
-    def _release_locks(self) -> None:
-        """After a refusal: the failed statement may have taken a permit, which would stay with the session."""
+    def release_locks(self) -> None:
+        """Call it after a refusal: the failed statement may have taken a permit, which would stay with the session."""
         try:
             with outages_named():
                 if self._connection is not None:
