@@ -91,7 +91,7 @@ class EventLog:
             case ReloadRejected(problems):
                 self._line("ERROR", "reload_rejected", problems=problems, generation=fleet.generation)
             case LeaseReclaimed(lease_key, outcome):
-                level = "WARNING" if outcome == "quarantined" else "INFO"
+                level = "WARNING" if outcome in {"quarantined", "parked"} else "INFO"
                 self._line(level, "lease_reclaimed", lease=lease_key, outcome=outcome)
             case SurvivorKilled(slot, pid):
                 self._line("WARNING", "survivor_killed", slot=slot, pid=pid)
@@ -192,6 +192,10 @@ class EventLog:
     def instance_survivor_killed(self, *, instance: int, pid: int) -> None:
         """Log the end of a process that an adapter had forked and that held descriptors of a dead supervisor's worker."""
         self._line("WARNING", "survivor_killed", instance=f"{instance:08x}", pid=pid)
+
+    def row_refused(self, *, job: UUID, outcome: str, error: str) -> None:
+        """Log a row that the database refuses to change for the monitor. Workers report theirs as an event of the same name."""
+        self._line("WARNING", "row_refused", job=job, outcome=outcome, error=error)
 
     def cannot_listen(self, *, address: str, errno: int | None, remedy: str) -> None:
         self._line("WARNING", "cannot_listen", address=address, errno=errno, remedy=remedy)

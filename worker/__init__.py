@@ -3,10 +3,12 @@
 The process, from the top down:
   main           runs first after the fork
   loop           leases a job, works on it, settles it, waits
+  lease_search   leases the next job, past rows that the database refuses
   job, vision    the steps of one job, and the vision step page by page
   adapter_calls  calls an adapter and turns its exception into the job's outcome
   held_lease     renews the lease of the job in hand and takes permits for model calls
   context        what does not change from job to job
+  rivals         other jobs' results, to tell an error of one row from one of all
   session        keeps a database connection across outages
   report         publishes the worker's record and sends its events
   wakeups        ends a wait

@@ -7,8 +7,9 @@ from typing import TypeVar
 from worker.context import WorkerContext
 from worker.core.outcome import Lease, Lost, Outcome, Released
 from worker.ipc.contract import Activity, Counter, Step
-from worker.queue.connection import Connection
+from worker.queue.connection import Connection, RowRefused
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
+from worker.rivals import Rivals
 from worker.session import LeaseRanOut
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
 
@@ -39,9 +40,33 @@ class HeldLease:
         self._ctx, self.lease, self.permit = ctx, lease, permit
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
 
-    def ask(self, first: Callable[[Connection], T], after_reconnect: Callable[[Connection], T] | None = None) -> T:
-        """`Session.ask` until the lease ends. Raises LeaseRanOut."""
-        return self._ctx.session.ask(first, after_reconnect, self._until_seconds)
+    def ask(
+        self,
+        first: Callable[[Connection], T],
+        after_reconnect: Callable[[Connection], T] | None = None,
+        counters: tuple[Counter, ...] = (Counter.COMPLETED,),
+    ) -> T:
+        """`Session.ask` until the lease ends. Raises LeaseRanOut, and RowRefused: then the session holds no permit.
+
+        An error that may be the row's fault is, once other jobs have been counted by `counters` meanwhile.
+        """
+        rivals = Rivals(self._ctx.wiring.scoreboard, counters)
+
+        def tried(request: Callable[[Connection], T]) -> Callable[[Connection], T]:
+            def attempt(connection: Connection) -> T:
+                rivals.begin_try()
+                return request(connection)
+
+            return attempt
+
+        try:
+            return self._ctx.session.ask(tried(first), tried(after_reconnect or first), self._until_seconds, rivals.has_passed)
+        except RowRefused:
+            if self.permit is not None and self.permit.sock is not None:
+                self.permit.sock.close()
+            self.permit = None
+            self._ctx.session.release_locks()
+            raise
 
     def is_running(self) -> bool:
         """While true, no other worker can have taken the job."""

@@ -8,18 +8,19 @@ from worker.core.outcome import (
     AlreadyFinal,
     Completed,
     Failed,
-    Lost,
     Outcome,
     Payload,
     Submission,
     parse_payload,
     quarantine,
+    refused,
     storable,
 )
 from worker.held_lease import HeldLease, JobEnded
 from worker.ipc.contract import Activity, Counter, ErrorCode, Step
+from worker.queue.connection import RowRefused
+from worker.queue.sqlstate import is_passing, reason_of, sqlstate_in
 from worker.queue.submissions import read_submission
-from worker.session import LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, feedback_limit_seconds
 from worker.vision import VisionStep
 
@@ -29,13 +30,15 @@ _FINAL = frozenset({"completed", "failed"})
 class Job:
     """One job, from its leased row to its outcome."""
 
-    def __init__(self, ctx: WorkerContext, held: HeldLease) -> None:
+    def __init__(self, ctx: WorkerContext, held: HeldLease, refused_before: str | None = None) -> None:
+        """`refused_before` is the SQLSTATE with which the database has refused this job's result to this worker."""
         self._ctx, self._held, self._lease = ctx, held, held.lease
+        self._refused_before = refused_before
         self._calls = AdapterCalls(ctx, held.lease)
         self.seconds: Mapping[Activity, float] = self._calls.seconds  # of each step that succeeded
 
     def run(self) -> Outcome:
-        """Every job has exactly one outcome."""
+        """Every job has exactly one outcome. Raises LeaseRanOut."""
         try:
             payload = self._payload()
             submission = self._submission(payload)
@@ -43,8 +46,8 @@ class Job:
             return self._feedback(payload, text_md)
         except JobEnded as ended:
             return ended.outcome
-        except LeaseRanOut:
-            return Lost()
+        except RowRefused as refusal:
+            return refused(self._lease, reason_of(refusal.sqlstate))
 
     def _payload(self) -> Payload:
         payload = parse_payload(self._lease)
@@ -60,7 +63,18 @@ class Job:
             raise JobEnded(Failed(ErrorCode.VISION_FAILED, "submission_not_visible"))
         if row["analysis_status"] in _FINAL:
             raise JobEnded(AlreadyFinal())
+        self._end_parked()
         return row
+
+    def _end_parked(self) -> None:
+        """Ends a job whose result the database has refused before, without another call to a model.
+
+        A lock or a slow statement may be over by now, so such a job is tried as often as after any other transient error.
+        """
+        sqlstate = sqlstate_in(self._lease.error_code) or self._refused_before
+        has_retries = self._lease.retry_count < self._ctx.settings.worker_max_retries
+        if sqlstate and not (is_passing(sqlstate) and has_retries):
+            raise JobEnded(refused(self._lease, reason_of(sqlstate)))
 
     def _read_submission(self, payload: Payload) -> Submission | None:
         """A round trip of its own, for the first job after a pause, which was leased without its submission."""

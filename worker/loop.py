@@ -3,20 +3,34 @@
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from uuid import UUID
 
 from worker.context import WorkerContext
 from worker.core.gates import ALL_OPEN
-from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried
+from worker.core.outcome import (
+    AlreadyFinal,
+    Completed,
+    Failed,
+    Lease,
+    Lost,
+    Outcome,
+    Refused,
+    Released,
+    Retried,
+    fallbacks,
+)
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Job
-from worker.queue.connection import Connection
+from worker.lease_search import LeaseSearch, PendingLease
+from worker.queue.connection import Connection, RowRefused
 from worker.queue.cursor import QueueCursor
-from worker.queue.leases import LOOK_AHEAD, LeaseOwner, LeaseRequest, find_lease, lease_job
+from worker.queue.leases import LOOK_AHEAD, LeaseOwner, LeaseRequest
 from worker.queue.permits import HeldPermit
-from worker.queue.settle import Settlement, settle, settle_and_lease
+from worker.queue.refusals import Refusals
+from worker.queue.settle import Settlement, park, settle, settle_and_lease
+from worker.queue.sqlstate import is_passing, reason_of
 from worker.session import LeaseRanOut, Stopped
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, first_lease_seconds
 
@@ -24,21 +38,7 @@ MONITORED_WAIT_SECONDS = 2.0  # interval at which an idle worker checks that the
 TRUST_SECONDS = 5.0  # without a poll for so long the monitor is taken for dead, and each worker polls for itself
 IDLE_DEADLINE_SECONDS = 60.0
 
-
-@dataclass(frozen=True, slots=True)
-class PendingLease:
-    """A lease request until its result is known. There are three cases:
-
-    1. The result arrives, and nothing is pending any more.
-    2. The connection breaks first. The request may have committed, so the next connection looks for its key.
-    3. The lease in hand ends before there is a new connection. `Loop` keeps this value and looks for the key later.
-    """
-
-    request: LeaseRequest
-    sent_at_seconds: float
-
-    def find(self, connection: Connection) -> Lease | None:
-        return find_lease(connection, self.request.lease_key)
+Written = Outcome | Refused  # what became of an outcome
 
 
 class Loop:
@@ -49,6 +49,8 @@ class Loop:
         self._gates, self._skipped_job_ids = ALL_OPEN, deque[UUID](maxlen=LOOK_AHEAD)
         self._owner = LeaseOwner(ctx.wiring.instance, ctx.wiring.incarnation)
         self._pending: PendingLease | None = None
+        self._refusals = Refusals()
+        self._search = LeaseSearch(ctx, self._refusals)
 
     def run(self) -> None:
         held: HeldLease | None = None
@@ -65,9 +67,10 @@ class Loop:
             self._ctx.session.close()
 
     def _should_search(self) -> bool:
-        """After an empty result, search again only after a notification or when a gate opens."""
+        """After an empty result, search again only after a notification, when a gate opens or for a refused row that is due."""
         admission = self._ctx.admission
-        return admission.may_lease() and (not self._cursor.is_exhausted or admission.gates() != self._gates)
+        is_of_use = not self._cursor.is_exhausted or admission.gates() != self._gates or self._search.is_due()
+        return admission.may_lease() and is_of_use
 
     def _lease(self) -> HeldLease | None:
         if not self._should_search():
@@ -81,16 +84,11 @@ class Loop:
 
     def _lease_new(self) -> HeldLease | None:
         pending = self._new_request()
-
-        def first(connection: Connection) -> Lease | None:
-            self._ctx.report.set_pending_lease(pending.request.lease_key)
-            return lease_job(connection, pending.request)
-
-        return self._store_lease(pending, self._ctx.session.ask(first, after_reconnect=pending.find))
+        return self._store_lease(pending, self._search.lease(pending))
 
     def _find(self, pending: PendingLease) -> HeldLease | None:
         """Looks for the job of a request that may have committed, instead of leasing a second one."""
-        return self._store_lease(pending, self._ctx.session.ask(pending.find))
+        return self._store_lease(pending, self._search.find(pending))
 
     def _new_request(self) -> PendingLease:
         """A lease request with a new key. While a gate is closed, it skips jobs that were released at this gate."""
@@ -106,6 +104,7 @@ class Loop:
             gates,
             tuple(self._skipped_job_ids),
             self._ctx.permits(Step.FEEDBACK, self._ctx.settings.ai_feedback_model, calls),
+            self._refusals.job_ids(),
         )
         return PendingLease(request, time.monotonic())
 
@@ -115,25 +114,29 @@ class Loop:
         if lease is None:
             self._ctx.report.set_lease(None, None)
             return None
+        self._refusals.rival_passed(is_result=False)
         self._ctx.report.set_lease(lease.job_id, lease.lease_key)
         return HeldLease(self._ctx, lease, pending.sent_at_seconds, permit)
 
     def _work(self, held: HeldLease) -> HeldLease | None:
         """Brings one job to its outcome and settles it. Returns the next job, if it was leased in the same round trip."""
-        started_at_seconds, job = time.monotonic(), Job(self._ctx, held)
-        outcome = job.run()
+        started_at_seconds, job = time.monotonic(), Job(self._ctx, held, self._refusals.result_of(held.lease.job_id))
+        try:
+            outcome = job.run()
+        except LeaseRanOut as end:
+            outcome = self._lost(held.lease, end)
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         settling_at_seconds = time.monotonic()
-        outcome, next_held = self._settle(held, outcome)
+        written, next_held = self._settle(held, outcome)
         now = time.monotonic()
         self._ctx.report.sample_memory()
         seconds = {**job.seconds, Activity.SETTLE: now - settling_at_seconds}
-        if outcome == Released("gate"):
+        if written == Released("gate"):
             self._skipped_job_ids.append(held.lease.job_id)
-        self._report_settled(held.lease, outcome, now - started_at_seconds, seconds, next_held)
+        self._report_settled(held.lease, written, now - started_at_seconds, seconds, next_held)
         return next_held
 
-    def _settle(self, held: HeldLease, outcome: Outcome) -> tuple[Outcome, HeldLease | None]:
+    def _settle(self, held: HeldLease, outcome: Outcome) -> tuple[Written, HeldLease | None]:
         """Writes the outcome and leases the next job in one transaction.
 
         Returns the outcome that was written: Lost if the lease was taken over, because the result is then dropped.
@@ -141,16 +144,78 @@ class Loop:
         pending = self._new_request() if self._leases_next_after(outcome) else None
         try:
             settlement = self._ask_to_settle(held, outcome, pending)
-        except LeaseRanOut:
+        except LeaseRanOut as end:
             self._pending = pending
             self._ctx.report.set_lease(None, None, pending.request.lease_key if pending else None)
-            return Lost(), None
-        written = outcome if settlement.is_written else Lost()
+            return self._lost(held.lease, end), None
+        except RowRefused as refusal:
+            return self._settle_refused(held, outcome, refusal.sqlstate, has_next=pending is not None), None
+        written = self._written(held.lease, outcome, settlement)
         if pending is not None:
             return written, self._store_lease(pending, settlement.next_lease, settlement.next_permit)
+        self._end_lease()
+        return written, None
+
+    def _settle_refused(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, has_next: bool) -> Written:
+        """Writes what the database accepts: the outcome without a next job, whose row may be at fault, else the failure.
+
+        If it accepts neither, the job is put aside. If it accepts no write, the lease ends by itself.
+        """
+        may_retry = is_passing(sqlstate) and held.lease.retry_count < self._ctx.settings.worker_max_retries
+        others = fallbacks(outcome, held.lease, reason_of(sqlstate), may_retry=may_retry)
+        try:
+            for each in (outcome, *others) if has_next else others:
+                with suppress(RowRefused):
+                    self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+                    return self._written(held.lease, each, self._ask_to_settle(held, each, None))
+            self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+            return self._put_aside(held, outcome, sqlstate)
+        except LeaseRanOut as end:
+            return self._lost(held.lease, end)
+        finally:
+            self._end_lease()
+
+    def _put_aside(self, held: HeldLease, outcome: Outcome, sqlstate: str) -> Written:
+        """Parks the job. A job that was only to be released keeps its lease, because its result is not refused yet."""
+        lease, reason = held.lease, reason_of(sqlstate)
+        keeps_lease = isinstance(outcome, Released | Lost)
+        try:
+            if not keeps_lease and not held.ask(lambda connection: park(connection, lease, reason)):
+                return Lost()
+        except RowRefused:
+            keeps_lease = True
+        if keeps_lease:
+            self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
+        self._report_refused(lease, reason)
+        return Refused(reason)
+
+    def _lost(self, lease: Lease, end: LeaseRanOut) -> Lost:
+        """The lease has ended. If the database refused the last write, the row is passed over for a while."""
+        if end.suspect:
+            self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
+            self._report_refused(lease, reason_of(end.suspect))
+        return Lost()
+
+    def _report_refused(self, lease: Lease, reason: str) -> None:
+        self._ctx.report.send(
+            EventKind.ROW_REFUSED,
+            job_id=lease.job_id,
+            submission_id=lease.submission_id,
+            outcome="parked",
+            error_class=reason,
+        )
+
+    def _written(self, lease: Lease, outcome: Outcome, settlement: Settlement) -> Outcome:
+        if not settlement.is_written:
+            return Lost()
+        self._refusals.forget(lease.job_id)
+        if isinstance(outcome, Completed):
+            self._refusals.rival_passed(is_result=True)
+        return outcome
+
+    def _end_lease(self) -> None:
         self._cursor.reset()  # the job may be found again, and so may older ones
         self._ctx.report.set_lease(None, None)
-        return written, None
 
     def _ask_to_settle(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
         def first(connection: Connection) -> Settlement:
@@ -164,11 +229,12 @@ class Loop:
             is_written = settle(connection, held.lease, outcome, held.permit) or held.is_running()
             return Settlement(is_written, pending.find(connection) if pending else None)
 
-        return held.ask(first, after_reconnect)
+        return held.ask(first, after_reconnect, _counters(outcome))
 
     def _leases_next_after(self, outcome: Outcome) -> bool:
-        """A job that was just released would be found again at once."""
-        return not isinstance(outcome, Lost | Released) and not self._ctx.wakeups.is_leaving and self._ctx.admission.may_lease()
+        """A job that was just released would be found again at once. A refused row that is due is tried alone first."""
+        may_lease = not self._ctx.wakeups.is_leaving and self._ctx.admission.may_lease()
+        return may_lease and not isinstance(outcome, Lost | Released) and not self._search.is_due()
 
     def _wait(self) -> None:
         """Waits for a wake-up by the monitor. Without a live monitor each worker polls for itself.
@@ -186,7 +252,7 @@ class Loop:
         self._cursor.reset()
 
     def _report_settled(
-        self, lease: Lease, outcome: Outcome, seconds: float, steps: Mapping[Activity, float], next_held: HeldLease | None
+        self, lease: Lease, outcome: Written, seconds: float, steps: Mapping[Activity, float], next_held: HeldLease | None
     ) -> None:
         counter, label = _counter_and_label(outcome)
         if counter is not None:
@@ -197,13 +263,13 @@ class Loop:
             submission_id=lease.submission_id,
             next_job_id=next_held.lease.job_id if next_held else None,
             outcome=label,
-            error_class=outcome.error_class if isinstance(outcome, Failed | Retried) else "",
+            error_class=_error_class(outcome),
             seconds=seconds,
             steps=steps,
         )
 
 
-def _counter_and_label(outcome: Outcome) -> tuple[Counter | None, str]:
+def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
     """The counter of an outcome, and its word in the log."""
     match outcome:
         case Completed():
@@ -220,3 +286,26 @@ def _counter_and_label(outcome: Outcome) -> tuple[Counter | None, str]:
             return None, "already_final"
         case Lost():
             return Counter.REJECTED_BY_FENCE, "lease_lost"
+        case Refused():
+            return None, "refused"
+
+
+def _error_class(outcome: Written) -> str:
+    if isinstance(outcome, Refused):
+        return outcome.reason
+    return outcome.error_class if isinstance(outcome, Failed | Retried) else ""
+
+
+def _counters(outcome: Outcome) -> tuple[Counter, ...]:
+    """The counters of jobs that were settled by the same statement. None for outcomes that are not counted."""
+    match outcome:
+        case Failed():
+            return (*FAILURE_COUNTERS.values(), Counter.QUARANTINED)
+        case Retried():
+            return Counter.RETRIED_VISION, Counter.RETRIED_FEEDBACK
+        case Released():
+            return (Counter.RELEASED,)
+        case Completed():
+            return (Counter.COMPLETED,)
+        case AlreadyFinal() | Lost():
+            return ()

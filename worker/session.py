@@ -8,7 +8,7 @@ from typing import TypeVar
 from worker.ipc.backoff import doubling, jittered
 from worker.ipc.contract import Activity, EventKind
 from worker.ipc.descriptors import opening, unshared
-from worker.queue.connection import Connection, DatabaseUnavailable, outages_named
+from worker.queue.connection import Connection, DatabaseUnavailable, RowRefused, outages_named, release_locks
 from worker.report import Report
 from worker.wakeups import Wakeups
 
@@ -24,7 +24,24 @@ class Stopped(Exception):
 
 
 class LeaseRanOut(Exception):
-    """The lease ended while there was no connection: another worker may have the job now."""
+    """The lease ended before the request had a result: another worker may have the job now.
+
+    `suspect` is the SQLSTATE of the last refusal, if there was a connection.
+    """
+
+    def __init__(self, suspect: str = "") -> None:
+        super().__init__(suspect)
+        self.suspect = suspect
+
+
+def never() -> bool:
+    """Suspect no row: every request of the same kind may fail for the same reason."""
+    return False
+
+
+def always() -> bool:
+    """Suspect the row at its first refusal: the caller tries other rows then."""
+    return True
 
 
 class Session:
@@ -39,10 +56,13 @@ class Session:
         first: Callable[[Connection], T],
         after_reconnect: Callable[[Connection], T] | None = None,
         until_seconds: float = math.inf,
+        is_of_row: Callable[[], bool] = never,
     ) -> T:
         """The result of `first`, or of `after_reconnect` if the connection broke while `first` ran and may have committed.
 
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
+        After an error that may be the row's fault, `is_of_row` decides: then it raises RowRefused, otherwise it repeats. After
+        RowRefused the caller releases the locks.
         Raises LeaseRanOut after `until_seconds` (monotonic), Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
         activity, next_try, failures = self._report.activity, first, 0
@@ -54,8 +74,12 @@ class Session:
                     this_try, next_try = next_try, after_reconnect or first
                     return this_try(connection)
             except DatabaseUnavailable as outage:
-                self._lose(outage)
-            self._wait(doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, failures), until_seconds)
+                is_refused = bool(outage.suspect) and is_of_row()
+                self._lose(outage, is_reported=not is_refused)
+                if is_refused:
+                    raise RowRefused(outage.suspect) from outage
+                suspect = outage.suspect
+            self._wait(doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, failures), until_seconds, suspect)
             failures += 1
 
     def close(self) -> None:
@@ -73,16 +97,26 @@ class Session:
             self._report.enter_activity(activity, CONNECT_DEADLINE_SECONDS)
         return self._connection
 
-    def _lose(self, outage: DatabaseUnavailable) -> None:
-        self.close()
-        self._report.send(EventKind.CONNECTION_LOST, error_class=str(outage))
+    def release_locks(self) -> None:
+        """Call it after a refusal: the failed statement may have taken a permit, which would stay with the session."""
+        try:
+            with outages_named():
+                if self._connection is not None:
+                    release_locks(self._connection)
+        except (DatabaseUnavailable, RowRefused):
+            self.close()
 
-    def _wait(self, wait_seconds: float, until_seconds: float) -> None:
+    def _lose(self, outage: DatabaseUnavailable, *, is_reported: bool = True) -> None:
+        self.close()
+        if is_reported:
+            self._report.send(EventKind.CONNECTION_LOST, error_class=str(outage))
+
+    def _wait(self, wait_seconds: float, until_seconds: float, suspect: str) -> None:
         """Waits before the next try. A wake-up does not shorten it: the server notices a closed connection within 50 ms, and the
         statement on it may commit until then.
         """
         if time.monotonic() >= until_seconds:
-            raise LeaseRanOut
+            raise LeaseRanOut(suspect)
         next_at_seconds = time.monotonic() + jittered(wait_seconds)
         while (left_seconds := next_at_seconds - time.monotonic()) > 0:
             if self._wakeups.is_leaving and until_seconds == math.inf:

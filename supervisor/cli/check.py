@@ -14,7 +14,7 @@ from worker.ipc.contract import Step
 from worker.ollama.client import Ollama
 from worker.ollama.errors import REQUEST_FAILURES
 from worker.queue import connection as queue
-from worker.queue.contract_check import inspect
+from worker.queue.contract_check import inspect, stuck_rows
 
 DISTRIBUTION = "learning-supervisor"
 MONITOR_CONNECTIONS = 1
@@ -135,5 +135,8 @@ def _contract(connection: queue.Connection, settings: Settings) -> Iterator[Find
     if queue.is_pooled(connection):
         remedy = "new jobs start later and hosts cannot share their limits: connect directly if you can"
         yield Finding(Level.WARNING, "the database is behind a transaction pooler", remedy)
-    for point in inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS):
+    points = list(inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS))
+    for point in points:
         yield Finding(Level.FAILED if point.remedy else Level.OK, point.subject, point.remedy)
+    if not any(point.remedy for point in points) and (stuck := stuck_rows(connection)):
+        yield Finding(Level.WARNING, stuck.subject, stuck.remedy)

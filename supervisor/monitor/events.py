@@ -13,8 +13,10 @@ from supervisor.monitor.queue.requests import DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind
+from worker.queue.sqlstate import sqlstate_in
 
 MAX_EVENTS_AT_ONCE = 100
+UNENDED_OUTCOMES = ("refused", "lease_lost")
 DELAYED_OUTCOMES = ("vision_retrying", "feedback_retrying", "released_")  # prefixes
 
 
@@ -59,12 +61,23 @@ class EventReader:
         self._metrics.observe(event)
         self._event_log.event(slot, event)
         self._update_connection(event)
+        self._update_refused_rows(event)
         if event.kind is EventKind.LEASED:
             self._waker.wake_one()
         if event.step is not None and event.call is not None:
             self._admission.call_ended(event.step, event.call)
         if event.kind is EventKind.SETTLED and event.outcome.startswith(DELAYED_OUTCOMES):
             self._requests.send(PollSoon())
+
+    def _update_refused_rows(self, event: Event) -> None:
+        """A row is refused until its job has ended or was put back."""
+        if event.job_id is None:
+            return
+        sqlstate = sqlstate_in(event.error_class)
+        if event.kind is EventKind.ROW_REFUSED and event.outcome != "failed" and sqlstate:
+            self._state.refused_rows.add(event.job_id, sqlstate, time.monotonic())
+        elif event.kind is EventKind.ROW_REFUSED or (event.kind is EventKind.SETTLED and event.outcome not in UNENDED_OUTCOMES):
+            self._state.refused_rows.forget(event.job_id)
 
     def _update_connection(self, event: Event) -> None:
         """A worker that leases a job has reached the database again."""

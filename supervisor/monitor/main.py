@@ -73,7 +73,7 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLo
     waker = Waker(board, wiring.wake_fds)
     admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
     permits = PermitWatch(settings.worker, board, state, event_log)
-    users = _connection_users(wiring, settings, requests, permits, waker, admission, event_log)
+    users = _connection_users(wiring, settings, state, requests, permits, waker, admission, event_log)
     listener = QueueListener(settings.worker, board, wiring.incarnation, state, users, event_log)
     metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd, wiring.token_fd)
     events = EventReader(wiring.event_fds, metrics, state, requests, waker, admission, event_log)
@@ -111,6 +111,7 @@ def _admission_dependencies(settings: Settings, requests: DatabaseRequests) -> A
 def _connection_users(
     wiring: MonitorWiring,
     settings: Settings,
+    state: MonitorState,
     requests: DatabaseRequests,
     permits: PermitWatch,
     waker: Waker,
@@ -118,7 +119,9 @@ def _connection_users(
     event_log: EventLog,
 ) -> ConnectionUsers:
     worker = settings.worker
-    reclaimer = LeaseReclaimer(wiring.channel_fd, wiring.directory, worker.database, worker.worker_max_crashes, event_log)
+    reclaimer = LeaseReclaimer(
+        wiring.channel_fd, wiring.directory, worker.database, worker.worker_max_crashes, event_log, state.refused_rows
+    )
     model_lock = ModelLockClient(server_name(worker.ollama_base_url), admission.models, permits, admission.model_lock_changed)
     return ConnectionUsers(requests, reclaimer, model_lock, permits, waker, on_poll=admission.wake)
 

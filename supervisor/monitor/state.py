@@ -1,16 +1,20 @@
 """The monitor's current knowledge. Status and metrics are made from it and from the scoreboard."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
+from supervisor.monitor.queue.refused_rows import RefusedRows
 from worker.queue.polls import QueueStats, StepBacklog
 
 
 @dataclass(slots=True)
 class MonitorState:
     """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outage`.
+    Events, the reclaimer and the listener write `refused_rows`.
 
     `worker_outage` is the class of the last error that broke a worker's connection. A read-only or full database breaks the
     connections of workers only.
@@ -25,6 +29,8 @@ class MonitorState:
     stats: QueueStats = field(default_factory=QueueStats)
     backlog: StepBacklog = field(default_factory=StepBacklog)
     counted_at_seconds: float = -math.inf
+    refused_rows: RefusedRows = field(default_factory=RefusedRows)
+    stuck_jobs: Mapping[UUID, str] = field(default_factory=dict)  # rows that no worker can ever take, with their fault
     http_address: str = ""
     worker_outage: str = ""
     worker_outage_at_seconds: float = -math.inf

@@ -8,6 +8,7 @@ from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
 from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitHolder, PermitWait
+from supervisor.monitor.queue.refused_rows import in_short
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.wording import counted, since
@@ -17,6 +18,7 @@ from worker.names import NameLookupTimeout, NameNotResolved
 from worker.queue.polls import COUNT_BOUND
 
 STALE_SECONDS = 10.0  # far above the longest time between two polls
+MAX_LISTED = 100  # of refused jobs, and of those that can never be taken
 WORKER_OUTAGE_SECONDS = 6.0  # a worker that keeps losing its connection reports it again within five
 
 _UNRESOLVED = frozenset({NameNotResolved.__name__, NameLookupTimeout.__name__})
@@ -34,6 +36,8 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _workers_missing(scoreboard)
         or _old_settings(scoreboard)
         or _permit_lost(state)
+        or _rows_refused(state)
+        or _rows_stuck(state)
         or _held_back(state)
         or _all_well(scoreboard, state)
     )
@@ -118,6 +122,30 @@ def _old_settings(scoreboard: Scoreboard) -> Summary | None:
     )
 
 
+def _rows_refused(state: MonitorState) -> Summary | None:
+    """Rows that the database refuses to change. They are passed over, and each is tried again after a growing wait."""
+    rows = state.refused_rows.rows
+    if not rows:
+        return None
+    codes = in_short(row.sqlstate for row in rows.values())
+    period = since(time.monotonic() - min(row.since_seconds for row in rows.values()))
+    return "degraded", (
+        f"The database refuses to change {counted(len(rows), 'job')} (SQLSTATE {codes}), {period}. "
+        f"The other submissions go on. The first one is job {next(iter(rows))}: correct the trigger, constraint or row "
+        "that refuses it, or delete the job. Then work on it resumes automatically."
+    )
+
+
+def _rows_stuck(state: MonitorState) -> Summary | None:
+    jobs = state.stuck_jobs
+    if not jobs:
+        return None
+    return "degraded", (
+        f"{counted(len(jobs), 'job')} can never be taken ({in_short(jobs.values())}). The other submissions go on. "
+        f"The first one is job {next(iter(jobs))}: set its status to queued and its visible_at to now."
+    )
+
+
 def _held_back(state: MonitorState) -> Summary | None:
     trouble = state.admission.trouble(time.monotonic())
     return ("degraded", trouble) if trouble else None
@@ -193,6 +221,8 @@ def _queue(state: MonitorState) -> dict[str, Any]:
         "leased": state.stats.leased,
         "failed": state.stats.failed,
         "oldest_wait_seconds": state.stats.oldest_wait_seconds,
+        "refused_jobs": _refused_jobs(state),
+        "stuck_jobs": [{"job_id": str(job_id), "fault": fault} for job_id, fault in list(state.stuck_jobs.items())[:MAX_LISTED]],
     }
 
 
@@ -220,6 +250,14 @@ def _permit_holder(holder: PermitHolder) -> dict[str, Any]:
         "quiet_seconds": quiet_seconds,
         "is_overdue": holder.is_overdue,
     }
+
+
+def _refused_jobs(state: MonitorState) -> list[dict[str, Any]]:
+    now = time.monotonic()
+    return [
+        {"job_id": str(job_id), "sqlstate": row.sqlstate, "since_seconds": round(now - row.since_seconds, 1)}
+        for job_id, row in list(state.refused_rows.rows.items())[:MAX_LISTED]
+    ]
 
 
 def _admission(view: AdmissionView) -> dict[str, Any]:

@@ -31,13 +31,14 @@ from worker.core.outcome import (
 from worker.ipc.contract import ErrorCode, Step
 from worker.queue import dead_leases
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
-from worker.queue.leases import LeaseOwner, find_lease
+from worker.queue.leases import LeaseOwner, fail_unleased, find_lease
 from worker.queue.permits import NO_PERMITS, begin_step
-from worker.queue.settle import settle
+from worker.queue.settle import park, settle
 from worker.queue.statements import statement
 
 MAX_CRASHES = 2
 HOUR_SECONDS = 3600.0
+REASON = "database_P0001"
 RESULT = OcrResult("what was read", {}, "what it was made from")
 FAILED = Failed(ErrorCode.VISION_FAILED, "vision_failed")
 COMPLETED = Completed("what was read", "well done", {})
@@ -239,6 +240,26 @@ class QueueMachine(RuleBasedStateMachine):
 
     def settle_with(self, lease: Lease, outcome: Settled) -> None:
         self.write(lease, lambda: settle(self.queue.worker, lease, outcome), lambda job: settled(job, outcome))
+
+    @rule(lease=holders)
+    def put_aside(self, lease: Lease) -> None:
+        """The database refuses the end of the job, which waits for its next try."""
+        self.write(
+            lease,
+            lambda: park(self.queue.worker, lease, REASON),
+            lambda job: job.freed(status=Status.QUEUED, retry_count=job.retry_count + 1, is_visible=False),
+        )
+
+    @rule(data=st.data())
+    def fail_refused(self, data: st.DataObject) -> None:
+        """A job that cannot be leased fails without a lease, and only if no other worker has one."""
+        job = data.draw(st.sampled_from(list(self.jobs.values())))
+        may_fail = job.is_visible if job.status is Status.QUEUED else job.is_expired
+        before = None if may_fail else self.queue.everything()
+        is_failed = fail_unleased(self.queue.worker, job.id, REASON)
+        self.expect("a failure", is_right=is_failed == may_fail and before in (None, self.queue.everything()))
+        if is_failed:
+            self.jobs[job.id] = job.ended(Status.FAILED, "failed")
 
     @rule(lease=holders)
     def delete_final(self, lease: Lease) -> None:

@@ -31,7 +31,16 @@ from worker.ipc.contract import ErrorCode, Step
 from worker.queue import dead_leases
 from worker.queue.bounded import WORKER_BOUNDS
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
-from worker.queue.connection import AsyncConnection, Connection, DatabaseUnavailable, UnsuitableDatabase, connect, outages_named
+from worker.queue.connection import (
+    AsyncConnection,
+    Connection,
+    DatabaseUnavailable,
+    RowRefused,
+    UnsuitableDatabase,
+    connect,
+    outages_named,
+    release_locks,
+)
 from worker.queue.dead_leases import leases_of, reclaim_lease, reclaim_orphaned_lease
 from worker.queue.leases import LeaseOwner, LeaseRequest, find_lease, lease_job
 from worker.queue.permits import NO_PERMITS, begin_step
@@ -783,25 +792,55 @@ def test_errors_that_may_pass_are_unavailable(queue: FilledQueue, change: dict[s
         connect(url(queue.database.worker_dsn, **change), "test")
 
 
-NO_JOBS_FAULT = (
-    *("0A000", "3F000", "42501", "42703", "42883", "42P01", "XX000"),  # a migration
-    *("25P03", "25P04", "26000", "42P05", "57P01"),  # a session
-    *("25006", "40001", "53100", "55P03", "XX001", "XX002"),  # the server
+SURROUNDINGS = ("25006", "25P03", "25P04", "26000", "42P05", "53100", "57P01", "58030")
+SUSPECTS = (
+    *("0A000", "3F000", "42501", "42703", "42883", "42P01", "XX000", "XX002"),  # a migration, or a trigger of one row
+    *("40001", "40P01", "53200", "53400", "55P03", "57014"),  # a lock or a slow statement, of one row or of all
 )
+ROWS_OWN = ("22003", "22021", "22P05", "23503", "23505", "23514", "54000", "54001", "P0001", "XX001", "ZZ999")
 
 
-@pytest.mark.parametrize("code", NO_JOBS_FAULT)
-def test_errors_that_no_job_causes_are_outages(queue: FilledQueue, code: str) -> None:
-    """A worker waits for migrations, locks, damage and ended sessions, because a crash would be counted against the job."""
-    with pytest.raises(DatabaseUnavailable), outages_named():
+def raise_error(queue: FilledQueue, code: str) -> None:
+    with outages_named():
         queue.worker.execute(sql.SQL("do $$ begin raise exception using errcode = {}; end $$").format(code))
 
 
-@pytest.mark.parametrize("code", ["22P05", "23514", "P0001"])
-def test_errors_that_a_job_causes_are_no_outage(queue: FilledQueue, code: str) -> None:
-    """A value that cannot be stored never can be. The worker crashes, which is counted until the job fails."""
-    with pytest.raises(psycopg.Error), outages_named():
-        queue.worker.execute(sql.SQL("do $$ begin raise exception using errcode = {}; end $$").format(code))
+@pytest.mark.parametrize(("code", "suspect"), [*((code, "") for code in SURROUNDINGS), *((code, code) for code in SUSPECTS)])
+def test_errors_that_no_job_causes_are_outages(queue: FilledQueue, code: str, suspect: str) -> None:
+    """A worker waits for the server, for migrations and for locks. The last two are suspected to be the fault of one row."""
+    with pytest.raises(DatabaseUnavailable, match=r"^\w+$") as outage:
+        raise_error(queue, code)
+    assert outage.value.suspect == suspect
+
+
+@pytest.mark.parametrize("code", ROWS_OWN)
+def test_errors_that_a_row_causes_are_no_outage(queue: FilledQueue, code: str) -> None:
+    """Data, constraints, limits, triggers, damage and unknown codes concern one row. The connection stays usable."""
+    with pytest.raises(RowRefused, match=code):
+        raise_error(queue, code)
+    assert queue.worker.execute("select 1 as one").fetchone() == {"one": 1}
+
+
+def test_a_value_that_cannot_be_sent_is_the_row_s_fault(queue: FilledQueue) -> None:
+    """psycopg refuses a text with NUL before it is sent, without an SQLSTATE."""
+    with pytest.raises(RowRefused, match="22000"), outages_named():
+        queue.worker.execute("select %s", ["\0"])
+
+
+def test_a_wrong_statement_of_the_program_is_a_bug(queue: FilledQueue) -> None:
+    """A missing parameter is converted to nothing, so that the worker ends and reports it."""
+    with pytest.raises(psycopg.ProgrammingError), outages_named():
+        queue.worker.execute("select %(missing)s", {})
+
+
+def test_a_failed_statement_leaves_no_lock(queue: FilledQueue) -> None:
+    """Advisory locks belong to the session, and the transaction's end does not release them."""
+    locks = "select count(*)::int as n from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+    with pytest.raises(RowRefused), outages_named():
+        queue.worker.execute("select pg_advisory_lock(7, 1), (pg_backend_pid() || 'no number')::int")
+    assert queue.worker.execute(locks).fetchone() == {"n": 1}
+    release_locks(queue.worker)
+    assert queue.worker.execute(locks).fetchone() == {"n": 0}
 
 
 def test_only_a_renewal_does_not_wait_for_the_disk(queue: FilledQueue) -> None:

@@ -21,7 +21,7 @@ class Lease:
     """A job that belongs to this worker while its row contains `lease_key`. `payload` is not validated yet.
 
     `visible_at` is its place in the queue, as text of the database: the worker never compares it with a clock.
-    `submission` is the submission's row, if it came in the same round trip.
+    `submission` is the submission's row, if it came in the same round trip. `retry_count` is never negative.
     """
 
     job_id: UUID
@@ -32,6 +32,7 @@ class Lease:
     age_seconds: float = 0.0
     visible_at: str = ""
     submission: Submission | None = None
+    error_code: str = ""  # of the job's last try
 
 
 def _counted(value: object) -> int:
@@ -111,6 +112,13 @@ class Lost:
     """The lease was lost. Nothing may be written."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The database refused the outcome, and the failure too. The job was put aside, or its lease ends by itself."""
+
+    reason: str
+
+
 Settled = Completed | Failed | Retried | Released | AlreadyFinal  # each is one write
 Outcome = Settled | Lost
 
@@ -131,8 +139,30 @@ def quarantine(payload: Payload, max_crashes: int) -> Failed | None:
     """Fails a job that killed `max_crashes` workers, or whose lease ended MAX_EXPIRIES times without a result."""
     if payload.crashes < max_crashes and payload.expiries < MAX_EXPIRIES:
         return None
-    has_text = payload.kind == "text" or bool(payload.cached_text_md)
+    has_text = _has_text(payload.kind, payload.cached_text_md)
     return Failed(ErrorCode.FEEDBACK_FAILED if has_text else ErrorCode.VISION_FAILED, WORKER_CRASHED, WORKER_CRASHED)
+
+
+def refused(lease: Lease, reason: str, *, has_text: bool = False) -> Failed:
+    """Fails a job whose row or result the database refuses. `has_text`: its text was committed since it was leased."""
+    payload = lease.payload if isinstance(lease.payload, Mapping) else {}
+    has_text = has_text or _has_text(payload.get("kind"), payload.get("cached_text_md"))
+    return Failed(ErrorCode.FEEDBACK_FAILED if has_text else ErrorCode.VISION_FAILED, reason, reason)
+
+
+def fallbacks(outcome: Outcome, lease: Lease, reason: str, *, may_retry: bool) -> tuple[Failed, ...]:
+    """Outcomes to write instead of one that the database refuses: the job fails.
+
+    None for a job that has ended elsewhere or is only to be released, and none if the refusal may pass and retries are left.
+    """
+    if may_retry or isinstance(outcome, AlreadyFinal | Released | Lost):
+        return ()
+    failure = refused(lease, reason, has_text=isinstance(outcome, Completed))
+    return () if outcome == failure else (failure,)
+
+
+def _has_text(kind: object, cached_text_md: object) -> bool:
+    return kind == "text" or bool(cached_text_md)
 
 
 def storable(value: Any) -> Any:

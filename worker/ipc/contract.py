@@ -120,6 +120,7 @@ class EventKind(Enum):
     STEP_FAILED = "step_failed"
     SETTLED = "settled"
     CONNECTION_LOST = "connection_lost"
+    ROW_REFUSED = "row_refused"  # the database refuses one row: `outcome` passed_over, parked or failed
     UNSUITABLE = "unsuitable"  # the database or the settings: the worker ends with CONFIG
     BUG = "bug"
     CALL = "call"

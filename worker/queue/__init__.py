@@ -2,7 +2,9 @@
 
 A worker's connection is synchronous and holds at most one job. The monitor's connection is asynchronous.
 
-    connection     opens both kinds, checks the role and names outages
+    connection     opens both kinds, checks the role and converts errors
+    sqlstate       the table of whose fault an error is: one row's, or that of its surroundings
+    refusals       rows that the database refused, and the time of their next try
     bounded        timeouts on every wait
     pooled         the same connections behind a transaction pooler
     dsn            reads a connection string without connecting
@@ -17,7 +19,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     checkpoints    commits text that was read, by page or as a whole
     settle         ends a job, and leases the next one in the same round trip
 
-    polls          waiting jobs, next due time, row counts, jobs by the model that they need next, LISTEN
+    polls          waiting jobs, next due time, row counts, stuck and parked rows, jobs by the model that they need next, LISTEN
     dead_leases    takes back the leases of dead workers
     model_lock     lets instances agree on the one model that may be called
 

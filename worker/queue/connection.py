@@ -1,11 +1,10 @@
-"""Opens connections with limits on every wait, checks their role, and converts outages to DatabaseUnavailable."""
+"""Opens connections with limits on every wait, checks their role, and converts errors by whose fault they are."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import psycopg
-from psycopg import errors
 from psycopg.adapt import AdaptersMap
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
@@ -16,6 +15,7 @@ from worker.queue.document import read_document
 from worker.queue.dsn import SERVICE_ROLES
 from worker.queue.hosts import host_options, host_options_async
 from worker.queue.pooled import PooledAsyncConnection, PooledConnection
+from worker.queue.sqlstate import Fault, fault_of, sqlstate_of
 from worker.queue.statements import statement
 
 TCP_USER_TIMEOUT_MS = 15_000
@@ -25,30 +25,28 @@ Connection = psycopg.Connection[DictRow]
 AsyncConnection = psycopg.AsyncConnection[DictRow]
 Pooled = Literal["auto", "true", "false"]
 
-_MIGRATION_ERRORS = (  # an administrator is changing tables or rights
-    errors.InsufficientPrivilege,
-    errors.InvalidSchemaName,
-    errors.UndefinedTable,
-    errors.UndefinedColumn,
-    errors.UndefinedFunction,
-    errors.InternalError_,  # an object was dropped while the statement ran
-    errors.FeatureNotSupported,  # a prepared statement whose table has changed: a new connection prepares it again
-)
-_SERVER_ERRORS = (  # damaged files of the server, or a session that has lost its state
-    errors.DataCorrupted,
-    errors.IndexCorrupted,
-    errors.TransactionTimeout,
-    errors.IdleInTransactionSessionTimeout,
-    errors.InvalidSqlStatementName,  # a pooler that was not recognised as one
-    errors.DuplicatePreparedStatement,
-)
-_REFUSALS = (errors.LockNotAvailable, errors.ReadOnlySqlTransaction, *_MIGRATION_ERRORS)
+_UNANSWERED = ("08", "28", "3D", "53300", "57P")  # codes of a server that does not let a client in, or ends its connection
 _ADAPTERS = AdaptersMap(psycopg.adapters)
 set_json_loads(read_document, _ADAPTERS)
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot serve now: wait, connect again, repeat. The message is the class of the error and nothing else."""
+    """The database cannot serve now: wait, connect again, repeat. The message is the class of the error and nothing else.
+
+    `suspect` is the SQLSTATE of an error that may be the fault of the statement's row. It is empty for every other error.
+    """
+
+    def __init__(self, error_class: str, suspect: str = "") -> None:
+        super().__init__(error_class)
+        self.suspect = suspect
+
+
+class RowRefused(Exception):
+    """The database refuses this one row. The connection stays usable, and other rows are not concerned."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
 
 
 class UnsuitableDatabase(Exception):
@@ -61,7 +59,7 @@ def connect(dsn: str, application_name: str, *, allows_service_role: bool = Fals
     With `pooled` auto, the first statement detects a transaction pooler, and a second connection is opened for it. With `true`
     the first connection is saved.
     """
-    with outages_named():
+    with _about_no_row():
         found = options(application_name) | host_options(dsn)
         if pooled != "true":
             connection = BoundedConnection.connect(dsn, **found, row_factory=dict_row)
@@ -138,29 +136,54 @@ def _reject_unsuitable(connection: Connection | AsyncConnection, *, allows_servi
 
 def has_answered(error: BaseException) -> bool:
     """Report whether the database works but refused this statement: a lock, a missing right or a missing table is the cause."""
-    return isinstance(error, _REFUSALS)
+    sqlstate = sqlstate_of(error) if isinstance(error, psycopg.Error) else None
+    return sqlstate is not None and not sqlstate.startswith(_UNANSWERED)
+
+
+def refused_row(error: psycopg.Error) -> str | None:
+    """Return the SQLSTATE of an error that is, or may be, the fault of the one row that the statement named."""
+    sqlstate = sqlstate_of(error)
+    return sqlstate if sqlstate and fault_of(sqlstate) is not Fault.SURROUNDINGS else None
 
 
 @contextmanager
 def outages_named() -> Iterator[None]:
-    """Convert every error that may be gone at a later try to DatabaseUnavailable, a wrong password included.
+    """Convert psycopg's errors by the table in sqlstate.py: to DatabaseUnavailable, or to RowRefused.
 
-    psycopg's OperationalError covers the SQLSTATE classes 08, 53, 57 and 58, lock timeouts and deadlocks. Examples are a full
-    disk, a shutdown and too many connections. psycopg classes a read-only standby, a missing right or table, and damaged files
-    as errors of the program. They must be converted too, because no job causes them. A crash would be counted against one job
-    after another until all had failed.
+    Errors without a reply are outages. An error of the program itself, such as a wrong parameter, is not converted.
     """
     try:
         yield
-    except (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        NameLookupFailed,
-        errors.ReadOnlySqlTransaction,
-        *_MIGRATION_ERRORS,
-        *_SERVER_ERRORS,
-    ) as error:
-        raise DatabaseUnavailable(type(error).__name__) from error
+    except NameLookupFailed as failure:
+        raise DatabaseUnavailable(type(failure).__name__) from failure
+    except psycopg.Error as error:
+        sqlstate = sqlstate_of(error)
+        if sqlstate is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            raise
+        fault = fault_of(sqlstate) if sqlstate else Fault.SURROUNDINGS
+        if sqlstate and fault is Fault.ROW:
+            raise RowRefused(sqlstate) from error
+        suspect = sqlstate if sqlstate and fault is Fault.SUSPECT else ""
+        raise DatabaseUnavailable(type(error).__name__, suspect) from error
+
+
+@contextmanager
+def _about_no_row() -> Iterator[None]:
+    """Convert every error of the server to DatabaseUnavailable, a wrong password included."""
+    try:
+        with outages_named():
+            yield
+    except RowRefused as refusal:
+        raise DatabaseUnavailable(type(refusal.__cause__).__name__) from refusal.__cause__
+
+
+def release_locks(connection: Connection) -> None:
+    """Release the advisory locks that a failed statement may have taken: they belong to the session, not to the transaction.
+
+    Behind a pooler the session has none, and it may be serving another client.
+    """
+    if not is_pooled(connection):
+        connection.execute("select pg_advisory_unlock_all()")
 
 
 def _session_values(connection: Connection | AsyncConnection, bounds: Mapping[str, int], pooled: Pooled) -> dict[str, Any]:

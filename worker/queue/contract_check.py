@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.queue.connection import Connection
+from worker.queue.polls import STUCK_BOUND
+from worker.queue.statements import statement
+
+_STUCK = statement("stuck_jobs")
 
 _COLUMNS = {
     "learning_submissions": (
@@ -106,6 +110,17 @@ def _index(connection: Connection) -> ContractPoint:
         "index (status, visible_at) on the queue",
         "" if row else "create it: without it every worker reads the whole queue to find its next job",
     )
+
+
+def stuck_rows(connection: Connection) -> ContractPoint | None:
+    """Find jobs that no worker can ever take. None if there are none. The contract must be in order."""
+    rows = connection.execute(_STUCK, {"bound": STUCK_BOUND}).fetchall()
+    if not rows:
+        return None
+    faults = ", ".join(sorted({row["fault"] for row in rows}))
+    ids = ", ".join(str(row["id"]) for row in rows[:3])
+    remedy = "set status = 'queued', visible_at = now(), lease_key = null, leased_until = null for them, or delete them"
+    return ContractPoint(f"jobs that can never be taken: {len(rows)} ({faults}), such as {ids}", remedy)
 
 
 def _free_connections(connection: Connection, needed: int) -> ContractPoint:

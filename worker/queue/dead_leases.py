@@ -10,6 +10,7 @@ from worker.queue.leases import LeaseOwner
 from worker.queue.statements import statement
 
 _FIND, _RECLAIM, _KEYS = statement("find_job"), statement("reclaim"), statement("leased_keys")
+_PARK = statement("park")
 
 
 class ReclaimResult(StrEnum):
@@ -17,6 +18,7 @@ class ReclaimResult(StrEnum):
 
     RECLAIMED = "reclaimed"
     QUARANTINED = "quarantined"
+    PARKED = "parked"  # the database refused this, so the job was put aside
     NOT_FOUND = "not_found"  # the worker had settled the job, or another one has taken it over
 
 
@@ -34,6 +36,14 @@ async def reclaim_lease(
 async def reclaim_orphaned_lease(connection: AsyncConnection, job_id: UUID, lease_key: UUID) -> ReclaimResult:
     """Put a job of a dead instance back into the queue. It counts as an expiry, because the job may have killed the host."""
     return await _reclaim(connection, job_id, lease_key, "expiries", MAX_EXPIRIES)
+
+
+async def park_lease(connection: AsyncConnection, job_id: UUID | None, lease_key: UUID, job_error_code: str) -> ReclaimResult:
+    """Put a job aside, after the database refused to take its lease back. Calls no function of the platform."""
+    found = job_id or await _job_of(connection, lease_key)
+    values = {"job_id": found, "lease_key": lease_key, "job_error_code": job_error_code}
+    is_parked = found is not None and (await connection.execute(_PARK, values)).rowcount == 1
+    return ReclaimResult.PARKED if is_parked else ReclaimResult.NOT_FOUND
 
 
 async def leases_of(connection: AsyncConnection, instance: int) -> list[tuple[UUID, UUID]]:

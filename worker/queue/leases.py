@@ -14,7 +14,8 @@ from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, held_permit
 from worker.queue.statements import statement
 
 _LEASE, _LEASE_PAST_CLOSED_GATES, _FIND = statement("lease"), statement("lease_past_closed_gates"), statement("find_lease")
-_READ_LEASED = statement("read_leased")
+_READ_LEASED, _CANDIDATES = statement("read_leased"), statement("lease_candidates")
+_LEASE_ALONE, _FAIL_UNLEASED = statement("lease_alone"), statement("fail_unleased")
 LOOK_AHEAD = 100  # jobs that are examined while a gate is closed: the number in lease_past_closed_gates.sql
 
 
@@ -45,7 +46,8 @@ class LeaseRequest:
     """`position`: the `visible_at` at which the search begins. None: an expired lease first, then the start of the queue.
 
     While a gate is closed, only a job whose next step has an open gate is leased. `skipped_job_ids` came to a closed gate before
-    and are passed over. `permits` are those of the feedback model, for typed text.
+    and are passed over, and so are `refused_job_ids`, whose rows the database refused. `permits` are those of the feedback model,
+    for typed text.
     """
 
     lease_key: UUID
@@ -54,6 +56,7 @@ class LeaseRequest:
     gates: Gates = ALL_OPEN
     skipped_job_ids: tuple[UUID, ...] = ()
     permits: Permits = NO_PERMITS
+    refused_job_ids: tuple[UUID, ...] = ()
 
 
 def lease_job(connection: Connection, request: LeaseRequest) -> Lease | None:
@@ -91,10 +94,31 @@ def send_request(connection: Connection, request: LeaseRequest) -> SentRequest:
 
 def _execute(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:
     values = {"lease_key": request.lease_key, "lease_seconds": request.lease_seconds, "position": request.position}
-    if request.gates.are_all_open:
+    if request.gates.are_all_open and not request.refused_job_ids:
         return connection.execute(_LEASE, values)
-    gates = {"vision": request.gates.vision, "feedback": request.gates.feedback, "skipped_job_ids": list(request.skipped_job_ids)}
-    return connection.execute(_LEASE_PAST_CLOSED_GATES, {**values, **gates})
+    passed_over = {"skipped_job_ids": list(request.skipped_job_ids), "refused_job_ids": list(request.refused_job_ids)}
+    return connection.execute(_LEASE_PAST_CLOSED_GATES, {**values, **_gates(request), **passed_over})
+
+
+def _gates(request: LeaseRequest) -> dict[str, bool]:
+    return {"vision": request.gates.vision, "feedback": request.gates.feedback}
+
+
+def lease_candidates(connection: Connection, refused_job_ids: tuple[UUID, ...]) -> list[UUID]:
+    """List the jobs that a lease may choose, in its order, after a lease was refused. Changes nothing."""
+    return [row["id"] for row in connection.execute(_CANDIDATES, {"refused_job_ids": list(refused_job_ids)})]
+
+
+def lease_alone(connection: Connection, request: LeaseRequest, job_id: UUID) -> Lease | None:
+    """Lease this job and no other, so that an error is about its row. None if it may not be leased now."""
+    values = {"job_id": job_id, "lease_key": request.lease_key, "lease_seconds": request.lease_seconds}
+    row = connection.execute(_LEASE_ALONE, {**values, **_gates(request)}).fetchone()
+    return _lease(row) if row else None
+
+
+def fail_unleased(connection: Connection, job_id: UUID, job_error_code: str) -> bool:
+    """Fail a job that cannot be leased. False if it is leased, finished or not due."""
+    return connection.execute(_FAIL_UNLEASED, {"job_id": job_id, "job_error_code": job_error_code}).rowcount == 1
 
 
 def find_lease(connection: Connection, lease_key: UUID) -> Lease | None:
@@ -109,8 +133,9 @@ def _lease(row: DictRow, submission: DictRow | None = None) -> Lease:
         submission_id=row["submission_id"],
         lease_key=row["lease_key"],
         payload=row["payload"],
-        retry_count=row["retry_count"],
-        age_seconds=row["age_seconds"],
+        retry_count=max(row["retry_count"] or 0, 0),  # another program may have written any number, or none
+        age_seconds=row["age_seconds"] or 0.0,
         visible_at=row["visible_at"],
+        error_code=row["error_code"] or "",
         submission=submission,
     )

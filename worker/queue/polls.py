@@ -1,15 +1,20 @@
 """The monitor's regular queries: is a job waiting, when is the next one due, how many rows are there, and for which model."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
+from uuid import UUID
 
 from worker.queue.connection import AsyncConnection
 from worker.queue.leases import LOOK_AHEAD
+from worker.queue.sqlstate import sqlstate_in
 from worker.queue.statements import statement
 
 COUNT_BOUND = 10_001
 CHANNEL = "learning_submissions"
+STUCK_BOUND = 100
 _POLL, _STATS, _BACKLOG = statement("poll_queue"), statement("queue_stats"), statement("backlog")
+_STUCK, _PARKED, _OPEN = statement("stuck_jobs"), statement("parked_jobs"), statement("open_jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,30 @@ async def queue_stats(connection: AsyncConnection) -> QueueStats:
     return QueueStats(**row) if row else QueueStats()
 
 
-async def step_backlog(connection: AsyncConnection) -> StepBacklog:
-    row = await (await connection.execute(_BACKLOG, {"bound": LOOK_AHEAD})).fetchone()
+async def step_backlog(connection: AsyncConnection, refused_job_ids: Collection[UUID] = ()) -> StepBacklog:
+    """Count without the rows that the database refused: no worker can take them."""
+    values = {"bound": LOOK_AHEAD, "refused_job_ids": list(refused_job_ids)}
+    row = await (await connection.execute(_BACKLOG, values)).fetchone()
     return StepBacklog(**row) if row else StepBacklog()
+
+
+async def stuck_jobs(connection: AsyncConnection) -> dict[UUID, str]:
+    """Return rows that no worker can ever take, with their fault, at most STUCK_BOUND of each kind."""
+    rows = await (await connection.execute(_STUCK, {"bound": STUCK_BOUND})).fetchall()
+    return {row["id"]: row["fault"] for row in rows}
+
+
+async def parked_jobs(connection: AsyncConnection) -> dict[UUID, str]:
+    """Return the jobs of all instances that were put aside, with the SQLSTATE that is the reason."""
+    rows = await (await connection.execute(_PARKED)).fetchall()
+    found = {row["id"]: sqlstate_in(row["error_code"]) for row in rows}
+    return {job_id: sqlstate for job_id, sqlstate in found.items() if sqlstate}
+
+
+async def open_jobs(connection: AsyncConnection, job_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the jobs that are neither finished nor failed."""
+    rows = await (await connection.execute(_OPEN, {"job_ids": list(job_ids)})).fetchall()
+    return {row["id"] for row in rows}
 
 
 async def listen(connection: AsyncConnection) -> None:

@@ -12,7 +12,7 @@ from worker.queue.permits import HeldPermit, closed_after_an_error, execute_and_
 from worker.queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
-_RELEASE, _DELETE = statement("release"), statement("delete_job")
+_RELEASE, _DELETE, _PARK = statement("release"), statement("delete_job"), statement("park")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,12 @@ def settle_and_lease(
         give_back(connection, held)
         sent = send_request(connection, request)
     return Settlement(written.rowcount == 1, *sent.result())
+
+
+def park(connection: Connection, lease: Lease, job_error_code: str) -> bool:
+    """Put a job aside whose end the database refuses. False if the lease was lost."""
+    values = {"job_id": lease.job_id, "lease_key": lease.lease_key, "job_error_code": job_error_code}
+    return connection.execute(_PARK, values).rowcount == 1
 
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:

@@ -3,7 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -21,14 +22,24 @@ from supervisor.monitor.state import MonitorState
 from worker.ipc.backoff import doubling, jittered
 from worker.ipc.channel import ReclaimLeaseRequest
 from worker.ipc.scoreboard import Scoreboard
-from worker.queue.connection import AsyncConnection, connect_monitor, has_answered, is_pooled
+from worker.queue.connection import AsyncConnection, connect_monitor, has_answered, is_pooled, refused_row
 from worker.queue.dead_leases import ReclaimResult
 from worker.queue.permit_sessions import monitor_name
-from worker.queue.polls import StepBacklog, listen, poll_queue, queue_stats, step_backlog
+from worker.queue.polls import (
+    StepBacklog,
+    listen,
+    open_jobs,
+    parked_jobs,
+    poll_queue,
+    queue_stats,
+    step_backlog,
+    stuck_jobs,
+)
 from worker.settings import WorkerSettings
 
 MONITOR_DEADLINE_SECONDS = 60.0
 COUNT_EVERY_SECONDS = 1.0
+SURVEY_EVERY_SECONDS = 5.0
 POLL_SOON_SECONDS = 0.05  # after a notification: the job may have been leased already, or be delayed
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0  # between two attempts to connect
 
@@ -62,7 +73,7 @@ class QueueListener:
         self._permits, self._waker, self._on_poll = users.permits, users.waker, users.on_poll
         self._monitor_record = replace(scoreboard.monitor.read(), incarnation=incarnation)
         self._sender_pids: list[int] = []  # of notifications that are not dispatched yet
-        self._poll_at_seconds = -math.inf
+        self._poll_at_seconds = self._surveyed_at_seconds = -math.inf
 
     async def run(self) -> None:
         """Runs until it is cancelled. Raises UnsuitableDatabase for a role that must not be used."""
@@ -128,14 +139,32 @@ class QueueListener:
         if poll.is_waiting:
             self._waker.wake_one()
         if self._state.admission.is_governed:
-            self._state.backlog = await step_backlog(connection) if poll.is_waiting else StepBacklog()
+            await self._count_backlog(connection, is_waiting=poll.is_waiting)
             self._on_poll()
         now = time.monotonic()
         if now >= self._state.counted_at_seconds + COUNT_EVERY_SECONDS:
             self._state.stats, self._state.counted_at_seconds = await queue_stats(connection), now
+        if now >= self._surveyed_at_seconds + SURVEY_EVERY_SECONDS:
+            await self._survey(connection, now)
         self._state.polled_at_seconds = now
         self._set_deadline()
         self._poll_at_seconds = now + min(self._settings.worker_poll_interval, poll.due_in_seconds)
+
+    async def _count_backlog(self, connection: AsyncConnection, *, is_waiting: bool) -> None:
+        """Keeps the last count if a damaged payload cannot be read: a worker will report that row."""
+        with _without_damaged_rows():
+            refused = self._state.refused_rows.rows
+            self._state.backlog = await step_backlog(connection, refused) if is_waiting else StepBacklog()
+
+    async def _survey(self, connection: AsyncConnection, now: float) -> None:
+        """Finds rows that no worker can take, jobs that any instance has put aside, and refused rows whose jobs have ended."""
+        self._surveyed_at_seconds, refused_rows = now, self._state.refused_rows
+        with _without_damaged_rows():
+            self._state.stuck_jobs = await stuck_jobs(connection)
+            for job_id, sqlstate in (await parked_jobs(connection)).items():
+                refused_rows.add(job_id, sqlstate, now)
+            if refused_rows.rows:
+                refused_rows.keep(await open_jobs(connection, list(refused_rows.rows)), now)
 
     def _due_in_seconds(self) -> float:
         poll_in_seconds = self._poll_at_seconds - time.monotonic()
@@ -215,3 +244,13 @@ class QueueListener:
             polled_at_seconds=self._state.polled_at_seconds,
         )
         self._scoreboard.monitor.write(self._monitor_record)
+
+
+@contextmanager
+def _without_damaged_rows() -> Iterator[None]:
+    """Suppress an error of single rows, which must not end the connection that serves all others."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if refused_row(error) is None:
+            raise

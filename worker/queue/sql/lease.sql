@@ -35,7 +35,7 @@ set status = 'leased',
         else job.payload
     end
 where job.id = coalesce((select id from expired), (select id from queued))
-returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count,
+returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count, job.error_code,
     job.visible_at::text,
     (extract(epoch from clock_timestamp()) - extract(epoch from job.created_at))::float8 as age_seconds,
     set_config('app.current_sub', job.payload ->> 'student_sub', true),

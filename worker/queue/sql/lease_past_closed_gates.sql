@@ -1,6 +1,8 @@
--- Leases one job as lease.sql does, while the gate of one or both models is closed: the first job whose next model has an open
--- gate. It examines the expired leases and the first hundred jobs of the queue. A job with typed text or a checkpoint needs the
--- feedback model next, any other job the vision model. `skipped_job_ids` came to a closed gate before.
+-- Leases one job as lease.sql does, while the gate of one or both models is closed or the database has refused rows: the first job
+-- whose next model has an open gate and whose row was not refused. It examines the expired leases and the first hundred jobs of the queue. A job with typed text or a checkpoint needs the
+-- feedback model next, any other job the vision model. `skipped_job_ids` came to a closed gate before. `refused_job_ids` do not
+-- count among the hundred. Their payloads may be damaged, so they are excluded before a payload is read: the order of `case` is
+-- fixed, that of `and` is not.
 -- Index (status, visible_at), twice. The hundred rows are read without locks, so that other workers can read them too. The one
 -- that is chosen is locked and checked again by its primary key. The returned position is the start of the queue, because older
 -- jobs were passed over.
@@ -11,7 +13,8 @@ with expired as (
     from public.learning_submission_jobs
     where %(position)s::timestamptz is null and status = 'leased' and leased_until <= clock_timestamp()
         and id <> all(%(skipped_job_ids)s::uuid[])
-        and case when payload ->> 'kind' = 'text' or payload ->> 'cached_text_md' is not null
+        and case when id = any(%(refused_job_ids)s::uuid[]) then false
+            when payload ->> 'kind' = 'text' or payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end
     order by visible_at
     limit 1
@@ -23,6 +26,7 @@ with expired as (
         from public.learning_submission_jobs
         where status = 'queued' and visible_at <= now()
             and visible_at >= coalesce(%(position)s::timestamptz, '-infinity')
+            and id <> all(%(refused_job_ids)s::uuid[])
         order by visible_at
         limit 100
     ) as ahead
@@ -49,7 +53,7 @@ set status = 'leased',
         else job.payload
     end
 where job.id = coalesce((select id from expired), (select id from queued))
-returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count,
+returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count, job.error_code,
     '-infinity' as visible_at,
     (extract(epoch from clock_timestamp()) - extract(epoch from job.created_at))::float8 as age_seconds,
     set_config('app.current_sub', job.payload ->> 'student_sub', true),

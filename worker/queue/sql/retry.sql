@@ -2,7 +2,7 @@
 -- learning_worker_mark_retry may change a final submission, so it runs only for the holder of the lease.
 with queued as (
     update public.learning_submission_jobs
-    set status = 'queued', retry_count = retry_count + 1, lease_key = null, leased_until = null,
+    set status = 'queued', retry_count = greatest(retry_count, 0) + 1, lease_key = null, leased_until = null,
         visible_at = clock_timestamp() + make_interval(secs => %(delay_seconds)s), error_code = %(error_class)s,
         updated_at = clock_timestamp()
     where id = %(job_id)s and lease_key = %(lease_key)s

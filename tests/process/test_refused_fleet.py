@@ -1,0 +1,210 @@
+"""A whole fleet whose database refuses single rows: status, metrics, reclaiming, and the evidence of other jobs."""
+
+import signal
+from collections.abc import Mapping
+from uuid import UUID
+
+import pytest
+
+from testkit.adapters.deadly import POISON
+from testkit.live_fleet import LiveFleet, kill_all
+from testkit.refusals import MISSING, accept, install_refusals, refuse
+from testkit.site import FEEDBACK_MODEL, Site, Value
+from testkit.waiting import until
+from tests.process.test_cli import run
+
+pytestmark = pytest.mark.postgres
+
+STUB: Mapping[str, Value] = {"ai_backend": "stub"}
+DEADLY: Mapping[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter": "testkit.adapters.deadly"}
+SHORT_LEASE: Mapping[str, Value] = {"worker_lease_seconds": 5, "ai_timeout_feedback": 2, "terminate_grace_seconds": 0.1}
+TAKEN_BY_NOBODY = (
+    ("leased without an end", "status = 'leased', lease_key = gen_random_uuid(), leased_until = null"),
+    ("leased without an end", "status = 'leased', lease_key = gen_random_uuid(), leased_until = 'infinity'"),
+    ("queued until infinity", "visible_at = 'infinity'"),
+    ("unknown status", "status = 'paused'"),
+)
+
+
+@pytest.fixture
+def guarded(site: Site) -> Site:
+    install_refusals(site.owner)
+    return site
+
+
+def refused_jobs(fleet: LiveFleet) -> dict[str, str]:
+    return {row["job_id"]: row["sqlstate"] for row in fleet.status()["queue"]["refused_jobs"]}
+
+
+def assert_nothing_broke(fleet: LiveFleet) -> None:
+    """No process has ended, and no connection was lost."""
+    assert (fleet.logged("exited"), fleet.logged("bug"), fleet.logged("connection_lost")) == ([], [], [])
+
+
+def until_completed(site: Site, submission_ids: list[UUID]) -> None:
+    until(lambda: {site.submission(each)["analysis_status"] for each in submission_ids} == {"completed"})
+
+
+def test_a_fleet_reports_refused_rows(guarded: Site) -> None:
+    """Status is degraded and names job, SQLSTATE and remedy, until the database accepts the row. Other jobs are completed."""
+    refused_id, *others = guarded.enter_texts(41)
+    refuse(guarded.owner, refused_id, "23514", "every")
+    job_id = str(guarded.job(refused_id)["id"])
+    fleet = guarded.start_with({"worker_concurrency": 2, **STUB})
+    until_completed(guarded, others)
+    until(lambda: refused_jobs(fleet) == {job_id: "23514"})
+    status = fleet.status()
+    assert status["state"] == "degraded"
+    assert "The database refuses to change 1 job (SQLSTATE 23514)" in status["message"]
+    assert job_id in status["message"]
+    assert fleet.metrics()["learning_queue_refused_jobs"] == 1
+    assert fleet.get("/healthz").status_code == 200
+    accept(guarded.owner, refused_id)
+    until_completed(guarded, [refused_id])
+    fleet.until_state("ok")
+    assert_nothing_broke(fleet)
+
+
+def test_no_text_of_the_server_is_logged(guarded: Site) -> None:
+    """The message of the refusal quotes a pupil's text. Log and status have the SQLSTATE only."""
+    refused_id, other = guarded.enter_texts(2)
+    refuse(guarded.owner, refused_id, "P0001", "every")
+    fleet = guarded.start_with({"worker_concurrency": 1, **STUB})
+    until_completed(guarded, [other])
+    fleet.until_logged("row_refused")
+    assert "pupil" not in "\n".join(fleet.log()) + fleet.status()["message"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_trigger_that_calls_a_missing_function_fails_its_job_alone(guarded: Site, workers: int) -> None:
+    """A missing function may be a migration. Other results that pass meanwhile show that one row alone is concerned."""
+    refused_id, *others = guarded.enter_texts(9)
+    refuse(guarded.owner, refused_id, MISSING, "complete")
+    fleet = guarded.start_with({"worker_concurrency": workers, **STUB, **SHORT_LEASE})
+    until_completed(guarded, others)
+    more = guarded.enter_texts(3) if workers > 1 else []
+    until(lambda: guarded.job(refused_id)["status"] == "failed", within_seconds=60)
+    assert guarded.job(refused_id)["error_code"] == "database_42883"
+    until(lambda: all(guarded.submission(each)["analysis_status"] == "completed" for each in more))
+    assert fleet.logged("exited") == []
+
+
+def test_a_locked_result_uses_the_usual_retries(guarded: Site) -> None:
+    """A lock on one submission: after other results have passed its job is put back, and fails when its retries are used."""
+    refused_id, *others = guarded.enter_texts(3)
+    refuse(guarded.owner, refused_id, "55P03", "complete")
+    fleet = guarded.start_with({"worker_concurrency": 2, "worker_max_retries": 1, **STUB})
+    until_completed(guarded, others)
+    until(lambda: guarded.enter_text() and guarded.job(refused_id)["retry_count"] == 1)
+    assert guarded.job(refused_id)["error_code"] == "database_55P03"
+    guarded.owner.execute("update learning_submission_jobs set visible_at = now() where submission_id = %s", [refused_id])
+    until(lambda: guarded.enter_text() and guarded.job(refused_id)["status"] == "failed")
+    assert guarded.job(refused_id)["error_code"] == "database_55P03"
+    assert len(guarded.leases(refused_id)) == 2
+    assert fleet.logged("exited") == []
+
+
+# Reclaiming
+
+
+@pytest.mark.parametrize("writes", [("fail_submission",), ("fail", "queue", "fail_submission")])
+def test_a_refused_quarantine_stops_no_other_reclaim(guarded: Site, writes: tuple[str, ...]) -> None:
+    """The quarantine's write raises. The monitor keeps its connection, and the jobs of other dead workers run again at once."""
+    poison = guarded.enter_text(POISON)
+    refuse(guarded.owner, poison, "P0001", *writes)
+    fleet = guarded.start_with({"worker_concurrency": 2, "worker_max_crashes": 1, **DEADLY})
+    until(lambda: refused_jobs(fleet) == {str(guarded.job(poison)["id"]): "P0001"})
+    other_poison, *others = [guarded.enter_text(POISON), *guarded.enter_texts(4)]
+    until_completed(guarded, others)
+    until(lambda: guarded.job(other_poison)["error_code"] == "worker_crashed")
+    until(lambda: "SQLSTATE P0001" in fleet.status()["message"])
+    assert fleet.logged("connection_lost") == []
+    assert len(guarded.leases(poison)) <= 3
+    accept(guarded.owner, poison)
+    guarded.owner.execute("update learning_submission_jobs set visible_at = now() where submission_id = %s", [poison])
+    until(lambda: guarded.submission(poison)["analysis_status"] == "failed")
+
+
+@pytest.mark.parametrize("code", ["P0001", "57014", MISSING])
+def test_a_refused_reclaim_does_not_delay_the_others(guarded: Site, code: str) -> None:
+    """Two workers die. The row of one refuses to be taken back, and the other's job runs again."""
+    guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)
+    entered = guarded.enter_texts(2)
+    refuse(guarded.owner, entered[0], code, "queue", "fail")
+    fleet = guarded.start(worker_concurrency=2)
+    victims = guarded.until_in_call(fleet, FEEDBACK_MODEL, 2)
+    kill_all(victims)
+    until_completed(guarded, entered[1:])
+    assert fleet.logged("connection_lost") == []
+    accept(guarded.owner, entered[0])
+    until_completed(guarded, entered[:1])
+
+
+def test_a_row_that_stays_locked_is_reported(guarded: Site) -> None:
+    """An administrator's transaction stays open. Another job runs again at once, and `status` names the lock."""
+    guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)
+    entered = guarded.enter_texts(2)
+    fleet = guarded.start(worker_concurrency=2)
+    victims = guarded.until_in_call(fleet, FEEDBACK_MODEL, 2)
+    with guarded.owner.transaction():
+        job_id = guarded.one("select id from learning_submission_jobs where submission_id = %s for update", entered[0])["id"]
+        kill_all(victims)
+        until_completed(guarded, entered[1:])
+        until(lambda: refused_jobs(fleet) == {str(job_id): "55P03"})
+    until_completed(guarded, entered)
+    assert fleet.logged("connection_lost") == []
+
+
+def test_a_refused_lease_of_a_dead_supervisor_does_not_hide_the_others(guarded: Site) -> None:
+    """The next supervisor takes back what it can, and completes it."""
+    guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)
+    entered = guarded.enter_texts(2)
+    dead = guarded.start(worker_concurrency=2)
+    guarded.until_in_call(dead, FEEDBACK_MODEL, 2)
+    dead.kill()
+    refuse(guarded.owner, entered[0], "23514", "queue", "fail")
+    heir = guarded.start(worker_concurrency=2)
+    until_completed(guarded, entered[1:])
+    until(lambda: refused_jobs(heir) == {str(guarded.job(entered[0])["id"]): "23514"})
+    assert heir.logged("connection_lost") == []
+    accept(guarded.owner, entered[0])
+    until_completed(guarded, entered[:1])
+
+
+# Rows that no worker can ever take
+
+
+@pytest.mark.parametrize(("fault", "change"), TAKEN_BY_NOBODY)
+def test_stuck_rows_are_reported(guarded: Site, fault: str, change: str) -> None:
+    """`status` and `check` name the row and the remedy, and the remedy works."""
+    guarded.owner.execute("alter table learning_submission_jobs drop constraint known_status")
+    stuck, other = guarded.enter_texts(2)
+    guarded.owner.execute(f"update learning_submission_jobs set {change} where submission_id = %s".encode(), [stuck])
+    job_id = str(guarded.one("select id from learning_submission_jobs where submission_id = %s", stuck)["id"])
+    fleet = guarded.start_with({"worker_concurrency": 1, **STUB})
+    until_completed(guarded, [other])
+    until(lambda: fleet.status()["queue"]["stuck_jobs"] == [{"job_id": job_id, "fault": fault}])
+    message = fleet.status()["message"]
+    assert f"1 job can never be taken ({fault})" in message
+    assert job_id in message
+    assert fleet.metrics()["learning_queue_stuck_jobs"] == 1
+    checked = run(guarded, "check")
+    assert f"jobs that can never be taken: 1 ({fault}), such as {job_id}" in checked.stdout
+    guarded.owner.execute(
+        "update learning_submission_jobs set status = 'queued', visible_at = now(), lease_key = null, leased_until = null"
+        " where submission_id = %s",
+        [stuck],
+    )
+    until_completed(guarded, [stuck])
+    fleet.until_state("ok")
+
+
+def test_a_stopped_fleet_leaves_no_lease_of_a_parked_job(guarded: Site) -> None:
+    """A stop with a refused row ends with exit code 0."""
+    refused_id, other = guarded.enter_texts(2)
+    refuse(guarded.owner, refused_id, "23514", "every")
+    fleet = guarded.start_with({"worker_concurrency": 2, **STUB})
+    until_completed(guarded, [other])
+    until(lambda: refused_jobs(fleet))
+    fleet.process.send_signal(signal.SIGTERM)
+    assert fleet.exit_code() == 0

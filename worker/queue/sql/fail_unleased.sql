@@ -1,0 +1,12 @@
+-- Fails a job that cannot be leased, because the database refuses its row. Primary key. The conditions are the fence: the job is not
+-- leased, or its lease has expired. No payload is read, because it may be damaged.
+with ended as (
+    update public.learning_submission_jobs
+    set status = 'failed', error_code = %(job_error_code)s, lease_key = null, leased_until = null,
+        updated_at = clock_timestamp()
+    where id = %(job_id)s
+        and (status = 'queued' and visible_at <= now() or status = 'leased' and leased_until <= clock_timestamp())
+    returning submission_id
+)
+select public.learning_worker_update_failed(ended.submission_id, 'vision_failed', %(job_error_code)s::text)
+from ended
