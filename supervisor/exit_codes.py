@@ -8,9 +8,10 @@ from worker.ipc.contract import ExitCode
 
 OK = 0
 ATTENTION_NEEDED = 1  # status, check, doctor: something is wrong
-COMMAND_REJECTED = 1  # scale, recycle, reload: nothing was changed
+COMMAND_REJECTED = 1  # scale, recycle, reload: nothing was changed, or there was no answer
 USAGE = 2  # the command line is wrong (the number is click's)
-NOT_RUNNING = 3  # no instance answered (the number is that of `systemctl status`)
+NOT_RUNNING = 3  # no instance runs (the number is that of `systemctl status`)
 GAVE_UP = 69  # EX_UNAVAILABLE: workers only crashed
+NO_PERMISSION = 77  # EX_NOPERM: the runtime directory is another user's
 CUT_SHORT = 75  # EX_TEMPFAIL: a stop killed a worker, or left a lease that the next start reclaims
 EX_CONFIG = int(ExitCode.CONFIG)  # 78: the settings are wrong, and a restart cannot help

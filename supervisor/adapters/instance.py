@@ -3,16 +3,29 @@
 import contextlib
 import fcntl
 import os
+import pwd
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 _SUFFIX = ".instance"
+_SUFFIXES = frozenset({_SUFFIX, ".sock"})
+_NUMBER = re.compile(r"[0-9a-f]{8}")
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7), without the final zero
 
 
 class RuntimeDirectoryError(Exception):
     """The runtime directory is not private or not writable. The message has the directory and the remedy."""
+
+
+class RuntimeDirectoryForbidden(Exception):
+    """The runtime directory is another user's. The message has the directory and its owner."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            f"This user may not use {directory}, so the state of the service is unknown. Run the command as {_owner(directory)}."
+        )
 
 
 class Instance:
@@ -42,9 +55,35 @@ def control_socket(directory: Path, number: int) -> Path:
     return directory / f"{number:08x}.sock"
 
 
-def live_sockets(directory: Path) -> list[Path]:
-    """Return the control sockets in the directory. Some may belong to dead instances."""
-    return sorted(directory.glob("*.sock")) if directory.is_dir() else []
+def known_instances(directory: Path) -> list[int]:
+    """Return the numbers of all instances that have a file in the directory. Some may be dead.
+
+    Raises RuntimeDirectoryForbidden.
+    """
+    try:
+        files = list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError as error:
+        raise RuntimeDirectoryForbidden(directory) from error
+    return sorted({int(file.stem, 16) for file in files if file.suffix in _SUFFIXES and _NUMBER.fullmatch(file.stem)})
+
+
+def is_alive(directory: Path, number: int) -> bool:
+    """Report whether a process of the instance holds its lock. Raises RuntimeDirectoryForbidden."""
+    try:
+        fd = os.open(_lock_path(directory, number), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except PermissionError as error:
+        raise RuntimeDirectoryForbidden(directory) from error
+    except OSError:  # removed after a clean end, or not a lock file
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two commands do not see each other
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 @contextlib.contextmanager
@@ -88,6 +127,17 @@ def _locked_file(directory: Path, number: int, database: str) -> int:
 
 def _lock_path(directory: Path, number: int) -> Path:
     return directory / f"{number:08x}{_SUFFIX}"
+
+
+def _owner(directory: Path) -> str:
+    """Return the name of the directory's owner, or the number of a user without a name."""
+    try:
+        uid = directory.stat().st_uid
+        return pwd.getpwuid(uid).pw_name
+    except OSError:
+        return "the user of the service"
+    except KeyError:
+        return f"the user {uid}"
 
 
 def _make_private(directory: Path) -> None:

@@ -1,46 +1,55 @@
 """The HTTP client of an instance's control socket."""
 
+import errno
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from supervisor.adapters.instance import live_sockets
+from supervisor.adapters.instance import RuntimeDirectoryForbidden
 
 STATUS_TIMEOUT_SECONDS = 3.0
 COMMAND_TIMEOUT_SECONDS = 10.0  # longer than the monitor waits for the supervisor
+_NO_LISTENER = {errno.ECONNREFUSED, errno.ENOENT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 Document = dict[str, Any]
 
 
-def status_by_socket(directory: Path) -> dict[Path, Document]:
-    """The status document of every instance that answers in the directory."""
-    documents = {socket: _status(socket) for socket in live_sockets(directory)}
-    return {socket: document for socket, document in documents.items() if document is not None}
+class Silence(Enum):
+    """Reason why a socket gave no answer."""
+
+    NO_LISTENER = "no process listens"
+    NO_ANSWER = "a process listens and did not answer"
 
 
-def send(socket: Path, route: str, command: Document) -> Document | None:
-    """The result of a command, None without an answer."""
-    response = _request(socket, "POST", route, command, COMMAND_TIMEOUT_SECONDS)
-    return _document(response) if response is not None else None
+def send(socket: Path, route: str, command: Document) -> Document | Silence:
+    """The result of a command. Raises RuntimeDirectoryForbidden."""
+    return _request(socket, "POST", route, command, COMMAND_TIMEOUT_SECONDS)
 
 
-def _status(socket: Path) -> Document | None:
-    response = _request(socket, "GET", "/status", None, STATUS_TIMEOUT_SECONDS)
-    return _document(response) if response is not None and response.status_code == httpx.codes.OK else None
+def read_status(socket: Path) -> Document | Silence:
+    """The status document of the instance. Raises RuntimeDirectoryForbidden."""
+    return _request(socket, "GET", "/status", None, STATUS_TIMEOUT_SECONDS)
 
 
-def _document(response: httpx.Response) -> Document | None:
-    try:
-        document: Document = response.json()
-    except ValueError:
-        return None
-    return document
-
-
-def _request(socket: Path, method: str, route: str, body: Document | None, timeout_seconds: float) -> httpx.Response | None:
+def _request(socket: Path, method: str, route: str, body: Document | None, timeout_seconds: float) -> Document | Silence:
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=timeout_seconds) as client:
-            return client.request(method, f"http://instance{route}", json=body)
-    except httpx.HTTPError:
-        return None
+            document = client.request(method, f"http://instance{route}", json=body).json()
+    except httpx.HTTPError as error:
+        number = _errno(error)
+        if number in _FORBIDDEN:
+            raise RuntimeDirectoryForbidden(socket.parent) from error
+        return Silence.NO_LISTENER if number in _NO_LISTENER else Silence.NO_ANSWER
+    except ValueError:  # an answer that is not JSON
+        return Silence.NO_ANSWER
+    return document if isinstance(document, dict) else Silence.NO_ANSWER
+
+
+def _errno(error: BaseException | None) -> int | None:
+    """The number of the system's error that caused this one, None if there is none."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error.errno if error is not None else None

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from supervisor.cli import control_socket
 from supervisor.cli.commands import START_REMEDY
 from supervisor.cli.control_socket import Document
+from supervisor.cli.instances import is_silent
 from supervisor.core.policy import MEBIBYTE
 from supervisor.wording import byte_size, wrapped
 
@@ -18,15 +18,10 @@ _COLOURS = {"ok": "bold green", "degraded": "bold yellow", "draining": "bold yel
 _COLUMNS = ("worker", "pid", "doing", "job", "done", "MiB (own)", "starts", "crashes")
 
 
-def documents(directory: Path) -> list[Document]:
-    """The status document of every instance that answers in the directory."""
-    return list(control_socket.status_by_socket(directory).values())
-
-
 def show(found: list[Document], directory: Path, console: Console) -> None:
     """Print all instances, wrapped to the console's width."""
     if not found:
-        _print(f"Not running: no instance answers in {directory}.", console, "bold red")
+        _print(f"Not running: no instance in {directory}.", console, "bold red")
         _print(START_REMEDY, console)
     for document in found:
         _show_instance(document, console)
@@ -35,6 +30,9 @@ def show(found: list[Document], directory: Path, console: Console) -> None:
 def _show_instance(document: Document, console: Console) -> None:
     message = document["message"]
     _print(message, console, _COLOURS[document["state"]])
+    if is_silent(document):
+        _print(f"instance {document['instance']}", console, "italic")
+        return
     if document["is_stub"]:
         _print("A stub is in use, every result is invented: set AI_BACKEND=local.", console, "bold red")
     for line in _admission(document["admission"], message):
