@@ -12,7 +12,7 @@ from supervisor.monitor.ollama.controller import AdmissionController
 from supervisor.monitor.queue.requests import DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind
+from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind, ModelCall, Step
 
 MAX_EVENTS_AT_ONCE = 100
 DELAYED_OUTCOMES = ("vision_retrying", "feedback_retrying", "released_")  # prefixes
@@ -63,8 +63,15 @@ class EventReader:
             self._waker.wake_one()
         if event.step is not None and event.call is not None:
             self._admission.call_ended(event.step, event.call)
+            self._note_call(event.step, event.call)
         if event.kind is EventKind.SETTLED and event.outcome.startswith(DELAYED_OUTCOMES):
             self._requests.send(PollSoon())
+
+    def _note_call(self, step: Step, call: ModelCall) -> None:
+        policy = self._state.admission.policy
+        model = policy.vision_model if step is Step.VISION else policy.feedback_model
+        if model is not None:
+            self._state.progress.call_ended(model, call, time.monotonic())
 
     def _update_connection(self, event: Event) -> None:
         """A worker that leases a job has reached the database again."""

@@ -4,12 +4,14 @@ import math
 from dataclasses import dataclass, field
 
 from supervisor.monitor.ollama.view import AdmissionView
+from supervisor.monitor.progress_view import ProgressView
 from worker.queue.polls import QueueStats, StepBacklog
 
 
 @dataclass(slots=True)
 class MonitorState:
-    """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outage`.
+    """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outage`, the
+    progress watch `progress`.
 
     `worker_outage` is the class of the last error that broke a worker's connection. A read-only or full database breaks the
     connections of workers only.
@@ -21,6 +23,7 @@ class MonitorState:
     outage: str = "not connected yet"
     has_error_reply: bool = False  # the database itself rejected the connection or a statement, so server and network are up
     polled_at_seconds: float = 0.0  # the last successful poll, 0: none yet
+    is_waiting: bool = False  # by the last poll: a job can be leased now
     stats: QueueStats = field(default_factory=QueueStats)
     backlog: StepBacklog = field(default_factory=StepBacklog)
     counted_at_seconds: float = -math.inf
@@ -28,6 +31,8 @@ class MonitorState:
     worker_outage: str = ""
     worker_outage_at_seconds: float = -math.inf
     admission: AdmissionView = field(default_factory=AdmissionView)
+    progress: ProgressView = field(default_factory=ProgressView)
+    supervisor_pid: int = 0
 
     def mark_connected(self, now_seconds: float) -> None:
         """Also resets the time of the last poll, so that the outage does not count as a database that does not answer."""

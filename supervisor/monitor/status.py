@@ -7,30 +7,54 @@ from supervisor.admission.facts import HostMeasured
 from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
 from supervisor.monitor.ollama.view import AdmissionView
+from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, standing_seconds, standstill
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
+from supervisor.monitor.work import completed_at_seconds, is_permit_unused, waits, work_facts
 from supervisor.wording import counted, since
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
 from worker.queue.polls import COUNT_BOUND
 
 STALE_SECONDS = 10.0  # far above the longest time between two polls
+HEARTBEAT_LATE_SECONDS = 5.0  # beyond the supervisor's tick of one second
 WORKER_OUTAGE_SECONDS = 6.0  # a worker that keeps losing its connection reports it again within five
 
+STATES = ("ok", "degraded", "down", "draining")
 Summary = tuple[str, str]  # (ok | degraded | down | draining, message for an administrator)
 
 
 def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
     """The first check that finds something decides. The order is that of importance."""
+    standing = _standstill(scoreboard, state)
     return (
-        _stopping(scoreboard)
+        _supervisor_silent(scoreboard, state)
+        or _stopping(scoreboard)
         or _database_down(state)
         or _no_worker(scoreboard)
+        or _standing(standing, scoreboard, state, Severity.LONG)
         or _workers_cut_off(state)
         or _workers_missing(scoreboard)
         or _old_settings(scoreboard)
         or _held_back(state)
+        or _standing(standing, scoreboard, state, Severity.EARLY)
         or _all_well(scoreboard, state)
+    )
+
+
+def _supervisor_silent(scoreboard: Scoreboard, state: MonitorState) -> Summary | None:
+    """After a suspension of the whole host the supervisor has some time to write its next heartbeat."""
+    now_seconds, watch = time.monotonic(), state.progress.watch
+    heartbeat_seconds = scoreboard.fleet.read().heartbeat_seconds
+    silent_seconds = now_seconds - max(heartbeat_seconds, watch.woke_at_seconds)
+    is_asleep = now_seconds - watch.sampled_at_seconds > ASLEEP_SECONDS  # this process too, until a moment ago
+    if not heartbeat_seconds or is_asleep or silent_seconds < HEARTBEAT_LATE_SECONDS:
+        return None
+    pid = state.supervisor_pid
+    return "down", (
+        f"The supervisor (process {pid}) does not react, {since(now_seconds - heartbeat_seconds)}. Workers that end are not "
+        f"replaced, and commands have no effect. No submission is lost. If the process was stopped, `kill -CONT {pid}` continues "
+        "it. Otherwise restart the service."
     )
 
 
@@ -71,8 +95,46 @@ def _no_worker(scoreboard: Scoreboard) -> Summary | None:
     )
 
 
+def _standstill(scoreboard: Scoreboard, state: MonitorState) -> Standstill | None:
+    progress = state.progress
+    return standstill(progress.watch, work_facts(scoreboard, state, time.monotonic()), progress.policy)
+
+
+def _standing(standing: Standstill | None, scoreboard: Scoreboard, state: MonitorState, severity: Severity) -> Summary | None:
+    if standing is None or standing.severity is not severity:
+        return None
+    period = since(time.monotonic() - standing.since_seconds)
+    if standing.model:
+        return severity.value, (
+            f"{standing.model} has sent no token, {period}, although it was called. The calls are repeated and no submission is "
+            "lost, but feedback takes longer. Read Ollama's log. If this stays, restart Ollama."
+        )
+    return severity.value, (
+        f"Nothing has moved forward, {period}, although submissions wait or are in work ({waits(scoreboard)}). No submission is "
+        f"lost. {_obstacle(scoreboard, state)}"
+    )
+
+
+def _obstacle(scoreboard: Scoreboard, state: MonitorState) -> str:
+    """The most probable reason for a standstill, and the remedy."""
+    if _is_cut_off(state):
+        return f"Statements of the workers fail ({state.worker_outage}). Check the database."
+    if state.admission.needs_attention:
+        return f"Held back: {state.admission.explanation()}."
+    if is_permit_unused(scoreboard):
+        return (
+            "No worker of this instance is in a call, so another session holds the permits of the model. Workers that wait "
+            "longer than any step are replaced. If this stays, end the session that holds them."
+        )
+    return "Run check, and read Ollama's log. If this stays, restart the service."
+
+
+def _is_cut_off(state: MonitorState) -> bool:
+    return time.monotonic() < state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS
+
+
 def _workers_cut_off(state: MonitorState) -> Summary | None:
-    if time.monotonic() >= state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS:
+    if not _is_cut_off(state):
         return None
     return "degraded", (
         f"The database answers, but statements of the workers fail ({state.worker_outage}). No submission is lost, workers try "
@@ -144,6 +206,7 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "is_stub": is_stub,
         "metrics_address": state.http_address,
         "queue": _queue(state),
+        "progress": _progress(scoreboard, state),
         "admission": _admission(state.admission) if state.admission.is_governed else None,
         "wanted_workers": scoreboard.fleet.read().wanted,
         "is_reloading": scoreboard.fleet.read().is_reloading,
@@ -161,6 +224,18 @@ def _queue(state: MonitorState) -> dict[str, Any]:
         "leased": state.stats.leased,
         "failed": state.stats.failed,
         "oldest_wait_seconds": state.stats.oldest_wait_seconds,
+    }
+
+
+def _progress(scoreboard: Scoreboard, state: MonitorState) -> dict[str, Any]:
+    """Ages in seconds: of the last progress, of the last completed job, and of the standstill, 0 without work."""
+    now_seconds = time.monotonic()
+    facts, completed_seconds = work_facts(scoreboard, state, now_seconds), completed_at_seconds(scoreboard)
+    advanced_seconds = facts.advanced_at_seconds
+    return {
+        "standing_seconds": round(standing_seconds(state.progress.watch, facts), 1),
+        "advanced_age_seconds": round(now_seconds - advanced_seconds, 1) if advanced_seconds else None,
+        "completed_age_seconds": round(now_seconds - completed_seconds, 1) if completed_seconds else None,
     }
 
 
@@ -208,12 +283,17 @@ def _worker(slot: SlotStatus) -> dict[str, Any]:
         "slot": slot.number,
         **_process(slot.ledger),
         "activity": slot.activity.name.lower() if slot.activity else None,
+        "activity_seconds": _rounded(slot.activity_seconds(time.monotonic())),
         "job_id": str(job_id) if job_id else None,
         "is_retiring": slot.ledger.is_retiring,
         "rss_bytes": slot.ledger.rss_bytes or None,
         "uss_bytes": slot.uss_bytes or None,
         "totals": {counter.name.lower(): slot.total(counter) for counter in Counter},
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _process(ledger: LedgerRecord) -> dict[str, Any]:

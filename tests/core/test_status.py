@@ -2,9 +2,41 @@
 
 import time
 
+from supervisor.core.fleet import SlotState
+from supervisor.monitor.progress import Watch
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.status import STALE_SECONDS, summary
-from worker.ipc.scoreboard import Scoreboard
+from supervisor.monitor.status import HEARTBEAT_LATE_SECONDS, STALE_SECONDS, summary
+from worker.ipc.contract import Activity
+from worker.ipc.scoreboard import FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
+
+
+def watching(
+    board: Scoreboard, *, beat_ago_seconds: float, woke_ago_seconds: float = 3600.0, sampled_ago_seconds: float = 0.5
+) -> str:
+    """Return the state of a healthy instance whose supervisor wrote its last heartbeat so long ago."""
+    now = time.monotonic()
+    board.fleet.write(FleetRecord(1, heartbeat_seconds=now - beat_ago_seconds))
+    board.ledgers[0].write(LedgerRecord(SlotState.RUNNING, pid=1, starts=1))
+    board.write_worker(0, WorkerRecord(1, Activity.IDLE))
+    state = MonitorState(is_connected=True, polled_at_seconds=now, supervisor_pid=4711)
+    state.progress.watch = Watch(now - sampled_ago_seconds, woke_at_seconds=now - woke_ago_seconds)
+    current, message = summary(board, state)
+    assert ("process 4711" in message) is (current == "down")
+    return current
+
+
+def test_a_supervisor_without_a_heartbeat_is_down() -> None:
+    """A heartbeat of the last tick is well, and one that is late by some seconds is not."""
+    assert watching(Scoreboard(), beat_ago_seconds=1.0) == "ok"
+    assert watching(Scoreboard(), beat_ago_seconds=HEARTBEAT_LATE_SECONDS + 1) == "down"
+
+
+def test_a_host_that_was_suspended_gives_no_alarm_about_the_supervisor() -> None:
+    """Before the monitor has noticed its own suspension, and for some seconds after it."""
+    late = HEARTBEAT_LATE_SECONDS + 100
+    assert watching(Scoreboard(), beat_ago_seconds=late, sampled_ago_seconds=100) == "ok"
+    assert watching(Scoreboard(), beat_ago_seconds=late, woke_ago_seconds=1) == "ok"
+    assert watching(Scoreboard(), beat_ago_seconds=late, woke_ago_seconds=HEARTBEAT_LATE_SECONDS + 1) == "down"
 
 
 def test_a_database_that_has_just_answered_is_not_stale() -> None:

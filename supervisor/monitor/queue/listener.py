@@ -14,7 +14,7 @@ from supervisor.admission.decision import AcquireModelLock
 from supervisor.event_log import EventLog
 from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.reclaimer import LeaseReclaimer
-from supervisor.monitor.queue.requests import CheckModelUse, DatabaseRequest, DatabaseRequests, PollSoon
+from supervisor.monitor.queue.requests import CheckModelUse, DatabaseRequest, DatabaseRequests, PollSoon, Reconnect
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from worker.ipc.backoff import doubling, jittered
@@ -59,7 +59,7 @@ class QueueListener:
         self._waker, self._on_poll = users.waker, users.on_poll
         self._monitor_record = replace(scoreboard.monitor.read(), incarnation=incarnation)
         self._sender_pids: list[int] = []  # of notifications that are not dispatched yet
-        self._poll_at_seconds = -math.inf
+        self._poll_at_seconds, self._is_renewing = -math.inf, False
 
     async def run(self) -> None:
         """Runs until it is cancelled. Raises UnsuitableDatabase for a role that must not be used."""
@@ -70,6 +70,8 @@ class QueueListener:
                 connection = await self._connect()
                 async with connection:
                     await self._serve(connection)
+                failures = 0  # the end was requested
+                self._model_lock.connection_lost()
             except (psycopg.Error, OSError) as outage:
                 failures = 0 if self._state.is_connected else failures
                 self._mark_lost(outage)
@@ -91,8 +93,9 @@ class QueueListener:
         return connection
 
     async def _serve(self, connection: AsyncConnection) -> None:
-        self._poll_at_seconds = -math.inf
-        while True:
+        """Serves until a new connection is requested."""
+        self._poll_at_seconds, self._is_renewing = -math.inf, False
+        while not self._is_renewing:
             self._set_deadline()
             for request in self._requests.take_all():
                 self._accept(request)
@@ -107,6 +110,8 @@ class QueueListener:
         match request:
             case PollSoon():
                 self._poll_at_seconds = min(self._poll_at_seconds, time.monotonic() + POLL_SOON_SECONDS)
+            case Reconnect():
+                self._is_renewing = True
             case ReclaimLeaseRequest():
                 self._reclaimer.add(request)
             case AcquireModelLock(model):
@@ -121,6 +126,7 @@ class QueueListener:
         self._waker.refresh_worker_pids()
         poll = await poll_queue(connection)
         self._mark_connected()
+        self._state.is_waiting = poll.is_waiting
         if poll.is_waiting:
             self._waker.wake_one()
         if self._state.admission.is_governed:
