@@ -34,6 +34,7 @@ class ListError(Enum):
     UNREACHABLE = "unreachable"
     LATE = "no answer in time"
     INVALID = "invalid answer"
+    EXHAUSTED = "the monitor has no free file descriptor, raise the limit of open files"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from worker.ipc.scoreboard import Scoreboard
 from worker.ollama.address import server_name
 from worker.ollama.deadline import FIRST_TOKEN_SHARE
 from worker.queue.connection import UnsuitableDatabase
+from worker.queue.dsn import address_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ def run(wiring: MonitorWiring, settings: Settings, event_log: EventLog) -> int:
 async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLog) -> None:
     """Builds the parts, each from parts above it, and runs the five tasks until SIGTERM."""
     board, requests = wiring.scoreboard, DatabaseRequests()
-    state = MonitorState(supervisor_pid=os.getppid())
+    address = address_of(settings.worker.learning_database_url.get_secret_value())
+    state = MonitorState(supervisor_pid=os.getppid(), database_address=address)
     waker = Waker(board, wiring.wake_fds)
     admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
     users = _connection_users(wiring, settings, requests, waker, admission, event_log)

@@ -33,6 +33,7 @@ class MonitorState:
     admission: AdmissionView = field(default_factory=AdmissionView)
     progress: ProgressView = field(default_factory=ProgressView)
     supervisor_pid: int = 0
+    database_address: str = ""  # role, host and database, without the password
 
     def mark_connected(self, now_seconds: float) -> None:
         """Also resets the time of the last poll, so that the outage does not count as a database that does not answer."""

@@ -8,6 +8,7 @@ from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
 from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, standing_seconds, standstill
+from supervisor.monitor.refusals import refusal
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.work import completed_at_seconds, is_permit_unused, waits, work_facts
@@ -74,6 +75,9 @@ def _database_down(state: MonitorState) -> Summary | None:
     silent_seconds = time.monotonic() - state.polled_at_seconds
     period = f", {since(silent_seconds)}" if state.polled_at_seconds else ""
     effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
+    refused = refusal(state.outage, state.database_address, period)
+    if not state.is_connected and refused:
+        return "down", refused
     if not state.is_connected and state.has_error_reply:
         return "down", f"The database answers, but does not let the service use the queue ({state.outage}){period}. {effect}"
     if not state.is_connected:

@@ -13,6 +13,7 @@ from psycopg.types.json import set_json_loads
 from worker.queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS, BoundedAsyncConnection, BoundedConnection
 from worker.queue.document import read_document
 from worker.queue.dsn import SERVICE_ROLES
+from worker.queue.outages import outage_of
 from worker.queue.pooled import PooledAsyncConnection, PooledConnection
 from worker.queue.statements import statement
 
@@ -157,7 +158,7 @@ def outages_named() -> Iterator[None]:
         *_MIGRATION_ERRORS,
         *_SERVER_ERRORS,
     ) as error:
-        raise DatabaseUnavailable(type(error).__name__) from error
+        raise DatabaseUnavailable(outage_of(error)) from error
 
 
 def _session_values(connection: Connection | AsyncConnection, bounds: Mapping[str, int], pooled: Pooled) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from worker.ipc.channel import ReclaimLeaseRequest
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.connection import AsyncConnection, connect_monitor, has_answered, is_pooled
 from worker.queue.dead_leases import ReclaimResult
+from worker.queue.outages import outage_of
 from worker.queue.polls import StepBacklog, listen, poll_queue, queue_stats, step_backlog
 from worker.settings import WorkerSettings
 
@@ -189,9 +190,10 @@ class QueueListener:
             self._event_log.connected(is_pooled=self._state.is_pooled)
 
     def _mark_lost(self, outage: BaseException) -> None:
-        if self._state.is_connected or self._state.outage != type(outage).__name__:
-            self._event_log.connection_lost(error=type(outage).__name__)
-        self._state.mark_lost(type(outage).__name__, has_error_reply=has_answered(outage))
+        name = outage_of(outage)
+        if self._state.is_connected or self._state.outage != name:
+            self._event_log.connection_lost(error=name)
+        self._state.mark_lost(name, has_error_reply=has_answered(outage))
         self._model_lock.connection_lost()
         self._set_deadline()
 
