@@ -47,8 +47,8 @@ class SlotStatus:
 
 def slot_statuses(scoreboard: Scoreboard) -> list[SlotStatus]:
     """Every slot that was ever used, in order."""
-    slots = (SlotStatus(number, scoreboard.ledgers[number].read(), scoreboard.worker(number)) for number in range(MAX_SLOTS))
-    return [slot for slot in slots if slot.ledger.starts]
+    ledgers = ((number, scoreboard.ledgers[number].read()) for number in range(MAX_SLOTS))
+    return [SlotStatus(number, ledger, scoreboard.worker(number)) for number, ledger in ledgers if ledger.starts]
 
 
 def present(scoreboard: Scoreboard) -> list[SlotStatus]:

@@ -23,6 +23,7 @@ CAUSES = 8  # of a process's end
 MAX_ACTIVITY = 10
 _NO_ID = bytes(16)
 _HEADER = struct.Struct("<QI")  # sequence, checksum
+_BLANK = bytes(_HEADER.size)
 _READ_TRIES = 8
 _MAX_SEQUENCE = 2**63  # a higher sequence number is damage: no writer counts that far
 
@@ -301,7 +302,14 @@ class Cell(Generic[R]):
             whole = [buffer for buffer in (self._buffer(0), self._buffer(1)) if buffer is not None]
             if whole:
                 return self._kind.unpack(max(whole)[1])
+            if self._is_blank():
+                break
         return self._kind()
+
+    def _is_blank(self) -> bool:
+        """True before the end of the first write. Most cells of slots are never written."""
+        starts = self._offset, self._offset + self._stride
+        return all(self._memory[start : start + _HEADER.size] == _BLANK for start in starts)
 
     def _buffer(self, side: int) -> tuple[int, bytes] | None:
         start = self._offset + side * self._stride
