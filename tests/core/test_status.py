@@ -3,11 +3,15 @@
 import time
 
 from supervisor.core.fleet import SlotState
+from supervisor.event_log import EventLog
 from supervisor.monitor.progress import Watch
+from supervisor.monitor.progress_watch import HANDOVER_SECONDS, ProgressWatch
+from supervisor.monitor.queue.requests import DatabaseRequests
+from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import HEARTBEAT_LATE_SECONDS, STALE_SECONDS, summary
 from worker.ipc.contract import Activity
-from worker.ipc.scoreboard import FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
+from worker.ipc.scoreboard import FleetRecord, LedgerRecord, ProgressRecord, Scoreboard, WorkerRecord
 
 
 def watching(
@@ -62,3 +66,16 @@ def test_an_outage_names_its_duration() -> None:
     polled = MonitorState(outage="OperationalError", polled_at_seconds=time.monotonic() - 9 * 60 - 30)
     assert "cannot be reached (OperationalError), for 9 min now." in summary(Scoreboard(), polled)[1]
     assert "cannot be reached (OperationalError)." in summary(Scoreboard(), MonitorState(outage="OperationalError"))[1]
+
+
+def test_a_standstill_outlives_the_monitor() -> None:
+    """A new monitor continues the watch of the one before, so that a crash of the monitor hides no standstill."""
+    board, now = Scoreboard(), time.monotonic()
+    board.progress.write(ProgressRecord(now - 2, now - 5000, 3.0))
+    state = MonitorState()
+    ProgressWatch(board, state, DatabaseRequests(), Waker(board, []), EventLog("ERROR", lambda _: None))
+    assert (state.progress.watch.since_seconds, state.progress.watch.excused_seconds) == (now - 5000, 3.0)
+    board.progress.write(ProgressRecord(now - 2 * HANDOVER_SECONDS, now - 5000))
+    late = MonitorState()
+    ProgressWatch(board, late, DatabaseRequests(), Waker(board, []), EventLog("ERROR", lambda _: None))
+    assert late.progress.watch == Watch()
