@@ -4,5 +4,6 @@ requests    what other tasks ask of the connection
 listener    connects, listens for notifications, polls, serves the requests, publishes the monitor's deadline
 waker       chooses the worker to wake for a notification, and wakes it through its eventfd
 reclaimer   reclaims the leases of dead workers and dead instances
+refused_rows  jobs whose rows the database refuses to change, for `status`
 model_lock  holds the lock that gives one of two models the server, agreed on by all instances
 """
