@@ -63,7 +63,7 @@ def run_by(wrapper: tuple[str, ...], site: Site, *arguments: str, **settings: st
 def _run(
     wrapper: tuple[str, ...], user: str | None, site: Site, arguments: tuple[str, ...], settings: Mapping[str, str | float]
 ) -> Result:
-    values = {name.upper(): str(value) for name, value in (site.settings() | settings).items()}
+    values = {name.upper(): str(value) for name, value in {**site.settings(), **settings}.items()}
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "1000", **values}
     return subprocess.run(
         [*wrapper, PROGRAM, *arguments],

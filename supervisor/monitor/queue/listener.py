@@ -28,6 +28,7 @@ from worker.queue.outages import outage_of
 from worker.queue.permit_sessions import monitor_name
 from worker.queue.polls import (
     StepBacklog,
+    is_waiting_besides,
     listen,
     open_jobs,
     parked_jobs,
@@ -143,7 +144,7 @@ class QueueListener:
         self._waker.refresh_worker_pids()
         poll = await poll_queue(connection)
         self._mark_connected()
-        self._state.is_waiting = poll.is_waiting
+        self._state.is_waiting = poll.is_waiting and await self._is_workable(connection)
         if poll.is_waiting:
             self._waker.wake_one()
         if self._state.admission.is_governed:
@@ -157,6 +158,11 @@ class QueueListener:
         self._state.polled_at_seconds = now
         self._set_deadline()
         self._poll_at_seconds = now + min(self._settings.worker_poll_interval, poll.due_in_seconds)
+
+    async def _is_workable(self, connection: AsyncConnection) -> bool:
+        """True if a waiting job is none of those that the database refuses to change."""
+        refused = self._state.refused_rows.rows
+        return not refused or await is_waiting_besides(connection, list(refused))
 
     async def _count_backlog(self, connection: AsyncConnection, *, is_waiting: bool) -> None:
         """Keeps the last count if a damaged payload cannot be read: a worker will report that row."""
