@@ -1,4 +1,4 @@
-"""A connection that is refused is told with its class, its role and its remedy, and never as a database out of reach."""
+"""A rejected connection is reported with its class, its role and its remedy, and never as a database out of reach."""
 
 import subprocess
 import sys
