@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.event_log import EventLog
+from supervisor.monitor.document import snapshot
 from supervisor.monitor.events import EventReader
 from supervisor.monitor.http import PendingCommands, serve_control, serve_metrics
 from supervisor.monitor.metrics import Metrics
@@ -27,7 +28,6 @@ from supervisor.monitor.queue.reclaimer import LeaseReclaimer
 from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.status import snapshot
 from supervisor.settings.model import Settings
 from supervisor.settings.policy import policy_of
 from worker.ipc import channel
