@@ -13,12 +13,13 @@ from typing import Any
 from supervisor.event_log import EventLog
 from supervisor.monitor.document import snapshot
 from supervisor.monitor.events import EventReader
-from supervisor.monitor.http import PendingCommands, serve_control, serve_metrics
+from supervisor.monitor.http import serve_control, serve_metrics
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.ollama.controller import AdmissionController, AdmissionDependencies
 from supervisor.monitor.ollama.host import Host, total_memory_bytes
 from supervisor.monitor.ollama.policy import admission_policy
 from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.pending_commands import PendingCommands
 from supervisor.monitor.progress import ProgressPolicy
 from supervisor.monitor.progress_watch import ProgressWatch
 from supervisor.monitor.queue.listener import ConnectionUsers, QueueListener
