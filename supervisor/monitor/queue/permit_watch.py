@@ -22,7 +22,7 @@ REQUESTED_SECONDS = 5.0  # for which the holders are searched after a request
 
 
 class PermitWatch:
-    """Reads the scoreboard once per second. Costs one statement per second while a wait is long or a permit is lost."""
+    """Reads the scoreboard each second, and sends one statement per second while a wait is long or a permit is lost."""
 
     def __init__(self, settings: WorkerSettings, scoreboard: Scoreboard, state: MonitorState, event_log: EventLog) -> None:
         self._scoreboard, self._state, self._event_log = scoreboard, state, event_log
