@@ -11,7 +11,7 @@
 It also registers descriptors with the loop: `events` reads the workers' datagrams as they arrive, on one socket for each slot.
 Only the listener uses the connection. The others put a request into `queue.requests`, and the listener carries it out.
 
-What the monitor knows, and how it is shown:
+Its knowledge, and the pages that are made from it:
 
     state, progress_view, slot_status  the monitor's own knowledge, its part about progress, and a slot of the scoreboard
     work, progress      the work of this instance as facts, and the decision whether it stands still. `progress` is pure

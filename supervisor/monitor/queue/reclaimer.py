@@ -69,11 +69,10 @@ class LeaseReclaimer:
         database: str,
         max_crashes: int,
         event_log: EventLog,
-        refused_rows: RefusedRows | None = None,
+        refused_rows: RefusedRows,
     ) -> None:
         self._channel_fd, self._directory, self._database = channel_fd, directory, database
-        self._max_crashes, self._event_log = max_crashes, event_log
-        self._refused_rows = RefusedRows() if refused_rows is None else refused_rows
+        self._max_crashes, self._event_log, self._refused_rows = max_crashes, event_log, refused_rows
         self._pending: list[PendingReclaim] = []
         self._unsent: deque[LeaseReclaimedReport] = deque()
         self._orphans = Refusals()  # leases of dead instances that could not be reclaimed
