@@ -99,7 +99,7 @@ def _failure(name: str, probe: Probe) -> Finding:
             return Finding(Level.FAILED, f"{subject}: Ollama has no room", remedy)
         case Outcome.ERROR_STATUS if probe.detail == STATUS_400 and probe.kind is ProbeKind.PICTURE:
             remedy = "most likely a page does not fit into its context window: set AI_NUM_CTX_VISION=8192"
-            return Finding(Level.FAILED, f"{subject}: Ollama rejected it", remedy)
+            return Finding(Level.FAILED, f"{subject}: Ollama refused it", remedy)
         case Outcome.ERROR_STATUS:
             remedy = (
                 "read the end of Ollama's log (`journalctl -u ollama`): usually memory ran out or the model's file is damaged"
