@@ -17,7 +17,7 @@ import pytest
 
 from testkit.adapters.deadly import POISON
 from testkit.live_fleet import LiveFleet, Row, kill_all
-from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site
+from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, VISION_MODEL, Site
 from testkit.waiting import until
 from worker.queue.leases import LeaseOwner
 
@@ -146,7 +146,7 @@ def test_eight_workers_that_die_at_once_are_all_replaced(site: Site) -> None:
     """No zombie stays, every lease comes back, every job ends once."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=8)
     entered = site.enter_texts(8)
-    fleet = site.start(worker_concurrency=8)
+    fleet = site.start(worker_concurrency=8, ai_timeout_feedback=LONGEST_CALL_SECONDS)
     victims = site.until_in_call(fleet, FEEDBACK_MODEL, 8)
     kill_all(victims)
     fleet.until_replaced(victims)

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from testkit.live_fleet import LiveFleet
-from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site
+from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, VISION_MODEL, Site
 from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -21,7 +21,9 @@ def start_in_jobs(site: Site, workers: int) -> LiveFleet:
     """Each worker waits for an answer which never comes, with a long lease."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=workers)
     site.enter_texts(workers)
-    fleet = site.start(worker_concurrency=workers, worker_lease_seconds=LONG_LEASE_SECONDS)
+    fleet = site.start(
+        worker_concurrency=workers, worker_lease_seconds=LONG_LEASE_SECONDS, ai_timeout_feedback=LONGEST_CALL_SECONDS
+    )
     site.until_in_call(fleet, FEEDBACK_MODEL, workers)
     return fleet
 
@@ -99,7 +101,7 @@ def test_the_next_supervisor_reclaims_leases_of_a_dead_one(site: Site) -> None:
     dead = start_in_jobs(site, 2)
     number = f"{dead.instance():08x}"
     dead.kill()
-    heir = site.start(worker_concurrency=2)
+    heir = site.start(worker_concurrency=2, ai_timeout_feedback=LONGEST_CALL_SECONDS)
     site.until_in_call(heir, FEEDBACK_MODEL, 2)
     assert [job["payload"]["expiries"] for job in site.jobs()] == [1, 1]
     assert {each["instance"] for each in heir.logged("dead_instance_lease")} == {number}
