@@ -219,6 +219,17 @@ class EventLog:
     def model_unloaded(self, models: Sequence[str], *, is_ok: bool) -> None:
         self._line("INFO", "model_unloaded", models=",".join(models), is_ok=is_ok)
 
+    def standstill(self, *, is_long: bool, seconds: float, model: str, waits: str) -> None:
+        """Log that nothing moves forward: no token, no page, no end of a job. `model`: its calls get no token."""
+        self._line("ERROR" if is_long else "WARNING", "standstill", seconds=f"{seconds:.0f}", model=model, waits=waits)
+
+    def progress_again(self, *, seconds: float) -> None:
+        self._line("INFO", "progress_again", seconds=f"{seconds:.0f}")
+
+    def mend(self, *, action: str) -> None:
+        """Log what the monitor does against a standstill."""
+        self._line("WARNING", "mend", action=action)
+
     def _line(self, level: str, event: str, **details: object) -> None:
         if LEVELS.index(level) < self._least:
             return

@@ -37,7 +37,7 @@ from supervisor.core.policy import Policy
 from supervisor.systemd import Notifier
 from worker.ipc import channel
 from worker.ipc.channel import Command
-from worker.ipc.contract import JOB_ACTIVITIES, Activity
+from worker.ipc.contract import JOB_ACTIVITIES, MODEL_CALLS, Activity
 from worker.ipc.scoreboard import MAX_SLOTS, ControlRecord, FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
 
 MAX_DEADLINE_SECONDS = 86_400.0  # the longest possible step, so a later deadline is capped
@@ -121,15 +121,13 @@ class UnixSystem:
                 os.eventfd_write(self._descriptors.wake_fds[slot], 1)
 
     def publish(self, fleet: Fleet) -> None:
-        """Write the fleet to the scoreboard where it differs, and notify the service manager."""
+        """Write the fleet to the scoreboard where it differs, the heartbeat in each turn, and notify the service manager."""
         for slot in fleet.slots:
             cell = self._scoreboard.ledgers[slot.number] if slot.is_worker else self._scoreboard.monitor_ledger
             ledger_record = _ledger(slot)
             if cell.read() != ledger_record:
                 cell.write(ledger_record)
-        fleet_record = _fleet(fleet)
-        if self._scoreboard.fleet.read() != fleet_record:
-            self._scoreboard.fleet.write(fleet_record)
+        self._scoreboard.fleet.write(_fleet(fleet, time.monotonic()))
         self._notifier.notify(fleet, self.now())
 
     def _sleep(self, until_seconds: float) -> None:
@@ -165,9 +163,9 @@ class UnixSystem:
             deadline_seconds = self._deadline_of(slot, claim)
             if deadline_seconds is None:
                 continue
-            is_busy = claim is not None and claim.activity in JOB_ACTIVITIES
-            if (deadline_seconds, is_busy) != (slot.deadline_seconds, slot.is_busy):
-                yield DeadlineSet(slot.number, deadline_seconds, self.now(), claim is not None and claim.is_ready, is_busy)
+            step, is_ready = _step_of(claim), claim is not None and claim.is_ready
+            if (deadline_seconds, *step) != (slot.deadline_seconds, slot.is_busy, slot.is_in_call, slot.permit_since_seconds):
+                yield DeadlineSet(slot.number, deadline_seconds, self.now(), is_ready, *step)
 
     def _deadline_of(self, slot: Slot, claim: WorkerRecord | None) -> float | None:
         """Return the deadline in the record of the process in the slot, or None if it has written none yet."""
@@ -243,6 +241,14 @@ class UnixSystem:
         return status == -signal.SIGKILL and slot.state is not SlotState.KILLED and self._oom.claim(self.now())
 
 
+def _step_of(claim: WorkerRecord | None) -> tuple[bool, bool, float | None]:
+    """Return if the worker has a job in hand, if it calls a model, and since when it waits for a permit."""
+    if claim is None:
+        return False, False, None
+    permit_since_seconds = claim.activity_since_seconds if claim.activity == Activity.PERMIT else None
+    return claim.activity in JOB_ACTIVITIES, claim.activity in MODEL_CALLS, permit_since_seconds
+
+
 def _ledger(slot: Slot) -> LedgerRecord:
     return LedgerRecord(
         slot.state,
@@ -257,6 +263,6 @@ def _ledger(slot: Slot) -> LedgerRecord:
     )
 
 
-def _fleet(fleet: Fleet) -> FleetRecord:
+def _fleet(fleet: Fleet, now_seconds: float) -> FleetRecord:
     problem = list(ReloadProblem).index(fleet.reload_problem) + 1 if fleet.reload_problem else 0
-    return FleetRecord(fleet.wanted, fleet.is_reloading, fleet.gave_up, problem)
+    return FleetRecord(fleet.wanted, fleet.is_reloading, fleet.gave_up, problem, now_seconds)

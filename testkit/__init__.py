@@ -5,7 +5,8 @@ Servers: `postgres` (a throw-away server) with `database` and `schema`, `filled_
 loses messages), `service_manager`, `far_host`.
 Processes: `supervisor_process` and `live_fleet` (a whole supervisor), `bare_worker` (one worker), `parent_death`.
 Scenes: `environment` (database, Ollama, files) with `site` for fleets and `school` for single workers, `outage`, `kill_sweep`,
-`monitor`, `pending_call`, `tmpfs` (a full or read-only disk), and faulty `adapters`.
+`refusals` (a database that refuses single rows), `monitor`, `pending_call`, `tmpfs` (a full or read-only disk), and faulty
+`adapters`.
 Work: `submissions`, `schoolwork`, `drawn_pages`, `picture`, `recording` (answers of a real Ollama), `results`.
 Programs: `chaos`, `inputs`, `simulation`. Waiting: `until` in `waiting`. `metrics_page` writes docs/metrics.md.
 """

@@ -157,6 +157,7 @@ class HeldLease:
         """Has a deadline of its own, because the step may have used up its time."""
         self._ctx.report.enter_activity(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
         self._renew(hard_limit_seconds, commit)
+        self._ctx.report.advance()
 
     def _renew(self, hard_limit_seconds: float, renew: Callable[[Connection, float], StepStart]) -> None:
         """Runs a statement that renews the lease, and keeps the permit that it leaves. Raises JobEnded if the lease is lost."""

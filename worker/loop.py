@@ -257,6 +257,8 @@ class Loop:
         counter, label = _counter_and_label(outcome)
         if counter is not None:
             self._ctx.report.count(counter)
+        if isinstance(outcome, AlreadyFinal):
+            self._ctx.report.advance()
         self._ctx.report.send(
             EventKind.SETTLED,
             job_id=lease.job_id,

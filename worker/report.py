@@ -9,12 +9,18 @@ from dataclasses import replace
 from types import MappingProxyType
 from uuid import UUID
 
-from worker.ipc.contract import MAX_EVENT_BYTES, Activity, Counter, Event, EventKind, ModelCall, Step, Wiring
-from worker.ipc.scoreboard import COUNTERS, WorkerRecord
+from worker.ipc.contract import MAX_EVENT_BYTES, MODEL_CALLS, Activity, Counter, Event, EventKind, ModelCall, Step, Wiring
+from worker.ipc.scoreboard import WorkerRecord
 from worker.memory import uss_bytes
 
 SAMPLE_EVERY_SECONDS = 5.0  # a sample costs a millisecond and holds the kernel's lock on the process's memory map
-_MODEL_CALLS = {Activity.VISION, Activity.FEEDBACK}
+_ENDS = {  # of a job whose input was processed or is at fault: a failed model moves no submission forward
+    Counter.COMPLETED,
+    Counter.FAILED_INPUT_CORRUPT,
+    Counter.FAILED_INPUT_UNSUPPORTED,
+    Counter.FAILED_INPUT_TOO_LARGE,
+    Counter.QUARANTINED,
+}
 _UNSAFE = re.compile(r"[^\w.:<>, -]")  # not allowed in an event, but possible in the name of a role or a module
 
 
@@ -24,8 +30,15 @@ class Report:
     def __init__(self, wiring: Wiring, clock: Callable[[], float] = time.monotonic) -> None:
         self._wiring, self._clock = wiring, clock
         self._sampled_at_seconds = -math.inf
-        before = wiring.scoreboard.worker(wiring.slot)  # continue the totals of the slot's last worker
-        self._record = WorkerRecord(wiring.incarnation, Activity.BOOT, counters=before.counters if before else (0,) * COUNTERS)
+        before = wiring.scoreboard.worker(wiring.slot) or WorkerRecord()  # continue the totals of the slot's last worker
+        self._record = WorkerRecord(
+            wiring.incarnation,
+            Activity.BOOT,
+            activity_since_seconds=clock(),
+            advanced_seconds=before.advanced_seconds,
+            completed_seconds=before.completed_seconds,
+            counters=before.counters,
+        )
 
     @property
     def activity(self) -> Activity:
@@ -35,11 +48,18 @@ class Report:
         """Begins an activity. The supervisor ends the worker if the activity lasts beyond its deadline."""
         now = self._clock()
         record = replace(self._record, activity=activity, deadline_seconds=now + deadline_in_seconds, progress_seconds=now)
-        self._write(replace(record, call_started_seconds=now) if activity in _MODEL_CALLS else record)
+        if activity != self._record.activity:
+            record = replace(record, activity_since_seconds=now)
+        self._write(replace(record, call_started_seconds=now) if activity in MODEL_CALLS else record)
 
     def progress(self) -> None:
         """Data has arrived, such as a token. The deadline stays, because it is the activity's hard limit."""
-        self._write(replace(self._record, progress_seconds=self._clock()))
+        now = self._clock()
+        self._write(replace(self._record, progress_seconds=now, advanced_seconds=now))
+
+    def advance(self) -> None:
+        """A submission has moved forward: a page or text was committed, or its job has ended."""
+        self._write(replace(self._record, advanced_seconds=self._clock()))
 
     def set_lease(self, job_id: UUID | None, lease_key: UUID | None, pending_lease_key: UUID | None = None) -> None:
         """Publishes the lease in hand, None after it was settled, and the key of a lease request without a result."""
@@ -50,9 +70,15 @@ class Report:
         self._write(replace(self._record, next_lease_key=lease_key))
 
     def count(self, counter: Counter, amount: int = 1) -> None:
-        if amount:
-            before = self._record.counters
-            self._write(replace(self._record, counters=(*before[:counter], before[counter] + amount, *before[counter + 1 :])))
+        if not amount:
+            return
+        before, record = self._record.counters, self._record
+        record = replace(record, counters=(*before[:counter], before[counter] + amount, *before[counter + 1 :]))
+        if counter in _ENDS:
+            record = replace(record, advanced_seconds=self._clock())
+        if counter is Counter.COMPLETED:
+            record = replace(record, completed_seconds=record.advanced_seconds)
+        self._write(record)
 
     def set_connected(self, backend_pid: int) -> None:
         """Written before the next deadline: a reader of that deadline then sees `is_ready` too."""

@@ -27,3 +27,14 @@ def lease_seconds_for(hard_limit_seconds: float, settings: WorkerSettings) -> fl
 def first_lease_seconds(settings: WorkerSettings) -> float:
     """Covers reading the submission's row and its file, until the first model step renews the lease."""
     return lease_seconds_for(STATEMENT_DEADLINE_SECONDS + READ_DEADLINE_SECONDS, settings)
+
+
+def longest_step_seconds(settings: WorkerSettings) -> float:
+    """Longest time in which a worker shows no progress and no deadline of it is exceeded, with the grace period after it.
+
+    It reads a file and then makes the longest call. A foreign adapter may read all pages in one call.
+    """
+    is_foreign = not settings.asks_ollama("vision") and not settings.is_stub("vision")
+    vision_seconds = page_limit_seconds(settings) * (settings.max_pdf_pages if is_foreign else 1)
+    call_seconds = max(vision_seconds, feedback_limit_seconds(settings)) + DEADLINE_SLACK_SECONDS
+    return READ_DEADLINE_SECONDS + call_seconds + settings.terminate_grace_seconds

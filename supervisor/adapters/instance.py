@@ -1,13 +1,15 @@
 """The identity of a running supervisor: a random number in a locked file. Without any lock on the file, the instance is dead.
 
-The supervisor has a lock by flock(2), which belongs to its open file. Each worker has one by fcntl(2), which belongs to the
-process: a process that an adapter forks does not inherit it, whatever descriptors it keeps.
+The supervisor and each worker have a lock by fcntl(2), which belongs to the process: a process that an adapter forks does not
+inherit it, whatever descriptors it keeps. The supervisor also has one by flock(2), by which older versions find it alive.
 """
 
 import contextlib
 import errno
 import fcntl
 import os
+import pwd
+import re
 import secrets
 import stat
 import struct
@@ -17,8 +19,10 @@ from pathlib import Path
 from supervisor.adapters.cannot_start import CannotStart
 from supervisor.exit_codes import CANNOT_CREATE, EX_CONFIG
 
-_SUFFIX, _UNNAMED_SUFFIX = ".instance", ".starting"
-_OWN_SUFFIXES = frozenset({_SUFFIX, _UNNAMED_SUFFIX, ".sock"})
+_SUFFIX, _UNNAMED_SUFFIX, _SOCKET_SUFFIX = ".instance", ".starting", ".sock"
+_SUFFIXES = frozenset({_SUFFIX, _SOCKET_SUFFIX})
+_OWN_SUFFIXES = _SUFFIXES | {_UNNAMED_SUFFIX}
+_NUMBER = re.compile(r"[0-9a-f]{8}")
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7), without the final zero
 _FLOCK = struct.Struct("hhqqi0q")  # struct flock of fcntl(2): type, whence, start, length, pid
 _LOCK_FLAGS = os.O_RDONLY | os.O_APPEND  # no other program has a reason to combine these two
@@ -34,6 +38,15 @@ class RuntimeDirectoryError(CannotStart):
     def __init__(self, message: str, exit_code: int = EX_CONFIG) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class RuntimeDirectoryForbidden(Exception):
+    """The runtime directory is another user's. The message has the directory and its owner."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            f"This user may not use {directory}, so the state of the service is unknown. Run the command as {_owner(directory)}."
+        )
 
 
 class Instance:
@@ -97,9 +110,32 @@ def control_socket(directory: Path, number: int) -> Path:
     return directory / f"{number:08x}.sock"
 
 
-def live_sockets(directory: Path) -> list[Path]:
-    """Return the control sockets in the directory. Some may belong to dead instances."""
-    return sorted(directory.glob("*.sock")) if directory.is_dir() else []
+def known_instances(directory: Path) -> list[int]:
+    """Return the numbers of all instances that have a file in the directory. Some may be dead.
+
+    Raises RuntimeDirectoryForbidden.
+    """
+    try:
+        files = list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError as error:
+        raise RuntimeDirectoryForbidden(directory) from error
+    return sorted({int(file.stem, 16) for file in files if file.suffix in _SUFFIXES and _NUMBER.fullmatch(file.stem)})
+
+
+def is_alive(directory: Path, number: int) -> bool:
+    """Report whether a process of the instance holds its lock. No lock is taken. Raises RuntimeDirectoryForbidden."""
+    try:
+        fd = _opened_lock(lock_path(directory, number), os.O_RDONLY)
+    except PermissionError as error:
+        raise RuntimeDirectoryForbidden(directory) from error
+    except OSError:  # removed after a clean end, or not a lock file
+        return False
+    try:
+        return _has_record_lock(fd)
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -121,9 +157,9 @@ def forget(directory: Path, number: int) -> None:
 
 def _taken(path: Path, held: contextlib.ExitStack, database: str) -> int | None:
     try:
-        fd = _opened_lock(path)
+        fd = _opened_lock(path, os.O_RDWR)
         held.callback(os.close, fd)
-        if _is_locked_by_worker(fd):  # first: on NFS the lock of the next line would count as one of a worker
+        if _has_record_lock(fd):  # first: on NFS the lock of the next line would count as one of a worker
             return None
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return int(path.stem, 16) if os.read(fd, 64) == database.encode() else None
@@ -131,15 +167,15 @@ def _taken(path: Path, held: contextlib.ExitStack, database: str) -> int | None:
         return None
 
 
-def _is_locked_by_worker(fd: int) -> bool:
+def _has_record_lock(fd: int) -> bool:
     request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind: int = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, request))[0]
     return kind != fcntl.F_UNLCK
 
 
-def _opened_lock(path: Path) -> int:
+def _opened_lock(path: Path, access: int) -> int:
     """Open a regular file without waiting. Raises OSError, also for a pipe or a device of this name, whose read could block."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    fd = os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -176,6 +212,7 @@ def _locked_file(directory: Path, number: int, database: str) -> int:
     unnamed = path.with_suffix(_UNNAMED_SUFFIX)
     fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(fd, fcntl.LOCK_SH)
+    fcntl.lockf(fd, fcntl.LOCK_SH)
     _write_whole(fd, database.encode())
     unnamed.rename(path)
     return fd
@@ -196,6 +233,17 @@ def _write_whole(fd: int, content: bytes) -> None:
     """Write the few bytes at once. Raises OSError also if the file system takes only a part of them."""
     if os.write(fd, content) < len(content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _owner(directory: Path) -> str:
+    """Return the name of the directory's owner, or the number of a user without a name."""
+    try:
+        uid = directory.stat().st_uid
+        return pwd.getpwuid(uid).pw_name
+    except OSError:
+        return "the user of the service"
+    except KeyError:
+        return f"the user {uid}"
 
 
 def _make_private(directory: Path) -> None:

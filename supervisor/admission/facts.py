@@ -35,6 +35,7 @@ class ListError(Enum):
     UNRESOLVED = "its host name is not resolved"
     LATE = "no answer in time"
     INVALID = "invalid answer"
+    EXHAUSTED = "the monitor has no free file descriptor, raise the limit of open files"
 
 
 @dataclass(frozen=True, slots=True)

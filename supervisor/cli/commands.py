@@ -6,9 +6,10 @@ from typing import NoReturn
 
 import click
 
-from supervisor.cli import control_socket
-from supervisor.cli.control_socket import Document
-from supervisor.cli.terminal import ENV_FILE, NumberRange, echo, read_or_exit
+from supervisor.adapters.instance import control_socket
+from supervisor.cli.control_socket import Document, send
+from supervisor.cli.instances import documents, is_silent
+from supervisor.cli.terminal import ENV_FILE, NumberRange, allowed_or_exit, echo, read_or_exit
 from supervisor.exit_codes import COMMAND_REJECTED, EX_CONFIG, NOT_RUNNING, OUTCOME_UNKNOWN, USAGE
 from supervisor.settings.model import read_runtime_path
 from supervisor.wording import counted
@@ -29,11 +30,12 @@ def scale(workers: int, instance: str | None, env_file: Path | None) -> None:
 
     \b
     Exit codes:
-    0  accepted
-    1  rejected
-    2  several instances run: name one
-    3  not running
-    75 no answer: it may have been carried out
+    0   accepted
+    1   rejected, or not sent
+    2   several instances run: name one
+    3   not running
+    75  no answer: it may have been carried out
+    77  not allowed for this user
     """
     result = _send(env_file, instance, "/scale", {"workers": workers})
     echo(f"{counted(result['workers'], 'worker')} from now on. {JOBS_GO_ON}")
@@ -50,11 +52,12 @@ def recycle(slots: tuple[int, ...], instance: str | None, env_file: Path | None)
 
     \b
     Exit codes:
-    0  accepted
-    1  rejected
-    2  several instances run: name one
-    3  not running
-    75 no answer: it may have been carried out
+    0   accepted
+    1   rejected, or not sent
+    2   several instances run: name one
+    3   not running
+    75  no answer: it may have been carried out
+    77  not allowed for this user
     """
     named = sorted(set(slots))
     result = _send(env_file, instance, "/recycle", {"slots": named or "all"})
@@ -74,10 +77,11 @@ def reload(instance: str | None, env_file: Path | None) -> None:
     \b
     Exit codes:
     0   accepted
-    1   rejected
+    1   rejected, or not sent
     2   several instances run: name one
     3   not running
     75  no answer: it may have been carried out
+    77  not allowed for this user
     78  a setting is wrong: the old settings stay in use
     """
     workers = _send(env_file, instance, "/reload", {})["workers"]
@@ -86,31 +90,35 @@ def reload(instance: str | None, env_file: Path | None) -> None:
 
 def _send(env_file: Path | None, instance: str | None, route: str, command: Document) -> Document:
     """The result of an accepted command. If it is not accepted, print the reason and exit."""
-    socket = _socket(read_or_exit(lambda: read_runtime_path(env_file)), instance)
-    result = control_socket.send(socket, route, command)
+    directory = read_or_exit(lambda: read_runtime_path(env_file))
+    socket = control_socket(directory, _number(directory, instance))
+    result = allowed_or_exit(lambda: send(socket, route, command))
     if result.get("outcome") != "accepted":
         _exit(*_rejection(result))
     return result
 
 
-def _socket(directory: Path, instance: str | None) -> Path:
-    """The control socket of the named instance, or of the only one that answers."""
-    sockets = {path.stem: path for path in control_socket.status_by_socket(directory)}
-    if instance is None and len(sockets) > 1:
-        _exit(f"Several instances run. Name one with --instance: {', '.join(sorted(sockets))}.", USAGE)
-    if instance is not None and instance not in sockets:
-        reason = f"Not running: instance {instance} does not answer in {directory}. `status` lists the instances that do."
-        _exit(reason, NOT_RUNNING)
-    if not sockets:
-        _exit(f"Not running: no instance answers in {directory}. {START_REMEDY}", NOT_RUNNING)
-    return sockets[instance] if instance else next(iter(sockets.values()))
+def _number(directory: Path, instance: str | None) -> int:
+    """The number of the named instance, or of the only one that runs. If it is silent, print that and exit."""
+    found = allowed_or_exit(lambda: documents(directory))
+    running = {f"{number:08x}": number for number in found}
+    if instance is None and len(running) > 1:
+        _exit(f"Several instances run. Name one with --instance: {', '.join(sorted(running))}.", USAGE)
+    if instance is not None and instance not in running:
+        _exit(f"Not running: instance {instance} in {directory}. `status` lists the instances that run.", NOT_RUNNING)
+    if not running:
+        _exit(f"Not running: no instance in {directory}. {START_REMEDY}", NOT_RUNNING)
+    number = running[instance] if instance else next(iter(running.values()))
+    if is_silent(found[number]):
+        _exit(f"Not sent. {found[number]['message']}", COMMAND_REJECTED)
+    return number
 
 
 def _rejection(result: Document) -> tuple[str, int]:
     """The reason for the administrator, and the exit code."""
     match result.get("outcome"):
         case "not_sent":
-            return "The instance does not answer, so nothing was changed. Check its `status` and try again.", NOT_RUNNING
+            return "Not sent, because the instance does not answer. Check its `status` and try again.", COMMAND_REJECTED
         case "unknown":
             return (
                 "No answer came, so the command may have been carried out. Check `status` before you repeat it.",

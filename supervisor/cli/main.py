@@ -20,8 +20,9 @@ from supervisor.cli import check as checks
 from supervisor.cli import commands
 from supervisor.cli import status as status_page
 from supervisor.cli.control_socket import Document
+from supervisor.cli.instances import documents as running_documents
 from supervisor.cli.output import CommandGroup
-from supervisor.cli.terminal import ENV_FILE, echo, read_or_exit
+from supervisor.cli.terminal import ENV_FILE, allowed_or_exit, echo, read_or_exit
 from supervisor.doctor import findings as doctor_findings
 from supervisor.doctor import view
 from supervisor.doctor.document import document
@@ -72,12 +73,13 @@ def status(as_json: bool, env_file: Path | None) -> None:
 
     \b
     Exit codes:
-    0  all is well
-    1  degraded, stopping or down
-    3  not running
+    0   all is well
+    1   degraded, stopping or down, or no answer
+    3   not running
+    77  not allowed for this user
     """
     directory = read_or_exit(lambda: read_runtime_path(env_file))
-    documents = status_page.documents(directory)
+    documents = list(allowed_or_exit(lambda: running_documents(directory)).values())
     if as_json:
         click.echo(json.dumps({"instances": documents}, indent=2))
     else:

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from supervisor.cli import control_socket
 from supervisor.cli.commands import START_REMEDY
 from supervisor.cli.control_socket import Document
+from supervisor.cli.instances import is_silent
 from supervisor.core.policy import MEBIBYTE
 from supervisor.wording import byte_size, duration, since, wrapped
 
@@ -18,15 +18,10 @@ _COLOURS = {"ok": "bold green", "degraded": "bold yellow", "draining": "bold yel
 _COLUMNS = ("worker", "pid", "doing", "job", "done", "MiB (own)", "starts", "crashes")
 
 
-def documents(directory: Path) -> list[Document]:
-    """The status document of every instance that answers in the directory."""
-    return list(control_socket.status_by_socket(directory).values())
-
-
 def show(found: list[Document], directory: Path, console: Console) -> None:
     """Print all instances, wrapped to the console's width."""
     if not found:
-        _print(f"Not running: no instance answers in {directory}.", console, "bold red")
+        _print(f"Not running: no instance in {directory}.", console, "bold red")
         _print(START_REMEDY, console)
     for document in found:
         _show_instance(document, console)
@@ -35,12 +30,15 @@ def show(found: list[Document], directory: Path, console: Console) -> None:
 def _show_instance(document: Document, console: Console) -> None:
     message = document["message"]
     _print(message, console, _COLOURS[document["state"]])
+    if is_silent(document):
+        _print(f"instance {document['instance']}", console, "italic")
+        return
     if document["is_stub"]:
         _print("A stub is in use, every result is invented: set AI_BACKEND=local.", console, "bold red")
     for line in _admission(document["admission"], message):
         _print(line, console)
     queue = document["queue"]
-    figures = f"{queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
+    figures = f"{queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed{_last_success(document)}"
     _print(f"instance {document['instance']} · {figures}", console, "italic")
     console.print(_table(document))
     for line in _permit_waits(document.get("permit_waits", [])):
@@ -49,6 +47,11 @@ def _show_instance(document: Document, console: Console) -> None:
         _print(line, console)
     address = document["metrics_address"]
     _print(f"metrics: http://{address}/metrics" if address else "metrics: not served, STATUS_ADDR is taken", console, "dim")
+
+
+def _last_success(document: Document) -> str:
+    seconds = document["progress"]["completed_age_seconds"]
+    return "" if seconds is None else f", last completed {duration(seconds)} ago"
 
 
 def _print(text: str, console: Console, style: str = "") -> None:
@@ -129,11 +132,15 @@ def _row(name: str, process: dict[str, Any], completed: str) -> tuple[str, ...]:
 
 
 def _doing(process: dict[str, Any]) -> str:
-    """The worker's activity, with its state unless that is `running`. A retiring worker leaves after its job."""
+    """The worker's activity with its age, and its state unless that is `running`. A retiring worker leaves after its job."""
     activity, state = process.get("activity"), process["state"]
-    if activity and state == "running":
-        return f"{activity}, retiring" if process.get("is_retiring") else str(activity)
-    return f"{activity}, {state}" if activity else str(state)
+    if not activity:
+        return str(state)
+    age_seconds = process.get("activity_seconds")
+    doing = str(activity) if age_seconds is None else f"{activity} {duration(age_seconds)}"
+    if state == "running":
+        return f"{doing}, retiring" if process.get("is_retiring") else doing
+    return f"{doing}, {state}"
 
 
 def _memory(process: dict[str, Any]) -> str | None:

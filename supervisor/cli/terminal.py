@@ -1,4 +1,4 @@
-"""Shared by the commands: the option --env-file, the exit on wrong settings, and text in the width of the terminal."""
+"""Shared by the commands: the option --env-file, exits for wrong settings and missing rights, text in the terminal's width."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,8 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from supervisor.exit_codes import EX_CONFIG
+from supervisor.adapters.instance import RuntimeDirectoryForbidden
+from supervisor.exit_codes import EX_CONFIG, NO_PERMISSION
 from supervisor.settings.model import SettingsError
 from supervisor.wording import wrapped
 
@@ -36,6 +37,15 @@ def read_or_exit(read: Callable[[], Value]) -> Value:
         for problem in error.problems:
             echo(f"  {problem}", err=True, indent="    ")
         sys.exit(EX_CONFIG)
+
+
+def allowed_or_exit(read: Callable[[], Value]) -> Value:
+    """The result of reading the runtime directory. If this user may not, print the remedy and exit with code 77."""
+    try:
+        return read()
+    except RuntimeDirectoryForbidden as error:
+        echo(str(error), err=True)
+        sys.exit(NO_PERMISSION)
 
 
 def echo(text: str, *, err: bool = False, indent: str = "") -> None:

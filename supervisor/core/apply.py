@@ -147,7 +147,8 @@ def _spawned(fleet: Fleet, slot: Slot, fact: Spawned) -> Fleet:
 
 
 def _deadline_set(fleet: Fleet, slot: Slot, fact: DeadlineSet) -> Fleet:
-    updated = fleet.with_slot(replace(slot, deadline_seconds=fact.deadline_seconds, is_busy=fact.is_busy))
+    step = replace(slot, is_busy=fact.is_busy, is_in_call=fact.is_in_call, permit_since_seconds=fact.permit_since_seconds)
+    updated = fleet.with_slot(replace(step, deadline_seconds=fact.deadline_seconds))
     if not slot.is_worker:
         return updated
     progressed = replace(updated, last_progress_seconds=fact.at_seconds, crashes_since_progress=0)

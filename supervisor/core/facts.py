@@ -27,7 +27,8 @@ class SpawnFailed:
 class DeadlineSet:
     """The process wrote a new deadline, leased a job or ended one. The first deadline of a life ends its boot.
 
-    `is_ready`: the worker has reached the database in this life. `is_busy`: it has a job in hand.
+    `is_ready`: the worker has reached the database in this life. `is_busy`: it has a job in hand. `is_in_call`: it calls a model.
+    `permit_since_seconds`: begin of its wait for a permit, None without one.
     """
 
     slot: int
@@ -35,6 +36,8 @@ class DeadlineSet:
     at_seconds: float
     is_ready: bool = False
     is_busy: bool = False
+    is_in_call: bool = False
+    permit_since_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,11 +41,19 @@ class ActionReason(Enum):
     OPERATOR = "asked for by an operator"
     SURPLUS = "more workers than wanted"
     NO_PROGRESS = "nothing but crashes"
+    PERMIT_UNUSED = "waited for a permit that no worker uses"
 
 
 # Reasons for which the process that ends is not at fault.
 REQUESTED_STOPS = frozenset(
-    {ActionReason.DRAIN, ActionReason.DRAIN_EXPIRED, ActionReason.STOP_NOW, ActionReason.WORKERS_GONE, ActionReason.OUTDATED}
+    {
+        ActionReason.DRAIN,
+        ActionReason.DRAIN_EXPIRED,
+        ActionReason.STOP_NOW,
+        ActionReason.WORKERS_GONE,
+        ActionReason.OUTDATED,
+        ActionReason.PERMIT_UNUSED,
+    }
 )
 
 
@@ -118,6 +126,8 @@ class Slot:
     crash_runs: tuple[Run, ...] = ()  # the latest lives in a row that ended as crashes, newest last
     generation: int = 0  # of the settings that it was forked with
     is_busy: bool = False  # its record names a job in hand
+    is_in_call: bool = False  # to a model
+    permit_since_seconds: float | None = None  # since then it waits for a permit, None if it does not
     rss_bytes: int = 0  # resident set, newest sample of this life, 0 before the first
     baseline_bytes: int | None = None  # the first sample after the boot
     retire_reason: ActionReason | None = None  # of the request to leave after the job in hand, None if there is none

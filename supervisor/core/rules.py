@@ -52,10 +52,7 @@ def kill_over_the_hard_limit(fleet: Fleet, policy: Policy, _now_seconds: float) 
 
 def kill_late_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """Kill a monitor that still runs a tick after the time for reclaiming leases (invariant 2)."""
-    if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
-        return
-    is_late = now_seconds >= workers_gone_at(fleet) + policy.reclaim_seconds + policy.tick_seconds
-    if is_late and fleet.monitor.state in ALIVE:
+    if now_seconds >= monitor_late_at(fleet, policy) and fleet.monitor.state in ALIVE:
         yield Kill(MONITOR, ActionReason.GRACE_EXPIRED)
 
 
@@ -79,6 +76,19 @@ def terminate_exceeded_deadlines(fleet: Fleet, policy: Policy, now_seconds: floa
     for slot in fleet.slots:
         if slot.state is SlotState.RUNNING and _has_exceeded_deadline(slot, now_seconds):
             yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, ActionReason.DEADLINE_EXCEEDED)
+
+
+def terminate_for_an_unused_permit(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
+    """Replace all workers when one has waited for a permit longer than any step takes and none is in a call.
+
+    A session of this instance may hold a permit without the knowledge of its worker, an idle one too. The end of a session frees
+    everything that it holds. The waits begin anew with the new workers, so this happens once in the longest step at most.
+    """
+    if now_seconds < permits_unused_at(fleet, policy) or fleet.is_stopping:
+        return
+    for slot in fleet.workers:
+        if slot.state is SlotState.RUNNING:
+            yield Terminate(slot.number, now_seconds + policy.terminate_grace_seconds, ActionReason.PERMIT_UNUSED)
 
 
 def terminate_the_outdated_monitor(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
@@ -182,6 +192,7 @@ RULES: tuple[Rule, ...] = (
     terminate_for_the_drain,
     terminate_slow_boots,
     terminate_exceeded_deadlines,
+    terminate_for_an_unused_permit,
     terminate_the_outdated_monitor,
     retire_surplus,
     recycle_one_worker,
@@ -214,7 +225,8 @@ def wake_at(fleet: Fleet, policy: Policy, now_seconds: float) -> float:
     is_busy = any(slot.is_busy or slot.state is SlotState.STARTING for slot in fleet.slots)
     tick_seconds = policy.busy_tick_seconds if is_busy else policy.tick_seconds
     of_slots = (time for slot in fleet.slots for time in _times_of(slot, policy))
-    times = (now_seconds + tick_seconds, drain_by(fleet, policy), give_up_at(fleet, policy), *of_slots)
+    of_the_fleet = (time(fleet, policy) for time in (drain_by, give_up_at, permits_unused_at, monitor_late_at))
+    times = (now_seconds + tick_seconds, *of_the_fleet, *of_slots)
     return min(time for time in times if time > now_seconds)
 
 
@@ -293,6 +305,21 @@ def give_up_at(fleet: Fleet, policy: Policy) -> float:
     return math.inf if since_seconds is None else since_seconds + policy.restart_window_seconds
 
 
+def permits_unused_at(fleet: Fleet, policy: Policy) -> float:
+    """Return the time from which the wait for a permit counts as futile. There is none while a worker is in a call."""
+    waits = [slot.permit_since_seconds for slot in fleet.workers if slot.permit_since_seconds is not None and _is_running(slot)]
+    if not waits or any(slot.is_in_call for slot in fleet.workers if slot.is_occupied):
+        return math.inf
+    return min(waits) + policy.longest_step_seconds
+
+
+def monitor_late_at(fleet: Fleet, policy: Policy) -> float:
+    """Return the time from which a monitor is killed that still runs after the last worker of a stopping fleet."""
+    if not fleet.is_stopping or any(slot.is_occupied for slot in fleet.workers):
+        return math.inf
+    return workers_gone_at(fleet) + policy.reclaim_seconds + policy.tick_seconds
+
+
 def workers_gone_at(fleet: Fleet) -> float:
     """Return when the last worker of a stopping fleet left, or when the stop was requested if that was later."""
     return max((*fleet.stop_asked_at_seconds[:1], *(slot.since_seconds for slot in fleet.workers)))
@@ -304,6 +331,10 @@ def _exit_code(fleet: Fleet) -> int:
     if fleet.gave_up:
         return exit_codes.GAVE_UP
     return exit_codes.CUT_SHORT if fleet.killed_during_drain or fleet.dead_leases else exit_codes.OK
+
+
+def _is_running(slot: Slot) -> bool:
+    return slot.state is SlotState.RUNNING
 
 
 def _can_retire(slot: Slot) -> bool:

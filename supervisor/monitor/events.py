@@ -12,7 +12,7 @@ from supervisor.monitor.ollama.controller import AdmissionController
 from supervisor.monitor.queue.requests import DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind
+from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind, ModelCall, Step
 from worker.queue.sqlstate import sqlstate_in
 
 MAX_EVENTS_AT_ONCE = 100
@@ -66,6 +66,7 @@ class EventReader:
             self._waker.wake_one()
         if event.step is not None and event.call is not None:
             self._admission.call_ended(event.step, event.call)
+            self._note_call(event.step, event.call)
         if event.kind is EventKind.SETTLED and event.outcome.startswith(DELAYED_OUTCOMES):
             self._requests.send(PollSoon())
 
@@ -78,6 +79,12 @@ class EventReader:
             self._state.refused_rows.add(event.job_id, sqlstate, time.monotonic())
         elif event.kind is EventKind.ROW_REFUSED or (event.kind is EventKind.SETTLED and event.outcome not in UNENDED_OUTCOMES):
             self._state.refused_rows.forget(event.job_id)
+
+    def _note_call(self, step: Step, call: ModelCall) -> None:
+        policy = self._state.admission.policy
+        model = policy.vision_model if step is Step.VISION else policy.feedback_model
+        if model is not None:
+            self._state.progress.call_ended(model, call, time.monotonic())
 
     def _update_connection(self, event: Event) -> None:
         """A worker that leases a job has reached the database again."""

@@ -18,6 +18,8 @@ from supervisor.monitor.ollama.controller import AdmissionController, AdmissionD
 from supervisor.monitor.ollama.host import Host, total_memory_bytes
 from supervisor.monitor.ollama.policy import admission_policy
 from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.progress import ProgressPolicy
+from supervisor.monitor.progress_watch import ProgressWatch
 from supervisor.monitor.queue.listener import ConnectionUsers, QueueListener
 from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.permit_watch import PermitWatch
@@ -27,12 +29,15 @@ from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import snapshot
 from supervisor.settings.model import Settings
+from supervisor.settings.policy import policy_of
 from worker.ipc import channel
 from worker.ipc.contract import ExitCode, place_of
 from worker.ipc.scoreboard import Scoreboard
 from worker.ipc.signals import HARMLESS_SIGNALS, STOP_SIGNALS, TERMINAL_SIGNALS
 from worker.ollama.address import server_name
+from worker.ollama.deadline import FIRST_TOKEN_SHARE
 from worker.queue.connection import UnsuitableDatabase
+from worker.queue.dsn import address_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +73,15 @@ def run(wiring: MonitorWiring, settings: Settings, event_log: EventLog) -> int:
 
 
 async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLog) -> None:
-    """Builds the parts, each from parts above it, and runs the four tasks until SIGTERM."""
-    board, state, requests = wiring.scoreboard, MonitorState(), DatabaseRequests()
+    """Builds the parts, each from parts above it, and runs the five tasks until SIGTERM."""
+    board, requests = wiring.scoreboard, DatabaseRequests()
+    address = address_of(settings.worker.learning_database_url.get_secret_value())
+    state = MonitorState(supervisor_pid=os.getppid(), database_address=address)
     waker = Waker(board, wiring.wake_fds)
     admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
     permits = PermitWatch(settings.worker, board, state, event_log)
     users = _connection_users(wiring, settings, state, requests, permits, waker, admission, event_log)
+    state.progress.policy = _progress_policy(settings, admission)
     listener = QueueListener(settings.worker, board, wiring.incarnation, state, users, event_log)
     metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd, wiring.token_fd)
     events = EventReader(wiring.event_fds, metrics, state, requests, waker, admission, event_log)
@@ -84,6 +92,7 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLo
         events,
         listener.run(),
         admission.run(),
+        ProgressWatch(board, state, requests, waker, event_log).run(),
         serve_control(wiring.control_socket, status, commands, event_log),
         serve_metrics(settings.supervisor.status_addr, metrics, status, state.set_http_address, event_log),
     )
@@ -105,6 +114,14 @@ def _admission_dependencies(settings: Settings, requests: DatabaseRequests) -> A
         OllamaServer(settings.worker.ollama_base_url, settings.supervisor.ollama_load_timeout_seconds),
         Host.of(settings),
         requests,
+    )
+
+
+def _progress_policy(settings: Settings, admission: AdmissionController) -> ProgressPolicy:
+    return ProgressPolicy(
+        policy_of(settings).longest_step_seconds,
+        settings.supervisor.ollama_load_timeout_seconds,
+        {model: FIRST_TOKEN_SHARE * admission.timeout_seconds(model) for model in admission.models},
     )
 
 

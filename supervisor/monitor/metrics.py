@@ -1,5 +1,6 @@
 """The only registry of prometheus_client. Totals are read from the scoreboard at each scrape, durations come from events."""
 
+import time
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -8,8 +9,11 @@ from prometheus_client.registry import Collector
 
 from supervisor.core.fleet import ExitCause, SlotState, crashes
 from supervisor.monitor.ollama.metrics import SECONDS_BUCKETS, CallMetrics, admission_metrics, counter_metrics
+from supervisor.monitor.progress import standing_seconds
 from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
 from supervisor.monitor.state import MonitorState
+from supervisor.monitor.status import STATES, summary
+from supervisor.monitor.work import completed_at_seconds, work_facts
 from worker.ipc.contract import FAILURE_COUNTERS, WORKER_CRASHED, Counter, Event, EventKind
 from worker.ipc.scoreboard import Scoreboard
 
@@ -75,6 +79,7 @@ class _Totals(Collector):
         wanted = self._scoreboard.fleet.read().wanted
         yield GaugeMetricFamily("learning_workers_wanted", "workers that should run", wanted)
         yield from self._queue()
+        yield from self._progress()
 
     def _outcomes(self, slots: list[SlotStatus]) -> Iterable[Metric]:
         processed = CounterMetricFamily("ai_worker_processed", "finished jobs by outcome", labels=["status"])
@@ -135,6 +140,32 @@ class _Totals(Collector):
         yield CounterMetricFamily(
             "learning_leases_reclaimed", "reclaimed leases of dead workers", monitor_record.leases_reclaimed
         )
+
+    def _progress(self) -> Iterable[Metric]:
+        """Ages are left out before the first progress or completed job, as 0 would mean just now."""
+        now_seconds, board, state = time.monotonic(), self._scoreboard, self._state
+        facts, completed_seconds = work_facts(board, state, now_seconds), completed_at_seconds(board)
+        states = GaugeMetricFamily("learning_status", "1 for the present state of `status`", labels=["state"])
+        current, _ = summary(board, state)
+        for each in STATES:
+            states.add_metric([each], each == current)
+        yield states
+        standing = standing_seconds(state.progress.watch, facts)
+        yield GaugeMetricFamily("learning_standing_seconds", "time for which work has waited without progress", standing)
+        advanced = GaugeMetricFamily("learning_progress_age_seconds", "time since the last token, page or end of a job")
+        completed = GaugeMetricFamily("learning_success_age_seconds", "time since the last completed job")
+        for gauge, at_seconds in ((advanced, facts.advanced_at_seconds), (completed, completed_seconds)):
+            if at_seconds:
+                gauge.add_metric([], now_seconds - at_seconds)
+            yield gauge
+        yield self._steps(now_seconds)
+
+    def _steps(self, now_seconds: float) -> Metric:
+        ages = GaugeMetricFamily("learning_worker_step_seconds", "age of the step that a worker is in", labels=["slot"])
+        for slot in present(self._scoreboard):
+            if (age_seconds := slot.activity_seconds(now_seconds)) is not None:
+                ages.add_metric([str(slot.number)], age_seconds)
+        return ages
 
 
 def _model_calls(slots: list[SlotStatus]) -> Metric:

@@ -28,6 +28,15 @@ class SlotStatus:
         return self.is_running and self.activity in JOB_ACTIVITIES
 
     @property
+    def has_job(self) -> bool:
+        """True also while the worker connects again with a job in hand."""
+        return self.is_running and self.claim is not None and self.claim.job_id is not None
+
+    def activity_seconds(self, now_seconds: float) -> float | None:
+        """Age of the step that the worker is in."""
+        return max(0.0, now_seconds - self.claim.activity_since_seconds) if self.claim and self.ledger.pid else None
+
+    @property
     def uss_bytes(self) -> int:
         """Memory of this worker alone. 0: no worker, or not measured yet."""
         return self.claim.uss_bytes if self.claim and self.ledger.pid else 0
@@ -38,8 +47,8 @@ class SlotStatus:
 
 def slot_statuses(scoreboard: Scoreboard) -> list[SlotStatus]:
     """Every slot that was ever used, in order."""
-    slots = (SlotStatus(number, scoreboard.ledgers[number].read(), scoreboard.worker(number)) for number in range(MAX_SLOTS))
-    return [slot for slot in slots if slot.ledger.starts]
+    ledgers = ((number, scoreboard.ledgers[number].read()) for number in range(MAX_SLOTS))
+    return [SlotStatus(number, ledger, scoreboard.worker(number)) for number, ledger in ledgers if ledger.starts]
 
 
 def present(scoreboard: Scoreboard) -> list[SlotStatus]:

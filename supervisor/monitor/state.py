@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from supervisor.monitor.ollama.view import AdmissionView
+from supervisor.monitor.progress_view import ProgressView
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
 from supervisor.monitor.queue.refused_rows import RefusedRows
 from worker.queue.polls import QueueStats, StepBacklog
@@ -13,8 +14,8 @@ from worker.queue.polls import QueueStats, StepBacklog
 
 @dataclass(slots=True)
 class MonitorState:
-    """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outage`.
-    Events, the reclaimer and the listener write `refused_rows`.
+    """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outage`, the
+    progress watch `progress`. Events, the reclaimer and the listener write `refused_rows`.
 
     `worker_outage` is the class of the last error that broke a worker's connection. A read-only or full database breaks the
     connections of workers only.
@@ -26,6 +27,7 @@ class MonitorState:
     outage: str = "not connected yet"
     has_error_reply: bool = False  # the database itself rejected the connection or a statement, so server and network are up
     polled_at_seconds: float = 0.0  # the last successful poll, 0: none yet
+    is_waiting: bool = False  # by the last poll: a job can be leased now
     stats: QueueStats = field(default_factory=QueueStats)
     backlog: StepBacklog = field(default_factory=StepBacklog)
     counted_at_seconds: float = -math.inf
@@ -37,6 +39,9 @@ class MonitorState:
     admission: AdmissionView = field(default_factory=AdmissionView)
     permit_waits: tuple[PermitWait, ...] = ()
     lost_permits: tuple[LostPermit, ...] = ()
+    progress: ProgressView = field(default_factory=ProgressView)
+    supervisor_pid: int = 0
+    database_address: str = ""  # role, host and database, without the password
 
     def mark_connected(self, now_seconds: float) -> None:
         """Also resets the time of the last poll, so that the outage does not count as a database that does not answer."""

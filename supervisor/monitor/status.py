@@ -7,10 +7,13 @@ from supervisor.admission.facts import HostMeasured
 from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState, crashes
 from supervisor.event_log import ending
 from supervisor.monitor.ollama.view import AdmissionView
+from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, standing_seconds, standstill
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitHolder, PermitWait
 from supervisor.monitor.queue.refused_rows import in_short
+from supervisor.monitor.refusals import refusal
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
+from supervisor.monitor.work import completed_at_seconds, is_permit_unused, waits, work_facts
 from supervisor.wording import counted, since
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
@@ -18,9 +21,11 @@ from worker.names import NameLookupTimeout, NameNotResolved
 from worker.queue.polls import COUNT_BOUND
 
 STALE_SECONDS = 10.0  # far above the longest time between two polls
+HEARTBEAT_LATE_SECONDS = 5.0  # beyond the supervisor's tick of one second
 MAX_LISTED = 100  # of refused jobs, and of those that can never be taken
-WORKER_OUTAGE_SECONDS = 6.0  # a worker that keeps losing its connection reports it again within five
+WORKER_OUTAGE_SECONDS = 12.0  # a worker that keeps losing its connection reports it again after a lookup (6 s) and a wait (5 s)
 
+STATES = ("ok", "degraded", "down", "draining")
 _UNRESOLVED = frozenset({NameNotResolved.__name__, NameLookupTimeout.__name__})
 
 Summary = tuple[str, str]  # (ok | degraded | down | draining, message for an administrator)
@@ -28,10 +33,13 @@ Summary = tuple[str, str]  # (ok | degraded | down | draining, message for an ad
 
 def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
     """The first check that finds something decides. The order is that of importance."""
+    standing = _standstill(scoreboard, state)
     return (
-        _stopping(scoreboard)
+        _supervisor_silent(scoreboard, state)
+        or _stopping(scoreboard)
         or _database_down(state)
         or _no_worker(scoreboard)
+        or _standing(standing, scoreboard, state, Severity.LONG)
         or _workers_cut_off(state)
         or _workers_missing(scoreboard)
         or _old_settings(scoreboard)
@@ -39,7 +47,24 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _rows_refused(state)
         or _rows_stuck(state)
         or _held_back(state)
+        or _standing(standing, scoreboard, state, Severity.EARLY)
         or _all_well(scoreboard, state)
+    )
+
+
+def _supervisor_silent(scoreboard: Scoreboard, state: MonitorState) -> Summary | None:
+    """After a suspension of the whole host the supervisor has some time to write its next heartbeat."""
+    now_seconds, watch = time.monotonic(), state.progress.watch
+    heartbeat_seconds = scoreboard.fleet.read().heartbeat_seconds
+    silent_seconds = now_seconds - max(heartbeat_seconds, watch.woke_at_seconds)
+    is_asleep = now_seconds - watch.sampled_at_seconds > ASLEEP_SECONDS  # this process too, until a moment ago
+    if not heartbeat_seconds or is_asleep or silent_seconds < HEARTBEAT_LATE_SECONDS:
+        return None
+    pid = state.supervisor_pid
+    return "down", (
+        f"The supervisor (process {pid}) does not react, {since(now_seconds - heartbeat_seconds)}. Workers that end are not "
+        f"replaced, and commands have no effect. No submission is lost. If the process was stopped, `kill -CONT {pid}` continues "
+        "it. Otherwise restart the service."
     )
 
 
@@ -59,6 +84,9 @@ def _database_down(state: MonitorState) -> Summary | None:
     silent_seconds = time.monotonic() - state.polled_at_seconds
     period = f", {since(silent_seconds)}" if state.polled_at_seconds else ""
     effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
+    refused = refusal(state.outage, state.database_address, period)
+    if not state.is_connected and refused:
+        return "down", refused
     if not state.is_connected and state.has_error_reply:
         return "down", f"The database answers, but does not let the service use the queue ({state.outage}){period}. {effect}"
     if not state.is_connected and state.outage in _UNRESOLVED:
@@ -85,8 +113,46 @@ def _no_worker(scoreboard: Scoreboard) -> Summary | None:
     )
 
 
+def _standstill(scoreboard: Scoreboard, state: MonitorState) -> Standstill | None:
+    progress = state.progress
+    return standstill(progress.watch, work_facts(scoreboard, state, time.monotonic()), progress.policy)
+
+
+def _standing(standing: Standstill | None, scoreboard: Scoreboard, state: MonitorState, severity: Severity) -> Summary | None:
+    if standing is None or standing.severity is not severity:
+        return None
+    period = since(time.monotonic() - standing.since_seconds)
+    if standing.model:
+        return severity.value, (
+            f"{standing.model} has sent no token, {period}, although it was called. The calls are repeated and no submission is "
+            "lost, but feedback takes longer. Read Ollama's log. If this stays, restart Ollama."
+        )
+    return severity.value, (
+        f"Nothing has moved forward, {period}, although submissions wait or are in work ({waits(scoreboard)}). No submission is "
+        f"lost. {_obstacle(scoreboard, state)}"
+    )
+
+
+def _obstacle(scoreboard: Scoreboard, state: MonitorState) -> str:
+    """The most probable reason for a standstill, and the remedy."""
+    if _is_cut_off(state):
+        return f"Statements of the workers fail ({state.worker_outage}). Check the database."
+    if state.admission.needs_attention:
+        return f"Held back: {state.admission.explanation()}."
+    if is_permit_unused(scoreboard):
+        return (
+            "No worker of this instance is in a call, so another session holds the permits of the model. Workers that wait "
+            "longer than any step are replaced. If this stays, end the session that holds them."
+        )
+    return "Run check, and read Ollama's log. If this stays, restart the service."
+
+
+def _is_cut_off(state: MonitorState) -> bool:
+    return time.monotonic() < state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS
+
+
 def _workers_cut_off(state: MonitorState) -> Summary | None:
-    if time.monotonic() >= state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS:
+    if not _is_cut_off(state):
         return None
     if state.worker_outage in _UNRESOLVED:
         return "degraded", (
@@ -204,6 +270,7 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "queue": _queue(state),
         "permit_waits": [_permit_wait(wait) for wait in state.permit_waits],
         "lost_permits": [_lost_permit(lost) for lost in state.lost_permits],
+        "progress": _progress(scoreboard, state),
         "admission": _admission(state.admission) if state.admission.is_governed else None,
         "wanted_workers": scoreboard.fleet.read().wanted,
         "is_reloading": scoreboard.fleet.read().is_reloading,
@@ -260,6 +327,18 @@ def _refused_jobs(state: MonitorState) -> list[dict[str, Any]]:
     ]
 
 
+def _progress(scoreboard: Scoreboard, state: MonitorState) -> dict[str, Any]:
+    """Ages in seconds: of the last progress, of the last completed job, and of the standstill, 0 without work."""
+    now_seconds = time.monotonic()
+    facts, completed_seconds = work_facts(scoreboard, state, now_seconds), completed_at_seconds(scoreboard)
+    advanced_seconds = facts.advanced_at_seconds
+    return {
+        "standing_seconds": round(standing_seconds(state.progress.watch, facts), 1),
+        "advanced_age_seconds": round(now_seconds - advanced_seconds, 1) if advanced_seconds else None,
+        "completed_age_seconds": round(now_seconds - completed_seconds, 1) if completed_seconds else None,
+    }
+
+
 def _admission(view: AdmissionView) -> dict[str, Any]:
     """The decision, its reasons, and the measurements behind it. 64 slots or calls mean no limit."""
     policy, decision = view.policy, view.decision
@@ -304,12 +383,17 @@ def _worker(slot: SlotStatus) -> dict[str, Any]:
         "slot": slot.number,
         **_process(slot.ledger),
         "activity": slot.activity.name.lower() if slot.activity else None,
+        "activity_seconds": _rounded(slot.activity_seconds(time.monotonic())),
         "job_id": str(job_id) if job_id else None,
         "is_retiring": slot.ledger.is_retiring,
         "rss_bytes": slot.ledger.rss_bytes or None,
         "uss_bytes": slot.uss_bytes or None,
         "totals": {counter.name.lower(): slot.total(counter) for counter in Counter},
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _process(ledger: LedgerRecord) -> dict[str, Any]:

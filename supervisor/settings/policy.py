@@ -2,6 +2,7 @@
 
 from supervisor.core.policy import Policy
 from supervisor.settings.model import Settings
+from worker.timeouts import longest_step_seconds
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -20,4 +21,5 @@ def policy_of(settings: Settings) -> Policy:
         memory_soft_bytes=own.worker_memory_soft_bytes,
         memory_hard_bytes=own.worker_memory_hard_bytes,
         minimum_lifetime_seconds=own.worker_minimum_lifetime_seconds,
+        longest_step_seconds=longest_step_seconds(settings.worker),
     )

@@ -53,6 +53,10 @@ def _hog(process: Process, _world: World, _fault: Fault) -> None:
     process.hold(HOG_BYTES)
 
 
+def _lose_permit(process: Process, world: World, _fault: Fault) -> None:
+    world.permit_holder = process
+
+
 def _slow_boots(world: World, fault: Fault) -> None:
     world.slow_boots_until[fault.number % MOST_WORKERS] = world.clock.now + fault.seconds
 
@@ -143,6 +147,7 @@ _KINDS: dict[Kind, Callable[[World, Fault], None]] = {
     Kind.NO_FORKS: _no_forks,
     Kind.MONITOR_DIES: _monitor_dies,
     Kind.MONITOR_HANGS: _monitor_hangs,
+    Kind.PERMIT_LOST: _to_a_worker(_lose_permit),
     Kind.OUTAGE: _outage,
     Kind.STOP: _stop,
     Kind.STOP_ALONE: _stop_alone,

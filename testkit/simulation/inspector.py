@@ -167,6 +167,7 @@ class Inspector:
             ActionReason.DRAIN: bool(self._stops) or self._is_ending,
             ActionReason.WORKERS_GONE: process.slot == MONITOR and not self._world.workers(),
             ActionReason.OUTDATED: process.slot == MONITOR,
+            ActionReason.PERMIT_UNUSED: self._unused_permit_seconds(now) >= policy.longest_step_seconds - TICKS_SECONDS,
         }
         if process.is_alive and not is_right.get(action.why, False):
             raise Violation("3: SIGTERM only for a true reason", f"{action}, deadline {deadline}")
@@ -226,12 +227,20 @@ class Inspector:
         for process in self._world.processes.values():
             if process.is_alive:
                 self._check_process(process, now)
+        if self._unused_permit_seconds(now) > policy.longest_step_seconds + policy.terminate_grace_seconds + TICKS_SECONDS:
+            raise Violation("a wait for an unused permit ends in time", f"the permits are with {self._world.permit_holder}")
         self._check_leases(fleet, now)
         self._check_vacancies(fleet, now)
         if self._is_ending:
             self._check_stop(now)
         elif self._is_restart_limit_reached(TICKS_SECONDS):
             raise Violation("gives up in time", f"{self._crashes} crashes, progress {self._progress_at}")
+
+    def _unused_permit_seconds(self, now: float) -> float:
+        """Return the longest wait for a permit while no worker is in a call."""
+        workers = self._world.workers()
+        waits = [now - worker.permit_since for worker in workers if worker.permit_since is not None]
+        return 0.0 if any(worker.is_in_call for worker in workers) else max(waits, default=0.0)
 
     def _check_stop(self, now: float) -> None:
         """Check that a stop without workers ends within two ticks and the time for reclaiming leases."""

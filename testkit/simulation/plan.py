@@ -35,6 +35,7 @@ class Kind(Enum):
     RELOAD_WRONG = "the settings are read again and are wrong"
     RELOAD_REFUSED = "the settings are read again, and a worker cannot work with them"
     SUPERVISOR_DIES = "the supervisor gets SIGKILL"
+    PERMIT_LOST = "a worker's session holds the permits without its knowledge"
 
 
 class Trait(Enum):

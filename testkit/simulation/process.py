@@ -22,6 +22,8 @@ class Activity(Enum):
     IDLE = "idle"
     LEASE = "lease"
     WORK = "work"
+    PERMIT = "permit"
+    CALL = "call"
 
 
 class Process:

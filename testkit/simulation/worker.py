@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LEAK_BYTES, SPIKE_BYTES, HOG_BYTES = 300 * MEBIBYTE, 700 * MEBIBYTE, 2048 * MEBIBYTE
 STATEMENT_SECONDS, STATEMENT_DEADLINE_SECONDS = 0.003, 10.0
 LATE_ANSWER_SECONDS = 0.5
+PERMIT_WAIT_SECONDS = 1.0
 LEASE_SECONDS, LEASE_MARGIN_SECONDS = 45.0, 15.0
 IDLE_DEADLINE_SECONDS, IDLE_RENEWAL_SECONDS = 60.0, 20.0
 
@@ -41,6 +42,7 @@ class Worker(Process):
         self.job: Job | None = None
         self.key: UUID | None = None
         self.next_key: UUID | None = None
+        self.permit_since: float | None = None
 
     @property
     def is_leaving(self) -> bool:
@@ -48,7 +50,11 @@ class Worker(Process):
 
     @property
     def is_busy(self) -> bool:
-        return self.activity is Activity.WORK
+        return self.activity in {Activity.WORK, Activity.PERMIT, Activity.CALL}
+
+    @property
+    def is_in_call(self) -> bool:
+        return self.activity is Activity.CALL
 
     # The boot
 
@@ -81,7 +87,7 @@ class Worker(Process):
     # Between jobs
 
     def _idle(self) -> None:
-        self.job = self.key = self.next_key = None
+        self.job = self.key = self.next_key = self.permit_since = None
         if self.is_leaving:
             self.end(0)
             return
@@ -125,12 +131,17 @@ class Worker(Process):
     # A job
 
     def _step(self, job: Job, step: Step) -> None:
-        """Begin the step if the time left in a drain covers it. Otherwise release the job."""
-        control, now = self.world.control, self.world.clock.now
-        if control.is_draining and now + step.limit_seconds > control.drain_by_seconds:
+        """Begin the step if the time left before a requested end covers it. Otherwise release the job."""
+        if self._is_too_late(step):
             self._write(self._release)
         else:
             self._write(lambda: self._begin(job, step))
+
+    def _is_too_late(self, step: Step) -> bool:
+        control, now = self.world.control, self.world.clock.now
+        if control.is_draining:
+            return now + step.limit_seconds > control.drain_by_seconds
+        return self.is_terminated  # the grace period is shorter than any step
 
     def _begin(self, job: Job, step: Step) -> None:
         world, key = self.world, self.key
@@ -142,9 +153,27 @@ class Worker(Process):
         world.clock.at(until, world.poll_queue)
         if step is VISION and job.has_text:
             raise Violation("6: no vision call after a checkpoint", f"job {job.id.int}")
-        self.enter(Activity.WORK, step.limit_seconds)
+        if self.world.is_permit_lost:
+            self._wait_for_permit(job, step)
+            return
+        self.permit_since = None
+        self.enter(Activity.CALL, step.limit_seconds)
         self._suffer(job, step)
         self.later(world.random.uniform(0.05, 0.6) * step.limit_seconds, lambda: self._end_of(job, step))
+
+    def _wait_for_permit(self, job: Job, step: Step) -> None:
+        """Try again each second, and renew the lease with each try."""
+        if self.activity is not Activity.PERMIT:
+            self.permit_since = self.world.clock.now
+        self.enter(Activity.PERMIT, STATEMENT_DEADLINE_SECONDS)
+        self.later(PERMIT_WAIT_SECONDS, lambda: self._try_again(job, step))
+
+    def _try_again(self, job: Job, step: Step) -> None:
+        if self._is_too_late(step) or not self.world.is_database_up:
+            self.permit_since = None
+            self._step(job, step)
+        else:
+            self._begin(job, step)
 
     def _suffer(self, job: Job, step: Step) -> None:
         """Apply the effect of the job on its worker, at some time in the step."""

@@ -67,6 +67,7 @@ class World:
         self.plan, self.random, self.clock = plan, Random(plan.seed), Clock()
         self.queue = JobQueue(self.poll_queue)
         self.is_database_up, self.connected_at = True, 0.0
+        self.permit_holder: Process | None = None
         self.forks_fail_until, self.calm_at = 0.0, plan.ends_at_seconds
         self.slow_boots_until: dict[int, float] = {}
         self.bad_boots_until: dict[int, float] = {}
@@ -233,10 +234,11 @@ class World:
         self.clock.at(self.clock.now + (0.8 if is_slow else 0.001), partial(process.end, SIGKILL))
 
     def _read(self, slot: Slot, process: Process) -> Iterator[Fact]:
-        deadline, is_busy = process.deadline, isinstance(process, Worker) and process.is_busy
-        if deadline is not None and (deadline != slot.deadline_seconds or is_busy != slot.is_busy):
+        deadline, step = process.deadline, _step_of(process)
+        before = slot.is_busy, slot.is_in_call, slot.permit_since_seconds
+        if deadline is not None and (deadline != slot.deadline_seconds or step != before):
             is_ready = process.activity not in {Activity.BOOT, Activity.CONNECT}
-            yield DeadlineSet(slot.number, deadline, self.clock.now, is_ready, is_busy)
+            yield DeadlineSet(slot.number, deadline, self.clock.now, is_ready, *step)
         if process.rss_bytes != process.measured_bytes or (slot.baseline_bytes is None and deadline is not None):
             process.measured_bytes = process.rss_bytes
             yield Measured(slot.number, process.rss_bytes, self.clock.now)
@@ -264,6 +266,11 @@ class World:
             yield ReclaimSent(key, incarnation)
         else:  # the socket is full, so the supervisor tries again at its next tick
             self.scoreboard_changed()
+
+    @property
+    def is_permit_lost(self) -> bool:
+        """The end of a process ends its session, which frees what the session holds."""
+        return self.permit_holder is not None and self.permit_holder.is_alive
 
     def workers(self) -> list[Worker]:
         """Return the living workers, in the order of their slots."""
@@ -344,3 +351,9 @@ class World:
             raise AllDone
         if self.clock.now > self.calm_at + CALM_SECONDS:
             raise self.inspector.never_ended(unsettled)
+
+
+def _step_of(process: Process) -> tuple[bool, bool, float | None]:
+    if not isinstance(process, Worker):
+        return False, False, None
+    return process.is_busy, process.is_in_call, process.permit_since if process.activity is Activity.PERMIT else None

@@ -27,7 +27,12 @@ SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"learning-supervisor ([a-z]+)")
 BENCHMARK = re.compile(r"scripts/bench ([a-z_]+)")
 SCRIPT = re.compile(r"\bscripts/\w+|\.ci/run")
-STATUS_SOURCES = ("supervisor/monitor/status.py", "supervisor/monitor/ollama/view.py")
+STATUS_SOURCES = (
+    "supervisor/monitor/status.py",
+    "supervisor/monitor/refusals.py",
+    "supervisor/monitor/ollama/view.py",
+    "supervisor/cli/instances.py",
+)
 
 
 def read(name: str) -> str:

@@ -48,6 +48,7 @@ from supervisor.core.rules import (
     retire_surplus,
     stop_monitor,
     terminate_exceeded_deadlines,
+    terminate_for_an_unused_permit,
     terminate_for_the_drain,
     terminate_slow_boots,
     terminate_the_outdated_monitor,
@@ -75,6 +76,7 @@ POLICY = Policy(
     memory_soft_bytes=100,
     memory_hard_bytes=1000,
     minimum_lifetime_seconds=20,
+    longest_step_seconds=80,
 )
 DRAIN_JUST_OVER = (NOW - 60,)
 ASKED_NOW = (NOW,)
@@ -124,6 +126,14 @@ def reloaded(*workers: Slot, monitor: Slot | None = None) -> Fleet:
 
 def current(slot: Slot) -> Slot:
     return replace(slot, generation=1)
+
+
+def in_permit(number: int = 0, *, since: float = NOW - 80) -> Slot:
+    return replace(running(number), is_busy=True, permit_since_seconds=since)
+
+
+def in_call(slot: Slot) -> Slot:
+    return replace(slot, is_busy=True, is_in_call=True)
 
 
 def to_recycle(slot: Slot) -> Slot:
@@ -228,6 +238,11 @@ ROWS = {
         terminate_exceeded_deadlines,
         fleet(running(), monitor=running(MONITOR, deadline=NOW - INSTANT)),
         (Terminate(MONITOR, NOW + 4, ActionReason.DEADLINE_EXCEEDED),),
+    ),
+    "a permit that no worker uses": Row(
+        terminate_for_an_unused_permit,
+        fleet(in_permit(0), in_permit(1, since=NOW), running(2), stopping(3), starting(4)),
+        tuple(Terminate(number, NOW + 4, ActionReason.PERMIT_UNUSED) for number in range(3)),
     ),
     "the monitor is the last with the old settings": Row(
         terminate_the_outdated_monitor,
@@ -372,6 +387,14 @@ QUIET = {
     "an outdated monitor in a stop": replace(
         reloaded(current(stopping()), monitor=running(MONITOR)), stop_asked_at_seconds=ASKED_NOW
     ),
+    "the wait for a permit is not longer than a step": fleet(in_permit(since=NOW - 80 + INSTANT), running(1)),
+    "the permit is used": fleet(in_permit(0), in_call(running(1))),
+    "the permit is used until the end of its worker": fleet(
+        in_permit(0), in_call(stopping(1, why=ActionReason.DEADLINE_EXCEEDED)), in_permit(2)
+    ),
+    "a worker that waits for a permit is leaving": fleet(
+        replace(in_permit(0), state=SlotState.STOPPING, stop_by_seconds=math.inf), running(1)
+    ),
     "too few crashes to give up": at_restart_limit(crashes=2),
     "too early to give up": at_restart_limit(idle=90 - INSTANT),
     "gave up already": replace(at_restart_limit(), workers=(stopping(),), stop_asked_at_seconds=ASKED_NOW),
@@ -413,6 +436,7 @@ PRECEDENCE: dict[str, tuple[Fleet, tuple[Action, ...]]] = {
         fleet(vacant(), asked=ASKED_NOW, monitor=running(MONITOR, deadline=NOW - INSTANT)),
         (Terminate(MONITOR, NOW + 4, ActionReason.DEADLINE_EXCEEDED),),
     ),
+    "drain over an unused permit": (fleet(in_permit(), asked=ASKED_NOW), (Terminate(0, NOW + 60, ActionReason.DRAIN),)),
     "a slot that is taken does not hide the next one": (
         fleet(replace(running(0), rss_bytes=1001), running(1), asked=ASKED_NOW),
         (Kill(0, ActionReason.OVER_HARD_LIMIT), Terminate(1, NOW + 60, ActionReason.DRAIN)),
@@ -616,6 +640,15 @@ WAKES = {
     "backoff ends": (fleet(vacant(runs=crashes(0, 0, last_at=NOW - 0.75))), NOW + 0.25),
     "drain ends": (fleet(stopping(), asked=(NOW - 59.75,)), NOW + 0.25),
     "monitor's deadline ends": (fleet(running(), monitor=running(MONITOR, deadline=NOW + 0.25)), NOW + 0.25),
+    "the wait for a permit gets too long": (fleet(replace(in_permit(since=NOW - 79.9375), is_busy=False)), NOW + 0.0625),
+    "the monitor is late": (
+        fleet(vacant(since=NOW - 2.75), asked=(NOW - 9,), monitor=stopping(MONITOR, stop_by=NOW + 300)),
+        NOW + 0.25,
+    ),
+    "the monitor has workers left": (
+        fleet(stopping(), asked=(NOW - 2.75,), monitor=stopping(MONITOR, stop_by=NOW + 300)),
+        NOW + 1,
+    ),
     "earliest of several": (fleet(running(0, deadline=NOW + 0.5), stopping(1, stop_by=NOW + 0.25)), NOW + 0.25),
     "a time of another state": (fleet(replace(killed(), stop_by_seconds=NOW + 0.25)), NOW + 1),
 }

@@ -60,7 +60,7 @@ KILLS, READS, MAX_WRITES, MAX_WAIT_READS = 200, 5_000, 1_000_000, 1_000_000
 
 IDS = UUID(int=5), UUID(int=6), UUID(int=7)
 TOTALS = tuple(range(2**40, 2**40 + COUNTERS))
-WORKER = WorkerRecord(2**32 - 1, Activity.VISION, *IDS, 1e9 + 0.25, 12.5, 11.25, 2**41, True, 2**22, TOTALS)
+WORKER = WorkerRecord(2**32 - 1, Activity.VISION, *IDS, 1e9 + 0.25, 12.5, 11.25, 2**41, True, 2**22, 10.5, 9.5, 8.5, TOTALS)
 LEDGER = LedgerRecord(4, 2**22, 9, 77.5, -9, 3, True, 2**41, tuple(range(CAUSES)))
 FLEET = FleetRecord(64, True, True, 2)
 CONTROL = ControlRecord(64, True, 99.5)
@@ -235,6 +235,9 @@ CLAIMS: dict[str, tuple[WorkerRecord, bool]] = {
     "deadline that is no number": (WorkerRecord(activity=3, deadline_seconds=math.nan), False),
     "progress that is no number": (WorkerRecord(activity=3, progress_seconds=math.nan), False),
     "start of a call that is no number": (WorkerRecord(activity=3, call_started_seconds=math.nan), False),
+    "start of an activity that is no number": (WorkerRecord(activity=3, activity_since_seconds=math.nan), False),
+    "advance that is no number": (WorkerRecord(activity=3, advanced_seconds=math.nan), False),
+    "success that is no number": (WorkerRecord(activity=3, completed_seconds=math.nan), False),
 }
 
 
@@ -254,13 +257,21 @@ def test_the_bounds_are_those_of_the_contract() -> None:
 
 
 def test_totals_survive() -> None:
-    """A new worker continues its slot's totals, but not the job, the lease or the deadline."""
+    """A new worker continues its slot's totals and the times of its successes, but not the job, the lease or the deadline."""
     board = Scoreboard()
     for incarnation in (1, 2, 3):
         report = Report(Wiring(0, 0, incarnation, board, -1, -1, -1), clock=lambda: 100.0)
         report.enter_activity(Activity.CONNECT, 5.0)
+        ended_at_seconds = 100.0 if incarnation > 1 else 0.0
         assert board.worker(0) == WorkerRecord(
-            incarnation, Activity.CONNECT, None, None, None, 105.0, 100.0, counters=totals(incarnation - 1)
+            incarnation,
+            Activity.CONNECT,
+            deadline_seconds=105.0,
+            progress_seconds=100.0,
+            activity_since_seconds=100.0,
+            advanced_seconds=ended_at_seconds,
+            completed_seconds=ended_at_seconds,
+            counters=totals(incarnation - 1),
         )
         report.count(Counter.COMPLETED)
         report.count(Counter.QUARANTINED)

@@ -2,9 +2,45 @@
 
 import time
 
+from supervisor.core.fleet import SlotState
+from supervisor.event_log import EventLog
+from supervisor.monitor.progress import Watch
+from supervisor.monitor.progress_watch import HANDOVER_SECONDS, ProgressWatch
+from supervisor.monitor.queue.requests import DatabaseRequests
+from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.status import STALE_SECONDS, summary
-from worker.ipc.scoreboard import Scoreboard
+from supervisor.monitor.status import HEARTBEAT_LATE_SECONDS, STALE_SECONDS, summary
+from worker.ipc.contract import Activity
+from worker.ipc.scoreboard import FleetRecord, LedgerRecord, ProgressRecord, Scoreboard, WorkerRecord
+
+
+def watching(
+    board: Scoreboard, *, beat_ago_seconds: float, woke_ago_seconds: float = 3600.0, sampled_ago_seconds: float = 0.5
+) -> str:
+    """Return the state of a healthy instance whose supervisor wrote its last heartbeat so long ago."""
+    now = time.monotonic()
+    board.fleet.write(FleetRecord(1, heartbeat_seconds=now - beat_ago_seconds))
+    board.ledgers[0].write(LedgerRecord(SlotState.RUNNING, pid=1, starts=1))
+    board.write_worker(0, WorkerRecord(1, Activity.IDLE))
+    state = MonitorState(is_connected=True, polled_at_seconds=now, supervisor_pid=4711)
+    state.progress.watch = Watch(now - sampled_ago_seconds, woke_at_seconds=now - woke_ago_seconds)
+    current, message = summary(board, state)
+    assert ("process 4711" in message) is (current == "down")
+    return current
+
+
+def test_a_supervisor_without_a_heartbeat_is_down() -> None:
+    """A heartbeat of the last tick is well, and one that is late by some seconds is not."""
+    assert watching(Scoreboard(), beat_ago_seconds=1.0) == "ok"
+    assert watching(Scoreboard(), beat_ago_seconds=HEARTBEAT_LATE_SECONDS + 1) == "down"
+
+
+def test_a_host_that_was_suspended_gives_no_alarm_about_the_supervisor() -> None:
+    """Before the monitor has noticed its own suspension, and for some seconds after it."""
+    late = HEARTBEAT_LATE_SECONDS + 100
+    assert watching(Scoreboard(), beat_ago_seconds=late, sampled_ago_seconds=100) == "ok"
+    assert watching(Scoreboard(), beat_ago_seconds=late, woke_ago_seconds=1) == "ok"
+    assert watching(Scoreboard(), beat_ago_seconds=late, woke_ago_seconds=HEARTBEAT_LATE_SECONDS + 1) == "down"
 
 
 def test_a_database_that_has_just_answered_is_not_stale() -> None:
@@ -30,3 +66,16 @@ def test_an_outage_names_its_duration() -> None:
     polled = MonitorState(outage="OperationalError", polled_at_seconds=time.monotonic() - 9 * 60 - 30)
     assert "cannot be reached (OperationalError), for 9 min now." in summary(Scoreboard(), polled)[1]
     assert "cannot be reached (OperationalError)." in summary(Scoreboard(), MonitorState(outage="OperationalError"))[1]
+
+
+def test_a_standstill_outlives_the_monitor() -> None:
+    """A new monitor continues the watch of the one before, so that a crash of the monitor hides no standstill."""
+    board, now = Scoreboard(), time.monotonic()
+    board.progress.write(ProgressRecord(now - 2, now - 5000, 3.0))
+    state = MonitorState()
+    ProgressWatch(board, state, DatabaseRequests(), Waker(board, []), EventLog("ERROR", lambda _: None))
+    assert (state.progress.watch.since_seconds, state.progress.watch.excused_seconds) == (now - 5000, 3.0)
+    board.progress.write(ProgressRecord(now - 2 * HANDOVER_SECONDS, now - 5000))
+    late = MonitorState()
+    ProgressWatch(board, late, DatabaseRequests(), Waker(board, []), EventLog("ERROR", lambda _: None))
+    assert late.progress.watch == Watch()

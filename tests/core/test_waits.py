@@ -12,6 +12,7 @@ from worker.core.outcome import Lease
 from worker.documents import decoder, local_file, sandbox, storage
 from worker.held_lease import PERMIT_WAIT_SECONDS, HeldLease
 from worker.ipc.contract import Step
+from worker.ipc.scoreboard import Scoreboard
 from worker.names import LOOKUP_SECONDS
 from worker.ollama import client
 from worker.queue.bounded import REPLY_TIMEOUT_SECONDS
@@ -62,7 +63,7 @@ class _Asked:
         self.calls: list[str] = []
         self._replies = iter(replies)
 
-    def ask(self, *_: Any) -> Any:
+    def ask(self, *_: Any, **__: Any) -> Any:
         self.calls.append("ask")
         return next(self._replies)
 
@@ -78,7 +79,7 @@ def test_each_request_of_a_step_has_a_deadline_of_its_own() -> None:
         session=asked,
         report=asked,
         settings=SETTINGS,
-        wiring=SimpleNamespace(slot=0),
+        wiring=SimpleNamespace(slot=0, scoreboard=Scoreboard()),
         admission=SimpleNamespace(calls=lambda _: 1),
         permits=lambda *_: Permits(1, 1),
         stop_by_seconds=lambda: None,

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.postgres
 
 Result = subprocess.CompletedProcess[str]
 
-OK, DEGRADED, REJECTED, USAGE, NOT_RUNNING, UNKNOWN, CONFIG = 0, 1, 1, 2, 3, 75, 78
+OK, DEGRADED, REJECTED, USAGE, NOT_RUNNING, UNKNOWN, NO_PERMISSION, CONFIG = 0, 1, 1, 2, 3, 75, 77, 78
 COMMAND_TIMEOUT_SECONDS = 30.0
 INTERRUPTED_IMPORT = """
 import os, signal, sys, weakref
@@ -49,14 +50,26 @@ def run(site: Site, *arguments: str, **settings: str | float) -> Result:
     return run_by((), site, *arguments, **settings)
 
 
+def run_as(user: str, site: Site, *arguments: str) -> Result:
+    """Run the same as another user, outside the site's private directory."""
+    return _run((), user, site, arguments, {})
+
+
 def run_by(wrapper: tuple[str, ...], site: Site, *arguments: str, **settings: str | float) -> Result:
     """Run the same by another command."""
-    values = {name.upper(): str(value) for name, value in (site.settings() | settings).items()}
+    return _run(wrapper, None, site, arguments, settings)
+
+
+def _run(
+    wrapper: tuple[str, ...], user: str | None, site: Site, arguments: tuple[str, ...], settings: Mapping[str, str | float]
+) -> Result:
+    values = {name.upper(): str(value) for name, value in {**site.settings(), **settings}.items()}
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "1000", **values}
     return subprocess.run(
         [*wrapper, PROGRAM, *arguments],
         env=environ,
-        cwd=site.directory,
+        cwd=site.directory if user is None else "/",
+        user=user,
         capture_output=True,
         text=True,
         timeout=COMMAND_TIMEOUT_SECONDS,
@@ -212,6 +225,47 @@ def test_status_of_a_dead_supervisor_is_that_of_none(site: Site) -> None:
     fleet.kill()
     assert list(fleet.runtime_directory.glob("*.sock")) != []
     assert run(site, "status").returncode == NOT_RUNNING
+
+
+def test_a_monitor_that_is_stopped_is_not_called_not_running(site: Site) -> None:
+    """Workers run, so neither `status` nor an order says `Not running … start it`: code 1, and the order is not sent."""
+    fleet = site.start()
+    fleet.until_idle()
+    os.kill(monitor := fleet.monitor_pid(), signal.SIGSTOP)
+    as_text, as_json, order = run(site, "status"), run(site, "status", "--json"), run(site, "scale", "2")
+    os.kill(monitor, signal.SIGCONT)
+    assert (as_text.returncode, as_json.returncode, order.returncode) == (DEGRADED, DEGRADED, DEGRADED)
+    assert "its monitor has not answered" in as_text.stdout
+    assert [each["instance"] for each in json.loads(as_json.stdout)["instances"]] == [f"{fleet.instance():08x}"]
+    assert "Not sent" in order.stderr
+    assert "Start it" not in as_text.stdout + order.stderr
+    assert len(fleet.worker_pids()) == 1
+
+
+def test_a_dead_monitor_of_a_stopped_supervisor_is_not_called_not_running(site: Site) -> None:
+    """The socket refuses, and the lock of the instance is held: the service runs."""
+    fleet = site.start()
+    fleet.until_idle()
+    monitor = fleet.monitor_pid()
+    fleet.process.send_signal(signal.SIGSTOP)
+    os.kill(monitor, signal.SIGKILL)
+    result = run(site, "status")
+    fleet.process.send_signal(signal.SIGCONT)
+    assert (result.returncode, "its monitor does not listen" in result.stdout) == (DEGRADED, True)
+
+
+@pytest.mark.second_tier
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("command", [["status"], ["scale", "2"]])
+def test_another_user_learns_who_may_ask(site: Site, command: list[str]) -> None:
+    """The runtime directory is private: code 77 and its owner, and no word of a service that does not run."""
+    fleet = site.start()
+    fleet.until_idle()
+    result = run_as("nobody", site, *command)
+    assert (result.returncode, result.stdout) == (NO_PERMISSION, "")
+    assert "Run the command as root." in result.stderr or "the user of the service" in result.stderr
+    site.directory.chmod(0o711)
+    assert "Run the command as root." in run_as("nobody", site, *command).stderr
 
 
 def test_status_of_two_instances(site: Site) -> None:

@@ -87,7 +87,8 @@ def test_no_connection_is_left(own_cluster: Cluster, own_site: Site) -> None:
         with ExitStack() as crowd:
             crowd_out(site, crowd)
             scene.answer()
-            scene.until_lost("OperationalError")
+            scene.until_lost("TooManyConnections")
+            assert "no free connection (TooManyConnections, role " in scene.fleet.status()["message"]
             late = site.start(runtime_directory=site.directory / "late", worker_concurrency=2, boot_timeout_seconds=1)
             late.until_logged("connection_lost", 6)
             assert (late.logged("exited"), late.logged("terminate")) == ([], [])

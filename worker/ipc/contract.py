@@ -55,6 +55,8 @@ class Activity(IntEnum):
 
 JOB_ACTIVITIES = frozenset(Activity) - {Activity.BOOT, Activity.CONNECT, Activity.IDLE, Activity.LEASE}  # the worker holds a job
 
+MODEL_CALLS = frozenset({Activity.VISION, Activity.FEEDBACK})
+
 
 class Counter(IntEnum):
     """Totals of a slot. They are kept in the scoreboard because a restart or a full socket must not lose one.

@@ -24,6 +24,7 @@ CAUSES = 8  # of a process's end
 MAX_ACTIVITY = 10
 _NO_ID = bytes(16)
 _HEADER = struct.Struct("<QI")  # sequence, checksum
+_BLANK = bytes(_HEADER.size)
 _READ_TRIES = 8
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.mmap.restype = ctypes.c_void_p
@@ -48,10 +49,10 @@ class WorkerRecord:
     """A worker's claim about itself, written by that worker alone.
 
     `deadline_seconds` is infinite while the worker is idle. `next_lease_key` is the key of a lease request without a result:
-    only the database knows whether a job carries it.
+    only the database knows whether a job carries it. The last two times are continued from the slot's worker before.
     """
 
-    FORMAT: ClassVar[struct.Struct] = struct.Struct(f"<IB16s16s16sdddQ?i{COUNTERS}Q")
+    FORMAT: ClassVar[struct.Struct] = struct.Struct(f"<IB16s16s16sdddQ?iddd{COUNTERS}Q")
 
     incarnation: int = 0
     activity: int = 0  # a member of contract.Activity
@@ -64,6 +65,9 @@ class WorkerRecord:
     uss_bytes: int = 0  # memory shared with no other process, sampled between jobs
     is_ready: bool = False  # has connected to the database since its start
     backend_pid: int = 0  # the server process of its connection, which PostgreSQL names as the sender of a notification
+    activity_since_seconds: float = 0.0  # not moved by entering the same activity again
+    advanced_seconds: float = 0.0  # last progress: see Report.advance
+    completed_seconds: float = 0.0  # end of the last completed job
     counters: tuple[int, ...] = (0,) * COUNTERS
 
     def pack(self) -> bytes:
@@ -79,6 +83,9 @@ class WorkerRecord:
             self.uss_bytes,
             self.is_ready,
             self.backend_pid,
+            self.activity_since_seconds,
+            self.advanced_seconds,
+            self.completed_seconds,
             *self.counters,
         )
 
@@ -92,9 +99,15 @@ class WorkerRecord:
     @property
     def is_possible(self) -> bool:
         """True if the claim is within its bounds. The record before the first write is not."""
-        isnan = math.isnan
-        has_nan = isnan(self.deadline_seconds) or isnan(self.progress_seconds) or isnan(self.call_started_seconds)
-        return 1 <= self.activity <= MAX_ACTIVITY and not has_nan
+        moments = (
+            self.deadline_seconds,
+            self.progress_seconds,
+            self.call_started_seconds,
+            self.activity_since_seconds,
+            self.advanced_seconds,
+            self.completed_seconds,
+        )
+        return 1 <= self.activity <= MAX_ACTIVITY and not any(map(math.isnan, moments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +151,21 @@ class LedgerRecord:
 
 @dataclass(frozen=True, slots=True)
 class FleetRecord:
-    """The supervisor's account of all slots together. `reload_problem` is 0 without a problem."""
+    """The supervisor's account of all slots together. `reload_problem` is 0 without a problem.
 
-    FORMAT: ClassVar[struct.Struct] = struct.Struct("<I??B")
+    `heartbeat_seconds` is the time of the last turn of its loop, at most a tick ago while it runs.
+    """
+
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<I??Bd")
 
     wanted: int = 0
     is_reloading: bool = False
     gave_up: bool = False
     reload_problem: int = 0
+    heartbeat_seconds: float = 0.0
 
     def pack(self) -> bytes:
-        return self.FORMAT.pack(self.wanted, self.is_reloading, self.gave_up, self.reload_problem)
+        return self.FORMAT.pack(self.wanted, self.is_reloading, self.gave_up, self.reload_problem, self.heartbeat_seconds)
 
     @classmethod
     def unpack(cls, body: bytes) -> "FleetRecord":
@@ -262,6 +279,24 @@ class OllamaCountersRecord:
         return cls(cls.FORMAT.unpack(body))
 
 
+@dataclass(frozen=True, slots=True)
+class ProgressRecord:
+    """The monitor's watch of the progress, continued by its successor. Nothing has moved forward since `since_seconds`."""
+
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<ddd")
+
+    sampled_at_seconds: float = 0.0
+    since_seconds: float = 0.0
+    excused_seconds: float = 0.0
+
+    def pack(self) -> bytes:
+        return self.FORMAT.pack(self.sampled_at_seconds, self.since_seconds, self.excused_seconds)
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "ProgressRecord":
+        return cls(*cls.FORMAT.unpack(body))
+
+
 R = TypeVar("R", bound=Record)
 
 
@@ -292,7 +327,14 @@ class Cell(Generic[R]):
             whole = [buffer for buffer in (self._buffer(0), self._buffer(1)) if buffer is not None]
             if whole:
                 return self._kind.unpack(max(whole)[1])
+            if self._is_blank():
+                break
         return self._kind()
+
+    def _is_blank(self) -> bool:
+        """True before the end of the first write. Most cells of slots are never written."""
+        starts = self._offset, self._offset + self._stride
+        return all(self._memory[start : start + _HEADER.size] == _BLANK for start in starts)
 
     def _buffer(self, side: int) -> tuple[int, bytes] | None:
         start = self._offset + side * self._stride
@@ -329,7 +371,16 @@ class _SharedMemory:
             raise OSError(ctypes.get_errno(), "mmap")
 
 
-_SINGLE = (ControlRecord, FleetRecord, LedgerRecord, MonitorRecord, AdmissionRecord, OllamaCountersRecord, PermitRecord)
+_SINGLE = (
+    ControlRecord,
+    FleetRecord,
+    LedgerRecord,
+    MonitorRecord,
+    AdmissionRecord,
+    OllamaCountersRecord,
+    PermitRecord,
+    ProgressRecord,
+)
 _PER_SLOT = (WorkerRecord, LedgerRecord)
 
 
@@ -337,7 +388,7 @@ class Scoreboard:
     """All records of an instance, made by the supervisor and inherited by every child.
 
     The supervisor writes `control`, `fleet`, `ledgers` (one per slot) and `monitor_ledger`. The monitor writes `monitor`,
-    `admission`, `permits` and `ollama_counters`. Each worker writes the record of its slot.
+    `admission`, `permits`, `ollama_counters` and `progress`. Each worker writes the record of its slot.
     """
 
     def __init__(self) -> None:
@@ -345,7 +396,7 @@ class Scoreboard:
         self.control, self.fleet = memory.cell(ControlRecord), memory.cell(FleetRecord)
         self.monitor_ledger = memory.cell(LedgerRecord)
         self.monitor, self.admission = memory.cell(MonitorRecord), memory.cell(AdmissionRecord)
-        self.ollama_counters = memory.cell(OllamaCountersRecord)
+        self.ollama_counters, self.progress = memory.cell(OllamaCountersRecord), memory.cell(ProgressRecord)
         self.permits = memory.cell(PermitRecord)
         self.ledgers = tuple(memory.cell(LedgerRecord) for _ in range(MAX_SLOTS))
         self._workers = tuple(memory.cell(WorkerRecord) for _ in range(MAX_SLOTS))

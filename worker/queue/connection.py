@@ -15,6 +15,7 @@ from worker.queue.bounded import MONITOR_BOUNDS, WORKER_BOUNDS, BoundedAsyncConn
 from worker.queue.document import read_document
 from worker.queue.dsn import SERVICE_ROLES
 from worker.queue.hosts import host_options, host_options_async
+from worker.queue.outages import outage_of
 from worker.queue.pooled import PooledAsyncConnection, PooledConnection
 from worker.queue.sqlstate import Fault, fault_of, sqlstate_of
 from worker.queue.statements import statement
@@ -177,7 +178,7 @@ def outages_named() -> Iterator[None]:
         if sqlstate and fault is Fault.ROW:
             raise RowRefused(sqlstate) from error
         suspect = sqlstate if sqlstate and fault is Fault.SUSPECT else ""
-        raise DatabaseUnavailable(type(error).__name__, suspect) from error
+        raise DatabaseUnavailable(outage_of(error), suspect) from error
 
 
 @contextmanager

@@ -30,6 +30,14 @@ def missing_authority_of(dsn: str, environ: Mapping[str, str | None]) -> str:
     return path if is_needed and not os.access(path, os.R_OK) else ""
 
 
+def address_of(dsn: str) -> str:
+    """Return role, host and database in words, without the password. Raises ProgrammingError if the text is not a DSN."""
+    parts = conninfo_to_dict(dsn)
+    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+    port, database = parts.get("port") or 5432, parts.get("dbname") or "its default"
+    return f"role {parts.get('user') or 'of the system'} at {host} port {port}, database {database}"
+
+
 def database_of(dsn: str) -> str:
     """Return a short hash of the database, equal for all roles. Raises ProgrammingError if the text is not a DSN."""
     parts = conninfo_to_dict(dsn)

@@ -15,6 +15,7 @@ CHANNEL = "learning_submissions"
 STUCK_BOUND = 100
 _POLL, _STATS, _BACKLOG = statement("poll_queue"), statement("queue_stats"), statement("backlog")
 _STUCK, _PARKED, _OPEN = statement("stuck_jobs"), statement("parked_jobs"), statement("open_jobs")
+_BESIDES = statement("waiting_besides")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,11 @@ async def poll_queue(connection: AsyncConnection) -> QueuePoll:
     row = await (await connection.execute(_POLL)).fetchone()
     due = row["due_in_seconds"] if row else None
     return QueuePoll(bool(row and row["is_waiting"]), math.inf if due is None else due)
+
+
+async def is_waiting_besides(connection: AsyncConnection, job_ids: list[UUID]) -> bool:
+    row = await (await connection.execute(_BESIDES, {"job_ids": job_ids})).fetchone()
+    return bool(row and row["is_waiting"])
 
 
 async def queue_stats(connection: AsyncConnection) -> QueueStats:

@@ -76,6 +76,10 @@ class AdmissionController:
         """The models of Ollama that this instance asks, at most two."""
         return self._policy.models
 
+    def timeout_seconds(self, model: str) -> float:
+        """The longest timeout of a call to the model."""
+        return self._policy.wedge_seconds(model)
+
     async def run(self) -> None:
         """Runs until it is cancelled. Returns at once if no model is asked."""
         try:

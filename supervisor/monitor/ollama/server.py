@@ -17,6 +17,7 @@ from worker.names import LOOKUP_SECONDS, resolve_async
 from worker.ollama.api import GENERATE, PS, Body, Endpoint, Reply, load_request, unload_request
 from worker.ollama.errors import REQUEST_FAILURES
 from worker.ollama.models import ListedModel
+from worker.queue.outages import is_exhausted
 
 LIST_SECONDS = (
     2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
@@ -39,8 +40,8 @@ class OllamaServer:
             return ListFailed(ListError.UNRESOLVED, time.monotonic())
         except TimeoutError:
             return ListFailed(ListError.LATE, time.monotonic())
-        except (aiohttp.ClientError, OSError):
-            return ListFailed(ListError.UNREACHABLE, time.monotonic())
+        except (aiohttp.ClientError, OSError) as error:
+            return ListFailed(ListError.EXHAUSTED if is_exhausted(error) else ListError.UNREACHABLE, time.monotonic())
         except REQUEST_FAILURES:
             return ListFailed(ListError.INVALID, time.monotonic())
         return ModelsListed(tuple(map(_loaded_model, found.models)), time.monotonic())

@@ -16,7 +16,7 @@ from supervisor.event_log import EventLog
 from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.queue.reclaimer import LeaseReclaimer
-from supervisor.monitor.queue.requests import CheckModelUse, DatabaseRequest, DatabaseRequests, PollSoon
+from supervisor.monitor.queue.requests import CheckModelUse, DatabaseRequest, DatabaseRequests, PollSoon, Reconnect
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from worker.ipc.backoff import doubling, jittered
@@ -24,9 +24,11 @@ from worker.ipc.channel import ReclaimLeaseRequest
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.connection import AsyncConnection, connect_monitor, has_answered, is_pooled, refused_row
 from worker.queue.dead_leases import ReclaimResult
+from worker.queue.outages import outage_of
 from worker.queue.permit_sessions import monitor_name
 from worker.queue.polls import (
     StepBacklog,
+    is_waiting_besides,
     listen,
     open_jobs,
     parked_jobs,
@@ -74,6 +76,7 @@ class QueueListener:
         self._monitor_record = replace(scoreboard.monitor.read(), incarnation=incarnation)
         self._sender_pids: list[int] = []  # of notifications that are not dispatched yet
         self._poll_at_seconds = self._surveyed_at_seconds = -math.inf
+        self._is_renewing = False
 
     async def run(self) -> None:
         """Runs until it is cancelled. Raises UnsuitableDatabase for a role that must not be used."""
@@ -84,6 +87,8 @@ class QueueListener:
                 connection = await self._connect()
                 async with connection:
                     await self._serve(connection)
+                failures = 0  # the end was requested
+                self._model_lock.connection_lost()
             except (psycopg.Error, OSError) as outage:
                 failures = 0 if self._state.is_connected else failures
                 self._mark_lost(outage)
@@ -105,8 +110,9 @@ class QueueListener:
         return connection
 
     async def _serve(self, connection: AsyncConnection) -> None:
-        self._poll_at_seconds = -math.inf
-        while True:
+        """Serves until a new connection is requested."""
+        self._poll_at_seconds, self._is_renewing = -math.inf, False
+        while not self._is_renewing:
             self._set_deadline()
             for request in self._requests.take_all():
                 self._accept(request)
@@ -122,6 +128,8 @@ class QueueListener:
         match request:
             case PollSoon():
                 self._poll_at_seconds = min(self._poll_at_seconds, time.monotonic() + POLL_SOON_SECONDS)
+            case Reconnect():
+                self._is_renewing = True
             case ReclaimLeaseRequest():
                 self._reclaimer.add(request)
             case AcquireModelLock(model):
@@ -136,6 +144,7 @@ class QueueListener:
         self._waker.refresh_worker_pids()
         poll = await poll_queue(connection)
         self._mark_connected()
+        self._state.is_waiting = poll.is_waiting and await self._is_workable(connection)
         if poll.is_waiting:
             self._waker.wake_one()
         if self._state.admission.is_governed:
@@ -149,6 +158,11 @@ class QueueListener:
         self._state.polled_at_seconds = now
         self._set_deadline()
         self._poll_at_seconds = now + min(self._settings.worker_poll_interval, poll.due_in_seconds)
+
+    async def _is_workable(self, connection: AsyncConnection) -> bool:
+        """True if a waiting job is none of those that the database refuses to change."""
+        refused = self._state.refused_rows.rows
+        return not refused or await is_waiting_besides(connection, list(refused))
 
     async def _count_backlog(self, connection: AsyncConnection, *, is_waiting: bool) -> None:
         """Keeps the last count if a damaged payload cannot be read: a worker will report that row."""
@@ -221,9 +235,10 @@ class QueueListener:
             self._event_log.connected(is_pooled=self._state.is_pooled)
 
     def _mark_lost(self, outage: BaseException) -> None:
-        if self._state.is_connected or self._state.outage != type(outage).__name__:
-            self._event_log.connection_lost(error=type(outage).__name__)
-        self._state.mark_lost(type(outage).__name__, has_error_reply=has_answered(outage))
+        name = outage_of(outage)
+        if self._state.is_connected or self._state.outage != name:
+            self._event_log.connection_lost(error=name)
+        self._state.mark_lost(name, has_error_reply=has_answered(outage))
         self._model_lock.connection_lost()
         self._permits.connection_lost()
         self._set_deadline()

@@ -13,6 +13,11 @@ class PollSoon:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Replace the connection by a new one, because no work moves forward although this one answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckModelUse:
     """Set `is_in_use`: a worker of any instance is in a call to the model."""
 
@@ -20,7 +25,7 @@ class CheckModelUse:
     is_in_use: asyncio.Future[bool]
 
 
-DatabaseRequest = PollSoon | ReclaimLeaseRequest | AcquireModelLock | CheckModelUse
+DatabaseRequest = PollSoon | Reconnect | ReclaimLeaseRequest | AcquireModelLock | CheckModelUse
 
 
 class DatabaseRequests:
