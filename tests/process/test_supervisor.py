@@ -219,8 +219,8 @@ def test_a_stopped_worker_loses_its_job_to_another(site: Site) -> None:
     site.until_done_once([text])
     assert [each["why"] for each in fleet.logged("kill")] == ["grace expired"]
     first, second = site.leases(text)
-    assert first["application_name"].endswith(f"pid {stopped}")
-    assert not second["application_name"].endswith(f"pid {stopped}")
+    assert f"pid {stopped} " in first["application_name"]
+    assert f"pid {stopped} " not in second["application_name"]
 
 
 # What the supervisor keeps out of
@@ -376,5 +376,6 @@ def test_a_lease_names_its_instance_and_its_worker(site: Site) -> None:
     owner = LeaseOwner.of(lease["lease_key"])
     assert owner is not None
     assert f"{owner.instance:08x}" == fleet.status()["instance"]
+    incarnation = f"{owner.incarnation:08x}"
     spawned = {each["incarnation"]: each["pid"] for each in fleet.logged("spawned")}
-    assert lease["application_name"].endswith(f"pid {spawned[f'{owner.incarnation:08x}']}")
+    assert lease["application_name"].endswith(f"pid {spawned[incarnation]} {incarnation}")
