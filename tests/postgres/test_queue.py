@@ -597,7 +597,7 @@ def test_a_late_commit_of_a_dead_instance_is_reclaimed(
     lock, control_socket = (tmp_path / f"0000dead.{suffix}" for suffix in ("instance", "sock"))
     for file in (lock, control_socket):
         file.touch()
-    releases = LeaseReclaimer(-1, tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
+    releases = LeaseReclaimer(-1, tmp_path, "", 2, EventLog("ERROR", lambda _line: None), RefusedRows())
     monitor(queue, releases.reclaim_dead_instances, lambda _result: None)
     assert (lock.exists(), control_socket.exists()) == (True, False)
     assert lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS))
