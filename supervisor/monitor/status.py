@@ -141,10 +141,17 @@ def _obstacle(scoreboard: Scoreboard, state: MonitorState) -> str:
         return f"Held back: {state.admission.explanation()}."
     if is_permit_unused(scoreboard):
         return (
-            "No worker of this instance is in a call, so another session holds the permits of the model. Workers that wait "
-            "longer than any step are replaced. If this stays, end the session that holds them."
+            f"No worker of this instance is in a call, so another session holds the permits of the model{_sessions(state)}. "
+            "Workers that wait longer than any step are replaced. If this stays, end the session that holds them."
         )
     return "Run check, and read Ollama's log. If this stays, restart the service."
+
+
+def _sessions(state: MonitorState) -> str:
+    """The server processes of the sessions that hold the permits, unknown for some seconds after a replacement of the workers."""
+    holders = (holder for wait in state.permit_waits for holder in wait.holders)
+    pids = in_short(str(holder.backend_pid) for holder in holders if holder.backend_pid)
+    return f" (server process {pids})" if pids else ""
 
 
 def _is_cut_off(state: MonitorState) -> bool:
@@ -198,7 +205,7 @@ def _rows_refused(state: MonitorState) -> Summary | None:
     return "degraded", (
         f"The database refuses to change {counted(len(rows), 'job')} (SQLSTATE {codes}), {period}. "
         f"The other submissions go on. The first one is job {next(iter(rows))}: correct the trigger, constraint or row "
-        "that refuses it, or delete the job. Then work on it resumes automatically."
+        "that refuses it. Then work on it resumes automatically."
     )
 
 
