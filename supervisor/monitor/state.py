@@ -27,6 +27,7 @@ class MonitorState:
     outage: str = "not connected yet"
     has_error_reply: bool = False  # the database itself rejected the connection or a statement, so server and network are up
     polled_at_seconds: float = 0.0  # the last successful poll, 0: none yet
+    lost_at_seconds: float = 0.0  # the first failed connection since the last good one, 0: none
     is_waiting: bool = False  # by the last poll: a job can be leased now
     stats: QueueStats = field(default_factory=QueueStats)
     backlog: StepBacklog = field(default_factory=StepBacklog)
@@ -46,10 +47,11 @@ class MonitorState:
     def mark_connected(self, now_seconds: float) -> None:
         """Also resets the time of the last poll, so that the outage does not count as a database that does not answer."""
         self.is_connected, self.is_listening = True, not self.is_pooled
-        self.outage, self.polled_at_seconds = "", now_seconds
+        self.outage, self.polled_at_seconds, self.lost_at_seconds = "", now_seconds, 0.0
 
-    def mark_lost(self, outage: str, *, has_error_reply: bool) -> None:
+    def mark_lost(self, outage: str, now_seconds: float, *, has_error_reply: bool) -> None:
         self.is_connected = self.is_listening = False
+        self.lost_at_seconds = self.lost_at_seconds or now_seconds
         self.outage, self.has_error_reply = outage, has_error_reply
 
     def mark_worker_lost(self, outage: str, now_seconds: float) -> None:

@@ -10,14 +10,13 @@ from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, standing_seconds, standstill
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitHolder, PermitWait
 from supervisor.monitor.queue.refused_rows import in_short
-from supervisor.monitor.refusals import refusal
+from supervisor.monitor.refusals import refusal, refusal_of_workers
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.work import completed_at_seconds, is_permit_unused, waits, work_facts
 from supervisor.wording import counted, since
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
-from worker.names import NameLookupTimeout, NameNotResolved
 from worker.queue.polls import COUNT_BOUND
 
 STALE_SECONDS = 10.0  # far above the longest time between two polls
@@ -26,7 +25,6 @@ MAX_LISTED = 100  # of refused jobs, and of those that can never be taken
 WORKER_OUTAGE_SECONDS = 12.0  # a worker that keeps losing its connection reports it again after a lookup (6 s) and a wait (5 s)
 
 STATES = ("ok", "degraded", "down", "draining")
-_UNRESOLVED = frozenset({NameNotResolved.__name__, NameLookupTimeout.__name__})
 
 Summary = tuple[str, str]  # (ok | degraded | down | draining, message for an administrator)
 
@@ -82,18 +80,14 @@ def _stopping(scoreboard: Scoreboard) -> Summary | None:
 
 def _database_down(state: MonitorState) -> Summary | None:
     silent_seconds = time.monotonic() - state.polled_at_seconds
-    period = f", {since(silent_seconds)}" if state.polled_at_seconds else ""
+    begun_at_seconds = state.polled_at_seconds or state.lost_at_seconds
+    period = f", {since(time.monotonic() - begun_at_seconds)}" if begun_at_seconds else ""
     effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
     refused = refusal(state.outage, state.database_address, period)
     if not state.is_connected and refused:
         return "down", refused
     if not state.is_connected and state.has_error_reply:
         return "down", f"The database answers, but does not let the service use the queue ({state.outage}){period}. {effect}"
-    if not state.is_connected and state.outage in _UNRESOLVED:
-        return "down", (
-            f"The database's host name is not resolved ({state.outage}){period}. No submission is lost, but pupils get no "
-            "feedback meanwhile. Check LEARNING_DATABASE_URL and the name servers of this host. Then work resumes automatically."
-        )
     if not state.is_connected:
         return "down", f"The database cannot be reached ({state.outage}){period}. {effect}"
     if silent_seconds > STALE_SECONDS:
@@ -161,11 +155,8 @@ def _is_cut_off(state: MonitorState) -> bool:
 def _workers_cut_off(state: MonitorState) -> Summary | None:
     if not _is_cut_off(state):
         return None
-    if state.worker_outage in _UNRESOLVED:
-        return "degraded", (
-            f"The workers do not find the database, because its host name is not resolved ({state.worker_outage}). No submission "
-            "is lost, but pupils get no feedback meanwhile. Check the name servers of this host. Then work resumes automatically."
-        )
+    if refused := refusal_of_workers(state.worker_outage, state.database_address):
+        return "degraded", refused
     return "degraded", (
         f"The database answers, but statements of the workers fail ({state.worker_outage}). No submission is lost, workers try "
         "again. If this stays, pupils get no feedback: look for a full disk or a read-only database."
