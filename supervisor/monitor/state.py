@@ -14,11 +14,11 @@ from worker.queue.polls import QueueStats, StepBacklog
 
 @dataclass(slots=True)
 class MonitorState:
-    """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outage`, the
+    """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outages`, the
     progress watch `progress`. Events, the reclaimer and the listener write `refused_rows`.
 
-    `worker_outage` is the class of the last error that broke a worker's connection. A read-only or full database breaks the
-    connections of workers only.
+    `worker_outages` has, by slot, class and time of the last error that broke the worker's connection. A read-only or full
+    database, and a limit of connections, break the connections of workers only.
     """
 
     is_connected: bool = False
@@ -35,8 +35,7 @@ class MonitorState:
     refused_rows: RefusedRows = field(default_factory=RefusedRows)
     stuck_jobs: Mapping[UUID, str] = field(default_factory=dict)  # rows that no worker can ever take, with their fault
     http_address: str = ""
-    worker_outage: str = ""
-    worker_outage_at_seconds: float = -math.inf
+    worker_outages: dict[int, tuple[str, float]] = field(default_factory=dict)
     admission: AdmissionView = field(default_factory=AdmissionView)
     permit_waits: tuple[PermitWait, ...] = ()
     lost_permits: tuple[LostPermit, ...] = ()
@@ -54,11 +53,11 @@ class MonitorState:
         self.lost_at_seconds = self.lost_at_seconds or now_seconds
         self.outage, self.has_error_reply = outage, has_error_reply
 
-    def mark_worker_lost(self, outage: str, now_seconds: float) -> None:
-        self.worker_outage, self.worker_outage_at_seconds = outage, now_seconds
+    def mark_worker_lost(self, slot: int, outage: str, now_seconds: float) -> None:
+        self.worker_outages[slot] = outage, now_seconds
 
-    def mark_worker_connected(self) -> None:
-        self.worker_outage_at_seconds = -math.inf
+    def mark_worker_connected(self, slot: int) -> None:
+        self.worker_outages.pop(slot, None)
 
     def set_http_address(self, address: str) -> None:
         """Address of /metrics. If the settings leave the port open, it is known only after the bind."""

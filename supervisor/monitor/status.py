@@ -1,5 +1,6 @@
 """State of the instance for `status`, /healthz and the control socket: one message, and a document of numbers."""
 
+import math
 import time
 from typing import Any
 
@@ -129,8 +130,8 @@ def _standing(standing: Standstill | None, scoreboard: Scoreboard, state: Monito
 
 def _obstacle(scoreboard: Scoreboard, state: MonitorState) -> str:
     """The most probable reason for a standstill, and the remedy."""
-    if _is_cut_off(state):
-        return f"Statements of the workers fail ({state.worker_outage}). Check the database."
+    if outage := _worker_outage(state):
+        return f"Statements of the workers fail ({outage}). Check the database."
     if state.admission.needs_attention:
         return f"Held back: {state.admission.explanation()}."
     if is_permit_unused(scoreboard):
@@ -148,17 +149,21 @@ def _sessions(state: MonitorState) -> str:
     return f" (server process {pids})" if pids else ""
 
 
-def _is_cut_off(state: MonitorState) -> bool:
-    return time.monotonic() < state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS
+def _worker_outage(state: MonitorState) -> str:
+    """The class of the latest error that broke a worker's connection, unless it is over. Empty if there is none."""
+    begin_seconds = time.monotonic() - WORKER_OUTAGE_SECONDS
+    outage, at_seconds = max(state.worker_outages.values(), key=lambda each: each[1], default=("", -math.inf))
+    return outage if at_seconds > begin_seconds else ""
 
 
 def _workers_cut_off(state: MonitorState) -> Summary | None:
-    if not _is_cut_off(state):
+    outage = _worker_outage(state)
+    if not outage:
         return None
-    if refused := refusal_of_workers(state.worker_outage, state.database_address):
+    if refused := refusal_of_workers(outage, state.database_address):
         return "degraded", refused
     return "degraded", (
-        f"The database answers, but statements of the workers fail ({state.worker_outage}). No submission is lost, workers try "
+        f"The database answers, but statements of the workers fail ({outage}). No submission is lost, workers try "
         "again. If this stays, pupils get no feedback: look for a full disk or a read-only database."
     )
 

@@ -92,7 +92,7 @@ def test_workers_without_a_connection_are_not_a_full_disk(outage: str, remedy: s
     board.ledgers[0].write(LedgerRecord(SlotState.RUNNING, pid=1, starts=1))
     state = MonitorState(database_address="role pupil at db")
     state.mark_connected(time.monotonic())
-    state.mark_worker_lost(outage, time.monotonic())
+    state.mark_worker_lost(0, outage, time.monotonic())
     name, message = summary(board, state)
     assert name == "degraded"
     assert outage in message
