@@ -5,7 +5,11 @@ from worker.queue.outages import EXHAUSTED
 
 _EFFECT = "No submission is lost, but pupils get no feedback meanwhile."
 _REMEDY = "Check the database. Then work resumes automatically."
-_UNRESOLVED = frozenset({NameNotResolved.__name__, NameLookupTimeout.__name__})
+_UNRESOLVED = (
+    "The database's host name is not resolved",
+    "Repair the name servers of this host. Then work resumes automatically. Or correct the name in LEARNING_DATABASE_URL, then "
+    "restart the service.",
+)
 _KNOWN: dict[str, tuple[str, str]] = {
     "InvalidPassword": (
         "The database rejects the password of its role",
@@ -17,7 +21,8 @@ _KNOWN: dict[str, tuple[str, str]] = {
     ),
     "InvalidCatalogName": (
         "The server has no database of this name",
-        "Correct the name in LEARNING_DATABASE_URL, or create the database.",
+        "Create the database. Then work resumes automatically. Or correct the name in LEARNING_DATABASE_URL, then restart the "
+        "service.",
     ),
     "TooManyConnections": (
         "The database has no free connection",
@@ -32,10 +37,13 @@ _KNOWN: dict[str, tuple[str, str]] = {
         "Start the database again. Then work resumes automatically.",
     ),
     EXHAUSTED: (
-        "The monitor has no free file descriptor, so it cannot connect to the database",
+        "No file descriptor is free for a connection to the database",
         "Raise the limit of open files (LimitNOFILE) and restart the service.",
     ),
+    NameNotResolved.__name__: _UNRESOLVED,
+    NameLookupTimeout.__name__: _UNRESOLVED,
 }
+_OF_ONE_SESSION = frozenset({"AdminShutdown"})  # while the monitor is connected, an administrator has ended the worker's session
 
 
 def lost_by_monitor(outage: str, address: str, period: str, *, has_error_reply: bool) -> str:
@@ -45,11 +53,6 @@ def lost_by_monitor(outage: str, address: str, period: str, *, has_error_reply: 
         return f"{what} ({outage}, {address}){period}. {_EFFECT} {remedy}"
     if has_error_reply:
         return f"The database answers, but does not let the service use the queue ({outage}){period}. {_EFFECT} {_REMEDY}"
-    if outage in _UNRESOLVED:
-        return (
-            f"The database's host name is not resolved ({outage}){period}. {_EFFECT} "
-            "Check LEARNING_DATABASE_URL and the name servers of this host. Then work resumes automatically."
-        )
     return f"The database cannot be reached ({outage}){period}. {_EFFECT} {_REMEDY}"
 
 
@@ -58,12 +61,13 @@ def silent(period: str) -> str:
     return f"The database is connected, but does not answer{period}. {_EFFECT} {_REMEDY}"
 
 
-def lost_by_workers(outage: str) -> str:
+def lost_by_workers(outage: str, address: str) -> str:
     """Return the message about the workers' connections, while that of the monitor works."""
-    if outage in _UNRESOLVED:
+    if outage in _KNOWN.keys() - _OF_ONE_SESSION:
+        what, remedy = _KNOWN[outage]
         return (
-            f"The workers do not find the database, because its host name is not resolved ({outage}). {_EFFECT} "
-            "Check the name servers of this host. Then work resumes automatically."
+            f"Workers get no connection to the database, although the monitor has one. {what} ({outage}, {address}). "
+            f"No submission is lost, but feedback takes longer. {remedy}"
         )
     return (
         f"The database answers, but statements of the workers fail ({outage}). No submission is lost, workers try again. "
@@ -73,6 +77,7 @@ def lost_by_workers(outage: str) -> str:
 
 def lost_by_workers_in_short(outage: str) -> str:
     """Return the same as the reason for a standstill."""
-    if outage in _UNRESOLVED:
-        return f"The host name of the database is not resolved for the workers ({outage}). Check the name servers of this host."
+    if outage in _KNOWN.keys() - _OF_ONE_SESSION:
+        what, remedy = _KNOWN[outage]
+        return f"Workers get no connection to the database. {what} ({outage}). {remedy}"
     return f"Statements of the workers fail ({outage}). Check the database."

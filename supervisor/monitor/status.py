@@ -1,5 +1,6 @@
 """The state of the instance and one message about it, for `status`, /healthz and the metrics."""
 
+import math
 import time
 
 from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState
@@ -78,7 +79,8 @@ def _stopping(scoreboard: Scoreboard) -> Summary | None:
 
 def _database_down(state: MonitorState) -> Summary | None:
     silent_seconds = time.monotonic() - state.polled_at_seconds
-    period = f", {since(silent_seconds)}" if state.polled_at_seconds else ""
+    begun_at_seconds = state.polled_at_seconds or state.lost_at_seconds
+    period = f", {since(time.monotonic() - begun_at_seconds)}" if begun_at_seconds else ""
     if not state.is_connected:
         address, has_error_reply = state.database_address, state.has_error_reply
         return "down", outages.lost_by_monitor(state.outage, address, period, has_error_reply=has_error_reply)
@@ -113,7 +115,8 @@ def _standing(standing: Standstill | None, scoreboard: Scoreboard, state: Monito
 
 
 def _workers_cut_off(state: MonitorState) -> Summary | None:
-    return ("degraded", outages.lost_by_workers(state.worker_outage)) if _is_cut_off(state) else None
+    outage = _worker_outage(state)
+    return ("degraded", outages.lost_by_workers(outage, state.database_address)) if outage else None
 
 
 def _held_back(state: MonitorState) -> Summary | None:
@@ -174,7 +177,7 @@ def _rows_refused(state: MonitorState) -> Summary | None:
     return "degraded", (
         f"The database refuses to change {counted(len(rows), 'job')} (SQLSTATE {codes}), {period}. "
         f"The other submissions go on. The first one is job {next(iter(rows))}: correct the trigger, constraint or row "
-        "that refuses it, or delete the job. Then work on it resumes automatically."
+        "that refuses it. Then work on it resumes automatically."
     )
 
 
@@ -205,20 +208,30 @@ def _standstill(scoreboard: Scoreboard, state: MonitorState) -> Standstill | Non
 
 def _obstacle(scoreboard: Scoreboard, state: MonitorState) -> str:
     """The most probable reason for a standstill, and the remedy."""
-    if _is_cut_off(state):
-        return outages.lost_by_workers_in_short(state.worker_outage)
+    if outage := _worker_outage(state):
+        return outages.lost_by_workers_in_short(outage)
     if state.admission.needs_attention:
         return f"Held back: {state.admission.explanation()}."
     if is_permit_unused(scoreboard):
         return (
-            "No worker of this instance is in a call, so another session holds the permits of the model. Workers that wait "
-            "longer than any step are replaced. If this stays, end the session that holds them."
+            f"No worker of this instance is in a call, so another session holds the permits of the model{_sessions(state)}. "
+            "Workers that wait longer than any step are replaced. If this stays, end the session that holds them."
         )
     return "Run check, and read Ollama's log. If this stays, restart the service."
 
 
-def _is_cut_off(state: MonitorState) -> bool:
-    return time.monotonic() < state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS
+def _sessions(state: MonitorState) -> str:
+    """The server processes of the sessions that hold the permits, unknown for some seconds after a replacement of the workers."""
+    holders = (holder for wait in state.permit_waits for holder in wait.holders)
+    pids = in_short(str(holder.backend_pid) for holder in holders if holder.backend_pid)
+    return f" (server process {pids})" if pids else ""
+
+
+def _worker_outage(state: MonitorState) -> str:
+    """The class of the latest error that broke a worker's connection, unless it is over. Empty if there is none."""
+    begin_seconds = time.monotonic() - WORKER_OUTAGE_SECONDS
+    outage, at_seconds = max(state.worker_outages.values(), key=lambda each: each[1], default=("", -math.inf))
+    return outage if at_seconds > begin_seconds else ""
 
 
 def _wanted(scoreboard: Scoreboard) -> list[SlotStatus]:
