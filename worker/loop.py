@@ -31,12 +31,12 @@ from worker.queue.permits import HeldPermit
 from worker.queue.refusals import Refusals
 from worker.queue.settle import Settlement, park, settle, settle_and_lease
 from worker.queue.sqlstate import is_passing, reason_of
-from worker.session import LeaseRanOut, Stopped
+from worker.session import SUSPECT_SECONDS, LeaseRanOut, Stopped
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, first_lease_seconds
 
 MONITORED_WAIT_SECONDS = 2.0  # interval at which an idle worker checks that the monitor still polls the queue
 TRUST_SECONDS = 5.0  # without a poll for so long the monitor is taken for dead, and each worker polls for itself
-IDLE_DEADLINE_SECONDS = 60.0
+IDLE_DEADLINE_SECONDS = 20.0  # with the poll interval. Jobs may wait for a worker that has stopped, and no other may be left
 
 Written = Outcome | Refused  # what became of an outcome
 
@@ -116,7 +116,8 @@ class Loop:
             return None
         self._refusals.rival_passed(is_result=False)
         self._ctx.report.set_lease(lease.job_id, lease.lease_key)
-        return HeldLease(self._ctx, lease, pending.sent_at_seconds, permit)
+        is_refused = self._refusals.has_rival(lease.job_id)
+        return HeldLease(self._ctx, lease, pending.sent_at_seconds, permit, is_refused=is_refused)
 
     def _work(self, held: HeldLease) -> HeldLease | None:
         """Brings one job to its outcome and settles it. Returns the next job, if it was leased in the same round trip."""
@@ -124,7 +125,7 @@ class Loop:
         try:
             outcome = job.run()
         except LeaseRanOut as end:
-            outcome = self._lost(held.lease, end)
+            outcome = self._lost(held, end)
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         settling_at_seconds = time.monotonic()
         written, next_held = self._settle(held, outcome)
@@ -147,7 +148,7 @@ class Loop:
         except LeaseRanOut as end:
             self._pending = pending
             self._ctx.report.set_lease(None, None, pending.request.lease_key if pending else None)
-            return self._lost(held.lease, end), None
+            return self._lost(held, end), None
         except RowRefused as refusal:
             return self._settle_refused(held, outcome, refusal.sqlstate, has_next=pending is not None), None
         written = self._written(held.lease, outcome, settlement)
@@ -171,7 +172,7 @@ class Loop:
             self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
             return self._put_aside(held, outcome, sqlstate)
         except LeaseRanOut as end:
-            return self._lost(held.lease, end)
+            return self._lost(held, end)
         finally:
             self._end_lease()
 
@@ -189,11 +190,18 @@ class Loop:
         self._report_refused(lease, reason)
         return Refused(reason)
 
-    def _lost(self, lease: Lease, end: LeaseRanOut) -> Lost:
-        """The lease has ended. If the database refused the last write, the row is passed over for a while."""
+    def _lost(self, held: HeldLease, end: LeaseRanOut) -> Lost:
+        """The lease has ended. If the database refused the last write, the row is passed over for a while.
+
+        It may have been given up before its end. Then it is put back without using an attempt, so that no expiry is counted.
+        """
+        lease = held.lease
         if end.suspect:
             self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
             self._report_refused(lease, reason_of(end.suspect))
+            if held.is_running():
+                self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+                held.put_back(SUSPECT_SECONDS)
         return Lost()
 
     def _report_refused(self, lease: Lease, reason: str) -> None:

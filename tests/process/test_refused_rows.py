@@ -120,6 +120,20 @@ def test_a_row_with_a_slow_trigger_ends_no_worker(guarded: School, write: str) -
         assert worker.exit_status(0) is None
 
 
+@pytest.mark.second_tier
+@pytest.mark.parametrize("code", ["55P03", MISSING])
+def test_a_lone_worker_gives_a_refused_job_back(guarded: School, code: str) -> None:
+    """No other worker can show that one row alone is refused: the job is put back long before its lease ends, uncounted."""
+    refused_id, *others = enter_texts(guarded, 4)
+    refuse(guarded.owner, refused_id, code, "complete")
+    with guarded.worker(None, worker_lease_seconds=600):
+        until(lambda: statuses(guarded, *others) == {"completed"}, within_seconds=60)
+        job = guarded.job(refused_id)
+        assert (job["status"], job["retry_count"], job["payload"].get("expiries")) == ("queued", 0, None)
+        until(lambda: guarded.job(refused_id)["error_code"], within_seconds=60)
+    assert guarded.job(refused_id)["error_code"] == ("database_42883" if code == MISSING else "database_55P03")
+
+
 # The read
 
 
