@@ -168,6 +168,34 @@ def test_a_refused_result_fails_its_job_alone(guarded: School, code: str) -> Non
     assert totals == {Counter.COMPLETED: 1, Counter.FAILED_FEEDBACK: 1, Counter.FEEDBACK_CALLS: 2}
 
 
+def test_a_trigger_that_refuses_all_results_fails_one_job(guarded: School) -> None:
+    """The first one may be a fault of its row. The others are put aside and are completed when the trigger is corrected."""
+    entered = enter_texts(guarded, 5)
+    for each in entered:
+        refuse(guarded.owner, each, "P0001", "complete")
+    with guarded.worker() as worker:
+        until(lambda: [guarded.job(each)["error_code"] for each in entered] == ["database_P0001", *["database_P0001_all"] * 4])
+        assert [guarded.job(each)["status"] for each in entered] == ["failed", *["queued"] * 4]
+        for each in entered:
+            accept(guarded.owner, each)
+            guarded.change_job("visible_at = now()", each)
+        until(lambda: statuses(guarded, *entered[1:]) == {"completed"})
+        assert worker.exit_status(0) is None
+
+
+def test_refused_results_in_a_row_end_when_another_is_written(guarded: School) -> None:
+    """Two rows alone are at fault. The second one fails at its next refusal, after the result of a third job."""
+    first, second, other = enter_texts(guarded, 3)
+    for each in (first, second):
+        refuse(guarded.owner, each, "23514", "complete")
+    with guarded.worker():
+        until(lambda: statuses(guarded, other) == {"completed"})
+        guarded.change_job("visible_at = now()", second)
+        until(lambda: statuses(guarded, first, second) == {"failed"})
+    assert guarded.job(second)["error_code"] == "database_23514"
+    assert guarded.calls(FEEDBACK_MODEL) == 4
+
+
 @pytest.mark.parametrize("write", ["lease", "complete"])
 def test_a_row_is_refused_behind_a_pooler_too(guarded: School, write: str) -> None:
     """There each statement is a pipeline, and the session's locks belong to others."""
