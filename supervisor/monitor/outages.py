@@ -56,6 +56,15 @@ def lost_by_monitor(outage: str, address: str, period: str, *, has_error_reply: 
     return f"The database cannot be reached ({outage}){period}. {_EFFECT} {_REMEDY}"
 
 
+def lost_by_monitor_alone(outage: str, period: str) -> str:
+    """Return the message about the monitor's connection, while workers reach the database."""
+    _, remedy = _KNOWN.get(outage, ("", "Check the database. The monitor connects again by itself."))
+    return (
+        f"The monitor has no connection to the database ({outage}){period}, so the figures of the queue are old. The "
+        f"workers have theirs and complete submissions. Each waits for up to WORKER_POLL_INTERVAL longer. {remedy}"
+    )
+
+
 def silent(period: str) -> str:
     """Return the message about a database that is connected and sends no reply."""
     return f"The database is connected, but does not answer{period}. {_EFFECT} {_REMEDY}"

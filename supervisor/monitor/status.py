@@ -10,13 +10,15 @@ from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, st
 from supervisor.monitor.queue.refused_rows import in_short
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.work import is_permit_unused, work_facts, work_in_words
+from supervisor.monitor.work import completed_at_seconds, is_permit_unused, work_facts, work_in_words
 from supervisor.wording import counted, since
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.polls import COUNT_BOUND
 
 STALE_SECONDS = 10.0  # far above the longest time between two polls
 HEARTBEAT_LATE_SECONDS = 5.0  # beyond the supervisor's tick of one second
+CUT_SECONDS = 2.0  # a worker's last commit before an outage may be so much later than the last poll
+EVIDENCE_SECONDS = 30.0  # a completed job shows for so long that the workers reach the database
 WORKER_OUTAGE_SECONDS = 12.0  # a worker that keeps losing its connection reports it again after a lookup (6 s) and a wait (5 s)
 
 STATES = ("ok", "degraded", "down", "draining")
@@ -33,6 +35,7 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
     return (
         _supervisor_silent(scoreboard, state)
         or _stopping(scoreboard)
+        or _monitor_cut_off(scoreboard, state)
         or _database_down(state)
         or _no_worker(scoreboard)
         or _standing(standing, scoreboard, state, Severity.LONG)
@@ -75,6 +78,16 @@ def _stopping(scoreboard: Scoreboard) -> Summary | None:
             "feedback. Run check, correct what it names, then start the service again."
         )
     return "draining", f"Stopping: {left} still at work. Other submissions wait for the next start."
+
+
+def _monitor_cut_off(scoreboard: Scoreboard, state: MonitorState) -> Summary | None:
+    """Only the monitor has no connection: a worker has completed a job since. Workers then poll the queue themselves."""
+    completed_seconds, now_seconds = completed_at_seconds(scoreboard), time.monotonic()
+    is_at_work = now_seconds - completed_seconds < EVIDENCE_SECONDS and completed_seconds > state.polled_at_seconds + CUT_SECONDS
+    if state.is_connected or not is_at_work:
+        return None
+    period = f", {since(now_seconds - state.polled_at_seconds)}" if state.polled_at_seconds else ""
+    return "degraded", outages.lost_by_monitor_alone(state.outage, period)
 
 
 def _database_down(state: MonitorState) -> Summary | None:
