@@ -144,6 +144,7 @@ def test_a_wedged_model_is_told_before_its_calls_time_out(site: Site) -> None:
     message = until_told(fleet, "degraded", f"{FEEDBACK_MODEL} has sent no token, for ")
     assert "restart Ollama" in message
     assert run_status(site)[0] == ATTENTION
+    fleet.until_logged("standstill")  # by the next sample, and `status` is made at once
     (line,) = fleet.logged("standstill")
     assert (line["model"], line["level"]) == (FEEDBACK_MODEL, "WARNING")
 
