@@ -97,16 +97,17 @@ def _host(host: dict[str, Any]) -> Iterator[str]:
 def _permit_waits(waits: list[dict[str, Any]]) -> Iterator[str]:
     """Workers that wait for a call to a model, and the workers that have one. Ordinary while the model works."""
     for wait in waits:
-        slots = ", ".join(map(str, wait["slots"]))
-        holders = ", ".join(_holder(holder) for holder in wait["holders"])
-        period = since(wait["since_seconds"])
-        yield f"worker {slots} waits for a call to {wait['model']}, {period}. Calls in use: {holders or 'none'}"
+        slots, period = wait["slots"], since(wait["since_seconds"])
+        waiting = f"workers {', '.join(map(str, slots))} wait" if len(slots) > 1 else f"worker {slots[0]} waits"
+        holders = "; ".join(dict.fromkeys(_holder(holder) for holder in wait["holders"]))  # one may have several calls
+        yield f"{waiting} for a call to {wait['model']}, {period}. Calls in use: {holders or 'none'}"
 
 
 def _holder(holder: dict[str, Any]) -> str:
     address = f" at {holder['address']}" if holder["address"] else ""
+    session = f", server process {holder['backend_pid']}" if holder["backend_pid"] else ""
     quiet = "" if holder["quiet_seconds"] is None else f", last statement {duration(holder['quiet_seconds'])} ago"
-    return f"{holder['name']}{address}{quiet}"
+    return f"{holder['name']}{address}{session}{quiet}"
 
 
 def _table(document: Document) -> Table:

@@ -60,7 +60,7 @@ class EventReader:
             return  # a damaged event is dropped, the scoreboard has the totals
         self._metrics.observe(event)
         self._event_log.event(slot, event)
-        self._update_connection(event)
+        self._update_connection(slot, event)
         self._update_refused_rows(event)
         if event.kind is EventKind.LEASED:
             self._waker.wake_one()
@@ -86,9 +86,9 @@ class EventReader:
         if model is not None:
             self._state.progress.call_ended(model, call, time.monotonic())
 
-    def _update_connection(self, event: Event) -> None:
-        """A worker that leases a job has reached the database again."""
+    def _update_connection(self, slot: int, event: Event) -> None:
+        """A worker that leases a job has reached the database again. Another one may still be refused."""
         if event.kind is EventKind.CONNECTION_LOST:
-            self._state.mark_worker_lost(event.error_class, time.monotonic())
+            self._state.mark_worker_lost(slot, event.error_class, time.monotonic())
         if event.kind is EventKind.LEASED or event.next_job_id:
-            self._state.mark_worker_connected()
+            self._state.mark_worker_connected(slot)

@@ -1,6 +1,13 @@
-"""Refusals of a connection: by class, what the database or this process refuses, and the remedy. Other classes are outages."""
+"""Refusals of a connection: by class, the cause in words and the remedy. Other classes are outages."""
 
+from worker.names import NameLookupTimeout, NameNotResolved
 from worker.queue.outages import EXHAUSTED
+
+_UNRESOLVED = (
+    "The database's host name is not resolved",
+    "Repair the name servers of this host. Then work resumes automatically. Or correct the name in LEARNING_DATABASE_URL, then "
+    "restart the service.",
+)
 
 REFUSALS: dict[str, tuple[str, str]] = {
     "InvalidPassword": (
@@ -13,7 +20,8 @@ REFUSALS: dict[str, tuple[str, str]] = {
     ),
     "InvalidCatalogName": (
         "The server has no database of this name",
-        "Correct the name in LEARNING_DATABASE_URL, or create the database.",
+        "Create the database. Then work resumes automatically. Or correct the name in LEARNING_DATABASE_URL, then restart the "
+        "service.",
     ),
     "TooManyConnections": (
         "The database has no free connection",
@@ -28,10 +36,13 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "Start the database again. Then work resumes automatically.",
     ),
     EXHAUSTED: (
-        "The monitor has no free file descriptor, so it cannot connect to the database",
+        "No file descriptor is free for a connection to the database",
         "Raise the limit of open files (LimitNOFILE) and restart the service.",
     ),
+    NameNotResolved.__name__: _UNRESOLVED,
+    NameLookupTimeout.__name__: _UNRESOLVED,
 }
+_OF_ONE_SESSION = frozenset({"AdminShutdown"})  # while the monitor is connected, an administrator has ended the worker's session
 
 
 def refusal(outage: str, address: str, period: str) -> str | None:
@@ -40,3 +51,14 @@ def refusal(outage: str, address: str, period: str) -> str | None:
         return None
     what, remedy = REFUSALS[outage]
     return f"{what} ({outage}, {address}){period}. No submission is lost, but pupils get no feedback meanwhile. {remedy}"
+
+
+def refusal_of_workers(outage: str, address: str) -> str | None:
+    """Return the message about a refusal of new connections while the monitor keeps its own, None for another class."""
+    if outage not in REFUSALS or outage in _OF_ONE_SESSION:
+        return None
+    what, remedy = REFUSALS[outage]
+    return (
+        f"Workers get no connection to the database, although the monitor has one. {what} ({outage}, {address}). No submission "
+        f"is lost, but feedback takes longer. {remedy}"
+    )

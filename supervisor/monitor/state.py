@@ -14,11 +14,11 @@ from worker.queue.polls import QueueStats, StepBacklog
 
 @dataclass(slots=True)
 class MonitorState:
-    """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outage`, the
+    """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outages`, the
     progress watch `progress`. Events, the reclaimer and the listener write `refused_rows`.
 
-    `worker_outage` is the class of the last error that broke a worker's connection. A read-only or full database breaks the
-    connections of workers only.
+    `worker_outages` has, by slot, class and time of the last error that broke the worker's connection. A read-only or full
+    database, and a limit of connections, break the connections of workers only.
     """
 
     is_connected: bool = False
@@ -27,6 +27,7 @@ class MonitorState:
     outage: str = "not connected yet"
     has_error_reply: bool = False  # the database itself rejected the connection or a statement, so server and network are up
     polled_at_seconds: float = 0.0  # the last successful poll, 0: none yet
+    lost_at_seconds: float = 0.0  # the first failed connection since the last good one, 0: none
     is_waiting: bool = False  # by the last poll: a job can be leased now
     stats: QueueStats = field(default_factory=QueueStats)
     backlog: StepBacklog = field(default_factory=StepBacklog)
@@ -34,8 +35,7 @@ class MonitorState:
     refused_rows: RefusedRows = field(default_factory=RefusedRows)
     stuck_jobs: Mapping[UUID, str] = field(default_factory=dict)  # rows that no worker can ever take, with their fault
     http_address: str = ""
-    worker_outage: str = ""
-    worker_outage_at_seconds: float = -math.inf
+    worker_outages: dict[int, tuple[str, float]] = field(default_factory=dict)
     admission: AdmissionView = field(default_factory=AdmissionView)
     permit_waits: tuple[PermitWait, ...] = ()
     lost_permits: tuple[LostPermit, ...] = ()
@@ -46,17 +46,18 @@ class MonitorState:
     def mark_connected(self, now_seconds: float) -> None:
         """Also resets the time of the last poll, so that the outage does not count as a database that does not answer."""
         self.is_connected, self.is_listening = True, not self.is_pooled
-        self.outage, self.polled_at_seconds = "", now_seconds
+        self.outage, self.polled_at_seconds, self.lost_at_seconds = "", now_seconds, 0.0
 
-    def mark_lost(self, outage: str, *, has_error_reply: bool) -> None:
+    def mark_lost(self, outage: str, now_seconds: float, *, has_error_reply: bool) -> None:
         self.is_connected = self.is_listening = False
+        self.lost_at_seconds = self.lost_at_seconds or now_seconds
         self.outage, self.has_error_reply = outage, has_error_reply
 
-    def mark_worker_lost(self, outage: str, now_seconds: float) -> None:
-        self.worker_outage, self.worker_outage_at_seconds = outage, now_seconds
+    def mark_worker_lost(self, slot: int, outage: str, now_seconds: float) -> None:
+        self.worker_outages[slot] = outage, now_seconds
 
-    def mark_worker_connected(self) -> None:
-        self.worker_outage_at_seconds = -math.inf
+    def mark_worker_connected(self, slot: int) -> None:
+        self.worker_outages.pop(slot, None)
 
     def set_http_address(self, address: str) -> None:
         """Address of /metrics. If the settings leave the port open, it is known only after the bind."""

@@ -1,5 +1,6 @@
 """State of the instance for `status`, /healthz and the control socket: one message, and a document of numbers."""
 
+import math
 import time
 from typing import Any
 
@@ -10,14 +11,13 @@ from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, standing_seconds, standstill
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitHolder, PermitWait
 from supervisor.monitor.queue.refused_rows import in_short
-from supervisor.monitor.refusals import refusal
+from supervisor.monitor.refusals import refusal, refusal_of_workers
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.work import completed_at_seconds, is_permit_unused, waits, work_facts
 from supervisor.wording import counted, since
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
-from worker.names import NameLookupTimeout, NameNotResolved
 from worker.queue.polls import COUNT_BOUND
 
 STALE_SECONDS = 10.0  # far above the longest time between two polls
@@ -26,7 +26,6 @@ MAX_LISTED = 100  # of refused jobs, and of those that can never be taken
 WORKER_OUTAGE_SECONDS = 12.0  # a worker that keeps losing its connection reports it again after a lookup (6 s) and a wait (5 s)
 
 STATES = ("ok", "degraded", "down", "draining")
-_UNRESOLVED = frozenset({NameNotResolved.__name__, NameLookupTimeout.__name__})
 
 Summary = tuple[str, str]  # (ok | degraded | down | draining, message for an administrator)
 
@@ -82,18 +81,14 @@ def _stopping(scoreboard: Scoreboard) -> Summary | None:
 
 def _database_down(state: MonitorState) -> Summary | None:
     silent_seconds = time.monotonic() - state.polled_at_seconds
-    period = f", {since(silent_seconds)}" if state.polled_at_seconds else ""
+    begun_at_seconds = state.polled_at_seconds or state.lost_at_seconds
+    period = f", {since(time.monotonic() - begun_at_seconds)}" if begun_at_seconds else ""
     effect = "No submission is lost, but pupils get no feedback meanwhile. Check the database. Then work resumes automatically."
     refused = refusal(state.outage, state.database_address, period)
     if not state.is_connected and refused:
         return "down", refused
     if not state.is_connected and state.has_error_reply:
         return "down", f"The database answers, but does not let the service use the queue ({state.outage}){period}. {effect}"
-    if not state.is_connected and state.outage in _UNRESOLVED:
-        return "down", (
-            f"The database's host name is not resolved ({state.outage}){period}. No submission is lost, but pupils get no "
-            "feedback meanwhile. Check LEARNING_DATABASE_URL and the name servers of this host. Then work resumes automatically."
-        )
     if not state.is_connected:
         return "down", f"The database cannot be reached ({state.outage}){period}. {effect}"
     if silent_seconds > STALE_SECONDS:
@@ -135,32 +130,40 @@ def _standing(standing: Standstill | None, scoreboard: Scoreboard, state: Monito
 
 def _obstacle(scoreboard: Scoreboard, state: MonitorState) -> str:
     """The most probable reason for a standstill, and the remedy."""
-    if _is_cut_off(state):
-        return f"Statements of the workers fail ({state.worker_outage}). Check the database."
+    if outage := _worker_outage(state):
+        return f"Statements of the workers fail ({outage}). Check the database."
     if state.admission.needs_attention:
         return f"Held back: {state.admission.explanation()}."
     if is_permit_unused(scoreboard):
         return (
-            "No worker of this instance is in a call, so another session holds the permits of the model. Workers that wait "
-            "longer than any step are replaced. If this stays, end the session that holds them."
+            f"No worker of this instance is in a call, so another session holds the permits of the model{_sessions(state)}. "
+            "Workers that wait longer than any step are replaced. If this stays, end the session that holds them."
         )
     return "Run check, and read Ollama's log. If this stays, restart the service."
 
 
-def _is_cut_off(state: MonitorState) -> bool:
-    return time.monotonic() < state.worker_outage_at_seconds + WORKER_OUTAGE_SECONDS
+def _sessions(state: MonitorState) -> str:
+    """The server processes of the sessions that hold the permits, unknown for some seconds after a replacement of the workers."""
+    holders = (holder for wait in state.permit_waits for holder in wait.holders)
+    pids = in_short(str(holder.backend_pid) for holder in holders if holder.backend_pid)
+    return f" (server process {pids})" if pids else ""
+
+
+def _worker_outage(state: MonitorState) -> str:
+    """The class of the latest error that broke a worker's connection, unless it is over. Empty if there is none."""
+    begin_seconds = time.monotonic() - WORKER_OUTAGE_SECONDS
+    outage, at_seconds = max(state.worker_outages.values(), key=lambda each: each[1], default=("", -math.inf))
+    return outage if at_seconds > begin_seconds else ""
 
 
 def _workers_cut_off(state: MonitorState) -> Summary | None:
-    if not _is_cut_off(state):
+    outage = _worker_outage(state)
+    if not outage:
         return None
-    if state.worker_outage in _UNRESOLVED:
-        return "degraded", (
-            f"The workers do not find the database, because its host name is not resolved ({state.worker_outage}). No submission "
-            "is lost, but pupils get no feedback meanwhile. Check the name servers of this host. Then work resumes automatically."
-        )
+    if refused := refusal_of_workers(outage, state.database_address):
+        return "degraded", refused
     return "degraded", (
-        f"The database answers, but statements of the workers fail ({state.worker_outage}). No submission is lost, workers try "
+        f"The database answers, but statements of the workers fail ({outage}). No submission is lost, workers try "
         "again. If this stays, pupils get no feedback: look for a full disk or a read-only database."
     )
 
@@ -197,8 +200,8 @@ def _rows_refused(state: MonitorState) -> Summary | None:
     period = since(time.monotonic() - min(row.since_seconds for row in rows.values()))
     return "degraded", (
         f"The database refuses to change {counted(len(rows), 'job')} (SQLSTATE {codes}), {period}. "
-        f"The other submissions go on. The first one is job {next(iter(rows))}: correct the trigger, constraint or row "
-        "that refuses it, or delete the job. Then work on it resumes automatically."
+        f"They wait and are tried again, and none is lost. The first one is job {next(iter(rows))}: correct the trigger, "
+        "constraint or row that refuses it. Then work on it resumes automatically."
     )
 
 

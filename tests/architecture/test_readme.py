@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,16 @@ def messages(path: str) -> list[str]:
     return [part.strip() for part in constants((ROOT / path).read_text()) if re.search(r"[a-z]{2,} [a-z]|^ [a-z]{3}", part)]
 
 
-def shown_lines() -> list[str]:
-    """Lines that the command `status` adds in red, without their markup."""
-    strings = constants((ROOT / "supervisor/cli/status.py").read_text())
-    return [re.sub(r"\[.*?\]", "", string).strip() for string in strings if "[bold red]" in string]
+def shown_lines() -> Iterator[str]:
+    """Parts of the lines that the command `status` adds in red."""
+    for node in ast.walk(ast.parse((ROOT / "supervisor/cli/status.py").read_text())):
+        match node:
+            case ast.Call(func=ast.Name(id="_print"), args=[text, _, ast.Constant(value="bold red")]):
+                yield from (part.strip() for part in constants(f"[{ast.unparse(text)}]") if part.strip(" ."))
+
+
+def status_table() -> str:
+    return read("operations.md").partition("\n## What `status` says\n")[2].partition("\n## ")[0]
 
 
 def explained(table: str, word: str) -> bool:
@@ -96,13 +103,22 @@ def test_the_readme_has_each_command_in_its_table() -> None:
 
 def test_every_status_message_has_a_row() -> None:
     """A new or changed message needs its row in docs/operations.md, a new reason to hold work back one in docs/ollama.md."""
-    table = (read("operations.md").partition("\n## What `status` says\n")[2].partition("\n## ")[0] + read("ollama.md")).replace(
-        "`", ""
-    )
+    table = (status_table() + read("ollama.md")).replace("`", "")
     parts = [part.replace("`", "") for path in STATUS_SOURCES for part in messages(path)]
     assert len(parts) > 20
+    assert len(list(shown_lines())) == 2
     assert [part for part in (*parts, *shown_lines()) if part not in table] == []
     assert [problem.value for problem in ReloadProblem if problem.value not in table] == []
+
+
+def test_each_status_message_has_one_row() -> None:
+    """The rows form one table below its head, so none of them is lost in the text."""
+    lines = status_table().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("|---")) + 1
+    rows = list(takewhile(lambda line: line.startswith("|"), lines[first:]))
+    assert [line for line in lines[first + len(rows) :] if line.startswith("|")] == []
+    beginnings = [row[:100] for row in rows]
+    assert len(set(beginnings)) == len(beginnings)
 
 
 def test_every_reason_to_hold_work_back_has_a_row() -> None:

@@ -92,10 +92,18 @@ def test_an_ordinary_wait_is_shown_and_all_is_well(capsys: pytest.CaptureFixture
     document = snapshot(board, state, instance=1, is_stub=False)
     assert document["state"] == "ok"
     assert document["permit_waits"][0]["holders"][0]["backend_pid"] == 4711
-    assert (
-        f"worker 0, 2 waits for a call to {MODEL}, for 12 s now. Calls in use: {WORKER} at 10.0.3.6, last statement 14 s ago"
-        in printed(document, capsys)
-    )
+    holder = f"{WORKER} at 10.0.3.6, server process 4711, last statement 14 s ago"
+    assert f"workers 0, 2 wait for a call to {MODEL}, for 12 s now. Calls in use: {holder}" in printed(document, capsys)
+
+
+def test_a_session_with_several_calls_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its server process is named, because a session of another program often has no name."""
+    state = connected()
+    holders = tuple(PermitHolder(MODEL, number, "a session without a name", backend_pid=4711) for number in (1, 2))
+    state.permit_waits = (PermitWait(MODEL, (0,), time.monotonic() - 12.5, holders),)
+    lines = printed(snapshot(running_board(), state, instance=1, is_stub=False), capsys)
+    holder = "a session without a name, server process 4711"
+    assert f"worker 0 waits for a call to {MODEL}, for 12 s now. Calls in use: {holder}" in lines
 
 
 def test_a_lost_permit_is_degraded() -> None:

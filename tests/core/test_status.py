@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from supervisor.core.fleet import SlotState
 from supervisor.event_log import EventLog
 from supervisor.monitor.progress import Watch
@@ -62,10 +64,39 @@ def test_a_database_without_rights_differs_from_an_unreachable_one() -> None:
 
 
 def test_an_outage_names_its_duration() -> None:
-    """It counts from the last successful poll. Without one the message has no duration."""
+    """It counts from the last successful poll, or from the first try. Before that the message has no duration."""
     polled = MonitorState(outage="OperationalError", polled_at_seconds=time.monotonic() - 9 * 60 - 30)
     assert "cannot be reached (OperationalError), for 9 min now." in summary(Scoreboard(), polled)[1]
-    assert "cannot be reached (OperationalError)." in summary(Scoreboard(), MonitorState(outage="OperationalError"))[1]
+    never = MonitorState()
+    assert "cannot be reached (not connected yet)." in summary(Scoreboard(), never)[1]
+    for ago_seconds in (130.0, 5.0):
+        never.mark_lost("OperationalError", time.monotonic() - ago_seconds, has_error_reply=False)
+    assert "cannot be reached (OperationalError), for 2 min now." in summary(Scoreboard(), never)[1]
+
+
+@pytest.mark.parametrize(
+    ("outage", "remedy"),
+    [
+        ("InvalidPassword", "Correct the password in LEARNING_DATABASE_URL"),
+        ("TooManyConnections", "Raise max_connections"),
+        ("DescriptorsExhausted", "Raise the limit of open files"),
+        ("NameLookupTimeout", "Repair the name servers"),
+        ("AdminShutdown", "look for a full disk"),
+        ("DiskFull", "look for a full disk"),
+    ],
+)
+def test_workers_without_a_connection_are_not_a_full_disk(outage: str, remedy: str) -> None:
+    """The monitor keeps its connection when a password changes. The remedy is that of the class."""
+    board = Scoreboard()
+    board.fleet.write(FleetRecord(1))
+    board.ledgers[0].write(LedgerRecord(SlotState.RUNNING, pid=1, starts=1))
+    state = MonitorState(database_address="role pupil at db")
+    state.mark_connected(time.monotonic())
+    state.mark_worker_lost(0, outage, time.monotonic())
+    name, message = summary(board, state)
+    assert name == "degraded"
+    assert outage in message
+    assert remedy in message
 
 
 def test_a_standstill_outlives_the_monitor() -> None:

@@ -102,7 +102,7 @@ def test_the_name_of_the_database_hangs(site: Site, proxy: PgProxy, names: HostN
     site.cut_connections()
     scene.answer()
     scene.until_lost("NameLookupTimeout")
-    until(lambda: "The database's host name is not resolved (NameLookupTimeout)" in scene.fleet.status()["message"])
+    until(lambda: "The database's host name is not resolved (NameLookupTimeout, role " in scene.fleet.status()["message"])
     names.heal()
     scene.assert_survived(site)
 
@@ -114,7 +114,12 @@ def test_the_name_hangs_for_the_workers_alone(site: Site, proxy: PgProxy, names:
     names.hang(DATABASE)
     site.all(END_WORKERS)
     scene.answer()
-    until(lambda: "The workers do not find the database" in scene.fleet.status()["message"])
+    until(
+        lambda: (
+            "Workers get no connection to the database, although the monitor has one. The database's host name"
+            in scene.fleet.status()["message"]
+        )
+    )
     names.heal()
     scene.assert_survived(site)
 

@@ -111,7 +111,7 @@ def test_all_workers_wait_for_a_permit_of_another_session(site: Site) -> None:
         entered = site.enter_texts(3)
         fleet.until_busy("permit", 3)
         until(lambda: max(worker["activity_seconds"] or 0 for worker in fleet.workers()) > 2)
-        message = until_told(fleet, "down", "another session holds the permits")
+        message = until_told(fleet, "down", "another session holds the permits of the model (server process ")
         assert "Nothing has moved forward, for " in message
         assert "waiting for a permit" in message
         assert run_status(site)[0] == ATTENTION

@@ -238,7 +238,7 @@ class QueueListener:
         name = outage_of(outage)
         if self._state.is_connected or self._state.outage != name:
             self._event_log.connection_lost(error=name)
-        self._state.mark_lost(name, has_error_reply=has_answered(outage))
+        self._state.mark_lost(name, time.monotonic(), has_error_reply=has_answered(outage))
         self._model_lock.connection_lost()
         self._permits.connection_lost()
         self._set_deadline()
