@@ -16,7 +16,7 @@ Commands in processes of their own
 Shared
     core/            fleet, facts, `apply`, rules and actions. Pure. Its docstring is the place to start
     admission/       the rules by which the monitor limits calls to Ollama. Pure
-    adapters/        fork, signals, memory, descriptors, log stream, the lock of an instance, survivors of dead workers
+    adapters/        fork, signals, memory, descriptors, log stream, runtime directory, lock of an instance, survivors
     settings/        every setting, its sources, and the versions that a reload makes
     event_log        every log event except the workers', and its keys
     exit_codes       every exit code

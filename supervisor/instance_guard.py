@@ -1,6 +1,7 @@
 """Keeps a running instance in its runtime directory, so that its leases are found after its death."""
 
-from supervisor.adapters.instance import Instance, RuntimeDirectoryError
+from supervisor.adapters.instance import Instance
+from supervisor.adapters.runtime_directory import RuntimeDirectoryError
 from supervisor.event_log import EventLog
 
 

@@ -207,7 +207,7 @@ class UnixSystem:
                     assert_never(message)
 
     def _take(self, command: Command) -> bool:
-        """Take a command before its end. False if the monitor has withdrawn it: the operator was told that it is not done."""
+        """Take a command before its end. False if the monitor has withdrawn it and answered so."""
         is_taken = time.monotonic() < command.until_seconds and channel.take(self._descriptors.token_fd, command.number)
         if not is_taken:
             self._commands.drop(command)

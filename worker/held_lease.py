@@ -1,7 +1,9 @@
 """The job in hand: its lease is renewed for each step, a permit is taken for each model call, and it ends in time for a stop."""
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from worker.context import WorkerContext
@@ -9,8 +11,9 @@ from worker.core.outcome import Lease, Lost, Outcome, Released
 from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
+from worker.queue.settle import settle
 from worker.rivals import Rivals
-from worker.session import LeaseRanOut
+from worker.session import LeaseRanOut, always
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
 
 PERMIT_WAIT_SECONDS = 1.0  # longest delay before a stop is noticed while all permits are taken
@@ -36,8 +39,17 @@ class HeldLease:
     Its end is counted on the monotonic clock from before each renewal was sent, so it is never later than the database's.
     """
 
-    def __init__(self, ctx: WorkerContext, lease: Lease, leased_at_seconds: float, permit: HeldPermit | None = None) -> None:
-        self._ctx, self.lease, self.permit = ctx, lease, permit
+    def __init__(
+        self,
+        ctx: WorkerContext,
+        lease: Lease,
+        leased_at_seconds: float,
+        permit: HeldPermit | None = None,
+        *,
+        is_refused: bool = False,
+    ) -> None:
+        """`is_refused`: a result of this row was refused to this worker before, and another job's was accepted since."""
+        self._ctx, self.lease, self.permit, self._is_refused = ctx, lease, permit, is_refused
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
 
     def ask(
@@ -59,14 +71,21 @@ class HeldLease:
 
             return attempt
 
+        is_of_row = always if self._is_refused else rivals.has_passed
         try:
-            return self._ctx.session.ask(tried(first), tried(after_reconnect or first), self._until_seconds, rivals.has_passed)
+            return self._ctx.session.ask(tried(first), tried(after_reconnect or first), self._until_seconds, is_of_row)
         except RowRefused:
             if self.permit is not None and self.permit.sock is not None:
                 self.permit.sock.close()
             self.permit = None
             self._ctx.session.release_locks()
             raise
+
+    def put_back(self, delay_seconds: float) -> None:
+        """Gives a job back whose row may be refused, in one try. If that fails too, its lease ends by itself."""
+        released = Released("unavailable", delay_seconds)
+        with suppress(RowRefused, LeaseRanOut):
+            self._ctx.session.ask(lambda connection: settle(connection, self.lease, released), None, -math.inf)
 
     def is_running(self) -> bool:
         """While true, no other worker can have taken the job."""

@@ -31,12 +31,15 @@ from worker.queue.permits import HeldPermit
 from worker.queue.refusals import Refusals
 from worker.queue.settle import Settlement, park, settle, settle_and_lease
 from worker.queue.sqlstate import is_passing, reason_of
-from worker.session import LeaseRanOut, Stopped
+from worker.rivals import RefusedResults
+from worker.session import SUSPECT_SECONDS, LeaseRanOut, Stopped
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, first_lease_seconds
 
 MONITORED_WAIT_SECONDS = 2.0  # interval at which an idle worker checks that the monitor still polls the queue
 TRUST_SECONDS = 5.0  # without a poll for so long the monitor is taken for dead, and each worker polls for itself
-IDLE_DEADLINE_SECONDS = 60.0
+IDLE_DEADLINE_SECONDS = 20.0  # with the poll interval. Jobs may wait for a worker that has stopped, and no other may be left
+
+ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because other results were refused too
 
 Written = Outcome | Refused  # what became of an outcome
 
@@ -50,6 +53,7 @@ class Loop:
         self._owner = LeaseOwner(ctx.wiring.instance, ctx.wiring.incarnation)
         self._pending: PendingLease | None = None
         self._refusals = Refusals()
+        self._refused_results = RefusedResults(ctx.wiring.scoreboard)
         self._search = LeaseSearch(ctx, self._refusals)
 
     def run(self) -> None:
@@ -116,7 +120,8 @@ class Loop:
             return None
         self._refusals.rival_passed(is_result=False)
         self._ctx.report.set_lease(lease.job_id, lease.lease_key)
-        return HeldLease(self._ctx, lease, pending.sent_at_seconds, permit)
+        is_refused = self._refusals.has_rival(lease.job_id)
+        return HeldLease(self._ctx, lease, pending.sent_at_seconds, permit, is_refused=is_refused)
 
     def _work(self, held: HeldLease) -> HeldLease | None:
         """Brings one job to its outcome and settles it. Returns the next job, if it was leased in the same round trip."""
@@ -124,7 +129,7 @@ class Loop:
         try:
             outcome = job.run()
         except LeaseRanOut as end:
-            outcome = self._lost(held.lease, end)
+            outcome = self._lost(held, end)
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         settling_at_seconds = time.monotonic()
         written, next_held = self._settle(held, outcome)
@@ -147,7 +152,7 @@ class Loop:
         except LeaseRanOut as end:
             self._pending = pending
             self._ctx.report.set_lease(None, None, pending.request.lease_key if pending else None)
-            return self._lost(held.lease, end), None
+            return self._lost(held, end), None
         except RowRefused as refusal:
             return self._settle_refused(held, outcome, refusal.sqlstate, has_next=pending is not None), None
         written = self._written(held.lease, outcome, settlement)
@@ -160,8 +165,10 @@ class Loop:
         """Writes what the database accepts: the outcome without a next job, whose row may be at fault, else the failure.
 
         If it accepts neither, the job is put aside. If it accepts no write, the lease ends by itself.
+        The second of two refused results in a row is put aside without a failure, because all rows may be concerned.
         """
-        may_retry = is_passing(sqlstate) and held.lease.retry_count < self._ctx.settings.worker_max_retries
+        are_all_refused = isinstance(outcome, Completed) and self._refused_results.add()
+        may_retry = (are_all_refused or is_passing(sqlstate)) and held.lease.retry_count < self._ctx.settings.worker_max_retries
         others = fallbacks(outcome, held.lease, reason_of(sqlstate), may_retry=may_retry)
         try:
             for each in (outcome, *others) if has_next else others:
@@ -169,18 +176,22 @@ class Loop:
                     self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
                     return self._written(held.lease, each, self._ask_to_settle(held, each, None))
             self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
-            return self._put_aside(held, outcome, sqlstate)
+            return self._put_aside(held, outcome, sqlstate, is_tried_again=are_all_refused and may_retry)
         except LeaseRanOut as end:
-            return self._lost(held.lease, end)
+            return self._lost(held, end)
         finally:
             self._end_lease()
 
-    def _put_aside(self, held: HeldLease, outcome: Outcome, sqlstate: str) -> Written:
-        """Parks the job. A job that was only to be released keeps its lease, because its result is not refused yet."""
+    def _put_aside(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, is_tried_again: bool = False) -> Written:
+        """Parks the job. A job that was only to be released keeps its lease, because its result is not refused yet.
+
+        The next lease tries the whole job again, or writes only the failure.
+        """
         lease, reason = held.lease, reason_of(sqlstate)
+        job_error_code = reason + ALL_REFUSED if is_tried_again else reason
         keeps_lease = isinstance(outcome, Released | Lost)
         try:
-            if not keeps_lease and not held.ask(lambda connection: park(connection, lease, reason)):
+            if not keeps_lease and not held.ask(lambda connection: park(connection, lease, job_error_code)):
                 return Lost()
         except RowRefused:
             keeps_lease = True
@@ -189,11 +200,18 @@ class Loop:
         self._report_refused(lease, reason)
         return Refused(reason)
 
-    def _lost(self, lease: Lease, end: LeaseRanOut) -> Lost:
-        """The lease has ended. If the database refused the last write, the row is passed over for a while."""
+    def _lost(self, held: HeldLease, end: LeaseRanOut) -> Lost:
+        """The lease has ended. If the database refused the last write, the row is passed over for a while.
+
+        It may have been given up before its end. Then it is put back without using an attempt, so that no expiry is counted.
+        """
+        lease = held.lease
         if end.suspect:
             self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
             self._report_refused(lease, reason_of(end.suspect))
+            if held.is_running():
+                self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+                held.put_back(SUSPECT_SECONDS)
         return Lost()
 
     def _report_refused(self, lease: Lease, reason: str) -> None:

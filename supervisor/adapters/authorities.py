@@ -5,7 +5,7 @@ from worker.ollama.transport import trusted_authorities
 
 
 def ensure_authorities() -> None:
-    """Load the certificates once for all children. Raises CannotStart."""
+    """Load the certificates once, before the forks, for all children. Raises CannotStart."""
     try:
         trusted_authorities()
     except OSError as error:  # a missing or unreadable file, and ssl.SSLError

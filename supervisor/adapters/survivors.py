@@ -10,7 +10,8 @@ import signal
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from supervisor.adapters.instance import is_worker_lock, lock_path
+from supervisor.adapters.lock_file import is_worker_lock
+from supervisor.adapters.runtime_directory import lock_path
 
 _MAX_SEARCHES = 8  # each one also finds the processes that were forked during the one before
 _CHILDREN = Path("/proc/thread-self/children")

@@ -4,8 +4,9 @@ main.py             start, status, check, doctor
 commands.py         scale, recycle, reload: sent to a running instance
 boot_signals.py     signals before the libraries are imported
 output.py           streams that raise no error
+terminal.py         the option --env-file, exits for wrong settings and missing rights, text in the terminal's width
+instances.py        the running instances of the runtime directory
 control_socket.py   the HTTP client of an instance's control socket
-env_file.py         the option --env-file, and the exit on wrong settings
 status.py           the output of `status`
 check.py            the findings of `check`
 """

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from supervisor.adapters.authorities import ensure_authorities
 from supervisor.adapters.cannot_start import CannotStart
 from supervisor.adapters.descriptor_limit import ensure_descriptors
-from supervisor.adapters.instance import Instance, RuntimeDirectoryError
+from supervisor.adapters.instance import Instance
+from supervisor.adapters.runtime_directory import RuntimeDirectoryError
 from supervisor.findings import Finding, Level
 from supervisor.settings.model import Settings
 from worker.adapters.loading import AdapterMissing, load_adapter

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import click
 
-from supervisor.adapters.instance import control_socket
+from supervisor.adapters.runtime_directory import control_socket
 from supervisor.cli.control_socket import Document, send
 from supervisor.cli.instances import documents, is_silent
 from supervisor.cli.terminal import ENV_FILE, NumberRange, allowed_or_exit, echo, read_or_exit

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from supervisor.adapters.instance import RuntimeDirectoryForbidden
+from supervisor.adapters.runtime_directory import RuntimeDirectoryForbidden
 
 STATUS_TIMEOUT_SECONDS = 3.0
 COMMAND_TIMEOUT_SECONDS = 10.0  # longer than the monitor waits for the supervisor

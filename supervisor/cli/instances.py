@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from supervisor.adapters.instance import control_socket, is_alive, known_instances
+from supervisor.adapters.instance import is_alive
+from supervisor.adapters.runtime_directory import control_socket, known_instances
 from supervisor.cli.control_socket import STATUS_TIMEOUT_SECONDS, Document, Silence, read_status
 
 _NO_ANSWER = (

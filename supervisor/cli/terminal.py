@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from supervisor.adapters.instance import RuntimeDirectoryForbidden
+from supervisor.adapters.runtime_directory import RuntimeDirectoryForbidden
 from supervisor.exit_codes import EX_CONFIG, NO_PERMISSION
 from supervisor.settings.model import SettingsError
 from supervisor.wording import wrapped

@@ -67,6 +67,9 @@ Failures
                              further one it waits a random part of a time that doubles. After crashes without any
                              progress of a worker the supervisor gives up (`restart_intensity`, `restart_window_seconds`).
     a process hangs          Its deadline passes. It gets SIGTERM, then SIGKILL.
+    a permit is lost         A worker waits for a permit longer than the longest step while none is in a call. All workers are
+                             replaced, because the end of a session frees what it holds (`terminate_for_an_unused_permit`).
+    a fork outlives a worker SurvivorKilled. It changes no slot and is logged. The system finds it by its descriptors.
     a signal is lost         SIGCHLD: each turn reaps all ended children. SIGTERM to a child: SIGKILL follows at `stop_by`.
     a record is damaged      A worker's record: the last deadline that was valid counts, and passes. A record of the
                              supervisor: it is compared and rewritten in each turn.

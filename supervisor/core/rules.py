@@ -81,8 +81,8 @@ def terminate_exceeded_deadlines(fleet: Fleet, policy: Policy, now_seconds: floa
 def terminate_for_an_unused_permit(fleet: Fleet, policy: Policy, now_seconds: float) -> Iterator[Action]:
     """Replace all workers when one has waited for a permit longer than any step takes and none is in a call.
 
-    A session of this instance may hold a permit without the knowledge of its worker, an idle one too. The end of a session frees
-    everything that it holds. The waits begin anew with the new workers, so this happens once in the longest step at most.
+    A session of this instance, also that of an idle worker, may hold a permit that its worker has no record of. The end of a
+    session frees everything that it holds. The new workers begin new waits, so this happens at most once in the longest step.
     """
     if now_seconds < permits_unused_at(fleet, policy) or fleet.is_stopping:
         return

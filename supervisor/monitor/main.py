@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.event_log import EventLog
+from supervisor.monitor.document import snapshot
 from supervisor.monitor.events import EventReader
-from supervisor.monitor.http import PendingCommands, serve_control, serve_metrics
+from supervisor.monitor.http import serve_control, serve_metrics
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.ollama.controller import AdmissionController, AdmissionDependencies
 from supervisor.monitor.ollama.host import Host, total_memory_bytes
 from supervisor.monitor.ollama.policy import admission_policy
 from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.pending_commands import PendingCommands
 from supervisor.monitor.progress import ProgressPolicy
 from supervisor.monitor.progress_watch import ProgressWatch
 from supervisor.monitor.queue.listener import ConnectionUsers, QueueListener
@@ -27,7 +29,6 @@ from supervisor.monitor.queue.reclaimer import LeaseReclaimer
 from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.status import snapshot
 from supervisor.settings.model import Settings
 from supervisor.settings.policy import policy_of
 from worker.ipc import channel
@@ -80,7 +81,8 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLo
     waker = Waker(board, wiring.wake_fds)
     admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
     permits = PermitWatch(settings.worker, board, state, event_log)
-    users = _connection_users(wiring, settings, state, requests, permits, waker, admission, event_log)
+    reclaimer, model_lock = _reclaimer(wiring, settings, state, event_log), _model_lock(settings, admission, permits)
+    users = ConnectionUsers(requests, reclaimer, model_lock, permits, waker, on_poll=admission.wake)
     state.progress.policy = _progress_policy(settings, admission)
     listener = QueueListener(settings.worker, board, wiring.incarnation, state, users, event_log)
     metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd, wiring.token_fd)
@@ -125,22 +127,16 @@ def _progress_policy(settings: Settings, admission: AdmissionController) -> Prog
     )
 
 
-def _connection_users(
-    wiring: MonitorWiring,
-    settings: Settings,
-    state: MonitorState,
-    requests: DatabaseRequests,
-    permits: PermitWatch,
-    waker: Waker,
-    admission: AdmissionController,
-    event_log: EventLog,
-) -> ConnectionUsers:
+def _reclaimer(wiring: MonitorWiring, settings: Settings, state: MonitorState, event_log: EventLog) -> LeaseReclaimer:
     worker = settings.worker
-    reclaimer = LeaseReclaimer(
+    return LeaseReclaimer(
         wiring.channel_fd, wiring.directory, worker.database, worker.worker_max_crashes, event_log, state.refused_rows
     )
-    model_lock = ModelLockClient(server_name(worker.ollama_base_url), admission.models, permits, admission.model_lock_changed)
-    return ConnectionUsers(requests, reclaimer, model_lock, permits, waker, on_poll=admission.wake)
+
+
+def _model_lock(settings: Settings, admission: AdmissionController, permits: PermitWatch) -> ModelLockClient:
+    server = server_name(settings.worker.ollama_base_url)
+    return ModelLockClient(server, admission.models, permits, admission.model_lock_changed)
 
 
 def _attach(wiring: MonitorWiring, events: EventReader, requests: DatabaseRequests, commands: PendingCommands) -> asyncio.Event:

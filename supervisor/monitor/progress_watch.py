@@ -10,7 +10,7 @@ from supervisor.monitor.progress import Severity, Standstill, sampled, standstil
 from supervisor.monitor.queue.requests import DatabaseRequests, Reconnect
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.work import waits, work_facts
+from supervisor.monitor.work import work_facts, work_in_words
 from worker.ipc.scoreboard import MAX_SLOTS, ProgressRecord, Scoreboard
 
 SAMPLE_SECONDS = 1.0
@@ -65,7 +65,7 @@ class ProgressWatch:
         if found and (before is None or before.severity is not found.severity):
             seconds = now_seconds - found.since_seconds
             self._event_log.standstill(
-                is_long=found.severity is Severity.LONG, seconds=seconds, model=found.model, waits=waits(self._scoreboard)
+                is_long=found.severity is Severity.LONG, seconds=seconds, model=found.model, waits=work_in_words(self._scoreboard)
             )
         if before and not found:
             self._event_log.progress_again(seconds=now_seconds - before.since_seconds)

@@ -46,7 +46,7 @@ def completed_at_seconds(scoreboard: Scoreboard) -> float:
     return max((slot.claim.completed_seconds for slot in slot_statuses(scoreboard) if slot.claim), default=0.0)
 
 
-def waits(scoreboard: Scoreboard) -> str:
+def work_in_words(scoreboard: Scoreboard) -> str:
     """Name what the workers do now, the most frequent first: `4 workers: 3 waiting for a permit, 1 without a job`."""
     activities = Counter(slot.activity for slot in present(scoreboard) if slot.activity)
     parts = [f"{count} {_WAITS[activity]}" for activity, count in activities.most_common()]

@@ -30,7 +30,7 @@ BENCHMARK = re.compile(r"scripts/bench ([a-z_]+)")
 SCRIPT = re.compile(r"\bscripts/\w+|\.ci/run")
 STATUS_SOURCES = (
     "supervisor/monitor/status.py",
-    "supervisor/monitor/refusals.py",
+    "supervisor/monitor/outages.py",
     "supervisor/monitor/ollama/view.py",
     "supervisor/cli/instances.py",
 )

@@ -12,10 +12,10 @@ from supervisor.admission.facts import HostMeasured, ListError, ListFailed, Load
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
 from supervisor.cli.status import show
+from supervisor.monitor.document import snapshot
 from supervisor.monitor.ollama.metrics import admission_metrics
 from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.status import snapshot
 from tests.terminal import WIDTH, assert_fits
 from worker.ipc.scoreboard import Scoreboard
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from supervisor.monitor import http
-from supervisor.monitor.http import PendingCommands, Unanswered
+from supervisor.monitor import pending_commands
+from supervisor.monitor.pending_commands import PendingCommands, Unanswered
 from worker.ipc import channel
 from worker.ipc.channel import CommandResult, ScaleCommand
 
@@ -48,8 +48,8 @@ def scale(commands: PendingCommands) -> ScaleCommand:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits of an operator are shortened, because nothing depends on their length."""
-    monkeypatch.setattr(http, "TAKE_SECONDS", SOON_SECONDS)
-    monkeypatch.setattr(http, "RESULT_SECONDS", SOON_SECONDS)
+    monkeypatch.setattr(pending_commands, "TAKE_SECONDS", SOON_SECONDS)
+    monkeypatch.setattr(pending_commands, "RESULT_SECONDS", SOON_SECONDS)
 
 
 def test_a_withdrawn_command_is_never_taken(sides: tuple[PendingCommands, Side]) -> None:
@@ -91,8 +91,8 @@ def test_a_full_channel_withdraws_the_command(sides: tuple[PendingCommands, Side
 def test_both_sides_agree_at_the_end_of_a_command(sides: tuple[PendingCommands, Side], monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor takes commands around the instant of their end. A command that is withdrawn was not taken."""
     commands, supervisor = sides
-    monkeypatch.setattr(http, "TAKE_SECONDS", 0.001)
-    monkeypatch.setattr(http, "RESULT_SECONDS", 0.0)
+    monkeypatch.setattr(pending_commands, "TAKE_SECONDS", 0.001)
+    monkeypatch.setattr(pending_commands, "RESULT_SECONDS", 0.0)
     outcomes = set()
     for number in range(ROUNDS):
         command = scale(commands)

@@ -9,9 +9,10 @@ from rich.console import Console
 
 from supervisor.cli.status import show
 from supervisor.core.fleet import SlotState
+from supervisor.monitor.document import snapshot
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitHolder, PermitWait, SlotWait, as_bits, permit_waits
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.status import snapshot, summary
+from supervisor.monitor.status import summary
 from worker.ipc.scoreboard import MAX_CALLS, FleetRecord, LedgerRecord, PermitRecord, Scoreboard
 from worker.queue.permits import NO_PERMITS, Permits
 

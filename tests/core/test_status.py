@@ -1,12 +1,13 @@
 """Messages of the status, made from the scoreboard and the monitor's state."""
 
 import time
+from uuid import UUID
 
 import pytest
 
 from supervisor.core.fleet import SlotState
 from supervisor.event_log import EventLog
-from supervisor.monitor.progress import Watch
+from supervisor.monitor.progress import EARLY_PART, ProgressPolicy, Watch
 from supervisor.monitor.progress_watch import HANDOVER_SECONDS, ProgressWatch
 from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
@@ -110,3 +111,34 @@ def test_a_standstill_outlives_the_monitor() -> None:
     late = MonitorState()
     ProgressWatch(board, late, DatabaseRequests(), Waker(board, []), EventLog("ERROR", lambda _: None))
     assert late.progress.watch == Watch()
+
+
+def standing(part: float) -> tuple[Scoreboard, MonitorState]:
+    """Return an instance whose only worker has waited for a permit for this part of the longest step."""
+    board, now = Scoreboard(), time.monotonic()
+    board.fleet.write(FleetRecord(1, heartbeat_seconds=now))
+    board.ledgers[0].write(LedgerRecord(SlotState.RUNNING, pid=1, starts=1))
+    board.write_worker(0, WorkerRecord(1, Activity.PERMIT))
+    state = MonitorState(is_connected=True, is_waiting=True, polled_at_seconds=now)
+    since_seconds = now - part * ProgressPolicy().longest_step_seconds
+    state.progress.watch = Watch(now, since_seconds=since_seconds, worked_at_seconds=now)
+    return board, state
+
+
+def test_a_refused_row_hides_no_standstill() -> None:
+    """A fault that concerns all submissions comes before one of a single job, which may last for days."""
+    for part, expected in ((EARLY_PART + 0.05, "Nothing has moved forward"), (0.1, "The database refuses to change 1 job")):
+        board, state = standing(part)
+        state.refused_rows.add(UUID(int=1), "23514", time.monotonic())
+        assert summary(board, state)[1].startswith(expected)
+
+
+def test_a_standstill_for_an_unresolved_name_points_to_the_name_servers() -> None:
+    """The remedy of the standstill is that of its cause, before and after the longest step."""
+    for part in (0.1, 1.1):
+        board, state = standing(part)
+        state.mark_worker_lost(0, "NameLookupTimeout", time.monotonic())
+        message = summary(board, state)[1]
+        assert ("Nothing has moved forward" in message) is (part > 1)
+        assert "name servers" in message
+        assert "Check the database" not in message

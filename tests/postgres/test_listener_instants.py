@@ -13,6 +13,7 @@ from supervisor.monitor.queue.listener import ConnectionUsers, QueueListener
 from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.queue.reclaimer import DEAD_INSTANCES_SECONDS, LeaseReclaimer
+from supervisor.monitor.queue.refused_rows import RefusedRows
 from supervisor.monitor.queue.requests import DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
@@ -42,7 +43,7 @@ def listener_of(database: Database, requests: DatabaseRequests) -> QueueListener
     permits = PermitWatch(settings, board, state, log)
     users = ConnectionUsers(
         requests,
-        LeaseReclaimer(-1, Path(os.devnull), "", 2, log),
+        LeaseReclaimer(-1, Path(os.devnull), "", 2, log, RefusedRows()),
         ModelLockClient("", (), permits, lambda _model: None),
         permits,
         Waker(board, []),

@@ -22,6 +22,7 @@ from psycopg.rows import dict_row
 from supervisor.event_log import EventLog
 from supervisor.monitor.queue import reclaimer
 from supervisor.monitor.queue.reclaimer import DEAD_INSTANCES_SECONDS, LeaseReclaimer
+from supervisor.monitor.queue.refused_rows import RefusedRows
 from testkit.database import Database, url
 from testkit.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
 from testkit.waiting import until
@@ -544,7 +545,7 @@ def test_a_report_is_sent_again_when_the_socket_was_full(queue: FilledQueue, tmp
         for end in (supervisor, ours):
             end.setblocking(False)
         fill(ours)
-        releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
+        releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None), RefusedRows())
         releases.add(request)
         monitor(queue, releases.reclaim, lambda _result: None)
         assert channel.receive(supervisor.fileno()) == []
@@ -558,7 +559,7 @@ def test_a_late_commit_under_a_lock_is_reclaimed_later(queue: FilledQueue, tmp_p
     job_id, key = queue.enter().job_id, uuid4()
     supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with supervisor, ours:
-        releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
+        releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None), RefusedRows())
         releases.add(ReclaimLeaseRequest(job_id=job_id, lease_key=key, is_counted=True))
         monitor(queue, give_back_with_a_short_wait, releases)
         assert lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS))
@@ -577,7 +578,7 @@ def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: 
     supervisor, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supervisor.setblocking(False)
     with supervisor, ours, queue.owner.transaction():
-        releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
+        releases = LeaseReclaimer(ours.fileno(), tmp_path, "", 2, EventLog("ERROR", lambda _line: None), RefusedRows())
         queue.one("select from learning_submission_jobs where id = %s for update", [locked.job_id])
         for each in (locked, free):
             releases.add(each)
@@ -596,7 +597,7 @@ def test_a_late_commit_of_a_dead_instance_is_reclaimed(
     lock, control_socket = (tmp_path / f"0000dead.{suffix}" for suffix in ("instance", "sock"))
     for file in (lock, control_socket):
         file.touch()
-    releases = LeaseReclaimer(-1, tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
+    releases = LeaseReclaimer(-1, tmp_path, "", 2, EventLog("ERROR", lambda _line: None), RefusedRows())
     monitor(queue, releases.reclaim_dead_instances, lambda _result: None)
     assert (lock.exists(), control_socket.exists()) == (True, False)
     assert lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS))

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from supervisor.adapters import survivors
-from supervisor.adapters.instance import Instance, dead_instances, forget, lock_path
+from supervisor.adapters.instance import Instance, dead_instances, forget
+from supervisor.adapters.runtime_directory import lock_path
 from supervisor.adapters.survivors import kill_survivors_of_instance, kill_survivors_of_worker
 from testkit.waiting import until
 

@@ -1,4 +1,4 @@
-"""Names the class of an outage. libpq reports a refused connection by its text alone, without an SQLSTATE."""
+"""Names the class of an outage. libpq reports a rejected connection by its text alone, without an SQLSTATE."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from psycopg import OperationalError, errors
 
 EXHAUSTED = "DescriptorsExhausted"  # this process has no free file descriptor, or the system none
 _EXHAUSTED_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS}
-_REFUSALS = {  # texts of PostgreSQL's sources, by the class of their SQLSTATE
+_REJECTIONS = {  # texts of PostgreSQL's sources, by the class of their SQLSTATE
     errors.TooManyConnections: "too many clients already|too many connections for|connection slots are reserved",
     errors.InvalidPassword: "password authentication failed|no password supplied|empty password",
     errors.InvalidCatalogName: 'database ".*" does not exist',
@@ -19,7 +19,7 @@ _REFUSALS = {  # texts of PostgreSQL's sources, by the class of their SQLSTATE
 
 
 def outage_of(error: BaseException) -> str:
-    """Return the class of the error: that of its SQLSTATE, or of the text with which the server refused the connection.
+    """Return the class of the error: that of its SQLSTATE, or of the text with which the server rejected the connection.
 
     The text itself is never returned. A server with another language than English is OperationalError, as an unreachable one is.
     """
@@ -28,7 +28,7 @@ def outage_of(error: BaseException) -> str:
     if type(error) is not OperationalError:
         return type(error).__name__
     text = str(error)
-    return next((kind.__name__ for kind, pattern in _REFUSALS.items() if re.search(pattern, text)), OperationalError.__name__)
+    return next((kind.__name__ for kind, pattern in _REJECTIONS.items() if re.search(pattern, text)), OperationalError.__name__)
 
 
 def is_exhausted(error: BaseException) -> bool:

@@ -22,7 +22,7 @@ from worker.queue.outages import is_exhausted
 LIST_SECONDS = (
     2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
 )
-LOOKUP_SHARE = 3 / 4  # of the time of a request: a lookup that hangs is then told from a server that does not answer
+LOOKUP_SHARE = 3 / 4  # of the time of a request: a lookup that hangs then differs from a server that does not answer
 UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (docs/ollama-api.md 2.6)
 
 

@@ -56,7 +56,7 @@ class ModelLockClient:
             )
             self._checks.popleft()
             if answer:
-                self._permits.request_looks()
+                self._permits.request_searches()
             if not check.is_in_use.done():
                 check.is_in_use.set_result(answer)
         if self._wanted != self._held and time.monotonic() >= self._retry_at_seconds:
@@ -79,9 +79,9 @@ class ModelLockClient:
             self._retry_at_seconds = time.monotonic() + RETRY_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311  jitter is no secret
 
     async def _free_other_lock(self, connection: AsyncConnection) -> None:
-        """Ends the session of a dead monitor that holds the other model's lock. Looks rarely, because a turn takes its time.
+        """Ends the session of a dead monitor that holds the other model's lock. Searches rarely, because a turn takes its time.
 
-        A session that is still there at the next look is lost, and its lock does not count until the look after that.
+        A session that is still there at the next search is lost, and its lock does not count until the search after that.
         """
         if self._wanted is None or time.monotonic() < self._free_at_seconds:
             return

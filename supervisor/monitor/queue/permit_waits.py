@@ -1,4 +1,4 @@
-"""Slots that wait for a permit, holders of permits, and lost permits. Pure: permit_watch looks at the database."""
+"""Slots that wait for a permit, holders of permits, and lost permits. Pure: `permit_watch` queries the database."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class PermitHolder:
 
 @dataclass(frozen=True, slots=True)
 class SlotWait:
-    """Wait of one slot's worker in one job since `since_seconds` (monotonic). The model is None until a look has found it."""
+    """Wait of one slot's worker in one job since `since_seconds` (monotonic). The model is None until a search has found it."""
 
     job_id: UUID | None
     backend_pid: int
@@ -65,7 +65,7 @@ class PermitWait:
 
 @dataclass(frozen=True, slots=True)
 class LostPermit:
-    """Permit that is held for no job since `since_seconds` (monotonic) and was still held at the look after that."""
+    """Permit that is held for no job since `since_seconds` (monotonic) and was still held at the search after that."""
 
     holder: PermitHolder
     since_seconds: float

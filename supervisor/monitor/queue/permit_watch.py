@@ -1,4 +1,4 @@
-"""Looks at the permits while workers wait for one: ends sessions that hold a permit for no job, and publishes lost permits."""
+"""Watches the permits while workers wait for one: ends sessions that hold a permit for no job, and publishes lost permits."""
 
 import math
 import time
@@ -16,13 +16,13 @@ from worker.queue.permit_sessions import PermitSession, end_session, permit_sess
 from worker.queue.permits import Permits
 from worker.settings import WorkerSettings
 
-LOOK_EVERY_SECONDS = 1.0
-LONG_WAIT_SECONDS = 2.0  # a shorter wait for a permit is ordinary, and no statement looks for its holder
-REQUESTED_SECONDS = 5.0  # so long the permits are looked at after a request
+SEARCH_EVERY_SECONDS = 1.0
+LONG_WAIT_SECONDS = 2.0  # a shorter wait for a permit is ordinary, and no statement searches for its holder
+REQUESTED_SECONDS = 5.0  # for which the holders are searched after a request
 
 
 class PermitWatch:
-    """Reads the scoreboard once per second. Costs one statement per second while a wait is long or a permit is lost."""
+    """Reads the scoreboard each second, and sends one statement per second while a wait is long or a permit is lost."""
 
     def __init__(self, settings: WorkerSettings, scoreboard: Scoreboard, state: MonitorState, event_log: EventLog) -> None:
         self._scoreboard, self._state, self._event_log = scoreboard, state, event_log
@@ -33,28 +33,28 @@ class PermitWatch:
         self._model_of = {permits.key: model for model, permits in self._permits.items()}
         self._waits: dict[int, SlotWait] = {}
         self._overdue: dict[Identity, float] = {}  # holder -> when it was first found without a job
-        self._look_at_seconds = self._requested_until_seconds = -math.inf
+        self._search_at_seconds = self._requested_until_seconds = -math.inf
 
     def lost_numbers(self, model: str) -> frozenset[int]:
         return frozenset(lost.holder.number for lost in self._state.lost_permits if lost.holder.model == model)
 
-    def request_looks(self) -> None:
-        """Look also without a waiting worker, because a model in use keeps the other one from its turn."""
+    def request_searches(self) -> None:
+        """Search also without a waiting worker, because a model in use keeps the other one from its turn."""
         self._requested_until_seconds = time.monotonic() + REQUESTED_SECONDS
 
     def due_in_seconds(self) -> float:
-        return max(0.0, self._look_at_seconds - time.monotonic()) if self._permits else math.inf
+        return max(0.0, self._search_at_seconds - time.monotonic()) if self._permits else math.inf
 
     def connection_lost(self) -> None:
         """Forget what was found. The locks may have ended with the server."""
         self._publish([])
 
     async def serve(self, connection: AsyncConnection) -> None:
-        """Look, if it is time and there is a reason."""
+        """Search for the holders, if it is time and there is a reason."""
         now = time.monotonic()
-        if not self._permits or now < self._look_at_seconds:
+        if not self._permits or now < self._search_at_seconds:
             return
-        self._look_at_seconds = now + LOOK_EVERY_SECONDS
+        self._search_at_seconds = now + SEARCH_EVERY_SECONDS
         self._update_waits(now)
         has_long_wait = any(wait.since_seconds <= now - LONG_WAIT_SECONDS for wait in self._waits.values())
         if has_long_wait or self._overdue or now < self._requested_until_seconds:
@@ -74,7 +74,7 @@ class PermitWatch:
         self._waits = waits
 
     async def _holders_in_sessions(self, connection: AsyncConnection) -> list[PermitHolder]:
-        """Ask the server, and end each session that is overdue."""
+        """Query the server, and end each session that is overdue."""
         sessions = await permit_sessions(connection, list(self._model_of))
         wanted = {session.backend_pid: self._model_of[session.key] for session in sessions if not session.is_granted}
         self._waits = {slot: replace(wait, model=wanted.get(wait.backend_pid, wait.model)) for slot, wait in self._waits.items()}
@@ -105,7 +105,7 @@ class PermitWatch:
             await end_session(connection, session)
 
     def _holders_on_host(self) -> list[PermitHolder]:
-        """Ask each permit's socket. Every slot that waits counts for each model whose permits are all held."""
+        """Query each permit's socket. Every slot that waits counts for each model whose permits are all held."""
         holders = []
         for model, permits in self._permits.items():
             pids = {number: host_permits.holder_pid(permits.key, number) for number in permits.numbers}
@@ -121,7 +121,7 @@ class PermitWatch:
     def _publish(self, holders: list[PermitHolder]) -> None:
         """Write what was found into the monitor's state, and lost permits into the scoreboard.
 
-        A permit is lost if its holder was overdue at the look before too, so that a session that ends at once costs nothing.
+        A permit is lost if its holder was overdue at the search before too, so that a session that ends at once costs nothing.
         """
         now, known = time.monotonic(), self._overdue
         lost = tuple(LostPermit(each, known[each.identity]) for each in holders if each.is_overdue and each.identity in known)

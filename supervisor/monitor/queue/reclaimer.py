@@ -71,11 +71,10 @@ class LeaseReclaimer:
         database: str,
         max_crashes: int,
         event_log: EventLog,
-        refused_rows: RefusedRows | None = None,
+        refused_rows: RefusedRows,
     ) -> None:
         self._channel_fd, self._directory, self._database = channel_fd, directory, database
-        self._max_crashes, self._event_log = max_crashes, event_log
-        self._refused_rows = RefusedRows() if refused_rows is None else refused_rows
+        self._max_crashes, self._event_log, self._refused_rows = max_crashes, event_log, refused_rows
         self._pending: list[PendingReclaim] = []
         self._unsent: deque[LeaseReclaimedReport] = deque()
         self._orphans = Refusals()  # leases of dead instances that could not be reclaimed
@@ -110,7 +109,7 @@ class LeaseReclaimer:
 
     async def _attempt(self, connection: AsyncConnection, pending: PendingReclaim) -> RowOutcome:
         request, limit = pending.request, self._max_crashes if pending.request.is_counted else None
-        return await self._take_back(
+        return await self._reclaim_or_park(
             connection,
             request.job_id,
             request.lease_key,
@@ -118,7 +117,7 @@ class LeaseReclaimer:
             lambda: reclaim_lease(connection, request.job_id, request.lease_key, max_crashes=limit),
         )
 
-    async def _take_back(
+    async def _reclaim_or_park(
         self,
         connection: AsyncConnection,
         job_id: UUID | None,
@@ -126,7 +125,7 @@ class LeaseReclaimer:
         failures: int,
         reclaim: Callable[[], Awaitable[ReclaimResult]],
     ) -> RowOutcome:
-        """Reclaims the lease, or puts its job aside if the database refuses that. Without a result the database refuses both."""
+        """Reclaims the lease, or parks its job if the database refuses that. Without a result the database refuses both."""
         try:
             return RowOutcome(await reclaim())
         except psycopg.Error as error:
@@ -206,7 +205,7 @@ class LeaseReclaimer:
             if self._orphans.is_waiting(job_id, time.monotonic()):
                 is_free = False
                 continue
-            outcome = await self._take_back_orphan(connection, job_id, lease_key)
+            outcome = await self._reclaim_orphan(connection, job_id, lease_key)
             if outcome.result is None:
                 self._orphans.add(job_id, outcome.sqlstate, time.monotonic())
                 is_free = False
@@ -217,9 +216,9 @@ class LeaseReclaimer:
                 return False
         return is_free
 
-    async def _take_back_orphan(self, connection: AsyncConnection, job_id: UUID, lease_key: UUID) -> RowOutcome:
+    async def _reclaim_orphan(self, connection: AsyncConnection, job_id: UUID, lease_key: UUID) -> RowOutcome:
         known = self._orphans.of(job_id)
-        return await self._take_back(
+        return await self._reclaim_or_park(
             connection,
             job_id,
             lease_key,
