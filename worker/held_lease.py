@@ -62,11 +62,16 @@ class HeldLease:
         try:
             return self._ctx.session.ask(tried(first), tried(after_reconnect or first), self._until_seconds, rivals.has_passed)
         except RowRefused:
-            if self.permit is not None and self.permit.sock is not None:
-                self.permit.sock.close()
-            self.permit = None
-            self._ctx.session.release_locks()
+            self._drop_permit()
             raise
+
+    def _drop_permit(self) -> None:
+        """Ends the session that holds the permit, or closes the permit's socket."""
+        held, self.permit = self.permit, None
+        if held is not None and held.sock is not None:
+            held.sock.close()
+        elif held is not None:
+            self._ctx.session.close()
 
     def is_running(self) -> bool:
         """While true, no other worker can have taken the job."""

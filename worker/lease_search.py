@@ -45,19 +45,14 @@ class LeaseSearch:
 
     def __init__(self, ctx: WorkerContext, refusals: Refusals) -> None:
         self._ctx, self._refusals = ctx, refusals
-        self._has_refusal = False  # in this search
 
     def is_due(self) -> bool:
         """True if a refused row is to be tried again, alone and not together with the end of another job."""
         return any(True for _ in self._refusals.due(time.monotonic()))
 
     def lease(self, pending: PendingLease) -> Lease | None:
-        """A refused row whose next try is due, else the next job. The locks of all refused statements are released at once."""
-        self._has_refusal = False
-        lease = self._lease_due(pending) or self._lease_next(pending)
-        if self._has_refusal:
-            self._ctx.session.release_locks()
-        return lease
+        """A refused row whose next try is due, else the next job."""
+        return self._lease_due(pending) or self._lease_next(pending)
 
     def find(self, pending: PendingLease) -> Lease | None:
         """The job of a request that may have committed. None if the row cannot be read: then its lease ends by itself."""
@@ -73,7 +68,6 @@ class LeaseSearch:
         try:
             return self._ask(pending, lambda connection: lease_job(connection, pending.request))
         except RowRefused:
-            self._has_refusal = True
             return self._lease_past_refused(pending)
 
     def _lease_past_refused(self, pending: PendingLease) -> Lease | None:
@@ -106,7 +100,6 @@ class LeaseSearch:
 
     def _refused(self, job_id: UUID, sqlstate: str) -> None:
         """Passes the row over. After several tries its job is failed, if other rows have passed meanwhile."""
-        self._has_refusal = True
         refusal = self._refusals.add(job_id, sqlstate, time.monotonic())
         outcome = "failed" if refusal.is_over and self._fail(job_id, sqlstate) else "passed_over"
         self._ctx.report.send(EventKind.ROW_REFUSED, job_id=job_id, outcome=outcome, error_class=reason_of(sqlstate))

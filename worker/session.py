@@ -8,7 +8,7 @@ from typing import TypeVar
 from worker.ipc.backoff import doubling, jittered
 from worker.ipc.contract import Activity, EventKind
 from worker.ipc.descriptors import opening, unshared
-from worker.queue.connection import Connection, DatabaseUnavailable, RowRefused, outages_named, release_locks
+from worker.queue.connection import Connection, DatabaseUnavailable, RowRefused, outages_named
 from worker.report import Report
 from worker.wakeups import Wakeups
 
@@ -61,8 +61,7 @@ class Session:
         """The result of `first`, or of `after_reconnect` if the connection broke while `first` ran and may have committed.
 
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
-        After an error that may be the row's fault, `is_of_row` decides: then it raises RowRefused, otherwise it repeats. After
-        RowRefused the caller releases the locks.
+        After an error that may be the row's fault, `is_of_row` decides: then it raises RowRefused, otherwise it repeats.
         Raises LeaseRanOut after `until_seconds` (monotonic), Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
         activity, next_try, failures = self._report.activity, first, 0
@@ -96,15 +95,6 @@ class Session:
             self._report.set_connected(self._connection.info.backend_pid)
             self._report.enter_activity(activity, CONNECT_DEADLINE_SECONDS)
         return self._connection
-
-    def release_locks(self) -> None:
-        """Call it after a refusal: the failed statement may have taken a permit, which would stay with the session."""
-        try:
-            with outages_named():
-                if self._connection is not None:
-                    release_locks(self._connection)
-        except (DatabaseUnavailable, RowRefused):
-            self.close()
 
     def _lose(self, outage: DatabaseUnavailable, *, is_reported: bool = True) -> None:
         self.close()
