@@ -50,17 +50,10 @@ class HeldLease:
 
         An error that may be the row's fault is, once other jobs have been counted by `counters` meanwhile.
         """
-        rivals = Rivals(self._ctx.wiring.scoreboard, counters)
-
-        def tried(request: Callable[[Connection], T]) -> Callable[[Connection], T]:
-            def attempt(connection: Connection) -> T:
-                rivals.begin_try()
-                return request(connection)
-
-            return attempt
-
+        session, rivals = self._ctx.session, Rivals(self._ctx.wiring.scoreboard, counters)
+        later = rivals.counted(after_reconnect or first)
         try:
-            return self._ctx.session.ask(tried(first), tried(after_reconnect or first), self._until_seconds, rivals.has_passed)
+            return session.ask(rivals.counted(first), later, self._until_seconds, rivals.has_passed)
         except RowRefused:
             self._drop_permit()
             raise

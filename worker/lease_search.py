@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from worker.context import WorkerContext
@@ -74,7 +75,7 @@ class LeaseSearch:
         """Tries the candidates one by one, until one is leased."""
         for _ in range(MAX_ROWS // CANDIDATES):
             known = self._refusals.job_ids()
-            candidates = self._ctx.session.ask(lambda connection: lease_candidates(connection, known))  # noqa: B023  asked at once
+            candidates = self._ctx.session.ask(partial(lease_candidates, refused_job_ids=known))
             if lease := self._first_leased(pending, candidates):
                 return lease
             if self._refusals.job_ids() == known:  # no further row was refused, so none hides a job

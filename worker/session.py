@@ -73,10 +73,7 @@ class Session:
                     this_try, next_try = next_try, after_reconnect or first
                     return this_try(connection)
             except DatabaseUnavailable as outage:
-                is_refused = bool(outage.suspect) and is_of_row()
-                self._lose(outage, is_reported=not is_refused)
-                if is_refused:
-                    raise RowRefused(outage.suspect) from outage
+                self._lose(outage, is_of_row)
                 suspect = outage.suspect
             self._wait(doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, failures), until_seconds, suspect)
             failures += 1
@@ -96,10 +93,12 @@ class Session:
             self._report.enter_activity(activity, CONNECT_DEADLINE_SECONDS)
         return self._connection
 
-    def _lose(self, outage: DatabaseUnavailable, *, is_reported: bool = True) -> None:
+    def _lose(self, outage: DatabaseUnavailable, is_of_row: Callable[[], bool]) -> None:
+        """Closes the connection. Raises RowRefused if the error is the row's fault, which is no loss of the connection."""
         self.close()
-        if is_reported:
-            self._report.send(EventKind.CONNECTION_LOST, error_class=str(outage))
+        if outage.suspect and is_of_row():
+            raise RowRefused(outage.suspect) from outage
+        self._report.send(EventKind.CONNECTION_LOST, error_class=str(outage))
 
     def _wait(self, wait_seconds: float, until_seconds: float, suspect: str) -> None:
         """Waits before the next try. A wake-up does not shorten it: the server notices a closed connection within 50 ms, and the

@@ -13,7 +13,7 @@ import psycopg
 
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Child, Fleet
-from testkit.chaos.left_helpers import HelperLeaver
+from testkit.chaos.helper_leaver import HelperLeaver
 from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind
 from testkit.chaos.refused_rows import RefusedRows
 from testkit.chaos.repeat_killer import RepeatKiller
