@@ -22,10 +22,21 @@ from testkit.submissions import Submission, demo_submissions, text_submissions
 from testkit.supervisor_process import as_variables
 from testkit.waiting import until
 
-__all__ = ["FEEDBACK_MODEL", "PARALLEL", "VISION_MODEL", "Site", "Value", "everything", "open_site", "photo"]
+__all__ = [
+    "FEEDBACK_MODEL",
+    "LONGEST_CALL_SECONDS",
+    "PARALLEL",
+    "VISION_MODEL",
+    "Site",
+    "Value",
+    "everything",
+    "open_site",
+    "photo",
+]
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 PARALLEL = 8
+LONGEST_CALL_SECONDS = 300  # of a model: a call that hangs for a test is not to end by its timeout under load
 TERMINATE_OTHERS: LiteralString = """
     select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
 """
@@ -120,8 +131,12 @@ class Site(Environment):
 
     def shut_out(self) -> None:
         """End the worker role's connections and allow no new ones, which is an outage for the fleet."""
-        self._alter_role("nologin")
+        self.refuse_logins()
         self.cut_connections()
+
+    def refuse_logins(self) -> None:
+        """Allow the worker role no new connections. The open ones stay."""
+        self._alter_role("nologin")
 
     def let_in(self) -> None:
         self._alter_role("login")

@@ -14,7 +14,7 @@ from uuid import UUID
 from worker.context import WorkerContext
 from worker.core.outcome import Lease
 from worker.ipc.contract import Activity, Counter, EventKind
-from worker.queue.connection import Connection, RowRefused
+from worker.queue.connection import Connection, RowRefused, SessionEnded, is_pooled
 from worker.queue.leases import LeaseRequest, fail_unleased, find_lease, lease_alone, lease_candidates, lease_job
 from worker.queue.refusals import MAX_ROWS, Refusals
 from worker.queue.sqlstate import reason_of
@@ -117,11 +117,19 @@ class LeaseSearch:
         return True
 
     def _ask(self, pending: PendingLease, lease: Callable[[Connection], Lease | None]) -> Lease | None:
-        """Publishes the key before the statement. A lost connection may have committed, so the next one looks for the key."""
+        """Publishes the key before the statement. A lost connection may have committed, so the next one looks for the key.
+
+        The key is withdrawn if the server has ended the session in place of a commit.
+        """
 
         def first(connection: Connection) -> Lease | None:
             self._ctx.report.set_pending_lease(pending.request.lease_key)
-            return lease(connection)
+            try:
+                return lease(connection)
+            except SessionEnded:
+                if not is_pooled(connection):  # a pooler may send this for an end of its own, while the server commits
+                    self._ctx.report.set_lease(None, None)
+                raise
 
         self._ctx.report.enter_activity(Activity.LEASE, STATEMENT_DEADLINE_SECONDS)
         return self._ctx.session.ask(first, after_reconnect=pending.find, is_of_row=always)

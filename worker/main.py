@@ -39,10 +39,10 @@ def preload() -> None:
 def run(wiring: Wiring, settings: WorkerSettings) -> int:
     """Runs one worker and returns its exit code. Signals stay blocked until `Wakeups.install`."""
     limit_memory(wiring.memory_bytes)
-    unshare_at_fork(wiring.scoreboard)
+    wakeups = Wakeups(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control.read().is_retiring(wiring.slot))
+    unshare_at_fork(wiring.scoreboard)  # the pipe of the wake-ups too
     report = Report(wiring)
     report.enter_activity(Activity.BOOT)  # without a deadline here: the supervisor applies BOOT_TIMEOUT_SECONDS
-    wakeups = Wakeups(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control.read().is_retiring(wiring.slot))
     wakeups.install()
     try:
         return _work(wiring, settings, report, wakeups)

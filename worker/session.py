@@ -8,7 +8,7 @@ from typing import TypeVar
 from worker.ipc.backoff import doubling, jittered
 from worker.ipc.contract import Activity, EventKind
 from worker.ipc.descriptors import opening, unshared
-from worker.queue.connection import Connection, DatabaseUnavailable, RowRefused, outages_named
+from worker.queue.connection import Connection, DatabaseUnavailable, RowRefused, check_open, outages_named
 from worker.report import Report
 from worker.wakeups import Wakeups
 
@@ -91,6 +91,8 @@ class Session:
                 self._connection = unshared(self._connect())
             self._report.set_connected(self._connection.info.backend_pid)
             self._report.enter_activity(activity, CONNECT_DEADLINE_SECONDS)
+        else:
+            check_open(self._connection)
         return self._connection
 
     def _lose(self, outage: DatabaseUnavailable, is_of_row: Callable[[], bool]) -> None:

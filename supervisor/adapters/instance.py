@@ -148,11 +148,17 @@ def dead_instances(directory: Path, database: str) -> Iterator[list[int]]:
         yield [number for path in sorted(directory.glob(f"*{_SUFFIX}")) if (number := _taken(path, held, database)) is not None]
 
 
+def remove_socket(directory: Path, number: int) -> None:
+    """Remove the socket of a dead instance. A later search repeats what is not possible now."""
+    with contextlib.suppress(OSError):
+        control_socket(directory, number).unlink(missing_ok=True)
+
+
 def forget(directory: Path, number: int) -> None:
     """Remove the files of a dead instance, after its leases are reclaimed. A later search repeats what is not possible now."""
-    for path in (control_socket(directory, number), lock_path(directory, number)):
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+    remove_socket(directory, number)
+    with contextlib.suppress(OSError):
+        lock_path(directory, number).unlink(missing_ok=True)
 
 
 def _taken(path: Path, held: contextlib.ExitStack, database: str) -> int | None:

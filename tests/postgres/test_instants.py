@@ -1,6 +1,7 @@
 """Statements that meet a timeout, an expiry or a lock in the same instant: one of the two happens, never both or neither."""
 
 import os
+import select
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from supervisor.settings.model import parse
 from testkit.bare_worker import event_pair
 from testkit.filled_queue import FilledQueue, owner_connection, worker_connection
 from testkit.monitor import Monitor, open_monitor
+from testkit.waiting import until
 from worker import session
 from worker.admission import Admission
 from worker.context import WorkerContext
@@ -23,12 +25,14 @@ from worker.core.outcome import Completed, Lease
 from worker.held_lease import HeldLease
 from worker.ipc.contract import Wiring
 from worker.ipc.scoreboard import ControlRecord, Scoreboard
+from worker.lease_search import LeaseSearch, PendingLease
 from worker.loop import Loop
 from worker.queue import bounded
 from worker.queue.connection import Connection, connect
 from worker.queue.dead_leases import ReclaimResult
 from worker.queue.leases import LeaseRequest, lease_job
 from worker.queue.permits import NO_PERMITS, begin_step
+from worker.queue.refusals import Refusals
 from worker.report import Report
 from worker.session import Session, Stopped
 from worker.wakeups import Wakeups
@@ -224,3 +228,51 @@ def test_a_stop_ends_the_wait_after_a_cut(queue: FilledQueue, monkeypatch: pytes
 def _stop_soon(ctx: WorkerContext) -> None:
     time.sleep(0.05)
     ctx.wakeups._remember_stop(0, None)
+
+
+# The end of a session
+
+
+def _end_at(owner: Connection, backend_pid: int, at_seconds: float) -> None:
+    _sleep_until(at_seconds)
+    owner.execute("select pg_terminate_backend(%s)", [backend_pid])
+
+
+def test_a_request_after_the_end_of_its_session_was_not_sent(queue: FilledQueue) -> None:
+    """The server has ended the idle session. The next request is made on a new one, and not looked for as one in doubt."""
+
+    def look(_connection: Connection) -> int:
+        raise AssertionError
+
+    with working(queue) as ctx:
+        ended = ctx.session.ask(lambda connection: connection)
+        _end_at(queue.owner, ended.info.backend_pid, time.monotonic())
+        until(lambda: select.select([ended], [], [], 0)[0])
+        assert ctx.session.ask(lambda connection: connection.info.backend_pid, look) != ended.info.backend_pid
+
+
+def _lease(pending: PendingLease, connection: Connection) -> Lease | None:
+    return lease_job(connection, pending.request)
+
+
+@rounds(60, 2_000)
+def test_a_lease_in_the_instant_of_its_session_s_end(queue: FilledQueue, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """The server ends the session before, while or after it runs the lease. If the worker withdraws its key, no job has it."""
+    monkeypatch.setattr(session, "FIRST_WAIT_SECONDS", 0.01)
+    job_id, withdrawn = queue.enter().job_id, 0
+    with working(queue) as ctx, owner_connection(queue.database) as owner, ThreadPoolExecutor(1) as pool:
+        for offset_seconds in offsets_seconds(count, 0.002):
+            queue.owner.execute(FREE_THE_JOB)
+            ctx.report.set_lease(None, None)
+            pending = PendingLease(LeaseRequest(uuid4(), LONG_SECONDS), time.monotonic())
+            backend_pid = ctx.session.ask(lambda connection: connection.info.backend_pid)
+            meet_at_seconds = time.monotonic() + 0.004
+            ended = pool.submit(_end_at, owner, backend_pid, meet_at_seconds + offset_seconds)
+            _sleep_until(meet_at_seconds)
+            lease = LeaseSearch(ctx, Refusals())._ask(pending, partial(_lease, pending))
+            ended.result()
+            is_withdrawn = ctx.report._record.next_lease_key is None
+            withdrawn += is_withdrawn
+            assert (lease is None) is (queue.job(job_id)["lease_key"] is None)
+            assert lease is None or not is_withdrawn
+    assert 0 < withdrawn < count

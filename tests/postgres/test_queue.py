@@ -20,6 +20,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from supervisor.event_log import EventLog
+from supervisor.monitor.queue import reclaimer
 from supervisor.monitor.queue.reclaimer import DEAD_INSTANCES_SECONDS, LeaseReclaimer
 from testkit.database import Database, url
 from testkit.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
@@ -583,6 +584,26 @@ def test_many_locked_rows_cost_one_wait_at_a_time(queue: FilledQueue, tmp_path: 
         assert channel.receive(supervisor.fileno()) == []
         monitor(queue, give_back_with_a_short_wait, releases)
         assert channel.receive(supervisor.fileno()) == [LeaseReclaimedReport(lease_key=free.lease_key, outcome="reclaimed")]
+
+
+def test_a_late_commit_of_a_dead_instance_is_reclaimed(
+    queue: FilledQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease of a dead instance commits after the first search. A later one reclaims it, and the last forgets the instance."""
+    monkeypatch.setattr(reclaimer, "DEAD_INSTANCES_SECONDS", 0.0)
+    job_id, key = queue.enter().job_id, LeaseOwner(0xDEAD, 1).new_key()
+    lock, control_socket = (tmp_path / f"0000dead.{suffix}" for suffix in ("instance", "sock"))
+    for file in (lock, control_socket):
+        file.touch()
+    releases = LeaseReclaimer(-1, tmp_path, "", 2, EventLog("ERROR", lambda _line: None))
+    monitor(queue, releases.reclaim_dead_instances, lambda _result: None)
+    assert (lock.exists(), control_socket.exists()) == (True, False)
+    assert lease_job(queue.worker, LeaseRequest(key, LEASE_SECONDS))
+    monitor(queue, releases.reclaim_dead_instances, lambda _result: None)
+    assert (queue.job(job_id)["status"], queue.job(job_id)["payload"]["expiries"]) == ("queued", 1)
+    monkeypatch.setattr(reclaimer, "LATE_COMMIT_SECONDS", 0.0)
+    monitor(queue, releases.reclaim_dead_instances, lambda _result: None)
+    assert not lock.exists()
 
 
 def request_of_a_dead_worker(queue: FilledQueue) -> ReclaimLeaseRequest:

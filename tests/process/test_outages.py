@@ -35,8 +35,8 @@ OURS: LiteralString = "select count(*)::int as n from pg_stat_activity where app
 
 @pytest.fixture(scope="module")
 def own_cluster() -> Iterator[Cluster]:
-    """A server that may be ended without others noticing."""
-    with Cluster.start(memory_parent()) as cluster:
+    """A server that may be ended without others noticing. A crash loses no commit, so no lease."""
+    with Cluster.start(memory_parent(), durable=True) as cluster:
         yield cluster
 
 

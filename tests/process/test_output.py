@@ -42,9 +42,9 @@ def test_a_lost_output_is_one_line(tmp_path: Path, redirection: str, arguments: 
 @pytest.mark.parametrize(
     ("arguments", "expected"), [(("status",), NOT_RUNNING), (("status", "--json"), NOT_RUNNING), (("--help",), OK)]
 )
-def test_a_reader_that_ends_changes_no_exit_code(tmp_path: Path, arguments: str, expected: int) -> None:
+def test_a_reader_that_ends_changes_no_exit_code(tmp_path: Path, arguments: tuple[str, ...], expected: int) -> None:
     """As with `head`: no line and no traceback."""
-    assert run("| head -c0", tmp_path, *arguments.split()) == (expected, "")
+    assert run("| head -c0", tmp_path, *arguments) == (expected, "")
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])

@@ -37,7 +37,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 SHORT: dict[str, Value] = {"ai_timeout_vision": 1, "ai_timeout_feedback": 1, "terminate_grace_seconds": 2}
 MONITOR_SESSION: LiteralString = """
     select max(pid) as pid from pg_stat_activity
-    where application_name = 'learning-supervisor monitor' and datname = current_database()
+    where application_name like 'learning-supervisor monitor %%' and datname = current_database()
 """
 LEAK_ONE_PERMIT: LiteralString = """
     create table leak (key int);

@@ -9,7 +9,7 @@ import pytest
 from testkit.adapters.deadly import POISON
 from testkit.live_fleet import LiveFleet, kill_all
 from testkit.refusals import MISSING, accept, install_refusals, refuse
-from testkit.site import FEEDBACK_MODEL, Site, Value
+from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, Site, Value
 from testkit.waiting import until
 from tests.process.test_cli import run
 
@@ -130,7 +130,7 @@ def test_a_refused_reclaim_does_not_delay_the_others(guarded: Site, code: str) -
     guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)
     entered = guarded.enter_texts(2)
     refuse(guarded.owner, entered[0], code, "queue", "fail")
-    fleet = guarded.start(worker_concurrency=2)
+    fleet = guarded.start(worker_concurrency=2, ai_timeout_feedback=LONGEST_CALL_SECONDS)
     victims = guarded.until_in_call(fleet, FEEDBACK_MODEL, 2)
     kill_all(victims)
     until_completed(guarded, entered[1:])
@@ -143,7 +143,7 @@ def test_a_row_that_stays_locked_is_reported(guarded: Site) -> None:
     """An administrator's transaction stays open. Another job runs again at once, and `status` names the lock."""
     guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)
     entered = guarded.enter_texts(2)
-    fleet = guarded.start(worker_concurrency=2)
+    fleet = guarded.start(worker_concurrency=2, ai_timeout_feedback=LONGEST_CALL_SECONDS)
     victims = guarded.until_in_call(fleet, FEEDBACK_MODEL, 2)
     with guarded.owner.transaction():
         job_id = guarded.one("select id from learning_submission_jobs where submission_id = %s for update", entered[0])["id"]
@@ -158,7 +158,7 @@ def test_a_refused_lease_of_a_dead_supervisor_does_not_hide_the_others(guarded: 
     """The next supervisor takes back what it can, and completes it."""
     guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)
     entered = guarded.enter_texts(2)
-    dead = guarded.start(worker_concurrency=2)
+    dead = guarded.start(worker_concurrency=2, ai_timeout_feedback=LONGEST_CALL_SECONDS)
     guarded.until_in_call(dead, FEEDBACK_MODEL, 2)
     dead.kill()
     refuse(guarded.owner, entered[0], "23514", "queue", "fail")

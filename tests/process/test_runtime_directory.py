@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from testkit.live_fleet import PROGRAM, PROJECT_ROOT, LiveFleet
-from testkit.site import FEEDBACK_MODEL, Site
+from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, Site
 from testkit.tmpfs import fill, mounted, read_only
 from testkit.waiting import until
 
@@ -38,7 +38,7 @@ def start_in_a_job(site: Site) -> LiveFleet:
     """One worker waits for an answer which never comes, with a long lease."""
     site.simulator.fault("hang", FEEDBACK_MODEL)
     site.enter_text()
-    fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS)
+    fleet = site.start(worker_lease_seconds=LONG_LEASE_SECONDS, ai_timeout_feedback=LONGEST_CALL_SECONDS)
     site.until_in_call(fleet, FEEDBACK_MODEL)
     return fleet
 

@@ -7,14 +7,19 @@ import sys
 import pytest
 
 from testkit.live_fleet import LiveFleet
-from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site
+from testkit.pg_proxy import proxy_before
+from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, VISION_MODEL, Site
+from testkit.waiting import until
+from worker.queue.statements import statement
 
 pytestmark = pytest.mark.postgres
 
 CUT_SHORT = 75
 NEVER_SECONDS = 600
+RARELY_SECONDS = 60  # the longest poll: the lease statement is not yet prepared, so the proxy finds its text
 SOON_SECONDS = 10.0  # far below the timeouts that must not be waited for
 ADAPTERS = "testkit.adapters."
+LEASE = statement("lease").partition("%(")[0]  # parameters have numbers on the wire
 DEAF_PARENT = """
 import os, signal, sys
 for number in (signal.SIGTERM, signal.SIGCHLD):
@@ -32,6 +37,7 @@ def start_in_a_job(site: Site, drain_timeout_seconds: float, drain_shortened_sec
         drain_timeout_seconds=drain_timeout_seconds,
         drain_shortened_seconds=drain_shortened_seconds,
         worker_lease_seconds=NEVER_SECONDS,
+        ai_timeout_feedback=LONGEST_CALL_SECONDS,
     )
     site.until_in_call(fleet, FEEDBACK_MODEL)
     return fleet
@@ -169,11 +175,32 @@ def test_a_stop_works_if_the_parent_had_blocked_the_signals(site: Site) -> None:
 
 
 def test_a_stop_without_a_database_is_a_stop(site: Site) -> None:
-    """No worker waits for a missing server, with or without an earlier connection."""
+    """Workers that lost their connections, and one that never had any, leave at once. No lease can be left, so the code is 0."""
     fleet = site.start(worker_concurrency=2)
     fleet.until_idle()
     site.shut_out()
-    os.kill(fleet.worker_pids()[0], signal.SIGKILL)
-    fleet.until_busy("connect")
+    os.kill(fleet.pid, signal.SIGTTIN)
+    fleet.until_busy("connect", 3)
     fleet.terminate()
     assert fleet.exit_code(SOON_SECONDS) == 0
+
+
+def test_a_lease_without_a_reply_is_left_to_the_next_supervisor(site: Site) -> None:
+    """A worker leases a job, its connection breaks before the reply, and the database is away. A stop then ends with 75, and
+    the next supervisor does the job once.
+    """
+    with proxy_before(site.database.worker_dsn) as wire:
+        fleet = site.start(learning_database_url=wire.dsn, worker_poll_interval=RARELY_SECONDS)
+        fleet.until_idle()
+        site.refuse_logins()
+        wire.lose_answer_to(LEASE)
+        text = site.enter_text()
+        until(lambda: site.job(text)["status"] == "leased")
+        site.cut_connections()
+        fleet.until_busy("connect")
+        fleet.terminate()
+        assert fleet.exit_code(SOON_SECONDS) == CUT_SHORT
+        assert [each["leases_left"] for each in fleet.logged("finished")] == ["1"]
+        site.let_in()
+        site.start(learning_database_url=wire.dsn)
+        site.until_done_once([text])

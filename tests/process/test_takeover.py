@@ -2,11 +2,12 @@
 
 import os
 import signal
+from typing import LiteralString
 
 import pytest
 
 from testkit.live_fleet import LiveFleet
-from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site
+from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, VISION_MODEL, Site
 from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -15,13 +16,28 @@ SOON_SECONDS = 5.0
 LONG_LEASE_SECONDS = 600  # no test waits for its end
 RARELY_SECONDS = 60  # the longest poll: no test waits for it
 ADAPTERS = "testkit.adapters."
+GATE: LiteralString = """
+    create table gate as select true as is_closed;
+    create function wait_at_gate() returns trigger security definer language plpgsql as
+    $$ begin
+        while (select is_closed from gate) loop perform pg_sleep(0.01); end loop;
+        return new;
+    end $$;
+    create trigger wait_at_gate before update on learning_submission_jobs
+    for each row when (new.status = 'leased') execute function wait_at_gate()
+"""
+IS_AT_GATE: LiteralString = """
+    select exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep') as it
+"""
 
 
 def start_in_jobs(site: Site, workers: int) -> LiveFleet:
     """Each worker waits for an answer which never comes, with a long lease."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=workers)
     site.enter_texts(workers)
-    fleet = site.start(worker_concurrency=workers, worker_lease_seconds=LONG_LEASE_SECONDS)
+    fleet = site.start(
+        worker_concurrency=workers, worker_lease_seconds=LONG_LEASE_SECONDS, ai_timeout_feedback=LONGEST_CALL_SECONDS
+    )
     site.until_in_call(fleet, FEEDBACK_MODEL, workers)
     return fleet
 
@@ -99,11 +115,11 @@ def test_the_next_supervisor_reclaims_leases_of_a_dead_one(site: Site) -> None:
     dead = start_in_jobs(site, 2)
     number = f"{dead.instance():08x}"
     dead.kill()
-    heir = site.start(worker_concurrency=2)
+    heir = site.start(worker_concurrency=2, ai_timeout_feedback=LONGEST_CALL_SECONDS)
     site.until_in_call(heir, FEEDBACK_MODEL, 2)
     assert [job["payload"]["expiries"] for job in site.jobs()] == [1, 1]
     assert {each["instance"] for each in heir.logged("dead_instance_lease")} == {number}
-    assert not list(heir.runtime_directory.glob(f"{number}.*"))
+    assert not (heir.runtime_directory / f"{number}.sock").exists()
     heir.kill()
     site.start(worker_concurrency=2)
     assert_ended_once(site, expiries=2)
@@ -136,6 +152,29 @@ def test_a_running_supervisor_reclaims_leases_of_a_dead_one(site: Site) -> None:
     assert len(survivor.logged("dead_instance_lease")) == 2
 
 
+def test_a_lease_that_commits_after_its_supervisor_s_death_is_found(site: Site) -> None:
+    """Behind a pooler the server does not notice a death, and the lease statement goes on. It commits after the survivor has
+    searched, and the next search finds it.
+    """
+    site.owner.execute(GATE)
+    survivor = site.start()
+    survivor.until_idle()
+    os.kill(stopped := survivor.worker_pids()[0], signal.SIGSTOP)
+    dead = site.start(database_pooled="true", worker_lease_seconds=LONG_LEASE_SECONDS)
+    dead.until_busy("idle")
+    socket = dead.runtime_directory / f"{dead.instance():08x}.sock"
+    text = site.enter_text()
+    until(lambda: site.one(IS_AT_GATE)["it"])
+    dead.kill()
+    until(lambda: not socket.exists())
+    assert survivor.logged("dead_instance_lease") == []
+    site.owner.execute("update gate set is_closed = false")
+    survivor.until_logged("dead_instance_lease")
+    os.kill(stopped, signal.SIGCONT)
+    site.until_done_once([text])
+    assert len(site.leases(text)) == 2
+
+
 def test_a_stopped_worker_of_a_dead_supervisor_holds_no_lease(site: Site) -> None:
     """A stopped worker dies with its supervisor, and its job is taken over like any other."""
     dead = start_in_jobs(site, 1)
@@ -151,8 +190,9 @@ def test_leases_of_a_live_supervisor_are_kept(site: Site) -> None:
     elder = start_in_jobs(site, 1)
     long_dead = elder.runtime_directory / "0badcafe.instance"
     long_dead.write_bytes((elder.runtime_directory / f"{elder.instance():08x}.instance").read_bytes())
+    (socket := long_dead.with_suffix(".sock")).touch()
     newcomer = site.start()
-    until(lambda: not long_dead.exists())
+    until(lambda: not socket.exists())
     newcomer.until_idle()
     (job,) = site.jobs()
     assert (job["status"], job["payload"].get("expiries")) == ("leased", None)

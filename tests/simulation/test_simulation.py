@@ -18,7 +18,7 @@ from testkit.simulation.trial import Outcome, run
 
 SEEDS = [300, pytest.param(1000, marks=pytest.mark.second_tier)]
 MINUTES = 12.0
-MOST_SEEDS = 300  # within which a broken rule must be found
+MOST_SEEDS = 600  # within which a broken rule must be found: a forgotten next lease matters in one seed of 180
 
 Breakage = Callable[[pytest.MonkeyPatch], None]
 

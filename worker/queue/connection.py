@@ -1,5 +1,6 @@
 """Opens connections with limits on every wait, checks their role, and converts errors by whose fault they are."""
 
+import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -26,6 +27,7 @@ Connection = psycopg.Connection[DictRow]
 AsyncConnection = psycopg.AsyncConnection[DictRow]
 Pooled = Literal["auto", "true", "false"]
 
+SessionEnded = psycopg.errors.AdminShutdown  # the server sends it in place of a result and before a commit, never after one
 _UNANSWERED = ("08", "28", "3D", "53300", "57P")  # codes of a server that does not let a client in, or ends its connection
 _ADAPTERS = AdaptersMap(psycopg.adapters)
 set_json_loads(read_document, _ADAPTERS)
@@ -139,6 +141,17 @@ def has_answered(error: BaseException) -> bool:
     """Report whether the database works but refused this statement: a lock, a missing right or a missing table is the cause."""
     sqlstate = sqlstate_of(error) if isinstance(error, psycopg.Error) else None
     return sqlstate is not None and not sqlstate.startswith(_UNANSWERED)
+
+
+def check_open(connection: Connection) -> None:
+    """Raise the server's error if it has ended the idle connection. Then the next statement need not be sent to learn that.
+
+    The end makes the connection readable. So does a changed parameter, therefore a statement without effect decides.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        connection.execute("select 1")
 
 
 def refused_row(error: psycopg.Error) -> str | None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 
-from supervisor.adapters.instance import dead_instances, forget
+from supervisor.adapters.instance import dead_instances, forget, remove_socket
 from supervisor.adapters.survivors import kill_survivors_of_instance
 from supervisor.event_log import EventLog
 from supervisor.monitor.queue.refused_rows import RefusedRows
@@ -23,11 +23,13 @@ from worker.queue.connection import AsyncConnection, refused_row
 from worker.queue.dead_leases import ReclaimResult, leases_of, park_lease, reclaim_lease, reclaim_orphaned_lease
 from worker.queue.refusals import Refusals
 from worker.queue.sqlstate import Fault, fault_of, is_passing, reason_of
+from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 
 RECHECK_SECONDS = 0.2  # a dead worker's last statement may still commit after the first attempt
 BUSY_ROW_SECONDS = 0.1
 MAX_BUSY_ROW_SECONDS = 60.0
 DEAD_INSTANCES_SECONDS = 2.0
+LATE_COMMIT_SECONDS = STATEMENT_DEADLINE_SECONDS  # after a death: the server has ended every statement of the dead by then
 FAILURES_OF_A_LOCK = 5  # from this on a locked row is reported as a refused one
 
 OnReclaimed = Callable[[ReclaimResult], None]
@@ -78,6 +80,7 @@ class LeaseReclaimer:
         self._unsent: deque[LeaseReclaimedReport] = deque()
         self._orphans = Refusals()  # leases of dead instances that could not be reclaimed
         self._searched_at_seconds = float("-inf")
+        self._dead_since_seconds: dict[int, float] = {}  # instance -> its first search without a lease
 
     def add(self, request: ReclaimLeaseRequest) -> None:
         self._pending.append(PendingReclaim(request, time.monotonic()))
@@ -173,15 +176,23 @@ class LeaseReclaimer:
             self._unsent.popleft()
 
     async def reclaim_dead_instances(self, connection: AsyncConnection, on_reclaimed: OnReclaimed) -> None:
-        """Frees the leases of each instance whose lock is free. An instance without further leases is forgotten."""
+        """Frees the leases of each instance whose lock is free. An instance is forgotten when it can have no further lease."""
         if time.monotonic() < self._searched_at_seconds + DEAD_INSTANCES_SECONDS:
             return
         with dead_instances(self._directory, self._database) as numbers:
             for number in numbers:
                 self._kill_survivors(number)
-                if await self._reclaim_instance(connection, number, on_reclaimed):
+                is_free = await self._reclaim_instance(connection, number, on_reclaimed)
+                remove_socket(self._directory, number)
+                if is_free and self._is_over(number):
                     forget(self._directory, number)
+                    del self._dead_since_seconds[number]
         self._searched_at_seconds = time.monotonic()
+
+    def _is_over(self, number: int) -> bool:
+        """False while a lease statement of the dead may still commit, as behind a pooler: each search looks for it again."""
+        now = time.monotonic()
+        return now >= self._dead_since_seconds.setdefault(number, now) + LATE_COMMIT_SECONDS
 
     def _kill_survivors(self, number: int) -> None:
         """Their database sessions could hold a permit, or a row that is to be reclaimed."""
