@@ -76,7 +76,7 @@ def test_all_addresses_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["hangs", "unknown"])
 def test_a_worker_reports_a_name_that_is_not_resolved(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class of the error tells it from a server that refuses the connection."""
+    """The class of the error differs from that of a server that rejects the connection."""
     monkeypatch.setattr(client, "LOOKUP_SECONDS", 0.4)
     with pytest.raises(NameUnresolved):
         Ollama(f"http://{name}:1").look_up(TAGS)

@@ -1,4 +1,4 @@
-"""The faults of scripts/chaos with real processes: each does what its name says, and its end ends it."""
+"""The faults of scripts/chaos with real processes: each has the effect of its name, and its end ends it."""
 
 import json
 import os
