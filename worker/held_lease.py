@@ -10,7 +10,7 @@ from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
 from worker.rivals import Rivals
-from worker.session import LeaseRanOut
+from worker.session import LeaseRanOut, always
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
 
 PERMIT_WAIT_SECONDS = 1.0  # longest delay before a stop is noticed while all permits are taken
@@ -36,8 +36,17 @@ class HeldLease:
     Its end is counted on the monotonic clock from before each renewal was sent, so it is never later than the database's.
     """
 
-    def __init__(self, ctx: WorkerContext, lease: Lease, leased_at_seconds: float, permit: HeldPermit | None = None) -> None:
-        self._ctx, self.lease, self.permit = ctx, lease, permit
+    def __init__(
+        self,
+        ctx: WorkerContext,
+        lease: Lease,
+        leased_at_seconds: float,
+        permit: HeldPermit | None = None,
+        *,
+        is_refused: bool = False,
+    ) -> None:
+        """`is_refused`: a result of this row was refused to this worker before, and another job's was accepted since."""
+        self._ctx, self.lease, self.permit, self._is_refused = ctx, lease, permit, is_refused
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
 
     def ask(
@@ -52,8 +61,9 @@ class HeldLease:
         """
         session, rivals = self._ctx.session, Rivals(self._ctx.wiring.scoreboard, counters)
         later = rivals.counted(after_reconnect or first)
+        is_of_row = always if self._is_refused else rivals.has_passed
         try:
-            return session.ask(rivals.counted(first), later, self._until_seconds, rivals.has_passed)
+            return session.ask(rivals.counted(first), later, self._until_seconds, is_of_row)
         except RowRefused:
             self._drop_permit()
             raise

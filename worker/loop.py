@@ -33,7 +33,7 @@ from worker.timeouts import STATEMENT_DEADLINE_SECONDS, first_lease_seconds
 
 MONITORED_WAIT_SECONDS = 2.0  # interval at which an idle worker checks that the monitor still polls the queue
 TRUST_SECONDS = 5.0  # without a poll for so long the monitor is taken for dead, and each worker polls for itself
-IDLE_DEADLINE_SECONDS = 60.0
+IDLE_DEADLINE_SECONDS = 20.0  # with the poll interval. Jobs may wait for a worker that has stopped, and no other may be left
 
 
 class Loop:
@@ -112,7 +112,8 @@ class Loop:
             return None
         self._refusals.rival_passed(is_result=False)
         self._ctx.report.set_lease(lease.job_id, lease.lease_key)
-        return HeldLease(self._ctx, lease, pending.sent_at_seconds, permit)
+        is_refused = self._refusals.has_rival(lease.job_id)
+        return HeldLease(self._ctx, lease, pending.sent_at_seconds, permit, is_refused=is_refused)
 
     def _work(self, held: HeldLease) -> HeldLease | None:
         """Brings one job to its outcome and settles it. Returns the next job, if it was leased in the same round trip."""
@@ -120,7 +121,7 @@ class Loop:
         try:
             outcome = job.run()
         except LeaseRanOut as end:
-            outcome = self._settling.lost(held.lease, end)
+            outcome = self._settling.lost(held, end)
         settling_at_seconds = time.monotonic()
         written, next_held = self._settle(held, outcome)
         now = time.monotonic()
@@ -139,7 +140,7 @@ class Loop:
         except LeaseRanOut as end:
             self._pending = pending
             self._ctx.report.set_lease(None, None, pending.request.lease_key if pending else None)
-            return self._settling.lost(held.lease, end), None
+            return self._settling.lost(held, end), None
         except RowRefused as refusal:
             written = self._settling.write_refused(held, outcome, refusal.sqlstate, has_next=pending is not None)
             self._end_lease()

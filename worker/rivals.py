@@ -36,6 +36,31 @@ class Rivals:
         return self._at_try > self._at_first_failure
 
     def _count(self) -> int:
-        slots = range(self._scoreboard.control.read().leasing_slots)
-        records = filter(None, map(self._scoreboard.worker, slots))
-        return sum(record.counters[counter] for record in records for counter in self._counters)
+        return _ended(self._scoreboard, self._counters)
+
+
+class RefusedResults:
+    """The results of one worker that were refused in a row: meanwhile no worker of the instance has written one.
+
+    Several in a row show that all rows may be concerned, as by a trigger that a migration has left wrong.
+    """
+
+    def __init__(self, scoreboard: Scoreboard) -> None:
+        self._scoreboard = scoreboard
+        self._completed = self._in_a_row = 0
+
+    def add(self) -> bool:
+        """Count one more. False for the first one, which the row alone may explain."""
+        self._in_a_row = self._in_a_row + 1 if self._is_last() else 1
+        self._completed = _ended(self._scoreboard, (Counter.COMPLETED,))
+        return self._in_a_row > 1
+
+    def _is_last(self) -> bool:
+        """Report whether the last result was a refused one."""
+        return self._in_a_row > 0 and _ended(self._scoreboard, (Counter.COMPLETED,)) == self._completed
+
+
+def _ended(scoreboard: Scoreboard, counters: tuple[Counter, ...]) -> int:
+    slots = range(scoreboard.control.read().leasing_slots)
+    records = filter(None, map(scoreboard.worker, slots))
+    return sum(record.counters[counter] for record in records for counter in counters)

@@ -15,6 +15,7 @@ from worker.wakeups import Wakeups
 CONNECT_DEADLINE_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.1
 MAX_WAIT_SECONDS = 5.0
+SUSPECT_SECONDS = 30.0  # so long a job is held whose row may be the only one that is refused, while other jobs wait
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ class Stopped(Exception):
 
 
 class LeaseRanOut(Exception):
-    """The lease ended before the request had a result: another worker may have the job now.
+    """The lease ended before the request had a result, or the row was refused for too long: other jobs may wait for this worker.
 
     `suspect` is the SQLSTATE of the last refusal, if there was a connection.
     """
@@ -62,9 +63,10 @@ class Session:
 
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
         After an error that may be the row's fault, `is_of_row` decides: then it raises RowRefused, otherwise it repeats.
-        Raises LeaseRanOut after `until_seconds` (monotonic), Stopped if asked to stop without a lease, UnsuitableDatabase.
+        Raises LeaseRanOut after `until_seconds` (monotonic), and after SUSPECT_SECONDS of errors that may be the row's fault.
+        Raises Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
-        activity, next_try, failures = self._report.activity, first, 0
+        activity, next_try, failures, suspected_at_seconds = self._report.activity, first, 0, math.inf
         while True:
             try:
                 with outages_named():
@@ -75,7 +77,10 @@ class Session:
             except DatabaseUnavailable as outage:
                 self._lose(outage, is_of_row)
                 suspect = outage.suspect
-            self._wait(doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, failures), until_seconds, suspect)
+            suspected_at_seconds = min(suspected_at_seconds, time.monotonic()) if suspect else math.inf
+            give_up_at_seconds = suspected_at_seconds + SUSPECT_SECONDS if until_seconds < math.inf else math.inf
+            wait_seconds = doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, failures)
+            self._wait(wait_seconds, min(until_seconds, give_up_at_seconds), suspect)
             failures += 1
 
     def close(self) -> None:

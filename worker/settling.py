@@ -1,5 +1,6 @@
 """Writes the outcome of a job. If the database refuses it, the job fails, or is parked."""
 
+import math
 import time
 from contextlib import suppress
 
@@ -23,8 +24,11 @@ from worker.queue.connection import Connection, RowRefused
 from worker.queue.refusals import Refusals
 from worker.queue.settle import Settlement, park, settle, settle_and_lease
 from worker.queue.sqlstate import is_passing, reason_of
-from worker.session import LeaseRanOut
+from worker.rivals import RefusedResults
+from worker.session import SUSPECT_SECONDS, LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
+
+ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because other results were refused too
 
 Written = Outcome | Refused  # what became of an outcome
 
@@ -34,6 +38,7 @@ class Settling:
 
     def __init__(self, ctx: WorkerContext, refusals: Refusals) -> None:
         self._ctx, self._refusals = ctx, refusals
+        self._refused_results = RefusedResults(ctx.wiring.scoreboard)
 
     def write(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
         """Writes the outcome, and leases the next job if one is requested. Raises LeaseRanOut and RowRefused."""
@@ -65,31 +70,50 @@ class Settling:
         """Writes what the database accepts: the outcome without a next job, whose row may be at fault, else the failure.
 
         If it accepts neither, the job is parked. If it accepts no write, the lease ends by itself.
+        The second of two refused results in a row is parked without a failure, because all rows may be concerned.
         """
-        may_retry = is_passing(sqlstate) and held.lease.retry_count < self._ctx.settings.worker_max_retries
+        are_all_refused = isinstance(outcome, Completed) and self._refused_results.add()
+        may_retry = (are_all_refused or is_passing(sqlstate)) and held.lease.retry_count < self._ctx.settings.worker_max_retries
         others = fallbacks(outcome, held.lease, reason_of(sqlstate), may_retry=may_retry)
         try:
             for each in (outcome, *others) if has_next else others:
                 with suppress(RowRefused):
                     return self.written(held.lease, each, self.write(held, each, None))
-            return self._park(held, outcome, sqlstate)
+            return self._park(held, outcome, sqlstate, is_tried_again=are_all_refused and may_retry)
         except LeaseRanOut as end:
-            return self.lost(held.lease, end)
+            return self.lost(held, end)
 
-    def lost(self, lease: Lease, end: LeaseRanOut) -> Lost:
-        """The lease has ended. If the database refused the last write, the row is passed over for a while."""
+    def lost(self, held: HeldLease, end: LeaseRanOut) -> Lost:
+        """The lease has ended. If the database refused the last write, the row is passed over for a while.
+
+        It may have been given up before its end. Then it is put back without using an attempt, so that no expiry is counted.
+        """
+        lease = held.lease
         if end.suspect:
             self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
             self._report_refused(lease, reason_of(end.suspect))
+            if held.is_running():
+                self._put_back(lease)
         return Lost()
 
-    def _park(self, held: HeldLease, outcome: Outcome, sqlstate: str) -> Written:
-        """Puts the job aside. A job that was only to be released keeps its lease, because its result is not refused yet."""
+    def _put_back(self, lease: Lease) -> None:
+        """Gives a job back whose row may be refused, in one try. If that fails too, its lease ends by itself."""
+        released = Released("unavailable", SUSPECT_SECONDS)
+        self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+        with suppress(RowRefused, LeaseRanOut):
+            self._ctx.session.ask(lambda connection: settle(connection, lease, released), None, -math.inf)
+
+    def _park(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, is_tried_again: bool) -> Written:
+        """Puts the job aside. A job that was only to be released keeps its lease, because its result is not refused yet.
+
+        The next lease tries the whole job again, or writes only the failure.
+        """
         lease, reason = held.lease, reason_of(sqlstate)
+        job_error_code = reason + ALL_REFUSED if is_tried_again else reason
         keeps_lease = isinstance(outcome, Released | Lost)
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         try:
-            if not keeps_lease and not held.ask(lambda connection: park(connection, lease, reason)):
+            if not keeps_lease and not held.ask(lambda connection: park(connection, lease, job_error_code)):
                 return Lost()
         except RowRefused:
             keeps_lease = True

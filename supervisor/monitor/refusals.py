@@ -40,3 +40,14 @@ def refusal(outage: str, address: str, period: str) -> str | None:
         return None
     what, remedy = REFUSALS[outage]
     return f"{what} ({outage}, {address}){period}. No submission is lost, but pupils get no feedback meanwhile. {remedy}"
+
+
+def refusal_of_workers(outage: str, address: str) -> str | None:
+    """Return the message about workers that are refused while the monitor is connected, None for a class that is none."""
+    if outage not in REFUSALS:
+        return None
+    what, remedy = REFUSALS[outage]
+    return (
+        f"Workers get no connection to the database ({outage}, {address}), so feedback takes longer. No submission is lost. "
+        f"{what.replace('The monitor', 'A worker')}. {remedy}"
+    )

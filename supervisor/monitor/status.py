@@ -10,7 +10,7 @@ from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, standing_seconds, standstill
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitHolder, PermitWait
 from supervisor.monitor.queue.refused_rows import in_short
-from supervisor.monitor.refusals import refusal
+from supervisor.monitor.refusals import REFUSALS, refusal, refusal_of_workers
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.work import completed_at_seconds, is_permit_unused, waits, work_facts
@@ -23,6 +23,8 @@ from worker.queue.polls import COUNT_BOUND
 STALE_SECONDS = 10.0  # far above the longest time between two polls
 HEARTBEAT_LATE_SECONDS = 5.0  # beyond the supervisor's tick of one second
 MAX_LISTED = 100  # of refused jobs, and of those that can never be taken
+CUT_SECONDS = 2.0  # a worker's last commit before an outage may be so much later than the last poll
+EVIDENCE_SECONDS = 30.0  # a completed job shows for so long that the workers reach the database
 WORKER_OUTAGE_SECONDS = 12.0  # a worker that keeps losing its connection reports it again after a lookup (6 s) and a wait (5 s)
 
 STATES = ("ok", "degraded", "down", "draining")
@@ -37,6 +39,7 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
     return (
         _supervisor_silent(scoreboard, state)
         or _stopping(scoreboard)
+        or _monitor_cut_off(scoreboard, state)
         or _database_down(state)
         or _no_worker(scoreboard)
         or _standing(standing, scoreboard, state, Severity.LONG)
@@ -78,6 +81,20 @@ def _stopping(scoreboard: Scoreboard) -> Summary | None:
             "feedback. Run check, correct what it names, then start the service again."
         )
     return "draining", f"Stopping: {left} still at work. Other submissions wait for the next start."
+
+
+def _monitor_cut_off(scoreboard: Scoreboard, state: MonitorState) -> Summary | None:
+    """Only the monitor has no connection: a worker has completed a job since. Workers then poll the queue themselves."""
+    completed_seconds, now_seconds = completed_at_seconds(scoreboard), time.monotonic()
+    is_at_work = now_seconds - completed_seconds < EVIDENCE_SECONDS and completed_seconds > state.polled_at_seconds + CUT_SECONDS
+    if state.is_connected or not is_at_work:
+        return None
+    period = f", {since(now_seconds - state.polled_at_seconds)}" if state.polled_at_seconds else ""
+    _, remedy = REFUSALS.get(state.outage, ("", "Check the database. The monitor connects again by itself."))
+    return "degraded", (
+        f"The monitor has no connection to the database ({state.outage}){period}, so the figures of the queue are old. The "
+        f"workers have theirs and complete submissions. Each waits for up to WORKER_POLL_INTERVAL longer. {remedy}"
+    )
 
 
 def _database_down(state: MonitorState) -> Summary | None:
@@ -159,6 +176,8 @@ def _workers_cut_off(state: MonitorState) -> Summary | None:
             f"The workers do not find the database, because its host name is not resolved ({state.worker_outage}). No submission "
             "is lost, but pupils get no feedback meanwhile. Check the name servers of this host. Then work resumes automatically."
         )
+    if refused := refusal_of_workers(state.worker_outage, state.database_address):
+        return "degraded", refused
     return "degraded", (
         f"The database answers, but statements of the workers fail ({state.worker_outage}). No submission is lost, workers try "
         "again. If this stays, pupils get no feedback: look for a full disk or a read-only database."

@@ -171,6 +171,19 @@ def test_jobs_that_wait_while_every_worker_idles(site: Site) -> None:
     fleet.until_state("ok")
 
 
+@pytest.mark.second_tier
+def test_all_idle_workers_are_suspended(site: Site) -> None:
+    """No worker can take the jobs that arrive then. The workers are replaced as hung, and the jobs are done within a minute."""
+    fleet = site.start(worker_concurrency=2)
+    fleet.until_idle()
+    pids = fleet.worker_pids()
+    kill_all(pids, signal.SIGSTOP)
+    entered = site.enter_texts(3)
+    until(lambda: site.is_done(entered), within_seconds=55)
+    assert {line["cause"] for line in fleet.logged("exited")} == {"hung"}
+    fleet.until_replaced(pids)
+
+
 def test_each_slot_shows_the_age_of_its_step(site: Site) -> None:
     """In the table, in JSON and in the metrics, with the age of the last completed job."""
     scene = set_scene(site)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -14,6 +15,11 @@ from testkit.site import Site, Value
 from testkit.supervisor_process import PROJECT_ROOT
 from testkit.waiting import until
 from worker.queue.connection import DatabaseUnavailable, connect
+
+END_MONITOR: LiteralString = """
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and application_name like 'learning-supervisor monitor%%'
+"""
 
 pytestmark = pytest.mark.postgres
 
@@ -74,6 +80,37 @@ def test_a_role_that_is_missing(site: Site) -> None:
     """The server has no role of this name."""
     dsn = url(site.database.worker_dsn, user="nobody_knows")
     until_told(site, "InvalidAuthorizationSpecification", "role is missing", learning_database_url=dsn)
+
+
+def limit_connections(site: Site, count: int) -> None:
+    role = sql.Identifier(f"{site.database.name}_worker")
+    site.owner.execute(sql.SQL("alter role {} connection limit {}").format(role, sql.Literal(count)))
+
+
+def test_a_limit_that_refuses_a_worker_only(site: Site) -> None:
+    """The second worker gets no connection. The status has the class and the remedy, not a full disk, and work goes on."""
+    fleet = site.start(worker_concurrency=1)
+    fleet.until_idle()
+    limit_connections(site, 2)
+    fleet.command("/scale", workers=2)
+    until(lambda: "Workers get no connection to the database (TooManyConnections, role " in fleet.status()["message"])
+    assert "Raise max_connections" in fleet.status()["message"]
+    assert fleet.status()["state"] == "degraded"
+    site.until_done_once(site.enter_texts(2))
+
+
+def test_a_limit_that_refuses_the_monitor_only(site: Site) -> None:
+    """The workers have all connections and complete submissions, so the status does not say that pupils get no feedback."""
+    fleet = site.start(worker_concurrency=2)
+    fleet.until_idle()
+    limit_connections(site, 2)
+    site.owner.execute(END_MONITOR)
+    until(lambda: fleet.status()["state"] == "down")
+    until(lambda: site.enter_text() and "The workers have theirs" in fleet.status()["message"])
+    assert fleet.status()["state"] == "degraded"
+    assert fleet.get("/healthz").status_code == 200
+    limit_connections(site, -1)
+    fleet.until_state("ok")
 
 
 def test_a_database_that_is_missing(site: Site) -> None:

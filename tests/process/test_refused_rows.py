@@ -120,6 +120,20 @@ def test_a_row_with_a_slow_trigger_ends_no_worker(guarded: School, write: str) -
         assert worker.exit_status(0) is None
 
 
+@pytest.mark.second_tier
+@pytest.mark.parametrize("code", ["55P03", MISSING])
+def test_a_lone_worker_gives_a_refused_job_back(guarded: School, code: str) -> None:
+    """No other worker can show that one row alone is refused: the job is put back long before its lease ends, uncounted."""
+    refused_id, *others = enter_texts(guarded, 4)
+    refuse(guarded.owner, refused_id, code, "complete")
+    with guarded.worker(None, worker_lease_seconds=600):
+        until(lambda: statuses(guarded, *others) == {"completed"}, within_seconds=60)
+        job = guarded.job(refused_id)
+        assert (job["status"], job["retry_count"], job["payload"].get("expiries")) == ("queued", 0, None)
+        until(lambda: guarded.job(refused_id)["error_code"], within_seconds=60)
+    assert guarded.job(refused_id)["error_code"] == ("database_42883" if code == MISSING else "database_55P03")
+
+
 # The read
 
 
@@ -152,6 +166,34 @@ def test_a_refused_result_fails_its_job_alone(guarded: School, code: str) -> Non
     assert (submission["error_code"], submission["feedback_last_error"]) == ("feedback_failed", f"database_{code}")
     assert guarded.results(other) == ["completed"]
     assert totals == {Counter.COMPLETED: 1, Counter.FAILED_FEEDBACK: 1, Counter.FEEDBACK_CALLS: 2}
+
+
+def test_a_trigger_that_refuses_all_results_fails_one_job(guarded: School) -> None:
+    """The first one may be a fault of its row. The others are put aside and are completed when the trigger is corrected."""
+    entered = enter_texts(guarded, 5)
+    for each in entered:
+        refuse(guarded.owner, each, "P0001", "complete")
+    with guarded.worker() as worker:
+        until(lambda: [guarded.job(each)["error_code"] for each in entered] == ["database_P0001", *["database_P0001_all"] * 4])
+        assert [guarded.job(each)["status"] for each in entered] == ["failed", *["queued"] * 4]
+        for each in entered:
+            accept(guarded.owner, each)
+            guarded.change_job("visible_at = now()", each)
+        until(lambda: statuses(guarded, *entered[1:]) == {"completed"})
+        assert worker.exit_status(0) is None
+
+
+def test_refused_results_in_a_row_end_when_another_is_written(guarded: School) -> None:
+    """Two rows alone are at fault. The second one fails at its next refusal, after the result of a third job."""
+    first, second, other = enter_texts(guarded, 3)
+    for each in (first, second):
+        refuse(guarded.owner, each, "23514", "complete")
+    with guarded.worker():
+        until(lambda: statuses(guarded, other) == {"completed"})
+        guarded.change_job("visible_at = now()", second)
+        until(lambda: statuses(guarded, first, second) == {"failed"})
+    assert guarded.job(second)["error_code"] == "database_23514"
+    assert guarded.calls(FEEDBACK_MODEL) == 4
 
 
 @pytest.mark.parametrize("write", ["lease", "complete"])
