@@ -198,7 +198,7 @@ def test_a_missing_file_of_certificates_ends_no_status(site: Site) -> None:
 
 
 def test_missing_ca_certificates_are_one_line(site: Site) -> None:
-    """The bundle of the installation is gone: `start`, `check` and `doctor` tell it with the remedy."""
+    """The bundle of the installation is gone: `start`, `check` and `doctor` report it with the remedy."""
     (site.directory / "certifi.py").write_text("def where(): return '/no/such/ca.pem'")
     path = f"{site.directory}:{PROJECT_ROOT}"
     for command, code in (("start", CONFIG), ("check", DEGRADED), ("doctor", CONFIG)):
@@ -228,7 +228,7 @@ def test_status_of_a_dead_supervisor_is_that_of_none(site: Site) -> None:
 
 
 def test_a_monitor_that_is_stopped_is_not_called_not_running(site: Site) -> None:
-    """Workers run, so neither `status` nor an order says `Not running … start it`: code 1, and the order is not sent."""
+    """Workers run, so neither `status` nor a command prints `Not running … start it`: code 1, and the command is not sent."""
     fleet = site.start()
     fleet.until_idle()
     os.kill(monitor := fleet.monitor_pid(), signal.SIGSTOP)

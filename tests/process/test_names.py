@@ -95,7 +95,7 @@ def test_the_name_of_the_object_store_hangs(site: Site, names: HostNames) -> Non
 
 
 def test_the_name_of_the_database_hangs(site: Site, proxy: PgProxy, names: HostNames) -> None:
-    """Workers keep their answers and write them when the name is resolved again. `status` says what is wrong meanwhile."""
+    """Workers keep their answers and write them when the name is resolved again. `status` names the fault meanwhile."""
     dsn = url(proxy.dsn, host=DATABASE)
     scene = set_scene(site, ld_preload=names.library, names_directory=names.directory, learning_database_url=dsn)
     names.hang(DATABASE)
@@ -108,7 +108,7 @@ def test_the_name_of_the_database_hangs(site: Site, proxy: PgProxy, names: HostN
 
 
 def test_the_name_hangs_for_the_workers_alone(site: Site, proxy: PgProxy, names: HostNames) -> None:
-    """The monitor's connection is still open, and `status` says what the workers miss."""
+    """The monitor's connection is still open, and `status` names what the workers miss."""
     dsn = url(proxy.dsn, host=DATABASE)
     scene = set_scene(site, ld_preload=names.library, names_directory=names.directory, learning_database_url=dsn)
     names.hang(DATABASE)

@@ -1,4 +1,4 @@
-"""Nothing stands still under `All is well`: each way to stand still is told, and ends by itself where it can.
+"""Nothing stands still under `All is well`: each way to stand still is reported, and ends by itself where it can.
 
 The supervisors of most tests have short steps. Their constants are changed before the program starts.
 """
