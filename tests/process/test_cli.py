@@ -22,6 +22,7 @@ from testkit.live_fleet import PROGRAM, PROJECT_ROOT
 from testkit.site import Site
 from testkit.waiting import until
 from tests.terminal import assert_fits
+from tests.tiers import in_two_tiers
 
 pytestmark = pytest.mark.postgres
 
@@ -153,7 +154,7 @@ def test_an_interrupt_during_the_imports_is_not_lost() -> None:
 # limits and files of the surroundings
 
 
-@pytest.mark.parametrize("limit", [64, 128])
+@pytest.mark.parametrize("limit", in_two_tiers([64, 128], {64}))
 def test_too_few_open_files_are_one_line(site: Site, limit: int) -> None:
     """The line names the limit, what is needed and the remedy. `check` finds the same. Nothing is started."""
     fleet = site.start(wrapper=("prlimit", f"--nofile={limit}"), stderr=subprocess.PIPE)
@@ -165,7 +166,7 @@ def test_too_few_open_files_are_one_line(site: Site, limit: int) -> None:
     assert f"is {limit}" in failure
 
 
-@pytest.mark.parametrize("limit", ["64:4096", "128:256", "256"])
+@pytest.mark.parametrize("limit", in_two_tiers(["64:4096", "128:256", "256"], {"64:4096"}))
 def test_a_low_soft_limit_is_raised(site: Site, limit: str) -> None:
     """A hard limit that suffices is used without a message, and the largest number of workers gets its descriptors."""
     fleet = site.start(wrapper=("prlimit", f"--nofile={limit}"))
