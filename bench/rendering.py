@@ -54,7 +54,7 @@ def _median(work: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def _decode(content: bytes, mime_type: str) -> None:
-    with decoding(content, mime_type, PAGES, page_seconds=PAGE_LIMIT_SECONDS) as document:
+    with decoding(lambda: content, mime_type, PAGES, page_seconds=PAGE_LIMIT_SECONDS) as document:
         for _ in document:
             pass
 

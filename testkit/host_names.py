@@ -23,7 +23,7 @@ class NoCompiler(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HostNames:
-    """Three names of this host, for processes with the variables of `environ`."""
+    """Three names of this host, for processes with the variables of `environ`. Each object has names of its own."""
 
     directory: Path
 
@@ -33,6 +33,7 @@ class HostNames:
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             raise NoCompiler("a C compiler is needed: apt-get install gcc libc6-dev")
+        directory.mkdir(exist_ok=True)
         names = cls(directory)
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", names.library, _SOURCE, "-ldl"], check=True)
         for name in (MODEL_SERVER, OBJECT_STORE, DATABASE):
@@ -45,7 +46,7 @@ class HostNames:
 
     @property
     def environ(self) -> dict[str, str | float | Path]:
-        """Settings by field name, as variables are written."""
+        """Settings by field name, for `as_variables`."""
         return {"ld_preload": self.library, "names_directory": self.directory}
 
     def hang(self, *names: str) -> None:
@@ -53,6 +54,10 @@ class HostNames:
         for name in names:
             (self.directory / f"{name}.asked").unlink(missing_ok=True)
             (self.directory / f"{name}.hangs").touch()
+
+    @property
+    def is_hanging(self) -> bool:
+        return any(self.directory.glob("*.hangs"))
 
     def heal(self) -> None:
         for mark in self.directory.glob("*.hangs"):

@@ -1,4 +1,4 @@
-"""A database that refuses chosen writes of chosen submissions, for tests."""
+"""A database that refuses chosen writes of chosen submissions."""
 
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ MISSING, SLOW = "missing", "slow"  # instead of a SQLSTATE: a call to a function
 
 def install_refusals(owner: psycopg.Connection[Any]) -> None:
     """Install the triggers, which refuse nothing yet, or make them refuse nothing again."""
-    row: Any = owner.execute("select to_regclass('public.refusals') is null as is_new").fetchone()
-    if row["is_new"]:
+    if not owner.execute("select from pg_class where oid = to_regclass('public.refusals')").rowcount:
         owner.execute(_FILE.read_bytes())
     owner.execute("truncate public.refusals")
 

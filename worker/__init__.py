@@ -3,6 +3,7 @@
 The process, from the top down:
   main           runs first after the fork
   loop           leases a job, works on it, settles it, waits
+  settling       writes the outcome of a job, or what the database accepts instead
   lease_search   leases the next job, past rows that the database refuses
   job, vision    the steps of one job, and the vision step page by page
   adapter_calls  calls an adapter and turns its exception into the job's outcome

@@ -1,9 +1,7 @@
 """The job in hand: its lease is renewed for each step, a permit is taken for each model call, and it ends in time for a stop."""
 
-import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVar
 
 from worker.context import WorkerContext
@@ -11,7 +9,6 @@ from worker.core.outcome import Lease, Lost, Outcome, Released
 from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
-from worker.queue.settle import settle
 from worker.rivals import Rivals
 from worker.session import LeaseRanOut, always
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
@@ -62,30 +59,22 @@ class HeldLease:
 
         An error that may be the row's fault is, once other jobs have been counted by `counters` meanwhile.
         """
-        rivals = Rivals(self._ctx.wiring.scoreboard, counters)
-
-        def tried(request: Callable[[Connection], T]) -> Callable[[Connection], T]:
-            def attempt(connection: Connection) -> T:
-                rivals.begin_try()
-                return request(connection)
-
-            return attempt
-
+        session, rivals = self._ctx.session, Rivals(self._ctx.wiring.scoreboard, counters)
+        later = rivals.counted(after_reconnect or first)
         is_of_row = always if self._is_refused else rivals.has_passed
         try:
-            return self._ctx.session.ask(tried(first), tried(after_reconnect or first), self._until_seconds, is_of_row)
+            return session.ask(rivals.counted(first), later, self._until_seconds, is_of_row)
         except RowRefused:
-            if self.permit is not None and self.permit.sock is not None:
-                self.permit.sock.close()
-            self.permit = None
-            self._ctx.session.release_locks()
+            self._drop_permit()
             raise
 
-    def put_back(self, delay_seconds: float) -> None:
-        """Gives a job back whose row may be refused, in one try. If that fails too, its lease ends by itself."""
-        released = Released("unavailable", delay_seconds)
-        with suppress(RowRefused, LeaseRanOut):
-            self._ctx.session.ask(lambda connection: settle(connection, self.lease, released), None, -math.inf)
+    def _drop_permit(self) -> None:
+        """Ends the session that holds the permit, or closes the permit's socket."""
+        held, self.permit = self.permit, None
+        if held is not None and held.sock is not None:
+            held.sock.close()
+        elif held is not None:
+            self._ctx.session.close()
 
     def is_running(self) -> bool:
         """While true, no other worker can have taken the job."""

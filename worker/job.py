@@ -11,9 +11,9 @@ from worker.core.outcome import (
     Outcome,
     Payload,
     Submission,
+    fail_refused,
     parse_payload,
     quarantine,
-    refused,
     storable,
 )
 from worker.held_lease import HeldLease, JobEnded
@@ -47,7 +47,7 @@ class Job:
         except JobEnded as ended:
             return ended.outcome
         except RowRefused as refusal:
-            return refused(self._lease, reason_of(refusal.sqlstate))
+            return fail_refused(self._lease, reason_of(refusal.sqlstate))
 
     def _payload(self) -> Payload:
         payload = parse_payload(self._lease)
@@ -74,7 +74,7 @@ class Job:
         sqlstate = sqlstate_in(self._lease.error_code) or self._refused_before
         has_retries = self._lease.retry_count < self._ctx.settings.worker_max_retries
         if sqlstate and not (is_passing(sqlstate) and has_retries):
-            raise JobEnded(refused(self._lease, reason_of(sqlstate)))
+            raise JobEnded(fail_refused(self._lease, reason_of(sqlstate)))
 
     def _read_submission(self, payload: Payload) -> Submission | None:
         """A round trip of its own, for the first job after a pause, which was leased without its submission."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from worker.context import WorkerContext
@@ -45,19 +46,14 @@ class LeaseSearch:
 
     def __init__(self, ctx: WorkerContext, refusals: Refusals) -> None:
         self._ctx, self._refusals = ctx, refusals
-        self._has_refusal = False  # in this search
 
     def is_due(self) -> bool:
         """True if a refused row is to be tried again, alone and not together with the end of another job."""
         return any(True for _ in self._refusals.due(time.monotonic()))
 
     def lease(self, pending: PendingLease) -> Lease | None:
-        """A refused row whose next try is due, else the next job. The locks of all refused statements are released at once."""
-        self._has_refusal = False
-        lease = self._lease_due(pending) or self._lease_next(pending)
-        if self._has_refusal:
-            self._ctx.session.release_locks()
-        return lease
+        """A refused row whose next try is due, else the next job."""
+        return self._lease_due(pending) or self._lease_next(pending)
 
     def find(self, pending: PendingLease) -> Lease | None:
         """The job of a request that may have committed. None if the row cannot be read: then its lease ends by itself."""
@@ -73,14 +69,13 @@ class LeaseSearch:
         try:
             return self._ask(pending, lambda connection: lease_job(connection, pending.request))
         except RowRefused:
-            self._has_refusal = True
             return self._lease_past_refused(pending)
 
     def _lease_past_refused(self, pending: PendingLease) -> Lease | None:
         """Tries the candidates one by one, until one is leased."""
         for _ in range(MAX_ROWS // CANDIDATES):
             known = self._refusals.job_ids()
-            candidates = self._ctx.session.ask(lambda connection: lease_candidates(connection, known))  # noqa: B023  asked at once
+            candidates = self._ctx.session.ask(partial(lease_candidates, refused_job_ids=known))
             if lease := self._first_leased(pending, candidates):
                 return lease
             if self._refusals.job_ids() == known:  # no further row was refused, so none hides a job
@@ -106,7 +101,6 @@ class LeaseSearch:
 
     def _refused(self, job_id: UUID, sqlstate: str) -> None:
         """Passes the row over. After several tries its job is failed, if other rows have passed meanwhile."""
-        self._has_refusal = True
         refusal = self._refusals.add(job_id, sqlstate, time.monotonic())
         outcome = "failed" if refusal.is_over and self._fail(job_id, sqlstate) else "passed_over"
         self._ctx.report.send(EventKind.ROW_REFUSED, job_id=job_id, outcome=outcome, error_class=reason_of(sqlstate))

@@ -3,7 +3,6 @@
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 from uuid import UUID
 
 from worker.context import WorkerContext
@@ -18,30 +17,23 @@ from worker.core.outcome import (
     Refused,
     Released,
     Retried,
-    fallbacks,
 )
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Job
 from worker.lease_search import LeaseSearch, PendingLease
-from worker.queue.connection import Connection, RowRefused
+from worker.queue.connection import RowRefused
 from worker.queue.cursor import QueueCursor
 from worker.queue.leases import LOOK_AHEAD, LeaseOwner, LeaseRequest
 from worker.queue.permits import HeldPermit
 from worker.queue.refusals import Refusals
-from worker.queue.settle import Settlement, park, settle, settle_and_lease
-from worker.queue.sqlstate import is_passing, reason_of
-from worker.rivals import RefusedResults
-from worker.session import SUSPECT_SECONDS, LeaseRanOut, Stopped
+from worker.session import LeaseRanOut, Stopped
+from worker.settling import Settling, Written
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, first_lease_seconds
 
 MONITORED_WAIT_SECONDS = 2.0  # interval at which an idle worker checks that the monitor still polls the queue
 TRUST_SECONDS = 5.0  # without a poll for so long the monitor is taken for dead, and each worker polls for itself
 IDLE_DEADLINE_SECONDS = 20.0  # with the poll interval. Jobs may wait for a worker that has stopped, and no other may be left
-
-ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because other results were refused too
-
-Written = Outcome | Refused  # what became of an outcome
 
 
 class Loop:
@@ -53,8 +45,8 @@ class Loop:
         self._owner = LeaseOwner(ctx.wiring.instance, ctx.wiring.incarnation)
         self._pending: PendingLease | None = None
         self._refusals = Refusals()
-        self._refused_results = RefusedResults(ctx.wiring.scoreboard)
         self._search = LeaseSearch(ctx, self._refusals)
+        self._settling = Settling(ctx, self._refusals)
 
     def run(self) -> None:
         held: HeldLease | None = None
@@ -129,8 +121,7 @@ class Loop:
         try:
             outcome = job.run()
         except LeaseRanOut as end:
-            outcome = self._lost(held, end)
-        self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+            outcome = self._settling.lost(held, end)
         settling_at_seconds = time.monotonic()
         written, next_held = self._settle(held, outcome)
         now = time.monotonic()
@@ -142,112 +133,27 @@ class Loop:
         return next_held
 
     def _settle(self, held: HeldLease, outcome: Outcome) -> tuple[Written, HeldLease | None]:
-        """Writes the outcome and leases the next job in one transaction.
-
-        Returns the outcome that was written: Lost if the lease was taken over, because the result is then dropped.
-        """
+        """Writes the outcome and leases the next job in one transaction. Returns what became of the outcome, and the next job."""
         pending = self._new_request() if self._leases_next_after(outcome) else None
         try:
-            settlement = self._ask_to_settle(held, outcome, pending)
+            settlement = self._settling.write(held, outcome, pending)
         except LeaseRanOut as end:
             self._pending = pending
             self._ctx.report.set_lease(None, None, pending.request.lease_key if pending else None)
-            return self._lost(held, end), None
+            return self._settling.lost(held, end), None
         except RowRefused as refusal:
-            return self._settle_refused(held, outcome, refusal.sqlstate, has_next=pending is not None), None
-        written = self._written(held.lease, outcome, settlement)
+            written = self._settling.write_refused(held, outcome, refusal.sqlstate, has_next=pending is not None)
+            self._end_lease()
+            return written, None
+        written = self._settling.written(held.lease, outcome, settlement)
         if pending is not None:
             return written, self._store_lease(pending, settlement.next_lease, settlement.next_permit)
         self._end_lease()
         return written, None
 
-    def _settle_refused(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, has_next: bool) -> Written:
-        """Writes what the database accepts: the outcome without a next job, whose row may be at fault, else the failure.
-
-        If it accepts neither, the job is put aside. If it accepts no write, the lease ends by itself.
-        The second of two refused results in a row is put aside without a failure, because all rows may be concerned.
-        """
-        are_all_refused = isinstance(outcome, Completed) and self._refused_results.add()
-        may_retry = (are_all_refused or is_passing(sqlstate)) and held.lease.retry_count < self._ctx.settings.worker_max_retries
-        others = fallbacks(outcome, held.lease, reason_of(sqlstate), may_retry=may_retry)
-        try:
-            for each in (outcome, *others) if has_next else others:
-                with suppress(RowRefused):
-                    self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
-                    return self._written(held.lease, each, self._ask_to_settle(held, each, None))
-            self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
-            return self._put_aside(held, outcome, sqlstate, is_tried_again=are_all_refused and may_retry)
-        except LeaseRanOut as end:
-            return self._lost(held, end)
-        finally:
-            self._end_lease()
-
-    def _put_aside(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, is_tried_again: bool = False) -> Written:
-        """Parks the job. A job that was only to be released keeps its lease, because its result is not refused yet.
-
-        The next lease tries the whole job again, or writes only the failure.
-        """
-        lease, reason = held.lease, reason_of(sqlstate)
-        job_error_code = reason + ALL_REFUSED if is_tried_again else reason
-        keeps_lease = isinstance(outcome, Released | Lost)
-        try:
-            if not keeps_lease and not held.ask(lambda connection: park(connection, lease, job_error_code)):
-                return Lost()
-        except RowRefused:
-            keeps_lease = True
-        if keeps_lease:
-            self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
-        self._report_refused(lease, reason)
-        return Refused(reason)
-
-    def _lost(self, held: HeldLease, end: LeaseRanOut) -> Lost:
-        """The lease has ended. If the database refused the last write, the row is passed over for a while.
-
-        It may have been given up before its end. Then it is put back without using an attempt, so that no expiry is counted.
-        """
-        lease = held.lease
-        if end.suspect:
-            self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
-            self._report_refused(lease, reason_of(end.suspect))
-            if held.is_running():
-                self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
-                held.put_back(SUSPECT_SECONDS)
-        return Lost()
-
-    def _report_refused(self, lease: Lease, reason: str) -> None:
-        self._ctx.report.send(
-            EventKind.ROW_REFUSED,
-            job_id=lease.job_id,
-            submission_id=lease.submission_id,
-            outcome="parked",
-            error_class=reason,
-        )
-
-    def _written(self, lease: Lease, outcome: Outcome, settlement: Settlement) -> Outcome:
-        if not settlement.is_written:
-            return Lost()
-        self._refusals.forget(lease.job_id)
-        if isinstance(outcome, Completed):
-            self._refusals.rival_passed(is_result=True)
-        return outcome
-
     def _end_lease(self) -> None:
         self._cursor.reset()  # the job may be found again, and so may older ones
         self._ctx.report.set_lease(None, None)
-
-    def _ask_to_settle(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
-        def first(connection: Connection) -> Settlement:
-            if pending is None or isinstance(outcome, Lost):  # without a next job: see `_leases_next_after`
-                return Settlement(settle(connection, held.lease, outcome, held.permit))
-            self._ctx.report.set_pending_lease(pending.request.lease_key)
-            return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request)
-
-        def after_reconnect(connection: Connection) -> Settlement:
-            """If the job's row is gone while the lease runs, the first try has committed: no other worker may end the job yet."""
-            is_written = settle(connection, held.lease, outcome, held.permit) or held.is_running()
-            return Settlement(is_written, pending.find(connection) if pending else None)
-
-        return held.ask(first, after_reconnect, _counters(outcome))
 
     def _leases_next_after(self, outcome: Outcome) -> bool:
         """A job that was just released would be found again at once. A refused row that is due is tried alone first."""
@@ -314,18 +220,3 @@ def _error_class(outcome: Written) -> str:
     if isinstance(outcome, Refused):
         return outcome.reason
     return outcome.error_class if isinstance(outcome, Failed | Retried) else ""
-
-
-def _counters(outcome: Outcome) -> tuple[Counter, ...]:
-    """The counters of jobs that were settled by the same statement. None for outcomes that are not counted."""
-    match outcome:
-        case Failed():
-            return (*FAILURE_COUNTERS.values(), Counter.QUARANTINED)
-        case Retried():
-            return Counter.RETRIED_VISION, Counter.RETRIED_FEEDBACK
-        case Released():
-            return (Counter.RELEASED,)
-        case Completed():
-            return (Counter.COMPLETED,)
-        case AlreadyFinal() | Lost():
-            return ()

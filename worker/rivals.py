@@ -1,21 +1,32 @@
 """Other jobs of the instance: their results show whether a failing statement is the fault of one row or of its surroundings."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import Scoreboard
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
 
 class Rivals:
     """Counts the jobs that all workers have ended in one way since the statement first failed for this job."""
 
-    def __init__(self, scoreboard: Scoreboard, counters: tuple[Counter, ...] = (Counter.COMPLETED,)) -> None:
+    def __init__(self, scoreboard: Scoreboard, counters: tuple[Counter, ...]) -> None:
         self._scoreboard, self._counters = scoreboard, counters
         self._at_first_failure: int | None = None
         self._at_try = 0
 
-    def begin_try(self) -> None:
-        """Counts before the statement is sent: a job that ended during the try may have passed after it."""
-        if self._at_first_failure is not None:
-            self._at_try = self._count()
+    def counted(self, request: Callable[[Asked], Answer]) -> Callable[[Asked], Answer]:
+        """The request, with a count before each try: a job that ends during the try may have passed after it."""
+
+        def attempt(asked: Asked) -> Answer:
+            if self._at_first_failure is not None:
+                self._at_try = self._count()
+            return request(asked)
+
+        return attempt
 
     def has_passed(self) -> bool:
         """After a failed try: true if another job has passed between the first failure and this try."""

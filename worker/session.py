@@ -8,7 +8,7 @@ from typing import TypeVar
 from worker.ipc.backoff import doubling, jittered
 from worker.ipc.contract import Activity, EventKind
 from worker.ipc.descriptors import opening, unshared
-from worker.queue.connection import Connection, DatabaseUnavailable, RowRefused, check_open, outages_named, release_locks
+from worker.queue.connection import Connection, DatabaseUnavailable, RowRefused, check_open, outages_named
 from worker.report import Report
 from worker.wakeups import Wakeups
 
@@ -62,8 +62,7 @@ class Session:
         """The result of `first`, or of `after_reconnect` if the connection broke while `first` ran and may have committed.
 
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
-        After an error that may be the row's fault, `is_of_row` decides: then it raises RowRefused, otherwise it repeats. After
-        RowRefused the caller releases the locks.
+        After an error that may be the row's fault, `is_of_row` decides: then it raises RowRefused, otherwise it repeats.
         Raises LeaseRanOut after `until_seconds` (monotonic), and after SUSPECT_SECONDS of errors that may be the row's fault.
         Raises Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
@@ -76,10 +75,7 @@ class Session:
                     this_try, next_try = next_try, after_reconnect or first
                     return this_try(connection)
             except DatabaseUnavailable as outage:
-                is_refused = bool(outage.suspect) and is_of_row()
-                self._lose(outage, is_reported=not is_refused)
-                if is_refused:
-                    raise RowRefused(outage.suspect) from outage
+                self._lose(outage, is_of_row)
                 suspect = outage.suspect
             suspected_at_seconds = min(suspected_at_seconds, time.monotonic()) if suspect else math.inf
             give_up_at_seconds = suspected_at_seconds + SUSPECT_SECONDS if until_seconds < math.inf else math.inf
@@ -104,19 +100,12 @@ class Session:
             check_open(self._connection)
         return self._connection
 
-    def release_locks(self) -> None:
-        """Call it after a refusal: the failed statement may have taken a permit, which would stay with the session."""
-        try:
-            with outages_named():
-                if self._connection is not None:
-                    release_locks(self._connection)
-        except (DatabaseUnavailable, RowRefused):
-            self.close()
-
-    def _lose(self, outage: DatabaseUnavailable, *, is_reported: bool = True) -> None:
+    def _lose(self, outage: DatabaseUnavailable, is_of_row: Callable[[], bool]) -> None:
+        """Closes the connection. Raises RowRefused if the error is the row's fault, which is no loss of the connection."""
         self.close()
-        if is_reported:
-            self._report.send(EventKind.CONNECTION_LOST, error_class=str(outage))
+        if outage.suspect and is_of_row():
+            raise RowRefused(outage.suspect) from outage
+        self._report.send(EventKind.CONNECTION_LOST, error_class=str(outage))
 
     def _wait(self, wait_seconds: float, until_seconds: float, suspect: str) -> None:
         """Waits before the next try. A wake-up does not shorten it: the server notices a closed connection within 50 ms, and the

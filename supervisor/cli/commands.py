@@ -15,7 +15,7 @@ from supervisor.settings.model import read_runtime_path
 from supervisor.wording import counted
 from worker.ipc.scoreboard import MAX_SLOTS
 
-START_REMEDY = "Start it, or name its settings file with --env-file."
+START_REMEDY = "If it runs as another user or with a settings file, name that file with --env-file. Otherwise start it."
 JOBS_GO_ON = "Running jobs are not interrupted."
 
 _INSTANCE = click.option("--instance", help="The instance's number from `status`, if several run.")

@@ -189,8 +189,8 @@ def _rows_refused(state: MonitorState) -> Summary | None:
     period = since(time.monotonic() - min(row.since_seconds for row in rows.values()))
     return "degraded", (
         f"The database refuses to change {counted(len(rows), 'job')} (SQLSTATE {codes}), {period}. "
-        f"The other submissions go on. The first one is job {next(iter(rows))}: correct the trigger, constraint or row "
-        "that refuses it. Then work on it resumes automatically."
+        f"They wait and are tried again, and none is lost. The first one is job {next(iter(rows))}: correct the trigger, "
+        "constraint or row that refuses it. Then work on it resumes automatically."
     )
 
 

@@ -118,9 +118,8 @@ def _next_place() -> Place | None:
         place = Place(number)
         try:
             with place.ours.open("x") as file:
-                json.dump(
-                    sorted({target for fd, target in links().items() if fd > 2 and target != str(place.ours.absolute())}), file
-                )
+                own = str(place.ours.absolute())
+                json.dump(sorted({target for fd, target in links().items() if fd > STDERR and target != own}), file)
         except FileExistsError:
             continue
         return place

@@ -1,6 +1,6 @@
 """Writes feedback with the model as the product does. On request it leaves a process behind, as an adapter's library may.
 
-The directory is HELPERS. A file `order` there requests one process and says how it is forked: `python` or `libc`, which calls no
+The directory is HELPERS. A file `order` there requests one process and names the kind of fork: `python` or `libc`, which calls no
 hook of Python. Its name becomes `left-WORKER-HELPER` with both pids.
 """
 

@@ -8,10 +8,10 @@ scheduler         functions and their times
 fault_injector    the effect of each kind of fault
 repeat_killer     kills every worker that leases a certain job
 silent_link       drops every packet between a host and the database server
-name_service      name lookups that get no answer, by a preloaded library
 refused_rows      writes that the database refuses
 stopped_backends  server processes of workers that get SIGSTOP
-left_helpers      processes that an adapter leaves, with helper_processes
+helper_leaver     lets an adapter leave a process and kills its worker
+helper_processes  finds and ends the processes that adapters have left
 status_sampler    asks each host for its status every second
 run               plays the plan, then waits until the queue is empty
 collect           reads the run's record from database, simulator and logs

@@ -46,10 +46,10 @@ WRITTEN: Final[LiteralString] = """
 OPEN: Final[LiteralString] = """
     select exists (
         select from learning_submissions where analysis_status not in ('completed', 'failed')
-            and id not in (select submission_id from chaos_refusals)
+            and id not in (select submission_id from refusals)
     ) or exists (
         select from learning_submission_jobs where status in ('queued', 'leased')
-            and submission_id not in (select submission_id from chaos_refusals)
+            and submission_id not in (select submission_id from refusals)
     ) as is_open
 """
 

@@ -11,20 +11,21 @@ import psycopg
 
 from testkit.chaos.checks import MAX_CRASHES, MAX_RETRIES
 from testkit.chaos.fleet import Fleet
-from testkit.chaos.name_service import DATABASE, MODEL_SERVER, NameService, NoCompiler, build_library
 from testkit.chaos.plan import FLEETS, PERMITS, WORKERS, Kind
 from testkit.chaos.silent_link import SilentLink
 from testkit.chaos.status_sampler import StatusSampler, start_sampler
 from testkit.database import Database, create_database, url
 from testkit.far_host import NotAllowed, far_host
+from testkit.host_names import DATABASE, MODEL_SERVER, HostNames, NoCompiler
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
 from testkit.postgres import Cluster, memory_parent
+from testkit.refusals import install_refusals
 
 VISION_SECONDS: Final = 0.6
 CONNECT_SECONDS: Final = 2
 TOKENS_PER_SECOND: Final = 200
-SQL_FILES: Final = tuple(Path(__file__).with_name(name) for name in ("job_transitions.sql", "refusals.sql"))
+JOB_TRANSITIONS: Final = Path(__file__).with_name("job_transitions.sql")
 HOST_NETWORK: Final = "10.0.0.0/8"  # of all addresses in far_host.py
 HELPER_ADAPTER: Final = "testkit.adapters.helper_leaving"
 
@@ -64,8 +65,8 @@ def set_up() -> Iterator[ChaosEnvironment]:
         cluster = undo.enter_context(Cluster.start(memory_parent(), tcp=True, durable=True))  # a crash must not lose a commit
         database = create_database(cluster.admin_dsn)
         with psycopg.connect(database.admin_dsn) as owner:
-            for file in SQL_FILES:
-                owner.execute(file.read_bytes())
+            owner.execute(JOB_TRANSITIONS.read_bytes())
+            install_refusals(owner)
         simulator = undo.enter_context(
             start_simulator(num_parallel=FLEETS * WORKERS, vision_seconds=VISION_SECONDS, tokens_per_second=TOKENS_PER_SECOND)
         )
@@ -111,14 +112,12 @@ def listen(cluster: Cluster) -> None:
 
 
 def _name_hosts(environment: ChaosEnvironment) -> None:
-    """Preload the name service into the fleets if it can be built."""
+    """Give each fleet host names whose lookups can hang, if their library can be built."""
     try:
-        library = build_library(environment.home)
-    except NoCompiler as refusal:
-        environment.not_possible[Kind.HANG_NAMES] = f"no compiler: {refusal}"
-        return
-    for fleet in environment.fleets:
-        fleet.names = NameService(library, environment.home / f"{fleet.home.name}-names-hang")
+        for fleet in environment.fleets:
+            fleet.names = HostNames.build(environment.home / f"{fleet.home.name}-names")
+    except NoCompiler as reason:
+        environment.not_possible[Kind.HANG_NAMES] = str(reason)
 
 
 def _settings(environment: ChaosEnvironment, fleet: Fleet) -> dict[str, str]:

@@ -13,14 +13,14 @@ import psycopg
 
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Child, Fleet
-from testkit.chaos.left_helpers import HelperLeaver
-from testkit.chaos.name_service import DATABASE, MODEL_SERVER
+from testkit.chaos.helper_leaver import HelperLeaver
 from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind
 from testkit.chaos.refused_rows import RefusedRows
 from testkit.chaos.repeat_killer import RepeatKiller
 from testkit.chaos.run_record import InjectedFault, pid_in
 from testkit.chaos.scheduler import Scheduler
 from testkit.chaos.stopped_backends import StoppedBackends
+from testkit.host_names import DATABASE, MODEL_SERVER
 from testkit.ollama_simulator.fault import FaultKind
 
 HOST_NAMES: Final = (DATABASE, MODEL_SERVER)
@@ -204,7 +204,7 @@ class FaultInjector:
 
     def hang_names(self, fault: Fault, fleet: Fleet) -> Injection:
         """Let the lookups of one name wait, and give the host a reason to look it up: lost connections or new workers."""
-        if fleet.names is None or fleet.names.hangs or not fleet.monitors():
+        if fleet.names is None or fleet.names.is_hanging or not fleet.monitors():
             return None
         name = HOST_NAMES[fault.number % len(HOST_NAMES)]
         fleet.names.hang(name)
@@ -212,7 +212,7 @@ class FaultInjector:
             fleet.proxy.send("cut")
         else:
             fleet.command("recycle")
-        self.scheduler.after(fault.seconds, fleet.names.answer)
+        self.scheduler.after(fault.seconds, fleet.names.heal)
         return frozenset(), f"{name}, {fault.seconds:.1f} s"
 
     def leave_a_helper(self, fault: Fault, _fleet: Fleet) -> Injection:

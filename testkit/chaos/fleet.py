@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from testkit.chaos.helper_processes import end_helpers
-from testkit.chaos.name_service import NameService
 from testkit.chaos.run_record import SupervisorLife
+from testkit.host_names import HostNames
 from testkit.pg_proxy import ProxyProcess
-from testkit.supervisor_process import PROGRAM, SupervisorProcess
+from testkit.supervisor_process import PROGRAM, SupervisorProcess, as_variables
 
 RESTART_SECONDS: Final = 2.0  # RestartSec of the unit
 STOP_SECONDS: Final = 60.0
@@ -50,7 +50,7 @@ class Fleet:
 
     home: Path
     proxy: ProxyProcess
-    names: NameService | None = None
+    names: HostNames | None = None
     settings: dict[str, str] = field(default_factory=dict)
     running: SupervisorProcess | None = None
     exit_codes: list[int] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Fleet:
         self.home.mkdir(exist_ok=True)
         self.write_settings()
         arguments = ("start", "--env-file", self.settings_file)
-        environ = {"HELPERS": str(self.helpers), **(self.names.environ() if self.names else {})}
+        environ = {"HELPERS": str(self.helpers), **(as_variables(self.names.environ) if self.names else {})}
         self._began_at = time.time()
         self.running = SupervisorProcess.spawn(environ, self.home, arguments=arguments, death_signal=signal.SIGKILL)
 

@@ -108,10 +108,11 @@ class Report:
         yield from self.untrue_lines()
 
     def untrue_lines(self) -> Iterator[str]:
-        """Yield each untrue status: time since the start, host, what it said, what was true."""
+        """Yield each untrue status: time since the start, host, its message, what was true."""
         for each in self.untrue:
             at, seconds = each.since - self.finished.record.began_at, each.until - each.since
-            yield f"status at {at:.1f} s for {seconds:.1f} s ({each.samples} samples), {each.host}: {each.untruth}: {each.says!r}"
+            times = f"at {at:.1f} s for {seconds:.1f} s ({each.samples} samples)"
+            yield f"status {times}, {each.host}: {each.untruth}: {each.message!r}"
 
     def _standstill_lines(self) -> Iterator[str]:
         """Yield the longest standstill and the faults before and in it, if it is too long."""

@@ -44,14 +44,14 @@ class Untruth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """Samples of one host with the same untruth. `says` is the first message, the times are those of first and last sample."""
+    """Samples of one host with the same untruth. `message` is the first one, the times are those of first and last sample."""
 
     host: str
     untruth: Untruth
     since: float
     until: float
     samples: int
-    says: str
+    message: str
 
 
 def untrue_episodes(record: RunRecord) -> list[Episode]:

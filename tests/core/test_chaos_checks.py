@@ -405,7 +405,7 @@ def test_samples_with_one_untruth_are_one_episode() -> None:
     times = (80.0, 81.0, 82.0, 90.0, 91.0)
     samples = tuple(StatusSample(at, "host1", "ok", f"All is well at {at}") for at in times)
     record = run(*WAITING, hosts=HOSTS, ended_at=200.0, samples=samples)
-    found = [(episode.since, episode.until, episode.samples, episode.says) for episode in untrue_episodes(record)]
+    found = [(episode.since, episode.until, episode.samples, episode.message) for episode in untrue_episodes(record)]
     assert found == [(80.0, 82.0, 3, "All is well at 80.0"), (90.0, 91.0, 2, "All is well at 90.0")]
     other = StatusSample(83.0, "host1", "not running", "")
     both = untrue_episodes(replace(record, samples=(*samples[:3], other), lives=LIVES))
@@ -441,7 +441,7 @@ def test_a_long_standstill_is_a_violation() -> None:
 
 
 def test_an_untrue_status_is_a_violation() -> None:
-    """It is printed with its time, the host, what was wrong and what the status said."""
+    """It is printed with its time, the host, the untruth and the message."""
     samples = (StatusSample(30.0, "host2", "ok", ""), StatusSample(40.0, "host2", "not running", "Not running: no instance."))
     report = report_of(model_progress=(50.0,), samples=samples)
     assert not report.is_right

@@ -18,7 +18,7 @@ STORE = {
 def test_a_storage_key_stays_in_its_bucket(key: str) -> None:
     """A key that leads outside its bucket is rejected before any request."""
     with pytest.raises(VisionPermanentError) as refused:
-        Storage(parse(STORE).worker).read(key)
+        Storage(parse(STORE).worker).page(key)
     assert refused.value.error_code is ErrorCode.INPUT_UNSUPPORTED
 
 

@@ -9,7 +9,7 @@ import pytest
 from supervisor.monitor.queue.listener import MONITOR_DEADLINE_SECONDS
 from supervisor.settings.model import parse
 from worker.core.outcome import Lease
-from worker.documents import decoder, local_file, sandbox, storage
+from worker.documents import decoder, sandbox, storage
 from worker.held_lease import PERMIT_WAIT_SECONDS, HeldLease
 from worker.ipc.contract import Step
 from worker.ipc.scoreboard import Scoreboard
@@ -27,7 +27,7 @@ from worker.timeouts import (
 )
 
 SETTINGS = parse({"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning"}).worker
-FILE_SECONDS = max(storage.DOWNLOAD_SECONDS, local_file.READ_SECONDS)
+FILE_SECONDS = max(storage.DOWNLOAD_SECONDS, decoder.READ_SECONDS)
 PICTURE_SECONDS = FILE_SECONDS + decoder.PAGE_SECONDS + sandbox.END_SECONDS  # a child that cannot end has sent no file
 TWO_CONNECTIONS_SECONDS = LOOKUP_SECONDS + 2 * CONNECT_SECONDS + REPLY_TIMEOUT_SECONDS  # the second behind a pooler
 BOUNDS = {

@@ -13,7 +13,7 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -26,7 +26,7 @@ from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from tests.inputs.alarm import alarmed
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.documents import pages, sandbox
-from worker.documents.decoder import Decoding, _send_document
+from worker.documents.decoder import Decoding, _file_bytes, _send_document
 from worker.documents.decoder import decoding as in_a_child
 from worker.documents.sandbox import allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
@@ -35,8 +35,14 @@ MAX_PAGES = 20
 FAR_SECONDS = 30.0
 MEBIBYTE = 2**20
 
-decoding = partial(in_a_child, page_seconds=FAR_SECONDS)  # a busy machine must not fail these tests
 Work = Callable[[int], object]
+
+
+def decoding(
+    content: bytes, mime_type: str, max_pages: int, first_page: int = 1, page_seconds: float = FAR_SECONDS
+) -> AbstractContextManager[Decoding]:
+    """Decode with a time that does not fail on a busy machine."""
+    return in_a_child(lambda: content, mime_type, max_pages, first_page, page_seconds)
 
 
 def pages_of(work: Work, memory_bytes: int = sandbox.MEMORY_BYTES) -> list[bytes]:
@@ -116,6 +122,28 @@ def _nothing_is_left() -> Iterator[None]:
 # Reading
 
 
+@pytest.mark.parametrize("code", [ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_TOO_LARGE])
+def test_a_file_that_cannot_be_accepted_keeps_its_code(code: ErrorCode) -> None:
+    """The file is read in the child, and the reader's error arrives in the worker."""
+    with pytest.raises(VisionPermanentError) as refused, in_a_child(raising(VisionPermanentError("", code)), "image/png", 1):
+        pass
+    assert refused.value.error_code is code
+
+
+@pytest.mark.parametrize("error", [VisionTransientError("no file yet"), MemoryError()])
+def test_a_file_that_cannot_be_read_is_worth_another_try(error: Exception) -> None:
+    """Neither a missing file nor a child without memory is the document's fault."""
+    with pytest.raises(VisionTransientError), in_a_child(raising(error), "image/png", 1):
+        pass
+
+
+def raising(error: Exception) -> Callable[[], bytes]:
+    def read() -> bytes:
+        raise error
+
+    return read
+
+
 def test_a_picture_is_one_page() -> None:
     """The bytes of a fitting picture come through the pipe unchanged, however many they are."""
     content = encoded(noise(1200, 1200), "PNG")
@@ -136,7 +164,7 @@ def test_the_next_page_is_rendered_while_one_is_read() -> None:
     with decoding(pdf(2), "application/pdf", MAX_PAGES) as document:
         rest = iter(document)
         next(rest)
-        assert document._readable.poll(FAR_SECONDS * 1000)
+        assert document._frames._readable.poll(FAR_SECONDS * 1000)
         assert len(list(rest)) == 1
 
 
@@ -145,7 +173,7 @@ def test_the_time_of_the_reader_does_not_count() -> None:
     with decoding(pdf(2), "application/pdf", MAX_PAGES, page_seconds=FAR_SECONDS) as document:
         rest = iter(document)
         next(rest)
-        document._until_seconds = time.monotonic()  # as if the model had taken all of it
+        document._frames._until_seconds = time.monotonic()  # as if the model had taken all of it
         assert len(list(rest)) == 1
 
 
@@ -205,7 +233,7 @@ def test_a_decoder_killed_between_two_pages_is_noticed() -> None:
     with decoding(pdf(9), "application/pdf", MAX_PAGES) as document:
         rest = iter(document)
         next(rest)
-        os.kill(document._child.pid, signal.SIGKILL)
+        os.kill(document._frames._child.pid, signal.SIGKILL)
         with pytest.raises(VisionTransientError):
             list(rest)
 
@@ -262,7 +290,8 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
 def test_a_large_photo_is_decoded_at_reduced_size() -> None:
     """The JPEG decoder reduces 24 megapixels while it reads, so they fit into little memory."""
     content = encoded(Image.new("RGB", (6000, 4000)), "JPEG")
-    with sandboxed(partial(_send_document, content, "image/jpeg", 1, 1), 64 * MEBIBYTE) as child:
+    with sandboxed(partial(_send_document, lambda: content, "image/jpeg", 1, 1), 64 * MEBIBYTE) as child:
+        assert _file_bytes(child) == len(content)
         assert len(list(Decoding(child, 1, 1, MEBIBYTE, FAR_SECONDS))) == 1
 
 

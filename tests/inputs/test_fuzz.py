@@ -78,7 +78,7 @@ def test_any_bytes_are_pages_or_rejected(given_document: tuple[bytes, str]) -> N
     content, mime_type = given_document
     refusals = []
     try:
-        with decoding(content, mime_type, max_pages=5) as pages:
+        with decoding(lambda: content, mime_type, max_pages=5) as pages:
             for page in pages:
                 files.read(page)
     except VisionPermanentError as refusal:
@@ -179,5 +179,5 @@ def test_any_answer_becomes_feedback_or_an_error_class(server: Answering, writer
 
 def test_a_decoder_without_time_is_transient() -> None:
     """A decoder without time is transient. Otherwise a slow machine would fail the fuzz test above."""
-    with pytest.raises(VisionTransientError), decoding(whole("application/pdf"), "application/pdf", 5, page_seconds=0):
+    with pytest.raises(VisionTransientError), decoding(lambda: whole("application/pdf"), "application/pdf", 5, page_seconds=0):
         pass

@@ -1,4 +1,4 @@
-"""A disk that does not answer: reading a file ends in time, because a child of the worker waits for the disk."""
+"""A disk that does not answer: reading a file ends in time, because the decoder's child waits for the disk."""
 
 import ctypes
 import os
@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 from supervisor.settings.model import parse
+from testkit.inputs.files import encoded, noise
 from tests.inputs.alarm import alarmed
-from worker.documents import local_file, sandbox
-from worker.documents.local_file import FileTimeout
+from worker.documents import decoder, sandbox
+from worker.documents.decoder import FileTimeout, decoding
 from worker.documents.storage import Storage
 
 pytestmark = pytest.mark.second_tier
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.second_tier
 DATABASE = {"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning"}
 REQUEST_BYTES = 2**18
 MNT_DETACH = 2
+PICTURE = encoded(noise(64, 64), "PNG")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -69,23 +71,25 @@ def test_a_disk_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     The kernel does not end a process whose request the disk's program has taken.
     """
-    monkeypatch.setattr(local_file, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(decoder, "READ_SECONDS", 0.3)
     monkeypatch.setattr(sandbox, "END_SECONDS", 0.3)
     before = psutil.Process().children()
     mounted, sound = tmp_path / "mounted", tmp_path / "sound"
     mounted.mkdir()
     sound.mkdir()
-    (sound / "a.png").write_bytes(b"content")
+    (sound / "a.png").write_bytes(PICTURE)
     with alarmed():
         with silent_disk(mounted, takes_requests=takes_requests), pytest.raises(FileTimeout):
             read(mounted)
         until_ended([process for process in psutil.Process().children() if process not in before])
-        assert read(sound) == b"content"
+        assert read(sound) == PICTURE
     assert psutil.Process().children() == before
 
 
 def read(root: Path) -> bytes:
-    return Storage(parse(DATABASE | {"STORAGE_VERIFY_ROOT": str(root)}).worker).read("a.png")
+    storage = Storage(parse(DATABASE | {"STORAGE_VERIFY_ROOT": str(root)}).worker)
+    with decoding(storage.page("a.png"), "image/png", max_pages=1) as document:
+        return next(iter(document))
 
 
 def until_ended(processes: list[psutil.Process]) -> None:

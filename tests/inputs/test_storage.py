@@ -62,14 +62,14 @@ def remote(store: Store) -> Storage:
 
 def code_of(place: Storage, key: str = KEY) -> ErrorCode | None:
     with pytest.raises(VisionPermanentError) as refused:
-        place.read(key)
+        place.page(key)()
     assert_silent(refused.value)
     return refused.value.error_code
 
 
 def assert_transient(place: Storage, key: str = KEY) -> None:
     with pytest.raises(VisionTransientError) as failed:
-        place.read(key)
+        place.page(key)()
     assert_silent(failed.value)
 
 
@@ -88,7 +88,7 @@ def row(content: bytes, **changed: object) -> dict[str, object]:
 
 def test_the_original_is_read(local: Storage) -> None:
     """Size and sha256 match the row."""
-    assert local.original(row(b"content")) == b"content"
+    assert local.original(row(b"content"))() == b"content"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_original_is_read(local: Storage) -> None:
 def test_another_file_than_was_handed_in_is_corrupt(local: Storage, changed: dict[str, object]) -> None:
     """If size or sha256 differ from the row, the file is rejected."""
     with pytest.raises(VisionPermanentError) as refused:
-        local.original(row(b"content", **changed))
+        local.original(row(b"content", **changed))()
     assert refused.value.error_code is CORRUPT
 
 
@@ -115,7 +115,7 @@ def test_a_row_without_a_key_is_unsupported(local: Storage) -> None:
 def test_a_link_within_the_root_is_followed(local: Storage, root: Path) -> None:
     """The target decides."""
     (root / "link.png").symlink_to(root / KEY)
-    assert local.read("link.png") == b"content"
+    assert local.page("link.png")() == b"content"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_sparse_file_of_a_terabyte_is_cut_off(local: Storage, root: Path) -> N
 def test_the_largest_file_is_read(local: Storage, root: Path) -> None:
     """The limit itself is allowed."""
     (root / KEY).write_bytes(b"x" * MAX_BYTES)
-    assert len(local.read(KEY)) == MAX_BYTES
+    assert len(local.page(KEY)()) == MAX_BYTES
 
 
 def test_a_file_without_a_size_is_cut_off(root: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_file_without_a_size_is_cut_off(root: Path) -> None:
 
 def test_the_request_follows_the_contract(store: Store, remote: Storage) -> None:
     """The bucket appears once in the path, the key in both headers, and no compression is accepted."""
-    assert remote.read(KEY) == b"content"
+    assert remote.page(KEY)() == b"content"
     ((path, headers),) = store.requests
     assert path == f"/storage/v1/object/{KEY}"
     assert (headers["apikey"], headers["authorization"]) == (SERVICE_KEY, f"Bearer {SERVICE_KEY}")
@@ -225,7 +225,7 @@ def test_the_request_follows_the_contract(store: Store, remote: Storage) -> None
 
 def test_special_characters_in_a_key_are_quoted(store: Store, remote: Storage) -> None:
     """No name becomes a query, a fragment or an escaped way out."""
-    remote.read("submissions/a?b#c%2e%2e/ü.png")
+    remote.page("submissions/a?b#c%2e%2e/ü.png")()
     assert store.requests[0][0] == "/storage/v1/object/submissions/a%3Fb%23c%252e%252e/%C3%BC.png"
 
 

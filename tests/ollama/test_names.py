@@ -76,7 +76,7 @@ def test_all_addresses_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["hangs", "unknown"])
 def test_a_worker_reports_a_name_that_is_not_resolved(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class of the error tells it from a server that refuses the connection."""
+    """The class of the error differs from that of a server that rejects the connection."""
     monkeypatch.setattr(client, "LOOKUP_SECONDS", 0.4)
     with pytest.raises(NameUnresolved):
         Ollama(f"http://{name}:1").look_up(TAGS)
@@ -88,7 +88,7 @@ def test_a_store_that_is_not_reached(name: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("worker.documents.storage.DOWNLOAD_SECONDS", 0.4)
     settings = {"LEARNING_DATABASE_URL": "postgresql://w@h/d", "SUPABASE_URL": f"http://{name}:9"}
     with pytest.raises(StoreUnreachable) as raised:
-        Storage(parse(settings | {"SUPABASE_SERVICE_ROLE_KEY": "key"}).worker).read("submissions/a")
+        Storage(parse(settings | {"SUPABASE_SERVICE_ROLE_KEY": "key"}).worker).page("submissions/a")
     assert isinstance(raised.value, StoreNameUnresolved) == (name != "refused")
 
 

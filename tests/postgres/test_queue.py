@@ -41,7 +41,6 @@ from worker.queue.connection import (
     UnsuitableDatabase,
     connect,
     outages_named,
-    release_locks,
 )
 from worker.queue.dead_leases import leases_of, reclaim_lease, reclaim_orphaned_lease
 from worker.queue.leases import LeaseOwner, LeaseRequest, find_lease, lease_job
@@ -853,16 +852,6 @@ def test_a_wrong_statement_of_the_program_is_a_bug(queue: FilledQueue) -> None:
     """A missing parameter is converted to nothing, so that the worker ends and reports it."""
     with pytest.raises(psycopg.ProgrammingError), outages_named():
         queue.worker.execute("select %(missing)s", {})
-
-
-def test_a_failed_statement_leaves_no_lock(queue: FilledQueue) -> None:
-    """Advisory locks belong to the session, and the transaction's end does not release them."""
-    locks = "select count(*)::int as n from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
-    with pytest.raises(RowRefused), outages_named():
-        queue.worker.execute("select pg_advisory_lock(7, 1), (pg_backend_pid() || 'no number')::int")
-    assert queue.worker.execute(locks).fetchone() == {"n": 1}
-    release_locks(queue.worker)
-    assert queue.worker.execute(locks).fetchone() == {"n": 0}
 
 
 def test_only_a_renewal_does_not_wait_for_the_disk(queue: FilledQueue) -> None:

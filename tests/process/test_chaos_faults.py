@@ -1,4 +1,4 @@
-"""The faults of scripts/chaos with real processes: each does what its name says, and its end ends it."""
+"""The faults of scripts/chaos with real processes: each has the effect of its name, and its end ends it."""
 
 import json
 import os
@@ -16,16 +16,17 @@ import pytest
 from testkit.adapters import helper_leaving
 from testkit.chaos import environment, refused_rows
 from testkit.chaos.helper_processes import end_helpers, helpers_of, pids_of
-from testkit.chaos.name_service import NameService, NoCompiler, build_library
 from testkit.chaos.silent_link import SilentLink
 from testkit.chaos.status_sampler import start_sampler
 from testkit.database import Database, temporary_database, url
 from testkit.environment import Environment
 from testkit.far_host import FarHost, NotAllowed, far_host
+from testkit.host_names import DATABASE, MODEL_SERVER, HostNames, NoCompiler
 from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
 from testkit.postgres import Cluster, memory_parent
+from testkit.refusals import accept, install_refusals, refuse
 from testkit.submissions import text_submissions
-from testkit.supervisor_process import PROJECT_ROOT
+from testkit.supervisor_process import PROJECT_ROOT, as_variables
 from testkit.waiting import until
 
 LOOK_UP = """
@@ -34,45 +35,44 @@ print(socket.getaddrinfo("127.0.0.1", 1)[0][4][0], flush=True)
 print(socket.getaddrinfo(sys.argv[1], 1)[0][4][0], flush=True)
 """
 LEAVE = "import sys; from pathlib import Path; from testkit.adapters import helper_leaving as it; it._obey(Path(sys.argv[1]))"
-REFUSALS = next(file for file in environment.SQL_FILES if file.name == "refusals.sql")
 
 
 # Name lookups
 
 
-@pytest.mark.parametrize("name", ["modelserver", "database"])
-def test_a_lookup_waits_while_the_file_exists(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [MODEL_SERVER, DATABASE])
+def test_a_lookup_hangs_until_the_end_of_the_fault(name: str, tmp_path: Path) -> None:
     """Addresses in numbers are found at once, a name only after the end of the fault, as this host."""
     try:
-        names = NameService(build_library(tmp_path), tmp_path / "hang")
+        names = HostNames.build(tmp_path)
     except NoCompiler as refusal:
         pytest.skip(str(refusal))
     names.hang("another")
     assert looked_up(names, name) == ["127.0.0.1"] * 2
     names.hang(name)
     command = [sys.executable, "-c", LOOK_UP, name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ) | names.environ()) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ_with(names)) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "127.0.0.1\n"
-        until(lambda: waits_for_the_clock(child.pid))
-        names.answer()
+        until(lambda: names.has_hung(name))
+        names.heal()
         assert child.stdout.read() == "127.0.0.1\n"
 
 
 def test_a_system_without_a_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault is then left out, and the report has this reason."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NoCompiler, match="cc: No such file or directory"):
-        build_library(tmp_path)
+    with pytest.raises(NoCompiler, match="C compiler is needed"):
+        HostNames.build(tmp_path)
 
 
-def looked_up(names: NameService, name: str) -> list[str]:
+def looked_up(names: HostNames, name: str) -> list[str]:
     command = [sys.executable, "-c", LOOK_UP, name]
-    return subprocess.check_output(command, text=True, env=dict(os.environ) | names.environ()).split()
+    return subprocess.check_output(command, text=True, env=environ_with(names)).split()
 
 
-def waits_for_the_clock(pid: int) -> bool:
-    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text() or psutil.Process(pid).status() == psutil.STATUS_SLEEPING
+def environ_with(names: HostNames) -> dict[str, str]:
+    return dict(os.environ) | as_variables(names.environ)
 
 
 # Helper processes
@@ -114,25 +114,25 @@ FAIL = "update learning_submissions set analysis_status = 'failed' where id = %s
 @pytest.mark.postgres
 @pytest.mark.parametrize("code", refused_rows.SQLSTATES)
 @pytest.mark.parametrize(
-    ("place", "refused", "accepted"),
+    ("write", "refused", "accepted"),
     [
         ("lease", [LEASE], [RENEW, SETTLE, COMPLETE, FAIL]),
-        ("result", [COMPLETE], [LEASE, RENEW, SETTLE, FAIL]),
-        ("everything", [LEASE, RENEW, SETTLE, COMPLETE, FAIL], []),
+        ("complete", [COMPLETE], [LEASE, RENEW, SETTLE, FAIL]),
+        ("every", [LEASE, RENEW, SETTLE, COMPLETE, FAIL], []),
     ],
 )
 def test_the_database_refuses_one_row(
-    place: str, refused: list[str], accepted: list[str], code: str, database: Database, tmp_path: Path
+    write: str, refused: list[str], accepted: list[str], code: str, database: Database, tmp_path: Path
 ) -> None:
     """Writes of this kind to this submission raise the SQLSTATE. Other writes, other submissions and later ones do not."""
     with psycopg.connect(database.admin_dsn, autocommit=True) as owner:
-        owner.execute(REFUSALS.read_bytes())
+        install_refusals(owner)
         one, other = Environment(database, owner, "", tmp_path).enter(*text_submissions(2, seed=1))  # type: ignore[arg-type]
-        owner.execute(refused_rows.REFUSE, [one, place, code])
+        refuse(owner, one, code, write)
         assert [sqlstate_of(owner, statement, one) for statement in refused] == [code] * len(refused)
         assert [sqlstate_of(owner, statement, one) for statement in accepted] == [None] * len(accepted)
         assert [sqlstate_of(owner, statement, other) for statement in refused] == [None] * len(refused)
-        owner.execute(refused_rows.ACCEPT, [one])
+        accept(owner, one)
         assert [sqlstate_of(owner, statement, one) for statement in refused] == [None] * len(refused)
 
 

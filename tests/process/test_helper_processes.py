@@ -133,7 +133,8 @@ def test_a_helper_that_holds_descriptors_ends_with_its_worker(site: Site, undo: 
     os.kill(helper.worker_pid, signal.SIGKILL)
     site.until_done_once([text])
     until(lambda: not helper.is_alive, SOON_SECONDS)
-    assert [(line["slot"], line["pid"]) for line in fleet.until_logged("survivor_killed")] == [("0", str(helper.process.pid))]
+    killed = [(line["slot"], line["pid"]) for line in fleet.until_logged("survivor_killed")]
+    assert ("0", str(helper.process.pid)) in killed  # the process between worker and helper may still be there
 
 
 def test_a_helper_of_a_living_worker_is_left_alone(site: Site, undo: ExitStack) -> None:

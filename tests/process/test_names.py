@@ -77,6 +77,7 @@ def test_the_name_of_the_model_server_hangs(site: Site, names: HostNames) -> Non
     assert_no_worker_died(fleet, pids)
 
 
+@pytest.mark.second_tier
 def test_the_name_of_the_object_store_hangs(site: Site, names: HostNames) -> None:
     """The file is fetched later, at the cost of one attempt, and no worker dies."""
     with start_store(files_below(site.storage_root, {})) as store:
@@ -95,7 +96,7 @@ def test_the_name_of_the_object_store_hangs(site: Site, names: HostNames) -> Non
 
 
 def test_the_name_of_the_database_hangs(site: Site, proxy: PgProxy, names: HostNames) -> None:
-    """Workers keep their answers and write them when the name is resolved again. `status` says what is wrong meanwhile."""
+    """Workers keep their answers and write them when the name is resolved again. `status` names the fault meanwhile."""
     dsn = url(proxy.dsn, host=DATABASE)
     scene = set_scene(site, ld_preload=names.library, names_directory=names.directory, learning_database_url=dsn)
     names.hang(DATABASE)
@@ -107,8 +108,9 @@ def test_the_name_of_the_database_hangs(site: Site, proxy: PgProxy, names: HostN
     scene.assert_survived(site)
 
 
+@pytest.mark.second_tier
 def test_the_name_hangs_for_the_workers_alone(site: Site, proxy: PgProxy, names: HostNames) -> None:
-    """The monitor's connection is still open, and `status` says what the workers miss."""
+    """The monitor's connection is still open, and `status` names what the workers miss."""
     dsn = url(proxy.dsn, host=DATABASE)
     scene = set_scene(site, ld_preload=names.library, names_directory=names.directory, learning_database_url=dsn)
     names.hang(DATABASE)
@@ -145,6 +147,7 @@ def test_commands_end_while_names_hang(site: Site, proxy: PgProxy, names: HostNa
     assert [word for word in words if word not in ran.stdout] == []
 
 
+@pytest.mark.second_tier
 def test_a_stop_does_not_wait_for_lookups(site: Site, proxy: PgProxy, names: HostNames) -> None:
     """The monitor serves `status` while its lookups hang, and leaves on request without being killed."""
     names.hang(DATABASE, MODEL_SERVER)

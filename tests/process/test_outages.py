@@ -1,6 +1,7 @@
 """The database goes away in every way it can, while answers of models are in the workers' hands."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,7 +22,7 @@ from testkit.site import Site, open_site
 from testkit.waiting import until
 from worker.queue import bounded
 from worker.queue.bounded import StatementTimeout
-from worker.queue.connection import DatabaseUnavailable, connect, connect_monitor, outages_named
+from worker.queue.connection import Connection, DatabaseUnavailable, connect, connect_monitor, outages_named
 
 pytestmark = pytest.mark.postgres
 
@@ -167,6 +168,27 @@ def test_a_silent_server_is_an_outage(proxy: PgProxy, monkeypatch: pytest.Monkey
         with pytest.raises(DatabaseUnavailable, match="StatementTimeout"), outages_named():
             connection.execute("select 1")
         assert connection.closed
+
+
+@pytest.mark.parametrize("is_at_the_end", [False, True])
+def test_a_server_that_falls_silent_in_a_pipeline(site: Site, monkeypatch: pytest.MonkeyPatch, *, is_at_the_end: bool) -> None:
+    """The server process is stopped before a result or before the commit. Both are the class that log and `status` explain."""
+    monkeypatch.setattr(bounded, "REPLY_TIMEOUT_SECONDS", 0.3)
+
+    def use_a_stopped_process(connection: Connection) -> None:
+        with outages_named(), connection.pipeline():
+            cursor = connection.execute("select 1")
+            if not is_at_the_end:
+                cursor.fetchone()
+
+    connection = connect(site.database.worker_dsn, "test")
+    backend_pid = connection.info.backend_pid
+    os.kill(backend_pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(DatabaseUnavailable, match=r"^StatementTimeout$"):
+            use_a_stopped_process(connection)
+    finally:
+        os.kill(backend_pid, signal.SIGCONT)
 
 
 def test_a_silent_server_is_an_outage_for_the_monitor(proxy: PgProxy, monkeypatch: pytest.MonkeyPatch) -> None:

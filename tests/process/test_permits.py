@@ -53,7 +53,7 @@ def until_done_once(site: Site, entered: list[UUID]) -> None:
 
 
 def until_waiting(fleet: LiveFleet, workers: int) -> dict[str, Any]:
-    """Wait until `status` says that so many workers wait for a permit, and return that."""
+    """Wait until `status` reports so many workers that wait for a permit, and return its message."""
     return until(lambda: next((wait for wait in fleet.status()["permit_waits"] if len(wait["slots"]) == workers), None)) or {}
 
 
@@ -70,7 +70,7 @@ def stopped(*pids: int) -> Iterator[None]:
 
 
 def test_a_stopped_server_process_keeps_no_worker_waiting(site: Site) -> None:
-    """Its worker works on with another session. The others get another permit in its place, and `status` says so."""
+    """Its worker works on with another session. The others get another permit in its place, and `status` reports it."""
     entered = site.enter_texts(TEXTS)
     fleet = start(site, "one", worker_concurrency=3, ai_timeout_feedback=60)
     fleet.until_busy("feedback")

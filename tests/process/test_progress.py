@@ -1,4 +1,4 @@
-"""Nothing stands still under `All is well`: each way to stand still is told, and ends by itself where it can.
+"""Nothing stands still under `All is well`: each way to stand still is reported, and ends by itself where it can.
 
 The supervisors of most tests have short steps. Their constants are changed before the program starts.
 """
@@ -149,6 +149,7 @@ def test_a_wedged_model_is_told_before_its_calls_time_out(site: Site) -> None:
     assert (line["model"], line["level"]) == (FEEDBACK_MODEL, "WARNING")
 
 
+@pytest.mark.second_tier
 def test_jobs_that_fail_again_and_again_are_no_progress(site: Site) -> None:
     """Each job is leased, fails at once and is tried again without end: leases, permits and retries hide nothing."""
     failing: dict[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter": "testkit.adapters.failing"}
@@ -157,6 +158,7 @@ def test_jobs_that_fail_again_and_again_are_no_progress(site: Site) -> None:
     until_told(fleet, "down", "Nothing has moved forward")
 
 
+@pytest.mark.second_tier
 def test_jobs_that_wait_while_every_worker_idles(site: Site) -> None:
     """Another session locks the rows, so no worker can take one: told, and the monitor connects again and wakes the workers."""
     entered = site.enter_texts(2)
@@ -185,6 +187,7 @@ def test_all_idle_workers_are_suspended(site: Site) -> None:
     fleet.until_replaced(pids)
 
 
+@pytest.mark.second_tier
 def test_each_slot_shows_the_age_of_its_step(site: Site) -> None:
     """In the table, in JSON and in the metrics, with the age of the last completed job."""
     scene = set_scene(site)

@@ -12,6 +12,7 @@ from testkit.refusals import MISSING, accept, install_refusals, refuse
 from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, Site, Value
 from testkit.waiting import until
 from tests.process.test_cli import run
+from tests.tiers import in_two_tiers
 
 pytestmark = pytest.mark.postgres
 
@@ -74,20 +75,19 @@ def test_no_text_of_the_server_is_logged(guarded: Site) -> None:
     assert "a pupil's text" not in "\n".join(fleet.log()) + fleet.status()["message"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", in_two_tiers([1, 2], {2}))
 def test_a_trigger_that_calls_a_missing_function_fails_its_job_alone(guarded: Site, workers: int) -> None:
     """A missing function may be a migration. Other results that pass meanwhile show that one row alone is concerned."""
     refused_id, *others = guarded.enter_texts(9)
     refuse(guarded.owner, refused_id, MISSING, "complete")
     fleet = guarded.start_with({"worker_concurrency": workers, **STUB, **SHORT_LEASE})
     until_completed(guarded, others)
-    more = guarded.enter_texts(3) if workers > 1 else []
-    until(lambda: guarded.job(refused_id)["status"] == "failed", within_seconds=60)
+    until(lambda: guarded.enter_text() and guarded.job(refused_id)["status"] == "failed", within_seconds=60)
     assert guarded.job(refused_id)["error_code"] == "database_42883"
-    until(lambda: all(guarded.submission(each)["analysis_status"] == "completed" for each in more))
     assert fleet.logged("exited") == []
 
 
+@pytest.mark.second_tier
 def test_a_locked_result_uses_the_usual_retries(guarded: Site) -> None:
     """A lock on one submission: after other results have passed its job is put back, and fails when its retries are used."""
     refused_id, *others = guarded.enter_texts(3)
@@ -124,7 +124,7 @@ def test_a_refused_quarantine_stops_no_other_reclaim(guarded: Site, writes: tupl
     until(lambda: guarded.submission(poison)["analysis_status"] == "failed")
 
 
-@pytest.mark.parametrize("code", ["P0001", "57014", MISSING])
+@pytest.mark.parametrize("code", in_two_tiers(["P0001", "57014", MISSING], {"P0001"}))
 def test_a_refused_reclaim_does_not_delay_the_others(guarded: Site, code: str) -> None:
     """Two workers die. The row of one refuses to be taken back, and the other's job runs again."""
     guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)
@@ -139,6 +139,7 @@ def test_a_refused_reclaim_does_not_delay_the_others(guarded: Site, code: str) -
     until_completed(guarded, entered[:1])
 
 
+@pytest.mark.second_tier
 def test_a_row_that_stays_locked_is_reported(guarded: Site) -> None:
     """An administrator's transaction stays open. Another job runs again at once, and `status` names the lock."""
     guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)
@@ -154,6 +155,7 @@ def test_a_row_that_stays_locked_is_reported(guarded: Site) -> None:
     assert fleet.logged("connection_lost") == []
 
 
+@pytest.mark.second_tier
 def test_a_refused_lease_of_a_dead_supervisor_does_not_hide_the_others(guarded: Site) -> None:
     """The next supervisor takes back what it can, and completes it."""
     guarded.simulator.fault("hang", FEEDBACK_MODEL, times=2)

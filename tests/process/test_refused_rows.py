@@ -11,6 +11,7 @@ from testkit.refusals import MISSING, SLOW, accept, install_refusals, refuse
 from testkit.school import FEEDBACK_MODEL, VISION_MODEL, School, counted, enter_one, is_idle
 from testkit.submissions import Submission, text_submissions
 from testkit.waiting import until
+from tests.tiers import in_two_tiers
 from worker.ipc.contract import Counter, Event, EventKind
 from worker.queue.refusals import TRIES_BEFORE_THE_END
 
@@ -46,7 +47,7 @@ def refusals(worker: BareWorker) -> list[Event]:
 # The lease
 
 
-@pytest.mark.parametrize("code", [*ROW_CODES, *SUSPECT_CODES])
+@pytest.mark.parametrize("code", in_two_tiers([*ROW_CODES, *SUSPECT_CODES], {"23514", "XX001", "ZZ999", "40P01", MISSING}))
 def test_jobs_behind_a_row_that_cannot_be_leased_are_done(guarded: School, code: str) -> None:
     """The first row of the queue refuses its lease: the jobs behind it are done, and at last it fails with its SQLSTATE."""
     refused_id, *others = enter_texts(guarded, 4)
@@ -87,6 +88,7 @@ def test_a_row_that_refuses_everything_is_reported_and_tried_again(guarded: Scho
         until(lambda: statuses(guarded, refused_id) == {"completed"})
 
 
+@pytest.mark.second_tier
 def test_without_other_jobs_a_refused_row_is_never_failed(guarded: School) -> None:
     """If no other row can show that the row alone is at fault, as under a trigger on all rows, no submission is failed."""
     entered = enter_texts(guarded, 3)
@@ -153,7 +155,7 @@ def test_a_submission_that_cannot_be_read_fails(guarded: School, code: str) -> N
 # The result
 
 
-@pytest.mark.parametrize("code", ROW_CODES)
+@pytest.mark.parametrize("code", in_two_tiers(ROW_CODES, {"23514", "54000", "ZZ999"}))
 def test_a_refused_result_fails_its_job_alone(guarded: School, code: str) -> None:
     """The database refuses a result: the job fails with the SQLSTATE after one call, and the worker does the next job."""
     refused_id, other = enter_texts(guarded, 2)

@@ -16,6 +16,7 @@ from testkit.live_fleet import PROGRAM, PROJECT_ROOT, LiveFleet
 from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, Site
 from testkit.tmpfs import fill, mounted, read_only
 from testkit.waiting import until
+from tests.tiers import in_two_tiers
 
 pytestmark = pytest.mark.postgres
 
@@ -80,6 +81,7 @@ def test_a_removed_directory_is_made_again(site: Site) -> None:
     assert list(fleet.runtime_directory.iterdir()) == []
 
 
+@pytest.mark.second_tier
 def test_the_leases_are_found_after_a_removal_and_a_death(site: Site) -> None:
     """The directory is removed, the supervisor is killed: the next one finds the leases by the file that was made again."""
     dead = start_in_a_job(site)
@@ -94,6 +96,7 @@ def test_the_leases_are_found_after_a_removal_and_a_death(site: Site) -> None:
     site.until_done_once([job["submission_id"] for job in site.jobs()])
 
 
+@pytest.mark.second_tier
 def test_a_renamed_directory_is_made_again(site: Site) -> None:
     """An instance that uses the renamed directory reclaims nothing, because the file there is still locked."""
     fleet = start_in_a_job(site)
@@ -104,6 +107,7 @@ def test_a_renamed_directory_is_made_again(site: Site) -> None:
     assert [job["status"] for job in site.jobs()] == ["leased"]
 
 
+@pytest.mark.second_tier
 def test_a_lost_directory_is_told_until_it_can_be_made(site: Site) -> None:
     """A file has taken its name: one line tells it, jobs go on, and the directory is made as soon as the name is free."""
     fleet = site.start()
@@ -144,7 +148,7 @@ def test_a_stop_without_a_directory_is_clean(site: Site) -> None:
 # At the start
 
 
-@pytest.mark.parametrize("size_bytes", [0, 5])
+@pytest.mark.parametrize("size_bytes", in_two_tiers([0, 5], {5}))
 def test_a_full_directory_is_no_wrong_setting(site: Site, size_bytes: int) -> None:
     """No byte or only some fit: one line, a code after which systemd starts it again, and no file is left."""
     full = site.start(wrapper=("prlimit", f"--fsize={size_bytes}"), stderr=subprocess.PIPE)
@@ -188,6 +192,7 @@ def test_strange_files_hang_no_process(site: Site) -> None:
     assert heir.stop() == OK
 
 
+@pytest.mark.second_tier
 def test_a_mute_socket_delays_no_command_for_long(site: Site) -> None:
     """A socket that accepts and never answers is not an instance, and the one that runs is still found."""
     fleet = site.start()
@@ -198,7 +203,7 @@ def test_a_mute_socket_delays_no_command_for_long(site: Site) -> None:
         assert command(site, "status").returncode == OK
 
 
-@pytest.mark.parametrize("umask", ["000", "022", "777"])
+@pytest.mark.parametrize("umask", in_two_tiers(["000", "022", "777"], {"022"}))
 def test_directory_and_files_are_private_for_any_umask(site: Site, umask: str) -> None:
     """Missing parents are private too, and a socket that others could use would let them scale."""
     directory = site.directory / "parent" / "run"

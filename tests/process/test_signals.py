@@ -71,6 +71,7 @@ def test_meaningless_signals_change_nothing(site: Site) -> None:
     assert fleet.stop() == 0
 
 
+@pytest.mark.second_tier
 def test_meaningless_signals_during_boot_change_nothing(site: Site) -> None:
     """The children get them again and again from their fork until the worker has booted. None of them ends."""
     fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "late")
@@ -82,6 +83,7 @@ def test_meaningless_signals_during_boot_change_nothing(site: Site) -> None:
     assert {each.status() for each in fleet.children()} <= {psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING}
 
 
+@pytest.mark.second_tier
 def test_programs_of_adapters_have_the_default_actions(site: Site) -> None:
     """A program that an adapter executes ends by its own alarm: the signals are not ignored there."""
     fleet = site.start(ai_backend="stub", learning_feedback_adapter=ADAPTERS + "fertile")
@@ -115,6 +117,7 @@ def test_requests_during_the_imports_are_not_lost(site: Site) -> None:
     fleet.until_idle()
 
 
+@pytest.mark.second_tier
 def test_a_stop_during_the_imports_is_a_stop(site: Site) -> None:
     """SIGTERM before the supervisor has handlers leads to a normal end with code 0."""
     fleet = start_in_the_imports(site)

@@ -64,8 +64,8 @@ class Vision:
         if keys:
             yield Pages(len(keys), map(self._rendered, keys[first_page - 1 :]), self._ask, self._means)
             return
-        content = self._storage.original(submission)
-        with decoding(content, str(submission["mime_type"]), self._settings.max_pdf_pages, first_page) as document:
+        read = self._storage.original(submission)
+        with decoding(read, str(submission["mime_type"]), self._settings.max_pdf_pages, first_page) as document:
             yield Pages(document.total, iter(document), self._ask, self._means)
 
     def fingerprint(self, submission: Mapping[str, Any]) -> str:
@@ -75,7 +75,7 @@ class Vision:
         return checkpoint.fingerprint(str(submission["sha256"]), __name__, self._digest or model, self._prompt)
 
     def _rendered(self, storage_key: str) -> bytes:
-        with decoding(self._storage.read(storage_key), RENDERED_TYPE, max_pages=1) as document:
+        with decoding(self._storage.page(storage_key), RENDERED_TYPE, max_pages=1) as document:
             return next(iter(document))
 
     def _ask(self, picture: bytes) -> Answer:

@@ -143,7 +143,7 @@ def quarantine(payload: Payload, max_crashes: int) -> Failed | None:
     return Failed(ErrorCode.FEEDBACK_FAILED if has_text else ErrorCode.VISION_FAILED, WORKER_CRASHED, WORKER_CRASHED)
 
 
-def refused(lease: Lease, reason: str, *, has_text: bool = False) -> Failed:
+def fail_refused(lease: Lease, reason: str, *, has_text: bool = False) -> Failed:
     """Fails a job whose row or result the database refuses. `has_text`: its text was committed since it was leased."""
     payload = lease.payload if isinstance(lease.payload, Mapping) else {}
     has_text = has_text or _has_text(payload.get("kind"), payload.get("cached_text_md"))
@@ -157,7 +157,7 @@ def fallbacks(outcome: Outcome, lease: Lease, reason: str, *, may_retry: bool) -
     """
     if may_retry or isinstance(outcome, AlreadyFinal | Released | Lost):
         return ()
-    failure = refused(lease, reason, has_text=isinstance(outcome, Completed))
+    failure = fail_refused(lease, reason, has_text=isinstance(outcome, Completed))
     return () if outcome == failure else (failure,)
 
 

@@ -1,4 +1,7 @@
-"""Decodes a document in a child of the worker, so that a decoder that crashes or never ends costs only the document."""
+"""Reads and decodes a document in a child of the worker, so that a decoder that crashes or never ends costs only the document.
+
+No time-out ends a system call that waits for a network disk. In the child such a call costs the attempt, and not the worker.
+"""
 
 import functools
 import os
@@ -6,7 +9,7 @@ import select
 import signal
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from typing import BinaryIO
@@ -16,11 +19,12 @@ from worker.documents.pages import open_document
 from worker.documents.sandbox import CPU_SECONDS, Sandbox, allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
 
+READ_SECONDS = 8.0  # for one file, as for a download. The deadline for reading includes it
 PAGE_SECONDS = 9.0  # waiting time for a page, opening included: on a half-busy machine CPU_SECONDS end first
 MAX_PAGE_BYTES = 16 * 2**20  # a picture of the largest size, filled with noise, takes 5 MB as JPEG
 _HEADER = struct.Struct("!cI")  # kind, size in bytes
-_TOTAL, _PAGE, _ERROR = b"T", b"P", b"R"
-_MAX_SHORT_BYTES = 32  # a total or an error code
+_FILE, _NO_FILE, _TOTAL, _PAGE, _ERROR = b"F", b"U", b"T", b"P", b"R"
+_MAX_SHORT_BYTES = 32  # a size, a total or an error code
 _READ_BYTES = 2**20
 _DOCUMENT_FAULTS = frozenset(  # exit codes, negative for a signal
     {0}  # a normal exit before the last page: a broken protocol
@@ -28,53 +32,71 @@ _DOCUMENT_FAULTS = frozenset(  # exit codes, negative for a signal
 )
 
 
+class FileTimeout(VisionTransientError):
+    """The disk did not return the file in time."""
+
+
 @contextmanager
 def decoding(
-    content: bytes, mime_type: str, max_pages: int, first_page: int = 1, page_seconds: float = PAGE_SECONDS
+    read: Callable[[], bytes], mime_type: str, max_pages: int, first_page: int = 1, page_seconds: float = PAGE_SECONDS
 ) -> Iterator["Decoding"]:
-    """Decode the document's pages from `first_page` (counted from 1) on in a child that ends with the block.
+    """Read a file and decode its pages from `first_page` (counted from 1) on, in a child that ends with the block.
 
     Raises, also while the pages are iterated:
-    VisionPermanentError, with an input code, if the document cannot be read.
-    VisionTransientError if a page took longer than `page_seconds`, if the child was killed, or if no child could be started.
+    VisionPermanentError, with an input code, if `read` raises it or the document cannot be read.
+    VisionTransientError if `read` raises it or takes longer than READ_SECONDS (FileTimeout), if a page took longer than
+    `page_seconds`, if the child was killed, or if no child could be started.
     """
-    work = functools.partial(_send_document, content, mime_type, max_pages, first_page)
+    work = functools.partial(_send_document, read, mime_type, max_pages, first_page)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(sandboxed(work))
         except OSError as error:
             raise VisionTransientError(f"no decoder: {type(error).__name__}") from None
-        yield Decoding(child, max_pages, first_page, max(MAX_PAGE_BYTES, len(content)), page_seconds)
+        yield Decoding(child, max_pages, first_page, max(MAX_PAGE_BYTES, _file_bytes(child)), page_seconds)
+
+
+def _file_bytes(child: Sandbox) -> int:
+    """Wait until the child has read the file, and return the size. Nothing was decoded until then, so the child is trusted."""
+    return int.from_bytes(_Frames(child, READ_SECONDS, FileTimeout).read(_FILE, _MAX_SHORT_BYTES), "big")
 
 
 class Decoding:
-    """Pages of a document as JPEG or PNG bytes, to be iterated once. `total` counts those before `first_page` too.
-
-    The child is not trusted: every length is bounded, and an invalid message raises input_corrupt.
-    """
+    """Pages of a document as JPEG or PNG bytes, to be iterated once. `total` counts those before `first_page` too."""
 
     def __init__(self, child: Sandbox, max_pages: int, first_page: int, max_page_bytes: int, page_seconds: float) -> None:
-        self._child, self._first_page = child, first_page
-        self._max_page_bytes, self._page_seconds = max_page_bytes, page_seconds
-        self._readable = select.poll()
-        self._readable.register(child.fd, select.POLLIN)
-        self._until_seconds = time.monotonic() + page_seconds
-        self.total = int.from_bytes(self._read_payload(_TOTAL, _MAX_SHORT_BYTES), "big")
+        self._first_page, self._max_page_bytes, self._page_seconds = first_page, max_page_bytes, page_seconds
+        self._frames = _Frames(child, page_seconds, VisionTransientError)
+        self.total = int.from_bytes(self._frames.read(_TOTAL, _MAX_SHORT_BYTES), "big")
         if not 1 <= self.total <= max_pages:
             raise _corrupt("impossible number of pages")
 
     def __iter__(self) -> Iterator[bytes]:
         for _ in range(self._first_page, self.total + 1):
-            yield self._read_payload(_PAGE, self._max_page_bytes)
-            self._until_seconds = time.monotonic() + self._page_seconds  # the time between two reads does not count
+            yield self._frames.read(_PAGE, self._max_page_bytes)
+            self._frames.allow(self._page_seconds)  # the time between two reads does not count
 
-    def _read_payload(self, wanted: bytes, max_bytes: int) -> bytes:
+
+class _Frames:
+    """Messages of a child. It is not trusted: every length is bounded, and an invalid message raises input_corrupt."""
+
+    def __init__(self, child: Sandbox, seconds: float, late: type[VisionTransientError]) -> None:
+        self._child, self._late, self._readable = child, late, select.poll()
+        self._readable.register(child.fd, select.POLLIN)
+        self.allow(seconds)
+
+    def allow(self, seconds: float) -> None:
+        self._until_seconds = time.monotonic() + seconds
+
+    def read(self, wanted: bytes, max_bytes: int) -> bytes:
         kind, size_bytes = _HEADER.unpack(self._read_exactly(_HEADER.size))
         if size_bytes > max_bytes:
             raise _corrupt("frame too long")
         payload = self._read_exactly(size_bytes)
         if kind == _ERROR:
             raise _error_for_code(payload)
+        if kind == _NO_FILE and wanted == _FILE:
+            raise VisionTransientError("the file cannot be read")
         if kind != wanted:
             raise _corrupt("frame of the wrong kind")
         return payload
@@ -83,7 +105,7 @@ class Decoding:
         content = bytearray()
         while len(content) < size_bytes:
             if not self._readable.poll(max(0.0, self._until_seconds - time.monotonic()) * 1000):
-                raise VisionTransientError("decoding took too long")
+                raise self._late("reading or decoding took too long")
             piece = os.read(self._child.fd, min(size_bytes - len(content), _READ_BYTES))
             if not piece:
                 raise _error_for_exit(self._child.end())
@@ -118,19 +140,23 @@ def _corrupt(message: str) -> VisionPermanentError:
 # In the child
 
 
-def _send_document(content: bytes, mime_type: str, max_pages: int, first_page: int, fd: int) -> None:
+def _send_document(read: Callable[[], bytes], mime_type: str, max_pages: int, first_page: int, fd: int) -> None:
     """Render pages until the pipe is full, which is mostly one page ahead of the one that the model reads.
 
     The total is sent after the first page is rendered, so an unreadable document raises before a model is called.
     """
     with os.fdopen(fd, "wb") as pipe:
         try:
+            content = read()
+            _send(pipe, _FILE, len(content).to_bytes(8, "big"))
             document = open_document(content, mime_type, max_pages, first_page)
             first = list(islice(document.pages, 1))
             _send(pipe, _TOTAL, document.total.to_bytes(4, "big"))
             for page in chain(first, document.pages):
                 _send(pipe, _PAGE, page)
                 allow_cpu(CPU_SECONDS)
+        except VisionTransientError:  # of `read`
+            _send(pipe, _NO_FILE, b"")
         except VisionPermanentError as error:
             _send(pipe, _ERROR, (error.error_code or ErrorCode.INPUT_CORRUPT).encode())
 

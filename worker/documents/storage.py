@@ -3,9 +3,10 @@
 No error message contains a key, a URL or a file name, because they contain a pupil's subject.
 """
 
+import functools
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from worker.ollama.transport import BoundedTransport, DeadlineHolder, is_unresol
 from worker.settings import WorkerSettings
 
 DOWNLOAD_SECONDS = 8.0  # for one file, from the connection to the last byte. The deadline for reading includes it
+Reader = Callable[[], bytes]  # returns a file with at least one byte. Called in the decoder's child, because a disk may hang
 MAX_KEY_BYTES = 1024  # the limit of object stores. A path may be longer, but no key of the platform is
 
 
@@ -48,30 +50,28 @@ class Storage:
             transport=BoundedTransport(self._deadlines), timeout=DOWNLOAD_SECONDS, trust_env=False, follow_redirects=False
         )
 
-    def original(self, submission: Mapping[str, Any]) -> bytes:
-        """Read the file that was handed in. Raises like `read`, and input_corrupt if size or sha256 differ from the row."""
-        content = self.read(str(submission["storage_key"] or ""))
-        if len(content) != submission["size_bytes"] or hashlib.sha256(content).hexdigest() != submission["sha256"]:
-            raise VisionPermanentError("size or sha256 differ from the row", ErrorCode.INPUT_CORRUPT)
-        return content
+    def original(self, submission: Mapping[str, Any]) -> Reader:
+        """Return a reader of the file that was handed in. It also raises input_corrupt if size or sha256 differ from the row."""
+        read = self.page(str(submission["storage_key"] or ""))
+        return functools.partial(_read_original, read, submission["size_bytes"], submission["sha256"])
 
-    def read(self, storage_key: str) -> bytes:
-        """Return the bytes of a file, from the local root if one is set. There is at least one byte.
+    def page(self, storage_key: str) -> Reader:
+        """Return a reader of a file below the local root if one is set. From the object store the file is fetched at once.
 
-        Raises VisionPermanentError for an impossible or foreign key and for a file that is empty or larger than
-        LEARNING_MAX_UPLOAD_BYTES. Raises VisionTransientError if the file does not exist yet or the store does not return it.
+        This function and the reader raise VisionPermanentError for an impossible or foreign key and for a file that is empty or
+        larger than LEARNING_MAX_UPLOAD_BYTES. They raise VisionTransientError if the file does not exist yet or cannot be read.
         """
         if not 0 < len(storage_key.encode("utf-8", "replace")) <= MAX_KEY_BYTES or "\0" in storage_key:
             _refuse_key("no storage key")
-        content = self._read_local(storage_key) if self._settings.storage_verify_root else self._read_store(storage_key)
-        if not content:
-            raise VisionPermanentError("an empty file", ErrorCode.INPUT_CORRUPT)
-        return content
+        if self._settings.storage_verify_root:
+            return functools.partial(self._read_local, storage_key)
+        content = _refuse_empty(self._read_store(storage_key))
+        return lambda: content
 
     def _read_local(self, storage_key: str) -> bytes:
         content = read_file(self._settings.storage_verify_root, storage_key, self._max_bytes)
         self._refuse_size(len(content))
-        return content
+        return _refuse_empty(content)
 
     # The object store
 
@@ -111,6 +111,19 @@ class Storage:
     def _refuse_size(self, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
             raise VisionPermanentError("file exceeds LEARNING_MAX_UPLOAD_BYTES", ErrorCode.INPUT_TOO_LARGE)
+
+
+def _read_original(read: Reader, size_bytes: int, sha256: str) -> bytes:
+    content = read()
+    if len(content) != size_bytes or hashlib.sha256(content).hexdigest() != sha256:
+        raise VisionPermanentError("size or sha256 differ from the row", ErrorCode.INPUT_CORRUPT)
+    return content
+
+
+def _refuse_empty(content: bytes) -> bytes:
+    if not content:
+        raise VisionPermanentError("an empty file", ErrorCode.INPUT_CORRUPT)
+    return content
 
 
 def _refuse_key(message: str) -> NoReturn:

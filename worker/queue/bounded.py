@@ -85,9 +85,13 @@ def _named_errors(pgconn: PGconn) -> Iterator[None]:
 
     - IndexError: the end of the session (57P01) arrives after the last expected result.
     - OperationalError without an SQLSTATE: the commit failed, and the pipeline cannot be left. The server's error is its context.
+
+    A StatementTimeout has a context too, and stays what it is.
     """
     try:
         yield
+    except StatementTimeout:
+        raise
     except IndexError as surplus:
         pgconn.finish()
         raise ConnectionBroken from surplus

@@ -191,14 +191,5 @@ def _about_no_row() -> Iterator[None]:
         raise DatabaseUnavailable(type(refusal.__cause__).__name__) from refusal.__cause__
 
 
-def release_locks(connection: Connection) -> None:
-    """Release the advisory locks that a failed statement may have taken: they belong to the session, not to the transaction.
-
-    Behind a pooler the session has none, and it may be serving another client.
-    """
-    if not is_pooled(connection):
-        connection.execute("select pg_advisory_unlock_all()")
-
-
 def _session_values(connection: Connection | AsyncConnection, bounds: Mapping[str, int], pooled: Pooled) -> dict[str, Any]:
     return {**bounds, "backend_pid": connection.info.backend_pid, "is_trusted": pooled == "false"}

@@ -93,6 +93,6 @@ def _with_addresses(target: _Target, found: Found) -> list[_Target]:
 
 
 def _first_failure(found: Found) -> NameLookupFailed:
-    """Prefer a time-out, because it says more about the name servers than an unknown name."""
+    """Prefer a time-out, because it shows more of the name servers than an unknown name."""
     failures = [each for each in found.values() if isinstance(each, NameLookupFailed)]
     return next((each for each in failures if isinstance(each, NameLookupTimeout)), failures[0])

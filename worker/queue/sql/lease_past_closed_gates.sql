@@ -1,8 +1,8 @@
 -- Leases one job as lease.sql does, while the gate of one or both models is closed or the database has refused rows: the first job
--- whose next model has an open gate and whose row was not refused. It examines the expired leases and the first hundred jobs of the queue. A job with typed text or a checkpoint needs the
--- feedback model next, any other job the vision model. `skipped_job_ids` came to a closed gate before. `refused_job_ids` do not
--- count among the hundred. Their payloads may be damaged, so they are excluded before a payload is read: the order of `case` is
--- fixed, that of `and` is not.
+-- whose next model has an open gate and whose row was not refused. It examines the expired leases and the first hundred jobs of the
+-- queue. A job with typed text or a checkpoint needs the feedback model next, any other job the vision model. `skipped_job_ids`
+-- came to a closed gate before. `refused_job_ids` do not count among the hundred. Their payloads may be damaged, so they are
+-- excluded before a payload is read: the order of `case` is fixed, that of `and` is not.
 -- Index (status, visible_at), twice. The hundred rows are read without locks, so that other workers can read them too. The one
 -- that is chosen is locked and checked again by its primary key. The returned position is the start of the queue, because older
 -- jobs were passed over.

@@ -1,5 +1,5 @@
 -- Puts a job aside whose end the database refuses, and calls no function. Primary key. It waits longer after each try, at most five
--- minutes. Its error code tells the next worker that it only has to write the end.
+-- minutes. By its error code the next worker only writes the end.
 update public.learning_submission_jobs
 set status = 'queued', retry_count = least(greatest(retry_count, 0), 1000) + 1, lease_key = null, leased_until = null,
     visible_at = clock_timestamp() + make_interval(secs => least(300, 10 * 2 ^ least(greatest(retry_count, 0), 10))),

@@ -1,0 +1,147 @@
+"""Writes the outcome of a job. If the database refuses it, the job fails, or is parked."""
+
+import math
+import time
+from contextlib import suppress
+
+from worker.context import WorkerContext
+from worker.core.outcome import (
+    AlreadyFinal,
+    Completed,
+    Failed,
+    Lease,
+    Lost,
+    Outcome,
+    Refused,
+    Released,
+    Retried,
+    fallbacks,
+)
+from worker.held_lease import HeldLease
+from worker.ipc.contract import FAILURE_COUNTERS, Activity, Counter, EventKind
+from worker.lease_search import PendingLease
+from worker.queue.connection import Connection, RowRefused
+from worker.queue.refusals import Refusals
+from worker.queue.settle import Settlement, park, settle, settle_and_lease
+from worker.queue.sqlstate import is_passing, reason_of
+from worker.rivals import RefusedResults
+from worker.session import SUSPECT_SECONDS, LeaseRanOut
+from worker.timeouts import STATEMENT_DEADLINE_SECONDS
+
+ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because other results were refused too
+
+Written = Outcome | Refused  # what became of an outcome
+
+
+class Settling:
+    """`refusals` are the rows that this worker passes over."""
+
+    def __init__(self, ctx: WorkerContext, refusals: Refusals) -> None:
+        self._ctx, self._refusals = ctx, refusals
+        self._refused_results = RefusedResults(ctx.wiring.scoreboard)
+
+    def write(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
+        """Writes the outcome, and leases the next job if one is requested. Raises LeaseRanOut and RowRefused."""
+
+        def first(connection: Connection) -> Settlement:
+            if pending is None or isinstance(outcome, Lost):  # without a next job: see `Loop._leases_next_after`
+                return Settlement(settle(connection, held.lease, outcome, held.permit))
+            self._ctx.report.set_pending_lease(pending.request.lease_key)
+            return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request)
+
+        def after_reconnect(connection: Connection) -> Settlement:
+            """If the job's row is gone while the lease runs, the first try has committed: no other worker may end the job yet."""
+            is_written = settle(connection, held.lease, outcome, held.permit) or held.is_running()
+            return Settlement(is_written, pending.find(connection) if pending else None)
+
+        self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+        return held.ask(first, after_reconnect, _counters(outcome))
+
+    def written(self, lease: Lease, outcome: Outcome, settlement: Settlement) -> Outcome:
+        """The outcome that the job has now: Lost if the lease was taken over, because the result is then dropped."""
+        if not settlement.is_written:
+            return Lost()
+        self._refusals.forget(lease.job_id)
+        if isinstance(outcome, Completed):
+            self._refusals.rival_passed(is_result=True)
+        return outcome
+
+    def write_refused(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, has_next: bool) -> Written:
+        """Writes what the database accepts: the outcome without a next job, whose row may be at fault, else the failure.
+
+        If it accepts neither, the job is parked. If it accepts no write, the lease ends by itself.
+        The second of two refused results in a row is parked without a failure, because all rows may be concerned.
+        """
+        are_all_refused = isinstance(outcome, Completed) and self._refused_results.add()
+        may_retry = (are_all_refused or is_passing(sqlstate)) and held.lease.retry_count < self._ctx.settings.worker_max_retries
+        others = fallbacks(outcome, held.lease, reason_of(sqlstate), may_retry=may_retry)
+        try:
+            for each in (outcome, *others) if has_next else others:
+                with suppress(RowRefused):
+                    return self.written(held.lease, each, self.write(held, each, None))
+            return self._park(held, outcome, sqlstate, is_tried_again=are_all_refused and may_retry)
+        except LeaseRanOut as end:
+            return self.lost(held, end)
+
+    def lost(self, held: HeldLease, end: LeaseRanOut) -> Lost:
+        """The lease has ended. If the database refused the last write, the row is passed over for a while.
+
+        It may have been given up before its end. Then it is put back without using an attempt, so that no expiry is counted.
+        """
+        lease = held.lease
+        if end.suspect:
+            self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
+            self._report_refused(lease, reason_of(end.suspect))
+            if held.is_running():
+                self._put_back(lease)
+        return Lost()
+
+    def _put_back(self, lease: Lease) -> None:
+        """Gives a job back whose row may be refused, in one try. If that fails too, its lease ends by itself."""
+        released = Released("unavailable", SUSPECT_SECONDS)
+        self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+        with suppress(RowRefused, LeaseRanOut):
+            self._ctx.session.ask(lambda connection: settle(connection, lease, released), None, -math.inf)
+
+    def _park(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, is_tried_again: bool) -> Written:
+        """Puts the job aside. A job that was only to be released keeps its lease, because its result is not refused yet.
+
+        The next lease tries the whole job again, or writes only the failure.
+        """
+        lease, reason = held.lease, reason_of(sqlstate)
+        job_error_code = reason + ALL_REFUSED if is_tried_again else reason
+        keeps_lease = isinstance(outcome, Released | Lost)
+        self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+        try:
+            if not keeps_lease and not held.ask(lambda connection: park(connection, lease, job_error_code)):
+                return Lost()
+        except RowRefused:
+            keeps_lease = True
+        if keeps_lease:
+            self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
+        self._report_refused(lease, reason)
+        return Refused(reason)
+
+    def _report_refused(self, lease: Lease, reason: str) -> None:
+        self._ctx.report.send(
+            EventKind.ROW_REFUSED,
+            job_id=lease.job_id,
+            submission_id=lease.submission_id,
+            outcome="parked",
+            error_class=reason,
+        )
+
+
+def _counters(outcome: Outcome) -> tuple[Counter, ...]:
+    """The counters of jobs that were settled by the same statement. None for outcomes that are not counted."""
+    match outcome:
+        case Failed():
+            return (*FAILURE_COUNTERS.values(), Counter.QUARANTINED)
+        case Retried():
+            return Counter.RETRIED_VISION, Counter.RETRIED_FEEDBACK
+        case Released():
+            return (Counter.RELEASED,)
+        case Completed():
+            return (Counter.COMPLETED,)
+        case AlreadyFinal() | Lost():
+            return ()
