@@ -154,7 +154,7 @@ def test_jobs_that_fail_again_and_again_are_no_progress(site: Site) -> None:
     """Each job is leased, fails at once and is tried again without end: leases, permits and retries hide nothing."""
     failing: dict[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter": "testkit.adapters.failing"}
     fleet = start_with_short_steps(site, worker_backoff_seconds=0, worker_max_retries=100, worker_concurrency=2, **failing)
-    site.enter_texts(20)
+    site.enter_texts(100)  # their retries last for longer than the longest step, also on a fast machine
     until_told(fleet, "down", "Nothing has moved forward")
 
 
