@@ -57,6 +57,7 @@ def damaged(cluster: Cluster, site: Site) -> Iterator[Site]:
         yield replace(site, owner=owner)
 
 
+@pytest.mark.second_tier
 def test_a_damaged_payload_hides_no_other_job(own_cluster: Cluster, own_site: Site) -> None:
     """Reading the payload raises XX001. The job fails with this code, the others are completed, and no process ends."""
     damaged_id, *others = own_site.enter_texts(5)

@@ -58,6 +58,7 @@ def test_malformed_bodies_get_one_line_of_json(fleet: LiveFleet) -> None:
     assert (fleet.monitor_pid(), fleet.logged("bug"), fleet.logged("scaled"), fleet.logged("reloaded")) == (monitor, [], [], [])
 
 
+@pytest.mark.second_tier
 def test_a_wrong_content_length_ends_the_request(fleet: LiveFleet) -> None:
     """Longer than the body: the wait for the rest ends. No number, negative, too large, or two of them: rejected at once."""
     monitor = fleet.monitor_pid()

@@ -133,6 +133,7 @@ def test_the_name_hangs_for_the_workers_alone(site: Site, proxy: PgProxy, names:
         ("doctor", ["(host name not resolved)"]),
     ],
 )
+@pytest.mark.second_tier
 def test_commands_end_while_names_hang(site: Site, proxy: PgProxy, names: HostNames, command: str, words: list[str]) -> None:
     """Each names the cause, and none waits for a lookup."""
     names.hang(DATABASE, MODEL_SERVER)
