@@ -44,20 +44,20 @@ WRITTEN: Final[LiteralString] = """
     from audit_results order by number
 """
 OPEN: Final[LiteralString] = """
-    select exists (
-        select from learning_submissions where analysis_status not in ('completed', 'failed')
+    select (
+        select count(*) from learning_submissions where analysis_status not in ('completed', 'failed')
             and id not in (select submission_id from refusals)
-    ) or exists (
-        select from learning_submission_jobs where status in ('queued', 'leased')
+    ) + (
+        select count(*) from learning_submission_jobs where status in ('queued', 'leased')
             and submission_id not in (select submission_id from refusals)
-    ) as is_open
+    ) as open
 """
 
 
-def is_over(owner: psycopg.Connection[Any]) -> bool:
-    """Return True if all submissions and jobs are final that the database does not refuse. Raises psycopg.OperationalError."""
+def open_count(owner: psycopg.Connection[Any]) -> int:
+    """Return the number of submissions and jobs that are not final and not refused. Raises psycopg.OperationalError."""
     row = owner.execute(OPEN).fetchone()
-    return row is not None and not row[0]
+    return row[0] if row else 0
 
 
 @dataclass(frozen=True, slots=True)

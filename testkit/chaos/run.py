@@ -1,5 +1,6 @@
 """One run: play the plan, then stop all faults and wait until the queue is empty."""
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from uuid import UUID
 
 import psycopg
 
-from testkit.chaos.collect import Observed, collect, is_over
+from testkit.chaos.collect import Observed, collect, open_count
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fault_injector import FaultInjector
 from testkit.chaos.plan import WORKERS, Kind, Plan, PlannedSubmission
@@ -17,7 +18,7 @@ from testkit.chaos.run_record import RunRecord
 from testkit.chaos.scheduler import Scheduler
 from testkit.chaos.submissions import enter, was_entered
 
-QUIET_SECONDS: Final = 180.0  # twice the longest lease, a job that is not final by then is lost
+QUIET_SECONDS: Final = 180.0  # twice the longest lease: if no job has become final for so long, the rest is lost
 POLL_SECONDS: Final = 0.02
 END_POLL_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 0.5  # of a failed upload
@@ -90,18 +91,22 @@ class Run:
         for fleet in self.environment.fleets:
             fleet.write_settings()
             fleet.command("scale", str(WORKERS))
-        since_seconds = self.scheduler.now
-        while not self._is_over() and self.scheduler.now < since_seconds + QUIET_SECONDS:
+        since_seconds = fallen_at_seconds = self.scheduler.now
+        fewest = math.inf
+        while (left := self._open_count()) and self.scheduler.now < fallen_at_seconds + QUIET_SECONDS:
+            if left < fewest:
+                fewest, fallen_at_seconds = left, self.scheduler.now
             until_seconds = self.scheduler.now + END_POLL_SECONDS
             while self.scheduler.now < until_seconds:
                 self._step()
         return self.scheduler.now - since_seconds
 
-    def _is_over(self) -> bool:
+    def _open_count(self) -> float:
+        """Infinite without a database."""
         try:
-            return is_over(self._connected())
+            return open_count(self._connected())
         except psycopg.OperationalError:
-            return False
+            return math.inf
 
     # Submissions
 

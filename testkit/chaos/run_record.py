@@ -1,5 +1,6 @@
 """The record of a run, made from outside of the fleets. Times are Unix seconds of this machine."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,12 +121,16 @@ class SupervisorLife:
 
 @dataclass(frozen=True, slots=True)
 class StatusSample:
-    """The answer of `status` on a host: the state of a document, `not running`, or `no answer`."""
+    """The answer of `status` on a host: the state of a document, `not running`, or `no answer`.
+
+    `at` is the time of the request. A command takes seconds on a busy host, so its answer may describe a later time.
+    """
 
     at: float
     host: str
     state: str
     message: str
+    answered_at: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)

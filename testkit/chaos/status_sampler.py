@@ -64,7 +64,7 @@ def _samples(home: Path) -> list[StatusSample]:
     at = time.time()
     answers = [answer for socket in sorted(home.glob(SOCKETS)) if (answer := _document(socket))]
     state_and_message = answers or [_command(home)]
-    return [StatusSample(at, home.name, *each) for each in state_and_message]
+    return [StatusSample(at, home.name, *each, answered_at=time.time()) for each in state_and_message]
 
 
 def _document(socket: Path) -> tuple[str, str] | None:

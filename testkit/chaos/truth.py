@@ -125,10 +125,13 @@ class _Facts:
         return Untruth.DOWN_AT_WORK if is_busy and not concerned else None
 
     def _lives(self, sample: StatusSample) -> bool:
-        """Return True if a supervisor exists that has answered before."""
+        """Return True if a supervisor that has answered before exists from the request to the answer."""
+        answered_at = max(sample.at, sample.answered_at)
         answers = [each.at for each in self.record.samples if each.host == sample.host and each.state in ANSWERS]
         return any(
-            life.began_at < sample.at < life.ended_at - STOP_SECONDS and _within(answers, life.began_at, sample.at)
+            life.began_at < sample.at
+            and answered_at < life.ended_at - STOP_SECONDS
+            and _within(answers, life.began_at, sample.at)
             for life in self.record.lives
             if life.host == sample.host
         )

@@ -383,18 +383,19 @@ def test_down_is_untrue_on_a_host_that_works() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "is_untrue"),
+    ("at", "answered_at", "is_untrue"),
     [
-        pytest.param(10.0, False, id="before its first answer"),
-        pytest.param(100.0, True, id="while it is frozen"),
-        pytest.param(200.0 - STOP_SECONDS + 1, False, id="at its end"),
-        pytest.param(250.0, False, id="after its end"),
+        pytest.param(10.0, 11.0, False, id="before its first answer"),
+        pytest.param(100.0, 101.0, True, id="while it is frozen"),
+        pytest.param(200.0 - STOP_SECONDS + 1, 200.0 - STOP_SECONDS + 2, False, id="at its end"),
+        pytest.param(190.0, 201.0, False, id="asked before its end and answered after it"),
+        pytest.param(250.0, 251.0, False, id="after its end"),
     ],
 )
-def test_not_running_is_untrue_while_the_supervisor_lives(at: float, *, is_untrue: bool) -> None:
+def test_not_running_is_untrue_while_the_supervisor_lives(at: float, answered_at: float, *, is_untrue: bool) -> None:
     """Whatever the fault: a supervisor that has answered and whose process exists is running."""
     injected = (frozen("host1", 90.0, 110.0, Kind.FREEZE_SUPERVISOR),)
-    samples = (StatusSample(20.0, "host1", "ok", ""), StatusSample(at, "host1", "not running", ""))
+    samples = (StatusSample(20.0, "host1", "ok", ""), StatusSample(at, "host1", "not running", "", answered_at))
     found = untrue_episodes(run(*WAITING, hosts=HOSTS, lives=LIVES, ended_at=200.0, samples=samples, injected=injected))
     assert [episode.untruth for episode in found] == ([Untruth.NOT_RUNNING_BUT_LIVES] if is_untrue else [])
     assert untruths("no answer", at=at, injected=injected) == []
