@@ -23,12 +23,10 @@ from worker.lease_search import PendingLease
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.refusals import Refusals
 from worker.queue.settle import Settlement, park, settle, settle_and_lease
-from worker.queue.sqlstate import is_passing, reason_of
+from worker.queue.sqlstate import ALL_REFUSED, is_passing, reason_of
 from worker.rivals import RefusedResults
 from worker.session import SUSPECT_SECONDS, LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
-
-ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because other results were refused too
 
 Written = Outcome | Refused  # what became of an outcome
 

@@ -15,6 +15,7 @@ from worker.queue.contract_check import stuck_rows
 from worker.queue.leases import LeaseRequest, fail_unleased, lease_alone, lease_candidates, lease_job
 from worker.queue.polls import STUCK_BOUND, open_jobs, parked_jobs, step_backlog, stuck_jobs
 from worker.queue.settle import park, settle
+from worker.queue.sqlstate import ALL_REFUSED
 
 pytestmark = pytest.mark.postgres
 
@@ -109,11 +110,12 @@ def test_a_parked_job_waits_longer_after_each_try(queue: FilledQueue) -> None:
 
 def test_parked_jobs_are_found(queue: FilledQueue) -> None:
     """Those of all instances, with their SQLSTATE. Ordinary delayed jobs and due ones are no parked jobs."""
-    parked, retried = queue.enter().job_id, queue.enter().job_id
+    parked, retried, with_others = queue.enter().job_id, queue.enter().job_id, queue.enter().job_id
     park(queue.worker, leased(queue, parked), REASON)
+    settle(queue.worker, leased(queue, with_others), Retried(Step.VISION, REASON + ALL_REFUSED, 60))
     settle(queue.worker, leased(queue, retried), Retried(Step.VISION, "ServerError", 60))
     queue.enter()
-    assert monitor(queue, parked_jobs) == {parked: "23514"}
+    assert monitor(queue, parked_jobs) == {parked: "23514", with_others: "23514"}
 
 
 @pytest.mark.parametrize("retry_count", [-5, -(2**31)])

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from worker.queue.connection import AsyncConnection
 from worker.queue.leases import LOOK_AHEAD
-from worker.queue.sqlstate import sqlstate_in
+from worker.queue.sqlstate import ALL_REFUSED, sqlstate_in
 from worker.queue.statements import statement
 
 COUNT_BOUND = 10_001
@@ -84,7 +84,7 @@ async def stuck_jobs(connection: AsyncConnection) -> dict[UUID, str]:
 async def parked_jobs(connection: AsyncConnection) -> dict[UUID, str]:
     """Return the jobs of all instances that were put aside, with the SQLSTATE that is the reason."""
     rows = await (await connection.execute(_PARKED)).fetchall()
-    found = {row["id"]: sqlstate_in(row["error_code"]) for row in rows}
+    found = {row["id"]: sqlstate_in(row["error_code"].removesuffix(ALL_REFUSED)) for row in rows}
     return {job_id: sqlstate for job_id, sqlstate in found.items() if sqlstate}
 
 

@@ -12,6 +12,8 @@ NO_SQLSTATE = "22000"  # for a value that psycopg could not send: class 22 is ab
 _WELL_FORMED = re.compile(r"[0-9A-Z]{5}")
 _PREFIX = "database_"
 
+ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because other results were refused too
+
 
 class Fault(Enum):
     """Origin of an error, and its effect on the row that the statement named."""
