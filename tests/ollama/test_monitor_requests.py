@@ -151,7 +151,7 @@ def test_a_failed_request_raises_nothing(monkeypatch: pytest.MonkeyPatch, simula
         assert [asyncio.run(OllamaServer(url, LOAD_SECONDS).unload("chain")) for _ in range(4)] == [False] * 4
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(3_000, marks=pytest.mark.second_tier)])
+@pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.second_tier)])
 def test_a_list_in_the_instant_of_its_timeout(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """It is a list or too late, and a stop of the monitor in the same instant ends the request and is not taken for a timeout."""
     seconds = 0.01

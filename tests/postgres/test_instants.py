@@ -73,7 +73,7 @@ def offsets_seconds(count: int, width_seconds: float) -> list[float]:
 # A lease
 
 
-@rounds(200, 8_000)
+@rounds(200, 3_000)
 def test_a_renewal_in_the_instant_of_the_expiry(queue: FilledQueue, count: int) -> None:
     """Either the holder renews its lease or another worker takes the job, and that not before the holder's own clock allows."""
     queue.enter()
@@ -105,7 +105,7 @@ def _sleep_until(at_seconds: float) -> None:
 # The monitor's wait for a row
 
 
-@rounds(100, 5_000)
+@rounds(100, 2_000)
 def test_a_row_that_is_freed_in_the_instant_of_the_lock_timeout(
     queue: FilledQueue, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
@@ -255,7 +255,7 @@ def _lease(pending: PendingLease, connection: Connection) -> Lease | None:
     return lease_job(connection, pending.request)
 
 
-@rounds(60, 2_000)
+@rounds(60, 1_000)
 def test_a_lease_in_the_instant_of_its_session_s_end(queue: FilledQueue, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """The server ends the session before, while or after it runs the lease. If the worker withdraws its key, no job has it."""
     monkeypatch.setattr(session, "FIRST_WAIT_SECONDS", 0.01)

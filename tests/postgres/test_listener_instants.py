@@ -52,7 +52,7 @@ def listener_of(database: Database, requests: DatabaseRequests) -> QueueListener
     return QueueListener(settings, board, 1, state, users, log)
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.second_tier)])
+@pytest.mark.parametrize("count", [150, pytest.param(3_000, marks=pytest.mark.second_tier)])
 @pytest.mark.parametrize("send", [send_request, send_notification])
 def test_an_arrival_in_the_instant_of_the_timeout(shared_database: Database, send: Send, count: int) -> None:
     """A request or a notification that comes between the timeout and the next wait is found before that wait, or ends it."""

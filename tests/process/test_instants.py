@@ -29,7 +29,7 @@ def retire(worker: BareWorker) -> None:
     worker.wake()
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(400, marks=pytest.mark.second_tier)])
+@pytest.mark.parametrize("count", [4, pytest.param(150, marks=pytest.mark.second_tier)])
 @pytest.mark.parametrize("ask_to_leave", [terminate, retire])
 def test_a_request_to_leave_at_any_instant(school: School, ask_to_leave: Callable[[BareWorker], None], count: int) -> None:
     """The worker leaves with 0 and without a lease. A job is completed once, or is in the queue as it was entered."""
