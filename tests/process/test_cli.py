@@ -30,6 +30,15 @@ Result = subprocess.CompletedProcess[str]
 
 OK, DEGRADED, REJECTED, USAGE, NOT_RUNNING, UNKNOWN, NO_PERMISSION, CONFIG = 0, 1, 1, 2, 3, 75, 77, 78
 COMMAND_TIMEOUT_SECONDS = 30.0
+AS_ANOTHER_USER = """
+import os, pwd, httpx, rich.table
+from supervisor.cli.main import main
+os.chdir("/")
+os.setgroups([])
+os.setgid(pwd.getpwnam("{user}").pw_gid)
+os.setuid(pwd.getpwnam("{user}").pw_uid)
+main()
+"""
 INTERRUPTED_IMPORT = """
 import os, signal, sys, weakref
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes inherit it as ignored
@@ -52,25 +61,22 @@ def run(site: Site, *arguments: str, **settings: str | float) -> Result:
 
 
 def run_as(user: str, site: Site, *arguments: str) -> Result:
-    """Run the same as another user, outside the site's private directory."""
-    return _run((), user, site, arguments, {})
+    """Run the same as another user, who may be unable to read the program: it is loaded before."""
+    return _run((sys.executable, "-c", AS_ANOTHER_USER.format(user=user)), site, arguments, {})
 
 
 def run_by(wrapper: tuple[str, ...], site: Site, *arguments: str, **settings: str | float) -> Result:
     """Run the same by another command."""
-    return _run(wrapper, None, site, arguments, settings)
+    return _run((*wrapper, PROGRAM), site, arguments, settings)
 
 
-def _run(
-    wrapper: tuple[str, ...], user: str | None, site: Site, arguments: tuple[str, ...], settings: Mapping[str, str | float]
-) -> Result:
+def _run(program: tuple[str | Path, ...], site: Site, arguments: tuple[str, ...], settings: Mapping[str, str | float]) -> Result:
     values = {name.upper(): str(value) for name, value in {**site.settings(), **settings}.items()}
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "1000", **values}
     return subprocess.run(
-        [*wrapper, PROGRAM, *arguments],
+        [*program, *arguments],
         env=environ,
-        cwd=site.directory if user is None else "/",
-        user=user,
+        cwd=site.directory,
         capture_output=True,
         text=True,
         timeout=COMMAND_TIMEOUT_SECONDS,
