@@ -61,7 +61,7 @@ def run(site: Site, *arguments: str, **settings: str | float) -> Result:
 
 
 def run_as(user: str, site: Site, *arguments: str) -> Result:
-    """Run the same as another user, who may be unable to read the program: it is loaded before."""
+    """Run the same as another user. The program is loaded before, because its files may be unreadable then."""
     return _run((sys.executable, "-c", AS_ANOTHER_USER.format(user=user)), site, arguments, {})
 
 
