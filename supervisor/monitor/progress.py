@@ -93,8 +93,8 @@ def sampled(watch: Watch, facts: WorkFacts, policy: ProgressPolicy) -> Watch:
 
 def standstill(watch: Watch, facts: WorkFacts, policy: ProgressPolicy) -> Standstill | None:
     """Return the standstill at this moment, the most severe first. Without work there is none."""
-    begun_at_seconds = max(watch.since_seconds, facts.advanced_at_seconds)
-    stood_seconds = facts.now_seconds - begun_at_seconds - watch.excused_seconds if _has_work(watch, facts) else 0.0
+    begun_at_seconds = _begun_at_seconds(watch, facts)
+    stood_seconds = standing_seconds(watch, facts) - watch.excused_seconds
     if stood_seconds > policy.longest_step_seconds:
         return Standstill(Severity.LONG, begun_at_seconds)
     if silent := _silent_model(watch, facts, policy):
@@ -106,8 +106,7 @@ def standstill(watch: Watch, facts: WorkFacts, policy: ProgressPolicy) -> Stands
 
 def standing_seconds(watch: Watch, facts: WorkFacts) -> float:
     """Return the time for which work has waited without progress, 0 without work."""
-    begun_at_seconds = max(watch.since_seconds, facts.advanced_at_seconds)
-    return max(0.0, facts.now_seconds - begun_at_seconds) if _has_work(watch, facts) else 0.0
+    return max(0.0, facts.now_seconds - _begun_at_seconds(watch, facts)) if _has_work(watch, facts) else 0.0
 
 
 def silence_limit_seconds(calls: ModelCalls, policy: ProgressPolicy) -> float:
@@ -116,6 +115,10 @@ def silence_limit_seconds(calls: ModelCalls, policy: ProgressPolicy) -> float:
     if calls.slowest_first_token_seconds is None:
         return deadline_seconds
     return min(deadline_seconds, max(QUIET_SECONDS, QUIET_FACTOR * calls.slowest_first_token_seconds))
+
+
+def _begun_at_seconds(watch: Watch, facts: WorkFacts) -> float:
+    return max(watch.since_seconds, facts.advanced_at_seconds)
 
 
 def _has_work(watch: Watch, facts: WorkFacts) -> bool:

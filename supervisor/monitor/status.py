@@ -91,13 +91,12 @@ def _monitor_cut_off(scoreboard: Scoreboard, state: MonitorState) -> Summary | N
 
 
 def _database_down(state: MonitorState) -> Summary | None:
-    silent_seconds = time.monotonic() - state.polled_at_seconds
-    begun_at_seconds = state.polled_at_seconds or state.lost_at_seconds
-    period = f", {since(time.monotonic() - begun_at_seconds)}" if begun_at_seconds else ""
+    now_seconds, begun_at_seconds = time.monotonic(), state.polled_at_seconds or state.lost_at_seconds
+    period = f", {since(now_seconds - begun_at_seconds)}" if begun_at_seconds else ""
     if not state.is_connected:
         address, has_error_reply = state.database_address, state.has_error_reply
         return "down", outages.lost_by_monitor(state.outage, address, period, has_error_reply=has_error_reply)
-    return ("down", outages.silent(period)) if silent_seconds > STALE_SECONDS else None
+    return ("down", outages.silent(period)) if now_seconds - state.polled_at_seconds > STALE_SECONDS else None
 
 
 def _no_worker(scoreboard: Scoreboard) -> Summary | None:

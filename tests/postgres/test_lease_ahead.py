@@ -132,10 +132,11 @@ def test_a_search_locks_only_its_job(queue: FilledQueue) -> None:
     assert [each.job_id for each in (lease, *others) if each] == [first.job_id, second.job_id, picture.job_id]
 
 
-def test_both_lease_statements_write_the_same() -> None:
+def test_all_lease_statements_write_the_same() -> None:
     """They differ in the search, and in the position that they return."""
-    updates = [statement(name).partition("update public.")[2] for name in ("lease", "lease_past_closed_gates")]
-    assert updates[0].replace("job.visible_at::text", "'-infinity' as visible_at") == updates[1]
+    names = ("lease", "lease_past_closed_gates", "lease_alone")
+    updates = [statement(name).partition("update public.")[2] for name in names]
+    assert updates[0].replace("job.visible_at::text", "'-infinity' as visible_at") == updates[1] == updates[2]
 
 
 def test_workers_never_share_a_job(queue: FilledQueue) -> None:

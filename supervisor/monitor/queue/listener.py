@@ -144,9 +144,9 @@ class QueueListener:
         self._waker.refresh_worker_pids()
         poll = await poll_queue(connection)
         self._mark_connected()
-        self._state.is_waiting = poll.is_waiting and await self._is_workable(connection)
         if poll.is_waiting:
             self._waker.wake_one()
+        self._state.is_waiting = poll.is_waiting and await self._is_workable(connection)
         if self._state.admission.is_governed:
             await self._count_backlog(connection, is_waiting=poll.is_waiting)
             self._on_poll()

@@ -54,7 +54,7 @@ class RowOutcome:
 
     @property
     def is_slow(self) -> bool:
-        return is_passing(self.sqlstate) if self.sqlstate else False
+        return is_passing(self.sqlstate)
 
 
 class LeaseReclaimer:

@@ -7,6 +7,10 @@ with chosen as (
         and case when payload ->> 'kind' = 'text' or payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end
     for update skip locked
+), expired as (
+    select id from chosen where is_expired
+), queued as (
+    select id from chosen where not is_expired
 )
 update public.learning_submission_jobs as job
 set status = 'leased',
@@ -14,14 +18,16 @@ set status = 'leased',
     leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
     updated_at = clock_timestamp(),
     payload = case
-        when (select is_expired from chosen) and jsonb_typeof(job.payload) = 'object'
+        when exists (select from expired) and jsonb_typeof(job.payload) = 'object'
         then jsonb_set(job.payload, '{expiries}', to_jsonb(case
             when jsonb_typeof(job.payload -> 'expiries') = 'number'
             then least(greatest((job.payload ->> 'expiries')::numeric, 0), 1000)::int + 1
             else 1 end))
         else job.payload
     end
-where job.id = (select id from chosen)
+where job.id = coalesce((select id from expired), (select id from queued))
 returning job.id, job.submission_id, job.lease_key, job.payload, job.retry_count, job.error_code,
     '-infinity' as visible_at,
-    (extract(epoch from clock_timestamp()) - extract(epoch from job.created_at))::float8 as age_seconds
+    (extract(epoch from clock_timestamp()) - extract(epoch from job.created_at))::float8 as age_seconds,
+    set_config('app.current_sub', job.payload ->> 'student_sub', true),
+    set_config('app.leased_submission', job.submission_id::text, true)
