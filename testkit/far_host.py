@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from testkit.postgres import Cluster
 from testkit.waiting import until
 
-NETWORK = "10.77.0.0/16"
+HOST_NETWORK = "10.0.0.0/8"  # of all hosts here and in chaos/silent_link.py
 
 
 class NotAllowed(Exception):
@@ -79,6 +80,17 @@ def far_host(number: int = 0) -> Iterator[FarHost]:
         run(*there, "ip", "route", "add", f"{ours}/32", "via", their_router)
         run(*there, "ip", "link", "set", "lo", "up")
         yield host
+
+
+def accept_hosts(cluster: Cluster) -> None:
+    """Let the server accept connections from the hosts."""
+    data = cluster.directory / "data"
+    with (data / "postgresql.conf").open("a") as conf:
+        conf.write("listen_addresses = '*'\n")
+    with (data / "pg_hba.conf").open("a") as hba:
+        hba.write(f"host all all {HOST_NETWORK} scram-sha-256\n")
+    cluster.halt()
+    cluster.resume()
 
 
 @contextmanager

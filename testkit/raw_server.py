@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from testkit.waiting import LIMIT_SECONDS
 
@@ -101,3 +101,17 @@ def _serve(listener: socket.socket, scripts: tuple[Callable[[Peer], None], ...])
             connection, _ = listener.accept()
             with connection:
                 script(Peer(connection))
+
+
+@contextmanager
+def silent_address(host: str, port: int) -> Iterator[None]:
+    """Fill the queue of connections of an address: the kernel drops every further connection without a reply."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield

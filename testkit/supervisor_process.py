@@ -22,8 +22,28 @@ PROJECT_ROOT: Final = Path(__file__).resolve().parents[1]
 PROGRAM: Final = Path(sys.executable).with_name("learning-supervisor")
 MARK: Final = "SUPERVISOR_MARK"  # in the environment of the supervisor and of all its descendants
 STOP_SECONDS: Final = 90.0
+COMMAND_SECONDS: Final = 30.0
 
 Row = dict[str, Any]
+
+
+def run_command(
+    directory: Path,
+    environ: Mapping[str, str],
+    *arguments: str,
+    program: tuple[str | Path, ...] = (PROGRAM,),
+    timeout_seconds: float = COMMAND_SECONDS,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the product in `directory` to its end, with no other settings than these."""
+    return subprocess.run(
+        [*program, *arguments],
+        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(PROJECT_ROOT), **environ},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from testkit.chaos.plan import FLEETS, PERMITS, WORKERS, Kind
 from testkit.chaos.silent_link import SilentLink
 from testkit.chaos.status_sampler import StatusSampler, start_sampler
 from testkit.database import Database, create_database, url
-from testkit.far_host import NotAllowed, far_host
+from testkit.far_host import NotAllowed, accept_hosts, far_host
 from testkit.host_names import DATABASE, MODEL_SERVER, HostNames, NoCompiler
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
@@ -26,7 +26,6 @@ VISION_SECONDS: Final = 0.6
 CONNECT_SECONDS: Final = 2
 TOKENS_PER_SECOND: Final = 200
 JOB_TRANSITIONS: Final = Path(__file__).with_name("job_transitions.sql")
-HOST_NETWORK: Final = "10.0.0.0/8"  # of all addresses in far_host.py
 HELPER_ADAPTER: Final = "testkit.adapters.helper_leaving"
 
 
@@ -92,23 +91,12 @@ def _network(
     except (NotAllowed, FileNotFoundError) as refusal:
         not_possible[Kind.SILENCE_HOST] = f"no network namespaces: {refusal}"
         return tuple(undo.enter_context(start_proxy(cluster.admin_dsn)) for _ in range(FLEETS)), ()
-    listen(cluster)
+    accept_hosts(cluster)
     proxies = tuple(
         undo.enter_context(start_proxy(url(cluster.admin_dsn, host=host.ours, port=str(cluster.port)), host.wrapper))
         for host in hosts
     )
     return proxies, tuple(SilentLink(host, proxy) for host, proxy in zip(hosts, proxies, strict=True))
-
-
-def listen(cluster: Cluster) -> None:
-    """Let the server accept connections from the hosts."""
-    data = cluster.directory / "data"
-    with (data / "postgresql.conf").open("a") as conf:
-        conf.write("listen_addresses = '*'\n")
-    with (data / "pg_hba.conf").open("a") as hba:
-        hba.write(f"host all all {HOST_NETWORK} scram-sha-256\n")
-    cluster.halt()
-    cluster.resume()
 
 
 def _name_hosts(environment: ChaosEnvironment) -> None:

@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +12,7 @@ from supervisor.monitor.ollama import server
 from supervisor.monitor.ollama.server import OllamaServer
 from supervisor.settings.model import parse
 from testkit.host_names import write_getent
-from testkit.raw_server import Peer, raw_server, status
+from testkit.raw_server import Peer, raw_server, silent_address, status
 from worker.documents.storage import Storage, StoreNameUnresolved, StoreUnreachable
 from worker.ollama import client
 from worker.ollama.api import TAGS
@@ -37,20 +34,6 @@ def under(name: str, url: str) -> str:
     return f"http://{name}:{urlsplit(url).port}"
 
 
-@contextmanager
-def silent_at(url: str) -> Iterator[None]:
-    """A second address with the same port, whose queue of connections is full: the kernel drops every further one."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind((SILENT, urlsplit(url).port))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield
-
-
 @pytest.mark.parametrize("name", ["here", "refused", "second"])
 def test_a_worker_tries_each_address(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dead first address takes its share of the time and no more. The request names the host and not its address."""
@@ -61,7 +44,7 @@ def test_a_worker_tries_each_address(name: str, monkeypatch: pytest.MonkeyPatch)
         seen.append(peer.request())
         peer.send(LIST)
 
-    with raw_server(script) as url, silent_at(url):
+    with raw_server(script) as url, silent_address(SILENT, urlsplit(url).port or 0):
         assert Ollama(under(name, url)).look_up(TAGS).models == ()
     assert f"Host: {name}:".encode() in seen[0]
 
@@ -69,7 +52,7 @@ def test_a_worker_tries_each_address(name: str, monkeypatch: pytest.MonkeyPatch)
 def test_all_addresses_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     """The request ends with its deadline, as for one dead address."""
     monkeypatch.setattr(client, "LOOKUP_SECONDS", 0.4)
-    with raw_server() as url, silent_at(url), pytest.raises(ServerUnreachable) as raised:
+    with raw_server() as url, silent_address(SILENT, urlsplit(url).port or 0), pytest.raises(ServerUnreachable) as raised:
         Ollama(under("never", url)).look_up(TAGS)
     assert type(raised.value) is ServerUnreachable
 
@@ -102,7 +85,7 @@ def test_the_monitor_tries_each_address(name: str) -> None:
         assert f"Host: {name}:".encode() in peer.request()
         peer.send(LIST)
 
-    with raw_server(script) as url, silent_at(url):
+    with raw_server(script) as url, silent_address(SILENT, urlsplit(url).port or 0):
         assert isinstance(listed(under(name, url)), ModelsListed)
 
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from testkit.database import Database, url
 from testkit.host_names import write_getent
 from testkit.pg_proxy import PgProxy, proxy_before
+from testkit.raw_server import silent_address
 from worker.names import NameLookupFailed
 from worker.queue import hosts
 from worker.queue.connection import DatabaseUnavailable, connect, connect_monitor
@@ -38,17 +37,10 @@ def proxy(plain_database: Database) -> Iterator[PgProxy]:
 
 
 @pytest.fixture
-def silent_address(proxy: PgProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Another address with the proxy's port, whose queue of connections is full: the kernel drops every further one."""
+def silent_second(proxy: PgProxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Another address with the proxy's port, which sends no reply."""
     monkeypatch.setattr(hosts, "MAX_ADDRESS_SECONDS", hosts.MIN_ADDRESS_SECONDS)
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind((SILENT, int(port_of(proxy.dsn))))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
+    with silent_address(SILENT, int(port_of(proxy.dsn))):
         yield
 
 
@@ -80,7 +72,7 @@ Connected = Callable[[str], str]
 
 @both
 @pytest.mark.parametrize("host", [HERE, "localhost", "here", "refused", "second", "unknown,here", "hangs,here", "here,hangs"])
-@pytest.mark.usefixtures("silent_address")
+@pytest.mark.usefixtures("silent_second")
 def test_a_server_under_a_name(proxy: PgProxy, connected: Connected, host: str) -> None:
     """Dead addresses and names without an address cost a part of the time. libpq keeps the name, which TLS verifies."""
     assert connected(by_host(proxy.dsn, host)) in host.split(",")

@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 
 from testkit.bare_worker import Forker, start_forker
 from testkit.database import Database, temporary_database
+from testkit.far_host import FarHost, NotAllowed, far_host
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from testkit.school import School
 from testkit.site import FEEDBACK_MODEL, PARALLEL, VISION_MODEL, Site, open_site
@@ -29,6 +30,15 @@ def site(database: Database, fleets_simulator: SimulatorProcess) -> Iterator[Sit
             fleets_simulator.client.post("/api/generate", json={"model": model}).raise_for_status()
         fleets_simulator.reset_calls()
         yield opened
+
+
+@pytest.fixture
+def far() -> Iterator[FarHost]:
+    try:
+        with far_host() as host:
+            yield host
+    except (NotAllowed, FileNotFoundError) as refusal:
+        pytest.skip(f"{refusal}; .ci/run does this in a namespace of its own")
 
 
 # Workers without a supervisor

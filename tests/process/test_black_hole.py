@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from testkit.database import temporary_database, url
-from testkit.far_host import NETWORK, FarHost, NotAllowed, far_host
+from testkit.far_host import FarHost, accept_hosts
 from testkit.live_fleet import PROJECT_ROOT
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.outage import ALL_RAN_OUT, NO_MODEL, set_scene
@@ -41,24 +41,10 @@ print("idle no more", flush=True)
 
 
 @pytest.fixture
-def far() -> Iterator[FarHost]:
-    try:
-        with far_host() as host:
-            yield host
-    except (NotAllowed, FileNotFoundError) as refusal:
-        pytest.skip(f"{refusal}; .ci/run does this in a namespace of its own")
-
-
-@pytest.fixture
 def site(far: FarHost, fleets_simulator: SimulatorProcess) -> Iterator[Site]:
     """The worker's DSN leads to us from the far host."""
     with Cluster.start(memory_parent(), tcp=True) as cluster:
-        with (cluster.directory / "data" / "postgresql.conf").open("a") as conf:
-            conf.write("listen_addresses = '*'\n")
-        with (cluster.directory / "data" / "pg_hba.conf").open("a") as hba:
-            hba.write(f"host all all {NETWORK} scram-sha-256\n")
-        cluster.halt()
-        cluster.resume()
+        accept_hosts(cluster)
         with temporary_database(cluster.admin_dsn) as database:
             dsn = url(database.worker_dsn, host=far.ours, port=str(cluster.port))
             with open_site(replace(database, worker_dsn=dsn), fleets_simulator) as opened:

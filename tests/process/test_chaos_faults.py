@@ -14,13 +14,13 @@ import psycopg
 import pytest
 
 from testkit.adapters import helper_leaving
-from testkit.chaos import environment, refused_rows
+from testkit.chaos import refused_rows
 from testkit.chaos.helper_processes import end_helpers, helpers_of, pids_of
 from testkit.chaos.silent_link import SilentLink
 from testkit.chaos.status_sampler import start_sampler
 from testkit.database import Database, temporary_database, url
 from testkit.environment import Environment
-from testkit.far_host import FarHost, NotAllowed, far_host
+from testkit.far_host import FarHost, accept_hosts
 from testkit.host_names import DATABASE, MODEL_SERVER, HostNames, NoCompiler
 from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
 from testkit.postgres import Cluster, memory_parent
@@ -150,18 +150,9 @@ def sqlstate_of(owner: psycopg.Connection[tuple[object, ...]], statement: str, s
 
 
 @pytest.fixture
-def far() -> Iterator[FarHost]:
-    try:
-        with far_host() as host:
-            yield host
-    except (NotAllowed, FileNotFoundError) as refusal:
-        pytest.skip(f"{refusal}; .ci/run does this in a namespace of its own")
-
-
-@pytest.fixture
 def link(far: FarHost) -> Iterator[tuple[SilentLink, Database]]:
     with Cluster.start(memory_parent(), tcp=True) as cluster, temporary_database(cluster.admin_dsn) as database:
-        environment.listen(cluster)
+        accept_hosts(cluster)
         with start_proxy(url(cluster.admin_dsn, host=far.ours, port=str(cluster.port)), far.wrapper) as proxy:
             yield SilentLink(far, proxy), database
 

@@ -20,6 +20,7 @@ import supervisor.cli.main
 from testkit.database import url
 from testkit.live_fleet import PROGRAM, PROJECT_ROOT
 from testkit.site import Site
+from testkit.supervisor_process import COMMAND_SECONDS, run_command
 from testkit.waiting import until
 from tests.terminal import assert_fits
 from tests.tiers import in_two_tiers
@@ -29,7 +30,6 @@ pytestmark = pytest.mark.postgres
 Result = subprocess.CompletedProcess[str]
 
 OK, DEGRADED, REJECTED, USAGE, NOT_RUNNING, UNKNOWN, NO_PERMISSION, CONFIG = 0, 1, 1, 2, 3, 75, 77, 78
-COMMAND_TIMEOUT_SECONDS = 30.0
 AS_ANOTHER_USER = """
 import os, pwd, httpx, rich.table
 from supervisor.cli.main import main
@@ -72,16 +72,7 @@ def run_by(wrapper: tuple[str, ...], site: Site, *arguments: str, **settings: st
 
 def _run(program: tuple[str | Path, ...], site: Site, arguments: tuple[str, ...], settings: Mapping[str, str | float]) -> Result:
     values = {name.upper(): str(value) for name, value in {**site.settings(), **settings}.items()}
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "COLUMNS": "1000", **values}
-    return subprocess.run(
-        [*program, *arguments],
-        env=environ,
-        cwd=site.directory,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_SECONDS,
-        check=False,
-    )
+    return run_command(site.directory, {"COLUMNS": "1000", **values}, *arguments, program=program)
 
 
 def test_the_version_is_that_of_the_package(site: Site) -> None:
@@ -153,7 +144,7 @@ def test_a_flag_wins_over_the_environment(site: Site) -> None:
 
 def test_an_interrupt_during_the_imports_is_not_lost() -> None:
     """Python's default handler raises an exception that an import may swallow, and then the stop request would be lost."""
-    result = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], check=False, timeout=COMMAND_TIMEOUT_SECONDS)
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], check=False, timeout=COMMAND_SECONDS)
     assert result.returncode == -signal.SIGINT
 
 
@@ -465,6 +456,6 @@ def test_an_unknown_outcome_is_told_as_unknown(site: Site) -> None:
     with subprocess.Popen([PROGRAM, "scale", "3"], env=environ, cwd=site.directory, stderr=subprocess.PIPE, text=True) as scale:
         until(lambda: has_pending_command(monitor))
         os.kill(monitor, signal.SIGKILL)
-        _, error = scale.communicate(timeout=COMMAND_TIMEOUT_SECONDS)
+        _, error = scale.communicate(timeout=COMMAND_SECONDS)
     os.kill(fleet.pid, signal.SIGCONT)
     assert (scale.returncode, "may have been carried out" in error) == (UNKNOWN, True)

@@ -1,6 +1,5 @@
 """Lookups of host names that hang, for the model server, the object store and the database: an outage each, and no crash."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from typing import LiteralString
@@ -10,13 +9,13 @@ import pytest
 
 from testkit.database import url
 from testkit.host_names import DATABASE, MODEL_SERVER, OBJECT_STORE, HostNames, NoCompiler
-from testkit.live_fleet import PROGRAM, PROJECT_ROOT, LiveFleet
+from testkit.live_fleet import LiveFleet
 from testkit.name_server import NameServer, name_server, wrapper
 from testkit.object_store import SERVICE_KEY, files_below, start_store
 from testkit.outage import set_scene
 from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.site import Site, Value
-from testkit.supervisor_process import as_variables
+from testkit.supervisor_process import as_variables, run_command
 from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -140,10 +139,7 @@ def test_commands_end_while_names_hang(site: Site, proxy: PgProxy, names: HostNa
     settings = site.settings() | names.environ
     settings |= {"learning_database_url": url(proxy.dsn, host=DATABASE), "columns": 1000}
     settings |= {"ollama_base_url": under_the_name(MODEL_SERVER, site.ollama_url)}
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), **as_variables(settings)}
-    ran = subprocess.run(
-        [PROGRAM, command], env=environ, cwd=site.directory, capture_output=True, text=True, timeout=60, check=False
-    )
+    ran = run_command(site.directory, as_variables(settings), command, timeout_seconds=60.0)
     assert ran.returncode == 1
     assert [word for word in words if word not in ran.stdout] == []
 

@@ -18,10 +18,11 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from testkit.database import url
-from testkit.live_fleet import PROGRAM, PROJECT_ROOT, LiveFleet
+from testkit.live_fleet import PROJECT_ROOT, LiveFleet
 from testkit.pooler import Pooler, pooler_before
 from testkit.postgres import free_port, identity, server_account
 from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site, everything
+from testkit.supervisor_process import run_command
 from testkit.waiting import until
 from worker.ollama.address import server_name
 from worker.queue import host_permits
@@ -233,7 +234,7 @@ def test_a_direct_connection_is_not_taken_for_a_pooler(site: Site) -> None:
 
 def test_check_names_the_pooler(site: Site, pooler: Pooler) -> None:
     """Before the first job an operator learns what a pooler costs."""
-    environ = {"LEARNING_DATABASE_URL": pooler.dsn, "RUNTIME_DIRECTORY": str(site.directory / "run"), "PATH": os.environ["PATH"]}
-    done = subprocess.run([PROGRAM, "check"], env=environ, cwd=site.directory, capture_output=True, text=True, check=False)
+    environ = {"LEARNING_DATABASE_URL": pooler.dsn, "RUNTIME_DIRECTORY": str(site.directory / "run")}
+    done = run_command(site.directory, environ, "check")
     assert "warning the database is behind a transaction pooler" in " ".join(done.stdout.split())
     assert done.returncode == 0

@@ -3,10 +3,8 @@
 The supervisors of most tests have short steps. Their constants are changed before the program starts.
 """
 
-import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from psycopg import sql
 from testkit.live_fleet import LiveFleet, kill_all
 from testkit.outage import set_scene
 from testkit.site import FEEDBACK_MODEL, Site, Value
-from testkit.supervisor_process import PROGRAM, PROJECT_ROOT
+from testkit.supervisor_process import run_command
 from testkit.waiting import until
 from worker.ollama.address import server_name
 from worker.queue.permits import Permits
@@ -69,8 +67,7 @@ def until_told(fleet: LiveFleet, state: str, words: str) -> str:
 
 def run_status(site: Site) -> tuple[int, str]:
     """Return the exit code and the output of the command."""
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "RUNTIME_DIRECTORY": str(site.directory / "run")}
-    result = subprocess.run([PROGRAM, "status"], env=environ, cwd=site.directory, capture_output=True, text=True, check=False)
+    result = run_command(site.directory, {"RUNTIME_DIRECTORY": str(site.directory / "run")}, "status")
     return result.returncode, result.stdout
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from testkit.live_fleet import PROGRAM, PROJECT_ROOT, LiveFleet
+from testkit.live_fleet import LiveFleet
 from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, Site
+from testkit.supervisor_process import run_command
 from testkit.tmpfs import fill, mounted, read_only
 from testkit.waiting import until
 from tests.tiers import in_two_tiers
@@ -21,7 +22,6 @@ from tests.tiers import in_two_tiers
 pytestmark = pytest.mark.postgres
 
 OK, CANNOT_CREATE, CONFIG = 0, 73, 78
-COMMAND_TIMEOUT_SECONDS = 30.0
 LONG_LEASE_SECONDS = 600
 STRANGE_FILES = {"fifo": "0badcaf0", "socket": "0badcaf1", "directory": "0badcaf2", "symlink": "0badcaf3", "device": "0badcaf4"}
 UMASK = 'umask "$1"; shift; exec "$@"'
@@ -46,16 +46,7 @@ def start_in_a_job(site: Site) -> LiveFleet:
 
 def command(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command on the site's runtime directory."""
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT), "RUNTIME_DIRECTORY": str(site.directory / "run")}
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        env=environ,
-        cwd=site.directory,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_SECONDS,
-        check=False,
-    )
+    return run_command(site.directory, {"RUNTIME_DIRECTORY": str(site.directory / "run")}, *arguments)
 
 
 # While it runs
