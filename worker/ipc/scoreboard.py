@@ -226,17 +226,21 @@ class AdmissionRecord:
 
     64 is no limit, 0 calls are a closed gate. After `until_seconds` no worker leases, because a monitor that no longer writes
     cannot keep Ollama below its memory limit. If both steps use one model, both numbers are equal.
+    `vision_probes` and `feedback_probes` count the monitor's own requests to the step's model that were answered.
     """
 
-    FORMAT: ClassVar[struct.Struct] = struct.Struct("<IIId")
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<IIIdQQ")
 
     slots: int = MAX_SLOTS
     vision_calls: int = MAX_CALLS
     feedback_calls: int = MAX_CALLS
     until_seconds: float = math.inf
+    vision_probes: int = 0
+    feedback_probes: int = 0
 
     def pack(self) -> bytes:
-        return self.FORMAT.pack(self.slots, self.vision_calls, self.feedback_calls, self.until_seconds)
+        limits = self.slots, self.vision_calls, self.feedback_calls, self.until_seconds
+        return self.FORMAT.pack(*limits, self.vision_probes, self.feedback_probes)
 
     @classmethod
     def unpack(cls, body: bytes) -> "AdmissionRecord":
