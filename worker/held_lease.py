@@ -57,17 +57,23 @@ class HeldLease:
         first: Callable[[Connection], T],
         after_reconnect: Callable[[Connection], T] | None = None,
         counters: tuple[Counter, ...] = (Counter.COMPLETED,),
-        is_of_row: Callable[[], bool] | None = None,
     ) -> T:
         """`Session.ask` until the lease ends. Raises LeaseRanOut, and RowRefused: then the session holds no permit.
 
-        An error that may be the row's fault is, once other jobs have been counted by `counters` meanwhile.
+        An error that may be the row's fault is, once other jobs have been counted by `counters` meanwhile, or once another write
+        of this job was refused as its row's fault.
         """
-        session, rivals = self._ctx.session, Rivals(self._ctx.wiring.scoreboard, counters)
+        rivals = Rivals(self._ctx.wiring.scoreboard, counters)
         later = rivals.counted(after_reconnect or first)
-        is_of_row = is_of_row or (always if self._is_refused else rivals.has_passed)
         try:
-            return session.ask(rivals.counted(first), later, self._until_seconds, is_of_row)
+            return self._ask(rivals.counted(first), later, always if self._is_refused else rivals.has_passed)
+        except RowRefused:
+            self._is_refused = True
+            raise
+
+    def _ask(self, first: Callable[[Connection], T], later: Callable[[Connection], T], is_of_row: Callable[[], bool]) -> T:
+        try:
+            return self._ctx.session.ask(first, later, self._until_seconds, is_of_row)
         except RowRefused:
             self._drop_permit()
             raise
@@ -207,9 +213,13 @@ class HeldLease:
         """Tries the write of the step's result, if it may be refused. Raises JobEnded: then no model is called in vain."""
         if not self._may_be_refused(write):
             return
+
+        def run(connection: Connection) -> None:
+            rehearse(connection, self.lease, write, self._left_seconds())
+
         self._ctx.report.enter_activity(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
         try:
-            self.ask(lambda connection: rehearse(connection, self.lease, write, self._left_seconds()), is_of_row=always)
+            self._ask(run, run, always)
         except RowRefused as refusal:
             are_several = self._refused_writes.add(write, self.lease.job_id)
             may_be_all = are_several or not self._is_refused_alone(refusal.sqlstate)

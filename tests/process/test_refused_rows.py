@@ -40,6 +40,13 @@ def statuses(school: School, *submission_ids: UUID) -> set[str]:
     return {row["analysis_status"] for row in rows}
 
 
+def try_again(school: School, submission_id: UUID) -> None:
+    """Let a worker lease a held job now, and wait until the job is held again."""
+    leases = len(school.leases(submission_id))
+    school.change_job("visible_at = now()", submission_id)
+    until(lambda: len(school.leases(submission_id)) > leases and school.job(submission_id)["status"] == "queued")
+
+
 def refusals(worker: BareWorker) -> list[Event]:
     return [event for event in worker.read_events() if event.kind is EventKind.ROW_REFUSED]
 
@@ -136,6 +143,21 @@ def test_a_lone_worker_gives_a_refused_job_back(guarded: School) -> None:
         assert (job["status"], job["retry_count"], job["payload"].get("expiries")) == ("queued", 0, None)
         until(lambda: guarded.job(refused_id)["error_code"] == "database_42883", within_seconds=60)
     assert (guarded.job(refused_id)["status"], guarded.calls(FEEDBACK_MODEL)) == ("failed", 4)
+
+
+@pytest.mark.second_tier
+def test_a_lone_refused_job_is_held_without_calls(guarded: School) -> None:
+    """Without other work there is no evidence. One call is made, and later tries only rehearse until the database accepts it."""
+    (refused_id,) = enter_texts(guarded, 1)
+    refuse(guarded.owner, refused_id, MISSING, "complete")
+    with guarded.worker(None, worker_lease_seconds=600):
+        until(lambda: guarded.job(refused_id)["error_code"] == "database_42883_all", within_seconds=60)
+        for _ in range(2):
+            try_again(guarded, refused_id)
+        assert (guarded.job(refused_id)["retry_count"], guarded.calls(FEEDBACK_MODEL)) == (0, 1)
+        accept(guarded.owner, refused_id)
+        guarded.change_job("visible_at = now()", refused_id)
+        until(lambda: statuses(guarded, refused_id) == {"completed"})
 
 
 @pytest.mark.second_tier
