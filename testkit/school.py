@@ -23,6 +23,7 @@ from worker.queue.dead_leases import ReclaimResult, reclaim_lease
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 CONNECTED: LiteralString = "select count(*)::int as n from pg_stat_activity where usename = %s"
 HELD, WAITED_FOR = True, False
+_NOT_COUNTED = {Counter.EVENTS_DROPPED, Counter.CHECKPOINTS, Counter.STEPS_BEGUN}
 LOCKS: LiteralString = """
     select granted from pg_locks
      where locktype = 'advisory' and pid <> pg_backend_pid()
@@ -120,9 +121,12 @@ class School(Environment):
 
 
 def counted(worker: BareWorker) -> dict[Counter, int]:
-    """Return the slot's totals that are not zero, without EVENTS_DROPPED, which depends on the machine's speed."""
+    """Return the slot's totals that are not zero, without the dropped events, which depend on the machine's speed.
+
+    The accepted writes within a job are left out too.
+    """
     counters = worker.record().counters
-    return {counter: counters[counter] for counter in Counter if counters[counter] and counter is not Counter.EVENTS_DROPPED}
+    return {counter: counters[counter] for counter in Counter if counters[counter] and counter not in _NOT_COUNTED}
 
 
 def is_idle(worker: BareWorker) -> bool:

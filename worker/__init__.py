@@ -9,7 +9,7 @@ The process, from the top down:
   adapter_calls  calls an adapter and turns its exception into the job's outcome
   held_lease     renews the lease of the job in hand and takes permits for model calls
   context        what does not change from job to job
-  rivals         other jobs' results, to tell an error of one row from one of all
+  rivals         other jobs' writes, to tell an error of one row from one of all
   session        keeps a database connection across outages
   report         publishes the worker's record and sends its events
   wakeups        ends a wait
@@ -23,5 +23,5 @@ The packages:
   ollama         client of the model server, and its limits on an answer
   documents      fetches a submission's file and decodes it in a child process
   adapters       vision and feedback, with their prompts, and the stub
-  core           decisions without effects: outcome, retry, checkpoint, criteria, gates, errors
+  core           decisions without effects: outcome, retry, refusal, checkpoint, criteria, gates, errors
 """

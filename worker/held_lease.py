@@ -6,10 +6,13 @@ from typing import TypeVar
 
 from worker.context import WorkerContext
 from worker.core.outcome import Lease, Lost, Outcome, Released
+from worker.core.refusal import ALL_REFUSED, Write, after_reading, before_call
 from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
-from worker.rivals import Rivals
+from worker.queue.rehearsal import rehearse
+from worker.queue.sqlstate import is_passing, is_refusal, is_suspect, reason_of
+from worker.rivals import RefusedWrites, Rivals
 from worker.session import LeaseRanOut, always
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
 
@@ -41,12 +44,12 @@ class HeldLease:
         ctx: WorkerContext,
         lease: Lease,
         leased_at_seconds: float,
+        refused_writes: RefusedWrites,
         permit: HeldPermit | None = None,
-        *,
-        is_refused: bool = False,
     ) -> None:
-        """`is_refused`: a result of this row was refused to this worker before, and another job's was accepted since."""
-        self._ctx, self.lease, self.permit, self._is_refused = ctx, lease, permit, is_refused
+        self._ctx, self.lease, self.permit, self._refused_writes = ctx, lease, permit, refused_writes
+        self._is_refused = refused_writes.has_rival(lease.job_id)  # the row alone is at fault if it is refused again
+        self.write = Write.RESULT  # the kind of the current write
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
 
     def ask(
@@ -57,13 +60,20 @@ class HeldLease:
     ) -> T:
         """`Session.ask` until the lease ends. Raises LeaseRanOut, and RowRefused: then the session holds no permit.
 
-        An error that may be the row's fault is, once other jobs have been counted by `counters` meanwhile.
+        An error that may be the row's fault is, once other jobs have been counted by `counters` meanwhile, or once another write
+        of this job was refused as its row's fault.
         """
-        session, rivals = self._ctx.session, Rivals(self._ctx.wiring.scoreboard, counters)
+        rivals = Rivals(self._ctx.wiring.scoreboard, counters)
         later = rivals.counted(after_reconnect or first)
-        is_of_row = always if self._is_refused else rivals.has_passed
         try:
-            return session.ask(rivals.counted(first), later, self._until_seconds, is_of_row)
+            return self._ask(rivals.counted(first), later, always if self._is_refused else rivals.has_passed)
+        except RowRefused:
+            self._is_refused = True
+            raise
+
+    def _ask(self, first: Callable[[Connection], T], later: Callable[[Connection], T], is_of_row: Callable[[], bool]) -> T:
+        try:
+            return self._ctx.session.ask(first, later, self._until_seconds, is_of_row)
         except RowRefused:
             self._drop_permit()
             raise
@@ -92,8 +102,10 @@ class HeldLease:
     def start_step(self, step: Step, hard_limit_seconds: float, model: str) -> None:
         """Renews the lease for a step and takes one of the model's permits, waiting until one is free.
 
-        Raises JobEnded if the lease is lost, if a stop leaves too little time, or if the step's gate is closed.
+        Raises JobEnded if the lease is lost, if a stop leaves too little time, if the step's gate is closed, or if the database
+        would refuse the step's result.
         """
+        self._rehearse(Write.of(step))
         while True:
             self._check_time(hard_limit_seconds)
             permits = self._check_gate(step, model)
@@ -153,7 +165,7 @@ class HeldLease:
             return StepStart(start.is_ours, kept or start.permit)
 
         self._ctx.report.enter_activity(Activity.PERMIT, STATEMENT_DEADLINE_SECONDS)
-        self._renew(hard_limit_seconds, renew)
+        self._renew(Write.BEGIN, hard_limit_seconds, renew)
 
     def _wait_for_permit(self, permits: Permits) -> None:
         """Each slot waits for a number of its own, so that waiting workers spread over the permits."""
@@ -164,18 +176,66 @@ class HeldLease:
     def _commit(self, hard_limit_seconds: float, commit: Callable[[Connection, float], StepStart]) -> None:
         """Has a deadline of its own, because the step may have used up its time."""
         self._ctx.report.enter_activity(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
-        self._renew(hard_limit_seconds, commit)
+        self._renew(Write.CHECKPOINT, hard_limit_seconds, commit)
         self._ctx.report.advance()
 
-    def _renew(self, hard_limit_seconds: float, renew: Callable[[Connection, float], StepStart]) -> None:
+    def _renew(self, write: Write, hard_limit_seconds: float, renew: Callable[[Connection, float], StepStart]) -> None:
         """Runs a statement that renews the lease, and keeps the permit that it leaves. Raises JobEnded if the lease is lost."""
         lease_seconds = lease_seconds_for(hard_limit_seconds, self._ctx.settings)
         sent_at_seconds = time.monotonic()
-        start = self.ask(lambda connection: renew(connection, lease_seconds))
+        start = self._write(write, lambda connection: renew(connection, lease_seconds))
         self.permit = start.permit
         if not start.is_ours:
             raise JobEnded(Lost())
         self._until_seconds = sent_at_seconds + lease_seconds
+        self._ctx.report.count(write.value)
+
+    def _write(self, write: Write, ask: Callable[[Connection], T]) -> T:
+        """Raises JobEnded if the database refuses this kind of write, and LeaseRanOut with `write` set."""
+        self.write = write
+        try:
+            answer = self.ask(ask, counters=(write.value,))
+        except RowRefused as refusal:
+            raise JobEnded(self._refused(write, refusal.sqlstate)) from refusal
+        self.write = Write.RESULT
+        return answer
+
+    def _refused(self, write: Write, sqlstate: str) -> Outcome:
+        """The outcome of a job whose renewal or checkpoint is refused. Only a checkpoint follows a call to a model."""
+        are_several, is_passing_now = self._refused_writes.add(write, self.lease.job_id), is_passing(sqlstate)
+        reason, max_retries = reason_of(sqlstate), self._ctx.settings.worker_max_retries
+        self.write = Write.RESULT
+        if write is Write.CHECKPOINT:
+            return after_reading(self.lease, reason, max_retries, may_be_all=are_several, is_passing=is_passing_now)
+        return before_call(self.lease, reason, may_be_all=are_several or is_passing_now)
+
+    def _rehearse(self, write: Write) -> None:
+        """Tries the write of the step's result, if it may be refused. Raises JobEnded: then no model is called in vain."""
+        if not self._may_be_refused(write):
+            return
+
+        def run(connection: Connection) -> None:
+            rehearse(connection, self.lease, write, self._left_seconds())
+
+        self._ctx.report.enter_activity(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
+        try:
+            self._ask(run, run, always)
+        except RowRefused as refusal:
+            are_several = self._refused_writes.add(write, self.lease.job_id)
+            may_be_all = are_several or not self._is_refused_alone(refusal.sqlstate)
+            raise JobEnded(before_call(self.lease, reason_of(refusal.sqlstate), may_be_all=may_be_all)) from refusal
+
+    def _may_be_refused(self, write: Write) -> bool:
+        """True if the last write of this kind was refused, or one of this job before."""
+        return self._refused_writes.is_refused(write) or self._is_refused or is_refusal(self.lease.error_code)
+
+    def _is_refused_alone(self, sqlstate: str) -> bool:
+        """True if the row is at fault: by the class of the error, or because the write was accepted for another row."""
+        is_of_all = self.lease.error_code.endswith(ALL_REFUSED) and not self._is_refused
+        return not is_of_all and not is_passing(sqlstate) and (self._is_refused or not is_suspect(sqlstate))
+
+    def _left_seconds(self) -> float:
+        return max(0.0, self._until_seconds - time.monotonic())
 
     def _enter_step(self, step: Step, hard_limit_seconds: float) -> None:
         self._ctx.report.enter_activity(Activity[step.name], hard_limit_seconds + DEADLINE_SLACK_SECONDS)

@@ -1,10 +1,15 @@
-"""Other jobs of the instance: their results show whether a failing statement is the fault of one row or of its surroundings."""
+"""Other jobs of the instance: their writes show whether a failing statement is the fault of one row or of its surroundings."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
+from uuid import UUID
 
+from worker.core.refusal import Write
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import Scoreboard
+
+MAX_JOBS = 1000
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -39,25 +44,51 @@ class Rivals:
         return _ended(self._scoreboard, self._counters)
 
 
-class RefusedResults:
-    """The results of one worker that were refused in a row: meanwhile no worker of the instance has written one.
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """`accepted`: the writes of this kind that all workers of the instance had done at the refusal."""
 
-    Several in a row show that all rows may be concerned, as by a trigger that a migration has left wrong.
+    write: Write
+    job_id: UUID
+    accepted: int
+
+
+class RefusedWrites:
+    """The writes that were refused to one worker, and what the instance has written since.
+
+    If several jobs are refused in a row, all rows may be concerned, as by a trigger that a migration has left wrong.
     """
 
     def __init__(self, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
-        self._completed = self._in_a_row = 0
+        self._in_a_row: dict[Write, _Refused] = {}  # the first job of each kind, with the accepted writes until the last one
+        self._by_job: dict[UUID, _Refused] = {}
 
-    def add(self) -> bool:
-        """Count one more. False for the first one, which the row alone may explain."""
-        self._in_a_row = self._in_a_row + 1 if self._is_last() else 1
-        self._completed = _ended(self._scoreboard, (Counter.COMPLETED,))
-        return self._in_a_row > 1
+    def add(self, write: Write, job_id: UUID) -> bool:
+        """Add one more. True if the one before was another job's. The first one may be explained by its row alone."""
+        accepted = self._accepted(write)
+        first_job_id = self._in_a_row[write].job_id if self.is_refused(write) else job_id
+        self._in_a_row[write] = _Refused(write, first_job_id, accepted)
+        if len(self._by_job) >= MAX_JOBS:
+            del self._by_job[next(iter(self._by_job))]
+        self._by_job[job_id] = _Refused(write, job_id, accepted)
+        return job_id != first_job_id
 
-    def _is_last(self) -> bool:
-        """Report whether the last result was a refused one."""
-        return self._in_a_row > 0 and _ended(self._scoreboard, (Counter.COMPLETED,)) == self._completed
+    def is_refused(self, write: Write) -> bool:
+        """Report whether the last write of this kind was a refused one."""
+        last = self._in_a_row.get(write)
+        return last is not None and self._accepted(write) == last.accepted
+
+    def has_rival(self, job_id: UUID) -> bool:
+        """Report whether the job was refused, and the same kind of write was accepted for another job since."""
+        refused = self._by_job.get(job_id)
+        return refused is not None and self._accepted(refused.write) > refused.accepted
+
+    def forget(self, job_id: UUID) -> None:
+        self._by_job.pop(job_id, None)
+
+    def _accepted(self, write: Write) -> int:
+        return _ended(self._scoreboard, (write.value,))
 
 
 def _ended(scoreboard: Scoreboard, counters: tuple[Counter, ...]) -> int:

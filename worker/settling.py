@@ -17,15 +17,16 @@ from worker.core.outcome import (
     Retried,
     fallbacks,
 )
+from worker.core.refusal import ALL_REFUSED, Write, hold
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, Activity, Counter, EventKind
 from worker.lease_search import PendingLease
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.refusals import Refusals
 from worker.queue.settle import Settlement, park, settle, settle_and_lease
-from worker.queue.sqlstate import ALL_REFUSED, is_passing, reason_of
-from worker.rivals import RefusedResults
-from worker.session import SUSPECT_SECONDS, LeaseRanOut
+from worker.queue.sqlstate import is_passing, reason_of
+from worker.rivals import RefusedWrites
+from worker.session import LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 
 Written = Outcome | Refused  # what became of an outcome
@@ -34,9 +35,8 @@ Written = Outcome | Refused  # what became of an outcome
 class Settling:
     """`refusals` are the rows that this worker passes over."""
 
-    def __init__(self, ctx: WorkerContext, refusals: Refusals) -> None:
-        self._ctx, self._refusals = ctx, refusals
-        self._refused_results = RefusedResults(ctx.wiring.scoreboard)
+    def __init__(self, ctx: WorkerContext, refusals: Refusals, refused_writes: RefusedWrites) -> None:
+        self._ctx, self._refusals, self._refused_writes = ctx, refusals, refused_writes
 
     def write(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
         """Writes the outcome, and leases the next job if one is requested. Raises LeaseRanOut and RowRefused."""
@@ -55,11 +55,16 @@ class Settling:
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         return held.ask(first, after_reconnect, _counters(outcome))
 
-    def written(self, lease: Lease, outcome: Outcome, settlement: Settlement) -> Outcome:
+    def written(self, lease: Lease, outcome: Outcome, settlement: Settlement) -> Written:
         """The outcome that the job has now: Lost if the lease was taken over, because the result is then dropped."""
         if not settlement.is_written:
             return Lost()
+        if isinstance(outcome, Released) and outcome.job_error_code:
+            reason = outcome.job_error_code.removesuffix(ALL_REFUSED)
+            self._report_refused(lease, reason)
+            return Refused(reason)
         self._refusals.forget(lease.job_id)
+        self._refused_writes.forget(lease.job_id)
         if isinstance(outcome, Completed):
             self._refusals.rival_passed(is_result=True)
         return outcome
@@ -70,7 +75,7 @@ class Settling:
         If it accepts neither, the job is parked. If it accepts no write, the lease ends by itself.
         The second of two refused results in a row is parked without a failure, because all rows may be concerned.
         """
-        are_all_refused = isinstance(outcome, Completed) and self._refused_results.add()
+        are_all_refused = isinstance(outcome, Completed) and self._refused_writes.add(Write.RESULT, held.lease.job_id)
         may_retry = (are_all_refused or is_passing(sqlstate)) and held.lease.retry_count < self._ctx.settings.worker_max_retries
         others = fallbacks(outcome, held.lease, reason_of(sqlstate), may_retry=may_retry)
         try:
@@ -88,15 +93,16 @@ class Settling:
         """
         lease = held.lease
         if end.suspect:
+            self._refused_writes.add(held.write, lease.job_id)
             self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
             self._report_refused(lease, reason_of(end.suspect))
             if held.is_running():
-                self._put_back(lease)
+                self._put_back(lease, reason_of(end.suspect))
         return Lost()
 
-    def _put_back(self, lease: Lease) -> None:
+    def _put_back(self, lease: Lease, reason: str) -> None:
         """Gives a job back whose row may be refused, in one try. If that fails too, its lease ends by itself."""
-        released = Released("unavailable", SUSPECT_SECONDS)
+        released = hold(reason)
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         with suppress(RowRefused, LeaseRanOut):
             self._ctx.session.ask(lambda connection: settle(connection, lease, released), None, -math.inf)

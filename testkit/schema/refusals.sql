@@ -3,7 +3,8 @@
 
 create table public.refusals (
     submission_id uuid not null,
-    write         text not null, -- lease, renew, queue, fail or delete of the job; complete, fail_submission or retry; read
+    write         text not null, -- lease, renew, queue, fail or delete of the job; complete, fail_submission or retry; read;
+                                 -- checkpoint: a renewal that writes a text
     code          text not null, -- a SQLSTATE, `missing`: calls a function that does not exist, `slow`: runs into the timeout
     primary key (submission_id, write)
 );
@@ -30,6 +31,9 @@ create function public.refuse_job() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
         begin
+            if tg_op = 'UPDATE' and new.payload is distinct from old.payload and new.lease_key = old.lease_key then
+                perform public.refuse(old.submission_id, 'checkpoint');
+            end if;
             perform public.refuse(old.submission_id, case
                 when tg_op = 'DELETE' then 'delete'
                 when new.status = 'leased' and new.lease_key is distinct from old.lease_key then 'lease'

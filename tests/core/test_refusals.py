@@ -53,9 +53,19 @@ def test_a_lease_that_passes_says_nothing_about_results() -> None:
     refusals = Refusals()
     refusals.add(JOB, "42883", 0.0, is_result=True)
     refusals.rival_passed(is_result=False)
-    assert refusals.result_of(JOB) is None
+    assert not refusals.add(JOB, "42883", 0.0, is_result=True).has_rival
     refusals.rival_passed(is_result=True)
-    assert refusals.result_of(JOB) == "42883"
+    assert refusals.add(JOB, "42883", 0.0, is_result=True).has_rival
+
+
+def test_only_an_error_of_the_row_ends_a_leased_job_without_another_try() -> None:
+    """An error that may be an outage may be over at the next try, whatever other rows have shown meanwhile."""
+    refusals = Refusals()
+    refusals.add(JOB, "42883", 0.0, is_result=True)
+    refusals.rival_passed(is_result=True)
+    assert refusals.result_of(JOB) is None
+    refusals.add(JOB, "P0001", 0.0, is_result=True)
+    assert refusals.result_of(JOB) == "P0001"
 
 
 def test_a_refused_lease_says_nothing_about_the_result() -> None:

@@ -1,21 +1,25 @@
 """Statements for rows that the database refuses, and for rows that no worker can ever take."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg.errors import CheckViolation
 
 from testkit.filled_queue import FilledQueue
 from worker.core.outcome import Lease, Retried
+from worker.core.refusal import ALL_REFUSED, Write
 from worker.ipc.contract import Step
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.contract_check import stuck_rows
 from worker.queue.leases import LeaseRequest, fail_unleased, lease_alone, lease_candidates, lease_job
+from worker.queue.permits import Permits, begin_step
 from worker.queue.polls import STUCK_BOUND, open_jobs, parked_jobs, step_backlog, stuck_jobs
+from worker.queue.rehearsal import rehearse
 from worker.queue.settle import park, settle
-from worker.queue.sqlstate import ALL_REFUSED
 
 pytestmark = pytest.mark.postgres
 
@@ -139,6 +143,49 @@ def test_refused_rows_are_no_backlog(queue: FilledQueue) -> None:
     job_ids = [queue.enter(kind="image").job_id, queue.enter(kind="image", leased_for_seconds=-1).job_id]
     assert monitor(queue, step_backlog).vision_jobs == 2
     assert monitor(queue, step_backlog, job_ids).vision_jobs == 0
+
+
+# The rehearsal
+
+
+@pytest.mark.parametrize("write", [Write.CHECKPOINT, Write.RESULT])
+def test_a_rehearsal_changes_nothing(queue: FilledQueue, write: Write) -> None:
+    """Job and submission stay as they are, and the session keeps its permit."""
+    lease = leased(queue, queue.enter(kind="image").job_id)
+    permit = begin_step(queue.worker, lease, LEASE_SECONDS, Permits(1, 1)).permit
+    before = queue.everything()
+    rehearse(queue.worker, lease, write, LEASE_SECONDS)
+    assert queue.everything() == before
+    assert permit is not None
+    assert queue.one("select count(*)::int as n from pg_locks where locktype = 'advisory' and objid = 1")["n"] == 1
+
+
+@pytest.mark.parametrize(("write", "event"), [(Write.CHECKPOINT, "update"), (Write.RESULT, "delete")])
+def test_a_rehearsal_is_refused_as_its_write_is(queue: FilledQueue, write: Write, event: str) -> None:
+    """Also by a constraint that is checked at the commit. The other kind of write is accepted."""
+    lease = leased(queue, queue.enter(kind="image").job_id)
+    other = Write.RESULT if write is Write.CHECKPOINT else Write.CHECKPOINT
+    with refused_late(queue, event):
+        with pytest.raises(CheckViolation):
+            rehearse(queue.worker, lease, write, LEASE_SECONDS)
+        rehearse(queue.worker, lease, other, LEASE_SECONDS)
+
+
+@contextmanager
+def refused_late(queue: FilledQueue, event: str) -> Iterator[None]:
+    """Refuse this change of every job when its transaction commits."""
+    queue.owner.execute(
+        "create function refuse_late() returns trigger language plpgsql as"
+        " $$ begin raise exception 'a pupil''s text' using errcode = '23514'; end $$"
+    )
+    queue.owner.execute(
+        f"create constraint trigger refuse_late after {event} on learning_submission_jobs"
+        " deferrable initially deferred for each row execute function refuse_late()".encode()
+    )
+    try:
+        yield
+    finally:
+        queue.owner.execute("drop function refuse_late() cascade")
 
 
 # Rows that no worker can ever take

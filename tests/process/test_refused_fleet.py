@@ -87,6 +87,29 @@ def test_a_trigger_that_calls_a_missing_function_fails_its_job_alone(guarded: Si
     assert fleet.logged("exited") == []
 
 
+def test_a_row_that_is_known_to_be_at_fault_is_parked_at_once(guarded: Site) -> None:
+    """Other results show it. Its failure is refused too, and no other job has to fail to show that again: one lease is enough."""
+    refused_id = guarded.enter_text()
+    refuse(guarded.owner, refused_id, MISSING, "complete", "fail_submission")
+    guarded.start_with({"worker_concurrency": 2, **STUB})
+    until(lambda: guarded.enter_text() and guarded.job(refused_id)["error_code"], within_seconds=60)
+    job = guarded.job(refused_id)
+    assert (job["status"], job["error_code"], len(guarded.leases(refused_id))) == ("queued", "database_42883", 1)
+
+
+def test_results_are_no_evidence_about_checkpoints(guarded: Site) -> None:
+    """A trigger that calls what does not exist refuses all checkpoints. Texts that are done meanwhile fail no photo."""
+    photos = guarded.enter_photos(3)
+    for each in photos:
+        refuse(guarded.owner, each, MISSING, "checkpoint")
+    guarded.start_with({"worker_concurrency": 2, **STUB, **SHORT_LEASE})
+    until(
+        lambda: guarded.enter_text() and {guarded.job(each)["error_code"] for each in photos} == {"database_42883_all"},
+        within_seconds=90,
+    )
+    assert {(guarded.job(each)["status"], guarded.job(each)["retry_count"]) for each in photos} == {("queued", 0)}
+
+
 @pytest.mark.second_tier
 def test_a_locked_result_uses_the_usual_retries(guarded: Site) -> None:
     """A lock on one submission: after other results have passed its job is put back, and fails when its retries are used."""

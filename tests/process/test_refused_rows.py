@@ -40,6 +40,13 @@ def statuses(school: School, *submission_ids: UUID) -> set[str]:
     return {row["analysis_status"] for row in rows}
 
 
+def try_again(school: School, submission_id: UUID) -> None:
+    """Let a worker lease a held job now, and wait until the job is held again."""
+    leases = len(school.leases(submission_id))
+    school.change_job("visible_at = now()", submission_id)
+    until(lambda: len(school.leases(submission_id)) > leases and school.job(submission_id)["status"] == "queued")
+
+
 def refusals(worker: BareWorker) -> list[Event]:
     return [event for event in worker.read_events() if event.kind is EventKind.ROW_REFUSED]
 
@@ -123,17 +130,51 @@ def test_a_row_with_a_slow_trigger_ends_no_worker(guarded: School, write: str) -
 
 
 @pytest.mark.second_tier
-@pytest.mark.parametrize("code", ["55P03", MISSING])
-def test_a_lone_worker_gives_a_refused_job_back(guarded: School, code: str) -> None:
-    """No other worker can show that one row alone is refused: the job is put back long before its lease ends, uncounted."""
+def test_a_lone_worker_gives_a_refused_job_back(guarded: School) -> None:
+    """No other worker can show that one row alone is refused: the job is put back long before its lease ends, uncounted.
+
+    The results of the other jobs show it at the next rehearsal.
+    """
     refused_id, *others = enter_texts(guarded, 4)
-    refuse(guarded.owner, refused_id, code, "complete")
+    refuse(guarded.owner, refused_id, MISSING, "complete")
     with guarded.worker(None, worker_lease_seconds=600):
         until(lambda: statuses(guarded, *others) == {"completed"}, within_seconds=60)
         job = guarded.job(refused_id)
         assert (job["status"], job["retry_count"], job["payload"].get("expiries")) == ("queued", 0, None)
-        until(lambda: guarded.job(refused_id)["error_code"], within_seconds=60)
-    assert guarded.job(refused_id)["error_code"] == ("database_42883" if code == MISSING else "database_55P03")
+        until(lambda: guarded.job(refused_id)["error_code"] == "database_42883", within_seconds=60)
+    assert (guarded.job(refused_id)["status"], guarded.calls(FEEDBACK_MODEL)) == ("failed", 4)
+
+
+@pytest.mark.second_tier
+def test_a_lone_refused_job_is_held_without_calls(guarded: School) -> None:
+    """Without other work there is no evidence. One call is made, and later tries only rehearse until the database accepts it."""
+    (refused_id,) = enter_texts(guarded, 1)
+    refuse(guarded.owner, refused_id, MISSING, "complete")
+    with guarded.worker(None, worker_lease_seconds=600):
+        until(lambda: guarded.job(refused_id)["error_code"] == "database_42883_all", within_seconds=60)
+        for _ in range(2):
+            try_again(guarded, refused_id)
+        assert (guarded.job(refused_id)["retry_count"], guarded.calls(FEEDBACK_MODEL)) == (0, 1)
+        accept(guarded.owner, refused_id)
+        guarded.change_job("visible_at = now()", refused_id)
+        until(lambda: statuses(guarded, refused_id) == {"completed"})
+
+
+@pytest.mark.second_tier
+def test_a_job_whose_result_is_locked_is_held(guarded: School) -> None:
+    """A lock ends some time: its job waits without an attempt and without another call to the model, and is done then."""
+    locked_id, *others = enter_texts(guarded, 4)
+    refuse(guarded.owner, locked_id, "55P03", "complete")
+    with guarded.worker(None, worker_lease_seconds=600):
+        until(lambda: statuses(guarded, *others) == {"completed"}, within_seconds=60)
+        leases = len(guarded.leases(locked_id))
+        guarded.change_job("visible_at = now()", locked_id)
+        until(lambda: len(guarded.leases(locked_id)) > leases and guarded.job(locked_id)["status"] == "queued")
+        assert (guarded.job(locked_id)["error_code"], guarded.job(locked_id)["retry_count"]) == ("database_55P03_all", 0)
+        assert guarded.calls(FEEDBACK_MODEL) == 4
+        accept(guarded.owner, locked_id)
+        guarded.change_job("visible_at = now()", locked_id)
+        until(lambda: statuses(guarded, locked_id) == {"completed"})
 
 
 # The read
@@ -170,14 +211,16 @@ def test_a_refused_result_fails_its_job_alone(guarded: School, code: str) -> Non
     assert totals == {Counter.COMPLETED: 1, Counter.FAILED_FEEDBACK: 1, Counter.FEEDBACK_CALLS: 2}
 
 
-def test_a_trigger_that_refuses_all_results_fails_one_job(guarded: School) -> None:
-    """The first one may be a fault of its row. The others are put aside and are completed when the trigger is corrected."""
+@pytest.mark.parametrize("pooled", ["false", "true"])
+def test_a_trigger_that_refuses_all_results_fails_one_job(guarded: School, pooled: str) -> None:
+    """The first one may be a fault of its row. The others are held without a model call, and are completed after the repair."""
     entered = enter_texts(guarded, 5)
     for each in entered:
         refuse(guarded.owner, each, "P0001", "complete")
-    with guarded.worker() as worker:
+    with guarded.worker(None, database_pooled=pooled) as worker:
         until(lambda: [guarded.job(each)["error_code"] for each in entered] == ["database_P0001", *["database_P0001_all"] * 4])
         assert [guarded.job(each)["status"] for each in entered] == ["failed", *["queued"] * 4]
+        assert ({guarded.job(each)["retry_count"] for each in entered}, guarded.calls(FEEDBACK_MODEL)) == ({0}, 1)
         for each in entered:
             accept(guarded.owner, each)
             guarded.change_job("visible_at = now()", each)
@@ -186,7 +229,7 @@ def test_a_trigger_that_refuses_all_results_fails_one_job(guarded: School) -> No
 
 
 def test_refused_results_in_a_row_end_when_another_is_written(guarded: School) -> None:
-    """Two rows alone are at fault. The second one fails at its next refusal, after the result of a third job."""
+    """Two rows alone are at fault. The second one fails after the result of a third job, without a call to the model."""
     first, second, other = enter_texts(guarded, 3)
     for each in (first, second):
         refuse(guarded.owner, each, "23514", "complete")
@@ -195,7 +238,7 @@ def test_refused_results_in_a_row_end_when_another_is_written(guarded: School) -
         guarded.change_job("visible_at = now()", second)
         until(lambda: statuses(guarded, first, second) == {"failed"})
     assert guarded.job(second)["error_code"] == "database_23514"
-    assert guarded.calls(FEEDBACK_MODEL) == 4
+    assert guarded.calls(FEEDBACK_MODEL) == 2
 
 
 @pytest.mark.parametrize("write", ["lease", "complete"])
@@ -260,6 +303,58 @@ def test_a_refused_checkpoint_fails_the_job(guarded: School, photo: Submission, 
     assert guarded.submission(refused_id)["error_code"] == "vision_failed"
     assert guarded.job(refused_id)["error_code"] == f"database_{code}"
     assert guarded.calls(VISION_MODEL) <= 1
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+@pytest.mark.parametrize("code", in_two_tiers(["P0001", MISSING], {"P0001"}))
+def test_a_trigger_that_refuses_all_checkpoints_holds_the_jobs(
+    guarded: School, demo: tuple[Submission, ...], pages: int, code: str
+) -> None:
+    """One model call shows it, for single pages too. The other jobs go back without an attempt and are done later."""
+    entered = guarded.enter(*[each for each in demo if each.mime_type == ("image/png" if pages == 1 else "application/pdf")] * 4)
+    for each in entered:
+        refuse(guarded.owner, each, code, "checkpoint")
+    is_row = code != MISSING
+    held = entered[1:] if is_row else entered
+    reason = "database_P0001_all" if is_row else "database_42883_all"
+    with guarded.worker() as worker:
+        until(lambda: {guarded.job(each)["error_code"] for each in held} == {reason}, within_seconds=60)
+        jobs = [guarded.job(each) for each in held]
+        assert {(job["status"], job["retry_count"], job["payload"].get("expiries")) for job in jobs} == {("queued", 0, None)}
+        assert statuses(guarded, *held) == {"pending"}
+        assert guarded.calls(VISION_MODEL) == 1
+        for each in held:
+            accept(guarded.owner, each)
+            guarded.change_job("visible_at = now()", each)
+        until(lambda: statuses(guarded, *held) == {"completed"})
+        assert worker.exit_status(0) is None
+
+
+def test_a_trigger_that_refuses_every_begin_of_a_step_holds_the_jobs(guarded: School) -> None:
+    """No model is called. The first job may be a fault of its row, the others go back without an attempt."""
+    entered = enter_texts(guarded, 4)
+    for each in entered:
+        refuse(guarded.owner, each, "P0001", "renew")
+    with guarded.worker(None, ai_backend="stub"):
+        until(lambda: [guarded.job(each)["error_code"] for each in entered] == ["database_P0001", *["database_P0001_all"] * 3])
+        assert {guarded.job(each)["retry_count"] for each in entered} == {0}
+        for each in entered:
+            accept(guarded.owner, each)
+            guarded.change_job("visible_at = now()", each)
+        until(lambda: statuses(guarded, *entered[1:]) == {"completed"})
+
+
+def test_refused_checkpoints_in_a_row_end_when_another_is_written(guarded: School, photo: Submission) -> None:
+    """Two rows alone are at fault. The second one fails after the checkpoint of a third job, without a call to the model."""
+    first, second, other = guarded.enter(photo, photo, photo)
+    for each in (first, second):
+        refuse(guarded.owner, each, "23514", "checkpoint")
+    with guarded.worker():
+        until(lambda: statuses(guarded, other) == {"completed"})
+        guarded.change_job("visible_at = now()", second)
+        until(lambda: statuses(guarded, first, second) == {"failed"})
+    assert [guarded.job(each)["error_code"] for each in (first, second)] == ["database_23514"] * 2
+    assert guarded.calls(VISION_MODEL) == 2
 
 
 def test_a_refused_retry_fails_the_job(guarded: School) -> None:

@@ -96,10 +96,14 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Given back without using an attempt, because of a drain, an unavailable server, or the closed gate of a model."""
+    """Given back without using an attempt: because of a drain, an unavailable server, or the closed gate of a model.
 
-    reason: Literal["drain", "unavailable", "gate"]
+    With a `job_error_code` because the database refuses a write.
+    """
+
+    reason: Literal["drain", "unavailable", "gate", "refused"]
     delay_seconds: float = 0.0
+    job_error_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

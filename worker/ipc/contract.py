@@ -83,6 +83,8 @@ class Counter(IntEnum):
     PAGES_REUSED = 16
     RUNAWAYS = 17
     SCORES_CLAMPED = 18
+    CHECKPOINTS = 19  # commits of a page or of a whole text
+    STEPS_BEGUN = 20  # renewals of a lease for a step
 
 
 FAILURE_COUNTERS = {

@@ -17,6 +17,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     permit_sessions  the sessions that hold permits, and the end of one that holds a permit for no job
     host_permits   the same as sockets, where a pooler shares the sessions
     checkpoints    commits text that was read, by page or as a whole
+    rehearsal      runs a write and rolls it back, before a model is called for it
     settle         ends a job, and leases the next one in the same round trip
 
     polls          waiting jobs, next due time, row counts, stuck and parked rows, jobs by the model that they need next, LISTEN

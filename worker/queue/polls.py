@@ -5,9 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from worker.core.refusal import ALL_REFUSED
 from worker.queue.connection import AsyncConnection
 from worker.queue.leases import LOOK_AHEAD
-from worker.queue.sqlstate import ALL_REFUSED, sqlstate_in
+from worker.queue.sqlstate import sqlstate_in
 from worker.queue.statements import statement
 
 COUNT_BOUND = 10_001

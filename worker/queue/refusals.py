@@ -58,15 +58,9 @@ class Refusals:
                 self._rows[job_id] = replace(each, has_rival=True)
 
     def result_of(self, job_id: UUID) -> str | None:
-        """Return the SQLSTATE with which the row's result is refused, if the row alone is at fault."""
+        """Return the SQLSTATE with which the row's result is refused, if the row alone is at fault by the class of the error."""
         refusal = self._rows.get(job_id)
-        is_known = refusal is not None and refusal.is_result
-        return refusal.sqlstate if refusal and is_known and (refusal.has_rival or _is_row(refusal.sqlstate)) else None
-
-    def has_rival(self, job_id: UUID) -> bool:
-        """Report whether the row's result was refused, and another one was accepted since."""
-        refusal = self._rows.get(job_id)
-        return refusal is not None and refusal.is_result and refusal.has_rival
+        return refusal.sqlstate if refusal and refusal.is_result and _is_row(refusal.sqlstate) else None
 
     def was_accepted(self, job_id: UUID, now_seconds: float, *, is_leased: bool) -> None:
         """The database did not refuse the lease. A refused result is remembered until the next result is written.

@@ -66,8 +66,8 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
             }
         case Retried(step, error_class, delay_seconds):
             return _RETRY, {"step": step, "error_class": error_class, "delay_seconds": delay_seconds}
-        case Released(_, delay_seconds):
-            return _RELEASE, {"delay_seconds": delay_seconds}
+        case Released(_, delay_seconds, job_error_code):
+            return _RELEASE, {"delay_seconds": delay_seconds, "job_error_code": job_error_code}
         case AlreadyFinal():
             return _DELETE, {}
         case _:

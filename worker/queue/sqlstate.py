@@ -12,8 +12,6 @@ NO_SQLSTATE = "22000"  # for a value that psycopg could not send: class 22 is ab
 _WELL_FORMED = re.compile(r"[0-9A-Z]{5}")
 _PREFIX = "database_"
 
-ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because other results were refused too
-
 
 class Fault(Enum):
     """Origin of an error, and its effect on the row that the statement named."""
@@ -77,6 +75,16 @@ def reason_of(sqlstate: str) -> str:
 
 
 def sqlstate_in(reason: str) -> str | None:
-    """Return the SQLSTATE of a job's error code. None for every other reason."""
+    """Return the SQLSTATE of a job's error code. None for every other reason, and for a refusal that may concern all jobs."""
     code = reason.removeprefix(_PREFIX)
     return code if code != reason and _WELL_FORMED.fullmatch(code) else None
+
+
+def is_refusal(reason: str) -> bool:
+    """Report whether a job's error code names an SQLSTATE, of one row or of all."""
+    return reason.startswith(_PREFIX)
+
+
+def is_suspect(sqlstate: str) -> bool:
+    """Report whether the error is an outage until another row shows that the row alone is at fault."""
+    return fault_of(sqlstate) is Fault.SUSPECT

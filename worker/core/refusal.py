@@ -1,0 +1,42 @@
+"""From a refused write to the job's outcome. `reason` names the SQLSTATE."""
+
+from enum import Enum
+
+from worker.core.outcome import Failed, Lease, Released, Retried, fail_refused
+from worker.ipc.backoff import doubling
+from worker.ipc.contract import Counter, Step
+
+HOLD_SECONDS = 30.0
+FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 10.0, 300.0  # those of park.sql
+ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because the refusal may concern all jobs
+
+
+class Write(Enum):
+    """A kind of write that the database may refuse while it accepts the others. Its value counts the accepted ones."""
+
+    BEGIN = Counter.STEPS_BEGUN
+    CHECKPOINT = Counter.CHECKPOINTS
+    RESULT = Counter.COMPLETED
+
+    @classmethod
+    def of(cls, step: Step) -> "Write":
+        """The write that stores what the step's model has answered."""
+        return cls.CHECKPOINT if step is Step.VISION else cls.RESULT
+
+
+def hold(reason: str) -> Released:
+    """Gives the job back. It uses no attempt, because no model is called for it while its write is refused."""
+    return Released("refused", HOLD_SECONDS, reason + ALL_REFUSED)
+
+
+def before_call(lease: Lease, reason: str, *, may_be_all: bool) -> Released | Failed:
+    """The outcome of a refusal that was known before a call to a model."""
+    return hold(reason) if may_be_all else fail_refused(lease, reason)
+
+
+def after_reading(lease: Lease, reason: str, max_retries: int, *, may_be_all: bool, is_passing: bool) -> Retried | Failed:
+    """The outcome of a refused checkpoint. A model was called in vain, so another try uses an attempt."""
+    if lease.retry_count >= max_retries or not (may_be_all or is_passing):
+        return fail_refused(lease, reason)
+    job_error_code = reason + ALL_REFUSED if may_be_all else reason
+    return Retried(Step.VISION, job_error_code, doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, lease.retry_count))
