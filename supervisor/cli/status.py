@@ -137,6 +137,8 @@ def _doing(process: dict[str, Any]) -> str:
         return str(state)
     age_seconds = process.get("activity_seconds")
     doing = str(activity) if age_seconds is None else f"{activity} {duration(age_seconds)}"
+    if process.get("is_suspended"):
+        doing = f"{doing}, suspended"
     if state == "running":
         return f"{doing}, retiring" if process.get("is_retiring") else doing
     return f"{doing}, {state}"

@@ -35,7 +35,7 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "admission": _admission(state.admission) if state.admission.is_governed else None,
         "wanted_workers": scoreboard.fleet.read().wanted,
         "is_reloading": scoreboard.fleet.read().is_reloading,
-        "workers": [_worker(slot) for slot in present(scoreboard)],
+        "workers": [_worker(slot, state) for slot in present(scoreboard)],
         "monitor": _process(scoreboard.monitor_ledger.read()),
     }
 
@@ -138,7 +138,7 @@ def _host(host: HostMeasured | None) -> dict[str, Any]:
     }
 
 
-def _worker(slot: SlotStatus) -> dict[str, Any]:
+def _worker(slot: SlotStatus, state: MonitorState) -> dict[str, Any]:
     job_id = slot.claim.job_id if slot.claim and slot.ledger.pid else None
     return {
         "slot": slot.number,
@@ -147,6 +147,7 @@ def _worker(slot: SlotStatus) -> dict[str, Any]:
         "activity_seconds": _rounded(slot.activity_seconds(time.monotonic())),
         "job_id": str(job_id) if job_id else None,
         "is_retiring": slot.ledger.is_retiring,
+        "is_suspended": state.suspensions.since_seconds(slot.ledger.pid) is not None,
         "rss_bytes": slot.ledger.rss_bytes or None,
         "uss_bytes": slot.uss_bytes or None,
         "totals": {counter.name.lower(): slot.total(counter) for counter in Counter},
