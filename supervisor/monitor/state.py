@@ -9,6 +9,7 @@ from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.progress_view import ProgressView
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
 from supervisor.monitor.queue.refused_rows import RefusedRows
+from supervisor.monitor.queue.silent_instances import SilentInstance
 from supervisor.monitor.suspensions import Suspensions
 from worker.queue.polls import QueueStats, StepBacklog
 
@@ -40,6 +41,7 @@ class MonitorState:
     admission: AdmissionView = field(default_factory=AdmissionView)
     permit_waits: tuple[PermitWait, ...] = ()
     lost_permits: tuple[LostPermit, ...] = ()
+    silent_instances: tuple[SilentInstance, ...] = ()  # others that hold jobs and do nothing
     progress: ProgressView = field(default_factory=ProgressView)
     suspensions: Suspensions = field(default_factory=Suspensions)
     supervisor_pid: int = 0

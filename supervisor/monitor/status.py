@@ -11,7 +11,7 @@ from supervisor.monitor.queue.refused_rows import in_short
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.work import completed_at_seconds, is_permit_unused, suspended_slots, work_facts, work_in_words
-from supervisor.wording import counted, since
+from supervisor.wording import counted, duration, since
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.polls import COUNT_BOUND
 
@@ -46,6 +46,7 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _workers_missing(scoreboard)
         or _list_missing(state)
         or _permit_lost(state)
+        or _instance_silent(state)
         or _old_settings(scoreboard)
         or _rows_refused(state)
         or _rows_stuck(state)
@@ -184,6 +185,22 @@ def _permit_lost(state: MonitorState) -> Summary | None:
     return "degraded", (
         f"One call to {holder.model} is reserved without a submission, {since(time.monotonic() - lost.since_seconds)}: "
         f"{holder.name}{place}{session}. Another call was allowed in its place, so work goes on. If this stays, {remedy}."
+    )
+
+
+def _instance_silent(state: MonitorState) -> Summary | None:
+    """Another instance of this queue that holds jobs. The one that was heard of least recently is named."""
+    silent = min(state.silent_instances, key=lambda each: each.heard_at_seconds, default=None)
+    if silent is None:
+        return None
+    now_seconds, place = time.monotonic(), f" at {silent.address}" if silent.address else ""
+    jobs = sum(each.jobs for each in state.silent_instances)
+    end_seconds = max(each.leased_until_seconds for each in state.silent_instances)
+    return "degraded", (
+        f"Instance {silent.instance}{place} has not been heard of, {since(now_seconds - silent.heard_at_seconds)}, and "
+        f"{counted(jobs, 'job')} in work cannot go on without it. No submission is lost: other workers take them over when their "
+        f"leases end, in {duration(max(0.0, end_seconds - now_seconds))}. Check that host: continue the service if it was "
+        "suspended, or restart it."
     )
 
 
