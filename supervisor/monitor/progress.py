@@ -34,6 +34,7 @@ class ModelCalls:
     answered_at_seconds: float  # last token of any call
     slowest_first_token_seconds: float | None  # of the latest answered calls, None before the first
     is_loading: bool = False
+    has_suspended: bool = False  # the worker of a call is stopped, so that its silence is not the model's
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _unanswered(watch: Watch, facts: WorkFacts) -> Mapping[str, float]:
 
 
 def _unanswered_since(before_seconds: float | None, calls: ModelCalls) -> float | None:
-    if calls.is_loading:
+    if calls.is_loading or calls.has_suspended:
         return None
     if before_seconds is not None and before_seconds > calls.answered_at_seconds:
         return before_seconds

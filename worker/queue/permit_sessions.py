@@ -11,7 +11,7 @@ MONITOR_QUIET_SECONDS = 90.0  # a live monitor polls at least once per minute, a
 QUIET_SECONDS = 3.0  # a session without a statement for so long is not between its lease and its permit
 _SESSIONS, _END = statement("permit_sessions"), statement("end_session")
 _WORKER = re.compile(r"learning-supervisor slot \d+ pid \d+ [0-9a-f]{8}")
-_MONITOR = re.compile(r"learning-supervisor monitor [0-9a-f]{8}")
+_MONITOR = re.compile(r"learning-supervisor monitor [0-9a-f]{8}( instance [0-9a-f]{8})?")
 
 
 def worker_name(slot: int, pid: int, incarnation: int) -> str:
@@ -19,9 +19,9 @@ def worker_name(slot: int, pid: int, incarnation: int) -> str:
     return f"learning-supervisor slot {slot} pid {pid} {incarnation:08x}"
 
 
-def monitor_name(incarnation: int) -> str:
-    """Return the name of a monitor's session, with the number of the monitor's process."""
-    return f"learning-supervisor monitor {incarnation:08x}"
+def monitor_name(incarnation: int, instance: int) -> str:
+    """Return the name of a monitor's session, with the numbers of its process and of its instance."""
+    return f"learning-supervisor monitor {incarnation:08x} instance {instance:08x}"
 
 
 @dataclass(frozen=True, slots=True)
