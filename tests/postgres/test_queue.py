@@ -44,6 +44,7 @@ from worker.queue.connection import (
 )
 from worker.queue.dead_leases import leases_of, reclaim_lease, reclaim_orphaned_lease
 from worker.queue.leases import LeaseOwner, LeaseRequest, find_lease, lease_job
+from worker.queue.permit_sessions import monitor_name, worker_name
 from worker.queue.permits import NO_PERMITS, begin_step
 from worker.queue.polls import COUNT_BOUND, QueueStats, listen, poll_queue, queue_stats
 from worker.queue.settle import settle
@@ -136,6 +137,17 @@ def test_an_expiry_is_counted_in_the_payload(queue: FilledQueue, found: str, cou
     entered = queue.enter(payload=found, leased_for_seconds=-1)
     assert take(queue).payload["expiries"] == counted
     assert queue.job(entered.job_id)["payload"]["expiries"] == counted
+
+
+@pytest.mark.parametrize("owner", ["worker", "monitor"])
+def test_an_expiry_is_not_counted_while_its_owner_lives(queue: FilledQueue, owner: str) -> None:
+    """A lease that ends while its worker or the monitor of its instance has a session was ended by nothing that the job did."""
+    entered = queue.enter(leased_for_seconds=-1)
+    key = str(entered.lease_key)
+    instance, incarnation = int(key[:8], 16), int(key[-8:], 16)
+    name = worker_name(0, 1, incarnation) if owner == "worker" else monitor_name(7, instance)
+    with connect(queue.database.worker_dsn, name):
+        assert "expiries" not in take(queue).payload
 
 
 @pytest.mark.parametrize("payload", ["[]", '["expiries"]', '"text"', "7", "null", "true"])

@@ -1,4 +1,7 @@
--- Leases one job: the oldest expired lease if there is one, which counts an expiry, otherwise the oldest visible job.
+-- Leases one job: the oldest expired lease if there is one, otherwise the oldest visible job.
+-- An expiry is counted against the job, unless a session shows that the lease's owner lives: its worker, whose name ends with the
+-- last eight digits of the key, or the monitor of its instance, whose name ends with the first eight. Then the database has kept
+-- the owner from ending the lease, or the owner was suspended.
 -- With a `position` the search begins at that `visible_at`. It skips expired leases, all earlier jobs, and the dead index entries
 -- before it, which stay as long as any snapshot is open.
 -- Index (status, visible_at), twice: there are only as many leased rows as workers, and the queued rows are walked from the
@@ -27,7 +30,10 @@ set status = 'leased',
     leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
     updated_at = clock_timestamp(),
     payload = case
-        when exists (select from expired) and jsonb_typeof(job.payload) = 'object'
+        when exists (select from expired) and jsonb_typeof(job.payload) = 'object' and not exists (
+            select from pg_stat_get_activity(null) as session
+            where session.application_name like 'learning-supervisor %%'
+                and right(session.application_name, 8) in (left(job.lease_key::text, 8), right(job.lease_key::text, 8)))
         then jsonb_set(job.payload, '{expiries}', to_jsonb(case
             when jsonb_typeof(job.payload -> 'expiries') = 'number'
             then least(greatest((job.payload ->> 'expiries')::numeric, 0), 1000)::int + 1

@@ -45,7 +45,10 @@ set status = 'leased',
     leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
     updated_at = clock_timestamp(),
     payload = case
-        when exists (select from expired) and jsonb_typeof(job.payload) = 'object'
+        when exists (select from expired) and jsonb_typeof(job.payload) = 'object' and not exists (
+            select from pg_stat_get_activity(null) as session
+            where session.application_name like 'learning-supervisor %%'
+                and right(session.application_name, 8) in (left(job.lease_key::text, 8), right(job.lease_key::text, 8)))
         then jsonb_set(job.payload, '{expiries}', to_jsonb(case
             when jsonb_typeof(job.payload -> 'expiries') = 'number'
             then least(greatest((job.payload ->> 'expiries')::numeric, 0), 1000)::int + 1
