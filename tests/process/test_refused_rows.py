@@ -358,13 +358,16 @@ def test_a_trigger_that_refuses_all_checkpoints_holds_the_jobs(
 
 
 def test_a_trigger_that_refuses_every_begin_of_a_step_holds_the_jobs(guarded: School) -> None:
-    """No model is called. The first job may be a fault of its row, the others go back without an attempt."""
+    """The first job may be a fault of its row, the others go back without an attempt. A new worker fails none of these."""
     entered = enter_texts(guarded, 4)
     for each in entered:
         refuse(guarded.owner, each, "P0001", "renew")
     with guarded.worker(None, ai_backend="stub"):
         until(lambda: [guarded.job(each)["error_code"] for each in entered] == ["database_P0001", *["database_P0001_all"] * 3])
         assert {guarded.job(each)["retry_count"] for each in entered} == {0}
+    with guarded.worker(None, ai_backend="stub"):
+        try_again(guarded, entered[1])
+        assert guarded.job(entered[1])["error_code"] == "database_P0001_all"
         for each in entered:
             accept(guarded.owner, each)
             guarded.change_job("visible_at = now()", each)
