@@ -48,7 +48,8 @@ class HeldLease:
         permit: HeldPermit | None = None,
     ) -> None:
         self._ctx, self.lease, self.permit, self._refused_writes = ctx, lease, permit, refused_writes
-        self._is_refused = refused_writes.has_rival(lease.job_id)  # the row alone is at fault if it is refused again
+        self._has_rival = refused_writes.has_rival(lease.job_id)  # the row alone is at fault if it is refused again
+        self._is_refused = self._has_rival
         self.write = Write.RESULT  # the kind of the current write
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
 
@@ -202,12 +203,11 @@ class HeldLease:
 
     def _refused(self, write: Write, sqlstate: str) -> Outcome:
         """The outcome of a job whose renewal or checkpoint is refused. Only a checkpoint follows a call to a model."""
-        are_several, is_passing_now = self._refused_writes.add(write, self.lease.job_id), is_passing(sqlstate)
-        reason, max_retries = reason_of(sqlstate), self._ctx.settings.worker_max_retries
         self.write = Write.RESULT
+        may_be_all, reason = self._may_be_all(write, sqlstate), reason_of(sqlstate)
         if write is Write.CHECKPOINT:
-            return after_reading(self.lease, reason, max_retries, may_be_all=are_several, is_passing=is_passing_now)
-        return before_call(self.lease, reason, may_be_all=are_several or is_passing_now)
+            return after_reading(self.lease, reason, self._ctx.settings.worker_max_retries, may_be_all=may_be_all)
+        return before_call(self.lease, reason, may_be_all=may_be_all)
 
     def _rehearse(self, write: Write) -> None:
         """Tries the write of the step's result, if it may be refused. Raises JobEnded: then no model is called in vain."""
@@ -221,18 +221,18 @@ class HeldLease:
         try:
             self._ask(run, run, always)
         except RowRefused as refusal:
-            are_several = self._refused_writes.add(write, self.lease.job_id)
-            may_be_all = are_several or not self._is_refused_alone(refusal.sqlstate)
+            may_be_all = self._may_be_all(write, refusal.sqlstate) or (is_suspect(refusal.sqlstate) and not self._has_rival)
             raise JobEnded(before_call(self.lease, reason_of(refusal.sqlstate), may_be_all=may_be_all)) from refusal
 
     def _may_be_refused(self, write: Write) -> bool:
         """True if the last write of this kind was refused, or one of this job before."""
-        return self._refused_writes.is_refused(write) or self._is_refused or is_refusal(self.lease.error_code)
+        return self._refused_writes.is_refused(write) or self._has_rival or is_refusal(self.lease.error_code)
 
-    def _is_refused_alone(self, sqlstate: str) -> bool:
-        """True if the row is at fault: by the class of the error, or because the write was accepted for another row."""
-        is_of_all = self.lease.error_code.endswith(ALL_REFUSED) and not self._is_refused
-        return not is_of_all and not is_passing(sqlstate) and (self._is_refused or not is_suspect(sqlstate))
+    def _may_be_all(self, write: Write, sqlstate: str) -> bool:
+        """Counts a refusal. True if it may concern other jobs too, by this or by an earlier worker's evidence, or may pass."""
+        are_several = self._refused_writes.add(write, self.lease.job_id)
+        were_several = self.lease.error_code.endswith(ALL_REFUSED) and not self._has_rival
+        return are_several or were_several or is_passing(sqlstate)
 
     def _left_seconds(self) -> float:
         return max(0.0, self._until_seconds - time.monotonic())

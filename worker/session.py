@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from worker.ipc.backoff import doubling, jittered
@@ -45,6 +46,37 @@ def always() -> bool:
     return True
 
 
+@dataclass(slots=True)
+class _Failures:
+    """The failed tries of one request, and the end of its tries.
+
+    `suspect` is the SQLSTATE of the last failure, if the row may be at fault.
+    """
+
+    until_seconds: float  # end of the lease, infinite without one
+    count: int = 0
+    suspect: str = ""
+    suspected_at_seconds: float = math.inf
+
+    def add(self, suspect: str, now_seconds: float) -> None:
+        self.count += 1
+        self.suspect = suspect
+        self.suspected_at_seconds = min(self.suspected_at_seconds, now_seconds) if suspect else math.inf
+
+    @property
+    def have_end(self) -> bool:
+        return self.until_seconds < math.inf
+
+    @property
+    def end_at_seconds(self) -> float:
+        """Without a lease no other job waits for this one, so the tries go on."""
+        return min(self.until_seconds, self.suspected_at_seconds + SUSPECT_SECONDS) if self.have_end else math.inf
+
+    @property
+    def wait_seconds(self) -> float:
+        return doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, self.count - 1)
+
+
 class Session:
     """One connection at a time. The waits have jitter, so that the workers do not all reconnect at the same moment."""
 
@@ -66,7 +98,7 @@ class Session:
         Raises LeaseRanOut after `until_seconds` (monotonic), and after SUSPECT_SECONDS of errors that may be the row's fault.
         Raises Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
-        activity, next_try, failures, suspected_at_seconds = self._report.activity, first, 0, math.inf
+        activity, next_try, failures = self._report.activity, first, _Failures(until_seconds)
         while True:
             try:
                 with outages_named():
@@ -76,12 +108,8 @@ class Session:
                     return this_try(connection)
             except DatabaseUnavailable as outage:
                 self._lose(outage, is_of_row)
-                suspect = outage.suspect
-            suspected_at_seconds = min(suspected_at_seconds, time.monotonic()) if suspect else math.inf
-            give_up_at_seconds = suspected_at_seconds + SUSPECT_SECONDS if until_seconds < math.inf else math.inf
-            wait_seconds = doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, failures)
-            self._wait(wait_seconds, min(until_seconds, give_up_at_seconds), suspect)
-            failures += 1
+                failures.add(outage.suspect, time.monotonic())
+            self._wait(failures)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -107,14 +135,14 @@ class Session:
             raise RowRefused(outage.suspect) from outage
         self._report.send(EventKind.CONNECTION_LOST, error_class=str(outage))
 
-    def _wait(self, wait_seconds: float, until_seconds: float, suspect: str) -> None:
+    def _wait(self, failures: _Failures) -> None:
         """Waits before the next try. A wake-up does not shorten it: the server notices a closed connection within 50 ms, and the
         statement on it may commit until then.
         """
-        if time.monotonic() >= until_seconds:
-            raise LeaseRanOut(suspect)
-        next_at_seconds = time.monotonic() + jittered(wait_seconds)
+        if time.monotonic() >= failures.end_at_seconds:
+            raise LeaseRanOut(failures.suspect)
+        next_at_seconds = time.monotonic() + jittered(failures.wait_seconds)
         while (left_seconds := next_at_seconds - time.monotonic()) > 0:
-            if self._wakeups.is_leaving and until_seconds == math.inf:
+            if self._wakeups.is_leaving and not failures.have_end:
                 raise Stopped
             self._wakeups.wait(left_seconds)

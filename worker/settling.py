@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from worker.context import WorkerContext
@@ -23,7 +24,7 @@ from worker.ipc.contract import FAILURE_COUNTERS, Activity, Counter, EventKind
 from worker.lease_search import PendingLease
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.refusals import Refusals
-from worker.queue.settle import Settlement, park, settle, settle_and_lease
+from worker.queue.settle import Settlement, mark_refused, park, settle, settle_and_lease
 from worker.queue.sqlstate import is_passing, reason_of
 from worker.rivals import RefusedWrites
 from worker.session import LeaseRanOut
@@ -101,11 +102,21 @@ class Settling:
         return Lost()
 
     def _put_back(self, lease: Lease, reason: str) -> None:
-        """Gives a job back whose row may be refused, in one try. If that fails too, its lease ends by itself."""
+        """Gives a job back whose row may be refused, in one try. If that fails too, its lease ends by itself.
+
+        Then the reason is left in its row, so that the next worker rehearses before it calls a model.
+        """
         released = hold(reason)
+        if not self._is_done_at_once(lambda connection: settle(connection, lease, released)):
+            self._is_done_at_once(lambda connection: mark_refused(connection, lease, released.job_error_code))
+
+    def _is_done_at_once(self, write: Callable[[Connection], bool]) -> bool:
+        """Tries a write once. False if it was not accepted."""
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         with suppress(RowRefused, LeaseRanOut):
-            self._ctx.session.ask(lambda connection: settle(connection, lease, released), None, -math.inf)
+            self._ctx.session.ask(write, None, -math.inf)
+            return True
+        return False
 
     def _park(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, is_tried_again: bool) -> Written:
         """Puts the job aside. A job that was only to be released keeps its lease, because its result is not refused yet.
@@ -121,6 +132,8 @@ class Settling:
                 return Lost()
         except RowRefused:
             keeps_lease = True
+            with suppress(RowRefused):
+                held.ask(lambda connection: mark_refused(connection, lease, job_error_code))
         if keeps_lease:
             self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
         self._report_refused(lease, reason)

@@ -77,7 +77,7 @@ class _Asked:
 
 def test_each_request_of_a_step_has_a_deadline_of_its_own() -> None:
     """The renewal without a permit, the wait for one, and the renewal after the wait: a slow one takes no time from the next."""
-    permit = HeldPermit(1, 1)
+    permit = HeldPermit(1)
     asked = _Asked(StepStart(True, None), None, StepStart(True, permit))
     ctx: Any = SimpleNamespace(
         session=asked,

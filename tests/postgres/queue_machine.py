@@ -33,7 +33,7 @@ from worker.queue import dead_leases
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.queue.leases import LeaseOwner, fail_unleased, find_lease
 from worker.queue.permits import NO_PERMITS, begin_step
-from worker.queue.settle import park, settle
+from worker.queue.settle import mark_refused, park, settle
 from worker.queue.statements import statement
 
 MAX_CRASHES = 2
@@ -249,6 +249,11 @@ class QueueMachine(RuleBasedStateMachine):
             lambda: park(self.queue.worker, lease, REASON),
             lambda job: job.freed(status=Status.QUEUED, retry_count=job.retry_count + 1, is_visible=False),
         )
+
+    @rule(lease=holders)
+    def note_refusal(self, lease: Lease) -> None:
+        """The database does not even let the job be put aside. It stays leased."""
+        self.write(lease, lambda: mark_refused(self.queue.worker, lease, REASON), lambda job: job)
 
     @rule(data=st.data())
     def fail_refused(self, data: st.DataObject) -> None:

@@ -83,7 +83,7 @@ def test_the_next_job_brings_a_permit_for_typed_text(queue: FilledQueue, session
     queue.enter(kind=kind)
     settlement = end_and_lease(session, permits)
     assert settlement.next_lease is not None
-    expected = HeldPermit(permits.key, 1) if kind == "text" else None
+    expected = HeldPermit(1) if kind == "text" else None
     assert settlement.next_permit == expected
     assert held_numbers(queue, permits) == ([1] if expected else [])
 
@@ -144,8 +144,8 @@ def test_a_session_takes_exactly_one_number(queue: FilledQueue, sessions: Sessio
     """The search ends at the first free number and locks no second one."""
     permits = model(64)
     first, second = sessions(), sessions()
-    assert first.begin(permits) == HeldPermit(permits.key, 1)
-    assert second.begin(permits) == HeldPermit(permits.key, 2)
+    assert first.begin(permits) == HeldPermit(1)
+    assert second.begin(permits) == HeldPermit(2)
     assert held_numbers(queue, permits) == [1, 2]
 
 

@@ -860,6 +860,17 @@ def test_a_value_that_cannot_be_sent_is_the_row_s_fault(queue: FilledQueue) -> N
         queue.worker.execute("select %s", ["\0"])
 
 
+def test_an_error_of_a_new_connection_is_no_row_s_fault(queue: FilledQueue) -> None:
+    """The first statement of a session names no row: a missing right is an outage of all, and no job is suspected."""
+    queue.owner.execute("revoke execute on function pg_catalog.set_config(text, text, boolean) from public")
+    try:
+        with pytest.raises(DatabaseUnavailable, match="InsufficientPrivilege") as caught:
+            connect(queue.database.worker_dsn, "test")
+    finally:
+        queue.owner.execute("grant execute on function pg_catalog.set_config(text, text, boolean) to public")
+    assert caught.value.suspect == ""
+
+
 def test_a_wrong_statement_of_the_program_is_a_bug(queue: FilledQueue) -> None:
     """A missing parameter is converted to nothing, so that the worker ends and reports it."""
     with pytest.raises(psycopg.ProgrammingError), outages_named():

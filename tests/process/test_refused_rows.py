@@ -167,9 +167,7 @@ def test_a_job_whose_result_is_locked_is_held(guarded: School) -> None:
     refuse(guarded.owner, locked_id, "55P03", "complete")
     with guarded.worker(None, worker_lease_seconds=600):
         until(lambda: statuses(guarded, *others) == {"completed"}, within_seconds=60)
-        leases = len(guarded.leases(locked_id))
-        guarded.change_job("visible_at = now()", locked_id)
-        until(lambda: len(guarded.leases(locked_id)) > leases and guarded.job(locked_id)["status"] == "queued")
+        try_again(guarded, locked_id)
         assert (guarded.job(locked_id)["error_code"], guarded.job(locked_id)["retry_count"]) == ("database_55P03_all", 0)
         assert guarded.calls(FEEDBACK_MODEL) == 4
         accept(guarded.owner, locked_id)
@@ -292,6 +290,35 @@ def test_a_job_that_accepts_no_end_stops_no_other(guarded: School) -> None:
         assert counted(worker)[Counter.FEEDBACK_CALLS] == 4
 
 
+@pytest.mark.parametrize("code", in_two_tiers(["23514", MISSING], {"23514"}))
+def test_a_job_that_accepts_no_end_costs_one_call_of_all_workers(guarded: School, code: str) -> None:
+    """Each lease ends by itself, and a worker without memory of the row takes the job next. It learns of the refusal first."""
+    (refused_id,) = enter_texts(guarded, 1)
+    refuse(guarded.owner, refused_id, code, "complete", "fail", "queue", "delete")
+    for _ in range(3):
+        with guarded.worker() as worker:
+            until(lambda: refusals(worker) and is_idle(worker), within_seconds=90)
+        guarded.change_job("leased_until = now() - interval '1 second'", refused_id)
+    assert (len(guarded.leases(refused_id)), guarded.calls(FEEDBACK_MODEL)) == (3, 1)
+
+
+def test_a_result_that_is_refused_by_its_text_is_not_made_again(guarded: School) -> None:
+    """No rehearsal shows this refusal. The reason in the row, which accepts no end, spares the next worker the call."""
+    (refused_id,) = enter_texts(guarded, 1)
+    refuse(guarded.owner, refused_id, "23514", "fail", "queue")
+    guarded.owner.execute(
+        "alter table learning_submissions add constraint refused check (feedback_md is null or feedback_md = 'rehearsal')"
+    )
+    try:
+        for _ in range(3):
+            with guarded.worker() as worker:
+                until(lambda: refusals(worker) and is_idle(worker))
+            guarded.change_job("leased_until = now() - interval '1 second'", refused_id)
+    finally:
+        guarded.owner.execute("alter table learning_submissions drop constraint refused")
+    assert (len(guarded.leases(refused_id)), guarded.calls(FEEDBACK_MODEL)) == (3, 1)
+
+
 @pytest.mark.parametrize(("write", "code"), [("renew", "23514"), ("renew", "54000")])
 def test_a_refused_checkpoint_fails_the_job(guarded: School, photo: Submission, write: str, code: str) -> None:
     """A text that cannot be stored is not read again and again."""
@@ -331,13 +358,16 @@ def test_a_trigger_that_refuses_all_checkpoints_holds_the_jobs(
 
 
 def test_a_trigger_that_refuses_every_begin_of_a_step_holds_the_jobs(guarded: School) -> None:
-    """No model is called. The first job may be a fault of its row, the others go back without an attempt."""
+    """The first job may be a fault of its row, the others go back without an attempt. A new worker fails none of these."""
     entered = enter_texts(guarded, 4)
     for each in entered:
         refuse(guarded.owner, each, "P0001", "renew")
     with guarded.worker(None, ai_backend="stub"):
         until(lambda: [guarded.job(each)["error_code"] for each in entered] == ["database_P0001", *["database_P0001_all"] * 3])
         assert {guarded.job(each)["retry_count"] for each in entered} == {0}
+    with guarded.worker(None, ai_backend="stub"):
+        try_again(guarded, entered[1])
+        assert guarded.job(entered[1])["error_code"] == "database_P0001_all"
         for each in entered:
             accept(guarded.owner, each)
             guarded.change_job("visible_at = now()", each)

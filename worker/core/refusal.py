@@ -34,9 +34,9 @@ def before_call(lease: Lease, reason: str, *, may_be_all: bool) -> Released | Fa
     return hold(reason) if may_be_all else fail_refused(lease, reason)
 
 
-def after_reading(lease: Lease, reason: str, max_retries: int, *, may_be_all: bool, is_passing: bool) -> Retried | Failed:
+def after_reading(lease: Lease, reason: str, max_retries: int, *, may_be_all: bool) -> Retried | Failed:
     """The outcome of a refused checkpoint. A model was called in vain, so another try uses an attempt."""
-    if lease.retry_count >= max_retries or not (may_be_all or is_passing):
+    if lease.retry_count >= max_retries or not may_be_all:
         return fail_refused(lease, reason)
-    job_error_code = reason + ALL_REFUSED if may_be_all else reason
-    return Retried(Step.VISION, job_error_code, doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, lease.retry_count))
+    delay_seconds = doubling(FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS, lease.retry_count)
+    return Retried(Step.VISION, reason + ALL_REFUSED, delay_seconds)

@@ -62,7 +62,7 @@ def connect(dsn: str, application_name: str, *, allows_service_role: bool = Fals
     With `pooled` auto, the first statement detects a transaction pooler, and a second connection is opened for it. With `true`
     the first connection is saved.
     """
-    with _about_no_row():
+    with outages_named(names_row=False):
         found = options(application_name) | host_options(dsn)
         if pooled != "true":
             connection = BoundedConnection.connect(dsn, **found, row_factory=dict_row)
@@ -161,34 +161,25 @@ def refused_row(error: psycopg.Error) -> str | None:
 
 
 @contextmanager
-def outages_named() -> Iterator[None]:
+def outages_named(*, names_row: bool = True) -> Iterator[None]:
     """Convert psycopg's errors by the table in sqlstate.py: to DatabaseUnavailable, or to RowRefused.
 
-    Errors without a reply are outages. An error of the program itself, such as a wrong parameter, is not converted.
+    Errors without a reply are outages, and so are all errors of statements that name no row, a wrong password included.
+    An error of the program itself, such as a wrong parameter, is not converted.
     """
     try:
         yield
     except NameLookupFailed as failure:
-        raise DatabaseUnavailable(type(failure).__name__) from failure
+        raise DatabaseUnavailable(outage_of(failure)) from failure
     except psycopg.Error as error:
         sqlstate = sqlstate_of(error)
         if sqlstate is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             raise
-        fault = fault_of(sqlstate) if sqlstate else Fault.SURROUNDINGS
+        fault = fault_of(sqlstate) if sqlstate and names_row else Fault.SURROUNDINGS
         if sqlstate and fault is Fault.ROW:
             raise RowRefused(sqlstate) from error
         suspect = sqlstate if sqlstate and fault is Fault.SUSPECT else ""
         raise DatabaseUnavailable(outage_of(error), suspect) from error
-
-
-@contextmanager
-def _about_no_row() -> Iterator[None]:
-    """Convert every error of the server to DatabaseUnavailable, a wrong password included."""
-    try:
-        with outages_named():
-            yield
-    except RowRefused as refusal:
-        raise DatabaseUnavailable(type(refusal.__cause__).__name__) from refusal.__cause__
 
 
 def _session_values(connection: Connection | AsyncConnection, bounds: Mapping[str, int], pooled: Pooled) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from worker.queue.permits import HeldPermit, closed_after_an_error, execute_and_
 from worker.queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
-_RELEASE, _DELETE, _PARK = statement("release"), statement("delete_job"), statement("park")
+_RELEASE, _DELETE = statement("release"), statement("delete_job")
+_PARK, _MARK = statement("park"), statement("mark_refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,17 @@ def settle_and_lease(
 
 def park(connection: Connection, lease: Lease, job_error_code: str) -> bool:
     """Put a job aside whose end the database refuses. False if the lease was lost."""
+    return _write_reason(connection, _PARK, lease, job_error_code)
+
+
+def mark_refused(connection: Connection, lease: Lease, job_error_code: str) -> bool:
+    """Leave the reason to the next worker if the job cannot be put aside either. Its lease ends by itself."""
+    return _write_reason(connection, _MARK, lease, job_error_code)
+
+
+def _write_reason(connection: Connection, sql: LiteralString, lease: Lease, job_error_code: str) -> bool:
     values = {"job_id": lease.job_id, "lease_key": lease.lease_key, "job_error_code": job_error_code}
-    return connection.execute(_PARK, values).rowcount == 1
+    return connection.execute(sql, values).rowcount == 1
 
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:

@@ -1,0 +1,6 @@
+-- Notes in the job's row, which stays leased, that the database refuses every end of the job. Primary key. By the error code the next
+-- worker only writes the end, because a row that accepts its lease may accept this too.
+update public.learning_submission_jobs
+set error_code = %(job_error_code)s, updated_at = clock_timestamp()
+where id = %(job_id)s and lease_key = %(lease_key)s
+returning id
