@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from supervisor.monitor.ollama.view import AdmissionView
-from supervisor.monitor.progress_view import ProgressView
+from supervisor.monitor.progress import ProgressView
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
 from supervisor.monitor.queue.refused_rows import RefusedRows
 from supervisor.monitor.queue.silent_instances import SilentInstance

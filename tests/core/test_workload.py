@@ -33,7 +33,7 @@ class Calls:
         self.workload = Workload(self.board, AdmissionPolicy(V, F), self.suspensions)
 
     def write(self, slot: int, started: float, progress: float, activity: Activity = Activity.FEEDBACK) -> None:
-        self.board.write_worker(slot, WorkerRecord(1, activity, progress_seconds=progress, call_started_seconds=started))
+        self.board.write_worker(slot, WorkerRecord(1, activity, alive_seconds=progress, call_started_seconds=started))
 
     def employ(self, slot: int, pid: int) -> None:
         self.board.ledgers[slot].write(LedgerRecord(SlotState.RUNNING, pid=pid, starts=1))

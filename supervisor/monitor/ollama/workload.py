@@ -63,6 +63,6 @@ class Workload:
         calls = [(caller.ledger.pid, caller.claim) for caller in callers if caller.claim]
         oldest_start_seconds = min(call.call_started_seconds for _, call in calls)
         begun_seconds = min(self._suspensions.began_seconds(pid, call.call_started_seconds) for pid, call in calls)
-        tokens = [call.progress_seconds for _, call in calls if call.progress_seconds > call.call_started_seconds]
+        tokens = [call.alive_seconds for _, call in calls if call.alive_seconds > call.call_started_seconds]
         resumed = [begun_seconds] if begun_seconds > oldest_start_seconds else []
         return max([self._progress_at_seconds.get(model, oldest_start_seconds), *tokens, *resumed])
