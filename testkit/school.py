@@ -21,6 +21,14 @@ from worker.ipc.scoreboard import AdmissionRecord
 from worker.queue.dead_leases import ReclaimResult, reclaim_lease
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
+UNCOUNTED = {
+    Counter.EVENTS_DROPPED,
+    Counter.VISION_ANSWERED,
+    Counter.FEEDBACK_ANSWERED,
+    Counter.VISION_DIED,
+    Counter.FEEDBACK_DIED,
+    Counter.HELD,  # RELEASED counts them too
+}
 CONNECTED: LiteralString = "select count(*)::int as n from pg_stat_activity where usename = %s"
 HELD, WAITED_FOR = True, False
 LOCKS: LiteralString = """
@@ -120,9 +128,9 @@ class School(Environment):
 
 
 def counted(worker: BareWorker) -> dict[Counter, int]:
-    """Return the slot's totals that are not zero, without EVENTS_DROPPED, which depends on the machine's speed."""
+    """Return the slot's totals that are not zero, without those that are evidence or depend on the machine's speed."""
     counters = worker.record().counters
-    return {counter: counters[counter] for counter in Counter if counters[counter] and counter is not Counter.EVENTS_DROPPED}
+    return {counter: counters[counter] for counter in Counter if counters[counter] and counter not in UNCOUNTED}
 
 
 def is_idle(worker: BareWorker) -> bool:

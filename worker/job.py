@@ -1,8 +1,10 @@
 """One job: read the submission, vision, feedback. A job that ends early raises JobEnded with its outcome."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
+from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
 from worker.core.outcome import (
     AlreadyFinal,
@@ -92,11 +94,11 @@ class Job:
         settings = self._ctx.settings
         self._held.start_step(Step.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
         self._held.count_call(Counter.FEEDBACK_CALLS)
-        with self._calls.timed(Activity.FEEDBACK):
-            return self._calls.ask(Step.FEEDBACK, lambda: self._analyze(payload, text_md))
+        return self._calls.call(Step.FEEDBACK, lambda: self._analyze(payload, text_md))
 
     def _analyze(self, payload: Payload, text_md: str) -> Completed:
-        optional = {name: getattr(payload, name) for name in self._ctx.feedback_options}
+        given = {"instruction_md": payload.instruction_md, "hints_md": payload.hints_md, ATTEMPT: self._calls.attempts}
+        optional: dict[str, Any] = {name: given[name] for name in self._ctx.feedback_options}
         feedback = self._ctx.feedback_adapter.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
         self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
         return Completed(text_md, returned_text(feedback.feedback_md), returned_document(feedback.analysis_json))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import assert_never
 
+from supervisor.core.culprits import is_counted, spared
 from supervisor.core.exit_causes import cause_of
 from supervisor.core.facts import (
     DeadlineSet,
@@ -172,11 +173,13 @@ def _exited(fleet: Fleet, before: Slot, slot: Slot, fact: Exited) -> Fleet:
     if before.pid != fact.pid:
         raise ImpossibleFact(f"pid {fact.pid} exited, but slot {before.number} holds {before.pid}")
     cause = cause_of(before, fact.status, is_oom=fact.is_oom)
+    counted = is_counted(fact, cause, fleet.spared_job_ids), cause.is_crash
     leases = (fact.job_id, fact.lease_key), (None, fact.next_lease_key)
-    dead = tuple(DeadLease(slot.number, job_id, key, cause.is_crash) for job_id, key in leases if key)
+    dead = tuple(DeadLease(slot.number, *lease, each) for lease, each in zip(leases, counted, strict=True) if lease[1])
     after = replace(
         fleet.with_slot(_vacated(slot, fact, cause)),
         dead_leases=fleet.dead_leases + dead,
+        spared_job_ids=spared(fact, cause, fleet.spared_job_ids),
         crashes_since_progress=fleet.crashes_since_progress + (slot.is_worker and cause.is_crash),
         killed_during_drain=fleet.killed_during_drain or _is_killed_by_the_stop(before, cause),
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from worker.core.evidence import Memory
 from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
 MAX_CRITERIA = 10
@@ -87,7 +88,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """A transient error. The job is tried again after `delay_seconds`, which uses one attempt."""
+    """The model's answer or the job itself is at fault. The job is tried again after `delay_seconds`, which uses one attempt."""
 
     step: Step
     error_class: str
@@ -96,10 +97,15 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Given back without using an attempt, because of a drain, an unavailable server, or the closed gate of a model."""
+    """Given back without using an attempt: for a drain, a closed gate, a refused row, or a fault of the surroundings (held).
 
-    reason: Literal["drain", "unavailable", "gate"]
+    `memory`: for a held job, the evidence to write into its payload. None leaves what the payload has.
+    """
+
+    reason: Literal["drain", "unavailable", "gate", "held"]
     delay_seconds: float = 0.0
+    error_class: str = ""
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from worker.queue.permits import HeldPermit, closed_after_an_error, execute_and_
 from worker.queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
-_RELEASE, _DELETE, _PARK = statement("release"), statement("delete_job"), statement("park")
+_RELEASE, _HOLD, _DELETE, _PARK = statement("release"), statement("hold"), statement("delete_job"), statement("park")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,9 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
             }
         case Retried(step, error_class, delay_seconds):
             return _RETRY, {"step": step, "error_class": error_class, "delay_seconds": delay_seconds}
+        case Released("held", delay_seconds, error_class, memory):
+            values = {"delay_seconds": delay_seconds, "error_class": error_class}
+            return _HOLD, {**values, "memory": Jsonb(memory.as_json()) if memory else None}
         case Released(_, delay_seconds):
             return _RELEASE, {"delay_seconds": delay_seconds}
         case AlreadyFinal():
