@@ -173,9 +173,9 @@ def _exited(fleet: Fleet, before: Slot, slot: Slot, fact: Exited) -> Fleet:
     if before.pid != fact.pid:
         raise ImpossibleFact(f"pid {fact.pid} exited, but slot {before.number} holds {before.pid}")
     cause = cause_of(before, fact.status, is_oom=fact.is_oom)
-    counted = is_counted(fact, cause, fleet.spared_job_ids), cause.is_crash
-    leases = (fact.job_id, fact.lease_key), (None, fact.next_lease_key)
-    dead = tuple(DeadLease(slot.number, *lease, each) for lease, each in zip(leases, counted, strict=True) if lease[1])
+    in_hand = fact.job_id, fact.lease_key, is_counted(fact, cause, fleet.spared_job_ids)
+    requested = None, fact.next_lease_key, cause.is_crash
+    dead = tuple(DeadLease(slot.number, job_id, key, counts) for job_id, key, counts in (in_hand, requested) if key)
     after = replace(
         fleet.with_slot(_vacated(slot, fact, cause)),
         dead_leases=fleet.dead_leases + dead,

@@ -1,8 +1,8 @@
 """The decision whether the death of a worker counts against the job that it held.
 
-Before a model is asked, a worker looks names up, reads files and asks the database. A hang there is the fault of the surroundings: a name
-server, a dead mount, a lock. A crash there may be, so the first one of a job is not counted. Without any count a job
-that crashes each worker would never end.
+Before a model is asked, a worker looks names up, reads files and asks the database. A hang there is the fault of the
+surroundings: a name server, a dead mount, a lock. A crash there may be, so the first one of a job is not counted. Without any
+count, a job that crashes each worker would never end.
 """
 
 from uuid import UUID
@@ -24,7 +24,7 @@ def is_counted(fact: Exited, cause: ExitCause, spared_job_ids: tuple[UUID, ...])
 
 def spared(fact: Exited, cause: ExitCause, spared_job_ids: tuple[UUID, ...]) -> tuple[UUID, ...]:
     """Return the spared jobs after this end."""
-    is_new = fact.job_id is not None and fact.job_id not in spared_job_ids
-    if not (is_new and cause.is_crash and cause is not ExitCause.HUNG and fact.is_before_call):
+    is_doubtful = cause.is_crash and cause is not ExitCause.HUNG and fact.is_before_call
+    if fact.job_id is None or fact.job_id in spared_job_ids or not is_doubtful:
         return spared_job_ids
     return (*spared_job_ids, fact.job_id)[-MAX_SPARED:]

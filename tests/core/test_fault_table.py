@@ -11,6 +11,7 @@ import worker.documents.storage
 import worker.ollama.errors
 from worker.core import errors as core_errors
 from worker.core.faults import ANY_OTHER, ROWS, Fault, row_of
+from worker.core.ladder import RUNGS
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 ABSTRACT = {"ServerFailed", "FileUnavailable"}  # never raised itself
@@ -31,8 +32,17 @@ def test_each_class_of_ours_has_a_row_of_its_own(error_class: type[Exception]) -
 
 def test_the_page_prints_the_table() -> None:
     """docs/faults.md has each row of the code in the same words, and no other."""
-    printed = re.findall(r"^\| `?([\w ]+?)`? \| (\w+) \| (.+) \|$", PAGE.read_text().partition("## Whose fault")[2], re.MULTILINE)
+    section = PAGE.read_text().partition("## Whose fault")[2].partition("\n## ")[0]
+    printed = re.findall(r"^\| `?([\w ]+?)`? \| (\w+) \| (.+) \|$", section, re.MULTILINE)
     assert printed[1:] == [(row.name, row.fault.value, row.because) for row in ROWS]
+
+
+def test_the_page_prints_the_ladder() -> None:
+    """docs/faults.md has the rungs of the code with their temperatures, in order."""
+    printed = re.findall(
+        r"^\| `([\w.]+)` \| (\d)\D* \| ([\d.]+) \|", PAGE.read_text().partition("## The ladder")[2], re.MULTILINE
+    )
+    assert printed == [(rung.name, str(number), f"{rung.temperature:g}") for number, rung in enumerate(RUNGS)]
 
 
 def test_the_table_is_one_decision_per_name() -> None:

@@ -350,13 +350,13 @@ def test_a_final_submission_is_left_alone(school: School, typed: Submission, sta
     assert (school.results(submission_id), school.simulator.calls()) == ([], [])
 
 
-def test_a_missing_file_is_tried_again(school: School, photo: Submission) -> None:
-    """A store that does not have the file yet is a transient error. A file that differs from its row is a permanent one."""
+def test_a_missing_file_is_waited_for(school: School, photo: Submission) -> None:
+    """A store that does not have the file yet holds the job. A file that differs from its row is the input's fault."""
     submission_id = enter_one(school, photo)
     path = school.storage_root / school.submission(submission_id)["storage_key"]
     path.rename(path.with_suffix(".away"))
-    with school.worker(worker_max_retries=100) as worker:
-        until(lambda: school.job(submission_id)["retry_count"] >= 2)
+    with school.worker(worker_max_retries=0) as worker:
+        until(lambda: counted(worker).get(Counter.RELEASED, 0) >= 2)
         path.write_bytes(b"another picture")
         until(lambda: school.is_final(submission_id) and is_idle(worker))
     assert school.submission(submission_id)["error_code"] == "input_corrupt"
