@@ -43,6 +43,7 @@ _EVENT_LEVELS = {  # of a worker's events, the others being warnings
     EventKind.LEASED: "DEBUG",
     EventKind.CALL: "DEBUG",
     EventKind.BOOTED: "INFO",
+    EventKind.NEXT_RUNG: "INFO",
 }
 
 

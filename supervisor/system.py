@@ -37,7 +37,7 @@ from supervisor.core.policy import Policy
 from supervisor.systemd import Notifier
 from worker.ipc import channel
 from worker.ipc.channel import Command
-from worker.ipc.contract import JOB_ACTIVITIES, MODEL_CALLS, Activity
+from worker.ipc.contract import BEFORE_A_CALL, JOB_ACTIVITIES, MODEL_CALLS, Activity
 from worker.ipc.scoreboard import MAX_SLOTS, ControlRecord, FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
 
 MAX_DEADLINE_SECONDS = 86_400.0  # the longest possible step, so a later deadline is capped
@@ -227,7 +227,7 @@ class UnixSystem:
             claim = self._claim_of(slot) or WorkerRecord()  # the empty record has no job and no lease
             leases = claim.job_id, claim.lease_key, claim.next_lease_key
             is_oom, jitter = self._is_oom(slot, status), random.random()  # noqa: S311  jitter is no secret
-            yield Exited(slot.number, pid, status, self.now(), *leases, is_oom, jitter)
+            yield Exited(slot.number, pid, status, self.now(), *leases, is_oom, jitter, claim.activity in BEFORE_A_CALL)
             yield from self._survivors_killed(slot, slots.keys())
 
     def _survivors_killed(self, slot: Slot, own_pids: Collection[int]) -> Iterator[SurvivorKilled]:

@@ -21,9 +21,18 @@ from worker.ipc.scoreboard import AdmissionRecord
 from worker.queue.dead_leases import ReclaimResult, reclaim_lease
 
 VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
+UNCOUNTED = {
+    Counter.EVENTS_DROPPED,
+    Counter.CHECKPOINTS,
+    Counter.STEPS_BEGUN,
+    Counter.VISION_ANSWERED,
+    Counter.FEEDBACK_ANSWERED,
+    Counter.VISION_DIED,
+    Counter.FEEDBACK_DIED,
+    Counter.HELD,  # RELEASED counts them too
+}
 CONNECTED: LiteralString = "select count(*)::int as n from pg_stat_activity where usename = %s"
 HELD, WAITED_FOR = True, False
-_NOT_COUNTED = {Counter.EVENTS_DROPPED, Counter.CHECKPOINTS, Counter.STEPS_BEGUN}
 LOCKS: LiteralString = """
     select granted from pg_locks
      where locktype = 'advisory' and pid <> pg_backend_pid()
@@ -121,12 +130,9 @@ class School(Environment):
 
 
 def counted(worker: BareWorker) -> dict[Counter, int]:
-    """Return the slot's totals that are not zero, without the dropped events, which depend on the machine's speed.
-
-    The accepted writes within a job are left out too.
-    """
+    """Return the slot's totals that are not zero, without those that are evidence or depend on the machine's speed."""
     counters = worker.record().counters
-    return {counter: counters[counter] for counter in Counter if counters[counter] and counter not in _NOT_COUNTED}
+    return {counter: counters[counter] for counter in Counter if counters[counter] and counter not in UNCOUNTED}
 
 
 def is_idle(worker: BareWorker) -> bool:

@@ -8,6 +8,7 @@ The process, from the top down:
   job, vision    the steps of one job, and the vision step page by page
   adapter_calls  calls an adapter and turns its exception into the job's outcome
   held_lease     renews the lease of the job in hand and takes permits for model calls
+  neighbours     other workers' calls to a model, as evidence about a failed one
   context        what does not change from job to job
   rivals         other jobs' writes, to tell an error of one row from one of all
   session        keeps a database connection across outages
@@ -23,5 +24,5 @@ The packages:
   ollama         client of the model server, and its limits on an answer
   documents      fetches a submission's file and decodes it in a child process
   adapters       vision and feedback, with their prompts, and the stub
-  core           decisions without effects: outcome, retry, refusal, checkpoint, criteria, gates, errors
+  core           decisions without effects: outcome, faults, evidence, retry, refusal, checkpoint, criteria, gates, errors
 """

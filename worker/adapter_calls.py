@@ -4,15 +4,18 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from worker.context import WorkerContext
-from worker.core.outcome import Lease, storable
-from worker.core.retry import FailureKind, RetryPolicy, failure_of, outcome_of
+from worker.core.evidence import memory_in
+from worker.core.faults import Fault, Suspicion
+from worker.core.ladder import rung
+from worker.core.outcome import Failed, Lease, Released, Retried, storable
+from worker.core.retry import Failure, RetryPolicy, Trial, failure_of, outcome_of
 from worker.held_lease import JobEnded
 from worker.ipc.contract import Activity, Counter, EventKind, Step
-
-_COUNTED = {FailureKind.BUG: Counter.ADAPTER_BUGS, FailureKind.RUNAWAY: Counter.RUNAWAYS}
+from worker.neighbours import ANSWERED, DIED, Neighbours
 
 T = TypeVar("T")
 Value = TypeVar("Value")
@@ -22,26 +25,42 @@ class AdapterCalls:
     """Events carry ids, class names and seconds. An exception's message is never sent: it may contain a pupil's text."""
 
     def __init__(self, ctx: WorkerContext, lease: Lease) -> None:
-        self._ctx, self._lease = ctx, lease
+        self._ctx, self._lease, self._neighbours = ctx, lease, Neighbours(ctx)
+        self._attempts, self._memory = lease.retry_count, memory_in(lease.payload)
+        self._answered = dict.fromkeys(Step, 0)  # calls for this job since its lease
         self.seconds: dict[Activity, float] = {}  # of each step that succeeded
 
-    def ask(self, step: Step, call: Callable[[], T]) -> T:
+    @property
+    def attempts(self) -> int:
+        """Attempts used since the job's last committed page."""
+        return self._attempts
+
+    def page_committed(self) -> None:
+        """A committed page gives the job's attempts back, and the evidence begins anew: its statement has written both."""
+        self._attempts, self._memory = 0, None
+
+    def call(self, step: Step, call: Callable[[], T]) -> T:
+        """The result of one call to the step's model. Raises JobEnded as `ask` does."""
+        self._neighbours.call_begins(step)
+        with self.timed(Activity[step.name]):
+            result = self.ask(step, call, is_call=True)
+        self._count_answer(step)
+        return result
+
+    def ask(self, step: Step, ask: Callable[[], T], *, is_call: bool = False) -> T:
         """The adapter's result. Raises JobEnded with the outcome that an exception of the adapter means."""
+        started_at_seconds = time.monotonic()
         try:
-            return call()
+            return ask()
         except Exception as error:
             failure = failure_of(error, step)
-            if failure.kind in _COUNTED:
-                self._ctx.report.count(_COUNTED[failure.kind])
-            self._ctx.report.send(
-                EventKind.STEP_FAILED,
-                job_id=self._lease.job_id,
-                submission_id=self._lease.submission_id,
-                outcome=failure.kind.value,
-                error_class=failure.error_class,
-                step=step,
-            )
-            raise JobEnded(outcome_of(failure, self._lease, self._policy())) from error
+            if is_call:
+                self._count_end(failure)
+            outcome, seconds = self._outcome(failure), time.monotonic() - started_at_seconds
+            self._report(failure, seconds)
+            if isinstance(outcome, Retried) and self._ctx.climbs(step):
+                self._report_rung(failure, seconds)
+            raise JobEnded(outcome) from error
 
     @contextmanager
     def timed(self, activity: Activity) -> Iterator[None]:
@@ -49,6 +68,53 @@ class AdapterCalls:
         started_at_seconds = time.monotonic()
         yield
         self.seconds[activity] = self.seconds.get(activity, 0.0) + time.monotonic() - started_at_seconds
+
+    def _outcome(self, failure: Failure) -> Failed | Retried | Released:
+        """A job that is held at a closed gate keeps its place: the gate alone decides about its next try."""
+        scene = self._neighbours.scene(failure.step, self._answered[failure.step])
+        trial = Trial(self._attempts, self._lease.age_seconds, scene, self._memory)
+        outcome = outcome_of(failure, trial, self._policy())
+        if isinstance(outcome, Released) and self._ctx.admission.calls(failure.step) == 0:
+            return replace(outcome, delay_seconds=0.0)
+        return outcome
+
+    def _count_answer(self, step: Step) -> None:
+        self._answered[step] += 1
+        self._ctx.report.count(ANSWERED[step])
+
+    def _count_end(self, failure: Failure) -> None:
+        """An unusable answer is an answer too. A call that died may have died with others."""
+        if failure.fault is Fault.ANSWER:
+            self._count_answer(failure.step)
+        elif failure.suspicion is Suspicion.DIED:
+            self._ctx.report.count(DIED[failure.step])
+
+    def _report(self, failure: Failure, seconds: float) -> None:
+        if failure.is_bug:
+            self._ctx.report.count(Counter.ADAPTER_BUGS)
+        if failure.error_class == "Runaway":
+            self._ctx.report.count(Counter.RUNAWAYS)
+        self._ctx.report.send(
+            EventKind.STEP_FAILED,
+            job_id=self._lease.job_id,
+            submission_id=self._lease.submission_id,
+            outcome=failure.fault.value,
+            error_class=failure.error_class,
+            seconds=seconds,
+            step=failure.step,
+        )
+
+    def _report_rung(self, failure: Failure, seconds: float) -> None:
+        """The next attempt, the failure for which it is taken, and the time that this one has cost."""
+        self._ctx.report.send(
+            EventKind.NEXT_RUNG,
+            job_id=self._lease.job_id,
+            submission_id=self._lease.submission_id,
+            outcome=rung(self._attempts + 1).name,
+            error_class=failure.error_class,
+            seconds=seconds,
+            step=failure.step,
+        )
 
     def _policy(self) -> RetryPolicy:
         settings = self._ctx.settings

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from worker.adapters.loading import ATTEMPT
 from worker.admission import Admission
 from worker.ipc.contract import Step, Wiring
 from worker.queue.permits import NO_PERMITS, Permits
@@ -21,11 +22,16 @@ class WorkerContext:
     settings: WorkerSettings
     vision_adapter: Any
     feedback_adapter: Any
-    feedback_options: frozenset[str]  # of instruction_md and hints_md, those that the adapter's `analyze` accepts
+    feedback_options: frozenset[str]  # of instruction_md, hints_md and attempt, those that the adapter's `analyze` accepts
     model_server: str  # one name for the Ollama server on all hosts that reach it, see worker.ollama.address
     report: Report
     wakeups: Wakeups
     session: Session
+    reads_by_attempt: bool = False  # the vision adapter's `pages` takes the attempt
+
+    def climbs(self, step: Step) -> bool:
+        """True if the step's adapter answers a retry by another rung of the ladder."""
+        return self.reads_by_attempt if step is Step.VISION else ATTEMPT in self.feedback_options
 
     def stop_by_seconds(self) -> float | None:
         """Time (monotonic) by which this worker must have ended. None without a request to stop."""

@@ -58,8 +58,9 @@ class HeldLease:
         first: Callable[[Connection], T],
         after_reconnect: Callable[[Connection], T] | None = None,
         counters: tuple[Counter, ...] = (Counter.COMPLETED,),
+        kept_seconds: float = 0.0,
     ) -> T:
-        """`Session.ask` until the lease ends. Raises LeaseRanOut, and RowRefused: then the session holds no permit.
+        """`Session.ask` until `kept_seconds` after the lease. Raises LeaseRanOut, and RowRefused: then the session holds no permit.
 
         An error that may be the row's fault is, once other jobs have been counted by `counters` meanwhile, or once another write
         of this job was refused as its row's fault.
@@ -67,14 +68,21 @@ class HeldLease:
         rivals = Rivals(self._ctx.wiring.scoreboard, counters)
         later = rivals.counted(after_reconnect or first)
         try:
-            return self._ask(rivals.counted(first), later, always if self._is_refused else rivals.has_passed)
+            is_of_row = always if self._is_refused else rivals.has_passed
+            return self._ask(rivals.counted(first), later, is_of_row, kept_seconds)
         except RowRefused:
             self._is_refused = True
             raise
 
-    def _ask(self, first: Callable[[Connection], T], later: Callable[[Connection], T], is_of_row: Callable[[], bool]) -> T:
+    def _ask(
+        self,
+        first: Callable[[Connection], T],
+        later: Callable[[Connection], T],
+        is_of_row: Callable[[], bool],
+        kept_seconds: float = 0.0,
+    ) -> T:
         try:
-            return self._ctx.session.ask(first, later, self._until_seconds, is_of_row)
+            return self._ctx.session.ask(first, later, self._until_seconds + kept_seconds, is_of_row)
         except RowRefused:
             self._drop_permit()
             raise

@@ -1,8 +1,10 @@
 """One job: read the submission, vision, feedback. A job that ends early raises JobEnded with its outcome."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
+from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
 from worker.core.outcome import (
     AlreadyFinal,
@@ -42,8 +44,7 @@ class Job:
         try:
             payload = self._payload()
             submission = self._submission(payload)
-            text_md = self._text(payload, submission)
-            return self._feedback(payload, text_md)
+            return payload.answer or self._feedback(payload, self._text(payload, submission))
         except JobEnded as ended:
             return ended.outcome
         except RowRefused as refusal:
@@ -67,13 +68,12 @@ class Job:
         return row
 
     def _end_parked(self) -> None:
-        """Ends a job whose result the database has refused before, without another call to a model.
+        """Ends a job whose end the database has refused before, without another call to a model.
 
-        A lock or a slow statement may be over by now, so such a job is tried as often as after any other transient error.
+        A lock or a slow statement may be over by now.
         """
         sqlstate = sqlstate_in(self._lease.error_code) or self._refused_before
-        has_retries = self._lease.retry_count < self._ctx.settings.worker_max_retries
-        if sqlstate and not (is_passing(sqlstate) and has_retries):
+        if sqlstate and not is_passing(sqlstate):
             raise JobEnded(fail_refused(self._lease, reason_of(sqlstate)))
 
     def _read_submission(self, payload: Payload) -> Submission | None:
@@ -92,11 +92,11 @@ class Job:
         settings = self._ctx.settings
         self._held.start_step(Step.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
         self._held.count_call(Counter.FEEDBACK_CALLS)
-        with self._calls.timed(Activity.FEEDBACK):
-            return self._calls.ask(Step.FEEDBACK, lambda: self._analyze(payload, text_md))
+        return self._calls.call(Step.FEEDBACK, lambda: self._analyze(payload, text_md))
 
     def _analyze(self, payload: Payload, text_md: str) -> Completed:
-        optional = {name: getattr(payload, name) for name in self._ctx.feedback_options}
+        given = {"instruction_md": payload.instruction_md, "hints_md": payload.hints_md, ATTEMPT: self._calls.attempts}
+        optional: dict[str, Any] = {name: given[name] for name in self._ctx.feedback_options}
         feedback = self._ctx.feedback_adapter.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
         self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
         return Completed(text_md, returned_text(feedback.feedback_md), returned_document(feedback.analysis_json))

@@ -18,6 +18,7 @@ from worker.core.outcome import (
     Released,
     Retried,
 )
+from worker.core.retry import HELD_TOO_LONG
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Job
@@ -35,6 +36,7 @@ from worker.timeouts import STATEMENT_DEADLINE_SECONDS, first_lease_seconds
 MONITORED_WAIT_SECONDS = 2.0  # interval at which an idle worker checks that the monitor still polls the queue
 TRUST_SECONDS = 5.0  # without a poll for so long the monitor is taken for dead, and each worker polls for itself
 IDLE_DEADLINE_SECONDS = 20.0  # with the poll interval. Jobs may wait for a worker that has stopped, and no other may be left
+_HELD = {"released_held": Counter.HELD, HELD_TOO_LONG: Counter.HELD_TOO_LONG}  # counted beside the outcome's own counter
 
 
 class Loop:
@@ -141,7 +143,7 @@ class Loop:
         except LeaseRanOut as end:
             self._pending = pending
             self._ctx.report.set_lease(None, None, pending.request.lease_key if pending else None)
-            return self._settling.lost(held, end), None
+            return self._settling.lost(held, end, outcome), None
         except RowRefused as refusal:
             written = self._settling.write_refused(held, outcome, refusal.sqlstate, has_next=pending is not None)
             self._end_lease()
@@ -180,8 +182,9 @@ class Loop:
         self, lease: Lease, outcome: Written, seconds: float, steps: Mapping[Activity, float], next_held: HeldLease | None
     ) -> None:
         counter, label = _counter_and_label(outcome)
-        if counter is not None:
-            self._ctx.report.count(counter)
+        for each in (counter, _HELD.get(label)):
+            if each is not None:
+                self._ctx.report.count(each)
         if isinstance(outcome, AlreadyFinal):
             self._ctx.report.advance()
         self._ctx.report.send(
@@ -203,6 +206,8 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
             return Counter.COMPLETED, "completed"
         case Failed(_, job_error_code) if job_error_code == WORKER_CRASHED:
             return Counter.QUARANTINED, "quarantined"
+        case Failed(error_code, job_error_code) if job_error_code.startswith(HELD_TOO_LONG):
+            return FAILURE_COUNTERS[error_code], HELD_TOO_LONG
         case Failed(error_code):
             return FAILURE_COUNTERS[error_code], error_code
         case Retried(step):
@@ -220,4 +225,4 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
 def _error_class(outcome: Written) -> str:
     if isinstance(outcome, Refused):
         return outcome.reason
-    return outcome.error_class if isinstance(outcome, Failed | Retried) else ""
+    return outcome.error_class if isinstance(outcome, Failed | Retried | Released) else ""

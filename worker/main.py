@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from worker.adapters.loading import AdapterMissing, load_adapter, options_of
+from worker.adapters.loading import AdapterMissing, load_adapter, options_of, reads_by_attempt
 from worker.admission import Admission
 from worker.context import WorkerContext
 from worker.ipc.contract import Activity, EventKind, ExitCode, Step, Wiring, place_of
@@ -70,6 +70,7 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
         report,
         wakeups,
         Session(_connector(wiring, settings), report, wakeups),
+        reads_by_attempt(vision_adapter),
     )
     Loop(ctx).run()
     return ExitCode.DONE

@@ -66,7 +66,7 @@ class RefusedWrites:
 
     def add(self, write: Write, job_id: UUID) -> bool:
         """Add one more. True if the one before was another job's. The first one may be explained by its row alone."""
-        accepted = self._accepted(write)
+        accepted = self.accepted(write)
         first_job_id = self._in_a_row[write].job_id if self.is_refused(write) else job_id
         self._in_a_row[write] = _Refused(write, first_job_id, accepted)
         if len(self._by_job) >= MAX_JOBS:
@@ -77,17 +77,18 @@ class RefusedWrites:
     def is_refused(self, write: Write) -> bool:
         """Report whether the last write of this kind was a refused one."""
         last = self._in_a_row.get(write)
-        return last is not None and self._accepted(write) == last.accepted
+        return last is not None and self.accepted(write) == last.accepted
 
     def has_rival(self, job_id: UUID) -> bool:
         """Report whether the job was refused, and the same kind of write was accepted for another job since."""
         refused = self._by_job.get(job_id)
-        return refused is not None and self._accepted(refused.write) > refused.accepted
+        return refused is not None and self.accepted(refused.write) > refused.accepted
 
     def forget(self, job_id: UUID) -> None:
         self._by_job.pop(job_id, None)
 
-    def _accepted(self, write: Write) -> int:
+    def accepted(self, write: Write) -> int:
+        """Count the writes of this kind that all workers of the instance have done."""
         return _ended(self._scoreboard, (write.value,))
 
 

@@ -4,8 +4,10 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from worker.context import WorkerContext
+from worker.core.evidence import Scene
 from worker.core.outcome import (
     AlreadyFinal,
     Completed,
@@ -18,7 +20,7 @@ from worker.core.outcome import (
     Retried,
     fallbacks,
 )
-from worker.core.refusal import ALL_REFUSED, Write, hold
+from worker.core.refusal import ALL_REFUSED, Write, after_answer, hold
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, Activity, Counter, EventKind
 from worker.lease_search import PendingLease
@@ -30,6 +32,7 @@ from worker.rivals import RefusedWrites
 from worker.session import LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 
+KEPT_ANSWER_SECONDS = 600.0  # tries to write an answer after its lease, while the database is away: the fence decides
 Written = Outcome | Refused  # what became of an outcome
 
 
@@ -54,14 +57,15 @@ class Settling:
             return Settlement(is_written, pending.find(connection) if pending else None)
 
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
-        return held.ask(first, after_reconnect, _counters(outcome))
+        kept_seconds = KEPT_ANSWER_SECONDS if isinstance(outcome, Completed) else 0.0
+        return held.ask(first, after_reconnect, _counters(outcome), kept_seconds)
 
     def written(self, lease: Lease, outcome: Outcome, settlement: Settlement) -> Written:
         """The outcome that the job has now: Lost if the lease was taken over, because the result is then dropped."""
         if not settlement.is_written:
             return Lost()
-        if isinstance(outcome, Released) and outcome.job_error_code:
-            reason = outcome.job_error_code.removesuffix(ALL_REFUSED)
+        if isinstance(outcome, Released) and outcome.reason == "refused":
+            reason = outcome.error_class.removesuffix(ALL_REFUSED)
             self._report_refused(lease, reason)
             return Refused(reason)
         self._refusals.forget(lease.job_id)
@@ -71,24 +75,33 @@ class Settling:
         return outcome
 
     def write_refused(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, has_next: bool) -> Written:
-        """Writes what the database accepts: the outcome without a next job, whose row may be at fault, else the failure.
+        """Writes what the database accepts: the outcome without a next job, whose row may be at fault, else what stands for it.
 
         If it accepts neither, the job is parked. If it accepts no write, the lease ends by itself.
-        The second of two refused results in a row is parked without a failure, because all rows may be concerned.
         """
-        are_all_refused = isinstance(outcome, Completed) and self._refused_writes.add(Write.RESULT, held.lease.job_id)
-        may_retry = (are_all_refused or is_passing(sqlstate)) and held.lease.retry_count < self._ctx.settings.worker_max_retries
-        others = fallbacks(outcome, held.lease, reason_of(sqlstate), may_retry=may_retry)
+        others = self._instead_of(outcome, held.lease, sqlstate)
         try:
             for each in (outcome, *others) if has_next else others:
                 with suppress(RowRefused):
                     return self.written(held.lease, each, self.write(held, each, None))
-            return self._park(held, outcome, sqlstate, is_tried_again=are_all_refused and may_retry)
+            return self._park(held, outcome, sqlstate)
         except LeaseRanOut as end:
-            return self.lost(held, end)
+            return self.lost(held, end, outcome)
 
-    def lost(self, held: HeldLease, end: LeaseRanOut) -> Lost:
-        """The lease has ended. If the database refused the last write, the row is passed over for a while.
+    def _instead_of(self, outcome: Outcome, lease: Lease, sqlstate: str) -> tuple[Failed | Released, ...]:
+        """The outcomes to write instead of a refused one."""
+        reason, may_pass = reason_of(sqlstate), is_passing(sqlstate)
+        if not isinstance(outcome, Completed):
+            return fallbacks(outcome, lease, reason, may_retry=may_pass)
+        self._refused_writes.add(Write.RESULT, lease.job_id)
+        scene = Scene(self._ctx.wiring.instance, answered=self._refused_writes.accepted(Write.RESULT))
+        judged = after_answer(lease, outcome, reason, scene, is_passing=may_pass)
+        return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None))
+
+    def lost(self, held: HeldLease, end: LeaseRanOut, outcome: Outcome | None = None) -> Lost:
+        """The lease has ended, before or while `outcome` was written.
+
+        If the database refused the last write, the row is passed over for a while.
 
         It may have been given up before its end. Then it is put back without using an attempt, so that no expiry is counted.
         """
@@ -98,17 +111,16 @@ class Settling:
             self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
             self._report_refused(lease, reason_of(end.suspect))
             if held.is_running():
-                self._put_back(lease, reason_of(end.suspect))
+                self._put_back(lease, hold(reason_of(end.suspect), outcome if isinstance(outcome, Completed) else None))
         return Lost()
 
-    def _put_back(self, lease: Lease, reason: str) -> None:
+    def _put_back(self, lease: Lease, released: Released) -> None:
         """Gives a job back whose row may be refused, in one try. If that fails too, its lease ends by itself.
 
         Then the reason is left in its row, so that the next worker rehearses before it calls a model.
         """
-        released = hold(reason)
         if not self._is_done_at_once(lambda connection: settle(connection, lease, released)):
-            self._is_done_at_once(lambda connection: mark_refused(connection, lease, released.job_error_code))
+            self._is_done_at_once(lambda connection: mark_refused(connection, lease, released.error_class, released.answer))
 
     def _is_done_at_once(self, write: Callable[[Connection], bool]) -> bool:
         """Tries a write once. False if it was not accepted."""
@@ -118,22 +130,21 @@ class Settling:
             return True
         return False
 
-    def _park(self, held: HeldLease, outcome: Outcome, sqlstate: str, *, is_tried_again: bool) -> Written:
+    def _park(self, held: HeldLease, outcome: Outcome, sqlstate: str) -> Written:
         """Puts the job aside. A job that was only to be released keeps its lease, because its result is not refused yet.
 
-        The next lease tries the whole job again, or writes only the failure.
+        The next lease writes only the failure.
         """
         lease, reason = held.lease, reason_of(sqlstate)
-        job_error_code = reason + ALL_REFUSED if is_tried_again else reason
         keeps_lease = isinstance(outcome, Released | Lost)
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         try:
-            if not keeps_lease and not held.ask(lambda connection: park(connection, lease, job_error_code)):
+            if not keeps_lease and not held.ask(lambda connection: park(connection, lease, reason)):
                 return Lost()
         except RowRefused:
             keeps_lease = True
             with suppress(RowRefused):
-                held.ask(lambda connection: mark_refused(connection, lease, job_error_code))
+                held.ask(lambda connection: mark_refused(connection, lease, reason))
         if keeps_lease:
             self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
         self._report_refused(lease, reason)

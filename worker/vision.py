@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
+from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
 from worker.core import checkpoint
 from worker.core.outcome import Payload, Submission
@@ -69,7 +70,8 @@ class VisionStep:
 
     def _open(self, stack: ExitStack, submission: Submission, first_page: int) -> Any:
         self._ctx.report.enter_activity(Activity.READ, READ_DEADLINE_SECONDS)
-        opening = self._ctx.vision_adapter.pages(submission, first_page=first_page)
+        attempt = {ATTEMPT: self._calls.attempts} if self._ctx.reads_by_attempt else {}
+        opening = self._ctx.vision_adapter.pages(submission, first_page=first_page, **attempt)
         return self._calls.ask(Step.VISION, lambda: stack.enter_context(opening))
 
     def _read(self, pages: Any, picture: bytes) -> str:
@@ -88,6 +90,7 @@ class VisionStep:
             settings.ai_vision_model,
             lambda connection, lease_seconds: write_page(connection, self._held.lease, page, lease_seconds),
         )
+        self._calls.page_committed()
 
     def _in_one_call(self, submission: Submission, fingerprint: str) -> OcrResult:
         settings = self._ctx.settings
@@ -101,8 +104,7 @@ class VisionStep:
 
     def _call(self, call: Callable[[], T]) -> T:
         self._held.count_call(Counter.VISION_CALLS)
-        with self._calls.timed(Activity.VISION):
-            return self._calls.ask(Step.VISION, call)
+        return self._calls.call(Step.VISION, call)
 
     def _commit(self, ocr: OcrResult) -> None:
         """Commits the whole text. The permit is given back in the same round trip."""
@@ -110,6 +112,7 @@ class VisionStep:
             feedback_limit_seconds(self._ctx.settings),
             lambda connection, lease_seconds, permit: write_checkpoint(connection, self._held.lease, ocr, lease_seconds, permit),
         )
+        self._calls.page_committed()
 
 
 def _max_pages(submission: Submission, settings: WorkerSettings) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import assert_never
 
+from supervisor.core.culprits import is_counted, spared
 from supervisor.core.exit_causes import cause_of
 from supervisor.core.facts import (
     DeadlineSet,
@@ -172,11 +173,13 @@ def _exited(fleet: Fleet, before: Slot, slot: Slot, fact: Exited) -> Fleet:
     if before.pid != fact.pid:
         raise ImpossibleFact(f"pid {fact.pid} exited, but slot {before.number} holds {before.pid}")
     cause = cause_of(before, fact.status, is_oom=fact.is_oom)
-    leases = (fact.job_id, fact.lease_key), (None, fact.next_lease_key)
-    dead = tuple(DeadLease(slot.number, job_id, key, cause.is_crash) for job_id, key in leases if key)
+    in_hand = fact.job_id, fact.lease_key, is_counted(fact, cause, fleet.spared_job_ids)
+    requested = None, fact.next_lease_key, cause.is_crash
+    dead = tuple(DeadLease(slot.number, job_id, key, counts) for job_id, key, counts in (in_hand, requested) if key)
     after = replace(
         fleet.with_slot(_vacated(slot, fact, cause)),
         dead_leases=fleet.dead_leases + dead,
+        spared_job_ids=spared(fact, cause, fleet.spared_job_ids),
         crashes_since_progress=fleet.crashes_since_progress + (slot.is_worker and cause.is_crash),
         killed_during_drain=fleet.killed_during_drain or _is_killed_by_the_stop(before, cause),
     )

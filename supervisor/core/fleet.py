@@ -148,7 +148,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class DeadLease:
-    """A lease of a dead worker, for the monitor to reclaim. `is_counted`: the death counts against the job."""
+    """A lease of a dead worker, for the monitor to reclaim. `is_counted`: the death counts against the job (culprits.py)."""
 
     slot: int
     job_id: UUID | None
@@ -163,7 +163,8 @@ class Fleet:
 
     `stop_asked_at_seconds` has one time per request to stop: the first starts the drain, the second shortens it, the third
     kills at once. Progress is a worker's finished boot or a new deadline. A generation is one reading of the settings, and
-    its number is never used again. Processes are forked with the settings of `generation`.
+    its number is never used again. Processes are forked with the settings of `generation`. `spared_job_ids` are the jobs with
+    which a worker crashed before it had asked a model, newest last.
     """
 
     workers: tuple[Slot, ...]  # each at the index of its number
@@ -171,6 +172,7 @@ class Fleet:
     wanted: int  # number of workers: a slot of this number or above is not filled
     stop_asked_at_seconds: tuple[float, ...] = ()
     dead_leases: tuple[DeadLease, ...] = ()
+    spared_job_ids: tuple[UUID, ...] = ()
     has_bad_configuration: bool = False  # a child ended with EX_CONFIG, and no older settings are known to work
     killed_during_drain: bool = False  # a stop killed a worker
     gave_up: bool = False  # the supervisor stopped by itself after crashes without progress

@@ -27,6 +27,11 @@ _COUNTERS = {
     ),
     "learning_writes_rejected": (Counter.REJECTED_BY_FENCE, "results not written because the lease was taken over"),
     "learning_adapter_bugs": (Counter.ADAPTER_BUGS, "unexpected exceptions of an adapter"),
+    "learning_jobs_held": (
+        Counter.HELD,
+        "jobs given back without an attempt for a fault of the surroundings, or what may be one",
+    ),
+    "learning_jobs_held_too_long": (Counter.HELD_TOO_LONG, "jobs that failed because they were held beyond their greatest age"),
     "learning_events_dropped": (Counter.EVENTS_DROPPED, "events of workers dropped because the monitor's socket was full"),
 }
 

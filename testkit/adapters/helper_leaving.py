@@ -24,11 +24,18 @@ WAIT_SECONDS = 3.0  # for the worker's kill, which must find it in its step
 
 class HelperLeaving(FeedbackWriter):
     def analyze(
-        self, *, text_md: str, criteria: Sequence[str], instruction_md: str | None = None, hints_md: str | None = None
+        self,
+        *,
+        text_md: str,
+        criteria: Sequence[str],
+        instruction_md: str | None = None,
+        hints_md: str | None = None,
+        attempt: int = 0,
     ) -> Feedback:
         with suppress(OSError):  # no order
             _obey(Path(os.environ["HELPERS"]))
-        return super().analyze(text_md=text_md, criteria=criteria, instruction_md=instruction_md, hints_md=hints_md)
+        texts = {"instruction_md": instruction_md, "hints_md": hints_md}
+        return super().analyze(text_md=text_md, criteria=criteria, attempt=attempt, **texts)
 
 
 def _obey(directory: Path) -> None:

@@ -33,6 +33,9 @@ class Call:
     seconds: float | None = None
     in_flight_at_start: int = 0
     started_ns: int = field(default_factory=time.monotonic_ns)
+    temperature: object = None  # as the request gives it
+    seed: object = None
+    prompt_sha256: str | None = None
 
     def first_byte(self) -> None:
         if self.first_byte_seconds is None:
@@ -78,6 +81,8 @@ class CallLog:
         call.in_flight_at_start = self.in_flight[model]
         self._asking[model] += not request.is_empty
         self.max_in_flight[model] = max(self.max_in_flight[model], self._asking[model])
+        call.temperature, call.seed = request.options.get("temperature"), request.options.get("seed")
+        call.prompt_sha256 = hashlib.sha256(request.prompt.encode("utf-8", "replace")).hexdigest()
 
     def reset(self) -> None:
         """Clear calls and maxima. Calls in flight stay counted."""

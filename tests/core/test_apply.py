@@ -10,6 +10,7 @@ import pytest
 
 from supervisor.core.actions import ReclaimLease
 from supervisor.core.apply import MAX_RUNS, SLOT_TRANSITIONS, ImpossibleFact, apply
+from supervisor.core.culprits import MAX_SPARED
 from supervisor.core.exit_causes import CAUSE_ROWS, CauseRow, row_of
 from supervisor.core.facts import (
     DeadlineSet,
@@ -244,6 +245,44 @@ def test_each_end_has_one_cause(slot: Slot, status: int, is_oom: bool, cause: Ex
     assert (crashes(ended.ends_by_cause), ended.crash_runs) == ((1, (Run(50.0, 40.0, 0.25),)) if is_crash else (0, ()))
     assert fleet.dead_leases == (DeadLease(0, JOB, KEY, is_counted=is_crash),)
     assert fleet.crashes_since_progress == int(is_crash)
+
+
+HUNG = replace(in_state(SlotState.STOPPING).slot(0), stop_reason=ActionReason.DEADLINE_EXCEEDED)
+
+
+def left_by(slot: Slot, job_id: UUID = JOB, *, is_before_call: bool, fleet: Fleet | None = None) -> Fleet:
+    """A fleet after the death of the worker in this slot, by a SIGKILL."""
+    before = fleet or Fleet.of(2)
+    return apply(before.with_slot(slot), Exited(0, PID, -9, 50.0, job_id, KEY, is_before_call=is_before_call))
+
+
+def counted(fleet: Fleet) -> list[bool]:
+    return [dead.is_counted for dead in fleet.dead_leases]
+
+
+def test_a_hang_before_a_model_was_asked_is_not_the_job_s_fault() -> None:
+    """A dead mount or a name server hangs the worker with any job, as often as it is tried. A hang in a call counts."""
+    fleet = left_by(HUNG, is_before_call=True)
+    again = left_by(HUNG, is_before_call=True, fleet=fleet)
+    assert (counted(fleet), counted(again), counted(left_by(HUNG, is_before_call=False))) == ([False], [False, False], [True])
+    assert again.slot(0).last_cause is ExitCause.HUNG
+
+
+def test_a_first_crash_before_a_model_was_asked_is_not_counted() -> None:
+    """The second crash of the same job counts, so that a job that crashes every worker ends. Other jobs are not concerned."""
+    alive, other_job = in_state(SlotState.RUNNING).slot(0), UUID(int=99)
+    first = left_by(alive, is_before_call=True)
+    second = left_by(alive, other_job, is_before_call=True, fleet=first)
+    third = left_by(alive, is_before_call=True, fleet=second)
+    assert counted(third) == [False, False, True]
+    assert counted(left_by(alive, is_before_call=False)) == [True]
+
+
+def test_few_spared_jobs_are_remembered() -> None:
+    fleet, alive = Fleet.of(2), in_state(SlotState.RUNNING).slot(0)
+    for number in range(MAX_SPARED + 5):
+        fleet = left_by(alive, UUID(int=number), is_before_call=True, fleet=fleet)
+    assert fleet.spared_job_ids == tuple(UUID(int=number) for number in range(5, MAX_SPARED + 5))
 
 
 @pytest.mark.parametrize("row", CAUSE_ROWS, ids=lambda row: row.because)

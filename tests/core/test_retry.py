@@ -1,10 +1,13 @@
 """From an adapter's exception, recognised by its class name, to the job's outcome."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.core.test_outcome import lease
+from worker.core.evidence import Memory, Scene
+from worker.core.faults import Fault, Suspicion
 from worker.core.outcome import Failed, Released, Retried
-from worker.core.retry import Failure, FailureKind, RetryPolicy, failure_of, outcome_of
+from worker.core.retry import Failure, RetryPolicy, Trial, failure_of, outcome_of
 from worker.ipc.contract import ErrorCode, Step
 
 PRIVATE = "what a pupil wrote"
@@ -15,28 +18,37 @@ def foreign(name: str, base: type[BaseException] = Exception) -> type[BaseExcept
     return type(name, (base,), {})
 
 
-KINDS: dict[str, tuple[type[BaseException], FailureKind]] = {
-    "vision transient": (foreign("VisionTransientError"), FailureKind.TRANSIENT),
-    "vision permanent": (foreign("VisionPermanentError"), FailureKind.PERMANENT),
-    "feedback transient": (foreign("FeedbackTransientError"), FailureKind.TRANSIENT),
-    "feedback permanent": (foreign("FeedbackPermanentError"), FailureKind.PERMANENT),
-    "unavailable": (foreign("Unavailable"), FailureKind.UNAVAILABLE),
-    "child of transient": (foreign("VisionTimeout", foreign("VisionTransientError")), FailureKind.TRANSIENT),
-    "grandchild of permanent": (foreign("A", foreign("B", foreign("FeedbackPermanentError"))), FailureKind.PERMANENT),
-    "the nearest name counts": (foreign("VisionTransientError", foreign("VisionPermanentError")), FailureKind.TRANSIENT),
-    "timeout of the language": (TimeoutError, FailureKind.BUG),
-    "another name": (foreign("VisionError"), FailureKind.BUG),
-    "part of a name": (foreign("MyVisionPermanentErrorToo"), FailureKind.BUG),
+FAULTS: dict[str, tuple[type[BaseException], Fault]] = {
+    "vision transient": (foreign("VisionTransientError"), Fault.SUSPECT),
+    "vision permanent": (foreign("VisionPermanentError"), Fault.INPUT),
+    "feedback transient": (foreign("FeedbackTransientError"), Fault.SUSPECT),
+    "feedback permanent": (foreign("FeedbackPermanentError"), Fault.INPUT),
+    "unavailable": (foreign("Unavailable"), Fault.SURROUNDINGS),
+    "a runaway": (foreign("Runaway"), Fault.ANSWER),
+    "child of transient": (foreign("VisionTimeout", foreign("VisionTransientError")), Fault.SUSPECT),
+    "grandchild of permanent": (foreign("A", foreign("B", foreign("FeedbackPermanentError"))), Fault.INPUT),
+    "the nearest name counts": (foreign("VisionTransientError", foreign("VisionPermanentError")), Fault.SUSPECT),
+}
+BUGS: dict[str, type[BaseException]] = {
+    "timeout of the language": TimeoutError,
+    "another name": foreign("VisionError"),
+    "part of a name": foreign("MyVisionPermanentErrorToo"),
 }
 
 
 @pytest.mark.parametrize("step", Step)
-@pytest.mark.parametrize(("kind_of_error", "kind"), KINDS.values(), ids=KINDS.keys())
-def test_kinds(kind_of_error: type[BaseException], kind: FailureKind, step: Step) -> None:
+@pytest.mark.parametrize(("kind_of_error", "fault"), FAULTS.values(), ids=FAULTS.keys())
+def test_faults(kind_of_error: type[BaseException], fault: Fault, step: Step) -> None:
     """A class is recognised by its own name or a base class's, in either step. Its message is not kept."""
     failure = failure_of(kind_of_error(PRIVATE), step)
-    assert failure == Failure(step, kind, kind_of_error.__name__)
+    assert failure == Failure(step, fault, kind_of_error.__name__)
     assert PRIVATE not in repr(failure)
+
+
+@pytest.mark.parametrize("kind_of_error", BUGS.values(), ids=BUGS.keys())
+def test_bugs(kind_of_error: type[BaseException]) -> None:
+    """A class that the table does not name is a bug, which the surroundings or the job may have brought out."""
+    assert failure_of(kind_of_error(), Step.VISION) == Failure(Step.VISION, Fault.SUSPECT, kind_of_error.__name__, is_bug=True)
 
 
 CODES: dict[str, tuple[object, ErrorCode | None]] = {
@@ -65,57 +77,79 @@ POLICY = RetryPolicy(max_retries=3, backoff_seconds=10)
 NEVER = RetryPolicy(max_retries=0, backoff_seconds=10)
 PATIENT = RetryPolicy(max_retries=100, backoff_seconds=10)
 AGING = RetryPolicy(max_retries=3, backoff_seconds=10, max_age_seconds=600)
+ANSWER, INPUT, SURROUNDINGS, SUSPECT = Fault.ANSWER, Fault.INPUT, Fault.SURROUNDINGS, Fault.SUSPECT
+CORRUPT = ErrorCode.INPUT_CORRUPT
+SCENE = Scene(instance=7, answered=10)
+MEMORY = Memory(Suspicion.ODD, "E", Step.VISION, instance=7, answered=9, probes=0)
 
 
-def failure(kind: FailureKind, step: Step = Step.VISION, code: ErrorCode | None = None) -> Failure:
-    return Failure(step, kind, "E", code)
+def failure(fault: Fault, step: Step = Step.VISION, code: ErrorCode | None = None) -> Failure:
+    return Failure(step, fault, "E", code)
 
 
 def retried(delay_seconds: float, step: Step = Step.VISION) -> Retried:
     return Retried(step, "E", delay_seconds)
 
 
-def failed(code: ErrorCode) -> Failed:
-    return Failed(code, code.value, "E")
+def failed(code: ErrorCode, job_error_code: str = "") -> Failed:
+    return Failed(code, job_error_code or code.value, "E")
 
 
-TRANSIENT, PERMANENT, UNAVAILABLE, BUG = FailureKind.TRANSIENT, FailureKind.PERMANENT, FailureKind.UNAVAILABLE, FailureKind.BUG
-WAITING = Released("unavailable", 5.0)
-CORRUPT = ErrorCode.INPUT_CORRUPT
+HELD = Released("held", 2.0, "E")
+TOO_LONG = failed(ErrorCode.VISION_FAILED, "held_too_long:E")
 
 OUTCOMES: dict[str, tuple[Failure, RetryPolicy, int, float, Failed | Retried | Released]] = {
-    "first try": (failure(TRANSIENT), POLICY, 0, 0, retried(10)),
-    "second doubles": (failure(TRANSIENT), POLICY, 1, 0, retried(20)),
-    "third doubles again": (failure(TRANSIENT), POLICY, 2, 0, retried(40)),
-    "retries used up": (failure(TRANSIENT), POLICY, 3, 0, failed(ErrorCode.VISION_FAILED)),
-    "retries used up before the limit was lowered": (failure(TRANSIENT), POLICY, 9, 0, failed(ErrorCode.VISION_FAILED)),
-    "no retries at all": (failure(TRANSIENT), NEVER, 0, 0, failed(ErrorCode.VISION_FAILED)),
-    "no wait at all": (failure(TRANSIENT), RetryPolicy(3, 0), 2, 0, retried(0)),
-    "wait is capped at a day": (failure(TRANSIENT), PATIENT, 14, 0, retried(86_400)),
-    "wait stays capped": (failure(TRANSIENT), PATIENT, 99, 0, retried(86_400)),
-    "feedback": (failure(TRANSIENT, Step.FEEDBACK), POLICY, 0, 0, retried(10, Step.FEEDBACK)),
-    "feedback used up": (failure(TRANSIENT, Step.FEEDBACK), POLICY, 3, 0, failed(ErrorCode.FEEDBACK_FAILED)),
-    "bug is transient": (failure(BUG), POLICY, 2, 0, retried(40)),
-    "bug used up": (failure(BUG, Step.FEEDBACK), POLICY, 3, 0, failed(ErrorCode.FEEDBACK_FAILED)),
-    "permanent": (failure(PERMANENT), POLICY, 0, 0, failed(ErrorCode.VISION_FAILED)),
-    "permanent feedback": (failure(PERMANENT, Step.FEEDBACK), POLICY, 0, 0, failed(ErrorCode.FEEDBACK_FAILED)),
-    "permanent with the input's code": (failure(PERMANENT, code=CORRUPT), POLICY, 0, 0, failed(CORRUPT)),
-    "transient with the input's code": (failure(TRANSIENT, code=CORRUPT), POLICY, 0, 0, retried(10)),
-    "used up with the input's code": (failure(TRANSIENT, code=CORRUPT), POLICY, 3, 0, failed(CORRUPT)),
-    "unavailable burns no attempt": (failure(UNAVAILABLE), POLICY, 3, 0, WAITING),
-    "unavailable without retries": (failure(UNAVAILABLE, Step.FEEDBACK), NEVER, 0, 0, WAITING),
-    "unavailable for a long time": (failure(UNAVAILABLE), POLICY, 0, 1e9, WAITING),
-    "unavailable just young enough": (failure(UNAVAILABLE), AGING, 0, 599.9, WAITING),
-    "unavailable for too long": (failure(UNAVAILABLE), AGING, 0, 600, failed(ErrorCode.VISION_FAILED)),
-    "transient just young enough": (failure(TRANSIENT), AGING, 0, 599.9, retried(10)),
-    "transient and too old": (failure(TRANSIENT, Step.FEEDBACK), AGING, 0, 600, failed(ErrorCode.FEEDBACK_FAILED)),
-    "age is off": (failure(TRANSIENT), POLICY, 0, 1e9, retried(10)),
+    "first try": (failure(ANSWER), POLICY, 0, 0, retried(10)),
+    "second doubles": (failure(ANSWER), POLICY, 1, 0, retried(20)),
+    "third doubles again": (failure(ANSWER), POLICY, 2, 0, retried(40)),
+    "retries used up": (failure(ANSWER), POLICY, 3, 0, failed(ErrorCode.VISION_FAILED)),
+    "retries used up before the limit was lowered": (failure(ANSWER), POLICY, 9, 0, failed(ErrorCode.VISION_FAILED)),
+    "no retries at all": (failure(ANSWER), NEVER, 0, 0, failed(ErrorCode.VISION_FAILED)),
+    "no wait at all": (failure(ANSWER), RetryPolicy(3, 0), 2, 0, retried(0)),
+    "wait is capped at a day": (failure(ANSWER), PATIENT, 14, 0, retried(86_400)),
+    "wait stays capped": (failure(ANSWER), PATIENT, 99, 0, retried(86_400)),
+    "feedback": (failure(ANSWER, Step.FEEDBACK), POLICY, 0, 0, retried(10, Step.FEEDBACK)),
+    "feedback used up": (failure(ANSWER, Step.FEEDBACK), POLICY, 3, 0, failed(ErrorCode.FEEDBACK_FAILED)),
+    "input": (failure(INPUT), POLICY, 0, 0, failed(ErrorCode.VISION_FAILED)),
+    "input of the feedback": (failure(INPUT, Step.FEEDBACK), POLICY, 0, 0, failed(ErrorCode.FEEDBACK_FAILED)),
+    "input with its code": (failure(INPUT, code=CORRUPT), POLICY, 0, 0, failed(CORRUPT)),
+    "answer with the input's code": (failure(ANSWER, code=CORRUPT), POLICY, 0, 0, retried(10)),
+    "used up with the input's code": (failure(ANSWER, code=CORRUPT), POLICY, 3, 0, failed(CORRUPT)),
+    "surroundings use no attempt": (failure(SURROUNDINGS), POLICY, 3, 0, HELD),
+    "surroundings without retries": (failure(SURROUNDINGS, Step.FEEDBACK), NEVER, 0, 0, HELD),
+    "surroundings for a long time": (failure(SURROUNDINGS), POLICY, 0, 1e9, HELD),
+    "surroundings just young enough": (failure(SURROUNDINGS), AGING, 0, 599.9, HELD),
+    "surroundings for too long": (failure(SURROUNDINGS), AGING, 0, 600, TOO_LONG),
+    "suspect for too long": (failure(SUSPECT), AGING, 0, 600, TOO_LONG),
+    "answer just young enough": (failure(ANSWER), AGING, 0, 599.9, retried(10)),
+    "answer and too old": (failure(ANSWER, Step.FEEDBACK), AGING, 0, 600, failed(ErrorCode.FEEDBACK_FAILED)),
+    "age is off": (failure(ANSWER), POLICY, 0, 1e9, retried(10)),
 }
 
 
-@pytest.mark.parametrize(("cause", "policy", "retry_count", "age_seconds", "expected"), OUTCOMES.values(), ids=OUTCOMES.keys())
+@pytest.mark.parametrize(("cause", "policy", "attempts", "age_seconds", "expected"), OUTCOMES.values(), ids=OUTCOMES.keys())
 def test_outcomes(
-    cause: Failure, policy: RetryPolicy, retry_count: int, age_seconds: float, expected: Failed | Retried | Released
+    cause: Failure, policy: RetryPolicy, attempts: int, age_seconds: float, expected: Failed | Retried | Released
 ) -> None:
-    """The outcome follows from the kind of failure, the number of attempts and the job's age."""
-    assert outcome_of(cause, lease({}, retry_count, age_seconds), policy) == expected
+    """The outcome follows from the fault, the number of attempts and the job's age."""
+    assert outcome_of(cause, Trial(attempts, age_seconds, SCENE), policy) == expected
+
+
+def test_a_first_suspect_failure_is_held_and_remembered() -> None:
+    """Without a memory no job is convicted, whatever was answered before."""
+    held = outcome_of(failure(SUSPECT), Trial(3, 0, SCENE), POLICY)
+    assert held == Released("held", 2.0, "E", Memory(Suspicion.ODD, "E", Step.VISION, 7, answered=10, probes=0))
+
+
+def test_a_convicted_job_uses_an_attempt() -> None:
+    """Calls of other jobs were answered since, so the failure is the job's own, up to its last attempt."""
+    assert outcome_of(failure(SUSPECT), Trial(1, 0, SCENE, MEMORY), POLICY) == retried(20)
+    assert outcome_of(failure(SUSPECT), Trial(3, 0, SCENE, MEMORY), POLICY) == failed(ErrorCode.VISION_FAILED)
+
+
+@pytest.mark.parametrize(("times", "delay_seconds"), [(1, 4), (2, 8), (4, 32), (5, 60), (1000, 60)])
+def test_a_lone_suspect_is_asked_less_and_less_often(times: int, delay_seconds: float) -> None:
+    """A lone job in a quiet hour is held for ever, but must not keep a model busy."""
+    memory = replace(MEMORY, answered=10, times=times)
+    held = outcome_of(failure(SUSPECT), Trial(0, 0, SCENE, memory), POLICY)
+    assert held == Released("held", delay_seconds, "E", replace(memory, times=times + 1))

@@ -197,7 +197,9 @@ def test_a_rejection_has_its_code(content: bytes, mime_type: str, code: ErrorCod
 def test_a_later_page_that_fails_has_its_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A document whose second page is unreadable yields its first page before that."""
     whole = pages._pdf_page
-    monkeypatch.setattr(pages, "_pdf_page", lambda document, number: whole(document, number) if number == 1 else 1 / 0)
+    monkeypatch.setattr(
+        pages, "_pdf_page", lambda document, number, *side: whole(document, number, *side) if number == 1 else 1 / 0
+    )
     with decoding(pdf(2), "application/pdf", MAX_PAGES) as document:
         rest = iter(document)
         assert read(next(rest))
@@ -255,7 +257,7 @@ def test_no_more_memory_than_allowed() -> None:
 
 def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that needs more memory than the child has is rejected as too large."""
-    monkeypatch.setattr(pages, "_picture_page", lambda _content: bytes(2 * sandbox.MEMORY_BYTES))
+    monkeypatch.setattr(pages, "_picture_page", lambda _content, _side: bytes(2 * sandbox.MEMORY_BYTES))
     assert refusal_of(encoded(noise(4, 4), "PNG"), "image/png") is ErrorCode.INPUT_TOO_LARGE
 
 
@@ -282,7 +284,7 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
     """The limit is set before the first page and moves with each page, so a long document is not too slow."""
     used_seconds = itertools.count(0, 100)
     monkeypatch.setattr(time, "process_time", lambda: next(used_seconds))
-    monkeypatch.setattr(pages, "_pdf_page", lambda _document, _number: b"%d" % resource.getrlimit(resource.RLIMIT_CPU)[0])
+    monkeypatch.setattr(pages, "_pdf_page", lambda _document, _number, _side: b"%d" % resource.getrlimit(resource.RLIMIT_CPU)[0])
     with decoding(pdf(3), "application/pdf", MAX_PAGES) as document:
         assert list(document) == [b"%d" % (sandbox.CPU_SECONDS + seconds) for seconds in (0, 100, 200)]
 

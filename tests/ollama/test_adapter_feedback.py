@@ -11,7 +11,8 @@ from testkit.raw_server import END, HEAD, Peer, content_line, done, raw_server
 from worker.adapters.feedback import FeedbackWriter, build
 from worker.adapters.prompts import GERMAN
 from worker.core.errors import FeedbackPermanentError, FeedbackTransientError, InvalidDocument
-from worker.core.retry import FailureKind, failure_of
+from worker.core.faults import Fault
+from worker.core.retry import failure_of
 from worker.ipc.contract import ErrorCode, Step
 from worker.ollama import errors
 
@@ -140,24 +141,22 @@ def test_no_second_try_without_time() -> None:
 
 
 FAILURES = {
-    "status_503": ("Unavailable", FailureKind.UNAVAILABLE),
-    "status_500": ("ServerError", FailureKind.TRANSIENT),
-    "status_400": ("BadRequest", FailureKind.PERMANENT),
-    "repeat": ("Runaway", None),
-    "thinking_only": ("EmptyAnswer", FailureKind.TRANSIENT),
+    "status_503": ("Unavailable", Fault.SURROUNDINGS),
+    "status_500": ("ServerError", Fault.SUSPECT),
+    "status_400": ("BadRequest", Fault.SUSPECT),
+    "repeat": ("Runaway", Fault.ANSWER),
+    "thinking_only": ("EmptyAnswer", Fault.ANSWER),
 }
 
 
 @pytest.mark.parametrize(("fault", "expected"), FAILURES.items(), ids=FAILURES.keys())
-def test_failures(simulator: SimulatorProcess, fault: str, expected: tuple[str, FailureKind | None]) -> None:
+def test_failures(simulator: SimulatorProcess, fault: str, expected: tuple[str, Fault]) -> None:
     """There is no second request after a server's failure, and the retry rules know it by its class."""
     simulator.fault(fault)
     with pytest.raises(Exception) as raised:
         writer(simulator.url).analyze(text_md=PRIVATE, criteria=CRITERIA)
     failure = failure_of(raised.value, Step.FEEDBACK)
-    name, kind = expected
-    assert failure.error_class == name
-    assert failure.kind not in {FailureKind.BUG, FailureKind.PERMANENT} if kind is None else failure.kind is kind
+    assert (failure.error_class, failure.fault) == expected
     assert len(simulator.calls()) == 1
     assert PRIVATE not in str(raised.value)
 

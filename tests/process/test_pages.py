@@ -105,9 +105,9 @@ def test_a_worker_without_its_lease_calls_no_model(school: School, document: Sub
 
 
 def test_a_retry_continues_at_the_page_that_failed(school: School, document: Submission) -> None:
-    """A transient error on a page keeps the pages before it."""
+    """An unusable answer to a page keeps the pages before it."""
     school.simulator.fault("slow", model=VISION_MODEL, times=4, seconds=0)
-    school.simulator.fault("status_500", model=VISION_MODEL)
+    school.simulator.fault("truncated", model=VISION_MODEL)
     submission_id = enter_rendered(school, document)
     done = finish(school, submission_id, **ONLY_READING)
     assert (done[Counter.VISION_CALLS], done[Counter.RETRIED_VISION]) == (PAGES + 1, 1)

@@ -134,7 +134,7 @@ def test_no_page_is_read_twice(school: School, photo: Submission) -> None:
 
 def test_another_model_reads_again(school: School, photo: Submission) -> None:
     """A checkpoint that another vision model made is not used: the text must be of the model that is set."""
-    school.simulator.fault("status_500", model=FEEDBACK_MODEL)
+    school.simulator.fault("thinking_only", model=FEEDBACK_MODEL)
     submission_id = enter_one(school, photo)
     with school.worker(worker_backoff_seconds=LONG_SECONDS) as worker:
         until(lambda: school.job(submission_id)["retry_count"] == 1)
@@ -257,25 +257,27 @@ def test_without_its_supervisor_an_idle_worker_ends(school: School) -> None:
 # Errors of a model server
 
 
-@pytest.mark.parametrize("fault", ["status_500", "eof"])
+@pytest.mark.parametrize("fault", ["truncated", "thinking_only"])
 @pytest.mark.parametrize(("model", "step"), [(VISION_MODEL, "vision"), (FEEDBACK_MODEL, "feedback")])
-def test_transient_errors_use_attempts(school: School, photo: Submission, fault: str, model: str, step: str) -> None:
+def test_unusable_answers_use_attempts(school: School, photo: Submission, fault: str, model: str, step: str) -> None:
     """After WORKER_MAX_RETRIES further tries the submission fails with its step's code. The job's row stays."""
     submission_id = enter_one(school, photo)
-    school.simulator.fault(fault, model=model, times=3)
+    is_asked_twice = (fault, step) == ("truncated", "feedback")  # a second time within each attempt
+    school.simulator.fault(fault, model=model, times=6 if is_asked_twice else 3)
     totals = finish(school, submission_id, worker_max_retries=2)
     row, job = school.submission(submission_id), school.job(submission_id)
     assert (row["analysis_status"], row["error_code"]) == ("failed", f"{step}_failed")
     assert (job["status"], job["error_code"], job["retry_count"]) == ("failed", f"{step}_failed", 2)
     assert totals[Counter[f"RETRIED_{step.upper()}"]] == 2
     assert totals[Counter[f"FAILED_{step.upper()}"]] == 1
-    assert (school.calls(model), school.calls(VISION_MODEL)) == (3, 3 if model == VISION_MODEL else 1)
+    assert school.calls(model) == (6 if is_asked_twice else 3)
+    assert school.calls(VISION_MODEL) == (3 if model == VISION_MODEL else 1)
 
 
 def test_a_later_try_completes(school: School, photo: Submission) -> None:
     """An error that passes leaves no trace in the result."""
     submission_id = enter_one(school, photo)
-    school.simulator.fault("status_500", model=FEEDBACK_MODEL, times=2)
+    school.simulator.fault("thinking_only", model=FEEDBACK_MODEL, times=2)
     finish(school, submission_id, worker_max_retries=2)
     row = school.submission(submission_id)
     assert (row["analysis_status"], row["error_code"], row["text_body"]) == ("completed", None, photo.expected_text)
@@ -285,7 +287,7 @@ def test_a_later_try_completes(school: School, photo: Submission) -> None:
 def test_a_retry_waits_and_is_shown_on_the_submission(school: School, photo: Submission) -> None:
     """Between two tries the job waits for WORKER_BACKOFF_SECONDS, and the submission has the step that is tried again."""
     submission_id = enter_one(school, photo)
-    school.simulator.fault("status_500", model=VISION_MODEL)
+    school.simulator.fault("truncated", model=VISION_MODEL)
     with school.worker(worker_backoff_seconds=LONG_SECONDS) as worker:
         until(lambda: school.job(submission_id)["retry_count"] == 1)
         until(lambda: is_idle(worker))
@@ -303,7 +305,7 @@ def test_a_full_server_uses_no_attempt(school: School, photo: Submission, model:
     with school.worker(worker_max_retries=0) as worker:
         until(lambda: counted(worker).get(Counter.RELEASED) == 1)
         job = school.job(submission_id)
-        assert (job["status"], job["retry_count"], job["error_code"]) == ("queued", 0, None)
+        assert (job["status"], job["retry_count"], job["error_code"]) == ("queued", 0, "Unavailable")
         assert school.submission(submission_id)["error_code"] is None
         school.change_job("visible_at = now()", submission_id)
         until(lambda: school.is_final(submission_id))
@@ -348,13 +350,13 @@ def test_a_final_submission_is_left_alone(school: School, typed: Submission, sta
     assert (school.results(submission_id), school.simulator.calls()) == ([], [])
 
 
-def test_a_missing_file_is_tried_again(school: School, photo: Submission) -> None:
-    """A store that does not have the file yet is a transient error. A file that differs from its row is a permanent one."""
+def test_a_missing_file_is_waited_for(school: School, photo: Submission) -> None:
+    """A store that does not have the file yet holds the job. A file that differs from its row is the input's fault."""
     submission_id = enter_one(school, photo)
     path = school.storage_root / school.submission(submission_id)["storage_key"]
     path.rename(path.with_suffix(".away"))
-    with school.worker(worker_max_retries=100) as worker:
-        until(lambda: school.job(submission_id)["retry_count"] >= 2)
+    with school.worker(worker_max_retries=0) as worker:
+        until(lambda: counted(worker).get(Counter.RELEASED, 0) >= 2)
         path.write_bytes(b"another picture")
         until(lambda: school.is_final(submission_id) and is_idle(worker))
     assert school.submission(submission_id)["error_code"] == "input_corrupt"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from worker.adapters import prompts
 from worker.adapters.prompts import Assignment
 from worker.core import criteria as criteria_v2
+from worker.core import ladder
 from worker.core.errors import InvalidDocument
 from worker.ollama.call_report import OnCall, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
@@ -41,48 +42,60 @@ class FeedbackWriter:
         self._prompts = prompts.of(settings.ai_prompt_language)
 
     def analyze(
-        self, *, text_md: str, criteria: Sequence[str], instruction_md: str | None = None, hints_md: str | None = None
+        self,
+        *,
+        text_md: str,
+        criteria: Sequence[str],
+        instruction_md: str | None = None,
+        hints_md: str | None = None,
+        attempt: int = 0,
     ) -> Feedback:
         """Call the model, and a second time if its answer is not a valid document and the time suffices.
 
-        AI_TIMEOUT_FEEDBACK covers both calls. Raises FeedbackTransientError, FeedbackPermanentError or Unavailable.
+        AI_TIMEOUT_FEEDBACK covers both calls. `attempt`, counted from 0, is the job's rung of the ladder.
+        Raises FeedbackTransientError, FeedbackPermanentError or Unavailable.
         """
         assignment = Assignment(text_md, criteria, instruction_md, hints_md)
         started_at_seconds = time.monotonic()
         deadline = deadline_in(self._settings.ai_timeout_feedback)
         try:
-            return self._answered(assignment, deadline, is_strict=False)
+            return self._answered(assignment, deadline, attempt, is_second_try=False)
         except (AnswerTruncated, InvalidDocument):
             again = deadline.next_try(time.monotonic())
             if not _has_time(started_at_seconds, again):
                 raise
-        return self._answered(assignment, again, is_strict=True)
+        return self._answered(assignment, again, attempt, is_second_try=True)
 
-    def _answered(self, assignment: Assignment, deadline: Deadline, is_strict: bool) -> Feedback:
-        answer = self._ollama.chat(self._request(assignment, is_strict), deadline)
+    def _answered(self, assignment: Assignment, deadline: Deadline, attempt: int, *, is_second_try: bool) -> Feedback:
+        request = self._request(assignment, attempt, is_second_try=is_second_try)
+        answer = self._ollama.chat(request, deadline)
         try:
             document = criteria_v2.parse(answer.text, len(assignment.criteria))
         except criteria_v2.DocumentError as error:
             raise InvalidDocument(str(error)) from None
         found = criteria_v2.analysis(document, assignment.criteria)
-        status: Literal["parsed", "second_try"] = "second_try" if is_strict else "parsed"
+        status: Literal["parsed", "second_try"] = "second_try" if is_second_try else "parsed"
         return Feedback(document.feedback_md, found.criteria_v2, status, found.clamped_scores)
 
-    def _request(self, assignment: Assignment, is_strict: bool) -> ChatRequest:
-        """Build the request. Both tries begin with the same text, so the server has most of the second one in its cache."""
+    def _request(self, assignment: Assignment, attempt: int, *, is_second_try: bool) -> ChatRequest:
+        """Build the request. All begin with the same text, so the server has most of a second one in its cache."""
+        rung = ladder.rung(attempt)
+        user_text = self._prompts.user_text(assignment, is_second_try or rung.is_strict, rung.is_smaller)
         model, count = self._settings.ai_feedback_model, len(assignment.criteria)
         thought = thinking(model, self._settings.ai_think_level)
         return ChatRequest(
             model=model,
             messages=(
                 {"role": "system", "content": self._prompts.system_text(has_criteria=count > 0)},
-                {"role": "user", "content": self._prompts.user_text(assignment, is_strict)},
+                {"role": "user", "content": user_text},
             ),
             options=self._settings.model_options("feedback"),
             max_tokens=MAX_DOCUMENT_TOKENS + thought.tokens,
             repetition_limit_characters=DOCUMENT_CHARACTERS,
             document_schema=criteria_v2.document_schema(count),
             think=thought.think,
+            temperature=rung.temperature,
+            seed=ladder.seed(attempt),
         )
 
 

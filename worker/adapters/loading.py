@@ -2,13 +2,14 @@
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.ollama.call_report import OnCall, ignore_call
 from worker.settings import WorkerSettings
 
 _OPTIONS = frozenset({"instruction_md", "hints_md"})
+ATTEMPT = "attempt"  # the job's rung of the ladder, given only to an adapter whose signature names it
 
 
 class AdapterMissing(Exception):
@@ -33,11 +34,20 @@ def load_adapter(
 
 
 def options_of(adapter: Any) -> frozenset[str]:
-    """Return which of instruction_md and hints_md the adapter's `analyze` accepts. The inspection takes 50 µs."""
+    """Return which of instruction_md, hints_md and attempt the adapter's `analyze` accepts. The inspection takes 50 µs."""
+    parameters = _parameters(getattr(adapter, "analyze", None))
+    takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return (_OPTIONS if takes_all else _OPTIONS & parameters.keys()) | {ATTEMPT} & parameters.keys()
+
+
+def reads_by_attempt(adapter: Any) -> bool:
+    """Report whether the adapter's `pages` takes the attempt."""
+    return ATTEMPT in _parameters(getattr(adapter, "pages", None))
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    """Parameters by name. None if it is not callable or has no signature: each job will fail with the reason."""
     try:
-        parameters = inspect.signature(adapter.analyze).parameters
-    except (AttributeError, TypeError, ValueError):  # not callable or without a signature: each job will fail with the reason
-        return frozenset()
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return _OPTIONS
-    return _OPTIONS & parameters.keys()
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from worker.adapters import prompts
-from worker.core import checkpoint
+from worker.core import checkpoint, ladder
 from worker.core.errors import VisionPermanentError
 from worker.documents.decoder import decoding
 from worker.documents.storage import Storage, page_keys
@@ -18,14 +18,20 @@ from worker.ollama.stream import Answer
 from worker.settings import WorkerSettings
 
 MAX_PAGE_TOKENS = 2048  # a densely written page has about 1000
+SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
 RENDERED_TYPE = "image/png"  # of the web side's pages
 
 
 class Pages:
-    """Pages of one submission, read one after another. `total` counts the pages of the whole document."""
+    """Pages of one submission, read one after another. `total` counts the pages of the whole document.
 
-    def __init__(self, total: int, pictures: Iterator[bytes], ask: Callable[[bytes], Answer], means: Mapping[str, str]) -> None:
-        self.total = total
+    `attempt` is the rung of the ladder for the first page that is read here. Each further page begins at the lowest rung.
+    """
+
+    def __init__(
+        self, total: int, pictures: Iterator[bytes], ask: Callable[[bytes, int], Answer], means: Mapping[str, str], attempt: int
+    ) -> None:
+        self.total, self._attempt = total, attempt
         self._pictures, self._ask, self._means, self._tokens = pictures, ask, means, 0
 
     def next_picture(self) -> bytes:
@@ -34,7 +40,8 @@ class Pages:
 
     def read(self, picture: bytes) -> str:
         """Return the text of a page. Raises VisionTransientError, VisionPermanentError or Unavailable."""
-        answer = self._ask(picture)
+        answer = self._ask(picture, self._attempt)
+        self._attempt = 0
         self._tokens += answer.tokens
         return answer.text
 
@@ -49,11 +56,12 @@ class Vision:
     def __init__(self, settings: WorkerSettings, ollama: Ollama) -> None:
         self._settings, self._ollama, self._storage = settings, ollama, Storage(settings)
         texts = prompts.of(settings.ai_prompt_language)
-        self._prompt, self._means = texts.page_text, {"model": settings.ai_vision_model, "prompts": texts.version}
+        self._prompts, self._prompt = texts, texts.page_text
+        self._means = {"model": settings.ai_vision_model, "prompts": texts.version}
         self._digest: str | None = None
 
     @contextmanager
-    def pages(self, submission: Mapping[str, Any], first_page: int) -> Iterator[Pages]:
+    def pages(self, submission: Mapping[str, Any], first_page: int, attempt: int = 0) -> Iterator[Pages]:
         """Open the pages from `first_page` (counted from 1) on: rendered by the web side, otherwise decoded from the original.
 
         Raises VisionTransientError or VisionPermanentError.
@@ -62,11 +70,11 @@ class Vision:
         if len(keys) > self._settings.max_pdf_pages:
             raise VisionPermanentError("too many pages", ErrorCode.INPUT_TOO_LARGE)
         if keys:
-            yield Pages(len(keys), map(self._rendered, keys[first_page - 1 :]), self._ask, self._means)
+            yield Pages(len(keys), map(self._rendered, keys[first_page - 1 :]), self._ask, self._means, attempt)
             return
         read = self._storage.original(submission)
         with decoding(read, str(submission["mime_type"]), self._settings.max_pdf_pages, first_page) as document:
-            yield Pages(document.total, iter(document), self._ask, self._means)
+            yield Pages(document.total, iter(document), self._ask, self._means, attempt)
 
     def fingerprint(self, submission: Mapping[str, Any]) -> str:
         """Return the fingerprint of a text that is read now. Raises VisionTransientError if the server is not reachable."""
@@ -78,16 +86,27 @@ class Vision:
         with decoding(self._storage.page(storage_key), RENDERED_TYPE, max_pages=1) as document:
             return next(iter(document))
 
-    def _ask(self, picture: bytes) -> Answer:
-        message = {"role": "user", "content": self._prompt, "images": [base64.b64encode(picture).decode()]}
+    def _ask(self, picture: bytes, attempt: int) -> Answer:
+        rung = ladder.rung(attempt)
+        shown = _smaller(picture) if rung.is_smaller else picture
+        content = self._prompts.page_text_at(rung)
+        message = {"role": "user", "content": content, "images": [base64.b64encode(shown).decode()]}
         request = ChatRequest(
             model=self._settings.ai_vision_model,
             messages=(message,),
             options=self._settings.model_options("vision"),
             max_tokens=MAX_PAGE_TOKENS,
             repetition_limit_characters=PAGE_CHARACTERS,
+            temperature=rung.temperature,
+            seed=ladder.seed(attempt),
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
+
+
+def _smaller(picture: bytes) -> bytes:
+    """Decode a page again, in a child as before, with shorter sides."""
+    with decoding(lambda: picture, RENDERED_TYPE, max_pages=1, max_side_pixels=SMALLER_SIDE_PIXELS) as document:
+        return next(iter(document))
 
 
 def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from worker.core.evidence import Memory
 from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
 MAX_CRITERIA = 10
@@ -35,6 +36,18 @@ class Lease:
     error_code: str = ""  # of the job's last try
 
 
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The submission has a result. `analysis` is a criteria.v2 document."""
+
+    text_md: str
+    feedback_md: str
+    analysis: Mapping[str, Any]
+
+
+_ANSWER: TypeAdapter[Completed] = TypeAdapter(Completed)
+
+
 def _counted(value: object) -> int:
     """0 for a counter that no worker can have written."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
@@ -43,6 +56,14 @@ def _counted(value: object) -> int:
 def _texts(value: object) -> object:
     """No pages if no worker can have written them."""
     return value if isinstance(value, list) and all(isinstance(text, str) for text in value) else ()
+
+
+def _answer(value: object) -> object:
+    """No answer if no worker can have written it."""
+    try:
+        return _ANSWER.validate_python(value)
+    except ValidationError:
+        return None
 
 
 Count = Annotated[int, BeforeValidator(_counted)]
@@ -63,17 +84,9 @@ class Payload(BaseModel):
     cached_from: str | None = None
     cached_pages: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
     cached_pages_from: str | None = None
+    answer: Annotated[Completed | None, BeforeValidator(_answer)] = None  # that the database did not take before
     crashes: Count = 0
     expiries: Count = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """The submission has a result. `analysis` is a criteria.v2 document."""
-
-    text_md: str
-    feedback_md: str
-    analysis: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """A transient error. The job is tried again after `delay_seconds`, which uses one attempt."""
+    """The model's answer or the job itself is at fault. The job is tried again after `delay_seconds`, which uses one attempt."""
 
     step: Step
     error_class: str
@@ -96,14 +109,17 @@ class Retried:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Given back without using an attempt: because of a drain, an unavailable server, or the closed gate of a model.
+    """Given back without using an attempt: for a drain, a closed gate, a refused write, or a fault of the surroundings (held).
 
-    With a `job_error_code` because the database refuses a write.
+    `error_class` is written into the job's row. `memory`: for a held job, the evidence to write into its payload. `answer`: the
+    answer of the models that the database did not take. None leaves what the payload has.
     """
 
-    reason: Literal["drain", "unavailable", "gate", "refused"]
+    reason: Literal["drain", "unavailable", "gate", "refused", "held"]
     delay_seconds: float = 0.0
-    job_error_code: str = ""
+    error_class: str = ""
+    memory: Memory | None = None
+    answer: Completed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +177,7 @@ def fallbacks(outcome: Outcome, lease: Lease, reason: str, *, may_retry: bool) -
     """
     if may_retry or isinstance(outcome, AlreadyFinal | Released | Lost):
         return ()
-    failure = fail_refused(lease, reason, has_text=isinstance(outcome, Completed))
+    failure = fail_refused(lease, reason)
     return () if outcome == failure else (failure,)
 
 

@@ -1,8 +1,11 @@
 """From a refused write to the job's outcome. `reason` names the SQLSTATE."""
 
+from dataclasses import replace
 from enum import Enum
 
-from worker.core.outcome import Failed, Lease, Released, Retried, fail_refused
+from worker.core.evidence import Scene, convicts, memory_in, remembered
+from worker.core.faults import Suspicion
+from worker.core.outcome import Completed, Failed, Lease, Released, Retried, fail_refused
 from worker.ipc.backoff import doubling
 from worker.ipc.contract import Counter, Step
 
@@ -24,9 +27,21 @@ class Write(Enum):
         return cls.CHECKPOINT if step is Step.VISION else cls.RESULT
 
 
-def hold(reason: str) -> Released:
-    """Gives the job back. It uses no attempt, because no model is called for it while its write is refused."""
-    return Released("refused", HOLD_SECONDS, reason + ALL_REFUSED)
+def hold(reason: str, answer: Completed | None = None) -> Released:
+    """Gives the job back, with its answer. It uses no attempt, because no model is called for it while its write is refused."""
+    return Released("refused", HOLD_SECONDS, reason + ALL_REFUSED, answer=answer)
+
+
+def after_answer(lease: Lease, answer: Completed, reason: str, scene: Scene, *, is_passing: bool) -> Released | Failed:
+    """The outcome of a refused result. Its row is at fault if it is refused again after results of other jobs were accepted.
+
+    Until then the answer is kept in the payload, so that each try is one write and no call.
+    """
+    before = memory_in(lease.payload)
+    memory = before if before is not None and before.error_class == reason else None
+    if not is_passing and convicts(memory, Suspicion.ODD, Step.FEEDBACK, scene):
+        return fail_refused(lease, reason, has_text=True)
+    return replace(hold(reason, answer), memory=remembered(memory, Suspicion.ODD, reason, Step.FEEDBACK, scene))
 
 
 def before_call(lease: Lease, reason: str, *, may_be_all: bool) -> Released | Failed:

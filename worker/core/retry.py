@@ -1,38 +1,18 @@
-"""From an adapter's exception to the job's outcome.
-
-Exceptions are recognised by class name, because adapters of other packages define classes of their own.
-"""
+"""From an adapter's exception to the job's outcome."""
 
 from dataclasses import dataclass
-from enum import Enum
 
-from worker.core.outcome import Failed, Lease, Released, Retried
+from worker.core.evidence import Memory, Scene, convicts, remembered
+from worker.core.faults import ANY_OTHER, Fault, Suspicion, row_of
+from worker.core.outcome import Failed, Released, Retried
 from worker.ipc.backoff import doubling
 from worker.ipc.contract import ErrorCode, Step
 
-UNAVAILABLE_DELAY_SECONDS = 5.0
+HELD_SECONDS = 2.0  # a held job is tried again so soon, unless a gate closes for it meanwhile
+MAX_HELD_SECONDS = 60.0  # of a suspect job: without evidence it is asked again and again, and its calls take a model's time
 MAX_BACKOFF_SECONDS = 86_400.0
+HELD_TOO_LONG = "held_too_long"
 _INPUT_CODES = frozenset({ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE})
-
-
-class FailureKind(Enum):
-    """Effect of an adapter's failure on the job."""
-
-    UNAVAILABLE = "unavailable"  # the server has no capacity: wait, use no attempt
-    TRANSIENT = "transient"
-    RUNAWAY = "runaway"  # a model that produced text without end: transient, but counted
-    PERMANENT = "permanent"
-    BUG = "bug"  # an exception outside the contract: transient, but counted
-
-
-_FAILURE_KINDS = {
-    "Unavailable": FailureKind.UNAVAILABLE,
-    "Runaway": FailureKind.RUNAWAY,
-    "VisionTransientError": FailureKind.TRANSIENT,
-    "FeedbackTransientError": FailureKind.TRANSIENT,
-    "VisionPermanentError": FailureKind.PERMANENT,
-    "FeedbackPermanentError": FailureKind.PERMANENT,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +20,23 @@ class Failure:
     """An adapter's failure without its message, which may contain a pupil's text."""
 
     step: Step
-    kind: FailureKind
+    fault: Fault
     error_class: str
     error_code: ErrorCode | None = None
+    suspicion: Suspicion = Suspicion.ODD
+    is_bug: bool = False  # an exception outside the contract
+
+    @property
+    def code(self) -> ErrorCode:
+        """Code of the submission if it fails by this."""
+        return self.error_code or self.step.failure
 
 
 def failure_of(error: BaseException, step: Step) -> Failure:
-    """Classifies an exception by the first contract name among its class and base classes. Without one it is a bug."""
-    kind = next((_FAILURE_KINDS[c.__name__] for c in type(error).__mro__ if c.__name__ in _FAILURE_KINDS), FailureKind.BUG)
-    code = getattr(error, "error_code", None)
-    return Failure(step, kind, type(error).__name__, ErrorCode(code) if isinstance(code, str) and code in _INPUT_CODES else None)
+    """Classify an exception by the table of faults."""
+    row, code = row_of(type(error)), getattr(error, "error_code", None)
+    error_code = ErrorCode(code) if isinstance(code, str) and code in _INPUT_CODES else None
+    return Failure(step, row.fault, type(error).__name__, error_code, row.suspicion, is_bug=row is ANY_OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +47,55 @@ class RetryPolicy:
     backoff_seconds: float
     max_age_seconds: float = 0.0
 
+    def is_too_old(self, age_seconds: float) -> bool:
+        return 0 < self.max_age_seconds <= age_seconds
 
-def outcome_of(failure: Failure, lease: Lease, policy: RetryPolicy) -> Failed | Retried | Released:
-    """Retries with doubling waits while attempts are left. A permanent error, or the last attempt, fails the submission."""
-    code = failure.error_code or failure.step.failure
-    is_too_old = 0 < policy.max_age_seconds <= lease.age_seconds
-    if failure.kind is FailureKind.UNAVAILABLE and not is_too_old:
-        return Released("unavailable", UNAVAILABLE_DELAY_SECONDS)
-    if failure.kind is FailureKind.PERMANENT or is_too_old or lease.retry_count >= policy.max_retries:
-        return Failed(code, code, failure.error_class)
-    delay_seconds = doubling(policy.backoff_seconds, MAX_BACKOFF_SECONDS, lease.retry_count)
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The job at its failure: attempts used since its last committed page, its age, and the evidence about its step."""
+
+    attempts: int
+    age_seconds: float
+    scene: Scene
+    memory: Memory | None = None
+
+
+def outcome_of(failure: Failure, trial: Trial, policy: RetryPolicy) -> Failed | Retried | Released:
+    """Hold the job for a fault of the surroundings, retry it for the model's or its own, fail it for the input's."""
+    match failure.fault:
+        case Fault.INPUT:
+            return _failed(failure)
+        case Fault.ANSWER:
+            return _attempted(failure, trial, policy)
+        case Fault.SURROUNDINGS:
+            return _held(failure, trial, policy, None)
+        case Fault.SUSPECT:
+            return _judged(failure, trial, policy)
+
+
+def _judged(failure: Failure, trial: Trial, policy: RetryPolicy) -> Failed | Retried | Released:
+    if convicts(trial.memory, failure.suspicion, failure.step, trial.scene):
+        return _attempted(failure, trial, policy)
+    memory = remembered(trial.memory, failure.suspicion, failure.error_class, failure.step, trial.scene)
+    return _held(failure, trial, policy, memory)
+
+
+def _held(failure: Failure, trial: Trial, policy: RetryPolicy, memory: Memory | None) -> Failed | Released:
+    """Only the age of the job ends this, and the job's error code says so."""
+    if policy.is_too_old(trial.age_seconds):
+        return Failed(failure.code, f"{HELD_TOO_LONG}:{failure.error_class}", failure.error_class)
+    holds = memory.times - 1 if memory else 0
+    return Released("held", doubling(HELD_SECONDS, MAX_HELD_SECONDS, holds), failure.error_class, memory)
+
+
+def _attempted(failure: Failure, trial: Trial, policy: RetryPolicy) -> Failed | Retried:
+    """Retry with doubling waits while attempts are left."""
+    if policy.is_too_old(trial.age_seconds) or trial.attempts >= policy.max_retries:
+        return _failed(failure)
+    delay_seconds = doubling(policy.backoff_seconds, MAX_BACKOFF_SECONDS, trial.attempts)
     return Retried(failure.step, failure.error_class, delay_seconds)
+
+
+def _failed(failure: Failure) -> Failed:
+    return Failed(failure.code, failure.code, failure.error_class)

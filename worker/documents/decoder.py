@@ -15,7 +15,7 @@ from itertools import chain, islice
 from typing import BinaryIO
 
 from worker.core.errors import VisionPermanentError, VisionTransientError
-from worker.documents.pages import open_document
+from worker.documents.pages import MAX_SIDE_PIXELS, open_document
 from worker.documents.sandbox import CPU_SECONDS, Sandbox, allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
 
@@ -38,7 +38,12 @@ class FileTimeout(VisionTransientError):
 
 @contextmanager
 def decoding(
-    read: Callable[[], bytes], mime_type: str, max_pages: int, first_page: int = 1, page_seconds: float = PAGE_SECONDS
+    read: Callable[[], bytes],
+    mime_type: str,
+    max_pages: int,
+    first_page: int = 1,
+    page_seconds: float = PAGE_SECONDS,
+    max_side_pixels: int = MAX_SIDE_PIXELS,
 ) -> Iterator["Decoding"]:
     """Read a file and decode its pages from `first_page` (counted from 1) on, in a child that ends with the block.
 
@@ -47,7 +52,7 @@ def decoding(
     VisionTransientError if `read` raises it or takes longer than READ_SECONDS (FileTimeout), if a page took longer than
     `page_seconds`, if the child was killed, or if no child could be started.
     """
-    work = functools.partial(_send_document, read, mime_type, max_pages, first_page)
+    work = functools.partial(_send_document, read, mime_type, max_pages, first_page, max_side_pixels)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(sandboxed(work))
@@ -140,7 +145,9 @@ def _corrupt(message: str) -> VisionPermanentError:
 # In the child
 
 
-def _send_document(read: Callable[[], bytes], mime_type: str, max_pages: int, first_page: int, fd: int) -> None:
+def _send_document(
+    read: Callable[[], bytes], mime_type: str, max_pages: int, first_page: int, max_side_pixels: int, fd: int
+) -> None:
     """Render pages until the pipe is full, which is mostly one page ahead of the one that the model reads.
 
     The total is sent after the first page is rendered, so an unreadable document raises before a model is called.
@@ -149,7 +156,7 @@ def _send_document(read: Callable[[], bytes], mime_type: str, max_pages: int, fi
         try:
             content = read()
             _send(pipe, _FILE, len(content).to_bytes(8, "big"))
-            document = open_document(content, mime_type, max_pages, first_page)
+            document = open_document(content, mime_type, max_pages, first_page, max_side_pixels)
             first = list(islice(document.pages, 1))
             _send(pipe, _TOTAL, document.total.to_bytes(4, "big"))
             for page in chain(first, document.pages):

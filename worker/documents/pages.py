@@ -46,7 +46,9 @@ class Document:
     pages: Iterator[bytes]
 
 
-def open_document(content: bytes, mime_type: str, max_pages: int, first_page: int = 1) -> Document:
+def open_document(
+    content: bytes, mime_type: str, max_pages: int, first_page: int = 1, max_side_pixels: int = MAX_SIDE_PIXELS
+) -> Document:
     """Open a document whose pages begin with `first_page` (counted from 1).
 
     This function and the iteration over the pages raise VisionPermanentError with one of these codes:
@@ -55,7 +57,7 @@ def open_document(content: bytes, mime_type: str, max_pages: int, first_page: in
     input_corrupt if decoding fails.
     """
     with _decoder_errors_converted():
-        total, page = _page_source(content, mime_type)
+        total, page = _page_source(content, mime_type, max_side_pixels)
         if total > max_pages:
             raise VisionPermanentError("too many pages", ErrorCode.INPUT_TOO_LARGE)
     return Document(total, _pages(page, range(first_page, total + 1)))
@@ -81,7 +83,7 @@ def _decoder_errors_converted() -> Iterator[None]:
         raise VisionPermanentError(type(error).__name__, ErrorCode.INPUT_CORRUPT) from None
 
 
-def _page_source(content: bytes, mime_type: str) -> tuple[int, Callable[[int], bytes]]:
+def _page_source(content: bytes, mime_type: str, max_side_pixels: int) -> tuple[int, Callable[[int], bytes]]:
     """Return the number of pages and a function that makes one of them.
 
     A JPEG declared as PNG is decoded as JPEG. Any other wrong type is unsupported and not corrupt: a photo in a phone's own
@@ -90,17 +92,17 @@ def _page_source(content: bytes, mime_type: str) -> tuple[int, Callable[[int], b
     if not content:
         raise VisionPermanentError("no bytes", ErrorCode.INPUT_CORRUPT)
     if mime_type in {"image/jpeg", "image/png"} and content.startswith(_PICTURE_SIGNATURES):
-        return 1, lambda _number: _picture_page(content)
+        return 1, lambda _number: _picture_page(content, max_side_pixels)
     if mime_type == "application/pdf" and b"%PDF-" in content[:MAX_PDF_HEADER_BYTES]:
         document = _open_pdf(content)
-        return len(document), lambda number: _pdf_page(document, number)
+        return len(document), lambda number: _pdf_page(document, number, max_side_pixels)
     raise VisionPermanentError("unsupported type", ErrorCode.INPUT_UNSUPPORTED)
 
 
 # Pictures
 
 
-def _picture_page(content: bytes) -> bytes:
+def _picture_page(content: bytes, max_side_pixels: int) -> bytes:
     """Return the file unchanged if it is upright, opaque, of 8 bits and of a fitting size, otherwise a new JPEG.
 
     The whole picture is decoded in either case, so that a damaged one is found here.
@@ -109,13 +111,13 @@ def _picture_page(content: bytes) -> bytes:
     if picture.width * picture.height > MAX_PIXELS:
         raise VisionPermanentError("too many pixels", ErrorCode.INPUT_TOO_LARGE)
     is_plain = _raw_mode(picture) in {"RGB", "L"}
-    _draft(picture)
+    _draft(picture, max_side_pixels)
     picture.load()
     turn = _TURNS.get(_orientation(picture))
-    is_fitting = min(picture.size) >= MIN_SIDE_PIXELS and max(picture.size) <= MAX_SIDE_PIXELS
+    is_fitting = min(picture.size) >= MIN_SIDE_PIXELS and max(picture.size) <= max_side_pixels
     if is_plain and is_fitting and turn is None and not picture.has_transparency_data:
         return content
-    flat = _downscale(_flatten_alpha(picture))
+    flat = _downscale(_flatten_alpha(picture), max_side_pixels)
     return _jpeg(flat if turn is None else flat.transpose(turn))
 
 
@@ -125,9 +127,9 @@ def _raw_mode(picture: ImageFile.ImageFile) -> object:
     return arguments[0] if isinstance(arguments, tuple) else arguments
 
 
-def _draft(picture: Image.Image) -> None:
-    """Let the JPEG decoder reduce the picture to 1/2, 1/4 or 1/8, but not below MAX_SIDE_PIXELS. It saves time and memory."""
-    ratio = MAX_SIDE_PIXELS / max(picture.size)
+def _draft(picture: Image.Image, max_side_pixels: int = MAX_SIDE_PIXELS) -> None:
+    """Let the JPEG decoder reduce the picture to 1/2, 1/4 or 1/8, but not below the longest side. It saves time and memory."""
+    ratio = max_side_pixels / max(picture.size)
     if ratio < 1:
         picture.draft(None, (max(1, math.ceil(picture.width * ratio)), max(1, math.ceil(picture.height * ratio))))
 
@@ -152,8 +154,8 @@ def _flatten_alpha(picture: Image.Image) -> Image.Image:
     return picture if picture.mode in {"RGB", "L"} else picture.convert("RGB")
 
 
-def _downscale(picture: Image.Image) -> Image.Image:
-    picture.thumbnail((MAX_SIDE_PIXELS, MAX_SIDE_PIXELS))  # never enlarges
+def _downscale(picture: Image.Image, max_side_pixels: int = MAX_SIDE_PIXELS) -> Image.Image:
+    picture.thumbnail((max_side_pixels, max_side_pixels))  # never enlarges
     return picture
 
 
@@ -191,8 +193,8 @@ def _open_pdf(content: bytes) -> pypdfium2.PdfDocument:
     return document
 
 
-def _pdf_page(document: pypdfium2.PdfDocument, number: int) -> bytes:
-    """Render a page with at most MAX_SIDE_PIXELS, whatever its declared size. A page without a size gets pdfium's default."""
+def _pdf_page(document: pypdfium2.PdfDocument, number: int, max_side_pixels: int) -> bytes:
+    """Render a page with at most `max_side_pixels`, whatever its declared size. A page without a size gets pdfium's default."""
     page = document[number - 1]
-    scale = min(PDF_DOTS_PER_INCH / _PDF_POINTS_PER_INCH, (MAX_SIDE_PIXELS - 0.5) / max(page.get_size()))  # pdfium rounds up
+    scale = min(PDF_DOTS_PER_INCH / _PDF_POINTS_PER_INCH, (max_side_pixels - 0.5) / max(page.get_size()))  # pdfium rounds up
     return _jpeg(page.render(scale=scale).to_pil())

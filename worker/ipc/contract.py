@@ -56,6 +56,9 @@ class Activity(IntEnum):
 JOB_ACTIVITIES = frozenset(Activity) - {Activity.BOOT, Activity.CONNECT, Activity.IDLE, Activity.LEASE}  # the worker holds a job
 
 MODEL_CALLS = frozenset({Activity.VISION, Activity.FEEDBACK})
+BEFORE_A_CALL = frozenset(
+    {Activity.CONNECT, Activity.LEASE, Activity.READ, Activity.PERMIT}
+)  # no model was asked for the step yet
 
 
 class Counter(IntEnum):
@@ -83,8 +86,14 @@ class Counter(IntEnum):
     PAGES_REUSED = 16
     RUNAWAYS = 17
     SCORES_CLAMPED = 18
-    CHECKPOINTS = 19  # commits of a page or of a whole text
-    STEPS_BEGUN = 20  # renewals of a lease for a step
+    VISION_ANSWERED = 19  # calls with an answer, usable or not
+    FEEDBACK_ANSWERED = 20
+    VISION_DIED = 21  # calls that ended without their answer and not for lack of time
+    FEEDBACK_DIED = 22
+    HELD = 23  # jobs given back for a fault of the surroundings. RELEASED counts them too
+    HELD_TOO_LONG = 24  # of the failed jobs
+    CHECKPOINTS = 25  # commits of a page or of a whole text
+    STEPS_BEGUN = 26  # renewals of a lease for a step
 
 
 FAILURE_COUNTERS = {
@@ -122,6 +131,7 @@ class EventKind(Enum):
     BOOTED = "booted"
     LEASED = "leased"
     STEP_FAILED = "step_failed"
+    NEXT_RUNG = "next_rung"  # the next attempt differs from this one: `outcome` is the name of its rung
     SETTLED = "settled"
     CONNECTION_LOST = "connection_lost"
     ROW_REFUSED = "row_refused"  # the database refuses one row: `outcome` passed_over, parked or failed

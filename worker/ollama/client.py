@@ -48,6 +48,8 @@ class ChatRequest:
     repetition_limit_characters: int
     document_schema: Mapping[str, Any] | None = None
     think: bool | str = False
+    temperature: float = 0.0
+    seed: int = 1
 
     @property
     def least_tokens(self) -> int:
@@ -61,7 +63,7 @@ class ChatRequest:
         There is no keep_alive, because it would hold for all clients of the model (docs/ollama-api.md 4.5).
         """
         form = {} if self.document_schema is None else {"format": self.document_schema}
-        options = {**self.options, "temperature": 0, "num_predict": self.max_tokens}
+        options = {**self.options, "temperature": self.temperature, "seed": self.seed, "num_predict": self.max_tokens}
         prompt = {"model": self.model, "messages": list(self.messages), "think": self.think, "options": options}
         return {**prompt, **form, "stream": True, "truncate": False}
 

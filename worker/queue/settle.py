@@ -1,10 +1,11 @@
 """Ends a job: each Outcome is one fenced statement. The next job is leased in the same round trip."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, LiteralString, assert_never
 
 from psycopg.types.json import Jsonb
 
+from worker.core.evidence import Memory
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, send_request
@@ -12,7 +13,7 @@ from worker.queue.permits import HeldPermit, closed_after_an_error, execute_and_
 from worker.queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
-_RELEASE, _DELETE = statement("release"), statement("delete_job")
+_RELEASE, _HOLD, _DELETE = statement("release"), statement("hold"), statement("delete_job")
 _PARK, _MARK = statement("park"), statement("mark_refused")
 
 
@@ -49,19 +50,21 @@ def settle_and_lease(
     return Settlement(written.rowcount == 1, *sent.result())
 
 
-def park(connection: Connection, lease: Lease, job_error_code: str) -> bool:
-    """Put a job aside whose end the database refuses. False if the lease was lost."""
-    return _write_reason(connection, _PARK, lease, job_error_code)
+def park(connection: Connection, lease: Lease, job_error_code: str, answer: Completed | None = None) -> bool:
+    """Put a job aside whose end the database refuses, with its answer. False if the lease was lost."""
+    return _write_reason(connection, _PARK, lease, job_error_code, answer)
 
 
-def mark_refused(connection: Connection, lease: Lease, job_error_code: str) -> bool:
+def mark_refused(connection: Connection, lease: Lease, job_error_code: str, answer: Completed | None = None) -> bool:
     """Leave the reason to the next worker if the job cannot be put aside either. Its lease ends by itself."""
-    return _write_reason(connection, _MARK, lease, job_error_code)
+    return _write_reason(connection, _MARK, lease, job_error_code, answer)
 
 
-def _write_reason(connection: Connection, sql: LiteralString, lease: Lease, job_error_code: str) -> bool:
+def _write_reason(
+    connection: Connection, sql: LiteralString, lease: Lease, job_error_code: str, answer: Completed | None
+) -> bool:
     values = {"job_id": lease.job_id, "lease_key": lease.lease_key, "job_error_code": job_error_code}
-    return connection.execute(sql, values).rowcount == 1
+    return connection.execute(sql, {**values, **_kept(None, answer)}).rowcount == 1
 
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
@@ -76,9 +79,17 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
             }
         case Retried(step, error_class, delay_seconds):
             return _RETRY, {"step": step, "error_class": error_class, "delay_seconds": delay_seconds}
-        case Released(_, delay_seconds, job_error_code):
-            return _RELEASE, {"delay_seconds": delay_seconds, "job_error_code": job_error_code}
+        case Released("held" | "refused", delay_seconds, error_class, memory, answer):
+            values = {"delay_seconds": delay_seconds, "error_class": error_class}
+            return _HOLD, {**values, **_kept(memory, answer)}
+        case Released(_, delay_seconds):
+            return _RELEASE, {"delay_seconds": delay_seconds}
         case AlreadyFinal():
             return _DELETE, {}
         case _:
             assert_never(outcome)
+
+
+def _kept(memory: Memory | None, answer: Completed | None) -> dict[str, Jsonb | None]:
+    """What a held job keeps in its payload."""
+    return {"memory": Jsonb(memory.as_json()) if memory else None, "answer": Jsonb(asdict(answer)) if answer else None}

@@ -1,10 +1,12 @@
--- Puts the job back into the queue after a transient error, with a delay, and counts an attempt. Primary key.
+-- Puts the job back into the queue after a failure that is the model's or the job's own, with a delay, and counts an attempt. The
+-- evidence for it begins anew. Primary key.
 -- learning_worker_mark_retry may change a final submission, so it runs only for the holder of the lease.
 with queued as (
     update public.learning_submission_jobs
     set status = 'queued', retry_count = greatest(retry_count, 0) + 1, lease_key = null, leased_until = null,
         visible_at = clock_timestamp() + make_interval(secs => %(delay_seconds)s), error_code = %(error_class)s,
-        updated_at = clock_timestamp()
+        updated_at = clock_timestamp(),
+        payload = case when jsonb_typeof(payload) = 'object' then payload - 'suspect' else payload end
     where id = %(job_id)s and lease_key = %(lease_key)s
     returning submission_id
 )

@@ -1,0 +1,91 @@
+"""Evidence turns a suspect failure into the job's own, or leaves it with the surroundings."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from worker.core.evidence import Memory, Scene, convicts, memory_in, remembered
+from worker.core.faults import Suspicion
+from worker.ipc.contract import Step
+
+DIED, LATE, ODD = Suspicion
+INSTANCE = 7
+MEMORY = Memory(DIED, "ServerError", Step.VISION, INSTANCE, answered=10, probes=2)
+QUIET = Scene(INSTANCE, answered=10, probes=2)
+ANSWERED = replace(QUIET, answered=11)
+PROBED = replace(QUIET, probes=3)
+
+VERDICTS: dict[str, tuple[Memory | None, Suspicion, Step, Scene, bool]] = {
+    "a first failure": (None, DIED, Step.VISION, ANSWERED, False),
+    "no other call": (MEMORY, DIED, Step.VISION, QUIET, False),
+    "another job's call was answered": (MEMORY, DIED, Step.VISION, ANSWERED, True),
+    "a probe was answered": (MEMORY, DIED, Step.VISION, PROBED, True),
+    "a probe says nothing about a slow call": (replace(MEMORY, group=LATE), LATE, Step.VISION, PROBED, False),
+    "a probe says nothing about a bug": (replace(MEMORY, group=ODD), ODD, Step.VISION, PROBED, False),
+    "others are faster": (replace(MEMORY, group=LATE), LATE, Step.VISION, ANSWERED, True),
+    "another kind of failure": (MEMORY, LATE, Step.VISION, ANSWERED, False),
+    "in the other step": (MEMORY, DIED, Step.FEEDBACK, ANSWERED, False),
+    "in another instance": (MEMORY, DIED, Step.VISION, replace(ANSWERED, instance=8), False),
+    "fewer than before": (MEMORY, DIED, Step.VISION, replace(QUIET, answered=9), False),
+    "it died together with others": (MEMORY, DIED, Step.VISION, replace(ANSWERED, others_died=True), False),
+    "others were in flight": (MEMORY, DIED, Step.VISION, replace(ANSWERED, others_in_flight=1), False),
+    "late while others are in flight": (
+        replace(MEMORY, group=LATE),
+        LATE,
+        Step.VISION,
+        replace(ANSWERED, others_in_flight=1),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "group", "step", "scene", "is_convicted"), VERDICTS.values(), ids=VERDICTS.keys())
+def test_verdicts(before: Memory | None, group: Suspicion, step: Step, scene: Scene, *, is_convicted: bool) -> None:
+    """Only the same failure again, in the same instance, with calls of others answered since, convicts a job."""
+    assert convicts(before, group, step, scene) is is_convicted
+
+
+def test_calls_in_flight_at_the_failure_are_no_evidence() -> None:
+    """They began before it, as those whose answers are still read after the server has gone."""
+    memory = remembered(None, DIED, "StreamBroken", Step.VISION, replace(QUIET, others_in_flight=3))
+    assert not convicts(memory, DIED, Step.VISION, replace(QUIET, answered=13))
+    assert convicts(memory, DIED, Step.VISION, replace(QUIET, answered=14))
+
+
+def test_the_counts_of_the_first_failure_stay() -> None:
+    """Evidence adds up over several holds. The class is the newest one."""
+    again = remembered(MEMORY, DIED, "StreamBroken", Step.VISION, replace(ANSWERED, others_died=True))
+    assert again == replace(MEMORY, error_class="StreamBroken", times=2)
+    assert convicts(again, DIED, Step.VISION, ANSWERED)
+
+
+@pytest.mark.parametrize(
+    "now", [(LATE, Step.VISION, QUIET), (DIED, Step.FEEDBACK, QUIET), (DIED, Step.VISION, replace(QUIET, instance=8))]
+)
+def test_evidence_begins_anew(now: tuple[Suspicion, Step, Scene]) -> None:
+    """Another kind of failure, the other step or another instance."""
+    group, step, scene = now
+    assert remembered(MEMORY, group, "E", step, scene) == Memory(group, "E", step, scene.instance, 10, 2)
+
+
+def test_a_memory_survives_the_payload() -> None:
+    """It is written as JSON, with words for the administrator."""
+    assert MEMORY.as_json() == {
+        "group": "died",
+        "error_class": "ServerError",
+        "step": "vision",
+        "instance": INSTANCE,
+        "answered": 10,
+        "probes": 2,
+        "times": 1,
+    }
+    assert memory_in({"suspect": MEMORY.as_json()}) == MEMORY
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [None, [], {}, {"suspect": None}, {"suspect": 3}, {"suspect": {}}, {"suspect": {**MEMORY.as_json(), "answered": "many"}}],
+)
+def test_what_no_worker_has_written_is_no_memory(payload: Any) -> None:
+    assert memory_in(payload) is None

@@ -1,0 +1,83 @@
+"""The evidence that turns a suspect failure into the job's own, or leaves it with the surroundings.
+
+A first failure convicts no job. It is remembered in the payload with the number of calls that were answered until then. The
+same failure again convicts the job if calls of other jobs were answered since: then the surroundings work, and not for this job.
+A call that died together with others convicts no job, because any of them may have ended the model's process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from worker.core.faults import Suspicion
+from worker.ipc.contract import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The step's calls in this instance at the moment of a failure.
+
+    `answered`: answered calls of all jobs but this one. `others_in_flight`: calls of other jobs that have not ended.
+    `probes`: the monitor's own requests that were answered. `others_died`: calls of other jobs died during this one.
+    """
+
+    instance: int
+    answered: int = 0
+    others_in_flight: int = 0
+    probes: int = 0
+    others_died: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The key `suspect` of a payload: the failure for which the job was held, and the calls that were answered until then.
+
+    `answered` includes the calls that were in flight, because they began before the failure. `times` counts the holds.
+    """
+
+    group: Suspicion
+    error_class: str
+    step: Step
+    instance: int
+    answered: int
+    probes: int
+    times: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+_MEMORY: TypeAdapter[Memory] = TypeAdapter(Memory)
+
+
+def memory_in(payload: object) -> Memory | None:
+    """Return the memory in a payload. None if there is none, or if no worker can have written it."""
+    if not isinstance(payload, Mapping) or "suspect" not in payload:
+        return None
+    try:
+        return _MEMORY.validate_python(payload["suspect"])
+    except ValidationError:
+        return None
+
+
+def remembered(before: Memory | None, group: Suspicion, error_class: str, step: Step, scene: Scene) -> Memory:
+    """Return the memory after a failure that convicts no job. The counts of the first failure stay."""
+    if before is not None and _is_same(before, group, step, scene):
+        return replace(before, error_class=error_class, times=before.times + 1)
+    return Memory(group, error_class, step, scene.instance, scene.answered + scene.others_in_flight, scene.probes)
+
+
+def convicts(before: Memory | None, group: Suspicion, step: Step, scene: Scene) -> bool:
+    """Report whether the failure is the job's own."""
+    if before is None or not _is_same(before, group, step, scene):
+        return False
+    if group is Suspicion.DIED and (scene.others_died or scene.others_in_flight):
+        return False
+    return scene.answered > before.answered or (group is Suspicion.DIED and scene.probes > before.probes)
+
+
+def _is_same(before: Memory, group: Suspicion, step: Step, scene: Scene) -> bool:
+    """Counts of another instance cannot be compared."""
+    return (before.group, before.step, before.instance) == (group, step, scene.instance)

@@ -1,0 +1,55 @@
+"""The other workers' calls to a model: evidence about a failed call of this worker."""
+
+import time
+
+from worker.context import WorkerContext
+from worker.core.evidence import Scene
+from worker.ipc.contract import Activity, Counter, Step
+from worker.ipc.scoreboard import MAX_SLOTS, WorkerRecord
+from worker.ollama.models import listed_name
+
+ANSWERED = {Step.VISION: Counter.VISION_ANSWERED, Step.FEEDBACK: Counter.FEEDBACK_ANSWERED}
+DIED = {Step.VISION: Counter.VISION_DIED, Step.FEEDBACK: Counter.FEEDBACK_DIED}
+
+
+class Neighbours:
+    """Counts the calls of all workers of the instance, from their records in the scoreboard.
+
+    A call in flight counts until its deadline, because the record of a killed worker stays until its slot is filled again.
+    """
+
+    def __init__(self, ctx: WorkerContext) -> None:
+        self._wiring, settings = ctx.wiring, ctx.settings
+        is_one_model = listed_name(settings.ai_vision_model) == listed_name(settings.ai_feedback_model)
+        self._steps = {step: tuple(Step) if is_one_model else (step,) for step in Step}
+        self._died_before = 0
+
+    def call_begins(self, step: Step) -> None:
+        """Remember the deaths until now, so that later ones are known to be during the call."""
+        self._died_before = self._died(step)
+
+    def scene(self, step: Step, own_answered: int) -> Scene:
+        """The step's calls now. `own_answered` of the answered ones were for the job itself."""
+        admission = self._wiring.scoreboard.admission.read()
+        return Scene(
+            self._wiring.instance,
+            answered=sum(record.counters[ANSWERED[step]] for record in self._records().values()) - own_answered,
+            others_in_flight=sum(self._is_in_call(record, step) for record in self._others()),
+            probes=admission.vision_probes if step is Step.VISION else admission.feedback_probes,
+            others_died=self._died(step) > self._died_before,
+        )
+
+    def _died(self, step: Step) -> int:
+        counters = [DIED[each] for each in self._steps[step]]
+        return sum(record.counters[counter] for record in self._others() for counter in counters)
+
+    def _is_in_call(self, record: WorkerRecord, step: Step) -> bool:
+        activities = {Activity[each.name] for each in self._steps[step]}
+        return record.activity in activities and record.deadline_seconds > time.monotonic()
+
+    def _records(self) -> dict[int, WorkerRecord]:
+        read = ((slot, self._wiring.scoreboard.worker(slot)) for slot in range(MAX_SLOTS))
+        return {slot: record for slot, record in read if record is not None}
+
+    def _others(self) -> list[WorkerRecord]:
+        return [record for slot, record in self._records().items() if slot != self._wiring.slot]
