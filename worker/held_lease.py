@@ -60,7 +60,7 @@ class HeldLease:
         counters: tuple[Counter, ...] = (Counter.COMPLETED,),
         kept_seconds: float = 0.0,
     ) -> T:
-        """`Session.ask` until `kept_seconds` after the lease. Raises LeaseRanOut, and RowRefused: then the session holds no permit.
+        """`Session.ask` until `kept_seconds` after the lease. Raises LeaseRanOut, and RowRefused: then no permit is held.
 
         An error that may be the row's fault is, once other jobs have been counted by `counters` meanwhile, or once another write
         of this job was refused as its row's fault.
