@@ -69,7 +69,7 @@ class RefusedWrites:
         self._by_job: dict[UUID, _Refused] = {}
 
     def add(self, write: Write, job_id: UUID) -> bool:
-        """Add one more. True if those since the last accepted one are of several jobs. The row alone may explain those of one job."""
+        """Add one more. True if several jobs were refused since the last accepted write. One may be explained by its row."""
         last = self._last.get(write) if self.is_refused(write) else None
         are_several = last is not None and (last.are_several or last.job_id != job_id)
         refused = self._last[write] = _Refused(write, job_id, self._accepted(write), are_several)
