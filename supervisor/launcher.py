@@ -12,6 +12,7 @@ from supervisor.settings.versions import SettingsVersions
 from worker import main as worker_main
 from worker.ipc.contract import Wiring
 from worker.ipc.scoreboard import Scoreboard
+from worker.queue.host_permits import process_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class ChildLauncher:
         if slot == MONITOR:
             self.instance.unlock_in_monitor()
             return monitor_main.run(self._monitor_wiring(incarnation), settings, self.event_log)
+        processes.rename(process_name(incarnation))
         self.instance.lock_in_worker()
         memory_bytes = settings.supervisor.worker_memory_hard_bytes
         return worker_main.run(self._worker_wiring(slot, incarnation, memory_bytes), settings.worker)

@@ -174,7 +174,7 @@ class UnixSystem:
             return monitor_record.deadline_seconds if monitor_record.incarnation == slot.incarnation else None
         if claim is None or claim.activity == Activity.BOOT:
             return None
-        return min(claim.deadline_seconds, claim.progress_seconds + MAX_DEADLINE_SECONDS)
+        return min(claim.deadline_seconds, claim.alive_seconds + MAX_DEADLINE_SECONDS)
 
     def _claim_of(self, slot: Slot) -> WorkerRecord | None:
         claim = self._scoreboard.worker(slot.number) if slot.is_worker else None

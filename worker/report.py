@@ -47,7 +47,7 @@ class Report:
     def enter_activity(self, activity: Activity, deadline_in_seconds: float = math.inf) -> None:
         """Begins an activity. The supervisor ends the worker if the activity lasts beyond its deadline."""
         now = self._clock()
-        record = replace(self._record, activity=activity, deadline_seconds=now + deadline_in_seconds, progress_seconds=now)
+        record = replace(self._record, activity=activity, deadline_seconds=now + deadline_in_seconds, alive_seconds=now)
         if activity != self._record.activity:
             record = replace(record, activity_since_seconds=now)
         self._write(replace(record, call_started_seconds=now) if activity in MODEL_CALLS else record)
@@ -55,7 +55,7 @@ class Report:
     def progress(self) -> None:
         """Data has arrived, such as a token. The deadline stays, because it is the activity's hard limit."""
         now = self._clock()
-        self._write(replace(self._record, progress_seconds=now, advanced_seconds=now))
+        self._write(replace(self._record, alive_seconds=now, advanced_seconds=now))
 
     def advance(self) -> None:
         """A submission has moved forward: a page or text was committed, or its job has ended."""

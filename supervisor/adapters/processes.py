@@ -13,7 +13,7 @@ from pathlib import Path
 from supervisor.adapters.signals import HANDLED
 from worker.ipc.contract import ExitCode
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ALL_SIGNALS = signal.valid_signals()
 _F_SETSIG = 10  # Linux (fcntl has the name from Python 3.13 on)
@@ -27,6 +27,11 @@ class UnsafeFork(RuntimeError):
 def become_subreaper() -> None:
     """Become the parent of processes that an adapter leaves behind, in place of the system's init."""
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def rename(name: str) -> None:
+    """Give this process a name of at most 15 bytes, as in `ps` and `top`."""
+    _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def freeze_memory() -> None:

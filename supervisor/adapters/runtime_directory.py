@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from supervisor.adapters.cannot_start import CannotStart
-from supervisor.exit_codes import CANNOT_CREATE, EX_CONFIG
+from supervisor.exit_codes import ATTENTION_NEEDED, CANNOT_CREATE, EX_CONFIG, NO_PERMISSION
 
 _LOCK_SUFFIX, _UNNAMED_SUFFIX, _SOCKET_SUFFIX = ".instance", ".starting", ".sock"
 _SUFFIXES = frozenset({_LOCK_SUFFIX, _SOCKET_SUFFIX})
@@ -31,12 +31,31 @@ class RuntimeDirectoryError(CannotStart):
         self.exit_code = exit_code
 
 
-class RuntimeDirectoryForbidden(Exception):
-    """The runtime directory is another user's. The message has the directory and its owner."""
+class StateUnknown(Exception):
+    """A command cannot find out whether the service runs. The message has the reason and the remedy."""
+
+    def __init__(self, message: str, exit_code: int = ATTENTION_NEEDED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class RuntimeDirectoryForbidden(StateUnknown):
+    """This user may not read or search the runtime directory."""
 
     def __init__(self, directory: Path) -> None:
+        remedy = _right_to_use(directory)
         super().__init__(
-            f"This user may not use {directory}, so the state of the service is unknown. Run the command as {_owner(directory)}."
+            f"This user may not use {directory}, so the state of the service is unknown. {remedy}.", exit_code=NO_PERMISSION
+        )
+
+
+class RuntimeDirectoryUnreadable(StateUnknown):
+    """The runtime directory exists and cannot be listed, because it is a file or its file system fails."""
+
+    def __init__(self, directory: Path, error: OSError) -> None:
+        super().__init__(
+            f"{directory} cannot be read ({error.strerror}), so the state of the service is unknown. Do not start it again. If "
+            "a file has this name, move it away: a running service makes its directory again within two seconds."
         )
 
 
@@ -61,14 +80,16 @@ def lock_paths(directory: Path) -> list[Path]:
 def known_instances(directory: Path) -> list[int]:
     """Return the numbers of all instances that have a file in the directory. Some may be dead.
 
-    Raises RuntimeDirectoryForbidden.
+    Raises StateUnknown.
     """
     try:
         files = list(directory.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
     except PermissionError as error:
         raise RuntimeDirectoryForbidden(directory) from error
+    except OSError as error:
+        raise RuntimeDirectoryUnreadable(directory, error) from error
     return sorted({int(file.stem, 16) for file in files if file.suffix in _SUFFIXES and _NUMBER.fullmatch(file.stem)})
 
 
@@ -121,12 +142,18 @@ def _close_to_others(directory: Path) -> None:
     directory.chmod(_PRIVATE_MODE)
 
 
-def _owner(directory: Path) -> str:
-    """Return the name of the directory's owner, or the number of a user without a name."""
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number of one without a name."""
     try:
-        uid = directory.stat().st_uid
         return pwd.getpwuid(uid).pw_name
-    except OSError:
-        return "the user of the service"
     except KeyError:
         return f"the user {uid}"
+
+
+def _right_to_use(directory: Path) -> str:
+    """Return the remedy for a directory that this user may not read or search."""
+    try:
+        uid = directory.stat().st_uid
+    except OSError:
+        return "Run the command as the user of the service"
+    return f"Run `chmod 700 {directory}`" if uid == os.getuid() else f"Run the command as {user_name(uid)}"

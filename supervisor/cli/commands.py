@@ -8,14 +8,13 @@ import click
 
 from supervisor.adapters.runtime_directory import control_socket
 from supervisor.cli.control_socket import Document, send
-from supervisor.cli.instances import documents, is_silent
+from supervisor.cli.instances import documents, is_silent, not_running
 from supervisor.cli.terminal import ENV_FILE, NumberRange, allowed_or_exit, echo, read_or_exit
 from supervisor.exit_codes import COMMAND_REJECTED, EX_CONFIG, NOT_RUNNING, OUTCOME_UNKNOWN, USAGE
 from supervisor.settings.model import read_runtime_path
 from supervisor.wording import counted
 from worker.ipc.scoreboard import MAX_SLOTS
 
-START_REMEDY = "If it runs as another user or with a settings file, name that file with --env-file. Otherwise start it."
 JOBS_GO_ON = "Running jobs are not interrupted."
 
 _INSTANCE = click.option("--instance", help="The instance's number from `status`, if several run.")
@@ -107,7 +106,7 @@ def _number(directory: Path, instance: str | None) -> int:
     if instance is not None and instance not in running:
         _exit(f"Not running: instance {instance} in {directory}. `status` lists the instances that run.", NOT_RUNNING)
     if not running:
-        _exit(f"Not running: no instance in {directory}. {START_REMEDY}", NOT_RUNNING)
+        _exit(not_running(directory), NOT_RUNNING)
     number = running[instance] if instance else next(iter(running.values()))
     if is_silent(found[number]):
         _exit(f"Not sent. {found[number]['message']}", COMMAND_REJECTED)

@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from supervisor.cli.commands import START_REMEDY
 from supervisor.cli.control_socket import Document
-from supervisor.cli.instances import is_silent
+from supervisor.cli.instances import is_silent, not_running
 from supervisor.core.policy import MEBIBYTE
 from supervisor.wording import byte_size, duration, since, wrapped
 
@@ -21,8 +20,7 @@ _COLUMNS = ("worker", "pid", "doing", "job", "done", "MiB (own)", "starts", "cra
 def show(found: list[Document], directory: Path, console: Console) -> None:
     """Print all instances, wrapped to the console's width."""
     if not found:
-        _print(f"Not running: no instance in {directory}.", console, "bold red")
-        _print(START_REMEDY, console)
+        _print(not_running(directory), console, "bold red")
     for document in found:
         _show_instance(document, console)
 
@@ -139,6 +137,8 @@ def _doing(process: dict[str, Any]) -> str:
         return str(state)
     age_seconds = process.get("activity_seconds")
     doing = str(activity) if age_seconds is None else f"{activity} {duration(age_seconds)}"
+    if process.get("is_suspended"):
+        doing = f"{doing}, suspended"
     if state == "running":
         return f"{doing}, retiring" if process.get("is_retiring") else doing
     return f"{doing}, {state}"

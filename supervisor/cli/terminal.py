@@ -8,8 +8,8 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from supervisor.adapters.runtime_directory import RuntimeDirectoryForbidden
-from supervisor.exit_codes import EX_CONFIG, NO_PERMISSION
+from supervisor.adapters.runtime_directory import StateUnknown
+from supervisor.exit_codes import EX_CONFIG
 from supervisor.settings.model import SettingsError
 from supervisor.wording import wrapped
 
@@ -40,12 +40,12 @@ def read_or_exit(read: Callable[[], Value]) -> Value:
 
 
 def allowed_or_exit(read: Callable[[], Value]) -> Value:
-    """The result of reading the runtime directory. If this user may not, print the remedy and exit with code 77."""
+    """The result of reading the runtime directory. If the state stays unknown, print the reason with its remedy and exit."""
     try:
         return read()
-    except RuntimeDirectoryForbidden as error:
+    except StateUnknown as error:
         echo(str(error), err=True)
-        sys.exit(NO_PERMISSION)
+        sys.exit(error.exit_code)
 
 
 def echo(text: str, *, err: bool = False, indent: str = "") -> None:

@@ -13,8 +13,9 @@ Only the listener uses the connection. The others put a request into `queue.requ
 
 Its knowledge, and the pages that are made from it:
 
-    state, progress_view, slot_status  the monitor's own knowledge, its part about progress, and a slot of the scoreboard
+    state, slot_status  the monitor's own knowledge, and a slot of the scoreboard
     work, progress      the work of this instance as facts, and the decision whether it stands still. `progress` is pure
+    suspensions         workers whose processes are stopped, sampled each second
     status, outages     one state and one message about it, and the words for outages of the database
     document, metrics   the status document, and /metrics
     events              a worker's event goes to the log, the metrics and the state

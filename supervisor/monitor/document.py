@@ -9,6 +9,7 @@ from supervisor.event_log import ending
 from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.progress import standing_seconds
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitHolder, PermitWait
+from supervisor.monitor.queue.silent_instances import SilentInstance
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import summary
@@ -31,11 +32,12 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "queue": _queue(state),
         "permit_waits": [_permit_wait(wait) for wait in state.permit_waits],
         "lost_permits": [_lost_permit(lost) for lost in state.lost_permits],
+        "silent_instances": [_silent_instance(silent) for silent in state.silent_instances],
         "progress": _progress(scoreboard, state),
         "admission": _admission(state.admission) if state.admission.is_governed else None,
         "wanted_workers": scoreboard.fleet.read().wanted,
         "is_reloading": scoreboard.fleet.read().is_reloading,
-        "workers": [_worker(slot) for slot in present(scoreboard)],
+        "workers": [_worker(slot, state) for slot in present(scoreboard)],
         "monitor": _process(scoreboard.monitor_ledger.read()),
     }
 
@@ -65,6 +67,15 @@ def _permit_wait(wait: PermitWait) -> dict[str, Any]:
 
 def _lost_permit(lost: LostPermit) -> dict[str, Any]:
     return {**_permit_holder(lost.holder), "since_seconds": round(time.monotonic() - lost.since_seconds, 1)}
+
+
+def _silent_instance(silent: SilentInstance) -> dict[str, Any]:
+    return {
+        "instance": silent.instance,
+        "address": silent.address or None,
+        "jobs": silent.jobs,
+        "since_seconds": round(time.monotonic() - silent.heard_at_seconds, 1),
+    }
 
 
 def _permit_holder(holder: PermitHolder) -> dict[str, Any]:
@@ -138,7 +149,7 @@ def _host(host: HostMeasured | None) -> dict[str, Any]:
     }
 
 
-def _worker(slot: SlotStatus) -> dict[str, Any]:
+def _worker(slot: SlotStatus, state: MonitorState) -> dict[str, Any]:
     job_id = slot.claim.job_id if slot.claim and slot.ledger.pid else None
     return {
         "slot": slot.number,
@@ -147,6 +158,7 @@ def _worker(slot: SlotStatus) -> dict[str, Any]:
         "activity_seconds": _rounded(slot.activity_seconds(time.monotonic())),
         "job_id": str(job_id) if job_id else None,
         "is_retiring": slot.ledger.is_retiring,
+        "is_suspended": state.suspensions.since_seconds(slot.ledger.pid) is not None,
         "rss_bytes": slot.ledger.rss_bytes or None,
         "uss_bytes": slot.uss_bytes or None,
         "totals": {counter.name.lower(): slot.total(counter) for counter in Counter},

@@ -39,6 +39,7 @@ from worker.ollama.address import server_name
 from worker.ollama.deadline import FIRST_TOKEN_SHARE
 from worker.queue.connection import UnsuitableDatabase
 from worker.queue.dsn import address_of
+from worker.queue.leases import LeaseOwner
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLo
     reclaimer, model_lock = _reclaimer(wiring, settings, state, event_log), _model_lock(settings, admission, permits)
     users = ConnectionUsers(requests, reclaimer, model_lock, permits, waker, on_poll=admission.wake)
     state.progress.policy = _progress_policy(settings, admission)
-    listener = QueueListener(settings.worker, board, wiring.incarnation, state, users, event_log)
+    listener = QueueListener(settings.worker, board, LeaseOwner(wiring.instance, wiring.incarnation), state, users, event_log)
     metrics, commands = Metrics(board, state), PendingCommands(wiring.channel_fd, wiring.token_fd)
     events = EventReader(wiring.event_fds, metrics, state, requests, waker, admission, event_log)
     status = functools.partial(snapshot, board, state, instance=wiring.instance, is_stub=settings.worker.invents_something)

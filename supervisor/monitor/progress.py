@@ -4,9 +4,12 @@ Progress is a token, a committed page or text, and the end of a job that is comp
 permit, a renewal, a reconnect and a retry are none, because they repeat without end while no submission moves forward.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+
+from worker.ipc.contract import CallOutcome, ModelCall
 
 EARLY_PART = 0.75  # of the longest step, then the state is degraded
 ASLEEP_SECONDS = 3.0  # between two samples, one second apart: this process or the whole host was suspended
@@ -14,6 +17,8 @@ RETRY_PAUSE_SECONDS = 60.0  # without work, after which an unanswered model is f
 BLINK_SECONDS = 3.0  # without work, which a poll has not yet seen again: a job that was just given back
 QUIET_SECONDS = 10.0  # a model is never called silent earlier, unless its calls must end earlier
 QUIET_FACTOR = 4.0  # times the slowest of its latest first tokens
+KEPT_CALLS = 20
+_ANSWERS = {CallOutcome.ANSWERED, CallOutcome.RUNAWAY, CallOutcome.BAD_REQUEST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class ModelCalls:
     answered_at_seconds: float  # last token of any call
     slowest_first_token_seconds: float | None  # of the latest answered calls, None before the first
     is_loading: bool = False
+    has_suspended: bool = False  # the worker of a call is stopped, so that its silence is not the model's
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,33 @@ class Watch:
     worked_at_seconds: float = 0.0  # last sample with work
     excused_seconds: float = 0.0  # since the last progress
     unanswered: Mapping[str, float] = field(default_factory=dict)  # by model: start of its first call without a token
+
+
+@dataclass(slots=True)
+class ProgressView:
+    """The progress as status, /metrics and the log show it: the watch, and what the events of calls have shown.
+
+    Written by the progress watch and by the events of workers.
+    """
+
+    policy: ProgressPolicy = field(default_factory=ProgressPolicy)
+    watch: Watch = field(default_factory=Watch)
+    answered_at_seconds: dict[str, float] = field(default_factory=dict)  # end of the last answered call, by model
+    failed_since_seconds: dict[str, float] = field(default_factory=dict)  # end of the first failed call after it
+    first_tokens_seconds: dict[str, deque[float]] = field(default_factory=dict)  # of the latest answered calls
+
+    def call_ended(self, model: str, call: ModelCall, now_seconds: float) -> None:
+        """A model that rejects a request has answered, too."""
+        if call.outcome not in _ANSWERS:
+            self.failed_since_seconds.setdefault(model, now_seconds)
+            return
+        self.answered_at_seconds[model] = now_seconds
+        self.failed_since_seconds.pop(model, None)
+        if call.first_token_seconds is not None:
+            self.first_tokens_seconds.setdefault(model, deque(maxlen=KEPT_CALLS)).append(call.first_token_seconds)
+
+    def slowest_first_token_seconds(self, model: str) -> float | None:
+        return max(self.first_tokens_seconds.get(model, ()), default=None)
 
 
 class Severity(Enum):
@@ -144,7 +177,7 @@ def _unanswered(watch: Watch, facts: WorkFacts) -> Mapping[str, float]:
 
 
 def _unanswered_since(before_seconds: float | None, calls: ModelCalls) -> float | None:
-    if calls.is_loading:
+    if calls.is_loading or calls.has_suspended:
         return None
     if before_seconds is not None and before_seconds > calls.answered_at_seconds:
         return before_seconds

@@ -9,6 +9,7 @@ from supervisor.event_log import EventLog
 from supervisor.monitor.progress import Severity, Standstill, sampled, standstill
 from supervisor.monitor.queue.requests import DatabaseRequests, Reconnect
 from supervisor.monitor.queue.waker import Waker
+from supervisor.monitor.slot_status import present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.work import work_facts, work_in_words
 from worker.ipc.scoreboard import MAX_SLOTS, ProgressRecord, Scoreboard
@@ -37,6 +38,7 @@ class ProgressWatch:
 
     def sample(self) -> None:
         now_seconds = time.monotonic()
+        self._state.suspensions.sample({slot.ledger.pid for slot in present(self._scoreboard)} - {0}, now_seconds)
         facts, view = work_facts(self._scoreboard, self._state, now_seconds), self._state.progress
         view.watch = watch = sampled(view.watch, facts, view.policy)
         if facts.is_idle:
@@ -65,7 +67,10 @@ class ProgressWatch:
         if found and (before is None or before.severity is not found.severity):
             seconds = now_seconds - found.since_seconds
             self._event_log.standstill(
-                is_long=found.severity is Severity.LONG, seconds=seconds, model=found.model, waits=work_in_words(self._scoreboard)
+                is_long=found.severity is Severity.LONG,
+                seconds=seconds,
+                model=found.model,
+                waits=work_in_words(self._scoreboard, self._state),
             )
         if before and not found:
             self._event_log.progress_again(seconds=now_seconds - before.since_seconds)

@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from supervisor.monitor.ollama.view import AdmissionView
-from supervisor.monitor.progress_view import ProgressView
+from supervisor.monitor.progress import ProgressView
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
 from supervisor.monitor.queue.refused_rows import RefusedRows
+from supervisor.monitor.queue.silent_instances import SilentInstance
+from supervisor.monitor.suspensions import Suspensions
 from worker.queue.polls import QueueStats, StepBacklog
 
 
 @dataclass(slots=True)
 class MonitorState:
     """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outages`, the
-    progress watch `progress`. Events, the reclaimer and the listener write `refused_rows`.
+    progress watch `progress` and `suspensions`. Events, the reclaimer and the listener write `refused_rows`.
 
     `worker_outages` has, by slot, class and time of the last error that broke the worker's connection. A read-only or full
     database, and a limit of connections, break the connections of workers only.
@@ -39,7 +41,9 @@ class MonitorState:
     admission: AdmissionView = field(default_factory=AdmissionView)
     permit_waits: tuple[PermitWait, ...] = ()
     lost_permits: tuple[LostPermit, ...] = ()
+    silent_instances: tuple[SilentInstance, ...] = ()  # others that hold jobs and do nothing
     progress: ProgressView = field(default_factory=ProgressView)
+    suspensions: Suspensions = field(default_factory=Suspensions)
     supervisor_pid: int = 0
     database_address: str = ""  # role, host and database, without the password
 

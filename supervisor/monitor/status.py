@@ -10,8 +10,8 @@ from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, st
 from supervisor.monitor.queue.refused_rows import in_short
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.work import completed_at_seconds, is_permit_unused, work_facts, work_in_words
-from supervisor.wording import counted, since
+from supervisor.monitor.work import completed_at_seconds, is_permit_unused, suspended_slots, work_facts, work_in_words
+from supervisor.wording import counted, duration, since
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.polls import COUNT_BOUND
 
@@ -39,12 +39,14 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _database_down(state)
         or _no_worker(scoreboard)
         or _standing(standing, scoreboard, state, Severity.LONG)
+        or _workers_suspended(scoreboard, state)
         or _workers_cut_off(state)
         or _held_back(state)
         or _standing(standing, scoreboard, state, Severity.EARLY)
         or _workers_missing(scoreboard)
         or _list_missing(state)
         or _permit_lost(state)
+        or _instance_silent(state)
         or _old_settings(scoreboard)
         or _rows_refused(state)
         or _rows_stuck(state)
@@ -121,8 +123,26 @@ def _standing(standing: Standstill | None, scoreboard: Scoreboard, state: Monito
             "lost, but feedback takes longer. Read Ollama's log. If this stays, restart Ollama."
         )
     return severity.value, (
-        f"Nothing has moved forward, {period}, although submissions wait or are in work ({work_in_words(scoreboard)}). "
+        f"Nothing has moved forward, {period}, although submissions wait or are in work ({work_in_words(scoreboard, state)}). "
         f"No submission is lost. {_obstacle(scoreboard, state)}"
+    )
+
+
+def _workers_suspended(scoreboard: Scoreboard, state: MonitorState) -> Summary | None:
+    """Before anything that a stopped worker may cause, such as the silence of its call."""
+    slots = suspended_slots(scoreboard, state)
+    if not slots:
+        return None
+    names = ", ".join(f"worker {slot.number} (process {slot.ledger.pid})" for slot in slots)
+    since_seconds = min(state.suspensions.since_seconds(slot.ledger.pid) or math.inf for slot in slots)
+    return "degraded", f"Suspended by a signal, {since(time.monotonic() - since_seconds)}: {names}. {_resumption(slots)}"
+
+
+def _resumption(slots: list[SlotStatus]) -> str:
+    pids = " ".join(str(slot.ledger.pid) for slot in slots)
+    return (
+        "Submissions in their hands wait, and none is lost. A worker that stays suspended is replaced at its deadline. "
+        f"`kill -CONT {pids}` continues them at once."
     )
 
 
@@ -165,6 +185,22 @@ def _permit_lost(state: MonitorState) -> Summary | None:
     return "degraded", (
         f"One call to {holder.model} is reserved without a submission, {since(time.monotonic() - lost.since_seconds)}: "
         f"{holder.name}{place}{session}. Another call was allowed in its place, so work goes on. If this stays, {remedy}."
+    )
+
+
+def _instance_silent(state: MonitorState) -> Summary | None:
+    """Another instance of this queue that holds jobs. The one that was heard of least recently is named."""
+    silent = min(state.silent_instances, key=lambda each: each.heard_at_seconds, default=None)
+    if silent is None:
+        return None
+    now_seconds, place = time.monotonic(), f" at {silent.address}" if silent.address else ""
+    jobs = sum(each.jobs for each in state.silent_instances)
+    end_seconds = max(each.leased_until_seconds for each in state.silent_instances)
+    return "degraded", (
+        f"Instance {silent.instance}{place} has not been heard of, {since(now_seconds - silent.heard_at_seconds)}, and "
+        f"{counted(jobs, 'job')} in work cannot go on without it. No submission is lost: other workers take them over when their "
+        f"leases end, in {duration(max(0.0, end_seconds - now_seconds))}. Check that host: continue the service if it was "
+        "suspended, or restart it."
     )
 
 
@@ -220,6 +256,8 @@ def _standstill(scoreboard: Scoreboard, state: MonitorState) -> Standstill | Non
 
 def _obstacle(scoreboard: Scoreboard, state: MonitorState) -> str:
     """The most probable reason for a standstill, and the remedy."""
+    if suspended := suspended_slots(scoreboard, state):
+        return f"Workers are suspended by a signal. {_resumption(suspended)}"
     if outage := _worker_outage(state):
         return outages.lost_by_workers_in_short(outage)
     if state.admission.needs_attention:

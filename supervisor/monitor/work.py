@@ -46,11 +46,17 @@ def completed_at_seconds(scoreboard: Scoreboard) -> float:
     return max((slot.claim.completed_seconds for slot in slot_statuses(scoreboard) if slot.claim), default=0.0)
 
 
-def work_in_words(scoreboard: Scoreboard) -> str:
+def work_in_words(scoreboard: Scoreboard, state: MonitorState) -> str:
     """Name what the workers do now, the most frequent first: `4 workers: 3 waiting for a permit, 1 without a job`."""
-    activities = Counter(slot.activity for slot in present(scoreboard) if slot.activity)
-    parts = [f"{count} {_WAITS[activity]}" for activity, count in activities.most_common()]
-    return counted(activities.total(), "worker") + (f": {', '.join(parts)}" if parts else "")
+    suspended = suspended_slots(scoreboard, state)
+    waits = Counter("suspended" if slot in suspended else _WAITS[slot.activity] for slot in present(scoreboard) if slot.activity)
+    parts = [f"{count} {wait}" for wait, count in waits.most_common()]
+    return counted(waits.total(), "worker") + (f": {', '.join(parts)}" if parts else "")
+
+
+def suspended_slots(scoreboard: Scoreboard, state: MonitorState) -> list[SlotStatus]:
+    """Return the slots whose processes are stopped."""
+    return [slot for slot in present(scoreboard) if state.suspensions.since_seconds(slot.ledger.pid) is not None]
 
 
 def is_permit_unused(scoreboard: Scoreboard) -> bool:
@@ -63,10 +69,11 @@ def _calls(model: str, slots: list[SlotStatus], state: MonitorState) -> ModelCal
     view, progress = state.admission, state.progress
     status = view.state.model(model)
     is_missing = view.list_error is None and view.state.listed_at_seconds is not None and not (status and status.is_listed)
-    in_flight = [slot.claim for slot in slots if slot.claim and slot.is_busy and model in _models(slot.activity, view)]
+    callers = [slot for slot in slots if slot.claim and slot.is_busy and model in _models(slot.activity, view)]
+    in_flight = [slot.claim for slot in callers if slot.claim]
     tokens = (claim.advanced_seconds for claim in in_flight if claim.advanced_seconds > claim.call_started_seconds)
     answered_at_seconds = max(progress.answered_at_seconds.get(model, 0.0), *tokens, 0.0)
-    starts = [claim.call_started_seconds for claim in in_flight]
+    starts = [state.suspensions.began_seconds(slot.ledger.pid, slot.claim.call_started_seconds) for slot in callers if slot.claim]
     failed = progress.failed_since_seconds.get(model)
     return ModelCalls(
         model,
@@ -74,6 +81,7 @@ def _calls(model: str, slots: list[SlotStatus], state: MonitorState) -> ModelCal
         answered_at_seconds,
         progress.slowest_first_token_seconds(model),
         is_loading=(status is not None and status.is_loading) or (is_missing and HoldReason.LOADING in view.decision.reasons),
+        has_suspended=any(state.suspensions.since_seconds(slot.ledger.pid) is not None for slot in callers),
     )
 
 

@@ -118,7 +118,12 @@ class SupervisorSettings(BaseModel):
     @property
     def runtime_path(self) -> Path:
         """The runtime directory, by default one per user below the directory of temporary files."""
-        return Path(self.runtime_directory or Path(gettempdir()) / f"learning-supervisor-{os.getuid()}")
+        return Path(self.runtime_directory) if self.runtime_directory else default_runtime_path()
+
+
+def default_runtime_path() -> Path:
+    """The runtime directory of this user without a setting."""
+    return Path(gettempdir()) / f"learning-supervisor-{os.getuid()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Messages of the status, made from the scoreboard and the monitor's state."""
 
+import signal
+import subprocess
 import time
 from uuid import UUID
 
@@ -13,6 +15,7 @@ from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import HEARTBEAT_LATE_SECONDS, STALE_SECONDS, summary
+from testkit.waiting import until
 from worker.ipc.contract import Activity
 from worker.ipc.scoreboard import FleetRecord, LedgerRecord, ProgressRecord, Scoreboard, WorkerRecord
 
@@ -142,3 +145,24 @@ def test_a_standstill_for_an_unresolved_name_points_to_the_name_servers() -> Non
         assert ("Nothing has moved forward" in message) is (part > 1)
         assert "name servers" in message
         assert "Check the database" not in message
+
+
+def test_a_standstill_of_stopped_workers_blames_neither_model_nor_database() -> None:
+    """Before and after the longest step the message names the stopped process and the command that continues it."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        process.send_signal(signal.SIGSTOP)
+        for part, expected in ((0.1, "Suspended by a signal"), (1.1, "Nothing has moved forward")):
+            board, state = standing(part)
+            board.ledgers[0].write(LedgerRecord(SlotState.RUNNING, pid=process.pid, starts=1))
+            until(lambda: is_noticed(state, process.pid))  # noqa: B023
+            message = summary(board, state)[1]
+            assert message.startswith(expected)
+            assert f"`kill -CONT {process.pid}`" in message
+            assert "Ollama" not in message
+            assert ("1 worker: 1 suspended" in message) is (part > 1)
+        process.kill()
+
+
+def is_noticed(state: MonitorState, pid: int) -> bool:
+    state.suspensions.sample([pid], time.monotonic())
+    return state.suspensions.since_seconds(pid) is not None

@@ -25,8 +25,8 @@ class Slots:
             self.at(slot, Activity.FEEDBACK)
         self.waker = Waker(self.board, self.fds)
 
-    def at(self, slot: int, activity: Activity, progress_seconds: float = 1.0, backend_pid: int = 0) -> None:
-        record = WorkerRecord(1, activity, progress_seconds=progress_seconds, backend_pid=backend_pid or OURS + slot)
+    def at(self, slot: int, activity: Activity, alive_seconds: float = 1.0, backend_pid: int = 0) -> None:
+        record = WorkerRecord(1, activity, alive_seconds=alive_seconds, backend_pid=backend_pid or OURS + slot)
         self.board.write_worker(slot, record)
 
     def woken(self) -> list[int]:
@@ -63,7 +63,7 @@ def test_each_notification_wakes_another_worker(slots: Slots) -> None:
     slots.at(5, Activity.IDLE)
     assert [slots.waker.wake_one() for _ in range(3)] == [True, True, False]
     assert slots.woken() == [2, 5]
-    slots.at(5, Activity.IDLE, progress_seconds=2.0)
+    slots.at(5, Activity.IDLE, alive_seconds=2.0)
     assert slots.waker.wake_one()
     assert slots.woken() == [5]
 

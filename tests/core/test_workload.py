@@ -1,10 +1,18 @@
 """Progress of each model, from the records of workers in the scoreboard."""
 
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import psutil
 import pytest
 
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.core.fleet import SlotState
 from supervisor.monitor.ollama.workload import Workload
+from supervisor.monitor.suspensions import Suspensions
+from testkit.waiting import until
 from worker.ipc.contract import Activity
 from worker.ipc.scoreboard import ControlRecord, LedgerRecord, Scoreboard, WorkerRecord
 
@@ -18,13 +26,17 @@ class Calls:
         self.board = Scoreboard()
         self.board.control.write(ControlRecord(leasing_slots=2))
         for slot in (0, 1):
-            self.board.ledgers[slot].write(LedgerRecord(SlotState.RUNNING, pid=1, starts=1))
+            self.employ(slot, pid=1)
         self.write(0, 100.0, 100.0)
         self.write(1, 200.0, 200.0)
-        self.workload = Workload(self.board, AdmissionPolicy(V, F))
+        self.suspensions = Suspensions()
+        self.workload = Workload(self.board, AdmissionPolicy(V, F), self.suspensions)
 
     def write(self, slot: int, started: float, progress: float, activity: Activity = Activity.FEEDBACK) -> None:
-        self.board.write_worker(slot, WorkerRecord(1, activity, progress_seconds=progress, call_started_seconds=started))
+        self.board.write_worker(slot, WorkerRecord(1, activity, alive_seconds=progress, call_started_seconds=started))
+
+    def employ(self, slot: int, pid: int) -> None:
+        self.board.ledgers[slot].write(LedgerRecord(SlotState.RUNNING, pid=pid, starts=1))
 
     def progress(self) -> dict[str, float]:
         return {call.model: call.progress_at_seconds for call in self.workload.sample_workers().calls}
@@ -64,3 +76,27 @@ def test_progress_is_forgotten_with_the_last_call(calls: Calls) -> None:
     assert calls.progress() == {}
     calls.write(1, 400.0, 400.0)
     assert calls.progress() == {F: 400.0}
+
+
+@pytest.fixture
+def stopped() -> Iterator[int]:
+    """Pid of a process that is stopped."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        process.send_signal(signal.SIGSTOP)
+        until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        yield process.pid
+        process.kill()
+
+
+def test_the_silence_of_a_stopped_worker_is_not_the_models(calls: Calls, stopped: int) -> None:
+    """Its call begins anew at each sample and keeps that start after SIGCONT, and the call of a worker that runs counts."""
+    calls.employ(0, stopped)
+    assert calls.progress() == {F: 100.0}
+    calls.suspensions.sample([1, stopped], 900.0)
+    assert calls.progress() == {F: 200.0}
+    calls.write(1, 200.0, 200.0, Activity.IDLE)
+    assert calls.progress() == {F: 900.0}
+    os.kill(stopped, signal.SIGCONT)
+    until(lambda: psutil.Process(stopped).status() != psutil.STATUS_STOPPED)
+    calls.suspensions.sample([1, stopped], 950.0)
+    assert calls.progress() == {F: 900.0}

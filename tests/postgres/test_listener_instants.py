@@ -21,6 +21,7 @@ from supervisor.settings.model import parse
 from testkit.database import Database
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.connection import AsyncConnection, connect_monitor
+from worker.queue.leases import LeaseOwner
 from worker.queue.polls import CHANNEL
 
 pytestmark = pytest.mark.postgres
@@ -49,7 +50,7 @@ def listener_of(database: Database, requests: DatabaseRequests) -> QueueListener
         Waker(board, []),
         lambda: None,
     )
-    return QueueListener(settings, board, 1, state, users, log)
+    return QueueListener(settings, board, LeaseOwner(1, 1), state, users, log)
 
 
 @pytest.mark.parametrize("count", [150, pytest.param(3_000, marks=pytest.mark.second_tier)])

@@ -201,8 +201,8 @@ def test_the_lock_of_a_monitor_that_no_longer_polls_is_freed(
     lines: list[str] = []
 
     async def run() -> None:
-        frozen = await connect_monitor(queue.database.worker_dsn, monitor_name(1), pooled="false")
-        async with await connect_monitor(queue.database.worker_dsn, monitor_name(2), pooled="false") as connection:
+        frozen = await connect_monitor(queue.database.worker_dsn, monitor_name(1, 9), pooled="false")
+        async with await connect_monitor(queue.database.worker_dsn, monitor_name(2, 8), pooled="false") as connection:
             assert await acquire_model_lock(frozen, ModelLockKeys.of("here", "vision", "feedback"))
             watch = PermitWatch(settings(), Scoreboard(), MonitorState(), EventLog("INFO", lines.append))
             client = ModelLockClient("here", ("vision", "feedback"), watch, held.append)
@@ -223,8 +223,8 @@ def test_the_model_lock_of_a_stopped_server_process_does_not_count(queue: Filled
     held: list[str | None] = []
 
     async def run() -> None:
-        given_up = await connect_monitor(queue.database.worker_dsn, monitor_name(1), pooled="false")
-        async with await connect_monitor(queue.database.worker_dsn, monitor_name(1), pooled="false") as connection:
+        given_up = await connect_monitor(queue.database.worker_dsn, monitor_name(1, 9), pooled="false")
+        async with await connect_monitor(queue.database.worker_dsn, monitor_name(1, 9), pooled="false") as connection:
             assert await acquire_model_lock(given_up, ModelLockKeys.of("here", "vision", "feedback"))
             watch = PermitWatch(settings(), Scoreboard(), MonitorState(), EventLog("INFO", lambda _: None))
             client = ModelLockClient("here", ("vision", "feedback"), watch, held.append)

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from shutil import chown, rmtree
+from tempfile import gettempdir
 
 import pytest
 from click.testing import CliRunner
 from psycopg import sql
 
 import supervisor.cli.main
+from supervisor.adapters.runtime_directory import user_name
 from testkit.database import url
 from testkit.live_fleet import PROGRAM, PROJECT_ROOT
 from testkit.site import Site
@@ -60,9 +63,9 @@ def run(site: Site, *arguments: str, **settings: str | float) -> Result:
     return run_by((), site, *arguments, **settings)
 
 
-def run_as(user: str, site: Site, *arguments: str) -> Result:
+def run_as(user: str, site: Site, *arguments: str, **settings: str | float) -> Result:
     """Run the same as another user. The program is loaded before, because its files may be unreadable then."""
-    return _run((sys.executable, "-c", AS_ANOTHER_USER.format(user=user)), site, arguments, {})
+    return _run((sys.executable, "-c", AS_ANOTHER_USER.format(user=user)), site, arguments, settings)
 
 
 def run_by(wrapper: tuple[str, ...], site: Site, *arguments: str, **settings: str | float) -> Result:
@@ -264,6 +267,61 @@ def test_another_user_learns_who_may_ask(site: Site, command: list[str]) -> None
     assert "Run the command as root." in result.stderr or "the user of the service" in result.stderr
     site.directory.chmod(0o711)
     assert "Run the command as root." in run_as("nobody", site, *command).stderr
+
+
+@pytest.mark.parametrize("command", [["status"], ["scale", "2"], ["recycle"], ["reload"]], ids=lambda words: words[0])
+def test_a_service_with_another_directory_is_not_called_not_running(site: Site, command: list[str]) -> None:
+    """Without RUNTIME_DIRECTORY the user's own directory is empty: the service is named, code 1, and 77 for another user."""
+    fleet = site.start()
+    fleet.until_idle()
+    found = run(site, *command, runtime_directory="")
+    assert_unknown(found, f"process {fleet.pid} of {user_name(os.getuid())} in {fleet.runtime_directory}", DEGRADED)
+    if os.getuid() == 0:
+        foreign = run_as("nobody", site, *command, runtime_directory="")
+        assert_unknown(foreign, f"process {fleet.pid} of root", NO_PERMISSION)
+        assert f"as an instance of nobody in {gettempdir()}/learning-supervisor-" in foreign.stderr
+
+
+def assert_unknown(result: Result, words: str, code: int) -> None:
+    """The state is unknown for the reason in these words, and nothing advises a start."""
+    assert (result.returncode, result.stdout) == (code, ""), result.stderr
+    assert words in result.stderr
+    assert "is unknown" in result.stderr
+    assert "Not running" not in result.stderr
+    assert "start it" not in result.stderr.replace("Do not start it again", "")
+
+
+@pytest.mark.parametrize("command", [["status"], ["scale", "2"]], ids=lambda words: words[0])
+def test_a_file_in_place_of_the_directory_is_not_called_not_running(site: Site, command: list[str]) -> None:
+    """The directory was renamed, and a file has its name: the workers go on, and the command names the remedy."""
+    fleet = site.start()
+    fleet.until_idle()
+    fleet.runtime_directory.rename(site.directory / "renamed")
+    fleet.runtime_directory.touch()
+    assert_unknown(run(site, *command), f"{fleet.runtime_directory} cannot be read (Not a directory)", DEGRADED)
+
+
+def test_a_removed_directory_is_not_called_not_running(site: Site) -> None:
+    """The supervisor is suspended, so it cannot make the directory again: the process is found by its open lock file."""
+    fleet = site.start()
+    fleet.until_idle()
+    fleet.process.send_signal(signal.SIGSTOP)
+    rmtree(fleet.runtime_directory)
+    result = run(site, "status")
+    fleet.process.send_signal(signal.SIGCONT)
+    assert_unknown(result, f"process {fleet.pid} of", DEGRADED)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o600], ids=oct)
+def test_a_directory_without_rights_is_not_called_not_running(site: Site, mode: int) -> None:
+    """It belongs to this user, and may not be listed or searched: code 77 and the command that mends it."""
+    site.directory.chmod(0o711)
+    (directory := site.directory / "run").mkdir()
+    (directory / "0badcafe.sock").touch()
+    chown(directory, "nobody")
+    directory.chmod(mode)
+    assert_unknown(run_as("nobody", site, "status"), f"Run `chmod 700 {directory}`.", NO_PERMISSION)
 
 
 def test_status_of_two_instances(site: Site) -> None:

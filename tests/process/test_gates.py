@@ -170,8 +170,8 @@ def test_a_worker_that_may_not_lease_sends_no_statement(
 def let_look(worker: BareWorker) -> None:
     """Waits until a worker that polls has come by from the start: the first time it may have been on its way."""
     for _ in range(2):
-        seen_seconds = worker.record().progress_seconds
-        until(lambda: worker.record().progress_seconds > seen_seconds and is_idle(worker))  # noqa: B023  asked at once
+        seen_seconds = worker.record().alive_seconds
+        until(lambda: worker.record().alive_seconds > seen_seconds and is_idle(worker))  # noqa: B023  asked at once
 
 
 def test_a_worker_finishes_its_job_while_the_monitor_is_stopped(school: School, photo: Submission) -> None:
@@ -190,9 +190,9 @@ def test_a_worker_notices_an_opened_gate_without_a_wake_up(school: School, photo
     with school.admitted(NO_VISION, worker_poll_interval=LONG_SECONDS) as worker:
         worker.read_queue(MonitorRecord(polled_at_seconds=math.inf))
         until(lambda: is_idle(worker))
-        submission_id, idle_since_seconds = enter_one(school, photo), worker.record().progress_seconds
+        submission_id, idle_since_seconds = enter_one(school, photo), worker.record().alive_seconds
         worker.wake()
-        until(lambda: is_idle(worker) and worker.record().progress_seconds > idle_since_seconds)
+        until(lambda: is_idle(worker) and worker.record().alive_seconds > idle_since_seconds)
         worker.admit(OPEN)
         until(lambda: school.results(submission_id) == ["completed"])
 

@@ -55,6 +55,10 @@ ADVISORY_LOCKS: LiteralString = """
     select from pg_locks
     where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
 """
+RUN_OUT: LiteralString = """
+    update learning_submission_jobs set leased_until = now()
+    where status = 'leased' and lease_key::text like %s || '%%'
+"""
 TIMEOUTS: LiteralString = "select name, setting from pg_settings where name ~ '^(statement|lock)_timeout$'"
 
 
@@ -132,6 +136,28 @@ def test_a_permit_that_outlives_its_process_is_replaced(site: Site, pooler: Pool
         assert f"a process that outlived process {taker.pid} of this host" in fleet.status()["message"]
         site.until_done_once(entered)
     fleet.until_state("ok")
+
+
+def test_the_permit_of_a_frozen_instance_is_replaced_after_its_lease(site: Site, pooler: Pooler) -> None:
+    """All its processes are stopped and live. Another instance does its job and a second one, and names the process."""
+    site.simulator.fault("hang", FEEDBACK_MODEL, times=1)
+    entered = [site.enter_text()]
+    frozen = start(site, pooler, workers=1, directory="frozen")
+    (pid,) = site.until_in_call(frozen, FEEDBACK_MODEL)
+    stopped, instance = frozen.living(), frozen.instance()
+    for process in stopped:
+        process.suspend()
+    entered += site.enter_texts(1)
+    other = start(site, pooler, workers=1, directory="other")
+    until(lambda: any(wait["holders"] for wait in other.status()["permit_waits"]))
+    assert other.status()["lost_permits"] == []
+    site.owner.execute(RUN_OUT, [f"{instance:08x}"])
+    until(lambda: [f"process {pid} of this host"] == [lost["name"] for lost in other.status()["lost_permits"]])
+    site.until_done(entered)
+    for process in stopped:
+        process.resume()
+    site.until_done_once(entered)
+    other.until_state("ok")
 
 
 def test_a_wait_at_a_socket_that_is_full_still_waits(site: Site) -> None:

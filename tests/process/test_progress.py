@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from supervisor.monitor.progress import QUIET_SECONDS
 from testkit.live_fleet import LiveFleet, kill_all
 from testkit.outage import set_scene
 from testkit.site import FEEDBACK_MODEL, Site, Value
@@ -144,6 +145,25 @@ def test_a_wedged_model_is_told_before_its_calls_time_out(site: Site) -> None:
     fleet.until_logged("standstill")  # by the next sample, and `status` is made at once
     (line,) = fleet.logged("standstill")
     assert (line["model"], line["level"]) == (FEEDBACK_MODEL, "WARNING")
+
+
+def test_a_stopped_worker_is_not_a_silent_model(site: Site) -> None:
+    """Named as stopped by the next sample, also when its call is older than the fast model ever takes, and after SIGCONT."""
+    fleet = site.start(ai_timeout_feedback=60)
+    site.until_done(site.enter_texts(2))
+    site.simulator.fault("hang", FEEDBACK_MODEL)
+    site.enter_text()
+    (pid,) = fleet.until_busy("feedback")
+    kill_all([pid], signal.SIGSTOP)
+    message = until_told(fleet, "degraded", f"worker 0 (process {pid}).")
+    assert "Suspended by a signal, for " in message
+    assert f"`kill -CONT {pid}`" in message
+    assert re.search(r" feedback \d+ s, suspended", run_status(site)[1])
+    until(lambda: fleet.workers()[0]["activity_seconds"] > 1.2 * QUIET_SECONDS)
+    assert f"process {pid}" in fleet.status()["message"]
+    kill_all([pid], signal.SIGCONT)
+    fleet.until_state("ok")
+    assert fleet.logged("standstill") == []
 
 
 @pytest.mark.second_tier

@@ -36,8 +36,8 @@ PLATFORM = {
 def let_look(worker: BareWorker) -> None:
     """Waits until a worker that polls has come by the gate from the start: the first time it may have passed it before."""
     for _ in range(2):
-        seen_seconds = worker.record().progress_seconds
-        until(lambda: worker.record().progress_seconds > seen_seconds and is_idle(worker))  # noqa: B023  asked at once
+        seen_seconds = worker.record().alive_seconds
+        until(lambda: worker.record().alive_seconds > seen_seconds and is_idle(worker))  # noqa: B023  asked at once
 
 
 # Work

@@ -60,7 +60,7 @@ class WorkerRecord:
     lease_key: UUID | None = None
     next_lease_key: UUID | None = None
     deadline_seconds: float = math.inf
-    progress_seconds: float = 0.0
+    alive_seconds: float = 0.0  # last begin of an activity, or last token: see Report.enter_activity, Report.progress
     call_started_seconds: float = 0.0  # start of the last activity VISION or FEEDBACK, of each page anew
     uss_bytes: int = 0  # memory shared with no other process, sampled between jobs
     is_ready: bool = False  # has connected to the database since its start
@@ -78,7 +78,7 @@ class WorkerRecord:
             _packed_id(self.lease_key),
             _packed_id(self.next_lease_key),
             self.deadline_seconds,
-            self.progress_seconds,
+            self.alive_seconds,
             self.call_started_seconds,
             self.uss_bytes,
             self.is_ready,
@@ -101,7 +101,7 @@ class WorkerRecord:
         """True if the claim is within its bounds. The record before the first write is not."""
         moments = (
             self.deadline_seconds,
-            self.progress_seconds,
+            self.alive_seconds,
             self.call_started_seconds,
             self.activity_since_seconds,
             self.advanced_seconds,

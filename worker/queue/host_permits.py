@@ -6,13 +6,16 @@ process connects to the socket and sees the end of the connection when the holde
 
 import errno
 import os
+import re
 import select
 import socket
 import struct
 import time
+from pathlib import Path
 
 from worker.ipc.descriptors import opening, unshared
 
+_WORKER = re.compile(r"worker ([0-9a-f]{8})")
 _CREDENTIALS = struct.Struct("iII")  # ucred: pid, uid, gid
 
 
@@ -51,6 +54,20 @@ def holder_pid(key: int, number: int) -> int | None:
             return None
         pid, _, _ = _CREDENTIALS.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return pid or None
+
+
+def process_name(incarnation: int) -> str:
+    """Return the name of a worker's process, at most 15 bytes. Every user may read it, so it shows whose permit a socket is."""
+    return f"worker {incarnation:08x}"
+
+
+def worker_of(pid: int) -> str | None:
+    """Return the last eight digits of the lease keys of this process. None if its name is not that of a worker."""
+    try:
+        found = _WORKER.fullmatch(Path(f"/proc/{pid}/comm").read_text().rstrip("\n"))
+    except OSError:  # it has ended
+        return None
+    return found[1] if found else None
 
 
 def is_alive(pid: int) -> bool:

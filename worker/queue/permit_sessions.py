@@ -9,9 +9,9 @@ from worker.queue.statements import statement
 
 MONITOR_QUIET_SECONDS = 90.0  # a live monitor polls at least once per minute, and a poll has a time limit
 QUIET_SECONDS = 3.0  # a session without a statement for so long is not between its lease and its permit
-_SESSIONS, _END = statement("permit_sessions"), statement("end_session")
+_SESSIONS, _END, _LEASES = statement("permit_sessions"), statement("end_session"), statement("running_leases")
 _WORKER = re.compile(r"learning-supervisor slot \d+ pid \d+ [0-9a-f]{8}")
-_MONITOR = re.compile(r"learning-supervisor monitor [0-9a-f]{8}")
+_MONITOR = re.compile(r"learning-supervisor monitor [0-9a-f]{8}( instance [0-9a-f]{8})?")
 
 
 def worker_name(slot: int, pid: int, incarnation: int) -> str:
@@ -19,9 +19,9 @@ def worker_name(slot: int, pid: int, incarnation: int) -> str:
     return f"learning-supervisor slot {slot} pid {pid} {incarnation:08x}"
 
 
-def monitor_name(incarnation: int) -> str:
-    """Return the name of a monitor's session, with the number of the monitor's process."""
-    return f"learning-supervisor monitor {incarnation:08x}"
+def monitor_name(incarnation: int, instance: int) -> str:
+    """Return the name of a monitor's session, with the numbers of its process and of its instance."""
+    return f"learning-supervisor monitor {incarnation:08x} instance {instance:08x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,12 @@ async def permit_sessions(connection: AsyncConnection, permit_keys: Sequence[int
     """Return every session that holds a permit or a model lock under one of the keys, or waits for it."""
     rows = await (await connection.execute(_SESSIONS, {"permit_keys": list(permit_keys)})).fetchall()
     return [PermitSession(**row) for row in rows]
+
+
+async def leasing_workers(connection: AsyncConnection) -> frozenset[str]:
+    """Return the workers of all instances that hold a lease which still runs, by the last eight digits of their lease keys."""
+    rows = await (await connection.execute(_LEASES)).fetchall()
+    return frozenset(row["worker"] for row in rows if row["worker"])
 
 
 async def end_session(connection: AsyncConnection, session: PermitSession) -> None:

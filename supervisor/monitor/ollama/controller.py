@@ -60,7 +60,7 @@ class AdmissionController:
         self._scoreboard, self._monitor_state, self._waker, self._event_log = scoreboard, state, waker, event_log
         self._view = state.admission
         self._counters = OllamaCounters(scoreboard)
-        self._workload = Workload(scoreboard, dependencies.policy)
+        self._workload = Workload(scoreboard, dependencies.policy, state.suspensions)
         self._tasks: set[asyncio.Task[None]] = set()
         self._list_task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()

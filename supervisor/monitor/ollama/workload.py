@@ -4,28 +4,29 @@ import time
 
 from supervisor.admission.facts import Backlog, BacklogSampled, CallsInFlight, WorkersSampled
 from supervisor.admission.policy import AdmissionPolicy
-from supervisor.monitor.slot_status import slot_statuses
+from supervisor.monitor.slot_status import SlotStatus, slot_statuses
+from supervisor.monitor.suspensions import Suspensions
 from worker.ipc.contract import Activity
-from worker.ipc.scoreboard import Scoreboard, WorkerRecord
+from worker.ipc.scoreboard import Scoreboard
 from worker.queue.polls import StepBacklog
 
 
 class Workload:
     """Remembers for each model with calls in flight when it last made progress."""
 
-    def __init__(self, scoreboard: Scoreboard, policy: AdmissionPolicy) -> None:
-        self._scoreboard, self._policy = scoreboard, policy
+    def __init__(self, scoreboard: Scoreboard, policy: AdmissionPolicy, suspensions: Suspensions) -> None:
+        self._scoreboard, self._policy, self._suspensions = scoreboard, policy, suspensions
         self._progress_at_seconds: dict[str, float] = {}
 
     def sample_workers(self) -> WorkersSampled:
         now_seconds = time.monotonic()
         busy = [slot for slot in slot_statuses(self._scoreboard) if slot.is_busy]
-        by_model: dict[str, list[WorkerRecord]] = {}
+        by_model: dict[str, list[SlotStatus]] = {}
         for slot in busy:
             model = self._model(slot.activity)
-            if model is not None and slot.claim is not None:
-                by_model.setdefault(model, []).append(slot.claim)
-        self._progress_at_seconds = {model: self._track_progress(model, records) for model, records in by_model.items()}
+            if model is not None:
+                by_model.setdefault(model, []).append(slot)
+        self._progress_at_seconds = {model: self._track_progress(model, callers) for model, callers in by_model.items()}
         calls = tuple(CallsInFlight(name, len(by_model[name]), self._progress_at_seconds[name]) for name in by_model)
         return WorkersSampled(calls, len(busy), self._scoreboard.control.read().leasing_slots, now_seconds)
 
@@ -54,8 +55,14 @@ class Workload:
             return self._policy.vision_model
         return self._policy.feedback_model if activity is Activity.FEEDBACK else None
 
-    def _track_progress(self, model: str, calls: list[WorkerRecord]) -> float:
-        """Time of the last token of any call to the model. Before the first token: the start of the oldest running call."""
-        oldest_start_seconds = min(call.call_started_seconds for call in calls)
-        tokens = [call.progress_seconds for call in calls if call.progress_seconds > call.call_started_seconds]
-        return max([self._progress_at_seconds.get(model, oldest_start_seconds), *tokens])
+    def _track_progress(self, model: str, callers: list[SlotStatus]) -> float:
+        """Time of the last token of any call to the model. Before the first token: the start of the oldest running call.
+
+        A call whose worker is stopped begins anew: its silence is not the model's.
+        """
+        calls = [(caller.ledger.pid, caller.claim) for caller in callers if caller.claim]
+        oldest_start_seconds = min(call.call_started_seconds for _, call in calls)
+        begun_seconds = min(self._suspensions.began_seconds(pid, call.call_started_seconds) for pid, call in calls)
+        tokens = [call.alive_seconds for _, call in calls if call.alive_seconds > call.call_started_seconds]
+        resumed = [begun_seconds] if begun_seconds > oldest_start_seconds else []
+        return max([self._progress_at_seconds.get(model, oldest_start_seconds), *tokens, *resumed])

@@ -8,5 +8,7 @@ permit_watch, permit_waits
             ends sessions that hold a permit for no job, and finds the holders for which slots wait. `permit_waits` is pure
 refused_rows
             jobs whose rows the database refuses to change, for `status`
+silent_instances
+            other instances that hold jobs and do nothing, for `status`. Pure
 model_lock  holds the lock that gives one of two models the server, agreed on by all instances
 """

@@ -17,6 +17,7 @@ from supervisor.monitor.queue.model_lock import ModelLockClient
 from supervisor.monitor.queue.permit_watch import PermitWatch
 from supervisor.monitor.queue.reclaimer import LeaseReclaimer
 from supervisor.monitor.queue.requests import CheckModelUse, DatabaseRequest, DatabaseRequests, PollSoon, Reconnect
+from supervisor.monitor.queue.silent_instances import InstanceWatch
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
 from worker.ipc.backoff import doubling, jittered
@@ -24,6 +25,8 @@ from worker.ipc.channel import ReclaimLeaseRequest
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.connection import AsyncConnection, connect_monitor, has_answered, is_pooled, refused_row
 from worker.queue.dead_leases import ReclaimResult
+from worker.queue.instances import all_instances
+from worker.queue.leases import LeaseOwner
 from worker.queue.outages import outage_of
 from worker.queue.permit_sessions import monitor_name
 from worker.queue.polls import (
@@ -65,7 +68,7 @@ class QueueListener:
         self,
         settings: WorkerSettings,
         scoreboard: Scoreboard,
-        incarnation: int,
+        owner: LeaseOwner,
         state: MonitorState,
         users: ConnectionUsers,
         event_log: EventLog,
@@ -73,7 +76,9 @@ class QueueListener:
         self._settings, self._scoreboard, self._state, self._event_log = settings, scoreboard, state, event_log
         self._requests, self._reclaimer, self._model_lock = users.requests, users.reclaimer, users.model_lock
         self._permits, self._waker, self._on_poll = users.permits, users.waker, users.on_poll
-        self._monitor_record = replace(scoreboard.monitor.read(), incarnation=incarnation)
+        self._monitor_record = replace(scoreboard.monitor.read(), incarnation=owner.incarnation)
+        self._session_name = monitor_name(owner.incarnation, owner.instance)
+        self._instances = InstanceWatch(f"{owner.instance:08x}")
         self._sender_pids: list[int] = []  # of notifications that are not dispatched yet
         self._poll_at_seconds = self._surveyed_at_seconds = -math.inf
         self._is_renewing = False
@@ -99,7 +104,7 @@ class QueueListener:
     async def _connect(self) -> AsyncConnection:
         connection = await connect_monitor(
             self._settings.learning_database_url.get_secret_value(),
-            monitor_name(self._monitor_record.incarnation),
+            self._session_name,
             allows_service_role=self._settings.allow_service_dsn_for_testing,
             pooled=self._settings.database_pooled,
         )
@@ -155,6 +160,7 @@ class QueueListener:
             self._state.stats, self._state.counted_at_seconds = await queue_stats(connection), now
         if now >= self._surveyed_at_seconds + SURVEY_EVERY_SECONDS:
             await self._survey(connection, now)
+            await self._find_silent_instances(connection, now)
         self._state.polled_at_seconds = now
         self._set_deadline()
         self._poll_at_seconds = now + min(self._settings.worker_poll_interval, poll.due_in_seconds)
@@ -169,6 +175,12 @@ class QueueListener:
         with _without_damaged_rows():
             refused = self._state.refused_rows.rows
             self._state.backlog = await step_backlog(connection, refused) if is_waiting else StepBacklog()
+
+    async def _find_silent_instances(self, connection: AsyncConnection, now: float) -> None:
+        """Finds instances that hold jobs and do nothing. Behind a pooler no session is an instance's own."""
+        if not self._state.is_pooled:
+            rows = await all_instances(connection)
+            self._state.silent_instances = self._instances.silent(rows, now, self._settings.worker_poll_interval)
 
     async def _survey(self, connection: AsyncConnection, now: float) -> None:
         """Finds rows that no worker can take, jobs that any instance has put aside, and refused rows whose jobs have ended."""
@@ -241,6 +253,8 @@ class QueueListener:
         self._state.mark_lost(name, time.monotonic(), has_error_reply=has_answered(outage))
         self._model_lock.connection_lost()
         self._permits.connection_lost()
+        self._instances.forget()
+        self._state.silent_instances = ()
         self._set_deadline()
 
     def _count_reclaimed(self, result: ReclaimResult) -> None:

@@ -33,10 +33,10 @@ class PermitHolder:
         )
 
     @classmethod
-    def of_host(cls, pid: int, model: str, number: int, *, is_alive: bool) -> "PermitHolder":
+    def of_host(cls, pid: int, model: str, number: int, *, is_alive: bool, has_lease: bool) -> "PermitHolder":
         """Describe the socket of a process. If the process has ended, one that it had started keeps the socket open."""
         name = f"process {pid} of this host" if is_alive else f"a process that outlived process {pid} of this host"
-        return cls(model, number, name, is_overdue=not is_alive)
+        return cls(model, number, name, is_overdue=not (is_alive and has_lease))
 
     @property
     def identity(self) -> Identity:

@@ -12,7 +12,7 @@ from worker.ipc.scoreboard import PermitRecord, Scoreboard
 from worker.ollama.address import server_name
 from worker.queue import host_permits
 from worker.queue.connection import AsyncConnection, is_pooled
-from worker.queue.permit_sessions import PermitSession, end_session, permit_sessions
+from worker.queue.permit_sessions import PermitSession, end_session, leasing_workers, permit_sessions
 from worker.queue.permits import Permits
 from worker.settings import WorkerSettings
 
@@ -58,7 +58,7 @@ class PermitWatch:
         self._update_waits(now)
         has_long_wait = any(wait.since_seconds <= now - LONG_WAIT_SECONDS for wait in self._waits.values())
         if has_long_wait or self._overdue or now < self._requested_until_seconds:
-            self._publish(self._holders_on_host() if is_pooled(connection) else await self._holders_in_sessions(connection))
+            self._publish(await self._holders(connection))
         else:
             self._publish([])
 
@@ -72,6 +72,9 @@ class PermitWatch:
                 is_same = known and (known.job_id, known.backend_pid) == (record.job_id, record.backend_pid)
                 waits[slot] = known if known and is_same else SlotWait(record.job_id, record.backend_pid, now)
         self._waits = waits
+
+    async def _holders(self, connection: AsyncConnection) -> list[PermitHolder]:
+        return await (self._holders_on_host(connection) if is_pooled(connection) else self._holders_in_sessions(connection))
 
     async def _holders_in_sessions(self, connection: AsyncConnection) -> list[PermitHolder]:
         """Query the server, and end each session that is overdue."""
@@ -104,19 +107,27 @@ class PermitWatch:
         if session.may_end:
             await end_session(connection, session)
 
-    def _holders_on_host(self) -> list[PermitHolder]:
-        """Query each permit's socket. Every slot that waits counts for each model whose permits are all held."""
-        holders = []
+    async def _holders_on_host(self, connection: AsyncConnection) -> list[PermitHolder]:
+        """Query each permit's socket, also those that replace lost ones, and then the leases of their workers."""
+        found = []
         for model, permits in self._permits.items():
-            pids = {number: host_permits.holder_pid(permits.key, number) for number in permits.numbers}
-            holders += [
-                PermitHolder.of_host(pid, model, number, is_alive=host_permits.is_alive(pid))
-                for number, pid in pids.items()
-                if pid
-            ]
-            if all(pids.values()):
-                self._waits = {slot: replace(wait, model=wait.model or model) for slot, wait in self._waits.items()}
-        return holders
+            usable = replace(permits, lost=self.lost_numbers(model))
+            pids = {number: host_permits.holder_pid(permits.key, number) for number in range(1, usable.reach + 1)}
+            found += [(model, number, pid) for number, pid in pids.items() if pid]
+            if all(pids[number] for number in usable.numbers):
+                self._assume_waits_for(model)
+        leasing = await leasing_workers(connection) if found else frozenset()
+        return [self._holder_on_host(*each, leasing) for each in found]
+
+    def _holder_on_host(self, model: str, number: int, pid: int, leasing: frozenset[str]) -> PermitHolder:
+        """A process whose name is not a worker's is another program, or a worker of an older version, and its use is unknown."""
+        worker = host_permits.worker_of(pid)
+        has_lease = worker is None or worker in leasing
+        return PermitHolder.of_host(pid, model, number, is_alive=host_permits.is_alive(pid), has_lease=has_lease)
+
+    def _assume_waits_for(self, model: str) -> None:
+        """Count every slot that waits for each model whose permits are all held, because a socket shows no waiting process."""
+        self._waits = {slot: replace(wait, model=wait.model or model) for slot, wait in self._waits.items()}
 
     def _publish(self, holders: list[PermitHolder]) -> None:
         """Write what was found into the monitor's state, and lost permits into the scoreboard.

@@ -14,7 +14,7 @@ class Waker:
 
     def __init__(self, scoreboard: Scoreboard, wake_fds: Sequence[int]) -> None:
         self._scoreboard, self._wake_fds = scoreboard, wake_fds
-        self._woken: dict[int, float] = {}  # slot -> the worker's `progress_seconds` when it was last woken
+        self._woken: dict[int, float] = {}  # slot -> the worker's `alive_seconds` when it was last woken
         self._worker_pids: frozenset[int] = frozenset()  # server processes that serve our workers' connections
 
     def wake_one(self) -> bool:
@@ -55,9 +55,9 @@ class Waker:
                 yield slot, record
 
     def _wake(self, slot: int, record: WorkerRecord) -> bool:
-        """False if the slot is empty, or if its worker has made no progress since it was last woken."""
-        if self._woken.get(slot) == record.progress_seconds or not self._scoreboard.ledgers[slot].read().pid:
+        """False if the slot is empty, or if its worker has begun no activity since it was last woken."""
+        if self._woken.get(slot) == record.alive_seconds or not self._scoreboard.ledgers[slot].read().pid:
             return False
-        self._woken[slot] = record.progress_seconds
+        self._woken[slot] = record.alive_seconds
         os.eventfd_write(self._wake_fds[slot], 1)
         return True
