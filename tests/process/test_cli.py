@@ -25,8 +25,6 @@ from testkit.waiting import until
 from tests.terminal import assert_fits
 from tests.tiers import in_two_tiers
 
-pytestmark = pytest.mark.postgres
-
 Result = subprocess.CompletedProcess[str]
 
 OK, DEGRADED, REJECTED, USAGE, NOT_RUNNING, UNKNOWN, NO_PERMISSION, CONFIG = 0, 1, 1, 2, 3, 75, 77, 78
@@ -195,6 +193,7 @@ def test_a_missing_file_of_certificates_ends_no_status(site: Site) -> None:
     assert run(site, "scale", "2", **wrong).returncode == OK
 
 
+@pytest.mark.second_tier
 def test_missing_ca_certificates_are_one_line(site: Site) -> None:
     """The bundle of the installation is gone: `start`, `check` and `doctor` report it with the remedy."""
     (site.directory / "certifi.py").write_text("def where(): return '/no/such/ca.pem'")
@@ -266,6 +265,7 @@ def test_another_user_learns_who_may_ask(site: Site, command: list[str]) -> None
     assert "Run the command as root." in run_as("nobody", site, *command).stderr
 
 
+@pytest.mark.second_tier
 def test_status_of_two_instances(site: Site) -> None:
     """In one runtime directory, within 80 columns: 0 while all is well, and 1 as soon as one is degraded."""
     both = [site.start(worker_concurrency=2), site.start()]
@@ -285,6 +285,7 @@ def test_status_of_two_instances(site: Site) -> None:
 # check
 
 
+@pytest.mark.postgres
 def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
     """Exit code 0, no failed finding, and no file left in the runtime directory."""
     result = run(site, "check")
@@ -293,6 +294,7 @@ def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
     assert list((site.directory / "run").iterdir()) == []
 
 
+@pytest.mark.second_tier
 def test_check_of_an_empty_database(site: Site) -> None:
     """First the right to use the schema is missing, then both tables, each with its remedy."""
     site.owner.execute("drop schema public cascade")
@@ -305,6 +307,7 @@ def test_check_of_an_empty_database(site: Site) -> None:
     assert ("migrations" in submissions, "migrations" in jobs) == (True, True)
 
 
+@pytest.mark.postgres
 def test_check_of_missing_rights(site: Site) -> None:
     """A missing right, function and index are findings with remedies."""
     site.owner.execute("revoke delete on learning_submission_jobs from learning_worker")
