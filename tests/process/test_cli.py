@@ -174,7 +174,7 @@ def test_a_low_soft_limit_is_raised(site: Site, limit: str) -> None:
     assert fleet.logged("bug") == fleet.logged("spawn_failed") == []
 
 
-@pytest.mark.parametrize("command", ["start", "check"])
+@pytest.mark.parametrize("command", in_two_tiers(["start", "check"], {"start"}))
 def test_a_missing_root_certificate_is_a_wrong_setting(site: Site, command: str) -> None:
     """In the DSN and in libpq's variable: one line with the path, and no worker that tries for ever."""
     dsn = url(site.database.worker_dsn, sslmode="verify-full", sslrootcert="/no/such/root.crt")
