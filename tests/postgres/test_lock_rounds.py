@@ -60,10 +60,15 @@ def test_an_error_at_the_commit_of_a_pipeline_keeps_its_class(queue: FilledQueue
     assert entered.lease_key is not None
     lease = Lease(entered.job_id, entered.submission_id, entered.lease_key, {}, 0)
     with pytest.raises(psycopg.errors.RaiseException):
-        while True:
-            with suppress(ConnectionBroken), worker_connection(queue.database) as connection:
-                settle(connection, lease, Released("drain"))
+        settle_until_answered(queue, lease)
     assert queue.job(entered.job_id)["status"] == "leased"
+
+
+def settle_until_answered(queue: FilledQueue, lease: Lease) -> None:
+    while True:
+        with suppress(ConnectionBroken), worker_connection(queue.database) as connection:
+            settle(connection, lease, Released("drain"))
+            return
 
 
 def test_a_monitor_holds_no_model_lock_that_it_does_not_know_of(queue: FilledQueue) -> None:
