@@ -343,7 +343,7 @@ def identity(account: Account | None) -> dict[str, Any]:
 
 def environment() -> dict[str, str]:
     """Return only paths, no PG… variables and no secrets. A fixed time zone saves initdb a search."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LOCPATH") if name in os.environ}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 

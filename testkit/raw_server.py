@@ -41,7 +41,7 @@ class Peer:
         self._socket = connection
 
     def request(self) -> bytes:
-        """Read a whole request. Empty if the client has disconnected."""
+        """Read a whole request. Empty if the client has disconnected, also in the middle of a request."""
         received = b""
         while b"\r\n\r\n" not in received:
             part = self._socket.recv(65_536)
@@ -51,7 +51,10 @@ class Peer:
         head, _, body = received.partition(b"\r\n\r\n")
         fields = dict(field.lower().split(b": ", 1) for field in head.split(b"\r\n")[1:])
         while len(body) < int(fields.get(b"content-length", b"0")):
-            body += self._socket.recv(65_536)
+            part = self._socket.recv(65_536)
+            if not part:
+                return b""
+            body += part
         return head + b"\r\n\r\n" + body
 
     def send(self, *parts: bytes) -> None:
@@ -84,7 +87,10 @@ class Peer:
 
 @contextmanager
 def raw_server(*scripts: Callable[[Peer], None]) -> Iterator[str]:
-    """Run a server and yield its URL. Each script serves one connection, further connections are refused."""
+    """Run a server and yield its URL. Each script serves one connection, further connections are refused.
+
+    A reset ends its connection alone.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(LIMIT_SECONDS)
         thread = threading.Thread(target=_serve, args=(listener, scripts), daemon=True)
@@ -99,7 +105,7 @@ def _serve(listener: socket.socket, scripts: tuple[Callable[[Peer], None], ...])
     with suppress(OSError):
         for script in scripts:
             connection, _ = listener.accept()
-            with connection:
+            with connection, suppress(OSError):
                 script(Peer(connection))
 
 

@@ -14,6 +14,7 @@ from testkit.postgres import Cluster, memory_parent
 from testkit.real_ollama.server import why_not
 
 VARIABLE = "TEST_DATABASE_URL"
+SLOW_FOLDERS = {"process", "system"}
 SHARED_CLUSTER = pytest.StashKey[Cluster]()
 
 
@@ -34,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_controller and VARIABLE not in os.environ:
         cluster = config.stash[SHARED_CLUSTER] = Cluster.start(memory_parent())
         os.environ[VARIABLE] = cluster.admin_dsn
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, else the processes of a run wait for the last one of them at its end."""
+    items.sort(key=lambda item: item.path.parent.name not in SLOW_FOLDERS)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -46,11 +46,15 @@ class Rivals:
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """`accepted`: the writes of this kind that all workers of the instance had done at the refusal."""
+    """`accepted`: the writes of this kind that all workers of the instance had done at the refusal.
+
+    `are_several`: another job was refused since the last of them.
+    """
 
     write: Write
     job_id: UUID
     accepted: int
+    are_several: bool
 
 
 class RefusedWrites:
@@ -61,22 +65,22 @@ class RefusedWrites:
 
     def __init__(self, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
-        self._in_a_row: dict[Write, _Refused] = {}  # the first job of each kind, with the accepted writes until the last one
+        self._last: dict[Write, _Refused] = {}
         self._by_job: dict[UUID, _Refused] = {}
 
     def add(self, write: Write, job_id: UUID) -> bool:
-        """Add one more. True if the one before was another job's. The first one may be explained by its row alone."""
-        accepted = self.accepted(write)
-        first_job_id = self._in_a_row[write].job_id if self.is_refused(write) else job_id
-        self._in_a_row[write] = _Refused(write, first_job_id, accepted)
+        """Add one more. True if several jobs were refused since the last accepted write. One may be explained by its row."""
+        last = self._last.get(write) if self.is_refused(write) else None
+        are_several = last is not None and (last.are_several or last.job_id != job_id)
+        refused = self._last[write] = _Refused(write, job_id, self.accepted(write), are_several)
         if len(self._by_job) >= MAX_JOBS:
             del self._by_job[next(iter(self._by_job))]
-        self._by_job[job_id] = _Refused(write, job_id, accepted)
-        return job_id != first_job_id
+        self._by_job[job_id] = refused
+        return are_several
 
     def is_refused(self, write: Write) -> bool:
         """Report whether the last write of this kind was a refused one."""
-        last = self._in_a_row.get(write)
+        last = self._last.get(write)
         return last is not None and self.accepted(write) == last.accepted
 
     def has_rival(self, job_id: UUID) -> bool:

@@ -1,7 +1,7 @@
 """Outages of the database in words: what fails, its class, since when, and the remedy."""
 
 from worker.names import NameLookupTimeout, NameNotResolved
-from worker.queue.outages import EXHAUSTED
+from worker.queue.outages import EXHAUSTED, UNTRUSTED
 
 _EFFECT = "No submission is lost, but pupils get no feedback meanwhile."
 _REMEDY = "Check the database. Then work resumes automatically."
@@ -39,6 +39,11 @@ _KNOWN: dict[str, tuple[str, str]] = {
     EXHAUSTED: (
         "No file descriptor is free for a connection to the database",
         "Raise the limit of open files (LimitNOFILE) and restart the service.",
+    ),
+    UNTRUSTED: (
+        "The certificate of the database server is not accepted",
+        "Name the certificate of its authority with sslrootcert, and the host of its certificate, in LEARNING_DATABASE_URL, then "
+        "restart the service.",
     ),
     NameNotResolved.__name__: _UNRESOLVED,
     NameLookupTimeout.__name__: _UNRESOLVED,

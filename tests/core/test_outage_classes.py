@@ -6,7 +6,7 @@ import os
 import pytest
 from psycopg import OperationalError, errors
 
-from worker.queue.outages import EXHAUSTED, is_exhausted, outage_of
+from worker.queue.outages import EXHAUSTED, UNTRUSTED, is_exhausted, outage_of
 
 PREFIX = 'connection failed: connection to server at "db", port 5432 failed: FATAL:  '
 TEXTS = {
@@ -33,6 +33,19 @@ TEXTS = {
 def test_a_text_of_the_server_names_the_class(text: str, name: str) -> None:
     """The texts are those of PostgreSQL's sources. Another language than English is an outage of unknown class."""
     assert outage_of(OperationalError(PREFIX + text)) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SSL error: certificate verify failed",
+        'server certificate for "db.school" does not match host name "db"',
+        'server certificate for "db.school" (and 2 other names) does not match host name "db"',
+    ],
+)
+def test_a_text_of_libpq_about_the_certificate_names_the_class(text: str) -> None:
+    """The server is there, and waiting does not help."""
+    assert outage_of(OperationalError(f'connection to server at "db", port 5432 failed: {text}')) == UNTRUSTED
 
 
 def test_an_error_with_a_class_of_its_own_keeps_it() -> None:

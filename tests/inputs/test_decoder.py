@@ -24,6 +24,7 @@ from PIL import Image
 
 from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from tests.inputs.alarm import alarmed
+from tests.tiers import in_two_tiers
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.documents import pages, sandbox
 from worker.documents.decoder import Decoding, _file_bytes, _send_document
@@ -261,7 +262,7 @@ def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal_of(encoded(noise(4, 4), "PNG"), "image/png") is ErrorCode.INPUT_TOO_LARGE
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16", "P", "CMYK"])
+@pytest.mark.parametrize("mode", in_two_tiers(["RGB", "RGBA", "LA", "I;16", "P", "CMYK"], {"RGB", "RGBA"}))
 def test_the_largest_picture_fits_into_the_memory(mode: str) -> None:
     """In every mode a picture of just under 40 million pixels decodes with the real limits of a child."""
     content = encoded(Image.new(mode, (6600, 6060)), "JPEG" if mode == "CMYK" else "PNG")

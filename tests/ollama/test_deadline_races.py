@@ -1,6 +1,8 @@
 """Answers that arrive in the instant of a deadline: a whole answer or a timeout, and never another request's answer."""
 
 import re
+import socket
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from testkit.raw_server import END, HEAD, Peer, content_line, done, raw_server
+from testkit.waiting import until
 from worker.ollama import errors
 from worker.ollama.client import ChatRequest, Ollama
 from worker.ollama.deadline import Deadline
@@ -62,3 +65,19 @@ def test_an_answer_in_the_instant_of_its_deadline(rounds: int, before: Parts, af
                 continue
             assert answer == str(number)
         client._http.close()  # else the server would wait for another request on the kept connection
+
+
+@pytest.mark.parametrize("leaves_by_reset", [False, True])
+@pytest.mark.parametrize("part", [b"", b"POST / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nround"])
+def test_a_client_that_leaves_in_its_request_ends_its_connection_alone(part: bytes, *, leaves_by_reset: bool) -> None:
+    """A deadline can end a request after its head. The server of these tests then serves the next connection."""
+    served: list[bytes] = []
+    with raw_server(*[lambda peer: served.append(peer.request())] * 2) as url:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        with socket.create_connection(address) as client:
+            client.sendall(part)
+            if leaves_by_reset:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with socket.create_connection(address) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            until(lambda: b"GET / HTTP/1.1\r\n\r\n" in served)

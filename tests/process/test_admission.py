@@ -20,8 +20,6 @@ from testkit.ollama_simulator.process import Option, SimulatorProcess, start_sim
 from testkit.site import FEEDBACK_MODEL, VISION_MODEL, Site, Value, open_site
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 GB = 10**9
 LIMIT, LOW_WATER = "8000000000", "6000000000"
 MODELS = [f"{VISION_MODEL}:vision:size=1GB", f"{FEEDBACK_MODEL}:thinking:size=2GB"]
@@ -317,6 +315,7 @@ def test_a_storm_opens_the_breaker_and_a_probe_closes_it(server: Server) -> None
 # Two models that do not fit together
 
 
+@pytest.mark.second_tier
 def test_two_instances_agree_on_the_active_model(database: Database, undo: ExitStack) -> None:
     """Two supervisors are never in calls to both models at the same time, and no call pays for a load: Ollama never evicts."""
     server = opened(database, undo, max_loaded_models=1, load_seconds=LOAD_SECONDS)

@@ -111,7 +111,6 @@ COMPLETE = "update learning_submissions set analysis_status = 'completed' where 
 FAIL = "update learning_submissions set analysis_status = 'failed' where id = %s"
 
 
-@pytest.mark.postgres
 @pytest.mark.parametrize("code", refused_rows.SQLSTATES)
 @pytest.mark.parametrize(
     ("write", "refused", "accepted"),

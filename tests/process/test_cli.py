@@ -28,8 +28,6 @@ from testkit.waiting import until
 from tests.terminal import assert_fits
 from tests.tiers import in_two_tiers
 
-pytestmark = pytest.mark.postgres
-
 Result = subprocess.CompletedProcess[str]
 
 OK, DEGRADED, REJECTED, USAGE, NOT_RUNNING, UNKNOWN, NO_PERMISSION, CONFIG = 0, 1, 1, 2, 3, 75, 77, 78
@@ -179,7 +177,7 @@ def test_a_low_soft_limit_is_raised(site: Site, limit: str) -> None:
     assert fleet.logged("bug") == fleet.logged("spawn_failed") == []
 
 
-@pytest.mark.parametrize("command", ["start", "check"])
+@pytest.mark.parametrize("command", in_two_tiers(["start", "check"], {"start"}))
 def test_a_missing_root_certificate_is_a_wrong_setting(site: Site, command: str) -> None:
     """In the DSN and in libpq's variable: one line with the path, and no worker that tries for ever."""
     dsn = url(site.database.worker_dsn, sslmode="verify-full", sslrootcert="/no/such/root.crt")
@@ -198,6 +196,7 @@ def test_a_missing_file_of_certificates_ends_no_status(site: Site) -> None:
     assert run(site, "scale", "2", **wrong).returncode == OK
 
 
+@pytest.mark.second_tier
 def test_missing_ca_certificates_are_one_line(site: Site) -> None:
     """The bundle of the installation is gone: `start`, `check` and `doctor` report it with the remedy."""
     (site.directory / "certifi.py").write_text("def where(): return '/no/such/ca.pem'")
@@ -324,6 +323,7 @@ def test_a_directory_without_rights_is_not_called_not_running(site: Site, mode: 
     assert_unknown(run_as("nobody", site, "status"), f"Run `chmod 700 {directory}`.", NO_PERMISSION)
 
 
+@pytest.mark.second_tier
 def test_status_of_two_instances(site: Site) -> None:
     """In one runtime directory, within 80 columns: 0 while all is well, and 1 as soon as one is degraded."""
     both = [site.start(worker_concurrency=2), site.start()]
@@ -343,6 +343,7 @@ def test_status_of_two_instances(site: Site) -> None:
 # check
 
 
+@pytest.mark.postgres
 def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
     """Exit code 0, no failed finding, and no file left in the runtime directory."""
     result = run(site, "check")
@@ -351,6 +352,7 @@ def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
     assert list((site.directory / "run").iterdir()) == []
 
 
+@pytest.mark.second_tier
 def test_check_of_an_empty_database(site: Site) -> None:
     """First the right to use the schema is missing, then both tables, each with its remedy."""
     site.owner.execute("drop schema public cascade")
@@ -363,6 +365,7 @@ def test_check_of_an_empty_database(site: Site) -> None:
     assert ("migrations" in submissions, "migrations" in jobs) == (True, True)
 
 
+@pytest.mark.postgres
 def test_check_of_missing_rights(site: Site) -> None:
     """A missing right, function and index are findings with remedies."""
     site.owner.execute("revoke delete on learning_submission_jobs from learning_worker")

@@ -13,8 +13,6 @@ from testkit.outage import ALL_RAN_OUT, Scene, set_scene
 from testkit.site import Site, Value
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 HOUR_SECONDS = 3600
 LIBRARIES = ("/usr/lib", "/usr/local/lib", "/usr/lib64")
 IN_HAND: LiteralString = """

@@ -3,16 +3,24 @@
 import os
 import signal
 
-import pytest
-
 from testkit.database import url
 from testkit.live_fleet import LiveFleet
 from testkit.site import FEEDBACK_MODEL, Site
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 ACCEPTED, INVALID, NOT_NOW, WRONG = 202, 400, 409, 422
+INVALID_COMMANDS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("/scale", {"workers": 0}),
+    ("/scale", {"workers": 65}),
+    ("/scale", {"workers": "4"}),
+    ("/scale", {}),
+    ("/scale", {"workers": 2, "more": 1}),
+    ("/recycle", {"slots": []}),
+    ("/recycle", {"slots": [-1]}),
+    ("/recycle", {"slots": "some"}),
+    ("/recycle", {"slots": [0] * 65}),
+    ("/reload", {"now": True}),
+)
 
 
 def start_busy(site: Site, workers: int) -> tuple[LiveFleet, list[int]]:
@@ -223,31 +231,15 @@ def test_flags_of_the_start_keep_precedence(site: Site) -> None:
 # rejected commands
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/scale", {"workers": 0}),
-        ("/scale", {"workers": 65}),
-        ("/scale", {"workers": "4"}),
-        ("/scale", {}),
-        ("/scale", {"workers": 2, "more": 1}),
-        ("/recycle", {"slots": []}),
-        ("/recycle", {"slots": [-1]}),
-        ("/recycle", {"slots": "some"}),
-        ("/recycle", {"slots": [0] * 65}),
-        ("/reload", {"now": True}),
-    ],
-)
-def test_an_invalid_command_is_rejected(running_fleet: LiveFleet, path: str, body: dict[str, object]) -> None:
+def test_an_invalid_command_is_rejected(site: Site) -> None:
     """Each with a reason, and nothing changes."""
-    answer = running_fleet.command(path, **body)
-    assert (answer.status_code, len(answer.json()["problems"]) > 0) == (INVALID, True)
-    assert len(running_fleet.worker_pids()) == 1
-
-
-@pytest.fixture
-def running_fleet(site: Site) -> LiveFleet:
-    return site.start()
+    fleet = site.start()
+    fleet.until_idle()
+    before = fleet.worker_pids()
+    for path, body in INVALID_COMMANDS:
+        answer = fleet.command(path, **body)
+        assert (answer.status_code, len(answer.json()["problems"]) > 0) == (INVALID, True), (path, body)
+        assert fleet.worker_pids() == before, (path, body)
 
 
 def test_a_slot_without_a_worker_is_not_replaced(site: Site) -> None:

@@ -8,8 +8,6 @@ from testkit.live_fleet import LiveFleet, kill_all
 from testkit.site import Site, Value
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 ADAPTERS = "testkit.adapters."
 GAVE_UP = 69
 MOST_STARTS = 8  # of one slot in a minute

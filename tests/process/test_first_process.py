@@ -10,8 +10,6 @@ from testkit.live_fleet import LiveFleet
 from testkit.site import Site
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 FERTILE = "testkit.adapters.fertile"
 OWN_PIDS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 

@@ -72,7 +72,6 @@ class ForkingThread:
         self._code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-@pytest.mark.postgres
 def test_a_fork_waits_until_the_session_is_known(database: Database) -> None:
     """While the worker connects to the database, a fork waits, and then does not get the connection."""
 

@@ -17,8 +17,6 @@ from testkit.waiting import until
 from worker.ipc.contract import CallOutcome, Counter, EventKind, Step
 from worker.ipc.scoreboard import AdmissionRecord, MonitorRecord
 
-pytestmark = pytest.mark.postgres
-
 OPEN, CLOSED = AdmissionRecord(), AdmissionRecord(vision_calls=0, feedback_calls=0)
 NO_VISION, NO_FEEDBACK = AdmissionRecord(vision_calls=0), AdmissionRecord(feedback_calls=0)
 LONG_SECONDS = 60.0

@@ -15,9 +15,8 @@ from testkit.adapters.forking import links
 from testkit.live_fleet import LiveFleet
 from testkit.site import Site, Value
 from testkit.waiting import until
+from tests.tiers import in_two_tiers
 from worker.ipc.contract import ExitCode
-
-pytestmark = pytest.mark.postgres
 
 PROGRAMS = ("subprocess", "preexec", "posix_spawn")
 FORKS = ("double_fork", "multiprocessing", "forkpty")
@@ -82,7 +81,7 @@ def start(site: Site, way: str, **settings: Value) -> LiveFleet:
     return site.start_with(defaults | settings)
 
 
-@pytest.mark.parametrize("way", [*PROGRAMS, *FORKS])
+@pytest.mark.parametrize("way", in_two_tiers([*PROGRAMS, *FORKS], {"posix_spawn", "double_fork"}))
 def test_a_helper_gets_no_descriptor_and_is_left_alone(site: Site, undo: ExitStack, way: str) -> None:
     """A program that an adapter starts has the three standard descriptors, a fork has no descriptor of its worker. Neither
     keeps the permit or the job of the dead worker, so it is not ended.
@@ -162,7 +161,7 @@ def test_a_stop_leaves_no_helper_that_holds_descriptors(site: Site, undo: ExitSt
     assert [line["pid"] for line in fleet.logged("survivor_killed")] == [str(helper.process.pid)]
 
 
-@pytest.mark.parametrize("way", ["double_fork", "libc"])
+@pytest.mark.parametrize("way", in_two_tiers(["double_fork", "libc"], {"libc"}))
 def test_a_helper_does_not_keep_the_leases_of_a_dead_supervisor(site: Site, undo: ExitStack, way: str) -> None:
     """After SIGKILL of the supervisor the next one finds the lease and gets the permit. Of the helpers it ends the one that holds
     descriptors, and no other.

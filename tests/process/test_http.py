@@ -12,8 +12,6 @@ from testkit.live_fleet import LiveFleet
 from testkit.site import Site
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 BAD_REQUEST, TIMEOUT, TOO_LARGE, MISDIRECTED = 400, 408, 413, 421
 ANSWER_SECONDS = 20.0
 MALFORMED = {

@@ -13,8 +13,6 @@ from testkit.waiting import until
 from worker.ipc.contract import ExitCode
 from worker.ipc.scoreboard import ControlRecord
 
-pytestmark = pytest.mark.postgres
-
 JOBS = 4  # with the stub one takes some milliseconds
 LONGEST_DELAY_SECONDS = 0.02
 

@@ -14,8 +14,6 @@ from testkit.live_fleet import LiveFleet
 from testkit.site import Site, Value
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 HUNGRY = "testkit.adapters.hungry"
 MEBIBYTE = 2**20
 SOFT_MEBIBYTES, HARD_MEBIBYTES = 40, 400  # the first is less than a worker has from its fork
@@ -106,6 +104,7 @@ def test_one_gigabyte_a_second_is_stopped_at_the_hard_limit(site: Site) -> None:
     assert fleet.metrics()['learning_worker_crashes_total{cause="memory"}'] == 2
 
 
+@pytest.mark.second_tier
 def test_growth_between_two_samples_is_stopped_by_the_kernel(site: Site) -> None:
     """However fast, a worker never holds much more than the limit: its own allocation fails, or the supervisor is faster."""
     fleet = start_hungry(site, workers=2, worker_max_retries=0)
@@ -125,6 +124,7 @@ def test_rlimit_data_is_above_the_hard_limit(site: Site) -> None:
     assert others == {psutil.RLIM_INFINITY}
 
 
+@pytest.mark.second_tier
 def test_a_worker_s_own_memory_is_shown(site: Site) -> None:
     """A worker's private memory grows by what a job keeps, and is in the status and the metrics."""
     fleet = start_hungry(site, worker_memory_soft_bytes=0)

@@ -18,8 +18,6 @@ from testkit.site import Site, Value
 from testkit.supervisor_process import as_variables, run_command
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 END_WORKERS: LiteralString = """
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and application_name like 'learning-supervisor slot%%'

@@ -66,6 +66,7 @@ def test_a_restart_of_the_server(own_cluster: Cluster, own_site: Site, how: sign
         scene.assert_survived(site)
 
 
+@pytest.mark.second_tier
 def test_connections_that_are_ended_repeatedly(site: Site) -> None:
     """Each time all are back they are ended again, first with answers on their way, then in the middle of everything else."""
     scene = set_scene(site)

@@ -23,8 +23,6 @@ from testkit.waiting import until
 from worker.ollama.address import server_name
 from worker.queue.permits import Permits
 
-pytestmark = pytest.mark.postgres
-
 ATTENTION = 1
 SHORT_STEPS = """
 import runpy, sys
@@ -99,6 +97,7 @@ def test_a_stopped_supervisor_with_dead_workers(site: Site) -> None:
     scene.fleet.until_state("ok")
 
 
+@pytest.mark.second_tier
 def test_all_workers_wait_for_a_permit_of_another_session(site: Site) -> None:
     """Told since when and for what, the waiting workers are replaced without a crash, and all goes on when the permit is free.
 

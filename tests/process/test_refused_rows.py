@@ -387,6 +387,24 @@ def test_refused_checkpoints_in_a_row_end_when_another_is_written(guarded: Schoo
     assert guarded.calls(VISION_MODEL) == 2
 
 
+def test_a_checkpoint_that_is_refused_by_its_text_uses_attempts(guarded: School, photo: Submission) -> None:
+    """No rehearsal shows this refusal. The second job's page is read again as often as after any other error."""
+    first, second = guarded.enter(photo, photo)
+    guarded.owner.execute(
+        "alter table learning_submission_jobs add constraint refused"
+        " check (coalesce(payload ->> 'cached_text_md', 'rehearsal') = 'rehearsal')"
+    )
+    try:
+        with guarded.worker(None, worker_max_retries=1):
+            until(lambda: guarded.job(second)["error_code"] == "database_23514_all")
+            assert [guarded.job(each)["retry_count"] for each in (first, second)] == [0, 1]
+            guarded.change_job("visible_at = now()", second)
+            until(lambda: statuses(guarded, first, second) == {"failed"})
+    finally:
+        guarded.owner.execute("alter table learning_submission_jobs drop constraint refused")
+    assert guarded.calls(VISION_MODEL) == 3
+
+
 def test_a_refused_retry_fails_the_job(guarded: School) -> None:
     """The platform's mark_retry raises: the worker goes on and the job fails."""
     refused_id = enter_one(guarded, next(text_submissions(1, seed=1)))

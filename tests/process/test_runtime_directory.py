@@ -19,8 +19,6 @@ from testkit.tmpfs import fill, mounted, read_only
 from testkit.waiting import until
 from tests.tiers import in_two_tiers
 
-pytestmark = pytest.mark.postgres
-
 OK, CANNOT_CREATE, CONFIG = 0, 73, 78
 LONG_LEASE_SECONDS = 600
 STRANGE_FILES = {"fifo": "0badcaf0", "socket": "0badcaf1", "directory": "0badcaf2", "symlink": "0badcaf3", "device": "0badcaf4"}

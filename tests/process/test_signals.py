@@ -13,8 +13,6 @@ from testkit.site import FEEDBACK_MODEL, Site
 from testkit.waiting import until
 from worker.ipc.signals import HARMLESS_SIGNALS, STOP_SIGNALS, TERMINAL_SIGNALS
 
-pytestmark = pytest.mark.postgres
-
 REQUESTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, *TERMINAL_SIGNALS)
 MEANINGLESS = (*HARMLESS_SIGNALS, *STOP_SIGNALS)
 ADAPTERS = "testkit.adapters."

@@ -4,15 +4,11 @@ import os
 import signal
 import sys
 
-import pytest
-
 from testkit.live_fleet import LiveFleet
 from testkit.pg_proxy import proxy_before
 from testkit.site import FEEDBACK_MODEL, LONGEST_CALL_SECONDS, VISION_MODEL, Site
 from testkit.waiting import until
 from worker.queue.statements import statement
-
-pytestmark = pytest.mark.postgres
 
 CUT_SHORT = 75
 NEVER_SECONDS = 600

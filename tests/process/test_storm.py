@@ -7,8 +7,6 @@ from testkit.live_fleet import LiveFleet, kill_all
 from testkit.site import Site
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 RECYCLES, KILLS = 10, 5
 
 

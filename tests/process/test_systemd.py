@@ -13,8 +13,6 @@ from testkit.service_manager import ServiceManager, listening
 from testkit.site import FEEDBACK_MODEL, Site, Value
 from testkit.waiting import until
 
-pytestmark = pytest.mark.postgres
-
 ADAPTERS = "testkit.adapters."
 WATCHDOG_USEC = 1_000_000
 
@@ -152,6 +150,7 @@ def test_a_stuck_loop_sends_no_watchdog_signal(site: Site, manager: ServiceManag
     manager.until_received("WATCHDOG=1")
 
 
+@pytest.mark.second_tier
 def test_without_watchdogsec_no_watchdog_signal_is_sent(site: Site, manager: ServiceManager) -> None:
     """Without WatchdogSec, or if it is for another process, READY is sent and no watchdog signal."""
     fleet = start_service(site, manager, watchdog_pid=1)
@@ -164,6 +163,7 @@ def test_without_watchdogsec_no_watchdog_signal_is_sent(site: Site, manager: Ser
 # The socket
 
 
+@pytest.mark.second_tier
 def test_an_abstract_notification_socket_works(site: Site) -> None:
     """A name that begins with @ is not a path."""
     with listening(site.directory, is_abstract=True) as manager:

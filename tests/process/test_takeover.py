@@ -70,6 +70,7 @@ def test_children_of_adapters_do_not_outlive_the_supervisor(site: Site) -> None:
     until(lambda: not fleet.living(), SOON_SECONDS)
 
 
+@pytest.mark.second_tier
 def test_a_job_that_kills_five_supervisors_is_quarantined(site: Site) -> None:
     """Five supervisors die in the same job before they count it. The next one finds five expiries and fails the submission."""
     site.simulator.fault("hang", FEEDBACK_MODEL, times=5)
@@ -185,6 +186,7 @@ def test_a_stopped_worker_of_a_dead_supervisor_holds_no_lease(site: Site) -> Non
     assert_ended_once(site, expiries=1)
 
 
+@pytest.mark.second_tier
 def test_leases_of_a_live_supervisor_are_kept(site: Site) -> None:
     """A newcomer on the same runtime directory frees nothing of an instance whose lock is held, only of the dead."""
     elder = start_in_jobs(site, 1)

@@ -37,10 +37,10 @@ OF_THE_QUEUE: dict[str, tuple[Any, dict[str, float], set[str]]] = {
 OF_ADMISSION = {"hold_ms", "flapping_ratio", "recovery_s", "lost", "max_in_flight", "num_parallel", "phasing_gain"}
 
 
-LATER = (pytest.param(name, marks=pytest.mark.second_tier) for name in SMALL | OF_THE_QUEUE if name != "recovery")
+LATER = (pytest.param(name, marks=pytest.mark.second_tier) for name in SMALL | OF_THE_QUEUE if name != "pickup")
 
 
-@pytest.mark.parametrize("name", ["recovery", *LATER])
+@pytest.mark.parametrize("name", ["pickup", *LATER])
 def test_a_benchmark_returns_its_figures(name: str) -> None:
     """It ends with real processes and returns the documented keys with values."""
     module, numbers, keys = (SMALL | OF_THE_QUEUE)[name]

@@ -7,6 +7,7 @@ import re
 from psycopg import OperationalError, errors
 
 EXHAUSTED = "DescriptorsExhausted"  # this process has no free file descriptor, or the system none
+UNTRUSTED = "CertificateRejected"  # libpq does not accept the server's certificate
 _EXHAUSTED_ERRNOS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS}
 _REJECTIONS = {  # texts of PostgreSQL's sources, by the class of their SQLSTATE
     errors.TooManyConnections: "too many clients already|too many connections for|connection slots are reserved",
@@ -16,10 +17,11 @@ _REJECTIONS = {  # texts of PostgreSQL's sources, by the class of their SQLSTATE
     errors.AdminShutdown: "system is shutting down|terminating connection",
     errors.InvalidAuthorizationSpecification: r'pg_hba\.conf|role ".*" does not exist|authentication failed|not permitted',
 }
+_UNTRUSTED_TEXTS = "certificate verify failed|server certificate for .* does not match"
 
 
 def outage_of(error: BaseException) -> str:
-    """Return the class of the error: that of its SQLSTATE, or of the text with which the server rejected the connection.
+    """Return the class of the error: that of its SQLSTATE, or of the text with which server or libpq rejected the connection.
 
     The text itself is never returned. A server with another language than English is OperationalError, as an unreachable one is.
     """
@@ -28,6 +30,8 @@ def outage_of(error: BaseException) -> str:
     if type(error) is not OperationalError:
         return type(error).__name__
     text = str(error)
+    if re.search(_UNTRUSTED_TEXTS, text):
+        return UNTRUSTED
     return next((kind.__name__ for kind, pattern in _REJECTIONS.items() if re.search(pattern, text)), OperationalError.__name__)
 
 
