@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from worker.context import WorkerContext
 from worker.core.outcome import Lease, Lost, Outcome, Released
-from worker.core.refusal import ALL_REFUSED, Write, after_reading, before_call
+from worker.core.refusal import Write, after_reading, before_call
 from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
 from worker.queue.rehearsal import rehearse
-from worker.queue.sqlstate import is_passing, is_refusal, is_suspect, reason_of
+from worker.queue.sqlstate import is_passing, is_refusal, reason_of
 from worker.rivals import RefusedWrites, Rivals
 from worker.session import LeaseRanOut, always
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
@@ -98,6 +98,11 @@ class HeldLease:
     def is_running(self) -> bool:
         """While true, no other worker can have taken the job."""
         return time.monotonic() < self._until_seconds
+
+    @property
+    def is_too_old(self) -> bool:
+        """True if the job may be held no longer."""
+        return 0 < self._ctx.settings.worker_max_job_age_seconds <= self.lease.age_seconds
 
     def count_call(self, counter: Counter) -> None:
         """Counts a model call right before it starts. Raises LeaseRanOut.
@@ -215,7 +220,7 @@ class HeldLease:
         may_be_all, reason = self._may_be_all(write, sqlstate), reason_of(sqlstate)
         if write is Write.CHECKPOINT:
             return after_reading(self.lease, reason, self._ctx.settings.worker_max_retries, may_be_all=may_be_all)
-        return before_call(self.lease, reason, may_be_all=may_be_all)
+        return before_call(self.lease, reason, may_be_all=may_be_all, is_too_old=self.is_too_old)
 
     def _rehearse(self, write: Write) -> None:
         """Tries the write of the step's result, if it may be refused. Raises JobEnded: then no model is called in vain."""
@@ -229,18 +234,18 @@ class HeldLease:
         try:
             self._ask(run, run, always)
         except RowRefused as refusal:
-            may_be_all = self._may_be_all(write, refusal.sqlstate) or (is_suspect(refusal.sqlstate) and not self._has_rival)
-            raise JobEnded(before_call(self.lease, reason_of(refusal.sqlstate), may_be_all=may_be_all)) from refusal
+            may_be_all = self._may_be_all(write, refusal.sqlstate)
+            reason = reason_of(refusal.sqlstate)
+            raise JobEnded(before_call(self.lease, reason, may_be_all=may_be_all, is_too_old=self.is_too_old)) from refusal
 
     def _may_be_refused(self, write: Write) -> bool:
         """True if the last write of this kind was refused, or one of this job before."""
         return self._refused_writes.is_refused(write) or self._has_rival or is_refusal(self.lease.error_code)
 
     def _may_be_all(self, write: Write, sqlstate: str) -> bool:
-        """Counts a refusal. True if it may concern other jobs too, by this or by an earlier worker's evidence, or may pass."""
-        are_several = self._refused_writes.add(write, self.lease.job_id)
-        were_several = self.lease.error_code.endswith(ALL_REFUSED) and not self._has_rival
-        return are_several or were_several or is_passing(sqlstate)
+        """Counts a refusal. True if it may pass, or until it is refused again after the same write of another job."""
+        self._refused_writes.add(write, self.lease.job_id)
+        return not self._has_rival or is_passing(sqlstate)
 
     def _left_seconds(self) -> float:
         return max(0.0, self._until_seconds - time.monotonic())

@@ -46,21 +46,16 @@ class Rivals:
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """`accepted`: the writes of this kind that all workers of the instance had done at the refusal.
-
-    `are_several`: another job was refused since the last of them.
-    """
+    """`accepted`: the writes of this kind that all workers of the instance had done at the refusal."""
 
     write: Write
-    job_id: UUID
     accepted: int
-    are_several: bool
 
 
 class RefusedWrites:
     """The writes that were refused to one worker, and what the instance has written since.
 
-    If several jobs are refused in a row, all rows may be concerned, as by a trigger that a migration has left wrong.
+    One refusal convicts no row, because all rows may be concerned, as by a trigger that a migration has left wrong.
     """
 
     def __init__(self, scoreboard: Scoreboard) -> None:
@@ -68,15 +63,11 @@ class RefusedWrites:
         self._last: dict[Write, _Refused] = {}
         self._by_job: dict[UUID, _Refused] = {}
 
-    def add(self, write: Write, job_id: UUID) -> bool:
-        """Add one more. True if several jobs were refused since the last accepted write. One may be explained by its row."""
-        last = self._last.get(write) if self.is_refused(write) else None
-        are_several = last is not None and (last.are_several or last.job_id != job_id)
-        refused = self._last[write] = _Refused(write, job_id, self.accepted(write), are_several)
+    def add(self, write: Write, job_id: UUID) -> None:
+        refused = self._last[write] = _Refused(write, self.accepted(write))
         if len(self._by_job) >= MAX_JOBS:
             del self._by_job[next(iter(self._by_job))]
         self._by_job[job_id] = refused
-        return are_several
 
     def is_refused(self, write: Write) -> bool:
         """Report whether the last write of this kind was a refused one."""

@@ -69,7 +69,8 @@ class Settling:
             self._report_refused(lease, reason)
             return Refused(reason)
         self._refusals.forget(lease.job_id)
-        self._refused_writes.forget(lease.job_id)
+        if not isinstance(outcome, Retried | Released):
+            self._refused_writes.forget(lease.job_id)
         if isinstance(outcome, Completed):
             self._refusals.rival_passed(is_result=True)
         return outcome
@@ -79,7 +80,7 @@ class Settling:
 
         If it accepts neither, the job is parked. If it accepts no write, the lease ends by itself.
         """
-        others = self._instead_of(outcome, held.lease, sqlstate)
+        others = self._instead_of(outcome, held, sqlstate)
         try:
             for each in (outcome, *others) if has_next else others:
                 with suppress(RowRefused):
@@ -88,14 +89,14 @@ class Settling:
         except LeaseRanOut as end:
             return self.lost(held, end, outcome)
 
-    def _instead_of(self, outcome: Outcome, lease: Lease, sqlstate: str) -> tuple[Failed | Released, ...]:
+    def _instead_of(self, outcome: Outcome, held: HeldLease, sqlstate: str) -> tuple[Failed | Released, ...]:
         """The outcomes to write instead of a refused one."""
-        reason, may_pass = reason_of(sqlstate), is_passing(sqlstate)
+        lease, reason, may_pass = held.lease, reason_of(sqlstate), is_passing(sqlstate)
         if not isinstance(outcome, Completed):
             return fallbacks(outcome, lease, reason, may_retry=may_pass)
         self._refused_writes.add(Write.RESULT, lease.job_id)
         scene = Scene(self._ctx.wiring.instance, answered=self._refused_writes.accepted(Write.RESULT))
-        judged = after_answer(lease, outcome, reason, scene, is_passing=may_pass)
+        judged = after_answer(lease, outcome, reason, scene, is_passing=may_pass, is_too_old=held.is_too_old)
         return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None))
 
     def lost(self, held: HeldLease, end: LeaseRanOut, outcome: Outcome | None = None) -> Lost:

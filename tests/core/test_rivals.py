@@ -17,16 +17,6 @@ def count(scoreboard: Scoreboard, write: Write, total: int) -> None:
     scoreboard.write_worker(0, replace(WorkerRecord(1, 1), counters=counters))
 
 
-def test_a_second_refused_job_shows_that_all_may_be_concerned() -> None:
-    """The same job twice does not, and another kind of write does not."""
-    refused = RefusedWrites(Scoreboard())
-    assert not refused.add(Write.RESULT, FIRST)
-    assert not refused.add(Write.RESULT, FIRST)
-    assert not refused.add(Write.CHECKPOINT, SECOND)
-    assert refused.add(Write.RESULT, SECOND)
-    assert refused.add(Write.RESULT, FIRST)
-
-
 def test_an_accepted_write_ends_the_row_of_refusals() -> None:
     """It is evidence against the refused job, if it is of the same kind."""
     scoreboard = Scoreboard()
@@ -36,7 +26,6 @@ def test_an_accepted_write_ends_the_row_of_refusals() -> None:
     assert (refused.is_refused(Write.CHECKPOINT), refused.has_rival(FIRST)) == (True, False)
     count(scoreboard, Write.CHECKPOINT, 1)
     assert (refused.is_refused(Write.CHECKPOINT), refused.has_rival(FIRST)) == (False, True)
-    assert not refused.add(Write.CHECKPOINT, SECOND)
     refused.forget(FIRST)
     assert not refused.has_rival(FIRST)
 

@@ -196,11 +196,13 @@ def test_a_submission_that_cannot_be_read_fails(guarded: School, code: str) -> N
 
 @pytest.mark.parametrize("code", in_two_tiers(ROW_CODES, {"23514", "54000", "ZZ999"}))
 def test_a_refused_result_fails_its_job_alone(guarded: School, code: str) -> None:
-    """The database refuses a result: the job fails with the SQLSTATE after one call, and the worker does the next job."""
+    """The answer is kept while another result is written, and refused again: the job fails with the SQLSTATE after one call."""
     refused_id, other = enter_texts(guarded, 2)
     refuse(guarded.owner, refused_id, code, "complete")
     with guarded.worker() as worker:
-        until(lambda: guarded.is_final(refused_id, other) and is_idle(worker))
+        until(lambda: statuses(guarded, other) == {"completed"} and is_idle(worker))
+        guarded.change_job("visible_at = now()", refused_id)
+        until(lambda: guarded.is_final(refused_id) and is_idle(worker))
         totals = counted(worker)
     job, submission = guarded.job(refused_id), guarded.submission(refused_id)
     assert (job["status"], job["error_code"]) == ("failed", f"database_{code}")
@@ -210,32 +212,36 @@ def test_a_refused_result_fails_its_job_alone(guarded: School, code: str) -> Non
 
 
 @pytest.mark.parametrize("pooled", ["false", "true"])
-def test_a_trigger_that_refuses_all_results_fails_one_job(guarded: School, pooled: str) -> None:
-    """The first one may be a fault of its row. The others are held without a model call, and are completed after the repair."""
+def test_a_trigger_that_refuses_all_results_fails_no_job(guarded: School, pooled: str) -> None:
+    """No result shows that one row alone is at fault. One call shows the refusal, and its answer is written after the repair."""
     entered = enter_texts(guarded, 5)
     for each in entered:
         refuse(guarded.owner, each, "P0001", "complete")
     with guarded.worker(None, database_pooled=pooled) as worker:
-        until(lambda: [guarded.job(each)["error_code"] for each in entered] == ["database_P0001", *["database_P0001_all"] * 4])
-        assert [guarded.job(each)["status"] for each in entered] == ["failed", *["queued"] * 4]
-        assert ({guarded.job(each)["retry_count"] for each in entered}, guarded.calls(FEEDBACK_MODEL)) == ({0}, 1)
+        until(lambda: {guarded.job(each)["error_code"] for each in entered} == {"database_P0001_all"})
+        try_again(guarded, entered[0])
+        assert {(guarded.job(each)["status"], guarded.job(each)["retry_count"]) for each in entered} == {("queued", 0)}
+        assert guarded.calls(FEEDBACK_MODEL) == 1
         for each in entered:
             accept(guarded.owner, each)
             guarded.change_job("visible_at = now()", each)
-        until(lambda: statuses(guarded, *entered[1:]) == {"completed"})
+        until(lambda: statuses(guarded, *entered) == {"completed"})
         assert worker.exit_status(0) is None
+    assert guarded.calls(FEEDBACK_MODEL) == 5
+    assert [guarded.results(each) for each in entered] == [["completed"]] * 5
 
 
 def test_refused_results_in_a_row_end_when_another_is_written(guarded: School) -> None:
-    """Two rows alone are at fault. The second one fails after the result of a third job, without a call to the model."""
+    """Two rows alone are at fault. Both fail after the result of a third job, without another call to the model."""
     first, second, other = enter_texts(guarded, 3)
     for each in (first, second):
         refuse(guarded.owner, each, "23514", "complete")
     with guarded.worker():
         until(lambda: statuses(guarded, other) == {"completed"})
-        guarded.change_job("visible_at = now()", second)
+        for each in (first, second):
+            guarded.change_job("visible_at = now()", each)
         until(lambda: statuses(guarded, first, second) == {"failed"})
-    assert guarded.job(second)["error_code"] == "database_23514"
+    assert {guarded.job(each)["error_code"] for each in (first, second)} == {"database_23514"}
     assert guarded.calls(FEEDBACK_MODEL) == 2
 
 
@@ -246,6 +252,7 @@ def test_a_row_is_refused_behind_a_pooler_too(guarded: School, write: str) -> No
     refuse(guarded.owner, refused_id, "23514", write)
     with guarded.worker(None, database_pooled="true") as worker:
         until(lambda: statuses(guarded, *others) == {"completed"})
+        guarded.change_job("visible_at = now()", refused_id)
         until(lambda: guarded.job(refused_id)["error_code"] == "database_23514")
         assert worker.exit_status(0) is None
 
@@ -255,7 +262,7 @@ def test_no_permit_is_left_after_a_refused_result(guarded: School) -> None:
     refused_id = enter_one(guarded, next(text_submissions(1, seed=1)))
     refuse(guarded.owner, refused_id, "23514", "complete")
     with guarded.worker() as worker:
-        until(lambda: guarded.is_final(refused_id) and is_idle(worker))
+        until(lambda: guarded.job(refused_id)["error_code"] == "database_23514_all" and is_idle(worker))
         assert guarded.permits() == []
 
 
@@ -265,9 +272,10 @@ def test_a_refused_failure_is_parked(guarded: School) -> None:
     refuse(guarded.owner, refused_id, "P0001", "complete", "fail_submission")
     with guarded.worker() as worker:
         until(lambda: statuses(guarded, other) == {"completed"})
-        until(lambda: guarded.job(refused_id)["error_code"])
+        guarded.change_job("visible_at = now()", refused_id)
+        until(lambda: guarded.job(refused_id)["error_code"] == "database_P0001")
         job = guarded.job(refused_id)
-        assert (job["status"], job["error_code"], job["lease_key"]) == ("queued", "database_P0001", None)
+        assert (job["status"], job["lease_key"], job["retry_count"]) == ("queued", None, 1)
         guarded.change_job("visible_at = now()", refused_id)
         until(lambda: guarded.job(refused_id)["retry_count"] == 2)
         accept(guarded.owner, refused_id)
@@ -321,15 +329,17 @@ def test_a_result_that_is_refused_by_its_text_is_not_made_again(guarded: School)
 
 @pytest.mark.parametrize(("write", "code"), [("renew", "23514"), ("renew", "54000")])
 def test_a_refused_checkpoint_fails_the_job(guarded: School, photo: Submission, write: str, code: str) -> None:
-    """A text that cannot be stored is not read again and again."""
-    refused_id = enter_one(guarded, photo)
+    """Another photo shows that the row alone is at fault. A text that cannot be stored is not read again and again."""
+    refused_id, other = guarded.enter(photo, photo)
     refuse(guarded.owner, refused_id, code, write)
     with guarded.worker() as worker:
+        until(lambda: statuses(guarded, other) == {"completed"})
+        guarded.change_job("visible_at = now()", refused_id)
         until(lambda: guarded.is_final(refused_id) and is_idle(worker))
         assert worker.exit_status(0) is None
     assert guarded.submission(refused_id)["error_code"] == "vision_failed"
     assert guarded.job(refused_id)["error_code"] == f"database_{code}"
-    assert guarded.calls(VISION_MODEL) <= 1
+    assert guarded.calls(VISION_MODEL) <= 2
 
 
 @pytest.mark.parametrize("pages", [1, 3])
@@ -341,29 +351,28 @@ def test_a_trigger_that_refuses_all_checkpoints_holds_the_jobs(
     entered = guarded.enter(*[each for each in demo if each.mime_type == ("image/png" if pages == 1 else "application/pdf")] * 4)
     for each in entered:
         refuse(guarded.owner, each, code, "checkpoint")
-    is_row = code != MISSING
-    held = entered[1:] if is_row else entered
-    reason = "database_P0001_all" if is_row else "database_42883_all"
+    reason = "database_P0001_all" if code != MISSING else "database_42883_all"
     with guarded.worker() as worker:
-        until(lambda: {guarded.job(each)["error_code"] for each in held} == {reason}, within_seconds=60)
-        jobs = [guarded.job(each) for each in held]
-        assert {(job["status"], job["retry_count"], job["payload"].get("expiries")) for job in jobs} == {("queued", 0, None)}
-        assert statuses(guarded, *held) == {"pending"}
+        until(lambda: {guarded.job(each)["error_code"] for each in entered} == {reason}, within_seconds=60)
+        first, *others = [guarded.job(each) for each in entered]
+        assert first["retry_count"] == (1 if code != MISSING else 0)
+        assert {(job["status"], job["retry_count"], job["payload"].get("expiries")) for job in others} == {("queued", 0, None)}
+        assert statuses(guarded, *entered) == {"pending"}
         assert guarded.calls(VISION_MODEL) == 1
-        for each in held:
+        for each in entered:
             accept(guarded.owner, each)
             guarded.change_job("visible_at = now()", each)
-        until(lambda: statuses(guarded, *held) == {"completed"})
+        until(lambda: statuses(guarded, *entered) == {"completed"})
         assert worker.exit_status(0) is None
 
 
 def test_a_trigger_that_refuses_every_begin_of_a_step_holds_the_jobs(guarded: School) -> None:
-    """The first job may be a fault of its row, the others go back without an attempt. A new worker fails none of these."""
+    """All jobs go back without an attempt. A new worker fails none of these."""
     entered = enter_texts(guarded, 4)
     for each in entered:
         refuse(guarded.owner, each, "P0001", "renew")
     with guarded.worker(None, ai_backend="stub"):
-        until(lambda: [guarded.job(each)["error_code"] for each in entered] == ["database_P0001", *["database_P0001_all"] * 3])
+        until(lambda: {guarded.job(each)["error_code"] for each in entered} == {"database_P0001_all"})
         assert {guarded.job(each)["retry_count"] for each in entered} == {0}
     with guarded.worker(None, ai_backend="stub"):
         try_again(guarded, entered[1])
@@ -371,24 +380,25 @@ def test_a_trigger_that_refuses_every_begin_of_a_step_holds_the_jobs(guarded: Sc
         for each in entered:
             accept(guarded.owner, each)
             guarded.change_job("visible_at = now()", each)
-        until(lambda: statuses(guarded, *entered[1:]) == {"completed"})
+        until(lambda: statuses(guarded, *entered) == {"completed"})
 
 
 def test_refused_checkpoints_in_a_row_end_when_another_is_written(guarded: School, photo: Submission) -> None:
-    """Two rows alone are at fault. The second one fails after the checkpoint of a third job, without a call to the model."""
+    """Two rows alone are at fault. Both fail after the checkpoint of a third job, without another call to the model."""
     first, second, other = guarded.enter(photo, photo, photo)
     for each in (first, second):
         refuse(guarded.owner, each, "23514", "checkpoint")
     with guarded.worker():
         until(lambda: statuses(guarded, other) == {"completed"})
-        guarded.change_job("visible_at = now()", second)
+        for each in (first, second):
+            guarded.change_job("visible_at = now()", each)
         until(lambda: statuses(guarded, first, second) == {"failed"})
     assert [guarded.job(each)["error_code"] for each in (first, second)] == ["database_23514"] * 2
     assert guarded.calls(VISION_MODEL) == 2
 
 
 def test_a_checkpoint_that_is_refused_by_its_text_uses_attempts(guarded: School, photo: Submission) -> None:
-    """No rehearsal shows this refusal. The second job's page is read again as often as after any other error."""
+    """No rehearsal shows this refusal. The page is read again as often as after any other error."""
     first, second = guarded.enter(photo, photo)
     guarded.owner.execute(
         "alter table learning_submission_jobs add constraint refused"
@@ -396,20 +406,21 @@ def test_a_checkpoint_that_is_refused_by_its_text_uses_attempts(guarded: School,
     )
     try:
         with guarded.worker(None, worker_max_retries=1):
-            until(lambda: guarded.job(second)["error_code"] == "database_23514_all")
-            assert [guarded.job(each)["retry_count"] for each in (first, second)] == [0, 1]
-            guarded.change_job("visible_at = now()", second)
+            until(lambda: {guarded.job(each)["error_code"] for each in (first, second)} == {"database_23514_all"})
+            assert [guarded.job(each)["retry_count"] for each in (first, second)] == [1, 1]
+            for each in (first, second):
+                guarded.change_job("visible_at = now()", each)
             until(lambda: statuses(guarded, first, second) == {"failed"})
     finally:
         guarded.owner.execute("alter table learning_submission_jobs drop constraint refused")
-    assert guarded.calls(VISION_MODEL) == 3
+    assert guarded.calls(VISION_MODEL) == 4
 
 
 def test_a_refused_retry_fails_the_job(guarded: School) -> None:
     """The platform's mark_retry raises: the worker goes on and the job fails."""
     refused_id = enter_one(guarded, next(text_submissions(1, seed=1)))
     refuse(guarded.owner, refused_id, "P0001", "retry")
-    guarded.simulator.fault("status_500", model=FEEDBACK_MODEL)
+    guarded.simulator.fault("say", model=FEEDBACK_MODEL, text="", times=2)
     with guarded.worker() as worker:
         until(lambda: guarded.is_final(refused_id) and is_idle(worker))
         assert worker.exit_status(0) is None

@@ -6,6 +6,7 @@ from enum import Enum
 from worker.core.evidence import Scene, convicts, memory_in, remembered
 from worker.core.faults import Suspicion
 from worker.core.outcome import Completed, Failed, Lease, Released, Retried, fail_refused
+from worker.core.retry import HELD_TOO_LONG
 from worker.ipc.backoff import doubling
 from worker.ipc.contract import Counter, Step
 
@@ -32,7 +33,9 @@ def hold(reason: str, answer: Completed | None = None) -> Released:
     return Released("refused", HOLD_SECONDS, reason + ALL_REFUSED, answer=answer)
 
 
-def after_answer(lease: Lease, answer: Completed, reason: str, scene: Scene, *, is_passing: bool) -> Released | Failed:
+def after_answer(
+    lease: Lease, answer: Completed, reason: str, scene: Scene, *, is_passing: bool, is_too_old: bool
+) -> Released | Failed:
     """The outcome of a refused result. Its row is at fault if it is refused again after results of other jobs were accepted.
 
     Until then the answer is kept in the payload, so that each try is one write and no call.
@@ -41,11 +44,15 @@ def after_answer(lease: Lease, answer: Completed, reason: str, scene: Scene, *, 
     memory = before if before is not None and before.error_class == reason else None
     if not is_passing and convicts(memory, Suspicion.ODD, Step.FEEDBACK, scene):
         return fail_refused(lease, reason, has_text=True)
+    if is_too_old:
+        return fail_refused(lease, f"{HELD_TOO_LONG}:{reason}", has_text=True)
     return replace(hold(reason, answer), memory=remembered(memory, Suspicion.ODD, reason, Step.FEEDBACK, scene))
 
 
-def before_call(lease: Lease, reason: str, *, may_be_all: bool) -> Released | Failed:
+def before_call(lease: Lease, reason: str, *, may_be_all: bool, is_too_old: bool) -> Released | Failed:
     """The outcome of a refusal that was known before a call to a model."""
+    if may_be_all and is_too_old:
+        return fail_refused(lease, f"{HELD_TOO_LONG}:{reason}")
     return hold(reason) if may_be_all else fail_refused(lease, reason)
 
 

@@ -83,8 +83,3 @@ def sqlstate_in(reason: str) -> str | None:
 def is_refusal(reason: str) -> bool:
     """Report whether a job's error code names an SQLSTATE, of one row or of all."""
     return reason.startswith(_PREFIX)
-
-
-def is_suspect(sqlstate: str) -> bool:
-    """Report whether the error is an outage until another row shows that the row alone is at fault."""
-    return fault_of(sqlstate) is Fault.SUSPECT
