@@ -91,5 +91,5 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
 
 
 def _kept(memory: Memory | None, answer: Completed | None) -> dict[str, Jsonb | None]:
-    """What a held job keeps in its payload."""
+    """Return the values that a held job keeps in its payload."""
     return {"memory": Jsonb(memory.as_json()) if memory else None, "answer": Jsonb(asdict(answer)) if answer else None}
