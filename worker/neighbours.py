@@ -30,13 +30,14 @@ class Neighbours:
 
     def scene(self, step: Step, own_answered: int) -> Scene:
         """The step's calls now. `own_answered` of the answered ones were for the job itself."""
-        admission = self._wiring.scoreboard.admission.read()
+        admission, died = self._wiring.scoreboard.admission.read(), self._died(step)
         return Scene(
             self._wiring.instance,
             answered=sum(record.counters[ANSWERED[step]] for record in self._records().values()) - own_answered,
             others_in_flight=sum(self._is_in_call(record, step) for record in self._others()),
+            died=died,
+            died_meanwhile=died - self._died_before,
             probes=admission.vision_probes if step is Step.VISION else admission.feedback_probes,
-            others_died=self._died(step) > self._died_before,
         )
 
     def _died(self, step: Step) -> int:
