@@ -138,9 +138,7 @@ def test_outcomes(
 def test_a_first_suspect_failure_is_held_and_remembered() -> None:
     """Without a memory no job is convicted, whatever was answered before."""
     held = outcome_of(failure(SUSPECT), Trial(3, 0, SCENE), POLICY)
-    assert held == Released(
-        "held", 2.0, "E", Memory(Suspicion.ODD, "E", Step.VISION, 7, answered=10, in_flight=0, died=0, probes=0)
-    )
+    assert held == Released("held", 2.0, "E", replace(MEMORY, answered=10))
 
 
 def test_a_convicted_job_uses_an_attempt() -> None:

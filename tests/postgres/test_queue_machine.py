@@ -20,7 +20,19 @@ from worker.queue.statements import statement
 pytestmark = pytest.mark.postgres
 
 FENCE = "and lease_key = %(lease_key)s"
-FENCED = ("begin_step", "checkpoint_page", "checkpoint", "settle", "fail", "retry", "release", "delete_job", "reclaim", "park")
+FENCED = (
+    "begin_step",
+    "checkpoint_page",
+    "checkpoint",
+    "settle",
+    "fail",
+    "retry",
+    "release",
+    "hold",
+    "delete_job",
+    "reclaim",
+    "park",
+)
 QUICK = settings(
     max_examples=60,
     stateful_step_count=40,

@@ -532,7 +532,7 @@ def test_the_platforms_adapters_run_unmodified(school: School, photo: Submission
 
 def test_a_text_of_a_foreign_adapter_is_not_read_twice(school: School, photo: Submission) -> None:
     """A checkpoint of a foreign adapter is used again if its module and the model's name are the same."""
-    submission_id = enter_one(school, photo)
+    enter_one(school, photo)
     environ = {"PLATFORM_VISION": "read by the platform", "PLATFORM_FEEDBACK": "transient"}
     with school.worker(environ, **PLATFORM) as worker:
         until(lambda: counted(worker).get(Counter.FEEDBACK_CALLS) == 2 and is_idle(worker))
