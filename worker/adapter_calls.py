@@ -26,7 +26,7 @@ class AdapterCalls:
     """Events carry ids, class names and seconds. An exception's message is never sent: it may contain a pupil's text."""
 
     def __init__(self, ctx: WorkerContext, lease: Lease) -> None:
-        self._ctx, self._lease, self._neighbours = ctx, lease, Neighbours(ctx)
+        self._ctx, self._lease, self._neighbours = ctx, lease, Neighbours(ctx.wiring, ctx.settings)
         self._attempts, self._memory = lease.retry_count, memory_in(lease.payload)
         self._answered = dict.fromkeys(Step, 0)  # calls for this job since its lease
         self.seconds: dict[Activity, float] = {}  # of each step that succeeded

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.postgres
 
 NOWHERE = "http://127.0.0.1:9"
 DAY_SECONDS = 86_400
-PAGES = 20
+PAGES, PHOTOS = 20, 14
 
 
 def held(worker: BareWorker) -> int:
@@ -59,16 +59,16 @@ AWAY: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("settings", "error_class"), AWAY.values(), ids=AWAY.keys())
 def test_photos_wait_for_what_is_away(school: School, photo: Submission, settings: dict[str, Any], error_class: str) -> None:
     """A worker that meets its first photos while a server is away holds them, without any retry. Later all are completed."""
-    entered = school.enter(photo, photo, photo)
+    entered = school.enter(*[photo] * PHOTOS)
     with school.worker(worker_max_retries=0, **settings) as worker:
-        until_held(worker, 5)
+        until_held(worker, PHOTOS + 5)
         assert set(counted(worker)) == {Counter.RELEASED}
         until(lambda: is_idle(worker))
-    assert jobs(school) == [("queued", 0, error_class)] * 3
+    assert jobs(school) == [("queued", 0, error_class)] * PHOTOS
     let_run(school, *entered)
     with school.worker(worker_max_retries=0) as worker:
         until(lambda: school.is_final(*entered))
-    assert [school.results(each) for each in entered] == [["completed"]] * 3
+    assert [school.results(each) for each in entered] == [["completed"]] * PHOTOS
 
 
 @pytest.mark.parametrize(("fault", "error_class"), [("status_404", "ModelMissing"), ("status_503", "Unavailable")])
