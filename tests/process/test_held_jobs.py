@@ -79,7 +79,7 @@ def test_a_text_waits_for_its_model(school: School, typed: Submission, fault: st
     with school.worker(worker_max_retries=0) as worker:
         until_held(worker, 1)
         assert jobs(school) == [("queued", 0, error_class)]
-        until(lambda: school.is_final(submission_id))
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
         settled = [event for event in worker.read_events() if event.kind is EventKind.SETTLED]
     assert [(event.outcome, event.error_class) for event in settled] == [("released_held", error_class)] * 2 + [("completed", "")]
 
