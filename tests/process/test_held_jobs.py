@@ -84,6 +84,19 @@ def test_a_text_waits_for_its_model(school: School, typed: Submission, fault: st
     assert [(event.outcome, event.error_class) for event in settled] == [("released_held", error_class)] * 2 + [("completed", "")]
 
 
+def test_a_job_held_at_a_closed_gate_is_passed_over(school: School, photo: Submission, typed: Submission) -> None:
+    """An outdated text in its payload makes it look ready for the open gate. It is held once, and the text behind it is done."""
+    stale = enter_one(school, photo)
+    school.change_job("payload = payload || %s", stale, Jsonb({"cached_text_md": "old", "cached_from": "another model"}))
+    settings: dict[str, Any] = {"storage_verify_root": "", "supabase_url": NOWHERE, "supabase_service_role_key": "key"}
+    with school.admitted(AdmissionRecord(vision_calls=0), **settings) as worker:
+        until_held(worker, 1)
+        before = school.job(stale)["visible_at"]
+        text = enter_one(school, typed)
+        until(lambda: school.results(text) == ["completed"] and is_idle(worker))
+        assert (held(worker), school.job(stale)["visible_at"]) == (1, before)
+
+
 def test_only_its_age_ends_a_held_job(school: School, photo: Submission) -> None:
     """WORKER_MAX_JOB_AGE_SECONDS fails it, and the row's error code says that it was held and why."""
     submission_id = enter_one(school, photo)
