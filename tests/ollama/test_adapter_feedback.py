@@ -184,10 +184,10 @@ def test_thinking(model: str, level: str, think: object, num_predict: int) -> No
 
 
 def test_frozen_options() -> None:
-    """The same options in each request for the model, from the settings."""
+    """The same options in each request for the model, from the settings. The second try has another seed."""
     requests, _ = requests_for(NOT_WHOLE["prose"], WHOLE, AI_NUM_CTX=8192, AI_NUM_THREAD_FEEDBACK=2)
-    for request in requests:
-        assert request["options"] == {"num_ctx": 8192, "num_thread": 2, "temperature": 0, "num_predict": 2048}
+    frozen = {"num_ctx": 8192, "num_thread": 2, "temperature": 0, "num_predict": 2048}
+    assert [request["options"] for request in requests] == [{**frozen, "seed": 1}, {**frozen, "seed": 2}]
 
 
 def test_english_prompts() -> None:

@@ -206,7 +206,7 @@ def test_each_retry_of_a_page_differs(school: School, photo: Submission) -> None
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         reported = rungs(worker)
     calls = [call for call in school.simulator.calls() if call["model"] == VISION_MODEL]
-    assert [(call["temperature"], call["seed"]) for call in calls] == [(0, 1), (0.3, 2), (0.7, 3), (0.7, 4)]
+    assert [(call["temperature"], call["seed"]) for call in calls] == [(0, 1), (0.3, 3), (0.7, 5), (0.7, 7)]
     pictures, prompts = [call["image_sha256"] for call in calls], [call["prompt_sha256"] for call in calls]
     assert (len(set(pictures[:3])), len(set(pictures)), len(set(prompts))) == (1, 2, 2)
     assert reported == [
@@ -225,6 +225,6 @@ def test_each_retry_of_a_text_differs(school: School, typed: Submission) -> None
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         assert [name for name, _ in rungs(worker)] == ["temperature_0.3", "temperature_0.7_strict", "smaller_or_reworded"]
     calls = school.simulator.calls()
-    assert [(call["temperature"], call["seed"]) for call in calls] == [(0, 1), (0.3, 2), (0.7, 3), (0.7, 4)]
+    assert [(call["temperature"], call["seed"]) for call in calls] == [(0, 1), (0.3, 3), (0.7, 5), (0.7, 7)]
     assert len({call["prompt_sha256"] for call in calls}) == 3
     assert school.results(submission_id) == ["completed"]
