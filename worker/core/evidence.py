@@ -66,18 +66,28 @@ def memory_in(payload: object) -> Memory | None:
         return None
 
 
-def remembered(before: Memory | None, group: Suspicion, error_class: str, step: Step, scene: Scene) -> Memory:
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A suspect failure."""
+
+    group: Suspicion
+    error_class: str
+    step: Step
+
+
+def remembered(before: Memory | None, suspect: Suspect, scene: Scene) -> Memory:
     """Return the memory after a failure that convicts no job. The counts of the first failure stay."""
-    if before is not None and _is_same(before, group, step, scene):
-        return replace(before, error_class=error_class, times=before.times + 1)
-    return Memory(group, error_class, step, scene.instance, scene.answered, scene.others_in_flight, scene.died, scene.probes)
+    if before is not None and _is_same(before, suspect, scene):
+        return replace(before, error_class=suspect.error_class, times=before.times + 1)
+    counts = scene.answered, scene.others_in_flight, scene.died, scene.probes
+    return Memory(suspect.group, suspect.error_class, suspect.step, scene.instance, *counts)
 
 
-def convicts(before: Memory | None, group: Suspicion, step: Step, scene: Scene) -> bool:
+def convicts(before: Memory | None, suspect: Suspect, scene: Scene) -> bool:
     """Report whether the failure is the job's own."""
-    if before is None or not _is_same(before, group, step, scene):
+    if before is None or not _is_same(before, suspect, scene):
         return False
-    if group is not Suspicion.DIED:
+    if suspect.group is not Suspicion.DIED:
         return _answered_since(before, scene) > 0
     is_alone = not (scene.died_meanwhile or scene.others_in_flight)
     return is_alone and (_answered_since(before, scene) > 0 or scene.probes > before.probes)
@@ -89,6 +99,7 @@ def _answered_since(before: Memory, scene: Scene) -> int:
     return scene.answered - before.answered - old
 
 
-def _is_same(before: Memory, group: Suspicion, step: Step, scene: Scene) -> bool:
-    """Counts of another instance cannot be compared."""
-    return (before.group, before.step, before.instance) == (group, step, scene.instance)
+def _is_same(before: Memory, suspect: Suspect, scene: Scene) -> bool:
+    """Counts of another instance cannot be compared. Odd failures are the same only if their class is."""
+    is_same_class = suspect.group is not Suspicion.ODD or before.error_class == suspect.error_class
+    return is_same_class and (before.group, before.step, before.instance) == (suspect.group, suspect.step, scene.instance)
