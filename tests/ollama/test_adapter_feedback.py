@@ -108,10 +108,11 @@ NOT_WHOLE = {
 
 @pytest.mark.parametrize("first", NOT_WHOLE.values(), ids=NOT_WHOLE.keys())
 def test_a_second_try(first: tuple[bytes, ...]) -> None:
-    """An invalid document is requested again, in stricter words, in the same frame, and without the bad answer."""
+    """An invalid document is requested again, in stricter words, with another seed, and without the bad answer."""
     requests, feedback = requests_for(first, WHOLE)
     assert (feedback.parse_status, feedback.feedback_md) == ("second_try", "Gut.")
     (system, user), (system_again, user_again) = (request["messages"] for request in requests)
+    assert [request["options"].pop("seed") for request in requests] == [1, 2]
     assert (system, {**requests[0], "messages": []}) == (system_again, {**requests[1], "messages": []})
     assert user_again["content"] == user["content"].replace(" ".join(GERMAN.closing), " ".join(GERMAN.strict))
     assert user_again != user
