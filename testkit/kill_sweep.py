@@ -57,8 +57,8 @@ KINDS = (
     Kind("two texts", ("text", "text"), ("settle", "read_leased")),
     Kind("picture", ("image",), ("checkpoint", "settle")),
     Kind("document", ("file",), ("checkpoint_page", "checkpoint", "settle")),
-    Kind("retried", ("text",), ("retry",), "transient", pauses=1),
-    Kind("released", ("text",), ("release",), "unavailable", pauses=1),
+    Kind("retried", ("text",), ("retry",), "invalid", pauses=1),
+    Kind("held", ("text",), ("hold",), "unavailable", pauses=1),
     Kind("failed", ("text",), ("fail",), "permanent", failures=1),
 )
 

@@ -14,6 +14,7 @@ from worker.core.ladder import rung
 from worker.core.outcome import Failed, Lease, Released, Retried, storable
 from worker.core.retry import Failure, RetryPolicy, Trial, failure_of, outcome_of
 from worker.held_lease import JobEnded
+from worker.ipc.backoff import jittered
 from worker.ipc.contract import Activity, Counter, EventKind, Step
 from worker.neighbours import ANSWERED, DIED, Neighbours
 
@@ -25,7 +26,7 @@ class AdapterCalls:
     """Events carry ids, class names and seconds. An exception's message is never sent: it may contain a pupil's text."""
 
     def __init__(self, ctx: WorkerContext, lease: Lease) -> None:
-        self._ctx, self._lease, self._neighbours = ctx, lease, Neighbours(ctx)
+        self._ctx, self._lease, self._neighbours = ctx, lease, Neighbours(ctx.wiring, ctx.settings)
         self._attempts, self._memory = lease.retry_count, memory_in(lease.payload)
         self._answered = dict.fromkeys(Step, 0)  # calls for this job since its lease
         self.seconds: dict[Activity, float] = {}  # of each step that succeeded
@@ -70,13 +71,16 @@ class AdapterCalls:
         self.seconds[activity] = self.seconds.get(activity, 0.0) + time.monotonic() - started_at_seconds
 
     def _outcome(self, failure: Failure) -> Failed | Retried | Released:
-        """A job that is held at a closed gate keeps its place: the gate alone decides about its next try."""
+        """The outcome by the evidence. A job that is held at a closed gate keeps its place, because the gate decides about its
+        next try. Other held jobs wait for random times, so that those that died together are not asked together again.
+        """
         scene = self._neighbours.scene(failure.step, self._answered[failure.step])
         trial = Trial(self._attempts, self._lease.age_seconds, scene, self._memory)
         outcome = outcome_of(failure, trial, self._policy())
-        if isinstance(outcome, Released) and self._ctx.admission.calls(failure.step) == 0:
-            return replace(outcome, delay_seconds=0.0)
-        return outcome
+        if not isinstance(outcome, Released):
+            return outcome
+        is_closed = self._ctx.admission.calls(failure.step) == 0
+        return replace(outcome, delay_seconds=0.0 if is_closed else jittered(outcome.delay_seconds))
 
     def _count_answer(self, step: Step) -> None:
         self._answered[step] += 1

@@ -130,7 +130,7 @@ class Loop:
         now = time.monotonic()
         self._ctx.report.sample_memory()
         seconds = {**job.seconds, Activity.SETTLE: now - settling_at_seconds}
-        if written == Released("gate"):
+        if isinstance(written, Released) and written.is_at_gate:
             self._skipped_job_ids.append(held.lease.job_id)
         self._report_settled(held.lease, written, now - started_at_seconds, seconds, next_held)
         return next_held

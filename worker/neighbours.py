@@ -2,11 +2,11 @@
 
 import time
 
-from worker.context import WorkerContext
 from worker.core.evidence import Scene
-from worker.ipc.contract import Activity, Counter, Step
-from worker.ipc.scoreboard import MAX_SLOTS, WorkerRecord
+from worker.ipc.contract import Activity, Counter, Step, Wiring
+from worker.ipc.scoreboard import WorkerRecord
 from worker.ollama.models import listed_name
+from worker.settings import WorkerSettings
 
 ANSWERED = {Step.VISION: Counter.VISION_ANSWERED, Step.FEEDBACK: Counter.FEEDBACK_ANSWERED}
 DIED = {Step.VISION: Counter.VISION_DIED, Step.FEEDBACK: Counter.FEEDBACK_DIED}
@@ -15,11 +15,12 @@ DIED = {Step.VISION: Counter.VISION_DIED, Step.FEEDBACK: Counter.FEEDBACK_DIED}
 class Neighbours:
     """Counts the calls of all workers of the instance, from their records in the scoreboard.
 
-    A call in flight counts until its deadline, because the record of a killed worker stays until its slot is filled again.
+    A call in flight counts until its deadline, because the record of a killed worker stays until its slot is filled again. With
+    fewer slots than before all counts are lower, and convict no job.
     """
 
-    def __init__(self, ctx: WorkerContext) -> None:
-        self._wiring, settings = ctx.wiring, ctx.settings
+    def __init__(self, wiring: Wiring, settings: WorkerSettings) -> None:
+        self._wiring = wiring
         is_one_model = listed_name(settings.ai_vision_model) == listed_name(settings.ai_feedback_model)
         self._steps = {step: tuple(Step) if is_one_model else (step,) for step in Step}
         self._died_before = 0
@@ -30,13 +31,14 @@ class Neighbours:
 
     def scene(self, step: Step, own_answered: int) -> Scene:
         """The step's calls now. `own_answered` of the answered ones were for the job itself."""
-        admission = self._wiring.scoreboard.admission.read()
+        admission, died = self._wiring.scoreboard.admission.read(), self._died(step)
         return Scene(
             self._wiring.instance,
             answered=sum(record.counters[ANSWERED[step]] for record in self._records().values()) - own_answered,
             others_in_flight=sum(self._is_in_call(record, step) for record in self._others()),
+            died=died,
+            died_meanwhile=died - self._died_before,
             probes=admission.vision_probes if step is Step.VISION else admission.feedback_probes,
-            others_died=self._died(step) > self._died_before,
         )
 
     def _died(self, step: Step) -> int:
@@ -48,7 +50,8 @@ class Neighbours:
         return record.activity in activities and record.deadline_seconds > time.monotonic()
 
     def _records(self) -> dict[int, WorkerRecord]:
-        read = ((slot, self._wiring.scoreboard.worker(slot)) for slot in range(MAX_SLOTS))
+        slots = max(self._wiring.scoreboard.control.read().leasing_slots, self._wiring.slot + 1)
+        read = ((slot, self._wiring.scoreboard.worker(slot)) for slot in range(slots))
         return {slot: record for slot, record in read if record is not None}
 
     def _others(self) -> list[WorkerRecord]:

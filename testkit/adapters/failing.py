@@ -1,13 +1,13 @@
-"""A feedback adapter that always fails at once, as with a model server that rejects every request."""
+"""A feedback adapter whose model gives no usable answer to any request, at once."""
 
 from typing import Any, NoReturn
 
-from worker.core.errors import FeedbackTransientError
+from worker.core.errors import InvalidDocument
 
 
 class FailingFeedback:
     def analyze(self, **_: Any) -> NoReturn:
-        raise FeedbackTransientError
+        raise InvalidDocument
 
 
 def build() -> FailingFeedback:

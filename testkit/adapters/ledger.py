@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from worker.adapters.stub import Stub, StubFeedback
-from worker.core.errors import FeedbackPermanentError, FeedbackTransientError, Unavailable
+from worker.core.errors import FeedbackPermanentError, InvalidDocument, Unavailable
 
 PAGES_OF_A_FILE = 3
 FEEDBACK = "feedback"
-ERRORS = {"unavailable": Unavailable, "transient": FeedbackTransientError, "permanent": FeedbackPermanentError}
+ERRORS = {"unavailable": Unavailable, "invalid": InvalidDocument, "permanent": FeedbackPermanentError}
 
 
 class Ledger:

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from worker.core.evidence import Memory, Scene, convicts, memory_in, remembered
+from worker.core.evidence import Memory, Scene, Suspect, convicts, memory_in, remembered
 from worker.core.faults import Suspicion
 from worker.ipc.contract import Step
 
 DIED, LATE, ODD = Suspicion
 INSTANCE = 7
-MEMORY = Memory(DIED, "ServerError", Step.VISION, INSTANCE, answered=10, probes=2)
-QUIET = Scene(INSTANCE, answered=10, probes=2)
+MEMORY = Memory(DIED, "ServerError", Step.VISION, INSTANCE, answered=10, in_flight=0, died=5, probes=2)
+BROKEN = Suspect(DIED, "StreamBroken", Step.VISION)
+QUIET = Scene(INSTANCE, answered=10, died=5, probes=2)
 ANSWERED = replace(QUIET, answered=11)
 PROBED = replace(QUIET, probes=3)
 
@@ -28,7 +29,7 @@ VERDICTS: dict[str, tuple[Memory | None, Suspicion, Step, Scene, bool]] = {
     "in the other step": (MEMORY, DIED, Step.FEEDBACK, ANSWERED, False),
     "in another instance": (MEMORY, DIED, Step.VISION, replace(ANSWERED, instance=8), False),
     "fewer than before": (MEMORY, DIED, Step.VISION, replace(QUIET, answered=9), False),
-    "it died together with others": (MEMORY, DIED, Step.VISION, replace(ANSWERED, others_died=True), False),
+    "it died together with others": (MEMORY, DIED, Step.VISION, replace(ANSWERED, died=6, died_meanwhile=1), False),
     "others were in flight": (MEMORY, DIED, Step.VISION, replace(ANSWERED, others_in_flight=1), False),
     "late while others are in flight": (
         replace(MEMORY, group=LATE),
@@ -43,21 +44,28 @@ VERDICTS: dict[str, tuple[Memory | None, Suspicion, Step, Scene, bool]] = {
 @pytest.mark.parametrize(("before", "group", "step", "scene", "is_convicted"), VERDICTS.values(), ids=VERDICTS.keys())
 def test_verdicts(before: Memory | None, group: Suspicion, step: Step, scene: Scene, *, is_convicted: bool) -> None:
     """Only the same failure again, in the same instance, with calls of others answered since, convicts a job."""
-    assert convicts(before, group, step, scene) is is_convicted
+    assert convicts(before, Suspect(group, "ServerError", step), scene) is is_convicted
 
 
 def test_calls_in_flight_at_the_failure_are_no_evidence() -> None:
     """They began before it, as those whose answers are still read after the server has gone."""
-    memory = remembered(None, DIED, "StreamBroken", Step.VISION, replace(QUIET, others_in_flight=3))
-    assert not convicts(memory, DIED, Step.VISION, replace(QUIET, answered=13))
-    assert convicts(memory, DIED, Step.VISION, replace(QUIET, answered=14))
+    memory = remembered(None, BROKEN, replace(QUIET, others_in_flight=3))
+    assert not convicts(memory, BROKEN, replace(QUIET, answered=13))
+    assert convicts(memory, BROKEN, replace(QUIET, answered=14))
+
+
+def test_calls_that_died_with_it_cannot_be_answered_any_more() -> None:
+    """Of the three calls in flight two died, so the second answer belongs to a call that began later."""
+    memory = remembered(None, BROKEN, replace(QUIET, others_in_flight=3))
+    assert not convicts(memory, BROKEN, replace(QUIET, answered=11, died=7))
+    assert convicts(memory, BROKEN, replace(QUIET, answered=12, died=7))
 
 
 def test_the_counts_of_the_first_failure_stay() -> None:
     """Evidence adds up over several holds. The class is the newest one."""
-    again = remembered(MEMORY, DIED, "StreamBroken", Step.VISION, replace(ANSWERED, others_died=True))
+    again = remembered(MEMORY, BROKEN, replace(ANSWERED, died=6, died_meanwhile=1))
     assert again == replace(MEMORY, error_class="StreamBroken", times=2)
-    assert convicts(again, DIED, Step.VISION, ANSWERED)
+    assert convicts(again, BROKEN, ANSWERED)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +74,7 @@ def test_the_counts_of_the_first_failure_stay() -> None:
 def test_evidence_begins_anew(now: tuple[Suspicion, Step, Scene]) -> None:
     """Another kind of failure, the other step or another instance."""
     group, step, scene = now
-    assert remembered(MEMORY, group, "E", step, scene) == Memory(group, "E", step, scene.instance, 10, 2)
+    assert remembered(MEMORY, Suspect(group, "E", step), scene) == Memory(group, "E", step, scene.instance, 10, 0, 5, 2)
 
 
 def test_a_memory_survives_the_payload() -> None:
@@ -77,6 +85,8 @@ def test_a_memory_survives_the_payload() -> None:
         "step": "vision",
         "instance": INSTANCE,
         "answered": 10,
+        "in_flight": 0,
+        "died": 5,
         "probes": 2,
         "times": 1,
     }

@@ -12,6 +12,7 @@ import worker.ollama.errors
 from worker.core import errors as core_errors
 from worker.core.faults import ANY_OTHER, ROWS, Fault, row_of
 from worker.core.ladder import RUNGS
+from worker.ollama.error_status import error_for_status
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 ABSTRACT = {"ServerFailed", "FileUnavailable"}  # never raised itself
@@ -28,6 +29,12 @@ OURS: set[type[Exception]] = {
 def test_each_class_of_ours_has_a_row_of_its_own(error_class: type[Exception]) -> None:
     """A new class must not get the fault of its base class unnoticed."""
     assert error_class.__name__ in ABSTRACT or row_of(error_class).name == error_class.__name__
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_rate_limit_is_a_server_without_room(status: int) -> None:
+    """A proxy before the server answers 429 where Ollama answers 503."""
+    assert row_of(type(error_for_status(status, b""))).fault is Fault.SURROUNDINGS
 
 
 def test_the_page_prints_the_table() -> None:

@@ -80,7 +80,7 @@ AGING = RetryPolicy(max_retries=3, backoff_seconds=10, max_age_seconds=600)
 ANSWER, INPUT, SURROUNDINGS, SUSPECT = Fault.ANSWER, Fault.INPUT, Fault.SURROUNDINGS, Fault.SUSPECT
 CORRUPT = ErrorCode.INPUT_CORRUPT
 SCENE = Scene(instance=7, answered=10)
-MEMORY = Memory(Suspicion.ODD, "E", Step.VISION, instance=7, answered=9, probes=0)
+MEMORY = Memory(Suspicion.ODD, "E", Step.VISION, instance=7, answered=9, in_flight=0, died=0, probes=0)
 
 
 def failure(fault: Fault, step: Step = Step.VISION, code: ErrorCode | None = None) -> Failure:
@@ -138,7 +138,7 @@ def test_outcomes(
 def test_a_first_suspect_failure_is_held_and_remembered() -> None:
     """Without a memory no job is convicted, whatever was answered before."""
     held = outcome_of(failure(SUSPECT), Trial(3, 0, SCENE), POLICY)
-    assert held == Released("held", 2.0, "E", Memory(Suspicion.ODD, "E", Step.VISION, 7, answered=10, probes=0))
+    assert held == Released("held", 2.0, "E", replace(MEMORY, answered=10))
 
 
 def test_a_convicted_job_uses_an_attempt() -> None:

@@ -293,7 +293,7 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
 def test_a_large_photo_is_decoded_at_reduced_size() -> None:
     """The JPEG decoder reduces 24 megapixels while it reads, so they fit into little memory."""
     content = encoded(Image.new("RGB", (6000, 4000)), "JPEG")
-    with sandboxed(partial(_send_document, lambda: content, "image/jpeg", 1, 1), 64 * MEBIBYTE) as child:
+    with sandboxed(partial(_send_document, lambda: content, "image/jpeg", 1, 1, pages.MAX_SIDE_PIXELS), 64 * MEBIBYTE) as child:
         assert _file_bytes(child) == len(content)
         assert len(list(Decoding(child, 1, 1, MEBIBYTE, FAR_SECONDS))) == 1
 

@@ -412,7 +412,7 @@ def test_no_report_without_a_call(simulator: SimulatorProcess) -> None:
 def test_the_request(simulator: SimulatorProcess) -> None:
     """The frozen options are sent unchanged. The server must not cut the prompt, and keep_alive is not set."""
     body = replace(QUESTION, options={"num_ctx": 4096}, document_schema={"type": "object"}).body()
-    assert body["options"] == {"num_ctx": 4096, "temperature": 0, "num_predict": 256}
+    assert body["options"] == {"num_ctx": 4096, "temperature": 0, "seed": 1, "num_predict": 256}
     assert (body["truncate"], body["think"], body["stream"], body["format"]) == (False, False, True, {"type": "object"})
     assert "keep_alive" not in body
     assert "format" not in QUESTION.body()

@@ -108,10 +108,11 @@ NOT_WHOLE = {
 
 @pytest.mark.parametrize("first", NOT_WHOLE.values(), ids=NOT_WHOLE.keys())
 def test_a_second_try(first: tuple[bytes, ...]) -> None:
-    """An invalid document is requested again, in stricter words, in the same frame, and without the bad answer."""
+    """An invalid document is requested again, in stricter words, with another seed, and without the bad answer."""
     requests, feedback = requests_for(first, WHOLE)
     assert (feedback.parse_status, feedback.feedback_md) == ("second_try", "Gut.")
     (system, user), (system_again, user_again) = (request["messages"] for request in requests)
+    assert [request["options"].pop("seed") for request in requests] == [1, 2]
     assert (system, {**requests[0], "messages": []}) == (system_again, {**requests[1], "messages": []})
     assert user_again["content"] == user["content"].replace(" ".join(GERMAN.closing), " ".join(GERMAN.strict))
     assert user_again != user
@@ -184,10 +185,10 @@ def test_thinking(model: str, level: str, think: object, num_predict: int) -> No
 
 
 def test_frozen_options() -> None:
-    """The same options in each request for the model, from the settings."""
+    """The same options in each request for the model, from the settings. The second try has another seed."""
     requests, _ = requests_for(NOT_WHOLE["prose"], WHOLE, AI_NUM_CTX=8192, AI_NUM_THREAD_FEEDBACK=2)
-    for request in requests:
-        assert request["options"] == {"num_ctx": 8192, "num_thread": 2, "temperature": 0, "num_predict": 2048}
+    frozen = {"num_ctx": 8192, "num_thread": 2, "temperature": 0, "num_predict": 2048}
+    assert [request["options"] for request in requests] == [{**frozen, "seed": 1}, {**frozen, "seed": 2}]
 
 
 def test_english_prompts() -> None:

@@ -16,6 +16,8 @@ from psycopg.rows import DictRow
 
 from testkit.filled_queue import CLEAR, FilledQueue
 from testkit.monitor import Monitor
+from worker.core.evidence import Memory
+from worker.core.faults import Suspicion
 from worker.core.outcome import (
     MAX_EXPIRIES,
     AlreadyFinal,
@@ -42,16 +44,20 @@ REASON = "database_P0001"
 RESULT = OcrResult("what was read", {}, "what it was made from")
 FAILED = Failed(ErrorCode.VISION_FAILED, "vision_failed")
 COMPLETED = Completed("what was read", "well done", {})
+MEMORY = Memory(Suspicion.DIED, "SomeError", Step.VISION, instance=1, answered=0, in_flight=0, died=0, probes=0)
 DELAYS = (
     Retried(Step.FEEDBACK, "SomeError", 0),
     Retried(Step.VISION, "SomeError", HOUR_SECONDS),
     Released("drain"),
     Released("unavailable", HOUR_SECONDS),
+    Released("held", 0, "SomeError"),
+    Released("held", HOUR_SECONDS, "SomeError", MEMORY),
 )
 JOBS: LiteralString = """
     select id, status, lease_key, leased_until <= clock_timestamp() as is_expired, visible_at <= now() as is_visible, retry_count,
         coalesce((payload ->> 'crashes')::int, 0) as crashes, coalesce((payload ->> 'expiries')::int, 0) as expiries,
-        coalesce(jsonb_array_length(payload -> 'cached_pages'), 0) as pages, payload ? 'cached_text_md' as has_text
+        coalesce(jsonb_array_length(payload -> 'cached_pages'), 0) as pages, payload ? 'cached_text_md' as has_text,
+        payload ? 'suspect' as is_suspect
     from learning_submission_jobs
 """
 SUBMISSIONS: LiteralString = """
@@ -101,6 +107,7 @@ class Job:
     expiries: int = 0
     pages: int = 0
     has_text: bool = False
+    is_suspect: bool = False
     result: str | None = None
 
     def row(self) -> dict[str, Any]:
@@ -214,7 +221,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.write(
             lease,
             lambda: write_page(self.queue.worker, lease, reading, HOUR_SECONDS),
-            lambda job: replace(job, is_expired=False, pages=page),
+            lambda job: replace(job, is_expired=False, pages=page, retry_count=0, is_suspect=False),
         )
 
     @rule(lease=holders)
@@ -222,7 +229,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.write(
             lease,
             lambda: write_checkpoint(self.queue.worker, lease, RESULT, HOUR_SECONDS),
-            lambda job: replace(job, is_expired=False, pages=0, has_text=True),
+            lambda job: replace(job, is_expired=False, pages=0, has_text=True, retry_count=0, is_suspect=False),
         )
 
     @rule(lease=holders)
@@ -415,9 +422,11 @@ def settled(job: Job, outcome: Settled) -> Job:
         case Failed():
             return job.ended(Status.FAILED, "failed")
         case Retried(_, _, delay_seconds):
-            return job.freed(status=Status.QUEUED, retry_count=job.retry_count + 1, is_visible=not delay_seconds)
-        case Released(_, delay_seconds):
-            return job.freed(status=Status.QUEUED, is_visible=not delay_seconds)
+            retry_count = job.retry_count + 1
+            return job.freed(status=Status.QUEUED, retry_count=retry_count, is_visible=not delay_seconds, is_suspect=False)
+        case Released(_, delay_seconds, _, memory):
+            is_suspect = job.is_suspect or memory is not None
+            return job.freed(status=Status.QUEUED, is_visible=not delay_seconds, is_suspect=is_suspect)
         case AlreadyFinal():
             return job.freed(status=Status.FINISHED)
 

@@ -51,6 +51,7 @@ VALUES: dict[str, object] = {
     "lease_key": uuid4(),
     "lease_seconds": 45.0,
     "limit": 2,
+    "memory": "{}",
     "fingerprint": "fingerprint",
     "page": 2,
     "permit_key": 1,

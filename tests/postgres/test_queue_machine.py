@@ -28,6 +28,7 @@ FENCED = (
     "fail",
     "retry",
     "release",
+    "hold",
     "delete_job",
     "reclaim",
     "park",

@@ -30,6 +30,7 @@ OUTCOMES: tuple[Settled, ...] = (
     Failed(ErrorCode.VISION_FAILED, "vision_failed"),
     Retried(Step.VISION, "SomeError", 0),
     Released("drain"),
+    Released("held", 0, "SomeError"),
     AlreadyFinal(),
 )
 Act = Callable[[Connection, Lease], object]

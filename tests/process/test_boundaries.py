@@ -70,7 +70,7 @@ def sweep(school: School, tmp_path: Path, kind: Kind, pooled: str) -> Iterator[S
         yield Sweep(school, platform, monitor, wire, tmp_path / "ledger", kind, pooled)
 
 
-@kinds("two texts", "released")
+@kinds("two texts", "held")
 def test_a_connection_cut_after_any_message_costs_nothing(sweep: Sweep) -> None:
     """A worker whose connection is cut after the k-th message ends its job once, with no call of a model and no lease more."""
     with sweep.worker(sweep.wire.dsn) as worker:

@@ -13,14 +13,16 @@ from testkit.drawn_pages import draw_page, pdf_bytes
 from testkit.school import FEEDBACK_MODEL, VISION_MODEL, School, counted, enter_one, finish, is_idle
 from testkit.submissions import Submission
 from testkit.waiting import until
-from worker.ipc.contract import Counter, EventKind
+from worker.core.evidence import Memory
+from worker.core.faults import Suspicion
+from worker.ipc.contract import Counter, EventKind, Step
 from worker.ipc.scoreboard import AdmissionRecord
 
 pytestmark = pytest.mark.postgres
 
 NOWHERE = "http://127.0.0.1:9"
 DAY_SECONDS = 86_400
-PAGES = 20
+PAGES, PHOTOS = 20, 14
 
 
 def held(worker: BareWorker) -> int:
@@ -57,16 +59,16 @@ AWAY: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("settings", "error_class"), AWAY.values(), ids=AWAY.keys())
 def test_photos_wait_for_what_is_away(school: School, photo: Submission, settings: dict[str, Any], error_class: str) -> None:
     """A worker that meets its first photos while a server is away holds them, without any retry. Later all are completed."""
-    entered = school.enter(photo, photo, photo)
+    entered = school.enter(*[photo] * PHOTOS)
     with school.worker(worker_max_retries=0, **settings) as worker:
-        until_held(worker, 5)
+        until_held(worker, PHOTOS + 5)
         assert set(counted(worker)) == {Counter.RELEASED}
         until(lambda: is_idle(worker))
-    assert jobs(school) == [("queued", 0, error_class)] * 3
+    assert jobs(school) == [("queued", 0, error_class)] * PHOTOS
     let_run(school, *entered)
     with school.worker(worker_max_retries=0) as worker:
         until(lambda: school.is_final(*entered))
-    assert [school.results(each) for each in entered] == [["completed"]] * 3
+    assert [school.results(each) for each in entered] == [["completed"]] * PHOTOS
 
 
 @pytest.mark.parametrize(("fault", "error_class"), [("status_404", "ModelMissing"), ("status_503", "Unavailable")])
@@ -77,9 +79,22 @@ def test_a_text_waits_for_its_model(school: School, typed: Submission, fault: st
     with school.worker(worker_max_retries=0) as worker:
         until_held(worker, 1)
         assert jobs(school) == [("queued", 0, error_class)]
-        until(lambda: school.is_final(submission_id))
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
         settled = [event for event in worker.read_events() if event.kind is EventKind.SETTLED]
     assert [(event.outcome, event.error_class) for event in settled] == [("released_held", error_class)] * 2 + [("completed", "")]
+
+
+def test_a_job_held_at_a_closed_gate_is_passed_over(school: School, photo: Submission, typed: Submission) -> None:
+    """An outdated text in its payload makes it look ready for the open gate. It is held once, and the text behind it is done."""
+    stale = enter_one(school, photo)
+    school.change_job("payload = payload || %s", stale, Jsonb({"cached_text_md": "old", "cached_from": "another model"}))
+    settings: dict[str, Any] = {"storage_verify_root": "", "supabase_url": NOWHERE, "supabase_service_role_key": "key"}
+    with school.admitted(AdmissionRecord(vision_calls=0), **settings) as worker:
+        until_held(worker, 1)
+        before = school.job(stale)["visible_at"]
+        text = enter_one(school, typed)
+        until(lambda: school.results(text) == ["completed"] and is_idle(worker))
+        assert (held(worker), school.job(stale)["visible_at"]) == (1, before)
 
 
 def test_only_its_age_ends_a_held_job(school: School, photo: Submission) -> None:
@@ -146,8 +161,8 @@ def test_calls_of_other_jobs_convict_a_job(school: School, typed: Submission) ->
 def test_another_instance_knows_nothing(school: School, typed: Submission) -> None:
     """Counts of another instance or of before a restart are no evidence."""
     submission_id = enter_one(school, typed)
-    memory = {"group": "died", "error_class": "ServerError", "step": "feedback", "instance": 999, "answered": -5, "probes": -5}
-    school.change_job("payload = payload || %s", submission_id, Jsonb({"suspect": memory}))
+    memory = Memory(Suspicion.DIED, "ServerError", Step.FEEDBACK, 999, answered=-5, in_flight=0, died=0, probes=-5)
+    school.change_job("payload = payload || %s", submission_id, Jsonb({"suspect": memory.as_json()}))
     school.simulator.fault("status_500", model=FEEDBACK_MODEL)
     with school.worker(worker_max_retries=0) as worker:
         until(lambda: school.is_final(submission_id))
@@ -191,7 +206,7 @@ def test_each_retry_of_a_page_differs(school: School, photo: Submission) -> None
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         reported = rungs(worker)
     calls = [call for call in school.simulator.calls() if call["model"] == VISION_MODEL]
-    assert [(call["temperature"], call["seed"]) for call in calls] == [(0, 1), (0.3, 2), (0.7, 3), (0.7, 4)]
+    assert [(call["temperature"], call["seed"]) for call in calls] == [(0, 1), (0.3, 3), (0.7, 5), (0.7, 7)]
     pictures, prompts = [call["image_sha256"] for call in calls], [call["prompt_sha256"] for call in calls]
     assert (len(set(pictures[:3])), len(set(pictures)), len(set(prompts))) == (1, 2, 2)
     assert reported == [
@@ -210,6 +225,6 @@ def test_each_retry_of_a_text_differs(school: School, typed: Submission) -> None
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         assert [name for name, _ in rungs(worker)] == ["temperature_0.3", "temperature_0.7_strict", "smaller_or_reworded"]
     calls = school.simulator.calls()
-    assert [(call["temperature"], call["seed"]) for call in calls] == [(0, 1), (0.3, 2), (0.7, 3), (0.7, 4)]
+    assert [(call["temperature"], call["seed"]) for call in calls] == [(0, 1), (0.3, 3), (0.7, 5), (0.7, 7)]
     assert len({call["prompt_sha256"] for call in calls}) == 3
     assert school.results(submission_id) == ["completed"]

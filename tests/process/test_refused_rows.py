@@ -420,7 +420,7 @@ def test_a_refused_retry_fails_the_job(guarded: School) -> None:
     """The platform's mark_retry raises: the worker goes on and the job fails."""
     refused_id = enter_one(guarded, next(text_submissions(1, seed=1)))
     refuse(guarded.owner, refused_id, "P0001", "retry")
-    guarded.simulator.fault("say", model=FEEDBACK_MODEL, text="", times=2)
+    guarded.simulator.fault("thinking_only", model=FEEDBACK_MODEL)
     with guarded.worker() as worker:
         until(lambda: guarded.is_final(refused_id) and is_idle(worker))
         assert worker.exit_status(0) is None

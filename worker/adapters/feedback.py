@@ -95,7 +95,7 @@ class FeedbackWriter:
             document_schema=criteria_v2.document_schema(count),
             think=thought.think,
             temperature=rung.temperature,
-            seed=ladder.seed(attempt),
+            seed=ladder.seed(attempt, is_second_try=is_second_try),
         )
 
 

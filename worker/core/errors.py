@@ -7,7 +7,7 @@ from worker.ipc.contract import ErrorCode
 
 
 class Unavailable(Exception):
-    """The server has no capacity now. The job is released and uses no attempt."""
+    """The server has no capacity now: 503 or 429. The job is held and uses no attempt."""
 
 
 class VisionTransientError(Exception):

@@ -19,22 +19,24 @@ from worker.ipc.contract import Step
 class Scene:
     """The step's calls in this instance at the moment of a failure.
 
-    `answered`: answered calls of all jobs but this one. `others_in_flight`: calls of other jobs that have not ended.
-    `probes`: the monitor's own requests that were answered. `others_died`: calls of other jobs died during this one.
+    `answered`: answered calls of all jobs but this one. `others_in_flight`: calls of other workers that have not ended.
+    `died`: calls of other workers that died, `died_meanwhile` of them during this call. `probes`: the monitor's own requests
+    that were answered.
     """
 
     instance: int
     answered: int = 0
     others_in_flight: int = 0
+    died: int = 0
+    died_meanwhile: int = 0
     probes: int = 0
-    others_died: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """The key `suspect` of a payload: the failure for which the job was held, and the calls that were answered until then.
 
-    `answered` includes the calls that were in flight, because they began before the failure. `times` counts the holds.
+    The calls that were `in_flight` began before the failure, so their answers are no evidence. `times` counts the holds.
     """
 
     group: Suspicion
@@ -42,6 +44,8 @@ class Memory:
     step: Step
     instance: int
     answered: int
+    in_flight: int
+    died: int
     probes: int
     times: int = 1
 
@@ -62,22 +66,40 @@ def memory_in(payload: object) -> Memory | None:
         return None
 
 
-def remembered(before: Memory | None, group: Suspicion, error_class: str, step: Step, scene: Scene) -> Memory:
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A suspect failure."""
+
+    group: Suspicion
+    error_class: str
+    step: Step
+
+
+def remembered(before: Memory | None, suspect: Suspect, scene: Scene) -> Memory:
     """Return the memory after a failure that convicts no job. The counts of the first failure stay."""
-    if before is not None and _is_same(before, group, step, scene):
-        return replace(before, error_class=error_class, times=before.times + 1)
-    return Memory(group, error_class, step, scene.instance, scene.answered + scene.others_in_flight, scene.probes)
+    if before is not None and _is_same(before, suspect, scene):
+        return replace(before, error_class=suspect.error_class, times=before.times + 1)
+    counts = scene.answered, scene.others_in_flight, scene.died, scene.probes
+    return Memory(suspect.group, suspect.error_class, suspect.step, scene.instance, *counts)
 
 
-def convicts(before: Memory | None, group: Suspicion, step: Step, scene: Scene) -> bool:
+def convicts(before: Memory | None, suspect: Suspect, scene: Scene) -> bool:
     """Report whether the failure is the job's own."""
-    if before is None or not _is_same(before, group, step, scene):
+    if before is None or not _is_same(before, suspect, scene):
         return False
-    if group is Suspicion.DIED and (scene.others_died or scene.others_in_flight):
-        return False
-    return scene.answered > before.answered or (group is Suspicion.DIED and scene.probes > before.probes)
+    if suspect.group is not Suspicion.DIED:
+        return _answered_since(before, scene) > 0
+    is_alone = not (scene.died_meanwhile or scene.others_in_flight)
+    return is_alone and (_answered_since(before, scene) > 0 or scene.probes > before.probes)
 
 
-def _is_same(before: Memory, group: Suspicion, step: Step, scene: Scene) -> bool:
-    """Counts of another instance cannot be compared."""
-    return (before.group, before.step, before.instance) == (group, step, scene.instance)
+def _answered_since(before: Memory, scene: Scene) -> int:
+    """Lower bound of the calls that began after the failure and were answered."""
+    old = max(0, before.in_flight - (scene.died - before.died))  # calls that were in flight and may have been answered
+    return scene.answered - before.answered - old
+
+
+def _is_same(before: Memory, suspect: Suspect, scene: Scene) -> bool:
+    """Counts of another instance cannot be compared. Odd failures are the same only if their class is."""
+    is_same_class = suspect.group is not Suspicion.ODD or before.error_class == suspect.error_class
+    return is_same_class and (before.group, before.step, before.instance) == (suspect.group, suspect.step, scene.instance)

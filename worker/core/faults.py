@@ -17,7 +17,7 @@ class Fault(StrEnum):
 
 
 class Suspicion(StrEnum):
-    """Groups of suspect failures. A failure is the same again if its group is."""
+    """Groups of suspect failures. A failure is the same again if its group is, and an odd one if its class is too."""
 
     DIED = "died"  # a request that ended without its answer. A probe of the monitor that was answered is evidence too
     LATE = "late"  # no answer in time. A probe is too small to be evidence

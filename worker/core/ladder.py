@@ -28,6 +28,6 @@ def rung(attempt: int) -> Rung:
     return RUNGS[min(max(attempt, 0), len(RUNGS) - 1)]
 
 
-def seed(attempt: int) -> int:
-    """Return the seed of an attempt: fixed, so that an answer can be repeated, and another for each attempt."""
-    return attempt + 1
+def seed(attempt: int, *, is_second_try: bool = False) -> int:
+    """Return the seed of a request: fixed, so that an answer can be repeated, and another for each attempt and its second try."""
+    return 2 * attempt + 1 + is_second_try

@@ -121,6 +121,11 @@ class Released:
     memory: Memory | None = None
     answer: Completed | None = None
 
+    @property
+    def is_at_gate(self) -> bool:
+        """True if the job kept its place at a closed gate, where it would be found again at once."""
+        return self.reason in {"gate", "held"} and self.delay_seconds == 0
+
 
 @dataclass(frozen=True, slots=True)
 class AlreadyFinal:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.core.evidence import Memory, Scene, convicts, remembered
+from worker.core.evidence import Memory, Scene, Suspect, convicts, remembered
 from worker.core.faults import ANY_OTHER, Fault, Suspicion, row_of
 from worker.core.outcome import Failed, Released, Retried
 from worker.ipc.backoff import doubling
@@ -75,10 +75,10 @@ def outcome_of(failure: Failure, trial: Trial, policy: RetryPolicy) -> Failed | 
 
 
 def _judged(failure: Failure, trial: Trial, policy: RetryPolicy) -> Failed | Retried | Released:
-    if convicts(trial.memory, failure.suspicion, failure.step, trial.scene):
+    suspect = Suspect(failure.suspicion, failure.error_class, failure.step)
+    if convicts(trial.memory, suspect, trial.scene):
         return _attempted(failure, trial, policy)
-    memory = remembered(trial.memory, failure.suspicion, failure.error_class, failure.step, trial.scene)
-    return _held(failure, trial, policy, memory)
+    return _held(failure, trial, policy, remembered(trial.memory, suspect, trial.scene))
 
 
 def _held(failure: Failure, trial: Trial, policy: RetryPolicy, memory: Memory | None) -> Failed | Released:
