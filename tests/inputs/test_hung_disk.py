@@ -16,7 +16,8 @@ from supervisor.settings.model import parse
 from testkit.inputs.files import encoded, noise
 from tests.inputs.alarm import alarmed
 from worker.documents import decoder, sandbox
-from worker.documents.decoder import FileTimeout, decoding
+from worker.documents.decoder import decoding
+from worker.documents.errors import FileTimeout
 from worker.documents.storage import Storage
 
 pytestmark = pytest.mark.second_tier
