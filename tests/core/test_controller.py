@@ -16,6 +16,7 @@ from supervisor.monitor.ollama.server import OllamaServer
 from supervisor.monitor.queue.requests import DatabaseRequest, DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
+from supervisor.monitor.store.probe import StoreProbe
 from supervisor.settings.model import parse
 from testkit.waiting import LIMIT_SECONDS
 from tests.inputs.alarm import alarmed
@@ -55,7 +56,7 @@ def controller_of(
 ) -> AdmissionController:
     board = Scoreboard()
     settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/nowhere"}).worker
-    dependencies = AdmissionDependencies(policy, settings, server, host or Host(URL, None), requests)
+    dependencies = AdmissionDependencies(policy, settings, server, StoreProbe(settings), host or Host(URL, None), requests)
     return AdmissionController(dependencies, board, state, Waker(board, []), EventLog("ERROR", lambda _: None))
 
 
