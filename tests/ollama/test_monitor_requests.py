@@ -175,15 +175,20 @@ def probe(url: str, model: str = "chain", *, has_picture: bool = False, timeout_
     )
 
 
+def sizes(simulator: SimulatorProcess) -> dict[str, int]:
+    """By model, without the prompt cache: another window would be another size."""
+    return {runner["model"]: runner["reported_bytes"] for runner in simulator.state()["runners"]}
+
+
 @pytest.mark.parametrize(("model", "has_picture"), [("chain", False), ("chain-vision", True)])
 def test_a_probe_asks_for_one_token_and_loads_nothing_again(simulator: SimulatorProcess, model: str, has_picture: bool) -> None:
     """With the options of all requests. The vision model is asked about a picture that each decoder accepts."""
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load(model, {"num_ctx": 2048}))
     simulator.reset_calls()
-    (before,) = simulator.state()["runners"]
+    before = sizes(simulator)
     assert probe(simulator.url, model, has_picture=has_picture) == Probed()
-    (after,), (call,) = simulator.state()["runners"], simulator.calls()
-    assert after["reported_bytes"] == before["reported_bytes"]
+    assert sizes(simulator) == before
+    (call,) = simulator.calls()
     assert (call["is_empty"], call["has_image"], call["outcome"]) == (False, has_picture, "done")
 
 
@@ -292,7 +297,7 @@ def test_a_list_in_the_instant_of_its_timeout(monkeypatch: pytest.MonkeyPatch, c
             assert task.cancelled() is is_cancelled
             return "cancelled" if is_cancelled else "in time"
         answer = await task
-        assert not isinstance(answer, ListFailed) or answer.why is ListError.LATE
+        assert not isinstance(answer, ListFailed) or answer.why in {ListError.LATE, ListError.UNREACHABLE}  # late connecting
         return type(answer).__name__
 
     with raw_server(*[script] * count) as url:

@@ -98,8 +98,7 @@ class AdmissionController:
             while self.models:
                 self._apply(self._dependencies.host.measured())
                 due_at_seconds = time.monotonic() + self._policy.sample_seconds  # from its end: a slow one leaves time for others
-                if self._list_task is None or self._list_task.done():
-                    self._list_task = self._start(self._list())
+                self.list_now()
                 await self._decide_until(due_at_seconds)
                 self._check_tasks()
         finally:
@@ -122,6 +121,11 @@ class AdmissionController:
 
     def file_read(self, job_id: UUID) -> None:
         self._apply(FileRead(job_id, time.monotonic()))
+
+    def list_now(self) -> None:
+        """Asks for the list before its time, because a worker could not connect: the gates close with its failure."""
+        if self._list_task is None or self._list_task.done():
+            self._list_task = self._start(self._list())
 
     def wake(self) -> None:
         """Decides again soon, because the queue may have changed."""
