@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.admission.breaker import TRIP_FAILURES
 from supervisor.admission.decision import AcquireModelLock
-from supervisor.admission.facts import HostMeasured, ListFailed, LoadedModel, ModelsListed
+from supervisor.admission.facts import HostMeasured, ListError, ListFailed, LoadedModel, ModelsListed
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.event_log import EventLog
 from supervisor.monitor.ollama.controller import AdmissionController, AdmissionDependencies
@@ -59,11 +59,12 @@ def controller_of(
     requests: DatabaseRequests,
     host: Host | None = None,
     board: Scoreboard | None = None,
+    log: EventLog | None = None,
 ) -> AdmissionController:
     board = board or Scoreboard()
     settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/nowhere"}).worker
     dependencies = AdmissionDependencies(policy, settings, server, StoreProbe(settings), host or Host(URL, None), requests)
-    return AdmissionController(dependencies, board, state, Waker(board, []), EventLog("ERROR", lambda _: None))
+    return AdmissionController(dependencies, board, state, Waker(board, []), log or EventLog("ERROR", lambda _: None))
 
 
 def test_a_bug_in_a_task_ends_the_controller() -> None:
@@ -179,3 +180,66 @@ def test_a_worker_without_a_connection_lets_the_list_be_asked_at_once() -> None:
         running.cancel()
 
     asyncio.run(run())
+
+
+class Away(OllamaServer):
+    """A server without a connection. It notes whether its long requests were given up."""
+
+    is_given_up = False
+
+    async def listed(self) -> ModelsListed | ListFailed:
+        return ListFailed(ListError.UNREACHABLE, time.monotonic())
+
+    def give_up(self) -> None:
+        self.is_given_up = True
+
+
+def test_requests_to_a_server_that_stays_away_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their timeouts are minutes long, and the server that returns does not know them. The gates are closed meanwhile."""
+    monkeypatch.setattr("supervisor.monitor.ollama.controller.GIVE_UP_SECONDS", 2 * SAMPLE_SECONDS)
+    server, board = Away(URL, 1.0), Scoreboard()
+    policy = AdmissionPolicy(V, F, sample_seconds=SAMPLE_SECONDS)
+    controller = controller_of(policy, server, MonitorState(polled_at_seconds=1.0), DatabaseRequests(), board=board)
+
+    async def run() -> None:
+        running = asyncio.create_task(controller.run())
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not server.is_given_up:
+                await asyncio.sleep(SAMPLE_SECONDS)
+        running.cancel()
+
+    asyncio.run(run())
+    record = board.admission.read()
+    assert (record.vision_calls, record.feedback_calls) == (0, 0)
+
+
+class Unloading(OllamaServer):
+    """A server on which no model is installed."""
+
+    loads = 0
+
+    async def listed(self) -> ModelsListed | ListFailed:
+        return ModelsListed((), time.monotonic())
+
+    async def load(self, *_: object) -> bool:
+        self.loads += 1
+        return False
+
+
+def test_of_several_failed_loads_the_first_one_is_logged() -> None:
+    """A model that is not installed is tried every few seconds, and the log is not filled with it."""
+    server, lines = Unloading(URL, 1.0), list[str]()
+    policy = AdmissionPolicy(V, F, sample_seconds=SAMPLE_SECONDS, probe_seconds=0.0)
+    state = MonitorState(polled_at_seconds=1.0, backlog=StepBacklog(feedback_jobs=1))
+    log = EventLog("INFO", lines.append)
+    controller = controller_of(policy, server, state, DatabaseRequests(), log=log)
+
+    async def run() -> None:
+        running = asyncio.create_task(controller.run())
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while server.loads < 4:
+                await asyncio.sleep(SAMPLE_SECONDS)
+        running.cancel()
+
+    asyncio.run(run())
+    assert len([line for line in lines if "model_loaded" in line]) == 1
