@@ -229,8 +229,8 @@ def _probe_ended(model: ModelStatus, fact: ProbeEnded) -> ModelStatus:
 
 def _with_store_fact(store: Store, fact: FileFailed | FileRead | StoreProbeBegun | StoreProbeEnded) -> Store:
     match fact:
-        case FileFailed(error_class, job_id, at_seconds, retry_after_seconds):
-            return store.file_failed(error_class, job_id, at_seconds, retry_after_seconds)
+        case FileFailed(error_class, job_id, at_seconds):
+            return store.file_failed(error_class, job_id, at_seconds)
         case FileRead(job_id):
             return store.file_read(job_id)
         case StoreProbeBegun():

@@ -80,12 +80,11 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True)
 class FileFailed:
-    """A worker could not read the file of a job, for a reason of the store. `retry_after_seconds`: as the store asked for."""
+    """A worker could not read the file of a job, for a reason of the store."""
 
     error_class: str
     job_id: UUID
     at_seconds: float
-    retry_after_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

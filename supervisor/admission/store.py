@@ -49,13 +49,13 @@ class Store:
     closed_at_seconds: float = -math.inf
     is_probing: bool = False
     probed_at_seconds: float = -math.inf  # end of the last probe
-    retry_after_seconds: float = 0.0
+    retry_after_seconds: float = 0.0  # as the store asked for in its answer to the last probe
 
     @property
     def is_closed(self) -> bool:
         return bool(self.error_class) and not self.is_back
 
-    def file_failed(self, error_class: str, job_id: UUID, at_seconds: float, retry_after_seconds: float) -> "Store":
+    def file_failed(self, error_class: str, job_id: UUID, at_seconds: float) -> "Store":
         """Close the gate if this job has not closed it before."""
         is_new = job_id not in self.failed
         misses = self.misses + 1 if error_class == FILE_MISSING and is_new else self.misses
@@ -73,7 +73,7 @@ class Store:
             misses=0,
             relapses=self.relapses + 1 if self.is_back else self.relapses,
             closed_at_seconds=at_seconds,
-            retry_after_seconds=retry_after_seconds,
+            retry_after_seconds=0.0,
         )
 
     def file_read(self, job_id: UUID) -> "Store":

@@ -92,7 +92,7 @@ class EventReader:
         if event.job_id is None or event.step is not Step.VISION:
             return
         if event.kind is EventKind.STEP_FAILED and event.error_class in STORE_ERRORS:
-            self._admission.file_failed(event.error_class, event.job_id, event.seconds)
+            self._admission.file_failed(event.error_class, event.job_id)
         elif event.call is not None and event.call.outcome in READ_OUTCOMES:
             self._admission.file_read(event.job_id)
 

@@ -25,8 +25,8 @@ def after(*facts: Fact, store: Store | None = None) -> Store:
     return state.store
 
 
-def failed(job_id: UUID = A, error_class: str = "StoreUnreachable", at: float = NOW, retry_after: float = 0.0) -> FileFailed:
-    return FileFailed(error_class, job_id, at, retry_after)
+def failed(job_id: UUID = A, error_class: str = "StoreUnreachable", at: float = NOW) -> FileFailed:
+    return FileFailed(error_class, job_id, at)
 
 
 def missing(*job_ids: UUID) -> Iterable[FileFailed]:
@@ -99,9 +99,10 @@ def test_missing_files_close_the_gate_for_no_longer_than_a_probe() -> None:
 
 
 def test_a_pause_that_the_store_asks_for_is_kept() -> None:
-    """Also for the probe after the first failure."""
-    assert wait_of(after(failed(error_class="StoreBusy", retry_after=5.0))) == 5.0
-    assert wait_of(after(failed(), *probed("StoreBusy", retry_after=7.0))) == 7.0
+    """The next hold begins without it."""
+    busy = after(failed(), *probed("StoreBusy", retry_after=7.0))
+    assert wait_of(busy) == 7.0
+    assert wait_of(after(*probed(), FileRead(A, NOW), failed(), store=busy)) == 2.0
 
 
 def test_the_number_of_remembered_jobs_is_bounded() -> None:

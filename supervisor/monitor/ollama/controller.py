@@ -114,9 +114,9 @@ class AdmissionController:
             self._apply(CallEnded(model, call, time.monotonic()))
             self._decide()  # at once, because the next event may be of a call that started under the old decision
 
-    def file_failed(self, error_class: str, job_id: UUID, retry_after_seconds: float) -> None:
+    def file_failed(self, error_class: str, job_id: UUID) -> None:
         """Handles the event of a worker that could not read a file."""
-        self._apply(FileFailed(error_class, job_id, time.monotonic(), retry_after_seconds))
+        self._apply(FileFailed(error_class, job_id, time.monotonic()))
         self._decide()
 
     def file_read(self, job_id: UUID) -> None:

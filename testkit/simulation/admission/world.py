@@ -49,7 +49,7 @@ class Job:
     number: int
     step: str
     entered_at: int
-    visible_at: int = 0
+    visible_at: int
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class World:
             self._begin_fault(self._faults.pop(0))
         while self._jobs and self._jobs[0][1].at <= self.now:
             number, planned = self._jobs.pop(0)
-            self.queue.append(Job(number, FEEDBACK if planned.is_text else VISION, self.now))
+            self.queue.append(Job(number, FEEDBACK if planned.is_text else VISION, self.now, self.now))
         self._end_calls()
         loads = self.ollama.step(self.now)
         if self.now >= self.monitor_gone_until:
@@ -272,7 +272,7 @@ class World:
         """A job that closes the gate keeps its place. Any other one is put back for a moment."""
         failed = FileFailed(error_class, UUID(int=job.number), float(self.now))
         self._outcomes.append(failed)
-        store = self.state.store.file_failed(error_class, failed.job_id, failed.at_seconds, 0.0)
+        store = self.state.store.file_failed(error_class, failed.job_id, failed.at_seconds)
         self._release(worker, 0 if store.is_closed else RETRY_STEPS)
 
     def _file_error(self, job: Job) -> str:
@@ -283,10 +283,12 @@ class World:
         return "StoreFileMissing" if self.ollama.has_any(Kind.FILES_GONE, self.now) else ""
 
     def _release(self, worker: Worker, steps: int) -> None:
+        """Put the job back to its place, or behind the jobs that are visible before it."""
         assert worker.job is not None
-        worker.job.visible_at = self.now + steps
+        if steps:
+            worker.job.visible_at = self.now + steps
         self.queue.append(worker.job)
-        self.queue.sort(key=lambda job: job.number)
+        self.queue.sort(key=lambda job: (job.visible_at, job.number))
         worker.job = None
 
     def _end_calls(self) -> None:
