@@ -18,7 +18,7 @@ from tests.inputs.alarm import alarmed
 from worker.documents import sandbox
 from worker.documents.storage import Storage
 
-DATABASE = {"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning"}
+DATABASE = {"AI_BACKEND": "local", "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning"}
 KEY = "submissions/work.png"
 
 

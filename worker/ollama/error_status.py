@@ -28,7 +28,7 @@ def error_for_status(status: int, body: bytes) -> Exception:
     """The exception to raise. It is chosen by the texts of docs/ollama-api.md 2.8, and its message contains none of them."""
     match status:
         case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.TOO_MANY_REQUESTS:
-            return Unavailable(f"status {int(status)}")
+            return Unavailable(f"status {status}")
         case HTTPStatus.NOT_FOUND:
             return ModelMissing("status 404")
         case HTTPStatus.BAD_REQUEST:
