@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 SERVICE_KEY = "geheimer-dienstschluessel"
-PREFIX = "/storage/v1/object/"
+PREFIX, BUCKET_PREFIX = "/storage/v1/object/", "/storage/v1/bucket/"
 GIGABYTE = 2**30
 _CHUNK = bytes(2**16)
 
@@ -47,7 +47,7 @@ class Store:
 
 
 @contextmanager
-def start_store(answer: Answer | None = None) -> Iterator[Store]:
+def start_store(answer: Answer | None = None, port: int = 0) -> Iterator[Store]:
     """Run a store for the length of the block. The end does not wait for connections that workers keep open."""
     store = Store() if answer is None else Store(answer=answer)
 
@@ -60,7 +60,7 @@ def start_store(answer: Answer | None = None) -> Iterator[Store]:
             finally:
                 self.close_connection = True
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     store.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -73,12 +73,14 @@ def start_store(answer: Answer | None = None) -> Iterator[Store]:
 
 
 def files_below(root: Path, faults: Mapping[str, str]) -> Answer:
-    """Serve the files below `root`. `faults` by storage key: redirect, flood, announced flood."""
+    """Serve the files below `root`, and whether a bucket is there. `faults` by storage key: redirect, flood, announced flood."""
 
     def answer(request: Request) -> None:
-        key = unquote(request.path.removeprefix(PREFIX))
+        key = unquote(request.path.removeprefix(PREFIX).removeprefix(BUCKET_PREFIX))
         if (request.headers["apikey"], request.headers["Authorization"]) != (SERVICE_KEY, f"Bearer {SERVICE_KEY}"):
             return request.answer(b"", 401)
+        if request.path.startswith(BUCKET_PREFIX):
+            return request.answer(b"{}", 200 if (root / key).is_dir() else 404)
         match faults.get(key, ""):
             case "redirect":
                 return request.answer(b"", 302, Location=f"{PREFIX}elsewhere")

@@ -3,7 +3,10 @@
 Why does work wait?
 
     too much memory is used    `rules`: hold_over_the_limit
-    a model fails              `breaker`
+    the server is away         `rules`: close_all_while_the_server_is_away
+    files cannot be read       `store`
+    a model fails              `breaker`, with its `probes`
+    calls died together        `rules`: ask_alone_after_a_death
     two models share Ollama    `turns`
     a model is not loaded      `loads`, with its states in `model_state`
     no job starts at all       `stall`
@@ -19,11 +22,13 @@ Words
 -----
 
 A *model* is one of ours, by the name that Ollama lists (`x:latest`). The *list* is an answer of /api/ps. A *sample* is one
-measurement: the list, the host's memory, our workers, or the queue. *Used memory* is the larger of what the list reports and what
-Ollama's processes occupy, because either may be too low. A *turn* is a period in which one model is *active*: the only one that
-may be called. The *model lock* is the database lock by which all instances agree on it. A *stall* is a period in which jobs wait
-and no worker holds one. An *eviction* unloads idle models in a stall. A *canary* is one job that is admitted in a stall to show
-whether more may run. A *probe* is one call that is admitted to show whether a failing model has recovered.
+measurement: the list, the host's memory, our workers, or the queue. The server is *away* while no connection to it can be made.
+The *store* is the object store or the local root, where pictures and documents are. *Used memory* is the larger of what the
+list reports and what Ollama's processes occupy, because either may be too low. A *turn* is a period in which one model is
+*active*: the only one that may be called. The *model lock* is the database lock by which all instances agree on it. A *stall*
+is a period in which jobs wait and no worker holds one. An *eviction* unloads idle models in a stall. A *canary* is one job that
+is admitted in a stall to show whether more may run. A *probe* is a tiny request of the monitor's own that shows whether a
+failing model or the store is back. The first call after it is a canary as well.
 
 The loop
 --------
@@ -37,8 +42,8 @@ The loop
     decide(state, policy, now) -> Decision        `rules`, with `turns`, `loads`, `stall`, `breaker`
           |
           +--> slots, calls, until_seconds        written to the scoreboard, read by workers; back as DecisionPublished
-          +--> acts: Preload, Unload,             performed by the monitor; back as LoadBegun, LoadEnded, UnloadBegun,
-               AcquireModelLock                   UnloadEnded, ModelLockChanged
+          +--> acts: Preload, Unload, Probe,      performed by the monitor; back as LoadBegun, LoadEnded, UnloadBegun,
+               ProbeStore, AcquireModelLock       UnloadEnded, ProbeBegun, ProbeEnded, …, ModelLockChanged
 
 The monitor runs the loop for each sample, each end of a call and each change of the queue. Each rule yields limits, each with a
 reason. The tightest limit counts, and all reasons are published. Because decisions and acts return as facts, a rule needs no
@@ -54,10 +59,13 @@ Reasons
     REOPENING    slots    slots were closed and the reason is gone            all workers have an open slot
     CANARY       relaxes  a stall is too long, and no eviction is possible,   a job is leased or a call ends
                           or one did not help
+    SERVER       gates    the list shows that the server is away              the next list that is not: RAMPING
+    STORE        pictures a file fails by the store's fault                   a probe is answered: RETURNING
+    RETURNING    1 pict.  the store answered a probe                          a file is read, or STORE
     WEDGED       gate     calls in flight, no token within the call timeout   a token, or no call is in flight
-    BREAKER      gate     failures in a row                                   the wait is over: PROBING
-    PROBING      1 call   the wait of the breaker is over                     the probe ends: RAMPING or BREAKER
-    RAMPING      2, 4 …   a probe was answered                                as many calls as the model takes, or a failure
+    BREAKER      gate     failures in a row                                   a probe is answered: RAMPING
+    RAMPING      1, 2 …   a probe was answered, or the server is back         as many calls as the model takes, or a failure
+    ALONE        1 call   calls failed within a second                        as many calls have ended
     LOADING      gate     the model is not loaded, or is being unloaded       it is loaded, or UNLISTED
     UNLOADABLE   gate     the same, a load failed and jobs wait               a load succeeds
     EXCLUSIVE    gate     the models do not fit and the other one is active   its own turn begins
@@ -72,18 +80,27 @@ canary relaxes the limits: one slot opens, and one call to a model that cannot b
 
 Breaker, one for each model. A silent call counts as three failures, because it used a whole timeout:
 
-             5 failures                  wait is over                 answered
-    closed ------------> open (BREAKER) --------------> PROBING ------------------> RAMPING --> closed
-                           ^                               |                           |
-                           +---- failed, the wait doubles -+---------------------------+
+             5 failures                  a probe is answered
+    closed ------------> open (BREAKER) ---------------------> RAMPING --> closed
+                          |      ^                               |
+                          +------+------------ a call failed ----+
+                       probe failed
 
-If silence tripped it, the model is also unloaded, once for each trip, because a stuck process does not recover by waiting.
+Probes follow each other every `probe_seconds`, however long the outage is, because none costs a job. A model that is not loaded
+is loaded before its probe. If silence tripped the breaker and the probe is silent too, the model is unloaded, once for each
+trip, because a stuck process does not recover by waiting.
+
+Away: a refused call says nothing about the model, so it counts neither for the breaker nor as a death. Deaths: a picture that
+ends the model's process ends its neighbours too, and only calls that are asked alone show which one it was.
+
+Store: only unread pictures need it, so only the vision step is limited. See `store`.
 
 Loads
 -----
 
 A model that waiting jobs need is loaded by a request without a prompt, one load at a time, so that no job pays for it. Failed
-loads are repeated after waits that double. UNLISTED means that Ollama uses another name or keeps no model. Its gate stays open.
+loads are repeated after waits that double, and within seconds if they fail at once. UNLISTED means that Ollama uses another
+name or keeps no model. Its gate stays open.
 
 Two models
 ----------
@@ -102,7 +119,8 @@ of an instance stay closed.
 Failures
 --------
 
-* Ollama silent: without a memory limit work goes on. With one, all slots close after `grace_seconds`. No model is loaded.
+* Ollama away: both gates close at once. The workers' calls are repeated without an attempt.
+* Ollama's list silent: without a memory limit work goes on. With one, all slots close after `grace_seconds`. No model is loaded.
 * Monitor dies: with a memory limit the decision expires at `until_seconds`, and no worker leases after it. Without one it stays
   valid. The next monitor starts with the published slots and learns everything else anew.
 * Database away: the model lock is lost, so during turns both gates close until it is acquired again.

@@ -22,6 +22,7 @@ class AnomalyKind(Enum):
     UNLISTED = "a model was loaded and is not listed: Ollama uses another name for it, or OLLAMA_KEEP_ALIVE is 0"
     CONTEXT = "a model was loaded with another context length than requested"
     SPILLED = "a model is only partly on the GPU"
+    FELL_OFF = "a model was on the GPU and is now in main memory only, so it answers many times slower"
     ALIAS = "two names stand for one model: each request for one of them reloads the other"
 
 
@@ -53,6 +54,10 @@ def _of_the_list(state: AdmissionState) -> Iterator[Anomaly]:
             yield Anomaly(AnomalyKind.MISSING, model.name)
         if model.state is ModelState.UNLISTED:
             yield Anomaly(AnomalyKind.UNLISTED, model.name)
+    for loaded_model in state.listed:
+        known = state.model(loaded_model.name)
+        if known is not None and known.on_gpu_bytes and not loaded_model.size_vram_bytes:
+            yield Anomaly(AnomalyKind.FELL_OFF, loaded_model.name)
 
 
 def _of_one_model(loaded_model: LoadedModel, first_name: str, policy: AdmissionPolicy) -> Iterator[Anomaly]:

@@ -5,19 +5,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.admission.decision import UNLIMITED
+from supervisor.admission.breaker import Breaker
 from supervisor.admission.facts import (
     BacklogSampled,
     CallEnded,
     CallsInFlight,
     DecisionPublished,
     Fact,
+    FileFailed,
+    FileRead,
     HostMeasured,
     ListFailed,
     LoadBegun,
     LoadEnded,
     ModelLockChanged,
     ModelsListed,
+    ProbeBegun,
+    ProbeEnded,
+    StoreProbeBegun,
+    StoreProbeEnded,
     UnloadBegun,
     UnloadEnded,
     WorkersSampled,
@@ -25,7 +31,10 @@ from supervisor.admission.facts import (
 from supervisor.admission.interference import Interference
 from supervisor.admission.model_state import ModelEvent, next_state
 from supervisor.admission.state import AdmissionState, ModelStatus, Stall
+from supervisor.admission.store import Store
 from worker.ipc.contract import CallOutcome
+
+TOGETHER_SECONDS = 1.0  # from the first to the last end of calls that died together
 
 
 def apply(state: AdmissionState, fact: Fact) -> AdmissionState:  # noqa: C901  # one line per kind
@@ -50,6 +59,14 @@ def apply(state: AdmissionState, fact: Fact) -> AdmissionState:  # noqa: C901  #
             return _unload_begun(state, fact)
         case UnloadEnded(models, is_ok):
             return state if is_ok else _change(state, models, _unload_failed)
+        case ProbeBegun(model, at_seconds):
+            return _change(state, (model,), lambda each: replace(each, breaker=each.breaker.probe_begun(at_seconds)))
+        case ProbeEnded():
+            return _change(state, (fact.model,), lambda each: _probe_ended(each, fact))
+        case FileFailed() | FileRead():
+            return replace(state, store=_with_store_fact(state.store, fact), stall=None)  # a worker has worked on a job
+        case StoreProbeBegun() | StoreProbeEnded():
+            return replace(state, store=_with_store_fact(state.store, fact))
         case ModelLockChanged(model):
             return replace(state, locked_model=model)
         case DecisionPublished():
@@ -73,15 +90,31 @@ def _after(model: ModelStatus, event: ModelEvent) -> ModelStatus:
 def _models_listed(state: AdmissionState, fact: ModelsListed) -> AdmissionState:
     sizes = {loaded_model.name: loaded_model.size_bytes for loaded_model in fact.models}
     is_one_gone = any(model.is_unloading and model.name not in sizes for model in state.models)
+    before = _server_returned(state, fact.at_seconds) if state.is_server_away else state
+    on_gpu = {loaded_model.name: loaded_model.size_vram_bytes for loaded_model in fact.models}
+    models = (_listed_or_missing(model, sizes.get(model.name)) for model in before.models)
     return replace(
         state,
-        models=tuple(_listed_or_missing(model, sizes.get(model.name)) for model in state.models),
+        models=tuple(replace(each, on_gpu_bytes=max(each.on_gpu_bytes, on_gpu.get(each.name, 0))) for each in models),
         listed=fact.models,
         listed_at_seconds=fact.at_seconds,
         list_failure=None,
+        answers_since_seconds=fact.at_seconds if state.list_failure else state.answers_since_seconds,
         replacements=state.replacements.listed(tuple(model.name for model in state.models if model.name in sizes)),
         gone_at_seconds=fact.at_seconds if is_one_gone else state.gone_at_seconds,
     )
+
+
+def _server_returned(state: AdmissionState, at_seconds: float) -> AdmissionState:
+    """Let the first call to each model show whether more may follow. A first failed load is repeated at once."""
+    return replace(state, models=tuple(_after_the_return(model, at_seconds) for model in state.models))
+
+
+def _after_the_return(model: ModelStatus, at_seconds: float) -> ModelStatus:
+    """A second failed load in a row keeps its wait, because loads may be what ends the server."""
+    breaker = model.breaker if model.breaker.is_open else Breaker.ramping(at_seconds)
+    failed_at_seconds = -math.inf if model.load_failures == 1 else model.load_failed_at_seconds
+    return replace(model, breaker=breaker, load_failed_at_seconds=failed_at_seconds)
 
 
 def _listed_or_missing(model: ModelStatus, size_bytes: int | None) -> ModelStatus:
@@ -93,8 +126,10 @@ def _listed_or_missing(model: ModelStatus, size_bytes: int | None) -> ModelStatu
 
 
 def _list_failed(state: AdmissionState, fact: ListFailed) -> AdmissionState:
-    models = tuple(_after(model, ModelEvent.LIST_FAILED) for model in state.models)
-    return replace(state, models=models, list_failure=state.list_failure or fact)
+    event = ModelEvent.SERVER_AWAY if fact.why.is_away else ModelEvent.LIST_FAILED
+    models = tuple(_after(model, event) for model in state.models)
+    began_at_seconds = state.list_failure.at_seconds if state.list_failure else fact.at_seconds
+    return replace(state, models=models, list_failure=ListFailed(fact.why, began_at_seconds))
 
 
 # Our own work
@@ -105,7 +140,9 @@ def _call_ended(state: AdmissionState, fact: CallEnded) -> AdmissionState:
     model = state.model(fact.model)
     if model is None:
         return state
-    judged = replace(state.with_model(_with_outcome(model, fact)), stall=None)
+    is_refused = state.is_server_away and fact.call.outcome is CallOutcome.FAILED  # it says nothing about the model
+    ended = model if is_refused else _count_deaths(_with_outcome(model, fact), fact)
+    judged = replace(state.with_model(ended), stall=None)
     return replace(judged, interference=_with_speed(state, fact).call_ended(fact.model, fact.at_seconds))
 
 
@@ -122,11 +159,8 @@ def _with_speed(state: AdmissionState, fact: CallEnded) -> Interference:
 
 
 def _with_outcome(model: ModelStatus, fact: CallEnded) -> ModelStatus:
-    """Ignore calls that began before the breaker opened: only a probe closes it or opens it again.
-
-    `is_probed` stays true if the gate closes for another reason before the probe has ended.
-    """
-    if model.breaker.is_tripped and not model.breaker.is_probed:
+    """Ignore calls that began before the breaker opened: only a probe ends it."""
+    if model.breaker.is_open:
         return model
     match fact.call.outcome:
         case CallOutcome.ANSWERED | CallOutcome.RUNAWAY:
@@ -138,6 +172,17 @@ def _with_outcome(model: ModelStatus, fact: CallEnded) -> ModelStatus:
             return model
         case _:
             assert_never(fact.call.outcome)
+
+
+def _count_deaths(model: ModelStatus, fact: CallEnded) -> ModelStatus:
+    """Calls that fail within a moment may all have died of one of them. As many calls must end alone before others join."""
+    is_death = fact.call.outcome is CallOutcome.FAILED
+    if is_death and not model.alone and fact.at_seconds > model.died_at_seconds + TOGETHER_SECONDS:
+        return replace(model, died=1, died_at_seconds=fact.at_seconds)
+    if fact.at_seconds > model.died_at_seconds + TOGETHER_SECONDS:
+        return replace(model, alone=max(0, model.alone - 1))
+    died = model.died + is_death
+    return replace(model, died=died, alone=died if died > 1 else 0)
 
 
 def _workers_sampled(state: AdmissionState, fact: WorkersSampled) -> AdmissionState:
@@ -174,7 +219,26 @@ def _update_stall(state: AdmissionState, at_seconds: float) -> AdmissionState:
     return state if state.stall else replace(state, stall=Stall(at_seconds))
 
 
-# Our requests to Ollama
+# Our requests to Ollama and to the store
+
+
+def _probe_ended(model: ModelStatus, fact: ProbeEnded) -> ModelStatus:
+    ended = model.breaker.probe_ended(fact.at_seconds, fact.error_class, fact.retry_after_seconds)
+    return replace(model, breaker=ended)
+
+
+def _with_store_fact(store: Store, fact: FileFailed | FileRead | StoreProbeBegun | StoreProbeEnded) -> Store:
+    match fact:
+        case FileFailed(error_class, job_id, at_seconds):
+            return store.file_failed(error_class, job_id, at_seconds)
+        case FileRead(job_id):
+            return store.file_read(job_id)
+        case StoreProbeBegun():
+            return store.probe_begun()
+        case StoreProbeEnded(error_class, at_seconds, retry_after_seconds):
+            return store.probe_ended(error_class, at_seconds, retry_after_seconds)
+        case _:
+            assert_never(fact)
 
 
 def _load_begun(model: ModelStatus, at_seconds: float) -> ModelStatus:
@@ -209,8 +273,7 @@ def _unload_failed(model: ModelStatus) -> ModelStatus:
 
 
 def _decision_published(state: AdmissionState, fact: DecisionPublished) -> AdmissionState:
-    calls, has_turn_changed = dict(fact.calls), fact.active != state.active
-    models = tuple(_with_gate(model, calls.get(model.name, UNLIMITED)) for model in state.models)
+    has_turn_changed, models = fact.active != state.active, state.models
     if has_turn_changed:
         models = tuple(_after(model, ModelEvent.TURN_CHANGED) for model in models)
     if (models, fact.slots, fact.active) == (state.models, state.slots, state.active):
@@ -223,10 +286,3 @@ def _decision_published(state: AdmissionState, fact: DecisionPublished) -> Admis
         active=fact.active,
         turn_since_seconds=fact.at_seconds if has_turn_changed else state.turn_since_seconds,
     )
-
-
-def _with_gate(model: ModelStatus, calls: int) -> ModelStatus:
-    """A gate that opens while the breaker is tripped admits the probe."""
-    if model.breaker.is_tripped and not model.breaker.is_probed and calls > 0:
-        return replace(model, breaker=replace(model.breaker, is_probed=True))
-    return model

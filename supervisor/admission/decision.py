@@ -21,8 +21,11 @@ class HoldReason(Enum):
     CANARY = "held back for the longest time allowed: one job shows whether more may run"
     UNKNOWN = "a limit is set, and the memory that Ollama uses is unknown"
     BREAKER = "a model failed several times in a row"
-    PROBING = "one call shows whether the model answers again"
-    RAMPING = "it answered the probe: 2, 4 … calls at once"
+    RAMPING = "the model or the server answers again: 1, 2, 4 … calls at once"
+    ALONE = "calls to the model died together: each is asked again alone"
+    SERVER = "no connection to Ollama can be made"
+    STORE = "the files of pictures cannot be read"
+    RETURNING = "the store answers again: one picture at a time until a file is read"
     WEDGED = "the server lists the model, but no call to it makes progress"
     LOADING = "the model is not loaded yet"
     EXCLUSIVE = "two models do not fit into memory together, and the other one is loaded now"
@@ -45,6 +48,23 @@ class Unload:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Send a tiny request to the model, to learn whether it answers again. A try without an answer ends after `try_seconds`.
+
+    Further tries are then sent beside the first one, which may wait behind other clients' calls until `timeout_seconds`.
+    """
+
+    model: str
+    try_seconds: float
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStore:
+    """Read the bucket or the root, to learn whether files can be read again."""
+
+
+@dataclass(frozen=True, slots=True)
 class AcquireModelLock:
     """Acquire the lock of this model, unless another instance holds the other model's. Repeated until it succeeds.
 
@@ -54,7 +74,7 @@ class AcquireModelLock:
     model: str | None
 
 
-Act = Preload | Unload | AcquireModelLock
+Act = Preload | Unload | Probe | ProbeStore | AcquireModelLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,7 @@ class Decision:
     `active`: the only model that may be called (None: all may). No worker leases after `until_seconds` of the monotonic clock.
     `reasons`: all that hold work back, in the order of the rules.
     `closed`: for each reason the models that it limits.
+    `pictures`: pictures that may be in work at once. Only unread pictures need the store.
     """
 
     slots: int = UNLIMITED
@@ -73,6 +94,11 @@ class Decision:
     acts: tuple[Act, ...] = ()
     until_seconds: float = math.inf
     closed: Mapping[HoldReason, tuple[str, ...]] = field(default_factory=dict)
+    pictures: int = UNLIMITED
+
+    def vision_calls(self, model: str | None) -> int:
+        """Return the calls of the vision step, whose model may be that of both steps."""
+        return min(self.calls_of(model), self.pictures)
 
     def calls_of(self, model: str | None) -> int:
         """A step without a model has no gate."""
@@ -80,4 +106,4 @@ class Decision:
 
     def published(self, at_seconds: float) -> DecisionPublished:
         """Return the fact that the workers can read this decision."""
-        return DecisionPublished(self.slots, tuple(sorted(self.calls.items())), self.active, at_seconds)
+        return DecisionPublished(self.slots, self.active, at_seconds)

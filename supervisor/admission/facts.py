@@ -5,6 +5,7 @@ All times are seconds of the monotonic clock. Models have the names that Ollama 
 
 from dataclasses import dataclass
 from enum import Enum
+from uuid import UUID
 
 from worker.ipc.contract import ModelCall
 
@@ -36,6 +37,11 @@ class ListError(Enum):
     LATE = "no answer in time"
     INVALID = "invalid answer"
     EXHAUSTED = "the monitor has no free file descriptor, raise the limit of open files"
+
+    @property
+    def is_away(self) -> bool:
+        """No connection to the server can be made, so no call to it can succeed."""
+        return self in {ListError.UNREACHABLE, ListError.UNRESOLVED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,23 @@ class CallEnded:
 
     model: str
     call: ModelCall
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailed:
+    """A worker could not read the file of a job, for a reason of the store."""
+
+    error_class: str
+    job_id: UUID
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """A worker has read the file of a job: a call with its picture ended."""
+
+    job_id: UUID
     at_seconds: float
 
 
@@ -149,6 +172,40 @@ class UnloadEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeBegun:
+    """A probe of a model was sent."""
+
+    model: str
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEnded:
+    """The probe of a model ended. `error_class` is empty for an answer. `retry_after_seconds`: as the server asked for."""
+
+    model: str
+    error_class: str
+    at_seconds: float
+    retry_after_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProbeBegun:
+    """A probe of the store was sent."""
+
+    at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProbeEnded:
+    """The probe of the store ended. `error_class` is empty if the bucket or the root can be read."""
+
+    error_class: str
+    at_seconds: float
+    retry_after_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelLockChanged:
     """This instance now holds the lock of `model`; None: it holds none."""
 
@@ -161,7 +218,6 @@ class DecisionPublished:
     """The workers can read this decision from now on."""
 
     slots: int
-    calls: tuple[tuple[str, int], ...]  # by model
     active: str | None  # the active model (None: all models are)
     at_seconds: float
 
@@ -171,12 +227,18 @@ Fact = (
     | ListFailed
     | HostMeasured
     | CallEnded
+    | FileFailed
+    | FileRead
     | WorkersSampled
     | BacklogSampled
     | LoadBegun
     | LoadEnded
     | UnloadBegun
     | UnloadEnded
+    | ProbeBegun
+    | ProbeEnded
+    | StoreProbeBegun
+    | StoreProbeEnded
     | ModelLockChanged
     | DecisionPublished
 )

@@ -8,6 +8,8 @@ from worker.ipc.backoff import doubling
 
 MEMORY_IS_BACK_BYTES = 256 * 2**20  # more than Ollama's own processes use without a model
 MAX_RETRY_FACTOR = 16  # longest wait between two tries, in first waits
+CHEAP_SECONDS = 2.0  # a load that fails within this time costs the server little
+MAX_CHEAP_FACTOR = 2  # longest wait after such a load, in first waits
 
 
 def is_load_due(model: ModelStatus, state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> bool:
@@ -53,7 +55,10 @@ def _is_room(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float)
 
 
 def _retry_at_seconds(model: ModelStatus, policy: AdmissionPolicy) -> float:
+    """A load that failed at once, as of a model that is not installed, is soon repeated. Any other one costs much memory."""
     if not model.load_failures:
         return model.load_failed_at_seconds
-    max_seconds = MAX_RETRY_FACTOR * policy.load_retry_seconds
-    return model.load_failed_at_seconds + doubling(policy.load_retry_seconds, max_seconds, model.load_failures - 1)
+    is_cheap = model.load_failed_at_seconds <= model.load_began_at_seconds + CHEAP_SECONDS
+    first_seconds = policy.probe_seconds if is_cheap else policy.load_retry_seconds
+    max_seconds = (MAX_CHEAP_FACTOR if is_cheap else MAX_RETRY_FACTOR) * first_seconds
+    return model.load_failed_at_seconds + doubling(first_seconds, max_seconds, model.load_failures - 1)

@@ -16,7 +16,8 @@ that answer. This is the usual way, with the events between the states:
                         +-----------------listed------------------+
 
 A failed load leads back to ABSENT, or to LOADED if the model is listed. A LOADED model that is missing has expired and is ABSENT.
-An UNLISTED model becomes ABSENT when the turn changes. UNLOADING_EARLY is an unload that is requested before a load's answer.
+An UNLISTED model becomes ABSENT when the turn changes, or when the server is away. UNLOADING_EARLY is an unload that is
+requested before a load's answer.
 """
 
 from collections.abc import Mapping
@@ -49,6 +50,7 @@ class ModelEvent(Enum):
     UNLOAD_BEGUN = "unload requested"
     UNLOAD_FAILED = "unload not possible"
     TURN_CHANGED = "another model became active"
+    SERVER_AWAY = "no list, because no connection to the server can be made"
 
 
 LISTED_STATES = frozenset(
@@ -84,11 +86,13 @@ MODEL_TRANSITIONS: Mapping[ModelState, Mapping[ModelEvent, ModelState]] = {
         ModelEvent.LISTED: ModelState.LOADED,
         ModelEvent.MISSING: ModelState.UNLISTED,
         ModelEvent.LIST_FAILED: ModelState.ABSENT,  # the next list comes too late to prove anything about the load
+        ModelEvent.SERVER_AWAY: ModelState.ABSENT,
     },
     ModelState.UNCONFIRMED: {
         ModelEvent.LISTED: ModelState.LOADED,
         ModelEvent.MISSING: ModelState.UNLISTED,
         ModelEvent.LIST_FAILED: ModelState.LOADED,
+        ModelEvent.SERVER_AWAY: ModelState.LOADED,
         ModelEvent.UNLOAD_BEGUN: ModelState.UNLOADING,
     },
     ModelState.LOADED: {
@@ -108,6 +112,7 @@ MODEL_TRANSITIONS: Mapping[ModelState, Mapping[ModelEvent, ModelState]] = {
     ModelState.UNLISTED: {
         ModelEvent.LISTED: ModelState.LOADED,
         ModelEvent.TURN_CHANGED: ModelState.ABSENT,  # it may have been evicted for the other model's turn: load it again
+        ModelEvent.SERVER_AWAY: ModelState.ABSENT,  # it may return as a new process, without the model
     },
 }
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+PROBE_SHARE = 1 / 8  # of the timeout of a call, whose prompt is more than eight times as long as that of a probe
+
 
 class TakeTurns(Enum):
     """Setting for two models that fit together: called at the same time, or by turns."""
@@ -31,8 +33,8 @@ class AdmissionPolicy:
     sample_seconds: float = 1.0
     max_hold_seconds: float = 60.0  # longest stall before an eviction and a canary
     grace_seconds: float = 10.0  # longest gap between two lists before the memory counts as unknown
-    cool_seconds: float = 5.0  # first wait of an open breaker, doubles with each failed probe
-    cool_max_seconds: float = 60.0
+    probe_seconds: float = 2.0  # wait before each probe of a model or of the store
+    probe_try_seconds: float = 4.0  # for an answer to one try of a probe, at least
     load_retry_seconds: float = 15.0  # first wait after a failed load, doubles with each further failure
     unload_seconds: float = 30.0  # longest wait for a model that was unloaded
     memory_back_seconds: float = 5.0  # longest time from a model's end in the list to the end of its process
@@ -60,6 +62,10 @@ class AdmissionPolicy:
         """Time without a token after which the model counts as wedged: the longest timeout of a call to it."""
         given = ((self.vision_model, self.vision_timeout_seconds), (self.feedback_model, self.feedback_timeout_seconds))
         return max((seconds for name, seconds in given if name == model), default=math.inf)
+
+    def try_seconds(self, model: str) -> float:
+        """Time for one try of a probe. A server that needs longer for its few tokens could answer no call in time."""
+        return max(self.probe_try_seconds, PROBE_SHARE * self.wedge_seconds(model))
 
     def context_tokens(self, model: str) -> frozenset[int]:
         """Context lengths requested from Ollama for this model; empty if none is."""

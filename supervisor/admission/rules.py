@@ -7,10 +7,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, HoldReason, Preload, Unload
+from supervisor.admission.decision import (
+    UNLIMITED,
+    AcquireModelLock,
+    Act,
+    Decision,
+    HoldReason,
+    Preload,
+    ProbeStore,
+    Unload,
+)
 from supervisor.admission.loads import is_any_leaving, is_leaving, is_load_due
 from supervisor.admission.model_state import ModelState
 from supervisor.admission.policy import AdmissionPolicy
+from supervisor.admission.probes import is_end_due, is_probe_due, probe_of
 from supervisor.admission.stall import can_evict, is_canary_due, is_memory_unknown, is_stalled_too_long
 from supervisor.admission.state import AdmissionState, ModelStatus
 from supervisor.admission.turns import active_model, blocks_active_model, is_pair_too_big, must_alternate
@@ -18,12 +28,13 @@ from supervisor.admission.turns import active_model, blocks_active_model, is_pai
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Largest number of slots that may lease, or of calls to one model, and the reason."""
+    """Largest number of slots that may lease, of calls to one model, or of pictures in work, and the reason."""
 
     reason: HoldReason
     slots: int = UNLIMITED
     model: str = ""
     calls: int = UNLIMITED
+    pictures: int = UNLIMITED
 
 
 Rule = Callable[[AdmissionState, AdmissionPolicy, float], Iterator[Limit]]
@@ -67,14 +78,37 @@ def close_a_wedged_model(state: AdmissionState, policy: AdmissionPolicy, now_sec
             yield Limit(HoldReason.WEDGED, model=model.name, calls=0)
 
 
-def close_a_failing_model(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
-    """Close the gate after failures in a row. Then admit one call as a probe, and 2, 4 … calls after its answer."""
+def close_a_failing_model(state: AdmissionState, _policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Limit]:
+    """Close the gate after failures in a row, until a probe is answered. Then admit 1, 2, 4 … calls."""
     for model in state.models:
-        if model.breaker.is_open(now_seconds, policy.cool_seconds, policy.cool_max_seconds):
+        if model.breaker.is_open:
             yield Limit(HoldReason.BREAKER, model=model.name, calls=0)
         elif model.breaker.is_tripped:
-            reason = HoldReason.RAMPING if model.breaker.answers else HoldReason.PROBING
-            yield Limit(reason, model=model.name, calls=model.breaker.ramp)
+            yield Limit(HoldReason.RAMPING, model=model.name, calls=model.breaker.ramp)
+
+
+def ask_alone_after_a_death(state: AdmissionState, _policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Limit]:
+    """Admit one call at a time after calls died together, so that the one that ends the model's process is found."""
+    for model in state.models:
+        if model.alone:
+            yield Limit(HoldReason.ALONE, model=model.name, calls=1)
+
+
+def close_all_while_the_server_is_away(state: AdmissionState, _policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Limit]:
+    """Close the gates of all models at the first connection that cannot be made, until the server lists its models again."""
+    if state.is_server_away:
+        for model in state.models:
+            yield Limit(HoldReason.SERVER, model=model.name, calls=0)
+
+
+def hold_pictures_while_the_store_is_away(state: AdmissionState, policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Limit]:
+    """Start no picture while files cannot be read. After the return admit one at a time until a file is read."""
+    if policy.vision_model is None or not state.store.error_class:
+        return
+    if state.store.is_closed:
+        yield Limit(HoldReason.STORE, pictures=0)
+    else:
+        yield Limit(HoldReason.STORE if state.store.is_doubtful else HoldReason.RETURNING, pictures=1)
 
 
 def close_all_but_the_active_model(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Limit]:
@@ -100,12 +134,15 @@ def close_a_model_that_is_not_loaded(state: AdmissionState, policy: AdmissionPol
 
 
 LIMITS: tuple[Rule, ...] = (
+    close_all_while_the_server_is_away,
     hold_over_the_limit,
     hold_while_memory_is_unknown,
     hold_during_an_eviction,
     reopen_one_slot_at_a_time,
+    hold_pictures_while_the_store_is_away,
     close_a_wedged_model,
     close_a_failing_model,
+    ask_alone_after_a_death,
     close_all_but_the_active_model,
     close_a_model_that_is_not_loaded,
 )
@@ -118,12 +155,23 @@ def evict_after_a_long_stall(state: AdmissionState, policy: AdmissionPolicy, now
 
 
 def unload_a_silent_model(state: AdmissionState, _policy: AdmissionPolicy, _now_seconds: float) -> Iterator[Act]:
-    """End the process of a model that gives no token, because waiting does not repair it. Once for each failed probe."""
+    """End the process of a model that gives no token to calls and to a probe, because waiting does not repair it."""
     for model in state.models:
-        is_silent = model.breaker.is_tripped and model.breaker.is_silent and not model.breaker.answers
-        is_done = model.unload_began_at_seconds >= model.breaker.tripped_at_seconds
-        if is_silent and not is_done and not model.in_flight and model.is_listed:
+        if is_end_due(model, state):
             yield Unload((model.name,))
+
+
+def probe_a_failing_model(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Act]:
+    """Learn by a request of our own whether a model answers again, so that no job has to."""
+    for model in state.models:
+        if is_probe_due(model, state, policy, now_seconds):
+            yield probe_of(model, policy)
+
+
+def probe_the_store(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Act]:
+    """Learn by a request of our own whether files can be read again."""
+    if policy.vision_model is not None and state.store.is_probe_due(now_seconds, policy.probe_seconds):
+        yield ProbeStore()
 
 
 def acquire_the_lock(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Iterator[Act]:
@@ -154,6 +202,8 @@ def load_before_work(state: AdmissionState, policy: AdmissionPolicy, now_seconds
 ACTS: tuple[ActRule, ...] = (
     evict_after_a_long_stall,
     unload_a_silent_model,
+    probe_a_failing_model,
+    probe_the_store,
     acquire_the_lock,
     make_room_for_the_active_model,
     load_before_work,
@@ -163,7 +213,7 @@ ACTS: tuple[ActRule, ...] = (
 def decide(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -> Decision:
     """Combine all limits and acts. The same input always gives the same decision."""
     limits = [limit for rule in LIMITS for limit in rule(state, policy, now_seconds)]
-    if is_canary_due(state, policy, now_seconds):
+    if not state.is_server_away and is_canary_due(state, policy, now_seconds):
         limits = apply_canary(limits, state)
     return Decision(
         slots=min((limit.slots for limit in limits), default=UNLIMITED),
@@ -173,6 +223,7 @@ def decide(state: AdmissionState, policy: AdmissionPolicy, now_seconds: float) -
         acts=tuple(act for rule in ACTS for act in rule(state, policy, now_seconds)),
         until_seconds=now_seconds + policy.trust_seconds if policy.limit_bytes else math.inf,
         closed=_closed(limits),
+        pictures=min((limit.pictures for limit in limits), default=UNLIMITED),
     )
 
 
@@ -180,7 +231,7 @@ def apply_canary(limits: list[Limit], state: AdmissionState) -> list[Limit]:
     """Relax the limits so that one job can start and shows whether more may run.
 
     One slot opens, and one call to a model that cannot be loaded or seen. The reason CANARY stands
-    before each reason that it relaxes, so that the status names it first. A breaker has a probe of its own, so it stays as it is.
+    before each reason that it relaxes, so that the status names it first. A breaker has its own probe, so it stays as it is.
     """
     relaxed = []
     for limit in limits:

@@ -10,6 +10,7 @@ from supervisor.admission.interference import Interference
 from supervisor.admission.model_state import LISTED_STATES, LOADING_STATES, UNLOADING_STATES, ModelState
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.replacements import Replacements
+from supervisor.admission.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class ModelStatus:
     load_failures: int = 0  # in a row
     load_failed_at_seconds: float = 0.0
     unload_began_at_seconds: float = -math.inf  # time of the last unload request
+    died_at_seconds: float = -math.inf  # first of the calls that failed within a moment
+    died: int = 0  # their number
+    alone: int = 0  # calls that are still to end one after another, because as many died together
+    on_gpu_bytes: int = 0  # largest part on a GPU that was ever listed
 
     @property
     def has_work(self) -> bool:
@@ -65,7 +70,9 @@ class AdmissionState:
     interference: Interference
     listed: tuple[LoadedModel, ...] = ()  # last answer of /api/ps, with models that are not ours
     listed_at_seconds: float | None = None  # time of that answer
-    list_failure: ListFailed | None = None  # first failed request since that answer
+    list_failure: ListFailed | None = None  # since that answer: the first failed request, with the reason of the last one
+    answers_since_seconds: float = -math.inf  # first answer after a failed request
+    store: Store = field(default_factory=Store)
     host: HostMeasured | None = None
     leases: int = 0  # jobs in hand
     workers: int = UNLIMITED
@@ -90,6 +97,10 @@ class AdmissionState:
 
     def with_model(self, changed: ModelStatus) -> "AdmissionState":
         return replace(self, models=tuple(changed if model.name == changed.name else model for model in self.models))
+
+    @property
+    def is_server_away(self) -> bool:
+        return self.list_failure is not None and self.list_failure.why.is_away
 
     @property
     def reported_bytes(self) -> int:

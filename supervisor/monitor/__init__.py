@@ -19,6 +19,8 @@ Its knowledge, and the pages that are made from it:
     status, outages     one state and one message about it, and the words for outages of the database
     document, metrics   the status document, and /metrics
     events              a worker's event goes to the log, the metrics and the state
+    outgoing            one HTTP request of the monitor, to Ollama or to the object store
+    store               probes of the store of the files, and its hold in words
     pending_commands    commands on their way to the supervisor
 
 A dead monitor costs some polls, and no job: workers poll by themselves, and its successor repeats open requests.

@@ -116,7 +116,7 @@ def _admission(view: AdmissionView) -> dict[str, Any]:
     policy, decision = view.policy, view.decision
     return {
         "slots": decision.slots,
-        "vision_calls": decision.calls_of(policy.vision_model),
+        "vision_calls": decision.vision_calls(policy.vision_model),
         "feedback_calls": decision.calls_of(policy.feedback_model),
         "reasons": [reason.name.lower() for reason in decision.reasons],
         "why": view.explanation() or None,
@@ -124,6 +124,7 @@ def _admission(view: AdmissionView) -> dict[str, Any]:
         "locked_model": view.state.locked_model,
         "ollama": _ollama(view),
         "host": _host(view.state.host),
+        "store_error": view.state.store.error_class or None,
         "anomalies": [{"meaning": each.kind.value, "model": each.model or None} for each in view.anomalies()],
     }
 

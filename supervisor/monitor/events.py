@@ -6,17 +6,21 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from supervisor.admission.store import STORE_ERRORS
 from supervisor.event_log import EventLog
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.ollama.controller import AdmissionController
 from supervisor.monitor.queue.requests import DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from worker.ipc.contract import MAX_EVENT_BYTES, Event, EventKind, ModelCall, Step
+from worker.ipc.contract import MAX_EVENT_BYTES, CallOutcome, Event, EventKind, ModelCall, Step
+from worker.ollama.errors import NameUnresolved, ServerUnreachable
 from worker.queue.sqlstate import sqlstate_in
 
 MAX_EVENTS_AT_ONCE = 100
 UNENDED_OUTCOMES = ("refused", "lease_lost")
+READ_OUTCOMES = (CallOutcome.ANSWERED, CallOutcome.RUNAWAY)  # of a call whose picture was read before
+UNCONNECTED = (ServerUnreachable.__name__, NameUnresolved.__name__)
 DELAYED_OUTCOMES = ("vision_retrying", "feedback_retrying", "released_")  # prefixes
 
 
@@ -62,6 +66,9 @@ class EventReader:
         self._event_log.event(slot, event)
         self._update_connection(slot, event)
         self._update_refused_rows(event)
+        self._note_file(event)
+        if event.kind is EventKind.STEP_FAILED and event.error_class in UNCONNECTED:
+            self._admission.list_now()
         if event.kind is EventKind.LEASED:
             self._waker.wake_one()
         if event.step is not None and event.call is not None:
@@ -79,6 +86,15 @@ class EventReader:
             self._state.refused_rows.add(event.job_id, sqlstate, time.monotonic())
         elif event.kind is EventKind.ROW_REFUSED or (event.kind is EventKind.SETTLED and event.outcome not in UNENDED_OUTCOMES):
             self._state.refused_rows.forget(event.job_id)
+
+    def _note_file(self, event: Event) -> None:
+        """A failed file may be the store's fault. An answer about a picture shows that its file was read."""
+        if event.job_id is None or event.step is not Step.VISION:
+            return
+        if event.kind is EventKind.STEP_FAILED and event.error_class in STORE_ERRORS:
+            self._admission.file_failed(event.error_class, event.job_id)
+        elif event.call is not None and event.call.outcome in READ_OUTCOMES:
+            self._admission.file_read(event.job_id)
 
     def _note_call(self, step: Step, call: ModelCall) -> None:
         policy = self._state.admission.policy

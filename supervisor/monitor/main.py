@@ -29,6 +29,7 @@ from supervisor.monitor.queue.reclaimer import LeaseReclaimer
 from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
+from supervisor.monitor.store.probe import StoreProbe
 from supervisor.settings.model import Settings
 from supervisor.settings.policy import policy_of
 from worker.ipc import channel
@@ -115,6 +116,7 @@ def _admission_dependencies(settings: Settings, requests: DatabaseRequests) -> A
         admission_policy(settings, total_memory_bytes()),
         settings.worker,
         OllamaServer(settings.worker.ollama_base_url, settings.supervisor.ollama_load_timeout_seconds),
+        StoreProbe(settings.worker),
         Host.of(settings),
         requests,
     )

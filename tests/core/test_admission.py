@@ -8,7 +8,17 @@ import pytest
 
 from supervisor.admission import rules as rulebook
 from supervisor.admission.breaker import Breaker
-from supervisor.admission.decision import UNLIMITED, AcquireModelLock, Act, Decision, HoldReason, Preload, Unload
+from supervisor.admission.decision import (
+    UNLIMITED,
+    AcquireModelLock,
+    Act,
+    Decision,
+    HoldReason,
+    Preload,
+    Probe,
+    ProbeStore,
+    Unload,
+)
 from supervisor.admission.facts import DecisionPublished, HostMeasured, ListError, ListFailed, LoadedModel
 from supervisor.admission.interference import Ewma, Interference, Speed
 from supervisor.admission.model_state import ModelState
@@ -19,21 +29,27 @@ from supervisor.admission.rules import (
     ActRule,
     Rule,
     acquire_the_lock,
+    ask_alone_after_a_death,
     close_a_failing_model,
     close_a_model_that_is_not_loaded,
     close_a_wedged_model,
     close_all_but_the_active_model,
+    close_all_while_the_server_is_away,
     decide,
     evict_after_a_long_stall,
     hold_during_an_eviction,
     hold_over_the_limit,
+    hold_pictures_while_the_store_is_away,
     hold_while_memory_is_unknown,
     load_before_work,
     make_room_for_the_active_model,
+    probe_a_failing_model,
+    probe_the_store,
     reopen_one_slot_at_a_time,
     unload_a_silent_model,
 )
 from supervisor.admission.state import AdmissionState, ModelStatus, Stall
+from supervisor.admission.store import Store
 from supervisor.admission.turns import active_model
 
 NOW, INSTANT, MIB = 1000.0, 0.001, 2**20
@@ -49,8 +65,8 @@ POLICY = AdmissionPolicy(
     sample_seconds=1,
     max_hold_seconds=60,
     grace_seconds=10,
-    cool_seconds=5,
-    cool_max_seconds=30,
+    probe_seconds=2,
+    probe_try_seconds=3,
     load_retry_seconds=15,
     unload_seconds=25,
     memory_back_seconds=4,
@@ -117,6 +133,11 @@ def tripped(ago: float = 1.0, **fields: Any) -> Breaker:
     return Breaker(trips=1, tripped_at_seconds=NOW - ago, **fields)
 
 
+AWAY = ListFailed(ListError.UNREACHABLE, NOW - 3)
+STORE_AWAY = Store("StoreUnreachable", NOW - 1, closed_at_seconds=NOW - 1)
+UNANSWERED = tripped(is_silent=True, failed_probe_began_at_seconds=NOW - 1, probed_at_seconds=NOW - 1)
+
+
 def speeds(vision: tuple[Ewma, Ewma], feedback: tuple[Ewma, Ewma]) -> Interference:
     """Each alone and together."""
     return Interference((Speed(V, *vision), Speed(F, *feedback)))
@@ -140,12 +161,13 @@ class Row:
     slots: int = UNLIMITED
     v: int = UNLIMITED
     f: int = UNLIMITED
+    pictures: int = UNLIMITED
     why: tuple[HoldReason, ...] = ()
     acts: tuple[Act, ...] = ()
 
     @property
     def decision(self) -> tuple[object, ...]:
-        return self.slots, (self.v, self.f), self.why, self.acts
+        return self.slots, (self.v, self.f), self.why, self.acts, self.pictures
 
 
 ROWS = {
@@ -184,10 +206,37 @@ ROWS = {
     "a model is being unloaded": Row(
         close_a_model_that_is_not_loaded, both(v=unloading(NOW - 25 + INSTANT)), v=0, why=(LOADING,)
     ),
-    "a breaker is open": Row(close_a_failing_model, both(v={"breaker": tripped(5 - INSTANT)}), v=0, why=(BREAKER,)),
-    "a breaker admits a probe": Row(close_a_failing_model, both(f={"breaker": tripped(5)}), f=1, why=(HoldReason.PROBING,)),
+    "a breaker is open": Row(close_a_failing_model, both(v={"breaker": tripped(2 - INSTANT)}), v=0, why=(BREAKER,)),
     "a probe was answered": Row(
-        close_a_failing_model, both(v={"breaker": tripped(0, answers=1)}), v=2, why=(HoldReason.RAMPING,)
+        close_a_failing_model, both(f={"breaker": tripped(5, is_answering=True)}), f=1, why=(HoldReason.RAMPING,)
+    ),
+    "the canary was answered": Row(
+        close_a_failing_model, both(v={"breaker": tripped(0, is_answering=True, answers=1)}), v=2, why=(HoldReason.RAMPING,)
+    ),
+    "calls died together": Row(ask_alone_after_a_death, both(v={"alone": 2}), v=1, why=(HoldReason.ALONE,)),
+    "the server is away": Row(
+        close_all_while_the_server_is_away, both(list_failure=AWAY), NO_LIMIT, v=0, f=0, why=(HoldReason.SERVER,)
+    ),
+    "the store is away": Row(hold_pictures_while_the_store_is_away, both(store=STORE_AWAY), pictures=0, why=(HoldReason.STORE,)),
+    "the store is back": Row(
+        hold_pictures_while_the_store_is_away,
+        both(store=replace(STORE_AWAY, is_back=True)),
+        pictures=1,
+        why=(HoldReason.RETURNING,),
+    ),
+    "the store is back, and files fail": Row(
+        hold_pictures_while_the_store_is_away,
+        both(store=replace(STORE_AWAY, is_back=True, is_doubtful=True)),
+        pictures=1,
+        why=(HoldReason.STORE,),
+    ),
+    "a probe is due": Row(probe_a_failing_model, both(f={"breaker": tripped(2)}), f=0, why=(BREAKER,), acts=(Probe(F, 3, 20),)),
+    "a probe of the store is due": Row(
+        probe_the_store,
+        both(store=replace(STORE_AWAY, closed_at_seconds=NOW - 2)),
+        pictures=0,
+        why=(HoldReason.STORE,),
+        acts=(ProbeStore(),),
     ),
     "no token for longer than the vision timeout": Row(
         close_a_wedged_model, both(v={"in_flight": 1, "progress_at_seconds": NOW - 30 - INSTANT}), v=0, why=(WEDGED,)
@@ -237,7 +286,7 @@ ROWS = {
     ),
     "a model is silent": Row(
         unload_a_silent_model,
-        both(v={"breaker": tripped(is_silent=True), "unload_began_at_seconds": NOW - 1 - INSTANT}),
+        both(v={"breaker": UNANSWERED, "unload_began_at_seconds": NOW - 1 - INSTANT}),
         v=0,
         why=(BREAKER,),
         acts=(Unload((V,)),),
@@ -281,7 +330,7 @@ ROWS = {
 
 def decided(state: AdmissionState, policy: AdmissionPolicy = POLICY) -> tuple[object, ...]:
     decision = decide(state, policy, NOW)
-    return decision.slots, (decision.calls_of(V), decision.calls_of(F)), decision.reasons, decision.acts
+    return decision.slots, (decision.calls_of(V), decision.calls_of(F)), decision.reasons, decision.acts, decision.pictures
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
@@ -329,7 +378,7 @@ UNRESTRICTED: dict[str, Case] = {
 @pytest.mark.parametrize(("state", "policy"), UNRESTRICTED.values(), ids=UNRESTRICTED.keys())
 def test_no_rule_applies(state: AdmissionState, policy: AdmissionPolicy) -> None:
     """An instant before its time, or in a similar state, no rule holds work back or acts."""
-    assert decided(state, policy) == (UNLIMITED, (UNLIMITED, UNLIMITED), (), ())
+    assert decided(state, policy) == (UNLIMITED, (UNLIMITED, UNLIMITED), (), (), UNLIMITED)
 
 
 WITHOUT_ACTS: dict[str, Case] = {
@@ -344,10 +393,41 @@ WITHOUT_ACTS: dict[str, Case] = {
     "a slot is open": (both(used=1001, slots=1, stall=LONG), POLICY),
     "only a foreign model is loaded": (state_of(FOREIGN, used=1001, slots=0, stall=LONG), POLICY),
     "a model fails but is not silent": (both(v={"breaker": tripped()}), POLICY),
-    "a silent model recovers": (both(v={"breaker": tripped(is_silent=True, answers=1)}), POLICY),
-    "a silent model was unloaded": (both(v={"breaker": tripped(is_silent=True), "unload_began_at_seconds": NOW - 1}), POLICY),
-    "a silent model has calls": (both(v={"breaker": tripped(is_silent=True), "in_flight": 1}), POLICY),
-    "a silent model is not loaded": (state_of(F, v={"breaker": tripped(is_silent=True)}), POLICY),
+    "a silent model recovers": (both(v={"breaker": replace(UNANSWERED, is_answering=True)}), POLICY),
+    "a silent model was unloaded": (both(v={"breaker": UNANSWERED, "unload_began_at_seconds": NOW - 1}), POLICY),
+    "a silent model has calls": (both(v={"breaker": UNANSWERED, "in_flight": 1}), POLICY),
+    "a silent model is not loaded": (state_of(F, v={"breaker": UNANSWERED}), POLICY),
+    "a silent model was not probed since its trip": (both(v={"breaker": tripped(is_silent=True)}), POLICY),
+    "a probe waits in a silent model": (both(v={"breaker": replace(UNANSWERED, probe_began_at_seconds=NOW)}), POLICY),
+    "a silent model was probed before the server answered": (
+        both(v={"breaker": UNANSWERED}, answers_since_seconds=NOW - 1 + INSTANT),
+        POLICY,
+    ),
+    "a silent model on a silent server": (both(v={"breaker": UNANSWERED}, list_failure=SILENT), POLICY),
+    "a probe is not due": (both(v={"breaker": tripped(2 - INSTANT)}), POLICY),
+    "a probe is under way": (both(v={"breaker": tripped(9, probe_began_at_seconds=NOW)}), POLICY),
+    "a probe failed just now": (both(v={"breaker": tripped(9, probed_at_seconds=NOW - 2 + INSTANT)}), POLICY),
+    "the server asked for a pause": (
+        both(v={"breaker": tripped(9, probed_at_seconds=NOW - 7 + INSTANT, retry_after_seconds=7)}),
+        POLICY,
+    ),
+    "a call failed after an answered probe": (
+        both(v={"breaker": Breaker(trips=2, tripped_at_seconds=NOW - 4 + INSTANT)}),
+        POLICY,
+    ),
+    "a failing model is not loaded": (state_of(F, v={"breaker": tripped(9)}), POLICY),
+    "a failing model is being loaded": (state_of(F, v={"breaker": tripped(9), "state": ModelState.LOADING}), POLICY),
+    "a failing model is being unloaded": (both(v={"breaker": tripped(9), **unloading(NOW)}), POLICY),
+    "a failing model on a server that is away": (both(v={"breaker": tripped(9)}, list_failure=AWAY), POLICY),
+    "a failing model with all slots closed": (both(used=1001, slots=0, v={"breaker": tripped(9)}), POLICY),
+    "a failing model that has not its turn": (turn_of(V, V, F, v=WAITS, f={"breaker": tripped(9)}), BY_TURNS),
+    "a probe of the store is not due": (both(store=replace(STORE_AWAY, closed_at_seconds=NOW - 2 + INSTANT)), POLICY),
+    "a probe of the store is under way": (both(store=replace(STORE_AWAY, closed_at_seconds=0, is_probing=True)), POLICY),
+    "the store has answered": (both(store=replace(STORE_AWAY, closed_at_seconds=0, is_back=True)), POLICY),
+    "the store asked for a pause": (
+        both(store=replace(STORE_AWAY, closed_at_seconds=NOW - 7 + INSTANT, retry_after_seconds=7)),
+        POLICY,
+    ),
     "the lock must wait for calls to the other model": (state_of(v=WAITS, active=V, f={"in_flight": 1}), ONE_AT_A_TIME),
     "the lock is ours": (turn_of(V, V, v=WAITS), ONE_AT_A_TIME),
     "the other model has calls": (turn_of(V, V, F, since=NOW, f={"in_flight": 1}), ONE_AT_A_TIME),
@@ -526,9 +606,12 @@ def test_a_step_without_a_model_has_no_gate() -> None:
 def test_the_tightest_limit_counts_and_all_reasons_are_published() -> None:
     """A wedged, failing and absent model is closed once, for three reasons in the order of the rules."""
     state = state_of(
-        F, used=1001, v={"in_flight": 1, "progress_at_seconds": 0.0, "breaker": tripped(5)}, f={"breaker": tripped(0, answers=3)}
+        F,
+        used=1001,
+        v={"in_flight": 1, "progress_at_seconds": 0.0, "breaker": tripped(1)},
+        f={"breaker": tripped(0, is_answering=True, answers=3)},
     )
-    assert decided(state) == (0, (0, 4), (MEMORY, WEDGED, HoldReason.PROBING, HoldReason.RAMPING, LOADING), ())
+    assert decided(state)[:4] == (0, (0, 4), (MEMORY, WEDGED, BREAKER, HoldReason.RAMPING, LOADING), ())
     assert decide(state, POLICY, NOW).reasons[0] is MEMORY
 
 
@@ -545,6 +628,42 @@ def test_one_failed_load_makes_a_model_unloadable() -> None:
     assert decide(state_of(F, v=failed_loads(1, 0, jobs=0)), NO_LIMIT, NOW).reasons == (LOADING,)
 
 
+def test_a_store_that_is_away_closes_the_vision_step_alone() -> None:
+    """Also where one model serves both steps, because texts need no file."""
+    policy = replace(NO_LIMIT, feedback_model=V)
+    model = ModelStatus(V, 8, ModelState.LOADED)
+    state = replace(AdmissionState.of(policy, 0.0), models=(model,), listed_at_seconds=NOW, store=STORE_AWAY)
+    decision = decide(state, policy, NOW)
+    assert (decision.vision_calls(V), decision.calls_of(V)) == (0, UNLIMITED)
+    assert decide(state, replace(policy, vision_model=None), NOW).pictures == UNLIMITED
+
+
+def test_no_canary_while_the_server_is_away() -> None:
+    """No job could show anything, and the message names the server alone."""
+    state = state_of(stall=LONG, list_failure=AWAY, v=failed_loads(1, 0))
+    assert decide(state, POLICY, NOW).reasons == (HoldReason.SERVER, HoldReason.UNLOADABLE, LOADING)
+
+
+def test_a_load_that_fails_at_once_is_soon_repeated() -> None:
+    """A model that is not installed costs nothing to ask for, and is found within seconds after its installation."""
+    for count, ago, is_due in ((1, 2, True), (1, 2 - INSTANT, False), (9, 4, True), (9, 4 - INSTANT, False)):
+        cheap = failed_loads(count, ago) | {"load_began_at_seconds": NOW - ago - 2}
+        assert decide(state_of(F, v=cheap), POLICY, NOW).acts == ((Preload(V),) if is_due else ())
+
+
+def test_a_silent_model_gets_one_short_try() -> None:
+    """A probe that waits in it would delay its unload. Another model's probe may wait as long as a call."""
+    slow = replace(NO_LIMIT, feedback_timeout_seconds=240)
+    for is_silent, timeout_seconds in ((False, 240), (True, 30)):
+        state = both(f={"breaker": tripped(9, is_silent=is_silent)})
+        assert decide(state, slow, NOW).acts == (Probe(F, 30, timeout_seconds),)
+
+
+def test_a_model_without_a_list_is_probed() -> None:
+    """Neither a list nor a load tells whether it is there, so the probe may load it."""
+    assert decide(state_of(F, v={"breaker": tripped(9)}, list_failure=SILENT), NO_LIMIT, NOW).acts == (Probe(V, 3.75, 30),)
+
+
 def test_a_decision_expires_only_with_a_memory_limit() -> None:
     assert decide(both(), POLICY, NOW).until_seconds == NOW + 5 + 10
     assert decide(both(), NO_LIMIT, NOW).until_seconds == math.inf
@@ -553,4 +672,4 @@ def test_a_decision_expires_only_with_a_memory_limit() -> None:
 
 def test_a_published_decision() -> None:
     decision = Decision(2, {V: 1, F: 0}, V, (MEMORY,), (), 5.0)
-    assert decision.published(NOW) == DecisionPublished(2, ((F, 0), (V, 1)), V, NOW)
+    assert decision.published(NOW) == DecisionPublished(2, V, NOW)

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from supervisor.admission.anomalies import Anomaly, AnomalyKind, find_anomalies
 from supervisor.admission.apply import apply
-from supervisor.admission.breaker import Breaker
+from supervisor.admission.breaker import PROBE_SILENT, Breaker
 from supervisor.admission.decision import UNLIMITED
 from supervisor.admission.facts import (
     Backlog,
@@ -16,6 +17,7 @@ from supervisor.admission.facts import (
     CallsInFlight,
     DecisionPublished,
     Fact,
+    FileFailed,
     HostMeasured,
     ListError,
     ListFailed,
@@ -24,6 +26,8 @@ from supervisor.admission.facts import (
     LoadEnded,
     ModelLockChanged,
     ModelsListed,
+    ProbeBegun,
+    ProbeEnded,
     UnloadBegun,
     UnloadEnded,
     WorkersSampled,
@@ -88,8 +92,8 @@ def waiting(*backlogs: Backlog, at: float = NOW) -> BacklogSampled:
     return BacklogSampled(backlogs, at)
 
 
-def published(slots: int, vision_calls: int = UNLIMITED, active: str | None = None, at: float = NOW) -> DecisionPublished:
-    return DecisionPublished(slots, ((F, UNLIMITED), (V, vision_calls)), active, at)
+def published(slots: int, active: str | None = None, at: float = NOW) -> DecisionPublished:
+    return DecisionPublished(slots, active, at)
 
 
 def test_a_new_state() -> None:
@@ -111,10 +115,50 @@ def test_a_list_ends_a_failure_and_contains_sizes() -> None:
     assert model_of(after(listed(loaded_model(V, 301)), state=later)).size_bytes == 301
 
 
-def test_a_failed_list_keeps_the_last_one_and_the_first_failure() -> None:
-    first = ListFailed(ListError.LATE, NOW + 1)
-    state = after(listed(loaded_model(V)), first, ListFailed(ListError.INVALID, NOW + 2))
-    assert (state.list_failure, state.listed_at_seconds, model_of(state).is_listed) == (first, NOW, True)
+def test_a_failed_list_keeps_the_last_one_and_the_time_of_the_first_failure() -> None:
+    """The reason is the latest, because it decides whether calls are possible."""
+    state = after(listed(loaded_model(V)), ListFailed(ListError.LATE, NOW + 1), ListFailed(ListError.UNREACHABLE, NOW + 2))
+    assert (state.list_failure, state.listed_at_seconds) == (ListFailed(ListError.UNREACHABLE, NOW + 1), NOW)
+    assert (model_of(state).is_listed, state.is_server_away) == (True, True)
+    assert not after(ListFailed(ListError.LATE, NOW + 3), state=state).is_server_away
+
+
+UNREACHABLE = ListFailed(ListError.UNREACHABLE, NOW + 1)
+
+
+def test_the_first_call_after_a_return_of_the_server_is_a_canary() -> None:
+    """Each model ramps from one call. A list that was only late changes nothing."""
+    state = after(listed(), UNREACHABLE, listed(at=NOW + 9))
+    assert [model.breaker for model in state.models] == [Breaker.ramping(NOW + 9)] * 2
+    assert (state.models[0].breaker.ramp, state.answers_since_seconds) == (1, NOW + 9)
+    late = after(listed(), ListFailed(ListError.LATE, NOW + 1), listed(at=NOW + 9))
+    assert ([model.breaker for model in late.models], late.answers_since_seconds) == ([Breaker()] * 2, NOW + 9)
+
+
+def test_calls_to_a_server_that_is_away_say_nothing_about_the_model() -> None:
+    """Its breaker stays closed and no call is asked alone, so the return costs no further wait."""
+    state = after(UNREACHABLE, *9 * (ended(FAILED),))
+    assert (breaker_of(state), model_of(state).alone) == (Breaker(), 0)
+
+
+def test_a_first_load_that_failed_with_the_server_is_repeated_at_its_return() -> None:
+    """A second one keeps its wait, because loads may be what ends the server."""
+    failed = LoadBegun(V, NOW), LoadEnded(V, is_ok=False, at_seconds=NOW + 5)
+    once = after(*failed, UNREACHABLE, listed(at=NOW + 9))
+    assert (model_of(once).load_failures, model_of(once).load_failed_at_seconds) == (1, -math.inf)
+    twice = after(*failed, *failed, UNREACHABLE, listed(at=NOW + 9))
+    assert model_of(twice).load_failed_at_seconds == NOW + 5
+
+
+def test_calls_that_died_together_are_asked_alone() -> None:
+    """One by one until as many have ended, whatever their end. One death, or a second one later, is no such case."""
+    died = after(ended(FAILED), ended(ANSWERED, at=NOW + 0.5), ended(FAILED, at=NOW + 1), ended(FAILED, "foreign"))
+    assert (model_of(died).alone, model_of(died, F).alone) == (2, 0)
+    again = after(ended(FAILED, at=NOW + 2), state=died)
+    assert model_of(again).alone == 1
+    assert model_of(after(ended(ANSWERED, at=NOW + 3), state=again)).alone == 0
+    assert model_of(after(ended(FAILED), ended(FAILED, at=NOW + 1.1))).alone == 0
+    assert model_of(after(ended(SILENT), ended(SILENT), ended(BUSY), ended(BUSY))).alone == 0
 
 
 def test_models_that_replace_each_other_do_not_fit() -> None:
@@ -160,29 +204,45 @@ def with_breaker(breaker: Breaker) -> AdmissionState:
     return NEW.with_model(replace(model_of(NEW), breaker=breaker))
 
 
-TRIPPED = Breaker(trips=1, tripped_at_seconds=NOW - 9, is_probed=True)
+OPEN = Breaker(trips=1, tripped_at_seconds=NOW - 9)
+RAMPING = replace(OPEN, is_answering=True)
+
+
+def probed(error_class: str = "", *, began: float = NOW, at: float = NOW + 1) -> tuple[Fact, ...]:
+    return ProbeBegun(V, began), ProbeEnded(V, error_class, at, 7.0)
 
 
 def test_only_a_probe_changes_an_open_breaker() -> None:
-    """Calls that began before it opened are ignored. A probe counts even if its gate has closed again."""
-    shut = replace(TRIPPED, is_probed=False)
+    """Calls that began before it opened are ignored."""
     for outcome in CallOutcome:
-        assert breaker_of(after(published(UNLIMITED, 0), ended(outcome), state=with_breaker(shut))) == shut
-        if outcome is not CallOutcome.BAD_REQUEST:
-            probed = after(published(UNLIMITED, 1), published(UNLIMITED, 0), ended(outcome), state=with_breaker(shut))
-            assert breaker_of(probed) not in {shut, TRIPPED}
-    assert not breaker_of(after(published(UNLIMITED, 1))).is_probed
+        assert breaker_of(after(ended(outcome), state=with_breaker(OPEN))) == OPEN
+    assert breaker_of(after(*probed(), state=with_breaker(OPEN))) == RAMPING
 
 
-def test_a_failed_probe_trips_again() -> None:
-    assert breaker_of(after(ended(SILENT), state=with_breaker(TRIPPED))) == Breaker(0, 2, NOW, 0, is_silent=True)
-    ramping = with_breaker(Breaker(trips=1, answers=2, is_probed=True))
+def test_a_failed_probe_leaves_the_breaker_open() -> None:
+    """Its class is remembered for the status. A silent one shows that the model gives no token to anyone."""
+    failed = breaker_of(after(*probed("ServerError"), state=with_breaker(OPEN)))
+    assert (failed.is_open, failed.trips, failed.error_class, failed.is_silent) == (True, 1, "ServerError", False)
+    assert (failed.probed_at_seconds, failed.failed_probe_began_at_seconds, failed.retry_after_seconds) == (NOW + 1, NOW, 7.0)
+    assert breaker_of(after(*probed(PROBE_SILENT), state=with_breaker(OPEN))).is_silent
+
+
+def test_a_probe_of_an_earlier_trip_proves_nothing() -> None:
+    """Its answer may be from before the failures that tripped the breaker again."""
+    again = Breaker(trips=2, tripped_at_seconds=NOW)
+    assert breaker_of(after(ProbeEnded(V, "", NOW), state=with_breaker(again))) == again
+    assert breaker_of(after(*probed(), state=with_breaker(Breaker()))).is_tripped is False
+
+
+def test_a_failed_call_after_a_probe_trips_again() -> None:
+    assert breaker_of(after(ended(SILENT), state=with_breaker(RAMPING))) == Breaker(0, 2, NOW, 0, is_silent=True)
+    ramping = with_breaker(replace(RAMPING, answers=2))
     assert breaker_of(after(ended(BUSY), state=ramping)) == Breaker(0, 2, NOW)
 
 
 def test_recovery_doubles_the_calls() -> None:
-    """Probe, then 2. With 4 calls the model has all that it takes at once, and the breaker closes."""
-    ramps, state = [], with_breaker(TRIPPED)
+    """The canary, then 2. With 4 calls the model has all that it takes at once, and the breaker closes."""
+    ramps, state = [], with_breaker(RAMPING)
     for _ in range(3):
         ramps.append(breaker_of(state).ramp)
         state = after(ended(ANSWERED), state=state)
@@ -190,14 +250,19 @@ def test_recovery_doubles_the_calls() -> None:
     assert breaker_of(state) == Breaker()
 
 
-@pytest.mark.parametrize(("trips", "waits"), [(1, 5.0), (2, 10.0), (3, 20.0), (4, 30.0), (9999, 30.0)])
-def test_an_open_breaker_waits_longer_each_time(trips: int, waits: float) -> None:
-    """Doubling up to a maximum. An answer ends the wait, and a breaker that never tripped is not open."""
+@pytest.mark.parametrize(("trips", "waits"), [(1, 2.0), (2, 4.0), (3, 8.0), (4, 8.0), (9999, 8.0)])
+def test_probes_that_calls_contradict_become_rarer(trips: int, waits: float) -> None:
+    """Up to a small maximum. A probe that fails does not make the next one later, however long the outage is."""
     breaker = Breaker(trips=trips, tripped_at_seconds=NOW)
-    assert breaker.is_open(NOW + waits - 0.001, 5, 30)
-    assert not breaker.is_open(NOW + waits, 5, 30)
-    assert not replace(breaker, answers=1).is_open(NOW, 5, 30)
-    assert not Breaker(tripped_at_seconds=NOW).is_open(NOW, 5, 30)
+    assert not breaker.is_probe_due(NOW + waits - 0.001, 2.0)
+    assert breaker.is_probe_due(NOW + waits, 2.0)
+    late = NOW + 20 * 60
+    failed = replace(breaker, probed_at_seconds=late)
+    assert not failed.is_probe_due(late + 1.999, 2.0)
+    assert failed.is_probe_due(late + 2.0, 2.0)
+    assert not replace(breaker, is_answering=True).is_probe_due(late, 2.0)
+    assert not replace(breaker, probe_began_at_seconds=NOW).is_probe_due(late, 2.0)
+    assert not Breaker(tripped_at_seconds=NOW).is_probe_due(late, 2.0)
 
 
 def test_speeds_alone_and_together() -> None:
@@ -272,6 +337,7 @@ ENDS = {
     "a lease": sampled(leases=1),
     "a call in flight": sampled(V),
     "a call that ended between two samples": ended(ANSWERED),
+    "a file that could not be read between two samples": FileFailed("StoreFailed", UUID(int=1), NOW),
 }
 
 
@@ -330,12 +396,11 @@ def test_a_published_decision_sets_the_times_of_changes() -> None:
     def times(state: AdmissionState) -> tuple[float, float]:
         return state.slots_changed_at_seconds, state.turn_since_seconds
 
-    state = after(published(2, 1, V, at=NOW + 1))
+    state = after(published(2, V, at=NOW + 1))
     assert (state.slots, state.active, times(state)) == (2, V, (NOW + 1, NOW + 1))
-    for same in (published(2, 1, V, at=NOW + 2), published(2, 0, V, at=NOW + 2), DecisionPublished(2, (), V, NOW + 2)):
-        assert after(same, state=state) == state
-    assert times(after(published(1, 1, V, at=NOW + 2), state=state)) == (NOW + 2, NOW + 1)
-    assert times(after(published(2, 1, F, at=NOW + 2), state=state)) == (NOW + 1, NOW + 2)
+    assert after(published(2, V, at=NOW + 2), state=state) == state
+    assert times(after(published(1, V, at=NOW + 2), state=state)) == (NOW + 2, NOW + 1)
+    assert times(after(published(2, F, at=NOW + 2), state=state)) == (NOW + 1, NOW + 2)
 
 
 def found(*models: LoadedModel, used: int | None = None, calls_to: tuple[str, ...] = ()) -> set[tuple[AnomalyKind, str]]:
@@ -363,6 +428,15 @@ def test_anomalies_of_the_list() -> None:
     same = loaded_model(V, digest="same"), loaded_model("also", digest="same")
     assert found(*same) == {(AnomalyKind.ALIAS, V), (AnomalyKind.FOREIGN, "also")}
     assert find_anomalies(after(sampled(V)), POLICY) == ()
+
+
+def test_a_model_that_fell_off_the_gpu_is_an_anomaly() -> None:
+    """A model that was never on one is none, and its return ends the anomaly."""
+    state = after(listed(loaded_model(V, vram=100)), listed(loaded_model(V)))
+    assert Anomaly(AnomalyKind.FELL_OFF, V) in find_anomalies(state, POLICY)
+    assert find_anomalies(after(listed(loaded_model(V, vram=100)), state=state), POLICY) == ()
+    assert find_anomalies(after(listed(loaded_model(V))), POLICY) == ()
+    assert find_anomalies(after(listed(), state=state), POLICY) == ()
 
 
 def test_a_loaded_model_that_is_not_listed_is_an_anomaly() -> None:

@@ -29,7 +29,8 @@ FACTS: dict[ModelEvent, Fact] = {
     ModelEvent.LOAD_FAILED: LoadEnded(V, is_ok=False, at_seconds=1.0),
     ModelEvent.UNLOAD_BEGUN: UnloadBegun((V,), 1.0),
     ModelEvent.UNLOAD_FAILED: UnloadEnded((V,), is_ok=False, at_seconds=1.0),
-    ModelEvent.TURN_CHANGED: DecisionPublished(1, (), F, 1.0),
+    ModelEvent.SERVER_AWAY: ListFailed(ListError.UNREACHABLE, 1.0),
+    ModelEvent.TURN_CHANGED: DecisionPublished(1, F, 1.0),
 }
 PATHS: dict[ModelState, tuple[ModelEvent, ...]] = {
     ModelState.ABSENT: (),
@@ -78,6 +79,15 @@ MEANINGS: dict[ModelState, set[str]] = {
 }
 
 
+DISPROVED: dict[ModelEvent, set[str]] = {
+    ModelEvent.LIST_FAILED: {"unconfirmed"},
+    ModelEvent.SERVER_AWAY: {"unconfirmed", "unlisted"},
+    ModelEvent.LOAD_FAILED: {"load runs"},
+    ModelEvent.UNLOAD_FAILED: {"unload requested"},
+    ModelEvent.TURN_CHANGED: {"unlisted"},
+}
+
+
 def effect(known: set[str], event: ModelEvent) -> set[str]:
     """The table once more, by what each event proves: an oracle for every cell."""
     match event:
@@ -86,20 +96,13 @@ def effect(known: set[str], event: ModelEvent) -> set[str]:
         case ModelEvent.MISSING:
             left = known - {"listed", "unload requested", "unconfirmed"}
             return left | {"unlisted"} if "unconfirmed" in known else left
-        case ModelEvent.LIST_FAILED:
-            return known - {"unconfirmed"}
         case ModelEvent.LOAD_BEGUN:
             return known | {"load runs"}
         case ModelEvent.LOADED:
             return known - {"load runs"} | (set() if "unload requested" in known else {"unconfirmed"})
-        case ModelEvent.LOAD_FAILED:
-            return known - {"load runs"}
         case ModelEvent.UNLOAD_BEGUN:
             return known - {"unconfirmed"} | {"unload requested"}
-        case ModelEvent.UNLOAD_FAILED:
-            return known - {"unload requested"}
-        case ModelEvent.TURN_CHANGED:
-            return known - {"unlisted"}
+    return known - DISPROVED[event]
 
 
 @pytest.mark.parametrize(("state", "event"), [cell for cell in CELLS if cell not in IMPOSSIBLE])

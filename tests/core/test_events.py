@@ -14,7 +14,7 @@ from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from worker.ipc.contract import Event, EventKind
+from worker.ipc.contract import CallOutcome, Event, EventKind, ModelCall, Step
 from worker.ipc.scoreboard import Scoreboard
 
 LEASES = {
@@ -48,3 +48,59 @@ def test_a_new_lease_ends_the_outage_of_a_worker(lease: Event) -> None:
             pairs[slot][1].send(lease.encode())
             events.read_all()
             assert set(state.worker_outages) == left
+
+
+class Noted:
+    """The parts of the admission controller that events reach."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[object, ...]] = []
+
+    def file_failed(self, *failure: object) -> None:
+        self.notes.append(("failed", *failure))
+
+    def file_read(self, job_id: object) -> None:
+        self.notes.append(("read", job_id))
+
+    def list_now(self) -> None:
+        self.notes.append(("list",))
+
+    def call_ended(self, *_: object) -> None:
+        """Tested by test_controller."""
+
+
+JOB = uuid4()
+
+
+def failed_step(error_class: str, step: Step = Step.VISION) -> Event:
+    return Event(kind=EventKind.STEP_FAILED, job_id=JOB, step=step, error_class=error_class, outcome="x", seconds=7.0)
+
+
+def call(outcome: CallOutcome, step: Step = Step.VISION) -> Event:
+    return Event(kind=EventKind.CALL, job_id=JOB, step=step, call=ModelCall(outcome))
+
+
+NOTES: dict[str, tuple[Event, list[tuple[object, ...]]]] = {
+    "a file that the store did not give": (failed_step("StoreFailed"), [("failed", "StoreFailed", JOB)]),
+    "a server that is away": (failed_step("ServerUnreachable", Step.FEEDBACK), [("list",)]),
+    "a server without an address": (failed_step("NameUnresolved"), [("list",)]),
+    "another failure": (failed_step("ServerError"), []),
+    "a page that was read": (call(CallOutcome.ANSWERED), [("read", JOB)]),
+    "a call that failed, perhaps before the file was read": (call(CallOutcome.FAILED), []),
+    "an answer about a text": (call(CallOutcome.ANSWERED, Step.FEEDBACK), []),
+}
+
+
+@pytest.mark.parametrize(("event", "notes"), NOTES.values(), ids=NOTES.keys())
+def test_admission_is_notified_of_files_and_connections(event: Event, notes: list[tuple[object, ...]]) -> None:
+    """By the class of a failed step, and by an answer about a picture."""
+    board, state, admission = Scoreboard(), MonitorState(), Noted()
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with reader, writer:
+        reader.setblocking(False)
+        log, requests = EventLog("ERROR", lambda _: None), DatabaseRequests()
+        controller: Any = admission
+        events = EventReader([reader.fileno()], Metrics(board, state), state, requests, Waker(board, []), controller, log)
+        writer.send(event.encode())
+        events.read_all()
+    assert admission.notes == notes

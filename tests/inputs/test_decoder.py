@@ -27,7 +27,7 @@ from tests.inputs.alarm import alarmed
 from tests.tiers import in_two_tiers
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.documents import pages, sandbox
-from worker.documents.decoder import Decoding, _file_bytes, _send_document
+from worker.documents.decoder import DecoderFailed, Decoding, _file_bytes, _send_document
 from worker.documents.decoder import decoding as in_a_child
 from worker.documents.sandbox import allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
@@ -313,7 +313,7 @@ def test_a_page_in_the_instant_of_its_timeout(count: int) -> None:
         last_half_at_seconds = until_seconds + 0.001 * (2 * number / count - 1)
         with sandboxed(partial(_send_in_halves, page, last_half_at_seconds)) as child:
             found.append(_pages_and_end(child, until_seconds))
-    assert set(found) <= {((page,), VisionPermanentError), ((), VisionTransientError)}
+    assert set(found) <= {((page,), VisionPermanentError), ((), DecoderFailed)}
 
 
 def _send_in_halves(page: bytes, last_half_at_seconds: float, fd: int) -> None:

@@ -1,5 +1,6 @@
 """A disk that does not answer: reading a file ends in time, because the decoder's child waits for the disk."""
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -12,11 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from supervisor.monitor.store.root import read_in_child
 from supervisor.settings.model import parse
 from testkit.inputs.files import encoded, noise
 from tests.inputs.alarm import alarmed
 from worker.documents import decoder, sandbox
-from worker.documents.decoder import FileTimeout, decoding
+from worker.documents.decoder import decoding
+from worker.documents.errors import FileTimeout
 from worker.documents.storage import Storage
 
 pytestmark = pytest.mark.second_tier
@@ -24,6 +27,7 @@ pytestmark = pytest.mark.second_tier
 DATABASE = {"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning"}
 REQUEST_BYTES = 2**18
 MNT_DETACH = 2
+READ_SECONDS = 10.0
 PICTURE = encoded(noise(64, 64), "PNG")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -83,6 +87,22 @@ def test_a_disk_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyP
             read(mounted)
         until_ended([process for process in psutil.Process().children() if process not in before])
         assert read(sound) == PICTURE
+    assert psutil.Process().children() == before
+
+
+@pytest.mark.parametrize("takes_requests", [False, True])
+def test_a_probe_of_a_disk_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes_requests: bool) -> None:
+    """The monitor's probe ends in time and starts no second child beside one that hangs. The return of the disk is found."""
+    monkeypatch.setattr(sandbox, "END_SECONDS", 0.3)
+    before = psutil.Process().children()
+    (tmp_path / "submissions").mkdir()
+    with alarmed():
+        with silent_disk(tmp_path, takes_requests=takes_requests):
+            for _ in range(3):
+                assert asyncio.run(read_in_child(str(tmp_path), "submissions", 0.3)) == "FileTimeout"
+            assert len([process for process in psutil.Process().children() if process not in before]) <= 2  # with the disk's own
+        until_ended([process for process in psutil.Process().children() if process not in before])
+        assert asyncio.run(read_in_child(str(tmp_path), "submissions", READ_SECONDS)) == ""
     assert psutil.Process().children() == before
 
 

@@ -15,6 +15,16 @@ from testkit.object_store import Request, Store, start_store
 from tests.inputs.alarm import alarmed
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.documents import local_file, storage
+from worker.documents.decoder import decoding
+from worker.documents.errors import (
+    FileUnavailable,
+    RootUnreadable,
+    StoreBusy,
+    StoreFailed,
+    StoreFileMissing,
+    StoreRejected,
+    StoreUnreachable,
+)
 from worker.documents.storage import Storage
 from worker.ipc.contract import ErrorCode
 
@@ -67,9 +77,10 @@ def code_of(place: Storage, key: str = KEY) -> ErrorCode | None:
     return refused.value.error_code
 
 
-def assert_transient(place: Storage, key: str = KEY) -> None:
+def assert_transient(place: Storage, key: str = KEY, error: type[FileUnavailable] = StoreFailed) -> None:
     with pytest.raises(VisionTransientError) as failed:
         place.page(key)()
+    assert type(failed.value) is error
     assert_silent(failed.value)
 
 
@@ -150,7 +161,7 @@ def test_a_directory_replaced_by_a_link_is_not_followed(local: Storage, root: Pa
     """The same for every directory in the path. The next check finds the target."""
     (root / "late").symlink_to(root.parent)
     monkeypatch.setattr(local_file, "resolved", lambda _root, key: root / key)
-    assert_transient(local, "late/secret.png")
+    assert_transient(local, "late/secret.png", StoreFileMissing)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "socket", "circle"])
@@ -180,8 +191,43 @@ def test_a_key_that_no_file_can_have_is_unsupported(local: Storage, key: str) ->
 
 @pytest.mark.parametrize("key", ["submissions/missing.png", f"{KEY}/below-a-file"])
 def test_a_missing_file_is_worth_another_try(local: Storage, key: str) -> None:
-    """The web side may be about to write it, so another try is worthwhile."""
-    assert_transient(local, key)
+    """The web side may be about to write it, so another try is worthwhile. The bucket is there, so the root is not at fault."""
+    assert_transient(local, key, StoreFileMissing)
+
+
+@pytest.mark.parametrize("change", ["no root", "an empty mount point", "a file in its place"])
+def test_a_root_without_its_bucket_is_at_fault(local: Storage, root: Path, change: str) -> None:
+    """Each file would be missing, and none of the pupils is the cause."""
+    root.rename(root.with_name("elsewhere"))
+    match change:
+        case "an empty mount point":
+            root.mkdir()
+        case "a file in its place":
+            root.touch()
+    assert_transient(local, KEY, RootUnreadable)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "x"), OSError(5, "x"), OSError(116, "x"), OSError(107, "x")])
+def test_a_file_that_the_system_does_not_return_is_the_root_s_fault(
+    local: Storage, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """Rights, a disk with an error, and a network disk whose server is gone concern more than one file."""
+
+    def fail(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "open", fail)
+    assert_transient(local, KEY, RootUnreadable)
+
+
+def test_the_class_of_an_error_leaves_the_decoder_s_child(local: Storage, root: Path) -> None:
+    """The monitor holds pictures back by the class, and the file is read in the child."""
+    (root / KEY).unlink()
+    with pytest.raises(StoreFileMissing), decoding(local.page(KEY), "image/png", max_pages=1):
+        pass
+    root.rename(root.with_name("elsewhere"))
+    with pytest.raises(RootUnreadable), decoding(local.page(KEY), "image/png", max_pages=1):
+        pass
 
 
 @pytest.mark.parametrize(("size_bytes", "code"), [(0, CORRUPT), (MAX_BYTES + 1, TOO_LARGE)])
@@ -245,10 +291,43 @@ def test_a_redirect_is_not_followed(store: Store, remote: Storage, status: int) 
         assert elsewhere.requests == []
 
 
-@pytest.mark.parametrize("status", [206, 400, 401, 404, 500, 503])
-def test_any_status_but_200_is_worth_another_try(store: Store, remote: Storage, status: int) -> None:
-    """Only 200 is the file."""
+STATUSES = {
+    206: StoreFailed,
+    400: StoreFailed,
+    401: StoreRejected,
+    403: StoreRejected,
+    404: StoreFileMissing,
+    429: StoreBusy,
+    500: StoreFailed,
+    503: StoreBusy,
+}
+
+
+@pytest.mark.parametrize(("status", "error"), STATUSES.items())
+def test_any_status_but_200_is_worth_another_try(
+    store: Store, remote: Storage, status: int, error: type[FileUnavailable]
+) -> None:
+    """Only 200 is the file. The class has the cause."""
     store.answer = lambda request: request.answer(b"content", status)
+    assert_transient(remote, KEY, error)
+
+
+def test_a_busy_store_names_its_pause(store: Store, remote: Storage) -> None:
+    store.answer = lambda request: request.answer(b"", 429, Retry_After="9")
+    with pytest.raises(StoreBusy) as busy:
+        remote.page(KEY)
+    assert busy.value.retry_after_seconds == 9.0
+
+
+def test_the_body_of_an_error_is_read_to_its_limit(store: Store, remote: Storage) -> None:
+    """It may have any size, and no more of it is needed."""
+
+    def pour(request: Request) -> None:
+        request.head(500, Connection="close")
+        for _ in range(1024):
+            request.wfile.write(bytes(2**20))
+
+    store.answer = pour
     assert_transient(remote)
 
 
@@ -323,12 +402,13 @@ def test_a_missing_store_is_worth_another_try() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        assert_transient(Storage(parse(DATABASE | {"SUPABASE_URL": url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY}).worker))
+        settings = parse(DATABASE | {"SUPABASE_URL": url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY})
+        assert_transient(Storage(settings.worker), KEY, StoreUnreachable)
 
 
 def test_a_missing_configuration_is_transient() -> None:
     """Neither a root nor a store is set, which is not the pupil's fault."""
-    assert_transient(Storage(parse(DATABASE).worker))
+    assert_transient(Storage(parse(DATABASE).worker), KEY, RootUnreadable)
 
 
 @pytest.mark.parametrize("url", ["http://store.school.test", "http://10.0.0.1", "http://user:word@localhost", "ftp://store"])

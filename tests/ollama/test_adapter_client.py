@@ -466,6 +466,36 @@ def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
         assert before != after == later.fingerprint({"sha256": "x"})
 
 
+def local_settings(url: str) -> WorkerSettings:
+    database = "postgresql://worker@localhost/learning"
+    return parse({"AI_BACKEND": "local", "LEARNING_DATABASE_URL": database, "OLLAMA_BASE_URL": url}).worker
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcomes"),
+    [(status(500, b""), [CallOutcome.FAILED]), (status(503, b""), [CallOutcome.BUSY]), (b"", [CallOutcome.FAILED])],
+    ids=["error", "busy", "cut"],
+)
+def test_a_server_that_fails_before_the_first_page_is_reported(reply: bytes, outcomes: list[CallOutcome]) -> None:
+    """The list of models is asked for outside of a call, and the monitor counts its failure as one of a call."""
+    reported: list[ModelCall] = []
+    with raw_server(answering(reply), answering(reply)) as url:
+        settings = local_settings(url)
+        with pytest.raises((errors.ServerFailed, Unavailable)):
+            vision.build(settings, lambda: None, reported.append).fingerprint({"sha256": "x"})
+    assert [call.outcome for call in reported] == outcomes
+
+
+def test_a_missing_connection_before_the_first_page_is_no_failure_of_the_model() -> None:
+    """The monitor's own list shows it, and closes both gates."""
+    reported: list[ModelCall] = []
+    with raw_server() as url:
+        settings = local_settings(url)
+    with pytest.raises(errors.ServerUnreachable):
+        vision.build(settings, lambda: None, reported.append).fingerprint({"sha256": "x"})
+    assert reported == []
+
+
 def test_a_list_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time for a list is limited as a whole."""
     monkeypatch.setattr("worker.ollama.client.LOOKUP_SECONDS", 0.3)

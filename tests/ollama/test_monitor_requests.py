@@ -1,20 +1,25 @@
-"""The monitor's requests to Ollama: list, load, unload. Each ends in time, with any reply."""
+"""The monitor's requests to Ollama: list, load, unload, probe. Each ends in time, with any reply."""
 
 import asyncio
+import base64
+import io
+import socket
 import time
 
 import pytest
+from PIL import Image
 
+from supervisor.admission.breaker import PROBE_SILENT
 from supervisor.admission.facts import ListError, ListFailed, ModelsListed
-from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.ollama.server import OllamaServer, Probed
 from testkit.ollama_simulator.process import SimulatorProcess
-from testkit.raw_server import Peer, raw_server, status
+from testkit.raw_server import Peer, raw_server, silent_address, status
 from worker.ipc.contract import ModelCall
-from worker.ollama.api import MAX_LIST_BYTES
+from worker.ollama.api import MAX_LIST_BYTES, probe_request
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 
-LOAD_SECONDS = 20.0
+LOAD_SECONDS, TRY_SECONDS = 20.0, 0.2
 INVALID = {
     "no JSON": b"<html>",
     "another JSON": b'{"models": "none"}',
@@ -151,6 +156,126 @@ def test_a_failed_request_raises_nothing(monkeypatch: pytest.MonkeyPatch, simula
         assert [asyncio.run(OllamaServer(url, LOAD_SECONDS).unload("chain")) for _ in range(4)] == [False] * 4
 
 
+def test_a_server_that_cannot_be_reached_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that drops each packet makes no connection, which differs from a server that is only slow to answer."""
+    monkeypatch.setattr("supervisor.monitor.ollama.server.LIST_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with silent_address("127.0.0.1", port):
+        assert silence(f"http://127.0.0.1:{port}") is ListError.UNREACHABLE
+
+
+# Probes
+
+
+def probe(url: str, model: str = "chain", *, has_picture: bool = False, timeout_seconds: float = LOAD_SECONDS) -> Probed:
+    server = OllamaServer(url, LOAD_SECONDS)
+    return asyncio.run(
+        server.probe(model, {"num_ctx": 2048}, has_picture=has_picture, try_seconds=TRY_SECONDS, timeout_seconds=timeout_seconds)
+    )
+
+
+def sizes(simulator: SimulatorProcess) -> dict[str, int]:
+    """By model, without the prompt cache: another window would be another size."""
+    return {runner["model"]: runner["reported_bytes"] for runner in simulator.state()["runners"]}
+
+
+@pytest.mark.parametrize(("model", "has_picture"), [("chain", False), ("chain-vision", True)])
+def test_a_probe_asks_for_one_token_and_loads_nothing_again(simulator: SimulatorProcess, model: str, has_picture: bool) -> None:
+    """With the options of all requests. The vision model is asked about a picture that each decoder accepts."""
+    asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load(model, {"num_ctx": 2048}))
+    simulator.reset_calls()
+    before = sizes(simulator)
+    assert probe(simulator.url, model, has_picture=has_picture) == Probed()
+    assert sizes(simulator) == before
+    (call,) = simulator.calls()
+    assert (call["is_empty"], call["has_image"], call["outcome"]) == (False, has_picture, "done")
+
+
+def test_the_picture_of_a_probe_is_a_picture() -> None:
+    """As large as the patches into which models cut one."""
+    (encoded,) = probe_request("chain-vision", {}, has_picture=True)["images"]
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        picture.load()
+        assert picture.size == (64, 64)
+
+
+LOST = 2  # tries
+PROBE_FAULTS = {
+    "status_500": "ServerError",
+    "status_503": "Unavailable",
+    "status_404": "ModelMissing",
+    "disconnect": "ServerUnreachable",
+}
+
+
+@pytest.mark.parametrize("fault", PROBE_FAULTS)
+def test_a_failed_probe_names_its_class(simulator: SimulatorProcess, fault: str) -> None:
+    """The class is that which a job's call would have."""
+    simulator.fault(fault, model="chain")
+    assert probe(simulator.url) == Probed(PROBE_FAULTS[fault])
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), ("9999", 60.0), ("soon", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)]
+)
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_busy_server_names_the_pause(code: int, header: str, seconds: float) -> None:
+    """In seconds, and at most a minute."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(f"HTTP/1.1 {code} X\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    with raw_server(script) as url:
+        assert probe(url) == Probed("Unavailable", seconds)
+
+
+def test_a_try_that_is_never_answered_does_not_hide_a_return() -> None:
+    """A request from before the return may be lost, while the model answers a new one."""
+
+    async def ask() -> Probed:
+        connections: list[asyncio.StreamReader] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.append(reader)
+            if len(connections) > LOST:
+                writer.write(status(200, b'{"done": true}'))
+            else:
+                await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+            server = OllamaServer(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", LOAD_SECONDS)
+            return await server.probe("chain", {}, has_picture=False, try_seconds=TRY_SECONDS, timeout_seconds=LOAD_SECONDS)
+
+    assert asyncio.run(ask()) == Probed()
+
+
+def test_a_silent_model_fails_its_probe() -> None:
+    """With the class that lets the rules unload it."""
+    with raw_server(Peer.wait_for_its_end, Peer.wait_for_its_end) as url:
+        assert probe(url, timeout_seconds=TRY_SECONDS) == Probed(PROBE_SILENT)
+
+
+def test_a_load_and_a_probe_are_given_up() -> None:
+    """Their connections are dead after the server was away, and their own timeouts are minutes long."""
+
+    async def give_up(url: str) -> tuple[bool, Probed]:
+        server = OllamaServer(url, LOAD_SECONDS)
+        load = asyncio.create_task(server.load("chain", {}))
+        probing = asyncio.create_task(
+            server.probe("chain", {}, has_picture=False, try_seconds=LOAD_SECONDS, timeout_seconds=LOAD_SECONDS)
+        )
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        server.give_up()
+        return await load, await probing
+
+    with raw_server(Peer.wait_for_its_end, Peer.wait_for_its_end) as url:
+        assert asyncio.run(give_up(url)) == (False, Probed("ServerUnreachable"))
+
+
 @pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.second_tier)])
 def test_a_list_in_the_instant_of_its_timeout(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """It is a list or too late, and a stop of the monitor in the same instant ends the request and is not taken for a timeout."""
@@ -172,7 +297,7 @@ def test_a_list_in_the_instant_of_its_timeout(monkeypatch: pytest.MonkeyPatch, c
             assert task.cancelled() is is_cancelled
             return "cancelled" if is_cancelled else "in time"
         answer = await task
-        assert not isinstance(answer, ListFailed) or answer.why is ListError.LATE
+        assert not isinstance(answer, ListFailed) or answer.why in {ListError.LATE, ListError.UNREACHABLE}  # late connecting
         return type(answer).__name__
 
     with raw_server(*[script] * count) as url:

@@ -13,7 +13,8 @@ from supervisor.monitor.ollama.server import OllamaServer
 from supervisor.settings.model import parse
 from testkit.host_names import write_getent
 from testkit.raw_server import Peer, raw_server, silent_address, status
-from worker.documents.storage import Storage, StoreNameUnresolved, StoreUnreachable
+from worker.documents.errors import StoreNameUnresolved, StoreUnreachable
+from worker.documents.storage import Storage
 from worker.ollama import client
 from worker.ollama.api import TAGS
 from worker.ollama.client import Ollama

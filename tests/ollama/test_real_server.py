@@ -17,7 +17,7 @@ import pytest
 
 from supervisor.admission.apply import apply
 from supervisor.admission.breaker import TRIP_FAILURES
-from supervisor.admission.facts import CallEnded, ModelsListed
+from supervisor.admission.facts import CallEnded, ModelsListed, ProbeBegun, ProbeEnded
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.rules import decide
 from supervisor.admission.state import AdmissionState
@@ -187,7 +187,7 @@ def test_a_runner_that_dies_during_an_answer(server: httpx.Client) -> None:
 
 
 def test_the_breaker(server: httpx.Client) -> None:
-    """Calls whose runner dies again and again close the model's gate. One that is answered opens it."""
+    """Calls whose runner dies again and again close the model's gate. A probe that is answered opens it for one call."""
     policy = AdmissionPolicy(feedback_model="loop:latest", num_parallel=2)
     state, now_seconds = AdmissionState.of(policy, 0.0), 0.0
 
@@ -198,10 +198,13 @@ def test_the_breaker(server: httpx.Client) -> None:
     for _ in range(TRIP_FAILURES):
         killed_during_an_answer(server, know)
     assert decide(state, policy, now_seconds).calls_of("loop:latest") == 0
-    now_seconds += policy.cool_seconds
-    probing = decide(state, policy, now_seconds)
-    assert probing.calls_of("loop:latest") == 1
-    state = apply(state, probing.published(now_seconds))
+    now_seconds += policy.probe_seconds
+    monitored = OllamaServer(str(server.base_url), LIMIT_SECONDS)
+    state = apply(state, asyncio.run(monitored.listed()))
+    state = apply(state, ProbeBegun("loop:latest", now_seconds))
+    probed = asyncio.run(monitored.probe("loop", {}, has_picture=False, try_seconds=LIMIT_SECONDS, timeout_seconds=LIMIT_SECONDS))
+    state = apply(state, ProbeEnded("loop:latest", probed.error_class, now_seconds))
+    assert decide(state, policy, now_seconds).calls_of("loop:latest") == 1
     with pytest.raises(errors.AnswerTruncated):
         Ollama(str(server.base_url), lambda: None, know).chat(question("loop", 8), deadline_in(LIMIT_SECONDS))
     assert decide(state, policy, now_seconds).calls_of("loop:latest") >= policy.num_parallel

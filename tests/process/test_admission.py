@@ -300,8 +300,8 @@ def test_a_server_without_room_costs_no_attempt(server: Server) -> None:
 
 @pytest.mark.second_tier
 def test_a_storm_opens_the_breaker_and_a_probe_closes_it(server: Server) -> None:
-    """After failures in a row the model gets no call. One probe tries it, and then all jobs are done without losing an
-    attempt.
+    """After failures in a row the model gets no call. A probe of the monitor is answered, and then all jobs are done without
+    losing an attempt.
     """
     fleet = server.start(worker_concurrency=4)
     server.site.until_done(server.site.enter_texts(1))
@@ -309,7 +309,7 @@ def test_a_storm_opens_the_breaker_and_a_probe_closes_it(server: Server) -> None
     waiting = server.site.enter_texts(8)
     server.site.until_done(waiting)
     reported = {reason for line in fleet.logged("admission") for reason in line.get("reasons", "").split(",")}
-    assert {"breaker", "probing"} <= reported
+    assert {"breaker", "ramping"} <= reported
     assert fleet.metrics()['ai_worker_retry_total{phase="feedback"}'] == 0
 
 

@@ -10,8 +10,9 @@ from supervisor.admission.breaker import Breaker
 from supervisor.admission.decision import HoldReason
 from supervisor.admission.model_state import ModelEvent, ModelState, next_state
 from supervisor.admission.policy import AdmissionPolicy
-from supervisor.admission.rules import Limit
+from supervisor.admission.rules import Limit, Rule
 from supervisor.admission.state import AdmissionState
+from supervisor.admission.store import Store
 from testkit.simulation.admission.plan import draw
 from testkit.simulation.admission.trial import Outcome, report, run, run_all
 from testkit.simulation.shortest import shortest
@@ -89,8 +90,40 @@ def never_trips(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(breaker, "TRIP_FAILURES", 1000)
 
 
-def probes_without_a_pause(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Breaker, "is_open", lambda *_: False)
+def calls_without_a_probe(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Breaker, "is_open", property(lambda _: False))
+
+
+def leaves_out(rule: Rule) -> Breakage:
+    def leave_out(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(rules, "LIMITS", tuple(each for each in rules.LIMITS if each is not rule))
+
+    leave_out.__name__ = f"leaves_out_{rule.__name__}"
+    return leave_out
+
+
+def never_probes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rules, "ACTS", tuple(rule for rule in rules.ACTS if rule is not rules.probe_a_failing_model))
+
+
+def never_probes_the_store(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rules, "ACTS", tuple(rule for rule in rules.ACTS if rule is not rules.probe_the_store))
+
+
+def probes_ever_more_seldom(patch: pytest.MonkeyPatch) -> None:
+    """As a breaker does whose probes are jobs."""
+    before = Breaker.is_probe_due
+
+    def is_due(breaker: Breaker, now: float, probe_seconds: float) -> bool:
+        outage = max(0.0, breaker.probed_at_seconds - breaker.tripped_at_seconds)
+        return before(breaker, now - outage, probe_seconds)
+
+    patch.setattr(Breaker, "is_probe_due", is_due)
+
+
+def lets_each_job_close_the_store_again(patch: pytest.MonkeyPatch) -> None:
+    before = Store.file_failed
+    patch.setattr(Store, "file_failed", lambda store, *failure: before(replace(store, failed=frozenset()), *failure))
 
 
 def never_notices_an_unlisted_model(patch: pytest.MonkeyPatch) -> None:
@@ -113,7 +146,14 @@ BREAKAGES: tuple[Breakage, ...] = (
     loads_before_memory_is_released,
     loads_without_room,
     never_trips,
-    probes_without_a_pause,
+    calls_without_a_probe,
+    leaves_out(rules.close_all_while_the_server_is_away),
+    leaves_out(rules.hold_pictures_while_the_store_is_away),
+    leaves_out(rules.ask_alone_after_a_death),
+    never_probes,
+    never_probes_the_store,
+    probes_ever_more_seldom,
+    lets_each_job_close_the_store_again,
     never_notices_an_unlisted_model,
 )
 

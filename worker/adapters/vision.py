@@ -11,7 +11,7 @@ from worker.core.errors import VisionPermanentError
 from worker.documents.decoder import decoding
 from worker.documents.storage import Storage, page_keys
 from worker.ipc.contract import ErrorCode
-from worker.ollama.call_report import OnCall, ignore_call
+from worker.ollama.call_report import OnCall, failures_reported, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
@@ -53,8 +53,8 @@ class Pages:
 class Vision:
     """The vision adapter of AI_BACKEND=local. It reads page by page, so that each page can be committed before the next."""
 
-    def __init__(self, settings: WorkerSettings, ollama: Ollama) -> None:
-        self._settings, self._ollama, self._storage = settings, ollama, Storage(settings)
+    def __init__(self, settings: WorkerSettings, ollama: Ollama, on_call: OnCall = ignore_call) -> None:
+        self._settings, self._ollama, self._storage, self._on_call = settings, ollama, Storage(settings), on_call
         texts = prompts.of(settings.ai_prompt_language)
         self._prompts, self._prompt = texts, texts.page_text
         self._means = {"model": settings.ai_vision_model, "prompts": texts.version}
@@ -77,9 +77,13 @@ class Vision:
             yield Pages(document.total, iter(document), self._ask, self._means, attempt)
 
     def fingerprint(self, submission: Mapping[str, Any]) -> str:
-        """Return the fingerprint of a text that is read now. Raises VisionTransientError if the server is not reachable."""
+        """Return the fingerprint of a text that is read now. Raises VisionTransientError if the server is not reachable.
+
+        A failure is reported as one of a call, so that the monitor learns of a server that fails before the first page.
+        """
         model = self._settings.ai_vision_model
-        self._digest = self._digest or self._ollama.digest(model)  # not kept where none was found: another worker may find it
+        with failures_reported(self._on_call):
+            self._digest = self._digest or self._ollama.digest(model)  # not kept if none was found: another worker may find it
         return checkpoint.fingerprint(str(submission["sha256"]), __name__, self._digest or model, self._prompt)
 
     def _rendered(self, storage_key: str) -> bytes:
@@ -110,4 +114,4 @@ def _smaller(picture: bytes) -> bytes:
 
 
 def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:
-    return Vision(settings, Ollama(settings.ollama_base_url, on_progress, on_call))
+    return Vision(settings, Ollama(settings.ollama_base_url, on_progress, on_call), on_call)

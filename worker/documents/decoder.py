@@ -15,6 +15,7 @@ from itertools import chain, islice
 from typing import BinaryIO
 
 from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.documents.errors import LOCAL_ERRORS, FileTimeout, FileUnavailable
 from worker.documents.pages import MAX_SIDE_PIXELS, open_document
 from worker.documents.sandbox import CPU_SECONDS, Sandbox, allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
@@ -32,8 +33,8 @@ _DOCUMENT_FAULTS = frozenset(  # exit codes, negative for a signal
 )
 
 
-class FileTimeout(VisionTransientError):
-    """The disk did not return the file in time."""
+class DecoderFailed(VisionTransientError):
+    """The decoder's child was killed, took too long, or could not be started."""
 
 
 @contextmanager
@@ -49,15 +50,15 @@ def decoding(
 
     Raises, also while the pages are iterated:
     VisionPermanentError, with an input code, if `read` raises it or the document cannot be read.
-    VisionTransientError if `read` raises it or takes longer than READ_SECONDS (FileTimeout), if a page took longer than
-    `page_seconds`, if the child was killed, or if no child could be started.
+    FileUnavailable if `read` raises it or takes longer than READ_SECONDS (FileTimeout).
+    DecoderFailed if a page took longer than `page_seconds`, if the child was killed, or if no child could be started.
     """
     work = functools.partial(_send_document, read, mime_type, max_pages, first_page, max_side_pixels)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(sandboxed(work))
         except OSError as error:
-            raise VisionTransientError(f"no decoder: {type(error).__name__}") from None
+            raise DecoderFailed(f"no decoder: {type(error).__name__}") from None
         yield Decoding(child, max_pages, first_page, max(MAX_PAGE_BYTES, _file_bytes(child)), page_seconds)
 
 
@@ -71,7 +72,7 @@ class Decoding:
 
     def __init__(self, child: Sandbox, max_pages: int, first_page: int, max_page_bytes: int, page_seconds: float) -> None:
         self._first_page, self._max_page_bytes, self._page_seconds = first_page, max_page_bytes, page_seconds
-        self._frames = _Frames(child, page_seconds, VisionTransientError)
+        self._frames = _Frames(child, page_seconds, DecoderFailed)
         self.total = int.from_bytes(self._frames.read(_TOTAL, _MAX_SHORT_BYTES), "big")
         if not 1 <= self.total <= max_pages:
             raise _corrupt("impossible number of pages")
@@ -101,7 +102,7 @@ class _Frames:
         if kind == _ERROR:
             raise _error_for_code(payload)
         if kind == _NO_FILE and wanted == _FILE:
-            raise VisionTransientError("the file cannot be read")
+            raise LOCAL_ERRORS.get(payload.decode("ascii", "replace"), FileUnavailable)("the file cannot be read")
         if kind != wanted:
             raise _corrupt("frame of the wrong kind")
         return payload
@@ -128,7 +129,7 @@ def _error_for_exit(exit_code: int) -> VisionPermanentError | VisionTransientErr
         return VisionPermanentError("decoding needs too much processor time", ErrorCode.INPUT_TOO_LARGE)
     if exit_code in _DOCUMENT_FAULTS:
         return _corrupt(f"the decoder ended with {exit_code}")
-    return VisionTransientError(f"the decoder ended with {exit_code}")
+    return DecoderFailed(f"the decoder ended with {exit_code}")
 
 
 def _error_for_code(payload: bytes) -> VisionPermanentError:
@@ -162,8 +163,8 @@ def _send_document(
             for page in chain(first, document.pages):
                 _send(pipe, _PAGE, page)
                 allow_cpu(CPU_SECONDS)
-        except VisionTransientError:  # of `read`
-            _send(pipe, _NO_FILE, b"")
+        except VisionTransientError as error:  # of `read`
+            _send(pipe, _NO_FILE, type(error).__name__.encode())
         except VisionPermanentError as error:
             _send(pipe, _ERROR, (error.error_code or ErrorCode.INPUT_CORRUPT).encode())
 

@@ -6,23 +6,25 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.core.errors import VisionPermanentError
+from worker.documents.errors import FileUnavailable, RootUnreadable, StoreFileMissing
 from worker.ipc.contract import ErrorCode
 
 _NEVER_A_FILE = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EISDIR})  # a later try cannot succeed
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 def read_file(root: str, storage_key: str, max_bytes: int) -> bytes:
     """Return at most `max_bytes` + 1 bytes of a regular file inside the root.
 
-    Raises VisionPermanentError for a key that no file can have or that leaves the root. Raises VisionTransientError if the
+    Raises VisionPermanentError for a key that no file can have or that leaves the root. Raises FileUnavailable if the
     file does not exist yet or cannot be read.
     """
-    with _opened(resolved(root, storage_key)) as file:
-        try:
+    try:
+        with _opened(resolved(root, storage_key)) as file:
             return file.read(max_bytes + 1)
-        except OSError as error:
-            raise VisionTransientError(f"file not readable: {type(error).__name__}") from None
+    except OSError as error:
+        raise _unavailable(error, root, storage_key) from None
 
 
 def resolved(root: str, storage_key: str) -> Path:
@@ -37,18 +39,40 @@ def resolved(root: str, storage_key: str) -> Path:
     return path
 
 
+def read_directories(root: str, bucket: str) -> None:
+    """List the beginning of the root and of the bucket in it. Raises RootUnreadable."""
+    try:
+        for directory in (Path(root), Path(root) / bucket):
+            with os.scandir(directory) as entries:
+                next(entries, None)
+    except OSError as error:
+        raise RootUnreadable(f"directory not readable: {type(error).__name__}") from None
+
+
 def _opened(path: Path) -> BinaryIO:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        if Path(f"/proc/self/fd/{fd}").readlink() != path:  # O_NOFOLLOW does not cover the directories in the path
-            raise VisionTransientError("the file was moved while it was opened")
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            _refuse("not a regular file")
-        return os.fdopen(fd, "rb")
     except OSError as error:
         if error.errno in _NEVER_A_FILE:
             _refuse("no file can have this key")
-        raise VisionTransientError(f"file not readable: {type(error).__name__}") from None
+        raise
+    if Path(f"/proc/self/fd/{fd}").readlink() != path:  # O_NOFOLLOW does not cover the directories in the path
+        raise StoreFileMissing("the file was moved while it was opened")
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        _refuse("not a regular file")
+    return os.fdopen(fd, "rb")
+
+
+def _unavailable(error: OSError, root: str, storage_key: str) -> FileUnavailable:
+    """A file is missing only if its bucket can be read: an empty mount point has neither."""
+    message = f"file not readable: {type(error).__name__}"
+    if error.errno not in _MISSING:
+        return RootUnreadable(message)
+    try:
+        read_directories(root, storage_key.partition("/")[0] if "/" in storage_key else "")
+    except RootUnreadable as unreadable:
+        return unreadable
+    return StoreFileMissing(message)
 
 
 def _refuse(message: str) -> NoReturn:

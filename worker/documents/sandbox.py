@@ -83,6 +83,12 @@ def allow_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (_within(hard, math.ceil(time.process_time()) + seconds), hard))
 
 
+def left_children() -> int:
+    """Return the number of killed children that wait in the kernel and cannot end yet."""
+    _reap_left()
+    return len(_left_pids)
+
+
 def _reap_left() -> None:
     for pid in tuple(_left_pids):
         with contextlib.suppress(ChildProcessError):  # reaped already, because an adapter ignores SIGCHLD

@@ -12,24 +12,25 @@ from urllib.parse import quote
 
 import httpx
 
-from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.core.errors import VisionPermanentError
+from worker.documents.errors import (
+    MAX_ERROR_BYTES,
+    RootUnreadable,
+    StoreFailed,
+    StoreNameUnresolved,
+    StoreUnreachable,
+    error_of_answer,
+)
 from worker.documents.local_file import read_file
 from worker.ipc.contract import ErrorCode
 from worker.ollama.deadline import Deadline
-from worker.ollama.transport import BoundedTransport, DeadlineHolder, is_unresolved
+from worker.ollama.retry_after import retry_after_seconds
+from worker.ollama.transport import BoundedTransport, DeadlineHolder, bounded, is_unresolved
 from worker.settings import WorkerSettings
 
 DOWNLOAD_SECONDS = 8.0  # for one file, from the connection to the last byte. The deadline for reading includes it
 Reader = Callable[[], bytes]  # returns a file with at least one byte. Called in the decoder's child, because a disk may hang
 MAX_KEY_BYTES = 1024  # the limit of object stores. A path may be longer, but no key of the platform is
-
-
-class StoreUnreachable(VisionTransientError):
-    """No connection to the object store could be made."""
-
-
-class StoreNameUnresolved(StoreUnreachable):
-    """The object store's host name has no address, or its lookup did not end in time."""
 
 
 def page_keys(submission: Mapping[str, Any]) -> list[str]:
@@ -59,12 +60,14 @@ class Storage:
         """Return a reader of a file below the local root if one is set. From the object store the file is fetched at once.
 
         This function and the reader raise VisionPermanentError for an impossible or foreign key and for a file that is empty or
-        larger than LEARNING_MAX_UPLOAD_BYTES. They raise VisionTransientError if the file does not exist yet or cannot be read.
+        larger than LEARNING_MAX_UPLOAD_BYTES. They raise FileUnavailable if the file does not exist yet or cannot be read.
         """
         if not 0 < len(storage_key.encode("utf-8", "replace")) <= MAX_KEY_BYTES or "\0" in storage_key:
             _refuse_key("no storage key")
         if self._settings.storage_verify_root:
             return functools.partial(self._read_local, storage_key)
+        if not self._settings.supabase_url:
+            raise RootUnreadable("neither a local root nor an object store is set")
         content = _refuse_empty(self._read_store(storage_key))
         return lambda: content
 
@@ -87,7 +90,7 @@ class Storage:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise (StoreNameUnresolved if is_unresolved(error) else StoreUnreachable)(type(error).__name__) from None
         except httpx.HTTPError as error:
-            raise VisionTransientError(f"object store: {type(error).__name__}") from None
+            raise StoreFailed(f"object store: {type(error).__name__}") from None
 
     def _read_body(self, response: httpx.Response) -> bytes:
         content = bytearray()
@@ -131,8 +134,9 @@ def _refuse_key(message: str) -> NoReturn:
 
 
 def _refuse_answer(response: httpx.Response) -> None:
-    """Raise VisionTransientError for every status but 200. A redirect is a mistake in the platform's configuration."""
+    """Raise FileUnavailable for every status but 200. A redirect is a mistake in the platform's configuration."""
     if response.status_code != httpx.codes.OK:
-        raise VisionTransientError(f"object store answered {response.status_code}")
+        body = bounded(response.iter_raw(), MAX_ERROR_BYTES)
+        raise error_of_answer(response.status_code, body, retry_after_seconds(response.headers.get("retry-after", "")))
     if response.headers.get("content-encoding", "identity") != "identity":  # not requested, and decompression has no size limit
-        raise VisionTransientError("object store compressed the file")
+        raise StoreFailed("object store compressed the file")

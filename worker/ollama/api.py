@@ -18,6 +18,11 @@ MAX_REPLY_BYTES = 1_000_000  # a whole answer to a probe, thoughts included
 MAX_ERROR_BYTES = 65_536
 MAX_NUMBER = 2**60  # of bytes, tokens or nanoseconds: a larger one would overflow a sum
 
+_PROBE_PICTURE = (  # 64 white pixels square, as PNG: models that cut a picture into patches take none below 28
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAKUlEQVR42u3MQREAAA"
+    "wCIPuX1hD77SAA6VEEAoFAIBAIBAKBQCAQfA8Gpwvw4qrwDDIAAAAASUVORK5CYII="
+)
+
 Body = Mapping[str, Any]
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -109,13 +114,23 @@ VERSION = Endpoint("GET", "/api/version", Version, MAX_ERROR_BYTES)
 TAGS = Endpoint("GET", "/api/tags", ListedModels, MAX_TAGS_BYTES)
 PS = Endpoint("GET", "/api/ps", ListedModels, MAX_LIST_BYTES)
 SHOW = Endpoint("POST", "/api/show", Description, MAX_DESCRIPTION_BYTES)
-GENERATE = Endpoint("POST", "/api/generate", ModelReply, MAX_ERROR_BYTES)  # here only to load and unload
+GENERATE = Endpoint("POST", "/api/generate", ModelReply, MAX_ERROR_BYTES)  # here only to load, unload and probe
 CHAT = Endpoint("POST", "/api/chat", ModelReply, MAX_REPLY_BYTES)
 
 
 def load_request(model: str, options: Mapping[str, int]) -> Body:
     """The reply comes when the model is loaded. `options` must be those of later requests, else these load it a second time."""
     return {"model": model, "prompt": "", "options": dict(options), "stream": False}
+
+
+def probe_request(model: str, options: Mapping[str, int], *, has_picture: bool) -> Body:
+    """The smallest request that needs a whole working model: one token about a few, and for a vision model about a tiny picture.
+
+    `options` must be those of all other requests, as for a load.
+    """
+    picture = {"images": [_PROBE_PICTURE]} if has_picture else {}
+    limited = {**options, "temperature": 0, "num_predict": 1}
+    return {"model": model, "prompt": "1+1=", **picture, "options": limited, "stream": False}
 
 
 def unload_request(model: str) -> Body:

@@ -6,7 +6,15 @@ from contextlib import contextmanager
 
 from worker.core.errors import Unavailable
 from worker.ipc.contract import MAX_REPORTED_SECONDS, MAX_TOKENS_PER_SECOND, CallOutcome, ModelCall
-from worker.ollama.errors import REQUEST_FAILURES, AnswerTruncated, BadRequest, FirstTokenTimeout, Runaway, TokenTimeout
+from worker.ollama.errors import (
+    REQUEST_FAILURES,
+    AnswerTruncated,
+    BadRequest,
+    FirstTokenTimeout,
+    Runaway,
+    ServerUnreachable,
+    TokenTimeout,
+)
 from worker.ollama.stream import StreamedAnswer, Timings
 
 OnCall = Callable[[ModelCall], None]
@@ -28,6 +36,21 @@ def reported(answer: StreamedAnswer, on_call: OnCall) -> Iterator[None]:
         on_call(_call(_outcome_of(error), answer, sent_at_seconds))
         raise
     on_call(_call(CallOutcome.ANSWERED, answer, sent_at_seconds))
+
+
+@contextmanager
+def failures_reported(on_call: OnCall) -> Iterator[None]:
+    """Report a request that precedes a call only if it fails: it is no answer of the model.
+
+    A missing connection is not reported, because the monitor's own list shows it and it is not the model's.
+    """
+    try:
+        yield
+    except ServerUnreachable:
+        raise
+    except REQUEST_FAILURES as error:
+        on_call(ModelCall(_outcome_of(error)))
+        raise
 
 
 def _outcome_of(error: Exception) -> CallOutcome:

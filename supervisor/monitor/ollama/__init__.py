@@ -1,7 +1,7 @@
 """Admission: how many slots may lease, and how many calls each model may have. One task, `controller`, decides.
 
     controller  samples, asks the rules of supervisor.admission, publishes the decision, carries out loads and unloads
-    server      requests to the Ollama server
+    server      requests to the Ollama server: list, load, unload, probe
     host        memory of this host and of Ollama, by `processes` (psutil), a cgroup or `gpu` (NVML)
     workload    calls in flight, from the scoreboard, and jobs that wait for each model
     policy      the settings, as the numbers of the rules
@@ -9,5 +9,5 @@
     metrics     the same as metric families
     counters    totals that outlive the monitor, kept in the scoreboard
 
-Loads, unloads and list requests are tasks of their own, so that a slow server never delays a decision.
+Loads, unloads, probes and list requests are tasks of their own, so that a slow server never delays a decision.
 """

@@ -2,19 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
+from uuid import UUID
 
 from supervisor.admission.anomalies import Anomaly
 from supervisor.admission.apply import apply
-from supervisor.admission.decision import AcquireModelLock, Act, Decision, Preload, Unload
+from supervisor.admission.decision import AcquireModelLock, Act, Decision, Preload, Probe, ProbeStore, Unload
 from supervisor.admission.facts import (
     CallEnded,
     Fact,
+    FileFailed,
+    FileRead,
     LoadBegun,
     LoadEnded,
     ModelLockChanged,
+    ProbeBegun,
+    ProbeEnded,
+    StoreProbeBegun,
+    StoreProbeEnded,
     UnloadBegun,
     UnloadEnded,
 )
@@ -30,12 +37,14 @@ from supervisor.monitor.ollama.workload import Workload
 from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
+from supervisor.monitor.store.probe import StoreProbe
 from worker.ipc.contract import ModelCall, Step
 from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 from worker.ollama.models import listed_name
 from worker.settings import WorkerSettings
 
 MIN_PAUSE_SECONDS = 0.02  # between two decisions, however many facts arrive
+GIVE_UP_SECONDS = 5.0  # without a connection to the server: then a load or a probe from before is never answered
 FIRST_POLL_SECONDS = 3.0  # then decide without the queue, because workers may still reach the database
 
 
@@ -46,6 +55,7 @@ class AdmissionDependencies:
     policy: AdmissionPolicy
     settings: WorkerSettings
     server: OllamaServer
+    store: StoreProbe
     host: Host
     requests: DatabaseRequests
 
@@ -69,7 +79,9 @@ class AdmissionController:
         self._anomalies: frozenset[Anomaly] = frozenset()
         now_seconds = self._started_at_seconds = time.monotonic()
         self._view.policy, self._view.is_remote = dependencies.policy, dependencies.host.is_remote
-        self._view.state = AdmissionState.of(dependencies.policy, now_seconds, scoreboard.admission.read().slots)
+        before = scoreboard.admission.read()
+        self._probes = {Step.VISION: before.vision_probes, Step.FEEDBACK: before.feedback_probes}  # that were answered
+        self._view.state = AdmissionState.of(dependencies.policy, now_seconds, before.slots)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -86,8 +98,7 @@ class AdmissionController:
             while self.models:
                 self._apply(self._dependencies.host.measured())
                 due_at_seconds = time.monotonic() + self._policy.sample_seconds  # from its end: a slow one leaves time for others
-                if self._list_task is None or self._list_task.done():
-                    self._list_task = self._start(self._list())
+                self.list_now()
                 await self._decide_until(due_at_seconds)
                 self._check_tasks()
         finally:
@@ -102,6 +113,19 @@ class AdmissionController:
             self._workload.call_ended(model)
             self._apply(CallEnded(model, call, time.monotonic()))
             self._decide()  # at once, because the next event may be of a call that started under the old decision
+
+    def file_failed(self, error_class: str, job_id: UUID) -> None:
+        """Handles the event of a worker that could not read a file."""
+        self._apply(FileFailed(error_class, job_id, time.monotonic()))
+        self._decide()
+
+    def file_read(self, job_id: UUID) -> None:
+        self._apply(FileRead(job_id, time.monotonic()))
+
+    def list_now(self) -> None:
+        """Asks for the list before its time, because a worker could not connect: the gates close with its failure."""
+        if self._list_task is None or self._list_task.done():
+            self._list_task = self._start(self._list())
 
     def wake(self) -> None:
         """Decides again soon, because the queue may have changed."""
@@ -151,7 +175,7 @@ class AdmissionController:
         """Writes the decision to the scoreboard, and to the log if it differs from the one before."""
         decision, before = view.decision, self._published
         self._published = decision
-        self._scoreboard.admission.write(_record(decision, self._policy))
+        self._scoreboard.admission.write(_record(decision, self._policy, self._probes))
         if before is None or _log_values(before, self._policy) != _log_values(decision, self._policy):
             self._log(view)
         if before is not None and _admits_more(decision, before, self._policy):
@@ -165,7 +189,7 @@ class AdmissionController:
         self._anomalies = found
 
     def _log(self, view: AdmissionView) -> None:
-        decision, limits = view.decision, _record(view.decision, self._policy)
+        decision, limits = view.decision, _record(view.decision, self._policy, self._probes)
         self._event_log.admission(
             needs_attention=view.needs_attention,
             slots=limits.slots,
@@ -184,6 +208,12 @@ class AdmissionController:
             case Unload(models):
                 self._apply(UnloadBegun(models, time.monotonic()))
                 self._start(self._unload(models))
+            case Probe():
+                self._apply(ProbeBegun(act.model, time.monotonic()))
+                self._start(self._probe(act))
+            case ProbeStore():
+                self._apply(StoreProbeBegun(time.monotonic()))
+                self._start(self._probe_store())
             case AcquireModelLock():
                 self._request_lock(act)
             case _:
@@ -208,18 +238,21 @@ class AdmissionController:
             task.result()
 
     async def _list(self) -> None:
-        self._apply(await self._dependencies.server.listed())
+        listed = await self._dependencies.server.listed()
+        self._apply(listed)
+        failure = self._view.state.list_failure
+        if self._view.state.is_server_away and failure and listed.at_seconds > failure.at_seconds + GIVE_UP_SECONDS:
+            self._dependencies.server.give_up()
 
     async def _load(self, model: str) -> None:
         """Loads with the options of all later requests, because other options would load the model again."""
-        settings = self._dependencies.settings
-        step = Step.VISION if model == self._policy.vision_model else Step.FEEDBACK
         started_at_seconds = time.monotonic()
-        is_ok = await self._dependencies.server.load(model, settings.model_options(step.value))
+        is_ok = await self._dependencies.server.load(model, self._options(model))
         listed = await self._dependencies.server.listed()
         now_seconds = time.monotonic()
         self._counters.count(ModelOperation.LOADED if is_ok else ModelOperation.FAILED)
-        self._event_log.model_loaded(model, is_ok=is_ok, seconds=now_seconds - started_at_seconds)
+        if is_ok or self._is_first_failure(model):  # a model that is not installed is tried every few seconds
+            self._event_log.model_loaded(model, is_ok=is_ok, seconds=now_seconds - started_at_seconds)
         # The list first, as one from before the answer: Ollama may list a model once more that it does not keep. So it opens the
         # gate, and only the next list confirms the load.
         self._apply(listed, LoadEnded(model, is_ok, now_seconds))
@@ -236,26 +269,53 @@ class AdmissionController:
         listed = await self._dependencies.server.listed()
         self._apply(listed, UnloadEnded(models, is_ok, time.monotonic()))
 
+    async def _probe(self, act: Probe) -> None:
+        """Asks the model for a token, with the options of all requests. An answer is evidence for the jobs of its steps."""
+        probed = await self._dependencies.server.probe(
+            act.model,
+            self._options(act.model),
+            has_picture=act.model == self._policy.vision_model,
+            try_seconds=act.try_seconds,
+            timeout_seconds=act.timeout_seconds,
+        )
+        if not probed.error_class:
+            for step, model in ((Step.VISION, self._policy.vision_model), (Step.FEEDBACK, self._policy.feedback_model)):
+                self._probes[step] += model == act.model
+        self._apply(ProbeEnded(act.model, probed.error_class, time.monotonic(), probed.retry_after_seconds))
+
+    async def _probe_store(self) -> None:
+        probed = await self._dependencies.store.run()
+        self._apply(StoreProbeEnded(probed.error_class, time.monotonic(), probed.retry_after_seconds))
+
+    def _options(self, model: str) -> dict[str, int]:
+        return self._dependencies.settings.model_options("vision" if model == self._policy.vision_model else "feedback")
+
+    def _is_first_failure(self, model: str) -> bool:
+        status = self._view.state.model(model)
+        return status is None or not status.load_failures
+
     def _settings_name(self, model: str) -> str:
         """Name of the model in the settings. Workers use that name for their permits."""
         names = (self._dependencies.settings.ai_vision_model, self._dependencies.settings.ai_feedback_model)
         return next(name for name in names if listed_name(name) == model)
 
 
-def _record(decision: Decision, policy: AdmissionPolicy) -> AdmissionRecord:
+def _record(decision: Decision, policy: AdmissionPolicy, probes: Mapping[Step, int]) -> AdmissionRecord:
     return AdmissionRecord(
         slots=decision.slots,
-        vision_calls=decision.calls_of(policy.vision_model),
+        vision_calls=decision.vision_calls(policy.vision_model),
         feedback_calls=decision.calls_of(policy.feedback_model),
         until_seconds=decision.until_seconds,
+        vision_probes=probes[Step.VISION],
+        feedback_probes=probes[Step.FEEDBACK],
     )
 
 
 def _log_values(decision: Decision, policy: AdmissionPolicy) -> tuple[object, ...]:
     """The values whose change is logged."""
-    return decision.slots, *(decision.calls_of(model) for model in policy.models), decision.reasons
+    return decision.slots, decision.pictures, *(decision.calls_of(model) for model in policy.models), decision.reasons
 
 
 def _admits_more(decision: Decision, before: Decision, policy: AdmissionPolicy) -> bool:
     is_opened = any(decision.calls_of(model) > before.calls_of(model) for model in policy.models)
-    return is_opened or decision.slots > before.slots
+    return is_opened or decision.slots > before.slots or decision.pictures > before.pictures

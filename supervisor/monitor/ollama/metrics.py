@@ -45,7 +45,7 @@ def admission_metrics(admission: AdmissionView) -> Iterable[Metric]:
     """The decision, its reasons, and the measurements behind it."""
     decision, policy = admission.decision, admission.policy
     yield GaugeMetricFamily("learning_admission_slots", "slots that may lease (64: no limit)", decision.slots)
-    calls = {"vision": decision.calls_of(policy.vision_model), "feedback": decision.calls_of(policy.feedback_model)}
+    calls = {"vision": decision.vision_calls(policy.vision_model), "feedback": decision.calls_of(policy.feedback_model)}
     yield _gauge("learning_admission_calls", "calls that a model may have at once (64: no limit)", "step", calls)
     held = {reason.name.lower(): reason in decision.reasons for reason in HoldReason if reason is not HoldReason.NONE}
     yield _gauge("learning_admission_held", "1 while work is held back for this reason", "reason", held)
@@ -66,6 +66,12 @@ def _ollama(admission: AdmissionView) -> Iterable[Metric]:
 
 def counter_metrics(scoreboard: Scoreboard) -> Iterable[Metric]:
     """Totals of the scoreboard, which outlive the monitor that counted them."""
+    record = scoreboard.admission.read()
+    probes = CounterMetricFamily(
+        "learning_model_probes", "requests of the monitor's own that a failing model answered", labels=["step"]
+    )
+    probes.add_metric(["vision"], record.vision_probes)
+    probes.add_metric(["feedback"], record.feedback_probes)
     loads = CounterMetricFamily("learning_model_loads", "models loaded before work, failed to load, or unloaded", labels=["what"])
     ends = CounterMetricFamily("learning_model_call_ends", "calls to a model by outcome", labels=["step", "outcome"])
     for key, total in counter_totals(scoreboard):
@@ -73,7 +79,7 @@ def counter_metrics(scoreboard: Scoreboard) -> Iterable[Metric]:
             loads.add_metric([key.value], total)
         else:
             ends.add_metric([each.value for each in key], total)
-    return loads, ends
+    return probes, loads, ends
 
 
 def _host(host: HostMeasured | None) -> Iterable[Metric]:

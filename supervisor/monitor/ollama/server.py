@@ -1,29 +1,34 @@
-"""The monitor's requests to Ollama: list the loaded models, load one, unload one. Every request ends in time.
+"""The monitor's requests to Ollama: list the loaded models, load one, unload one, probe one. Every request ends in time.
 
-Endpoints, replies and their limits are those of worker.ollama.api. The HTTP client is aiohttp, whose server the monitor runs
-anyway: with httpx a sample costs 1.5 ms of CPU time instead of 0.4 ms, and each request repeats failing imports.
+Endpoints, replies and their limits are those of worker.ollama.api.
 """
 
 import asyncio
-import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-
+from supervisor.admission.breaker import PROBE_SILENT
 from supervisor.admission.facts import ListError, ListFailed, LoadedModel, ModelsListed
-from worker.names import LOOKUP_SECONDS, resolve_async
-from worker.ollama.api import GENERATE, PS, Body, Endpoint, Reply, load_request, unload_request
-from worker.ollama.errors import REQUEST_FAILURES
+from supervisor.monitor.outgoing import FAILURES, Answer, Request, is_unreachable, is_unresolved, send
+from worker.ollama.api import GENERATE, PS, Body, Endpoint, Reply, load_request, probe_request, unload_request
+from worker.ollama.errors import REQUEST_FAILURES, NameUnresolved, ServerUnreachable, StreamBroken
 from worker.ollama.models import ListedModel
 from worker.queue.outages import is_exhausted
 
 LIST_SECONDS = (
     2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
 )
-LOOKUP_SHARE = 3 / 4  # of the time of a request: a lookup that hangs then differs from a server that does not answer
 UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (docs/ollama-api.md 2.6)
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The end of a probe. `error_class` is empty for an answer."""
+
+    error_class: str = ""
+    retry_after_seconds: float = 0.0
 
 
 class OllamaServer:
@@ -31,82 +36,95 @@ class OllamaServer:
 
     def __init__(self, base_url: str, load_seconds: float) -> None:
         self._base_url, self._load_seconds = base_url, load_seconds
+        self._long_requests: set[asyncio.Task[Probed]] = set()
 
     async def listed(self) -> ModelsListed | ListFailed:
         """The loaded models, within LIST_SECONDS."""
         try:
-            found = await self._request(PS, None, LIST_SECONDS)
-        except aiohttp.ClientConnectorDNSError:
-            return ListFailed(ListError.UNRESOLVED, time.monotonic())
-        except TimeoutError:
-            return ListFailed(ListError.LATE, time.monotonic())
-        except (aiohttp.ClientError, OSError) as error:
-            return ListFailed(ListError.EXHAUSTED if is_exhausted(error) else ListError.UNREACHABLE, time.monotonic())
+            answer = await self._send(PS, None, LIST_SECONDS)
+            found = PS.parse(answer.status, answer.body)
+        except FAILURES as error:
+            return ListFailed(_list_error(error), time.monotonic())
         except REQUEST_FAILURES:
             return ListFailed(ListError.INVALID, time.monotonic())
         return ModelsListed(tuple(map(_loaded_model, found.models)), time.monotonic())
 
     async def load(self, model: str, options: Mapping[str, int]) -> bool:
         """True when the model is loaded. Ollama aborts a load whose request ends, so the timeout is long."""
-        return await self._is_done(load_request(model, options), self._load_seconds)
+        body = load_request(model, options)
+        return await self._unless_given_up(self._probed(body, self._load_seconds)) == Probed()
 
     async def unload(self, model: str) -> bool:
         """True if Ollama accepted the request. The model leaves memory after its last call, and then is no longer listed."""
-        return await self._is_done(unload_request(model), UNLOAD_SECONDS)
+        return await self._probed(unload_request(model), UNLOAD_SECONDS) == Probed()
 
-    async def _is_done(self, body: Body, timeout_seconds: float) -> bool:
+    async def probe(
+        self, model: str, options: Mapping[str, int], *, has_picture: bool, try_seconds: float, timeout_seconds: float
+    ) -> Probed:
+        """Ask the model for one token. Further tries run beside the first one, which may wait behind other clients' calls.
+
+        A server that has returned may never answer a request from before, so no try alone decides.
+        """
+        body = probe_request(model, options, has_picture=has_picture)
+        first = asyncio.create_task(self._probed(body, timeout_seconds))
         try:
-            return (await self._request(GENERATE, body, timeout_seconds)).done
-        except (TimeoutError, aiohttp.ClientError, OSError, *REQUEST_FAILURES):
-            return False
+            return await self._unless_given_up(self._first_answer(first, body, try_seconds))
+        finally:
+            first.cancel()
 
-    async def _request(self, endpoint: Endpoint[Reply], body: Body | None, timeout_seconds: float) -> Reply:
-        """On a connection of its own, so that a late reply never reaches a later request."""
-        async with (
-            asyncio.timeout(timeout_seconds),
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=_Resolver(timeout_seconds * LOOKUP_SHARE)),
-                timeout=aiohttp.ClientTimeout(total=None),
-                auto_decompress=False,
-            ) as session,
-            session.request(endpoint.method, self._base_url + endpoint.path, json=body, allow_redirects=False) as response,
-        ):
-            content = await _bounded(response, endpoint.limit_bytes(response.status))
-        return endpoint.parse(response.status, content)
+    def give_up(self) -> None:
+        """End loads and probes, whose connections are dead: the server has not been reachable for some time."""
+        for request in self._long_requests:
+            request.cancel()
 
+    async def _first_answer(self, first: asyncio.Task[Probed], body: Body, try_seconds: float) -> Probed:
+        await asyncio.wait({first}, timeout=try_seconds)
+        while not first.done():
+            if (again := await self._probed(body, try_seconds)) == Probed():
+                return again
+        return first.result()
 
-class _Resolver(AbstractResolver):
-    """Looks names up without a thread. A thread that hangs would delay the end of the monitor by minutes."""
+    async def _unless_given_up(self, work: Coroutine[Any, Any, Probed]) -> Probed:
+        request = asyncio.create_task(work)
+        self._long_requests.add(request)
+        try:
+            await asyncio.wait({request})
+            return Probed(ServerUnreachable.__name__) if request.cancelled() else request.result()
+        finally:
+            self._long_requests.discard(request)
+            request.cancel()
 
-    def __init__(self, timeout_seconds: float) -> None:
-        self._timeout_seconds = min(timeout_seconds, LOOKUP_SECONDS)
+    async def _probed(self, body: Body, timeout_seconds: float) -> Probed:
+        try:
+            answer = await self._send(GENERATE, body, timeout_seconds)
+        except FAILURES as error:
+            return Probed(_error_class(error))
+        try:
+            return Probed() if GENERATE.parse(answer.status, answer.body).done else Probed(StreamBroken.__name__)
+        except REQUEST_FAILURES as error:
+            return Probed(type(error).__name__, answer.retry_after_seconds)
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:  # noqa: ARG002  the family is any
-        return [_resolved(host, address, port) for address in await resolve_async(host, self._timeout_seconds)]
-
-    async def close(self) -> None:
-        """Nothing is kept between two lookups."""
-
-
-def _resolved(host: str, address: str, port: int) -> ResolveResult:
-    return ResolveResult(
-        hostname=host,
-        host=address,
-        port=port,
-        family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-        proto=socket.IPPROTO_TCP,
-        flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-    )
+    async def _send(self, endpoint: Endpoint[Reply], body: Body | None, timeout_seconds: float) -> Answer:
+        url = self._base_url + endpoint.path
+        return await send(Request(endpoint.method, url, timeout_seconds, endpoint.limit_bytes, body))
 
 
-async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """The body, cut after `max_bytes`: a cut body is no valid JSON."""
-    body = b""
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > max_bytes:
-            return body[:max_bytes]
-    return body
+def _list_error(error: Exception) -> ListError:
+    if is_unresolved(error):
+        return ListError.UNRESOLVED
+    if is_exhausted(error):
+        return ListError.EXHAUSTED
+    if is_unreachable(error):
+        return ListError.UNREACHABLE
+    return ListError.LATE if isinstance(error, TimeoutError) else ListError.INVALID
+
+
+def _error_class(error: Exception) -> str:
+    if is_unresolved(error):
+        return NameUnresolved.__name__
+    if is_unreachable(error):
+        return ServerUnreachable.__name__
+    return PROBE_SILENT if isinstance(error, TimeoutError) else StreamBroken.__name__
 
 
 def _loaded_model(found: ListedModel) -> LoadedModel:

@@ -6,8 +6,10 @@ from enum import IntEnum
 
 from supervisor.admission.anomalies import Anomaly, find_anomalies
 from supervisor.admission.decision import Decision, HoldReason
+from supervisor.admission.facts import ListError
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
+from supervisor.monitor.store.words import in_words
 from supervisor.wording import byte_size, since
 
 
@@ -25,8 +27,9 @@ ATTENTION_REASONS = frozenset(
         HoldReason.EVICTION,
         HoldReason.CANARY,
         HoldReason.UNKNOWN,
+        HoldReason.SERVER,
+        HoldReason.STORE,
         HoldReason.BREAKER,
-        HoldReason.PROBING,
         HoldReason.WEDGED,
         HoldReason.UNLOADABLE,
     }
@@ -79,9 +82,9 @@ class AdmissionView:
     def trouble(self, now_seconds: float) -> str:
         """The status message if an administrator should know something, else empty."""
         if self.needs_attention:
-            is_extra = self.list_error and self.reason is not HoldReason.UNKNOWN
+            is_extra = self.list_error and self.reason not in {HoldReason.UNKNOWN, HoldReason.SERVER}
             no_answer = f" (Ollama does not answer: {self.list_error})" if is_extra else ""
-            return f"Held back: {self.explanation()}{no_answer}. The submissions concerned wait, none is lost."
+            return f"Held back: {self.explanation(now_seconds)}{no_answer}. The submissions concerned wait, none is lost."
         failed = self.state.list_failure
         if failed is not None and now_seconds > failed.at_seconds + self.policy.grace_seconds:
             return (
@@ -93,9 +96,24 @@ class AdmissionView:
     def anomalies(self) -> tuple[Anomaly, ...]:
         return find_anomalies(self.state, self.policy) if self.is_governed else ()
 
-    def explanation(self) -> str:
-        """The most important reason in words and numbers. Model names come from the settings."""
-        return _EXPLANATIONS[self.reason](self)
+    def explanation(self, now_seconds: float | None = None) -> str:
+        """The most important reason in words and numbers, and since when. Model names come from the settings."""
+        text, remedy = _in_two(_EXPLANATIONS[self.reason](self))
+        since_seconds = self._since_seconds()
+        period = "" if now_seconds is None or since_seconds is None else f", {since(now_seconds - since_seconds)}"
+        return f"{text}{period} ({remedy})" if remedy else f"{text}{period}"
+
+    def _since_seconds(self) -> float | None:
+        """Begin of the most important reason, if it is known."""
+        state = self.state
+        match self.reason:
+            case HoldReason.SERVER:
+                return state.list_failure.at_seconds if state.list_failure else None
+            case HoldReason.STORE:
+                return state.store.since_seconds
+            case HoldReason.BREAKER:
+                return min((model.breaker.since_seconds for model in state.models if model.breaker.is_open), default=None)
+        return None
 
     def closed(self) -> str:
         """Models that are closed or limited for the most important reason."""
@@ -108,23 +126,51 @@ def _memory(view: AdmissionView) -> str:
     return f"Ollama uses {used} of {limit}, so running jobs finish and new ones start below {low}"
 
 
+def _server(view: AdmissionView) -> tuple[str, str]:
+    failure = view.state.list_failure
+    if failure is not None and failure.why is ListError.UNRESOLVED:
+        return (
+            "Ollama's host name is not resolved",
+            "NameUnresolved: repair the name servers of this host, or correct OLLAMA_BASE_URL",
+        )
+    return "Ollama cannot be reached", "ServerUnreachable: start it, or correct OLLAMA_BASE_URL"
+
+
+def _store(view: AdmissionView) -> tuple[str, str]:
+    what, remedy = in_words(view.state.store.error_class)
+    return f"pictures wait, because {what}", f"{view.state.store.error_class}: {remedy}"
+
+
+def _breaker(view: AdmissionView) -> tuple[str, str]:
+    error_class = next((model.breaker.error_class for model in view.state.models if model.breaker.error_class), "")
+    return (
+        f"{view.closed()} failed several times in a row, and a tiny request of the monitor tests whether it answers again",
+        f"{error_class}: see Ollama's log" if error_class else "see Ollama's log",
+    )
+
+
+def _in_two(explained: str | tuple[str, str]) -> tuple[str, str]:
+    return (explained, "") if isinstance(explained, str) else explained
+
+
 def _unknown(view: AdmissionView) -> str:
     error = view.list_error or "not asked yet"
     return f"Ollama does not report its memory ({error}), which OLLAMA_MEMORY_LIMIT needs (check that Ollama is running)"
 
 
-_EXPLANATIONS: Mapping[HoldReason, Callable[[AdmissionView], str]] = {
+_EXPLANATIONS: Mapping[HoldReason, Callable[[AdmissionView], str | tuple[str, str]]] = {
     HoldReason.NONE: lambda _: "",
     HoldReason.MEMORY: _memory,
     HoldReason.REOPENING: lambda view: f"after a hold the workers start again one by one, {view.decision.slots} so far",
     HoldReason.EVICTION: lambda _: "no job could start for ADMISSION_MAX_HOLD_SECONDS, so idle models are unloaded",
     HoldReason.CANARY: lambda _: "no job could start for ADMISSION_MAX_HOLD_SECONDS, so one job tests whether more may run",
     HoldReason.UNKNOWN: _unknown,
-    HoldReason.BREAKER: lambda view: (
-        f"{view.closed()} failed several times in a row and is tried again in a moment (see Ollama's log)"
-    ),
-    HoldReason.PROBING: lambda view: (
-        f"{view.closed()} failed several times in a row, so one call tests whether it answers again (see Ollama's log)"
+    HoldReason.SERVER: _server,
+    HoldReason.STORE: _store,
+    HoldReason.RETURNING: lambda _: "the store of the files answers again, and one picture tests whether files can be read",
+    HoldReason.BREAKER: _breaker,
+    HoldReason.ALONE: lambda view: (
+        f"calls to {view.closed()} failed together, so each is repeated alone to find the one that ends the model's process"
     ),
     HoldReason.WEDGED: lambda view: f"calls to {view.closed()} make no progress, although it is loaded (see Ollama's log)",
     HoldReason.RAMPING: lambda view: f"{view.closed()} answers again and gets more calls step by step",

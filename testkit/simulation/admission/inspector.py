@@ -9,18 +9,20 @@ from supervisor.admission.facts import CallEnded
 from supervisor.admission.policy import TakeTurns
 from supervisor.admission.turns import must_alternate, turn_seconds
 from testkit.simulation.admission.ollama import LEAVES_STEPS, LOAD_STEPS
-from testkit.simulation.admission.plan import LOAD_TIMEOUT_STEPS, TIMEOUT_STEPS, Fault, Kind
+from testkit.simulation.admission.plan import LOAD_TIMEOUT_STEPS, LYING, TIMEOUT_STEPS, VISION, Fault, Kind
 from testkit.simulation.violation import Violation
 from worker.ipc.contract import CallOutcome
 
 if TYPE_CHECKING:
     from supervisor.admission.decision import Decision
-    from testkit.simulation.admission.world import World
+    from testkit.simulation.admission.world import Job, World
 
 CALLS_OF_A_JOB = 2
 CALM_STEPS, STEPS_OF_A_JOB = 200, 20  # within which all jobs must end
 PERIOD_STEPS = 5  # between two slots that open
 MOST_FAILURES = 5  # in a row, before the breaker opens
+RELAPSE_STEPS = 8  # longest wait for a probe
+RETURN_STEPS = 3 + RELAPSE_STEPS  # from a return until a closed gate opens: the wait, the probe, and the decision
 FAILURES = frozenset({CallOutcome.BUSY, CallOutcome.FAILED, CallOutcome.SILENT})
 
 
@@ -34,7 +36,8 @@ class Inspector:
         policy = world.policy
         tries = policy.max_hold_seconds + policy.unload_seconds + policy.memory_back_seconds
         loads = 2 * (LOAD_TIMEOUT_STEPS + LOAD_STEPS + LEAVES_STEPS)
-        self.stall_bound = tries + loads + policy.cool_max_seconds + policy.reopen_seconds + TIMEOUT_STEPS
+        self.stall_bound = tries + loads + 2 * RELAPSE_STEPS + policy.reopen_seconds + TIMEOUT_STEPS
+        self._read_at = 0  # last step with a picture in a call, or none that waits for the store
         self._busy_at = 0  # last step with a job in hand, or without a waiting job
         self._turn_at: dict[str, int] = {}  # by model: last step in which it was active, or no job waited for it
         self._is_over = self._is_unknown = False  # as of the last sample
@@ -45,7 +48,12 @@ class Inspector:
         self._absent: frozenset[str] = frozenset()
         self._slots_changed_at = -1000
         self._failures: dict[str, int] = {}
-        self._called_at: dict[str, int] = {}
+        self._has_answered: dict[str, bool] = {}  # by model: a probe, since the last failed call
+        self._to_ask_alone: dict[str, int] = {}
+        self._was_away = False  # the server, as of the last decision
+        self._deaths: dict[str, int] = {}  # by model: of calls, in the step `_died_at_step`
+        self._died_at_step = -1
+        self._well_since = dict.fromkeys(("server", "store", *policy.models), 0)
 
     @property
     def _is_canary(self) -> bool:
@@ -60,19 +68,44 @@ class Inspector:
     def monitor_died(self) -> None:
         """Forget what the monitor knew."""
         self._failures.clear()
+        self._to_ask_alone.clear()
         self._died_at = self.world.now
         self._is_over = self._is_unknown = False
         self._listed_at = self.world.monitor_gone_until
 
     def ended(self, fact: CallEnded) -> None:
+        """A refused call to a server that is known to be away says nothing about the model."""
+        if self.world.state.is_server_away and fact.call.outcome is CallOutcome.FAILED:
+            return
         is_failure = fact.call.outcome in FAILURES
         self._failures[fact.model] = self._failures.get(fact.model, 0) + 1 if is_failure else 0
+        if is_failure:
+            self._has_answered[fact.model] = False
+        self._count_deaths(fact)
+
+    def _count_deaths(self, fact: CallEnded) -> None:
+        """Calls that died in one step must end one after another."""
+        if self._died_at_step != self.world.now:
+            self._deaths, self._died_at_step = {}, self.world.now
+        alone = self._to_ask_alone.get(fact.model, 0)
+        if fact.call.outcome is CallOutcome.FAILED:
+            self._deaths[fact.model] = self._deaths.get(fact.model, 0) + 1
+        deaths = self._deaths.get(fact.model, 0)
+        self._to_ask_alone[fact.model] = deaths if deaths > 1 and not alone > deaths else max(0, alone - 1)
+
+    def probed(self, model: str, error_class: str) -> None:
+        self.trace_event(f"{model}: {error_class or 'answers'}")
+        if not error_class:
+            self._has_answered[model] = True
 
     def decided(self, before: Decision, decision: Decision) -> None:
         if (before.slots, before.calls, before.reasons) != (decision.slots, decision.calls, decision.reasons):
             words = ", ".join(reason.name for reason in decision.reasons)
             self.trace_event(f"slots {decision.slots}, calls {dict(decision.calls)} {words}")
         self.reasons.update(decision.reasons)
+        if self._was_away and not self.world.state.is_server_away:
+            self._failures.clear()  # the first call after its return needs no probe
+        self._was_away = self.world.state.is_server_away
         self._note_memory()
         self._check_opening(before.slots, decision.slots)
         if not self._is_canary:
@@ -104,8 +137,10 @@ class Inspector:
             raise Violation("3: no oscillation", f"a slot opened {world.now - self._slots_changed_at} steps after a change")
         self._slots_changed_at = world.now
 
-    def leased(self, number: int) -> None:
-        self.trace_event(f"job {number} is leased")
+    def leased(self, job: Job) -> None:
+        self.trace_event(f"job {job.number} is leased")
+        if self.world.state.store.is_closed and job.step == VISION and self.world.now >= self.world.monitor_gone_until:
+            raise Violation("10: no picture while the store is away", f"job {job.number} is leased")
         self._busy_at = self.world.now
         if (self._is_over or self._is_unknown) and self.world.now >= self.world.monitor_gone_until:
             what = "over the limit" if self._is_over else "with unknown memory"
@@ -126,7 +161,9 @@ class Inspector:
         self._check_apart(model)
         self._check_failing(model)
         self._check_wedged(model)
-        self._called_at[model] = world.now
+        self._check_alone(model)
+        if world.state.is_server_away and world.now >= world.monitor_gone_until:
+            raise Violation("11: no call to a server that is away", model)
 
     def _check_apart(self, model: str) -> None:
         world, policy = self.world, self.world.policy
@@ -138,15 +175,20 @@ class Inspector:
             raise Violation("5: one model at a time", f"{model} is called while another instance holds the other lock")
 
     def _check_failing(self, model: str) -> None:
-        """Calls that were in flight at the fifth failure may still fail."""
+        """Calls that were in flight at the fifth failure may still fail. A call needs a probe that was answered since."""
         world = self.world
         is_failing = self._failures.get(model, 0) >= MOST_FAILURES + world.policy.num_parallel
         if not is_failing or world.now < world.monitor_gone_until:
             return
         if world.ollama.in_flight(model):
-            raise Violation("6: a failing model gets only probes", "more than one call")
-        if world.now - self._called_at.get(model, -1000) < world.policy.cool_seconds:
-            raise Violation("6: a failing model gets only probes", "probes without a pause")
+            raise Violation("6: a failing model gets a probe first", "more than one call")
+        if not self._has_answered.get(model, False):
+            raise Violation("6: a failing model gets a probe first", "a call without an answered probe")
+
+    def _check_alone(self, model: str) -> None:
+        world = self.world
+        if self._to_ask_alone.get(model, 0) and world.ollama.in_flight(model) and world.now >= world.monitor_gone_until:
+            raise Violation("12: calls that died together are asked alone", model)
 
     def _check_wedged(self, model: str) -> None:
         world = self.world
@@ -185,6 +227,8 @@ class Inspector:
         self._check_memory()
         self._check_stall()
         self._check_starvation()
+        self._check_returns()
+        self._check_readable_pictures()
         if self.world.now > self.world.plan.ends_at + CALM_STEPS + STEPS_OF_A_JOB * len(self.world.plan.jobs):
             raise Violation("9: every job ends", f"{len(self.world.queue)} jobs are left")
 
@@ -196,11 +240,58 @@ class Inspector:
 
     def _check_stall(self) -> None:
         world = self.world
-        is_excused = world.now < world.monitor_gone_until + 1 or world.foreign_lock() is not None
+        is_away = world.ollama.is_away(world.now) or world.ollama.has_any(Kind.STORE_AWAY, world.now)
+        open_models = {model.name for model in world.state.models if model.breaker.is_open}  # invariant 13 bounds these
+        is_held = is_away or {world.model_of(job) for job in world.visible()} <= open_models
+        is_excused = world.now < world.monitor_gone_until + 1 or world.foreign_lock() is not None or is_held
         if is_excused or any(worker.job for worker in world.workers) or not world.visible():
             self._busy_at = world.now
         elif world.now - self._busy_at > self.stall_bound:
             raise Violation("2: no stall", f"jobs wait for {world.now - self._busy_at} steps")
+
+    def _check_returns(self) -> None:
+        """Check that the monitor finds out in time that the server, the store or a model is back."""
+        world, state = self.world, self.world.state
+        if world.now < world.monitor_gone_until + 1:
+            self._well_since = dict.fromkeys(self._well_since, world.now)
+        is_back = {
+            "server": not world.ollama.is_away(world.now) and not world.ollama.has_any(Kind.SILENT_PS, world.now),
+            "store": not world.ollama.has_any(Kind.STORE_AWAY, world.now),
+            **{model: self._is_well(model) for model in world.policy.models},
+        }
+        is_held = {
+            "server": state.is_server_away,
+            "store": state.store.is_closed,
+            **{model.name: model.breaker.is_open for model in state.models},
+        }
+        for name, since in self._well_since.items():
+            if not is_back[name] or not is_held[name]:
+                self._well_since[name] = world.now
+            elif world.now - since > RETURN_STEPS:
+                raise Violation("13: a return is found", f"{name} is back for {world.now - since} steps")
+
+    def _check_readable_pictures(self) -> None:
+        """A file that only its own job cannot read does not keep others from being read."""
+        world = self.world
+        is_held_by_store_alone = set(world.decision.reasons) <= {HoldReason.STORE, HoldReason.RETURNING}
+        readable = [job for job in world.visible() if job.step == VISION and job.number % LYING != 0]
+        is_in_work = any(worker.call and worker.job and worker.job.step == VISION for worker in world.workers)
+        is_lying = world.ollama.has_any(Kind.STORE_LIES, world.now)
+        is_other = any(world.ollama.has_any(kind, world.now) for kind in (Kind.STORE_AWAY, Kind.FILES_GONE))
+        if is_in_work or not readable or not is_lying or is_other or not is_held_by_store_alone:
+            self._read_at = world.now
+        elif world.now - self._read_at > RETURN_STEPS + LYING * len(world.plan.jobs):
+            raise Violation("14: one job's file holds up no other", f"{len(readable)} wait for {world.now - self._read_at} steps")
+
+    def _is_well(self, model: str) -> bool:
+        """The model could answer a probe, and this instance may send one."""
+        world, state = self.world, self.world.state
+        kinds = (Kind.BUSY, Kind.ERRORS, Kind.WEDGE, Kind.LOAD_FAILS, Kind.SLOW_LOAD, Kind.STUCK, Kind.HIDDEN)
+        runner = world.ollama.runners.get(model)
+        is_there = runner is not None and not runner.is_wedged and model not in world.ollama.unload_begun
+        is_troubled = any(world.ollama.has(kind, model, world.now) for kind in kinds) or world.ollama.is_away(world.now)
+        is_its_turn = not must_alternate(state, world.policy) or model == state.active == state.locked_model
+        return is_there and not is_troubled and is_its_turn and state.slots > 0
 
     def _check_starvation(self) -> None:
         """With turns, a job waits at most for the rest of one turn and one whole turn."""

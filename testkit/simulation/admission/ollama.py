@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from supervisor.admission.breaker import PROBE_SILENT
 from supervisor.admission.facts import LoadedModel
 from testkit.simulation.admission.plan import FEEDBACK, LOAD_TIMEOUT_STEPS, SIZES, TIMEOUT_STEPS, UNIT_BYTES, VISION, Kind, Plan
 from worker.ipc.contract import CallOutcome
@@ -11,6 +12,12 @@ FOREIGN_BYTES = 40 * UNIT_BYTES
 LEAVES_STEPS = 2  # from a model's end in the list to the end of its process
 LOAD_STEPS = 2
 DIGEST = {VISION: "1", FEEDBACK: "2", FOREIGN: "3"}
+_PROBE_ERRORS = {
+    CallOutcome.ANSWERED: "",
+    CallOutcome.BUSY: "Unavailable",
+    CallOutcome.FAILED: "ServerError",
+    CallOutcome.SILENT: PROBE_SILENT,
+}
 
 
 @dataclass(slots=True)
@@ -35,6 +42,13 @@ class Load:
     is_ok: bool
 
 
+@dataclass(slots=True)
+class ProbeInFlight:
+    model: str
+    ends_at: int
+    error_class: str
+
+
 class Ollama:
     """`active`: last step of each fault, by its kind and model."""
 
@@ -43,6 +57,7 @@ class Ollama:
         self.runners: dict[str, Runner] = {}
         self.calls: list[Call] = []
         self.loads: list[Load] = []
+        self.probes: list[ProbeInFlight] = []
         self.unload_begun: dict[str, int] = {}  # by model: step of the request
         self.active: dict[tuple[Kind, str], int] = {}
         self.cached = 0  # by all calls so far
@@ -78,32 +93,46 @@ class Ollama:
         names = [*ours, *([FOREIGN] if self.has_any(Kind.FOREIGN, now) else [])]
         return tuple(LoadedModel(name, DIGEST[name], SIZES.get(name, FOREIGN_BYTES) // part, 0, 4096) for name in names)
 
+    def is_away(self, now: int) -> bool:
+        return self.has_any(Kind.SERVER_AWAY, now)
+
     def call(self, model: str, now: int, steps: int) -> Call:
         """Begin a call of a worker."""
-        runner = self.runners.get(model)
-        if self.has(Kind.BUSY, model, now):
-            call = Call(model, now, now + 1, CallOutcome.BUSY)
-        elif self.has(Kind.ERRORS, model, now) or (runner is None and self.has(Kind.LOAD_FAILS, model, now)):
-            call = Call(model, now, now + 1, CallOutcome.FAILED)
-        elif runner is not None and runner.is_wedged:
-            call = Call(model, now, now + TIMEOUT_STEPS, CallOutcome.SILENT)
-        else:
-            call = self._answered(model, now, steps)
+        call = self._begun(model, now, steps, self.plan.growth)
         self.calls.append(call)
         return call
 
-    def _answered(self, model: str, now: int, steps: int) -> Call:
+    def probe(self, model: str, now: int, timeout_steps: int) -> None:
+        """Begin a probe of the monitor. It needs one step, and adds a few tokens only."""
+        begun = self._begun(model, now, 1, growth=0)
+        is_in_time = begun.outcome is CallOutcome.ANSWERED or begun.ends_at <= now + timeout_steps
+        ends_at = begun.ends_at if is_in_time else now + timeout_steps
+        self.probes.append(ProbeInFlight(model, ends_at, _PROBE_ERRORS[begun.outcome]))
+
+    def _begun(self, model: str, now: int, steps: int, growth: int) -> Call:
+        runner = self.runners.get(model)
+        if self.is_away(now):
+            return Call(model, now, now + 1, CallOutcome.FAILED)
+        if self.has(Kind.BUSY, model, now):
+            return Call(model, now, now + 1, CallOutcome.BUSY)
+        if self.has(Kind.ERRORS, model, now) or (runner is None and self.has(Kind.LOAD_FAILS, model, now)):
+            return Call(model, now, now + 1, CallOutcome.FAILED)
+        if runner is not None and runner.is_wedged:
+            return Call(model, now, now + TIMEOUT_STEPS, CallOutcome.SILENT)
+        return self._answered(model, now, steps, growth)
+
+    def _answered(self, model: str, now: int, steps: int, growth: int) -> Call:
         """Load a missing or dead runner first, so that the call lasts longer."""
         runner = self.runners.get(model)
         if runner is None or runner.is_dead:
             steps += LOAD_STEPS
             runner = self._start(model, now)
-        runner.cached += self.plan.growth
-        self.cached += self.plan.growth
+        runner.cached += growth
+        self.cached += growth
         return Call(model, now, now + steps, CallOutcome.ANSWERED)
 
     def preload(self, model: str, now: int) -> None:
-        is_ok = not self.has(Kind.LOAD_FAILS, model, now)
+        is_ok = not self.has(Kind.LOAD_FAILS, model, now) and not self.is_away(now)
         steps = LOAD_STEPS if is_ok else 1
         if self.has(Kind.SLOW_LOAD, model, now):
             is_ok, steps = False, LOAD_TIMEOUT_STEPS
@@ -118,6 +147,15 @@ class Ollama:
         if model in self.runners:
             self.runners[model].is_dead = True
             self._end_calls(model, CallOutcome.FAILED)
+
+    def go_away(self, now: int) -> None:
+        """End the server with all its runners, loads and calls."""
+        for model in list(self.runners):
+            self._end(model, now)
+        for load in self.loads:
+            load.ends_at, load.is_ok = now, False
+        for probe in self.probes:
+            probe.ends_at, probe.error_class = now, "ServerUnreachable"
 
     def wedge(self, model: str, now: int) -> None:
         if model in self.runners:

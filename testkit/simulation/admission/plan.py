@@ -10,6 +10,7 @@ VISION, FEEDBACK = "vision", "feedback"
 FIRST_STEP = 2  # after the first decision
 TIMEOUT_STEPS = 6  # of a silent call
 LOAD_TIMEOUT_STEPS = 8  # of a preload
+LYING = 3  # every third file cannot be read, while the store answers probes
 UNIT_BYTES = 2**26
 SIZES = {VISION: 30 * UNIT_BYTES, FEEDBACK: 50 * UNIT_BYTES}  # as reported
 
@@ -31,6 +32,10 @@ class Kind(Enum):
     UNDERSTATED = "the list reports a third of the memory"
     HIDDEN = "a model is listed under another name"
     FOREIGN_LOCK = "another instance holds a model lock"
+    SERVER_AWAY = "no connection to the server can be made"
+    STORE_AWAY = "no file can be read"
+    STORE_LIES = "the store answers probes, and every third file cannot be read"
+    FILES_GONE = "the store answers probes, and no file is there"
     MONITOR_DIES = "the monitor dies, and the next one starts without state"
 
 
@@ -91,8 +96,8 @@ def _policy(random: Random) -> AdmissionPolicy:
         sample_seconds=1.0,
         max_hold_seconds=12.0,
         grace_seconds=3.0,
-        cool_seconds=2.0,
-        cool_max_seconds=8.0,
+        probe_seconds=2.0,
+        probe_try_seconds=2.0,
         load_retry_seconds=2.0,
         unload_seconds=6.0,
         memory_back_seconds=3.0,
