@@ -3,7 +3,7 @@
 from dataclasses import replace
 from enum import Enum
 
-from worker.core.evidence import Scene, convicts, memory_in, remembered
+from worker.core.evidence import Scene, Suspect, convicts, memory_in, remembered
 from worker.core.faults import Suspicion
 from worker.core.outcome import Completed, Failed, Lease, Released, Retried, fail_refused
 from worker.core.retry import HELD_TOO_LONG
@@ -40,13 +40,12 @@ def after_answer(
 
     Until then the answer is kept in the payload, so that each try is one write and no call.
     """
-    before = memory_in(lease.payload)
-    memory = before if before is not None and before.error_class == reason else None
-    if not is_passing and convicts(memory, Suspicion.ODD, Step.FEEDBACK, scene):
+    before, suspect = memory_in(lease.payload), Suspect(Suspicion.ODD, reason, Step.FEEDBACK)
+    if not is_passing and convicts(before, suspect, scene):
         return fail_refused(lease, reason, has_text=True)
     if is_too_old:
         return fail_refused(lease, f"{HELD_TOO_LONG}:{reason}", has_text=True)
-    return replace(hold(reason, answer), memory=remembered(memory, Suspicion.ODD, reason, Step.FEEDBACK, scene))
+    return replace(hold(reason, answer), memory=remembered(before, suspect, scene))
 
 
 def before_call(lease: Lease, reason: str, *, may_be_all: bool, is_too_old: bool) -> Released | Failed:
