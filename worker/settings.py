@@ -17,6 +17,7 @@ from pydantic import (
 
 from worker.ollama.address import LOOPBACK
 from worker.ollama.models import listed_name
+from worker.ollama.token_budget import feedback_window, page_window
 from worker.queue.dsn import SERVICE_ROLES, database_of, role_of
 
 STUB = "worker.adapters.stub"
@@ -104,7 +105,14 @@ class WorkerSettings(BaseModel):
         Field(description="reasoning effort of gpt-oss. Empty: low. For other models reasoning is off"),
     ] = ""
     ai_prompt_language: Annotated[Literal["de", "en"], Field(description="language of the prompts and of the feedback")] = "de"
-    ai_num_ctx: Annotated[int | None, Field(ge=4, le=1_048_576, description="context window of both models, in tokens")] = None
+    ai_num_ctx: Annotated[
+        int | None,
+        Field(
+            ge=4,
+            le=1_048_576,
+            description="context window of both models, in tokens. Not set: as large as a page or an essay needs",
+        ),
+    ] = None
     ai_num_ctx_vision: Annotated[
         int | None, Field(ge=4, le=1_048_576, description="context window of the vision model, in tokens. Not set: AI_NUM_CTX")
     ] = None
@@ -276,12 +284,21 @@ class WorkerSettings(BaseModel):
         """Ollama options of the step's model, the same for every request and for its preload.
 
         If two requests differ, the server loads the model again (docs/ollama-api.md 5). Two steps with one model have equal
-        options.
+        options. The context window is always among them, because a page or an essay does not fit into the server's default.
         """
-        chosen = {}
+        chosen = {"num_ctx": self._needed_window(step)}
         for name in ("num_ctx", "num_batch", "num_thread", "num_gpu"):
             value = getattr(self, f"ai_{name}_{step}")
             value = getattr(self, f"ai_{name}") if value is None else value
             if value is not None:
                 chosen[name] = value
         return chosen
+
+    def _needed_window(self, step: Literal["vision", "feedback"]) -> int:
+        """Tokens of the context window if the settings give none. A model of both steps has the larger one."""
+        needed = {
+            "vision": page_window(self.ai_vision_model),
+            "feedback": feedback_window(self.ai_feedback_model, self.ai_think_level),
+        }
+        is_one_model = listed_name(self.ai_vision_model) == listed_name(self.ai_feedback_model)
+        return max(needed.values()) if is_one_model else needed[step]

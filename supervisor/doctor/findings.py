@@ -14,6 +14,7 @@ from worker.ipc.contract import Step
 STATUS_503, STATUS_400 = "status 503", "status 400"
 _START_IT = "check that the Ollama service runs (`systemctl status ollama`), or correct OLLAMA_BASE_URL"
 _ANSWER = {Step.VISION: "a full page", Step.FEEDBACK: "the feedback on five criteria"}
+_LONGEST_WORK = {Step.VISION: "a full page", Step.FEEDBACK: "an essay of 4000 words"}
 _FAILED_PROBE = {
     ProbeKind.LOAD: "loading it failed",
     ProbeKind.WORD: "a greeting failed",
@@ -98,7 +99,9 @@ def _failure(name: str, probe: Probe) -> Finding:
             remedy = "too many requests wait for a model to load: try again outside of class"
             return Finding(Level.FAILED, f"{subject}: Ollama has no room", remedy)
         case Outcome.ERROR_STATUS if probe.detail == STATUS_400 and probe.kind is ProbeKind.PICTURE:
-            remedy = "most likely a page does not fit into its context window: set AI_NUM_CTX_VISION=8192"
+            remedy = (
+                "most likely a page does not fit into AI_NUM_CTX_VISION or AI_NUM_CTX: remove the setting, or take another model"
+            )
             return Finding(Level.FAILED, f"{subject}: Ollama refused it", remedy)
         case Outcome.ERROR_STATUS:
             remedy = (
@@ -121,10 +124,20 @@ def _placement(check: ModelCheck, report: DoctorReport) -> Iterator[Finding]:
     if 0 < loaded.size_vram < loaded.size:
         remedy = "the rest runs at the CPU's speed: take a smaller model or AI_NUM_CTX until `ollama ps` shows 100% GPU"
         yield Finding(Level.WARNING, f"only {loaded.size_vram / loaded.size:.0%} of {check.name} is on the GPU", remedy)
-    wanted = report.settings.worker.model_options(check.steps[0].value).get("num_ctx", 0)
-    if loaded.context_length and loaded.context_length < wanted:
-        subject = f"{check.name} has a context window of {loaded.context_length} tokens, not {wanted}"
-        remedy = f"its file allows no more, or memory was short: set AI_NUM_CTX={loaded.context_length}"
+    yield from _asked_window(check, loaded.context_length, report)
+
+
+def _asked_window(check: ModelCheck, loaded_tokens: int, report: DoctorReport) -> Iterator[Finding]:
+    """Compare the window that is asked for with the model's largest one and with the loaded one."""
+    wanted, largest = report.settings.worker.model_options(check.steps[0].value)["num_ctx"], check.largest_window
+    if largest < wanted:
+        work = " and ".join(_LONGEST_WORK[step] for step in check.steps)
+        subject = f"{check.name} has a context window of at most {largest} tokens, and {work} needs up to {wanted}"
+        remedy = "longer work fails as input_too_large: take a model with a larger window"
+        yield Finding(Level.WARNING, subject, remedy)
+    if 0 < loaded_tokens < min(wanted, largest):
+        subject = f"{check.name} has a context window of {loaded_tokens} tokens, not {wanted}"
+        remedy = f"memory was short, or another client loads it with fewer: find the client, or set AI_NUM_CTX={loaded_tokens}"
         yield Finding(Level.WARNING, subject, remedy)
 
 

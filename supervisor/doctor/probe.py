@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from supervisor.doctor import picture
 from supervisor.doctor.sample import SUBMISSION
 from supervisor.settings.model import Settings
 from worker.adapters import prompts
 from worker.core.criteria import document_schema
+from worker.core.json_object import objects_in
 from worker.ipc.contract import Step
 from worker.ollama.api import CHAT, GENERATE, Body, ModelReply, load_request
 from worker.ollama.client import ChatRequest, Ollama
@@ -68,11 +69,16 @@ class Probe:
     tokens_seconds: float = 0.0
 
 
-def probes(server: Ollama, model: str, step: Step, settings: Settings) -> Iterator[Probe]:
-    """Stop at the first failure, because the next probes would fail for the same reason, each after minutes."""
+def probes(server: Ollama, model: str, step: Step, settings: Settings, options: Mapping[str, int]) -> Iterator[Probe]:
+    """Stop at the first failure, because the next probes would fail for the same reason, each after minutes.
+
+    `options` are those of the workers' requests, so that no probe loads the model again.
+    """
     for kind in (ProbeKind.LOAD, ProbeKind.WORD, *_OF_STEP[step]):
-        is_load = kind is ProbeKind.LOAD
-        probe = _load(server, model, step, settings) if is_load else _tried(server, kind, model, step, settings.worker)
+        if kind is ProbeKind.LOAD:
+            probe = _load(server, load_request(model, options), settings.supervisor.ollama_load_timeout_seconds)
+        else:
+            probe = _tried(server, kind, _body(kind, model, step, settings.worker, options))
         yield probe
         if probe.outcome is not Outcome.GOOD:
             return
@@ -81,18 +87,17 @@ def probes(server: Ollama, model: str, step: Step, settings: Settings) -> Iterat
 _OF_STEP = {Step.VISION: (ProbeKind.PICTURE,), Step.FEEDBACK: (ProbeKind.SCHEMA, ProbeKind.FEEDBACK)}
 
 
-def _load(server: Ollama, model: str, step: Step, settings: Settings) -> Probe:
+def _load(server: Ollama, request: Body, timeout_seconds: float) -> Probe:
     try:
-        request = load_request(model, settings.worker.model_options(step.value))
-        server.request(GENERATE, request, settings.supervisor.ollama_load_timeout_seconds)
+        server.request(GENERATE, request, timeout_seconds)
     except REQUEST_FAILURES as error:
         return _failed(ProbeKind.LOAD, error)
     return Probe(ProbeKind.LOAD, Outcome.GOOD)
 
 
-def _tried(server: Ollama, kind: ProbeKind, model: str, step: Step, settings: WorkerSettings) -> Probe:
+def _tried(server: Ollama, kind: ProbeKind, body: Body) -> Probe:
     try:
-        reply = server.request(CHAT, _body(kind, model, step, settings), PROBE_SECONDS)
+        reply = server.request(CHAT, body, PROBE_SECONDS)
     except REQUEST_FAILURES as error:
         return _failed(kind, error)
     outcome = Outcome.GOOD if _is_good(kind, reply) else Outcome.DISOBEYED
@@ -117,19 +122,20 @@ def _is_good(kind: ProbeKind, reply: ModelReply) -> bool:
     if kind is not ProbeKind.SCHEMA:
         return reply.done and reply.done_reason in {"stop", "length"}
     try:
-        _Small.model_validate_json(reply.message.content)
-    except ValidationError:
+        [found] = objects_in(reply.message.content)
+        _Small.model_validate(found)
+    except (ValueError, RecursionError):  # also pydantic's ValidationError
         return False
     return True
 
 
-def _body(kind: ProbeKind, model: str, step: Step, settings: WorkerSettings) -> Body:
+def _body(kind: ProbeKind, model: str, step: Step, settings: WorkerSettings, options: Mapping[str, int]) -> Body:
     """`think` and the options are the workers'. A thinking model gets further tokens for the schema, else it writes no text."""
     thought = thinking(model, settings.ai_think_level) if step is Step.FEEDBACK else Thinking(think=False, tokens=0)
     request = ChatRequest(
         model=model,
         messages=_messages(kind, settings),
-        options=settings.model_options(step.value),
+        options=options,
         max_tokens=SAMPLE_TOKENS + (thought.tokens if kind is ProbeKind.SCHEMA else 0),
         repetition_limit_characters=0,
         document_schema=_schema(kind),

@@ -8,6 +8,7 @@ from testkit.ollama_simulator.api_error import ApiError
 from testkit.ollama_simulator.size import read_size
 
 EXTRA_CAPABILITIES = {"vision": ("vision",), "thinking": ("tools", "thinking"), "rendered": (), "serial": ()}
+CONTEXT = "context"  # the model's largest window, in tokens
 SIZES = {"size": "size_bytes", "projector": "projector_bytes", "growth": "growth_bytes"}
 INSTALLED_AT = "2026-11-23T08:07:00.745967314Z"
 
@@ -106,12 +107,12 @@ def full_name(name: str) -> str:
 
 
 def _model(specification: str) -> Model:
-    """Parse NAME[:TAG] followed by any of EXTRA_CAPABILITIES, SIZES and quant=, each after a colon.
+    """Parse NAME[:TAG] followed by any of EXTRA_CAPABILITIES, SIZES, context= and quant=, each after a colon.
 
     Raises ValueError for an invalid size.
     """
     parts, extras = specification.split(":"), []
-    while len(parts) > 1 and (parts[-1] in EXTRA_CAPABILITIES or parts[-1].partition("=")[0] in {*SIZES, "quant"}):
+    while len(parts) > 1 and (parts[-1] in EXTRA_CAPABILITIES or parts[-1].partition("=")[0] in {*SIZES, CONTEXT, "quant"}):
         extras.append(parts.pop())
     name = full_name(":".join(parts))
     flags = [extra for extra in reversed(extras) if extra in EXTRA_CAPABILITIES]
@@ -124,6 +125,9 @@ def _model(specification: str) -> Model:
 
 def _sized(build: Build, given: list[str]) -> Build:
     for field, _, size in (extra.partition("=") for extra in given):
+        if field == CONTEXT:
+            build = replace(build, context_length=int(size))
+            continue
         if field == "quant":
             build = replace(build, quantization_level=size)
             continue

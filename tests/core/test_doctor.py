@@ -291,7 +291,9 @@ def checked(found: InstalledModel, **changes: object) -> ModelCheck:
 
 
 def not_ok(*checks: ModelCheck, memory: MemoryReport | None = None, given: dict[str, object] | None = None) -> list[Finding]:
-    report = DoctorReport(settings(**(given or {})), "http://127.0.0.1:11434", "0.32.15", "", checks, memory)
+    report = DoctorReport(
+        settings(**{"AI_NUM_CTX": CONTEXT_TOKENS, **(given or {})}), "http://127.0.0.1:11434", "0.32.15", "", checks, memory
+    )
     return [line for line in findings.findings(report) if line.level is not Level.OK]
 
 
@@ -357,6 +359,13 @@ CASES: dict[str, tuple[ModelCheck, dict[str, object], Level, str, str]] = {
     "spilled": (checked(made(), loaded=SPILLED), {}, Level.WARNING, "only 25% of writer is on the GPU", "100% GPU"),
     "unloaded": (checked(made(), loaded=None), {}, Level.WARNING, "was gone", "OLLAMA_KEEP_ALIVE"),
     "clamped": (checked(made()), {"AI_NUM_CTX": 16_384}, Level.WARNING, "8192 tokens, not 16384", "AI_NUM_CTX"),
+    "a small model": (
+        checked(made(context_tokens=8192)),
+        {"AI_NUM_CTX": 16_384},
+        Level.WARNING,
+        "at most 8192 tokens, and an essay of 4000 words needs up to 16384",
+        "larger window",
+    ),
 }
 
 

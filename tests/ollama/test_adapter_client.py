@@ -428,18 +428,46 @@ def test_a_prompt_that_cannot_fit_is_not_sent(simulator: SimulatorProcess) -> No
     assert simulator.calls() == []
 
 
-def test_the_window_of_a_loaded_model(simulator: SimulatorProcess) -> None:
-    """Without a configured window the server rejects the prompt while loading. For a loaded model nothing is sent."""
-    assert type(caught(simulator.url, request=LONG)) is errors.PromptTooLong
-    assert len(simulator.calls()) == 1
-    assert type(caught(simulator.url, request=LONG)) is errors.PromptTooLong
+def test_a_prompt_that_the_server_rejects(simulator: SimulatorProcess) -> None:
+    """A prompt that may fit is sent, and the server's rejection is the same error."""
+    request = replace(LONG, messages=({"role": "user", "content": "Rechenaufgabe " * 1500},), options={"num_ctx": 2048})
+    assert type(caught(simulator.url, request=request)) is errors.PromptTooLong
     assert len(simulator.calls()) == 1
 
 
-@pytest.mark.parametrize(("counted", "is_cut"), [(20, True), (5000, False), (0, False)])
+def test_no_larger_window_than_the_model_has(simulator: SimulatorProcess) -> None:
+    """The description is read once per client, and the window of each chat is at most the model's."""
+    client = ollama(simulator.url)
+    for _ in range(2):
+        client.chat(replace(QUESTION, model="narrow", options={"num_ctx": 17_408}), deadline_in(LONG_SECONDS))
+    assert [call["num_ctx"] for call in simulator.calls()] == [8192, 8192]
+    longer = replace(QUESTION, model="narrow", options={"num_ctx": 17_408}, messages=({"role": "user", "content": "a " * 9000},))
+    assert type(caught(simulator.url, request=longer)) is errors.PromptTooLong
+    assert len(simulator.calls()) == 2
+
+
+@pytest.mark.parametrize("reply", [status(500, b""), status(404, b""), status(200, b"no"), status(200, b'{"model_info":1}')])
+def test_a_description_that_cannot_be_read(reply: bytes) -> None:
+    """The chat asks for the window of the settings, which the server limits. The description is not asked for again."""
+
+    def script(peer: Peer) -> None:
+        assert peer.request(skips_descriptions=False).startswith(b"POST /api/show ")
+        peer.send(reply)
+        for _ in range(2):
+            received = peer.request(skips_descriptions=False)
+            assert json.loads(received.partition(b"\r\n\r\n")[2])["options"]["num_ctx"] == 8192
+            peer.send(HEAD, content_line("gut"), done(), END)
+
+    with raw_server(script) as url:
+        client = ollama(url)
+        for _ in range(2):
+            assert client.chat(replace(QUESTION, options={"num_ctx": 8192}), deadline_in(LONG_SECONDS)).text == "gut"
+
+
+@pytest.mark.parametrize(("counted", "is_cut"), [(520, True), (20, False), (5000, False), (0, False)])
 def test_a_prompt_that_the_server_cut(counted: int, is_cut: bool) -> None:
-    """If the server read fewer tokens than there are words, it cut the prompt, and the answer is rejected."""
-    request = replace(QUESTION, messages=({"role": "user", "content": "wort " * 1000},))
+    """A prompt that was cut to half of its window is rejected. A count of what was not in the cache is no cut."""
+    request = replace(QUESTION, messages=({"role": "user", "content": "wort " * 900},), options={"num_ctx": 1040})
     with raw_server(answering(HEAD, content_line("gut"), done(prompt_eval_count=counted), END)) as url:
         if is_cut:
             assert type(caught(url, request=request)) is errors.PromptTooLong

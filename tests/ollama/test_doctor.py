@@ -24,6 +24,7 @@ MODELS = [
     "q8:quant=Q8_0",
     "gpt-oss:latest:thinking",
     "huge:quant=Q4_K_M:size=40GiB",
+    "narrow:quant=Q4_K_M:context=8192",
 ]
 READY, FAILS = 0, 1
 
@@ -97,6 +98,19 @@ def test_each_fault_is_found(
     assert [each for each in wrong(result) if each[0] == level and subject in each[1] and remedy in each[2]]
 
 
+def test_the_windows_are_those_of_the_workers(simulator: SimulatorProcess) -> None:
+    """All requests to a model ask for the workers' window, at most the model's own. The memory estimate has these windows."""
+    simulator.reset_calls()
+    result = doctor(simulator.url, "--json", AI_FEEDBACK_MODEL="narrow")
+    asked = {(call["model"], call["num_ctx"]) for call in simulator.calls()}
+    assert asked == {("eyes:latest", 6144), ("narrow:latest", 8192)}
+    [(level, subject, _)] = wrong(result)
+    assert (level, "at most 8192 tokens, and an essay of 4000 words needs up to 16384" in subject) == ("warning", True)
+    models = json.loads(result.stdout)["memory"]["models"]
+    contexts = [term["how"] for terms in models.values() for term in terms if term["what"] == "context"]
+    assert ["6144 tokens" in contexts[0], "8192 tokens" in contexts[1]] == [True, True]
+
+
 def test_memory_of_loaded_models_is_available(simulator: SimulatorProcess) -> None:
     """Memory of a loaded model is not free, but the model needs no further memory."""
     simulator.client.post("/api/generate", json={"model": "q8"})
@@ -150,7 +164,7 @@ def test_another_server_at_the_address(answer: bytes) -> None:
     """A server that is not Ollama is reported like one that is down, without a traceback."""
 
     def stranger(peer: Peer) -> None:
-        peer.request()
+        peer.request(skips_descriptions=False)
         peer.send(answer)
 
     with raw_server(stranger) as url:
@@ -185,7 +199,7 @@ def test_a_description_keeps_its_possible_values() -> None:
 
 def reply_with(body: bytes) -> Callable[[Peer], None]:
     def script(peer: Peer) -> None:
-        peer.request()
+        peer.request(skips_descriptions=False)
         peer.send(status(200, body))
 
     return script

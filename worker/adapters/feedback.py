@@ -15,9 +15,8 @@ from worker.ollama.deadline import Deadline
 from worker.ollama.errors import AnswerTruncated
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 from worker.ollama.thinking import thinking
+from worker.ollama.token_budget import MAX_DOCUMENT_TOKENS
 from worker.settings import WorkerSettings
-
-MAX_DOCUMENT_TOKENS = 2048  # ten criteria with three sentences of some forty tokens each, and the feedback
 
 
 @dataclass(frozen=True, slots=True)

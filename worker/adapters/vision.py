@@ -15,9 +15,9 @@ from worker.ollama.call_report import OnCall, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
+from worker.ollama.token_budget import MAX_PAGE_TOKENS
 from worker.settings import WorkerSettings
 
-MAX_PAGE_TOKENS = 2048  # a densely written page has about 1000
 RENDERED_TYPE = "image/png"  # of the web side's pages
 
 

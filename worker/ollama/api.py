@@ -85,6 +85,12 @@ class Description(_Shape):
     projector_info: ModelInfo = {}
     capabilities: list[str] = []
 
+    @property
+    def context_tokens(self) -> int:
+        """The largest window of the model, 0 if the file does not give it."""
+        value = self.model_info.get(f"{self.model_info.get('general.architecture')}.context_length", 0)
+        return int(value) if isinstance(value, int | float) and value > 0 else 0
+
 
 class Message(_Shape):
     """The text of an answer."""

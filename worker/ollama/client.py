@@ -3,23 +3,23 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
 from worker.ollama import window
-from worker.ollama.api import CHAT, MAX_ERROR_BYTES, PS, TAGS, Body, Endpoint, Reply
+from worker.ollama.api import CHAT, MAX_ERROR_BYTES, SHOW, TAGS, Body, Endpoint, Reply
 from worker.ollama.call_report import OnCall, ignore_call, reported
 from worker.ollama.deadline import Deadline, Missed, silence_seconds
 from worker.ollama.error_status import error_for_status
 from worker.ollama.errors import (
+    REQUEST_FAILURES,
     AnswerTimeout,
     FirstTokenTimeout,
     NameUnresolved,
     PromptTooLong,
     Runaway,
-    ServerFailed,
     ServerUnreachable,
     StreamBroken,
     TokenTimeout,
@@ -80,14 +80,16 @@ class Ollama:
     def __init__(self, base_url: str, on_progress: Callable[[], None] = ignore_progress, on_call: OnCall = ignore_call) -> None:
         self._holder, self._on_progress, self._on_call = DeadlineHolder(), on_progress, on_call
         self._http = bounded_client(base_url, self._holder)
+        self._model_tokens: dict[str, int] = {}  # the largest window of each model, 0 if not known
 
     def chat(self, request: ChatRequest, deadline: Deadline) -> Answer:
         """A whole answer, before the deadline."""
-        least_tokens = request.least_tokens
-        if window.is_too_small(self._window_tokens(request, least_tokens, deadline), least_tokens):
+        request = self._within_its_model(request, deadline)
+        least_tokens, window_tokens = request.least_tokens, request.options.get("num_ctx")
+        if window.is_too_small(window_tokens, least_tokens):
             raise PromptTooLong("not sent")
         answer = self._streamed(request, deadline)
-        if window.was_cut(least_tokens, answer.prompt_tokens):
+        if window.was_cut(window_tokens, least_tokens, answer.prompt_tokens):
             raise PromptTooLong("cut by the server")
         return answer
 
@@ -104,19 +106,22 @@ class Ollama:
         listed = self.look_up(TAGS).find(model)
         return listed.digest if listed else None
 
-    def _window_tokens(self, request: ChatRequest, least_tokens: int, deadline: Deadline) -> int | None:
-        """The window from the settings, else of the loaded model.
+    def _within_its_model(self, request: ChatRequest, deadline: Deadline) -> ChatRequest:
+        """Ask for no larger window than the model has.
 
-        It is read again for each long prompt, because an outdated number could fail a pupil's job.
+        Its description is read once, before the first chat. If that fails the server limits the window in the same way, so
+        nothing is lost, and no job waits for a second try.
         """
-        if "num_ctx" in request.options:
-            return request.options["num_ctx"]
-        if not window.may_matter(least_tokens):
-            return None
-        with suppress(ServerFailed):
-            loaded = self._request(PS, None, deadline.cut(time.monotonic(), LOOKUP_SECONDS)).find(request.model)
-            return (loaded and loaded.context_length) or None
-        return None
+        if "num_ctx" not in request.options:
+            return request
+        if request.model not in self._model_tokens:
+            self._model_tokens[request.model] = self._described_tokens(request.model, deadline)
+        return replace(request, options=window.within(request.options, self._model_tokens[request.model]))
+
+    def _described_tokens(self, model: str, deadline: Deadline) -> int:
+        with suppress(*REQUEST_FAILURES):
+            return self._request(SHOW, {"model": model}, deadline.cut(time.monotonic(), LOOKUP_SECONDS)).context_tokens
+        return 0
 
     def _streamed(self, request: ChatRequest, deadline: Deadline) -> Answer:
         answer = StreamedAnswer(request.max_tokens, request.repetition_limit_characters)

@@ -7,22 +7,25 @@ anyway: with httpx a sample costs 1.5 ms of CPU time instead of 0.4 ms, and each
 import asyncio
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from supervisor.admission.facts import ListError, ListFailed, LoadedModel, ModelsListed
 from worker.names import LOOKUP_SECONDS, resolve_async
-from worker.ollama.api import GENERATE, PS, Body, Endpoint, Reply, load_request, unload_request
+from worker.ollama.api import GENERATE, PS, SHOW, Body, Endpoint, Reply, load_request, unload_request
 from worker.ollama.errors import REQUEST_FAILURES
 from worker.ollama.models import ListedModel
+from worker.ollama.window import within
 from worker.queue.outages import is_exhausted
 
 LIST_SECONDS = (
     2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
 )
 LOOKUP_SHARE = 3 / 4  # of the time of a request: a lookup that hangs then differs from a server that does not answer
+MAX_DESCRIBED_MODELS = 64  # more than a server can hold in memory
 UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (docs/ollama-api.md 2.6)
 
 
@@ -31,6 +34,7 @@ class OllamaServer:
 
     def __init__(self, base_url: str, load_seconds: float) -> None:
         self._base_url, self._load_seconds = base_url, load_seconds
+        self._model_tokens: dict[str, int] = {}  # the largest window of each model, 0 if it could not be read
 
     async def listed(self) -> ModelsListed | ListFailed:
         """The loaded models, within LIST_SECONDS."""
@@ -44,11 +48,31 @@ class OllamaServer:
             return ListFailed(ListError.EXHAUSTED if is_exhausted(error) else ListError.UNREACHABLE, time.monotonic())
         except REQUEST_FAILURES:
             return ListFailed(ListError.INVALID, time.monotonic())
-        return ModelsListed(tuple(map(_loaded_model, found.models)), time.monotonic())
+        listed_at_seconds = time.monotonic()
+        await self._describe_one(found.models)
+        models = [_loaded_model(each, self._model_tokens.get(each.name, 0)) for each in found.models]
+        return ModelsListed(tuple(models), listed_at_seconds)
 
     async def load(self, model: str, options: Mapping[str, int]) -> bool:
-        """True when the model is loaded. Ollama aborts a load whose request ends, so the timeout is long."""
-        return await self._is_done(load_request(model, options), self._load_seconds)
+        """True when the model is loaded. Ollama aborts a load whose request ends, so the timeout is long.
+
+        As in the workers' requests, the window is at most that of the model.
+        """
+        return await self._is_done(load_request(model, within(options, await self._largest_context(model))), self._load_seconds)
+
+    async def _describe_one(self, listed: Sequence[ListedModel]) -> None:
+        """Read the description of one more listed model: a list with thousands of names must not delay the next sample."""
+        unknown = next((each.name for each in listed if each.name not in self._model_tokens), None)
+        if unknown is not None:
+            await self._largest_context(unknown)
+
+    async def _largest_context(self, model: str) -> int:
+        """Tokens for which the model was trained. They are read once, because Ollama limits the window itself too."""
+        if model not in self._model_tokens and len(self._model_tokens) < MAX_DESCRIBED_MODELS:
+            self._model_tokens[model] = 0
+            with suppress(TimeoutError, aiohttp.ClientError, OSError, *REQUEST_FAILURES):
+                self._model_tokens[model] = (await self._request(SHOW, {"model": model}, LIST_SECONDS)).context_tokens
+        return self._model_tokens.get(model, 0)
 
     async def unload(self, model: str) -> bool:
         """True if Ollama accepted the request. The model leaves memory after its last call, and then is no longer listed."""
@@ -109,11 +133,12 @@ async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return body
 
 
-def _loaded_model(found: ListedModel) -> LoadedModel:
+def _loaded_model(found: ListedModel, largest_context_tokens: int) -> LoadedModel:
     return LoadedModel(
         name=found.name,
         digest=found.digest,
         size_bytes=found.size,
         size_vram_bytes=found.size_vram,
         context_tokens=found.context_length,
+        largest_context_tokens=largest_context_tokens,
     )
