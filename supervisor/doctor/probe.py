@@ -120,7 +120,7 @@ def _failed(kind: ProbeKind, error: Exception) -> Probe:
 def _is_good(kind: ProbeKind, reply: ModelReply) -> bool:
     """A sample may be truncated, because only its beginning and its speed are of interest."""
     if kind is not ProbeKind.SCHEMA:
-        return reply.done and reply.done_reason in {"stop", "length"}
+        return reply.done and reply.done_reason not in {"load", "unload"}
     try:
         [found] = objects_in(reply.message.content)
         _Small.model_validate(found)

@@ -105,7 +105,13 @@ RAW = {
     "an error line": ((HEAD, content_line("a"), line(error=PRIVATE), END), errors.ServerError),
     "the end of the stream without done": ((HEAD, content_line("a"), END), errors.StreamBroken),
     "the end of the connection": ((HEAD, content_line("a")), errors.StreamBroken),
-    "done without a reason": ((HEAD, content_line("a"), done(""), END), errors.EmptyAnswer),
+    "done without reason and text": ((HEAD, content_line(" "), done(""), END), errors.EmptyAnswer),
+    "done with all tokens and no reason": ((HEAD, content_line("a"), done("", eval_count=256), END), errors.AnswerTruncated),
+    "done with as many lines and no count": (
+        (HEAD, *(content_line(f"{number} ") for number in range(256)), done(""), END),
+        errors.AnswerTruncated,
+    ),
+    "only loaded, with text": ((HEAD, content_line("a"), done("load"), END), errors.EmptyAnswer),
     "only loaded": ((HEAD, done("load"), END), errors.EmptyAnswer),
     "only unloaded": ((HEAD, done("unload"), END), errors.EmptyAnswer),
     "cut at num_predict": ((HEAD, content_line("a"), done("length"), END), errors.AnswerTruncated),
@@ -397,6 +403,24 @@ def test_the_report_of_a_silent_model() -> None:
                 Ollama(url, lambda: None, calls.append).chat(QUESTION, deadline)
     assert [call.outcome for call in calls] == [CallOutcome.SILENT, CallOutcome.SILENT]
     assert [call.first_token_seconds is None for call in calls] == [True, False]
+
+
+OTHER_ENDS = {
+    "no reason": done("", eval_count=1, prompt_eval_count=9),
+    "another reason": done("end_turn", eval_count=1),
+    "a reason of null": line(message=None, done=True, done_reason=None, eval_count=None, prompt_eval_count=None),
+    "nothing but done": line(done=True),
+    "no counts": done("stop"),
+    "only the tokens that were not in the cache": done("stop", eval_count=1, prompt_eval_count=1),
+}
+
+
+@pytest.mark.parametrize("end", OTHER_ENDS.values(), ids=OTHER_ENDS.keys())
+def test_an_answer_is_judged_by_what_it_carries(end: bytes) -> None:
+    """An answer whose last line lacks reason or counts is whole if it has text and tokens to spare, also to a long prompt."""
+    request = replace(QUESTION, options={"num_ctx": 17_408}, messages=({"role": "user", "content": "wort " * 4000},))
+    with raw_server(answering(HEAD, content_line("gut"), end, END)) as url:
+        assert ollama(url).chat(request, deadline_in(LONG_SECONDS)).text == "gut"
 
 
 def test_no_report_without_a_call(simulator: SimulatorProcess) -> None:
