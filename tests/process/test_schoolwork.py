@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from testkit.drawn_pages import draw_page, png_bytes
 from testkit.school import FEEDBACK_MODEL, VISION_MODEL, School, enter_one, finish
@@ -59,6 +60,27 @@ def test_an_essay(school: School, typed: Submission) -> None:
     row = school.submission(submission_id)
     assert (row["analysis_status"], row["error_code"]) == ("completed", None)
     assert school.calls(FEEDBACK_MODEL) == 1
+
+
+@pytest.mark.parametrize("said", ["", "Das Bild zeigt eine leere, weiße Seite ohne Text."])
+def test_a_blank_page(school: School, photo: Submission, said: str) -> None:
+    """A blank page has no text, whatever the model says about it."""
+    school.simulator.fault("say", VISION_MODEL, text=said)
+    blank = png_bytes(Image.new("L", (1000, 1400), 250), "never read")
+    submission_id = enter_one(school, replace(photo, content=blank))
+    finish(school, submission_id)
+    row = school.submission(submission_id)
+    assert (row["analysis_status"], row["text_body"], school.calls(VISION_MODEL)) == ("completed", "", 1)
+
+
+def test_an_empty_reading_of_a_written_page(school: School, photo: Submission) -> None:
+    """No text of a page with ink is no reading: the page is read again, and then completed."""
+    school.simulator.fault("say", VISION_MODEL, text=" \n")
+    submission_id = enter_one(school, photo)
+    finish(school, submission_id)
+    row = school.submission(submission_id)
+    assert (row["analysis_status"], row["text_body"]) == ("completed", photo.expected_text)
+    assert school.calls(VISION_MODEL) == 2
 
 
 def test_preload_and_calls_ask_for_one_window(site: Site) -> None:

@@ -9,15 +9,18 @@ from worker.adapters import prompts
 from worker.core import checkpoint
 from worker.core.errors import VisionPermanentError
 from worker.documents.decoder import decoding
+from worker.documents.ink import Ink, ink_in
 from worker.documents.storage import Storage, page_keys
 from worker.ipc.contract import ErrorCode
 from worker.ollama.call_report import OnCall, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
+from worker.ollama.errors import EmptyAnswer
 from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
 from worker.ollama.token_budget import MAX_PAGE_TOKENS
 from worker.settings import WorkerSettings
 
+MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sentences
 RENDERED_TYPE = "image/png"  # of the web side's pages
 
 
@@ -36,7 +39,7 @@ class Pages:
         """Return the text of a page. Raises VisionTransientError, VisionPermanentError or Unavailable."""
         answer = self._ask(picture)
         self._tokens += answer.tokens
-        return answer.text
+        return _reading(answer.text, picture)
 
     def metadata(self) -> dict[str, Any]:
         """Return model, prompt version, pages and tokens. Pages that an earlier worker read are not in the tokens."""
@@ -88,6 +91,16 @@ class Vision:
             repetition_limit_characters=PAGE_CHARACTERS,
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
+
+
+def _reading(text: str, picture: bytes) -> str:
+    """Compare a short answer with its picture, because models describe blank pages and return nothing for written ones."""
+    if len(text.strip()) > MOST_DOUBTED_CHARACTERS:
+        return text
+    ink = ink_in(picture)
+    if ink is Ink.WRITTEN and not text.strip():
+        raise EmptyAnswer("no text of a page with ink")
+    return "" if ink is Ink.NONE else text
 
 
 def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:
