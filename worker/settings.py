@@ -105,6 +105,10 @@ class WorkerSettings(BaseModel):
         Field(description="reasoning effort of gpt-oss. Empty: low. For other models reasoning is off"),
     ] = ""
     ai_prompt_language: Annotated[Literal["de", "en"], Field(description="language of the prompts and of the feedback")] = "de"
+    ai_vision_prompt: Annotated[
+        Literal["auto", "sentences", "glm-ocr", "deepseek-ocr", "paddleocr-vl", "dots.ocr"],
+        Field(description="prompt for pages: of a family of OCR models, or our own sentences. auto: by the model's name"),
+    ] = "auto"
     ai_num_ctx: Annotated[
         int | None,
         Field(

@@ -9,6 +9,7 @@ from testkit.ollama_simulator.size import read_size
 
 EXTRA_CAPABILITIES = {"vision": ("vision",), "thinking": ("tools", "thinking"), "rendered": (), "serial": ()}
 CONTEXT = "context"  # the model's largest window, in tokens
+MANNERS = ("looping", "short-prompts", "describing", "blind")  # of vision models, see ocr.in_manner
 SIZES = {"size": "size_bytes", "projector": "projector_bytes", "growth": "growth_bytes"}
 INSTALLED_AT = "2026-11-23T08:07:00.745967314Z"
 
@@ -61,13 +62,14 @@ ROUNDS = {"loop:latest": SENTENCE, "stutter:latest": (" …",)}  # the recorded 
 class Model:
     """`name` includes the tag. `capabilities` are Ollama's: completion, vision, tools, thinking.
 
-    `round` is the repeated text of a model whose answers do not end, empty for all others.
+    `round` is the repeated text of a model whose answers do not end, empty for all others. `manner` is one of MANNERS.
     """
 
     name: str
     build: Build
     capabilities: tuple[str, ...]
     round: tuple[str, ...] = ()
+    manner: str = ""
 
     @property
     def is_vision(self) -> bool:
@@ -107,12 +109,14 @@ def full_name(name: str) -> str:
 
 
 def _model(specification: str) -> Model:
-    """Parse NAME[:TAG] followed by any of EXTRA_CAPABILITIES, SIZES, context= and quant=, each after a colon.
+    """Parse NAME[:TAG] followed by any of EXTRA_CAPABILITIES, MANNERS, SIZES, context= and quant=, each after a colon.
 
     Raises ValueError for an invalid size.
     """
     parts, extras = specification.split(":"), []
-    while len(parts) > 1 and (parts[-1] in EXTRA_CAPABILITIES or parts[-1].partition("=")[0] in {*SIZES, CONTEXT, "quant"}):
+    while len(parts) > 1 and (
+        parts[-1] in {*EXTRA_CAPABILITIES, *MANNERS} or parts[-1].partition("=")[0] in {*SIZES, CONTEXT, "quant"}
+    ):
         extras.append(parts.pop())
     name = full_name(":".join(parts))
     flags = [extra for extra in reversed(extras) if extra in EXTRA_CAPABILITIES]
@@ -120,7 +124,8 @@ def _model(specification: str) -> Model:
     build = _sized(BUILDS.get(name, unknown), [extra for extra in extras if "=" in extra])
     build = replace(build, is_rendered=build.is_rendered or "rendered" in flags, is_serial="serial" in flags)
     capabilities = [word for flag in flags for word in EXTRA_CAPABILITIES[flag]]
-    return Model(name, build, ("completion", *capabilities), ROUNDS.get(name, ()))
+    manner = next((extra for extra in extras if extra in MANNERS), "")
+    return Model(name, build, ("completion", *capabilities), ROUNDS.get(name, ()), manner)
 
 
 def _sized(build: Build, given: list[str]) -> Build:

@@ -5,11 +5,14 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.inputs.alarm import alarmed
 from worker.adapters.prompts import ENGLISH, GERMAN, Assignment, Prompts, of
+from worker.adapters.vision_family import ANY, FAMILIES, family_of
+from worker.settings import WorkerSettings
 
 PAGE = (Path(__file__).parents[2] / "docs/prompts.md").read_text()
 FIRST_CELL = re.compile(r"^\| (.+?) \|", re.MULTILINE)
@@ -25,7 +28,8 @@ def sentences(prompts: Prompts) -> set[str]:
 
 def test_each_sentence_has_its_reason() -> None:
     """docs/prompts.md explains each sentence of every prompt, and no other sentence."""
-    assert set(FIRST_CELL.findall(PAGE)) - HEADS - {"de", "en"} == sentences(GERMAN) | sentences(ENGLISH)
+    others = {family.prompt for family in FAMILIES.values()}
+    assert set(FIRST_CELL.findall(PAGE)) - HEADS - {"de", "en"} == sentences(GERMAN) | sentences(ENGLISH) | others
 
 
 @BOTH
@@ -169,3 +173,27 @@ def test_a_million_openings_are_read_once(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
     with alarmed():
         assert text in GERMAN.user_text(Assignment(text, [], None, None), is_strict=False)
+
+
+NAMES = {
+    "glm-ocr": "Text Recognition:",
+    "glm-ocr:latest": "Text Recognition:",
+    "hf.co/ggml-org/GLM-OCR-GGUF:Q8_0": "Text Recognition:",
+    "deepseek-ocr:3b": "Free OCR.",
+    "someone/paddleocr-vl:0.9b": "OCR:",
+    "qwen2.5vl:3b": "",
+    "not-glm-ocr": "",
+}
+
+
+@pytest.mark.parametrize(("model", "prompt"), NAMES.items(), ids=NAMES.keys())
+def test_the_family_of_a_vision_model(model: str, prompt: str) -> None:
+    """A family is recognised by the model's name, and named by the setting for a model of another name."""
+    assert family_of(model, "auto").prompt == prompt
+    assert family_of(model, "sentences") == ANY
+    assert family_of(model, "deepseek-ocr").prompt == "Free OCR."
+
+
+def test_the_setting_names_each_family() -> None:
+    """AI_VISION_PROMPT accepts each family and no other word."""
+    assert set(get_args(WorkerSettings.model_fields["ai_vision_prompt"].annotation)) == {"auto", "sentences", *FAMILIES}

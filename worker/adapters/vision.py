@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from worker.adapters import prompts
+from worker.adapters.vision_family import family_of
 from worker.core import checkpoint
 from worker.core.errors import VisionPermanentError
 from worker.documents.decoder import decoding
@@ -51,8 +52,12 @@ class Vision:
 
     def __init__(self, settings: WorkerSettings, ollama: Ollama) -> None:
         self._settings, self._ollama, self._storage = settings, ollama, Storage(settings)
-        texts = prompts.of(settings.ai_prompt_language)
-        self._prompt, self._means = texts.page_text, {"model": settings.ai_vision_model, "prompts": texts.version}
+        texts, self._family = (
+            prompts.of(settings.ai_prompt_language),
+            family_of(settings.ai_vision_model, settings.ai_vision_prompt),
+        )
+        self._prompt = self._family.prompt or texts.page_text
+        self._means = {"model": settings.ai_vision_model, "prompts": texts.version}
         self._digest: str | None = None
 
     @contextmanager
@@ -89,6 +94,7 @@ class Vision:
             options=self._settings.model_options("vision"),
             max_tokens=MAX_PAGE_TOKENS,
             repetition_limit_characters=PAGE_CHARACTERS,
+            stop=self._family.stop,
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
 

@@ -36,7 +36,7 @@ _TIMEOUTS = {Missed.FIRST_TOKEN: FirstTokenTimeout, Missed.NEXT_TOKEN: TokenTime
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request to /api/chat. `max_tokens` limits the answer, thoughts included.
+    """One request to /api/chat. `max_tokens` limits the answer, thoughts included. The answer ends before a word of `stop`.
 
     `options` are the model's frozen ones: the server loads a model again if two requests differ in them (docs/ollama-api.md 5).
     """
@@ -48,6 +48,7 @@ class ChatRequest:
     repetition_limit_characters: int
     document_schema: Mapping[str, Any] | None = None
     think: bool | str = False
+    stop: tuple[str, ...] = ()
 
     @property
     def least_tokens(self) -> int:
@@ -61,7 +62,8 @@ class ChatRequest:
         There is no keep_alive, because it would hold for all clients of the model (docs/ollama-api.md 4.5).
         """
         form = {} if self.document_schema is None else {"format": self.document_schema}
-        options = {**self.options, "temperature": 0, "num_predict": self.max_tokens}
+        options: dict[str, Any] = {**self.options, "temperature": 0, "num_predict": self.max_tokens}
+        options |= {"stop": list(self.stop)} if self.stop else {}
         prompt = {"model": self.model, "messages": list(self.messages), "think": self.think, "options": options}
         return {**prompt, **form, "stream": True, "truncate": False}
 
