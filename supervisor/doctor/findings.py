@@ -15,6 +15,11 @@ STATUS_503, STATUS_400 = "status 503", "status 400"
 _START_IT = "check that the Ollama service runs (`systemctl status ollama`), or correct OLLAMA_BASE_URL"
 _ANSWER = {Step.VISION: "a full page", Step.FEEDBACK: "the feedback on five criteria"}
 _LONGEST_WORK = {Step.VISION: "a full page", Step.FEEDBACK: "an essay of 4000 words"}
+_MISREAD = {
+    Outcome.READ_NOTHING: "reads nothing on a page of printed words",
+    Outcome.READ_OTHER: "does not return the words of a printed page: it describes pages, or cannot read",
+    Outcome.ADDED: "adds a text of its own to the words of a printed page",
+}
 _FAILED_PROBE = {
     ProbeKind.LOAD: "loading it failed",
     ProbeKind.WORD: "a greeting failed",
@@ -111,6 +116,12 @@ def _failure(name: str, probe: Probe) -> Finding:
         case Outcome.SILENT:
             remedy = "it hangs, crashed or is far too slow here: restart Ollama and try again, or take a smaller model"
             return Finding(Level.FAILED, f"{subject}: no answer ({probe.detail})", remedy)
+        case Outcome.OTHER_PROMPT:
+            remedy = f"set AI_VISION_PROMPT={probe.detail}"
+            return Finding(Level.FAILED, f"{name} reads a page only with another prompt", remedy)
+        case Outcome.READ_NOTHING | Outcome.READ_OTHER | Outcome.ADDED:
+            remedy = "pupils' pages would be lost or invented: take another vision model, such as qwen2.5vl:3b"
+            return Finding(Level.FAILED, f"{name} {_MISREAD[probe.outcome]}", remedy)
     remedy = "update Ollama. If that does not help take another model: each answer of this one would not be usable"
     return Finding(Level.FAILED, f"{subject}: not an answer as it was asked for", remedy)
 

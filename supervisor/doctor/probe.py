@@ -3,16 +3,18 @@
 import base64
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from supervisor.doctor import picture
+from supervisor.doctor import known_page
+from supervisor.doctor.known_page import KnownPage, Reading
 from supervisor.doctor.sample import SUBMISSION
 from supervisor.settings.model import Settings
 from worker.adapters import prompts
+from worker.adapters.vision_family import FAMILIES, family_of
 from worker.core.criteria import document_schema
 from worker.core.json_object import objects_in
 from worker.ipc.contract import Step
@@ -24,6 +26,8 @@ from worker.settings import WorkerSettings
 
 PROBE_SECONDS = 300.0  # upper bound of AI_TIMEOUT_VISION and AI_TIMEOUT_FEEDBACK
 SAMPLE_TOKENS = 64  # enough for a speed
+PAGE_TOKENS = 256  # twice the tokens of the known page
+OUR_PROMPT = "sentences"  # AI_VISION_PROMPT for our own sentences
 NANOSECOND = 1e-9
 
 
@@ -47,12 +51,20 @@ class ProbeKind(Enum):
 
 
 class Outcome(Enum):
-    """SILENT: no answer. DISOBEYED: an answer of another form."""
+    """SILENT: no answer. DISOBEYED: an answer of another form. The others are about the known page.
+
+    READ_NOTHING: no text. READ_OTHER: another text. ADDED: its words among others. OTHER_PROMPT: `detail` is the value of
+    AI_VISION_PROMPT with which the model reads it.
+    """
 
     GOOD = "good"
     ERROR_STATUS = "error status"
     SILENT = "silent"
     DISOBEYED = "disobeyed"
+    READ_NOTHING = "read nothing"
+    READ_OTHER = "read other words"
+    ADDED = "added words"
+    OTHER_PROMPT = "other prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,8 @@ def probes(server: Ollama, model: str, step: Step, settings: Settings, options: 
     for kind in (ProbeKind.LOAD, ProbeKind.WORD, *_OF_STEP[step]):
         if kind is ProbeKind.LOAD:
             probe = _load(server, load_request(model, options), settings.supervisor.ollama_load_timeout_seconds)
+        elif kind is ProbeKind.PICTURE:
+            probe = _page(server, model, settings.worker, options)
         else:
             probe = _tried(server, kind, _body(kind, model, step, settings.worker, options))
         yield probe
@@ -100,6 +114,10 @@ def _tried(server: Ollama, kind: ProbeKind, body: Body) -> Probe:
         reply = server.request(CHAT, body, PROBE_SECONDS)
     except REQUEST_FAILURES as error:
         return _failed(kind, error)
+    return _answered(kind, reply)
+
+
+def _answered(kind: ProbeKind, reply: ModelReply) -> Probe:
     outcome = Outcome.GOOD if _is_good(kind, reply) else Outcome.DISOBEYED
     return Probe(
         kind,
@@ -111,6 +129,45 @@ def _tried(server: Ollama, kind: ProbeKind, body: Body) -> Probe:
         reply.eval_count,
         reply.eval_duration * NANOSECOND,
     )
+
+
+def _page(server: Ollama, model: str, settings: WorkerSettings, options: Mapping[str, int]) -> Probe:
+    """Show a page of known words with the workers' prompt. If it is not read, find a prompt with which it is."""
+    first, reading = _shown(server, model, settings, options)
+    if reading in {None, Reading.WHOLE}:
+        return first
+    used = family_of(model, settings.ai_vision_prompt)
+    for word in (word for word in (OUR_PROMPT, *FAMILIES) if family_of(model, word) != used):
+        other = settings.model_copy(update={"ai_vision_prompt": word})
+        if _shown(server, model, other, options)[1] is Reading.WHOLE:
+            return replace(first, outcome=Outcome.OTHER_PROMPT, detail=word)
+    return first
+
+
+_NOT_READ = {Reading.NOTHING: Outcome.READ_NOTHING, Reading.OTHER: Outcome.READ_OTHER, Reading.ADDED: Outcome.ADDED}
+
+
+def _shown(server: Ollama, model: str, settings: WorkerSettings, options: Mapping[str, int]) -> tuple[Probe, Reading | None]:
+    """The probe, and how the page was read; None without an answer."""
+    page = known_page.draw()
+    try:
+        reply = server.request(CHAT, _page_body(page, model, settings, options), PROBE_SECONDS)
+    except REQUEST_FAILURES as error:
+        return _failed(ProbeKind.PICTURE, error), None
+    probe = _answered(ProbeKind.PICTURE, reply)
+    if probe.outcome is not Outcome.GOOD:
+        return probe, None
+    reading = known_page.compare(page.words, reply.message.content)
+    return replace(probe, outcome=_NOT_READ.get(reading, Outcome.GOOD)), reading
+
+
+def _page_body(page: KnownPage, model: str, settings: WorkerSettings, options: Mapping[str, int]) -> Body:
+    """The request of a worker."""
+    family = family_of(model, settings.ai_vision_prompt)
+    prompt = family.prompt or prompts.of(settings.ai_prompt_language).page_text
+    message = {"role": "user", "content": prompt, "images": [base64.b64encode(page.picture).decode()]}
+    request = ChatRequest(model, (message,), options, PAGE_TOKENS, repetition_limit_characters=0, stop=family.stop)
+    return {**request.body(), "stream": False}
 
 
 def _failed(kind: ProbeKind, error: Exception) -> Probe:
@@ -155,9 +212,6 @@ def _messages(kind: ProbeKind, settings: WorkerSettings) -> tuple[Mapping[str, A
     mark = os.urandom(8)
     texts, sample = prompts.of(settings.ai_prompt_language), prompts.Assignment(**SUBMISSION[settings.ai_prompt_language])
     match kind:
-        case ProbeKind.PICTURE:
-            image = base64.b64encode(picture.page(mark)).decode()
-            return ({"role": "user", "content": texts.page_text, "images": [image]},)
         case ProbeKind.FEEDBACK:
             system = {"role": "system", "content": f"{mark.hex()} {texts.system_text(has_criteria=True)}"}
             return system, {"role": "user", "content": texts.user_text(sample, is_strict=False)}

@@ -25,6 +25,10 @@ MODELS = [
     "gpt-oss:latest:thinking",
     "huge:quant=Q4_K_M:size=40GiB",
     "narrow:quant=Q4_K_M:context=8192",
+    "night:vision:blind:quant=Q4_K_M",
+    "teller:vision:describing:quant=Q4_K_M",
+    "school-ocr:vision:looping:quant=Q4_K_M",
+    "glm-ocr:vision:looping:quant=Q4_K_M",
 ]
 READY, FAILS = 0, 1
 
@@ -82,6 +86,16 @@ CASES: dict[str, tuple[dict[str, object], int, str, str, str]] = {
     "Q8_0": ({"AI_FEEDBACK_MODEL": "q8"}, READY, "warning", "8 bits a weight", "q8:q4_K_M"),
     "missing": ({"AI_FEEDBACK_MODEL": "nobody"}, FAILS, "failed", "nobody is not on the server", "ollama pull nobody"),
     "blind": ({"AI_VISION_MODEL": "words"}, FAILS, "failed", "words cannot see pictures", "AI_VISION_MODEL"),
+    "reads nothing": ({"AI_VISION_MODEL": "night"}, FAILS, "failed", "night reads nothing", "another vision model"),
+    "describes": ({"AI_VISION_MODEL": "teller"}, FAILS, "failed", "teller does not return the words", "another vision model"),
+    "another prompt": ({"AI_VISION_MODEL": "school-ocr"}, FAILS, "failed", "another prompt", "set AI_VISION_PROMPT=glm-ocr"),
+    "our sentences": (
+        {"AI_VISION_MODEL": "glm-ocr", "AI_VISION_PROMPT": "sentences"},
+        FAILS,
+        "failed",
+        "another prompt",
+        "set AI_VISION_PROMPT=glm-ocr",
+    ),
     "too slow": ({"AI_TIMEOUT_VISION": 1}, FAILS, "failed", "AI_TIMEOUT_VISION is 1 s", "set AI_TIMEOUT_VISION="),
     "too large": ({"AI_FEEDBACK_MODEL": "huge"}, FAILS, "failed", "does not fit", "take smaller models"),
     "a stub": ({"AI_BACKEND": "stub"}, READY, "warning", "still invented", "AI_BACKEND=local"),
@@ -96,6 +110,13 @@ def test_each_fault_is_found(
     result = doctor(simulator.url, "--json", **settings)
     assert result.exit_code == exit_code
     assert [each for each in wrong(result) if each[0] == level and subject in each[1] and remedy in each[2]]
+
+
+@pytest.mark.parametrize("prompt", [{}, {"AI_VISION_PROMPT": "glm-ocr", "AI_VISION_MODEL": "school-ocr"}], ids=["by name", "set"])
+def test_a_model_that_reads_with_its_own_prompt(simulator: SimulatorProcess, prompt: dict[str, object]) -> None:
+    """With the prompt of its family an OCR model reads the page of known words."""
+    result = doctor(simulator.url, "--json", **({"AI_VISION_MODEL": "glm-ocr"} | prompt))
+    assert (result.exit_code, wrong(result)) == (READY, [])
 
 
 def test_the_windows_are_those_of_the_workers(simulator: SimulatorProcess) -> None:
