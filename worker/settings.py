@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from worker.ollama.address import LOOPBACK
-from worker.ollama.models import listed_name
+from worker.ollama.models import is_cloud_name, listed_name
 from worker.ollama.token_budget import feedback_window, page_window
 from worker.queue.dsn import SERVICE_ROLES, database_of, role_of
 
@@ -94,6 +94,12 @@ class WorkerSettings(BaseModel):
         str,
         Field(pattern=r"^[\w.]*$", description="Python module of the adapter that writes feedback. Empty: chosen by AI_BACKEND"),
     ] = ""
+    ai_send_pupils_work_to_cloud: Annotated[
+        bool,
+        Field(
+            description="true: pupils' work may leave the house, to models that run elsewhere. false: such models are rejected"
+        ),
+    ] = False
     ai_vision_model: Annotated[str, Field(min_length=1, description="Ollama model that reads pages")] = "qwen2.5vl:3b"
     ai_feedback_model: Annotated[str, Field(min_length=1, description="Ollama model that writes feedback")] = "gpt-oss:latest"
     ai_timeout_vision: Annotated[int, Field(ge=1, le=300, description="longest time for reading one page, in seconds")] = 30
@@ -228,6 +234,16 @@ class WorkerSettings(BaseModel):
         if role.partition(".")[0] in SERVICE_ROLES and not info.data.get("allow_service_dsn_for_testing"):
             raise ValueError(f"{role} bypasses row security: use the worker's own restricted role")
         return dsn
+
+    @field_validator("ai_vision_model", "ai_feedback_model")
+    @classmethod
+    def _runs_here(cls, model: str, info: ValidationInfo) -> str:
+        """Rejects Ollama's names of cloud models. Any other model that runs elsewhere is found by its description."""
+        if is_cloud_name(model) and not info.data.get("ai_send_pupils_work_to_cloud"):
+            raise ValueError(
+                "it runs on servers outside of the house: take a local model, or allow it with AI_SEND_PUPILS_WORK_TO_CLOUD=true"
+            )
+        return model
 
     @field_validator("ai_num_ctx_feedback", "ai_num_batch_feedback", "ai_num_thread_feedback", "ai_num_gpu_feedback")
     @classmethod

@@ -57,6 +57,7 @@ def _model(check: ModelCheck, report: DoctorReport) -> Iterator[Finding]:
         yield Finding(Level.FAILED, f"{check.name} is not on the server", remedy)
         return
     yield _quantisation(check.name, check.model, report)
+    yield from _place(check.name, check.model, report)
     yield from _capabilities(check, check.model, variables)
     if check.model.is_serial and report.settings.worker.ollama_num_parallel > 1:
         remedy = "set OLLAMA_NUM_PARALLEL=1, or take another family: further calls only wait"
@@ -87,6 +88,16 @@ def _quantisation(name: str, model: InstalledModel, report: DoctorReport) -> Fin
 
 def _smaller(tag: str, share: str) -> str:
     return f"run `ollama pull {tag}` if the library has it: {share} of the memory, faster, hardly worse"
+
+
+def _place(name: str, model: InstalledModel, report: DoctorReport) -> Iterator[Finding]:
+    if not model.remote_host:
+        return
+    subject = f"{name} runs outside of the house ({model.remote_host})"
+    if report.settings.worker.ai_send_pupils_work_to_cloud:
+        yield Finding(Level.WARNING, subject, "pupils' work is sent there, as AI_SEND_PUPILS_WORK_TO_CLOUD=true allows")
+    else:
+        yield Finding(Level.FAILED, subject, "pupils' work would leave the house: take a local model")
 
 
 def _capabilities(check: ModelCheck, model: InstalledModel, variables: str) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from testkit.ollama_simulator.size import read_size
 
 EXTRA_CAPABILITIES = {"vision": ("vision",), "thinking": ("tools", "thinking"), "rendered": (), "serial": ()}
 CONTEXT = "context"  # the model's largest window, in tokens
+REMOTE = "remote"  # the host to which the server passes the requests on
 MANNERS = ("looping", "short-prompts", "describing", "blind")  # of vision models, see ocr.in_manner
 SIZES = {"size": "size_bytes", "projector": "projector_bytes", "growth": "growth_bytes"}
 INSTALLED_AT = "2026-11-23T08:07:00.745967314Z"
@@ -41,6 +42,7 @@ class Build:
     growth_bytes: int | None = None
     is_rendered: bool = False
     is_serial: bool = False
+    remote_host: str = ""
 
 
 # the model of the recordings: 2048 bytes per token and slot follow from the sizes in recording 19
@@ -109,13 +111,13 @@ def full_name(name: str) -> str:
 
 
 def _model(specification: str) -> Model:
-    """Parse NAME[:TAG] followed by any of EXTRA_CAPABILITIES, MANNERS, SIZES, context= and quant=, each after a colon.
+    """Parse NAME[:TAG] followed by any of EXTRA_CAPABILITIES, MANNERS, SIZES, context=, remote= and quant=, each after a colon.
 
     Raises ValueError for an invalid size.
     """
     parts, extras = specification.split(":"), []
     while len(parts) > 1 and (
-        parts[-1] in {*EXTRA_CAPABILITIES, *MANNERS} or parts[-1].partition("=")[0] in {*SIZES, CONTEXT, "quant"}
+        parts[-1] in {*EXTRA_CAPABILITIES, *MANNERS} or parts[-1].partition("=")[0] in {*SIZES, CONTEXT, REMOTE, "quant"}
     ):
         extras.append(parts.pop())
     name = full_name(":".join(parts))
@@ -130,6 +132,9 @@ def _model(specification: str) -> Model:
 
 def _sized(build: Build, given: list[str]) -> Build:
     for field, _, size in (extra.partition("=") for extra in given):
+        if field == REMOTE:
+            build = replace(build, remote_host=size)
+            continue
         if field == CONTEXT:
             build = replace(build, context_length=int(size))
             continue

@@ -298,6 +298,16 @@ def test_model_options(values: dict[str, str], vision: dict[str, int], feedback:
     assert (worker.model_options("vision"), worker.model_options("feedback")) == (vision, feedback)
 
 
+@pytest.mark.parametrize("variable", ["AI_VISION_MODEL", "AI_FEEDBACK_MODEL"])
+@pytest.mark.parametrize("model", ["gpt-oss:120b-cloud", "glm-4.6:cloud", "someone/qwen3-coder:480b-cloud"])
+def test_a_model_of_a_cloud_is_rejected(variable: str, model: str) -> None:
+    """Its name is enough, unless the setting says that pupils' work may leave the house."""
+    (problem,) = refused({"LEARNING_DATABASE_URL": DSN, variable: model}).problems
+    assert (problem.variable, "outside of the house" in problem.remedy) == (variable, True)
+    assert parsed(**{variable: model, "AI_SEND_PUPILS_WORK_TO_CLOUD": "true"})
+    assert parsed(**{variable: "cloud-watcher:latest"})
+
+
 ONE_MODEL = {"AI_VISION_MODEL": "gemma3", "AI_FEEDBACK_MODEL": "gemma3:latest"}
 UNEQUAL = {
     "feedback's own": {"AI_NUM_CTX_FEEDBACK": "4096"},

@@ -472,7 +472,7 @@ def test_no_larger_window_than_the_model_has(simulator: SimulatorProcess) -> Non
 
 @pytest.mark.parametrize("reply", [status(500, b""), status(404, b""), status(200, b"no"), status(200, b'{"model_info":1}')])
 def test_a_description_that_cannot_be_read(reply: bytes) -> None:
-    """The chat asks for the window of the settings, which the server limits. The description is not asked for again."""
+    """If work may leave the house, the window of the settings is asked for, which the server limits, and no description again."""
 
     def script(peer: Peer) -> None:
         assert peer.request(skips_descriptions=False).startswith(b"POST /api/show ")

@@ -9,6 +9,7 @@ import pytest
 from supervisor.settings.model import parse
 from testkit.drawn_pages import draw_page, png_bytes
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.raw_server import Peer, raw_server, status
 from worker.adapters import vision
 from worker.adapters.vision import Vision
 from worker.ollama import errors
@@ -20,6 +21,7 @@ MODELS = [
     "school-ocr:vision:looping",
     "teller:vision:describing",
     "night:vision:blind",
+    "away:vision:remote=ollama.com",
 ]
 TEXT = "Der Umfang ist 14 cm.\nDie Fläche ist 12 Quadratzentimeter."
 
@@ -86,3 +88,26 @@ def test_another_prompt_is_another_reading(simulator: SimulatorProcess, tmp_path
     auto, other = ({"AI_VISION_MODEL": "glm-ocr"}, {"AI_VISION_MODEL": "glm-ocr", "AI_VISION_PROMPT": "sentences"})
     first, second = (adapter(simulator.url, tmp_path, **given).fingerprint(submission) for given in (auto, other))
     assert first != second
+
+
+def test_nothing_is_sent_to_a_model_elsewhere(simulator: SimulatorProcess, tmp_path: Path) -> None:
+    """A page is sent to a model that runs outside of the house only if the setting allows it."""
+    with pytest.raises(errors.ModelElsewhere):
+        read(simulator.url, tmp_path, AI_VISION_MODEL="away")
+    assert simulator.calls() == []
+    assert read(simulator.url, tmp_path, AI_VISION_MODEL="away", AI_SEND_PUPILS_WORK_TO_CLOUD="true") == TEXT
+
+
+@pytest.mark.parametrize("reply", [status(500, b""), status(200, b"no"), status(404, b"")], ids=["500", "garbage", "404"])
+def test_nothing_is_sent_to_a_model_that_is_not_described(tmp_path: Path, reply: bytes) -> None:
+    """Without a description the model may run anywhere, so the page is not sent."""
+
+    def script(peer: Peer) -> None:
+        assert peer.request(skips_descriptions=False).startswith(b"POST /api/show ")
+        peer.send(reply)
+        assert not peer.request(skips_descriptions=False)
+
+    with raw_server(script, script) as url:
+        for _ in range(2):
+            with pytest.raises(errors.ServerFailed):
+                read(url, tmp_path, AI_VISION_MODEL="away")

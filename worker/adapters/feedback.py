@@ -92,4 +92,5 @@ def _has_time(started_at_seconds: float, again: Deadline) -> bool:
 
 
 def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> FeedbackWriter:
-    return FeedbackWriter(settings, Ollama(settings.ollama_base_url, on_progress, on_call))
+    may_leave = settings.ai_send_pupils_work_to_cloud
+    return FeedbackWriter(settings, Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave))

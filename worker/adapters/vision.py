@@ -110,4 +110,5 @@ def _reading(text: str, picture: bytes) -> str:
 
 
 def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:
-    return Vision(settings, Ollama(settings.ollama_base_url, on_progress, on_call))
+    may_leave = settings.ai_send_pupils_work_to_cloud
+    return Vision(settings, Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave))

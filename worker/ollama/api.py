@@ -78,12 +78,21 @@ class Details(_Shape):
 
 
 class Description(_Shape):
-    """A reply to /api/show. `model_info` and `projector_info` are the flat keys of the model's files (docs/ollama-api.md 2.3)."""
+    """A reply to /api/show. `model_info` and `projector_info` are the flat keys of the model's files (docs/ollama-api.md 2.3).
+
+    `remote_host` and `remote_model` are those of a model that only passes its requests on.
+    """
 
     details: Details = Details()
     model_info: ModelInfo = {}
     projector_info: ModelInfo = {}
     capabilities: list[str] = []
+    remote_host: Word = ""
+    remote_model: Word = ""
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        return bool(self.remote_host or self.remote_model)
 
     @property
     def context_tokens(self) -> int:

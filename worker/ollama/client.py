@@ -17,6 +17,7 @@ from worker.ollama.errors import (
     REQUEST_FAILURES,
     AnswerTimeout,
     FirstTokenTimeout,
+    ModelElsewhere,
     NameUnresolved,
     PromptTooLong,
     Runaway,
@@ -76,12 +77,21 @@ class Ollama:
     """A client for one server.
 
     `on_progress` is called with every line that carries text. `on_call` is called at the end of each chat that was sent.
+    With `may_leave_the_house` False no chat is sent to a model that runs elsewhere, or that cannot be described.
     All methods raise Unavailable, BadRequest, ServerFailed or a subclass: see worker.ollama.errors.
     """
 
-    def __init__(self, base_url: str, on_progress: Callable[[], None] = ignore_progress, on_call: OnCall = ignore_call) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        on_progress: Callable[[], None] = ignore_progress,
+        on_call: OnCall = ignore_call,
+        *,
+        may_leave_the_house: bool = True,
+    ) -> None:
         self._holder, self._on_progress, self._on_call = DeadlineHolder(), on_progress, on_call
         self._http = bounded_client(base_url, self._holder)
+        self._may_leave_the_house = may_leave_the_house
         self._model_tokens: dict[str, int] = {}  # the largest window of each model, 0 if not known
 
     def chat(self, request: ChatRequest, deadline: Deadline) -> Answer:
@@ -109,10 +119,9 @@ class Ollama:
         return listed.digest if listed else None
 
     def _within_its_model(self, request: ChatRequest, deadline: Deadline) -> ChatRequest:
-        """Ask for no larger window than the model has.
+        """Ask for no larger window than the model has, and nothing of a model that runs elsewhere.
 
-        Its description is read once, before the first chat. If that fails the server limits the window in the same way, so
-        nothing is lost, and no job waits for a second try.
+        The description is read once, before the first chat.
         """
         if "num_ctx" not in request.options:
             return request
@@ -121,9 +130,16 @@ class Ollama:
         return replace(request, options=window.within(request.options, self._model_tokens[request.model]))
 
     def _described_tokens(self, model: str, deadline: Deadline) -> int:
-        with suppress(*REQUEST_FAILURES):
-            return self._request(SHOW, {"model": model}, deadline.cut(time.monotonic(), LOOKUP_SECONDS)).context_tokens
-        return 0
+        """Without a description the server limits the window in the same way. But no pupil's work leaves because of that."""
+        try:
+            description = self._request(SHOW, {"model": model}, deadline.cut(time.monotonic(), LOOKUP_SECONDS))
+        except REQUEST_FAILURES:
+            if self._may_leave_the_house:
+                return 0
+            raise
+        if description.runs_elsewhere and not self._may_leave_the_house:
+            raise ModelElsewhere("not sent")
+        return description.context_tokens
 
     def _streamed(self, request: ChatRequest, deadline: Deadline) -> Answer:
         answer = StreamedAnswer(request.max_tokens, request.repetition_limit_characters)
