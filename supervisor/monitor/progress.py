@@ -20,7 +20,7 @@ QUIET_FACTOR = 4.0  # times the slowest of its latest first tokens
 class ProgressPolicy:
     """The defaults are for a monitor without settings, as in tests."""
 
-    longest_step_seconds: float = 83.0
+    longest_step_seconds: float = 86.0
     longest_excuse_seconds: float = 300.0  # for which a load or the other model's turn may explain a standstill
     first_token_seconds: Mapping[str, float] = field(default_factory=dict)  # deadline of the first token, by model
 

@@ -12,7 +12,10 @@ from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from testkit.raw_server import Peer, raw_server, status
 from worker.adapters import vision
 from worker.adapters.vision import Vision
+from worker.ipc.contract import CallOutcome, ModelCall
 from worker.ollama import errors
+from worker.ollama.client import ChatRequest, Ollama, deadline_in
+from worker.ollama.repetition import PAGE_CHARACTERS
 
 MODELS = [
     "eyes:vision",
@@ -111,3 +114,15 @@ def test_nothing_is_sent_to_a_model_that_is_not_described(tmp_path: Path, reply:
     with raw_server(script) as url, pytest.raises(errors.ServerFailed):
         read(url, tmp_path, AI_VISION_MODEL="away")
     assert received == [b"POST /api/show"]
+
+
+def test_a_missing_description_is_reported_as_a_failed_call() -> None:
+    """The breaker of the model counts it, because no chat follows that could fail."""
+    calls: list[ModelCall] = []
+    with raw_server() as url:
+        pass
+    client = Ollama(url, on_call=calls.append, may_leave_the_house=False)
+    request = ChatRequest("away", ({"role": "user", "content": "x"},), {"num_ctx": 4096}, 16, PAGE_CHARACTERS)
+    with pytest.raises(errors.ServerUnreachable):
+        client.chat(request, deadline_in(15))
+    assert [call.outcome for call in calls] == [CallOutcome.FAILED]

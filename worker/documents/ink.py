@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from worker.documents.sandbox import sandboxed
 
-INK_SECONDS = 5.0  # for a picture of the largest size, which takes 0.15 s of an idle core
+INK_SECONDS = 2.0  # for a picture of the largest size, which takes 0.15 s of an idle core
 FAINT, CLEAR = 8, 16  # levels of 255 darker than the paper around: the noise of a scan is below, pencil above
 AROUND_PIXELS = 25  # to each side: wider than a stroke, narrower than a shadow
 FAINT_PIXELS = 30  # fewer are dust

@@ -126,17 +126,21 @@ class Ollama:
         if "num_ctx" not in request.options:
             return request
         if request.model not in self._model_tokens:
-            self._model_tokens[request.model] = self._described_tokens(request.model, deadline)
+            self._model_tokens[request.model] = self._described_tokens(request, deadline)
         return replace(request, options=window.within(request.options, self._model_tokens[request.model]))
 
-    def _described_tokens(self, model: str, deadline: Deadline) -> int:
-        """Without a description the server limits the window in the same way. But no pupil's work leaves because of that."""
+    def _described_tokens(self, request: ChatRequest, deadline: Deadline) -> int:
+        """Without a description the server limits the window in the same way. But no pupil's work leaves because of that.
+
+        The failure is then reported as that of the call, because the chat is not sent.
+        """
         try:
-            description = self._request(SHOW, {"model": model}, deadline.cut(time.monotonic(), LOOKUP_SECONDS))
+            description = self._request(SHOW, {"model": request.model}, deadline.cut(time.monotonic(), LOOKUP_SECONDS))
         except REQUEST_FAILURES:
             if self._may_leave_the_house:
                 return 0
-            raise
+            with reported(StreamedAnswer(request.max_tokens, request.repetition_limit_characters), self._on_call):
+                raise
         if description.runs_elsewhere and not self._may_leave_the_house:
             raise ModelElsewhere("not sent")
         return description.context_tokens
