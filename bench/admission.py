@@ -62,6 +62,7 @@ class AdmissionSetup:
             "OLLAMA_NUM_PARALLEL": str(PARALLEL),
             "OLLAMA_CGROUP": str(self.home),
             "STORAGE_VERIFY_ROOT": str(self.home),
+            "AI_NUM_CTX": "4096",  # the figures are compared with those before the window was computed
             **{name.upper(): str(value) for name, value in more.items()},
         }
 

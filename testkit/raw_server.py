@@ -40,8 +40,18 @@ class Peer:
         connection.settimeout(LIMIT_SECONDS)
         self._socket = connection
 
-    def request(self) -> bytes:
-        """Read a whole request. Empty if the client has disconnected, also in the middle of a request."""
+    def request(self, *, skips_descriptions: bool = True) -> bytes:
+        """Read a whole request. Empty if the client has disconnected, also in the middle of a request.
+
+        A model's description, which a client reads once before its first chat, is sent as an empty one and not returned.
+        """
+        received = self._request()
+        while skips_descriptions and received.startswith(b"POST /api/show "):
+            self.send(status(200, b"{}"))
+            received = self._request()
+        return received
+
+    def _request(self) -> bytes:
         received = b""
         while b"\r\n\r\n" not in received:
             part = self._socket.recv(65_536)

@@ -15,6 +15,7 @@ The process, from the top down:
   report         publishes the worker's record and sends its events
   wakeups        ends a wait
   admission      reads the permission to lease and to call a model
+  model_places   rejects models that run elsewhere
   timeouts, memory, settings
   names          looks host names up in a child process, also for the monitor and the commands
 

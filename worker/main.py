@@ -14,6 +14,7 @@ from worker.ipc.contract import Activity, EventKind, ExitCode, Step, Wiring, pla
 from worker.ipc.descriptors import unshare_at_fork
 from worker.loop import Loop
 from worker.memory import limit_memory
+from worker.model_places import ModelRejected, reject_models_elsewhere
 from worker.ollama.address import server_name
 from worker.ollama.transport import trusted_authorities
 from worker.queue.connection import Connection, UnsuitableDatabase, connect
@@ -46,7 +47,7 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
     wakeups.install()
     try:
         return _work(wiring, settings, report, wakeups)
-    except (UnsuitableDatabase, AdapterMissing) as refusal:
+    except (UnsuitableDatabase, AdapterMissing, ModelRejected) as refusal:
         report.send(EventKind.UNSUITABLE, error_class=str(refusal))
         return ExitCode.CONFIG
     except Exception as bug:  # noqa: BLE001  last handler of the process: reports class and location
@@ -57,6 +58,7 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
 def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wakeups) -> int:
     vision_adapter = _adapter(Step.VISION, settings.vision_adapter, settings, report)
     feedback_adapter = _adapter(Step.FEEDBACK, settings.feedback_adapter, settings, report)
+    reject_models_elsewhere(settings)
     report.sample_memory()
     report.send(EventKind.BOOTED)
     ctx = WorkerContext(

@@ -16,7 +16,8 @@ from pydantic import (
 )
 
 from worker.ollama.address import LOOPBACK
-from worker.ollama.models import listed_name
+from worker.ollama.models import is_cloud_name, listed_name
+from worker.ollama.token_budget import feedback_window, page_window
 from worker.queue.dsn import SERVICE_ROLES, database_of, role_of
 
 STUB = "worker.adapters.stub"
@@ -93,6 +94,12 @@ class WorkerSettings(BaseModel):
         str,
         Field(pattern=r"^[\w.]*$", description="Python module of the adapter that writes feedback. Empty: chosen by AI_BACKEND"),
     ] = ""
+    ai_send_pupils_work_to_cloud: Annotated[
+        bool,
+        Field(
+            description="true: pupils' work may leave the house, to models that run elsewhere. false: such models are rejected"
+        ),
+    ] = False
     ai_vision_model: Annotated[str, Field(min_length=1, description="Ollama model that reads pages")] = "qwen2.5vl:3b"
     ai_feedback_model: Annotated[str, Field(min_length=1, description="Ollama model that writes feedback")] = "gpt-oss:latest"
     ai_timeout_vision: Annotated[int, Field(ge=1, le=300, description="longest time for reading one page, in seconds")] = 30
@@ -104,7 +111,18 @@ class WorkerSettings(BaseModel):
         Field(description="reasoning effort of gpt-oss. Empty: low. For other models reasoning is off"),
     ] = ""
     ai_prompt_language: Annotated[Literal["de", "en"], Field(description="language of the prompts and of the feedback")] = "de"
-    ai_num_ctx: Annotated[int | None, Field(ge=4, le=1_048_576, description="context window of both models, in tokens")] = None
+    ai_vision_prompt: Annotated[
+        Literal["auto", "sentences", "glm-ocr", "deepseek-ocr", "paddleocr-vl", "dots.ocr"],
+        Field(description="prompt for pages: of a family of OCR models, or our own sentences. auto: by the model's name"),
+    ] = "auto"
+    ai_num_ctx: Annotated[
+        int | None,
+        Field(
+            ge=4,
+            le=1_048_576,
+            description="context window of both models, in tokens. Not set: as large as a page or an essay needs",
+        ),
+    ] = None
     ai_num_ctx_vision: Annotated[
         int | None, Field(ge=4, le=1_048_576, description="context window of the vision model, in tokens. Not set: AI_NUM_CTX")
     ] = None
@@ -217,6 +235,16 @@ class WorkerSettings(BaseModel):
             raise ValueError(f"{role} bypasses row security: use the worker's own restricted role")
         return dsn
 
+    @field_validator("ai_vision_model", "ai_feedback_model")
+    @classmethod
+    def _runs_here(cls, model: str, info: ValidationInfo) -> str:
+        """Rejects Ollama's names of cloud models. Any other model that runs elsewhere is found by its description."""
+        if is_cloud_name(model) and not info.data.get("ai_send_pupils_work_to_cloud"):
+            raise ValueError(
+                "it runs on servers outside of the house: take a local model, or allow it with AI_SEND_PUPILS_WORK_TO_CLOUD=true"
+            )
+        return model
+
     @field_validator("ai_num_ctx_feedback", "ai_num_batch_feedback", "ai_num_thread_feedback", "ai_num_gpu_feedback")
     @classmethod
     def _is_as_for_vision(cls, value: int | None, info: ValidationInfo) -> int | None:
@@ -276,12 +304,21 @@ class WorkerSettings(BaseModel):
         """Ollama options of the step's model, the same for every request and for its preload.
 
         If two requests differ, the server loads the model again (docs/ollama-api.md 5). Two steps with one model have equal
-        options.
+        options. The context window is always among them, because a page or an essay does not fit into the server's default.
         """
-        chosen = {}
+        chosen = {"num_ctx": self._needed_window(step)}
         for name in ("num_ctx", "num_batch", "num_thread", "num_gpu"):
             value = getattr(self, f"ai_{name}_{step}")
             value = getattr(self, f"ai_{name}") if value is None else value
             if value is not None:
                 chosen[name] = value
         return chosen
+
+    def _needed_window(self, step: Literal["vision", "feedback"]) -> int:
+        """Tokens of the context window if the settings give none. A model of both steps has the larger one."""
+        needed = {
+            "vision": page_window(self.ai_vision_model),
+            "feedback": feedback_window(self.ai_feedback_model, self.ai_think_level),
+        }
+        is_one_model = listed_name(self.ai_vision_model) == listed_name(self.ai_feedback_model)
+        return max(needed.values()) if is_one_model else needed[step]

@@ -4,7 +4,7 @@ from worker.settings import WorkerSettings
 
 STATEMENT_DEADLINE_SECONDS = 20.0  # twice the statement timeout
 READ_DEADLINE_SECONDS = 30.0  # the model's digest (5 s), the file (8 s of download) and the decoder's first picture
-RENDER_SECONDS = 10.0  # the next page, fetched or decoded: together they may take 17 s, and the slack covers the rest
+RENDER_SECONDS = 13.0  # the next page: fetched, decoded and looked at for ink it takes up to 20 s, and the slack covers the rest
 LEASE_MARGIN_SECONDS = 10.0  # required by the queue contract beyond a step's hard limit and the grace period
 DEADLINE_SLACK_SECONDS = 8.0  # the adapter's own deadline ends first. Less than the margin: the kill precedes a takeover
 

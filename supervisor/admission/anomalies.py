@@ -1,5 +1,6 @@
 """Anomalies in Ollama's list: shown in the status, used by no rule."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -65,7 +66,8 @@ def _of_one_model(loaded_model: LoadedModel, first_name: str, policy: AdmissionP
     if loaded_model.name not in policy.models:
         yield Anomaly(AnomalyKind.FOREIGN, loaded_model.name)
     requested = policy.context_tokens(loaded_model.name)
-    if requested and loaded_model.context_tokens not in requested:
+    largest_tokens = loaded_model.largest_context_tokens or math.inf
+    if requested and loaded_model.context_tokens not in {min(tokens, largest_tokens) for tokens in requested}:
         yield Anomaly(AnomalyKind.CONTEXT, loaded_model.name)
     if 0 < loaded_model.size_vram_bytes < loaded_model.size_bytes:
         yield Anomaly(AnomalyKind.SPILLED, loaded_model.name)

@@ -12,13 +12,17 @@ from worker.ipc.contract import ModelCall
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One model of /api/ps. `size_bytes`: what Ollama believes to have allocated. `size_vram_bytes`: the part on a GPU."""
+    """One model of /api/ps. `size_bytes`: what Ollama believes to have allocated. `size_vram_bytes`: the part on a GPU.
+
+    `largest_context_tokens` is the window for which the model was trained, 0 if it is not known. Ollama asks for no more.
+    """
 
     name: str
     digest: str
     size_bytes: int
     size_vram_bytes: int
     context_tokens: int
+    largest_context_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

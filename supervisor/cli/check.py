@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Iterator
+from contextlib import suppress
 
 from supervisor.adapters.authorities import ensure_authorities
 from supervisor.adapters.cannot_start import CannotStart
@@ -12,6 +13,7 @@ from supervisor.findings import Finding, Level
 from supervisor.settings.model import Settings
 from worker.adapters.loading import AdapterMissing, load_adapter
 from worker.ipc.contract import Step
+from worker.ollama.api import SHOW
 from worker.ollama.client import Ollama
 from worker.ollama.errors import REQUEST_FAILURES
 from worker.queue import connection as queue
@@ -73,6 +75,7 @@ def _clients(settings: Settings) -> Iterator[Finding]:
     else:
         yield from _adapters(settings)
         yield from _models(settings)
+        yield from _places(settings)
 
 
 def _adapters(settings: Settings) -> Iterator[Finding]:
@@ -113,6 +116,29 @@ def _model(base_url: str, step: Step, model: str) -> Finding:
         remedy = f"run `ollama pull {model}`, or correct AI_{step.name}_MODEL"
         return Finding(Level.FAILED, f"model {model} is not on the Ollama server", remedy)
     return Finding(Level.OK, f"model {model}")
+
+
+def _places(settings: Settings) -> Iterator[Finding]:
+    """The models of our adapters that run elsewhere, although a local Ollama lists them."""
+    worker = settings.worker
+    for step, model in ((Step.VISION, worker.ai_vision_model), (Step.FEEDBACK, worker.ai_feedback_model)):
+        host = _remote_host(worker.ollama_base_url, model) if worker.asks_ollama(step.value) else ""
+        if not host:
+            continue
+        subject = f"model {model} runs outside of the house ({host})"
+        if worker.ai_send_pupils_work_to_cloud:
+            yield Finding(Level.WARNING, subject, "pupils' work is sent there, as AI_SEND_PUPILS_WORK_TO_CLOUD=true allows")
+        else:
+            remedy = f"pupils' work would leave the house: set AI_{step.name}_MODEL to a local model"
+            yield Finding(Level.FAILED, subject, remedy)
+
+
+def _remote_host(base_url: str, model: str) -> str:
+    """Empty for a model that runs here, and for a server without an answer, which is a finding of its own."""
+    with suppress(*REQUEST_FAILURES):
+        description = Ollama(base_url).look_up(SHOW, {"model": model})
+        return description.remote_host or description.remote_model
+    return ""
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

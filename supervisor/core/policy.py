@@ -28,7 +28,7 @@ class Policy:
     memory_soft_bytes: int = 512 * MEBIBYTE  # growth since the boot, 0: no limit
     memory_hard_bytes: int = 1024 * MEBIBYTE  # resident set, 0: no limit
     minimum_lifetime_seconds: float = 60.0
-    longest_step_seconds: float = 83.0  # after which a worker that waits for an unused permit is replaced
+    longest_step_seconds: float = 86.0  # after which a worker that waits for an unused permit is replaced
 
     def restart_delay_seconds(self, crashes_in_a_row: int) -> float:
         """Return the longest wait before a restart: none after the first crash, then doubling."""

@@ -5,7 +5,7 @@ model.py              an installed model: size of its weights and of its cache, 
 quantisation.py       bits per weight, and the name of a smaller version
 memory_estimate.py    the memory that both models need, term by term, and the number of concurrent calls that fit
 probe.py              a few small requests like those of the workers, with the server's own timings
-picture.py            the page sent to the vision model
+known_page.py         the page of known words for the vision model, compared with its answer
 sample.py             the submission sent to the feedback model
 timeouts.py           the time of an ordinary answer, estimated from the probes, against the timeouts
 environment.py        the lines for the Ollama service

@@ -14,6 +14,12 @@ from worker.ipc.contract import Step
 STATUS_503, STATUS_400 = "status 503", "status 400"
 _START_IT = "check that the Ollama service runs (`systemctl status ollama`), or correct OLLAMA_BASE_URL"
 _ANSWER = {Step.VISION: "a full page", Step.FEEDBACK: "the feedback on five criteria"}
+_LONGEST_WORK = {Step.VISION: "a full page", Step.FEEDBACK: "an essay of 4000 words"}
+_MISREAD = {
+    Outcome.READ_NOTHING: "reads nothing on a page of printed words",
+    Outcome.READ_OTHER: "does not return the words of a printed page: it describes pages, or cannot read",
+    Outcome.ADDED: "adds a text of its own to the words of a printed page",
+}
 _FAILED_PROBE = {
     ProbeKind.LOAD: "loading it failed",
     ProbeKind.WORD: "a greeting failed",
@@ -51,6 +57,7 @@ def _model(check: ModelCheck, report: DoctorReport) -> Iterator[Finding]:
         yield Finding(Level.FAILED, f"{check.name} is not on the server", remedy)
         return
     yield _quantisation(check.name, check.model, report)
+    yield from _place(check.name, check.model, report)
     yield from _capabilities(check, check.model, variables)
     if check.model.is_serial and report.settings.worker.ollama_num_parallel > 1:
         remedy = "set OLLAMA_NUM_PARALLEL=1, or take another family: further calls only wait"
@@ -83,6 +90,16 @@ def _smaller(tag: str, share: str) -> str:
     return f"run `ollama pull {tag}` if the library has it: {share} of the memory, faster, hardly worse"
 
 
+def _place(name: str, model: InstalledModel, report: DoctorReport) -> Iterator[Finding]:
+    if not model.remote_host:
+        return
+    subject = f"{name} runs outside of the house ({model.remote_host})"
+    if report.settings.worker.ai_send_pupils_work_to_cloud:
+        yield Finding(Level.WARNING, subject, "pupils' work is sent there, as AI_SEND_PUPILS_WORK_TO_CLOUD=true allows")
+    else:
+        yield Finding(Level.FAILED, subject, "pupils' work would leave the house: take a local model")
+
+
 def _capabilities(check: ModelCheck, model: InstalledModel, variables: str) -> Iterator[Finding]:
     if Step.VISION in check.steps and VISION not in model.capabilities:
         remedy = "set AI_VISION_MODEL to a vision model, such as qwen2.5vl:3b"
@@ -98,7 +115,9 @@ def _failure(name: str, probe: Probe) -> Finding:
             remedy = "too many requests wait for a model to load: try again outside of class"
             return Finding(Level.FAILED, f"{subject}: Ollama has no room", remedy)
         case Outcome.ERROR_STATUS if probe.detail == STATUS_400 and probe.kind is ProbeKind.PICTURE:
-            remedy = "most likely a page does not fit into its context window: set AI_NUM_CTX_VISION=8192"
+            remedy = (
+                "most likely a page does not fit into AI_NUM_CTX_VISION or AI_NUM_CTX: remove the setting, or take another model"
+            )
             return Finding(Level.FAILED, f"{subject}: Ollama refused it", remedy)
         case Outcome.ERROR_STATUS:
             remedy = (
@@ -108,6 +127,12 @@ def _failure(name: str, probe: Probe) -> Finding:
         case Outcome.SILENT:
             remedy = "it hangs, crashed or is far too slow here: restart Ollama and try again, or take a smaller model"
             return Finding(Level.FAILED, f"{subject}: no answer ({probe.detail})", remedy)
+        case Outcome.OTHER_PROMPT:
+            remedy = f"set AI_VISION_PROMPT={probe.detail}"
+            return Finding(Level.FAILED, f"{name} reads a page only with another prompt", remedy)
+        case Outcome.READ_NOTHING | Outcome.READ_OTHER | Outcome.ADDED:
+            remedy = "pupils' pages would be lost or invented: take another vision model, such as qwen2.5vl:3b"
+            return Finding(Level.FAILED, f"{name} {_MISREAD[probe.outcome]}", remedy)
     remedy = "update Ollama. If that does not help take another model: each answer of this one would not be usable"
     return Finding(Level.FAILED, f"{subject}: not an answer as it was asked for", remedy)
 
@@ -121,10 +146,20 @@ def _placement(check: ModelCheck, report: DoctorReport) -> Iterator[Finding]:
     if 0 < loaded.size_vram < loaded.size:
         remedy = "the rest runs at the CPU's speed: take a smaller model or AI_NUM_CTX until `ollama ps` shows 100% GPU"
         yield Finding(Level.WARNING, f"only {loaded.size_vram / loaded.size:.0%} of {check.name} is on the GPU", remedy)
-    wanted = report.settings.worker.model_options(check.steps[0].value).get("num_ctx", 0)
-    if loaded.context_length and loaded.context_length < wanted:
-        subject = f"{check.name} has a context window of {loaded.context_length} tokens, not {wanted}"
-        remedy = f"its file allows no more, or memory was short: set AI_NUM_CTX={loaded.context_length}"
+    yield from _asked_window(check, loaded.context_length, report)
+
+
+def _asked_window(check: ModelCheck, loaded_tokens: int, report: DoctorReport) -> Iterator[Finding]:
+    """Compare the window that is asked for with the model's largest one and with the loaded one."""
+    wanted, largest = report.settings.worker.model_options(check.steps[0].value)["num_ctx"], check.largest_window
+    if largest < wanted:
+        work = " and ".join(_LONGEST_WORK[step] for step in check.steps)
+        subject = f"{check.name} has a context window of at most {largest} tokens, and {work} needs up to {wanted}"
+        remedy = "longer work fails as input_too_large: take a model with a larger window"
+        yield Finding(Level.WARNING, subject, remedy)
+    if 0 < loaded_tokens < min(wanted, largest):
+        subject = f"{check.name} has a context window of {loaded_tokens} tokens, not {wanted}"
+        remedy = f"memory was short, or another client loads it with fewer: find the client, or set AI_NUM_CTX={loaded_tokens}"
         yield Finding(Level.WARNING, subject, remedy)
 
 

@@ -40,6 +40,7 @@ class InstalledModel:
     cached_values_per_token: int | None
     context_tokens: int
     capabilities: tuple[str, ...]
+    remote_host: str = ""  # empty for a model that runs on this server
 
     @property
     def kind(self) -> QuantisationClass:
@@ -70,6 +71,7 @@ def installed_model(steps: tuple[Step, ...], listed: ListedModel, description: D
         cached_values_per_token=_cached_values(info),
         context_tokens=_number(info, f"{info.get('general.architecture')}.context_length"),
         capabilities=tuple(description.capabilities),
+        remote_host=description.remote_host or description.remote_model,
     )
 
 

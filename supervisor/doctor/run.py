@@ -1,5 +1,6 @@
 """Runs all checks of `doctor` in order. Each check uses the results of those before."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -16,6 +17,7 @@ from worker.ollama.api import PS, SHOW, TAGS, VERSION
 from worker.ollama.client import Ollama
 from worker.ollama.errors import REQUEST_FAILURES
 from worker.ollama.models import ListedModel, ListedModels
+from worker.ollama.window import within
 from worker.settings import ADAPTERS, WorkerSettings
 
 Progress = Callable[[str], None]
@@ -34,6 +36,11 @@ class ModelCheck:
     probes: tuple[tuple[Step, Probe], ...] = ()
     loaded: ListedModel | None = None
     timeouts: tuple[TimeoutEstimate, ...] = ()
+
+    @property
+    def largest_window(self) -> float:
+        """The largest context window of the model in tokens, infinite if its file does not give one."""
+        return (self.model.context_tokens if self.model else 0) or math.inf
 
 
 class MemoryLocation(Enum):
@@ -118,7 +125,8 @@ def _probed(server: Ollama, check: ModelCheck, settings: Settings, on_progress: 
     by_step: dict[Step, list[Probe]] = {}
     for step in check.steps:
         on_progress(f"{check.name} ({step.value}): loading and testing it, which may take some minutes")
-        by_step[step] = list(probes(server, check.name, step, settings))
+        options = within(settings.worker.model_options(step.value), check.model.context_tokens)
+        by_step[step] = list(probes(server, check.name, step, settings, options))
     estimates = (estimate(step, check.name, tried, settings.worker) for step, tried in by_step.items())
     return replace(
         check,
@@ -175,5 +183,4 @@ def _use(model: InstalledModel, check: ModelCheck, worker: WorkerSettings) -> Us
     """The loaded window counts, because Ollama clamps, raises or chooses it (docs/ollama-api.md 4.8, 5)."""
     if check.loaded and check.loaded.context_length:
         return Use(model, check.loaded.context_length, check.loaded.size)
-    chosen = worker.model_options(check.steps[0].value).get("num_ctx", environment.DEFAULT_CONTEXT_TOKENS)
-    return Use(model, min(chosen, model.context_tokens or chosen))
+    return Use(model, within(worker.model_options(check.steps[0].value), model.context_tokens)["num_ctx"])

@@ -25,7 +25,7 @@ _ANSWERS = {CallOutcome.ANSWERED, CallOutcome.RUNAWAY, CallOutcome.BAD_REQUEST}
 class ProgressPolicy:
     """The defaults are for a monitor without settings, as in tests."""
 
-    longest_step_seconds: float = 83.0
+    longest_step_seconds: float = 86.0
     longest_excuse_seconds: float = 300.0  # for which a load or the other model's turn may explain a standstill
     first_token_seconds: Mapping[str, float] = field(default_factory=dict)  # deadline of the first token, by model
 

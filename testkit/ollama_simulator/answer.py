@@ -11,7 +11,7 @@ from testkit.ollama_simulator.catalogue import Model
 from testkit.ollama_simulator.criteria import criteria_in
 from testkit.ollama_simulator.dialect import Dialect
 from testkit.ollama_simulator.json_text import compact
-from testkit.ollama_simulator.ocr import UnreadableImageError, ocr_text
+from testkit.ollama_simulator.ocr import UnreadableImageError, in_manner, ocr_text
 from testkit.ollama_simulator.options import Options
 from testkit.ollama_simulator.request import ParsedRequest
 from testkit.ollama_simulator.schema import SchemaError, Subject, document
@@ -105,6 +105,8 @@ def check_format(request: ParsedRequest) -> None:
 def _text(request: ParsedRequest, model: Model, dialect: Dialect) -> str:
     read = "\n\n".join(_text_in(image) for image in request.images)
     seed = hashlib.sha256(request.prompt.encode("utf-8", errors="replace")).hexdigest()
+    if request.images and model.manner:
+        return in_manner(model.manner, request.prompt, read)
     sentences = (read,) if read else FEEDBACK
     if request.format is None:
         return sentences[int(seed, 16) % len(sentences)]

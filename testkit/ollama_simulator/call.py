@@ -19,7 +19,8 @@ class Call:
     """`at` is Unix time, `*_seconds` count from there. `outcome` and `seconds` are None while the call is in flight.
 
     `outcome` is done, disconnected or error:<status>. `in_flight_at_start` counts the calls to the same model at the start,
-    with this one. `is_empty`: the call only loads or unloads a model. `image_sha256` is over the bytes of all images.
+    with this one. `is_empty`: the call only loads or unloads a model. `image_sha256` is over the bytes of all images. `num_ctx`
+    is the window that was asked for.
     """
 
     endpoint: str
@@ -28,6 +29,7 @@ class Call:
     is_empty: bool = False
     has_image: bool = False
     image_sha256: str | None = None
+    num_ctx: int | None = None
     outcome: str | None = None
     first_byte_seconds: float | None = None
     seconds: float | None = None
@@ -76,6 +78,7 @@ class CallLog:
         """Add model and images to the call after its body has been parsed."""
         call.model, call.is_empty = model, request.is_empty
         call.has_image = bool(request.images)
+        call.num_ctx = asked if isinstance(asked := request.options.get("num_ctx"), int) else None
         call.image_sha256 = hashlib.sha256(b"".join(request.images)).hexdigest() if request.images else None
         self.in_flight[model] += 1
         call.in_flight_at_start = self.in_flight[model]

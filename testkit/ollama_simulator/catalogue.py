@@ -8,6 +8,9 @@ from testkit.ollama_simulator.api_error import ApiError
 from testkit.ollama_simulator.size import read_size
 
 EXTRA_CAPABILITIES = {"vision": ("vision",), "thinking": ("tools", "thinking"), "rendered": (), "serial": ()}
+CONTEXT = "context"  # the model's largest window, in tokens
+REMOTE = "remote"  # the host to which the server passes the requests on
+MANNERS = ("looping", "short-prompts", "describing", "blind")  # of vision models, see ocr.in_manner
 SIZES = {"size": "size_bytes", "projector": "projector_bytes", "growth": "growth_bytes"}
 INSTALLED_AT = "2026-11-23T08:07:00.745967314Z"
 
@@ -39,6 +42,7 @@ class Build:
     growth_bytes: int | None = None
     is_rendered: bool = False
     is_serial: bool = False
+    remote_host: str = ""
 
 
 # the model of the recordings: 2048 bytes per token and slot follow from the sizes in recording 19
@@ -60,13 +64,14 @@ ROUNDS = {"loop:latest": SENTENCE, "stutter:latest": (" …",)}  # the recorded 
 class Model:
     """`name` includes the tag. `capabilities` are Ollama's: completion, vision, tools, thinking.
 
-    `round` is the repeated text of a model whose answers do not end, empty for all others.
+    `round` is the repeated text of a model whose answers do not end, empty for all others. `manner` is one of MANNERS.
     """
 
     name: str
     build: Build
     capabilities: tuple[str, ...]
     round: tuple[str, ...] = ()
+    manner: str = ""
 
     @property
     def is_vision(self) -> bool:
@@ -106,12 +111,14 @@ def full_name(name: str) -> str:
 
 
 def _model(specification: str) -> Model:
-    """Parse NAME[:TAG] followed by any of EXTRA_CAPABILITIES, SIZES and quant=, each after a colon.
+    """Parse NAME[:TAG] followed by any of EXTRA_CAPABILITIES, MANNERS, SIZES, context=, remote= and quant=, each after a colon.
 
     Raises ValueError for an invalid size.
     """
     parts, extras = specification.split(":"), []
-    while len(parts) > 1 and (parts[-1] in EXTRA_CAPABILITIES or parts[-1].partition("=")[0] in {*SIZES, "quant"}):
+    while len(parts) > 1 and (
+        parts[-1] in {*EXTRA_CAPABILITIES, *MANNERS} or parts[-1].partition("=")[0] in {*SIZES, CONTEXT, REMOTE, "quant"}
+    ):
         extras.append(parts.pop())
     name = full_name(":".join(parts))
     flags = [extra for extra in reversed(extras) if extra in EXTRA_CAPABILITIES]
@@ -119,11 +126,18 @@ def _model(specification: str) -> Model:
     build = _sized(BUILDS.get(name, unknown), [extra for extra in extras if "=" in extra])
     build = replace(build, is_rendered=build.is_rendered or "rendered" in flags, is_serial="serial" in flags)
     capabilities = [word for flag in flags for word in EXTRA_CAPABILITIES[flag]]
-    return Model(name, build, ("completion", *capabilities), ROUNDS.get(name, ()))
+    manner = next((extra for extra in extras if extra in MANNERS), "")
+    return Model(name, build, ("completion", *capabilities), ROUNDS.get(name, ()), manner)
 
 
 def _sized(build: Build, given: list[str]) -> Build:
     for field, _, size in (extra.partition("=") for extra in given):
+        if field == REMOTE:
+            build = replace(build, remote_host=size)
+            continue
+        if field == CONTEXT:
+            build = replace(build, context_length=int(size))
+            continue
         if field == "quant":
             build = replace(build, quantization_level=size)
             continue

@@ -73,8 +73,15 @@ def _tag(model: Model) -> dict[str, object]:
         "size": model.build.size_bytes,
         "digest": model.digest,
         "details": {**_details(model), **sizes},
+        **_remote(model),
         "capabilities": list(model.capabilities),
     }
+
+
+def _remote(model: Model) -> dict[str, object]:
+    """The fields of a model of a cloud (docs/ollama-api.md 2.2). A local model has none of them."""
+    host = model.build.remote_host
+    return {"remote_model": model.name, "remote_host": f"https://{host}:443"} if host else {}
 
 
 def _process(runner: Runner) -> dict[str, object]:
@@ -102,6 +109,7 @@ def _description(model: Model) -> dict[str, object]:
         **projector,
         "tensors": [{"name": "output.weight", "type": "F32", "shape": [model.build.embedding_length, 365]}],
         "capabilities": list(model.capabilities),
+        **_remote(model),
         "modified_at": INSTALLED_AT,
     }
 

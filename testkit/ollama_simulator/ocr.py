@@ -47,3 +47,24 @@ def _sentences(image: Image.Image) -> str:
     first, second = pixels.digest()[:2]
     chosen = SENTENCES[first % len(SENTENCES)], SENTENCES[second % len(SENTENCES)]
     return " ".join(dict.fromkeys(chosen))
+
+
+LONGEST_SHORT_PROMPT_CHARACTERS = 60
+DESCRIPTION = "Das Bild zeigt eine linierte Seite mit mehreren Zeilen, die von Hand geschrieben wurden."
+END_OF_TURN = "<|user|>"  # the second end token of glm-ocr, which the engine writes out instead of ending
+LOOP = " Happy birthday to you!"
+
+
+def in_manner(manner: str, prompt: str, read: str) -> str:
+    """Return the answer of a vision model that has a manner: some answer only to the short prompt of their training."""
+    is_short = len(prompt) <= LONGEST_SHORT_PROMPT_CHARACTERS
+    match manner:
+        case "blind":
+            return ""
+        case "describing":
+            return DESCRIPTION
+        case "short-prompts":
+            return read if is_short else DESCRIPTION
+        case "looping":
+            return f"{read}\n{END_OF_TURN}" * 1000 if is_short else LOOP * 4000
+    return read

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from testkit.ollama_simulator.api_error import ApiError
 from testkit.ollama_simulator.body import JsonObject, check_types, go_kind
 from testkit.ollama_simulator.keep_alive import read_keep_alive
-from testkit.ollama_simulator.token import TOKENS_PER_IMAGE, tokens
+from testkit.ollama_simulator.token import image_tokens, tokens
 
 FIELDS = {
     "model": "string",
@@ -62,7 +62,7 @@ class ParsedRequest:
 
     @property
     def prompt_tokens(self) -> int:
-        return len(tokens(self.prompt)) + TOKENS_PER_IMAGE * len(self.images)
+        return len(tokens(self.prompt)) + sum(map(image_tokens, self.images))
 
 
 def read_chat(body: JsonObject) -> ParsedRequest:

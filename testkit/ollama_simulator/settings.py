@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", type=_loopback, help="loopback address to listen on (127.0.0.1)")
     add("--port", type=_port, help="0 takes a free one (11434)")
-    spec = "NAME[:vision|:thinking|:rendered|:serial][:size=3GiB][:projector=1GiB][:growth=100MiB][:quant=F16]"
+    spec = "NAME[:vision|:thinking|:rendered|:serial|:MANNER][:size=3GiB][:projector=1GB][:growth=1MB][:quant=F16][:context=8192]"
     add("--model", dest="models", type=_model, action="append", metavar=spec, help="repeatable (qwen2.5vl:3b, gpt-oss:latest)")
     add("--tokens-per-second", type=_rate, metavar="N", help="of each slot (200)")
     add("--load-seconds", type=_duration_seconds, metavar="S", help="to load a model (0.5)")

@@ -422,6 +422,9 @@ def test_anomalies_of_the_list() -> None:
     assert found(vision, calls_to=(F,)) == {(AnomalyKind.MISSING, F)}
     assert found(vision, calls_to=(V,)) == set()
     assert found(loaded_model(F, context=4096)) == {(AnomalyKind.CONTEXT, F)}
+    narrow = replace(loaded_model(F, context=4096), largest_context_tokens=4096)  # it has no more, so Ollama gives it no more
+    assert found(narrow) == set()
+    assert found(replace(narrow, context_tokens=2048)) == {(AnomalyKind.CONTEXT, F)}
     assert found(loaded_model(V, 100, vram=99)) == {(AnomalyKind.SPILLED, V)}
     assert found(loaded_model(V, 100, vram=1)) == {(AnomalyKind.SPILLED, V)}
     assert found(loaded_model(V, 100, vram=100)) == set()

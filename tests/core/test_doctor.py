@@ -1,12 +1,15 @@
 """The rules of `doctor`: quantisation, the memory estimate, the timeouts, and the findings."""
 
+import io
 from dataclasses import replace
 
 import pytest
+from PIL import Image, ImageChops
 from rich.console import Console
 
 from supervisor.admission.facts import HostMeasured
-from supervisor.doctor import environment, findings, memory_estimate, quantisation, view
+from supervisor.doctor import environment, findings, known_page, memory_estimate, quantisation, view
+from supervisor.doctor.known_page import Reading
 from supervisor.doctor.memory_estimate import OVERHEAD_BYTES, WORKER_BYTES, Budget, CacheType, Fit, Need, Plan, Use
 from supervisor.doctor.memory_findings import memory_findings
 from supervisor.doctor.model import InstalledModel, installed_model
@@ -273,6 +276,49 @@ def test_thoughts_take_time() -> None:
     assert thinking.answer_tokens > plain.answer_tokens
 
 
+# the page of known words
+
+
+def test_a_known_page_is_drawn() -> None:
+    """Each page has other words, and each line fits on it with its whole width."""
+    first, second = known_page.draw(), known_page.draw()
+    assert first.words != second.words
+    assert (len(set(first.words)), set(first.words) <= set(known_page.VOCABULARY)) == (24, True)
+    with Image.open(io.BytesIO(first.picture)) as page:
+        assert page.size == (1131, 1600)
+        dark = ImageChops.invert(page.convert("L")).getbbox()
+    assert dark is not None
+    assert 0 < dark[0] < dark[2] < 1131
+    assert 0 < dark[1] < dark[3] < 1600
+
+
+def test_no_word_is_part_of_another() -> None:
+    """A word counts only once, however a model joins letters."""
+    words = [word.casefold() for word in known_page.VOCABULARY]
+    assert [(a, b) for a in words for b in words if a != b and a in b] == []
+
+
+WORDS = ("Apfel", "Brief", "Dorf", "Esel", "Ofen")
+READINGS: dict[str, tuple[str, Reading]] = {
+    "whole": ("Apfel Brief\nDorf Esel Ofen", Reading.WHOLE),
+    "in Markdown": ("**APFEL** Brief,\n* Dorf\n* Esel\n* Ofen.", Reading.WHOLE),
+    "one missing": ("Apfel Brief Dorf Esel", Reading.WHOLE),
+    "with a short introduction": ("Der Text: Apfel Brief Dorf Esel Ofen", Reading.WHOLE),
+    "empty": ("\n ", Reading.NOTHING),
+    "signs": ("... ???", Reading.NOTHING),
+    "a description": ("Das Bild zeigt eine Seite mit einigen Wörtern.", Reading.OTHER),
+    "two missing": ("Apfel Brief Dorf", Reading.OTHER),
+    "in a description": ("Das Bild zeigt die Wörter Apfel, Brief, Dorf, Esel und Ofen.", Reading.ADDED),
+    "repeated": ("Apfel Brief Dorf Esel Ofen " * 3, Reading.ADDED),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), READINGS.values(), ids=READINGS.keys())
+def test_an_answer_is_compared_with_the_page(answer: str, expected: Reading) -> None:
+    """A reading has nearly all words and few others, in any order and case."""
+    assert known_page.compare(WORDS, answer) is expected
+
+
 # the findings
 
 
@@ -290,8 +336,14 @@ def checked(found: InstalledModel, **changes: object) -> ModelCheck:
     return replace(good, **changes)  # type: ignore[arg-type]
 
 
+def misread(outcome: Outcome, detail: str = "") -> ModelCheck:
+    return checked(made("reader"), probes=((Step.VISION, Probe(ProbeKind.PICTURE, outcome, detail)),))
+
+
 def not_ok(*checks: ModelCheck, memory: MemoryReport | None = None, given: dict[str, object] | None = None) -> list[Finding]:
-    report = DoctorReport(settings(**(given or {})), "http://127.0.0.1:11434", "0.32.15", "", checks, memory)
+    report = DoctorReport(
+        settings(**{"AI_NUM_CTX": CONTEXT_TOKENS, **(given or {})}), "http://127.0.0.1:11434", "0.32.15", "", checks, memory
+    )
     return [line for line in findings.findings(report) if line.level is not Level.OK]
 
 
@@ -354,9 +406,26 @@ CASES: dict[str, tuple[ModelCheck, dict[str, object], Level, str, str]] = {
         "refused it",
         "AI_NUM_CTX_VISION",
     ),
+    "reads nothing": (misread(Outcome.READ_NOTHING), {}, Level.FAILED, "reads nothing", "another vision model"),
+    "describes": (misread(Outcome.READ_OTHER), {}, Level.FAILED, "describes pages", "another vision model"),
+    "adds": (misread(Outcome.ADDED), {}, Level.FAILED, "adds a text of its own", "another vision model"),
+    "another prompt": (
+        misread(Outcome.OTHER_PROMPT, "glm-ocr"),
+        {},
+        Level.FAILED,
+        "only with another prompt",
+        "AI_VISION_PROMPT=glm-ocr",
+    ),
     "spilled": (checked(made(), loaded=SPILLED), {}, Level.WARNING, "only 25% of writer is on the GPU", "100% GPU"),
     "unloaded": (checked(made(), loaded=None), {}, Level.WARNING, "was gone", "OLLAMA_KEEP_ALIVE"),
     "clamped": (checked(made()), {"AI_NUM_CTX": 16_384}, Level.WARNING, "8192 tokens, not 16384", "AI_NUM_CTX"),
+    "a small model": (
+        checked(made(context_tokens=8192)),
+        {"AI_NUM_CTX": 16_384},
+        Level.WARNING,
+        "at most 8192 tokens, and an essay of 4000 words needs up to 16384",
+        "larger window",
+    ),
 }
 
 

@@ -5,11 +5,14 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.inputs.alarm import alarmed
 from worker.adapters.prompts import ENGLISH, GERMAN, Assignment, Prompts, of
+from worker.adapters.vision_family import ANY, FAMILIES, family_of
+from worker.settings import WorkerSettings
 
 PAGE = (Path(__file__).parents[2] / "docs/prompts.md").read_text()
 FIRST_CELL = re.compile(r"^\| (.+?) \|", re.MULTILINE)
@@ -25,7 +28,8 @@ def sentences(prompts: Prompts) -> set[str]:
 
 def test_each_sentence_has_its_reason() -> None:
     """docs/prompts.md explains each sentence of every prompt, and no other sentence."""
-    assert set(FIRST_CELL.findall(PAGE)) - HEADS - {"de", "en"} == sentences(GERMAN) | sentences(ENGLISH)
+    others = {family.prompt for family in FAMILIES.values()}
+    assert set(FIRST_CELL.findall(PAGE)) - HEADS - {"de", "en"} == sentences(GERMAN) | sentences(ENGLISH) | others
 
 
 @BOTH
@@ -129,3 +133,67 @@ def test_other_tags_stay() -> None:
     """A task may be about HTML."""
     html = "<div class='a'>1 < 2</div>"
     assert html in GERMAN.user_text(Assignment(html, [], None, None), is_strict=False)
+
+
+CONTROL_TOKENS = [
+    *("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|begin_of_text|>", "<|start_header_id|>", "<|eot_id|>", "<|end|>"),
+    *("<|start|>", "<|channel|>", "<|message|>", "<|return|>", "<|user|>", "<|assistant|>", "<|START_OF_TURN_TOKEN|>"),
+    *("<|vision_start|>", "<|image_pad|>", '<|"|>', "<|turn>", "<turn|>", "<channel|>", "<|start_of_role|>"),
+    *("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<｜begin▁of▁sentence｜>"),
+    *("<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<bos>", "<eos>", "<pad>", "<unk>", "<unused12>", "<image>"),
+    *("<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CALLS]"),
+    *("[AVAILABLE_TOOLS]", "[IMG]", "[IMG_BREAK]", "[THINK]", "[/THINK]", "[gMASK]", "<sop>", "[img-0]", "[img]"),
+    *("<think>", "</think>", "◁think▷", "◁/think▷", "<tool_call>", "</tool_call>", "<fim_prefix>", "<__media__>"),
+    *("<reserved_106>", "<extra_id_1>", "<SPECIAL_12>", "<BOS_TOKEN>", "<_start>"),
+]
+
+
+@BOTH
+@pytest.mark.parametrize("token", CONTROL_TOKENS)
+def test_a_control_token_is_plain_text(prompts: Prompts, token: str) -> None:
+    """No control token of a chat format reaches the model from a text of a pupil or teacher. All other signs stay."""
+    hostile = f"vorher {token} nachher{token}{token}"
+    prompt = prompts.user_text(Assignment(hostile, [hostile], hostile, hostile), is_strict=False)
+    assert token not in prompt
+    assert prompt.count(f"{token.lstrip('<[◁')} nachher") == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<div class='a'><b>x</b></div>", "|a|<|b| und |b|>|c|", "[AB] ist 3 cm, [CD] auch", "a[i] < b[j_1] > 0", "x<y", "[x](y_z)"],
+)
+def test_what_is_no_control_token_stays(text: str) -> None:
+    """Tags of HTML, absolute values, line segments and links are schoolwork."""
+    assert text in GERMAN.user_text(Assignment(text, [], None, None), is_strict=False)
+
+
+@pytest.mark.parametrize("unit", ["<|", "<a", "<_", "[A", "[_", "◁a", "<|a", "</a_"])
+def test_a_million_openings_are_read_once(unit: str) -> None:
+    """The time grows with the length of a text and not with its square."""
+    text = unit * (1_000_000 // len(unit))
+    with alarmed():
+        assert text in GERMAN.user_text(Assignment(text, [], None, None), is_strict=False)
+
+
+NAMES = {
+    "glm-ocr": "Text Recognition:",
+    "glm-ocr:latest": "Text Recognition:",
+    "hf.co/ggml-org/GLM-OCR-GGUF:Q8_0": "Text Recognition:",
+    "deepseek-ocr:3b": "Free OCR.",
+    "someone/paddleocr-vl:0.9b": "OCR:",
+    "qwen2.5vl:3b": "",
+    "not-glm-ocr": "",
+}
+
+
+@pytest.mark.parametrize(("model", "prompt"), NAMES.items(), ids=NAMES.keys())
+def test_the_family_of_a_vision_model(model: str, prompt: str) -> None:
+    """A family is recognised by the model's name, and named by the setting for a model of another name."""
+    assert family_of(model, "auto").prompt == prompt
+    assert family_of(model, "sentences") == ANY
+    assert family_of(model, "deepseek-ocr").prompt == "Free OCR."
+
+
+def test_the_setting_names_each_family() -> None:
+    """AI_VISION_PROMPT accepts each family and no other word."""
+    assert set(get_args(WorkerSettings.model_fields["ai_vision_prompt"].annotation)) == {"auto", "sentences", *FAMILIES}

@@ -270,26 +270,42 @@ def test_service_roles(dsn: str, role: str) -> None:
     assert allowed.worker.learning_database_url.get_secret_value() == dsn
 
 
+PAGE, ESSAY = {"num_ctx": 6144}, {"num_ctx": 17_408}  # of the default models, gpt-oss thinks
 OPTIONS: dict[str, tuple[dict[str, str], dict[str, int], dict[str, int]]] = {
-    "none": ({}, {}, {}),
+    "none": ({}, PAGE, ESSAY),
     "both models": (
         {"AI_NUM_CTX": "8192", "AI_NUM_BATCH": "64"},
         {"num_ctx": 8192, "num_batch": 64},
         {"num_ctx": 8192, "num_batch": 64},
     ),
-    "vision alone": ({"AI_NUM_THREAD_VISION": "4"}, {"num_thread": 4}, {}),
-    "feedback alone": ({"AI_NUM_THREAD_FEEDBACK": "4"}, {}, {"num_thread": 4}),
+    "vision alone": ({"AI_NUM_THREAD_VISION": "4"}, {**PAGE, "num_thread": 4}, ESSAY),
+    "feedback alone": ({"AI_NUM_THREAD_FEEDBACK": "4"}, PAGE, {**ESSAY, "num_thread": 4}),
     "one differs": ({"AI_NUM_CTX": "8192", "AI_NUM_CTX_VISION": "4096"}, {"num_ctx": 4096}, {"num_ctx": 8192}),
-    "nought is a value": ({"AI_NUM_GPU": "99", "AI_NUM_GPU_FEEDBACK": "0"}, {"num_gpu": 99}, {"num_gpu": 0}),
-    "all layers": ({"AI_NUM_GPU": "-1"}, {"num_gpu": -1}, {"num_gpu": -1}),
+    "nought is a value": ({"AI_NUM_GPU": "99", "AI_NUM_GPU_FEEDBACK": "0"}, {**PAGE, "num_gpu": 99}, {**ESSAY, "num_gpu": 0}),
+    "all layers": ({"AI_NUM_GPU": "-1"}, {**PAGE, "num_gpu": -1}, {**ESSAY, "num_gpu": -1}),
+    "one window": ({"AI_NUM_CTX_VISION": "4096"}, {"num_ctx": 4096}, ESSAY),
+    "more thought": ({"AI_THINK_LEVEL": "high"}, PAGE, {"num_ctx": 28_672}),
+    "no thought": ({"AI_FEEDBACK_MODEL": "mistral"}, PAGE, {"num_ctx": 16_384}),
+    "a picture of fixed size": ({"AI_VISION_MODEL": "gemma3:4b"}, {"num_ctx": 3072}, ESSAY),
+    "one model": ({"AI_VISION_MODEL": "gemma3", "AI_FEEDBACK_MODEL": "gemma3:latest"}, {"num_ctx": 16_384}, {"num_ctx": 16_384}),
 }
 
 
 @pytest.mark.parametrize(("values", "vision", "feedback"), OPTIONS.values(), ids=OPTIONS.keys())
 def test_model_options(values: dict[str, str], vision: dict[str, int], feedback: dict[str, int]) -> None:
-    """The model's own option wins over the common one. An unset option is not sent."""
+    """The model's own option wins over the common one. An unset one is not sent, but a window always is."""
     worker = parsed(**values).worker
     assert (worker.model_options("vision"), worker.model_options("feedback")) == (vision, feedback)
+
+
+@pytest.mark.parametrize("variable", ["AI_VISION_MODEL", "AI_FEEDBACK_MODEL"])
+@pytest.mark.parametrize("model", ["gpt-oss:120b-cloud", "glm-4.6:cloud", "someone/qwen3-coder:480b-cloud"])
+def test_a_model_of_a_cloud_is_rejected(variable: str, model: str) -> None:
+    """Its name is enough, unless the setting says that pupils' work may leave the house."""
+    (problem,) = refused({"LEARNING_DATABASE_URL": DSN, variable: model}).problems
+    assert (problem.variable, "outside of the house" in problem.remedy) == (variable, True)
+    assert parsed(**{variable: model, "AI_SEND_PUPILS_WORK_TO_CLOUD": "true"})
+    assert parsed(**{variable: "cloud-watcher:latest"})
 
 
 ONE_MODEL = {"AI_VISION_MODEL": "gemma3", "AI_FEEDBACK_MODEL": "gemma3:latest"}

@@ -9,7 +9,7 @@ import pytest
 from supervisor.monitor.queue.listener import MONITOR_DEADLINE_SECONDS
 from supervisor.settings.model import parse
 from worker.core.outcome import Lease
-from worker.documents import decoder, sandbox, storage
+from worker.documents import decoder, ink, sandbox, storage
 from worker.held_lease import PERMIT_WAIT_SECONDS, HeldLease
 from worker.ipc.contract import Step
 from worker.ipc.scoreboard import Scoreboard
@@ -38,8 +38,8 @@ BOUNDS = {
     "a permit": (PERMIT_WAIT_SECONDS + REPLY_TIMEOUT_SECONDS, STATEMENT_DEADLINE_SECONDS),
     "the model's digest": (client.LOOKUP_SECONDS, READ_DEADLINE_SECONDS),
     "a file and its first picture": (PICTURE_SECONDS, READ_DEADLINE_SECONDS),
-    "the next picture and the call": (
-        PICTURE_SECONDS + SETTINGS.ai_timeout_vision,
+    "the next picture, the call and the picture's ink": (
+        PICTURE_SECONDS + SETTINGS.ai_timeout_vision + ink.INK_SECONDS + sandbox.END_SECONDS,
         page_limit_seconds(SETTINGS) + DEADLINE_SLACK_SECONDS,
     ),
     "the monitor's connection": (TWO_CONNECTIONS_SECONDS, MONITOR_DEADLINE_SECONDS),

@@ -2,7 +2,9 @@
 
 import pytest
 
-from worker.ollama.window import LEAST_ANSWER_TOKENS, is_too_small, least_tokens, may_matter, was_cut
+from worker.core.page_size import MAX_SIDE_PIXELS
+from worker.ollama.token_budget import feedback_window, page_tokens, page_window
+from worker.ollama.window import LEAST_ANSWER_TOKENS, is_too_small, least_tokens, was_cut, within
 
 BOUNDS: dict[str, tuple[str, int]] = {
     "words": ("Der Umfang ist 12 cm.", 5),
@@ -34,13 +36,42 @@ def test_a_window_that_is_sure_to_be_too_small() -> None:
     assert not is_too_small(None, 10**9)
 
 
-def test_a_short_prompt_needs_no_query_of_the_window() -> None:
-    """A prompt that fits into Ollama's smallest window needs no query."""
-    assert not may_matter(2048 - LEAST_ANSWER_TOKENS)
-    assert may_matter(2049 - LEAST_ANSWER_TOKENS)
+CUTS = {
+    "to half of the window": (4096, 6000, 2050, True),
+    "to the window": (4096, 6000, 4096, True),
+    "not at all": (4096, 3000, 4000, False),
+    "without the cached part": (4096, 6000, 20, False),
+    "a short text without the cached part": (4096, 1000, 999, False),
+    "no count": (4096, 6000, 0, False),
+    "an unknown window": (None, 6000, 2050, False),
+}
 
 
-@pytest.mark.parametrize(("counted_tokens", "is_cut"), [(999, True), (1000, False), (5000, False), (0, False)])
-def test_a_cut_prompt_is_detected(counted_tokens: int, is_cut: bool) -> None:
-    """Cut if fewer tokens were read than the lower bound. A missing count decides nothing."""
-    assert was_cut(1000, counted_tokens) is is_cut
+@pytest.mark.parametrize(("window", "least", "counted", "is_cut"), CUTS.values(), ids=CUTS.keys())
+def test_a_cut_prompt_is_detected(window: int | None, least: int, counted: int, *, is_cut: bool) -> None:
+    """Cut if fewer tokens were read than there are words, and as many as a cut leaves. Other counts decide nothing."""
+    assert was_cut(window, least, counted) is is_cut
+
+
+def test_a_window_is_within_the_model() -> None:
+    """No larger window is asked for than the model has. Without a description the server limits it."""
+    options = {"num_ctx": 8192, "num_thread": 2}
+    assert within(options, 4096) == {"num_ctx": 4096, "num_thread": 2}
+    assert within(options, 32_768) == within(options, 0) == options
+    assert within({}, 4096) == {}
+
+
+def test_the_window_holds_a_page_and_an_essay() -> None:
+    """A square page of 28 pixels a token with a mark per row, and an essay of 4000 words, with prompt and whole answer."""
+    squares = -(-MAX_SIDE_PIXELS // 28)
+    assert page_tokens("qwen2.5vl:3b") == squares * squares + squares
+    assert page_window("qwen2.5vl:3b") >= page_tokens("qwen2.5vl:3b") + 350 + 2048
+    assert feedback_window("mistral", "") >= 2 * 4000 + 350 + 2048
+    assert feedback_window("gpt-oss", "high") - feedback_window("mistral", "") >= 12_288 - 1024
+
+
+@pytest.mark.parametrize("model", ["gemma3", "gemma3:4b", "someone/Gemma3:27b-it-q4_K_M"])
+def test_a_picture_of_fixed_size(model: str) -> None:
+    """A family with the same number of tokens for every picture needs a smaller window."""
+    assert page_tokens(model) == 258
+    assert page_window(model) < page_window("gemma3-like")

@@ -6,7 +6,7 @@ import pytest
 
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 
-MODELS = ["chain", "chain-vision:vision", "loop", "stutter"]
+MODELS = ["chain", "chain-vision:vision", "loop", "stutter", "narrow:context=8192"]
 
 
 @pytest.fixture(scope="module")

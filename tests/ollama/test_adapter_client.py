@@ -105,7 +105,13 @@ RAW = {
     "an error line": ((HEAD, content_line("a"), line(error=PRIVATE), END), errors.ServerError),
     "the end of the stream without done": ((HEAD, content_line("a"), END), errors.StreamBroken),
     "the end of the connection": ((HEAD, content_line("a")), errors.StreamBroken),
-    "done without a reason": ((HEAD, content_line("a"), done(""), END), errors.EmptyAnswer),
+    "done without reason and text": ((HEAD, content_line(" "), done(""), END), errors.EmptyAnswer),
+    "done with all tokens and no reason": ((HEAD, content_line("a"), done("", eval_count=256), END), errors.AnswerTruncated),
+    "done with as many lines and no count": (
+        (HEAD, *(content_line(f"{number} ") for number in range(256)), done(""), END),
+        errors.AnswerTruncated,
+    ),
+    "only loaded, with text": ((HEAD, content_line("a"), done("load"), END), errors.EmptyAnswer),
     "only loaded": ((HEAD, done("load"), END), errors.EmptyAnswer),
     "only unloaded": ((HEAD, done("unload"), END), errors.EmptyAnswer),
     "cut at num_predict": ((HEAD, content_line("a"), done("length"), END), errors.AnswerTruncated),
@@ -399,6 +405,24 @@ def test_the_report_of_a_silent_model() -> None:
     assert [call.first_token_seconds is None for call in calls] == [True, False]
 
 
+OTHER_ENDS = {
+    "no reason": done("", eval_count=1, prompt_eval_count=9),
+    "another reason": done("end_turn", eval_count=1),
+    "a reason of null": line(message=None, done=True, done_reason=None, eval_count=None, prompt_eval_count=None),
+    "nothing but done": line(done=True),
+    "no counts": done("stop"),
+    "only the tokens that were not in the cache": done("stop", eval_count=1, prompt_eval_count=1),
+}
+
+
+@pytest.mark.parametrize("end", OTHER_ENDS.values(), ids=OTHER_ENDS.keys())
+def test_an_answer_is_judged_by_what_it_carries(end: bytes) -> None:
+    """An answer whose last line lacks reason or counts is whole if it has text and tokens to spare, also to a long prompt."""
+    request = replace(QUESTION, options={"num_ctx": 17_408}, messages=({"role": "user", "content": "wort " * 4000},))
+    with raw_server(answering(HEAD, content_line("gut"), end, END)) as url:
+        assert ollama(url).chat(request, deadline_in(LONG_SECONDS)).text == "gut"
+
+
 def test_no_report_without_a_call(simulator: SimulatorProcess) -> None:
     """A prompt that is rejected before sending, and a list of models, are not reported."""
     calls: list[ModelCall] = []
@@ -428,18 +452,46 @@ def test_a_prompt_that_cannot_fit_is_not_sent(simulator: SimulatorProcess) -> No
     assert simulator.calls() == []
 
 
-def test_the_window_of_a_loaded_model(simulator: SimulatorProcess) -> None:
-    """Without a configured window the server rejects the prompt while loading. For a loaded model nothing is sent."""
-    assert type(caught(simulator.url, request=LONG)) is errors.PromptTooLong
-    assert len(simulator.calls()) == 1
-    assert type(caught(simulator.url, request=LONG)) is errors.PromptTooLong
+def test_a_prompt_that_the_server_rejects(simulator: SimulatorProcess) -> None:
+    """A prompt that may fit is sent, and the server's rejection is the same error."""
+    request = replace(LONG, messages=({"role": "user", "content": "Rechenaufgabe " * 1500},), options={"num_ctx": 2048})
+    assert type(caught(simulator.url, request=request)) is errors.PromptTooLong
     assert len(simulator.calls()) == 1
 
 
-@pytest.mark.parametrize(("counted", "is_cut"), [(20, True), (5000, False), (0, False)])
+def test_no_larger_window_than_the_model_has(simulator: SimulatorProcess) -> None:
+    """The description is read once per client, and the window of each chat is at most the model's."""
+    client = ollama(simulator.url)
+    for _ in range(2):
+        client.chat(replace(QUESTION, model="narrow", options={"num_ctx": 17_408}), deadline_in(LONG_SECONDS))
+    assert [call["num_ctx"] for call in simulator.calls()] == [8192, 8192]
+    longer = replace(QUESTION, model="narrow", options={"num_ctx": 17_408}, messages=({"role": "user", "content": "a " * 9000},))
+    assert type(caught(simulator.url, request=longer)) is errors.PromptTooLong
+    assert len(simulator.calls()) == 2
+
+
+@pytest.mark.parametrize("reply", [status(500, b""), status(404, b""), status(200, b"no"), status(200, b'{"model_info":1}')])
+def test_a_description_that_cannot_be_read(reply: bytes) -> None:
+    """If work may leave the house, the window of the settings is asked for, which the server limits, and no description again."""
+
+    def script(peer: Peer) -> None:
+        assert peer.request(skips_descriptions=False).startswith(b"POST /api/show ")
+        peer.send(reply)
+        for _ in range(2):
+            received = peer.request(skips_descriptions=False)
+            assert json.loads(received.partition(b"\r\n\r\n")[2])["options"]["num_ctx"] == 8192
+            peer.send(HEAD, content_line("gut"), done(), END)
+
+    with raw_server(script) as url:
+        client = ollama(url)
+        for _ in range(2):
+            assert client.chat(replace(QUESTION, options={"num_ctx": 8192}), deadline_in(LONG_SECONDS)).text == "gut"
+
+
+@pytest.mark.parametrize(("counted", "is_cut"), [(520, True), (20, False), (5000, False), (0, False)])
 def test_a_prompt_that_the_server_cut(counted: int, is_cut: bool) -> None:
-    """If the server read fewer tokens than there are words, it cut the prompt, and the answer is rejected."""
-    request = replace(QUESTION, messages=({"role": "user", "content": "wort " * 1000},))
+    """A prompt that was cut to half of its window is rejected. A count of what was not in the cache is no cut."""
+    request = replace(QUESTION, messages=({"role": "user", "content": "wort " * 900},), options={"num_ctx": 1040})
     with raw_server(answering(HEAD, content_line("gut"), done(prompt_eval_count=counted), END)) as url:
         if is_cut:
             assert type(caught(url, request=request)) is errors.PromptTooLong

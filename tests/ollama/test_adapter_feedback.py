@@ -106,6 +106,16 @@ NOT_WHOLE = {
 }
 
 
+def test_a_document_in_a_code_fence(simulator: SimulatorProcess) -> None:
+    """A model that ignores the schema, thinks aloud and says goodbye needs no second request."""
+    spoken = {**GOOD, "criteria": {"c1": {"explanation_md": "ja", "score": "7/10"}, "c2": {"explanation_md": "", "score": 2.0}}}
+    text = f"Ich denke nach.\n</think>\nGerne:\n```json\n{json.dumps(spoken)}\n```\nViel Erfolg!"
+    simulator.fault("say", text=text)
+    feedback = writer(simulator.url).analyze(text_md="3 + 4 = 7", criteria=CRITERIA)
+    assert [result["score"] for result in feedback.analysis_json["criteria_results"]] == [7, 2]
+    assert (feedback.parse_status, len(simulator.calls())) == ("parsed", 1)
+
+
 @pytest.mark.parametrize("first", NOT_WHOLE.values(), ids=NOT_WHOLE.keys())
 def test_a_second_try(first: tuple[bytes, ...]) -> None:
     """An invalid document is requested again, in stricter words, with another seed, and without the bad answer."""

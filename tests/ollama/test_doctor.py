@@ -24,6 +24,12 @@ MODELS = [
     "q8:quant=Q8_0",
     "gpt-oss:latest:thinking",
     "huge:quant=Q4_K_M:size=40GiB",
+    "narrow:quant=Q4_K_M:context=8192",
+    "away:quant=Q4_K_M:remote=ollama.com",
+    "night:vision:blind:quant=Q4_K_M",
+    "teller:vision:describing:quant=Q4_K_M",
+    "school-ocr:vision:looping:quant=Q4_K_M",
+    "glm-ocr:vision:looping:quant=Q4_K_M",
 ]
 READY, FAILS = 0, 1
 
@@ -81,6 +87,24 @@ CASES: dict[str, tuple[dict[str, object], int, str, str, str]] = {
     "Q8_0": ({"AI_FEEDBACK_MODEL": "q8"}, READY, "warning", "8 bits a weight", "q8:q4_K_M"),
     "missing": ({"AI_FEEDBACK_MODEL": "nobody"}, FAILS, "failed", "nobody is not on the server", "ollama pull nobody"),
     "blind": ({"AI_VISION_MODEL": "words"}, FAILS, "failed", "words cannot see pictures", "AI_VISION_MODEL"),
+    "reads nothing": ({"AI_VISION_MODEL": "night"}, FAILS, "failed", "night reads nothing", "another vision model"),
+    "describes": ({"AI_VISION_MODEL": "teller"}, FAILS, "failed", "teller does not return the words", "another vision model"),
+    "another prompt": ({"AI_VISION_MODEL": "school-ocr"}, FAILS, "failed", "another prompt", "set AI_VISION_PROMPT=glm-ocr"),
+    "our sentences": (
+        {"AI_VISION_MODEL": "glm-ocr", "AI_VISION_PROMPT": "sentences"},
+        FAILS,
+        "failed",
+        "another prompt",
+        "set AI_VISION_PROMPT=glm-ocr",
+    ),
+    "elsewhere": ({"AI_FEEDBACK_MODEL": "away"}, FAILS, "failed", "away runs outside of the house", "a local model"),
+    "allowed elsewhere": (
+        {"AI_FEEDBACK_MODEL": "away", "AI_SEND_PUPILS_WORK_TO_CLOUD": "true"},
+        READY,
+        "warning",
+        "away runs outside of the house (https://ollama.com:443)",
+        "is sent there",
+    ),
     "too slow": ({"AI_TIMEOUT_VISION": 1}, FAILS, "failed", "AI_TIMEOUT_VISION is 1 s", "set AI_TIMEOUT_VISION="),
     "too large": ({"AI_FEEDBACK_MODEL": "huge"}, FAILS, "failed", "does not fit", "take smaller models"),
     "a stub": ({"AI_BACKEND": "stub"}, READY, "warning", "still invented", "AI_BACKEND=local"),
@@ -95,6 +119,26 @@ def test_each_fault_is_found(
     result = doctor(simulator.url, "--json", **settings)
     assert result.exit_code == exit_code
     assert [each for each in wrong(result) if each[0] == level and subject in each[1] and remedy in each[2]]
+
+
+@pytest.mark.parametrize("prompt", [{}, {"AI_VISION_PROMPT": "glm-ocr", "AI_VISION_MODEL": "school-ocr"}], ids=["by name", "set"])
+def test_a_model_that_reads_with_its_own_prompt(simulator: SimulatorProcess, prompt: dict[str, object]) -> None:
+    """With the prompt of its family an OCR model reads the page of known words."""
+    result = doctor(simulator.url, "--json", **({"AI_VISION_MODEL": "glm-ocr"} | prompt))
+    assert (result.exit_code, wrong(result)) == (READY, [])
+
+
+def test_the_windows_are_those_of_the_workers(simulator: SimulatorProcess) -> None:
+    """All requests to a model ask for the workers' window, at most the model's own. The memory estimate has these windows."""
+    simulator.reset_calls()
+    result = doctor(simulator.url, "--json", AI_FEEDBACK_MODEL="narrow")
+    asked = {(call["model"], call["num_ctx"]) for call in simulator.calls()}
+    assert asked == {("eyes:latest", 6144), ("narrow:latest", 8192)}
+    [(level, subject, _)] = wrong(result)
+    assert (level, "at most 8192 tokens, and an essay of 4000 words needs up to 16384" in subject) == ("warning", True)
+    models = json.loads(result.stdout)["memory"]["models"]
+    contexts = [term["how"] for terms in models.values() for term in terms if term["what"] == "context"]
+    assert ["6144 tokens" in contexts[0], "8192 tokens" in contexts[1]] == [True, True]
 
 
 def test_memory_of_loaded_models_is_available(simulator: SimulatorProcess) -> None:
@@ -150,7 +194,7 @@ def test_another_server_at_the_address(answer: bytes) -> None:
     """A server that is not Ollama is reported like one that is down, without a traceback."""
 
     def stranger(peer: Peer) -> None:
-        peer.request()
+        peer.request(skips_descriptions=False)
         peer.send(answer)
 
     with raw_server(stranger) as url:
@@ -185,7 +229,7 @@ def test_a_description_keeps_its_possible_values() -> None:
 
 def reply_with(body: bytes) -> Callable[[Peer], None]:
     def script(peer: Peer) -> None:
-        peer.request()
+        peer.request(skips_descriptions=False)
         peer.send(status(200, body))
 
     return script

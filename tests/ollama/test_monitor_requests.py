@@ -124,6 +124,15 @@ def test_load_and_unload(simulator: SimulatorProcess) -> None:
         pass
 
 
+def test_no_larger_window_than_the_model_has(simulator: SimulatorProcess) -> None:
+    """The preload asks for the model's window if the settings' is larger, and the list has both, read by another monitor too."""
+    asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load("narrow", {"num_ctx": 17_408}))
+    assert [call["num_ctx"] for call in simulator.calls()] == [8192]
+    seen = listed(simulator.url)
+    assert isinstance(seen, ModelsListed)
+    assert [(model.context_tokens, model.largest_context_tokens) for model in seen.models] == [(8192, 8192)]
+
+
 def test_a_job_after_a_preload_does_not_load(simulator: SimulatorProcess) -> None:
     """With the adapters' own options the server keeps the preloaded model: the call has no load time."""
     reported: list[ModelCall] = []

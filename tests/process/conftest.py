@@ -14,6 +14,8 @@ from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
 from testkit.school import School
 from testkit.site import FEEDBACK_MODEL, PARALLEL, VISION_MODEL, Site, open_site
 from testkit.submissions import Submission, demo_submissions
+from worker.ollama.api import load_request
+from worker.ollama.token_budget import feedback_window, page_window
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +28,9 @@ def fleets_simulator() -> Iterator[SimulatorProcess]:
 def site(database: Database, fleets_simulator: SimulatorProcess) -> Iterator[Site]:
     """Open a site with both models loaded. Else the first fleet's gates would be closed and a job leased once more."""
     with open_site(database, fleets_simulator) as opened:
-        for model in (VISION_MODEL, FEEDBACK_MODEL):
-            fleets_simulator.client.post("/api/generate", json={"model": model}).raise_for_status()
+        for model, num_ctx in ((VISION_MODEL, page_window(VISION_MODEL)), (FEEDBACK_MODEL, feedback_window(FEEDBACK_MODEL, ""))):
+            load = load_request(model, {"num_ctx": num_ctx})
+            fleets_simulator.client.post("/api/generate", json=load).raise_for_status()
         fleets_simulator.reset_calls()
         yield opened
 

@@ -31,6 +31,7 @@ FAST: Mapping[str, Option] = {
     "num_parallel": 8,
 }
 SAMPLE_SECONDS = 0.1
+CONTEXT = 4096  # small, so that eight calls to both models fit under the limit
 LOAD_SECONDS = 0.5
 LOAD_BOUND = 'learning_call_load_seconds_bucket{le="0.1",step="%s"}'
 LOAD_COUNT = 'learning_call_load_seconds_count{step="%s"}'
@@ -49,7 +50,7 @@ class Server:
         replaced.replace(self.cgroup / "memory.current")
 
     def start(self, **settings: Value) -> LiveFleet:
-        own: dict[str, Value] = {"admission_sample_seconds": SAMPLE_SECONDS, "ollama_cgroup": self.cgroup}
+        own: dict[str, Value] = {"admission_sample_seconds": SAMPLE_SECONDS, "ollama_cgroup": self.cgroup, "ai_num_ctx": CONTEXT}
         return self.site.start_with(own | settings)
 
     def start_limited(self, **settings: Value) -> LiveFleet:

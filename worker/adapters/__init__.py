@@ -4,5 +4,7 @@ loading   imports the two adapters that the settings name, ours or the platform'
 vision    reads pages with a vision model in Ollama
 feedback  writes feedback with a language model in Ollama
 prompts   the texts for both
+vision_family   the prompts that some vision models need
+control_tokens  makes a chat format's tokens plain in the texts of pupils and teachers
 stub      invents both results, for AI_BACKEND=stub
 """

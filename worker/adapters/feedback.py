@@ -16,9 +16,8 @@ from worker.ollama.deadline import Deadline
 from worker.ollama.errors import AnswerTruncated
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 from worker.ollama.thinking import thinking
+from worker.ollama.token_budget import MAX_DOCUMENT_TOKENS
 from worker.settings import WorkerSettings
-
-MAX_DOCUMENT_TOKENS = 2048  # ten criteria with three sentences of some forty tokens each, and the feedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +105,5 @@ def _has_time(started_at_seconds: float, again: Deadline) -> bool:
 
 
 def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> FeedbackWriter:
-    return FeedbackWriter(settings, Ollama(settings.ollama_base_url, on_progress, on_call))
+    may_leave = settings.ai_send_pupils_work_to_cloud
+    return FeedbackWriter(settings, Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave))

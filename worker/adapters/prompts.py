@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 from itertools import islice
 from typing import Literal
 
+from worker.adapters.control_tokens import plain
 from worker.core.criteria import key
 from worker.core.ladder import Rung
 
@@ -74,9 +75,13 @@ class Prompts:
             _section(self.hints_heading, assignment.hints_md),
             _section(self.criteria_heading, listed),
         ]
-        sections = [self._without_marks(part) for part in parts if part]
-        fenced = f"<{self.mark}>\n{self._without_marks(assignment.text_md)}\n</{self.mark}>"
+        sections = [self._harmless(part) for part in parts if part]
+        fenced = f"<{self.mark}>\n{self._harmless(assignment.text_md)}\n</{self.mark}>"
         return "\n\n".join([*sections, fenced, _joined(closing)])
+
+    def _harmless(self, text: str) -> str:
+        """Neither a mark nor a control token of a chat format. Only the prompt is changed, never a stored text."""
+        return plain(self._without_marks(text))
 
     def _without_marks(self, text: str) -> str:
         """Replace the brackets of everything that looks like a mark. Other tags stay, because a task may be about HTML."""

@@ -6,19 +6,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from worker.adapters import prompts
+from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
 from worker.core.errors import VisionPermanentError
 from worker.documents.decoder import decoding
+from worker.documents.ink import Ink, ink_in
 from worker.documents.storage import Storage, page_keys
 from worker.ipc.contract import ErrorCode
 from worker.ollama.call_report import OnCall, failures_reported, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
+from worker.ollama.errors import EmptyAnswer
 from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
+from worker.ollama.token_budget import MAX_PAGE_TOKENS
 from worker.settings import WorkerSettings
 
-MAX_PAGE_TOKENS = 2048  # a densely written page has about 1000
 SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
+MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sentences
 RENDERED_TYPE = "image/png"  # of the web side's pages
 
 
@@ -43,7 +47,7 @@ class Pages:
         answer = self._ask(picture, self._attempt)
         self._attempt = 0
         self._tokens += answer.tokens
-        return answer.text
+        return _reading(answer.text, picture)
 
     def metadata(self) -> dict[str, Any]:
         """Return model, prompt version, pages and tokens. Pages that an earlier worker read are not in the tokens."""
@@ -55,8 +59,11 @@ class Vision:
 
     def __init__(self, settings: WorkerSettings, ollama: Ollama, on_call: OnCall = ignore_call) -> None:
         self._settings, self._ollama, self._storage, self._on_call = settings, ollama, Storage(settings), on_call
-        texts = prompts.of(settings.ai_prompt_language)
-        self._prompts, self._prompt = texts, texts.page_text
+        texts, self._family = (
+            prompts.of(settings.ai_prompt_language),
+            family_of(settings.ai_vision_model, settings.ai_vision_prompt),
+        )
+        self._prompts, self._prompt = texts, self._family.prompt or texts.page_text
         self._means = {"model": settings.ai_vision_model, "prompts": texts.version}
         self._digest: str | None = None
 
@@ -93,7 +100,7 @@ class Vision:
     def _ask(self, picture: bytes, attempt: int) -> Answer:
         rung = ladder.rung(attempt)
         shown = _smaller(picture) if rung.is_smaller else picture
-        content = self._prompts.page_text_at(rung)
+        content = self._family.prompt or self._prompts.page_text_at(rung)
         message = {"role": "user", "content": content, "images": [base64.b64encode(shown).decode()]}
         request = ChatRequest(
             model=self._settings.ai_vision_model,
@@ -103,6 +110,7 @@ class Vision:
             repetition_limit_characters=PAGE_CHARACTERS,
             temperature=rung.temperature,
             seed=ladder.seed(attempt),
+            stop=self._family.stop,
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
 
@@ -113,5 +121,17 @@ def _smaller(picture: bytes) -> bytes:
         return next(iter(document))
 
 
+def _reading(text: str, picture: bytes) -> str:
+    """Compare a short answer with its picture, because models describe blank pages and return nothing for written ones."""
+    if len(text.strip()) > MOST_DOUBTED_CHARACTERS:
+        return text
+    ink = ink_in(picture)
+    if ink is Ink.WRITTEN and not text.strip():
+        raise EmptyAnswer("no text of a page with ink")
+    return "" if ink is Ink.NONE else text
+
+
 def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:
-    return Vision(settings, Ollama(settings.ollama_base_url, on_progress, on_call), on_call)
+    may_leave = settings.ai_send_pupils_work_to_cloud
+    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave)
+    return Vision(settings, ollama, on_call)

@@ -4,18 +4,21 @@ The answer is an object with one key for each criterion, not a list. The grammar
 criteria, and the model does not repeat their texts.
 """
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model, model_validator
 
+from worker.core.json_object import objects_in
 from worker.core.outcome import storable
 
 MAX_SCORE = 10
 MAX_TOTAL = 5
+_SCORE_TEXT = re.compile(r"\s*(?P<score>[+-]?[0-9]{1,4})(?:[.,]0+)?\s*(?:/\s*(?P<maximum>[0-9]{1,4})\s*)?")
+_KEY = re.compile(r"[cC]0*([1-9][0-9]?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,16 @@ class DocumentError(ValueError):
     """The answer does not match these criteria. The message names the field and the kind of error, never the answer."""
 
 
-def _whole(value: object) -> object:
-    """Accepts 7.0 as 7, because some models write integers this way. `true` and "7" are not numbers."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _whole(value: object, maximum: int) -> object:
+    """Accepts 7.0, "7" and "7/10" as 7, because models write whole numbers in these ways. `true` and "sieben" are no numbers."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    found = _SCORE_TEXT.fullmatch(value) if isinstance(value, str) else None
+    return int(found["score"]) if found and int(found["maximum"] or maximum) == maximum else value
 
 
-Score = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+Score = Annotated[int, BeforeValidator(lambda value: _whole(value, MAX_SCORE)), Field(strict=True)]
+Total = Annotated[int, BeforeValidator(lambda value: _whole(value, MAX_TOTAL)), Field(strict=True)]
 Feedback = Annotated[str, Field(pattern=r"\S")]
 
 
@@ -65,7 +72,20 @@ class _Overall(BaseModel):
     """The answer without criteria."""
 
     feedback_md: Feedback
-    score: Score
+    score: Total
+
+
+class _Keyed(BaseModel):
+    """The judgements by key."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _full_keys(cls, criteria: object) -> object:
+        """Reads c1 and C01 as c01. A key in its right spelling comes first."""
+        if not isinstance(criteria, dict):
+            return criteria
+        read = {key(int(found[1])): value for name, value in criteria.items() if (found := _KEY.fullmatch(str(name)))}
+        return {**read, **criteria}
 
 
 def key(place: int) -> str:
@@ -91,23 +111,37 @@ def document_schema(count: int) -> dict[str, Any]:
 
 
 def parse(text: str, count: int) -> CriteriaDocument:
-    """Parses the answer to a request with `document_schema(count)`. Raises DocumentError."""
+    """Parses the answer to a request with `document_schema(count)`. Raises DocumentError.
+
+    The document may stand in a code fence, after prose or thoughts, or before a farewell. Two different ones are none, because
+    one of them may be a quotation of a pupil.
+    """
+    read = [_read(found, count) for found in _objects(text)]
+    documents = [each for each in read if isinstance(each, CriteriaDocument)]
+    if not documents:
+        raise next((each for each in read if isinstance(each, DocumentError)), DocumentError("document: json_invalid")) from None
+    if any(each != documents[0] for each in documents):
+        raise DocumentError("document: ambiguous") from None
+    return documents[0]
+
+
+def _objects(text: str) -> list[dict[str, object]]:
+    """Removes unpaired surrogates, which a model may write as escapes and which pydantic rejects."""
     try:
-        answered = (_judged_model(count) if count else _Overall).model_validate(_loaded(text))
+        return [storable(found) for found in objects_in(text)]
+    except RecursionError:
+        return []
+
+
+def _read(found: dict[str, object], count: int) -> CriteriaDocument | DocumentError:
+    try:
+        answered = (_judged_model(count) if count else _Overall).model_validate(found)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise DocumentError(f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['type']}") from None
+        return DocumentError(f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['type']}")
     fields = answered.model_dump()
     judgements = tuple(Judgement(**fields["criteria"][name]) for name in keys(count))
     return CriteriaDocument(judgements, fields["feedback_md"], fields.get("score", 0))
-
-
-def _loaded(text: str) -> object:
-    """Removes unpaired surrogates, which a model may write as escapes and which pydantic rejects."""
-    try:
-        return storable(json.loads(text))
-    except (ValueError, RecursionError):
-        raise DocumentError("document: json_invalid") from None
 
 
 def analysis(document: CriteriaDocument, criteria: Sequence[str]) -> Analysis:
@@ -134,7 +168,8 @@ def _integer(maximum: int) -> dict[str, Any]:
 def _judged_model(count: int) -> type[BaseModel]:
     """The answer with criteria. Other keys are ignored, so that no error message contains a key that the model invented."""
     fields: dict[str, Any] = dict.fromkeys(keys(count), (_Judgement, ...))
-    return create_model("_Judged", criteria=(create_model("_Criteria", **fields), ...), feedback_md=(Feedback, ...))
+    criteria = create_model("_Criteria", __base__=_Keyed, **fields)
+    return create_model("_Judged", criteria=(criteria, ...), feedback_md=(Feedback, ...))
 
 
 def _result(criterion: str, score: int, explanation_md: str) -> dict[str, Any]:

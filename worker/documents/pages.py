@@ -13,10 +13,11 @@ import pypdfium2
 from PIL import Image, ImageFile
 from pypdfium2.raw import FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY
 
+from worker.core import page_size
 from worker.core.errors import VisionPermanentError
 from worker.ipc.contract import ErrorCode
 
-MAX_SIDE_PIXELS = 1600  # usual with Ollama: a larger side costs context and reads no better (docs/ollama-api.md 6.5)
+MAX_SIDE_PIXELS = page_size.MAX_SIDE_PIXELS
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
 MAX_PIXELS = 40_000_000  # phones take 12 or 24 million. Decoding 40 million takes up to 350 MiB of the child's 512
 MAX_PDF_HEADER_BYTES = 1024  # PDF readers accept the signature anywhere in these bytes

@@ -8,6 +8,7 @@ deadline.py       the time left of one request: to its first token, to its next 
 stream.py         one answer, assembled line by line
 repetition.py     detects a model that repeats itself without end
 window.py         does a prompt fit into the context window?
+token_budget.py   tokens of a page, of a text and of the answers, and the window that they need
 thinking.py       models that think even if asked not to
 errors.py         the ways in which a request fails; error_status.py maps HTTP statuses to them
 call_report.py    the figures of one finished call

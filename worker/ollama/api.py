@@ -83,12 +83,27 @@ class Details(_Shape):
 
 
 class Description(_Shape):
-    """A reply to /api/show. `model_info` and `projector_info` are the flat keys of the model's files (docs/ollama-api.md 2.3)."""
+    """A reply to /api/show. `model_info` and `projector_info` are the flat keys of the model's files (docs/ollama-api.md 2.3).
+
+    `remote_host` and `remote_model` are those of a model that only passes its requests on.
+    """
 
     details: Details = Details()
     model_info: ModelInfo = {}
     projector_info: ModelInfo = {}
     capabilities: list[str] = []
+    remote_host: Word = ""
+    remote_model: Word = ""
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        return bool(self.remote_host or self.remote_model)
+
+    @property
+    def context_tokens(self) -> int:
+        """The largest window of the model, 0 if the file does not give it."""
+        value = self.model_info.get(f"{self.model_info.get('general.architecture')}.context_length", 0)
+        return int(value) if isinstance(value, int | float) and value > 0 else 0
 
 
 class Message(_Shape):

@@ -3,23 +3,24 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 
 from worker.ollama import window
-from worker.ollama.api import CHAT, MAX_ERROR_BYTES, PS, TAGS, Body, Endpoint, Reply
+from worker.ollama.api import CHAT, MAX_ERROR_BYTES, SHOW, TAGS, Body, Endpoint, Reply
 from worker.ollama.call_report import OnCall, ignore_call, reported
 from worker.ollama.deadline import Deadline, Missed, silence_seconds
 from worker.ollama.error_status import error_for_status
 from worker.ollama.errors import (
+    REQUEST_FAILURES,
     AnswerTimeout,
     FirstTokenTimeout,
+    ModelElsewhere,
     NameUnresolved,
     PromptTooLong,
     Runaway,
-    ServerFailed,
     ServerUnreachable,
     StreamBroken,
     TokenTimeout,
@@ -36,7 +37,7 @@ _TIMEOUTS = {Missed.FIRST_TOKEN: FirstTokenTimeout, Missed.NEXT_TOKEN: TokenTime
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request to /api/chat. `max_tokens` limits the answer, thoughts included.
+    """One request to /api/chat. `max_tokens` limits the answer, thoughts included. The answer ends before a word of `stop`.
 
     `options` are the model's frozen ones: the server loads a model again if two requests differ in them (docs/ollama-api.md 5).
     """
@@ -50,6 +51,7 @@ class ChatRequest:
     think: bool | str = False
     temperature: float = 0.0
     seed: int = 1
+    stop: tuple[str, ...] = ()
 
     @property
     def least_tokens(self) -> int:
@@ -63,7 +65,8 @@ class ChatRequest:
         There is no keep_alive, because it would hold for all clients of the model (docs/ollama-api.md 4.5).
         """
         form = {} if self.document_schema is None else {"format": self.document_schema}
-        options = {**self.options, "temperature": self.temperature, "seed": self.seed, "num_predict": self.max_tokens}
+        options: dict[str, Any] = {**self.options, "temperature": self.temperature, "seed": self.seed}
+        options |= {"num_predict": self.max_tokens} | ({"stop": list(self.stop)} if self.stop else {})
         prompt = {"model": self.model, "messages": list(self.messages), "think": self.think, "options": options}
         return {**prompt, **form, "stream": True, "truncate": False}
 
@@ -76,20 +79,31 @@ class Ollama:
     """A client for one server.
 
     `on_progress` is called with every line that carries text. `on_call` is called at the end of each chat that was sent.
+    With `may_leave_the_house` False no chat is sent to a model that runs elsewhere, or that cannot be described.
     All methods raise Unavailable, BadRequest, ServerFailed or a subclass: see worker.ollama.errors.
     """
 
-    def __init__(self, base_url: str, on_progress: Callable[[], None] = ignore_progress, on_call: OnCall = ignore_call) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        on_progress: Callable[[], None] = ignore_progress,
+        on_call: OnCall = ignore_call,
+        *,
+        may_leave_the_house: bool = True,
+    ) -> None:
         self._holder, self._on_progress, self._on_call = DeadlineHolder(), on_progress, on_call
         self._http = bounded_client(base_url, self._holder)
+        self._may_leave_the_house = may_leave_the_house
+        self._model_tokens: dict[str, int] = {}  # the largest window of each model, 0 if not known
 
     def chat(self, request: ChatRequest, deadline: Deadline) -> Answer:
         """A whole answer, before the deadline."""
-        least_tokens = request.least_tokens
-        if window.is_too_small(self._window_tokens(request, least_tokens, deadline), least_tokens):
+        request = self._within_its_model(request, deadline)
+        least_tokens, window_tokens = request.least_tokens, request.options.get("num_ctx")
+        if window.is_too_small(window_tokens, least_tokens):
             raise PromptTooLong("not sent")
         answer = self._streamed(request, deadline)
-        if window.was_cut(least_tokens, answer.prompt_tokens):
+        if window.was_cut(window_tokens, least_tokens, answer.prompt_tokens):
             raise PromptTooLong("cut by the server")
         return answer
 
@@ -106,19 +120,32 @@ class Ollama:
         listed = self.look_up(TAGS).find(model)
         return listed.digest if listed else None
 
-    def _window_tokens(self, request: ChatRequest, least_tokens: int, deadline: Deadline) -> int | None:
-        """The window from the settings, else of the loaded model.
+    def _within_its_model(self, request: ChatRequest, deadline: Deadline) -> ChatRequest:
+        """Ask for no larger window than the model has, and nothing of a model that runs elsewhere.
 
-        It is read again for each long prompt, because an outdated number could fail a pupil's job.
+        The description is read once, before the first chat.
         """
-        if "num_ctx" in request.options:
-            return request.options["num_ctx"]
-        if not window.may_matter(least_tokens):
-            return None
-        with suppress(ServerFailed):
-            loaded = self._request(PS, None, deadline.cut(time.monotonic(), LOOKUP_SECONDS)).find(request.model)
-            return (loaded and loaded.context_length) or None
-        return None
+        if "num_ctx" not in request.options:
+            return request
+        if request.model not in self._model_tokens:
+            self._model_tokens[request.model] = self._described_tokens(request, deadline)
+        return replace(request, options=window.within(request.options, self._model_tokens[request.model]))
+
+    def _described_tokens(self, request: ChatRequest, deadline: Deadline) -> int:
+        """Without a description the server limits the window in the same way. But no pupil's work leaves because of that.
+
+        The failure is then reported as that of the call, because the chat is not sent.
+        """
+        try:
+            description = self._request(SHOW, {"model": request.model}, deadline.cut(time.monotonic(), LOOKUP_SECONDS))
+        except REQUEST_FAILURES:
+            if self._may_leave_the_house:
+                return 0
+            with reported(StreamedAnswer(request.max_tokens, request.repetition_limit_characters), self._on_call):
+                raise
+        if description.runs_elsewhere and not self._may_leave_the_house:
+            raise ModelElsewhere("not sent")
+        return description.context_tokens
 
     def _streamed(self, request: ChatRequest, deadline: Deadline) -> Answer:
         answer = StreamedAnswer(request.max_tokens, request.repetition_limit_characters)

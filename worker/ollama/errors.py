@@ -33,6 +33,10 @@ class ModelMissing(ServerFailed):
     """404: the model is not installed on the server."""
 
 
+class ModelElsewhere(ModelMissing):
+    """The model runs on servers outside of the house, and pupils' work may not leave it. Nothing was sent."""
+
+
 class StreamBroken(ServerFailed):
     """The connection or the stream ended before the answer did, or carried data that Ollama does not send."""
 

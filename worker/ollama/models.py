@@ -1,4 +1,4 @@
-"""A model as Ollama lists it, and its name: settings may omit `:latest`, lists never do."""
+"""A model as Ollama lists it, its name, and whether it runs on another company's servers."""
 
 from typing import Annotated
 
@@ -21,6 +21,13 @@ class ListedModel(BaseModel):
     size: Bytes
     size_vram: Bytes = 0
     context_length: Annotated[int, Field(ge=0, le=2**40)] = 0
+    remote_host: str = ""
+    remote_model: str = ""
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """True for an entry that only passes its requests on."""
+        return bool(self.remote_host or self.remote_model)
 
 
 def _valid_entries(value: object) -> object:
@@ -50,6 +57,12 @@ class ListedModels(BaseModel):
     def find(self, model: str) -> ListedModel | None:
         """The entry of a model by its name in the settings; None if it is not listed."""
         return next((each for each in self.models if is_called(each.name, model)), None)
+
+
+def is_cloud_name(model: str) -> bool:
+    """True for Ollama's names of models in its cloud: `gpt-oss:120b-cloud`, `glm-4.6:cloud`."""
+    tag = model.rpartition("/")[2].partition(":")[2]
+    return tag == "cloud" or tag.endswith("-cloud")
 
 
 def listed_name(model: str) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from worker.ollama.errors import AnswerTruncated, EmptyAnswer, Runaway, ServerError, StreamBroken
 from worker.ollama.repetition import Repetition
@@ -32,13 +32,25 @@ class Timings:
     answer_ns: int
 
 
-class _Message(BaseModel):
+_NO_ANSWER = frozenset({"load", "unload"})  # reasons of a reply to a request without a prompt
+
+
+class _Part(BaseModel):
+    """A part of a line. A field of null counts as absent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: object) -> object:
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+class _Message(_Part):
     content: str = ""
     thinking: str = ""
 
 
-class _Line(BaseModel):
-    """`done_reason` and the counters come with the last line (docs/ollama-api.md 2.5)."""
+class _Line(_Part):
+    """`done_reason` and the counters come with the last line (docs/ollama-api.md 2.5). Some servers omit them."""
 
     message: _Message = _Message()
     done: bool = False
@@ -56,11 +68,12 @@ class StreamedAnswer:
     """One answer in progress. `max_tokens` is the request's num_predict."""
 
     def __init__(self, max_tokens: int, repetition_limit_characters: int) -> None:
+        self._max_tokens = max_tokens
         self._max_lines = max_tokens * LINES_PER_TOKEN + SPARE_LINES
         self._max_bytes = max_tokens * BYTES_PER_TOKEN
         self._repetition = Repetition(repetition_limit_characters)
         self._pieces: list[str] = []
-        self._lines = self._bytes = 0
+        self._lines = self._bytes = self._tokens = 0
         self._has_thought = False
         self._last: _Line | None = None
         self.first_token_at_seconds: float | None = None
@@ -85,6 +98,7 @@ class StreamedAnswer:
         text = line.message.thinking + line.message.content
         if text and self.first_token_at_seconds is None:
             self.first_token_at_seconds = now_seconds
+        self._tokens += bool(text)
         self._stop_runaway(text)
         if line.done:
             self._last = line
@@ -95,11 +109,16 @@ class StreamedAnswer:
         last, text = self._last, "".join(self._pieces)
         if last is None:
             raise StreamBroken("the stream ended without done")
-        if last.done_reason == "length":
-            raise AnswerTruncated("done_reason length")
-        if last.done_reason != "stop" or (self._has_thought and not text.strip()):
+        if last.done_reason == "length" or (last.done_reason != "stop" and self._has_all_tokens(last)):
+            raise AnswerTruncated("as many tokens as allowed")
+        has_text = bool(text.strip())
+        if last.done_reason in _NO_ANSWER or (not has_text and (self._has_thought or last.done_reason != "stop")):
             raise EmptyAnswer("no text")
         return Answer(text, last.eval_count, last.prompt_eval_count)
+
+    def _has_all_tokens(self, last: _Line) -> bool:
+        """Judge an answer without the usual reason by its tokens. Without a count each line with text is one."""
+        return (last.eval_count or self._tokens) >= self._max_tokens
 
     def _stop_runaway(self, text: str) -> None:
         self._lines += 1

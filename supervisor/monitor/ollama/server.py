@@ -5,21 +5,24 @@ Endpoints, replies and their limits are those of worker.ollama.api.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from supervisor.admission.breaker import PROBE_SILENT
 from supervisor.admission.facts import ListError, ListFailed, LoadedModel, ModelsListed
 from supervisor.monitor.outgoing import FAILURES, Answer, Request, is_unreachable, is_unresolved, send
-from worker.ollama.api import GENERATE, PS, Body, Endpoint, Reply, load_request, probe_request, unload_request
+from worker.ollama.api import GENERATE, PS, SHOW, Body, Endpoint, Reply, load_request, probe_request, unload_request
 from worker.ollama.errors import REQUEST_FAILURES, NameUnresolved, ServerUnreachable, StreamBroken
 from worker.ollama.models import ListedModel
+from worker.ollama.window import within
 from worker.queue.outages import is_exhausted
 
 LIST_SECONDS = (
     2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
 )
+MAX_DESCRIBED_MODELS = 64  # more than a server can hold in memory
 UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (docs/ollama-api.md 2.6)
 
 
@@ -37,6 +40,7 @@ class OllamaServer:
     def __init__(self, base_url: str, load_seconds: float) -> None:
         self._base_url, self._load_seconds = base_url, load_seconds
         self._long_requests: set[asyncio.Task[Probed]] = set()
+        self._model_tokens: dict[str, int] = {}  # the largest window of each model, 0 if it could not be read
 
     async def listed(self) -> ModelsListed | ListFailed:
         """The loaded models, within LIST_SECONDS."""
@@ -47,12 +51,33 @@ class OllamaServer:
             return ListFailed(_list_error(error), time.monotonic())
         except REQUEST_FAILURES:
             return ListFailed(ListError.INVALID, time.monotonic())
-        return ModelsListed(tuple(map(_loaded_model, found.models)), time.monotonic())
+        listed_at_seconds = time.monotonic()
+        await self._describe_one(found.models)
+        models = [_loaded_model(each, self._model_tokens.get(each.name, 0)) for each in found.models]
+        return ModelsListed(tuple(models), listed_at_seconds)
 
     async def load(self, model: str, options: Mapping[str, int]) -> bool:
-        """True when the model is loaded. Ollama aborts a load whose request ends, so the timeout is long."""
-        body = load_request(model, options)
+        """True when the model is loaded. Ollama aborts a load whose request ends, so the timeout is long.
+
+        As in the workers' requests, the window is at most that of the model.
+        """
+        body = load_request(model, within(options, await self._largest_context(model)))
         return await self._unless_given_up(self._probed(body, self._load_seconds)) == Probed()
+
+    async def _describe_one(self, listed: Sequence[ListedModel]) -> None:
+        """Read the description of one more listed model: a list with thousands of names must not delay the next sample."""
+        unknown = next((each.name for each in listed if each.name not in self._model_tokens), None)
+        if unknown is not None:
+            await self._largest_context(unknown)
+
+    async def _largest_context(self, model: str) -> int:
+        """Tokens for which the model was trained. They are read once, because Ollama limits the window itself too."""
+        if model not in self._model_tokens and len(self._model_tokens) < MAX_DESCRIBED_MODELS:
+            self._model_tokens[model] = 0
+            with suppress(*FAILURES, *REQUEST_FAILURES):
+                answer = await self._send(SHOW, {"model": model}, LIST_SECONDS)
+                self._model_tokens[model] = SHOW.parse(answer.status, answer.body).context_tokens
+        return self._model_tokens.get(model, 0)
 
     async def unload(self, model: str) -> bool:
         """True if Ollama accepted the request. The model leaves memory after its last call, and then is no longer listed."""
@@ -65,7 +90,7 @@ class OllamaServer:
 
         A server that has returned may never answer a request from before, so no try alone decides.
         """
-        body = probe_request(model, options, has_picture=has_picture)
+        body = probe_request(model, within(options, await self._largest_context(model)), has_picture=has_picture)
         first = asyncio.create_task(self._probed(body, timeout_seconds))
         try:
             return await self._unless_given_up(self._first_answer(first, body, try_seconds))
@@ -127,11 +152,12 @@ def _error_class(error: Exception) -> str:
     return PROBE_SILENT if isinstance(error, TimeoutError) else StreamBroken.__name__
 
 
-def _loaded_model(found: ListedModel) -> LoadedModel:
+def _loaded_model(found: ListedModel, largest_context_tokens: int) -> LoadedModel:
     return LoadedModel(
         name=found.name,
         digest=found.digest,
         size_bytes=found.size,
         size_vram_bytes=found.size_vram,
         context_tokens=found.context_length,
+        largest_context_tokens=largest_context_tokens,
     )
