@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from testkit.chaos.plan import Kind
 from testkit.chaos.run_record import InjectedFault, JobTransition, RunRecord
 
+OUTAGES = frozenset({Kind.RESTART_SERVER, Kind.CRASH_SERVER})  # a lease that ends in one can be neither renewed nor given back
+RECONNECT_SECONDS = 6.0  # the longest wait of a worker before its next try, and the try
 SLACK_SECONDS = 2.0  # from the recorded time to the signal, and from the death to its count
 
 
@@ -66,4 +69,7 @@ def is_explained(rerun: Rerun, record: RunRecord) -> bool:
 def _explains(fault: InjectedFault, rerun: Rerun) -> bool:
     lasts_until = max(fault.at, fault.until)
     was_in_time = rerun.before.at - SLACK_SECONDS <= lasts_until and fault.at <= rerun.ended.at + SLACK_SECONDS
-    return was_in_time and fault.pids is not None and rerun.before.pid in fault.pids
+    if fault.pids is None:
+        was_at_the_end = lasts_until >= rerun.ended.at - RECONNECT_SECONDS
+        return was_in_time and was_at_the_end and fault.kind in OUTAGES and rerun.why is RerunReason.LEASE_EXPIRED
+    return was_in_time and rerun.before.pid in fault.pids

@@ -155,6 +155,22 @@ def test_a_fault_explains_what_happens_while_it_lasts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("until", "change", "is_explained"),
+    [
+        pytest.param(3.0, {"status": "leased", "lease_key": SECOND_KEY, "expiries": 1}, True, id="a lease that ends then"),
+        pytest.param(-5.0, {"status": "leased", "lease_key": SECOND_KEY, "expiries": 1}, False, id="a lease that ends later"),
+        pytest.param(3.0, {"crashes": 1}, False, id="a death"),
+    ],
+)
+def test_an_outage_explains_leases_that_end_in_it(until: float, change: dict[str, Any], is_explained: bool) -> None:
+    """No worker can renew a lease or give it back meanwhile, but an outage ends no worker."""
+    outage = InjectedFault(-6.0, Kind.CRASH_SERVER, None, until=until)
+    transitions = (ENTERED, replace(LEASED, at=-5.5), PAGE, replace(RETURNED, **{"crashes": 0, **change}))
+    found = Violation.UNEXPLAINED in violations(run(*transitions, injected=(outage,)))
+    assert found is not is_explained
+
+
+@pytest.mark.parametrize(
     "injected",
     [
         pytest.param((), id="no worker was hit"),

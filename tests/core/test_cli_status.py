@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from supervisor.adapters.running_supervisors import RunningSupervisor
 from supervisor.admission.decision import Decision, HoldReason
 from supervisor.admission.facts import HostMeasured, ListError, ListFailed, LoadedModel
 from supervisor.admission.policy import AdmissionPolicy
 from supervisor.admission.state import AdmissionState
+from supervisor.cli import instances
 from supervisor.cli.status import show
 from supervisor.monitor.document import snapshot
 from supervisor.monitor.ollama.metrics import admission_metrics
@@ -100,8 +102,10 @@ WORKER = {
 }
 
 
-def test_the_output_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_output_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With the widest row, every optional line and a long directory: no word is broken and no cell is cut."""
+    others = [RunningSupervisor(4_194_304, 0, Path("/var/lib/learning-supervisor"))]  # those of this host come and go
+    monkeypatch.setattr(instances, "running_supervisors", lambda: others)
     state = replace(AdmissionState.of(POLICY, 0.0), listed=(MODEL,) * 3, host=HOST)
     monitor = MonitorState()
     monitor.admission = AdmissionView(POLICY, state, Decision(reasons=(HoldReason.BREAKER,)))
