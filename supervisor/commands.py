@@ -7,7 +7,7 @@ from supervisor.adapters.signals import Effect
 from supervisor.core.facts import Fact, RecycleAsked, Reloaded, ReloadRejected, Scaled
 from supervisor.core.fleet import Fleet
 from supervisor.event_log import EventLog
-from supervisor.settings.model import SettingsError
+from supervisor.settings.problems import SettingsError
 from supervisor.settings.versions import SettingsVersions
 from worker.ipc.channel import Command, CommandResult, RecycleCommand, ReloadCommand, ScaleCommand
 from worker.ipc.scoreboard import MAX_SLOTS

@@ -33,7 +33,7 @@ from supervisor.core.facts import (
     Terminated,
 )
 from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem
-from supervisor.settings.model import Problem
+from supervisor.settings.problems import Problem
 from worker.ipc.contract import Event, EventKind
 
 GAVE_UP_MEANING = "no worker could start or finish a step, and restarts did not help: see the exited and bug lines before"

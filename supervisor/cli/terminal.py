@@ -10,7 +10,7 @@ from rich.console import Console
 
 from supervisor.adapters.runtime_directory import RuntimeDirectoryForbidden
 from supervisor.exit_codes import EX_CONFIG, NO_PERMISSION
-from supervisor.settings.model import SettingsError
+from supervisor.settings.problems import SettingsError
 from supervisor.wording import wrapped
 
 Value = TypeVar("Value")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from supervisor.settings.model import Setting, all_settings
+from supervisor.settings.model import Setting, all_settings, in_words
 
 _ALL = tuple(all_settings())
 
@@ -77,20 +77,15 @@ def settings_page(settings: Iterable[Setting] = _ALL) -> str:
 
 
 def _env_lines(setting: Setting) -> str:
-    bound = f" (allowed: {_allowed(setting)})" if setting.bound else ""
+    bound = f" (allowed: {in_words(setting.bound)})" if setting.bound else ""
     return f"# {setting.help}{bound}\n#{setting.variable}={_default(setting)}"
 
 
 def _row(setting: Setting) -> str:
     default = f"`{_default(setting)}`" if _default(setting) else ""
-    return f"| `{setting.variable}` | {default} | {_allowed(setting)} | {setting.help} |"
+    return f"| `{setting.variable}` | {default} | {in_words(setting.bound)} | {setting.help} |"
 
 
 def _default(setting: Setting) -> str:
     """Default as text. A secret's default is never shown."""
     return "" if setting.is_secret else setting.default
-
-
-def _allowed(setting: Setting) -> str:
-    """Bounds or choices as text. Commas separate the choices, because a bar would end the table cell."""
-    return setting.bound.replace(" | ", ", ").replace("..", " to ")

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection
 
-from supervisor.settings.model import Problem, Settings, SettingsError
+from supervisor.settings.model import Settings
+from supervisor.settings.problems import Problem, SettingsError
 
 
 class SettingsVersions:

@@ -54,7 +54,7 @@ def controller_of(
     policy: AdmissionPolicy, server: OllamaServer, state: MonitorState, requests: DatabaseRequests, host: Host | None = None
 ) -> AdmissionController:
     board = Scoreboard()
-    settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/nowhere"}).worker
+    settings = parse({"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/nowhere"}).worker
     dependencies = AdmissionDependencies(policy, settings, server, host or Host(URL, None), requests)
     return AdmissionController(dependencies, board, state, Waker(board, []), EventLog("ERROR", lambda _: None))
 
