@@ -26,6 +26,7 @@ from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 
 def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
     """Supervise until asked to stop, and return the exit code. Raises CannotStart."""
+    processes.ensure_one_thread()
     ensure_descriptors()
     ensure_authorities()
     notifier = Notifier(take_service_manager())

@@ -46,6 +46,13 @@ _KNOWN: dict[str, tuple[str, str]] = {
 _OF_ONE_SESSION = frozenset({"AdminShutdown"})  # while the monitor is connected, an administrator has ended the worker's session
 
 
+def remedy_of(outage: str) -> str:
+    """Return the remedy for `check`, which has no running service: the first sentence of that for `status`."""
+    _, remedy = _KNOWN.get(outage, ("", "check host, port and the options in LEARNING_DATABASE_URL, and that the server runs"))
+    first = remedy.partition(". ")[0].removesuffix(".").removesuffix(", then restart the service")
+    return first[:1].lower() + first[1:] if outage in _KNOWN else first
+
+
 def lost_by_monitor(outage: str, address: str, period: str, *, has_error_reply: bool) -> str:
     """Return the message about the monitor's connection. `address`: role, host and database."""
     if outage in _KNOWN:

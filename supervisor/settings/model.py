@@ -176,6 +176,14 @@ def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Set
     return replace(settings, unknown=tuple(unknown_among(sorted(os.environ), _all_variables())))
 
 
+def has_secret(env_file: Path) -> bool:
+    """Report whether the settings file, which has been read before, contains a secret."""
+    given = read_env_file(env_file).values
+    return any(
+        given.get(name) for setting, info in _fields() if info.annotation is SecretStr for name in _variables(setting, info)
+    )
+
+
 def read_runtime_path(env_file: Path | None = None) -> Path:
     """The directory of the control sockets, also if other settings are wrong. Raises SettingsError."""
     given = _sources({}, env_file).merged().get("RUNTIME_DIRECTORY") or ""

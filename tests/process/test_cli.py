@@ -184,7 +184,8 @@ def test_a_missing_root_certificate_is_a_wrong_setting(site: Site, command: str)
     dsn = url(site.database.worker_dsn, sslmode="verify-ca")
     by_variable = run(site, command, learning_database_url=dsn, pgsslrootcert="/no/such/root.crt")
     for result in (named, by_variable):
-        assert (result.returncode, "/no/such/root.crt" in result.stderr, "Traceback" in result.stderr) == (CONFIG, True, False)
+        text = result.stdout + result.stderr
+        assert (result.returncode, "/no/such/root.crt" in text, "Traceback" in text) == (CONFIG, True, False)
 
 
 def test_a_missing_file_of_certificates_ends_no_status(site: Site) -> None:
@@ -286,9 +287,11 @@ def test_status_of_two_instances(site: Site) -> None:
 
 
 def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
-    """Exit code 0, no failed finding, and no file left in the runtime directory."""
-    result = run(site, "check")
+    """Exit code 0, no failed finding, the same as JSON, and no file left in the runtime directory."""
+    result, as_json = run(site, "check"), json.loads(run(site, "check", "--json").stdout)
     assert result.returncode == OK, result.stdout
+    assert as_json["level"] in {"ok", "warning"}
+    assert len(as_json["findings"]) == len(result.stdout.splitlines())
     assert not [line for line in result.stdout.splitlines() if line.startswith("failed")]
     assert list((site.directory / "run").iterdir()) == []
 
@@ -301,8 +304,9 @@ def test_check_of_an_empty_database(site: Site) -> None:
     assert "grant usage on schema public" in failure
     site.owner.execute("grant usage on schema public to learning_worker")
     submissions, jobs = failures(run(site, "check"))
-    assert ("learning_submissions" in submissions, "learning_submission_jobs" in jobs) == (True, True)
-    assert ("migrations" in submissions, "migrations" in jobs) == (True, True)
+    assert "table learning_submissions: does not exist" in submissions
+    assert "table learning_submission_jobs: does not exist" in jobs
+    assert ("migrations" in submissions, "columns" in submissions + jobs) == (True, False)
 
 
 def test_check_of_missing_rights(site: Site) -> None:
@@ -357,9 +361,16 @@ def test_check_of_the_model_server(site: Site) -> None:
 
 
 def test_check_with_wrong_settings(site: Site) -> None:
-    """Exit code 78 and the variable's name, as with `start`."""
-    result = run(site, "check", worker_lease_seconds=0)
-    assert (result.returncode, "WORKER_LEASE_SECONDS" in result.stderr) == (CONFIG, True)
+    """Exit code 78 as with `start`, and one failed line for each wrong setting, also as JSON."""
+    wrong: dict[str, str | float] = {"worker_lease_seconds": 0, "ai_timeout_vision": "soon"}
+    result, as_json = run(site, "check", **wrong), run(site, "check", "--json", **wrong)
+    assert (result.returncode, as_json.returncode) == (CONFIG, CONFIG)
+    assert [line.split("=")[0] for line in result.stdout.splitlines()] == [
+        "failed  AI_TIMEOUT_VISION",
+        "failed  WORKER_LEASE_SECONDS",
+    ]
+    findings = json.loads(as_json.stdout)["findings"]
+    assert {each["subject"] for each in findings} == {"AI_TIMEOUT_VISION=soon", "WORKER_LEASE_SECONDS=0"}
 
 
 # scale, recycle, reload

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from psycopg.rows import DictRow
+
 from worker.queue.connection import Connection
 from worker.queue.polls import STUCK_BOUND
 from worker.queue.statements import statement
+from worker.queue.submissions import read_submission
 
-_STUCK = statement("stuck_jobs")
+_STUCK, _WAITING_FILES = statement("stuck_jobs"), statement("waiting_files")
 
 _COLUMNS = {
     "learning_submissions": (
@@ -66,9 +69,13 @@ def _tables(connection: Connection) -> Iterator[ContractPoint]:
             (table,),
         ).fetchall()
         missing = sorted(set(wanted.split()) - {row["attname"] for row in rows})
-        yield ContractPoint(
-            f"table {table}", f"columns missing: {', '.join(missing)}: apply the platform's migrations" if missing else ""
-        )
+        yield ContractPoint(f"table {table}", _table_remedy(missing, exists=bool(rows)))
+
+
+def _table_remedy(missing: list[str], *, exists: bool) -> str:
+    if not exists:
+        return "does not exist: correct the database in LEARNING_DATABASE_URL, or apply the platform's migrations"
+    return f"columns missing: {', '.join(missing)}: apply the platform's migrations" if missing else ""
 
 
 def _rights(connection: Connection) -> Iterator[ContractPoint]:
@@ -110,6 +117,13 @@ def _index(connection: Connection) -> ContractPoint:
         "index (status, visible_at) on the queue",
         "" if row else "create it: without it every worker reads the whole queue to find its next job",
     )
+
+
+def waiting_files(connection: Connection) -> list[DictRow]:
+    """Return some submissions whose file a worker will read next. The contract must be in order."""
+    jobs = connection.execute(_WAITING_FILES).fetchall()
+    rows = (read_submission(connection, job["submission_id"], job["student_sub"]) for job in jobs)
+    return [row for row in rows if row and row["storage_key"]]
 
 
 def stuck_rows(connection: Connection) -> ContractPoint | None:
