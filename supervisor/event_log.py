@@ -168,6 +168,14 @@ class EventLog:
             "WARNING", "stub_in_use", meaning="a stub adapter is in use: results are invented, and no model reads the pages"
         )
 
+    def unknown_setting(self, *, variable: str, remedy: str) -> None:
+        """Log a variable of the environment that looks like a setting and is none."""
+        self._line("WARNING", "unknown_setting", variable=variable, remedy=remedy)
+
+    def settings_changed(self, names: Sequence[str]) -> None:
+        """Log the settings that a reload has changed, by their names alone."""
+        self._line("INFO", "settings_changed", names=",".join(names) or "none")
+
     def unsuitable_database(self, reason: str) -> None:
         self._line("ERROR", "unsuitable", reason=reason)
 

@@ -66,6 +66,8 @@ def _system(launcher: ChildLauncher, signals: SignalInbox, notifier: Notifier, g
 
 def _log_start(log: EventLog, settings: Settings, instance: Instance) -> None:
     log.started(pid=os.getpid(), instance=f"{instance.number:08x}", workers=settings.supervisor.worker_concurrency)
+    for variable in settings.unknown:
+        log.unknown_setting(variable=variable.name, remedy=variable.remedy)
     if settings.worker.invents_something:
         log.stub_in_use()
 

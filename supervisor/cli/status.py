@@ -35,6 +35,8 @@ def _show_instance(document: Document, console: Console) -> None:
         return
     if document["is_stub"]:
         _print("A stub is in use, every result is invented: set AI_BACKEND=local.", console, "bold red")
+    for variable in document.get("unknown_settings", []):
+        _print(f"{variable['name']} in the environment {variable['remedy']}", console, "bold red")
     for line in _admission(document["admission"], message):
         _print(line, console)
     queue = document["queue"]

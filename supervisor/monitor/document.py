@@ -27,6 +27,7 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "state": summary_state,
         "message": message,
         "is_stub": is_stub,
+        "unknown_settings": [{"name": each.name, "remedy": each.remedy} for each in state.unknown_settings],
         "metrics_address": state.http_address,
         "queue": _queue(state),
         "permit_waits": [_permit_wait(wait) for wait in state.permit_waits],

@@ -9,6 +9,7 @@ from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.progress_view import ProgressView
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
 from supervisor.monitor.queue.refused_rows import RefusedRows
+from supervisor.settings.unknown import UnknownVariable
 from worker.queue.polls import QueueStats, StepBacklog
 
 
@@ -41,6 +42,7 @@ class MonitorState:
     lost_permits: tuple[LostPermit, ...] = ()
     progress: ProgressView = field(default_factory=ProgressView)
     supervisor_pid: int = 0
+    unknown_settings: tuple[UnknownVariable, ...] = ()  # of the environment of `start`
     database_address: str = ""  # role, host and database, without the password
 
     def mark_connected(self, now_seconds: float) -> None:

@@ -172,10 +172,13 @@ def _old_settings(scoreboard: Scoreboard) -> Summary | None:
     number = scoreboard.fleet.read().reload_problem
     if not number:
         return None
-    problem = list(ReloadProblem)[number - 1].value
+    problem = list(ReloadProblem)[number - 1]
+    if problem is ReloadProblem.NEEDS_RESTART:
+        remedy = "Stop and start the service to use them, or restore the former ones and run reload."
+    else:
+        remedy = "The log names what to correct, then run reload."
     return "degraded", (
-        f"The settings that were read last are not in use ({problem}). Work goes on with the settings before them. The log names "
-        "what to correct, then run reload."
+        f"The settings that were read last are not in use ({problem.value}). Work goes on with the settings before them. {remedy}"
     )
 
 

@@ -176,6 +176,17 @@ def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Set
     return replace(settings, unknown=tuple(unknown_among(sorted(os.environ), _all_variables())))
 
 
+def changed_variables(before: Settings, after: Settings) -> tuple[str, ...]:
+    """The variables of the settings that differ, in the order of their fields."""
+    pairs = ((before.supervisor, after.supervisor), (before.worker, after.worker))
+    return tuple(
+        _variable(name, info)
+        for old, new in pairs
+        for name, info in type(old).model_fields.items()
+        if getattr(old, name) != getattr(new, name)
+    )
+
+
 def has_secret(env_file: Path) -> bool:
     """Report whether the settings file, which has been read before, contains a secret."""
     given = read_env_file(env_file).values

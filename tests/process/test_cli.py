@@ -410,7 +410,21 @@ def test_reload(site: Site) -> None:
     settings.write_text("AI_TIMEOUT_VISION=soon\n")
     wrong = run(site, "reload")
     assert (right.returncode, "The settings are valid and go to 1 worker" in right.stdout) == (OK, True)
+    assert "No setting has changed." in right.stdout
     assert (wrong.returncode, "Wrong: AI_TIMEOUT_VISION." in wrong.stderr) == (CONFIG, True)
+
+
+def test_a_reload_with_another_database_is_told_as_that(site: Site) -> None:
+    """It is no wrong setting, so the answer is to stop and start, and not to run check. Other changes are named."""
+    settings, dsn = site.directory / ".env", site.database.worker_dsn
+    settings.write_text(f"LEARNING_DATABASE_URL={dsn}\nLOG_LEVEL=INFO\n")
+    site.start(learning_database_url="").until_idle()
+    settings.write_text(f"LEARNING_DATABASE_URL={dsn}\nLOG_LEVEL=DEBUG\n")
+    assert "Changed: LOG_LEVEL.\n" in run(site, "reload").stdout
+    settings.write_text(f"LEARNING_DATABASE_URL={url(dsn, dbname='another')}\n")
+    result = run(site, "reload")
+    assert (result.returncode, "LEARNING_DATABASE_URL cannot change while the service runs" in result.stderr) == (CONFIG, True)
+    assert ("Stop and start" in result.stderr, "check" in result.stderr) == (True, False)
 
 
 def test_a_command_without_a_supervisor(site: Site) -> None:

@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
 _MAX_PORT = 65_535
+_DATABASE_PARTS = {"host": "host", "hostaddr": "address", "port": "port", "dbname": "name"}
 
 
 def role_of(dsn: str) -> str:
@@ -63,8 +64,14 @@ def address_of(dsn: str) -> str:
     return f"role {parts.get('user') or 'of the system'} at {host} port {port}, database {database}"
 
 
+def differing_parts(before: str, after: str) -> list[str]:
+    """Return the parts that name the database and differ, in words. Raises ProgrammingError if a text is not a DSN."""
+    old, new = conninfo_to_dict(before), conninfo_to_dict(after)
+    return [word for key, word in _DATABASE_PARTS.items() if old.get(key) != new.get(key)]
+
+
 def database_of(dsn: str) -> str:
     """Return a short hash of the database, equal for all roles. Raises ProgrammingError if the text is not a DSN."""
     parts = conninfo_to_dict(dsn)
-    named = "\n".join(str(parts.get(key) or "") for key in ("host", "hostaddr", "port", "dbname"))
+    named = "\n".join(str(parts.get(key) or "") for key in _DATABASE_PARTS)
     return hashlib.sha256(named.encode()).hexdigest()[:16]
