@@ -15,6 +15,8 @@ The process, from the top down:
   wakeups        ends a wait
   admission      reads the permission to lease and to call a model
   timeouts, memory, settings
+  amounts        sizes and durations of settings
+  suspension     time for which this host was suspended
   names          looks host names up in a child process, also for the monitor and the commands
 
 The packages:

@@ -11,6 +11,7 @@ from worker.queue.connection import Connection, RowRefused
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
 from worker.rivals import Rivals
 from worker.session import LeaseRanOut, always
+from worker.suspension import suspended_seconds
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
 
 PERMIT_WAIT_SECONDS = 1.0  # longest delay before a stop is noticed while all permits are taken
@@ -33,7 +34,8 @@ class JobEnded(Exception):
 class HeldLease:
     """A lease from its start until the job is settled.
 
-    Its end is counted on the monotonic clock from before each renewal was sent, so it is never later than the database's.
+    Its end is counted on the monotonic clock from before each renewal was sent, and suspensions of the host since then are
+    added. So it is never later than the database's.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class HeldLease:
         """`is_refused`: a result of this row was refused to this worker before, and another job's was accepted since."""
         self._ctx, self.lease, self.permit, self._is_refused = ctx, lease, permit, is_refused
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
+        self._suspended_seconds = suspended_seconds()
 
     def ask(
         self,
@@ -78,7 +81,7 @@ class HeldLease:
 
     def is_running(self) -> bool:
         """While true, no other worker can have taken the job."""
-        return time.monotonic() < self._until_seconds
+        return time.monotonic() + suspended_seconds() - self._suspended_seconds < self._until_seconds
 
     def count_call(self, counter: Counter) -> None:
         """Counts a model call right before it starts. Raises LeaseRanOut.
@@ -170,12 +173,12 @@ class HeldLease:
     def _renew(self, hard_limit_seconds: float, renew: Callable[[Connection, float], StepStart]) -> None:
         """Runs a statement that renews the lease, and keeps the permit that it leaves. Raises JobEnded if the lease is lost."""
         lease_seconds = lease_seconds_for(hard_limit_seconds, self._ctx.settings)
-        sent_at_seconds = time.monotonic()
+        sent_at_seconds, before_seconds = time.monotonic(), suspended_seconds()
         start = self.ask(lambda connection: renew(connection, lease_seconds))
         self.permit = start.permit
         if not start.is_ours:
             raise JobEnded(Lost())
-        self._until_seconds = sent_at_seconds + lease_seconds
+        self._until_seconds, self._suspended_seconds = sent_at_seconds + lease_seconds, before_seconds
 
     def _enter_step(self, step: Step, hard_limit_seconds: float) -> None:
         self._ctx.report.enter_activity(Activity[step.name], hard_limit_seconds + DEADLINE_SLACK_SECONDS)

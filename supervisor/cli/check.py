@@ -27,7 +27,7 @@ from worker.ipc.contract import Step
 from worker.ollama.client import Ollama
 from worker.ollama.errors import REQUEST_FAILURES, InvalidReply, NameUnresolved, ServerUnreachable
 from worker.queue import connection as queue
-from worker.queue.contract_check import inspect, stuck_rows, waiting_files
+from worker.queue.contract_check import inspect, jobs_ahead, stuck_rows, waiting_files
 from worker.queue.dsn import password_of
 
 DISTRIBUTION = "learning-supervisor"
@@ -216,5 +216,6 @@ def _contract(connection: queue.Connection, settings: Settings) -> Iterator[Find
     points = list(inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS))
     for point in points:
         yield Finding(Level.FAILED if point.remedy else Level.OK, point.subject, point.remedy)
-    if not any(point.remedy for point in points) and (stuck := stuck_rows(connection)):
-        yield Finding(Level.WARNING, stuck.subject, stuck.remedy)
+    if not any(point.remedy for point in points):
+        for point in filter(None, (stuck_rows(connection), jobs_ahead(connection))):
+            yield Finding(Level.WARNING, point.subject, point.remedy)

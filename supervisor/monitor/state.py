@@ -10,7 +10,7 @@ from supervisor.monitor.progress_view import ProgressView
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
 from supervisor.monitor.queue.refused_rows import RefusedRows
 from supervisor.settings.unknown import UnknownVariable
-from worker.queue.polls import QueueStats, StepBacklog
+from worker.queue.polls import JobsAhead, QueueStats, StepBacklog
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class MonitorState:
     counted_at_seconds: float = -math.inf
     refused_rows: RefusedRows = field(default_factory=RefusedRows)
     stuck_jobs: Mapping[UUID, str] = field(default_factory=dict)  # rows that no worker can ever take, with their fault
+    jobs_ahead: JobsAhead = field(default_factory=JobsAhead)  # that wait because the clock of the database was ahead
     http_address: str = ""
     worker_outages: dict[int, tuple[str, float]] = field(default_factory=dict)
     admission: AdmissionView = field(default_factory=AdmissionView)

@@ -11,7 +11,7 @@ from supervisor.monitor.queue.refused_rows import in_short
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.work import completed_at_seconds, is_permit_unused, work_facts, work_in_words
-from supervisor.wording import counted, since
+from supervisor.wording import counted, duration, since
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.polls import COUNT_BOUND
 
@@ -48,6 +48,7 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _old_settings(scoreboard)
         or _rows_refused(state)
         or _rows_stuck(state)
+        or _jobs_ahead(state)
         or _all_well(scoreboard, state)
     )
 
@@ -203,6 +204,18 @@ def _rows_stuck(state: MonitorState) -> Summary | None:
     return "degraded", (
         f"{counted(len(jobs), 'job')} can never be taken ({in_short(jobs.values())}). The other submissions go on. "
         f"The first one is job {next(iter(jobs))}: set its status to queued and its visible_at to now."
+    )
+
+
+def _jobs_ahead(state: MonitorState) -> Summary | None:
+    """Jobs with a time that the database's clock showed once and does not show any more."""
+    ahead = state.jobs_ahead
+    if not ahead.count:
+        return None
+    return "degraded", (
+        f"{counted(ahead.count, 'job')} cannot start yet, because the clock of the database was ahead when they were written. "
+        f"The other submissions go on. The first one, job {ahead.first_job_id}, starts by itself in "
+        f"{duration(ahead.due_in_seconds)}. To start them now, set their visible_at to now."
     )
 
 

@@ -10,7 +10,7 @@ from worker.queue.polls import STUCK_BOUND
 from worker.queue.statements import statement
 from worker.queue.submissions import read_submission
 
-_STUCK, _WAITING_FILES = statement("stuck_jobs"), statement("waiting_files")
+_STUCK, _AHEAD, _WAITING_FILES = statement("stuck_jobs"), statement("jobs_ahead"), statement("waiting_files")
 
 _COLUMNS = {
     "learning_submissions": (
@@ -135,6 +135,16 @@ def stuck_rows(connection: Connection) -> ContractPoint | None:
     ids = ", ".join(str(row["id"]) for row in rows[:3])
     remedy = "set status = 'queued', visible_at = now(), lease_key = null, leased_until = null for them, or delete them"
     return ContractPoint(f"jobs that can never be taken: {len(rows)} ({faults}), such as {ids}", remedy)
+
+
+def jobs_ahead(connection: Connection) -> ContractPoint | None:
+    """Find jobs that wait because the clock of the database was ahead. None if there are none. The contract must be in order."""
+    rows = connection.execute(_AHEAD, {"bound": STUCK_BOUND}).fetchall()
+    if not rows:
+        return None
+    subject = f"jobs that were written while the clock of the database was ahead: {len(rows)}, such as {rows[0]['id']}"
+    minutes = int(rows[0]["due_in_seconds"] // 60)
+    return ContractPoint(subject, f"they start in {minutes} min and later. To start them now, set visible_at = now() for them")
 
 
 def _free_connections(connection: Connection, needed: int) -> ContractPoint:
