@@ -14,7 +14,6 @@ from supervisor.adapters.descriptor_limit import ensure_descriptors
 from supervisor.adapters.instance import Instance
 from supervisor.adapters.processes import THREADS_MEANING, THREADS_REMEDY, other_threads
 from supervisor.adapters.runtime_directory import RuntimeDirectoryError, RuntimeDirectoryForbidden
-from supervisor.cli.adapter_trial import adapter, module_of
 from supervisor.cli.child import Account, findings_of, service_account
 from supervisor.cli.files_trial import files
 from supervisor.cli.instances import documents
@@ -29,10 +28,13 @@ from worker.ollama.errors import REQUEST_FAILURES, InvalidReply, NameUnresolved,
 from worker.queue import connection as queue
 from worker.queue.contract_check import inspect, jobs_ahead, stuck_rows, waiting_files
 from worker.queue.dsn import password_of
+from worker.settings import WorkerSettings
+from worker.trial import adapter_fault, adapter_module
 
 DISTRIBUTION = "learning-supervisor"
 MONITOR_CONNECTIONS = 1
 FOR_OTHERS, WRITABLE_BY_OTHERS = 0o004, 0o022
+_CHECK_DSN = "check host, port and the options in LEARNING_DATABASE_URL, and that the server runs"
 _OLLAMA_REMEDIES: dict[type[Exception], str] = {
     ServerUnreachable: "start Ollama, or correct OLLAMA_BASE_URL",
     NameUnresolved: "correct the host name in OLLAMA_BASE_URL, or repair the name servers of this host",
@@ -152,12 +154,20 @@ def _clients(settings: Settings, account: Account | None) -> Iterator[Finding]:
 def _adapters(settings: Settings, account: Account | None) -> Iterator[Finding]:
     worker = settings.worker
     for step in (Step.VISION, Step.FEEDBACK):
-        trial = functools.partial(adapter, worker, step)
-        yield from findings_of(trial, f"adapter module {module_of(worker, step)}", account)
+        trial = functools.partial(_adapter, worker, step)
+        yield from findings_of(trial, f"adapter module {adapter_module(worker, step)}", account)
     if worker.invents_something:
         yield Finding(
             Level.WARNING, "a stub adapter is in use", "results are invented and no model is used: set AI_BACKEND=local"
         )
+
+
+def _adapter(settings: WorkerSettings, step: Step) -> Iterator[Finding]:
+    """Runs in the child with the service's rights."""
+    if fault := adapter_fault(settings, step):
+        yield Finding(Level.FAILED, *fault)
+    else:
+        yield Finding(Level.OK, f"{step.value} adapter {adapter_module(settings, step)}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
@@ -189,7 +199,7 @@ def _database(settings: Settings, account: Account | None) -> Iterator[Finding]:
         allows = worker.allow_service_dsn_for_testing
         connection = queue.connect(dsn, f"{DISTRIBUTION} check", allows_service_role=allows, pooled=worker.database_pooled)
     except queue.DatabaseUnavailable as outage:
-        yield Finding(Level.FAILED, "database", f"{_reason(outage, dsn)}: {remedy_of(str(outage))}")
+        yield Finding(Level.FAILED, "database", f"{_reason(outage, dsn)}: {remedy_of(str(outage)) or _CHECK_DSN}")
     except queue.UnsuitableDatabase as error:
         yield Finding(Level.FAILED, "database", str(error))
     else:

@@ -12,11 +12,10 @@ import httpx
 
 from supervisor.findings import Finding, Level
 from supervisor.wording import counted
-from worker.core.errors import VisionPermanentError, VisionTransientError
-from worker.documents.storage import Storage
 from worker.ollama.deadline import Deadline
 from worker.ollama.transport import DeadlineHolder, bounded, bounded_client, is_unresolved
 from worker.settings import WorkerSettings
+from worker.trial import file_fault
 
 STORE_SECONDS = 8.0  # as for the download of a file
 _MAX_REPLY_BYTES = 65_536
@@ -37,7 +36,7 @@ def files(settings: WorkerSettings, waiting: Rows) -> Iterator[Finding]:
         found = Finding(Level.FAILED, "files of submissions", remedy)
     yield found
     if found.level is not Level.FAILED and waiting:
-        yield _waiting_files(Storage(settings), waiting)
+        yield _waiting_files(settings, waiting)
 
 
 # a local directory
@@ -158,22 +157,11 @@ def _inner_code(document: Mapping[str, Any]) -> int:
 # files of waiting submissions
 
 
-def _waiting_files(storage: Storage, waiting: Rows) -> Finding:
-    """Read the files by the worker's own code. A file that is damaged is readable, and its submission's own fault."""
-    reasons = [reason for row in waiting if (reason := _unread(storage, row))]
+def _waiting_files(settings: WorkerSettings, waiting: Rows) -> Finding:
+    """Read the files by the worker's own code."""
+    reasons = [reason for row in waiting if (reason := file_fault(settings, row))]
     subject = f"files of {counted(len(waiting), 'waiting submission')}"
     if not reasons:
         return Finding(Level.OK, subject)
     remedy = "correct STORAGE_VERIFY_ROOT, SUPABASE_URL or LEARNING_STORAGE_BUCKET, or the rights of the files"
     return Finding(Level.FAILED, subject, f"{len(reasons)} cannot be read ({', '.join(sorted(set(reasons)))}): {remedy}")
-
-
-def _unread(storage: Storage, row: Mapping[str, Any]) -> str:
-    """The class of the error or the answer of the store, neither of which contains a name. '' if the file can be read."""
-    try:
-        storage.original(row)()
-    except VisionTransientError as error:
-        return str(error) or type(error).__name__
-    except VisionPermanentError:
-        return ""
-    return ""

@@ -47,10 +47,10 @@ _OF_ONE_SESSION = frozenset({"AdminShutdown"})  # while the monitor is connected
 
 
 def remedy_of(outage: str) -> str:
-    """Return the remedy for `check`, which has no running service: the first sentence of that for `status`."""
-    _, remedy = _KNOWN.get(outage, ("", "check host, port and the options in LEARNING_DATABASE_URL, and that the server runs"))
+    """Return the remedy for `check`, beside which no service runs: the first sentence of that for `status`, or '' if unknown."""
+    _, remedy = _KNOWN.get(outage, ("", ""))
     first = remedy.partition(". ")[0].removesuffix(".").removesuffix(", then restart the service")
-    return first[:1].lower() + first[1:] if outage in _KNOWN else first
+    return first[:1].lower() + first[1:]
 
 
 def lost_by_monitor(outage: str, address: str, period: str, *, has_error_reply: bool) -> str:

@@ -97,6 +97,36 @@ def test_all_wrong_settings_are_listed_at_once(site: Site) -> None:
     assert not (site.directory / "run").exists()
 
 
+def test_a_start_needs_a_chosen_backend(site: Site) -> None:
+    """Without it one line has the choices, and nothing is started: a forgotten line would give pupils invented feedback."""
+    result = run(site, "start", ai_backend="")
+    assert result.returncode == CONFIG
+    (_, line) = result.stderr.splitlines()
+    assert line.startswith("  AI_BACKEND=(unset): must be chosen: write local for real feedback by Ollama, or stub for a trial")
+    assert not (site.directory / "run").exists()
+
+
+def test_a_misspelled_variable_of_the_environment_is_told(site: Site) -> None:
+    """It has no effect, and the service runs: the log and `status` name the setting that was probably meant."""
+    fleet = site.start(worker_concurency=4)
+    (line,) = fleet.until_logged("unknown_setting")
+    assert (line["variable"], "did you mean WORKER_CONCURRENCY?" in line["remedy"]) == ("WORKER_CONCURENCY", True)
+    fleet.until_idle()
+    result = run(site, "status")
+    assert "WORKER_CONCURENCY in the environment is no setting and has no effect: did you mean" in result.stdout
+    assert json.loads(run(site, "status", "--json").stdout)["instances"][0]["unknown_settings"][0]["name"] == "WORKER_CONCURENCY"
+
+
+def test_a_thread_before_the_first_fork_is_one_line(site: Site) -> None:
+    """As of the agent of a monitoring tool. No worker could be forked without a deadlock, and a restart does not help."""
+    text = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    (site.directory / "sitecustomize.py").write_text(text)
+    result = run(site, "start", pythonpath=f"{site.directory}:{PROJECT_ROOT}")
+    assert (result.returncode, "Traceback" in result.stderr) == (CONFIG, False)
+    assert "a thread was started before the first fork" in result.stderr
+    assert "remove what starts it at the start of Python" in result.stderr
+
+
 def test_a_service_role_in_the_dsn_is_rejected_before_the_start(site: Site) -> None:
     """Its name is enough. The password is not shown."""
     result = run(site, "start", learning_database_url="postgresql://postgres:geheim@/learning")
