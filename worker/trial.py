@@ -41,8 +41,10 @@ def file_fault(settings: WorkerSettings, submission: Mapping[str, Any]) -> str:
     """
     try:
         Storage(settings).original(submission)()
-    except VisionTransientError as error:
-        return str(error) or type(error).__name__
     except VisionPermanentError:
         return ""
+    except VisionTransientError as error:
+        return str(error) or type(error).__name__
+    except Exception as error:  # noqa: BLE001  `check` goes on, whatever it finds
+        return type(error).__name__
     return ""

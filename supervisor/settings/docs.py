@@ -66,8 +66,8 @@ error message lists all wrong settings at once and masks secrets.
   that is no assignment. In the environment an unknown name is a warning in the log, `check` and `status`. The settings of the
   Ollama server (`OLLAMA_HOST` and others) and those of the platform are known and ignored.
 * **Durations** are numbers of seconds, or `500ms`, `45s`, `5m`, `2h`, `1d`.
-* **Sizes** are numbers of bytes, or `7B`, `64k`, `512MiB`, `8GB`. Units are powers of 1024. A plain number that is too small to be
-  meant in bytes is rejected.
+* **Sizes** are numbers of bytes, or `7B`, `64k`, `512MiB`, `8GB`. Units are powers of 1024. A plain number that is too small to
+  be meant in bytes is rejected.
 * **Words** may be in any case. True and false may also be written as yes and no, on and off, 1 and 0.
 
 [.env.example](../.env.example) is a template with one profile for development and one for production.

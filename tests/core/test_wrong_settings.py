@@ -7,8 +7,10 @@ import pytest
 
 from supervisor.settings.model import Setting, Settings, all_settings, parse, read_settings
 from supervisor.settings.problems import Problem, SettingsError
+from supervisor.settings.unknown import unknown_among
 from worker.amounts import bytes_in, seconds_in
 
+ROOT = Path(__file__).parents[2]
 PASSWORD = "Wald7haus"
 DSN = f"postgresql://worker:{PASSWORD}@db/platform"
 GIVEN = {"LEARNING_DATABASE_URL": DSN, "AI_BACKEND": "stub"}
@@ -95,6 +97,14 @@ def test_names_of_ollama_and_of_the_platform_pass(directory: Path, monkeypatch: 
     for line in KNOWN.split():
         monkeypatch.setenv(*line.split("=", 1))
     assert read_settings({}).unknown == ()
+
+
+def test_every_name_of_ollama_that_the_documentation_uses_is_known() -> None:
+    """Its service may share the settings file or the environment."""
+    pages = [*(ROOT / "docs").glob("ollama*.md"), *(ROOT / "systemd/ollama.service.d").iterdir()]
+    names = {name for page in pages for name in re.findall(r"\bOLLAMA_[A-Z_]+\b", page.read_text())}
+    assert len(names) > 10
+    assert [each.name for each in unknown_among(sorted(names), SETTINGS)] == []
 
 
 @pytest.mark.usefixtures("directory")

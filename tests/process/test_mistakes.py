@@ -4,10 +4,14 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -274,9 +278,7 @@ FAULTS = {
     ),
     "a root that is not mounted": Fault(an_empty_root, "STORAGE_VERIFY_ROOT", "has no directory submissions"),
     "an empty bucket": Fault(an_empty_bucket, "STORAGE_VERIFY_ROOT", "its directory submissions is empty, but pictures wait"),
-    "another disk": Fault(
-        another_disk, "files of 1 waiting submission", "1 cannot be read (file not readable: FileNotFoundError)"
-    ),
+    "another disk": Fault(another_disk, "files of 1 waiting submission", "1 cannot be read ("),
     "a taken port": Fault(a_taken_port, "STATUS_ADDR", "is in use by another program"),
     "no Ollama": Fault(no_program, "Ollama at http://127.0.0.1", "start Ollama, or correct OLLAMA_BASE_URL"),
     "another program for Ollama": Fault(another_program, "Ollama at http://127.0.0.1", "another program answers there"),
@@ -359,6 +361,35 @@ def test_a_mistake_about_the_object_store_is_a_failed_line(
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("failed")]
     assert (result.returncode, line.startswith("failed  object store http"), remedy in line) == (FAILED, True, True), line
     assert not any(word in result.stdout for word in (values["supabase_service_role_key"], "jwt malformed"))
+
+
+@contextmanager
+def self_signed(directory: Path) -> Iterator[str]:
+    """A server on loopback whose certificate no authority has signed. The value is its URL."""
+    names = ("-keyout", directory / "key.pem", "-out", directory / "cert.pem")
+    request = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", *names)
+    subprocess.run(request, capture_output=True, check=True, timeout=LIMIT_SECONDS)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def shake_hands() -> None:
+            with suppress(OSError):  # the client rejects the certificate
+                context.wrap_socket(listener.accept()[0], server_side=True)
+
+        thread = threading.Thread(target=shake_hands)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_certificate_that_no_authority_has_signed_is_a_failed_line(site: Site) -> None:
+    """OpenSSL's reason is shown, because it tells an expired certificate from a wrong name."""
+    with self_signed(site.directory) as address:
+        result = check(site, {"storage_verify_root": "", "supabase_url": address, "supabase_service_role_key": SERVICE_KEY})
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("failed")]
+    assert "its certificate is rejected (self" in line, line
 
 
 def test_a_store_in_order_is_told(site: Site) -> None:
