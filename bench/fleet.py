@@ -48,7 +48,7 @@ class Fleet(SupervisorProcess):
 @contextmanager
 def start_fleet(workers: int, worker_dsn: str, ollama_url: str = "", **settings: str) -> Iterator[Fleet]:
     """Run a fleet for the length of the block. Without an `ollama_url` the workers invent results."""
-    model = {"AI_BACKEND": "local", "OLLAMA_BASE_URL": ollama_url} if ollama_url else {}
+    model = {"AI_BACKEND": "local", "OLLAMA_BASE_URL": ollama_url} if ollama_url else {"AI_BACKEND": "stub"}
     with tempfile.TemporaryDirectory(prefix="bench-") as home, _pipe() as (stamp_fd, write_fd):
         environ = {
             "LEARNING_DATABASE_URL": worker_dsn,

@@ -1,15 +1,15 @@
 """Commands of an operator, sent by signals or over the control socket. Each one becomes a fact or is rejected."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
 from supervisor.adapters.signals import Effect
 from supervisor.core.facts import Fact, RecycleAsked, Reloaded, ReloadRejected, Scaled
 from supervisor.core.fleet import Fleet
 from supervisor.event_log import EventLog
-from supervisor.settings.model import SettingsError
-from supervisor.settings.versions import SettingsVersions
-from worker.ipc.channel import Command, CommandResult, RecycleCommand, ReloadCommand, ScaleCommand
+from supervisor.settings.problems import SettingsError
+from supervisor.settings.versions import FixedSettingChanged, SettingsVersions
+from worker.ipc.channel import MAX_NAME_LENGTH, MAX_NAMES, Command, CommandResult, RecycleCommand, ReloadCommand, ScaleCommand
 from worker.ipc.scoreboard import MAX_SLOTS
 
 BY_SIGNAL = 0  # the number of a command that gets no answer
@@ -55,15 +55,33 @@ class CommandHandler:
             in_use = {fleet.generation, fleet.last_good_generation, *(slot.generation for slot in fleet.slots)}
             generation = self._settings_versions.read_again(in_use)
         except SettingsError as error:
-            for problem in error.problems:
-                self._log.wrong_setting(problem)
-            names = tuple(problem.variable for problem in error.problems)
-            result = CommandResult(number=number, outcome="wrong_settings", workers=fleet.wanted, names=names)
-            return result, ReloadRejected(len(names), now_seconds)
-        own = self._settings_versions.of(generation).supervisor
+            return self._reject_reload(number, fleet, error), _rejected(error, now_seconds)
+        own, names = self._settings_versions.of(generation).supervisor, self._settings_versions.changed_since(fleet.generation)
+        self._log.settings_changed(names)
         self._log.set_level(own.log_level)
         workers = own.worker_concurrency
-        return CommandResult(number=number, outcome="accepted", workers=workers), Reloaded(generation, workers, now_seconds)
+        result = CommandResult(number=number, outcome="accepted", workers=workers, names=_bounded(names))
+        return result, Reloaded(generation, workers, now_seconds)
+
+    def _reject_reload(self, number: int, fleet: Fleet, error: SettingsError) -> CommandResult:
+        for problem in error.problems:
+            self._log.wrong_setting(problem)
+        names = _bounded(problem.variable for problem in error.problems)
+        return CommandResult(
+            number=number,
+            outcome="needs_restart" if isinstance(error, FixedSettingChanged) else "wrong_settings",
+            workers=fleet.wanted,
+            names=names,
+        )
+
+
+def _rejected(error: SettingsError, now_seconds: float) -> ReloadRejected:
+    return ReloadRejected(len(error.problems), now_seconds, needs_restart=isinstance(error, FixedSettingChanged))
+
+
+def _bounded(names: Iterable[str]) -> tuple[str, ...]:
+    """As many names, and as much of each, as a message may have. A name of the settings file has any length."""
+    return tuple(name[:MAX_NAME_LENGTH] for name in names)[:MAX_NAMES]
 
 
 def _recycle(command: RecycleCommand, fleet: Fleet, now_seconds: float) -> tuple[CommandResult, Fact | None]:

@@ -33,7 +33,7 @@ from supervisor.core.facts import (
     Terminated,
 )
 from supervisor.core.fleet import MONITOR, Fleet, ReloadProblem
-from supervisor.settings.model import Problem
+from supervisor.settings.problems import Problem
 from worker.ipc.contract import Event, EventKind
 
 GAVE_UP_MEANING = "no worker could start or finish a step, and restarts did not help: see the exited and bug lines before"
@@ -168,6 +168,14 @@ class EventLog:
         self._line(
             "WARNING", "stub_in_use", meaning="a stub adapter is in use: results are invented, and no model reads the pages"
         )
+
+    def unknown_setting(self, *, variable: str, remedy: str) -> None:
+        """Log a variable of the environment that looks like a setting and is none."""
+        self._line("WARNING", "unknown_setting", variable=variable, remedy=remedy)
+
+    def settings_changed(self, names: Sequence[str]) -> None:
+        """Log the settings that a reload has changed, by their names alone."""
+        self._line("INFO", "settings_changed", names=",".join(names) or "none")
 
     def unsuitable_database(self, reason: str) -> None:
         self._line("ERROR", "unsuitable", reason=reason)

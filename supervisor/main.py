@@ -26,6 +26,7 @@ from worker.ipc.scoreboard import AdmissionRecord, Scoreboard
 
 def start(settings: Settings, read_again: Callable[[], Settings]) -> int:
     """Supervise until asked to stop, and return the exit code. Raises CannotStart."""
+    processes.ensure_one_thread()
     ensure_descriptors()
     ensure_authorities()
     notifier = Notifier(take_service_manager())
@@ -65,6 +66,8 @@ def _system(launcher: ChildLauncher, signals: SignalInbox, notifier: Notifier, g
 
 def _log_start(log: EventLog, settings: Settings, instance: Instance) -> None:
     log.started(pid=os.getpid(), instance=f"{instance.number:08x}", workers=settings.supervisor.worker_concurrency)
+    for variable in settings.unknown:
+        log.unknown_setting(variable=variable.name, remedy=variable.remedy)
     if settings.worker.invents_something:
         log.stub_in_use()
 

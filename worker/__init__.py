@@ -17,6 +17,9 @@ The process, from the top down:
   admission      reads the permission to lease and to call a model
   model_places   rejects models that run elsewhere
   timeouts, memory, settings
+  amounts        sizes and durations of settings
+  trial          what `check` tries with the worker's code
+  suspension     time for which this host was suspended
   names          looks host names up in a child process, also for the monitor and the commands
 
 The packages:

@@ -14,6 +14,7 @@ from worker.queue.rehearsal import rehearse
 from worker.queue.sqlstate import is_passing, is_refusal, reason_of
 from worker.rivals import RefusedWrites, Rivals
 from worker.session import LeaseRanOut, always
+from worker.suspension import suspended_seconds
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
 
 PERMIT_WAIT_SECONDS = 1.0  # longest delay before a stop is noticed while all permits are taken
@@ -36,7 +37,8 @@ class JobEnded(Exception):
 class HeldLease:
     """A lease from its start until the job is settled.
 
-    Its end is counted on the monotonic clock from before each renewal was sent, so it is never later than the database's.
+    Its end is counted on the monotonic clock from before each renewal was sent, and suspensions of the host since then are
+    added. So it is never later than the database's.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class HeldLease:
         self._is_refused = self._has_rival
         self.write = Write.RESULT  # the kind of the current write
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
+        self._suspended_seconds = suspended_seconds()
 
     def ask(
         self,
@@ -97,7 +100,7 @@ class HeldLease:
 
     def is_running(self) -> bool:
         """While true, no other worker can have taken the job."""
-        return time.monotonic() < self._until_seconds
+        return time.monotonic() + suspended_seconds() - self._suspended_seconds < self._until_seconds
 
     @property
     def is_too_old(self) -> bool:
@@ -196,12 +199,12 @@ class HeldLease:
     def _renew(self, write: Write, hard_limit_seconds: float, renew: Callable[[Connection, float], StepStart]) -> None:
         """Runs a statement that renews the lease, and keeps the permit that it leaves. Raises JobEnded if the lease is lost."""
         lease_seconds = lease_seconds_for(hard_limit_seconds, self._ctx.settings)
-        sent_at_seconds = time.monotonic()
+        sent_at_seconds, before_seconds = time.monotonic(), suspended_seconds()
         start = self._write(write, lambda connection: renew(connection, lease_seconds))
         self.permit = start.permit
         if not start.is_ours:
             raise JobEnded(Lost())
-        self._until_seconds = sent_at_seconds + lease_seconds
+        self._until_seconds, self._suspended_seconds = sent_at_seconds + lease_seconds, before_seconds
         self._ctx.report.count(write.value)
 
     def _write(self, write: Write, ask: Callable[[Connection], T]) -> T:

@@ -2,7 +2,7 @@
 
 import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -15,10 +15,11 @@ from pydantic import (
     field_validator,
 )
 
+from worker.amounts import FileBytes, Seconds, WholeSeconds
 from worker.ollama.address import LOOPBACK
 from worker.ollama.models import is_cloud_name, listed_name
 from worker.ollama.token_budget import feedback_window, page_window
-from worker.queue.dsn import SERVICE_ROLES, database_of, role_of
+from worker.queue.dsn import SERVICE_ROLES, database_of, fault_of, role_of
 
 STUB = "worker.adapters.stub"
 ADAPTERS = {
@@ -30,36 +31,65 @@ _SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # not a digit first: a plain nu
 
 def _is_near(url: str) -> bool:
     """True for loopback and for a service name without a dot, so that pupils' work stays on this host or container network."""
-    host = urlsplit(url).hostname or ""
+    host = _parts(url).hostname or ""
     return host in LOOPBACK or _SERVICE_NAME.fullmatch(host) is not None
 
 
 def _near_url(url: str) -> str:
-    if urlsplit(url).scheme not in {"http", "https"} or not _is_near(url) or not _has_plain_authority(url):
+    if _parts(url).scheme not in {"http", "https"} or not _is_near(url) or not _has_plain_authority(url):
         raise ValueError("give an http URL with a loopback host or a service name without a dot, and without user and password")
+    if _parts(url).path.startswith(("/v1", "/api")):
+        raise ValueError("give the address of the server alone, such as http://127.0.0.1:11434, without a path")
     return url.rstrip("/")
 
 
 def _store_url(url: str) -> str:
-    scheme = urlsplit(url).scheme
-    if not url or ((scheme == "https" or (scheme == "http" and _is_near(url))) and _has_plain_authority(url)):
-        return url.rstrip("/")
-    raise ValueError(
-        "give an https URL without user and password. Plain http is allowed only to loopback or a name without a dot"
-    )
+    scheme = _parts(url).scheme
+    if url and (scheme not in {"http", "https"} or (scheme == "http" and not _is_near(url)) or not _has_plain_authority(url)):
+        raise ValueError(
+            "give an https URL without user and password. Plain http is allowed only to loopback or a name without a dot"
+        )
+    if _parts(url).path.startswith(("/storage", "/rest")):
+        raise ValueError("give the address of the server alone, such as https://store.example, without a path")
+    return url.rstrip("/")
+
+
+def _parts(url: str) -> SplitResult:
+    """The parts of the URL, all empty if it has none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _has_plain_authority(url: str) -> bool:
-    """True without user and password, and with a valid port."""
-    parts = urlsplit(url)
+    """True with a host and a valid port, and without user and password."""
+    parts = _parts(url)
     try:
-        return parts.username is None and parts.port != 0
+        return parts.hostname is not None and parts.username is None and parts.port != 0
     except ValueError:
         return False
 
 
+def _matching(pattern: str, remedy: str) -> BeforeValidator:
+    """Rejects every text that does not match."""
+
+    def match(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(remedy)
+        return text
+
+    return BeforeValidator(match)
+
+
 NearUrl = Annotated[str, BeforeValidator(_near_url)]
 StoreUrl = Annotated[str, BeforeValidator(_store_url)]
+ModuleName = Annotated[
+    str, _matching(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)?", "give the name of a Python module, such as platform.feedback")
+]
+ModelName = Annotated[str, _matching(r"[\w.:/-]{1,500}", "give the name of the model as `ollama list` prints it")]
+BucketName = Annotated[str, _matching(r"[\w-]+", "give the name of the bucket alone: letters, digits, - and _")]
+AbsolutePath = Annotated[str, _matching(r"(?:/.*)?", "give the path from the root directory on, such as /srv/files")]
 
 
 class WorkerSettings(BaseModel):
@@ -82,17 +112,11 @@ class WorkerSettings(BaseModel):
         Field(description="true if a transaction pooler is in front of the database. auto: detected at each connection"),
     ] = "auto"
 
-    ai_backend: Annotated[
-        Literal["stub", "local"],
-        Field(description="local: models in Ollama. stub: invented results without a model, for development"),
-    ] = "stub"
     learning_vision_adapter: Annotated[
-        str,
-        Field(pattern=r"^[\w.]*$", description="Python module of the adapter that reads pages. Empty: chosen by AI_BACKEND"),
+        ModuleName, Field(description="Python module of the adapter that reads pages. Empty: chosen by AI_BACKEND")
     ] = ""
     learning_feedback_adapter: Annotated[
-        str,
-        Field(pattern=r"^[\w.]*$", description="Python module of the adapter that writes feedback. Empty: chosen by AI_BACKEND"),
+        ModuleName, Field(description="Python module of the adapter that writes feedback. Empty: chosen by AI_BACKEND")
     ] = ""
     ai_send_pupils_work_to_cloud: Annotated[
         bool,
@@ -100,11 +124,21 @@ class WorkerSettings(BaseModel):
             description="true: pupils' work may leave the house, to models that run elsewhere. false: such models are rejected"
         ),
     ] = False
-    ai_vision_model: Annotated[str, Field(min_length=1, description="Ollama model that reads pages")] = "qwen2.5vl:3b"
-    ai_feedback_model: Annotated[str, Field(min_length=1, description="Ollama model that writes feedback")] = "gpt-oss:latest"
-    ai_timeout_vision: Annotated[int, Field(ge=1, le=300, description="longest time for reading one page, in seconds")] = 30
+    ai_backend: Annotated[
+        Literal["stub", "local"] | None,
+        Field(
+            validate_default=True,
+            description="local: models in Ollama. stub: invented results without a model, for development. Must be chosen, "
+            "unless both adapters are named",
+        ),
+    ] = None
+    ai_vision_model: Annotated[ModelName, Field(description="Ollama model that reads pages")] = "qwen2.5vl:3b"
+    ai_feedback_model: Annotated[ModelName, Field(description="Ollama model that writes feedback")] = "gpt-oss:latest"
+    ai_timeout_vision: Annotated[
+        WholeSeconds, Field(ge=1, le=300, description="longest time for reading one page, in seconds")
+    ] = 30
     ai_timeout_feedback: Annotated[
-        int, Field(ge=1, le=300, description="longest time for the feedback of one submission, in seconds")
+        WholeSeconds, Field(ge=1, le=300, description="longest time for the feedback of one submission, in seconds")
     ] = 15
     ai_think_level: Annotated[
         Literal["", "low", "medium", "high"],
@@ -180,17 +214,15 @@ class WorkerSettings(BaseModel):
     ] = 1
 
     storage_verify_root: Annotated[
-        str, Field(description="local directory of the buckets. Empty: files come from SUPABASE_URL")
+        AbsolutePath, Field(description="local directory of the buckets. Empty: files come from SUPABASE_URL")
     ] = ""
     supabase_url: Annotated[StoreUrl, Field(description="base URL of the platform's object store")] = ""
     supabase_service_role_key: Annotated[SecretStr, Field(validate_default=True, description="key for the object store")] = (
         SecretStr("")
     )
-    learning_storage_bucket: Annotated[str, Field(pattern=r"^[\w-]+$", description="bucket of the submissions' files")] = (
-        "submissions"
-    )
+    learning_storage_bucket: Annotated[BucketName, Field(description="bucket of the submissions' files")] = "submissions"
     learning_max_upload_bytes: Annotated[
-        int,
+        FileBytes,
         Field(
             ge=1,
             le=1_073_741_824,
@@ -203,20 +235,21 @@ class WorkerSettings(BaseModel):
 
     worker_max_retries: Annotated[int, Field(ge=0, le=100, description="number of retries of a job after transient errors")] = 3
     worker_backoff_seconds: Annotated[
-        float, Field(ge=0, le=3600, description="wait before the first retry, in seconds. It doubles with each further retry")
+        Seconds, Field(ge=0, le=3600, description="wait before the first retry, in seconds. It doubles with each further retry")
     ] = 10
     worker_lease_seconds: Annotated[
-        int, Field(ge=5, le=3600, description="shortest lease of a job, in seconds. Steps that need more get a longer one")
+        WholeSeconds,
+        Field(ge=5, le=3600, description="shortest lease of a job, in seconds. Steps that need more get a longer one"),
     ] = 45
     worker_poll_interval: Annotated[
-        float, Field(ge=0.05, le=60, description="seconds between two polls of the queue while no notification arrives")
+        Seconds, Field(ge=0.05, le=60, description="seconds between two polls of the queue while no notification arrives")
     ] = 0.5
     worker_max_crashes: Annotated[
         int,
         Field(ge=1, le=100, description="a job that killed this many workers is quarantined: it fails and is not tried again"),
     ] = 2
     worker_max_job_age_seconds: Annotated[
-        int,
+        WholeSeconds,
         Field(
             ge=0,
             le=31_536_000,
@@ -224,13 +257,15 @@ class WorkerSettings(BaseModel):
         ),
     ] = 0
     terminate_grace_seconds: Annotated[
-        float, Field(ge=0.1, le=300, description="seconds from SIGTERM to SIGKILL for a worker that exceeded its deadline")
+        Seconds, Field(ge=0.1, le=300, description="seconds from SIGTERM to SIGKILL for a worker that exceeded its deadline")
     ] = 5
 
     @field_validator("learning_database_url")
     @classmethod
     def _is_no_service_dsn(cls, dsn: SecretStr, info: ValidationInfo) -> SecretStr:
         role = role_of(dsn.get_secret_value())
+        if fault := fault_of(dsn.get_secret_value()):
+            raise ValueError(fault)
         if role.partition(".")[0] in SERVICE_ROLES and not info.data.get("allow_service_dsn_for_testing"):
             raise ValueError(f"{role} bypasses row security: use the worker's own restricted role")
         return dsn
@@ -244,6 +279,17 @@ class WorkerSettings(BaseModel):
                 "it runs on servers outside of the house: take a local model, or allow it with AI_SEND_PUPILS_WORK_TO_CLOUD=true"
             )
         return model
+
+    @field_validator("ai_backend")
+    @classmethod
+    def _is_chosen(cls, backend: str | None, info: ValidationInfo) -> str | None:
+        """Rejects a missing backend, because neither invented feedback nor a model may come from a forgotten line."""
+        are_named = info.data.get("learning_vision_adapter") and info.data.get("learning_feedback_adapter")
+        if backend is None and not are_named:
+            raise ValueError(
+                "must be chosen: write local for real feedback by Ollama, or stub for a trial with invented feedback"
+            )
+        return backend
 
     @field_validator("ai_num_ctx_feedback", "ai_num_batch_feedback", "ai_num_thread_feedback", "ai_num_gpu_feedback")
     @classmethod
@@ -277,7 +323,7 @@ class WorkerSettings(BaseModel):
     @property
     def is_ollama_here(self) -> bool:
         """True if Ollama runs on this host. A service name belongs to another container or host."""
-        return urlsplit(self.ollama_base_url).hostname in LOOPBACK
+        return _parts(self.ollama_base_url).hostname in LOOPBACK
 
     @property
     def database(self) -> str:
@@ -294,11 +340,11 @@ class WorkerSettings(BaseModel):
 
     @property
     def vision_adapter(self) -> str:
-        return self.learning_vision_adapter or ADAPTERS[self.ai_backend][0]
+        return self.learning_vision_adapter or ADAPTERS[self.ai_backend or "stub"][0]
 
     @property
     def feedback_adapter(self) -> str:
-        return self.learning_feedback_adapter or ADAPTERS[self.ai_backend][1]
+        return self.learning_feedback_adapter or ADAPTERS[self.ai_backend or "stub"][1]
 
     def model_options(self, step: Literal["vision", "feedback"]) -> dict[str, int]:
         """Ollama options of the step's model, the same for every request and for its preload.

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
+from supervisor.adapters.cannot_start import CannotStart
 from supervisor.adapters.signals import HANDLED
 from worker.ipc.contract import ExitCode
 
@@ -19,9 +20,30 @@ _ALL_SIGNALS = signal.valid_signals()
 _F_SETSIG = 10  # Linux (fcntl has the name from Python 3.13 on)
 OOM_SCORE_ABOVE_SUPERVISOR = 300  # of 1000: a child counts as if it used 30 % of the host's memory more
 
+THREADS_MEANING = "a thread was started before the first fork, so no worker can be forked without a deadlock"
+THREADS_REMEDY = (
+    "remove what starts it at the start of Python: LD_PRELOAD, a .pth file, sitecustomize or the agent of a monitoring tool"
+)
+
 
 class UnsafeFork(RuntimeError):
     """The supervisor has more than one thread, so a fork could deadlock the child (invariant 9)."""
+
+
+def other_threads() -> list[str]:
+    """The names of all threads of this process but its main one, also of those that a C library has started."""
+    names = []
+    for task in sorted(Path("/proc/self/task").iterdir()):
+        if task.name != str(os.getpid()):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                names.append((task / "comm").read_text().strip())
+    return names
+
+
+def ensure_one_thread() -> None:
+    """Raises CannotStart if a thread runs before the first fork, which a restart would not change."""
+    if names := other_threads():
+        raise CannotStart(f"{THREADS_MEANING} ({', '.join(names)}): {THREADS_REMEDY}")
 
 
 def become_subreaper() -> None:
@@ -45,9 +67,8 @@ def spawn(main: Callable[[], int], closed_fds: Iterable[int]) -> int:
 
     Signals stay blocked in the child until `main` has installed its handlers. Raises OSError, UnsafeFork.
     """
-    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208  counts also threads of C libraries
-    if threads != 1:
-        raise UnsafeFork(f"{threads} threads at fork")
+    if names := other_threads():
+        raise UnsafeFork(f"{len(names) + 1} threads at fork")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
     try:
         supervisor_pid = os.getpid()

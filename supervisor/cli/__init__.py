@@ -9,4 +9,7 @@ instances.py        the running instances of the runtime directory
 control_socket.py   the HTTP client of an instance's control socket
 status.py           the output of `status`
 check.py            the findings of `check`
+child.py            trials of `check` in a child process with the rights of the service
+files_trial.py      the place of the submitted files, tried there
+port_trial.py       STATUS_ADDR, tried there
 """

@@ -1,38 +1,113 @@
 """The findings of `check`: installation, settings, adapters, models and database, before the first job."""
 
+import functools
 import importlib.metadata
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from supervisor.adapters.authorities import ensure_authorities
 from supervisor.adapters.cannot_start import CannotStart
 from supervisor.adapters.descriptor_limit import ensure_descriptors
 from supervisor.adapters.instance import Instance
-from supervisor.adapters.runtime_directory import RuntimeDirectoryError
-from supervisor.findings import Finding, Level
-from supervisor.settings.model import Settings
-from worker.adapters.loading import AdapterMissing, load_adapter
+from supervisor.adapters.processes import THREADS_MEANING, THREADS_REMEDY, other_threads
+from supervisor.adapters.runtime_directory import RuntimeDirectoryError, StateUnknown
+from supervisor.cli.child import Account, findings_of, service_account
+from supervisor.cli.files_trial import files
+from supervisor.cli.instances import documents
+from supervisor.cli.port_trial import status_address
+from supervisor.findings import Finding, Level, worst_level
+from supervisor.monitor.outages import remedy_of
+from supervisor.settings.model import Settings, has_secret
+from supervisor.settings.problems import Problem
 from worker.ipc.contract import Step
 from worker.ollama.api import SHOW
 from worker.ollama.client import Ollama
-from worker.ollama.errors import REQUEST_FAILURES
+from worker.ollama.errors import REQUEST_FAILURES, InvalidReply, NameUnresolved, ServerUnreachable
 from worker.queue import connection as queue
-from worker.queue.contract_check import inspect, stuck_rows
+from worker.queue.contract_check import inspect, jobs_ahead, stuck_rows, waiting_files
+from worker.queue.dsn import password_of
+from worker.settings import WorkerSettings
+from worker.trial import adapter_fault, adapter_module
 
 DISTRIBUTION = "learning-supervisor"
 MONITOR_CONNECTIONS = 1
+FOR_OTHERS, WRITABLE_BY_OTHERS = 0o004, 0o022
+_CHECK_DSN = "check host, port and the options in LEARNING_DATABASE_URL, and that the server runs"
+_OLLAMA_REMEDIES: dict[type[Exception], str] = {
+    ServerUnreachable: "start Ollama, or correct OLLAMA_BASE_URL",
+    NameUnresolved: "correct the host name in OLLAMA_BASE_URL, or repair the name servers of this host",
+    InvalidReply: "another program answers there: correct host and port in OLLAMA_BASE_URL",
+}
 
 
-def findings(settings: Settings) -> list[Finding]:
+def findings(settings: Settings, env_file: Path) -> list[Finding]:
     """Change nothing. The settings are in order, because they have been read."""
+    account = service_account(settings.supervisor.runtime_path, env_file)
     return [
         Finding(Level.OK, "settings"),
+        *_unknown(settings),
+        *_settings_file(env_file, account),
         *_installation(),
+        *_threads(),
         *_open_files(),
         *_runtime(settings),
-        *_clients(settings),
-        *_database(settings),
+        *_port(settings, account),
+        *_clients(settings, account),
+        *_database(settings, account),
     ]
+
+
+def wrong_settings(problems: Sequence[Problem]) -> list[Finding]:
+    """One failed finding for each wrong setting. Nothing else can be checked then."""
+    return [Finding(Level.FAILED, problem.subject, problem.remedy) for problem in problems]
+
+
+def _unknown(settings: Settings) -> Iterator[Finding]:
+    for variable in settings.unknown:
+        yield Finding(Level.WARNING, f"{variable.name} in the environment", variable.remedy)
+
+
+def _settings_file(env_file: Path, account: Account | None) -> Iterator[Finding]:
+    """The file contains the password of the database or a key, which every user of the host could read."""
+    try:
+        mode = env_file.stat().st_mode
+    except OSError:
+        return  # there is none, and all settings come from other sources
+    if mode & FOR_OTHERS and has_secret(env_file):
+        yield Finding(Level.FAILED, f"settings file {env_file}", f"other users can read its secrets: run `chmod 600 {env_file}`")
+    elif mode & WRITABLE_BY_OTHERS:
+        yield Finding(Level.FAILED, f"settings file {env_file}", f"other users can change it: run `chmod 600 {env_file}`")
+    else:
+        yield from findings_of(lambda: _readable(env_file), f"settings file {env_file}", account)
+
+
+def _readable(env_file: Path) -> Iterator[Finding]:
+    """Runs in the child with the service's rights."""
+    subject = f"settings file {env_file}"
+    if os.access(env_file, os.R_OK):
+        yield Finding(Level.OK, subject)
+    else:
+        yield Finding(Level.FAILED, subject, "the user of the service cannot read it: make that user its owner")
+
+
+def _threads() -> Iterator[Finding]:
+    """A thread that runs before the first fork. The supervisor would not fork at all."""
+    if names := other_threads():
+        remedy = f"{THREADS_MEANING}: {THREADS_REMEDY}"
+        yield Finding(Level.FAILED, f"threads before the first fork: {', '.join(names)}", remedy)
+    else:
+        yield Finding(Level.OK, "no thread before the first fork")
+
+
+def _port(settings: Settings, account: Account | None) -> Iterator[Finding]:
+    address = settings.supervisor.status_addr
+    served: list[str] = []
+    with suppress(StateUnknown):  # an address that is in use is a finding then
+        served = [document.get("metrics_address", "") for document in documents(settings.supervisor.runtime_path).values()]
+    yield from findings_of(lambda: status_address(address, served), f"STATUS_ADDR {address}", account)
 
 
 def _installation() -> Iterator[Finding]:
@@ -66,36 +141,35 @@ def _runtime(settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.OK, f"runtime directory {instance.directory}")
 
 
-def _clients(settings: Settings) -> Iterator[Finding]:
+def _clients(settings: Settings, account: Account | None) -> Iterator[Finding]:
     """The adapters and the models. Without certificates no client can be made."""
     try:
         ensure_authorities()
     except CannotStart as error:
         yield Finding(Level.FAILED, str(error))
     else:
-        yield from _adapters(settings)
+        yield from _adapters(settings, account)
         yield from _models(settings)
         yield from _places(settings)
 
 
-def _adapters(settings: Settings) -> Iterator[Finding]:
+def _adapters(settings: Settings, account: Account | None) -> Iterator[Finding]:
     worker = settings.worker
-    for step, module in ((Step.VISION, worker.vision_adapter), (Step.FEEDBACK, worker.feedback_adapter)):
-        try:
-            load_adapter(module, worker, lambda: None)
-        except Exception as error:  # noqa: BLE001  a foreign module may raise anything
-            reason = str(error) if isinstance(error, AdapterMissing) else f"adapter module {module}: {type(error).__name__}"
-            yield Finding(Level.FAILED, reason, f"correct LEARNING_{step.name}_ADAPTER, or install its package")
-        else:
-            yield Finding(Level.OK, f"{step.value} adapter {module}")
+    for step in (Step.VISION, Step.FEEDBACK):
+        trial = functools.partial(_adapter, worker, step)
+        yield from findings_of(trial, f"adapter module {adapter_module(worker, step)}", account)
     if worker.invents_something:
         yield Finding(
             Level.WARNING, "a stub adapter is in use", "results are invented and no model is used: set AI_BACKEND=local"
         )
-    elif not (worker.storage_verify_root or worker.supabase_url):
-        yield Finding(
-            Level.FAILED, "files of submissions", "set STORAGE_VERIFY_ROOT or SUPABASE_URL, else no picture can be read"
-        )
+
+
+def _adapter(settings: WorkerSettings, step: Step) -> Iterator[Finding]:
+    """Runs in the child with the service's rights."""
+    if fault := adapter_fault(settings, step):
+        yield Finding(Level.FAILED, *fault)
+    else:
+        yield Finding(Level.OK, f"{step.value} adapter {adapter_module(settings, step)}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
@@ -110,7 +184,7 @@ def _model(base_url: str, step: Step, model: str) -> Finding:
     try:
         digest = Ollama(base_url).digest(model)
     except REQUEST_FAILURES as error:
-        remedy = "start Ollama, or correct OLLAMA_BASE_URL"
+        remedy = _OLLAMA_REMEDIES.get(type(error), "read Ollama's log, or correct OLLAMA_BASE_URL")
         return Finding(Level.FAILED, f"Ollama at {base_url} sent no list of models ({type(error).__name__})", remedy)
     if digest is None:
         remedy = f"run `ollama pull {model}`, or correct AI_{step.name}_MODEL"
@@ -141,20 +215,32 @@ def _remote_host(base_url: str, model: str) -> str:
     return ""
 
 
-def _database(settings: Settings) -> Iterator[Finding]:
+def _database(settings: Settings, account: Account | None) -> Iterator[Finding]:
+    """The database, and the files, of which the queue tells if pictures wait for them."""
     worker = settings.worker
     dsn = worker.learning_database_url.get_secret_value()
+    waiting: list[dict[str, Any]] = []
     try:
         allows = worker.allow_service_dsn_for_testing
         connection = queue.connect(dsn, f"{DISTRIBUTION} check", allows_service_role=allows, pooled=worker.database_pooled)
     except queue.DatabaseUnavailable as outage:
-        reason = str(outage.__cause__).strip().splitlines()[0]  # libpq names host and role, never the password
-        yield Finding(Level.FAILED, "database", f"{reason}: check LEARNING_DATABASE_URL and the server")
+        yield Finding(Level.FAILED, "database", f"{_reason(outage, dsn)}: {remedy_of(str(outage)) or _CHECK_DSN}")
     except queue.UnsuitableDatabase as error:
         yield Finding(Level.FAILED, "database", str(error))
     else:
         with connection:
-            yield from _contract(connection, settings)
+            points = list(_contract(connection, settings))
+            yield from points
+            if worst_level(points) is not Level.FAILED:
+                waiting = waiting_files(connection)
+    if not worker.is_stub("vision"):
+        yield from findings_of(lambda: files(worker, waiting), "files of submissions", account)
+
+
+def _reason(outage: queue.DatabaseUnavailable, dsn: str) -> str:
+    """The first line of libpq's message: host and role, without the password, also where it was written into another part."""
+    reason, password = str(outage.__cause__).strip().splitlines()[0], password_of(dsn)
+    return reason.replace(password, "***") if password else reason
 
 
 def _contract(connection: queue.Connection, settings: Settings) -> Iterator[Finding]:
@@ -165,5 +251,6 @@ def _contract(connection: queue.Connection, settings: Settings) -> Iterator[Find
     points = list(inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS))
     for point in points:
         yield Finding(Level.FAILED if point.remedy else Level.OK, point.subject, point.remedy)
-    if not any(point.remedy for point in points) and (stuck := stuck_rows(connection)):
-        yield Finding(Level.WARNING, stuck.subject, stuck.remedy)
+    if not any(point.remedy for point in points):
+        for point in filter(None, (stuck_rows(connection), jobs_ahead(connection))):
+            yield Finding(Level.WARNING, point.subject, point.remedy)

@@ -83,8 +83,10 @@ def reload(instance: str | None, env_file: Path | None) -> None:
     77  not allowed for this user
     78  a setting is wrong: the old settings stay in use
     """
-    workers = _send(env_file, instance, "/reload", {})["workers"]
+    result = _send(env_file, instance, "/reload", {})
+    workers, names = result["workers"], result.get("names", ())
     echo(f"The settings are valid and go to {counted(workers, 'worker')}{_in_turn(workers)}. {JOBS_GO_ON}")
+    echo(f"Changed: {', '.join(names)}." if names else "No setting has changed.")
 
 
 def _send(env_file: Path | None, instance: str | None, route: str, command: Document) -> Document:
@@ -131,6 +133,10 @@ def _rejection(result: Document) -> tuple[str, int]:
         case "wrong_settings":
             wrong = f"Wrong: {', '.join(result['names'])}. `check` and the log name the remedies."
             return f"Rejected: the old settings stay in use. {wrong}", EX_CONFIG
+        case "needs_restart":
+            names = ", ".join(result["names"])
+            what = f"{names} cannot change while the service runs. The log says what differs."
+            return f"Rejected: the old settings stay in use. {what} Stop and start the service to use the new ones.", EX_CONFIG
     return f"Rejected: {'; '.join(result.get('problems', ())) or 'no reason given'}.", COMMAND_REJECTED
 
 

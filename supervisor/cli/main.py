@@ -27,12 +27,14 @@ from supervisor.doctor import findings as doctor_findings
 from supervisor.doctor import view
 from supervisor.doctor.document import document
 from supervisor.doctor.run import run as run_doctor
-from supervisor.exit_codes import ATTENTION_NEEDED, NOT_RUNNING, OK
+from supervisor.exit_codes import ATTENTION_NEEDED, EX_CONFIG, NOT_RUNNING, OK
 from supervisor.findings import Finding, Level, worst_level
 from supervisor.findings import show as show_findings
 from supervisor.main import start as run_supervisor
 from supervisor.monitor.ollama.host import Host
 from supervisor.settings.model import Settings, read_runtime_path, read_settings
+from supervisor.settings.problems import SettingsError
+from supervisor.settings.sources import env_path
 
 
 @click.group(cls=CommandGroup)
@@ -88,11 +90,12 @@ def status(as_json: bool, env_file: Path | None) -> None:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as a document.")
 @ENV_FILE
-def check(env_file: Path | None) -> None:
-    """Test settings, database, rights, models and adapters.
+def check(as_json: bool, env_file: Path | None) -> None:
+    """Test settings, files, database, rights, models and adapters.
 
-    Each failed line names its remedy.
+    Each failed line names its remedy. What the workers will do is tried in a child process with their rights.
 
     \b
     Exit codes:
@@ -100,8 +103,13 @@ def check(env_file: Path | None) -> None:
     1   something must be done
     78  a setting is wrong
     """
-    findings = checks.findings(_settings(env_file, {}))
-    show_findings(findings, Console())
+    try:
+        settings = read_settings({}, env_file)
+    except SettingsError as error:
+        _show_check(checks.wrong_settings(error.problems), as_json=as_json)
+        sys.exit(EX_CONFIG)
+    findings = checks.findings(settings, env_path(env_file))
+    _show_check(findings, as_json=as_json)
     sys.exit(_findings_code(findings))
 
 
@@ -137,6 +145,14 @@ def doctor(as_json: bool, env_file: Path | None) -> None:
 
 for _command in (commands.scale, commands.recycle, commands.reload):
     main.add_command(_command)
+
+
+def _show_check(findings: list[Finding], *, as_json: bool) -> None:
+    if as_json:
+        listed = [{"level": each.level.value, "subject": each.subject, "remedy": each.remedy} for each in findings]
+        click.echo(json.dumps({"level": worst_level(findings).value, "findings": listed}, indent=2))
+    else:
+        show_findings(findings, Console())
 
 
 def _settings(env_file: Path | None, flags: dict[str, str]) -> Settings:

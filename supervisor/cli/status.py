@@ -33,6 +33,8 @@ def _show_instance(document: Document, console: Console) -> None:
         return
     if document["is_stub"]:
         _print("A stub is in use, every result is invented: set AI_BACKEND=local.", console, "bold red")
+    for line in _unknown_settings(document):
+        _print(line, console, "bold yellow")
     for line in _admission(document["admission"], message):
         _print(line, console)
     queue = document["queue"]
@@ -45,6 +47,11 @@ def _show_instance(document: Document, console: Console) -> None:
         _print(line, console)
     address = document["metrics_address"]
     _print(f"metrics: http://{address}/metrics" if address else "metrics: not served, STATUS_ADDR is taken", console, "dim")
+
+
+def _unknown_settings(document: Document) -> Iterator[str]:
+    for variable in document.get("unknown_settings", []):
+        yield f"{variable['name']} in the environment {variable['remedy']}"
 
 
 def _last_success(document: Document) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from supervisor.adapters.runtime_directory import StateUnknown
 from supervisor.exit_codes import EX_CONFIG
-from supervisor.settings.model import SettingsError
+from supervisor.settings.problems import SettingsError
 from supervisor.wording import wrapped
 
 Value = TypeVar("Value")

@@ -121,8 +121,9 @@ def _of_the_fleet(fleet: Fleet, fact: FactOfTheFleet) -> Fleet:
             return _recycle_asked(fleet, slots)
         case Reloaded(generation, workers):
             return replace(_scaled(fleet, workers), generation=generation, reload_problem=None)
-        case ReloadRejected():
-            return replace(fleet, reload_problem=ReloadProblem.WRONG_SETTINGS)
+        case ReloadRejected(needs_restart=needs_restart):
+            problem = ReloadProblem.NEEDS_RESTART if needs_restart else ReloadProblem.WRONG_SETTINGS
+            return replace(fleet, reload_problem=problem)
         case ReclaimSent(key, incarnation):
             sent = tuple(replace(d, asked_monitor=incarnation) if d.lease_key == key else d for d in fleet.dead_leases)
             return replace(fleet, dead_leases=sent)

@@ -145,10 +145,11 @@ class Reloaded:
 
 @dataclass(frozen=True, slots=True)
 class ReloadRejected:
-    """The settings were read again, and `problems` of them are wrong. The old settings stay in use."""
+    """The settings were read again, and `problems` of them are wrong or need a new start. The old settings stay in use."""
 
     problems: int
     at_seconds: float
+    needs_restart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ class ReloadProblem(Enum):
 
     WRONG_SETTINGS = "wrong settings"
     REJECTED_BY_WORKER = "a worker cannot start with them"
+    NEEDS_RESTART = "another database or runtime directory"
 
 
 @dataclass(frozen=True, slots=True)

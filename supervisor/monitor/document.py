@@ -28,6 +28,7 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "state": summary_state,
         "message": message,
         "is_stub": is_stub,
+        "unknown_settings": [{"name": each.name, "remedy": each.remedy} for each in state.unknown_settings],
         "metrics_address": state.http_address,
         "queue": _queue(state),
         "permit_waits": [_permit_wait(wait) for wait in state.permit_waits],
@@ -52,8 +53,15 @@ def _queue(state: MonitorState) -> dict[str, Any]:
         "failed": state.stats.failed,
         "oldest_wait_seconds": state.stats.oldest_wait_seconds,
         "refused_jobs": _refused_jobs(state),
+        "jobs_ahead": _jobs_ahead(state),
         "stuck_jobs": [{"job_id": str(job_id), "fault": fault} for job_id, fault in list(state.stuck_jobs.items())[:MAX_LISTED]],
     }
+
+
+def _jobs_ahead(state: MonitorState) -> dict[str, Any]:
+    ahead = state.jobs_ahead
+    job_id = str(ahead.first_job_id) if ahead.first_job_id else None
+    return {"count": ahead.count, "first_job_id": job_id, "due_in_seconds": round(ahead.due_in_seconds)}
 
 
 def _permit_wait(wait: PermitWait) -> dict[str, Any]:

@@ -24,7 +24,7 @@ SOCKET_CHECK_SECONDS = 1.0
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
 COMMANDS: dict[str, type[Command]] = {"/scale": ScaleCommand, "/recycle": RecycleCommand, "/reload": ReloadCommand}
-HTTP_STATUSES = {"accepted": 202, "stopping": 409, "no_worker": 409, "wrong_settings": 422}
+HTTP_STATUSES = {"accepted": 202, "stopping": 409, "no_worker": 409, "wrong_settings": 422, "needs_restart": 422}
 
 
 Site = TypeVar("Site", bound=web.BaseSite)

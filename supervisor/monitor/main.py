@@ -79,7 +79,7 @@ async def _monitor(wiring: MonitorWiring, settings: Settings, event_log: EventLo
     """Builds the parts, each from parts above it, and runs the five tasks until SIGTERM."""
     board, requests = wiring.scoreboard, DatabaseRequests()
     address = address_of(settings.worker.learning_database_url.get_secret_value())
-    state = MonitorState(supervisor_pid=os.getppid(), database_address=address)
+    state = MonitorState(supervisor_pid=os.getppid(), database_address=address, unknown_settings=settings.unknown)
     waker = Waker(board, wiring.wake_fds)
     admission = AdmissionController(_admission_dependencies(settings, requests), board, state, waker, event_log)
     permits = PermitWatch(settings.worker, board, state, event_log)

@@ -139,6 +139,8 @@ class _Totals(Collector):
         refused, stuck = len(self._state.refused_rows.rows), len(self._state.stuck_jobs)
         yield GaugeMetricFamily("learning_queue_refused_jobs", "jobs whose rows the database refuses to change", refused)
         yield GaugeMetricFamily("learning_queue_stuck_jobs", "jobs that no worker can ever take", stuck)
+        ahead = "jobs that wait because the clock of the database was ahead when they were written"
+        yield GaugeMetricFamily("learning_queue_jobs_ahead", ahead, self._state.jobs_ahead.count)
         wait_seconds, is_connected = stats.oldest_wait_seconds or 0, self._state.is_connected
         yield GaugeMetricFamily("learning_queue_oldest_wait_seconds", "wait of the oldest job that may be leased", wait_seconds)
         yield GaugeMetricFamily("learning_database_connected", "1 while the database answers the monitor", is_connected)

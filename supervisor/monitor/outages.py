@@ -51,6 +51,13 @@ _KNOWN: dict[str, tuple[str, str]] = {
 _OF_ONE_SESSION = frozenset({"AdminShutdown"})  # while the monitor is connected, an administrator has ended the worker's session
 
 
+def remedy_of(outage: str) -> str:
+    """Return the remedy for `check`, beside which no service runs: the first sentence of that for `status`, or '' if unknown."""
+    _, remedy = _KNOWN.get(outage, ("", ""))
+    first = remedy.partition(". ")[0].removesuffix(".").removesuffix(", then restart the service")
+    return first[:1].lower() + first[1:]
+
+
 def lost_by_monitor(outage: str, address: str, period: str, *, has_error_reply: bool) -> str:
     """Return the message about the monitor's connection. `address`: role, host and database."""
     if outage in _KNOWN:

@@ -11,7 +11,8 @@ from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
 from supervisor.monitor.queue.refused_rows import RefusedRows
 from supervisor.monitor.queue.silent_instances import SilentInstance
 from supervisor.monitor.suspensions import Suspensions
-from worker.queue.polls import QueueStats, StepBacklog
+from supervisor.settings.unknown import UnknownVariable
+from worker.queue.polls import JobsAhead, QueueStats, StepBacklog
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class MonitorState:
     counted_at_seconds: float = -math.inf
     refused_rows: RefusedRows = field(default_factory=RefusedRows)
     stuck_jobs: Mapping[UUID, str] = field(default_factory=dict)  # rows that no worker can ever take, with their fault
+    jobs_ahead: JobsAhead = field(default_factory=JobsAhead)  # that wait because the clock of the database was ahead
     http_address: str = ""
     worker_outages: dict[int, tuple[str, float]] = field(default_factory=dict)
     admission: AdmissionView = field(default_factory=AdmissionView)
@@ -45,6 +47,7 @@ class MonitorState:
     progress: ProgressView = field(default_factory=ProgressView)
     suspensions: Suspensions = field(default_factory=Suspensions)
     supervisor_pid: int = 0
+    unknown_settings: tuple[UnknownVariable, ...] = ()  # of the environment of `start`
     database_address: str = ""  # role, host and database, without the password
 
     def mark_connected(self, now_seconds: float) -> None:

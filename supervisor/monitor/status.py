@@ -50,6 +50,7 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _old_settings(scoreboard)
         or _rows_refused(state)
         or _rows_stuck(state)
+        or _jobs_ahead(state)
         or _all_well(scoreboard, state)
     )
 
@@ -208,10 +209,13 @@ def _old_settings(scoreboard: Scoreboard) -> Summary | None:
     number = scoreboard.fleet.read().reload_problem
     if not number:
         return None
-    problem = list(ReloadProblem)[number - 1].value
+    problem = list(ReloadProblem)[number - 1]
+    if problem is ReloadProblem.NEEDS_RESTART:
+        remedy = "Stop and start the service to use them, or restore the former ones and run reload."
+    else:
+        remedy = "The log names what to correct, then run reload."
     return "degraded", (
-        f"The settings that were read last are not in use ({problem}). Work goes on with the settings before them. The log names "
-        "what to correct, then run reload."
+        f"The settings that were read last are not in use ({problem.value}). Work goes on with the settings before them. {remedy}"
     )
 
 
@@ -236,6 +240,18 @@ def _rows_stuck(state: MonitorState) -> Summary | None:
     return "degraded", (
         f"{counted(len(jobs), 'job')} can never be taken ({in_short(jobs.values())}). The other submissions go on. "
         f"The first one is job {next(iter(jobs))}: set its status to queued and its visible_at to now."
+    )
+
+
+def _jobs_ahead(state: MonitorState) -> Summary | None:
+    """Jobs with a time that the database's clock showed once and does not show any more."""
+    ahead = state.jobs_ahead
+    if not ahead.count:
+        return None
+    return "degraded", (
+        f"{counted(ahead.count, 'job')} cannot start yet, because the clock of the database was ahead when they were written. "
+        f"The other submissions go on. The first one, job {ahead.first_job_id}, starts by itself in "
+        f"{duration(ahead.due_in_seconds)}. To start them now, set their visible_at to now."
     )
 
 

@@ -3,9 +3,10 @@
 import re
 from dataclasses import dataclass
 
-_WRITTEN = re.compile(r"(\d{1,15})([KMGT]?)(?:i?B)?", re.IGNORECASE)
+from worker.amounts import MEBIBYTE, bytes_in
+
 _SHARE = re.compile(r"(\d{1,3})%")
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+LEAST_PLAIN_BYTES = 64 * MEBIBYTE  # no model is smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,23 @@ class MemorySize:
         """Raises ValueError for any other text."""
         if not text.strip():
             return cls()
-        if written := _WRITTEN.fullmatch(text.strip()):
-            return cls(int(written[1]) * 1024 ** _POWERS[written[2].upper()])
-        share = _SHARE.fullmatch(text.strip())
-        if share is None or not 0 < int(share[1]) <= 100:
-            raise ValueError("give bytes, such as 8589934592 or 8G, or a share from 1% to 100%")
-        return cls(share=int(share[1]) / 100)
+        if share := _SHARE.fullmatch(text.strip()):
+            if 0 < int(share[1]) <= 100:
+                return cls(share=int(share[1]) / 100)
+        elif (size_bytes := _bytes_in(text)) >= 0:
+            return cls(size_bytes)
+        raise ValueError("give a size such as 8G, in bytes without a unit, or a share from 1% to 100%")
 
     def of(self, whole_bytes: int) -> int:
         """The size in bytes, where a share refers to `whole_bytes`."""
         return self.size_bytes or int(self.share * whole_bytes)
+
+
+def _bytes_in(text: str) -> int:
+    """The size, or -1 for a text that is none. Raises ValueError for a plain number whose unit is missing."""
+    if text.strip().isdecimal():
+        return bytes_in(text, LEAST_PLAIN_BYTES)
+    try:
+        return bytes_in(text)
+    except ValueError:
+        return -1

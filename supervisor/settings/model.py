@@ -3,23 +3,26 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from supervisor.core.policy import MEBIBYTE
 from supervisor.settings.memory_size import MemorySize
-from supervisor.settings.sources import Unreadable, credentials, env_file_values
-from worker.queue.dsn import missing_authority_of
+from supervisor.settings.problems import Problem, SettingsError, remedy_for, shown
+from supervisor.settings.sources import EnvFile, Unreadable, credentials, read_env_file
+from supervisor.settings.unknown import UnknownVariable, unknown_among
+from worker.amounts import MemoryBytes, Seconds
+from worker.queue.dsn import missing_authority_of, password_of
 from worker.settings import WorkerSettings
 
-MAX_SHOWN_VALUE = 60
 MAX_PORT = 65_535
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[::1\]")
+_TRUTHS = {"yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false"}
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -53,34 +56,35 @@ class SupervisorSettings(BaseModel):
         str, Field(description="private directory of locks and control sockets; empty: one per user")
     ] = ""
     drain_timeout_seconds: Annotated[
-        float, Field(ge=1, le=3600, description="time for running jobs to finish after SIGTERM; the rest goes back to the queue")
+        Seconds,
+        Field(ge=1, le=3600, description="time for running jobs to finish after SIGTERM; the rest goes back to the queue"),
     ] = 60
     drain_shortened_seconds: Annotated[
-        float, Field(ge=0, le=600, description="time left to running jobs after a second SIGTERM or SIGINT")
+        Seconds, Field(ge=0, le=600, description="time left to running jobs after a second SIGTERM or SIGINT")
     ] = 5
     boot_timeout_seconds: Annotated[
-        float, Field(ge=1, le=600, description="longest time from a worker's fork to its first query of the queue")
+        Seconds, Field(ge=1, le=600, description="longest time from a worker's fork to its first query of the queue")
     ] = 30
     restart_backoff_seconds: Annotated[
-        float, Field(ge=0.1, le=60, description="wait before the second restart in a row; doubles with each further one")
+        Seconds, Field(ge=0.1, le=60, description="wait before the second restart in a row; doubles with each further one")
     ] = 1
-    restart_backoff_max_seconds: Annotated[float, Field(ge=1, le=3600, description="longest wait before a restart")] = 60
+    restart_backoff_max_seconds: Annotated[Seconds, Field(ge=1, le=3600, description="longest wait before a restart")] = 60
     healthy_after_seconds: Annotated[
-        float, Field(ge=1, le=3600, description="a worker that has run this long ends a row of crashes")
+        Seconds, Field(ge=1, le=3600, description="a worker that has run this long ends a row of crashes")
     ] = 10
     restart_intensity: Annotated[int, Field(ge=2, le=1000, description="give up after this many crashes without progress")] = 5
     restart_window_seconds: Annotated[
-        float, Field(ge=1, le=3600, description="give up no earlier than this long after the last progress")
+        Seconds, Field(ge=1, le=3600, description="give up no earlier than this long after the last progress")
     ] = 60
     worker_memory_soft_bytes: Annotated[
-        int,
+        MemoryBytes,
         Field(ge=0, le=2**40, description="a worker that has grown by this since its boot is replaced after its job; 0: off"),
     ] = 512 * MEBIBYTE
     worker_memory_hard_bytes: Annotated[
-        int, Field(ge=0, le=2**40, description="a worker whose resident memory exceeds this is killed; 0: off")
+        MemoryBytes, Field(ge=0, le=2**40, description="a worker whose resident memory exceeds this is killed; 0: off")
     ] = 1024 * MEBIBYTE
     worker_minimum_lifetime_seconds: Annotated[
-        float, Field(ge=0, le=86_400, description="a younger worker is not replaced for its memory")
+        Seconds, Field(ge=0, le=86_400, description="a younger worker is not replaced for its memory")
     ] = 60
 
     ollama_memory_limit: Annotated[
@@ -94,11 +98,11 @@ class SupervisorSettings(BaseModel):
         Field(description="below this, held back workers start jobs again: bytes, 7G, or a share of the limit"),
     ] = "85%"
     admission_max_hold_seconds: Annotated[
-        float,
+        Seconds,
         Field(ge=5, le=3600, description="after this long held back without a running job, unload models, then admit one job"),
     ] = 60
     admission_sample_seconds: Annotated[
-        float, Field(ge=0.1, le=60, description="interval of the measurements of Ollama and of this host's memory")
+        Seconds, Field(ge=0.1, le=60, description="interval of the measurements of Ollama and of this host's memory")
     ] = 1
     ollama_max_loaded_models: Annotated[
         int,
@@ -108,7 +112,7 @@ class SupervisorSettings(BaseModel):
         str, Field(description="Ollama's cgroup, whose memory.current is read; empty: its processes are measured")
     ] = ""
     ollama_load_timeout_seconds: Annotated[
-        float, Field(ge=5, le=3600, description="longest time for loading a model before jobs need it")
+        Seconds, Field(ge=5, le=3600, description="longest time for loading a model before jobs need it")
     ] = 300
     ai_take_turns: Annotated[
         Literal["auto", "true", "false"],
@@ -128,30 +132,11 @@ def default_runtime_path() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings of one generation."""
+    """All settings of one generation. `unknown` are variables of the environment that look like settings and are none."""
 
     supervisor: SupervisorSettings
     worker: WorkerSettings
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One wrong setting: its variable, the given value with secrets masked, and the remedy."""
-
-    variable: str
-    shown_value: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.variable}={self.shown_value}: {self.remedy}"
-
-
-class SettingsError(Exception):
-    """All problems of the settings at once."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
+    unknown: tuple[UnknownVariable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +168,41 @@ def take_service_manager() -> ServiceManager | None:
 def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Settings:
     """Each setting from the first source that has a value: flag, credentials, environment, .env, default.
 
-    Raises SettingsError.
+    Raises SettingsError, also for a wrong line of the settings file.
     """
-    return parse(_merged(flags, env_file))
+    sources = _sources(flags, env_file)
+    problems = list(_wrong_lines(sources.file))
+    try:
+        settings = parse(sources.merged())
+    except SettingsError as error:
+        raise SettingsError([*problems, *error.problems]) from None
+    if problems:
+        raise SettingsError(problems)
+    return replace(settings, unknown=tuple(unknown_among(sorted(os.environ), _all_variables())))
+
+
+def changed_variables(before: Settings, after: Settings) -> tuple[str, ...]:
+    """The variables of the settings that differ, in the order of their fields."""
+    pairs = ((before.supervisor, after.supervisor), (before.worker, after.worker))
+    return tuple(
+        _variable(name, info)
+        for old, new in pairs
+        for name, info in type(old).model_fields.items()
+        if getattr(old, name) != getattr(new, name)
+    )
+
+
+def has_secret(env_file: Path) -> bool:
+    """Report whether the settings file, which has been read before, contains a secret."""
+    given = read_env_file(env_file).values
+    return any(
+        given.get(name) for setting, info in _fields() if info.annotation is SecretStr for name in _variables(setting, info)
+    )
 
 
 def read_runtime_path(env_file: Path | None = None) -> Path:
     """The directory of the control sockets, also if other settings are wrong. Raises SettingsError."""
-    given = _merged({}, env_file).get("RUNTIME_DIRECTORY") or ""
+    given = _sources({}, env_file).merged().get("RUNTIME_DIRECTORY") or ""
     return SupervisorSettings.model_construct(runtime_directory=given).runtime_path
 
 
@@ -227,20 +239,43 @@ def _missing_authority(worker: WorkerSettings, values: Mapping[str, str | None])
 
 def all_settings() -> Iterator[Setting]:
     """Every setting in the order of its field, for the generated documentation."""
-    for model in (SupervisorSettings, WorkerSettings):
-        for name, info in model.model_fields.items():
-            default = "" if info.is_required() or info.default is None else _plain(info.default)
-            yield Setting(_variable(name, info), default, _bound(info), info.description or "", info.annotation is SecretStr)
+    for name, info in _fields():
+        default = "" if info.is_required() or info.default is None else _plain(info.default)
+        yield Setting(_variable(name, info), default, _bound(info), info.description or "", info.annotation is SecretStr)
 
 
-def _merged(flags: Mapping[str, str], env_file: Path | None) -> dict[str, str | None]:
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The settings file, and all sources in ascending precedence."""
+
+    file: EnvFile
+    above: tuple[Mapping[str, str], ...]
+
+    def merged(self) -> dict[str, str | None]:
+        """Each variable from its strongest source. Blanks around a value have no meaning."""
+        given = (pair for source in (self.file.values, *self.above) for pair in source.items())
+        return {name: value.strip() for name, value in given if value and value.strip()}
+
+
+def _sources(flags: Mapping[str, str], env_file: Path | None) -> _Sources:
     given, directory = dict(os.environ), os.environ.get("CREDENTIALS_DIRECTORY")
     try:
         secrets = credentials(Path(directory), _all_variables()) if directory else {}
-        sources = (env_file_values(env_file), given, secrets, flags)
+        return _Sources(read_env_file(env_file), (given, secrets, flags))
     except Unreadable as file:
         raise SettingsError([Problem(file.variable, str(file.path), f"cannot be read: {file.reason}")]) from None
-    return {name: value for source in sources for name, value in source.items() if value}
+
+
+def _wrong_lines(file: EnvFile) -> Iterator[Problem]:
+    """Lines of the settings file without effect: no assignment, a name that is no setting, a name that comes again."""
+    for line in file.wrong_lines:
+        yield Problem(f"line {line}", None, f"of {file.path} is no assignment: write NAME=value, or # before a comment")
+    for each in unknown_among(file.lines, _all_variables()):
+        yield Problem(each.name, None, f"{each.remedy} (line {file.lines[each.name][0]} of {file.path})")
+    for name in _all_variables():
+        if len(lines := file.lines.get(name, [])) > 1:
+            numbers = ", ".join(map(str, lines))
+            yield Problem(name, None, f"is set {len(lines)} times, in lines {numbers} of {file.path}: keep one of them")
 
 
 def _validated(model: type[Model], values: Mapping[str, str | None], problems: list[Problem]) -> Model | None:
@@ -248,7 +283,7 @@ def _validated(model: type[Model], values: Mapping[str, str | None], problems: l
     for name, info in model.model_fields.items():
         given = values.get(_given_variable(name, info, values))
         if given:
-            named[_variable(name, info) if info.validation_alias else name] = given
+            named[_variable(name, info) if info.validation_alias else name] = _as_written(given, info)
     try:
         return model.model_validate(named)
     except ValidationError as error:
@@ -256,25 +291,46 @@ def _validated(model: type[Model], values: Mapping[str, str | None], problems: l
         return None
 
 
+def _as_written(value: str, info: FieldInfo) -> str:
+    """The choice that the value is, in any case of its letters. Other values stay."""
+    return next((choice for choice in _choices(info) if choice.lower() == _word(value, info)), value)
+
+
+def _word(value: str, info: FieldInfo) -> str:
+    """The value in lower case, with the words for true and false as one, where these are choices."""
+    word = value.lower()
+    return _TRUTHS.get(word, word) if "true" in _choices(info) else word
+
+
 def _problem(model: type[BaseModel], error: dict[str, Any], values: Mapping[str, str | None]) -> Problem:
     name = str(error["loc"][0]).lower()
     info = model.model_fields[name]
-    variable, bound = _given_variable(name, info, values), _bound(info)
-    message = "must be set" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
+    variable, bound = _given_variable(name, info, values), in_words(_bound(info))
+    value = values.get(variable) or ""
+    remedy = remedy_for(error["type"], error["msg"].removeprefix("Value error, "), value, _choices(info))
     allowed = f" (allowed: {bound})" if bound else ""
-    return Problem(variable, _shown(values.get(variable), info), f"{message}{allowed}: {info.description}")
+    shown_value = shown(value, _secrets(values), is_secret=info.annotation is SecretStr)
+    return Problem(variable, shown_value, f"{remedy}{allowed}: {info.description}")
 
 
-def _shown(value: str | None, info: FieldInfo) -> str:
-    """Mask secrets, and URLs that contain a password."""
-    if not value:
-        return "(unset)"
-    return "***" if info.annotation is SecretStr or "@" in value else value[:MAX_SHOWN_VALUE]
+def _secrets(values: Mapping[str, str | None]) -> list[str]:
+    """The secrets of all variables, which may stand in a wrong one by mistake."""
+    named = [
+        values.get(variable) or ""
+        for name, info in _fields()
+        if info.annotation is SecretStr
+        for variable in _variables(name, info)
+    ]
+    return [secret for value in named for secret in (value, password_of(value)) if secret]
 
 
 def _all_variables() -> list[str]:
-    fields = (field for model in (SupervisorSettings, WorkerSettings) for field in model.model_fields.items())
-    return [variable for name, info in fields for variable in _variables(name, info)]
+    return [variable for name, info in _fields() for variable in _variables(name, info)]
+
+
+def _fields() -> Iterator[tuple[str, FieldInfo]]:
+    for model in (SupervisorSettings, WorkerSettings):
+        yield from model.model_fields.items()
 
 
 def _given_variable(name: str, info: FieldInfo, values: Mapping[str, str | None]) -> str:
@@ -291,13 +347,23 @@ def _variable(name: str, info: FieldInfo) -> str:
     return _variables(name, info)[0]
 
 
+def _choices(info: FieldInfo) -> tuple[str, ...]:
+    """The words that a setting may be. Empty for any other setting."""
+    kinds = (info.annotation, *get_args(info.annotation))
+    return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
+
+
 def _bound(info: FieldInfo) -> str:
-    choices = getattr(info.annotation, "__args__", ())
-    if getattr(info.annotation, "__origin__", None) is Literal:
+    if choices := _choices(info):
         return " | ".join(choice or "(empty)" for choice in choices)
     low = next((rule.ge for rule in info.metadata if hasattr(rule, "ge")), None)
     high = next((rule.le for rule in info.metadata if hasattr(rule, "le")), None)
     return f"{low}..{high}" if low is not None else ""
+
+
+def in_words(bound: str) -> str:
+    """Bounds or choices as text. Commas separate the choices, because a bar would end the cell of a table."""
+    return bound.replace(" | ", ", ").replace("..", " to ")
 
 
 def _plain(value: object) -> str:

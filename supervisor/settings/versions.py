@@ -2,7 +2,13 @@
 
 from collections.abc import Callable, Collection
 
-from supervisor.settings.model import Problem, Settings, SettingsError
+from supervisor.settings.model import Settings, changed_variables
+from supervisor.settings.problems import Problem, SettingsError
+from worker.queue.dsn import differing_parts
+
+
+class FixedSettingChanged(SettingsError):
+    """Valid settings that cannot change while the supervisor runs."""
 
 
 class SettingsVersions:
@@ -20,11 +26,15 @@ class SettingsVersions:
         """Read a new generation and drop those not `in_use`. Raises SettingsError, and then nothing has changed."""
         settings = self._read()
         if problems := _fixed(self._by_generation[self._newest], settings):
-            raise SettingsError(problems)
+            raise FixedSettingChanged(problems)
         kept = {number: each for number, each in self._by_generation.items() if number in in_use}
         self._newest += 1
         self._by_generation = {**kept, self._newest: settings}
         return self._newest
+
+    def changed_since(self, generation: int) -> tuple[str, ...]:
+        """The variables whose values differ between this generation and the newest one. A value is in no message."""
+        return changed_variables(self.of(generation), self.of(self._newest))
 
 
 def _fixed(before: Settings, after: Settings) -> list[Problem]:
@@ -32,7 +42,11 @@ def _fixed(before: Settings, after: Settings) -> list[Problem]:
     remedy = "this cannot change while the supervisor runs: stop and start it"
     problems = []
     if after.worker.database != before.worker.database:
-        problems.append(Problem("LEARNING_DATABASE_URL", "***", f"names another database; {remedy}"))
+        dsns = (each.worker.learning_database_url.get_secret_value() for each in (before, after))
+        parts = ", ".join(differing_parts(*dsns))
+        problems.append(
+            Problem("LEARNING_DATABASE_URL", "***", f"names another database (another {parts}). {remedy.capitalize()}")
+        )
     if after.supervisor.runtime_path != before.supervisor.runtime_path:
         problems.append(Problem("RUNTIME_DIRECTORY", str(after.supervisor.runtime_path), remedy))
     return problems

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 JOURNAL = "supervisor/event_log.py"  # shows when a line was written
+SUSPENSION = "worker/suspension.py"  # subtracts one clock since the boot from another
 MONOTONIC = {"monotonic", "monotonic_ns", "perf_counter", "process_time", "sleep"}
 MODULES = sorted(str(path.relative_to(ROOT)) for name in ("supervisor", "worker") for path in (ROOT / name).rglob("*.py"))
 TIME_FROM_US = re.compile(r"%\(\w+\)s::(timestamp|date|time)|%\(\w*(_at|until)\)s")
@@ -29,7 +30,7 @@ def wall_clocks(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {JOURNAL}))
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {JOURNAL, SUSPENSION}))
 def test_a_module_has_no_wall_clock(module: str) -> None:
     """Whatever it decides or writes, it cannot know what time the host thinks it is."""
     assert wall_clocks((ROOT / module).read_text()) == []
@@ -41,6 +42,8 @@ def test_a_wall_clock_would_be_found() -> None:
     for source in (*sources, "from datetime import datetime", "import datetime"):
         assert wall_clocks(source)
     assert wall_clocks((ROOT / JOURNAL).read_text()) == ["datetime"]
+    clocks = ["time.CLOCK_BOOTTIME", "time.CLOCK_MONOTONIC", "time.clock_gettime", "time.clock_gettime"]
+    assert sorted(wall_clocks((ROOT / SUSPENSION).read_text())) == clocks
 
 
 def test_no_statement_takes_a_time_from_us() -> None:

@@ -7,7 +7,8 @@ import pytest
 from supervisor.admission.policy import AdmissionPolicy, TakeTurns
 from supervisor.monitor.ollama.policy import admission_policy
 from supervisor.settings.memory_size import MemorySize
-from supervisor.settings.model import Settings, SettingsError, parse
+from supervisor.settings.model import Settings, parse
+from supervisor.settings.problems import SettingsError
 from worker.ollama.models import listed_name
 
 GIB = 2**30
@@ -16,7 +17,7 @@ LOCAL = {"AI_BACKEND": "local"}
 
 
 def parsed(**values: str) -> Settings:
-    return parse({"LEARNING_DATABASE_URL": DSN, **values})
+    return parse({"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": DSN, **values})
 
 
 def policy_of(**values: str) -> AdmissionPolicy:

@@ -593,6 +593,8 @@ def test_wrong_settings_change_only_the_problem() -> None:
     """The old generation stays, and the problem is noted."""
     before = in_state(SlotState.RUNNING)
     assert apply(before, ReloadRejected(3, 50.0)) == replace(before, reload_problem=ReloadProblem.WRONG_SETTINGS)
+    fixed = apply(before, ReloadRejected(1, 50.0, needs_restart=True))
+    assert fixed == replace(before, reload_problem=ReloadProblem.NEEDS_RESTART)
 
 
 WITHDRAWN: dict[str, tuple[int | None, int, int, tuple[bool, int, ReloadProblem | None]]] = {

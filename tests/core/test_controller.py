@@ -62,7 +62,7 @@ def controller_of(
     log: EventLog | None = None,
 ) -> AdmissionController:
     board = board or Scoreboard()
-    settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/nowhere"}).worker
+    settings = parse({"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/nowhere"}).worker
     dependencies = AdmissionDependencies(policy, settings, server, StoreProbe(settings), host or Host(URL, None), requests)
     return AdmissionController(dependencies, board, state, Waker(board, []), log or EventLog("ERROR", lambda _: None))
 

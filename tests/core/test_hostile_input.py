@@ -8,6 +8,7 @@ from worker.documents.storage import Storage, page_keys
 from worker.ipc.contract import ErrorCode
 
 STORE = {
+    "AI_BACKEND": "local",
     "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning",
     "SUPABASE_URL": "http://127.0.0.1:9",  # the discard port: nothing listens, and no request may be sent
     "SUPABASE_SERVICE_ROLE_KEY": "key",

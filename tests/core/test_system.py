@@ -38,7 +38,7 @@ for number in ({FIRST.int}, {LAST.int}):
     assert send(int(sys.argv[1]), LeaseReclaimedReport(lease_key=UUID(int=number), outcome="reclaimed"))
     sys.stdin.readline()
 """
-SETTINGS = parse({"LEARNING_DATABASE_URL": "postgresql://somebody@localhost/somewhere"})
+SETTINGS = parse({"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": "postgresql://somebody@localhost/somewhere"})
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from worker.timeouts import (
     page_limit_seconds,
 )
 
-SETTINGS = parse({"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning"}).worker
+SETTINGS = parse({"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning"}).worker
 FILE_SECONDS = max(storage.DOWNLOAD_SECONDS, decoder.READ_SECONDS)
 PICTURE_SECONDS = FILE_SECONDS + decoder.PAGE_SECONDS + sandbox.END_SECONDS  # a child that cannot end has sent no file
 TWO_CONNECTIONS_SECONDS = LOOKUP_SECONDS + 2 * CONNECT_SECONDS + REPLY_TIMEOUT_SECONDS  # the second behind a pooler

@@ -126,7 +126,11 @@ def server() -> Iterator[Answering]:
 
 @pytest.fixture(scope="module")
 def writer(server: Answering) -> FeedbackWriter:
-    values = {"LEARNING_DATABASE_URL": "postgresql://w@h/d", "OLLAMA_BASE_URL": f"http://127.0.0.1:{server.server_port}"}
+    values = {
+        "AI_BACKEND": "local",
+        "LEARNING_DATABASE_URL": "postgresql://w@h/d",
+        "OLLAMA_BASE_URL": f"http://127.0.0.1:{server.server_port}",
+    }
     return build(parse({**values, "AI_NUM_CTX": "8192"}).worker, lambda: None)
 
 

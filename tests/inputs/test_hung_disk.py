@@ -24,7 +24,7 @@ from worker.documents.storage import Storage
 
 pytestmark = pytest.mark.second_tier
 
-DATABASE = {"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning"}
+DATABASE = {"AI_BACKEND": "local", "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning"}
 REQUEST_BYTES = 2**18
 MNT_DETACH = 2
 READ_SECONDS = 10.0

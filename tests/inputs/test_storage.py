@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.settings.model import SettingsError, parse
+from supervisor.settings.model import parse
+from supervisor.settings.problems import SettingsError
 from testkit.object_store import Request, Store, start_store
 from tests.inputs.alarm import alarmed
 from worker.core.errors import VisionPermanentError, VisionTransientError
@@ -31,7 +32,11 @@ from worker.ipc.contract import ErrorCode
 KEY = "submissions/course/task/student/orig/work.png"
 SERVICE_KEY = "the-secret-service-key"
 MAX_BYTES = 1000
-DATABASE = {"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "LEARNING_MAX_UPLOAD_BYTES": str(MAX_BYTES)}
+DATABASE = {
+    "AI_BACKEND": "local",
+    "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning",
+    "LEARNING_MAX_UPLOAD_BYTES": f"{MAX_BYTES}B",
+}
 CORRUPT, UNSUPPORTED, TOO_LARGE = ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE
 
 
@@ -253,7 +258,7 @@ def test_the_largest_file_is_read(local: Storage, root: Path) -> None:
 def test_a_file_without_a_size_is_cut_off(root: Path) -> None:
     """A file with a declared size of 0 and more content is read no further than allowed."""
     (root / "proc").mkdir()
-    place = Storage(parse(DATABASE | {"STORAGE_VERIFY_ROOT": "/proc/self", "LEARNING_MAX_UPLOAD_BYTES": "10"}).worker)
+    place = Storage(parse(DATABASE | {"STORAGE_VERIFY_ROOT": "/proc/self", "LEARNING_MAX_UPLOAD_BYTES": "10B"}).worker)
     assert code_of(place, "status") is TOO_LARGE
 
 

@@ -512,7 +512,9 @@ def test_a_model_that_is_pulled_while_a_worker_lives() -> None:
     model = WorkerSettings.model_fields["ai_vision_model"].default
     listed = status(200, json.dumps({"models": [{"name": model, "digest": "a1b2", "size": 1}]}).encode())
     with raw_server(answering(EMPTY_LIST), answering(listed), answering(listed)) as url:
-        settings = parse({"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "OLLAMA_BASE_URL": url}).worker
+        settings = parse(
+            {"AI_BACKEND": "local", "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "OLLAMA_BASE_URL": url}
+        ).worker
         earlier, later = (vision.build(settings, lambda: None) for _ in range(2))
         before, after = (earlier.fingerprint({"sha256": "x"}) for _ in range(2))
         assert before != after == later.fingerprint({"sha256": "x"})

@@ -26,6 +26,7 @@ GOOD = {
 
 def writer(url: str, **changes: object) -> FeedbackWriter:
     given = {
+        "AI_BACKEND": "local",
         "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning",
         "OLLAMA_BASE_URL": url,
         "AI_FEEDBACK_MODEL": "chain",

@@ -70,7 +70,7 @@ def test_a_worker_reports_a_name_that_is_not_resolved(name: str, monkeypatch: py
 def test_a_store_that_is_not_reached(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for the object store, which has one time for lookup and download."""
     monkeypatch.setattr("worker.documents.storage.DOWNLOAD_SECONDS", 0.4)
-    settings = {"LEARNING_DATABASE_URL": "postgresql://w@h/d", "SUPABASE_URL": f"http://{name}:9"}
+    settings = {"AI_BACKEND": "local", "LEARNING_DATABASE_URL": "postgresql://w@h/d", "SUPABASE_URL": f"http://{name}:9"}
     with pytest.raises(StoreUnreachable) as raised:
         Storage(parse(settings | {"SUPABASE_SERVICE_ROLE_KEY": "key"}).worker).page("submissions/a")
     assert isinstance(raised.value, StoreNameUnresolved) == (name != "refused")

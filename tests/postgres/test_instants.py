@@ -161,7 +161,7 @@ def working(queue: FilledQueue) -> Iterator[WorkerContext]:
             undo.callback(os.close, fd)
         wiring = Wiring(0, 1, 1, Scoreboard(), fds[0], fds[2], fds[3])
         wiring.scoreboard.control.write(ControlRecord(leasing_slots=1))
-        settings = parse({"LEARNING_DATABASE_URL": queue.database.worker_dsn}).worker
+        settings = parse({"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": queue.database.worker_dsn}).worker
         report, wakeups = Report(wiring), Wakeups(fds[0], fds[3], lambda: False)
         session = Session(partial(connect, queue.database.worker_dsn, "test"), report, wakeups)
         undo.callback(session.close)

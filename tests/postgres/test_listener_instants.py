@@ -40,7 +40,7 @@ async def send_notification(_requests: DatabaseRequests, sender: AsyncConnection
 
 def listener_of(database: Database, requests: DatabaseRequests) -> QueueListener:
     log, board, state = EventLog("ERROR", lambda _line: None), Scoreboard(), MonitorState()
-    settings = parse({"LEARNING_DATABASE_URL": database.worker_dsn}).worker
+    settings = parse({"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": database.worker_dsn}).worker
     permits = PermitWatch(settings, board, state, log)
     users = ConnectionUsers(
         requests,

@@ -244,7 +244,7 @@ def test_the_model_lock_of_a_stopped_server_process_does_not_count(queue: Filled
 
 
 def settings() -> WorkerSettings:
-    return WorkerSettings.model_validate({"LEARNING_DATABASE_URL": "postgresql://worker@/learning"})
+    return WorkerSettings.model_validate({"LEARNING_DATABASE_URL": "postgresql://worker@/learning", "ai_backend": "stub"})
 
 
 def test_a_lost_permit_is_no_use_of_its_model(queue: FilledQueue, undo: ExitStack) -> None:

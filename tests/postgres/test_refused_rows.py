@@ -14,10 +14,11 @@ from worker.core.outcome import Lease, Retried
 from worker.core.refusal import ALL_REFUSED, Write
 from worker.ipc.contract import Step
 from worker.queue.connection import AsyncConnection, connect_monitor
+from worker.queue.contract_check import jobs_ahead as jobs_ahead_in_check
 from worker.queue.contract_check import stuck_rows
 from worker.queue.leases import LeaseRequest, fail_unleased, lease_alone, lease_candidates, lease_job
 from worker.queue.permits import Permits, begin_step
-from worker.queue.polls import STUCK_BOUND, open_jobs, parked_jobs, step_backlog, stuck_jobs
+from worker.queue.polls import STUCK_BOUND, JobsAhead, jobs_ahead, open_jobs, parked_jobs, step_backlog, stuck_jobs
 from worker.queue.rehearsal import rehearse
 from worker.queue.settle import park, settle
 
@@ -214,3 +215,19 @@ def test_rows_that_no_worker_can_take_are_found(queue: FilledQueue) -> None:
         " select submission_id, '{}', 'infinity' from learning_submission_jobs, generate_series(1, 200) limit 200"
     )
     assert len(monitor(queue, stuck_jobs)) == 2 + STUCK_BOUND
+
+
+def test_jobs_of_a_clock_that_was_ahead_are_found(queue: FilledQueue) -> None:
+    """A time in the future is not ordinary if the row was written in the future too. A delayed job and a retry are ordinary."""
+    queue.enter(visible_in_seconds=2 * HOUR_SECONDS)
+    assert monitor(queue, jobs_ahead) == JobsAhead()
+    entered, retried = (queue.enter(visible_in_seconds=HOUR_SECONDS).job_id for _ in range(2))
+    later = "update learning_submission_jobs set {} = now() + interval '50 minutes' where id = %s"
+    queue.owner.execute(later.format("created_at").encode(), [entered])
+    queue.owner.execute(later.format("updated_at").encode(), [retried])
+    found = monitor(queue, jobs_ahead)
+    assert (found.count, found.first_job_id in {entered, retried}) == (2, True)
+    assert HOUR_SECONDS - 60 < found.due_in_seconds <= HOUR_SECONDS
+    point = jobs_ahead_in_check(queue.worker)
+    assert point is not None
+    assert point.subject.startswith("jobs that were written while the clock of the database was ahead: 2, such as ")

@@ -98,6 +98,36 @@ def test_all_wrong_settings_are_listed_at_once(site: Site) -> None:
     assert not (site.directory / "run").exists()
 
 
+def test_a_start_needs_a_chosen_backend(site: Site) -> None:
+    """Without it one line has the choices, and nothing is started: a forgotten line would give pupils invented feedback."""
+    result = run(site, "start", ai_backend="")
+    assert result.returncode == CONFIG
+    (_, line) = result.stderr.splitlines()
+    assert line.startswith("  AI_BACKEND=(unset): must be chosen: write local for real feedback by Ollama, or stub for a trial")
+    assert not (site.directory / "run").exists()
+
+
+def test_a_misspelled_variable_of_the_environment_is_told(site: Site) -> None:
+    """It has no effect, and the service runs: the log and `status` name the setting that was probably meant."""
+    fleet = site.start(worker_concurency=4)
+    (line,) = fleet.until_logged("unknown_setting")
+    assert (line["variable"], "did you mean WORKER_CONCURRENCY?" in line["remedy"]) == ("WORKER_CONCURENCY", True)
+    fleet.until_idle()
+    result = run(site, "status")
+    assert "WORKER_CONCURENCY in the environment is no setting and has no effect: did you mean" in result.stdout
+    assert json.loads(run(site, "status", "--json").stdout)["instances"][0]["unknown_settings"][0]["name"] == "WORKER_CONCURENCY"
+
+
+def test_a_thread_before_the_first_fork_is_one_line(site: Site) -> None:
+    """As of the agent of a monitoring tool. No worker could be forked without a deadlock, and a restart does not help."""
+    text = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    (site.directory / "sitecustomize.py").write_text(text)
+    result = run(site, "start", pythonpath=f"{site.directory}:{PROJECT_ROOT}")
+    assert (result.returncode, "Traceback" in result.stderr) == (CONFIG, False)
+    assert "a thread was started before the first fork" in result.stderr
+    assert "remove what starts it at the start of Python" in result.stderr
+
+
 def test_a_service_role_in_the_dsn_is_rejected_before_the_start(site: Site) -> None:
     """Its name is enough. The password is not shown."""
     result = run(site, "start", learning_database_url="postgresql://postgres:geheim@/learning")
@@ -185,7 +215,8 @@ def test_a_missing_root_certificate_is_a_wrong_setting(site: Site, command: str)
     dsn = url(site.database.worker_dsn, sslmode="verify-ca")
     by_variable = run(site, command, learning_database_url=dsn, pgsslrootcert="/no/such/root.crt")
     for result in (named, by_variable):
-        assert (result.returncode, "/no/such/root.crt" in result.stderr, "Traceback" in result.stderr) == (CONFIG, True, False)
+        text = result.stdout + result.stderr
+        assert (result.returncode, "/no/such/root.crt" in text, "Traceback" in text) == (CONFIG, True, False)
 
 
 def test_a_missing_file_of_certificates_ends_no_status(site: Site) -> None:
@@ -345,9 +376,11 @@ def test_status_of_two_instances(site: Site) -> None:
 
 @pytest.mark.postgres
 def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
-    """Exit code 0, no failed finding, and no file left in the runtime directory."""
-    result = run(site, "check")
+    """Exit code 0, no failed finding, the same as JSON, and no file left in the runtime directory."""
+    result, as_json = run(site, "check"), json.loads(run(site, "check", "--json").stdout)
     assert result.returncode == OK, result.stdout
+    assert as_json["level"] in {"ok", "warning"}
+    assert len(as_json["findings"]) == len(result.stdout.splitlines())
     assert not [line for line in result.stdout.splitlines() if line.startswith("failed")]
     assert list((site.directory / "run").iterdir()) == []
 
@@ -361,8 +394,9 @@ def test_check_of_an_empty_database(site: Site) -> None:
     assert "grant usage on schema public" in failure
     site.owner.execute("grant usage on schema public to learning_worker")
     submissions, jobs = failures(run(site, "check"))
-    assert ("learning_submissions" in submissions, "learning_submission_jobs" in jobs) == (True, True)
-    assert ("migrations" in submissions, "migrations" in jobs) == (True, True)
+    assert "table learning_submissions: does not exist" in submissions
+    assert "table learning_submission_jobs: does not exist" in jobs
+    assert ("migrations" in submissions, "columns" in submissions + jobs) == (True, False)
 
 
 @pytest.mark.postgres
@@ -418,9 +452,16 @@ def test_check_of_the_model_server(site: Site) -> None:
 
 
 def test_check_with_wrong_settings(site: Site) -> None:
-    """Exit code 78 and the variable's name, as with `start`."""
-    result = run(site, "check", worker_lease_seconds=0)
-    assert (result.returncode, "WORKER_LEASE_SECONDS" in result.stderr) == (CONFIG, True)
+    """Exit code 78 as with `start`, and one failed line for each wrong setting, also as JSON."""
+    wrong: dict[str, str | float] = {"worker_lease_seconds": 0, "ai_timeout_vision": "soon"}
+    result, as_json = run(site, "check", **wrong), run(site, "check", "--json", **wrong)
+    assert (result.returncode, as_json.returncode) == (CONFIG, CONFIG)
+    assert [line.split("=")[0] for line in result.stdout.splitlines()] == [
+        "failed  AI_TIMEOUT_VISION",
+        "failed  WORKER_LEASE_SECONDS",
+    ]
+    findings = json.loads(as_json.stdout)["findings"]
+    assert {each["subject"] for each in findings} == {"AI_TIMEOUT_VISION=soon", "WORKER_LEASE_SECONDS=0"}
 
 
 # scale, recycle, reload
@@ -460,7 +501,21 @@ def test_reload(site: Site) -> None:
     settings.write_text("AI_TIMEOUT_VISION=soon\n")
     wrong = run(site, "reload")
     assert (right.returncode, "The settings are valid and go to 1 worker" in right.stdout) == (OK, True)
+    assert "No setting has changed." in right.stdout
     assert (wrong.returncode, "Wrong: AI_TIMEOUT_VISION." in wrong.stderr) == (CONFIG, True)
+
+
+def test_a_reload_with_another_database_is_told_as_that(site: Site) -> None:
+    """It is no wrong setting, so the answer is to stop and start, and not to run check. Other changes are named."""
+    settings, dsn = site.directory / ".env", site.database.worker_dsn
+    settings.write_text(f"LEARNING_DATABASE_URL={dsn}\nLOG_LEVEL=INFO\n")
+    site.start(learning_database_url="").until_idle()
+    settings.write_text(f"LEARNING_DATABASE_URL={dsn}\nLOG_LEVEL=DEBUG\n")
+    assert "Changed: LOG_LEVEL.\n" in run(site, "reload").stdout
+    settings.write_text(f"LEARNING_DATABASE_URL={url(dsn, dbname='another')}\n")
+    result = run(site, "reload")
+    assert (result.returncode, "LEARNING_DATABASE_URL cannot change while the service runs" in result.stderr) == (CONFIG, True)
+    assert ("Stop and start" in result.stderr, "check" in result.stderr) == (True, False)
 
 
 def test_a_command_without_a_supervisor(site: Site) -> None:

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from testkit.live_fleet import PROJECT_ROOT, LiveFleet
-from testkit.outage import ALL_RAN_OUT, Scene, set_scene
+from testkit.outage import ALL_RAN_OUT, WORKERS, Scene, set_scene
+from testkit.pg_proxy import proxy_before
 from testkit.site import Site, Value
 from testkit.waiting import until
 
@@ -107,6 +108,50 @@ def test_a_process_frozen_past_its_leases_writes_nothing(site: Site, frozen_part
     scene.fleet.until_idle()
     assert {each["outcome"] for each in other.logged("settled")} == {"completed"}
     assert other.logged("exited") == []
+
+
+def test_work_of_another_host_during_a_suspension_is_not_counted_as_ours(site: Site) -> None:
+    """The monotonic clock stands still in a suspension, and the reply after it is lost with the connection. The job's row is
+    gone, because another host has finished the job: the result is told and counted as dropped, not as completed here.
+    """
+    suspended, elsewhere = site.directory / "suspended", site.directory / "other gate"
+    with proxy_before(site.database.worker_dsn) as wire:
+        clock: dict[str, Value] = {"suspended_seconds": suspended, **python_shim(0)}
+        scene = set_scene(site, (), learning_database_url=wire.dsn, **clock)
+        site.owner.execute(RUN_OUT)
+        until(lambda: site.one(ALL_RAN_OUT)["it"])
+        elsewhere.touch()
+        place: dict[str, Value] = {"runtime_directory": site.directory / "other", "gate": elsewhere}
+        site.start_with({**scene.settings, **place, "learning_database_url": site.database.worker_dsn})
+        site.until_done_once(scene.entered)
+        suspended.write_text(str(HOUR_SECONDS))
+        wire.lose_answer_to("learning_worker_update_completed")
+        scene.answer()
+        until(lambda: len(scene.fleet.logged("settled")) == WORKERS)
+        assert scene.fleet.logged("connection_lost") != []
+        assert [each["outcome"] for each in scene.fleet.logged("settled")] == ["lease_lost"] * WORKERS
+        scene.until_dropped(WORKERS)
+        assert scene.fleet.stop() == 0
+
+
+def test_jobs_of_a_clock_that_was_ahead_are_told(site: Site) -> None:
+    """The clock of the database was an hour ahead and is right again: the jobs that were entered meanwhile wait for an hour.
+    `status` and the metric say so, and the other submissions go on.
+    """
+    waiting = site.enter_texts(2)
+    site.owner.execute(
+        "update learning_submission_jobs set created_at = created_at + interval '1 hour',"
+        " updated_at = updated_at + interval '1 hour', visible_at = visible_at + interval '1 hour'"
+    )
+    fleet = site.start()
+    fleet.until_idle()
+    until(lambda: fleet.status()["state"] == "degraded")
+    assert fleet.status()["message"].startswith("2 jobs cannot start yet, because the clock of the database was ahead")
+    assert fleet.metrics()["learning_queue_jobs_ahead"] == 2
+    site.until_done([site.enter_text()])
+    site.owner.execute("update learning_submission_jobs set visible_at = now()")
+    site.until_done(waiting)
+    fleet.until_state("ok")
 
 
 def lost(scene: Scene) -> list[str]:

@@ -198,9 +198,36 @@ def test_another_database_needs_another_start(site: Site) -> None:
     fleet.until_idle()
     settings_file(site, f"LEARNING_DATABASE_URL={url(site.database.worker_dsn, dbname='another')}\n")
     answer = fleet.command("/reload")
-    assert (answer.status_code, answer.json()["names"]) == (WRONG, ["LEARNING_DATABASE_URL"])
+    assert (answer.status_code, answer.json()["outcome"]) == (WRONG, "needs_restart")
+    assert answer.json()["names"] == ["LEARNING_DATABASE_URL"]
     (problem,) = fleet.logged("wrong_setting")
-    assert "stop and start" in problem["remedy"]
+    assert "another database (another name). This cannot change while the supervisor runs: stop and start it" in problem["remedy"]
+    until(lambda: "(another database or runtime directory)" in fleet.status()["message"])
+    assert "Stop and start the service to use them" in fleet.status()["message"]
+
+
+def test_a_reload_names_the_changed_settings(site: Site) -> None:
+    """In the answer and in the log, without a value: a changed password is a changed LEARNING_DATABASE_URL."""
+    settings_file(site, f"LEARNING_DATABASE_URL={site.database.worker_dsn}\nAI_NUM_CTX=4096\n")
+    fleet = site.start(learning_database_url="")
+    fleet.until_idle()
+    dsn = url(site.database.worker_dsn, password="geheim7x")
+    settings_file(site, f"LEARNING_DATABASE_URL={dsn}\nAI_NUM_CTX=8192\n")
+    answer = fleet.command("/reload")
+    assert answer.json()["names"] == ["LEARNING_DATABASE_URL", "AI_NUM_CTX"]
+    assert [each["names"] for each in fleet.logged("settings_changed")] == ["LEARNING_DATABASE_URL,AI_NUM_CTX"]
+    assert "geheim7x" not in "".join(fleet.log()) + answer.text
+
+
+def test_a_settings_file_full_of_unknown_names_ends_no_supervisor(site: Site) -> None:
+    """More and longer names than a message holds: the reload is rejected, and all of them are in the log."""
+    fleet = site.start()
+    fleet.until_idle()
+    settings_file(site, "".join(f"AI_{number}_{'X' * 90}=1\n" for number in range(300)))
+    answer = fleet.command("/reload")
+    assert (answer.status_code, answer.json()["outcome"]) == (WRONG, "wrong_settings")
+    assert (len(answer.json()["names"]), len(fleet.logged("wrong_setting"))) == (128, 300)
+    site.until_done([site.enter_text()])
 
 
 def test_settings_that_a_worker_rejects_are_withdrawn(site: Site) -> None:

@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from worker.ipc.scoreboard import MAX_SLOTS
 
+MAX_NAMES, MAX_NAME_LENGTH = 128, 48
 MAX_MESSAGE_BYTES = 8192  # the longest message is a result that names every setting
 
 Slot = Annotated[int, Field(ge=0, lt=MAX_SLOTS, strict=True)]
-Name = Annotated[str, Field(max_length=48)]
+Name = Annotated[str, Field(max_length=MAX_NAME_LENGTH)]
 
 
 class _Message(BaseModel):
@@ -71,14 +72,15 @@ class ReloadCommand(_Command):
 class CommandResult(_Message):
     """Supervisor to monitor: the command is accepted or rejected.
 
-    `names` are the invalid variables (wrong_settings) or the slots without a worker (no_worker).
+    `names` are the invalid variables (wrong_settings), valid ones that need a new start (needs_restart), the changed ones of an
+    accepted reload, or the slots without a worker (no_worker). A reader shows at most MAX_NAMES of them.
     """
 
     kind: Literal["command_result"] = "command_result"
     number: int
-    outcome: Literal["accepted", "stopping", "no_worker", "wrong_settings"]
+    outcome: Literal["accepted", "stopping", "no_worker", "wrong_settings", "needs_restart"]
     workers: int  # number of workers wanted after the command
-    names: Annotated[tuple[Name, ...], Field(max_length=128)] = ()
+    names: Annotated[tuple[Name, ...], Field(max_length=MAX_NAMES)] = ()
 
 
 Command = ScaleCommand | RecycleCommand | ReloadCommand

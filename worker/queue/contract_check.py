@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from psycopg.rows import DictRow
+
 from worker.queue.connection import Connection
 from worker.queue.polls import STUCK_BOUND
 from worker.queue.statements import statement
+from worker.queue.submissions import read_submission
 
-_STUCK = statement("stuck_jobs")
+_STUCK, _AHEAD, _WAITING_FILES = statement("stuck_jobs"), statement("jobs_ahead"), statement("waiting_files")
 
 _COLUMNS = {
     "learning_submissions": (
@@ -66,9 +69,13 @@ def _tables(connection: Connection) -> Iterator[ContractPoint]:
             (table,),
         ).fetchall()
         missing = sorted(set(wanted.split()) - {row["attname"] for row in rows})
-        yield ContractPoint(
-            f"table {table}", f"columns missing: {', '.join(missing)}: apply the platform's migrations" if missing else ""
-        )
+        yield ContractPoint(f"table {table}", _table_remedy(missing, exists=bool(rows)))
+
+
+def _table_remedy(missing: list[str], *, exists: bool) -> str:
+    if not exists:
+        return "does not exist: correct the database in LEARNING_DATABASE_URL, or apply the platform's migrations"
+    return f"columns missing: {', '.join(missing)}: apply the platform's migrations" if missing else ""
 
 
 def _rights(connection: Connection) -> Iterator[ContractPoint]:
@@ -112,6 +119,13 @@ def _index(connection: Connection) -> ContractPoint:
     )
 
 
+def waiting_files(connection: Connection) -> list[DictRow]:
+    """Return some submissions whose file a worker will read next. The contract must be in order."""
+    jobs = connection.execute(_WAITING_FILES).fetchall()
+    rows = (read_submission(connection, job["submission_id"], job["student_sub"]) for job in jobs)
+    return [row for row in rows if row and row["storage_key"]]
+
+
 def stuck_rows(connection: Connection) -> ContractPoint | None:
     """Find jobs that no worker can ever take. None if there are none. The contract must be in order."""
     rows = connection.execute(_STUCK, {"bound": STUCK_BOUND}).fetchall()
@@ -121,6 +135,16 @@ def stuck_rows(connection: Connection) -> ContractPoint | None:
     ids = ", ".join(str(row["id"]) for row in rows[:3])
     remedy = "set status = 'queued', visible_at = now(), lease_key = null, leased_until = null for them, or delete them"
     return ContractPoint(f"jobs that can never be taken: {len(rows)} ({faults}), such as {ids}", remedy)
+
+
+def jobs_ahead(connection: Connection) -> ContractPoint | None:
+    """Find jobs that wait because the clock of the database was ahead. None if there are none. The contract must be in order."""
+    rows = connection.execute(_AHEAD, {"bound": STUCK_BOUND}).fetchall()
+    if not rows:
+        return None
+    subject = f"jobs that were written while the clock of the database was ahead: {len(rows)}, such as {rows[0]['id']}"
+    minutes = int(rows[0]["due_in_seconds"] // 60)
+    return ContractPoint(subject, f"they start in {minutes} min and later. To start them now, set visible_at = now() for them")
 
 
 def _free_connections(connection: Connection, needed: int) -> ContractPoint:

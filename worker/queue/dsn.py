@@ -8,6 +8,8 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
+_MAX_PORT = 65_535
+_DATABASE_PARTS = {"host": "host", "hostaddr": "address", "port": "port", "dbname": "name"}
 
 
 def role_of(dsn: str) -> str:
@@ -16,6 +18,30 @@ def role_of(dsn: str) -> str:
         return str(conninfo_to_dict(dsn).get("user") or "")
     except ProgrammingError:
         raise ValueError("give a PostgreSQL DSN such as postgresql://role:password@host/database") from None
+
+
+def fault_of(dsn: str) -> str:
+    """Return the remedy for an address whose password has characters that end it too early, or '' if there is no fault.
+
+    libpq takes the rest of such a password for host, port or database, and names these in its errors. Raises ProgrammingError
+    if the text is not a DSN.
+    """
+    parts = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
+    ports = [port for port in parts.get("port", "").split(",") if port]
+    is_cut = any(sign in parts.get(key, "") for key in ("host", "hostaddr") for sign in "@ ")
+    if is_cut or {"@", "/"} & set(parts.get("dbname", "")):
+        return "write special characters of the password with %: %40 for @, %2F for /, %3A for :, %3F for ?, %25 for %"
+    if not all(port.isdecimal() and 0 < int(port) <= _MAX_PORT for port in ports):
+        return "its port is no number from 1 to 65535. A : or / of the password must be written as %3A or %2F"
+    return ""
+
+
+def password_of(dsn: str) -> str:
+    """Return the password in the DSN, or '' without one and for any other text."""
+    try:
+        return str(conninfo_to_dict(dsn).get("password") or "")
+    except ProgrammingError:
+        return ""
 
 
 def missing_authority_of(dsn: str, environ: Mapping[str, str | None]) -> str:
@@ -38,8 +64,14 @@ def address_of(dsn: str) -> str:
     return f"role {parts.get('user') or 'of the system'} at {host} port {port}, database {database}"
 
 
+def differing_parts(before: str, after: str) -> list[str]:
+    """Return the parts that name the database and differ, in words. Raises ProgrammingError if a text is not a DSN."""
+    old, new = conninfo_to_dict(before), conninfo_to_dict(after)
+    return [word for key, word in _DATABASE_PARTS.items() if old.get(key) != new.get(key)]
+
+
 def database_of(dsn: str) -> str:
     """Return a short hash of the database, equal for all roles. Raises ProgrammingError if the text is not a DSN."""
     parts = conninfo_to_dict(dsn)
-    named = "\n".join(str(parts.get(key) or "") for key in ("host", "hostaddr", "port", "dbname"))
+    named = "\n".join(str(parts.get(key) or "") for key in _DATABASE_PARTS)
     return hashlib.sha256(named.encode()).hexdigest()[:16]

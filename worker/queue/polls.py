@@ -16,6 +16,7 @@ CHANNEL = "learning_submissions"
 STUCK_BOUND = 100
 _POLL, _STATS, _BACKLOG = statement("poll_queue"), statement("queue_stats"), statement("backlog")
 _STUCK, _PARKED, _OPEN = statement("stuck_jobs"), statement("parked_jobs"), statement("open_jobs")
+_AHEAD = statement("jobs_ahead")
 _BESIDES = statement("waiting_besides")
 
 
@@ -38,6 +39,15 @@ class QueueStats:
     leased: int = 0
     failed: int = 0
     oldest_wait_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobsAhead:
+    """Queued jobs with a time in the future that no delay explains. The first of them is due in `due_in_seconds`."""
+
+    count: int = 0
+    first_job_id: UUID | None = None
+    due_in_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,12 @@ async def stuck_jobs(connection: AsyncConnection) -> dict[UUID, str]:
     """Return rows that no worker can ever take, with their fault, at most STUCK_BOUND of each kind."""
     rows = await (await connection.execute(_STUCK, {"bound": STUCK_BOUND})).fetchall()
     return {row["id"]: row["fault"] for row in rows}
+
+
+async def jobs_ahead(connection: AsyncConnection) -> JobsAhead:
+    """Return the jobs that wait because the clock of the database was ahead when they were written, at most STUCK_BOUND."""
+    rows = await (await connection.execute(_AHEAD, {"bound": STUCK_BOUND})).fetchall()
+    return JobsAhead(len(rows), rows[0]["id"], rows[0]["due_in_seconds"]) if rows else JobsAhead()
 
 
 async def parked_jobs(connection: AsyncConnection) -> dict[UUID, str]:

@@ -32,6 +32,7 @@ from worker.queue.permit_sessions import monitor_name
 from worker.queue.polls import (
     StepBacklog,
     is_waiting_besides,
+    jobs_ahead,
     listen,
     open_jobs,
     parked_jobs,
@@ -186,7 +187,7 @@ class QueueListener:
         """Finds rows that no worker can take, jobs that any instance has put aside, and refused rows whose jobs have ended."""
         self._surveyed_at_seconds, refused_rows = now, self._state.refused_rows
         with _without_damaged_rows():
-            self._state.stuck_jobs = await stuck_jobs(connection)
+            self._state.stuck_jobs, self._state.jobs_ahead = await stuck_jobs(connection), await jobs_ahead(connection)
             for job_id, sqlstate in (await parked_jobs(connection)).items():
                 refused_rows.add(job_id, sqlstate, now)
             if refused_rows.rows:

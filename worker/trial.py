@@ -1,0 +1,50 @@
+"""Trials of `check` with the worker's own code: build the adapter of a step, read the file of a submission.
+
+They run in a child process with the rights of the service, because a foreign module or a disk may do anything.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from worker.adapters.loading import AdapterMissing, load_adapter
+from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.documents.storage import Storage
+from worker.ipc.contract import Step
+from worker.settings import WorkerSettings
+
+_METHODS = {Step.VISION: ("extract", "pages"), Step.FEEDBACK: ("analyze",)}  # one of these
+
+
+def adapter_module(settings: WorkerSettings, step: Step) -> str:
+    """Return the name of the step's module."""
+    return settings.vision_adapter if step is Step.VISION else settings.feedback_adapter
+
+
+def adapter_fault(settings: WorkerSettings, step: Step) -> tuple[str, str] | None:
+    """Return what is wrong with the adapter of the step, and the remedy. None if a worker can use it."""
+    module = adapter_module(settings, step)
+    try:
+        built = load_adapter(module, settings, lambda: None)
+    except Exception as error:  # noqa: BLE001  a foreign module may raise anything
+        reason = str(error) if isinstance(error, AdapterMissing) else f"adapter module {module}: {type(error).__name__}"
+        return reason, f"correct LEARNING_{step.name}_ADAPTER, or install its package"
+    if any(callable(getattr(built, method, None)) for method in _METHODS[step]):
+        return None
+    remedy = f"its adapter has no method `{_METHODS[step][0]}`: LEARNING_{step.name}_ADAPTER names another kind of module"
+    return f"adapter module {module}", remedy
+
+
+def file_fault(settings: WorkerSettings, submission: Mapping[str, Any]) -> str:
+    """Return the error of reading the submission's file, without its name. '' if it can be read.
+
+    A damaged or oversized file can be read, and is the fault of its submission alone.
+    """
+    try:
+        Storage(settings).original(submission)()
+    except VisionPermanentError:
+        return ""
+    except VisionTransientError as error:
+        return str(error) or type(error).__name__
+    except Exception as error:  # noqa: BLE001  `check` goes on, whatever it finds
+        return type(error).__name__
+    return ""
