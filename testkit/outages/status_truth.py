@@ -1,0 +1,58 @@
+"""The samples of `status` that were not true. A pure function of the samples and of the results."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from testkit.outages.matrix import Case, Request, Target, Way
+
+SHOWN_SECONDS: Final = 5.0  # the longest time until `status` shows a part that answers with errors or refuses connections
+SHOWN_BY_TIMEOUT_SECONDS: Final = 10.0  # of a silent model server, store or disk: the longest limit of one request, and a sample
+SHOWN_BY_LOOKUP_SECONDS: Final = 12.0  # of a name: a lookup (6 s), the wait before the next one (5 s), and a sample
+SHOWN_BY_DATABASE_SECONDS: Final = 13.0  # of a database that is silent (10 s) or locked, and the next poll
+SHOWN_AS_STANDSTILL_SECONDS: Final = 56.0  # of a row that waits: the longest step with the short settings, and the next poll
+OF_TWO_TURNS_SECONDS: Final = 12.0  # without an outage: each change between two models waits for their memory (5 s)
+WELL_AGAIN_SECONDS: Final = 15.0  # after the last job: `status` shows an outage of the workers for 12 s
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The answer of `status`. `state` is empty without an answer."""
+
+    at: float
+    state: str
+    message: str
+
+
+def shown_seconds(case: Case) -> float:
+    """The documented time from the begin of an outage to a status that shows it."""
+    is_silent = case.way in {Way.SILENT, Way.HUNG}
+    match case.request.target:
+        case Target.DATABASE if case.way is Way.ROW_LOCK:
+            return SHOWN_AS_STANDSTILL_SECONDS
+        case Target.DATABASE:
+            return SHOWN_BY_DATABASE_SECONDS if is_silent or case.is_lock else SHOWN_SECONDS
+        case Target.NAMES:
+            return SHOWN_BY_LOOKUP_SECONDS
+        case _ if case.request is Request.UNLOAD:
+            return OF_TWO_TURNS_SECONDS
+        case _:
+            return SHOWN_BY_TIMEOUT_SECONDS if is_silent else SHOWN_SECONDS
+
+
+def wrong_samples(
+    case: Case, samples: Sequence[Sample], results_at: Sequence[float], jobs: int, began_at: float, ended_at: float
+) -> list[Sample]:
+    """Return the samples of a standstill that are well, or whose message does not name the part that fails.
+
+    A standstill is a time without a result while some of the `jobs` have none, for longer than `status` may take to show the
+    outage.
+    """
+    delay_seconds, wrong = shown_seconds(case), []
+    for sample in samples:
+        before = [at for at in results_at if at <= sample.at]
+        is_standing = len(before) < jobs and sample.at < ended_at and sample.at - max([began_at, *before]) > delay_seconds
+        if is_standing and sample.state and not (sample.state != "ok" and re.search(case.request.target.value, sample.message)):
+            wrong.append(sample)
+    return wrong
