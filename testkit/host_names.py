@@ -63,7 +63,7 @@ class HostNames:
 
     @property
     def is_hanging(self) -> bool:
-        return any(self.directory.glob("*.hangs"))
+        return any((*self.directory.glob("*.hangs"), *self.directory.glob("*.unknown")))
 
     def heal(self) -> None:
         """Let every name have its address again."""

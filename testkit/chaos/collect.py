@@ -67,6 +67,7 @@ class Observed:
     acknowledged: frozenset[UUID]
     injected: tuple[InjectedFault, ...]
     refusals: tuple[Refusal, ...]
+    runner_killers: frozenset[UUID]
     began_at: float
     ended_at: float
 
@@ -90,6 +91,7 @@ def collect(environment: ChaosEnvironment, plan: Plan, observed: Observed) -> Ru
         began_at=observed.began_at,
         ended_at=observed.ended_at,
         refusals=observed.refusals,
+        runner_killers=observed.runner_killers,
         samples=environment.sampler.samples(),
         lives=tuple(life for fleet in environment.fleets for life in fleet.lives),
         model_progress=tuple(at for call in calls if not call["is_empty"] for at in _progress(call)),

@@ -17,7 +17,7 @@ from testkit.outages.file_faults import root_fault
 from testkit.outages.http_proxy import HttpProxy
 from testkit.outages.matrix import Case, Moment, Request, Target, Way
 from testkit.outages.scene import WORKERS, Scene
-from testkit.outages.status_truth import WELL_AGAIN_SECONDS, Sample, wrong_samples
+from testkit.outages.status_truth import WELL_AGAIN_SECONDS, Outage, Sample, wrong_samples
 from testkit.outages.verdict import Figures, Observed, judge
 from testkit.site import FEEDBACK_MODEL, VISION_MODEL
 from testkit.waiting import until
@@ -203,9 +203,10 @@ class CaseRun:
     def _observed(self, began_at: float, ended_at: float, open_ids: Any, *, is_well_again: bool) -> Observed:
         book = self.scene.book
         done_at, calls = book.done_at(), self._answered()
+        outage = Outage(began_at, ended_at, self.scene.is_long)
         wrong = [
             f"{each.at - began_at:.1f} s: {each.state}: {each.message}"
-            for each in wrong_samples(self.case, self.samples, list(done_at.values()), len(book.ids), began_at, ended_at)
+            for each in wrong_samples(self.case, self.samples, list(done_at.values()), len(book.ids), outage)
         ]
         if not is_well_again and len(done_at) == len(book.ids):
             wrong.append(f"after the outage: {self.scene.status().get('message', 'no answer')}")
