@@ -60,12 +60,18 @@ def wrong_samples(case: Case, samples: Sequence[Sample], results_at: Sequence[fl
     A standstill is a time without a result while some of the `jobs` have none, for longer than `status` may take to show the
     outage.
     """
-    delay_seconds, wrong = shown_seconds(case, is_long=outage.is_long), []
-    for sample in samples:
-        before = [at for at in results_at if at <= sample.at]
-        is_standing = (
-            len(before) < jobs and sample.at < outage.ended_at and sample.at - max([outage.began_at, *before]) > delay_seconds
-        )
-        if is_standing and sample.state and not (sample.state != "ok" and re.search(case.request.target.value, sample.message)):
-            wrong.append(sample)
-    return wrong
+    delay_seconds = shown_seconds(case, is_long=outage.is_long)
+    return [
+        sample
+        for sample in samples
+        if _is_standing(sample.at, results_at, jobs, outage, delay_seconds) and sample.state and not _is_true(sample, case)
+    ]
+
+
+def _is_standing(at: float, results_at: Sequence[float], jobs: int, outage: Outage, delay_seconds: float) -> bool:
+    before = [each for each in results_at if each <= at]
+    return len(before) < jobs and at < outage.ended_at and at - max([outage.began_at, *before]) > delay_seconds
+
+
+def _is_true(sample: Sample, case: Case) -> bool:
+    return sample.state != "ok" and re.search(case.request.target.value, sample.message) is not None
