@@ -2,27 +2,36 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from testkit.outages.matrix import Way
 from testkit.outages.silent_disk import silent_disk
 
 
-@contextmanager
-def root_fault(root: Path, way: Way) -> Iterator[None]:
+def root_fault(root: Path, way: Way) -> AbstractContextManager[None]:
     """Let the root fail for the length of the block. Raises NoSilentDisk."""
-    if way is Way.HUNG:
-        with silent_disk(root):
-            yield
-        return
-    if way is Way.UNREADABLE:
-        root.chmod(0)
-        try:
-            yield
-        finally:
-            root.chmod(0o755)
-        return
+    match way:
+        case Way.HUNG:
+            return silent_disk(root)
+        case Way.UNREADABLE:
+            return _without_rights(root)
+        case _:
+            return _replaced(root, way)
+
+
+@contextmanager
+def _without_rights(root: Path) -> Iterator[None]:
+    root.chmod(0)
+    try:
+        yield
+    finally:
+        root.chmod(0o755)
+
+
+@contextmanager
+def _replaced(root: Path, way: Way) -> Iterator[None]:
+    """Put an empty directory, a file or nothing in the place of the root."""
     aside = root.with_name(f"{root.name}.aside")
     root.rename(aside)
     if way is Way.EMPTY:
@@ -32,5 +41,7 @@ def root_fault(root: Path, way: Way) -> Iterator[None]:
     try:
         yield
     finally:
-        shutil.rmtree(root) if root.is_dir() else root.unlink(missing_ok=True)
+        if root.is_dir():
+            shutil.rmtree(root)
+        root.unlink(missing_ok=True)
         aside.rename(root)
