@@ -3,7 +3,7 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Child, Fleet
 from testkit.chaos.helper_leaver import HelperLeaver
 from testkit.chaos.outages import Outages
-from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind
+from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind, PlannedSubmission
 from testkit.chaos.refused_rows import RefusedRows
 from testkit.chaos.repeat_killer import RepeatKiller
 from testkit.chaos.run_record import InjectedFault, pid_in
@@ -68,12 +68,13 @@ LATER: Final = frozenset[int](), ""
 class FaultInjector:
     """`injected` are the faults that took place. A fault without a victim is counted in `missed`.
 
-    A fault that this system does not allow is counted in `not_possible`. `texts` are the typed texts of the plan by number.
+    A fault that this system does not allow is counted in `not_possible`. `typed` are the plan's
+    submissions with a typed text.
     """
 
     environment: ChaosEnvironment
     scheduler: Scheduler
-    texts: Mapping[int, str]
+    typed: Sequence[tuple[PlannedSubmission, str]]
     injected: list[InjectedFault] = field(default_factory=list)
     missed: int = 0
     not_possible: Counter[Kind] = field(default_factory=Counter)
@@ -237,8 +238,8 @@ class FaultInjector:
         detail = self.outages.begin(fault, fleet)
         return (frozenset(), detail) if detail else None
 
-    def kill_runner(self, fault: Fault, _fleet: Fleet) -> Injection:
-        detail = self.outages.kill_runner(fault, self.texts)
+    def kill_runner(self, _fault: Fault, _fleet: Fleet) -> Injection:
+        detail = self.outages.kill_runner(self.typed)
         return (frozenset(), detail) if detail else None
 
     # The model server

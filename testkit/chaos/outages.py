@@ -1,6 +1,6 @@
 """Outages of the servers and of the storage, and locks in the database. At most one at a time on each server of a host."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,9 +11,8 @@ import psycopg
 
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Fleet
-from testkit.chaos.plan import Fault, Kind
+from testkit.chaos.plan import Fault, Kind, PlannedSubmission
 from testkit.chaos.scheduler import Scheduler
-from testkit.chaos.submissions import PUPIL
 from testkit.host_names import DATABASE, MODEL_SERVER
 from testkit.outages.http_proxy import HttpProxy
 from testkit.outages.matrix import WAYS, Request, Way
@@ -25,7 +24,7 @@ LISTS: Final = (Request.TAGS, Request.PS)
 MODELS: Final = (Request.VISION, Request.FEEDBACK)
 NAMES: Final = (MODEL_SERVER, DATABASE)
 OPEN: Final[LiteralString] = """
-    select submission.id, student_sub from learning_submissions as submission
+    select id from learning_submissions
     where analysis_status in ('pending', 'extracted') and id not in (select submission_id from refusals) order by id
 """
 LOCK_ROW: Final[LiteralString] = "select from learning_submissions where id = %s for update"
@@ -37,11 +36,11 @@ LOCK_TABLE: Final[LiteralString] = "lock table learning_submission_jobs in acces
 
 @dataclass(slots=True)
 class Outages:
-    """`runner_killers` are the submissions whose text kills the model's runner. The plan gives their texts."""
+    """`runner_killers` are the numbers of the submissions whose text kills the model's runner."""
 
     environment: ChaosEnvironment
     scheduler: Scheduler
-    runner_killers: set[UUID] = field(default_factory=set)
+    runner_killers: set[int] = field(default_factory=set)
     _busy: set[object] = field(default_factory=set)
 
     def begin(self, fault: Fault, fleet: Fleet) -> str | None:
@@ -98,7 +97,7 @@ class Outages:
 
     def _lock_submission(self, fault: Fault) -> str | None:
         if found := self._open():
-            return self._lock(LOCK_ROW, [_one_of(sorted(found), fault)], fault)
+            return self._lock(LOCK_ROW, [_one_of(found, fault)], fault)
         return None
 
     def _lock(self, statement: LiteralString, values: list[UUID], fault: Fault) -> str | None:
@@ -118,25 +117,23 @@ class Outages:
 
     # A submission that kills the runner
 
-    def kill_runner(self, fault: Fault, texts: Mapping[int, str]) -> str | None:
-        """Let each call with the text of one open submission kill the model's runner, with all calls that it has then.
+    def kill_runner(self, typed: Sequence[tuple[PlannedSubmission, str]]) -> str | None:
+        """Let each call with the next typed text kill the model's runner, with all calls that it has then.
 
-        `texts` are the typed texts of the plan by number.
+        `typed` are the plan's submissions with a typed text. The next one is not entered yet, so no call to it is running.
         """
-        found = {each: number for each, number in self._open().items() if number in texts and each not in self.runner_killers}
-        if not found:
+        later = (each for each in typed if each[0].at_seconds > self.scheduler.now and each[0].number not in self.runner_killers)
+        planned, text = next(later, (None, ""))
+        if planned is None:
             return None
-        chosen = _one_of(sorted(found), fault)
-        containing = texts[found[chosen]]
-        self.environment.simulator.fault("kill_runner", FEEDBACK_MODEL, RUNNER_DEATHS, containing=containing)
-        self.runner_killers.add(chosen)
-        return str(chosen)
+        self.environment.simulator.fault("kill_runner", FEEDBACK_MODEL, RUNNER_DEATHS, containing=text)
+        self.runner_killers.add(planned.number)
+        return f"submission {planned.number}"
 
-    def _open(self) -> dict[UUID, int]:
-        """Return the number of each open submission."""
+    def _open(self) -> list[UUID]:
         with suppress(psycopg.OperationalError), self.environment.connected() as owner:
-            return {each: int(pupil.removeprefix(PUPIL)) for each, pupil in owner.execute(OPEN)}
-        return {}
+            return [each for (each,) in owner.execute(OPEN)]
+        return []
 
     def _until(self, fault: Fault, part: object, end: Callable[[], object]) -> None:
         self._busy.add(part)

@@ -52,7 +52,7 @@ class Run:
     platform: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def play(self) -> FinishedRun:
-        began_at, injector = time.time(), FaultInjector(self.environment, self.scheduler, self._texts())
+        began_at, injector = time.time(), FaultInjector(self.environment, self.scheduler, self._typed())
         for planned in self.plan.submissions:
             self.scheduler.at(planned.at_seconds, partial(self._enter, planned))
         for fault in self.plan.faults:
@@ -111,10 +111,10 @@ class Run:
 
     # Submissions
 
-    def _texts(self) -> dict[int, str]:
-        """Return the typed texts by number."""
+    def _typed(self) -> list[tuple[PlannedSubmission, str]]:
+        """Return the submissions with a typed text, and the text."""
         typed = (each for each in self.plan.submissions if each.work is Work.TEXT)
-        return {each.number: str(made(each, self.plan.seed).content) for each in typed}
+        return [(each, str(made(each, self.plan.seed).content)) for each in typed]
 
     def _enter(self, planned: PlannedSubmission) -> None:
         """Enter a submission, again until it succeeds. A commit whose answer was lost is found by a query."""
