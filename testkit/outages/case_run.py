@@ -254,7 +254,7 @@ class CaseRun:
         return [
             call
             for call in self.scene.simulator.calls()
-            if call["endpoint"] == "chat" and call["outcome"] == "done" and not call["is_empty"]
+            if call["endpoint"].endswith("chat") and call["outcome"] == "done" and not call["is_empty"]
         ]
 
 

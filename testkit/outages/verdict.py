@@ -43,6 +43,7 @@ class Figures:
     case: Case
     failed_wrongly: int = 0
     attempts_burnt_wrongly: int = 0
+    calls_answered: int = 0
     calls_wasted: int = 0
     unfinished: int = 0
     recovery_seconds: float | None = None
@@ -64,6 +65,7 @@ def judge(case: Case, seen: Observed) -> Figures:
         case,
         failed_wrongly=len(seen.failed_ids),
         attempts_burnt_wrongly=max(0, counted - seen.planned_deaths),
+        calls_answered=seen.vision_calls + seen.feedback_calls,
         calls_wasted=_wasted(seen),
         unfinished=len(seen.works.keys() - seen.done_at.keys()),
         recovery_seconds=None if seen.recovered_at is None else seen.recovered_at - seen.ended_at,

@@ -3,7 +3,10 @@
 The other tests let the parts of the matrix fail and show that a request meets it.
 """
 
+import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -16,7 +19,7 @@ import pytest
 from testkit.database import Database
 from testkit.object_store import SERVICE_KEY, files_below, start_store
 from testkit.ollama_simulator.process import SimulatorProcess
-from testkit.outages.case_run import play
+from testkit.outages.case_run import EARLIER, LATER, play
 from testkit.outages.database_proxy import DatabaseProxy, database_proxy
 from testkit.outages.file_faults import root_fault
 from testkit.outages.http_proxy import HttpProxy, http_proxy
@@ -25,6 +28,7 @@ from testkit.outages.plan import QUICK_SECONDS, Site
 from testkit.outages.scene import Scene, open_scene
 from testkit.outages.verdict import is_right, totals
 from testkit.site import FEEDBACK_MODEL, VISION_MODEL
+from testkit.supervisor_process import PROJECT_ROOT
 from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -49,6 +53,7 @@ def test_an_outage_costs_no_submission_and_no_attempt(scene: Scene, case: Case) 
     """The fleet meets the fault, and afterwards every submission is completed with one call for each step."""
     figures = play(scene, case, QUICK_SECONDS[case.length])
     assert (figures.was_met, figures.problem, figures.wrong_status) == (True, "", ())
+    assert figures.calls_answered >= len(EARLIER[case.moment]) + len(LATER[case.moment])
     assert is_right({**totals([figures]), "recovery_p95_s": 0})  # the time depends on what else this machine does
 
 
@@ -204,3 +209,16 @@ def test_a_root_fails_in_this_way(tmp_path: Path, way: Way) -> None:
         with pytest.raises(OSError):
             (root / "a").read_bytes()
     assert (root / "a").read_bytes() == b"content"
+
+
+# The command
+
+
+@pytest.mark.second_tier
+def test_the_command_prints_its_figures() -> None:
+    """One JSON object with the figures and the cases that were not met, and exit code 0 if every goal is reached."""
+    command = [sys.executable, "-m", "testkit.outages", "--json", "--only", "lease/reset/120s/*"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=120)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["cases"], found["wrong"], found["not_met"]) == (0, 1, [], [])
+    assert {"failed_wrongly", "attempts_burnt_wrongly", "calls_wasted", "recovery_p95_s", "status_wrong"} < found.keys()
