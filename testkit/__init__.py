@@ -8,5 +8,6 @@ Scenes: `environment` (database, Ollama, files) with `site` for fleets and `scho
 `refusals` (a database that refuses single rows), `monitor`, `pending_call`, `tmpfs` (a full or read-only disk), and faulty
 `adapters`.
 Work: `submissions`, `schoolwork`, `drawn_pages`, `picture`, `recording` (answers of a real Ollama), `results`.
-Programs: `chaos`, `inputs`, `simulation`. Waiting: `until` in `waiting`. `metrics_page` writes docs/metrics.md.
+Programs: `chaos`, `inputs`, `outages` (every request fails in every way), `simulation`. Waiting: `until` in `waiting`.
+`metrics_page` writes docs/metrics.md.
 """

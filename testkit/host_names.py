@@ -1,4 +1,4 @@
-"""Host names whose lookup a test can let hang.
+"""Host names whose lookup a test can let hang or fail.
 
 For the processes of a fleet, a library that is loaded before the C library answers getaddrinfo. For code in the test's own
 process, another getent answers.
@@ -55,12 +55,19 @@ class HostNames:
             (self.directory / f"{name}.asked").unlink(missing_ok=True)
             (self.directory / f"{name}.hangs").touch()
 
+    def forget(self, *names: str) -> None:
+        """Let these names have no address from now on."""
+        for name in names:
+            (self.directory / f"{name}.asked").unlink(missing_ok=True)
+            (self.directory / f"{name}.unknown").touch()
+
     @property
     def is_hanging(self) -> bool:
-        return any(self.directory.glob("*.hangs"))
+        return any((*self.directory.glob("*.hangs"), *self.directory.glob("*.unknown")))
 
     def heal(self) -> None:
-        for mark in self.directory.glob("*.hangs"):
+        """Let every name have its address again."""
+        for mark in (*self.directory.glob("*.hangs"), *self.directory.glob("*.unknown")):
             mark.unlink()
 
     def has_hung(self, name: str) -> bool:

@@ -1,5 +1,6 @@
 /* getaddrinfo for tests, loaded by LD_PRELOAD. A name with a file `NAME.known` in NAMES_DIRECTORY is this host, and its lookup
-   hangs while a file `NAME.hangs` is there. Each lookup that hangs leaves a file `NAME.asked`. Other names are looked up as ever. */
+   hangs while a file `NAME.hangs` is there. Each lookup that hangs leaves a file `NAME.asked`. With a file `NAME.unknown` the name
+   has no address. Other names are looked up as ever. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -25,6 +26,10 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     while (is_there(node, "hangs", O_RDONLY)) {
         is_there(node, "asked", O_WRONLY | O_CREAT);
         usleep(10000);
+    }
+    if (is_there(node, "unknown", O_RDONLY)) {
+        is_there(node, "asked", O_WRONLY | O_CREAT);
+        return EAI_NONAME;
     }
     return ordinary("127.0.0.1", service, hints, found);
 }

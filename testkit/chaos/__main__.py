@@ -17,7 +17,7 @@ from testkit.chaos.run import Run
 def main() -> int:
     """Run fleets with random faults. Exit code 1 if a submission is lost, written twice, read twice or fails without reason.
 
-    Also if nothing made progress for more than 60 s, or `status` was not true.
+    Also if one fails for a fault that is not its own, if nothing made progress for more than 60 s, or if `status` was not true.
     """
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all started processes, like Ctrl-C

@@ -7,14 +7,13 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from testkit.chaos.own_faults import MAX_CRASHES, MAX_RETRIES, is_own
 from testkit.chaos.plan import Kind, Work
 from testkit.chaos.rerun import Rerun, RerunReason, is_explained, reruns
 from testkit.chaos.run_record import JobTransition, RunRecord, SubmissionState
 from worker.core.outcome import MAX_EXPIRIES
 from worker.ipc.contract import WORKER_CRASHED
 
-MAX_RETRIES: Final = 3
-MAX_CRASHES: Final = 2
 FINAL: Final = frozenset({"completed", "failed"})
 TRANSIENT: Final = frozenset(
     {
@@ -28,10 +27,30 @@ TRANSIENT: Final = frozenset(
         "ServerError",
         "StreamBroken",
         "AnswerTimeout",
+        "FileTimeout",
+        "InvalidReply",
+        "NameUnresolved",
+        "ServerUnreachable",
+        "StoreNameUnresolved",
+        "StoreUnreachable",
+        "VisionTransientError",
     }
 )
 PERMANENT: Final = frozenset({"BadRequest"})
-DELAYS_A_MODEL: Final = frozenset({Kind.MODEL_FAULT, Kind.FREEZE_WORKER, Kind.FREEZE_HOST})
+MAKES_A_STEP_FAIL: Final = frozenset(
+    {
+        Kind.MODEL_FAULT,
+        Kind.FREEZE_WORKER,
+        Kind.FREEZE_HOST,
+        Kind.HANG_NAMES,
+        Kind.NO_NAMES,
+        Kind.STORE_AWAY,
+        Kind.MODEL_SERVER_AWAY,
+        Kind.MODEL_LIST_FAILS,
+        Kind.MODEL_MISSING,
+        Kind.KILL_RUNNER,
+    }
+)
 
 
 class Violation(StrEnum):
@@ -41,6 +60,7 @@ class Violation(StrEnum):
     WRITTEN_TWICE = "written twice"
     READ_AGAIN = "read again after its commit"
     WRONG_TEXT = "completed with a wrong text"
+    FOR_OTHERS = "failed for somebody else's fault"
     UNEXPLAINED = "failed or started again without a fault that explains it"
 
 
@@ -55,13 +75,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`failures` counts failed submissions by reason, `reruns` counts restarted jobs by reason."""
+    """`failures` counts failed submissions by reason, `reruns` counts restarted jobs by reason.
+
+    `for_others` are the submissions that failed for a fault that was not their own, explained by a fault of the run or not.
+    """
 
     findings: tuple[Finding, ...]
     submissions: int
     completed: int
     failures: Counter[str]
     reruns: Counter[RerunReason]
+    for_others: tuple[Finding, ...] = ()
 
     def count(self, violation: Violation) -> int:
         """Count the submissions with a violation. For READ_AGAIN count the calls."""
@@ -86,6 +110,12 @@ def check(record: RunRecord) -> Verdict:
         completed=sum(state.status == "completed" for state in record.submissions),
         failures=Counter(_reason(state) for state in record.submissions if state.status == "failed"),
         reruns=Counter(rerun.why for found in again.values() for rerun in found),
+        for_others=tuple(
+            Finding(Violation.FOR_OTHERS, state.submission_id, _reason(state))
+            for state in record.submissions
+            if state.status == "failed"
+            and not is_own(state, transitions.get(state.submission_id, []), again.get(state.submission_id, ()), record)
+        ),
     )
 
 
@@ -154,10 +184,10 @@ def _is_expected_failure(state: SubmissionState, job: list[JobTransition], recor
     """
     if state.error_class == WORKER_CRASHED:
         return job[-1].crashes >= MAX_CRASHES or job[-1].expiries >= MAX_EXPIRIES
-    if state.work is Work.DAMAGED:
-        return state.error_code == "input_corrupt"
+    if state.work is Work.DAMAGED and state.error_code == "input_corrupt":
+        return True
     is_out_of_tries = state.error_class in TRANSIENT and job[-1].retry_count >= MAX_RETRIES
-    was_hit = any(fault.kind in DELAYS_A_MODEL for fault in record.injected)
+    was_hit = any(fault.kind in MAKES_A_STEP_FAIL for fault in record.injected)
     return was_hit and (is_out_of_tries or state.error_class in PERMANENT)
 
 

@@ -67,6 +67,7 @@ class Observed:
     acknowledged: frozenset[UUID]
     injected: tuple[InjectedFault, ...]
     refusals: tuple[Refusal, ...]
+    runner_killers: frozenset[int]
     began_at: float
     ended_at: float
 
@@ -74,7 +75,8 @@ class Observed:
 def collect(environment: ChaosEnvironment, plan: Plan, observed: Observed) -> RunRecord:
     """Collect the record after the fleets have ended."""
     with psycopg.connect(environment.database.admin_dsn, row_factory=dict_row) as owner:
-        state = tuple(_submission_state(row, plan) for row in owner.execute(SUBMISSIONS))
+        rows = owner.execute(SUBMISSIONS).fetchall()
+        state = tuple(_submission_state(row, plan) for row in rows)
         transitions = owner.cursor(row_factory=class_row(JobTransition)).execute(TRANSITIONS).fetchall()
         written = owner.cursor(row_factory=class_row(WrittenResult)).execute(WRITTEN).fetchall()
     calls = environment.simulator.calls()
@@ -90,6 +92,7 @@ def collect(environment: ChaosEnvironment, plan: Plan, observed: Observed) -> Ru
         began_at=observed.began_at,
         ended_at=observed.ended_at,
         refusals=observed.refusals,
+        runner_killers=frozenset(row["id"] for row in rows if _number(row) in observed.runner_killers),
         samples=environment.sampler.samples(),
         lives=tuple(life for fleet in environment.fleets for life in fleet.lives),
         model_progress=tuple(at for call in calls if not call["is_empty"] for at in _progress(call)),
@@ -117,7 +120,7 @@ def _log(environment: ChaosEnvironment) -> Iterator[LogLine]:
 
 def _submission_state(row: DictRow, plan: Plan) -> SubmissionState:
     """Compare a row with its submission, which is made again from the seed."""
-    planned = plan.submissions[int(row["student_sub"].removeprefix(PUPIL))]
+    planned = plan.submissions[_number(row)]
     submission = made(planned, plan.seed)
     pictures = _pictures(submission, planned.work)
     read = "\n\n".join(map(ocr_text, pictures))
@@ -133,6 +136,11 @@ def _submission_state(row: DictRow, plan: Plan) -> SubmissionState:
         expected_text=str(text),
         pages=tuple(hashlib.sha256(picture).hexdigest() for picture in pictures),
     )
+
+
+def _number(row: DictRow) -> int:
+    """The number of a submission in the plan."""
+    return int(row["student_sub"].removeprefix(PUPIL))
 
 
 def _pictures(submission: Submission, work: Work) -> tuple[bytes, ...]:

@@ -9,21 +9,24 @@ from typing import Any, Final
 
 import psycopg
 
-from testkit.chaos.checks import MAX_CRASHES, MAX_RETRIES
 from testkit.chaos.fleet import Fleet
+from testkit.chaos.own_faults import MAX_CRASHES, MAX_RETRIES
 from testkit.chaos.plan import FLEETS, PERMITS, WORKERS, Kind
 from testkit.chaos.silent_link import SilentLink
 from testkit.chaos.status_sampler import StatusSampler, start_sampler
 from testkit.database import Database, create_database, url
 from testkit.far_host import NotAllowed, accept_hosts, far_host
 from testkit.host_names import DATABASE, MODEL_SERVER, HostNames, NoCompiler
+from testkit.object_store import SERVICE_KEY, files_below, start_store
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.outages.http_proxy import http_proxy
 from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
 from testkit.postgres import Cluster, memory_parent
 from testkit.refusals import install_refusals
 
 VISION_SECONDS: Final = 0.6
 CONNECT_SECONDS: Final = 2
+LOCK_MILLISECONDS: Final = 300  # a fault that holds a lock must not hold up the others
 TOKENS_PER_SECOND: Final = 200
 JOB_TRANSITIONS: Final = Path(__file__).with_name("job_transitions.sql")
 HELPER_ADAPTER: Final = "testkit.adapters.helper_leaving"
@@ -51,8 +54,9 @@ class ChaosEnvironment:
         return self.home / "files"
 
     def connected(self) -> psycopg.Connection[tuple[Any, ...]]:
-        """Connect as the owner, without a proxy. Raises psycopg.OperationalError."""
-        return psycopg.connect(self.database.admin_dsn, autocommit=True, connect_timeout=CONNECT_SECONDS)
+        """Connect as the owner, without a proxy. Raises psycopg.OperationalError, also for a statement that waits for a lock."""
+        options = f"-c lock_timeout={LOCK_MILLISECONDS}"
+        return psycopg.connect(self.database.admin_dsn, autocommit=True, connect_timeout=CONNECT_SECONDS, options=options)
 
 
 @contextmanager
@@ -70,7 +74,15 @@ def set_up() -> Iterator[ChaosEnvironment]:
             start_simulator(num_parallel=FLEETS * WORKERS, vision_seconds=VISION_SECONDS, tokens_per_second=TOKENS_PER_SECOND)
         )
         proxies, links = _network(cluster, undo, not_possible)
-        fleets = tuple(Fleet(home / f"host{number}", proxy) for number, proxy in enumerate(proxies, start=1))
+        (home / "files").mkdir()
+        fleets = tuple(
+            Fleet(home / f"host{number}", proxy, undo.enter_context(http_proxy(simulator.url)))
+            for number, proxy in enumerate(proxies, start=1)
+        )
+        fleets[-1].store = undo.enter_context(http_proxy(undo.enter_context(start_store(files_below(home / "files", {}))).url))
+        for fleet in fleets[:-1]:
+            fleet.home.mkdir()
+            fleet.root.symlink_to(home / "files")
         sampler = undo.enter_context(start_sampler(home / "status.jsonl", [fleet.home for fleet in fleets]))
         environment = ChaosEnvironment(cluster, database, simulator, home, fleets, sampler, links, not_possible)
         _name_hosts(environment)
@@ -110,7 +122,7 @@ def _name_hosts(environment: ChaosEnvironment) -> None:
 
 def _settings(environment: ChaosEnvironment, fleet: Fleet) -> dict[str, str]:
     """Return settings with short waits, so that a short run contains many faults. All others are the defaults."""
-    database_url, ollama_url = dsn_through(environment.database.worker_dsn, fleet.proxy.port), environment.simulator.url
+    database_url, ollama_url = dsn_through(environment.database.worker_dsn, fleet.proxy.port), fleet.model_server.url
     if fleet.names:
         database_url, ollama_url = url(database_url, host=DATABASE), ollama_url.replace("127.0.0.1", MODEL_SERVER)
     return {
@@ -124,7 +136,7 @@ def _settings(environment: ChaosEnvironment, fleet: Fleet) -> dict[str, str]:
         "RESTART_BACKOFF_MAX_SECONDS": "5",
         "RUNTIME_DIRECTORY": str(fleet.home / "run"),
         "STATUS_ADDR": "127.0.0.1:0",
-        "STORAGE_VERIFY_ROOT": str(environment.storage_root),
+        **_files(fleet),
         "TERMINATE_GRACE_SECONDS": "1",
         "WORKER_BACKOFF_SECONDS": "0.5",
         "WORKER_CONCURRENCY": str(WORKERS),
@@ -132,3 +144,10 @@ def _settings(environment: ChaosEnvironment, fleet: Fleet) -> dict[str, str]:
         "WORKER_MAX_CRASHES": str(MAX_CRASHES),
         "WORKER_MAX_RETRIES": str(MAX_RETRIES),
     }
+
+
+def _files(fleet: Fleet) -> dict[str, str]:
+    """The last fleet fetches files from an object store, the others read a local root."""
+    if fleet.store is None:
+        return {"STORAGE_VERIFY_ROOT": str(fleet.root)}
+    return {"SUPABASE_URL": fleet.store.url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY}

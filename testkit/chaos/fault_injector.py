@@ -3,7 +3,7 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,8 @@ import psycopg
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fleet import Child, Fleet
 from testkit.chaos.helper_leaver import HelperLeaver
-from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind
+from testkit.chaos.outages import Outages
+from testkit.chaos.plan import LONG, MOST_WORKERS, Fault, Kind, PlannedSubmission
 from testkit.chaos.refused_rows import RefusedRows
 from testkit.chaos.repeat_killer import RepeatKiller
 from testkit.chaos.run_record import InjectedFault, pid_in
@@ -42,6 +43,9 @@ CONCERNS_ALL: Final = frozenset(
         Kind.REFUSE_ROW,
         Kind.MODEL_FAULT,
         Kind.KILL_REPEATEDLY,
+        Kind.KILL_RUNNER,
+        Kind.LOCK_SUBMISSION,
+        Kind.LOCK_TABLE,
     }
 )
 """Faults that are not aimed at one host."""
@@ -49,6 +53,7 @@ LASTS: Final = LONG | {
     Kind.FREEZE_WORKER,
     Kind.FREEZE_HOST,
     Kind.STALL_LINK,
+    Kind.LOCK_TABLE,
     Kind.RESTART_SERVER,
     Kind.CRASH_SERVER,
     Kind.CUT_ALL,
@@ -63,22 +68,26 @@ LATER: Final = frozenset[int](), ""
 class FaultInjector:
     """`injected` are the faults that took place. A fault without a victim is counted in `missed`.
 
-    A fault that this system does not allow is counted in `not_possible`.
+    A fault that this system does not allow is counted in `not_possible`. `typed` are the plan's
+    submissions with a typed text.
     """
 
     environment: ChaosEnvironment
     scheduler: Scheduler
+    typed: Sequence[tuple[PlannedSubmission, str]]
     injected: list[InjectedFault] = field(default_factory=list)
     missed: int = 0
     not_possible: Counter[Kind] = field(default_factory=Counter)
     is_halted: bool = False
     rows: RefusedRows = field(init=False)
     backends: StoppedBackends = field(init=False)
+    outages: Outages = field(init=False)
     _frozen: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.rows = RefusedRows(self.environment, self.scheduler)
         self.backends = StoppedBackends(self.environment, self.scheduler)
+        self.outages = Outages(self.environment, self.scheduler)
 
     def play(self, fault: Fault) -> None:
         if fault.kind in self.environment.not_possible:
@@ -223,6 +232,16 @@ class FaultInjector:
         HelperLeaver(fleet, self.scheduler, self.injected).begin(fault.number)
         return LATER
 
+    # Outages
+
+    def begin_outage(self, fault: Fault, fleet: Fleet) -> Injection:
+        detail = self.outages.begin(fault, fleet)
+        return (frozenset(), detail) if detail else None
+
+    def kill_runner(self, _fault: Fault, _fleet: Fleet) -> Injection:
+        detail = self.outages.kill_runner(self.typed)
+        return (frozenset(), detail) if detail else None
+
     # The model server
 
     def set_model_fault(self, fault: Fault, _fleet: Fleet) -> Injection:
@@ -294,6 +313,14 @@ INJECTIONS: Final[dict[Kind, Callable[[FaultInjector, Fault, Fleet], Injection]]
     Kind.LEAVE_HELPER: FaultInjector.leave_a_helper,
     Kind.REFUSE_ROW: FaultInjector.refuse_a_row,
     Kind.HANG_NAMES: FaultInjector.hang_names,
+    Kind.NO_NAMES: FaultInjector.begin_outage,
+    Kind.STORE_AWAY: FaultInjector.begin_outage,
+    Kind.LOCK_SUBMISSION: FaultInjector.begin_outage,
+    Kind.LOCK_TABLE: FaultInjector.begin_outage,
+    Kind.MODEL_SERVER_AWAY: FaultInjector.begin_outage,
+    Kind.MODEL_LIST_FAILS: FaultInjector.begin_outage,
+    Kind.MODEL_MISSING: FaultInjector.begin_outage,
+    Kind.KILL_RUNNER: FaultInjector.kill_runner,
     Kind.RESTART_SERVER: FaultInjector.halt_the_server,
     Kind.CRASH_SERVER: FaultInjector.halt_the_server,
     Kind.CUT_ONE: FaultInjector.cut_connections,

@@ -13,6 +13,7 @@ from typing import Final
 from testkit.chaos.helper_processes import end_helpers
 from testkit.chaos.run_record import SupervisorLife
 from testkit.host_names import HostNames
+from testkit.outages.http_proxy import HttpProxy
 from testkit.pg_proxy import ProxyProcess
 from testkit.supervisor_process import PROGRAM, SupervisorProcess, as_variables
 
@@ -50,6 +51,8 @@ class Fleet:
 
     home: Path
     proxy: ProxyProcess
+    model_server: HttpProxy
+    store: HttpProxy | None = None
     names: HostNames | None = None
     settings: dict[str, str] = field(default_factory=dict)
     running: SupervisorProcess | None = None
@@ -61,6 +64,11 @@ class Fleet:
     _roles: dict[int, str] = field(default_factory=dict)
     _log_offset: int = 0
     _commands: list[tuple[float, subprocess.Popen[bytes]]] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        """The storage root of a fleet without an object store: a link to the directory of the files."""
+        return self.home / "files"
 
     @property
     def log(self) -> Path:

@@ -11,7 +11,7 @@ from testkit.ollama_simulator.fault import FaultKind
 FLEETS: Final = 2
 WORKERS: Final = 4
 MOST_WORKERS: Final = 6
-FAULT_GAP_SECONDS: Final = 2.0  # mean
+FAULT_GAP_SECONDS: Final = 1.7  # mean
 ONLY_GAP_SECONDS: Final = 3.0  # mean, between two faults of one kind in a run with chosen kinds
 SUBMISSION_GAP_SECONDS: Final = 0.4  # mean, half of the throughput, because long faults often hold one of the two hosts
 PERMITS: Final = 3  # per model: fewer than workers, so that workers wait for permits, and enough for the load
@@ -53,6 +53,10 @@ class Kind(Enum):
     LEAVE_HELPER = "an adapter leaves a process in a session of its own, then its worker gets SIGKILL"
     REFUSE_ROW = "the database refuses writes to one submission"
     HANG_NAMES = "name lookups of a host get no answer"
+    NO_NAMES = "a name that a host looks up has no address"
+    STORE_AWAY = "the files of submissions are away, refused, late or limited for a host"
+    LOCK_SUBMISSION = "a session holds a lock on one submission"
+    LOCK_TABLE = "a session holds a lock on the queue"
     RESTART_SERVER = "the database server is stopped, and started again"
     CRASH_SERVER = "the database server crashes, and recovers"
     CUT_ONE = "the server ends one connection"
@@ -61,6 +65,10 @@ class Kind(Enum):
     LOSE_ANSWERS = "the database server has done what it was asked, and the network loses its answers"
     STALL_LINK = "the network between a host and the database server passes nothing on for a while"
     MODEL_FAULT = "the model server answers wrongly, or not at all"
+    MODEL_SERVER_AWAY = "a host gets no connection to the model server"
+    MODEL_LIST_FAILS = "a host gets no list of the models"
+    MODEL_MISSING = "a model is not installed for a while"
+    KILL_RUNNER = "a submission kills the model's runner at each call, with its neighbours' calls"
     RELOAD = "the settings are read again"
     RELOAD_WRONG = "the settings are read again and are wrong"
     SCALE = "an operator wants another number of workers"
@@ -68,11 +76,10 @@ class Kind(Enum):
 
 
 FAULT_MIX: Final = (
-    *[Kind.KILL_WORKER] * 4,
+    *[Kind.KILL_WORKER] * 3,
     *[Kind.FREEZE_WORKER] * 2,
-    *[Kind.MODEL_FAULT] * 5,
-    *[Kind.CUT_ONE] * 2,
-    *[Kind.LOSE_ANSWERS] * 4,
+    *[Kind.MODEL_FAULT] * 3,
+    *[Kind.LOSE_ANSWERS] * 2,
     *Kind,
 )
 """Each round of faults is this mix, shuffled, so that a short run has every kind."""
@@ -85,6 +92,12 @@ LONG: Final = frozenset(
         Kind.STOP_BACKEND,
         Kind.REFUSE_ROW,
         Kind.HANG_NAMES,
+        Kind.NO_NAMES,
+        Kind.STORE_AWAY,
+        Kind.LOCK_SUBMISSION,
+        Kind.MODEL_SERVER_AWAY,
+        Kind.MODEL_LIST_FAILS,
+        Kind.MODEL_MISSING,
     }
 )
 """Faults without an end of their own that a part of the product could wait for without a limit."""

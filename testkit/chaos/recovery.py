@@ -12,7 +12,17 @@ from testkit.chaos.run_record import InjectedFault, JobTransition, RunRecord
 NEEDS_RECOVERY = frozenset(Kind) - {Kind.MODEL_FAULT, Kind.RELOAD, Kind.RELOAD_WRONG, Kind.SCALE, Kind.RECYCLE}
 """Faults that interrupt jobs. The others are handled by a retry or are planned changes."""
 HOLDS_ITS_HOSTS = frozenset(
-    {Kind.FREEZE_HOST, Kind.SILENCE_HOST, Kind.HANG_NAMES, Kind.STALL_LINK, Kind.RESTART_SERVER, Kind.CRASH_SERVER}
+    {
+        Kind.FREEZE_HOST,
+        Kind.SILENCE_HOST,
+        Kind.HANG_NAMES,
+        Kind.NO_NAMES,
+        Kind.STALL_LINK,
+        Kind.RESTART_SERVER,
+        Kind.CRASH_SERVER,
+        Kind.LOCK_TABLE,
+        Kind.MODEL_SERVER_AWAY,
+    }
 )
 """Faults during which no worker of the host can make progress, whatever the product does."""
 

@@ -43,7 +43,12 @@ class Report:
 
     @property
     def is_right(self) -> bool:
-        return not self.verdict.findings and self.standstill_seconds <= MAX_STANDSTILL_SECONDS and not self.untrue
+        return (
+            not self.verdict.findings
+            and not self.verdict.for_others
+            and self.standstill_seconds <= MAX_STANDSTILL_SECONDS
+            and not self.untrue
+        )
 
     @property
     def standstill_seconds(self) -> float:
@@ -61,6 +66,7 @@ class Report:
             "written_twice": verdict.count(Violation.WRITTEN_TWICE),
             "vision_after_checkpoint": verdict.count(Violation.READ_AGAIN),
             "wrong_text": verdict.count(Violation.WRONG_TEXT),
+            "failed_for_others": len(self.verdict.for_others),
             "unexplained": verdict.count(Violation.UNEXPLAINED),
             "duplicate_executions": verdict.duplicate_executions,
             "longest_gap_seconds": round(longest_gap_seconds(record), 1),
@@ -101,7 +107,7 @@ class Report:
 
     def violations(self) -> Iterator[str]:
         """Yield each violation with the seed, the submission and its timeline."""
-        for finding in self.verdict.findings[:MAX_TIMELINES]:
+        for finding in (*self.verdict.findings, *self.verdict.for_others)[:MAX_TIMELINES]:
             yield f"seed {self.plan.seed}: submission {finding.submission_id}: {finding.violation}: {finding.detail}"
             yield from timeline(finding, self.finished.record)
         yield from self._standstill_lines()

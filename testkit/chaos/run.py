@@ -13,10 +13,10 @@ import psycopg
 from testkit.chaos.collect import Observed, collect, open_count
 from testkit.chaos.environment import ChaosEnvironment
 from testkit.chaos.fault_injector import FaultInjector
-from testkit.chaos.plan import WORKERS, Kind, Plan, PlannedSubmission
+from testkit.chaos.plan import WORKERS, Kind, Plan, PlannedSubmission, Work
 from testkit.chaos.run_record import RunRecord
 from testkit.chaos.scheduler import Scheduler
-from testkit.chaos.submissions import enter, was_entered
+from testkit.chaos.submissions import enter, made, was_entered
 
 QUIET_SECONDS: Final = 180.0  # twice the longest lease: if no job has become final for so long, the rest is lost
 POLL_SECONDS: Final = 0.02
@@ -52,7 +52,7 @@ class Run:
     platform: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def play(self) -> FinishedRun:
-        began_at, injector = time.time(), FaultInjector(self.environment, self.scheduler)
+        began_at, injector = time.time(), FaultInjector(self.environment, self.scheduler, self._typed())
         for planned in self.plan.submissions:
             self.scheduler.at(planned.at_seconds, partial(self._enter, planned))
         for fault in self.plan.faults:
@@ -65,6 +65,7 @@ class Run:
             acknowledged=frozenset(self.acknowledged),
             injected=tuple(replace(fault, until=min(fault.until, max(fault.at, calm_at))) for fault in injector.injected),
             refusals=tuple(injector.rows.refusals.values()),
+            runner_killers=frozenset(injector.outages.runner_killers),
             began_at=began_at,
             ended_at=ended_at,
         )
@@ -109,6 +110,11 @@ class Run:
             return math.inf
 
     # Submissions
+
+    def _typed(self) -> list[tuple[PlannedSubmission, str]]:
+        """Return the submissions with a typed text, and the text."""
+        typed = (each for each in self.plan.submissions if each.work is Work.TEXT)
+        return [(each, str(made(each, self.plan.seed).content)) for each in typed]
 
     def _enter(self, planned: PlannedSubmission) -> None:
         """Enter a submission, again until it succeeds. A commit whose answer was lost is found by a query."""

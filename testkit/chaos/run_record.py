@@ -147,6 +147,7 @@ class RunRecord:
     """`acknowledged` are the submissions whose commit the server has confirmed. `transitions` are in order.
 
     `model_progress` are the times of first tokens and of ends of successful calls. `hosts` has the pids of each host's workers.
+    `runner_killers` are submissions whose text killed the model's runner.
     """
 
     acknowledged: frozenset[UUID]
@@ -159,6 +160,7 @@ class RunRecord:
     began_at: float
     ended_at: float
     refusals: tuple[Refusal, ...] = ()
+    runner_killers: frozenset[UUID] = frozenset()
     samples: tuple[StatusSample, ...] = ()
     lives: tuple[SupervisorLife, ...] = ()
     model_progress: tuple[float, ...] = ()

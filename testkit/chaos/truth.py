@@ -27,6 +27,7 @@ HELD_SECONDS: Final = {
     Kind.SILENCE_HOST: SILENT_SECONDS,
     Kind.HANG_NAMES: SILENT_SECONDS,
     Kind.FREEZE_HOST: SILENT_SECONDS,
+    Kind.MODEL_SERVER_AWAY: SILENT_SECONDS,
     Kind.FREEZE_SUPERVISOR: HEARTBEAT_SECONDS,
 }
 """Faults that hold a host, and the time after which its status must show that its workers make no progress."""

@@ -16,7 +16,7 @@ import httpx
 from testkit.parent_death import die_with
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 Option = str | float | bool | Sequence[str]
 

@@ -15,13 +15,19 @@ import pytest
 
 from testkit.adapters import helper_leaving
 from testkit.chaos import refused_rows
+from testkit.chaos.environment import ChaosEnvironment
+from testkit.chaos.fleet import Fleet
 from testkit.chaos.helper_processes import end_helpers, helpers_of, pids_of
+from testkit.chaos.outages import Outages
+from testkit.chaos.plan import Fault, Kind
+from testkit.chaos.scheduler import Scheduler
 from testkit.chaos.silent_link import SilentLink
 from testkit.chaos.status_sampler import start_sampler
 from testkit.database import Database, temporary_database, url
 from testkit.environment import Environment
 from testkit.far_host import FarHost, accept_hosts
 from testkit.host_names import DATABASE, MODEL_SERVER, HostNames, NoCompiler
+from testkit.ollama_simulator.fault import FaultKind
 from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
 from testkit.postgres import Cluster, memory_parent
 from testkit.refusals import accept, install_refusals, refuse
@@ -220,3 +226,64 @@ def test_an_answer_is_a_sample(tmp_path: Path) -> None:
                 client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
                 first = until(sampler.samples)[0]
     assert (first.host, first.state, first.message) == ("host1", "degraded", "Something is missing.")
+
+
+# Locks and files
+
+
+def outages_of(database: Database, home: Path) -> Outages:
+    """Make the outages of a run without fleets."""
+    environment = ChaosEnvironment(None, database, None, home, (), None)  # type: ignore[arg-type]
+    return Outages(environment, Scheduler())
+
+
+def fault_of(kind: Kind) -> Fault:
+    return Fault(0.0, kind, 0, 0, 60.0, FaultKind.STATUS_500)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("kind", [Kind.LOCK_SUBMISSION, Kind.LOCK_TABLE])
+def test_a_lock_is_held_until_the_end_of_the_fault(kind: Kind, database: Database, tmp_path: Path) -> None:
+    """One submission, or every job, cannot be written meanwhile. A second lock is left out: two could wait for each other."""
+    outages = outages_of(database, tmp_path)
+    fleet = Fleet(tmp_path, None, None)  # type: ignore[arg-type]
+    with psycopg.connect(database.admin_dsn, autocommit=True) as owner:
+        install_refusals(owner)
+        entered = sorted(Environment(database, owner, "", tmp_path).enter(*text_submissions(2, seed=1)))  # type: ignore[arg-type]
+        owner.execute("set lock_timeout = '50ms'")
+        assert outages.begin(fault_of(kind), fleet)
+        assert outages.begin(fault_of(kind), fleet) is None
+        locked = {Kind.LOCK_SUBMISSION: ["55P03", None], Kind.LOCK_TABLE: [None, None]}[kind]
+        assert [sqlstate_of(owner, COMPLETE, each) for each in entered] == locked
+        jobs = {Kind.LOCK_SUBMISSION: [None, None], Kind.LOCK_TABLE: ["55P03", "55P03"]}[kind]
+        assert [sqlstate_of(owner, LEASE, each) for each in entered] == jobs
+        outages.scheduler.run_all()
+        assert [sqlstate_of(owner, statement, each) for each in entered for statement in (COMPLETE, LEASE)] == [None] * 4
+
+
+def test_a_host_loses_its_files_until_the_end_of_the_fault(database: Database, tmp_path: Path) -> None:
+    """Only the host's own way to the files is gone."""
+    outages = outages_of(database, tmp_path)
+    outages.environment.storage_root.mkdir()
+    fleet = Fleet(tmp_path / "host1", None, None)  # type: ignore[arg-type]
+    fleet.home.mkdir()
+    fleet.root.symlink_to(outages.environment.storage_root)
+    assert outages.begin(fault_of(Kind.STORE_AWAY), fleet)
+    assert (fleet.root.exists(), outages.environment.storage_root.exists()) == (False, True)
+    outages.scheduler.run_all()
+    assert fleet.root.is_dir()
+
+
+def test_a_name_has_no_address_until_the_end_of_the_fault(tmp_path: Path) -> None:
+    """A forgotten name is not found, and is this host again afterwards."""
+    try:
+        names = HostNames.build(tmp_path)
+    except NoCompiler as refusal:
+        pytest.skip(str(refusal))
+    names.forget(MODEL_SERVER)
+    assert names.is_hanging
+    command = [sys.executable, "-c", LOOK_UP, MODEL_SERVER]
+    found = subprocess.run(command, capture_output=True, text=True, env=environ_with(names), check=False)
+    assert "socket.gaierror: [Errno -2]" in found.stderr
+    names.heal()
+    assert looked_up(names, MODEL_SERVER) == ["127.0.0.1"] * 2
