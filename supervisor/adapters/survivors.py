@@ -38,13 +38,16 @@ def kill_survivors_of_instance(directory: Path, number: int) -> Iterator[int]:
 
 
 def _kill_all(candidates: Callable[[], Iterable[int]], is_survivor: Callable[[int], bool]) -> Iterator[int]:
+    """After a kill, two searches in a row must find nothing: the kernel's list of children misses some while others end."""
     killed: set[int] = set()
+    is_last = True
     for _ in range(_MAX_SEARCHES):
         new = [pid for pid in candidates() if pid not in killed and _kill_if(is_survivor, pid)]
         yield from new
         killed.update(new)
-        if not new:
+        if not new and is_last:
             return
+        is_last = not new
 
 
 def _kill_if(is_survivor: Callable[[int], bool], pid: int) -> bool:

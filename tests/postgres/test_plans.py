@@ -147,7 +147,7 @@ def test_a_short_queue_is_planned_like_a_long_one(
         text = plan(worker, name)
     assert re.findall(r"Seq Scan on learning_submission_jobs|Sort|Bitmap", text) == []
     assert (
-        re.findall(r"Index (?:Only )?Scan (?:Backward )?using .*\n(?!\s*Index Cond)", text) == []
+        re.findall(r"Index (?:Only )?Scan (?:Backward )?using (?!pg_).*\n(?!\s*Index Cond)", text) == []
     )  # an index read from end to end
 
 
