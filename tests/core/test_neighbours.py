@@ -24,7 +24,7 @@ def record(activity: Activity, deadline_in_seconds: float = SOON_SECONDS, **coun
 
 
 def neighbours(scoreboard: Scoreboard, **models: str) -> Neighbours:
-    environ: dict[str, Any] = {"LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/db", **models}
+    environ: dict[str, Any] = {"AI_BACKEND": "local", "LEARNING_DATABASE_URL": "postgresql://worker@127.0.0.1/db", **models}
     return Neighbours(Wiring(OWN_SLOT, INSTANCE, 1, scoreboard, -1, -1, -1), parse(environ).worker)
 
 

@@ -305,7 +305,7 @@ def test_model_options(values: dict[str, str], vision: dict[str, int], feedback:
 @pytest.mark.parametrize("model", ["gpt-oss:120b-cloud", "glm-4.6:cloud", "someone/qwen3-coder:480b-cloud"])
 def test_a_model_of_a_cloud_is_rejected(variable: str, model: str) -> None:
     """Its name is enough, unless the setting says that pupils' work may leave the house."""
-    (problem,) = refused({"LEARNING_DATABASE_URL": DSN, variable: model}).problems
+    (problem,) = refused({**GIVEN, variable: model}).problems
     assert (problem.variable, "outside of the house" in problem.remedy) == (variable, True)
     assert parsed(**{variable: model, "AI_SEND_PUPILS_WORK_TO_CLOUD": "true"})
     assert parsed(**{variable: "cloud-watcher:latest"})

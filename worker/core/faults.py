@@ -40,6 +40,7 @@ ROWS = (
     Row("Unavailable", Fault.SURROUNDINGS, "503 or 429: the server has no room now"),
     Row("ServerUnreachable", Fault.SURROUNDINGS, "no connection to the model server"),
     Row("NameUnresolved", Fault.SURROUNDINGS, "the name of the model server is not resolved"),
+    Row("ModelElsewhere", Fault.SURROUNDINGS, "the model runs outside of the house, which no setting allows"),
     Row("ModelMissing", Fault.SURROUNDINGS, "the model is not installed on the server"),
     Row("StoreUnreachable", Fault.SURROUNDINGS, "no connection to the object store"),
     Row("StoreNameUnresolved", Fault.SURROUNDINGS, "the name of the object store is not resolved"),
