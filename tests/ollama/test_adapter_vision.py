@@ -36,7 +36,7 @@ def running_simulator() -> Iterator[SimulatorProcess]:
 
 
 def adapter(url: str, root: Path, **changes: str) -> Vision:
-    given = {"LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "OLLAMA_BASE_URL": url}
+    given = {"AI_BACKEND": "local", "LEARNING_DATABASE_URL": "postgresql://worker@localhost/learning", "OLLAMA_BASE_URL": url}
     return vision.build(parse({**given, "STORAGE_VERIFY_ROOT": str(root), **changes}).worker, lambda: None)
 
 

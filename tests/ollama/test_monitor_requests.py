@@ -232,11 +232,14 @@ def test_a_failed_probe_names_its_class(simulator: SimulatorProcess, fault: str)
 def test_a_busy_server_names_the_pause(code: int, header: str, seconds: float) -> None:
     """In seconds, and at most a minute."""
 
+    def describe(peer: Peer) -> None:
+        peer.request()
+
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(f"HTTP/1.1 {code} X\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode())
 
-    with raw_server(script) as url:
+    with raw_server(describe, script) as url:
         assert probe(url) == Probed("Unavailable", seconds)
 
 

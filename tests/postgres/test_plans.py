@@ -52,6 +52,7 @@ VALUES: dict[str, object] = {
     "lease_seconds": 45.0,
     "limit": 2,
     "memory": "{}",
+    "answer": "{}",
     "fingerprint": "fingerprint",
     "page": 2,
     "permit_key": 1,
