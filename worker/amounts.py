@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 KIBIBYTE, MEBIBYTE = 1024, 1024**2
+LEAST_MEMORY_BYTES = MEBIBYTE  # as a plain number: no process needs less
 _SIZE = re.compile(r"([-+]?\d{1,15}) ?(?:([KMGT])(?:i?B)?|(B))?", re.IGNORECASE)
 _DURATION = re.compile(r"([-+]?\d{1,15}(?:\.\d{1,9})?) ?(ms|s|sec|m|min|h|d)?", re.IGNORECASE)
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
@@ -39,7 +40,7 @@ def _seconds(value: object) -> object:
 
 
 def _memory_bytes(value: object) -> object:
-    return bytes_in(value, 64 * MEBIBYTE) if isinstance(value, str) else value
+    return bytes_in(value, LEAST_MEMORY_BYTES) if isinstance(value, str) else value
 
 
 def _file_bytes(value: object) -> object:

@@ -3,10 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from worker.amounts import MEBIBYTE, bytes_in
+from worker.amounts import LEAST_MEMORY_BYTES, bytes_in
 
 _SHARE = re.compile(r"(\d{1,3})%")
-LEAST_PLAIN_BYTES = 64 * MEBIBYTE  # no model is smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class MemorySize:
 def _bytes_in(text: str) -> int:
     """The size, or -1 for a text that is none. Raises ValueError for a plain number whose unit is missing."""
     if text.strip().isdecimal():
-        return bytes_in(text, LEAST_PLAIN_BYTES)
+        return bytes_in(text, LEAST_MEMORY_BYTES)
     try:
         return bytes_in(text)
     except ValueError:

@@ -260,7 +260,7 @@ def test_a_direct_connection_is_not_taken_for_a_pooler(site: Site) -> None:
 
 def test_check_names_the_pooler(site: Site, pooler: Pooler) -> None:
     """Before the first job an operator learns what a pooler costs."""
-    environ = {"LEARNING_DATABASE_URL": pooler.dsn, "RUNTIME_DIRECTORY": str(site.directory / "run")}
+    environ = {"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": pooler.dsn, "RUNTIME_DIRECTORY": str(site.directory / "run")}
     done = run_command(site.directory, environ, "check")
     assert "warning the database is behind a transaction pooler" in " ".join(done.stdout.split())
     assert done.returncode == 0
