@@ -103,18 +103,23 @@ def raw_server(*scripts: Callable[[Peer], None]) -> Iterator[str]:
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(LIMIT_SECONDS)
-        thread = threading.Thread(target=_serve, args=(listener, scripts), daemon=True)
+        peers: list[socket.socket] = []
+        thread = threading.Thread(target=_serve, args=(listener, scripts, peers), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)  # ends the wait for a connection that no longer comes
+        for peer in peers:
+            with suppress(OSError):
+                peer.shutdown(socket.SHUT_RD)  # ends the wait for a request of a client that keeps its connection
     thread.join(LIMIT_SECONDS)
 
 
-def _serve(listener: socket.socket, scripts: tuple[Callable[[Peer], None], ...]) -> None:
+def _serve(listener: socket.socket, scripts: tuple[Callable[[Peer], None], ...], peers: list[socket.socket]) -> None:
     with suppress(OSError):
         for script in scripts:
             connection, _ = listener.accept()
+            peers.append(connection)
             with connection, suppress(OSError):
                 script(Peer(connection))
 
