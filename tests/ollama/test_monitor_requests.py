@@ -4,7 +4,10 @@ import asyncio
 import base64
 import io
 import socket
+import threading
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -270,22 +273,40 @@ def test_a_silent_model_fails_its_probe() -> None:
         assert probe(url, timeout_seconds=TRY_SECONDS) == Probed(PROBE_SILENT)
 
 
-def test_a_load_and_a_probe_are_given_up() -> None:
-    """Their connections are dead after the server was away, and their own timeouts are minutes long."""
+@pytest.mark.parametrize("silent", [b"/api/show", b"/api/generate"])
+@pytest.mark.parametrize(
+    ("started", "ended"),
+    [
+        (lambda server: server.load("chain", {}), False),
+        (
+            lambda server: server.probe("chain", {}, has_picture=False, try_seconds=600.0, timeout_seconds=600.0),
+            Probed("ServerUnreachable"),
+        ),
+    ],
+    ids=["load", "probe"],
+)
+def test_a_load_and_a_probe_are_given_up(
+    silent: bytes, started: Callable[[OllamaServer], Coroutine[Any, Any, bool | Probed]], ended: bool | Probed
+) -> None:
+    """Their connections are dead after the server was away, in each of their requests. Their own timeouts are minutes long."""
+    is_asked = threading.Event()
 
-    async def give_up(url: str) -> tuple[bool, Probed]:
-        server = OllamaServer(url, LOAD_SECONDS)
-        load = asyncio.create_task(server.load("chain", {}))
-        probing = asyncio.create_task(
-            server.probe("chain", {}, has_picture=False, try_seconds=LOAD_SECONDS, timeout_seconds=LOAD_SECONDS)
-        )
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    def script(peer: Peer) -> None:
+        if silent not in peer.request(skips_descriptions=False):
+            return peer.send(status(200, b"{}"))
+        is_asked.set()
+        return peer.wait_for_its_end()
+
+    async def give_up(url: str) -> bool | Probed:
+        server = OllamaServer(url, load_seconds=600.0)
+        task = asyncio.create_task(started(server))
+        await asyncio.to_thread(is_asked.wait, LOAD_SECONDS)
         server.give_up()
-        return await load, await probing
+        async with asyncio.timeout(LOAD_SECONDS):
+            return await task
 
-    with raw_server(Peer.wait_for_its_end, Peer.wait_for_its_end) as url:
-        assert asyncio.run(give_up(url)) == (False, Probed("ServerUnreachable"))
+    with raw_server(script, script) as url:
+        assert asyncio.run(give_up(url)) == ended
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.second_tier)])

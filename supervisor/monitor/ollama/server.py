@@ -61,8 +61,11 @@ class OllamaServer:
 
         As in the workers' requests, the window is at most that of the model.
         """
+        return await self._unless_given_up(self._loaded(model, options)) == Probed()
+
+    async def _loaded(self, model: str, options: Mapping[str, int]) -> Probed:
         body = load_request(model, within(options, await self._largest_context(model)))
-        return await self._unless_given_up(self._probed(body, self._load_seconds)) == Probed()
+        return await self._probed(body, self._load_seconds)
 
     async def _describe_one(self, listed: Sequence[ListedModel]) -> None:
         """Read the description of one more listed model: a list with thousands of names must not delay the next sample."""
@@ -90,24 +93,26 @@ class OllamaServer:
 
         A server that has returned may never answer a request from before, so no try alone decides.
         """
-        body = probe_request(model, within(options, await self._largest_context(model)), has_picture=has_picture)
-        first = asyncio.create_task(self._probed(body, timeout_seconds))
-        try:
-            return await self._unless_given_up(self._first_answer(first, body, try_seconds))
-        finally:
-            first.cancel()
+        return await self._unless_given_up(self._first_answer(model, options, has_picture, try_seconds, timeout_seconds))
 
     def give_up(self) -> None:
         """End loads and probes, whose connections are dead: the server has not been reachable for some time."""
         for request in self._long_requests:
             request.cancel()
 
-    async def _first_answer(self, first: asyncio.Task[Probed], body: Body, try_seconds: float) -> Probed:
-        await asyncio.wait({first}, timeout=try_seconds)
-        while not first.done():
-            if (again := await self._probed(body, try_seconds)) == Probed():
-                return again
-        return first.result()
+    async def _first_answer(
+        self, model: str, options: Mapping[str, int], has_picture: bool, try_seconds: float, timeout_seconds: float
+    ) -> Probed:
+        body = probe_request(model, within(options, await self._largest_context(model)), has_picture=has_picture)
+        first = asyncio.create_task(self._probed(body, timeout_seconds))
+        try:
+            await asyncio.wait({first}, timeout=try_seconds)
+            while not first.done():
+                if (again := await self._probed(body, try_seconds)) == Probed():
+                    return again
+            return first.result()
+        finally:
+            first.cancel()
 
     async def _unless_given_up(self, work: Coroutine[Any, Any, Probed]) -> Probed:
         request = asyncio.create_task(work)
