@@ -216,13 +216,14 @@ class FaultInjector:
         if fleet.names is None or fleet.names.is_hanging or not fleet.monitors():
             return None
         name = HOST_NAMES[fault.number % len(HOST_NAMES)]
+        workers = frozenset(worker.pid for worker in fleet.workers())
         fleet.names.hang(name)
         if name == DATABASE:
             fleet.proxy.send("cut")
         else:
             fleet.command("recycle")
         self.scheduler.after(fault.seconds, fleet.names.heal)
-        return frozenset(), f"{name}, {fault.seconds:.1f} s"
+        return workers if name == DATABASE else frozenset(), f"{name}, {fault.seconds:.1f} s"
 
     def leave_a_helper(self, fault: Fault, _fleet: Fleet) -> Injection:
         """Only the last fleet has the adapter."""
