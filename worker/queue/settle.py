@@ -1,5 +1,6 @@
 """Ends a job: each Outcome is one fenced statement. The next job is leased in the same round trip."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, LiteralString, assert_never
 
@@ -50,21 +51,18 @@ def settle_and_lease(
     return Settlement(written.rowcount == 1, *sent.result())
 
 
-def park(connection: Connection, lease: Lease, job_error_code: str, answer: Completed | None = None) -> bool:
-    """Put a job aside whose end the database refuses, with its answer. False if the lease was lost."""
-    return _write_reason(connection, _PARK, lease, job_error_code, answer)
+def park(connection: Connection, lease: Lease, job_error_code: str) -> bool:
+    """Put a job aside whose end the database refuses. False if the lease was lost."""
+    return _write_reason(connection, _PARK, lease, {"job_error_code": job_error_code})
 
 
 def mark_refused(connection: Connection, lease: Lease, job_error_code: str, answer: Completed | None = None) -> bool:
     """Leave the reason to the next worker if the job cannot be put aside either. Its lease ends by itself."""
-    return _write_reason(connection, _MARK, lease, job_error_code, answer)
+    return _write_reason(connection, _MARK, lease, {"job_error_code": job_error_code, **_kept(None, answer)})
 
 
-def _write_reason(
-    connection: Connection, sql: LiteralString, lease: Lease, job_error_code: str, answer: Completed | None
-) -> bool:
-    values = {"job_id": lease.job_id, "lease_key": lease.lease_key, "job_error_code": job_error_code}
-    return connection.execute(sql, {**values, **_kept(None, answer)}).rowcount == 1
+def _write_reason(connection: Connection, sql: LiteralString, lease: Lease, values: Mapping[str, Any]) -> bool:
+    return connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **values}).rowcount == 1
 
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
