@@ -12,7 +12,7 @@ from worker.core.evidence import memory_in
 from worker.core.faults import Fault, Suspicion
 from worker.core.ladder import rung
 from worker.core.outcome import Failed, Lease, Released, Retried, storable
-from worker.core.retry import Failure, RetryPolicy, Trial, failure_of, outcome_of
+from worker.core.retry import Failure, Trial, failure_of, outcome_of
 from worker.held_lease import JobEnded
 from worker.ipc.backoff import jittered
 from worker.ipc.contract import Activity, Counter, EventKind, Step
@@ -76,7 +76,7 @@ class AdapterCalls:
         """
         scene = self._neighbours.scene(failure.step, self._answered[failure.step])
         trial = Trial(self._attempts, self._lease.age_seconds, scene, self._memory)
-        outcome = outcome_of(failure, trial, self._policy())
+        outcome = outcome_of(failure, trial, self._ctx.retry_policy)
         if not isinstance(outcome, Released):
             return outcome
         is_closed = self._ctx.admission.calls(failure.step) == 0
@@ -119,10 +119,6 @@ class AdapterCalls:
             seconds=seconds,
             step=failure.step,
         )
-
-    def _policy(self) -> RetryPolicy:
-        settings = self._ctx.settings
-        return RetryPolicy(settings.worker_max_retries, settings.worker_backoff_seconds, settings.worker_max_job_age_seconds)
 
 
 def returned_text(value: object) -> str:
