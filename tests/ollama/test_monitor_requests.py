@@ -11,7 +11,8 @@ from PIL import Image
 
 from supervisor.admission.breaker import PROBE_SILENT
 from supervisor.admission.facts import ListError, ListFailed, ModelsListed
-from supervisor.monitor.ollama.server import OllamaServer, Probed
+from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.outgoing import RequestEnd
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.raw_server import Peer, raw_server, silent_address, status
 from worker.ipc.contract import ModelCall
@@ -177,7 +178,7 @@ def test_a_server_that_cannot_be_reached_is_away(monkeypatch: pytest.MonkeyPatch
 # Probes
 
 
-def probe(url: str, model: str = "chain", *, has_picture: bool = False, timeout_seconds: float = LOAD_SECONDS) -> Probed:
+def probe(url: str, model: str = "chain", *, has_picture: bool = False, timeout_seconds: float = LOAD_SECONDS) -> RequestEnd:
     server = OllamaServer(url, LOAD_SECONDS)
     return asyncio.run(
         server.probe(model, {"num_ctx": 2048}, has_picture=has_picture, try_seconds=TRY_SECONDS, timeout_seconds=timeout_seconds)
@@ -195,7 +196,7 @@ def test_a_probe_asks_for_one_token_and_loads_nothing_again(simulator: Simulator
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load(model, {"num_ctx": 2048}))
     simulator.reset_calls()
     before = sizes(simulator)
-    assert probe(simulator.url, model, has_picture=has_picture) == Probed()
+    assert probe(simulator.url, model, has_picture=has_picture) == RequestEnd()
     assert sizes(simulator) == before
     (call,) = simulator.calls()
     assert (call["is_empty"], call["has_image"], call["outcome"]) == (False, has_picture, "done")
@@ -222,7 +223,7 @@ PROBE_FAULTS = {
 def test_a_failed_probe_names_its_class(simulator: SimulatorProcess, fault: str) -> None:
     """The class is that which a job's call would have."""
     simulator.fault(fault, model="chain")
-    assert probe(simulator.url) == Probed(PROBE_FAULTS[fault])
+    assert probe(simulator.url) == RequestEnd(PROBE_FAULTS[fault])
 
 
 @pytest.mark.parametrize(
@@ -240,13 +241,13 @@ def test_a_busy_server_names_the_pause(code: int, header: str, seconds: float) -
         peer.send(f"HTTP/1.1 {code} X\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode())
 
     with raw_server(describe, script) as url:
-        assert probe(url) == Probed("Unavailable", seconds)
+        assert probe(url) == RequestEnd("Unavailable", seconds)
 
 
 def test_a_try_that_is_never_answered_does_not_hide_a_return() -> None:
     """A request from before the return may be lost, while the model answers a new one."""
 
-    async def ask() -> Probed:
+    async def ask() -> RequestEnd:
         connections: list[asyncio.StreamReader] = []
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -261,19 +262,19 @@ def test_a_try_that_is_never_answered_does_not_hide_a_return() -> None:
             server = OllamaServer(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", LOAD_SECONDS)
             return await server.probe("chain", {}, has_picture=False, try_seconds=TRY_SECONDS, timeout_seconds=LOAD_SECONDS)
 
-    assert asyncio.run(ask()) == Probed()
+    assert asyncio.run(ask()) == RequestEnd()
 
 
 def test_a_silent_model_fails_its_probe() -> None:
     """With the class that lets the rules unload it."""
     with raw_server(Peer.wait_for_its_end, Peer.wait_for_its_end) as url:
-        assert probe(url, timeout_seconds=TRY_SECONDS) == Probed(PROBE_SILENT)
+        assert probe(url, timeout_seconds=TRY_SECONDS) == RequestEnd(PROBE_SILENT)
 
 
 def test_a_load_and_a_probe_are_given_up() -> None:
     """Their connections are dead after the server was away, and their own timeouts are minutes long."""
 
-    async def give_up(url: str) -> tuple[bool, Probed]:
+    async def give_up(url: str) -> tuple[bool, RequestEnd]:
         server = OllamaServer(url, LOAD_SECONDS)
         load = asyncio.create_task(server.load("chain", {}))
         probing = asyncio.create_task(
@@ -285,7 +286,7 @@ def test_a_load_and_a_probe_are_given_up() -> None:
         return await load, await probing
 
     with raw_server(Peer.wait_for_its_end, Peer.wait_for_its_end) as url:
-        assert asyncio.run(give_up(url)) == (False, Probed("ServerUnreachable"))
+        assert asyncio.run(give_up(url)) == (False, RequestEnd("ServerUnreachable"))
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.second_tier)])
