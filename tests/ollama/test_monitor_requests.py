@@ -265,6 +265,27 @@ def test_a_try_that_is_never_answered_does_not_hide_a_return() -> None:
     assert asyncio.run(ask()) == RequestEnd()
 
 
+def test_tries_that_fail_at_once_are_few() -> None:
+    """While the first try waits, a server that rejects each further one at once is asked about once a second."""
+    connections: list[asyncio.StreamReader] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(reader)
+        if len(connections) > LOST:
+            writer.write(status(500, b""))
+        else:
+            await reader.read()
+        writer.close()
+
+    async def ask() -> RequestEnd:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+            server = OllamaServer(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", LOAD_SECONDS)
+            return await server.probe("chain", {}, has_picture=False, try_seconds=TRY_SECONDS, timeout_seconds=2)
+
+    assert asyncio.run(ask()) == RequestEnd(PROBE_SILENT)
+    assert LOST < len(connections) <= LOST + 3
+
+
 def test_a_silent_model_fails_its_probe() -> None:
     """With the class that lets the rules unload it."""
     with raw_server(Peer.wait_for_its_end, Peer.wait_for_its_end) as url:

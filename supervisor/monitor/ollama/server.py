@@ -22,6 +22,7 @@ LIST_SECONDS = (
     2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
 )
 MAX_DESCRIBED_MODELS = 64  # more than a server can hold in memory
+PAUSE_SECONDS = 1.0  # after a further try of a probe, which a server may reject at once
 UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (docs/ollama-api.md 2.6)
 
 
@@ -98,6 +99,7 @@ class OllamaServer:
         while not first.done():
             if (again := await self._generate(body, try_seconds)).is_ok:
                 return again
+            await asyncio.wait({first}, timeout=PAUSE_SECONDS)
         return first.result()
 
     async def _unless_given_up(self, work: Coroutine[Any, Any, RequestEnd]) -> RequestEnd:
