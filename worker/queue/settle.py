@@ -6,7 +6,7 @@ from typing import Any, LiteralString, assert_never
 
 from psycopg.types.json import Jsonb
 
-from worker.core.evidence import Memory
+from worker.core.evidence import HeldFailure
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, send_request
@@ -77,9 +77,9 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
             }
         case Retried(step, error_class, delay_seconds):
             return _RETRY, {"step": step, "error_class": error_class, "delay_seconds": delay_seconds}
-        case Released("held" | "refused", delay_seconds, error_class, memory, answer):
+        case Released("held" | "refused", delay_seconds, error_class, held_failure, answer):
             values = {"delay_seconds": delay_seconds, "error_class": error_class}
-            return _HOLD, {**values, **_kept(memory, answer)}
+            return _HOLD, {**values, **_kept(held_failure, answer)}
         case Released(_, delay_seconds):
             return _RELEASE, {"delay_seconds": delay_seconds}
         case AlreadyFinal():
@@ -88,6 +88,9 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
             assert_never(outcome)
 
 
-def _kept(memory: Memory | None, answer: Completed | None) -> dict[str, Jsonb | None]:
+def _kept(held_failure: HeldFailure | None, answer: Completed | None) -> dict[str, Jsonb | None]:
     """Return the values that a held job keeps in its payload."""
-    return {"memory": Jsonb(memory.as_json()) if memory else None, "answer": Jsonb(asdict(answer)) if answer else None}
+    return {
+        "held_failure": Jsonb(held_failure.as_json()) if held_failure else None,
+        "answer": Jsonb(asdict(answer)) if answer else None,
+    }
