@@ -49,7 +49,6 @@ DELAYS = (
     Retried(Step.FEEDBACK, "SomeError", 0),
     Retried(Step.VISION, "SomeError", HOUR_SECONDS),
     Released("drain"),
-    Released("unavailable", HOUR_SECONDS),
     Released("held", 0, "SomeError"),
     Released("held", HOUR_SECONDS, "SomeError", HELD_FAILURE),
 )

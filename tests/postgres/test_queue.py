@@ -213,7 +213,6 @@ SETTLING: dict[str, Write] = {
     "fail": settling(FAILED),
     "retry": settling(Retried(Step.VISION, "VisionTransientError", 10)),
     "release": settling(Released("drain")),
-    "delay": settling(Released("unavailable", 5)),
     "hold": settling(Released("held", 5, "SomeError", HELD_FAILURE)),
     "delete": settling(AlreadyFinal()),
 }
@@ -349,10 +348,10 @@ def test_a_release_keeps_the_position_in_the_queue(queue: FilledQueue) -> None:
     assert queue.submission(given_back.submission_id) == submission
 
 
-def test_a_release_with_a_delay_lets_other_jobs_go_first(queue: FilledQueue) -> None:
-    """A job waits while the model server has no room, without an attempt counted."""
+def test_a_hold_with_a_delay_lets_other_jobs_go_first(queue: FilledQueue) -> None:
+    """A held job waits, without an attempt counted."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS, retry_count=1)
-    settle(queue.worker, as_lease(entered), Released("unavailable", HOUR_SECONDS))
+    settle(queue.worker, as_lease(entered), Released("held", HOUR_SECONDS, "Unavailable"))
     job = queue.job(entered.job_id)
     assert (job["status"], job["retry_count"], job["lease_key"]) == ("queued", 1, None)
     assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None

@@ -115,7 +115,7 @@ class Released:
     `answer`: the models' answer that the database did not take. None leaves what the payload has.
     """
 
-    reason: Literal["drain", "unavailable", "gate", "refused", "held"]
+    reason: Literal["drain", "gate", "refused", "held"]
     delay_seconds: float = 0.0
     error_class: str = ""
     held_failure: HeldFailure | None = None

@@ -80,8 +80,8 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
         case Released("held" | "refused", delay_seconds, error_class, held_failure, answer):
             values = {"delay_seconds": delay_seconds, "error_class": error_class}
             return _HOLD, {**values, **_kept(held_failure, answer)}
-        case Released(_, delay_seconds):
-            return _RELEASE, {"delay_seconds": delay_seconds}
+        case Released():
+            return _RELEASE, {}
         case AlreadyFinal():
             return _DELETE, {}
         case _:
