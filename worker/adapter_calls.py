@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from worker.context import WorkerContext
-from worker.core.evidence import memory_in
+from worker.core.evidence import held_failure_in
 from worker.core.faults import Fault, Suspicion
 from worker.core.ladder import rung
 from worker.core.outcome import Failed, Lease, Released, Retried, storable
-from worker.core.retry import Failure, RetryPolicy, Trial, failure_of, outcome_of
+from worker.core.retry import Failure, JobAtFailure, failure_of, outcome_of
 from worker.held_lease import JobEnded
 from worker.ipc.backoff import jittered
 from worker.ipc.contract import Activity, Counter, EventKind, Step
@@ -27,7 +27,7 @@ class AdapterCalls:
 
     def __init__(self, ctx: WorkerContext, lease: Lease) -> None:
         self._ctx, self._lease, self._neighbours = ctx, lease, Neighbours(ctx.wiring, ctx.settings)
-        self._attempts, self._memory = lease.retry_count, memory_in(lease.payload)
+        self._attempts, self._held_failure = lease.retry_count, held_failure_in(lease.payload)
         self._answered = dict.fromkeys(Step, 0)  # calls for this job since its lease
         self.seconds: dict[Activity, float] = {}  # of each step that succeeded
 
@@ -38,7 +38,7 @@ class AdapterCalls:
 
     def page_committed(self) -> None:
         """A committed page gives the job's attempts back, and the evidence begins anew: its statement has written both."""
-        self._attempts, self._memory = 0, None
+        self._attempts, self._held_failure = 0, None
 
     def call(self, step: Step, call: Callable[[], T]) -> T:
         """The result of one call to the step's model. Raises JobEnded as `ask` does."""
@@ -74,9 +74,9 @@ class AdapterCalls:
         """The outcome by the evidence. A job that is held at a closed gate keeps its place, because the gate decides about its
         next try. Other held jobs wait for random times, so that those that died together are not asked together again.
         """
-        scene = self._neighbours.scene(failure.step, self._answered[failure.step])
-        trial = Trial(self._attempts, self._lease.age_seconds, scene, self._memory)
-        outcome = outcome_of(failure, trial, self._policy())
+        counts = self._neighbours.counts(failure.step, self._answered[failure.step])
+        job = JobAtFailure(self._attempts, self._lease.age_seconds, counts, self._held_failure)
+        outcome = outcome_of(failure, job, self._ctx.retry_policy)
         if not isinstance(outcome, Released):
             return outcome
         is_closed = self._ctx.admission.calls(failure.step) == 0
@@ -119,10 +119,6 @@ class AdapterCalls:
             seconds=seconds,
             step=failure.step,
         )
-
-    def _policy(self) -> RetryPolicy:
-        settings = self._ctx.settings
-        return RetryPolicy(settings.worker_max_retries, settings.worker_backoff_seconds, settings.worker_max_job_age_seconds)
 
 
 def returned_text(value: object) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from worker.adapters.loading import ATTEMPT
 from worker.admission import Admission
+from worker.core.retry import RetryPolicy
 from worker.ipc.contract import Step, Wiring
 from worker.queue.permits import NO_PERMITS, Permits
 from worker.report import Report
@@ -28,6 +29,11 @@ class WorkerContext:
     wakeups: Wakeups
     session: Session
     reads_by_attempt: bool = False  # the vision adapter's `pages` takes the attempt
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        settings = self.settings
+        return RetryPolicy(settings.worker_max_retries, settings.worker_backoff_seconds, settings.worker_max_job_age_seconds)
 
     def climbs(self, step: Step) -> bool:
         """True if the step's adapter answers a retry by another rung of the ladder."""

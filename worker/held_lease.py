@@ -105,7 +105,7 @@ class HeldLease:
     @property
     def is_too_old(self) -> bool:
         """True if the job may be held no longer."""
-        return 0 < self._ctx.settings.worker_max_job_age_seconds <= self.lease.age_seconds
+        return self._ctx.retry_policy.is_too_old(self.lease.age_seconds)
 
     def count_call(self, counter: Counter) -> None:
         """Counts a model call right before it starts. Raises LeaseRanOut.

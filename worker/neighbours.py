@@ -2,7 +2,7 @@
 
 import time
 
-from worker.core.evidence import Scene
+from worker.core.evidence import CallCounts
 from worker.ipc.contract import Activity, Counter, Step, Wiring
 from worker.ipc.scoreboard import WorkerRecord
 from worker.ollama.models import listed_name
@@ -29,10 +29,10 @@ class Neighbours:
         """Remember the deaths until now, so that later ones are known to be during the call."""
         self._died_before = self._died(step)
 
-    def scene(self, step: Step, own_answered: int) -> Scene:
+    def counts(self, step: Step, own_answered: int) -> CallCounts:
         """The step's calls now. `own_answered` of the answered ones were for the job itself."""
         admission, died = self._wiring.scoreboard.admission.read(), self._died(step)
-        return Scene(
+        return CallCounts(
             self._wiring.instance,
             answered=sum(record.counters[ANSWERED[step]] for record in self._records().values()) - own_answered,
             others_in_flight=sum(self._is_in_call(record, step) for record in self._others()),

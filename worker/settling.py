@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from worker.context import WorkerContext
-from worker.core.evidence import Scene
+from worker.core.evidence import CallCounts
 from worker.core.outcome import (
     AlreadyFinal,
     Completed,
@@ -95,8 +95,8 @@ class Settling:
         if not isinstance(outcome, Completed):
             return fallbacks(outcome, lease, reason, may_retry=may_pass)
         self._refused_writes.add(Write.RESULT, lease.job_id)
-        scene = Scene(self._ctx.wiring.instance, answered=self._refused_writes.accepted(Write.RESULT))
-        judged = after_answer(lease, outcome, reason, scene, is_passing=may_pass, is_too_old=held.is_too_old)
+        counts = CallCounts(self._ctx.wiring.instance, answered=self._refused_writes.accepted(Write.RESULT))
+        judged = after_answer(lease, outcome, reason, counts, is_passing=may_pass, is_too_old=held.is_too_old)
         return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None))
 
     def lost(self, held: HeldLease, end: LeaseRanOut, outcome: Outcome | None = None) -> Lost:

@@ -59,15 +59,19 @@ class Store:
         """Close the gate if this job has not closed it before."""
         is_new = job_id not in self.failed
         misses = self.misses + 1 if error_class == FILE_MISSING and is_new else self.misses
+        is_of_the_job = error_class == FILE_MISSING and misses < MISSES
         known = replace(self, failed=self.failed | {job_id} if len(self.failed) < MAX_JOBS else self.failed, misses=misses)
-        if self.is_closed or (error_class == FILE_MISSING and misses < MISSES and not self.error_class):
+        if self.is_closed or (is_of_the_job and not self.error_class):
             return known
         since_seconds = self.since_seconds if self.error_class else at_seconds
         held = replace(known, error_class=error_class, since_seconds=since_seconds)
-        if not is_new or (error_class == FILE_MISSING and misses < MISSES):
+        if is_of_the_job or not is_new:
             return replace(held, is_back=True, is_doubtful=True)
+        return held._closed(at_seconds)
+
+    def _closed(self, at_seconds: float) -> "Store":
         return replace(
-            held,
+            self,
             is_back=False,
             is_doubtful=False,
             misses=0,

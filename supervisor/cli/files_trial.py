@@ -19,7 +19,7 @@ from worker.trial import file_fault
 
 STORE_SECONDS = 8.0  # as for the download of a file
 _MAX_REPLY_BYTES = 65_536
-_KEY_REFUSED = (401, 403)
+_KEY_REJECTED = (401, 403)
 _SOON = "This is right only before the first file is handed in. Else correct the setting, or mount the directory"
 
 Rows = Sequence[Mapping[str, Any]]  # submissions that wait for their pictures to be read
@@ -100,7 +100,7 @@ def _store(settings: WorkerSettings) -> Finding:
 
 def _no_reply(error: Exception) -> str:
     """The remedy for a request without a reply."""
-    if isinstance(error, UnicodeError):
+    if isinstance(error, UnicodeError | httpx.LocalProtocolError):
         return "SUPABASE_SERVICE_ROLE_KEY has characters that no key has: copy it again"
     if reason := _certificate_fault(error):
         return f"its certificate is rejected ({reason}): renew it, or correct the host in SUPABASE_URL"
@@ -108,8 +108,6 @@ def _no_reply(error: Exception) -> str:
         return "its host name is not resolved: correct SUPABASE_URL, or repair the name servers of this host"
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return "no connection: start the store, or correct host and port in SUPABASE_URL"
-    if isinstance(error, httpx.LocalProtocolError):
-        return "SUPABASE_SERVICE_ROLE_KEY has characters that no key has: copy it again"
     return f"no usable reply ({type(error).__name__}): check http or https and the port in SUPABASE_URL, and the store's log"
 
 
@@ -128,8 +126,8 @@ def _refusal(status_code: int, body: bytes, bucket: str) -> str:
     """The remedy for a reply, or ''. The store wraps some codes: 400 with `statusCode` 404 is a bucket that does not exist."""
     document = _document(body)
     code = _inner_code(document) if status_code == httpx.codes.BAD_REQUEST else status_code
-    if code in _KEY_REFUSED:
-        return "the key is refused: correct SUPABASE_SERVICE_ROLE_KEY, which is the service role's and not the anonymous one"
+    if code in _KEY_REJECTED:
+        return "the key is rejected: correct SUPABASE_SERVICE_ROLE_KEY, which is the service role's and not the anonymous one"
     if code == httpx.codes.NOT_FOUND:
         return f"has no bucket {bucket}: correct LEARNING_STORAGE_BUCKET or SUPABASE_URL, or create the bucket"
     if httpx.codes.is_redirect(code):

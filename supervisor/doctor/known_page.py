@@ -59,9 +59,9 @@ def draw() -> KnownPage:
 
 def compare(words: Sequence[str], answer: str) -> Reading:
     """Compare by words, whatever their case, order, lines and marks of Markdown."""
-    said, expected = Counter(re.findall(r"[^\W_]+", answer.casefold())), Counter(word.casefold() for word in words)
-    if not said:
+    read, expected = Counter(re.findall(r"[^\W_]+", answer.casefold())), Counter(word.casefold() for word in words)
+    if not read:
         return Reading.NOTHING
-    if (said & expected).total() < LEAST_SHARE * len(words):
+    if (read & expected).total() < LEAST_SHARE * len(words):
         return Reading.OTHER
-    return Reading.ADDED if (said - expected).total() > MOST_ADDED_SHARE * len(words) else Reading.WHOLE
+    return Reading.ADDED if (read - expected).total() > MOST_ADDED_SHARE * len(words) else Reading.WHOLE

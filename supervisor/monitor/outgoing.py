@@ -40,6 +40,18 @@ class Answer:
     retry_after_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """The end of a request as a value. `error_class` is empty for a good answer."""
+
+    error_class: str = ""
+    retry_after_seconds: float = 0.0
+
+    @property
+    def is_ok(self) -> bool:
+        return not self.error_class
+
+
 async def send(request: Request) -> Answer:
     """The answer, with its body cut after the limit: a cut body is no valid JSON. Raises FAILURES."""
     connect_seconds = request.timeout_seconds * CONNECT_SHARE

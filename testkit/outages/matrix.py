@@ -97,7 +97,7 @@ WAYS: Final[Mapping[Request, tuple[Way, ...]]] = {
     Request.MODEL_SERVER: (Way.REFUSED, *_REPLIES),
     Request.TAGS: _REPLIES,
     Request.PS: _REPLIES,
-    Request.SHOW: (Way.RESET, Way.SILENT, Way.STATUS_500),  # of `check` and `doctor`, so no running fleet should meet them
+    Request.SHOW: (Way.RESET, Way.SILENT, Way.STATUS_500),  # once in a process and model, so few cases meet them
     Request.PRELOAD: _REPLIES,
     Request.UNLOAD: _REPLIES,
     Request.VISION: (*_REPLIES, Way.STATUS_404),

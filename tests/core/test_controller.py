@@ -13,7 +13,8 @@ from supervisor.admission.policy import AdmissionPolicy
 from supervisor.event_log import EventLog
 from supervisor.monitor.ollama.controller import AdmissionController, AdmissionDependencies
 from supervisor.monitor.ollama.host import Host
-from supervisor.monitor.ollama.server import OllamaServer, Probed
+from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.outgoing import RequestEnd
 from supervisor.monitor.queue.requests import DatabaseRequest, DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
@@ -135,9 +136,9 @@ class Answering(OllamaServer):
         self.lists += 1
         return ModelsListed(tuple(LoadedModel(name, name, 1, 0, 4096) for name in (V, F)), time.monotonic())
 
-    async def probe(self, model: str, *_: object, **given: object) -> Probed:
+    async def probe(self, model: str, *_: object, **given: object) -> RequestEnd:
         assert given["has_picture"] == (model == V)
-        return Probed()
+        return RequestEnd()
 
 
 def test_answered_probes_are_counted_for_each_step_and_each_monitor() -> None:

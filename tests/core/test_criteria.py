@@ -185,7 +185,7 @@ def test_a_bad_answer(text: str, count: int, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse(text, count)
     assert str(caught.value) == message
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])

@@ -5,34 +5,34 @@ from typing import Any
 
 import pytest
 
-from worker.core.evidence import Memory, Scene, Suspect, convicts, memory_in, remembered
+from worker.core.evidence import CallCounts, HeldFailure, Suspect, convicts, held_failure_in, remembered
 from worker.core.faults import Suspicion
 from worker.ipc.contract import Step
 
 DIED, LATE, ODD = Suspicion
 INSTANCE = 7
-MEMORY = Memory(DIED, "ServerError", Step.VISION, INSTANCE, answered=10, in_flight=0, died=5, probes=2)
+HELD_FAILURE = HeldFailure(DIED, "ServerError", Step.VISION, INSTANCE, answered=10, in_flight=0, died=5, probes=2)
 BROKEN = Suspect(DIED, "StreamBroken", Step.VISION)
-QUIET = Scene(INSTANCE, answered=10, died=5, probes=2)
+QUIET = CallCounts(INSTANCE, answered=10, died=5, probes=2)
 ANSWERED = replace(QUIET, answered=11)
 PROBED = replace(QUIET, probes=3)
 
-VERDICTS: dict[str, tuple[Memory | None, Suspicion, Step, Scene, bool]] = {
+VERDICTS: dict[str, tuple[HeldFailure | None, Suspicion, Step, CallCounts, bool]] = {
     "a first failure": (None, DIED, Step.VISION, ANSWERED, False),
-    "no other call": (MEMORY, DIED, Step.VISION, QUIET, False),
-    "another job's call was answered": (MEMORY, DIED, Step.VISION, ANSWERED, True),
-    "a probe was answered": (MEMORY, DIED, Step.VISION, PROBED, True),
-    "a probe says nothing about a slow call": (replace(MEMORY, group=LATE), LATE, Step.VISION, PROBED, False),
-    "a probe says nothing about a bug": (replace(MEMORY, group=ODD), ODD, Step.VISION, PROBED, False),
-    "others are faster": (replace(MEMORY, group=LATE), LATE, Step.VISION, ANSWERED, True),
-    "another kind of failure": (MEMORY, LATE, Step.VISION, ANSWERED, False),
-    "in the other step": (MEMORY, DIED, Step.FEEDBACK, ANSWERED, False),
-    "in another instance": (MEMORY, DIED, Step.VISION, replace(ANSWERED, instance=8), False),
-    "fewer than before": (MEMORY, DIED, Step.VISION, replace(QUIET, answered=9), False),
-    "it died together with others": (MEMORY, DIED, Step.VISION, replace(ANSWERED, died=6, died_meanwhile=1), False),
-    "others were in flight": (MEMORY, DIED, Step.VISION, replace(ANSWERED, others_in_flight=1), False),
+    "no other call": (HELD_FAILURE, DIED, Step.VISION, QUIET, False),
+    "another job's call was answered": (HELD_FAILURE, DIED, Step.VISION, ANSWERED, True),
+    "a probe was answered": (HELD_FAILURE, DIED, Step.VISION, PROBED, True),
+    "a probe says nothing about a slow call": (replace(HELD_FAILURE, group=LATE), LATE, Step.VISION, PROBED, False),
+    "a probe says nothing about a bug": (replace(HELD_FAILURE, group=ODD), ODD, Step.VISION, PROBED, False),
+    "others are faster": (replace(HELD_FAILURE, group=LATE), LATE, Step.VISION, ANSWERED, True),
+    "another kind of failure": (HELD_FAILURE, LATE, Step.VISION, ANSWERED, False),
+    "in the other step": (HELD_FAILURE, DIED, Step.FEEDBACK, ANSWERED, False),
+    "in another instance": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, instance=8), False),
+    "fewer than before": (HELD_FAILURE, DIED, Step.VISION, replace(QUIET, answered=9), False),
+    "it died together with others": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, died=6, died_meanwhile=1), False),
+    "others were in flight": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, others_in_flight=1), False),
     "late while others are in flight": (
-        replace(MEMORY, group=LATE),
+        replace(HELD_FAILURE, group=LATE),
         LATE,
         Step.VISION,
         replace(ANSWERED, others_in_flight=1),
@@ -41,45 +41,47 @@ VERDICTS: dict[str, tuple[Memory | None, Suspicion, Step, Scene, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("before", "group", "step", "scene", "is_convicted"), VERDICTS.values(), ids=VERDICTS.keys())
-def test_verdicts(before: Memory | None, group: Suspicion, step: Step, scene: Scene, *, is_convicted: bool) -> None:
+@pytest.mark.parametrize(("before", "group", "step", "counts", "is_convicted"), VERDICTS.values(), ids=VERDICTS.keys())
+def test_verdicts(before: HeldFailure | None, group: Suspicion, step: Step, counts: CallCounts, *, is_convicted: bool) -> None:
     """Only the same failure again, in the same instance, with calls of others answered since, convicts a job."""
-    assert convicts(before, Suspect(group, "ServerError", step), scene) is is_convicted
+    assert convicts(before, Suspect(group, "ServerError", step), counts) is is_convicted
 
 
 def test_calls_in_flight_at_the_failure_are_no_evidence() -> None:
     """They began before it, as those whose answers are still read after the server has gone."""
-    memory = remembered(None, BROKEN, replace(QUIET, others_in_flight=3))
-    assert not convicts(memory, BROKEN, replace(QUIET, answered=13))
-    assert convicts(memory, BROKEN, replace(QUIET, answered=14))
+    held_failure = remembered(None, BROKEN, replace(QUIET, others_in_flight=3))
+    assert not convicts(held_failure, BROKEN, replace(QUIET, answered=13))
+    assert convicts(held_failure, BROKEN, replace(QUIET, answered=14))
 
 
 def test_calls_that_died_with_it_cannot_be_answered_any_more() -> None:
     """Of the three calls in flight two died, so the second answer belongs to a call that began later."""
-    memory = remembered(None, BROKEN, replace(QUIET, others_in_flight=3))
-    assert not convicts(memory, BROKEN, replace(QUIET, answered=11, died=7))
-    assert convicts(memory, BROKEN, replace(QUIET, answered=12, died=7))
+    held_failure = remembered(None, BROKEN, replace(QUIET, others_in_flight=3))
+    assert not convicts(held_failure, BROKEN, replace(QUIET, answered=11, died=7))
+    assert convicts(held_failure, BROKEN, replace(QUIET, answered=12, died=7))
 
 
 def test_the_counts_of_the_first_failure_stay() -> None:
     """Evidence adds up over several holds. The class is the newest one."""
-    again = remembered(MEMORY, BROKEN, replace(ANSWERED, died=6, died_meanwhile=1))
-    assert again == replace(MEMORY, error_class="StreamBroken", times=2)
+    again = remembered(HELD_FAILURE, BROKEN, replace(ANSWERED, died=6, died_meanwhile=1))
+    assert again == replace(HELD_FAILURE, error_class="StreamBroken", times=2)
     assert convicts(again, BROKEN, ANSWERED)
 
 
 @pytest.mark.parametrize(
     "now", [(LATE, Step.VISION, QUIET), (DIED, Step.FEEDBACK, QUIET), (DIED, Step.VISION, replace(QUIET, instance=8))]
 )
-def test_evidence_begins_anew(now: tuple[Suspicion, Step, Scene]) -> None:
+def test_evidence_begins_anew(now: tuple[Suspicion, Step, CallCounts]) -> None:
     """Another kind of failure, the other step or another instance."""
-    group, step, scene = now
-    assert remembered(MEMORY, Suspect(group, "E", step), scene) == Memory(group, "E", step, scene.instance, 10, 0, 5, 2)
+    group, step, counts = now
+    assert remembered(HELD_FAILURE, Suspect(group, "E", step), counts) == HeldFailure(
+        group, "E", step, counts.instance, 10, 0, 5, 2
+    )
 
 
 def test_a_memory_survives_the_payload() -> None:
     """It is written as JSON, with words for the administrator."""
-    assert MEMORY.as_json() == {
+    assert HELD_FAILURE.as_json() == {
         "group": "died",
         "error_class": "ServerError",
         "step": "vision",
@@ -90,12 +92,20 @@ def test_a_memory_survives_the_payload() -> None:
         "probes": 2,
         "times": 1,
     }
-    assert memory_in({"suspect": MEMORY.as_json()}) == MEMORY
+    assert held_failure_in({"suspect": HELD_FAILURE.as_json()}) == HELD_FAILURE
 
 
 @pytest.mark.parametrize(
     "payload",
-    [None, [], {}, {"suspect": None}, {"suspect": 3}, {"suspect": {}}, {"suspect": {**MEMORY.as_json(), "answered": "many"}}],
+    [
+        None,
+        [],
+        {},
+        {"suspect": None},
+        {"suspect": 3},
+        {"suspect": {}},
+        {"suspect": {**HELD_FAILURE.as_json(), "answered": "many"}},
+    ],
 )
 def test_what_no_worker_has_written_is_no_memory(payload: Any) -> None:
-    assert memory_in(payload) is None
+    assert held_failure_in(payload) is None

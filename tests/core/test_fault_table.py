@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import worker.documents.decoder
-import worker.documents.storage
+import worker.documents.errors
 import worker.ollama.errors
+from supervisor.admission.store import STORE_ERRORS
 from worker.core import errors as core_errors
 from worker.core.faults import ANY_OTHER, ROWS, Fault, row_of
 from worker.core.ladder import RUNGS
@@ -16,7 +17,7 @@ from worker.ollama.error_status import error_for_status
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 ABSTRACT = {"ServerFailed", "FileUnavailable"}  # never raised itself
-MODULES = (core_errors, worker.ollama.errors, worker.documents.storage, worker.documents.decoder)
+MODULES = (core_errors, worker.ollama.errors, worker.documents.errors, worker.documents.decoder)
 OURS: set[type[Exception]] = {
     each
     for module in MODULES
@@ -29,6 +30,12 @@ OURS: set[type[Exception]] = {
 def test_each_class_of_ours_has_a_row_of_its_own(error_class: type[Exception]) -> None:
     """A new class must not get the fault of its base class unnoticed."""
     assert error_class.__name__ in ABSTRACT or row_of(error_class).name == error_class.__name__
+
+
+def test_each_failure_of_a_file_is_known_to_the_hold_of_pictures() -> None:
+    """The rules of the hold know the classes by their names only."""
+    files = {each.__name__ for each in OURS if issubclass(each, worker.documents.errors.FileUnavailable)}
+    assert files - ABSTRACT == STORE_ERRORS
 
 
 @pytest.mark.parametrize("status", [503, 429])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from supervisor.settings.model import parse
-from worker.core.evidence import Scene
+from worker.core.evidence import CallCounts
 from worker.ipc.contract import Activity, Counter, Step, Wiring
 from worker.ipc.scoreboard import COUNTERS, AdmissionRecord, ControlRecord, Scoreboard, WorkerRecord
 from worker.neighbours import Neighbours
@@ -44,30 +44,30 @@ def test_a_scene_is_about_one_step(scoreboard: Scoreboard) -> None:
     """Answers of all workers count, but not those for this job. Deaths and calls in flight are those of the others."""
     seen = neighbours(scoreboard)
     seen.call_begins(Step.VISION)
-    assert seen.scene(Step.VISION, own_answered=2) == Scene(INSTANCE, answered=14, others_in_flight=1, died=1, probes=4)
+    assert seen.counts(Step.VISION, own_answered=2) == CallCounts(INSTANCE, answered=14, others_in_flight=1, died=1, probes=4)
     seen.call_begins(Step.FEEDBACK)
-    assert seen.scene(Step.FEEDBACK, own_answered=0) == Scene(INSTANCE, answered=7, others_in_flight=1, died=3, probes=6)
+    assert seen.counts(Step.FEEDBACK, own_answered=0) == CallCounts(INSTANCE, answered=7, others_in_flight=1, died=3, probes=6)
 
 
 def test_two_steps_with_one_model_share_its_deaths(scoreboard: Scoreboard) -> None:
     """A runner that dies takes the calls of both steps with it."""
     seen = neighbours(scoreboard, AI_VISION_MODEL="both", AI_FEEDBACK_MODEL="both:latest")
     seen.call_begins(Step.VISION)
-    scene = seen.scene(Step.VISION, own_answered=0)
-    assert (scene.others_in_flight, scene.died) == (2, 4)
+    counts = seen.counts(Step.VISION, own_answered=0)
+    assert (counts.others_in_flight, counts.died) == (2, 4)
 
 
 def test_only_deaths_during_the_call_are_deaths_with_it(scoreboard: Scoreboard) -> None:
     seen = neighbours(scoreboard)
     seen.call_begins(Step.VISION)
     scoreboard.write_worker(0, record(Activity.SETTLE, VISION_ANSWERED=10, VISION_DIED=2))
-    scene = seen.scene(Step.VISION, own_answered=0)
-    assert (scene.others_in_flight, scene.died, scene.died_meanwhile) == (0, 2, 1)
+    counts = seen.counts(Step.VISION, own_answered=0)
+    assert (counts.others_in_flight, counts.died, counts.died_meanwhile) == (0, 2, 1)
     seen.call_begins(Step.VISION)
-    assert seen.scene(Step.VISION, own_answered=0).died_meanwhile == 0
+    assert seen.counts(Step.VISION, own_answered=0).died_meanwhile == 0
 
 
 def test_the_record_of_a_killed_worker_is_no_call(scoreboard: Scoreboard) -> None:
     """It stays in its slot until the next worker, but its deadline passes."""
     scoreboard.write_worker(0, record(Activity.VISION, deadline_in_seconds=-1.0))
-    assert neighbours(scoreboard).scene(Step.VISION, own_answered=0).others_in_flight == 0
+    assert neighbours(scoreboard).counts(Step.VISION, own_answered=0).others_in_flight == 0

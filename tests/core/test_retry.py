@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from worker.core.evidence import Memory, Scene
+from worker.core.evidence import CallCounts, HeldFailure
 from worker.core.faults import Fault, Suspicion
 from worker.core.outcome import Failed, Released, Retried
-from worker.core.retry import Failure, RetryPolicy, Trial, failure_of, outcome_of
+from worker.core.retry import Failure, JobAtFailure, RetryPolicy, failure_of, outcome_of
 from worker.ipc.contract import ErrorCode, Step
 
 PRIVATE = "what a pupil wrote"
@@ -79,8 +79,8 @@ PATIENT = RetryPolicy(max_retries=100, backoff_seconds=10)
 AGING = RetryPolicy(max_retries=3, backoff_seconds=10, max_age_seconds=600)
 ANSWER, INPUT, SURROUNDINGS, SUSPECT = Fault.ANSWER, Fault.INPUT, Fault.SURROUNDINGS, Fault.SUSPECT
 CORRUPT = ErrorCode.INPUT_CORRUPT
-SCENE = Scene(instance=7, answered=10)
-MEMORY = Memory(Suspicion.ODD, "E", Step.VISION, instance=7, answered=9, in_flight=0, died=0, probes=0)
+COUNTS = CallCounts(instance=7, answered=10)
+HELD_FAILURE = HeldFailure(Suspicion.ODD, "E", Step.VISION, instance=7, answered=9, in_flight=0, died=0, probes=0)
 
 
 def failure(fault: Fault, step: Step = Step.VISION, code: ErrorCode | None = None) -> Failure:
@@ -132,24 +132,24 @@ def test_outcomes(
     cause: Failure, policy: RetryPolicy, attempts: int, age_seconds: float, expected: Failed | Retried | Released
 ) -> None:
     """The outcome follows from the fault, the number of attempts and the job's age."""
-    assert outcome_of(cause, Trial(attempts, age_seconds, SCENE), policy) == expected
+    assert outcome_of(cause, JobAtFailure(attempts, age_seconds, COUNTS), policy) == expected
 
 
 def test_a_first_suspect_failure_is_held_and_remembered() -> None:
-    """Without a memory no job is convicted, whatever was answered before."""
-    held = outcome_of(failure(SUSPECT), Trial(3, 0, SCENE), POLICY)
-    assert held == Released("held", 2.0, "E", replace(MEMORY, answered=10))
+    """Without a held_failure no job is convicted, whatever was answered before."""
+    held = outcome_of(failure(SUSPECT), JobAtFailure(3, 0, COUNTS), POLICY)
+    assert held == Released("held", 2.0, "E", replace(HELD_FAILURE, answered=10))
 
 
 def test_a_convicted_job_uses_an_attempt() -> None:
     """Calls of other jobs were answered since, so the failure is the job's own, up to its last attempt."""
-    assert outcome_of(failure(SUSPECT), Trial(1, 0, SCENE, MEMORY), POLICY) == retried(20)
-    assert outcome_of(failure(SUSPECT), Trial(3, 0, SCENE, MEMORY), POLICY) == failed(ErrorCode.VISION_FAILED)
+    assert outcome_of(failure(SUSPECT), JobAtFailure(1, 0, COUNTS, HELD_FAILURE), POLICY) == retried(20)
+    assert outcome_of(failure(SUSPECT), JobAtFailure(3, 0, COUNTS, HELD_FAILURE), POLICY) == failed(ErrorCode.VISION_FAILED)
 
 
 @pytest.mark.parametrize(("times", "delay_seconds"), [(1, 4), (2, 8), (4, 32), (5, 60), (1000, 60)])
 def test_a_lone_suspect_is_asked_less_and_less_often(times: int, delay_seconds: float) -> None:
     """A lone job in a quiet hour is held for ever, but must not keep a model busy."""
-    memory = replace(MEMORY, answered=10, times=times)
-    held = outcome_of(failure(SUSPECT), Trial(0, 0, SCENE, memory), POLICY)
-    assert held == Released("held", delay_seconds, "E", replace(memory, times=times + 1))
+    held_failure = replace(HELD_FAILURE, answered=10, times=times)
+    held = outcome_of(failure(SUSPECT), JobAtFailure(0, 0, COUNTS, held_failure), POLICY)
+    assert held == Released("held", delay_seconds, "E", replace(held_failure, times=times + 1))

@@ -9,7 +9,8 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from worker.core.errors import VisionPermanentError
-from worker.documents.pages import MAX_SIDE_PIXELS, MIN_SIDE_PIXELS, open_document
+from worker.core.page_size import MAX_SIDE_PIXELS
+from worker.documents.pages import MIN_SIDE_PIXELS, open_document
 from worker.ipc.contract import ErrorCode
 
 WHITE, BLACK, RED, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)

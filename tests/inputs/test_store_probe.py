@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from supervisor.monitor.outgoing import RequestEnd
 from supervisor.monitor.store import probe, root
-from supervisor.monitor.store.probe import StoreProbe, StoreProbed
+from supervisor.monitor.store.probe import StoreProbe
 from supervisor.settings.model import parse
 from testkit.object_store import BUCKET_PREFIX, SERVICE_KEY, Request, Store, files_below, start_store
 from tests.inputs.alarm import alarmed
@@ -34,11 +35,11 @@ def store() -> Iterator[Store]:
         yield running
 
 
-def probed(**settings: str) -> StoreProbed:
+def probed(**settings: str) -> RequestEnd:
     return asyncio.run(StoreProbe(parse(DATABASE | settings).worker).run())
 
 
-def of(store: Store, key: str = SERVICE_KEY, **settings: str) -> StoreProbed:
+def of(store: Store, key: str = SERVICE_KEY, **settings: str) -> RequestEnd:
     return probed(SUPABASE_URL=store.url, SUPABASE_SERVICE_ROLE_KEY=key, **settings)
 
 
@@ -57,7 +58,7 @@ def test_a_bucket_that_can_be_read(store: Store, tmp_path: Path) -> None:
     """The request names the bucket and carries the key in both headers, as that for a file does."""
     (tmp_path / "submissions").mkdir()
     store.answer = files_below(tmp_path, {})
-    assert of(store) == StoreProbed()
+    assert of(store) == RequestEnd()
     ((path, headers),) = store.requests
     assert path == f"{BUCKET_PREFIX}submissions"
     assert (headers["apikey"], headers["authorization"]) == (SERVICE_KEY, f"Bearer {SERVICE_KEY}")
@@ -67,37 +68,37 @@ def test_a_wrong_bucket_and_a_refused_key_are_rejected(store: Store, tmp_path: P
     """A bucket of another name is missing, and another key is not accepted."""
     (tmp_path / "submissions").mkdir()
     store.answer = files_below(tmp_path, {})
-    assert of(store, LEARNING_STORAGE_BUCKET="elsewhere") == StoreProbed("StoreRejected")
-    assert of(store, key="another") == StoreProbed("StoreRejected")
+    assert of(store, LEARNING_STORAGE_BUCKET="elsewhere") == RequestEnd("StoreRejected")
+    assert of(store, key="another") == RequestEnd("StoreRejected")
 
 
 ANSWERS = {
-    "an error": (500, b"", {}, StoreProbed("StoreFailed")),
-    "a redirect": (302, b"", {"Location": "/elsewhere"}, StoreProbed("StoreFailed")),
-    "a bad request": (400, b"no JSON", {}, StoreProbed("StoreFailed")),
-    "rights": (403, b"", {}, StoreProbed("StoreRejected")),
+    "an error": (500, b"", {}, RequestEnd("StoreFailed")),
+    "a redirect": (302, b"", {"Location": "/elsewhere"}, RequestEnd("StoreFailed")),
+    "a bad request": (400, b"no JSON", {}, RequestEnd("StoreFailed")),
+    "rights": (403, b"", {}, RequestEnd("StoreRejected")),
     "the platform's word for a wrong key": (
         400,
         b'{"statusCode": "403", "error": "Unauthorized", "message": "invalid signature"}',
         {},
-        StoreProbed("StoreRejected"),
+        RequestEnd("StoreRejected"),
     ),
     "the platform's word for a missing bucket": (
         400,
         b'{"statusCode": "404", "error": "Bucket not found", "message": "Bucket not found"}',
         {},
-        StoreProbed("StoreRejected"),
+        RequestEnd("StoreRejected"),
     ),
-    "a word of the newer code": (404, b'{"code": "NoSuchBucket", "message": "x"}', {}, StoreProbed("StoreRejected")),
-    "too many requests": (429, b"", {"Retry_After": "7"}, StoreProbed("StoreBusy", 7.0)),
-    "no room": (503, b"", {}, StoreProbed("StoreBusy")),
-    "a pause of an hour": (503, b"", {"Retry_After": "3600"}, StoreProbed("StoreBusy", 60.0)),
+    "a word of the newer code": (404, b'{"code": "NoSuchBucket", "message": "x"}', {}, RequestEnd("StoreRejected")),
+    "too many requests": (429, b"", {"Retry_After": "7"}, RequestEnd("StoreBusy", 7.0)),
+    "no room": (503, b"", {}, RequestEnd("StoreBusy")),
+    "a pause of an hour": (503, b"", {"Retry_After": "3600"}, RequestEnd("StoreBusy", 60.0)),
 }
 
 
 @pytest.mark.parametrize(("status", "body", "headers", "expected"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_each_answer_has_the_class_of_a_job_s_error(
-    store: Store, status: int, body: bytes, headers: dict[str, str], expected: StoreProbed
+    store: Store, status: int, body: bytes, headers: dict[str, str], expected: RequestEnd
 ) -> None:
     """A job that fails and the probe after it name the same cause."""
     store.answer = lambda request: request.answer(body, status, **headers)
@@ -117,8 +118,8 @@ def test_a_store_that_is_away() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        assert probed(SUPABASE_URL=url, SUPABASE_SERVICE_ROLE_KEY="x") == StoreProbed("StoreUnreachable")
-    assert probed(SUPABASE_URL="http://nowhere-at-all", SUPABASE_SERVICE_ROLE_KEY="x") == StoreProbed("StoreNameUnresolved")
+        assert probed(SUPABASE_URL=url, SUPABASE_SERVICE_ROLE_KEY="x") == RequestEnd("StoreUnreachable")
+    assert probed(SUPABASE_URL="http://nowhere-at-all", SUPABASE_SERVICE_ROLE_KEY="x") == RequestEnd("StoreNameUnresolved")
 
 
 def test_a_silent_store_ends_in_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,14 +131,14 @@ def test_a_silent_store_ends_in_time(store: Store, monkeypatch: pytest.MonkeyPat
 
     store.answer = wait
     try:
-        assert of(store) == StoreProbed("StoreFailed")
+        assert of(store) == RequestEnd("StoreFailed")
     finally:
         is_over.set()
 
 
 def test_neither_a_store_nor_a_root_is_set() -> None:
     """No file can be read until a setting is changed."""
-    assert probed() == StoreProbed("RootUnreadable")
+    assert probed() == RequestEnd("RootUnreadable")
 
 
 # The local root
@@ -153,7 +154,7 @@ def test_a_root_is_listed_with_its_bucket(tmp_path: Path, directory: str, error_
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     before = psutil.Process().children()
-    assert probed(STORAGE_VERIFY_ROOT=str(tmp_path / directory)) == StoreProbed(error_class)
+    assert probed(STORAGE_VERIFY_ROOT=str(tmp_path / directory)) == RequestEnd(error_class)
     assert psutil.Process().children() == before
 
 
@@ -162,6 +163,6 @@ def test_a_hung_disk_ends_in_time_and_leaves_one_child(tmp_path: Path, monkeypat
     monkeypatch.setattr(probe, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(sandbox, "END_SECONDS", 0.0)
     monkeypatch.setattr(root, "read_directories", lambda *_: os.kill(os.getpid(), 19))  # stopped: it writes nothing
-    assert probed(STORAGE_VERIFY_ROOT=str(tmp_path)) == StoreProbed("FileTimeout")
+    assert probed(STORAGE_VERIFY_ROOT=str(tmp_path)) == RequestEnd("FileTimeout")
     monkeypatch.setattr(root, "left_children", lambda: 1)
-    assert probed(STORAGE_VERIFY_ROOT=str(tmp_path)) == StoreProbed("FileTimeout")
+    assert probed(STORAGE_VERIFY_ROOT=str(tmp_path)) == RequestEnd("FileTimeout")

@@ -14,7 +14,8 @@ from PIL import Image
 
 from supervisor.admission.breaker import PROBE_SILENT
 from supervisor.admission.facts import ListError, ListFailed, ModelsListed
-from supervisor.monitor.ollama.server import OllamaServer, Probed
+from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.outgoing import RequestEnd
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.raw_server import Peer, raw_server, silent_address, status
 from worker.ipc.contract import ModelCall
@@ -180,7 +181,7 @@ def test_a_server_that_cannot_be_reached_is_away(monkeypatch: pytest.MonkeyPatch
 # Probes
 
 
-def probe(url: str, model: str = "chain", *, has_picture: bool = False, timeout_seconds: float = LOAD_SECONDS) -> Probed:
+def probe(url: str, model: str = "chain", *, has_picture: bool = False, timeout_seconds: float = LOAD_SECONDS) -> RequestEnd:
     server = OllamaServer(url, LOAD_SECONDS)
     return asyncio.run(
         server.probe(model, {"num_ctx": 2048}, has_picture=has_picture, try_seconds=TRY_SECONDS, timeout_seconds=timeout_seconds)
@@ -198,7 +199,7 @@ def test_a_probe_asks_for_one_token_and_loads_nothing_again(simulator: Simulator
     asyncio.run(OllamaServer(simulator.url, LOAD_SECONDS).load(model, {"num_ctx": 2048}))
     simulator.reset_calls()
     before = sizes(simulator)
-    assert probe(simulator.url, model, has_picture=has_picture) == Probed()
+    assert probe(simulator.url, model, has_picture=has_picture) == RequestEnd()
     assert sizes(simulator) == before
     (call,) = simulator.calls()
     assert (call["is_empty"], call["has_image"], call["outcome"]) == (False, has_picture, "done")
@@ -225,7 +226,7 @@ PROBE_FAULTS = {
 def test_a_failed_probe_names_its_class(simulator: SimulatorProcess, fault: str) -> None:
     """The class is that which a job's call would have."""
     simulator.fault(fault, model="chain")
-    assert probe(simulator.url) == Probed(PROBE_FAULTS[fault])
+    assert probe(simulator.url) == RequestEnd(PROBE_FAULTS[fault])
 
 
 @pytest.mark.parametrize(
@@ -243,13 +244,13 @@ def test_a_busy_server_names_the_pause(code: int, header: str, seconds: float) -
         peer.send(f"HTTP/1.1 {code} X\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode())
 
     with raw_server(describe, script) as url:
-        assert probe(url) == Probed("Unavailable", seconds)
+        assert probe(url) == RequestEnd("Unavailable", seconds)
 
 
 def test_a_try_that_is_never_answered_does_not_hide_a_return() -> None:
     """A request from before the return may be lost, while the model answers a new one."""
 
-    async def ask() -> Probed:
+    async def ask() -> RequestEnd:
         connections: list[asyncio.StreamReader] = []
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -264,13 +265,34 @@ def test_a_try_that_is_never_answered_does_not_hide_a_return() -> None:
             server = OllamaServer(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", LOAD_SECONDS)
             return await server.probe("chain", {}, has_picture=False, try_seconds=TRY_SECONDS, timeout_seconds=LOAD_SECONDS)
 
-    assert asyncio.run(ask()) == Probed()
+    assert asyncio.run(ask()) == RequestEnd()
+
+
+def test_tries_that_fail_at_once_are_few() -> None:
+    """While the first try waits, a server that rejects each further one at once is asked about once a second."""
+    connections: list[asyncio.StreamReader] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(reader)
+        if len(connections) > LOST:
+            writer.write(status(500, b""))
+        else:
+            await reader.read()
+        writer.close()
+
+    async def ask() -> RequestEnd:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+            server = OllamaServer(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", LOAD_SECONDS)
+            return await server.probe("chain", {}, has_picture=False, try_seconds=TRY_SECONDS, timeout_seconds=2)
+
+    assert asyncio.run(ask()) == RequestEnd(PROBE_SILENT)
+    assert LOST < len(connections) <= LOST + 3
 
 
 def test_a_silent_model_fails_its_probe() -> None:
     """With the class that lets the rules unload it."""
     with raw_server(Peer.wait_for_its_end, Peer.wait_for_its_end) as url:
-        assert probe(url, timeout_seconds=TRY_SECONDS) == Probed(PROBE_SILENT)
+        assert probe(url, timeout_seconds=TRY_SECONDS) == RequestEnd(PROBE_SILENT)
 
 
 @pytest.mark.parametrize("silent", [b"/api/show", b"/api/generate"])
@@ -280,13 +302,13 @@ def test_a_silent_model_fails_its_probe() -> None:
         (lambda server: server.load("chain", {}), False),
         (
             lambda server: server.probe("chain", {}, has_picture=False, try_seconds=600.0, timeout_seconds=600.0),
-            Probed("ServerUnreachable"),
+            RequestEnd("ServerUnreachable"),
         ),
     ],
     ids=["load", "probe"],
 )
 def test_a_load_and_a_probe_are_given_up(
-    silent: bytes, started: Callable[[OllamaServer], Coroutine[Any, Any, bool | Probed]], ended: bool | Probed
+    silent: bytes, started: Callable[[OllamaServer], Coroutine[Any, Any, bool | RequestEnd]], ended: bool | RequestEnd
 ) -> None:
     """Their connections are dead after the server was away, in each of their requests. Their own timeouts are minutes long."""
     is_asked = threading.Event()
@@ -297,7 +319,7 @@ def test_a_load_and_a_probe_are_given_up(
         is_asked.set()
         return peer.wait_for_its_end()
 
-    async def give_up(url: str) -> bool | Probed:
+    async def give_up(url: str) -> bool | RequestEnd:
         server = OllamaServer(url, load_seconds=600.0)
         task = asyncio.create_task(started(server))
         await asyncio.to_thread(is_asked.wait, LOAD_SECONDS)

@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 
 from testkit.filled_queue import CLEAR, FilledQueue
 from testkit.monitor import Monitor
-from worker.core.evidence import Memory
+from worker.core.evidence import HeldFailure
 from worker.core.faults import Suspicion
 from worker.core.outcome import (
     MAX_EXPIRIES,
@@ -44,14 +44,13 @@ REASON = "database_P0001"
 RESULT = OcrResult("what was read", {}, "what it was made from")
 FAILED = Failed(ErrorCode.VISION_FAILED, "vision_failed")
 COMPLETED = Completed("what was read", "well done", {})
-MEMORY = Memory(Suspicion.DIED, "SomeError", Step.VISION, instance=1, answered=0, in_flight=0, died=0, probes=0)
+HELD_FAILURE = HeldFailure(Suspicion.DIED, "SomeError", Step.VISION, instance=1, answered=0, in_flight=0, died=0, probes=0)
 DELAYS = (
     Retried(Step.FEEDBACK, "SomeError", 0),
     Retried(Step.VISION, "SomeError", HOUR_SECONDS),
     Released("drain"),
-    Released("unavailable", HOUR_SECONDS),
     Released("held", 0, "SomeError"),
-    Released("held", HOUR_SECONDS, "SomeError", MEMORY),
+    Released("held", HOUR_SECONDS, "SomeError", HELD_FAILURE),
 )
 JOBS: LiteralString = """
     select id, status, lease_key, leased_until <= clock_timestamp() as is_expired, visible_at <= now() as is_visible, retry_count,
@@ -424,8 +423,8 @@ def settled(job: Job, outcome: Settled) -> Job:
         case Retried(_, _, delay_seconds):
             retry_count = job.retry_count + 1
             return job.freed(status=Status.QUEUED, retry_count=retry_count, is_visible=not delay_seconds, is_suspect=False)
-        case Released(_, delay_seconds, _, memory):
-            is_suspect = job.is_suspect or memory is not None
+        case Released(_, delay_seconds, _, held_failure):
+            is_suspect = job.is_suspect or held_failure is not None
             return job.freed(status=Status.QUEUED, is_visible=not delay_seconds, is_suspect=is_suspect)
         case AlreadyFinal():
             return job.freed(status=Status.FINISHED)

@@ -51,7 +51,7 @@ VALUES: dict[str, object] = {
     "lease_key": uuid4(),
     "lease_seconds": 45.0,
     "limit": 2,
-    "memory": "{}",
+    "held_failure": "{}",
     "answer": "{}",
     "fingerprint": "fingerprint",
     "page": 2,

@@ -28,7 +28,7 @@ from supervisor.monitor.queue.refused_rows import RefusedRows
 from testkit.database import Database, url
 from testkit.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owner_connection, worker_connection
 from testkit.waiting import until
-from worker.core.evidence import Memory
+from worker.core.evidence import HeldFailure
 from worker.core.faults import Suspicion
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, parse_payload
 from worker.ipc import channel
@@ -62,7 +62,7 @@ ANALYSIS = {"schema": "criteria.v2", "score": 4, "criteria_results": []}
 COMPLETED = Completed("what was read", "well done", ANALYSIS)
 FAILED = Failed(ErrorCode.INPUT_CORRUPT, "input_corrupt", "VisionPermanentError")
 RESULT = OcrResult("what was read", {"pages": 1}, "what it was made from")
-MEMORY = Memory(Suspicion.DIED, "SomeError", Step.VISION, instance=1, answered=0, in_flight=0, died=0, probes=0)
+HELD_FAILURE = HeldFailure(Suspicion.DIED, "SomeError", Step.VISION, instance=1, answered=0, in_flight=0, died=0, probes=0)
 FIRST_PAGE = OcrPage(1, "the first page", "what it was made from")
 Answer = TypeVar("Answer")
 Write = Callable[[Connection, Lease], bool]
@@ -213,8 +213,7 @@ SETTLING: dict[str, Write] = {
     "fail": settling(FAILED),
     "retry": settling(Retried(Step.VISION, "VisionTransientError", 10)),
     "release": settling(Released("drain")),
-    "delay": settling(Released("unavailable", 5)),
-    "hold": settling(Released("held", 5, "SomeError", MEMORY)),
+    "hold": settling(Released("held", 5, "SomeError", HELD_FAILURE)),
     "delete": settling(AlreadyFinal()),
 }
 RENEWING: dict[str, Write] = {
@@ -349,10 +348,10 @@ def test_a_release_keeps_the_position_in_the_queue(queue: FilledQueue) -> None:
     assert queue.submission(given_back.submission_id) == submission
 
 
-def test_a_release_with_a_delay_lets_other_jobs_go_first(queue: FilledQueue) -> None:
-    """A job waits while the model server has no room, without an attempt counted."""
+def test_a_hold_with_a_delay_lets_other_jobs_go_first(queue: FilledQueue) -> None:
+    """A held job waits, without an attempt counted."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS, retry_count=1)
-    settle(queue.worker, as_lease(entered), Released("unavailable", HOUR_SECONDS))
+    settle(queue.worker, as_lease(entered), Released("held", HOUR_SECONDS, "Unavailable"))
     job = queue.job(entered.job_id)
     assert (job["status"], job["retry_count"], job["lease_key"]) == ("queued", 1, None)
     assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None
@@ -363,10 +362,10 @@ def test_a_held_job_remembers_why(queue: FilledQueue, delay_seconds: float) -> N
     """No attempt is counted, the row names the class, and the payload keeps the evidence beside what it had."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
     before = queue.job(entered.job_id)
-    assert settle(queue.worker, as_lease(entered), Released("held", delay_seconds, "SomeError", MEMORY))
+    assert settle(queue.worker, as_lease(entered), Released("held", delay_seconds, "SomeError", HELD_FAILURE))
     after = queue.job(entered.job_id)
     assert (after["status"], after["retry_count"], after["error_code"]) == ("queued", 0, "SomeError")
-    assert after["payload"] == {**before["payload"], "suspect": MEMORY.as_json()}
+    assert after["payload"] == {**before["payload"], "suspect": HELD_FAILURE.as_json()}
     assert (after["visible_at"] == before["visible_at"]) is (delay_seconds == 0)
 
 
@@ -375,7 +374,7 @@ def test_any_payload_can_be_held(queue: FilledQueue, payload: str) -> None:
     """A payload that is no object has no place for the evidence and stays as it is."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
     queue.owner.execute("update learning_submission_jobs set payload = %s::jsonb where id = %s", [payload, entered.job_id])
-    assert settle(queue.worker, as_lease(entered), Released("held", 0, "SomeError", MEMORY))
+    assert settle(queue.worker, as_lease(entered), Released("held", 0, "SomeError", HELD_FAILURE))
     assert queue.job(entered.job_id)["payload"] == json.loads(payload)
 
 
@@ -384,7 +383,7 @@ def test_a_committed_page_gives_the_attempts_back(queue: FilledQueue, write: str
     """Each page has attempts of its own, and the suspicion against the job ends."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
     change = "update learning_submission_jobs set retry_count = 3, payload = payload || %s where id = %s"
-    queue.owner.execute(change, [Jsonb({"suspect": MEMORY.as_json()}), entered.job_id])
+    queue.owner.execute(change, [Jsonb({"suspect": HELD_FAILURE.as_json()}), entered.job_id])
     assert RENEWING[write](queue.worker, as_lease(entered))
     after = queue.job(entered.job_id)
     assert (after["retry_count"], "suspect" in after["payload"]) == (0, False)
@@ -394,7 +393,7 @@ def test_an_attempt_ends_the_suspicion(queue: FilledQueue) -> None:
     """The evidence for the next attempt begins anew."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
     change = "update learning_submission_jobs set payload = payload || %s where id = %s"
-    queue.owner.execute(change, [Jsonb({"suspect": MEMORY.as_json()}), entered.job_id])
+    queue.owner.execute(change, [Jsonb({"suspect": HELD_FAILURE.as_json()}), entered.job_id])
     settle(queue.worker, as_lease(entered), Retried(Step.VISION, "SomeError", 0))
     after = queue.job(entered.job_id)
     assert (after["retry_count"], "suspect" in after["payload"]) == (1, False)

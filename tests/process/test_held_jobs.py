@@ -13,7 +13,7 @@ from testkit.drawn_pages import draw_page, pdf_bytes
 from testkit.school import FEEDBACK_MODEL, VISION_MODEL, School, counted, enter_one, finish, is_idle
 from testkit.submissions import Submission
 from testkit.waiting import until
-from worker.core.evidence import Memory
+from worker.core.evidence import HeldFailure
 from worker.core.faults import Suspicion
 from worker.ipc.contract import Counter, EventKind, Step
 from worker.ipc.scoreboard import AdmissionRecord
@@ -161,8 +161,8 @@ def test_calls_of_other_jobs_convict_a_job(school: School, typed: Submission) ->
 def test_another_instance_knows_nothing(school: School, typed: Submission) -> None:
     """Counts of another instance or of before a restart are no evidence."""
     submission_id = enter_one(school, typed)
-    memory = Memory(Suspicion.DIED, "ServerError", Step.FEEDBACK, 999, answered=-5, in_flight=0, died=0, probes=-5)
-    school.change_job("payload = payload || %s", submission_id, Jsonb({"suspect": memory.as_json()}))
+    held_failure = HeldFailure(Suspicion.DIED, "ServerError", Step.FEEDBACK, 999, answered=-5, in_flight=0, died=0, probes=-5)
+    school.change_job("payload = payload || %s", submission_id, Jsonb({"suspect": held_failure.as_json()}))
     school.simulator.fault("status_500", model=FEEDBACK_MODEL)
     with school.worker(worker_max_retries=0) as worker:
         until(lambda: school.is_final(submission_id))

@@ -330,7 +330,7 @@ def no_reply(request: Request) -> None:
 
 
 STORES = {
-    "a wrong key": (platform_store, {"supabase_service_role_key": "eyJhbGciOi"}, "the key is refused"),
+    "a wrong key": (platform_store, {"supabase_service_role_key": "eyJhbGciOi"}, "the key is rejected"),
     "a wrong bucket": (
         platform_store,
         {"learning_storage_bucket": "uploads"},
@@ -339,7 +339,7 @@ STORES = {
     "a key with a line break": (platform_store, {"supabase_service_role_key": "a\nb"}, "characters that no key has"),
     "a key with an umlaut": (platform_store, {"supabase_service_role_key": "schlüssel"}, "characters that no key has"),
     "TLS at a plain port": (platform_store, {"supabase_url": "https"}, "its certificate is rejected"),
-    "401": (replying(401), {}, "the key is refused"),
+    "401": (replying(401), {}, "the key is rejected"),
     "404": (replying(404), {}, "has no bucket submissions"),
     "a redirect": (replying(301, Location="/elsewhere"), {}, "redirects to another address (301)"),
     "an error": (replying(503), {}, "answers 503: read the store's log"),

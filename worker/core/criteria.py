@@ -119,9 +119,9 @@ def parse(text: str, count: int) -> CriteriaDocument:
     read = [_read(found, count) for found in _objects(text)]
     documents = [each for each in read if isinstance(each, CriteriaDocument)]
     if not documents:
-        raise next((each for each in read if isinstance(each, DocumentError)), DocumentError("document: json_invalid")) from None
+        raise next((each for each in read if isinstance(each, DocumentError)), DocumentError("document: json_invalid"))
     if any(each != documents[0] for each in documents):
-        raise DocumentError("document: ambiguous") from None
+        raise DocumentError("document: ambiguous")
     return documents[0]
 
 

@@ -1,8 +1,8 @@
 """The evidence that turns a suspect failure into the job's own, or leaves it with the surroundings.
 
-A first failure convicts no job. It is remembered in the payload with the number of calls that were answered until then. The
-same failure again convicts the job if calls of other jobs were answered since: then the surroundings work, and not for this job.
-A call that died together with others convicts no job, because any of them may have ended the model's process.
+A first failure convicts no job. The job is held, and its payload keeps the failure with the number of calls that were answered
+until then. The same failure again convicts the job if calls of other jobs were answered since: then the surroundings work, and
+not for this job. A call that died together with others convicts no job, because any of them may have ended the model's process.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from worker.ipc.contract import Step
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class CallCounts:
     """The step's calls in this instance at the moment of a failure.
 
     `answered`: answered calls of all jobs but this one. `others_in_flight`: calls of other workers that have not ended.
@@ -33,7 +33,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class HeldFailure:
     """The key `suspect` of a payload: the failure for which the job was held, and the calls that were answered until then.
 
     The calls that were `in_flight` began before the failure, so their answers are no evidence. `times` counts the holds.
@@ -53,15 +53,15 @@ class Memory:
         return asdict(self)
 
 
-_MEMORY: TypeAdapter[Memory] = TypeAdapter(Memory)
+_HELD_FAILURE: TypeAdapter[HeldFailure] = TypeAdapter(HeldFailure)
 
 
-def memory_in(payload: object) -> Memory | None:
-    """Return the memory in a payload. None if there is none, or if no worker can have written it."""
+def held_failure_in(payload: object) -> HeldFailure | None:
+    """Return the failure in a payload. None if there is none, or if no worker can have written it."""
     if not isinstance(payload, Mapping) or "suspect" not in payload:
         return None
     try:
-        return _MEMORY.validate_python(payload["suspect"])
+        return _HELD_FAILURE.validate_python(payload["suspect"])
     except ValidationError:
         return None
 
@@ -75,31 +75,31 @@ class Suspect:
     step: Step
 
 
-def remembered(before: Memory | None, suspect: Suspect, scene: Scene) -> Memory:
-    """Return the memory after a failure that convicts no job. The counts of the first failure stay."""
-    if before is not None and _is_same(before, suspect, scene):
+def remembered(before: HeldFailure | None, suspect: Suspect, counts: CallCounts) -> HeldFailure:
+    """Return the held failure after one that convicts no job. The counts of the first failure stay."""
+    if before is not None and _is_same(before, suspect, counts):
         return replace(before, error_class=suspect.error_class, times=before.times + 1)
-    counts = scene.answered, scene.others_in_flight, scene.died, scene.probes
-    return Memory(suspect.group, suspect.error_class, suspect.step, scene.instance, *counts)
+    at_failure = counts.answered, counts.others_in_flight, counts.died, counts.probes
+    return HeldFailure(suspect.group, suspect.error_class, suspect.step, counts.instance, *at_failure)
 
 
-def convicts(before: Memory | None, suspect: Suspect, scene: Scene) -> bool:
+def convicts(before: HeldFailure | None, suspect: Suspect, counts: CallCounts) -> bool:
     """Report whether the failure is the job's own."""
-    if before is None or not _is_same(before, suspect, scene):
+    if before is None or not _is_same(before, suspect, counts):
         return False
     if suspect.group is not Suspicion.DIED:
-        return _answered_since(before, scene) > 0
-    is_alone = not (scene.died_meanwhile or scene.others_in_flight)
-    return is_alone and (_answered_since(before, scene) > 0 or scene.probes > before.probes)
+        return _answered_since(before, counts) > 0
+    is_alone = not (counts.died_meanwhile or counts.others_in_flight)
+    return is_alone and (_answered_since(before, counts) > 0 or counts.probes > before.probes)
 
 
-def _answered_since(before: Memory, scene: Scene) -> int:
+def _answered_since(before: HeldFailure, counts: CallCounts) -> int:
     """Lower bound of the calls that began after the failure and were answered."""
-    old = max(0, before.in_flight - (scene.died - before.died))  # calls that were in flight and may have been answered
-    return scene.answered - before.answered - old
+    old = max(0, before.in_flight - (counts.died - before.died))  # calls that were in flight and may have been answered
+    return counts.answered - before.answered - old
 
 
-def _is_same(before: Memory, suspect: Suspect, scene: Scene) -> bool:
+def _is_same(before: HeldFailure, suspect: Suspect, counts: CallCounts) -> bool:
     """Counts of another instance cannot be compared. Odd failures are the same only if their class is."""
     is_same_class = suspect.group is not Suspicion.ODD or before.error_class == suspect.error_class
-    return is_same_class and (before.group, before.step, before.instance) == (suspect.group, suspect.step, scene.instance)
+    return is_same_class and (before.group, before.step, before.instance) == (suspect.group, suspect.step, counts.instance)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from worker.core.evidence import Memory
+from worker.core.evidence import HeldFailure
 from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
 MAX_CRITERIA = 10
@@ -111,14 +111,14 @@ class Retried:
 class Released:
     """Given back without using an attempt: for a drain, a closed gate, a refused write, or a fault of the surroundings (held).
 
-    `error_class` is written into the job's row. `memory`: for a held job, the evidence to write into its payload. `answer`: the
-    answer of the models that the database did not take. None leaves what the payload has.
+    `error_class` is written into the job's row, the others into its payload. `held_failure`: the evidence about a held job.
+    `answer`: the models' answer that the database did not take. None leaves what the payload has.
     """
 
-    reason: Literal["drain", "unavailable", "gate", "refused", "held"]
+    reason: Literal["drain", "gate", "refused", "held"]
     delay_seconds: float = 0.0
     error_class: str = ""
-    memory: Memory | None = None
+    held_failure: HeldFailure | None = None
     answer: Completed | None = None
 
     @property

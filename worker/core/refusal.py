@@ -3,7 +3,7 @@
 from dataclasses import replace
 from enum import Enum
 
-from worker.core.evidence import Scene, Suspect, convicts, memory_in, remembered
+from worker.core.evidence import CallCounts, Suspect, convicts, held_failure_in, remembered
 from worker.core.faults import Suspicion
 from worker.core.outcome import Completed, Failed, Lease, Released, Retried, fail_refused
 from worker.core.retry import HELD_TOO_LONG
@@ -34,18 +34,18 @@ def hold(reason: str, answer: Completed | None = None) -> Released:
 
 
 def after_answer(
-    lease: Lease, answer: Completed, reason: str, scene: Scene, *, is_passing: bool, is_too_old: bool
+    lease: Lease, answer: Completed, reason: str, counts: CallCounts, *, is_passing: bool, is_too_old: bool
 ) -> Released | Failed:
     """The outcome of a refused result. Its row is at fault if it is refused again after results of other jobs were accepted.
 
     Until then the answer is kept in the payload, so that each try is one write and no call.
     """
-    before, suspect = memory_in(lease.payload), Suspect(Suspicion.ODD, reason, Step.FEEDBACK)
-    if not is_passing and convicts(before, suspect, scene):
+    before, suspect = held_failure_in(lease.payload), Suspect(Suspicion.ODD, reason, Step.FEEDBACK)
+    if not is_passing and convicts(before, suspect, counts):
         return fail_refused(lease, reason, has_text=True)
     if is_too_old:
         return fail_refused(lease, f"{HELD_TOO_LONG}:{reason}", has_text=True)
-    return replace(hold(reason, answer), memory=remembered(before, suspect, scene))
+    return replace(hold(reason, answer), held_failure=remembered(before, suspect, counts))
 
 
 def before_call(lease: Lease, reason: str, *, may_be_all: bool, is_too_old: bool) -> Released | Failed:

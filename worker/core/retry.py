@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.core.evidence import Memory, Scene, Suspect, convicts, remembered
+from worker.core.evidence import CallCounts, HeldFailure, Suspect, convicts, remembered
 from worker.core.faults import ANY_OTHER, Fault, Suspicion, row_of
 from worker.core.outcome import Failed, Released, Retried
 from worker.ipc.backoff import doubling
@@ -52,48 +52,48 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class JobAtFailure:
     """The job at its failure: attempts used since its last committed page, its age, and the evidence about its step."""
 
     attempts: int
     age_seconds: float
-    scene: Scene
-    memory: Memory | None = None
+    counts: CallCounts
+    held_failure: HeldFailure | None = None
 
 
-def outcome_of(failure: Failure, trial: Trial, policy: RetryPolicy) -> Failed | Retried | Released:
+def outcome_of(failure: Failure, job: JobAtFailure, policy: RetryPolicy) -> Failed | Retried | Released:
     """Hold the job for a fault of the surroundings, retry it for the model's or its own, fail it for the input's."""
     match failure.fault:
         case Fault.INPUT:
             return _failed(failure)
         case Fault.ANSWER:
-            return _attempted(failure, trial, policy)
+            return _attempted(failure, job, policy)
         case Fault.SURROUNDINGS:
-            return _held(failure, trial, policy, None)
+            return _held(failure, job, policy, None)
         case Fault.SUSPECT:
-            return _judged(failure, trial, policy)
+            return _judged(failure, job, policy)
 
 
-def _judged(failure: Failure, trial: Trial, policy: RetryPolicy) -> Failed | Retried | Released:
+def _judged(failure: Failure, job: JobAtFailure, policy: RetryPolicy) -> Failed | Retried | Released:
     suspect = Suspect(failure.suspicion, failure.error_class, failure.step)
-    if convicts(trial.memory, suspect, trial.scene):
-        return _attempted(failure, trial, policy)
-    return _held(failure, trial, policy, remembered(trial.memory, suspect, trial.scene))
+    if convicts(job.held_failure, suspect, job.counts):
+        return _attempted(failure, job, policy)
+    return _held(failure, job, policy, remembered(job.held_failure, suspect, job.counts))
 
 
-def _held(failure: Failure, trial: Trial, policy: RetryPolicy, memory: Memory | None) -> Failed | Released:
+def _held(failure: Failure, job: JobAtFailure, policy: RetryPolicy, held_failure: HeldFailure | None) -> Failed | Released:
     """Only the age of the job ends this, and the job's error code says so."""
-    if policy.is_too_old(trial.age_seconds):
+    if policy.is_too_old(job.age_seconds):
         return Failed(failure.code, f"{HELD_TOO_LONG}:{failure.error_class}", failure.error_class)
-    holds = memory.times - 1 if memory else 0
-    return Released("held", doubling(HELD_SECONDS, MAX_HELD_SECONDS, holds), failure.error_class, memory)
+    holds = held_failure.times - 1 if held_failure else 0
+    return Released("held", doubling(HELD_SECONDS, MAX_HELD_SECONDS, holds), failure.error_class, held_failure)
 
 
-def _attempted(failure: Failure, trial: Trial, policy: RetryPolicy) -> Failed | Retried:
+def _attempted(failure: Failure, job: JobAtFailure, policy: RetryPolicy) -> Failed | Retried:
     """Retry with doubling waits while attempts are left."""
-    if policy.is_too_old(trial.age_seconds) or trial.attempts >= policy.max_retries:
+    if policy.is_too_old(job.age_seconds) or job.attempts >= policy.max_retries:
         return _failed(failure)
-    delay_seconds = doubling(policy.backoff_seconds, MAX_BACKOFF_SECONDS, trial.attempts)
+    delay_seconds = doubling(policy.backoff_seconds, MAX_BACKOFF_SECONDS, job.attempts)
     return Retried(failure.step, failure.error_class, delay_seconds)
 
 

@@ -3,7 +3,7 @@
     storage   reads the file, from a local directory or the object store
     decoder   decodes it in a child process and passes its pages on
     sandbox   the child: no descriptors, little memory and time, no way to write files
-    ink       tells a written page from a blank one
+    ink       finds writing on a page
     pages     the decoding itself: pictures and PDFs to upright JPEG or PNG pages
 
 A worker never decodes a file in its own process.

@@ -15,8 +15,9 @@ from itertools import chain, islice
 from typing import BinaryIO
 
 from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents.errors import LOCAL_ERRORS, FileTimeout, FileUnavailable
-from worker.documents.pages import MAX_SIDE_PIXELS, open_document
+from worker.documents.pages import open_document
 from worker.documents.sandbox import CPU_SECONDS, Sandbox, allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
 

@@ -1,4 +1,4 @@
-"""Is anything written on a page? Decided by its picture, to tell a reading that is empty from a page that is.
+"""Ink on a page, found in its picture. It distinguishes an empty reading from an empty page.
 
 The picture is decoded in a child process like every other, because it may be a file as the pupil sent it.
 """

@@ -13,11 +13,10 @@ import pypdfium2
 from PIL import Image, ImageFile
 from pypdfium2.raw import FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY
 
-from worker.core import page_size
 from worker.core.errors import VisionPermanentError
+from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.ipc.contract import ErrorCode
 
-MAX_SIDE_PIXELS = page_size.MAX_SIDE_PIXELS
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
 MAX_PIXELS = 40_000_000  # phones take 12 or 24 million. Decoding 40 million takes up to 350 MiB of the child's 512
 MAX_PDF_HEADER_BYTES = 1024  # PDF readers accept the signature anywhere in these bytes
@@ -128,7 +127,7 @@ def _raw_mode(picture: ImageFile.ImageFile) -> object:
     return arguments[0] if isinstance(arguments, tuple) else arguments
 
 
-def _draft(picture: Image.Image, max_side_pixels: int = MAX_SIDE_PIXELS) -> None:
+def _draft(picture: Image.Image, max_side_pixels: int) -> None:
     """Let the JPEG decoder reduce the picture to 1/2, 1/4 or 1/8, but not below the longest side. It saves time and memory."""
     ratio = max_side_pixels / max(picture.size)
     if ratio < 1:
@@ -155,7 +154,7 @@ def _flatten_alpha(picture: Image.Image) -> Image.Image:
     return picture if picture.mode in {"RGB", "L"} else picture.convert("RGB")
 
 
-def _downscale(picture: Image.Image, max_side_pixels: int = MAX_SIDE_PIXELS) -> Image.Image:
+def _downscale(picture: Image.Image, max_side_pixels: int) -> Image.Image:
     picture.thumbnail((max_side_pixels, max_side_pixels))  # never enlarges
     return picture
 

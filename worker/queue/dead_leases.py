@@ -41,7 +41,7 @@ async def reclaim_orphaned_lease(connection: AsyncConnection, job_id: UUID, leas
 async def park_lease(connection: AsyncConnection, job_id: UUID | None, lease_key: UUID, job_error_code: str) -> ReclaimResult:
     """Put a job aside, after the database refused to take its lease back. Calls no function of the platform."""
     found = job_id or await _job_of(connection, lease_key)
-    values = {"job_id": found, "lease_key": lease_key, "job_error_code": job_error_code, "answer": None}
+    values = {"job_id": found, "lease_key": lease_key, "job_error_code": job_error_code}
     is_parked = found is not None and (await connection.execute(_PARK, values)).rowcount == 1
     return ReclaimResult.PARKED if is_parked else ReclaimResult.NOT_FOUND
 

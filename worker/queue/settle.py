@@ -1,11 +1,12 @@
 """Ends a job: each Outcome is one fenced statement. The next job is leased in the same round trip."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, LiteralString, assert_never
 
 from psycopg.types.json import Jsonb
 
-from worker.core.evidence import Memory
+from worker.core.evidence import HeldFailure
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, send_request
@@ -50,21 +51,18 @@ def settle_and_lease(
     return Settlement(written.rowcount == 1, *sent.result())
 
 
-def park(connection: Connection, lease: Lease, job_error_code: str, answer: Completed | None = None) -> bool:
-    """Put a job aside whose end the database refuses, with its answer. False if the lease was lost."""
-    return _write_reason(connection, _PARK, lease, job_error_code, answer)
+def park(connection: Connection, lease: Lease, job_error_code: str) -> bool:
+    """Put a job aside whose end the database refuses. False if the lease was lost."""
+    return _write_reason(connection, _PARK, lease, {"job_error_code": job_error_code})
 
 
 def mark_refused(connection: Connection, lease: Lease, job_error_code: str, answer: Completed | None = None) -> bool:
     """Leave the reason to the next worker if the job cannot be put aside either. Its lease ends by itself."""
-    return _write_reason(connection, _MARK, lease, job_error_code, answer)
+    return _write_reason(connection, _MARK, lease, {"job_error_code": job_error_code, **_kept(None, answer)})
 
 
-def _write_reason(
-    connection: Connection, sql: LiteralString, lease: Lease, job_error_code: str, answer: Completed | None
-) -> bool:
-    values = {"job_id": lease.job_id, "lease_key": lease.lease_key, "job_error_code": job_error_code}
-    return connection.execute(sql, {**values, **_kept(None, answer)}).rowcount == 1
+def _write_reason(connection: Connection, sql: LiteralString, lease: Lease, values: Mapping[str, Any]) -> bool:
+    return connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **values}).rowcount == 1
 
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
@@ -79,17 +77,20 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
             }
         case Retried(step, error_class, delay_seconds):
             return _RETRY, {"step": step, "error_class": error_class, "delay_seconds": delay_seconds}
-        case Released("held" | "refused", delay_seconds, error_class, memory, answer):
+        case Released("held" | "refused", delay_seconds, error_class, held_failure, answer):
             values = {"delay_seconds": delay_seconds, "error_class": error_class}
-            return _HOLD, {**values, **_kept(memory, answer)}
-        case Released(_, delay_seconds):
-            return _RELEASE, {"delay_seconds": delay_seconds}
+            return _HOLD, {**values, **_kept(held_failure, answer)}
+        case Released():
+            return _RELEASE, {}
         case AlreadyFinal():
             return _DELETE, {}
         case _:
             assert_never(outcome)
 
 
-def _kept(memory: Memory | None, answer: Completed | None) -> dict[str, Jsonb | None]:
+def _kept(held_failure: HeldFailure | None, answer: Completed | None) -> dict[str, Jsonb | None]:
     """Return the values that a held job keeps in its payload."""
-    return {"memory": Jsonb(memory.as_json()) if memory else None, "answer": Jsonb(asdict(answer)) if answer else None}
+    return {
+        "held_failure": Jsonb(held_failure.as_json()) if held_failure else None,
+        "answer": Jsonb(asdict(answer)) if answer else None,
+    }

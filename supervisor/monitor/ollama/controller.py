@@ -278,7 +278,7 @@ class AdmissionController:
             try_seconds=act.try_seconds,
             timeout_seconds=act.timeout_seconds,
         )
-        if not probed.error_class:
+        if probed.is_ok:
             for step, model in ((Step.VISION, self._policy.vision_model), (Step.FEEDBACK, self._policy.feedback_model)):
                 self._probes[step] += model == act.model
         self._apply(ProbeEnded(act.model, probed.error_class, time.monotonic(), probed.retry_after_seconds))

@@ -7,12 +7,11 @@ import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from supervisor.admission.breaker import PROBE_SILENT
 from supervisor.admission.facts import ListError, ListFailed, LoadedModel, ModelsListed
-from supervisor.monitor.outgoing import FAILURES, Answer, Request, is_unreachable, is_unresolved, send
+from supervisor.monitor.outgoing import FAILURES, Answer, Request, RequestEnd, is_unreachable, is_unresolved, send
 from worker.ollama.api import GENERATE, PS, SHOW, Body, Endpoint, Reply, load_request, probe_request, unload_request
 from worker.ollama.errors import REQUEST_FAILURES, NameUnresolved, ServerUnreachable, StreamBroken
 from worker.ollama.models import ListedModel
@@ -23,15 +22,8 @@ LIST_SECONDS = (
     2.0  # the server waits for locks that a load or an unload holds; a later list would be outdated (docs/ollama-api.md 3.4)
 )
 MAX_DESCRIBED_MODELS = 64  # more than a server can hold in memory
+PAUSE_SECONDS = 1.0  # after a further try of a probe, which a server may reject at once
 UNLOAD_SECONDS = 5.0  # answered at once, also while the model is busy (docs/ollama-api.md 2.6)
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """The end of a probe. `error_class` is empty for an answer."""
-
-    error_class: str = ""
-    retry_after_seconds: float = 0.0
 
 
 class OllamaServer:
@@ -39,7 +31,7 @@ class OllamaServer:
 
     def __init__(self, base_url: str, load_seconds: float) -> None:
         self._base_url, self._load_seconds = base_url, load_seconds
-        self._long_requests: set[asyncio.Task[Probed]] = set()
+        self._long_requests: set[asyncio.Task[RequestEnd]] = set()
         self._model_tokens: dict[str, int] = {}  # the largest window of each model, 0 if it could not be read
 
     async def listed(self) -> ModelsListed | ListFailed:
@@ -61,11 +53,11 @@ class OllamaServer:
 
         As in the workers' requests, the window is at most that of the model.
         """
-        return await self._unless_given_up(self._loaded(model, options)) == Probed()
+        return (await self._unless_given_up(self._loaded(model, options))).is_ok
 
-    async def _loaded(self, model: str, options: Mapping[str, int]) -> Probed:
+    async def _loaded(self, model: str, options: Mapping[str, int]) -> RequestEnd:
         body = load_request(model, within(options, await self._largest_context(model)))
-        return await self._probed(body, self._load_seconds)
+        return await self._generate(body, self._load_seconds)
 
     async def _describe_one(self, listed: Sequence[ListedModel]) -> None:
         """Read the description of one more listed model: a list with thousands of names must not delay the next sample."""
@@ -84,11 +76,11 @@ class OllamaServer:
 
     async def unload(self, model: str) -> bool:
         """True if Ollama accepted the request. The model leaves memory after its last call, and then is no longer listed."""
-        return await self._probed(unload_request(model), UNLOAD_SECONDS) == Probed()
+        return (await self._generate(unload_request(model), UNLOAD_SECONDS)).is_ok
 
     async def probe(
         self, model: str, options: Mapping[str, int], *, has_picture: bool, try_seconds: float, timeout_seconds: float
-    ) -> Probed:
+    ) -> RequestEnd:
         """Ask the model for one token. Further tries run beside the first one, which may wait behind other clients' calls.
 
         A server that has returned may never answer a request from before, so no try alone decides.
@@ -102,37 +94,38 @@ class OllamaServer:
 
     async def _first_answer(
         self, model: str, options: Mapping[str, int], has_picture: bool, try_seconds: float, timeout_seconds: float
-    ) -> Probed:
+    ) -> RequestEnd:
         body = probe_request(model, within(options, await self._largest_context(model)), has_picture=has_picture)
-        first = asyncio.create_task(self._probed(body, timeout_seconds))
+        first = asyncio.create_task(self._generate(body, timeout_seconds))
         try:
             await asyncio.wait({first}, timeout=try_seconds)
             while not first.done():
-                if (again := await self._probed(body, try_seconds)) == Probed():
+                if (again := await self._generate(body, try_seconds)).is_ok:
                     return again
+                await asyncio.wait({first}, timeout=PAUSE_SECONDS)
             return first.result()
         finally:
             first.cancel()
 
-    async def _unless_given_up(self, work: Coroutine[Any, Any, Probed]) -> Probed:
+    async def _unless_given_up(self, work: Coroutine[Any, Any, RequestEnd]) -> RequestEnd:
         request = asyncio.create_task(work)
         self._long_requests.add(request)
         try:
             await asyncio.wait({request})
-            return Probed(ServerUnreachable.__name__) if request.cancelled() else request.result()
+            return RequestEnd(ServerUnreachable.__name__) if request.cancelled() else request.result()
         finally:
             self._long_requests.discard(request)
             request.cancel()
 
-    async def _probed(self, body: Body, timeout_seconds: float) -> Probed:
+    async def _generate(self, body: Body, timeout_seconds: float) -> RequestEnd:
         try:
             answer = await self._send(GENERATE, body, timeout_seconds)
         except FAILURES as error:
-            return Probed(_error_class(error))
+            return RequestEnd(_error_class(error))
         try:
-            return Probed() if GENERATE.parse(answer.status, answer.body).done else Probed(StreamBroken.__name__)
+            return RequestEnd() if GENERATE.parse(answer.status, answer.body).done else RequestEnd(StreamBroken.__name__)
         except REQUEST_FAILURES as error:
-            return Probed(type(error).__name__, answer.retry_after_seconds)
+            return RequestEnd(type(error).__name__, answer.retry_after_seconds)
 
     async def _send(self, endpoint: Endpoint[Reply], body: Body | None, timeout_seconds: float) -> Answer:
         url = self._base_url + endpoint.path

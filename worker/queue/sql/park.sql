@@ -3,8 +3,6 @@
 update public.learning_submission_jobs
 set status = 'queued', retry_count = least(greatest(retry_count, 0), 1000) + 1, lease_key = null, leased_until = null,
     visible_at = clock_timestamp() + make_interval(secs => least(300, 10 * 2 ^ least(greatest(retry_count, 0), 10))),
-    payload = case when %(answer)s::jsonb is null or jsonb_typeof(payload) <> 'object' then payload
-        else payload || jsonb_build_object('answer', %(answer)s::jsonb) end,
     error_code = %(job_error_code)s, updated_at = clock_timestamp()
 where id = %(job_id)s and lease_key = %(lease_key)s
 returning id
