@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from worker.context import WorkerContext
 from worker.core.outcome import Lease, Lost, Outcome, Released
-from worker.core.refusal import Write, after_reading, before_call
+from worker.core.refusal import Access, after_reading, before_call
 from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
 from worker.queue.rehearsal import rehearse
 from worker.queue.sqlstate import is_passing, is_refusal, reason_of
-from worker.rivals import RefusedWrites, Rivals
+from worker.rivals import RefusedAccesses, Rivals
 from worker.session import LeaseRanOut, always
 from worker.suspension import suspended_seconds
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
@@ -46,13 +46,13 @@ class HeldLease:
         ctx: WorkerContext,
         lease: Lease,
         leased_at_seconds: float,
-        refused_writes: RefusedWrites,
+        refused_accesses: RefusedAccesses,
         permit: HeldPermit | None = None,
     ) -> None:
-        self._ctx, self.lease, self.permit, self._refused_writes = ctx, lease, permit, refused_writes
-        self._has_rival = refused_writes.has_rival(lease.job_id)  # the row alone is at fault if it is refused again
+        self._ctx, self.lease, self.permit, self._refused_accesses = ctx, lease, permit, refused_accesses
+        self._has_rival = refused_accesses.has_rival(lease.job_id)  # the row alone is at fault if it is refused again
         self._is_refused = self._has_rival
-        self.write = Write.RESULT  # the kind of the current write
+        self.access = Access.RESULT  # of the current statement
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
         self._suspended_seconds = suspended_seconds()
 
@@ -122,7 +122,7 @@ class HeldLease:
         Raises JobEnded if the lease is lost, if a stop leaves too little time, if the step's gate is closed, or if the database
         would refuse the step's result.
         """
-        self._rehearse(Write.of(step))
+        self._rehearse(Access.of(step))
         while True:
             self._check_time(hard_limit_seconds)
             permits = self._check_gate(step, model)
@@ -182,72 +182,76 @@ class HeldLease:
             return StepStart(start.is_ours, kept or start.permit)
 
         self._ctx.report.enter_activity(Activity.PERMIT, STATEMENT_DEADLINE_SECONDS)
-        self._renew(Write.BEGIN, hard_limit_seconds, renew)
+        self._renew(Access.BEGIN, hard_limit_seconds, renew)
 
     def _wait_for_permit(self, permits: Permits) -> None:
         """Each slot waits for a number of its own, so that waiting workers spread over the permits."""
         number = permits.numbers[self._ctx.wiring.slot % permits.count]
         self._ctx.report.enter_activity(Activity.PERMIT, STATEMENT_DEADLINE_SECONDS)  # the renewal may have used up its time
-        self.permit = self.ask(lambda connection: wait_for_permit(connection, permits, number, PERMIT_WAIT_SECONDS))
+        self.permit = self.ask(lambda connection: wait_for_permit(connection, permits, number, PERMIT_WAIT_SECONDS), counters=())
 
     def _commit(self, hard_limit_seconds: float, commit: Callable[[Connection, float], StepStart]) -> None:
         """Has a deadline of its own, because the step may have used up its time."""
         self._ctx.report.enter_activity(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
-        self._renew(Write.CHECKPOINT, hard_limit_seconds, commit)
+        self._renew(Access.CHECKPOINT, hard_limit_seconds, commit)
         self._ctx.report.advance()
 
-    def _renew(self, write: Write, hard_limit_seconds: float, renew: Callable[[Connection, float], StepStart]) -> None:
+    def _renew(self, access: Access, hard_limit_seconds: float, renew: Callable[[Connection, float], StepStart]) -> None:
         """Runs a statement that renews the lease, and keeps the permit that it leaves. Raises JobEnded if the lease is lost."""
         lease_seconds = lease_seconds_for(hard_limit_seconds, self._ctx.settings)
         sent_at_seconds, before_seconds = time.monotonic(), suspended_seconds()
-        start = self._write(write, lambda connection: renew(connection, lease_seconds))
+        start = self._try(access, lambda connection: renew(connection, lease_seconds))
         self.permit = start.permit
         if not start.is_ours:
             raise JobEnded(Lost())
         self._until_seconds, self._suspended_seconds = sent_at_seconds + lease_seconds, before_seconds
-        self._ctx.report.count(write.value)
+        self._ctx.report.count(access.value)
 
-    def _write(self, write: Write, ask: Callable[[Connection], T]) -> T:
-        """Raises JobEnded if the database refuses this kind of write, and LeaseRanOut with `write` set."""
-        self.write = write
+    def read(self, ask: Callable[[Connection], T]) -> T:
+        """Reads a row of the job. Raises JobEnded if the database refuses that, and LeaseRanOut."""
+        return self._try(Access.READ, ask)
+
+    def _try(self, access: Access, ask: Callable[[Connection], T]) -> T:
+        """Raises JobEnded if the database refuses this kind of access, and LeaseRanOut with `access` set."""
+        self.access = access
         try:
-            answer = self.ask(ask, counters=(write.value,))
+            answer = self.ask(ask, counters=(access.value,))
         except RowRefused as refusal:
-            raise JobEnded(self._refused(write, refusal.sqlstate)) from refusal
-        self.write = Write.RESULT
+            raise JobEnded(self._refused(access, refusal.sqlstate)) from refusal
+        self.access = Access.RESULT
         return answer
 
-    def _refused(self, write: Write, sqlstate: str) -> Outcome:
-        """The outcome of a job whose renewal or checkpoint is refused. Only a checkpoint follows a call to a model."""
-        self.write = Write.RESULT
-        may_be_all, reason = self._may_be_all(write, sqlstate), reason_of(sqlstate)
-        if write is Write.CHECKPOINT:
+    def _refused(self, access: Access, sqlstate: str) -> Outcome:
+        """The outcome of a job to which an access is refused. Only a checkpoint follows a call to a model."""
+        self.access = Access.RESULT
+        may_be_all, reason = self._may_be_all(access, sqlstate), reason_of(sqlstate)
+        if access is Access.CHECKPOINT:
             return after_reading(self.lease, reason, self._ctx.settings.worker_max_retries, may_be_all=may_be_all)
         return before_call(self.lease, reason, may_be_all=may_be_all, is_too_old=self.is_too_old)
 
-    def _rehearse(self, write: Write) -> None:
+    def _rehearse(self, access: Access) -> None:
         """Tries the write of the step's result, if it may be refused. Raises JobEnded: then no model is called in vain."""
-        if not self._may_be_refused(write):
+        if not self._may_be_refused(access):
             return
 
         def run(connection: Connection) -> None:
-            rehearse(connection, self.lease, write, self._left_seconds())
+            rehearse(connection, self.lease, access, self._left_seconds())
 
         self._ctx.report.enter_activity(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
         try:
             self._ask(run, run, always)
         except RowRefused as refusal:
-            may_be_all = self._may_be_all(write, refusal.sqlstate)
+            may_be_all = self._may_be_all(access, refusal.sqlstate)
             reason = reason_of(refusal.sqlstate)
             raise JobEnded(before_call(self.lease, reason, may_be_all=may_be_all, is_too_old=self.is_too_old)) from refusal
 
-    def _may_be_refused(self, write: Write) -> bool:
-        """True if the last write of this kind was refused, or one of this job before."""
-        return self._refused_writes.is_refused(write) or self._has_rival or is_refusal(self.lease.error_code)
+    def _may_be_refused(self, access: Access) -> bool:
+        """True if the last one of this kind was refused, or one of this job before."""
+        return self._refused_accesses.is_refused(access) or self._has_rival or is_refusal(self.lease.error_code)
 
-    def _may_be_all(self, write: Write, sqlstate: str) -> bool:
-        """Counts a refusal. True if it may pass, or until it is refused again after the same write of another job."""
-        self._refused_writes.add(write, self.lease.job_id)
+    def _may_be_all(self, access: Access, sqlstate: str) -> bool:
+        """Counts a refusal. True if it may pass, or until it is refused again after the same access of another job."""
+        self._refused_accesses.add(access, self.lease.job_id)
         return not self._has_rival or is_passing(sqlstate)
 
     def _left_seconds(self) -> float:

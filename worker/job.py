@@ -18,6 +18,7 @@ from worker.core.outcome import (
     quarantine,
     storable,
 )
+from worker.core.refusal import hold
 from worker.held_lease import HeldLease, JobEnded
 from worker.ipc.contract import Activity, Counter, ErrorCode, Step
 from worker.queue.connection import RowRefused
@@ -48,7 +49,7 @@ class Job:
         except JobEnded as ended:
             return ended.outcome
         except RowRefused as refusal:
-            return fail_refused(self._lease, reason_of(refusal.sqlstate))
+            return hold(reason_of(refusal.sqlstate))  # of a permit, which has no row
 
     def _payload(self) -> Payload:
         payload = parse_payload(self._lease)
@@ -64,6 +65,7 @@ class Job:
             raise JobEnded(Failed(ErrorCode.VISION_FAILED, "submission_not_visible"))
         if row["analysis_status"] in _FINAL:
             raise JobEnded(AlreadyFinal())
+        self._ctx.report.count(Counter.SUBMISSIONS_READ)
         self._end_parked()
         return row
 
@@ -80,7 +82,7 @@ class Job:
         """A round trip of its own, for the first job after a pause, which was leased without its submission."""
         self._ctx.report.enter_activity(Activity.READ, STATEMENT_DEADLINE_SECONDS)
         with self._calls.timed(Activity.READ):
-            return self._held.ask(lambda c: read_submission(c, self._lease.submission_id, payload.student_sub))
+            return self._held.read(lambda c: read_submission(c, self._lease.submission_id, payload.student_sub))
 
     def _text(self, payload: Payload, submission: Submission) -> str:
         """The typed text, or the text that the vision step reads."""

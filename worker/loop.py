@@ -28,7 +28,7 @@ from worker.queue.cursor import QueueCursor
 from worker.queue.leases import LOOK_AHEAD, LeaseOwner, LeaseRequest
 from worker.queue.permits import HeldPermit
 from worker.queue.refusals import Refusals
-from worker.rivals import RefusedWrites
+from worker.rivals import RefusedAccesses
 from worker.session import LeaseRanOut, Stopped
 from worker.settling import Settling, Written
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS, first_lease_seconds
@@ -49,8 +49,8 @@ class Loop:
         self._pending: PendingLease | None = None
         self._refusals = Refusals()
         self._search = LeaseSearch(ctx, self._refusals)
-        self._refused_writes = RefusedWrites(ctx.wiring.scoreboard)
-        self._settling = Settling(ctx, self._refusals, self._refused_writes)
+        self._refused_accesses = RefusedAccesses(ctx.wiring.scoreboard)
+        self._settling = Settling(ctx, self._refusals, self._refused_accesses)
 
     def run(self) -> None:
         held: HeldLease | None = None
@@ -116,7 +116,7 @@ class Loop:
             return None
         self._refusals.rival_passed(is_result=False)
         self._ctx.report.set_lease(lease.job_id, lease.lease_key)
-        return HeldLease(self._ctx, lease, pending.sent_at_seconds, self._refused_writes, permit)
+        return HeldLease(self._ctx, lease, pending.sent_at_seconds, self._refused_accesses, permit)
 
     def _work(self, held: HeldLease) -> HeldLease | None:
         """Brings one job to its outcome and settles it. Returns the next job, if it was leased in the same round trip."""

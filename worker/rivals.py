@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from worker.core.refusal import Write
+from worker.core.refusal import Access
 from worker.ipc.contract import Counter
 from worker.ipc.scoreboard import Scoreboard
 
@@ -46,45 +46,45 @@ class Rivals:
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """`accepted`: the writes of this kind that all workers of the instance had done at the refusal."""
+    """`accepted`: those of this kind that all workers of the instance had at the refusal."""
 
-    write: Write
+    access: Access
     accepted: int
 
 
-class RefusedWrites:
-    """The writes that were refused to one worker, and what the instance has written since.
+class RefusedAccesses:
+    """The accesses that were refused to one worker, and those that the instance has had since.
 
     One refusal convicts no row, because all rows may be concerned, as by a trigger that a migration has left wrong.
     """
 
     def __init__(self, scoreboard: Scoreboard) -> None:
         self._scoreboard = scoreboard
-        self._last: dict[Write, _Refused] = {}
+        self._last: dict[Access, _Refused] = {}
         self._by_job: dict[UUID, _Refused] = {}
 
-    def add(self, write: Write, job_id: UUID) -> None:
-        refused = self._last[write] = _Refused(write, self.accepted(write))
+    def add(self, access: Access, job_id: UUID) -> None:
+        refused = self._last[access] = _Refused(access, self.accepted(access))
         if len(self._by_job) >= MAX_JOBS:
             del self._by_job[next(iter(self._by_job))]
         self._by_job[job_id] = refused
 
-    def is_refused(self, write: Write) -> bool:
-        """Report whether the last write of this kind was a refused one."""
-        last = self._last.get(write)
-        return last is not None and self.accepted(write) == last.accepted
+    def is_refused(self, access: Access) -> bool:
+        """Report whether the last access of this kind was a refused one."""
+        last = self._last.get(access)
+        return last is not None and self.accepted(access) == last.accepted
 
     def has_rival(self, job_id: UUID) -> bool:
-        """Report whether the job was refused, and the same kind of write was accepted for another job since."""
+        """Report whether the job was refused, and the same kind of access was accepted for another job since."""
         refused = self._by_job.get(job_id)
-        return refused is not None and self.accepted(refused.write) > refused.accepted
+        return refused is not None and self.accepted(refused.access) > refused.accepted
 
     def forget(self, job_id: UUID) -> None:
         self._by_job.pop(job_id, None)
 
-    def accepted(self, write: Write) -> int:
-        """Count the writes of this kind that all workers of the instance have done."""
-        return _ended(self._scoreboard, (write.value,))
+    def accepted(self, access: Access) -> int:
+        """Count the accesses of this kind that all workers of the instance have had."""
+        return _ended(self._scoreboard, (access.value,))
 
 
 def _ended(scoreboard: Scoreboard, counters: tuple[Counter, ...]) -> int:

@@ -20,7 +20,7 @@ from worker.core.outcome import (
     Retried,
     fallbacks,
 )
-from worker.core.refusal import ALL_REFUSED, Write, after_answer, hold
+from worker.core.refusal import ALL_REFUSED, Access, after_answer, hold
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, Activity, Counter, EventKind
 from worker.lease_search import PendingLease
@@ -28,7 +28,7 @@ from worker.queue.connection import Connection, RowRefused
 from worker.queue.refusals import Refusals
 from worker.queue.settle import Settlement, mark_refused, park, settle, settle_and_lease
 from worker.queue.sqlstate import is_passing, reason_of
-from worker.rivals import RefusedWrites
+from worker.rivals import RefusedAccesses
 from worker.session import LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 
@@ -39,8 +39,8 @@ Written = Outcome | Refused  # what became of an outcome
 class Settling:
     """`refusals` are the rows that this worker passes over."""
 
-    def __init__(self, ctx: WorkerContext, refusals: Refusals, refused_writes: RefusedWrites) -> None:
-        self._ctx, self._refusals, self._refused_writes = ctx, refusals, refused_writes
+    def __init__(self, ctx: WorkerContext, refusals: Refusals, refused_accesses: RefusedAccesses) -> None:
+        self._ctx, self._refusals, self._refused_accesses = ctx, refusals, refused_accesses
 
     def write(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
         """Writes the outcome, and leases the next job if one is requested. Raises LeaseRanOut and RowRefused."""
@@ -70,7 +70,7 @@ class Settling:
             return Refused(reason)
         self._refusals.forget(lease.job_id)
         if not isinstance(outcome, Retried | Released):
-            self._refused_writes.forget(lease.job_id)
+            self._refused_accesses.forget(lease.job_id)
         if isinstance(outcome, Completed):
             self._refusals.rival_passed(is_result=True)
         return outcome
@@ -94,8 +94,8 @@ class Settling:
         lease, reason, may_pass = held.lease, reason_of(sqlstate), is_passing(sqlstate)
         if not isinstance(outcome, Completed):
             return fallbacks(outcome, lease, reason, may_retry=may_pass)
-        self._refused_writes.add(Write.RESULT, lease.job_id)
-        counts = CallCounts(self._ctx.wiring.instance, answered=self._refused_writes.accepted(Write.RESULT))
+        self._refused_accesses.add(Access.RESULT, lease.job_id)
+        counts = CallCounts(self._ctx.wiring.instance, answered=self._refused_accesses.accepted(Access.RESULT))
         judged = after_answer(lease, outcome, reason, counts, is_passing=may_pass, is_too_old=held.is_too_old)
         return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None))
 
@@ -108,7 +108,7 @@ class Settling:
         """
         lease = held.lease
         if end.suspect:
-            self._refused_writes.add(held.write, lease.job_id)
+            self._refused_accesses.add(held.access, lease.job_id)
             self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
             self._report_refused(lease, reason_of(end.suspect))
             if held.is_running():

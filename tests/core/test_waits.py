@@ -18,7 +18,7 @@ from worker.ollama import client
 from worker.queue.bounded import REPLY_TIMEOUT_SECONDS
 from worker.queue.hosts import CONNECT_SECONDS
 from worker.queue.permits import HeldPermit, Permits, StepStart
-from worker.rivals import RefusedWrites
+from worker.rivals import RefusedAccesses
 from worker.session import CONNECT_DEADLINE_SECONDS, MAX_WAIT_SECONDS
 from worker.timeouts import (
     DEADLINE_SLACK_SECONDS,
@@ -88,7 +88,7 @@ def test_each_request_of_a_step_has_a_deadline_of_its_own() -> None:
         permits=lambda *_: Permits(1, 1),
         stop_by_seconds=lambda: None,
     )
-    held = HeldLease(ctx, Lease(UUID(int=1), UUID(int=2), UUID(int=3), {}, 0), 0.0, RefusedWrites(ctx.wiring.scoreboard))
+    held = HeldLease(ctx, Lease(UUID(int=1), UUID(int=2), UUID(int=3), {}, 0), 0.0, RefusedAccesses(ctx.wiring.scoreboard))
     held.start_step(Step.FEEDBACK, 10, "model")
     assert held.permit is permit
     assert asked.calls == [*["enter", "ask"] * 3, "enter"]

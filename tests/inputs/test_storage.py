@@ -377,6 +377,13 @@ def test_a_compressed_answer_is_not_decompressed(store: Store, remote: Storage) 
     assert_transient(remote)
 
 
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "Application/JSON", "text/xml"])
+def test_a_page_with_status_200_is_no_file(store: Store, remote: Storage, content_type: str) -> None:
+    """A login page or an error in place of the file is the network's fault or the store's."""
+    store.answer = lambda request: request.answer(b"<!DOCTYPE html>", Content_Type=content_type)
+    assert_transient(remote)
+
+
 def test_half_a_file_is_worth_another_try(store: Store, remote: Storage) -> None:
     """A broken connection is no sign of a fault in the file."""
     store.answer = lambda request: request.answer(b"half", Content_Length="8", Connection="close")

@@ -111,7 +111,7 @@ def test_nothing_is_sent_to_a_model_that_is_not_described(tmp_path: Path, reply:
             received.append(request.partition(b" HTTP")[0])
             peer.send(reply)
 
-    with raw_server(script) as url, pytest.raises(errors.ServerFailed):
+    with raw_server(script) as url, pytest.raises((errors.LookupFailed, errors.ModelMissing)):
         read(url, tmp_path, AI_VISION_MODEL="away")
     assert received == [b"POST /api/show"]
 

@@ -34,7 +34,7 @@ from worker.queue.leases import LeaseRequest, lease_job
 from worker.queue.permits import NO_PERMITS, begin_step
 from worker.queue.refusals import Refusals
 from worker.report import Report
-from worker.rivals import RefusedWrites
+from worker.rivals import RefusedAccesses
 from worker.session import Session, Stopped
 from worker.wakeups import Wakeups
 
@@ -181,7 +181,7 @@ def test_a_reply_in_the_instant_of_its_timeout(queue: FilledQueue, monkeypatch: 
             queue.owner.execute("update settlement_delay set seconds = %s", [delay_seconds])
             queue.owner.execute("select setval('settlement_attempts', 1, false)")
             lease = Lease(job.job_id, job.submission_id, job.lease_key or uuid4(), {}, 0)
-            held = HeldLease(ctx, lease, time.monotonic(), RefusedWrites(ctx.wiring.scoreboard))
+            held = HeldLease(ctx, lease, time.monotonic(), RefusedAccesses(ctx.wiring.scoreboard))
             outcome, next_held = Loop(ctx)._settle(held, COMPLETED)
             connections.add(ctx.report._record.backend_pid)
             assert outcome == COMPLETED

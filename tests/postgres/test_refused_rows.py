@@ -11,7 +11,7 @@ from psycopg.errors import CheckViolation
 
 from testkit.filled_queue import FilledQueue
 from worker.core.outcome import Lease, Retried
-from worker.core.refusal import ALL_REFUSED, Write
+from worker.core.refusal import ALL_REFUSED, Access
 from worker.ipc.contract import Step
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.contract_check import jobs_ahead as jobs_ahead_in_check
@@ -149,26 +149,26 @@ def test_refused_rows_are_no_backlog(queue: FilledQueue) -> None:
 # The rehearsal
 
 
-@pytest.mark.parametrize("write", [Write.CHECKPOINT, Write.RESULT])
-def test_a_rehearsal_changes_nothing(queue: FilledQueue, write: Write) -> None:
+@pytest.mark.parametrize("access", [Access.CHECKPOINT, Access.RESULT])
+def test_a_rehearsal_changes_nothing(queue: FilledQueue, access: Access) -> None:
     """Job and submission stay as they are, and the session keeps its permit."""
     lease = leased(queue, queue.enter(kind="image").job_id)
     permit = begin_step(queue.worker, lease, LEASE_SECONDS, Permits(1, 1)).permit
     before = queue.everything()
-    rehearse(queue.worker, lease, write, LEASE_SECONDS)
+    rehearse(queue.worker, lease, access, LEASE_SECONDS)
     assert queue.everything() == before
     assert permit is not None
     assert queue.one("select count(*)::int as n from pg_locks where locktype = 'advisory' and objid = 1")["n"] == 1
 
 
-@pytest.mark.parametrize(("write", "event"), [(Write.CHECKPOINT, "update"), (Write.RESULT, "delete")])
-def test_a_rehearsal_is_refused_as_its_write_is(queue: FilledQueue, write: Write, event: str) -> None:
-    """Also by a constraint that is checked at the commit. The other kind of write is accepted."""
+@pytest.mark.parametrize(("access", "event"), [(Access.CHECKPOINT, "update"), (Access.RESULT, "delete")])
+def test_a_rehearsal_is_refused_as_its_write_is(queue: FilledQueue, access: Access, event: str) -> None:
+    """Also by a constraint that is checked at the commit. The other kind of access is accepted."""
     lease = leased(queue, queue.enter(kind="image").job_id)
-    other = Write.RESULT if write is Write.CHECKPOINT else Write.CHECKPOINT
+    other = Access.RESULT if access is Access.CHECKPOINT else Access.CHECKPOINT
     with refused_late(queue, event):
         with pytest.raises(CheckViolation):
-            rehearse(queue.worker, lease, write, LEASE_SECONDS)
+            rehearse(queue.worker, lease, access, LEASE_SECONDS)
         rehearse(queue.worker, lease, other, LEASE_SECONDS)
 
 

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -125,6 +126,24 @@ def test_results_are_no_evidence_about_checkpoints(guarded: Site) -> None:
         within_seconds=90,
     )
     assert {(guarded.job(each)["status"], guarded.job(each)["retry_count"]) for each in photos} == {("queued", 0)}
+
+
+def test_results_are_no_evidence_about_reading(guarded: Site, tmp_path: Path) -> None:
+    """Nobody may read submissions, while a worker completes one that it has read before. The next job waits."""
+    gate = tmp_path / "gate"
+    (first_id,) = guarded.enter_texts(1)
+    adapter: Mapping[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter": "testkit.adapters.gated", "gate": gate}
+    fleet = guarded.start_with({"worker_concurrency": 2, **adapter})
+    until(lambda: "feedback" in {each["activity"] for each in fleet.workers()})
+    guarded.owner.execute("revoke select on learning_submissions from learning_worker")
+    (second_id,) = guarded.enter_texts(1)
+    until(lambda: guarded.job(second_id)["status"] == "leased")
+    gate.touch()
+    until_completed(guarded, [first_id])
+    lost = len(fleet.logged("connection_lost"))
+    until(lambda: len(fleet.logged("connection_lost")) >= lost + 4)  # each is a try
+    guarded.owner.execute("grant select on learning_submissions to learning_worker")
+    until_completed(guarded, [second_id])
 
 
 @pytest.mark.second_tier

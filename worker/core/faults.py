@@ -42,6 +42,7 @@ ROWS = (
     Row("NameUnresolved", Fault.SURROUNDINGS, "the name of the model server is not resolved"),
     Row("ModelElsewhere", Fault.SURROUNDINGS, "the model runs outside of the house, which no setting allows"),
     Row("ModelMissing", Fault.SURROUNDINGS, "the model is not installed on the server"),
+    Row("LookupFailed", Fault.SURROUNDINGS, "the server does not list or describe its models"),
     Row("StoreUnreachable", Fault.SURROUNDINGS, "no connection to the object store"),
     Row("StoreNameUnresolved", Fault.SURROUNDINGS, "the name of the object store is not resolved"),
     Row("StoreRejected", Fault.SURROUNDINGS, "the store rejects the key or has no such bucket"),

@@ -1,4 +1,4 @@
-"""From a refused write to the job's outcome. `reason` names the SQLSTATE."""
+"""From a refused statement to the job's outcome. `reason` names the SQLSTATE."""
 
 from dataclasses import replace
 from enum import Enum
@@ -15,15 +15,16 @@ FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 10.0, 300.0  # those of park.sql
 ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because the refusal may concern all jobs
 
 
-class Write(Enum):
-    """A kind of write that the database may refuse while it accepts the others. Its value counts the accepted ones."""
+class Access(Enum):
+    """A kind of access to a job's rows. Its value counts those that the database has not refused."""
 
+    READ = Counter.SUBMISSIONS_READ
     BEGIN = Counter.STEPS_BEGUN
     CHECKPOINT = Counter.CHECKPOINTS
     RESULT = Counter.COMPLETED
 
     @classmethod
-    def of(cls, step: Step) -> "Write":
+    def of(cls, step: Step) -> "Access":
         """The write that stores what the step's model has answered."""
         return cls.CHECKPOINT if step is Step.VISION else cls.RESULT
 

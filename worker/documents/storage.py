@@ -30,6 +30,7 @@ from worker.settings import WorkerSettings
 
 DOWNLOAD_SECONDS = 8.0  # for one file, from the connection to the last byte. The deadline for reading includes it
 Reader = Callable[[], bytes]  # returns a file with at least one byte. Called in the decoder's child, because a disk may hang
+_NO_FILE_TYPES = ("text/html", "application/json", "application/xml", "text/xml")  # a login page or an error with status 200
 MAX_KEY_BYTES = 1024  # the limit of object stores. A path may be longer, but no key of the platform is
 
 
@@ -138,5 +139,7 @@ def _refuse_answer(response: httpx.Response) -> None:
     if response.status_code != httpx.codes.OK:
         body = bounded(response.iter_raw(), MAX_ERROR_BYTES)
         raise error_of_answer(response.status_code, body, retry_after_seconds(response.headers.get("retry-after", "")))
+    if response.headers.get("content-type", "").lower().startswith(_NO_FILE_TYPES):
+        raise StoreFailed("object store answered with a page or a document of its own")
     if response.headers.get("content-encoding", "identity") != "identity":  # not requested, and decompression has no size limit
         raise StoreFailed("object store compressed the file")

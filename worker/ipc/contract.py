@@ -94,6 +94,7 @@ class Counter(IntEnum):
     HELD_TOO_LONG = 24  # of the failed jobs
     CHECKPOINTS = 25  # commits of a page or of a whole text
     STEPS_BEGUN = 26  # renewals of a lease for a step
+    SUBMISSIONS_READ = 27  # rows, with the lease or after it
 
 
 FAILURE_COUNTERS = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from worker.core.errors import Unavailable
 from worker.ollama import window
 from worker.ollama.api import CHAT, MAX_ERROR_BYTES, SHOW, TAGS, Body, Endpoint, Reply
 from worker.ollama.call_report import OnCall, ignore_call, reported
@@ -17,7 +18,9 @@ from worker.ollama.errors import (
     REQUEST_FAILURES,
     AnswerTimeout,
     FirstTokenTimeout,
+    LookupFailed,
     ModelElsewhere,
+    ModelMissing,
     NameUnresolved,
     PromptTooLong,
     Runaway,
@@ -115,9 +118,18 @@ class Ollama:
         """The whole reply within `timeout_seconds`."""
         return self._request(endpoint, body, deadline_in(timeout_seconds).cut(time.monotonic(), timeout_seconds))
 
+    def _describe(self, endpoint: Endpoint[Reply], body: Body | None, deadline: Deadline) -> Reply:
+        """A reply about installed models, within LOOKUP_SECONDS. A failure that could pass for a call's is LookupFailed."""
+        try:
+            return self._request(endpoint, body, deadline.cut(time.monotonic(), LOOKUP_SECONDS))
+        except (ServerUnreachable, ModelMissing, Unavailable):
+            raise
+        except REQUEST_FAILURES as error:
+            raise LookupFailed(type(error).__name__) from None
+
     def digest(self, model: str) -> str | None:
         """The model's digest, which changes if another model is pulled under its name; None if it is not installed."""
-        listed = self.look_up(TAGS).find(model)
+        listed = self._describe(TAGS, None, deadline_in(LOOKUP_SECONDS)).find(model)
         return listed.digest if listed else None
 
     def _within_its_model(self, request: ChatRequest, deadline: Deadline) -> ChatRequest:
@@ -137,7 +149,7 @@ class Ollama:
         The failure is then reported as that of the call, because the chat is not sent.
         """
         try:
-            description = self._request(SHOW, {"model": request.model}, deadline.cut(time.monotonic(), LOOKUP_SECONDS))
+            description = self._describe(SHOW, {"model": request.model}, deadline)
         except REQUEST_FAILURES:
             if self._may_leave_the_house:
                 return 0

@@ -37,6 +37,10 @@ class ModelElsewhere(ModelMissing):
     """The model runs on servers outside of the house, and pupils' work may not leave it. Nothing was sent."""
 
 
+class LookupFailed(ServerFailed):
+    """The server does not list or describe its models as Ollama does. Such a request has nothing of a pupil's work."""
+
+
 class StreamBroken(ServerFailed):
     """The connection or the stream ended before the answer did, or carried data that Ollama does not send."""
 

@@ -6,15 +6,16 @@ So a refusal is known before a model is called. The texts are constants, because
 from psycopg.types.json import Jsonb
 
 from worker.core.outcome import Lease
-from worker.core.refusal import Write
+from worker.core.refusal import Access
 from worker.queue.connection import Connection
 from worker.queue.statements import statement
 
 _CHECKPOINT_PAGE, _CHECKPOINT, _SETTLE = statement("checkpoint_page"), statement("checkpoint"), statement("settle")
 _STATEMENTS = {
-    Write.BEGIN: (),
-    Write.CHECKPOINT: (_CHECKPOINT_PAGE, _CHECKPOINT),
-    Write.RESULT: (_SETTLE,),
+    Access.READ: (),
+    Access.BEGIN: (),
+    Access.CHECKPOINT: (_CHECKPOINT_PAGE, _CHECKPOINT),
+    Access.RESULT: (_SETTLE,),
 }
 _TEXT = "rehearsal"
 _VALUES = {
@@ -27,10 +28,10 @@ _VALUES = {
 }
 
 
-def rehearse(connection: Connection, lease: Lease, write: Write, lease_seconds: float) -> None:
+def rehearse(connection: Connection, lease: Lease, access: Access, lease_seconds: float) -> None:
     """Raise the server's error if it refuses the write. Changes nothing, and the session keeps its permit."""
     values = {"job_id": lease.job_id, "lease_key": lease.lease_key, "lease_seconds": lease_seconds, **_VALUES}
     with connection.transaction(force_rollback=True):
-        for sql in _STATEMENTS[write]:
+        for sql in _STATEMENTS[access]:
             connection.execute(sql, values)
         connection.execute("set constraints all immediate")  # constraints that are otherwise checked at the commit
