@@ -109,10 +109,10 @@ SETTINGS = {
         "", "LEARNING_DATABASE_URL=***", "%40 for @", {"LEARNING_DATABASE_URL": "postgresql://w:a@Wald7haus@h/d"}
     ),
     "another database": Mistake(
-        "", "LEARNING_DATABASE_URL=***", "give a PostgreSQL DSN", {"LEARNING_DATABASE_URL": "mysql://w:p@h/d"}
+        "", "LEARNING_DATABASE_URL=***", "give a PostgreSQL address", {"LEARNING_DATABASE_URL": "mysql://w:p@h/d"}
     ),
     "SQLAlchemy's scheme": Mistake(
-        "", "LEARNING_DATABASE_URL=***", "give a PostgreSQL DSN", {"LEARNING_DATABASE_URL": "postgresql+psycopg://w:p@h/d"}
+        "", "LEARNING_DATABASE_URL=***", "give a PostgreSQL address", {"LEARNING_DATABASE_URL": "postgresql+psycopg://w:p@h/d"}
     ),
     "a port in letters": Mistake(
         "", "LEARNING_DATABASE_URL=***", "its port is no number", {"LEARNING_DATABASE_URL": "postgresql://w:p@h:543O/d"}
