@@ -13,7 +13,7 @@ from supervisor.adapters.cannot_start import CannotStart
 from supervisor.adapters.descriptor_limit import ensure_descriptors
 from supervisor.adapters.instance import Instance
 from supervisor.adapters.processes import THREADS_MEANING, THREADS_REMEDY, other_threads
-from supervisor.adapters.runtime_directory import RuntimeDirectoryError, StateUnknown
+from supervisor.adapters.runtime_directory import RuntimeDirectoryError, StateUnknown, as_before
 from supervisor.cli.child import Account, findings_of, service_account
 from supervisor.cli.files_trial import files
 from supervisor.cli.instances import documents
@@ -54,7 +54,7 @@ def findings(settings: Settings, env_file: Path) -> list[Finding]:
         *_installation(),
         *_threads(),
         *_open_files(),
-        *_runtime(settings),
+        *findings_of(lambda: _runtime(settings), "runtime directory", account),
         *_port(settings, account),
         *_clients(settings, account),
         *_database(settings, account),
@@ -133,13 +133,15 @@ def _open_files() -> Iterator[Finding]:
 
 
 def _runtime(settings: Settings) -> Iterator[Finding]:
+    """Runs in the child with the service's rights: a directory made by root would be closed to the service."""
+    directory = settings.supervisor.runtime_path
     try:
-        instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
+        with as_before(directory):
+            Instance(directory, settings.worker.database).retire()
     except RuntimeDirectoryError as error:
         yield Finding(Level.FAILED, "runtime directory", str(error))
     else:
-        instance.retire()
-        yield Finding(Level.OK, f"runtime directory {instance.directory}")
+        yield Finding(Level.OK, f"runtime directory {directory}")
 
 
 def _clients(settings: Settings, account: Account | None) -> Iterator[Finding]:
