@@ -104,7 +104,8 @@ class WorkerSettings(BaseModel):
         SecretStr,
         Field(
             validation_alias=AliasChoices("LEARNING_DATABASE_URL", "LEARNING_DB_URL", "DATABASE_URL"),
-            description="PostgreSQL DSN of the worker's restricted role. If not set: LEARNING_DB_URL, then DATABASE_URL",
+            description="address of the platform's PostgreSQL database, with the worker's restricted role. If not set: "
+            "LEARNING_DB_URL, then DATABASE_URL",
         ),
     ]
     database_pooled: Annotated[
@@ -128,8 +129,8 @@ class WorkerSettings(BaseModel):
         Literal["stub", "local"] | None,
         Field(
             validate_default=True,
-            description="local: models in Ollama. stub: invented results without a model, for development. Must be chosen, "
-            "unless both adapters are named",
+            description="models in Ollama (local), or invented results without a model, for development (stub). Must be "
+            "chosen, unless both adapters are named",
         ),
     ] = None
     ai_vision_model: Annotated[ModelName, Field(description="Ollama model that reads pages")] = "qwen2.5vl:3b"

@@ -112,6 +112,19 @@ def make_private(directory: Path) -> None:
 
 
 @contextlib.contextmanager
+def as_before(directory: Path) -> Iterator[None]:
+    """Remove the directories that the block has made, unless another process uses them. Raises RuntimeDirectoryError."""
+    with with_remedy(directory):
+        missing = _missing_directories(directory)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for path in missing:
+                path.rmdir()
+
+
+@contextlib.contextmanager
 def with_remedy(directory: Path) -> Iterator[None]:
     """Convert an OSError, such as a full disk or a missing right, to a RuntimeDirectoryError with its remedy."""
     try:
@@ -127,10 +140,14 @@ def with_remedy(directory: Path) -> Iterator[None]:
 
 def _make_directories(directory: Path) -> None:
     """Make the directory and its missing parents for this user only. The umask may have taken rights of the owner."""
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
+    for path in reversed(_missing_directories(directory)):
         path.mkdir(mode=_PRIVATE_MODE, exist_ok=True)
         path.chmod(_PRIVATE_MODE)
+
+
+def _missing_directories(directory: Path) -> list[Path]:
+    """Return the directory and its parents as far as they do not exist, the innermost first. Raises OSError."""
+    return [path for path in (directory, *directory.parents) if not path.exists()]
 
 
 def _close_to_others(directory: Path) -> None:

@@ -13,17 +13,18 @@ from supervisor.adapters.cannot_start import CannotStart
 from supervisor.adapters.descriptor_limit import ensure_descriptors
 from supervisor.adapters.instance import Instance
 from supervisor.adapters.processes import THREADS_MEANING, THREADS_REMEDY, other_threads
-from supervisor.adapters.runtime_directory import RuntimeDirectoryError, StateUnknown
+from supervisor.adapters.runtime_directory import RuntimeDirectoryError, StateUnknown, as_before
 from supervisor.cli.child import Account, findings_of, service_account
 from supervisor.cli.files_trial import files
 from supervisor.cli.instances import documents
 from supervisor.cli.port_trial import status_address
+from supervisor.doctor.model import VISION
 from supervisor.findings import Finding, Level, worst_level
 from supervisor.monitor.outages import remedy_of
 from supervisor.settings.model import Settings, has_secret
 from supervisor.settings.problems import Problem
 from worker.ipc.contract import Step
-from worker.ollama.api import SHOW
+from worker.ollama.api import SHOW, Description
 from worker.ollama.client import Ollama
 from worker.ollama.errors import REQUEST_FAILURES, InvalidReply, NameUnresolved, ServerUnreachable
 from worker.queue import connection as queue
@@ -53,7 +54,7 @@ def findings(settings: Settings, env_file: Path) -> list[Finding]:
         *_installation(),
         *_threads(),
         *_open_files(),
-        *_runtime(settings),
+        *findings_of(lambda: _runtime(settings), "runtime directory", account),
         *_port(settings, account),
         *_clients(settings, account),
         *_database(settings, account),
@@ -132,13 +133,15 @@ def _open_files() -> Iterator[Finding]:
 
 
 def _runtime(settings: Settings) -> Iterator[Finding]:
+    """Runs in the child with the service's rights: a directory made by root would be closed to the service."""
+    directory = settings.supervisor.runtime_path
     try:
-        instance = Instance(settings.supervisor.runtime_path, settings.worker.database)
+        with as_before(directory):
+            Instance(directory, settings.worker.database).retire()
     except RuntimeDirectoryError as error:
         yield Finding(Level.FAILED, "runtime directory", str(error))
     else:
-        instance.retire()
-        yield Finding(Level.OK, f"runtime directory {instance.directory}")
+        yield Finding(Level.OK, f"runtime directory {directory}")
 
 
 def _clients(settings: Settings, account: Account | None) -> Iterator[Finding]:
@@ -150,7 +153,7 @@ def _clients(settings: Settings, account: Account | None) -> Iterator[Finding]:
     else:
         yield from _adapters(settings, account)
         yield from _models(settings)
-        yield from _places(settings)
+        yield from _descriptions(settings)
 
 
 def _adapters(settings: Settings, account: Account | None) -> Iterator[Finding]:
@@ -192,27 +195,35 @@ def _model(base_url: str, step: Step, model: str) -> Finding:
     return Finding(Level.OK, f"model {model}")
 
 
-def _places(settings: Settings) -> Iterator[Finding]:
-    """The models of our adapters that run elsewhere, although a local Ollama lists them."""
+def _descriptions(settings: Settings) -> Iterator[Finding]:
+    """The models of our adapters, as Ollama describes them. A server without an answer is a finding of its own."""
     worker = settings.worker
     for step, model in ((Step.VISION, worker.ai_vision_model), (Step.FEEDBACK, worker.ai_feedback_model)):
-        host = _remote_host(worker.ollama_base_url, model) if worker.asks_ollama(step.value) else ""
-        if not host:
+        if not worker.asks_ollama(step.value):
             continue
-        subject = f"model {model} runs outside of the house ({host})"
-        if worker.ai_send_pupils_work_to_cloud:
-            yield Finding(Level.WARNING, subject, "pupils' work is sent there, as AI_SEND_PUPILS_WORK_TO_CLOUD=true allows")
-        else:
-            remedy = f"pupils' work would leave the house: set AI_{step.name}_MODEL to a local model"
-            yield Finding(Level.FAILED, subject, remedy)
+        with suppress(*REQUEST_FAILURES):
+            description = Ollama(worker.ollama_base_url).look_up(SHOW, {"model": model})
+            yield from _place(worker, step, model, description)
+            yield from _sight(step, model, description)
 
 
-def _remote_host(base_url: str, model: str) -> str:
-    """Empty for a model that runs here, and for a server without an answer, which is a finding of its own."""
-    with suppress(*REQUEST_FAILURES):
-        description = Ollama(base_url).look_up(SHOW, {"model": model})
-        return description.remote_host or description.remote_model
-    return ""
+def _place(worker: WorkerSettings, step: Step, model: str, description: Description) -> Iterator[Finding]:
+    """A model that runs elsewhere, although a local Ollama lists it."""
+    if not (host := description.remote_host or description.remote_model):
+        return
+    subject = f"model {model} runs outside of the house ({host})"
+    if worker.ai_send_pupils_work_to_cloud:
+        yield Finding(Level.WARNING, subject, "pupils' work is sent there, as AI_SEND_PUPILS_WORK_TO_CLOUD=true allows")
+    else:
+        remedy = f"pupils' work would leave the house: set AI_{step.name}_MODEL to a local model"
+        yield Finding(Level.FAILED, subject, remedy)
+
+
+def _sight(step: Step, model: str, description: Description) -> Iterator[Finding]:
+    """A model for pages that cannot see them. An old Ollama lists no capabilities, so nothing is known then."""
+    if step is Step.VISION and description.capabilities and VISION not in description.capabilities:
+        remedy = "no page could be read: set AI_VISION_MODEL to a vision model, such as qwen2.5vl:3b"
+        yield Finding(Level.FAILED, f"model {model} cannot see pictures", remedy)
 
 
 def _database(settings: Settings, account: Account | None) -> Iterator[Finding]:

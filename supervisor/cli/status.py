@@ -37,9 +37,7 @@ def _show_instance(document: Document, console: Console) -> None:
         _print(line, console, "bold yellow")
     for line in _admission(document["admission"], message):
         _print(line, console)
-    queue = document["queue"]
-    figures = f"{queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed{_last_success(document)}"
-    _print(f"instance {document['instance']} · {figures}", console, "italic")
+    _print(f"instance {document['instance']} · {_figures(document['queue'])}{_last_success(document)}", console, "italic")
     console.print(_table(document))
     for line in _permit_waits(document.get("permit_waits", [])):
         _print(line, console)
@@ -47,6 +45,13 @@ def _show_instance(document: Document, console: Console) -> None:
         _print(line, console)
     address = document["metrics_address"]
     _print(f"metrics: http://{address}/metrics" if address else "metrics: not served, STATUS_ADDR is taken", console, "dim")
+
+
+def _figures(queue: dict[str, Any]) -> str:
+    """The counts of jobs. Without a connection the last counts are old, and before the first one they are zeros."""
+    if not queue["is_connected"]:
+        return "number of submissions unknown without the database"
+    return f"{queue['queued']} waiting, {queue['leased']} in work, {queue['failed']} failed"
 
 
 def _unknown_settings(document: Document) -> Iterator[str]:
@@ -73,12 +78,17 @@ def _admission(admission: dict[str, Any] | None, message: str) -> Iterator[str]:
         f"no answer ({ollama['list_error']})" if ollama["list_error"] else models,
         _observed(ollama),
         f"limit {byte_size(ollama['limit_bytes'])}" if ollama["limit_bytes"] else "",
-        f"held back: {admission['why']}" if admission["is_holding"] and admission["why"] not in message else "",
+        f"held back: {admission['why']}" if admission["is_holding"] and not _is_named(admission["why"], message) else "",
     ]
     yield f"Ollama: {' · '.join(filter(None, parts))}"
     yield from _host(admission["host"])
     for anomaly in admission["anomalies"]:
         yield f"{anomaly['meaning']}: {anomaly['model']}" if anomaly["model"] else anomaly["meaning"]
+
+
+def _is_named(why: str, message: str) -> bool:
+    """True if the message contains the reason. It has the period between the reason and the remedy in brackets."""
+    return why.partition(" (")[0] in message
 
 
 def _observed(ollama: dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ def lost_by_monitor_alone(outage: str, period: str) -> str:
     """Return the message about the monitor's connection, while workers reach the database."""
     _, remedy = _KNOWN.get(outage, ("", "Check the database. The monitor connects again by itself."))
     return (
-        f"The monitor has no connection to the database ({outage}){period}, so the figures of the queue are old. The "
+        f"The monitor has no connection to the database ({outage}){period}, so the number of waiting submissions is unknown. The "
         f"workers have theirs and complete submissions. Each waits for up to WORKER_POLL_INTERVAL longer. {remedy}"
     )
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from supervisor.core.policy import MEBIBYTE
 from supervisor.settings.memory_size import MemorySize
-from supervisor.settings.problems import Problem, SettingsError, remedy_for, shown
+from supervisor.settings.problems import OWN_MESSAGE, Problem, SettingsError, remedy_for, shown
 from supervisor.settings.sources import EnvFile, Unreadable, credentials, read_env_file
 from supervisor.settings.unknown import UnknownVariable, unknown_among
 from worker.amounts import MemoryBytes, Seconds
@@ -269,7 +269,8 @@ def _sources(flags: Mapping[str, str], env_file: Path | None) -> _Sources:
 def _wrong_lines(file: EnvFile) -> Iterator[Problem]:
     """Lines of the settings file without effect: no assignment, a name that is no setting, a name that comes again."""
     for line in file.wrong_lines:
-        yield Problem(f"line {line}", None, f"of {file.path} is no assignment: write NAME=value, or # before a comment")
+        remedy = "is no assignment: write NAME=value, with both quotes or none, or # before a comment"
+        yield Problem(f"line {line} of {file.path}", None, remedy)
     for each in unknown_among(file.lines, _all_variables()):
         yield Problem(each.name, None, f"{each.remedy} (line {file.lines[each.name][0]} of {file.path})")
     for name in _all_variables():
@@ -310,7 +311,8 @@ def _problem(model: type[BaseModel], error: dict[str, Any], values: Mapping[str,
     remedy = remedy_for(error["type"], error["msg"].removeprefix("Value error, "), value, _choices(info))
     allowed = f" (allowed: {bound})" if bound else ""
     shown_value = shown(value, _secrets(values), is_secret=info.annotation is SecretStr)
-    return Problem(variable, shown_value, f"{remedy}{allowed}: {info.description}")
+    meaning = "" if error["type"] == OWN_MESSAGE else f": {info.description}"  # our own message is complete
+    return Problem(variable, shown_value, f"{remedy}{allowed}{meaning}")
 
 
 def _secrets(values: Mapping[str, str | None]) -> list[str]:

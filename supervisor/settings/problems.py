@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 MAX_SHOWN_VALUE = 60
+OWN_MESSAGE = "value_error"  # the validator's class of an error that a check of ours has raised
 _CLOSE = 0.6  # of 1, for a word that was probably meant
 _REMEDIES = {  # by the validator's own class of an error
     "missing": "must be set",
@@ -53,7 +54,7 @@ def remedy_for(error_class: str, own_message: str, value: str, choices: Collecti
     """The remedy for an error of the validator, whose own words are for programmers. `own_message` is ours, if there is one."""
     if value[:1] in {'"', "'"} and value[-1:] == value[:1]:
         return "the quotes are part of the value here: remove them"
-    if error_class == "value_error":
+    if error_class == OWN_MESSAGE:
         return own_message
     meant = get_close_matches(value.lower(), [choice.lower() for choice in choices], 1, _CLOSE)
     hint = f", did you mean {next(choice for choice in choices if choice.lower() == meant[0])}?" if meant else ""

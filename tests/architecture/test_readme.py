@@ -121,6 +121,15 @@ def test_each_status_message_has_one_row() -> None:
     assert len(set(beginnings)) == len(beginnings)
 
 
+@pytest.mark.parametrize("name", ["operations.md", "ollama.md", "faults.md", "testing.md"])
+def test_no_table_has_two_rows_for_one_thing(name: str) -> None:
+    """A reader stops at the first row. The words in brackets are examples."""
+    for table in read(name).split("\n\n"):
+        cells = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| ") and " | " in line]
+        subjects = [re.sub(r"\([^)]*\)", "", cell) for cell in cells]
+        assert [each for each in subjects if each.strip("| ") and subjects.count(each) > 1] == []
+
+
 def test_every_reason_to_hold_work_back_has_a_row() -> None:
     table = read("ollama.md")
     reasons = set(HoldReason) - {HoldReason.NONE}

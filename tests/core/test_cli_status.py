@@ -85,6 +85,29 @@ def test_a_reason_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().out.count(why) == times
 
 
+def test_a_reason_with_its_age_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message has the age of the hold between the reason and the remedy. It is still the same reason."""
+    state = replace(AdmissionState.of(POLICY, 0.0), list_failure=ListFailed(ListError.UNREACHABLE, 0.0))
+    monitor = MonitorState()
+    monitor.admission = AdmissionView(POLICY, state, Decision(reasons=(HoldReason.SERVER,)))
+    document: dict[str, Any] = snapshot(Scoreboard(), monitor, instance=1, is_stub=False)
+    message = monitor.admission.trouble(60.0)
+    assert document["admission"]["why"] not in message
+    show([document | {"message": message}], Path(), Console(width=1000))
+    assert capsys.readouterr().out.count("Ollama cannot be reached") == 1
+
+
+def test_without_the_database_no_number_of_submissions_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """The last counts are old, and a service that never had a connection would show that nothing waits."""
+    monitor = MonitorState()
+    document: dict[str, Any] = snapshot(Scoreboard(), monitor, instance=1, is_stub=False)
+    show([document], Path(), Console(width=200))
+    assert "instance 00000001 · number of submissions unknown without the database" in capsys.readouterr().out.splitlines()
+    monitor.is_connected = True
+    show([snapshot(Scoreboard(), monitor, instance=1, is_stub=False)], Path(), Console(width=200))
+    assert "instance 00000001 · 0 waiting, 0 in work, 0 failed" in capsys.readouterr().out.splitlines()
+
+
 WORKER = {
     "slot": 63,
     "state": "stopping",

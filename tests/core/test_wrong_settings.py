@@ -124,7 +124,9 @@ def test_a_name_that_comes_twice_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["AI_NUM_CTX", "AI NUM=8192", "AI_NUM_CTX: 8192", f"{PASSWORD} ="], ids=["no =", "blank", "colon", "secret"]
+    "line",
+    ["AI_NUM_CTX", "AI NUM=8192", "AI_NUM_CTX: 8192", f"{PASSWORD} =", 'AI_PROMPT_LANGUAGE="de'],
+    ids=["no =", "blank", "colon", "secret", "one quote"],
 )
 @pytest.mark.usefixtures("directory")
 def test_a_line_that_is_no_assignment_is_an_error(line: str) -> None:
@@ -132,7 +134,7 @@ def test_a_line_that_is_no_assignment_is_an_error(line: str) -> None:
     if line.endswith("="):
         line = f"'{line[:-2]}"
     (problem,) = problems_of(f"LOG_LEVEL=INFO\n{line}\n")
-    assert problem == "line 2: of .env is no assignment: write NAME=value, or # before a comment"
+    assert problem == "line 2 of .env: is no assignment: write NAME=value, with both quotes or none, or # before a comment"
 
 
 def test_a_byte_order_mark_belongs_to_no_name(directory: Path) -> None:
@@ -149,10 +151,10 @@ def test_the_backend_must_be_chosen() -> None:
     with pytest.raises(SettingsError) as caught:
         parse({"LEARNING_DATABASE_URL": DSN})
     (problem,) = caught.value.problems
-    assert str(problem).startswith(
-        "AI_BACKEND=(unset): must be chosen: write local for real feedback by Ollama, or stub for a trial"
+    assert str(problem) == (
+        "AI_BACKEND=(unset): must be chosen: write local for real feedback by Ollama, or stub for a trial with invented feedback "
+        "(allowed: stub, local)"
     )
-    assert "\n" not in str(problem)
 
 
 def test_two_named_adapters_need_no_backend() -> None:
@@ -340,6 +342,18 @@ def test_a_password_that_ends_the_address_too_early(password: str) -> None:
     else:
         assert settings.worker.learning_database_url.get_secret_value().endswith(f"{password}@db:5432/platform")
         assert password.startswith("[")
+
+
+@pytest.mark.parametrize("password", ["Wald@haus", "Wald/haus", "Wald%haus", "Wald%2"])
+def test_a_special_character_of_the_password_is_named_as_the_cause(password: str) -> None:
+    """An example of an address would not help, because the address looks like it."""
+    remedy = refused(LEARNING_DATABASE_URL=f"postgresql://worker:{password}@db:5432/platform").remedy
+    assert remedy.startswith("write special characters of the password with %: ")
+
+
+def test_a_complete_message_is_not_followed_by_the_help() -> None:
+    """A check of ours names the remedy. The help after it would say the same again."""
+    assert refused(OLLAMA_MEMORY_LIMIT="8").remedy == "8 bytes are too few to be meant: add the unit, such as 8MB or 8GB"
 
 
 MISPLACED = {

@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from shutil import chown, rmtree
-from tempfile import gettempdir
+from tempfile import gettempdir, mkdtemp
 
 import pytest
 from click.testing import CliRunner
@@ -376,13 +376,25 @@ def test_status_of_two_instances(site: Site) -> None:
 
 @pytest.mark.postgres
 def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
-    """Exit code 0, no failed finding, the same as JSON, and no file left in the runtime directory."""
+    """Exit code 0, no failed finding, the same as JSON, and no runtime directory is left."""
     result, as_json = run(site, "check"), json.loads(run(site, "check", "--json").stdout)
     assert result.returncode == OK, result.stdout
     assert as_json["level"] in {"ok", "warning"}
     assert len(as_json["findings"]) == len(result.stdout.splitlines())
     assert not [line for line in result.stdout.splitlines() if line.startswith("failed")]
-    assert list((site.directory / "run").iterdir()) == []
+    assert not (site.directory / "run").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may act for another user")
+def test_check_by_root_tries_the_runtime_directory_as_the_service(site: Site) -> None:
+    """The directory of the service's user is in order, although root does not own it, and stays empty."""
+    directory = Path(mkdtemp(prefix="learning-check-"))
+    chown(directory, "nobody")
+    try:
+        result = run(site, "check", runtime_directory=str(directory))
+        assert f"ok      runtime directory {directory}" in result.stdout.splitlines()
+    finally:
+        directory.rmdir()
 
 
 @pytest.mark.second_tier

@@ -18,7 +18,7 @@ import pytest
 from testkit.database import url
 from testkit.live_fleet import PROJECT_ROOT
 from testkit.object_store import SERVICE_KEY, Request, start_store
-from testkit.site import Site, photo
+from testkit.site import FEEDBACK_MODEL, Site, photo
 from testkit.supervisor_process import run_command
 from testkit.waiting import LIMIT_SECONDS
 
@@ -109,10 +109,10 @@ SETTINGS = {
         "", "LEARNING_DATABASE_URL=***", "%40 for @", {"LEARNING_DATABASE_URL": "postgresql://w:a@Wald7haus@h/d"}
     ),
     "another database": Mistake(
-        "", "LEARNING_DATABASE_URL=***", "give a PostgreSQL DSN", {"LEARNING_DATABASE_URL": "mysql://w:p@h/d"}
+        "", "LEARNING_DATABASE_URL=***", "give a PostgreSQL address", {"LEARNING_DATABASE_URL": "mysql://w:p@h/d"}
     ),
     "SQLAlchemy's scheme": Mistake(
-        "", "LEARNING_DATABASE_URL=***", "give a PostgreSQL DSN", {"LEARNING_DATABASE_URL": "postgresql+psycopg://w:p@h/d"}
+        "", "LEARNING_DATABASE_URL=***", "give a PostgreSQL address", {"LEARNING_DATABASE_URL": "postgresql+psycopg://w:p@h/d"}
     ),
     "a port in letters": Mistake(
         "", "LEARNING_DATABASE_URL=***", "its port is no number", {"LEARNING_DATABASE_URL": "postgresql://w:p@h:543O/d"}
@@ -282,6 +282,9 @@ FAULTS = {
     "a taken port": Fault(a_taken_port, "STATUS_ADDR", "is in use by another program"),
     "no Ollama": Fault(no_program, "Ollama at http://127.0.0.1", "start Ollama, or correct OLLAMA_BASE_URL"),
     "another program for Ollama": Fault(another_program, "Ollama at http://127.0.0.1", "another program answers there"),
+    "a model for pages that cannot see them": Fault(
+        setting(ai_vision_model=FEEDBACK_MODEL), f"model {FEEDBACK_MODEL} cannot see pictures", "set AI_VISION_MODEL to a vision"
+    ),
     "a model that is not pulled": Fault(setting(ai_vision_model="nobody:has"), "model nobody:has", "ollama pull nobody:has"),
     "a missing adapter": Fault(
         setting(learning_feedback_adapter="no.such"), "adapter module no.such", "LEARNING_FEEDBACK_ADAPTER"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 
 from psycopg import ProgrammingError
@@ -9,6 +10,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
 _MAX_PORT = 65_535
+_LONE_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})")
+_ESCAPE = "write special characters of the password with %: %40 for @, %2F for /, %3A for :, %3F for ?, %25 for %"
+_EXAMPLE = "give a PostgreSQL address such as postgresql://role:password@host/database"
 _DATABASE_PARTS = {"host": "host", "hostaddr": "address", "port": "port", "dbname": "name"}
 
 
@@ -17,7 +21,9 @@ def role_of(dsn: str) -> str:
     try:
         return str(conninfo_to_dict(dsn).get("user") or "")
     except ProgrammingError:
-        raise ValueError("give a PostgreSQL DSN such as postgresql://role:password@host/database") from None
+        is_url = dsn.startswith(("postgresql://", "postgres://"))
+        remedy = _ESCAPE if is_url and _LONE_PERCENT.search(dsn) else _EXAMPLE
+        raise ValueError(remedy) from None
 
 
 def fault_of(dsn: str) -> str:
@@ -30,7 +36,7 @@ def fault_of(dsn: str) -> str:
     ports = [port for port in parts.get("port", "").split(",") if port]
     is_cut = any(sign in parts.get(key, "") for key in ("host", "hostaddr") for sign in "@ ")
     if is_cut or {"@", "/"} & set(parts.get("dbname", "")):
-        return "write special characters of the password with %: %40 for @, %2F for /, %3A for :, %3F for ?, %25 for %"
+        return _ESCAPE
     if not all(port.isdecimal() and 0 < int(port) <= _MAX_PORT for port in ports):
         return "its port is no number from 1 to 65535. A : or / of the password must be written as %3A or %2F"
     return ""

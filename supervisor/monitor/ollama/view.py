@@ -176,7 +176,7 @@ _EXPLANATIONS: Mapping[HoldReason, Callable[[AdmissionView], str | tuple[str, st
     HoldReason.RAMPING: lambda view: f"{view.closed()} answers again and gets more calls step by step",
     HoldReason.LOADING: lambda view: f"{view.closed()} is not loaded yet",
     HoldReason.UNLOADABLE: lambda view: (
-        f"{view.closed()} could not be loaded and is tried again now and then (run doctor to see why)"
+        f"{view.closed()} could not be loaded and is tried again now and then (run check, then doctor, to see why)"
     ),
     HoldReason.EXCLUSIVE: lambda view: f"{view.closed()} waits, because both models do not fit into memory together",
     HoldReason.TURNS: lambda view: f"{view.closed()} waits for its turn, because both models compute on the same cores",
