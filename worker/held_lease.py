@@ -1,5 +1,6 @@
 """The job in hand: its lease is renewed for each step, a permit is taken for each model call, and it ends in time for a stop."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,6 +18,7 @@ from worker.session import LeaseRanOut, always
 from worker.suspension import suspended_seconds
 from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
 
+PUT_BACK_SECONDS = 8.0  # before the end of a lease, for one more refused try and the write that puts the job back
 PERMIT_WAIT_SECONDS = 1.0  # longest delay before a stop is noticed while all permits are taken
 
 T = TypeVar("T")
@@ -85,7 +87,8 @@ class HeldLease:
         kept_seconds: float = 0.0,
     ) -> T:
         try:
-            return self._ctx.session.ask(first, later, self._until_seconds + kept_seconds, is_of_row)
+            suspect_until_seconds = self._until_seconds - PUT_BACK_SECONDS if kept_seconds and self.is_running() else math.inf
+            return self._ctx.session.ask(first, later, self._until_seconds + kept_seconds, is_of_row, suspect_until_seconds)
         except RowRefused:
             self._drop_permit()
             raise

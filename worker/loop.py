@@ -143,7 +143,7 @@ class Loop:
         except LeaseRanOut as end:
             self._pending = pending
             self._ctx.report.set_lease(None, None, pending.request.lease_key if pending else None)
-            return self._settling.lost(held, end, outcome), None
+            return self._settling.lost(held, end), None
         except RowRefused as refusal:
             written = self._settling.write_refused(held, outcome, refusal.sqlstate, has_next=pending is not None)
             self._end_lease()

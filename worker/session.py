@@ -54,6 +54,7 @@ class _Failures:
     """
 
     until_seconds: float  # end of the lease, infinite without one
+    suspect_until_seconds: float  # of the tries after an error that may be the row's fault
     count: int = 0
     suspect: str = ""
     suspected_at_seconds: float = math.inf
@@ -70,7 +71,10 @@ class _Failures:
     @property
     def end_at_seconds(self) -> float:
         """Without a lease no other job waits for this one, so the tries go on."""
-        return min(self.until_seconds, self.suspected_at_seconds + SUSPECT_SECONDS) if self.have_end else math.inf
+        if not self.have_end:
+            return math.inf
+        suspect_end_at_seconds = min(self.suspected_at_seconds + SUSPECT_SECONDS, self.suspect_until_seconds)
+        return min(self.until_seconds, suspect_end_at_seconds if self.suspect else math.inf)
 
     @property
     def wait_seconds(self) -> float:
@@ -90,15 +94,17 @@ class Session:
         after_reconnect: Callable[[Connection], T] | None = None,
         until_seconds: float = math.inf,
         is_of_row: Callable[[], bool] = never,
+        suspect_until_seconds: float = math.inf,
     ) -> T:
         """The result of `first`, or of `after_reconnect` if the connection broke while `first` ran and may have committed.
 
         Without `after_reconnect`, `first` is repeated: it must be fenced, or have no effect.
         After an error that may be the row's fault, `is_of_row` decides: then it raises RowRefused, otherwise it repeats.
-        Raises LeaseRanOut after `until_seconds` (monotonic), and after SUSPECT_SECONDS of errors that may be the row's fault.
+        Raises LeaseRanOut after `until_seconds` (monotonic). While errors may be the row's fault, also after SUSPECT_SECONDS and
+        after `suspect_until_seconds`.
         Raises Stopped if asked to stop without a lease, UnsuitableDatabase.
         """
-        activity, next_try, failures = self._report.activity, first, _Failures(until_seconds)
+        activity, next_try, failures = self._report.activity, first, _Failures(until_seconds, suspect_until_seconds)
         while True:
             try:
                 with outages_named():

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from worker.context import WorkerContext
 from worker.core.evidence import CallCounts
@@ -33,6 +34,7 @@ from worker.session import LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 
 KEPT_ANSWER_SECONDS = 600.0  # tries to write an answer after its lease, while the database is away: the fence decides
+Write = Callable[..., Settlement]
 Written = Outcome | Refused  # what became of an outcome
 
 
@@ -51,14 +53,31 @@ class Settling:
             self._ctx.report.set_pending_lease(pending.request.lease_key)
             return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request)
 
-        def after_reconnect(connection: Connection) -> Settlement:
+        def after_reconnect(connection: Connection, *, may_have_committed: bool = True) -> Settlement:
             """If the job's row is gone while the lease runs, the first try has committed: no other worker may end the job yet."""
-            is_written = settle(connection, held.lease, outcome, held.permit) or held.is_running()
+            is_written = settle(connection, held.lease, outcome, held.permit) or (may_have_committed and held.is_running())
             return Settlement(is_written, pending.find(connection) if pending else None)
 
+        if isinstance(outcome, Completed):
+            return self._write_answer(held, outcome, first, after_reconnect)
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
-        kept_seconds = KEPT_ANSWER_SECONDS if isinstance(outcome, Completed) else 0.0
-        return held.ask(first, after_reconnect, _counters(outcome), kept_seconds)
+        return held.ask(first, after_reconnect, _counters(outcome))
+
+    def _write_answer(self, held: HeldLease, outcome: Completed, first: Write, after_reconnect: Write) -> Settlement:
+        """Tries for KEPT_ANSWER_SECONDS after the lease. If the row may be refused, the job is put back with its answer before.
+
+        While that is refused too, as by a lock on the table, no other worker can take the job.
+        """
+        last_round_at_seconds = time.monotonic() + KEPT_ANSWER_SECONDS
+        while True:
+            self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
+            try:
+                return held.ask(first, after_reconnect, _counters(outcome), KEPT_ANSWER_SECONDS)
+            except LeaseRanOut as end:
+                is_put_back = not end.suspect or self._put_back(held.lease, hold(reason_of(end.suspect), outcome))
+                if is_put_back or time.monotonic() > last_round_at_seconds:
+                    raise
+            first = after_reconnect = partial(after_reconnect, may_have_committed=False)  # but the put-back may have
 
     def written(self, lease: Lease, outcome: Outcome, settlement: Settlement) -> Written:
         """The outcome that the job has now: Lost if the lease was taken over, because the result is then dropped."""
@@ -87,7 +106,7 @@ class Settling:
                     return self.written(held.lease, each, self.write(held, each, None))
             return self._park(held, outcome, sqlstate)
         except LeaseRanOut as end:
-            return self.lost(held, end, outcome)
+            return self.lost(held, end)
 
     def _instead_of(self, outcome: Outcome, held: HeldLease, sqlstate: str) -> tuple[Failed | Released, ...]:
         """The outcomes to write instead of a refused one."""
@@ -99,12 +118,11 @@ class Settling:
         judged = after_answer(lease, outcome, reason, counts, is_passing=may_pass, is_too_old=held.is_too_old)
         return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None))
 
-    def lost(self, held: HeldLease, end: LeaseRanOut, outcome: Outcome | None = None) -> Lost:
-        """The lease has ended, before or while `outcome` was written.
+    def lost(self, held: HeldLease, end: LeaseRanOut) -> Lost:
+        """The lease has ended, or was given up before its end.
 
-        If the database refused the last write, the row is passed over for a while.
-
-        It may have been given up before its end. Then it is put back without using an attempt, so that no expiry is counted.
+        If the database refused the last write, the row is passed over for a while, and the job is put back without using an
+        attempt, so that no expiry is counted.
         """
         lease = held.lease
         if end.suspect:
@@ -112,16 +130,19 @@ class Settling:
             self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
             self._report_refused(lease, reason_of(end.suspect))
             if held.is_running():
-                self._put_back(lease, hold(reason_of(end.suspect), outcome if isinstance(outcome, Completed) else None))
+                self._put_back(lease, hold(reason_of(end.suspect)))
         return Lost()
 
-    def _put_back(self, lease: Lease, released: Released) -> None:
+    def _put_back(self, lease: Lease, released: Released) -> bool:
         """Gives a job back whose row may be refused, in one try. If that fails too, its lease ends by itself.
 
-        Then the reason is left in its row, so that the next worker rehearses before it calls a model.
+        Then the reason is left in its row, so that the next worker rehearses before it calls a model. False: nothing was.
         """
-        if not self._is_done_at_once(lambda connection: settle(connection, lease, released)):
-            self._is_done_at_once(lambda connection: mark_refused(connection, lease, released.error_class, released.answer))
+        writes: tuple[Callable[[Connection], bool], ...] = (
+            lambda connection: settle(connection, lease, released),
+            lambda connection: mark_refused(connection, lease, released.error_class, released.answer),
+        )
+        return any(map(self._is_done_at_once, writes))
 
     def _is_done_at_once(self, write: Callable[[Connection], bool]) -> bool:
         """Tries a write once. False if it was not accepted."""

@@ -129,7 +129,7 @@ def test_results_are_no_evidence_about_checkpoints(guarded: Site) -> None:
 
 
 def test_results_are_no_evidence_about_reading(guarded: Site, tmp_path: Path) -> None:
-    """Nobody may read submissions, while a worker completes one that it has read before. The next job waits."""
+    """The right to read submissions is revoked while a worker completes one that it has read before. The next job waits."""
     gate = tmp_path / "gate"
     (first_id,) = guarded.enter_texts(1)
     adapter: Mapping[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter": "testkit.adapters.gated", "gate": gate}
