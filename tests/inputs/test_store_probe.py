@@ -74,6 +74,7 @@ def test_a_wrong_bucket_and_a_refused_key_are_rejected(store: Store, tmp_path: P
 ANSWERS = {
     "an error": (500, b"", {}, StoreProbed("StoreFailed")),
     "a redirect": (302, b"", {"Location": "/elsewhere"}, StoreProbed("StoreFailed")),
+    "a page of another server": (200, b"<html>", {"Content_Type": "text/html"}, StoreProbed("StoreFailed")),
     "a bad request": (400, b"no JSON", {}, StoreProbed("StoreFailed")),
     "rights": (403, b"", {}, StoreProbed("StoreRejected")),
     "the platform's word for a wrong key": (

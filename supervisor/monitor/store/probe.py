@@ -51,7 +51,7 @@ class StoreProbe:
         except FAILURES as error:
             return StoreProbed(_error_class(error))
         if answer.status == HTTPStatus.OK:
-            return StoreProbed()
+            return StoreProbed("" if answer.body.lstrip().startswith(b"{") else StoreFailed.__name__)  # else of another server
         found = error_of_answer(answer.status, answer.body, answer.retry_after_seconds)
         if isinstance(found, StoreFileMissing):
             return StoreProbed(StoreRejected.__name__)  # the bucket is missing
