@@ -13,7 +13,7 @@ DIED, LATE, ODD = Suspicion
 INSTANCE = 7
 MEMORY = Memory(DIED, "ServerError", Step.VISION, INSTANCE, answered=10, in_flight=0, died=5, probes=2)
 BROKEN = Suspect(DIED, "StreamBroken", Step.VISION)
-QUIET = Scene(INSTANCE, answered=10, died=5, probes=2)
+QUIET = Scene(INSTANCE, answered=10, died=6, probes=2)  # the job itself died again
 ANSWERED = replace(QUIET, answered=11)
 PROBED = replace(QUIET, probes=3)
 
@@ -29,7 +29,12 @@ VERDICTS: dict[str, tuple[Memory | None, Suspicion, Step, Scene, bool]] = {
     "in the other step": (MEMORY, DIED, Step.FEEDBACK, ANSWERED, False),
     "in another instance": (MEMORY, DIED, Step.VISION, replace(ANSWERED, instance=8), False),
     "fewer than before": (MEMORY, DIED, Step.VISION, replace(QUIET, answered=9), False),
-    "it died together with others": (MEMORY, DIED, Step.VISION, replace(ANSWERED, died=6, died_meanwhile=1), False),
+    "it died together with others": (MEMORY, DIED, Step.VISION, replace(ANSWERED, died=7, died_meanwhile=1), False),
+    "a probe was answered, and another job died too": (MEMORY, DIED, Step.VISION, replace(PROBED, died=7), False),
+    "it died three times, and no other": (replace(MEMORY, times=2), DIED, Step.VISION, replace(PROBED, died=7), True),
+    "more of the others died than were answered": (MEMORY, DIED, Step.VISION, replace(ANSWERED, died=8), False),
+    "as many of the others were answered as died": (MEMORY, DIED, Step.VISION, replace(QUIET, answered=12, died=8), True),
+    "its own pages were answered": (MEMORY, DIED, Step.VISION, replace(ANSWERED, own_answered=1), False),
     "others were in flight": (MEMORY, DIED, Step.VISION, replace(ANSWERED, others_in_flight=1), False),
     "late while others are in flight": (
         replace(MEMORY, group=LATE),
@@ -55,17 +60,23 @@ def test_calls_in_flight_at_the_failure_are_no_evidence() -> None:
 
 
 def test_calls_that_died_with_it_cannot_be_answered_any_more() -> None:
-    """Of the three calls in flight two died, so the second answer belongs to a call that began later."""
+    """Of the three calls in flight one died, so the third answer belongs to a call that began later."""
     memory = remembered(None, BROKEN, replace(QUIET, others_in_flight=3))
-    assert not convicts(memory, BROKEN, replace(QUIET, answered=11, died=7))
-    assert convicts(memory, BROKEN, replace(QUIET, answered=12, died=7))
+    assert not convicts(memory, BROKEN, replace(QUIET, answered=12, died=8))
+    assert convicts(memory, BROKEN, replace(QUIET, answered=13, died=8))
+
+
+def test_answers_about_pages_of_the_job_are_no_evidence() -> None:
+    """Three pages were read before the server began to fail. The next lease no longer counts them as its own."""
+    memory = remembered(None, BROKEN, replace(QUIET, answered=13, own_answered=3))
+    assert not convicts(memory, BROKEN, replace(QUIET, answered=13))
 
 
 def test_the_counts_of_the_first_failure_stay() -> None:
     """Evidence adds up over several holds. The class is the newest one."""
-    again = remembered(MEMORY, BROKEN, replace(ANSWERED, died=6, died_meanwhile=1))
+    again = remembered(MEMORY, BROKEN, replace(ANSWERED, died=7, died_meanwhile=1))
     assert again == replace(MEMORY, error_class="StreamBroken", times=2)
-    assert convicts(again, BROKEN, ANSWERED)
+    assert convicts(again, BROKEN, replace(ANSWERED, died=8))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +85,7 @@ def test_the_counts_of_the_first_failure_stay() -> None:
 def test_evidence_begins_anew(now: tuple[Suspicion, Step, Scene]) -> None:
     """Another kind of failure, the other step or another instance."""
     group, step, scene = now
-    assert remembered(MEMORY, Suspect(group, "E", step), scene) == Memory(group, "E", step, scene.instance, 10, 0, 5, 2)
+    assert remembered(MEMORY, Suspect(group, "E", step), scene) == Memory(group, "E", step, scene.instance, 10, 0, 6, 2)
 
 
 def test_a_memory_survives_the_payload() -> None:

@@ -153,3 +153,11 @@ def test_a_lone_suspect_is_asked_less_and_less_often(times: int, delay_seconds: 
     memory = replace(MEMORY, answered=10, times=times)
     held = outcome_of(failure(SUSPECT), Trial(0, 0, SCENE, memory), POLICY)
     assert held == Released("held", delay_seconds, "E", replace(memory, times=times + 1))
+
+
+def test_a_suspect_among_others_that_die_is_asked_again_soon() -> None:
+    """The breaker limits the calls of a model that fails for all jobs, and its return is found by the next call."""
+    memory = replace(MEMORY, group=Suspicion.DIED, answered=10, times=4)
+    cause = replace(failure(SUSPECT), suspicion=Suspicion.DIED)
+    held = outcome_of(cause, Trial(0, 0, replace(SCENE, died=5), memory), POLICY)
+    assert held == Released("held", 2.0, "E", replace(memory, times=5))

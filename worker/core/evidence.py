@@ -2,7 +2,8 @@
 
 A first failure convicts no job. It is remembered in the payload with the number of calls that were answered until then. The
 same failure again convicts the job if calls of other jobs were answered since: then the surroundings work, and not for this job.
-A call that died together with others convicts no job, because any of them may have ended the model's process.
+A call that died together with others convicts no job, because any of them may have ended the model's process. Calls of other jobs
+that died one by one since speak for the job: a server may answer probes and fail each real call.
 """
 
 from collections.abc import Mapping
@@ -19,13 +20,14 @@ from worker.ipc.contract import Step
 class Scene:
     """The step's calls in this instance at the moment of a failure.
 
-    `answered`: answered calls of all jobs but this one. `others_in_flight`: calls of other workers that have not ended.
-    `died`: calls of other workers that died, `died_meanwhile` of them during this call. `probes`: the monitor's own requests
-    that were answered.
+    `answered`: answered calls of all jobs, `own_answered` of them for this one since its lease. `others_in_flight`: calls of
+    other workers that have not ended. `died`: calls of all jobs that died. `died_meanwhile`: calls of other workers that died
+    during this call. `probes`: the monitor's own requests that were answered.
     """
 
     instance: int
     answered: int = 0
+    own_answered: int = 0
     others_in_flight: int = 0
     died: int = 0
     died_meanwhile: int = 0
@@ -89,14 +91,23 @@ def convicts(before: Memory | None, suspect: Suspect, scene: Scene) -> bool:
         return False
     if suspect.group is not Suspicion.DIED:
         return _answered_since(before, scene) > 0
-    is_alone = not (scene.died_meanwhile or scene.others_in_flight)
-    return is_alone and (_answered_since(before, scene) > 0 or scene.probes > before.probes)
+    if scene.died_meanwhile or scene.others_in_flight:
+        return False
+    others_died = others_died_since(before, scene)
+    is_probe_evidence = others_died == 0 and scene.probes > before.probes
+    return is_probe_evidence or _answered_since(before, scene) >= max(1, others_died)
 
 
 def _answered_since(before: Memory, scene: Scene) -> int:
-    """Lower bound of the calls that began after the failure and were answered."""
-    old = max(0, before.in_flight - (scene.died - before.died))  # calls that were in flight and may have been answered
-    return scene.answered - before.answered - old
+    """Lower bound of the calls of other jobs that began after the failure and were answered."""
+    old = max(0, before.in_flight - others_died_since(before, scene))  # calls that were in flight and may have been answered
+    return scene.answered - scene.own_answered - before.answered - old
+
+
+def others_died_since(before: Memory, scene: Scene) -> int:
+    """Calls of other jobs that died. The job itself died once in each hold since the first, if its calls die, and once now."""
+    own = before.times if before.group is Suspicion.DIED else 0
+    return max(0, scene.died - before.died - own)
 
 
 def _is_same(before: Memory, suspect: Suspect, scene: Scene) -> bool:
