@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from worker.context import WorkerContext
-from worker.core.gates import ALL_OPEN
+from worker.core.gates import ALL_OPEN, Gates
 from worker.core.outcome import (
     AlreadyFinal,
     Completed,
@@ -92,10 +92,7 @@ class Loop:
 
     def _new_request(self) -> PendingLease:
         """A lease request with a new key. While a gate is closed, it skips jobs that were released at this gate."""
-        gates = self._ctx.admission.gates()
-        if gates != self._gates:
-            self._skipped_job_ids.clear()
-        self._gates = gates
+        gates = self._observe_gates()
         calls = self._ctx.admission.calls(Step.FEEDBACK)
         request = LeaseRequest(
             self._owner.new_key(),
@@ -131,9 +128,22 @@ class Loop:
         self._ctx.report.sample_memory()
         seconds = {**job.seconds, Activity.SETTLE: now - settling_at_seconds}
         if isinstance(written, Released) and written.is_at_gate:
-            self._skipped_job_ids.append(held.lease.job_id)
+            self._skip(held.lease.job_id)
         self._report_settled(held.lease, written, now - started_at_seconds, seconds, next_held)
         return next_held
+
+    def _skip(self, job_id: UUID) -> None:
+        """Skips a job until a gate changes from now on. The gate may have closed and opened between two requests."""
+        if not self._observe_gates().are_all_open:
+            self._skipped_job_ids.append(job_id)
+
+    def _observe_gates(self) -> Gates:
+        """The gates now. After a change no job is skipped any more."""
+        gates = self._ctx.admission.gates()
+        if gates != self._gates:
+            self._skipped_job_ids.clear()
+        self._gates = gates
+        return gates
 
     def _settle(self, held: HeldLease, outcome: Outcome) -> tuple[Written, HeldLease | None]:
         """Writes the outcome and leases the next job in one transaction. Returns what became of the outcome, and the next job."""

@@ -1,6 +1,7 @@
 """The other workers' calls to a model: evidence about a failed call of this worker."""
 
 import time
+from collections.abc import Iterable
 
 from worker.core.evidence import CallCounts
 from worker.ipc.contract import Activity, Counter, Step, Wiring
@@ -27,23 +28,24 @@ class Neighbours:
 
     def call_begins(self, step: Step) -> None:
         """Remember the deaths until now, so that later ones are known to be during the call."""
-        self._died_before = self._died(step)
+        self._died_before = self._died(step, self._others())
 
     def counts(self, step: Step, own_answered: int) -> CallCounts:
         """The step's calls now. `own_answered` of the answered ones were for the job itself."""
-        admission, died = self._wiring.scoreboard.admission.read(), self._died(step)
-        return CallCounts(
+        admission, records = self._wiring.scoreboard.admission.read(), self._records().values()
+        return Scene(
             self._wiring.instance,
-            answered=sum(record.counters[ANSWERED[step]] for record in self._records().values()) - own_answered,
+            answered=sum(record.counters[ANSWERED[step]] for record in records),
+            own_answered=own_answered,
             others_in_flight=sum(self._is_in_call(record, step) for record in self._others()),
-            died=died,
-            died_meanwhile=died - self._died_before,
+            died=self._died(step, records),
+            died_meanwhile=self._died(step, self._others()) - self._died_before,
             probes=admission.vision_probes if step is Step.VISION else admission.feedback_probes,
         )
 
-    def _died(self, step: Step) -> int:
+    def _died(self, step: Step, records: Iterable[WorkerRecord]) -> int:
         counters = [DIED[each] for each in self._steps[step]]
-        return sum(record.counters[counter] for record in self._others() for counter in counters)
+        return sum(record.counters[counter] for record in records for counter in counters)
 
     def _is_in_call(self, record: WorkerRecord, step: Step) -> bool:
         activities = {Activity[each.name] for each in self._steps[step]}

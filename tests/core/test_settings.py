@@ -302,7 +302,7 @@ def test_model_options(values: dict[str, str], vision: dict[str, int], feedback:
 
 
 @pytest.mark.parametrize("variable", ["AI_VISION_MODEL", "AI_FEEDBACK_MODEL"])
-@pytest.mark.parametrize("model", ["gpt-oss:120b-cloud", "glm-4.6:cloud", "someone/qwen3-coder:480b-cloud"])
+@pytest.mark.parametrize("model", ["gpt-oss:120b-cloud", "glm-4.6:cloud", "someone/qwen3-coder:480b-cloud", "gpt-oss:120b-Cloud"])
 def test_a_model_of_a_cloud_is_rejected(variable: str, model: str) -> None:
     """Its name is enough, unless the setting says that pupils' work may leave the house."""
     (problem,) = refused({**GIVEN, variable: model}).problems

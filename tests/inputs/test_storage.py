@@ -428,3 +428,17 @@ def test_the_key_is_not_sent_in_plain_text(url: str) -> None:
     """Plain http is allowed only to loopback or to a name without a dot. Anything else prevents the start."""
     with pytest.raises(SettingsError):
         parse(DATABASE | {"SUPABASE_URL": url, "SUPABASE_SERVICE_ROLE_KEY": SERVICE_KEY})
+
+
+def test_a_page_of_another_server_is_the_store_s_fault(store: Store, remote: Storage) -> None:
+    """A login page in place of each file, or the site of a wrong SUPABASE_URL, is no damaged file."""
+    store.answer = lambda request: request.answer(b"\n<!DOCTYPE html><html></html>", Content_Type="text/html; charset=utf-8")
+    with pytest.raises(StoreFailed):
+        remote.page(KEY)
+
+
+@pytest.mark.parametrize(("content", "media_type"), [(b"\x89PNG", "text/html"), (b"<html>", "image/png")])
+def test_a_file_with_an_odd_type_is_read(store: Store, remote: Storage, content: bytes, media_type: str) -> None:
+    """The store knows the type from the upload. What the file is decides the decoder."""
+    store.answer = lambda request: request.answer(content, Content_Type=media_type)
+    assert remote.page(KEY)() == content

@@ -97,6 +97,18 @@ def test_a_job_held_at_a_closed_gate_is_passed_over(school: School, photo: Submi
         assert (held(worker), school.job(stale)["visible_at"]) == (1, before)
 
 
+def test_a_job_held_while_both_gates_were_closed_is_found_again(school: School, typed: Submission) -> None:
+    """The only open gate closes during its call and opens later. No request was made in between, and the job is found again."""
+    submission_id = enter_one(school, typed)
+    school.simulator.fault("hang", model=FEEDBACK_MODEL)
+    with school.admitted(AdmissionRecord(vision_calls=0), ai_timeout_feedback=1) as worker:
+        until(lambda: school.is_called(FEEDBACK_MODEL))
+        worker.admit(AdmissionRecord(vision_calls=0, feedback_calls=0))
+        until(lambda: held(worker) == 1 and is_idle(worker))
+        worker.admit(AdmissionRecord(vision_calls=0))
+        until(lambda: school.results(submission_id) == ["completed"])
+
+
 def test_only_its_age_ends_a_held_job(school: School, photo: Submission) -> None:
     """WORKER_MAX_JOB_AGE_SECONDS fails it, and the row's error code says that it was held and why."""
     submission_id = enter_one(school, photo)

@@ -1,8 +1,9 @@
 """The evidence that turns a suspect failure into the job's own, or leaves it with the surroundings.
 
-A first failure convicts no job. The job is held, and its payload keeps the failure with the number of calls that were answered
-until then. The same failure again convicts the job if calls of other jobs were answered since: then the surroundings work, and
-not for this job. A call that died together with others convicts no job, because any of them may have ended the model's process.
+A first failure convicts no job. It is remembered in the payload with the number of calls that were answered until then. The
+same failure again convicts the job if calls of other jobs were answered since: then the surroundings work, and not for this job.
+A call that died together with others convicts no job, because any of them may have ended the model's process. Calls of other jobs
+that died one by one since speak for the job: a server may answer probes and fail each real call.
 """
 
 from collections.abc import Mapping
@@ -19,13 +20,14 @@ from worker.ipc.contract import Step
 class CallCounts:
     """The step's calls in this instance at the moment of a failure.
 
-    `answered`: answered calls of all jobs but this one. `others_in_flight`: calls of other workers that have not ended.
-    `died`: calls of other workers that died, `died_meanwhile` of them during this call. `probes`: the monitor's own requests
-    that were answered.
+    `answered`: answered calls of all jobs, `own_answered` of them for this one since its lease. `others_in_flight`: calls of
+    other workers that have not ended. `died`: calls of all jobs that died. `died_meanwhile`: calls of other workers that died
+    during this call. `probes`: the monitor's own requests that were answered.
     """
 
     instance: int
     answered: int = 0
+    own_answered: int = 0
     others_in_flight: int = 0
     died: int = 0
     died_meanwhile: int = 0
@@ -88,15 +90,24 @@ def convicts(before: HeldFailure | None, suspect: Suspect, counts: CallCounts) -
     if before is None or not _is_same(before, suspect, counts):
         return False
     if suspect.group is not Suspicion.DIED:
-        return _answered_since(before, counts) > 0
-    is_alone = not (counts.died_meanwhile or counts.others_in_flight)
-    return is_alone and (_answered_since(before, counts) > 0 or counts.probes > before.probes)
+        return _answered_since(before, scene) > 0
+    if scene.died_meanwhile or scene.others_in_flight:
+        return False
+    others_died = others_died_since(before, scene)
+    is_probe_evidence = others_died == 0 and scene.probes > before.probes
+    return is_probe_evidence or _answered_since(before, scene) >= max(1, others_died)
 
 
-def _answered_since(before: HeldFailure, counts: CallCounts) -> int:
-    """Lower bound of the calls that began after the failure and were answered."""
-    old = max(0, before.in_flight - (counts.died - before.died))  # calls that were in flight and may have been answered
-    return counts.answered - before.answered - old
+def _answered_since(before: Memory, scene: Scene) -> int:
+    """Lower bound of the calls of other jobs that began after the failure and were answered."""
+    old = max(0, before.in_flight - others_died_since(before, scene))  # calls that were in flight and may have been answered
+    return scene.answered - scene.own_answered - before.answered - old
+
+
+def others_died_since(before: Memory, scene: Scene) -> int:
+    """Calls of other jobs that died. The job itself died once in each hold since the first, if its calls die, and once now."""
+    own = before.times if before.group is Suspicion.DIED else 0
+    return max(0, scene.died - before.died - own)
 
 
 def _is_same(before: HeldFailure, suspect: Suspect, counts: CallCounts) -> bool:

@@ -30,7 +30,7 @@ from worker.settings import WorkerSettings
 
 DOWNLOAD_SECONDS = 8.0  # for one file, from the connection to the last byte. The deadline for reading includes it
 Reader = Callable[[], bytes]  # returns a file with at least one byte. Called in the decoder's child, because a disk may hang
-_NO_FILE_TYPES = ("text/html", "application/json", "application/xml", "text/xml")  # a login page or an error with status 200
+PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 MAX_KEY_BYTES = 1024  # the limit of object stores. A path may be longer, but no key of the platform is
 
 
@@ -87,7 +87,7 @@ class Storage:
             with self._http.stream("GET", self._url(storage_key), headers=self._headers()) as response:
                 _refuse_answer(response)
                 self._refuse_size(int(response.headers.get("content-length", 0)))
-                return self._read_body(response)
+                return _refuse_page(response, self._read_body(response))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise (StoreNameUnresolved if is_unresolved(error) else StoreUnreachable)(type(error).__name__) from None
         except httpx.HTTPError as error:
@@ -121,6 +121,14 @@ def _read_original(read: Reader, size_bytes: int, sha256: str) -> bytes:
     content = read()
     if len(content) != size_bytes or hashlib.sha256(content).hexdigest() != sha256:
         raise VisionPermanentError("size or sha256 differ from the row", ErrorCode.INPUT_CORRUPT)
+    return content
+
+
+def _refuse_page(response: httpx.Response, content: bytes) -> bytes:
+    """A page of HTML that is called one is of another server, such as a login. No file that was handed in is called that."""
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in PAGE_TYPES and content.lstrip().startswith(b"<"):
+        raise StoreFailed("a page in place of the file")
     return content
 
 

@@ -60,8 +60,8 @@ class ListedModels(BaseModel):
 
 
 def is_cloud_name(model: str) -> bool:
-    """True for Ollama's names of models in its cloud: `gpt-oss:120b-cloud`, `glm-4.6:cloud`."""
-    tag = model.rpartition("/")[2].partition(":")[2]
+    """True for Ollama's names of models in its cloud: `gpt-oss:120b-cloud`, `glm-4.6:cloud`. Ollama ignores their case."""
+    tag = model.rpartition("/")[2].partition(":")[2].lower()
     return tag == "cloud" or tag.endswith("-cloud")
 
 
