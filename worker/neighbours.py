@@ -33,7 +33,7 @@ class Neighbours:
     def counts(self, step: Step, own_answered: int) -> CallCounts:
         """The step's calls now. `own_answered` of the answered ones were for the job itself."""
         admission, records = self._wiring.scoreboard.admission.read(), self._records().values()
-        return Scene(
+        return CallCounts(
             self._wiring.instance,
             answered=sum(record.counters[ANSWERED[step]] for record in records),
             own_answered=own_answered,

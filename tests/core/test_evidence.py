@@ -13,29 +13,29 @@ DIED, LATE, ODD = Suspicion
 INSTANCE = 7
 HELD_FAILURE = HeldFailure(DIED, "ServerError", Step.VISION, INSTANCE, answered=10, in_flight=0, died=5, probes=2)
 BROKEN = Suspect(DIED, "StreamBroken", Step.VISION)
-QUIET = Scene(INSTANCE, answered=10, died=6, probes=2)  # the job itself died again
+QUIET = CallCounts(INSTANCE, answered=10, died=6, probes=2)  # the job itself died again
 ANSWERED = replace(QUIET, answered=11)
 PROBED = replace(QUIET, probes=3)
 
 VERDICTS: dict[str, tuple[HeldFailure | None, Suspicion, Step, CallCounts, bool]] = {
     "a first failure": (None, DIED, Step.VISION, ANSWERED, False),
-    "no other call": (MEMORY, DIED, Step.VISION, QUIET, False),
-    "another job's call was answered": (MEMORY, DIED, Step.VISION, ANSWERED, True),
-    "a probe was answered": (MEMORY, DIED, Step.VISION, PROBED, True),
-    "a probe says nothing about a slow call": (replace(MEMORY, group=LATE), LATE, Step.VISION, PROBED, False),
-    "a probe says nothing about a bug": (replace(MEMORY, group=ODD), ODD, Step.VISION, PROBED, False),
-    "others are faster": (replace(MEMORY, group=LATE), LATE, Step.VISION, ANSWERED, True),
-    "another kind of failure": (MEMORY, LATE, Step.VISION, ANSWERED, False),
-    "in the other step": (MEMORY, DIED, Step.FEEDBACK, ANSWERED, False),
-    "in another instance": (MEMORY, DIED, Step.VISION, replace(ANSWERED, instance=8), False),
-    "fewer than before": (MEMORY, DIED, Step.VISION, replace(QUIET, answered=9), False),
-    "it died together with others": (MEMORY, DIED, Step.VISION, replace(ANSWERED, died=7, died_meanwhile=1), False),
-    "a probe was answered, and another job died too": (MEMORY, DIED, Step.VISION, replace(PROBED, died=7), False),
-    "it died three times, and no other": (replace(MEMORY, times=2), DIED, Step.VISION, replace(PROBED, died=7), True),
-    "more of the others died than were answered": (MEMORY, DIED, Step.VISION, replace(ANSWERED, died=8), False),
-    "as many of the others were answered as died": (MEMORY, DIED, Step.VISION, replace(QUIET, answered=12, died=8), True),
-    "its own pages were answered": (MEMORY, DIED, Step.VISION, replace(ANSWERED, own_answered=1), False),
-    "others were in flight": (MEMORY, DIED, Step.VISION, replace(ANSWERED, others_in_flight=1), False),
+    "no other call": (HELD_FAILURE, DIED, Step.VISION, QUIET, False),
+    "another job's call was answered": (HELD_FAILURE, DIED, Step.VISION, ANSWERED, True),
+    "a probe was answered": (HELD_FAILURE, DIED, Step.VISION, PROBED, True),
+    "a probe says nothing about a slow call": (replace(HELD_FAILURE, group=LATE), LATE, Step.VISION, PROBED, False),
+    "a probe says nothing about a bug": (replace(HELD_FAILURE, group=ODD), ODD, Step.VISION, PROBED, False),
+    "others are faster": (replace(HELD_FAILURE, group=LATE), LATE, Step.VISION, ANSWERED, True),
+    "another kind of failure": (HELD_FAILURE, LATE, Step.VISION, ANSWERED, False),
+    "in the other step": (HELD_FAILURE, DIED, Step.FEEDBACK, ANSWERED, False),
+    "in another instance": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, instance=8), False),
+    "fewer than before": (HELD_FAILURE, DIED, Step.VISION, replace(QUIET, answered=9), False),
+    "it died together with others": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, died=7, died_meanwhile=1), False),
+    "a probe was answered, and another job died too": (HELD_FAILURE, DIED, Step.VISION, replace(PROBED, died=7), False),
+    "it died three times, and no other": (replace(HELD_FAILURE, times=2), DIED, Step.VISION, replace(PROBED, died=7), True),
+    "more of the others died than were answered": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, died=8), False),
+    "as many of the others were answered as died": (HELD_FAILURE, DIED, Step.VISION, replace(QUIET, answered=12, died=8), True),
+    "its own pages were answered": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, own_answered=1), False),
+    "others were in flight": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, others_in_flight=1), False),
     "late while others are in flight": (
         replace(HELD_FAILURE, group=LATE),
         LATE,
@@ -61,21 +61,21 @@ def test_calls_in_flight_at_the_failure_are_no_evidence() -> None:
 
 def test_calls_that_died_with_it_cannot_be_answered_any_more() -> None:
     """Of the three calls in flight one died, so the third answer belongs to a call that began later."""
-    memory = remembered(None, BROKEN, replace(QUIET, others_in_flight=3))
-    assert not convicts(memory, BROKEN, replace(QUIET, answered=12, died=8))
-    assert convicts(memory, BROKEN, replace(QUIET, answered=13, died=8))
+    held_failure = remembered(None, BROKEN, replace(QUIET, others_in_flight=3))
+    assert not convicts(held_failure, BROKEN, replace(QUIET, answered=12, died=8))
+    assert convicts(held_failure, BROKEN, replace(QUIET, answered=13, died=8))
 
 
 def test_answers_about_pages_of_the_job_are_no_evidence() -> None:
     """Three pages were read before the server began to fail. The next lease no longer counts them as its own."""
-    memory = remembered(None, BROKEN, replace(QUIET, answered=13, own_answered=3))
-    assert not convicts(memory, BROKEN, replace(QUIET, answered=13))
+    held_failure = remembered(None, BROKEN, replace(QUIET, answered=13, own_answered=3))
+    assert not convicts(held_failure, BROKEN, replace(QUIET, answered=13))
 
 
 def test_the_counts_of_the_first_failure_stay() -> None:
     """Evidence adds up over several holds. The class is the newest one."""
-    again = remembered(MEMORY, BROKEN, replace(ANSWERED, died=7, died_meanwhile=1))
-    assert again == replace(MEMORY, error_class="StreamBroken", times=2)
+    again = remembered(HELD_FAILURE, BROKEN, replace(ANSWERED, died=7, died_meanwhile=1))
+    assert again == replace(HELD_FAILURE, error_class="StreamBroken", times=2)
     assert convicts(again, BROKEN, replace(ANSWERED, died=8))
 
 
@@ -84,8 +84,10 @@ def test_the_counts_of_the_first_failure_stay() -> None:
 )
 def test_evidence_begins_anew(now: tuple[Suspicion, Step, CallCounts]) -> None:
     """Another kind of failure, the other step or another instance."""
-    group, step, scene = now
-    assert remembered(MEMORY, Suspect(group, "E", step), scene) == Memory(group, "E", step, scene.instance, 10, 0, 6, 2)
+    group, step, counts = now
+    assert remembered(HELD_FAILURE, Suspect(group, "E", step), counts) == HeldFailure(
+        group, "E", step, counts.instance, 10, 0, 6, 2
+    )
 
 
 def test_a_memory_survives_the_payload() -> None:

@@ -44,7 +44,7 @@ def test_a_scene_is_about_one_step(scoreboard: Scoreboard) -> None:
     """Answers and deaths are those of all workers. Calls in flight are those of the others."""
     seen = neighbours(scoreboard)
     seen.call_begins(Step.VISION)
-    assert seen.scene(Step.VISION, own_answered=2) == Scene(INSTANCE, 16, 2, others_in_flight=1, died=101, probes=4)
+    assert seen.counts(Step.VISION, own_answered=2) == CallCounts(INSTANCE, 16, 2, others_in_flight=1, died=101, probes=4)
     seen.call_begins(Step.FEEDBACK)
     assert seen.counts(Step.FEEDBACK, own_answered=0) == CallCounts(INSTANCE, answered=7, others_in_flight=1, died=3, probes=6)
 
@@ -53,16 +53,16 @@ def test_two_steps_with_one_model_share_its_deaths(scoreboard: Scoreboard) -> No
     """A runner that dies takes the calls of both steps with it."""
     seen = neighbours(scoreboard, AI_VISION_MODEL="both", AI_FEEDBACK_MODEL="both:latest")
     seen.call_begins(Step.VISION)
-    scene = seen.scene(Step.VISION, own_answered=0)
-    assert (scene.others_in_flight, scene.died) == (2, 104)
+    counts = seen.counts(Step.VISION, own_answered=0)
+    assert (counts.others_in_flight, counts.died) == (2, 104)
 
 
 def test_only_deaths_during_the_call_are_deaths_with_it(scoreboard: Scoreboard) -> None:
     seen = neighbours(scoreboard)
     seen.call_begins(Step.VISION)
     scoreboard.write_worker(0, record(Activity.SETTLE, VISION_ANSWERED=10, VISION_DIED=2))
-    scene = seen.scene(Step.VISION, own_answered=0)
-    assert (scene.others_in_flight, scene.died, scene.died_meanwhile) == (0, 102, 1)
+    counts = seen.counts(Step.VISION, own_answered=0)
+    assert (counts.others_in_flight, counts.died, counts.died_meanwhile) == (0, 102, 1)
     seen.call_begins(Step.VISION)
     assert seen.counts(Step.VISION, own_answered=0).died_meanwhile == 0
 

@@ -150,14 +150,14 @@ def test_a_convicted_job_uses_an_attempt() -> None:
 @pytest.mark.parametrize(("times", "delay_seconds"), [(1, 4), (2, 8), (4, 32), (5, 60), (1000, 60)])
 def test_a_lone_suspect_is_asked_less_and_less_often(times: int, delay_seconds: float) -> None:
     """A lone job in a quiet hour is held for ever, but must not keep a model busy."""
-    memory = replace(MEMORY, answered=10, times=times)
-    held = outcome_of(failure(SUSPECT), Trial(0, 0, SCENE, memory), POLICY)
-    assert held == Released("held", delay_seconds, "E", replace(memory, times=times + 1))
+    held_failure = replace(HELD_FAILURE, answered=10, times=times)
+    held = outcome_of(failure(SUSPECT), JobAtFailure(0, 0, COUNTS, held_failure), POLICY)
+    assert held == Released("held", delay_seconds, "E", replace(held_failure, times=times + 1))
 
 
 def test_a_suspect_among_others_that_die_is_asked_again_soon() -> None:
     """The breaker limits the calls of a model that fails for all jobs, and its return is found by the next call."""
-    memory = replace(MEMORY, group=Suspicion.DIED, answered=10, times=4)
+    held_failure = replace(HELD_FAILURE, group=Suspicion.DIED, answered=10, times=4)
     cause = replace(failure(SUSPECT), suspicion=Suspicion.DIED)
-    held = outcome_of(cause, Trial(0, 0, replace(SCENE, died=5), memory), POLICY)
-    assert held == Released("held", 2.0, "E", replace(memory, times=5))
+    held = outcome_of(cause, JobAtFailure(0, 0, replace(COUNTS, died=5), held_failure), POLICY)
+    assert held == Released("held", 2.0, "E", replace(held_failure, times=5))

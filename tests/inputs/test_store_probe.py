@@ -73,11 +73,11 @@ def test_a_wrong_bucket_and_a_refused_key_are_rejected(store: Store, tmp_path: P
 
 
 ANSWERS = {
-    "an error": (500, b"", {}, StoreProbed("StoreFailed")),
-    "a redirect": (302, b"", {"Location": "/elsewhere"}, StoreProbed("StoreFailed")),
-    "a page of another server": (200, b"<html>", {"Content_Type": "text/html"}, StoreProbed("StoreFailed")),
-    "a bad request": (400, b"no JSON", {}, StoreProbed("StoreFailed")),
-    "rights": (403, b"", {}, StoreProbed("StoreRejected")),
+    "an error": (500, b"", {}, RequestEnd("StoreFailed")),
+    "a redirect": (302, b"", {"Location": "/elsewhere"}, RequestEnd("StoreFailed")),
+    "a page of another server": (200, b"<html>", {"Content_Type": "text/html"}, RequestEnd("StoreFailed")),
+    "a bad request": (400, b"no JSON", {}, RequestEnd("StoreFailed")),
+    "rights": (403, b"", {}, RequestEnd("StoreRejected")),
     "the platform's word for a wrong key": (
         400,
         b'{"statusCode": "403", "error": "Unauthorized", "message": "invalid signature"}',

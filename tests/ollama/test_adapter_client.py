@@ -289,7 +289,7 @@ def test_a_chat_is_sent_once() -> None:
     with raw_server(closing_when_asked_again()) as url:
         client = ollama(url)
         client.digest("chain")
-        with pytest.raises(errors.LookupFailed):
+        with pytest.raises(errors.StreamBroken):
             client.chat(QUESTION, deadline_in(LONG_SECONDS))
 
 

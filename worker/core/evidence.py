@@ -90,24 +90,24 @@ def convicts(before: HeldFailure | None, suspect: Suspect, counts: CallCounts) -
     if before is None or not _is_same(before, suspect, counts):
         return False
     if suspect.group is not Suspicion.DIED:
-        return _answered_since(before, scene) > 0
-    if scene.died_meanwhile or scene.others_in_flight:
+        return _answered_since(before, counts) > 0
+    if counts.died_meanwhile or counts.others_in_flight:
         return False
-    others_died = others_died_since(before, scene)
-    is_probe_evidence = others_died == 0 and scene.probes > before.probes
-    return is_probe_evidence or _answered_since(before, scene) >= max(1, others_died)
+    others_died = others_died_since(before, counts)
+    is_probe_evidence = others_died == 0 and counts.probes > before.probes
+    return is_probe_evidence or _answered_since(before, counts) >= max(1, others_died)
 
 
-def _answered_since(before: Memory, scene: Scene) -> int:
+def _answered_since(before: HeldFailure, counts: CallCounts) -> int:
     """Lower bound of the calls of other jobs that began after the failure and were answered."""
-    old = max(0, before.in_flight - others_died_since(before, scene))  # calls that were in flight and may have been answered
-    return scene.answered - scene.own_answered - before.answered - old
+    old = max(0, before.in_flight - others_died_since(before, counts))  # calls that were in flight and may have been answered
+    return counts.answered - counts.own_answered - before.answered - old
 
 
-def others_died_since(before: Memory, scene: Scene) -> int:
+def others_died_since(before: HeldFailure, counts: CallCounts) -> int:
     """Calls of other jobs that died. The job itself died once in each hold since the first, if its calls die, and once now."""
     own = before.times if before.group is Suspicion.DIED else 0
-    return max(0, scene.died - before.died - own)
+    return max(0, counts.died - before.died - own)
 
 
 def _is_same(before: HeldFailure, suspect: Suspect, counts: CallCounts) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.core.evidence import Memory, Scene, Suspect, convicts, others_died_since, remembered
+from worker.core.evidence import CallCounts, HeldFailure, Suspect, convicts, others_died_since, remembered
 from worker.core.faults import ANY_OTHER, Fault, Suspicion, row_of
 from worker.core.outcome import Failed, Released, Retried
 from worker.ipc.backoff import doubling
@@ -85,9 +85,9 @@ def _held(failure: Failure, job: JobAtFailure, policy: RetryPolicy, held_failure
     """Only the age of the job ends this, and the job's error code says so."""
     if policy.is_too_old(job.age_seconds):
         return Failed(failure.code, f"{HELD_TOO_LONG}:{failure.error_class}", failure.error_class)
-    is_alone = trial.memory is None or not others_died_since(trial.memory, trial.scene)
-    holds = memory.times - 1 if memory and is_alone else 0  # where others die too, the breaker limits the calls
-    return Released("held", doubling(HELD_SECONDS, MAX_HELD_SECONDS, holds), failure.error_class, memory)
+    is_alone = job.held_failure is None or not others_died_since(job.held_failure, job.counts)
+    holds = held_failure.times - 1 if held_failure and is_alone else 0  # where others die too, the breaker limits the calls
+    return Released("held", doubling(HELD_SECONDS, MAX_HELD_SECONDS, holds), failure.error_class, held_failure)
 
 
 def _attempted(failure: Failure, job: JobAtFailure, policy: RetryPolicy) -> Failed | Retried:

@@ -30,7 +30,7 @@ from worker.settings import WorkerSettings
 
 DOWNLOAD_SECONDS = 8.0  # for one file, from the connection to the last byte. The deadline for reading includes it
 Reader = Callable[[], bytes]  # returns a file with at least one byte. Called in the decoder's child, because a disk may hang
-PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/json", "application/xml", "text/xml"})
 MAX_KEY_BYTES = 1024  # the limit of object stores. A path may be longer, but no key of the platform is
 
 
@@ -125,9 +125,9 @@ def _read_original(read: Reader, size_bytes: int, sha256: str) -> bytes:
 
 
 def _refuse_page(response: httpx.Response, content: bytes) -> bytes:
-    """A page of HTML that is called one is of another server, such as a login. No file that was handed in is called that."""
+    """A page that is called one is of another server, such as a login, or an error. No file that was handed in is called that."""
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in PAGE_TYPES and content.lstrip().startswith(b"<"):
+    if media_type in PAGE_TYPES and content.lstrip().startswith((b"<", b"{")):
         raise StoreFailed("a page in place of the file")
     return content
 
@@ -147,7 +147,5 @@ def _refuse_answer(response: httpx.Response) -> None:
     if response.status_code != httpx.codes.OK:
         body = bounded(response.iter_raw(), MAX_ERROR_BYTES)
         raise error_of_answer(response.status_code, body, retry_after_seconds(response.headers.get("retry-after", "")))
-    if response.headers.get("content-type", "").lower().startswith(_NO_FILE_TYPES):
-        raise StoreFailed("object store answered with a page or a document of its own")
     if response.headers.get("content-encoding", "identity") != "identity":  # not requested, and decompression has no size limit
         raise StoreFailed("object store compressed the file")

@@ -42,7 +42,7 @@ class StoreProbe:
         except FAILURES as error:
             return RequestEnd(_error_class(error))
         if answer.status == HTTPStatus.OK:
-            return StoreProbed("" if answer.body.lstrip().startswith(b"{") else StoreFailed.__name__)  # else of another server
+            return RequestEnd("" if answer.body.lstrip().startswith(b"{") else StoreFailed.__name__)  # else of another server
         found = error_of_answer(answer.status, answer.body, answer.retry_after_seconds)
         if isinstance(found, StoreFileMissing):
             return RequestEnd(StoreRejected.__name__)  # the bucket is missing
