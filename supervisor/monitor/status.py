@@ -10,7 +10,14 @@ from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, st
 from supervisor.monitor.queue.refused_rows import in_short
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
-from supervisor.monitor.work import completed_at_seconds, is_permit_unused, suspended_slots, work_facts, work_in_words
+from supervisor.monitor.work import (
+    completed_at_seconds,
+    is_permit_unused,
+    is_without_jobs,
+    suspended_slots,
+    work_facts,
+    work_in_words,
+)
 from supervisor.wording import counted, duration, since
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.polls import COUNT_BOUND
@@ -282,6 +289,11 @@ def _obstacle(scoreboard: Scoreboard, state: MonitorState) -> str:
         return (
             f"No worker of this instance is in a call, so another session holds the permits of the model{_sessions(state)}. "
             "Workers that wait longer than any step are replaced. If this stays, end the session that holds them."
+        )
+    if is_without_jobs(scoreboard):
+        return (
+            "The workers find no job that they may take: another instance has them, or another program holds a lock on their "
+            "rows in the database. End its transaction. If there is none, restart the service."
         )
     return "Run check, and read Ollama's log. If this stays, restart the service."
 

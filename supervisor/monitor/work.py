@@ -59,6 +59,11 @@ def suspended_slots(scoreboard: Scoreboard, state: MonitorState) -> list[SlotSta
     return [slot for slot in present(scoreboard) if state.suspensions.since_seconds(slot.ledger.pid) is not None]
 
 
+def is_without_jobs(scoreboard: Scoreboard) -> bool:
+    """Report whether all workers look for a job or wait for one."""
+    return {slot.activity for slot in present(scoreboard)} <= {Activity.IDLE, Activity.LEASE}
+
+
 def is_permit_unused(scoreboard: Scoreboard) -> bool:
     """Report whether workers wait for a permit and none of this instance is in a call."""
     activities = {slot.activity for slot in present(scoreboard)}

@@ -122,6 +122,18 @@ def test_all_workers_wait_for_a_permit_of_another_session(site: Site) -> None:
     assert fleet.metrics()['ai_worker_retry_total{phase="feedback"}'] == 0
 
 
+@pytest.mark.second_tier
+def test_a_waiting_job_that_another_program_has_locked(site: Site) -> None:
+    """Every lease passes it over. The status names the lock, and the job is done when it is released."""
+    entered = site.enter_texts(1)
+    with psycopg.connect(site.database.admin_dsn) as holder:
+        holder.execute("select from learning_submission_jobs where submission_id = %s for update", entered)
+        fleet = start_with_short_steps(site, worker_concurrency=2)
+        until_told(fleet, "down", "another program holds a lock on their rows in the database")
+    site.until_done_once(entered)
+    fleet.until_state("ok")
+
+
 def test_a_permit_that_a_worker_holds_without_its_knowledge_comes_back(site: Site) -> None:
     """The session of one worker keeps the only permit. Every job is done all the same, without a restart by hand."""
     site.owner.execute(sql.SQL(LEAK_ONE_PERMIT).format(key=sql.Literal(permit_key(site))))
