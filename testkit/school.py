@@ -25,6 +25,7 @@ UNCOUNTED = {
     Counter.EVENTS_DROPPED,
     Counter.CHECKPOINTS,
     Counter.STEPS_BEGUN,
+    Counter.SUBMISSIONS_READ,
     Counter.VISION_ANSWERED,
     Counter.FEEDBACK_ANSWERED,
     Counter.VISION_DIED,

@@ -12,7 +12,7 @@ from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
 from worker.queue.rehearsal import rehearse
-from worker.queue.sqlstate import is_passing, is_refusal, reason_of
+from worker.queue.sqlstate import is_damage, is_passing, is_refusal, reason_of
 from worker.rivals import RefusedAccesses, Rivals
 from worker.session import LeaseRanOut, always
 from worker.suspension import suspended_seconds
@@ -228,6 +228,8 @@ class HeldLease:
         """The outcome of a job to which an access is refused. Only a checkpoint follows a call to a model."""
         self.access = Access.RESULT
         may_be_all, reason = self._may_be_all(access, sqlstate), reason_of(sqlstate)
+        if access is Access.READ and is_damage(sqlstate):
+            may_be_all = False
         if access is Access.CHECKPOINT:
             return after_reading(self.lease, reason, self._ctx.settings.worker_max_retries, may_be_all=may_be_all)
         return before_call(self.lease, reason, may_be_all=may_be_all, is_too_old=self.is_too_old)

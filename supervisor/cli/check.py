@@ -24,7 +24,7 @@ from supervisor.monitor.outages import remedy_of
 from supervisor.settings.model import Settings, has_secret
 from supervisor.settings.problems import Problem
 from worker.ipc.contract import Step
-from worker.ollama.api import SHOW, Description
+from worker.ollama.api import SHOW, TAGS, Description
 from worker.ollama.client import Ollama
 from worker.ollama.errors import REQUEST_FAILURES, InvalidReply, NameUnresolved, ServerUnreachable
 from worker.queue import connection as queue
@@ -185,11 +185,11 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 def _model(base_url: str, step: Step, model: str) -> Finding:
     try:
-        digest = Ollama(base_url).digest(model)
+        installed = Ollama(base_url).look_up(TAGS).find(model)
     except REQUEST_FAILURES as error:
         remedy = _OLLAMA_REMEDIES.get(type(error), "read Ollama's log, or correct OLLAMA_BASE_URL")
         return Finding(Level.FAILED, f"Ollama at {base_url} sent no list of models ({type(error).__name__})", remedy)
-    if digest is None:
+    if installed is None:
         remedy = f"run `ollama pull {model}`, or correct AI_{step.name}_MODEL"
         return Finding(Level.FAILED, f"model {model} is not on the Ollama server", remedy)
     return Finding(Level.OK, f"model {model}")

@@ -69,6 +69,11 @@ def is_passing(sqlstate: str) -> bool:
     return sqlstate.startswith(_PASSING)
 
 
+def is_damage(sqlstate: str) -> bool:
+    """Report whether the values of the row itself are at fault: they cannot be read, whatever other rows are like."""
+    return sqlstate.startswith(("22", "XX001"))
+
+
 def reason_of(sqlstate: str) -> str:
     """Return the error code of a job that ends by this SQLSTATE."""
     return f"{_PREFIX}{sqlstate}"
