@@ -23,7 +23,10 @@ def outage(database: Database) -> Iterator[Outage]:
         yield outage
 
 
-@pytest.mark.parametrize(("step", "workers"), [("feedback", 1), ("feedback", 3), ("vision", 2)])
+@pytest.mark.parametrize(
+    ("step", "workers"),
+    [("vision", 2), *(pytest.param("feedback", workers, marks=pytest.mark.second_tier) for workers in (1, 3))],
+)
 def test_a_model_that_answers_probes_alone_convicts_no_job(outage: Outage, step: str, workers: int) -> None:
     """Calls of several jobs die one after the other between answered probes. All are held, and completed at last."""
     simulator = outage.start_server()

@@ -115,6 +115,7 @@ def let_try_again(site: Site, submission_id: UUID) -> None:
     site.owner.execute("update learning_submission_jobs set visible_at = now() where submission_id = %s", [submission_id])
 
 
+@pytest.mark.second_tier
 def test_results_are_no_evidence_about_checkpoints(guarded: Site) -> None:
     """A trigger that calls what does not exist refuses all checkpoints. Texts that are done meanwhile fail no photo."""
     photos = guarded.enter_photos(3)

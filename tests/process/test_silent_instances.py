@@ -36,6 +36,7 @@ def until_reported(observer: LiveFleet, silent: str) -> None:
     until(is_reported, within_seconds=NOTICED_SECONDS)
 
 
+@pytest.mark.second_tier
 def test_a_frozen_instance_is_reported_by_another_one(site: Site) -> None:
     """All its processes are stopped: degraded with its number, its job and since when, and well after SIGCONT."""
     far = start_in_a_job(site)
