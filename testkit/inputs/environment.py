@@ -49,6 +49,7 @@ class InputEnvironment(Environment):
             "OLLAMA_NUM_PARALLEL": str(WORKERS),
             "WORKER_BACKOFF_SECONDS": "0",
             "WORKER_CONCURRENCY": str(WORKERS),
+            "WORKER_MAX_JOB_AGE_SECONDS": "45",  # ends what a fault without an end holds up
             "WORKER_MAX_RETRIES": "1",
             **more,
         }

@@ -18,7 +18,7 @@ from testkit.supervisor_process import SupervisorProcess
 from testkit.waiting import until
 from worker.core.criteria import MAX_SCORE, MAX_TOTAL
 
-LIMIT_SECONDS: Final = 60.0
+LIMIT_SECONDS: Final = 120.0
 EXIT_CONFIG: Final = 78
 PAGES, KILLED_AT = 20, 19
 LEAKS: Final = "logs, metrics, status and errors"
