@@ -41,13 +41,17 @@ class Client:
     socket: socket.socket
     questions: Stream = field(default_factory=Stream)
     is_known: bool = False
+    is_in_flight: bool = False
     session: Session | None = None
     owed: int = 0
     waiting: list[bytes] = field(default_factory=list)
 
 
 class Pooler:
-    """`dsn` leads through here, into `sessions` that are logged in as the role of the given DSN."""
+    """`dsn` leads through here, into `sessions` that are logged in as the role of the given DSN.
+
+    `flights` counts the round trips of all clients.
+    """
 
     def __init__(self, dsn: str, sessions: int) -> None:
         self._dsn = dsn
@@ -60,9 +64,9 @@ class Pooler:
         self._selector = selectors.DefaultSelector()
         for each in (self._listener, self._stopping, *self._owners):
             self._selector.register(each, selectors.EVENT_READ)
+        self.flights = 0
         self._thread = threading.Thread(target=self.serve)
         self._thread.start()
-        self.transactions = 0
         self.dsn = dsn_through(dsn, self._listener.getsockname()[1])
 
     def stop(self) -> None:
@@ -132,7 +136,8 @@ class Pooler:
                     return None
                 client.session = self._free.popleft()
                 self._owners[client.session.socket] = client.session, client
-                self.transactions += 1
+            self.flights += not client.is_in_flight and message[:1] != b"H"  # psycopg sends a Flush after a Sync
+            client.is_in_flight = message[:1] not in {*ENDS_A_FLIGHT, b"H"}
             client.owed += message[:1] in ENDS_A_FLIGHT
             client.session.socket.sendall(message)
             client.waiting.pop(0)
