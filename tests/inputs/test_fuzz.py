@@ -23,7 +23,6 @@ from worker.core.errors import (
     FeedbackTransientError,
     Unavailable,
     VisionPermanentError,
-    VisionTransientError,
 )
 from worker.documents.decoder import decoding
 from worker.ipc.contract import ErrorCode
@@ -175,9 +174,3 @@ def test_any_answer_becomes_feedback_or_an_error_class(server: Answering, writer
     assert tuple(result["criterion"] for result in results) == CRITERIA
     assert all(0 <= result["score"] <= 10 for result in results)
     assert feedback.feedback_md.strip()
-
-
-def test_a_decoder_without_time_is_transient() -> None:
-    """A decoder without time is transient. Otherwise a slow machine would fail the fuzz test above."""
-    with pytest.raises(VisionTransientError), decoding(lambda: whole("application/pdf"), "application/pdf", 5, page_seconds=0):
-        pass
