@@ -41,7 +41,6 @@ class Client:
     socket: socket.socket
     questions: Stream = field(default_factory=Stream)
     is_known: bool = False
-    is_in_flight: bool = False
     session: Session | None = None
     owed: int = 0
     waiting: list[bytes] = field(default_factory=list)
@@ -136,9 +135,9 @@ class Pooler:
                     return None
                 client.session = self._free.popleft()
                 self._owners[client.session.socket] = client.session, client
-            self.flights += not client.is_in_flight and message[:1] != b"H"  # psycopg sends a Flush after a Sync
-            client.is_in_flight = message[:1] not in {*ENDS_A_FLIGHT, b"H"}
-            client.owed += message[:1] in ENDS_A_FLIGHT
+            ends_a_flight = message[:1] in ENDS_A_FLIGHT
+            self.flights += ends_a_flight
+            client.owed += ends_a_flight
             client.session.socket.sendall(message)
             client.waiting.pop(0)
         return None

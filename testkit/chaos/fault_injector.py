@@ -116,7 +116,7 @@ class FaultInjector:
 
         It is not frozen without workers, because nothing else could start one, and no work would be possible on this host.
         """
-        workers = frozenset(worker.pid for worker in fleet.workers())
+        workers = _pids(fleet.workers())
         if fault.kind is Kind.FREEZE_SUPERVISOR and not workers:
             return None
         injection = self._hit(fleet.supervisor(), fault)
@@ -134,7 +134,7 @@ class FaultInjector:
         if is_freeze := _SIGNALS[fault.kind] is signal.SIGSTOP:
             victims = [victim for victim in victims if victim.pid not in self._frozen]
         _signal_all(victims, _SIGNALS[fault.kind])
-        pids = frozenset(victim.pid for victim in victims)
+        pids = _pids(victims)
         if is_freeze:
             self._frozen |= pids
             self.scheduler.after(fault.seconds, partial(self._thaw, victims))
@@ -199,7 +199,7 @@ class FaultInjector:
             case _:
                 command = f"stall {fault.seconds:.1f}"
         fleet.proxy.send(command)
-        return frozenset(worker.pid for worker in fleet.workers()), command
+        return _pids(fleet.workers()), command
 
     def silence_host(self, fault: Fault, fleet: Fleet) -> Injection:
         """Drop all packets. Afterwards the host's connections are alive again, or they stay silent and only new ones work."""
@@ -208,7 +208,7 @@ class FaultInjector:
             return None
         link.silence()
         self.scheduler.after(fault.seconds, link.heal if is_healed else link.move)
-        workers = frozenset(worker.pid for worker in fleet.workers())
+        workers = _pids(fleet.workers())
         return workers, f"{fault.seconds:.1f} s, then {'healed' if is_healed else 'another address'}"
 
     def hang_names(self, fault: Fault, fleet: Fleet) -> Injection:
@@ -216,14 +216,13 @@ class FaultInjector:
         if fleet.names is None or fleet.names.is_hanging or not fleet.monitors():
             return None
         name = HOST_NAMES[fault.number % len(HOST_NAMES)]
-        workers = frozenset(worker.pid for worker in fleet.workers())
         fleet.names.hang(name)
         if name == DATABASE:
             fleet.proxy.send("cut")
         else:
             fleet.command("recycle")
         self.scheduler.after(fault.seconds, fleet.names.heal)
-        return workers if name == DATABASE else frozenset(), f"{name}, {fault.seconds:.1f} s"
+        return _pids(fleet.workers()) if name == DATABASE else frozenset(), f"{name}, {fault.seconds:.1f} s"
 
     def leave_a_helper(self, fault: Fault, _fleet: Fleet) -> Injection:
         """Only the last fleet has the adapter."""
@@ -291,6 +290,10 @@ _SIGNALS: Final = {
 def _signal_all(victims: Iterable[Child], number: signal.Signals) -> None:
     for victim in victims:
         victim.signal(number)
+
+
+def _pids(children: Iterable[Child]) -> frozenset[int]:
+    return frozenset(child.pid for child in children)
 
 
 def _one_of(there: list[Child], fault: Fault) -> list[Child]:
