@@ -41,9 +41,10 @@ def test_all_is_well_on_a_held_host_is_found(site: Site, tmp_path: Path, *, is_b
     began_at, host = time.time(), site.directory.name
     fleet = site.start(wrapper=(sys.executable, "-c", BLIND) if is_blind else (), ai_timeout_feedback=LONGEST_CALL_SECONDS)
     pids = site.until_in_call(fleet, FEEDBACK_MODEL)
-    frozen_at = time.time()
-    os.kill(fleet.pid, signal.SIGSTOP)
     with start_sampler(tmp_path / "samples", [site.directory]) as sampler:
+        until(lambda: any(sample.state == "ok" for sample in sampler.samples()), within_seconds=60)
+        frozen_at = time.time()
+        os.kill(fleet.pid, signal.SIGSTOP)
         until(lambda: any(sample.at > frozen_at + HEARTBEAT_SECONDS + 2 for sample in sampler.samples()), within_seconds=60)
         samples = sampler.samples()
     ended_at = time.time()
@@ -65,4 +66,4 @@ def test_all_is_well_on_a_held_host_is_found(site: Site, tmp_path: Path, *, is_b
         hosts={host: frozenset(pids)},
     )
     found = [episode.untruth for episode in untrue_episodes(record)]
-    assert found == ([Untruth.WELL_ON_A_HELD_HOST] if is_blind else [])
+    assert found == ([Untruth.WELL_ON_A_HELD_HOST] if is_blind else []), samples[-1]
