@@ -12,7 +12,7 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
-from worker.documents import pages
+from worker.documents import pages, pictures
 from worker.documents.decoder import decoding
 from worker.documents.sandbox import sandboxed
 
@@ -29,18 +29,18 @@ SENTENCE = "Die Pflanze nimmt Wasser mit den Wurzeln auf und gibt es durch die B
 def measure() -> dict[str, float]:
     """Measure medians. The figures for the photo of 12 megapixels are from JPEG to JPEG."""
     pdf, photo = _text_pdf(), _photo()
-    pdf_seconds, photo_seconds = _median(lambda: _decode(pdf, "application/pdf")), _median(lambda: _decode(photo, "image/jpeg"))
-    draft, pages._draft = pages._draft, lambda picture, max_side_pixels: None  # noqa: ARG005  the parameter names are part of the type
+    pdf_seconds, photo_seconds = _median(lambda: _decode(pdf)), _median(lambda: _decode(photo))
+    draft, pictures.draft = pictures.draft, lambda picture, max_side_pixels: None  # noqa: ARG005  the parameter names are part of the type
     try:
-        photo_without_draft_seconds = _median(lambda: _decode(photo, "image/jpeg"))
+        photo_without_draft_seconds = _median(lambda: _decode(photo))
     finally:
-        pages._draft = draft
+        pictures.draft = draft
     return {
         "pages_per_second": round(PAGES / pdf_seconds, 1),
         "photo_ms": round(1000 * photo_seconds, 1),
         "photo_without_draft_ms": round(1000 * photo_without_draft_seconds, 1),
         "fork_ms": round(1000 * _median(_fork, FORKS), 2),
-        "child_peak_mb": round(max(_peak_bytes(pdf, "application/pdf"), _peak_bytes(photo, "image/jpeg")) / 1e6, 1),
+        "child_peak_mb": round(max(_peak_bytes(pdf), _peak_bytes(photo)) / 1e6, 1),
     }
 
 
@@ -53,8 +53,8 @@ def _median(work: Callable[[], object], repeats: int = REPEATS) -> float:
     return statistics.median(seconds)
 
 
-def _decode(content: bytes, mime_type: str) -> None:
-    with decoding(lambda: content, mime_type, PAGES, page_seconds=PAGE_LIMIT_SECONDS) as document:
+def _decode(content: bytes) -> None:
+    with decoding(lambda: content, PAGES, page_seconds=PAGE_LIMIT_SECONDS) as document:
         for _ in document:
             pass
 
@@ -65,11 +65,11 @@ def _fork() -> None:
         os.read(child.fd, 1)
 
 
-def _peak_bytes(content: bytes, mime_type: str) -> int:
+def _peak_bytes(content: bytes) -> int:
     """Return VmHWM of a child that has decoded all pages. It includes the memory that is shared with the worker."""
 
     def work(fd: int) -> None:
-        for _ in pages.open_document(content, mime_type, PAGES).pages:
+        for _ in pages.open_document(content, PAGES).pages:
             pass
         os.write(fd, Path("/proc/self/status").read_bytes())
 

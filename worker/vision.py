@@ -59,13 +59,13 @@ class VisionStep:
                 texts.clear()
                 pages = self._open(stack, submission, 1)
             self._ctx.report.count(Counter.PAGES_REUSED, len(texts))
-            picture = self._calls.ask(Step.VISION, pages.next_picture)
+            page = self._calls.ask(Step.VISION, pages.next_page)
             self._start()
-            texts.append(self._read(pages, picture))
+            texts.append(self._read(pages, page))
             while len(texts) < pages.total:
                 self._continue_after(OcrPage(len(texts), texts[-1], fingerprint))
-                picture = self._calls.ask(Step.VISION, pages.next_picture)
-                texts.append(self._read(pages, picture))
+                page = self._calls.ask(Step.VISION, pages.next_page)
+                texts.append(self._read(pages, page))
         return OcrResult("\n\n".join(texts), pages.metadata(), fingerprint)
 
     def _open(self, stack: ExitStack, submission: Submission, first_page: int) -> Any:
@@ -74,8 +74,8 @@ class VisionStep:
         opening = self._ctx.vision_adapter.pages(submission, first_page=first_page, **attempt)
         return self._calls.ask(Step.VISION, lambda: stack.enter_context(opening))
 
-    def _read(self, pages: Any, picture: bytes) -> str:
-        return self._call(lambda: returned_text(pages.read(picture)))
+    def _read(self, pages: Any, page: Any) -> str:
+        return self._call(lambda: returned_text(pages.read(page)))
 
     def _start(self) -> None:
         settings = self._ctx.settings

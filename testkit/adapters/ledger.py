@@ -37,7 +37,7 @@ class Pages:
     def __init__(self, ledger: Ledger, first_page: int, total: int) -> None:
         self._ledger, self._next, self.total = ledger, first_page, total
 
-    def next_picture(self) -> bytes:
+    def next_page(self) -> bytes:
         self._next += 1
         return page_line(self._next - 1).encode()
 

@@ -16,7 +16,7 @@ class Pages:
     def __init__(self) -> None:
         self._made = 0
 
-    def next_picture(self) -> bytes:
+    def next_page(self) -> bytes:
         self._made += 1
         if self._made == self.total:
             vars(worker.held_lease)["time"] = SimpleNamespace(monotonic=lambda: time.monotonic() + HOUR)

@@ -147,4 +147,4 @@ def _pictures(submission: Submission, work: Work) -> tuple[bytes, ...]:
     """Return the pictures as a worker sends them to the model."""
     if isinstance(submission.content, str) or submission.mime_type is None or work is Work.DAMAGED:
         return ()
-    return submission.rendered_pages or tuple(open_document(submission.content, submission.mime_type, MAX_PAGES).pages)
+    return submission.rendered_pages or tuple(page.picture for page in open_document(submission.content, MAX_PAGES).pages)

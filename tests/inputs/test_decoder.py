@@ -26,10 +26,13 @@ from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from tests.inputs.alarm import alarmed
 from tests.tiers import in_two_tiers
 from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.core.file_refusals import REASONS, FileTooLarge
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import pages, sandbox
+from worker.documents import pdf as pdf_pages
+from worker.documents import pictures, sandbox
 from worker.documents.decoder import DecoderFailed, Decoding, _file_bytes, _send_document
 from worker.documents.decoder import decoding as in_a_child
+from worker.documents.page import Page
 from worker.documents.sandbox import allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
 
@@ -41,13 +44,13 @@ Work = Callable[[int], object]
 
 
 def decoding(
-    content: bytes, mime_type: str, max_pages: int, first_page: int = 1, page_seconds: float = FAR_SECONDS
+    content: bytes, max_pages: int, first_page: int = 1, page_seconds: float = FAR_SECONDS
 ) -> AbstractContextManager[Decoding]:
     """Decode with a time that does not fail on a busy machine."""
-    return in_a_child(lambda: content, mime_type, max_pages, first_page, page_seconds)
+    return in_a_child(lambda: content, max_pages, first_page, page_seconds)
 
 
-def pages_of(work: Work, memory_bytes: int = sandbox.MEMORY_BYTES) -> list[bytes]:
+def pages_of(work: Work, memory_bytes: int = sandbox.MEMORY_BYTES) -> list[Page]:
     """Return what the worker reads from a child that runs `work` in place of decoding."""
     with sandboxed(work, memory_bytes) as child:
         return list(Decoding(child, MAX_PAGES, 1, MEBIBYTE, FAR_SECONDS))
@@ -59,9 +62,9 @@ def code_of(work: Work) -> ErrorCode | None:
     return refused.value.error_code
 
 
-def refusal_of(content: bytes, mime_type: str) -> ErrorCode | None:
+def refusal_of(content: bytes) -> ErrorCode | None:
     """Return the code of a document that is rejected before a page is requested."""
-    with pytest.raises(VisionPermanentError) as refused, decoding(content, mime_type, MAX_PAGES):
+    with pytest.raises(VisionPermanentError) as refused, decoding(content, MAX_PAGES):
         pass
     return refused.value.error_code
 
@@ -70,9 +73,9 @@ def answer_of(work: Callable[[], object], memory_bytes: int = sandbox.MEMORY_BYT
     """Return the result of `work` in the child, sent as its only page."""
 
     def send_answer(fd: int) -> None:
-        os.write(fd, frame(b"T", total(1)) + frame(b"P", str(work()).encode()))
+        os.write(fd, frame(b"T", total(1)) + frame(b"P", Page(str(work()).encode()).to_bytes()))
 
-    return pages_of(send_answer, memory_bytes)[0]
+    return pages_of(send_answer, memory_bytes)[0].picture
 
 
 def frame(kind: bytes, payload: bytes, size: int | None = None) -> bytes:
@@ -124,18 +127,18 @@ def _nothing_is_left() -> Iterator[None]:
 # Reading
 
 
-@pytest.mark.parametrize("code", [ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_TOO_LARGE])
-def test_a_file_that_cannot_be_accepted_keeps_its_code(code: ErrorCode) -> None:
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_file_that_cannot_be_accepted_keeps_its_reason(reason: str) -> None:
     """The file is read in the child, and the reader's error arrives in the worker."""
-    with pytest.raises(VisionPermanentError) as refused, in_a_child(raising(VisionPermanentError("", code)), "image/png", 1):
+    with pytest.raises(REASONS[reason]) as refused, in_a_child(raising(REASONS[reason]()), 1):
         pass
-    assert refused.value.error_code is code
+    assert refused.value.error_code is REASONS[reason].code
 
 
 @pytest.mark.parametrize("error", [VisionTransientError("no file yet"), MemoryError()])
 def test_a_file_that_cannot_be_read_is_worth_another_try(error: Exception) -> None:
     """Neither a missing file nor a child without memory is the document's fault."""
-    with pytest.raises(VisionTransientError), in_a_child(raising(error), "image/png", 1):
+    with pytest.raises(VisionTransientError), in_a_child(raising(error), 1):
         pass
 
 
@@ -149,21 +152,21 @@ def raising(error: Exception) -> Callable[[], bytes]:
 def test_a_picture_is_one_page() -> None:
     """The bytes of a fitting picture come through the pipe unchanged, however many they are."""
     content = encoded(noise(1200, 1200), "PNG")
-    with decoding(content, "image/png", MAX_PAGES) as document:
-        assert (document.total, list(document)) == (1, [content])
+    with decoding(content, MAX_PAGES) as document:
+        assert (document.total, list(document)) == (1, [Page(content)])
 
 
 @pytest.mark.parametrize(("first_page", "pages"), [(1, 5), (4, 2), (5, 1), (6, 0)])
 def test_a_pdf_is_read_from_the_first_wanted_page(first_page: int, pages: int) -> None:
     """`total` counts all pages. Pages before the first wanted one are not rendered, and after the last one nothing comes."""
-    with decoding(pdf(5), "application/pdf", MAX_PAGES, first_page) as document:
+    with decoding(pdf(5), MAX_PAGES, first_page) as document:
         assert document.total == 5
-        assert [read(page).size for page in document] == [(1131, 1600)] * pages
+        assert [read(page.picture).size for page in document] == [(1131, 1600)] * pages
 
 
 def test_the_next_page_is_rendered_while_one_is_read() -> None:
     """The pipe has data before the next page is requested."""
-    with decoding(pdf(2), "application/pdf", MAX_PAGES) as document:
+    with decoding(pdf(2), MAX_PAGES) as document:
         rest = iter(document)
         next(rest)
         assert document._frames._readable.poll(FAR_SECONDS * 1000)
@@ -172,7 +175,7 @@ def test_the_next_page_is_rendered_while_one_is_read() -> None:
 
 def test_the_time_of_the_reader_does_not_count() -> None:
     """A model that takes longer over a page than decoding may does not make the next page late."""
-    with decoding(pdf(2), "application/pdf", MAX_PAGES, page_seconds=FAR_SECONDS) as document:
+    with decoding(pdf(2), MAX_PAGES, page_seconds=FAR_SECONDS) as document:
         rest = iter(document)
         next(rest)
         document._frames._until_seconds = time.monotonic()  # as if the model had taken all of it
@@ -180,31 +183,32 @@ def test_the_time_of_the_reader_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "mime_type", "code"),
+    ("content", "reason"),
     [
-        (b"", "image/png", ErrorCode.INPUT_CORRUPT),
-        (b"\xff\xd8\xff" + b"\xaa" * 500, "image/jpeg", ErrorCode.INPUT_CORRUPT),
-        (b"%PDF-1.7", "application/pdf", ErrorCode.INPUT_CORRUPT),
-        (b"GIF89a", "image/gif", ErrorCode.INPUT_UNSUPPORTED),
-        (pdf(trailer=ENCRYPTED), "application/pdf", ErrorCode.INPUT_UNSUPPORTED),
-        (pdf(21), "application/pdf", ErrorCode.INPUT_TOO_LARGE),
+        (b"", "file_empty"),
+        (b"\xff\xd8\xff" + b"\xaa" * 500, "file_damaged"),
+        (b"%PDF-1.7", "file_damaged"),
+        (b"PK\x03\x04", "not_a_document"),
+        (pdf(trailer=ENCRYPTED), "document_locked"),
+        (pdf(21), "too_many_pages"),
     ],
-    ids=["no bytes", "JPEG", "PDF", "GIF", "locked PDF", "21 pages"],
+    ids=["no bytes", "JPEG", "PDF", "archive", "locked PDF", "21 pages"],
 )
-def test_a_rejection_has_its_code(content: bytes, mime_type: str, code: ErrorCode) -> None:
-    """The worker raises the code that the child has found."""
-    assert refusal_of(content, mime_type) is code
+def test_a_refusal_has_its_reason(content: bytes, reason: str) -> None:
+    """The worker raises the reason that the child has found."""
+    with pytest.raises(REASONS[reason]), decoding(content, MAX_PAGES):
+        pass
 
 
 def test_a_later_page_that_fails_has_its_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A document whose second page is unreadable yields its first page before that."""
-    whole = pages._pdf_page
+    whole = pdf_pages.pdf_page
     monkeypatch.setattr(
-        pages, "_pdf_page", lambda document, number, *side: whole(document, number, *side) if number == 1 else 1 / 0
+        pdf_pages, "pdf_page", lambda document, number, *side: whole(document, number, *side) if number == 1 else 1 / 0
     )
-    with decoding(pdf(2), "application/pdf", MAX_PAGES) as document:
+    with decoding(pdf(2), MAX_PAGES) as document:
         rest = iter(document)
-        assert read(next(rest))
+        assert read(next(rest).picture)
         with pytest.raises(VisionPermanentError) as refused:
             next(rest)
     assert refused.value.error_code is ErrorCode.INPUT_CORRUPT
@@ -234,7 +238,7 @@ def test_a_bug_of_ours_is_worth_another_try() -> None:
 
 def test_a_decoder_killed_between_two_pages_is_noticed() -> None:
     """A page that was read stays valid, and the next one raises."""
-    with decoding(pdf(9), "application/pdf", MAX_PAGES) as document:
+    with decoding(pdf(9), MAX_PAGES) as document:
         rest = iter(document)
         next(rest)
         os.kill(document._frames._child.pid, signal.SIGKILL)
@@ -259,16 +263,16 @@ def test_no_more_memory_than_allowed() -> None:
 
 def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that needs more memory than the child has is rejected as too large."""
-    monkeypatch.setattr(pages, "_picture_page", lambda _content, _side: bytes(2 * sandbox.MEMORY_BYTES))
-    assert refusal_of(encoded(noise(4, 4), "PNG"), "image/png") is ErrorCode.INPUT_TOO_LARGE
+    monkeypatch.setattr(pictures, "picture_page", lambda _content, _side: bytes(2 * sandbox.MEMORY_BYTES))
+    assert refusal_of(encoded(noise(4, 4), "PNG")) is ErrorCode.INPUT_TOO_LARGE
 
 
 @pytest.mark.parametrize("mode", in_two_tiers(["RGB", "RGBA", "LA", "I;16", "P", "CMYK"], {"RGB", "RGBA"}))
 def test_the_largest_picture_fits_into_the_memory(mode: str) -> None:
     """In every mode a picture of just under 40 million pixels decodes with the real limits of a child."""
     content = encoded(Image.new(mode, (6600, 6060)), "JPEG" if mode == "CMYK" else "PNG")
-    with decoding(content, "image/png", MAX_PAGES, page_seconds=FAR_SECONDS) as document:
-        assert [max(read(page).size) for page in document] == [1600]
+    with decoding(content, MAX_PAGES, page_seconds=FAR_SECONDS) as document:
+        assert [max(read(page.picture).size) for page in document] == [1600]
 
 
 def test_an_endless_decoder_runs_out_of_processor_time() -> None:
@@ -286,15 +290,16 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
     """The limit is set before the first page and moves with each page, so a long document is not too slow."""
     used_seconds = itertools.count(0, 100)
     monkeypatch.setattr(time, "process_time", lambda: next(used_seconds))
-    monkeypatch.setattr(pages, "_pdf_page", lambda _document, _number, _side: b"%d" % resource.getrlimit(resource.RLIMIT_CPU)[0])
-    with decoding(pdf(3), "application/pdf", MAX_PAGES) as document:
-        assert list(document) == [b"%d" % (sandbox.CPU_SECONDS + seconds) for seconds in (0, 100, 200)]
+    limits = resource.getrlimit
+    monkeypatch.setattr(pdf_pages, "pdf_page", lambda _document, _number, _side: b"%d" % limits(resource.RLIMIT_CPU)[0])
+    with decoding(pdf(3), MAX_PAGES) as document:
+        assert [page.picture for page in document] == [b"%d" % (sandbox.CPU_SECONDS + seconds) for seconds in (0, 100, 200)]
 
 
 def test_a_large_photo_is_decoded_at_reduced_size() -> None:
     """The JPEG decoder reduces 24 megapixels while it reads, so they fit into little memory."""
     content = encoded(Image.new("RGB", (6000, 4000)), "JPEG")
-    with sandboxed(partial(_send_document, lambda: content, "image/jpeg", 1, 1, MAX_SIDE_PIXELS), 64 * MEBIBYTE) as child:
+    with sandboxed(partial(_send_document, lambda: content, 1, 1, MAX_SIDE_PIXELS), 64 * MEBIBYTE) as child:
         assert _file_bytes(child) == len(content)
         assert len(list(Decoding(child, 1, 1, MEBIBYTE, FAR_SECONDS))) == 1
 
@@ -308,24 +313,24 @@ def test_a_silent_decoder_is_given_up() -> None:
 @pytest.mark.parametrize("count", [80, pytest.param(1_000, marks=pytest.mark.second_tier)])
 def test_a_page_in_the_instant_of_its_timeout(count: int) -> None:
     """The page is read whole, or the document is worth another try. The SIGXCPU right after it is noticed with the next page."""
-    page, found = b"x" * 1000, []
+    page, found = Page(b"x" * 1000), []
     for number in range(count):
         until_seconds = time.monotonic() + 0.012
         last_half_at_seconds = until_seconds + 0.001 * (2 * number / count - 1)
         with sandboxed(partial(_send_in_halves, page, last_half_at_seconds)) as child:
             found.append(_pages_and_end(child, until_seconds))
-    assert set(found) <= {((page,), VisionPermanentError), ((), DecoderFailed)}
+    assert set(found) <= {((page,), FileTooLarge), ((), DecoderFailed)}
 
 
-def _send_in_halves(page: bytes, last_half_at_seconds: float, fd: int) -> None:
-    sent = frame(b"T", total(2)) + frame(b"P", page)
+def _send_in_halves(page: Page, last_half_at_seconds: float, fd: int) -> None:
+    sent = frame(b"T", total(2)) + frame(b"P", page.to_bytes())
     os.write(fd, sent[:500])
     time.sleep(max(0.0, last_half_at_seconds - time.monotonic()))
     os.write(fd, sent[500:])
     os.kill(os.getpid(), signal.SIGXCPU)
 
 
-def _pages_and_end(child: sandbox.Sandbox, until_seconds: float) -> tuple[tuple[bytes, ...], type[Exception]]:
+def _pages_and_end(child: sandbox.Sandbox, until_seconds: float) -> tuple[tuple[Page, ...], type[Exception]]:
     """Read all pages. Return those that came whole, and the error after them."""
     read_pages = []
     with pytest.raises((VisionPermanentError, VisionTransientError)) as ended:  # noqa: PT012
@@ -457,10 +462,10 @@ def test_a_stop_does_not_interrupt_the_wait_for_a_page() -> None:
     def stop_and_answer(fd: int) -> None:
         for _ in range(50):
             os.kill(worker_pid, signal.SIGTERM)
-        os.write(fd, frame(b"T", total(1)) + frame(b"P", b"page"))
+        os.write(fd, frame(b"T", total(1)) + frame(b"P", Page(b"page").to_bytes()))
 
     with handled(signal.SIGTERM, lambda number, _frame: stops.append(number)):
-        assert pages_of(stop_and_answer) == [b"page"]
+        assert pages_of(stop_and_answer) == [Page(b"page")]
     assert stops
 
 
@@ -471,7 +476,7 @@ def test_a_machine_that_cannot_fork_is_worth_another_try(monkeypatch: pytest.Mon
         raise BlockingIOError
 
     monkeypatch.setattr(os, "fork", refuse)
-    with pytest.raises(VisionTransientError), decoding(b"", "image/png", MAX_PAGES):
+    with pytest.raises(VisionTransientError), decoding(b"", MAX_PAGES):
         pass
 
 
@@ -480,10 +485,10 @@ def test_two_hundred_documents_leave_nothing() -> None:
     picture, document = encoded(noise(8, 8), "PNG"), pdf(3)
     before, others = descriptors(), set(children())
     for _ in range(67):
-        with decoding(picture, "image/png", MAX_PAGES) as whole:
+        with decoding(picture, MAX_PAGES) as whole:
             list(whole)
-        assert refusal_of(picture[:40], "image/png") is ErrorCode.INPUT_CORRUPT
-        with decoding(document, "application/pdf", MAX_PAGES) as given_up:
+        assert refusal_of(picture[:40]) is ErrorCode.INPUT_CORRUPT
+        with decoding(document, MAX_PAGES) as given_up:
             next(iter(given_up))
     assert set(children()) <= others
     assert descriptors() == before

@@ -8,10 +8,18 @@ import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
 from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
-from worker.core.errors import VisionPermanentError
+from worker.core.file_refusals import (
+    DocumentLocked,
+    FileDamaged,
+    FileEmpty,
+    FileRefused,
+    FileTooLarge,
+    NotADocument,
+    TooManyPages,
+)
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents.pages import MIN_SIDE_PIXELS, open_document
-from worker.ipc.contract import ErrorCode
+from worker.documents.pages import open_document
+from worker.documents.pictures import MIN_SIDE_PIXELS
 
 WHITE, BLACK, RED, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)
 ORIENTATION = 0x0112
@@ -20,12 +28,12 @@ Colour = float | tuple[float, ...]
 ORIENTATION_IN_WORDS = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04top\0\0\0\0\0"
 
 
-def pages(content: bytes, mime_type: str = "image/png", first_page: int = 1) -> list[bytes]:
-    return list(open_document(content, mime_type, MAX_PAGES, first_page).pages)
+def pages(content: bytes, first_page: int = 1) -> list[bytes]:
+    return [page.picture for page in open_document(content, MAX_PAGES, first_page).pages]
 
 
-def only(content: bytes, mime_type: str = "image/png") -> Image.Image:
-    (page,) = pages(content, mime_type)
+def only(content: bytes) -> Image.Image:
+    (page,) = pages(content)
     return read(page)
 
 
@@ -77,7 +85,7 @@ def test_a_fitting_picture_is_left_untouched(kind: str, mode: str) -> None:
 def test_a_jpeg_declared_as_png_is_read_as_a_jpeg() -> None:
     """The bytes decide between the two kinds of picture, not the name."""
     content = encoded(noise(60, 40), "JPEG")
-    assert pages(content, "image/png") == [content]
+    assert pages(content) == [content]
 
 
 @pytest.mark.parametrize("size", [(1601, 40), (4000, 3000), (200, 9000)])
@@ -105,7 +113,7 @@ def test_a_narrow_picture_is_padded_with_white(kind: str, mode: str, size: tuple
 
 def test_a_narrow_page_of_a_pdf_is_padded_with_white() -> None:
     """As a picture is."""
-    (page,) = pages(pdf(media_box="0 0 842 1"), "application/pdf")
+    (page,) = pages(pdf(media_box="0 0 842 1"))
     assert read(page).size == (1600, MIN_SIDE_PIXELS)
 
 
@@ -211,87 +219,82 @@ def test_a_large_picture_raises_no_warning() -> None:
     """It is rejected by its header. Pillow's warnings are not issued, because the child has no stderr."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert code_of(_png_of_size(8000, 6250)) is ErrorCode.INPUT_TOO_LARGE
+        assert refusal_of(_png_of_size(8000, 6250)) is FileTooLarge
     assert caught == []
 
 
 def test_a_pdf_is_rendered_page_by_page() -> None:
     """Each page is made when it is requested, from the first wanted one on."""
-    document = open_document(pdf(3), "application/pdf", MAX_PAGES, first_page=2)
+    document = open_document(pdf(3), MAX_PAGES, first_page=2)
     assert document.total == 3
-    assert [read(page).size for page in document.pages] == [(1131, 1600)] * 2
+    assert [read(page.picture).size for page in document.pages] == [(1131, 1600)] * 2
 
 
 def test_a_pdf_of_the_most_pages_is_read() -> None:
     """The limit itself is allowed."""
-    assert len(pages(pdf(MAX_PAGES), "application/pdf")) == MAX_PAGES
+    assert len(pages(pdf(MAX_PAGES))) == MAX_PAGES
 
 
 @pytest.mark.parametrize("media_box", ["0 0 1e9 1e9", "0 0 14400 10", "-500 -500 100000 20000", "0 0 1161 842"])
 def test_a_page_of_extreme_size_is_scaled(media_box: str) -> None:
     """A page is never rendered larger than 1600 pixels, whatever its declared size."""
-    (page,) = pages(pdf(media_box=media_box), "application/pdf")
+    (page,) = pages(pdf(media_box=media_box))
     assert max(read(page).size) == MAX_SIDE_PIXELS
 
 
 @pytest.mark.parametrize("media_box", ["0 0 0 0", "0 0 0 842", "0 0 1e39 1e39", "none", "0 0 0.001 842", "0 0 -5 -5"])
 def test_a_page_without_a_size_is_rendered(media_box: str) -> None:
     """Any page box yields a page of at most 1600 pixels."""
-    (page,) = pages(pdf(media_box=media_box), "application/pdf")
+    (page,) = pages(pdf(media_box=media_box))
     assert max(read(page).size) <= MAX_SIDE_PIXELS
 
 
 def test_text_in_form_fields_is_shown() -> None:
     """The fields of a worksheet are part of the page."""
-    (page,) = pages(pdf(media_box="0 0 200 200", has_field=True), "application/pdf")
+    (page,) = pages(pdf(media_box="0 0 200 200", has_field=True))
     assert is_close(read(page).getpixel((208, 208)), BLACK)
 
 
 def test_a_pdf_without_its_index_is_still_read() -> None:
     """A broken cross-reference table is repaired."""
-    assert len(pages(pdf(2).replace(b"startxref", b"startnone"), "application/pdf")) == 2
+    assert len(pages(pdf(2).replace(b"startxref", b"startnone"))) == 2
 
 
 JPEG, PNG = encoded(noise(400, 300), "JPEG"), encoded(noise(400, 300), "PNG")
 REFUSED = {
-    "truncated JPEG": (JPEG[: len(JPEG) // 2], "image/jpeg", ErrorCode.INPUT_CORRUPT),
-    "truncated PNG": (PNG[: len(PNG) // 2], "image/png", ErrorCode.INPUT_CORRUPT),
-    "truncated PDF": (pdf()[:60], "application/pdf", ErrorCode.INPUT_CORRUPT),
-    "nothing but a JPEG's beginning": (JPEG[:20] + b"\xaa" * 500, "image/jpeg", ErrorCode.INPUT_CORRUPT),
-    "nothing but a PNG's beginning": (PNG[:8] + b"\xaa" * 500, "image/png", ErrorCode.INPUT_CORRUPT),
-    "nothing but a PDF's beginning": (b"%PDF-1.7\n" + b"\xaa" * 500, "application/pdf", ErrorCode.INPUT_CORRUPT),
-    "no bytes": (b"", "image/png", ErrorCode.INPUT_CORRUPT),
-    "PDF without pages": (pdf(0), "application/pdf", ErrorCode.INPUT_CORRUPT),
-    "picture of 50 megapixels": (_png_of_size(8000, 6250), "image/png", ErrorCode.INPUT_TOO_LARGE),
-    "picture of 4 gigapixels": (_png_of_size(65_535, 65_535), "image/png", ErrorCode.INPUT_TOO_LARGE),
-    "PDF of 500 pages": (pdf(500), "application/pdf", ErrorCode.INPUT_TOO_LARGE),
-    "PNG with packed text": (_png_with_packed_text(), "image/png", ErrorCode.INPUT_CORRUPT),
-    "PDF with a password": (pdf(trailer=ENCRYPTED), "application/pdf", ErrorCode.INPUT_UNSUPPORTED),
-    "GIF": (encoded(noise(4, 4), "GIF"), "image/gif", ErrorCode.INPUT_UNSUPPORTED),
-    "GIF declared as PNG": (encoded(noise(4, 4), "GIF"), "image/png", ErrorCode.INPUT_UNSUPPORTED),
-    "WebP declared as JPEG": (encoded(noise(4, 4), "WEBP"), "image/jpeg", ErrorCode.INPUT_UNSUPPORTED),
-    "PDF declared as PNG": (pdf(), "image/png", ErrorCode.INPUT_UNSUPPORTED),
-    "PNG declared as PDF": (PNG, "application/pdf", ErrorCode.INPUT_UNSUPPORTED),
-    "no type": (PNG, "None", ErrorCode.INPUT_UNSUPPORTED),
+    "truncated JPEG": (JPEG[: len(JPEG) // 2], FileDamaged),
+    "truncated PNG": (PNG[: len(PNG) // 2], FileDamaged),
+    "truncated PDF": (pdf()[:60], FileDamaged),
+    "nothing but a JPEG's beginning": (JPEG[:20] + b"\xaa" * 500, FileDamaged),
+    "nothing but a PNG's beginning": (PNG[:8] + b"\xaa" * 500, FileDamaged),
+    "nothing but a PDF's beginning": (b"%PDF-1.7\n" + b"\xaa" * 500, FileDamaged),
+    "no bytes": (b"", FileEmpty),
+    "PDF without pages": (pdf(0), FileDamaged),
+    "picture of 50 megapixels": (_png_of_size(8000, 6250), FileTooLarge),
+    "picture of 4 gigapixels": (_png_of_size(65_535, 65_535), FileTooLarge),
+    "PDF of 500 pages": (pdf(500), TooManyPages),
+    "PNG with packed text": (_png_with_packed_text(), FileDamaged),
+    "PDF with a password": (pdf(trailer=ENCRYPTED), DocumentLocked),
+    "archive": (b"PK\x03\x04" + bytes(100), NotADocument),
 }
 
 
-def code_of(content: bytes, mime_type: str = "image/png") -> ErrorCode | None:
-    with pytest.raises(VisionPermanentError) as refused:
-        pages(content, mime_type)
-    return refused.value.error_code
+def refusal_of(content: bytes) -> type[FileRefused]:
+    with pytest.raises(FileRefused) as refused:
+        pages(content)
+    return refused.type
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_every_unreadable_file_has_a_code(name: str) -> None:
-    """Each kind of unreadable file has the code that explains to the pupil what to do."""
-    content, mime_type, code = REFUSED[name]
-    assert code_of(content, mime_type) is code
+def test_every_unreadable_file_has_a_reason(name: str) -> None:
+    """Each kind of unreadable file has the reason that explains to the pupil what to do."""
+    content, refusal = REFUSED[name]
+    assert refusal_of(content) is refusal
 
 
 def test_an_error_quotes_no_decoder() -> None:
     """Messages of decoders may contain parts of the file."""
-    with pytest.raises(VisionPermanentError) as refused:
+    with pytest.raises(FileRefused) as refused:
         pages(PNG[: len(PNG) // 2])
     assert str(refused.value) in {"OSError", "SyntaxError"}
     assert refused.value.__suppress_context__

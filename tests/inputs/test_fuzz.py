@@ -22,8 +22,8 @@ from worker.core.errors import (
     FeedbackPermanentError,
     FeedbackTransientError,
     Unavailable,
-    VisionPermanentError,
 )
+from worker.core.file_refusals import REASONS, FileRefused
 from worker.documents.decoder import decoding
 from worker.ipc.contract import ErrorCode
 
@@ -51,7 +51,7 @@ def whole(mime_type: str) -> bytes:
 
 
 @st.composite
-def damaged(draw: st.DrawFn) -> tuple[bytes, str]:
+def damaged(draw: st.DrawFn) -> bytes:
     """A real document with some bytes changed, cut or repeated, or bytes that never were one."""
     mime_type = draw(st.sampled_from(TYPES))
     content = bytearray(whole(mime_type))
@@ -67,22 +67,21 @@ def damaged(draw: st.DrawFn) -> tuple[bytes, str]:
             case "insert":
                 content[at:at] = draw(st.binary(max_size=SIZES))
         content = content or bytearray(b"\0")
-    return bytes(content), draw(st.sampled_from((mime_type, *TYPES)))
+    return bytes(content)
 
 
 @fuzzed
 @given(damaged())
-def test_any_bytes_are_pages_or_rejected(given_document: tuple[bytes, str]) -> None:
-    """Any bytes yield pages that a model can read, or an error with an input code."""
-    content, mime_type = given_document
+def test_any_bytes_are_pages_or_refused(content: bytes) -> None:
+    """Any bytes yield pages that a model can read, or a reason for the refusal."""
     refusals = []
     try:
-        with decoding(lambda: content, mime_type, max_pages=5) as pages:
+        with decoding(lambda: content, max_pages=5) as pages:
             for page in pages:
-                files.read(page)
-    except VisionPermanentError as refusal:
-        refusals.append(refusal.error_code)
-    assert {*refusals} <= INPUT_CODES
+                files.read(page.picture)
+    except FileRefused as refusal:
+        refusals.append(refusal.reason)
+    assert {*refusals} <= {*REASONS}
 
 
 class Answering(ThreadingHTTPServer):

@@ -108,8 +108,8 @@ def test_a_probe_of_a_disk_that_does_not_answer(tmp_path: Path, monkeypatch: pyt
 
 def read(root: Path) -> bytes:
     storage = Storage(parse(DATABASE | {"STORAGE_VERIFY_ROOT": str(root)}).worker)
-    with decoding(storage.page("a.png"), "image/png", max_pages=1) as document:
-        return next(iter(document))
+    with decoding(storage.page("a.png"), max_pages=1) as document:
+        return next(iter(document)).picture
 
 
 def until_ended(processes: list[psutil.Process]) -> None:

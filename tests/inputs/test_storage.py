@@ -228,10 +228,10 @@ def test_a_file_that_the_system_does_not_return_is_the_root_s_fault(
 def test_the_class_of_an_error_leaves_the_decoder_s_child(local: Storage, root: Path) -> None:
     """The monitor holds pictures back by the class, and the file is read in the child."""
     (root / KEY).unlink()
-    with pytest.raises(StoreFileMissing), decoding(local.page(KEY), "image/png", max_pages=1):
+    with pytest.raises(StoreFileMissing), decoding(local.page(KEY), max_pages=1):
         pass
     root.rename(root.with_name("elsewhere"))
-    with pytest.raises(RootUnreadable), decoding(local.page(KEY), "image/png", max_pages=1):
+    with pytest.raises(RootUnreadable), decoding(local.page(KEY), max_pages=1):
         pass
 
 

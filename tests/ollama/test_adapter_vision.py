@@ -52,7 +52,7 @@ def read(url: str, root: Path, **changes: str) -> str:
         "internal_metadata": {},
     }
     with adapter(url, root, **changes).pages(submission, first_page=1) as pages:
-        return pages.read(pages.next_picture()).strip()
+        return pages.read(pages.next_page()).strip()
 
 
 FAMILIES = {

@@ -124,7 +124,7 @@ def test_the_vision_adapter(server: httpx.Client, tmp_path: Path) -> None:
     }
     adapter = vision.build(settings(server, STORAGE_VERIFY_ROOT=str(tmp_path)).worker, lambda: None)
     with adapter.pages(submission, first_page=1) as pages:
-        assert pages.read(pages.next_picture()).strip() == SENTENCE
+        assert pages.read(pages.next_page()).strip() == SENTENCE
 
 
 def test_the_feedback_adapter(server: httpx.Client) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 from worker.adapters import prompts
 from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
-from worker.core.errors import VisionPermanentError
+from worker.core.file_refusals import TooManyPages
 from worker.documents.decoder import decoding
 from worker.documents.ink import Ink, ink_in
+from worker.documents.page import Page
 from worker.documents.storage import Storage, page_keys
-from worker.ipc.contract import ErrorCode
 from worker.ollama.call_report import OnCall, failures_reported, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.errors import EmptyAnswer
@@ -23,7 +23,6 @@ from worker.settings import WorkerSettings
 
 SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
 MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sentences
-RENDERED_TYPE = "image/png"  # of the web side's pages
 
 
 class Pages:
@@ -33,21 +32,21 @@ class Pages:
     """
 
     def __init__(
-        self, total: int, pictures: Iterator[bytes], ask: Callable[[bytes, int], Answer], means: Mapping[str, str], attempt: int
+        self, total: int, pages: Iterator[Page], ask: Callable[[bytes, int], Answer], means: Mapping[str, str], attempt: int
     ) -> None:
         self.total, self._attempt = total, attempt
-        self._pictures, self._ask, self._means, self._tokens = pictures, ask, means, 0
+        self._pages, self._ask, self._means, self._tokens = pages, ask, means, 0
 
-    def next_picture(self) -> bytes:
-        """Return the next page as JPEG or PNG. Raises VisionTransientError or VisionPermanentError."""
-        return next(self._pictures)
+    def next_page(self) -> Page:
+        """Return the next page. Raises VisionTransientError or VisionPermanentError."""
+        return next(self._pages)
 
-    def read(self, picture: bytes) -> str:
+    def read(self, page: Page) -> str:
         """Return the text of a page. Raises VisionTransientError, VisionPermanentError or Unavailable."""
-        answer = self._ask(picture, self._attempt)
+        answer = self._ask(page.picture, self._attempt)
         self._attempt = 0
         self._tokens += answer.tokens
-        return _reading(answer.text, picture)
+        return _reading(answer.text, page.picture)
 
     def metadata(self) -> dict[str, Any]:
         """Return model, prompt version, pages and tokens. Pages that an earlier worker read are not in the tokens."""
@@ -75,12 +74,12 @@ class Vision:
         """
         keys = page_keys(submission)
         if len(keys) > self._settings.max_pdf_pages:
-            raise VisionPermanentError("too many pages", ErrorCode.INPUT_TOO_LARGE)
+            raise TooManyPages
         if keys:
             yield Pages(len(keys), map(self._rendered, keys[first_page - 1 :]), self._ask, self._means, attempt)
             return
         read = self._storage.original(submission)
-        with decoding(read, str(submission["mime_type"]), self._settings.max_pdf_pages, first_page) as document:
+        with decoding(read, self._settings.max_pdf_pages, first_page) as document:
             yield Pages(document.total, iter(document), self._ask, self._means, attempt)
 
     def fingerprint(self, submission: Mapping[str, Any]) -> str:
@@ -93,8 +92,8 @@ class Vision:
             self._digest = self._digest or self._ollama.digest(model)  # not kept if none was found: another worker may find it
         return checkpoint.fingerprint(str(submission["sha256"]), __name__, self._digest or model, self._prompt)
 
-    def _rendered(self, storage_key: str) -> bytes:
-        with decoding(self._storage.page(storage_key), RENDERED_TYPE, max_pages=1) as document:
+    def _rendered(self, storage_key: str) -> Page:
+        with decoding(self._storage.page(storage_key), max_pages=1) as document:
             return next(iter(document))
 
     def _ask(self, picture: bytes, attempt: int) -> Answer:
@@ -117,8 +116,8 @@ class Vision:
 
 def _smaller(picture: bytes) -> bytes:
     """Decode a page again, in a child as before, with shorter sides."""
-    with decoding(lambda: picture, RENDERED_TYPE, max_pages=1, max_side_pixels=SMALLER_SIDE_PIXELS) as document:
-        return next(iter(document))
+    with decoding(lambda: picture, max_pages=1, max_side_pixels=SMALLER_SIDE_PIXELS) as document:
+        return next(iter(document)).picture
 
 
 def _reading(text: str, picture: bytes) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from worker.core.evidence import CallCounts, HeldFailure, Suspect, convicts, others_died_since, remembered
 from worker.core.faults import ANY_OTHER, Fault, Suspicion, row_of
+from worker.core.file_refusals import FileRefused
 from worker.core.outcome import Failed, Released, Retried
 from worker.ipc.backoff import doubling
 from worker.ipc.contract import ErrorCode, Step
@@ -36,7 +37,12 @@ def failure_of(error: BaseException, step: Step) -> Failure:
     """Classify an exception by the table of faults."""
     row, code = row_of(type(error)), getattr(error, "error_code", None)
     error_code = ErrorCode(code) if isinstance(code, str) and code in _INPUT_CODES else None
-    return Failure(step, row.fault, type(error).__name__, error_code, row.suspicion, is_bug=row is ANY_OTHER)
+    return Failure(step, row.fault, name_of(error), error_code, row.suspicion, is_bug=row is ANY_OTHER)
+
+
+def name_of(error: BaseException) -> str:
+    """Return the reason of a refused file, which is stable, or the name of the class."""
+    return error.reason if isinstance(error, FileRefused) else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,17 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from typing import BinaryIO
 
-from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.core.errors import VisionTransientError
+from worker.core.file_refusals import REASONS, FileDamaged, FileRefused, FileTooLarge
 from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents.errors import LOCAL_ERRORS, FileTimeout, FileUnavailable
+from worker.documents.page import MAX_HEAD_BYTES, Page
 from worker.documents.pages import open_document
 from worker.documents.sandbox import CPU_SECONDS, Sandbox, allow_cpu, sandboxed
-from worker.ipc.contract import ErrorCode
 
 READ_SECONDS = 8.0  # for one file, as for a download. The deadline for reading includes it
 PAGE_SECONDS = 9.0  # waiting time for a page, opening included: on a half-busy machine CPU_SECONDS end first
-MAX_PAGE_BYTES = 16 * 2**20  # a picture of the largest size, filled with noise, takes 5 MB as JPEG
+MAX_PAGE_BYTES = 16 * 2**20 + MAX_HEAD_BYTES  # a picture of the largest size, filled with noise, takes 5 MB as JPEG
 _HEADER = struct.Struct("!cI")  # kind, size in bytes
 _FILE, _NO_FILE, _TOTAL, _PAGE, _ERROR = b"F", b"U", b"T", b"P", b"R"
 _MAX_SHORT_BYTES = 32  # a size, a total or an error code
@@ -41,7 +42,6 @@ class DecoderFailed(VisionTransientError):
 @contextmanager
 def decoding(
     read: Callable[[], bytes],
-    mime_type: str,
     max_pages: int,
     first_page: int = 1,
     page_seconds: float = PAGE_SECONDS,
@@ -50,11 +50,11 @@ def decoding(
     """Read a file and decode its pages from `first_page` (counted from 1) on, in a child that ends with the block.
 
     Raises, also while the pages are iterated:
-    VisionPermanentError, with an input code, if `read` raises it or the document cannot be read.
+    FileRefused if `read` raises it or the document cannot be read.
     FileUnavailable if `read` raises it or takes longer than READ_SECONDS (FileTimeout).
     DecoderFailed if a page took longer than `page_seconds`, if the child was killed, or if no child could be started.
     """
-    work = functools.partial(_send_document, read, mime_type, max_pages, first_page, max_side_pixels)
+    work = functools.partial(_send_document, read, max_pages, first_page, max_side_pixels)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(sandboxed(work))
@@ -69,23 +69,23 @@ def _file_bytes(child: Sandbox) -> int:
 
 
 class Decoding:
-    """Pages of a document as JPEG or PNG bytes, to be iterated once. `total` counts those before `first_page` too."""
+    """Pages of a document, to be iterated once. `total` counts those before `first_page` too."""
 
     def __init__(self, child: Sandbox, max_pages: int, first_page: int, max_page_bytes: int, page_seconds: float) -> None:
         self._first_page, self._max_page_bytes, self._page_seconds = first_page, max_page_bytes, page_seconds
         self._frames = _Frames(child, page_seconds, DecoderFailed)
         self.total = int.from_bytes(self._frames.read(_TOTAL, _MAX_SHORT_BYTES), "big")
         if not 1 <= self.total <= max_pages:
-            raise _corrupt("impossible number of pages")
+            raise FileDamaged("impossible number of pages")
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Page]:
         for _ in range(self._first_page, self.total + 1):
-            yield self._frames.read(_PAGE, self._max_page_bytes)
+            yield _page(self._frames.read(_PAGE, self._max_page_bytes))
             self._frames.allow(self._page_seconds)  # the time between two reads does not count
 
 
 class _Frames:
-    """Messages of a child. It is not trusted: every length is bounded, and an invalid message raises input_corrupt."""
+    """Messages of a child. It is not trusted: every length is bounded, and an invalid message raises FileDamaged."""
 
     def __init__(self, child: Sandbox, seconds: float, late: type[VisionTransientError]) -> None:
         self._child, self._late, self._readable = child, late, select.poll()
@@ -98,14 +98,14 @@ class _Frames:
     def read(self, wanted: bytes, max_bytes: int) -> bytes:
         kind, size_bytes = _HEADER.unpack(self._read_exactly(_HEADER.size))
         if size_bytes > max_bytes:
-            raise _corrupt("frame too long")
+            raise FileDamaged("frame too long")
         payload = self._read_exactly(size_bytes)
         if kind == _ERROR:
-            raise _error_for_code(payload)
+            raise _error_for_reason(payload)
         if kind == _NO_FILE and wanted == _FILE:
             raise LOCAL_ERRORS.get(payload.decode("ascii", "replace"), FileUnavailable)("the file cannot be read")
         if kind != wanted:
-            raise _corrupt("frame of the wrong kind")
+            raise FileDamaged("frame of the wrong kind")
         return payload
 
     def _read_exactly(self, size_bytes: int) -> bytes:
@@ -120,36 +120,35 @@ class _Frames:
         return bytes(content)
 
 
-def _error_for_exit(exit_code: int) -> VisionPermanentError | VisionTransientError:
+def _error_for_exit(exit_code: int) -> FileRefused | VisionTransientError:
     """Return the error for a child that ended before the last page. `exit_code` is negative for a signal.
 
     SIGKILL, a stop and a bug of the product are transient, because the document is not the cause. The kernel's OOM killer may
     have chosen the child for the memory of another process.
     """
     if exit_code == -signal.SIGXCPU:
-        return VisionPermanentError("decoding needs too much processor time", ErrorCode.INPUT_TOO_LARGE)
+        return FileTooLarge("decoding needs too much processor time")
     if exit_code in _DOCUMENT_FAULTS:
-        return _corrupt(f"the decoder ended with {exit_code}")
+        return FileDamaged(f"the decoder ended with {exit_code}")
     return DecoderFailed(f"the decoder ended with {exit_code}")
 
 
-def _error_for_code(payload: bytes) -> VisionPermanentError:
+def _error_for_reason(payload: bytes) -> FileRefused:
+    refusal = REASONS.get(payload.decode("ascii", "replace"))
+    return refusal("rejected by the decoder") if refusal else FileDamaged("error frame without a known reason")
+
+
+def _page(payload: bytes) -> Page:
     try:
-        return VisionPermanentError("rejected by the decoder", ErrorCode(payload.decode()))
+        return Page.from_bytes(payload)
     except ValueError:
-        return _corrupt("error frame without a known code")
-
-
-def _corrupt(message: str) -> VisionPermanentError:
-    return VisionPermanentError(message, ErrorCode.INPUT_CORRUPT)
+        raise FileDamaged("page frame with a broken head") from None
 
 
 # In the child
 
 
-def _send_document(
-    read: Callable[[], bytes], mime_type: str, max_pages: int, first_page: int, max_side_pixels: int, fd: int
-) -> None:
+def _send_document(read: Callable[[], bytes], max_pages: int, first_page: int, max_side_pixels: int, fd: int) -> None:
     """Render pages until the pipe is full, which is mostly one page ahead of the one that the model reads.
 
     The total is sent after the first page is rendered, so an unreadable document raises before a model is called.
@@ -158,16 +157,16 @@ def _send_document(
         try:
             content = read()
             _send(pipe, _FILE, len(content).to_bytes(8, "big"))
-            document = open_document(content, mime_type, max_pages, first_page, max_side_pixels)
+            document = open_document(content, max_pages, first_page, max_side_pixels)
             first = list(islice(document.pages, 1))
             _send(pipe, _TOTAL, document.total.to_bytes(4, "big"))
             for page in chain(first, document.pages):
-                _send(pipe, _PAGE, page)
+                _send(pipe, _PAGE, page.to_bytes())
                 allow_cpu(CPU_SECONDS)
         except VisionTransientError as error:  # of `read`
             _send(pipe, _NO_FILE, type(error).__name__.encode())
-        except VisionPermanentError as error:
-            _send(pipe, _ERROR, (error.error_code or ErrorCode.INPUT_CORRUPT).encode())
+        except FileRefused as error:
+            _send(pipe, _ERROR, error.reason.encode())
 
 
 def _send(pipe: BinaryIO, kind: bytes, payload: bytes) -> None:

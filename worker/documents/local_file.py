@@ -6,9 +6,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from worker.core.errors import VisionPermanentError
+from worker.core.file_refusals import KeyRefused
 from worker.documents.errors import FileUnavailable, RootUnreadable, StoreFileMissing
-from worker.ipc.contract import ErrorCode
 
 _NEVER_A_FILE = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.EISDIR})  # a later try cannot succeed
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -17,7 +16,7 @@ _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
 def read_file(root: str, storage_key: str, max_bytes: int) -> bytes:
     """Return at most `max_bytes` + 1 bytes of a regular file inside the root.
 
-    Raises VisionPermanentError for a key that no file can have or that leaves the root. Raises FileUnavailable if the
+    Raises KeyRefused for a key that no file can have or that leaves the root. Raises FileUnavailable if the
     file does not exist yet or cannot be read.
     """
     try:
@@ -76,4 +75,4 @@ def _unavailable(error: OSError, root: str, storage_key: str) -> FileUnavailable
 
 
 def _refuse(message: str) -> NoReturn:
-    raise VisionPermanentError(message, ErrorCode.INPUT_UNSUPPORTED) from None
+    raise KeyRefused(message) from None

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from worker.core.errors import VisionPermanentError
+from worker.core.file_refusals import FileCutOff, FileDamaged, FileEmpty, FileTooLarge, KeyRefused
 from worker.documents.errors import (
     MAX_ERROR_BYTES,
     RootUnreadable,
@@ -22,7 +22,6 @@ from worker.documents.errors import (
     error_of_answer,
 )
 from worker.documents.local_file import read_file
-from worker.ipc.contract import ErrorCode
 from worker.ollama.deadline import Deadline
 from worker.ollama.retry_after import retry_after_seconds
 from worker.ollama.transport import BoundedTransport, DeadlineHolder, bounded, is_unresolved
@@ -60,7 +59,7 @@ class Storage:
     def page(self, storage_key: str) -> Reader:
         """Return a reader of a file below the local root if one is set. From the object store the file is fetched at once.
 
-        This function and the reader raise VisionPermanentError for an impossible or foreign key and for a file that is empty or
+        This function and the reader raise FileRefused for an impossible or foreign key and for a file that is empty or
         larger than LEARNING_MAX_UPLOAD_BYTES. They raise FileUnavailable if the file does not exist yet or cannot be read.
         """
         if not 0 < len(storage_key.encode("utf-8", "replace")) <= MAX_KEY_BYTES or "\0" in storage_key:
@@ -114,13 +113,15 @@ class Storage:
 
     def _refuse_size(self, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
-            raise VisionPermanentError("file exceeds LEARNING_MAX_UPLOAD_BYTES", ErrorCode.INPUT_TOO_LARGE)
+            raise FileTooLarge("file exceeds LEARNING_MAX_UPLOAD_BYTES")
 
 
-def _read_original(read: Reader, size_bytes: int, sha256: str) -> bytes:
+def _read_original(read: Reader, size_bytes: int | None, sha256: str) -> bytes:
     content = read()
+    if len(content) < (size_bytes or 0):
+        raise FileCutOff("fewer bytes than the row says")
     if len(content) != size_bytes or hashlib.sha256(content).hexdigest() != sha256:
-        raise VisionPermanentError("size or sha256 differ from the row", ErrorCode.INPUT_CORRUPT)
+        raise FileDamaged("size or sha256 differ from the row")
     return content
 
 
@@ -134,12 +135,12 @@ def _refuse_page(response: httpx.Response, content: bytes) -> bytes:
 
 def _refuse_empty(content: bytes) -> bytes:
     if not content:
-        raise VisionPermanentError("an empty file", ErrorCode.INPUT_CORRUPT)
+        raise FileEmpty
     return content
 
 
 def _refuse_key(message: str) -> NoReturn:
-    raise VisionPermanentError(message, ErrorCode.INPUT_UNSUPPORTED) from None
+    raise KeyRefused(message) from None
 
 
 def _refuse_answer(response: httpx.Response) -> None:

@@ -1,0 +1,56 @@
+"""A page as the decoder's child sends it, and its bytes in the pipe between child and worker."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import BaseModel, Field, ValidationError
+
+MAX_HEAD_BYTES = 2**20  # of the notes and of a page's own text
+_HEAD = struct.Struct("!I")
+
+
+class Note(StrEnum):
+    """Codes for what was done to a page or is wrong with it. The values stand in the metadata of a reading."""
+
+
+class _Head(BaseModel):
+    notes: list[Note] = Field(default=[], max_length=len(Note))
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`picture` is a JPEG. `text` is the page's own text if the file has a sound one, and then no model is asked."""
+
+    picture: bytes
+    notes: tuple[Note, ...] = ()
+    text: str | None = None
+
+    def to_bytes(self) -> bytes:
+        head = _Head(notes=list(self.notes), text=self.text).model_dump_json().encode()
+        return _HEAD.pack(len(head)) + head + self.picture
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Page":
+        """Raise ValueError for bytes that `to_bytes` does not make, because the child is not trusted."""
+        if len(content) < _HEAD.size:
+            raise ValueError("a page without a head")
+        (size_bytes,) = _HEAD.unpack_from(content)
+        picture_at = _HEAD.size + size_bytes
+        if size_bytes > min(MAX_HEAD_BYTES, len(content) - _HEAD.size):
+            raise ValueError("a page with a broken head")
+        try:
+            head = _Head.model_validate_json(content[_HEAD.size : picture_at])
+        except ValidationError:
+            raise ValueError("a page with a broken head") from None  # its message would quote the page's text
+        return cls(content[picture_at:], tuple(head.notes), head.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """`total` counts all pages. `pages` decodes each page when it is requested."""
+
+    total: int
+    pages: Iterator[Page]
