@@ -30,7 +30,7 @@ def measure() -> dict[str, float]:
     """Measure medians. The figures for the photo of 12 megapixels are from JPEG to JPEG."""
     pdf, photo = _text_pdf(), _photo()
     pdf_seconds, photo_seconds = _median(lambda: _decode(pdf)), _median(lambda: _decode(photo))
-    draft, pictures.draft = pictures.draft, lambda picture, max_side_pixels: None  # noqa: ARG005  the parameter names are part of the type
+    draft, pictures.draft = pictures.draft, lambda picture, size: None  # noqa: ARG005  the parameter names are part of the type
     try:
         photo_without_draft_seconds = _median(lambda: _decode(photo))
     finally:

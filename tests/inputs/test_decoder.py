@@ -28,11 +28,13 @@ from tests.tiers import in_two_tiers
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.core.file_refusals import REASONS, FileTooLarge
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import pdf as pdf_pages
-from worker.documents import pictures, sandbox
+from worker.documents import pages, sandbox
 from worker.documents.decoder import DecoderFailed, Decoding, _file_bytes, _send_document
 from worker.documents.decoder import decoding as in_a_child
 from worker.documents.page import Page
+from worker.documents.pages import open_document
+from worker.documents.pdf import Pdf
+from worker.documents.pictures import Pictures
 from worker.documents.sandbox import allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
 
@@ -150,10 +152,10 @@ def raising(error: Exception) -> Callable[[], bytes]:
 
 
 def test_a_picture_is_one_page() -> None:
-    """The bytes of a fitting picture come through the pipe unchanged, however many they are."""
+    """A page comes whole through the pipe, however large it is."""
     content = encoded(noise(1200, 1200), "PNG")
     with decoding(content, MAX_PAGES) as document:
-        assert (document.total, list(document)) == (1, [Page(content)])
+        assert (document.total, list(document)) == (1, list(open_document(content, MAX_PAGES).pages))
 
 
 @pytest.mark.parametrize(("first_page", "pages"), [(1, 5), (4, 2), (5, 1), (6, 0)])
@@ -202,10 +204,8 @@ def test_a_refusal_has_its_reason(content: bytes, reason: str) -> None:
 
 def test_a_later_page_that_fails_has_its_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A document whose second page is unreadable yields its first page before that."""
-    whole = pdf_pages.pdf_page
-    monkeypatch.setattr(
-        pdf_pages, "pdf_page", lambda document, number, *side: whole(document, number, *side) if number == 1 else 1 / 0
-    )
+    whole = Pdf.image
+    monkeypatch.setattr(Pdf, "image", lambda pdf, index, size: 1 / 0 if index else whole(pdf, index, size))
     with decoding(pdf(2), MAX_PAGES) as document:
         rest = iter(document)
         assert read(next(rest).picture)
@@ -263,7 +263,7 @@ def test_no_more_memory_than_allowed() -> None:
 
 def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that needs more memory than the child has is rejected as too large."""
-    monkeypatch.setattr(pictures, "picture_page", lambda _content, _side: bytes(2 * sandbox.MEMORY_BYTES))
+    monkeypatch.setattr(Pictures, "image", lambda _pictures, _index, _size: bytes(2 * sandbox.MEMORY_BYTES))
     assert refusal_of(encoded(noise(4, 4), "PNG")) is ErrorCode.INPUT_TOO_LARGE
 
 
@@ -290,8 +290,8 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
     """The limit is set before the first page and moves with each page, so a long document is not too slow."""
     used_seconds = itertools.count(0, 100)
     monkeypatch.setattr(time, "process_time", lambda: next(used_seconds))
-    limits = resource.getrlimit
-    monkeypatch.setattr(pdf_pages, "pdf_page", lambda _document, _number, _side: b"%d" % limits(resource.RLIMIT_CPU)[0])
+    limit = resource.getrlimit
+    monkeypatch.setattr(pages, "_jpeg", lambda _image: b"%d" % limit(resource.RLIMIT_CPU)[0])
     with decoding(pdf(3), MAX_PAGES) as document:
         assert [page.picture for page in document] == [b"%d" % (sandbox.CPU_SECONDS + seconds) for seconds in (0, 100, 200)]
 

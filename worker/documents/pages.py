@@ -3,8 +3,10 @@
 Runs in the decoder's child and has no effects. A decoder may crash the process that it runs in, so a worker never calls this.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
+from typing import Protocol
 
 from PIL import Image
 
@@ -13,6 +15,19 @@ from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import pdf, pictures
 from worker.documents.page import Document, Page
 
+MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
+JPEG_QUALITY = 90
+
+
+class Source(Protocol):
+    """A decoded file. `sizes` has width and height in pixels of each page as it is in the file, known before it is decoded."""
+
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]: ...
+
+    def image(self, index: int, size: tuple[int, int]) -> Image.Image:
+        """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger."""
+
 
 def open_document(content: bytes, max_pages: int, first_page: int = 1, max_side_pixels: int = MAX_SIDE_PIXELS) -> Document:
     """Open a document whose pages begin with `first_page` (counted from 1).
@@ -20,17 +35,20 @@ def open_document(content: bytes, max_pages: int, first_page: int = 1, max_side_
     This function and the iteration over the pages raise FileRefused.
     """
     with _decoder_errors_converted():
-        total, page = _page_source(content, max_side_pixels)
+        source = _source(content)
+        total = len(source.sizes)
+        if not total:
+            raise FileEmpty
         if total > max_pages:
             raise TooManyPages
-    return Document(total, _pages(page, range(first_page, total + 1)))
+    return Document(total, _pages(source, range(first_page, total + 1), max_side_pixels))
 
 
-def _pages(page: Callable[[int], Page], numbers: range) -> Iterator[Page]:
+def _pages(source: Source, numbers: range, max_side_pixels: int) -> Iterator[Page]:
     for number in numbers:
         with _decoder_errors_converted():
-            decoded = page(number)
-        yield decoded
+            page = Page(_jpeg(_image(source, number - 1, max_side_pixels)))
+        yield page
 
 
 @contextmanager
@@ -46,15 +64,37 @@ def _decoder_errors_converted() -> Iterator[None]:
         raise FileDamaged(type(error).__name__) from None
 
 
-def _page_source(content: bytes, max_side_pixels: int) -> tuple[int, Callable[[int], Page]]:
-    """Return the number of pages and a function that makes one of them (counted from 1)."""
+def _source(content: bytes) -> Source:
     if not content:
         raise FileEmpty
     if content.startswith(pictures.SIGNATURES):
-        return 1, lambda _number: Page(pictures.picture_page(content, max_side_pixels))
+        return pictures.Pictures(content)
     if b"%PDF-" in content[: pdf.MAX_HEADER_BYTES]:
-        document = pdf.open_pdf(content)
-        if not len(document):
-            raise FileEmpty
-        return len(document), lambda number: Page(pdf.pdf_page(document, number, max_side_pixels))
+        return pdf.Pdf(content)
     raise NotADocument
+
+
+def _image(source: Source, index: int, max_side_pixels: int) -> Image.Image:
+    """A page with no side longer than `max_side_pixels`, and never enlarged."""
+    return source.image(index, _fitted(source.sizes[index], max_side_pixels))
+
+
+def _fitted(size: tuple[int, int], max_side_pixels: int) -> tuple[int, int]:
+    ratio = min(1.0, max_side_pixels / max(size))
+    return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
+
+
+def _pad_to_minimum(picture: Image.Image) -> Image.Image:
+    """Add white so that both sides have MIN_SIDE_PIXELS, because the model's engine crashes on a narrower picture."""
+    width, height = (max(side, MIN_SIDE_PIXELS) for side in picture.size)
+    if (width, height) == picture.size:
+        return picture
+    paper = Image.new(picture.mode, (width, height), "white")
+    paper.paste(picture)
+    return paper
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    target = BytesIO()
+    _pad_to_minimum(picture).save(target, "JPEG", quality=JPEG_QUALITY)
+    return target.getvalue()
