@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
 from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
-from worker.core import checkpoint
+from worker.core import checkpoint, joining
 from worker.core.outcome import Payload, Submission
+from worker.documents.page import Note
 from worker.documents.storage import page_keys
 from worker.held_lease import HeldLease
 from worker.ipc.contract import Activity, Counter, Step
@@ -61,12 +62,12 @@ class VisionStep:
             self._ctx.report.count(Counter.PAGES_REUSED, len(texts))
             page = self._calls.ask(Step.VISION, pages.next_page)
             self._start()
-            texts.append(self._read(pages, page))
+            texts.append(_continuation(texts[-1] if texts else "", self._read(pages, page), page))
             while len(texts) < pages.total:
                 self._continue_after(OcrPage(len(texts), texts[-1], fingerprint))
                 page = self._calls.ask(Step.VISION, pages.next_page)
-                texts.append(self._read(pages, page))
-        return OcrResult("\n\n".join(texts), pages.metadata(), fingerprint)
+                texts.append(_continuation(texts[-1], self._read(pages, page), page))
+        return OcrResult(joining.joined(texts, getattr(pages, "continued", ())), pages.metadata(), fingerprint)
 
     def _open(self, stack: ExitStack, submission: Submission, first_page: int) -> Any:
         self._ctx.report.enter_activity(Activity.READ, READ_DEADLINE_SECONDS)
@@ -113,6 +114,11 @@ class VisionStep:
             lambda connection, lease_seconds, permit: write_checkpoint(connection, self._held.lease, ocr, lease_seconds, permit),
         )
         self._calls.page_committed()
+
+
+def _continuation(before: str, text: str, page: Any) -> str:
+    """The text of a page without what the page before has too. It is removed before the page is committed."""
+    return joining.without_repeated(before, text) if Note.OVERLAP in getattr(page, "notes", ()) else text
 
 
 def _max_pages(submission: Submission, settings: WorkerSettings) -> int:

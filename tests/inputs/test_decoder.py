@@ -85,7 +85,8 @@ def frame(kind: bytes, payload: bytes, size: int | None = None) -> bytes:
 
 
 def total(pages: int) -> bytes:
-    return struct.pack("!I", pages)
+    """The flags of pages of which none continues the page before it."""
+    return bytes(pages)
 
 
 def children() -> list[psutil.Process]:
@@ -353,6 +354,7 @@ def _pages_and_end(child: sandbox.Sandbox, until_seconds: float) -> tuple[tuple[
         frame(b"T", total(0)),
         frame(b"T", total(MAX_PAGES + 1)),
         frame(b"T", b"\xff" * 32),
+        frame(b"T", b"\x01"),
         frame(b"T", b""),
         frame(b"T", total(MAX_PAGES + 1)) + frame(b"P", b"page") * (MAX_PAGES + 1),
         frame(b"P", b"a page before the total"),
@@ -442,7 +444,7 @@ def test_a_child_ends_with_its_worker() -> None:
     if worker_pid == 0:
         try:
             with sandboxed(lambda _fd: signal.pause()) as child:
-                os.write(write_fd, total(child.pid))
+                os.write(write_fd, struct.pack("!I", child.pid))
                 signal.pause()
         finally:
             os._exit(1)

@@ -1,7 +1,7 @@
 """Reads a submission's pages with a vision model in Ollama."""
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ from worker.adapters import prompts
 from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
 from worker.core.file_refusals import TooManyPages
+from worker.core.page_size import PAGES_VERSION
 from worker.documents.decoder import decoding
 from worker.documents.ink import Ink, ink_in
 from worker.documents.page import Page
@@ -26,15 +27,21 @@ MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sente
 
 
 class Pages:
-    """Pages of one submission, read one after another. `total` counts the pages of the whole document.
+    """Pages of one submission, read one after another. `total` counts the pages of the whole document, and `continued`
+    is true for each of them that continues the page before it.
 
     `attempt` is the rung of the ladder for the first page that is read here. Each further page begins at the lowest rung.
     """
 
     def __init__(
-        self, total: int, pages: Iterator[Page], ask: Callable[[bytes, int], Answer], means: Mapping[str, str], attempt: int
+        self,
+        continued: Sequence[bool],
+        pages: Iterator[Page],
+        ask: Callable[[bytes, int], Answer],
+        means: Mapping[str, str],
+        attempt: int,
     ) -> None:
-        self.total, self._attempt = total, attempt
+        self.total, self.continued, self._attempt = len(continued), continued, attempt
         self._pages, self._ask, self._means, self._tokens = pages, ask, means, 0
 
     def next_page(self) -> Page:
@@ -76,11 +83,11 @@ class Vision:
         if len(keys) > self._settings.max_pdf_pages:
             raise TooManyPages
         if keys:
-            yield Pages(len(keys), map(self._rendered, keys[first_page - 1 :]), self._ask, self._means, attempt)
+            yield Pages([False] * len(keys), map(self._rendered, keys[first_page - 1 :]), self._ask, self._means, attempt)
             return
         read = self._storage.original(submission)
         with decoding(read, self._settings.max_pdf_pages, first_page) as document:
-            yield Pages(document.total, iter(document), self._ask, self._means, attempt)
+            yield Pages(document.continued, iter(document), self._ask, self._means, attempt)
 
     def fingerprint(self, submission: Mapping[str, Any]) -> str:
         """Return the fingerprint of a text that is read now. Raises VisionTransientError if the server is not reachable.
@@ -90,10 +97,12 @@ class Vision:
         model = self._settings.ai_vision_model
         with failures_reported(self._on_call):
             self._digest = self._digest or self._ollama.digest(model)  # not kept if none was found: another worker may find it
-        return checkpoint.fingerprint(str(submission["sha256"]), __name__, self._digest or model, self._prompt)
+        made_by = f"{__name__} {PAGES_VERSION}"
+        return checkpoint.fingerprint(str(submission["sha256"]), made_by, self._digest or model, self._prompt)
 
     def _rendered(self, storage_key: str) -> Page:
-        with decoding(self._storage.page(storage_key), max_pages=1) as document:
+        """A page of the web side is one page, however long it is, because the web side has counted the pages."""
+        with decoding(self._storage.page(storage_key), max_pages=1, cuts_long_pages=False) as document:
             return next(iter(document))
 
     def _ask(self, picture: bytes, attempt: int) -> Answer:

@@ -6,7 +6,10 @@ from worker.core.outcome import Payload, Submission
 
 
 def fingerprint(content_sha256: str, adapter: str, model_identity: str, prompt: str) -> str:
-    """One hash of everything that determines a text: the content, the adapter's module, the model and the prompt."""
+    """One hash of everything that determines a text: the content, the adapter, the model and the prompt.
+
+    `adapter` is its module, with the version of the way in which it makes pages if it has one.
+    """
     parts = (content_sha256, adapter, model_identity, hashlib.sha256(prompt.encode()).hexdigest())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

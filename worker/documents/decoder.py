@@ -27,7 +27,7 @@ PAGE_SECONDS = 9.0  # waiting time for a page, opening included: on a half-busy 
 MAX_PAGE_BYTES = 16 * 2**20 + MAX_HEAD_BYTES  # a picture of the largest size, filled with noise, takes 5 MB as JPEG
 _HEADER = struct.Struct("!cI")  # kind, size in bytes
 _FILE, _NO_FILE, _TOTAL, _PAGE, _ERROR = b"F", b"U", b"T", b"P", b"R"
-_MAX_SHORT_BYTES = 32  # a size, a total or an error code
+_MAX_SHORT_BYTES = 32  # a size or an error code
 _READ_BYTES = 2**20
 _DOCUMENT_FAULTS = frozenset(  # exit codes, negative for a signal
     {0}  # a normal exit before the last page: a broken protocol
@@ -46,6 +46,8 @@ def decoding(
     first_page: int = 1,
     page_seconds: float = PAGE_SECONDS,
     max_side_pixels: int = MAX_SIDE_PIXELS,
+    *,
+    cuts_long_pages: bool = True,
 ) -> Iterator["Decoding"]:
     """Read a file and decode its pages from `first_page` (counted from 1) on, in a child that ends with the block.
 
@@ -54,7 +56,7 @@ def decoding(
     FileUnavailable if `read` raises it or takes longer than READ_SECONDS (FileTimeout).
     DecoderFailed if a page took longer than `page_seconds`, if the child was killed, or if no child could be started.
     """
-    work = functools.partial(_send_document, read, max_pages, first_page, max_side_pixels)
+    work = functools.partial(_send_document, read, max_pages, first_page, max_side_pixels, cuts_long_pages=cuts_long_pages)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(sandboxed(work))
@@ -69,14 +71,18 @@ def _file_bytes(child: Sandbox) -> int:
 
 
 class Decoding:
-    """Pages of a document, to be iterated once. `total` counts those before `first_page` too."""
+    """Pages of a document, to be iterated once.
+
+    `total` counts those before `first_page` too, and `continued` is true for each of them that continues the page before it.
+    """
 
     def __init__(self, child: Sandbox, max_pages: int, first_page: int, max_page_bytes: int, page_seconds: float) -> None:
         self._first_page, self._max_page_bytes, self._page_seconds = first_page, max_page_bytes, page_seconds
         self._frames = _Frames(child, page_seconds, DecoderFailed)
-        self.total = int.from_bytes(self._frames.read(_TOTAL, _MAX_SHORT_BYTES), "big")
-        if not 1 <= self.total <= max_pages:
-            raise FileDamaged("impossible number of pages")
+        flags = self._frames.read(_TOTAL, max_pages)
+        self.total, self.continued = len(flags), tuple(map(bool, flags))
+        if not flags or self.continued[0]:
+            raise FileDamaged("impossible pages")
 
     def __iter__(self) -> Iterator[Page]:
         for _ in range(self._first_page, self.total + 1):
@@ -148,18 +154,21 @@ def _page(payload: bytes) -> Page:
 # In the child
 
 
-def _send_document(read: Callable[[], bytes], max_pages: int, first_page: int, max_side_pixels: int, fd: int) -> None:
+def _send_document(
+    read: Callable[[], bytes], max_pages: int, first_page: int, max_side_pixels: int, fd: int, *, cuts_long_pages: bool = True
+) -> None:
     """Render pages until the pipe is full, which is mostly one page ahead of the one that the model reads.
 
-    The total is sent after the first page is rendered, so an unreadable document raises before a model is called.
+    A byte for each page, 1 if it continues the page before, is sent after the first page is rendered. An unreadable document
+    therefore raises before a model is called.
     """
     with os.fdopen(fd, "wb") as pipe:
         try:
             content = read()
             _send(pipe, _FILE, len(content).to_bytes(8, "big"))
-            document = open_document(content, max_pages, first_page, max_side_pixels)
+            document = open_document(content, max_pages, first_page, max_side_pixels, cuts_long_pages=cuts_long_pages)
             first = list(islice(document.pages, 1))
-            _send(pipe, _TOTAL, document.total.to_bytes(4, "big"))
+            _send(pipe, _TOTAL, bytes(document.continued))
             for page in chain(first, document.pages):
                 _send(pipe, _PAGE, page.to_bytes())
                 allow_cpu(CPU_SECONDS)

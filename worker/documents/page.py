@@ -14,6 +14,9 @@ _HEAD = struct.Struct("!I")
 class Note(StrEnum):
     """Codes for what was done to a page or is wrong with it. The values stand in the metadata of a reading."""
 
+    CUT = "cut"  # a piece of a long page
+    OVERLAP = "overlap"  # a piece that begins with a part of the piece before
+
 
 class _Head(BaseModel):
     notes: list[Note] = Field(default=[], max_length=len(Note))
@@ -50,7 +53,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`total` counts all pages. `pages` decodes each page when it is requested."""
+    """`pages` decodes each page when it is requested. `continued` is true for each page that continues the page before it.
 
-    total: int
+    It covers all pages, also those before the first wanted one.
+    """
+
     pages: Iterator[Page]
+    continued: tuple[bool, ...]
+
+    @property
+    def total(self) -> int:
+        return len(self.continued)

@@ -5,6 +5,8 @@ Runs in the decoder's child and has no effects. A decoder may crash the process 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from io import BytesIO
 from typing import Protocol
 
@@ -12,8 +14,8 @@ from PIL import Image
 
 from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileTooLarge, NotADocument, TooManyPages
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import pdf, pictures
-from worker.documents.page import Document, Page
+from worker.documents import cutting, pdf, pictures
+from worker.documents.page import Document, Note, Page
 
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
 JPEG_QUALITY = 90
@@ -29,26 +31,58 @@ class Source(Protocol):
         """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger."""
 
 
-def open_document(content: bytes, max_pages: int, first_page: int = 1, max_side_pixels: int = MAX_SIDE_PIXELS) -> Document:
-    """Open a document whose pages begin with `first_page` (counted from 1).
+def open_document(
+    content: bytes,
+    max_pages: int,
+    first_page: int = 1,
+    max_side_pixels: int = MAX_SIDE_PIXELS,
+    *,
+    cuts_long_pages: bool = True,
+) -> Document:
+    """Open a document whose pages begin with `first_page` (counted from 1). Each piece of a long page counts as a page.
 
     This function and the iteration over the pages raise FileRefused.
     """
     with _decoder_errors_converted():
         source = _source(content)
-        total = len(source.sizes)
-        if not total:
+        if not source.sizes:
             raise FileEmpty
-        if total > max_pages:
+        counts = [cutting.piece_count(size) if cuts_long_pages else 1 for size in source.sizes]
+        if sum(counts) > max_pages or max(counts) > cutting.MAX_PIECES:
             raise TooManyPages
-    return Document(total, _pages(source, range(first_page, total + 1), max_side_pixels))
+    places = [Place(index, piece, count) for index, count in enumerate(counts) for piece in range(count)]
+    return Document(_pages(source, places[first_page - 1 :], max_side_pixels), tuple(place.piece > 0 for place in places))
 
 
-def _pages(source: Source, numbers: range, max_side_pixels: int) -> Iterator[Page]:
-    for number in numbers:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page's place in the file: the index of the file's page, and the number of the piece, counted from 0, of `count`."""
+
+    index: int
+    piece: int
+    count: int
+
+
+def _pages(source: Source, places: Sequence[Place], max_side_pixels: int) -> Iterator[Page]:
+    long_page = lru_cache(1)(partial(_long_page, source, max_side_pixels))  # its picture stays for the next piece
+    for place in places:
         with _decoder_errors_converted():
-            page = Page(_jpeg(_image(source, number - 1, max_side_pixels)))
+            page = _piece(long_page(place.index), place) if place.count > 1 else _whole(source, place.index, max_side_pixels)
         yield page
+
+
+def _whole(source: Source, index: int, max_side_pixels: int) -> Page:
+    return Page(_jpeg(source.image(index, _fitted(source.sizes[index], max_side_pixels))))
+
+
+def _piece(long_page: cutting.LongPage, place: Place) -> Page:
+    piece = long_page.piece(place.piece)
+    return Page(_jpeg(piece.picture), (Note.CUT, Note.OVERLAP) if piece.overlaps else (Note.CUT,))
+
+
+def _long_page(source: Source, max_side_pixels: int, index: int) -> cutting.LongPage:
+    size = source.sizes[index]
+    return cutting.LongPage(source.image(index, cutting.fitted(size, max_side_pixels)), size)
 
 
 @contextmanager
@@ -74,12 +108,8 @@ def _source(content: bytes) -> Source:
     raise NotADocument
 
 
-def _image(source: Source, index: int, max_side_pixels: int) -> Image.Image:
-    """A page with no side longer than `max_side_pixels`, and never enlarged."""
-    return source.image(index, _fitted(source.sizes[index], max_side_pixels))
-
-
 def _fitted(size: tuple[int, int], max_side_pixels: int) -> tuple[int, int]:
+    """Return a size with no side longer than `max_side_pixels`. It is never enlarged."""
     ratio = min(1.0, max_side_pixels / max(size))
     return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
 
