@@ -7,10 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from PIL import Image, ImageDraw
 from psycopg.types.json import Jsonb
 
 from testkit.bare_worker import BareWorker
 from testkit.drawn_pages import draw_page, pdf_bytes, png_bytes
+from testkit.inputs.files import encoded
+from testkit.line_marks import draw_mark, line_text
 from testkit.school import VISION_MODEL, School, counted, enter_one, finish, is_idle
 from testkit.submissions import BUCKET, Submission
 from testkit.waiting import until
@@ -171,3 +174,38 @@ def test_a_lost_page_commit_is_noticed(school: School, document: Submission) -> 
         until(lambda: is_idle(worker))
         assert (counted(worker)[Counter.VISION_CALLS], counted(worker)[Counter.REJECTED_BY_FENCE]) == (1, 1)
     assert "cached_pages" not in school.job(submission_id)["payload"]
+
+
+LONG_SIZE, LONG_PIECES, LINE_PIXELS = (1080, 6000), 5, 60
+
+
+def long_page(*, is_over_a_photo: bool) -> tuple[bytes, str]:
+    """A scrolling screenshot whose lines have marks, and its text."""
+    ground = (
+        Image.effect_noise(LONG_SIZE, 90).point(lambda level: 128 + level // 2)
+        if is_over_a_photo
+        else Image.new("L", LONG_SIZE, 255)
+    )
+    count = LONG_SIZE[1] // LINE_PIXELS - 1
+    pen = ImageDraw.Draw(ground)
+    for number in range(count):
+        draw_mark(ground, number, number * LINE_PIXELS + 12)
+        pen.text((220, number * LINE_PIXELS + 10), line_text(number), fill=0, font_size=40)
+    return encoded(ground, "JPEG", quality=95), "\n".join(map(line_text, range(count)))
+
+
+@pytest.mark.second_tier
+@pytest.mark.parametrize("is_over_a_photo", [False, True], ids=["screenshot", "over a photo"])
+def test_a_long_page_is_read_once_and_in_order(school: School, photo: Submission, *, is_over_a_photo: bool) -> None:
+    """Each line of a long page is once in the text, although the worker dies between two pieces, also where pieces overlap."""
+    content, text = long_page(is_over_a_photo=is_over_a_photo)
+    hang_at(school, 3)
+    submission_id = enter_one(school, replace(photo, content=content, mime_type="image/jpeg"))
+    with school.worker(**ONLY_READING) as worker:
+        until_called(school, worker, 3)
+        worker.signal(signal.SIGKILL)
+        worker.exit_status()
+        school.reclaim_lease(worker)
+    done = finish(school, submission_id, **ONLY_READING)
+    assert (done[Counter.VISION_CALLS], done[Counter.PAGES_REUSED]) == (LONG_PIECES - 2, 2)
+    assert school.submission(submission_id)["text_body"] == text

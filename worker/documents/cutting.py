@@ -23,10 +23,17 @@ TALL_WINDOW, WIDE_WINDOW = 0.1, 0.2  # to each side of a cut's place, of the sho
 MIN_WINDOW_PIXELS = 48
 MAX_PIECES = 30  # of one page, which is decoded as a whole: 51 million pixels
 CELL_PIXELS = 3  # a seam's grid. The space between two lines of a screenshot has 6
-EDGE_PIXELS = 2  # a stroke becomes as dark within this distance
-FAINT = 24  # levels of 255 between two neighbours: the noise of a camera is below
-CLEAR_INK = 1000  # a seam through the tips of a few letters. One through a line of writing has 20 times as much
-_INK, _MOVE = 4096, 8  # weights: a seam avoids ink first, and is straight and in the middle otherwise
+RULE_PIXELS = 25  # odd. A wider part of the picture is no line
+EDGE_PIXELS = 3  # a soft stroke becomes dark within this distance
+FAINT = 8  # levels of 255 within this distance, of a slightly blurred picture: pencil is above, the noise of a camera below
+NEAR_CELLS = 4  # the space between two words of a board is smaller, and that between two blocks is larger
+CLEAR_INK = 1.0  # of a cell, on average: a seam through the tips of a few letters. A line has 7 in pencil and 40 in print
+_INK, _STEEP, _MOVE, _NEAR = (
+    100_000,
+    20_000,
+    1000,
+    5000,
+)  # weights: a seam avoids ink first, then line ends, then slopes, and stays near its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ class LongPage:
     def __init__(self, picture: Image.Image, size: tuple[int, int]) -> None:
         self._count, self._is_wide = piece_count(size), _is_wide(size)
         self._picture = self._turned(picture)
-        self._window = max(CELL_PIXELS, int(_window_pixels(size) * self._picture.height / max(size)))
+        self._window = max(CELL_PIXELS, int(_window_pixels(size) * self._picture.height / max(size)) - 1)
         self._cut = cache(self._found)
 
     def piece(self, number: int) -> Piece:
@@ -101,12 +108,12 @@ class LongPage:
         middle = self._picture.height * number // self._count
         top, bottom = middle - self._window, middle + self._window
         seam = self._seam(top, bottom)
-        if seam.ink <= CLEAR_INK:
+        if seam.ink <= CLEAR_INK * len(seam.rows):
             return [*seam.rows], [*seam.rows]
         return [*self._seam(middle, bottom).rows], [*self._seam(top, middle).rows]
 
     def _seam(self, top: int, bottom: int) -> Seam:
-        found = seam_of(self._picture.crop((0, top, self._picture.width, bottom)))
+        found = seam_of(self._picture.crop((0, top, self._picture.width, bottom)), follows_lines=not self._is_wide)
         return Seam([top + row for row in found.rows], found.ink)
 
 
@@ -129,16 +136,19 @@ def _paint(piece: Image.Image, seam: list[int], edge: int) -> None:
             pen.rectangle((left, top, left + CELL_PIXELS - 1, bottom - 1), fill=paper if len(paper) > 1 else paper[0])
 
 
-def seam_of(band: Image.Image) -> Seam:
+def seam_of(band: Image.Image, *, follows_lines: bool) -> Seam:
     """Find the emptiest path from the left to the right of a picture, with a row in pixels for each CELL_PIXELS of its width.
 
     Only edges of ink count: the sides of strokes on the way to the right, and their ends on the way up or down. It
     does not matter if the paper is dark and the ink light.
     """
-    grey = band.convert("L")
+    grey = band.convert("L").filter(ImageFilter.BoxBlur(1))
     across, down = _without_rules(_edges(grey, EDGE_PIXELS, 0)), _edges(grey, 0, EDGE_PIXELS)
-    height = -(-grey.height // CELL_PIXELS)
-    rows, ink = _path(_columns(across), _columns(down), height)
+    sides, ends = across.reduce(CELL_PIXELS), down.reduce(CELL_PIXELS)
+    if follows_lines:
+        rows, ink = _path(_columns(sides), _columns(ends), _columns(Image.new("L", sides.size)), _STEEP)
+    else:
+        rows, ink = _path(_columns(sides), _columns(ends), _columns(sides.filter(ImageFilter.BoxBlur(NEAR_CELLS))), _MOVE)
     return Seam([min(row * CELL_PIXELS + CELL_PIXELS // 2, grey.height) for row in rows], ink)
 
 
@@ -150,27 +160,34 @@ def _edges(grey: Image.Image, x: int, y: int) -> Image.Image:
 
 
 def _without_rules(edges: Image.Image) -> Image.Image:
-    """Remove lines that go straight down from edge to edge: margins, squares, the frames of tables and speech bubbles."""
+    """Remove thin lines that go straight down from edge to edge: margins, squares, the frames of tables and speech bubbles."""
     marks = edges.point(lambda level: 255 if level else 0).filter(ImageFilter.MaxFilter(3))
-    rules = marks.resize((marks.width, 1), Image.Resampling.BOX).point(lambda level: 255 if level > 0.9 * 255 else 0)
-    return ImageChops.subtract(edges, rules.filter(ImageFilter.MaxFilter(3)).resize(edges.size))
+    full = marks.resize((marks.width, 1), Image.Resampling.BOX).point(lambda level: 255 if level > 0.9 * 255 else 0)
+    lines = full.resize((marks.width, RULE_PIXELS)).filter(ImageFilter.MaxFilter(3))
+    grain = lines.filter(ImageFilter.MinFilter(RULE_PIXELS)).filter(ImageFilter.MaxFilter(RULE_PIXELS))
+    return ImageChops.subtract(edges, ImageChops.subtract(lines, grain).resize(edges.size, Image.Resampling.NEAREST))
 
 
-def _columns(edges: Image.Image) -> list[bytes]:
-    """The mean of each cell, column by column."""
-    cells = edges.reduce(CELL_PIXELS).transpose(Image.Transpose.TRANSPOSE)
-    content = cells.tobytes()
-    return [content[start : start + cells.width] for start in range(0, len(content), cells.width)]
+def _columns(cells: Image.Image) -> list[bytes]:
+    content = cells.transpose(Image.Transpose.TRANSPOSE).tobytes()
+    return [content[start : start + cells.height] for start in range(0, len(content), cells.height)]
 
 
-def _path(across: list[bytes], down: list[bytes], height: int) -> tuple[list[int], int]:
-    """The shortest path through a grid, from left to right with moves up and down: a row for each column, and the ink."""
-    costs, origins = [abs(2 * row - height) for row in range(height)], []
-    for sides, ends in zip(across, down, strict=True):
-        costs = [cost + side * _INK + abs(2 * row - height) for row, (cost, side) in enumerate(zip(costs, sides, strict=True))]
-        origin = list(range(height))
-        _spread(costs, origin, ends, range(1, height), -1)
-        _spread(costs, origin, ends, range(height - 2, -1, -1), 1)
+def _path(across: list[bytes], down: list[bytes], near: list[bytes], steep: int) -> tuple[list[int], int]:
+    """The shortest path through a grid, from left to right with moves up and down: a row for each column, and the ink.
+
+    A path may move by one row for each column. Each further move costs `steep`.
+    """
+    height = len(across[0])
+    costs = away = [abs(2 * row - height) for row in range(height)]
+    origins = []
+    for sides, ends, around in zip(across, down, near, strict=True):
+        costs, origin = _sloped(costs, ends)
+        costs = [
+            cost + side * _INK + close * _NEAR + far for cost, side, close, far in zip(costs, sides, around, away, strict=True)
+        ]
+        _spread(costs, origin, ends, steep, range(1, height), -1)
+        _spread(costs, origin, ends, steep, range(height - 2, -1, -1), 1)
         origins.append(origin)
     row = min(range(height), key=costs.__getitem__)
     ink, rows = costs[row] // _INK, []
@@ -180,9 +197,19 @@ def _path(across: list[bytes], down: list[bytes], height: int) -> tuple[list[int
     return rows[::-1], ink
 
 
-def _spread(costs: list[int], origin: list[int], ends: bytes, order: range, step: int) -> None:
+def _sloped(before: list[int], ends: bytes) -> tuple[list[int], list[int]]:
+    """Come from the same row of the column before, or from the row above or below."""
+    costs, origin = list(before), list(range(len(before)))
+    for row, end in enumerate(ends):
+        for neighbour in (row - 1, row + 1):
+            if 0 <= neighbour < len(before) and (cost := before[neighbour] + _MOVE + end * _INK) < costs[row]:
+                costs[row], origin[row] = cost, neighbour
+    return costs, origin
+
+
+def _spread(costs: list[int], origin: list[int], ends: bytes, steep: int, order: range, step: int) -> None:
     """Move within a column wherever it is cheaper to come from the neighbouring row."""
     for row in order:
-        cost = costs[row + step] + _MOVE + ends[row] * _INK
+        cost = costs[row + step] + steep + ends[row] * _INK
         if cost < costs[row]:
             costs[row], origin[row] = cost, origin[row + step]
