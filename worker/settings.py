@@ -231,7 +231,12 @@ class WorkerSettings(BaseModel):
         ),
     ] = 10_485_760
     max_pdf_pages: Annotated[
-        int, Field(ge=1, le=200, description="page limit of a PDF. A longer one fails as input_too_large")
+        int,
+        Field(
+            ge=1,
+            le=200,
+            description="page limit of a document, with all pieces of long pages. A longer one fails as input_too_large",
+        ),
     ] = 20
 
     worker_max_retries: Annotated[int, Field(ge=0, le=100, description="number of retries of a job after transient errors")] = 3

@@ -126,7 +126,7 @@ def test_words_of_a_board_are_whole() -> None:
 
 
 def test_pieces_of_a_photo_overlap() -> None:
-    """Where no place is empty, both pieces have what is near the cut, and a line is in one of them or in both."""
+    """Both pieces have what is near the cut if no place is empty. A line is in one of them or in both."""
     page = photo()
     pieces = cut(page)
     found = places(page, pieces)

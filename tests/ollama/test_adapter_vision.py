@@ -93,6 +93,13 @@ def test_another_prompt_is_another_reading(simulator: SimulatorProcess, tmp_path
     assert first != second
 
 
+def test_other_pages_are_another_reading(simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fingerprint changes with the way pages are made, so texts of pages with other numbers are never mixed with new ones."""
+    before = adapter(simulator.url, tmp_path).fingerprint({"sha256": "x"})
+    monkeypatch.setattr(vision, "PAGES_VERSION", vision.PAGES_VERSION + 1)
+    assert adapter(simulator.url, tmp_path).fingerprint({"sha256": "x"}) != before
+
+
 def test_nothing_is_sent_to_a_model_elsewhere(simulator: SimulatorProcess, tmp_path: Path) -> None:
     """A page is sent to a model that runs outside of the house only if the setting allows it."""
     with pytest.raises(errors.ModelElsewhere):

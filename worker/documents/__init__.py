@@ -4,7 +4,8 @@
     decoder   decodes it in a child process and passes its pages on
     sandbox   the child: no descriptors, little memory and time, no way to write files
     ink       finds writing on a page
-    pages     the decoding itself: pictures and PDFs to upright JPEG or PNG pages
+    pages     the decoding itself: pictures and PDFs to upright JPEG pages
+    cutting   cuts a long page into pieces of legible size
 
 A worker never decodes a file in its own process.
 """
