@@ -21,19 +21,15 @@ TALL_RATIO = 1.5  # of a piece, whose width then is 1067 pixels: a screen's own,
 WIDE_RATIO = WHOLE_RATIO  # boards have large letters, and each cut goes through their lines
 TALL_WINDOW, WIDE_WINDOW = 0.1, 0.2  # to each side of a cut's place, of the shorter side: more than a line, more than a word
 MIN_WINDOW_PIXELS = 48
-MAX_PIECES = 30  # of one page, which is decoded as a whole: 51 million pixels
+MAX_PIECES = 30  # of one page, which is decoded as a whole: 44 million pixels
 CELL_PIXELS = 3  # a seam's grid. The space between two lines of a screenshot has 6
 RULE_PIXELS = 25  # odd. A wider part of the picture is no line
 EDGE_PIXELS = 3  # a soft stroke becomes dark within this distance
 FAINT = 8  # levels of 255 within this distance, of a slightly blurred picture: pencil is above, the noise of a camera below
 NEAR_CELLS = 4  # the space between two words of a board is smaller, and that between two blocks is larger
 CLEAR_INK = 1.0  # of a cell, on average: a seam through the tips of a few letters. A line has 7 in pencil and 40 in print
-_INK, _STEEP, _MOVE, _NEAR = (
-    100_000,
-    20_000,
-    1000,
-    5000,
-)  # weights: a seam avoids ink first, then line ends, then slopes, and stays near its place
+# Weights: a seam avoids ink first, then the ends of lines, then slopes and the ink beside it, and stays near its place.
+_INK, _STEEP, _MOVE, _NEAR = 100_000, 20_000, 1000, 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +135,8 @@ def _paint(piece: Image.Image, seam: list[int], edge: int) -> None:
 def seam_of(band: Image.Image, *, follows_lines: bool) -> Seam:
     """Find the emptiest path from the left to the right of a picture, with a row in pixels for each CELL_PIXELS of its width.
 
-    Only edges of ink count: the sides of strokes on the way to the right, and their ends on the way up or down. It
-    does not matter if the paper is dark and the ink light.
+    Only edges of ink count: the sides of strokes on the way to the right, and their ends on the way up or down. It does
+    not matter if the paper is dark and the ink light.
     """
     grey = band.convert("L").filter(ImageFilter.BoxBlur(1))
     across, down = _without_rules(_edges(grey, EDGE_PIXELS, 0)), _edges(grey, 0, EDGE_PIXELS)

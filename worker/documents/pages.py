@@ -6,8 +6,9 @@ Runs in the decoder's child and has no effects. A decoder may crash the process 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from io import BytesIO
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 from PIL import Image
@@ -64,10 +65,24 @@ class Place:
 
 
 def _pages(source: Source, places: Sequence[Place], max_side_pixels: int) -> Iterator[Page]:
-    long_page = lru_cache(1)(partial(_long_page, source, max_side_pixels))  # its picture stays for the next piece
-    for place in places:
+    for index, group in groupby(places, attrgetter("index")):
+        wanted = list(group)
+        if wanted[0].count > 1:
+            yield from _pieces(source, index, [place.piece for place in wanted], max_side_pixels)
+        else:
+            with _decoder_errors_converted():
+                page = _whole(source, index, max_side_pixels)
+            yield page
+
+
+def _pieces(source: Source, index: int, numbers: Sequence[int], max_side_pixels: int) -> Iterator[Page]:
+    """The pieces of one long page, whose picture is kept until the last piece was made."""
+    size = source.sizes[index]
+    with _decoder_errors_converted():
+        long_page = cutting.LongPage(source.image(index, cutting.fitted(size, max_side_pixels)), size)
+    for number in numbers:
         with _decoder_errors_converted():
-            page = _piece(long_page(place.index), place) if place.count > 1 else _whole(source, place.index, max_side_pixels)
+            page = _piece(long_page.piece(number))
         yield page
 
 
@@ -75,14 +90,8 @@ def _whole(source: Source, index: int, max_side_pixels: int) -> Page:
     return Page(_jpeg(source.image(index, _fitted(source.sizes[index], max_side_pixels))))
 
 
-def _piece(long_page: cutting.LongPage, place: Place) -> Page:
-    piece = long_page.piece(place.piece)
+def _piece(piece: cutting.Piece) -> Page:
     return Page(_jpeg(piece.picture), (Note.CUT, Note.OVERLAP) if piece.overlaps else (Note.CUT,))
-
-
-def _long_page(source: Source, max_side_pixels: int, index: int) -> cutting.LongPage:
-    size = source.sizes[index]
-    return cutting.LongPage(source.image(index, cutting.fitted(size, max_side_pixels)), size)
 
 
 @contextmanager
