@@ -90,7 +90,7 @@ def cut(page: Lines) -> list[Piece]:
 
 def amounts(picture: Image.Image) -> dict[Colour, int]:
     """The number of pixels of each colour."""
-    return {colour: count for count, colour in picture.getcolors(2**24) or []}  # type: ignore[misc]
+    return {colour: count for count, colour in picture.getcolors(2**12) or []}  # type: ignore[misc]
 
 
 def places(page: Lines, pieces: list[Piece]) -> list[list[int]]:
