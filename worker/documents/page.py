@@ -14,6 +14,11 @@ _HEAD = struct.Struct("!I")
 class Note(StrEnum):
     """Codes for what was done to a page or is wrong with it. The values stand in the metadata of a reading."""
 
+    BLANK = "blank"  # nothing but paper: no model is asked, and the text is empty
+    LOW_CONTRAST = "low_contrast"  # too pale to be read with certainty
+    BLURRED = "blurred"
+    SMALL = "small"  # the writing is too small
+
 
 class _Head(BaseModel):
     notes: list[Note] = Field(default=[], max_length=len(Note))

@@ -12,8 +12,8 @@ from PIL import Image
 
 from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileTooLarge, NotADocument, TooManyPages
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import pdf, pictures
-from worker.documents.page import Document, Page
+from worker.documents import legibility, pdf, pictures
+from worker.documents.page import Document, Note, Page
 
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
 JPEG_QUALITY = 90
@@ -47,8 +47,14 @@ def open_document(content: bytes, max_pages: int, first_page: int = 1, max_side_
 def _pages(source: Source, numbers: range, max_side_pixels: int) -> Iterator[Page]:
     for number in numbers:
         with _decoder_errors_converted():
-            page = Page(_jpeg(_image(source, number - 1, max_side_pixels)))
+            page = _judged(_image(source, number - 1, max_side_pixels))
         yield page
+
+
+def _judged(picture: Image.Image) -> Page:
+    """A page with what is wrong with it. A blank one has the empty text as its own, so no model is asked."""
+    notes = legibility.notes_of(picture)
+    return Page(_jpeg(picture), notes, "" if Note.BLANK in notes else None)
 
 
 @contextmanager
