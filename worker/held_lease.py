@@ -135,10 +135,11 @@ class HeldLease:
         would refuse the step's result.
         """
         self._rehearse(Access.of(step))
+        has_both = self.permit is not None and self._is_long_enough(hard_limit_seconds)  # from the lease or the page before
         while True:
             self._check_time(hard_limit_seconds)
             permits = self._check_gate(step, model)
-            if self.permit is None or not self._is_long_enough(hard_limit_seconds):  # else both came with the lease
+            if not has_both:  # after a wait too, because the lease may be lost by then
                 self._renew_with_permit(hard_limit_seconds, permits)
             if self.permit is not None or permits is NO_PERMITS:
                 break
