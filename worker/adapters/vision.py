@@ -41,6 +41,10 @@ class Pages:
         """Return the next page. Raises VisionTransientError or VisionPermanentError."""
         return next(self._pages)
 
+    def unasked_text(self, page: Page) -> str | None:
+        """Return the text of a page for which no model needs to be asked, otherwise None."""
+        return page.text
+
     def read(self, page: Page) -> str:
         """Return the text of a page. Raises VisionTransientError, VisionPermanentError or Unavailable."""
         answer = self._ask(page.picture, self._attempt)

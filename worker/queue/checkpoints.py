@@ -1,6 +1,6 @@
 """Commits text that was read: each page of a document, and the whole text before the feedback step starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,21 @@ def write_page(connection: Connection, lease: Lease, page: OcrPage, lease_second
 
     Page 1 discards all pages written before.
     """
+    return connection.execute(_CHECKPOINT_PAGE, _page_values(lease, page, lease_seconds)).rowcount == 1
+
+
+def write_pages(connection: Connection, lease: Lease, pages: Sequence[OcrPage], lease_seconds: float) -> bool:
+    """Write several pages in one round trip and one transaction, each as `write_page` does."""
+    if len(pages) == 1:
+        return write_page(connection, lease, pages[0], lease_seconds)
+    with connection.pipeline():
+        cursors = [connection.execute(_CHECKPOINT_PAGE, _page_values(lease, page, lease_seconds)) for page in pages]
+    return all(cursor.rowcount == 1 for cursor in cursors)
+
+
+def _page_values(lease: Lease, page: OcrPage, lease_seconds: float) -> dict[str, Any]:
     values = {"page": page.page, "text_md": page.text_md, "fingerprint": page.fingerprint}
-    return connection.execute(_CHECKPOINT_PAGE, {**_fence(lease, lease_seconds), **values}).rowcount == 1
+    return {**_fence(lease, lease_seconds), **values}
 
 
 def _fence(lease: Lease, lease_seconds: float) -> dict[str, Any]:
