@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import Pool
 from typing import Any
 
-from testkit.inputs.hard_pages import BLANK, BLURRED, FAINT, KINDS, SMALL
+from testkit.inputs.hard_pages import BLANK, BLURRED, FAINT, KINDS, SMALL, HardPage
 from worker.documents.ink import Ink, ink_of
 from worker.documents.legibility import notes_of
 from worker.documents.page import Note
@@ -54,7 +54,7 @@ def measure() -> dict[str, Any]:
 
 
 def _judge(kind: str, seed: int) -> _Judged:
-    page = KINDS[kind](seed)
+    page: HardPage = KINDS[kind](seed)
     started_at_seconds = time.process_time()
     notes = notes_of(page.picture)
     milliseconds = 1000 * (time.process_time() - started_at_seconds)

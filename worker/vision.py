@@ -14,15 +14,18 @@ from worker.adapter_calls import AdapterCalls, returned_document, returned_text
 from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
 from worker.core import checkpoint
+from worker.core.doubt import NO_CONFIDENCE, Confidence, PageGrade, ReadPage, grade_of, parsed_grades
 from worker.core.outcome import Payload, Submission
 from worker.documents.storage import page_keys
 from worker.held_lease import HeldLease, PageWrite
-from worker.ipc.contract import Activity, Counter, Step
+from worker.ipc.contract import Activity, Counter, EventKind, Step
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_pages
 from worker.settings import WorkerSettings
 from worker.timeouts import READ_DEADLINE_SECONDS, feedback_limit_seconds, next_page_limit_seconds, page_limit_seconds
 
 FOREIGN_FETCH_SECONDS = 15.0  # for an adapter that reads all pages in one call: its time beside the model's requests
+
+PAGE_GRADES = "page_grades"  # in the metadata of a reading
 
 T = TypeVar("T")
 
@@ -32,12 +35,14 @@ class VisionStep:
 
     def __init__(self, ctx: WorkerContext, held: HeldLease, calls: AdapterCalls) -> None:
         self._ctx, self._held, self._calls = ctx, held, calls
+        self.grades: tuple[PageGrade, ...] = ()  # of the pages of `text`. Texts of other adapters have none
 
     def text(self, payload: Payload, submission: Submission) -> str:
         """The checkpoint's text if it is still valid, otherwise the text that the vision model reads now."""
         fingerprint = self._fingerprint(payload, submission)
         if checkpoint.is_usable(payload, submission, fingerprint):
             self._ctx.report.count(Counter.OCR_REUSED)
+            self.grades = parsed_grades(payload.cached_raw_metadata.get(PAGE_GRADES))
             return payload.cached_text_md or ""
         if hasattr(self._ctx.vision_adapter, "pages"):
             ocr = self._by_pages(payload, submission, fingerprint)
@@ -59,16 +64,20 @@ class VisionStep:
     def _by_pages(self, payload: Payload, submission: Submission, fingerprint: str) -> OcrResult:
         """Starts at the first page without a checkpoint. Takes the permit only before the first call."""
         texts = list(checkpoint.usable_pages(payload, fingerprint))
+        grades = [grade for grade in payload.cached_page_grades if grade.page <= len(texts)]
         with ExitStack() as stack:
             pages = self._open(stack, submission, len(texts) + 1)
             if len(texts) >= pages.total:  # the last page has no page checkpoint, so these belong to another document
                 texts.clear()
+                grades.clear()
                 pages = self._open(stack, submission, 1)
             self._ctx.report.count(Counter.PAGES_REUSED, len(texts))
-            reading = _Reading(texts, fingerprint, len(texts))
+            reading = _Reading(texts, grades, fingerprint, len(texts))
             while len(texts) < pages.total:
                 self._read_next(pages, reading)
-        return OcrResult("\n\n".join(texts), pages.metadata(), fingerprint)
+        self.grades = tuple(grades)
+        metadata = {**pages.metadata(), PAGE_GRADES: [grade.as_json() for grade in grades]}
+        return OcrResult("\n\n".join(texts), metadata, fingerprint)
 
     def _open(self, stack: ExitStack, submission: Submission, first_page: int) -> Any:
         self._ctx.report.enter_activity(Activity.READ, READ_DEADLINE_SECONDS)
@@ -82,14 +91,36 @@ class VisionStep:
         text = self._calls.ask(Step.VISION, lambda: _unasked_text(pages, page))
         if text is None:
             self._begin_call(reading)
-            reading.texts.append(self._call(lambda: returned_text(pages.read(page))))
+            text = self._call(lambda: returned_text(pages.read(page)))
+            self._add(reading, text, page, getattr(pages, "confidence", NO_CONFIDENCE))
             if len(reading.texts) < pages.total:
                 self._commit_pages(reading)
                 self._ctx.report.enter_activity(Activity.READ, READ_DEADLINE_SECONDS)
             return
-        reading.texts.append(text)
+        self._add(reading, text, page)
         if len(reading.texts) < pages.total and self._held.continue_reading(self._writing(reading)):
             self._committed(reading)
+
+    def _add(self, reading: "_Reading", text: str, page: Any, confidence: Confidence | None = None) -> None:
+        """Adds a page with its grade. `confidence` is None if no model was asked for it."""
+        attempt, notes = self._calls.attempts, tuple(str(note) for note in getattr(page, "notes", ()))
+        read = ReadPage(notes, bool(text.strip()), confidence, attempt, self._held.lease.error_code)
+        grade = grade_of(len(reading.texts) + 1, read)
+        reading.texts.append(text)
+        reading.grades.append(grade)
+        if grade.is_doubtful:
+            self._report_doubt(grade)
+
+    def _report_doubt(self, grade: PageGrade) -> None:
+        lease = self._held.lease
+        self._ctx.report.send(
+            EventKind.PAGE_DOUBTFUL,
+            job_id=lease.job_id,
+            submission_id=lease.submission_id,
+            error_class=",".join(grade.reasons),
+            step=Step.VISION,
+            page=grade.page,
+        )
 
     def _begin_call(self, reading: "_Reading") -> None:
         """Commits the pages before the call that needed none, and takes a permit if none is held."""
@@ -135,15 +166,21 @@ class VisionStep:
 
 @dataclass(slots=True)
 class _Reading:
-    """The texts of a document's first pages. The first `written` of them have a checkpoint."""
+    """The texts of a document's first pages, with their grades. The first `written` of them have a checkpoint.
+
+    A page that was committed by an older version of this program has no grade.
+    """
 
     texts: list[str]
+    grades: list[PageGrade]
     fingerprint: str
     written: int
 
     @property
     def unwritten(self) -> list[OcrPage]:
-        return [OcrPage(index + 1, self.texts[index], self.fingerprint) for index in range(self.written, len(self.texts))]
+        grades = {grade.page: grade for grade in self.grades}
+        numbers = range(self.written + 1, len(self.texts) + 1)
+        return [OcrPage(number, self.texts[number - 1], self.fingerprint, grades.get(number)) for number in numbers]
 
 
 def _unasked_text(pages: Any, page: Any) -> str | None:

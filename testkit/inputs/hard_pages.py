@@ -1,7 +1,7 @@
 """Pages that are hard to judge, drawn by seed: blank, nearly blank, faint, blurred, tiny, turned, and easy ones beside them.
 
-Nothing is copied: papers, strokes, letters, shadows and noise are made here. Equal kinds and seeds give equal pages. There are two
-sorts of writing: words in Pillow's own font, and scrawl of random strokes with the proportions of a hand.
+Nothing is copied: papers, strokes, letters, shadows and noise are made here. Equal kinds and seeds give equal pages. There are
+two sorts of writing: words in Pillow's own font, and scrawl of random strokes with the proportions of a hand.
 """
 
 import random
@@ -249,7 +249,9 @@ def _page(
     return HardPage(page if turn is None else page.transpose(turn), True, height, depth, deviation, degrees)
 
 
-LEGIBLE: Final[Mapping[str, Callable[[int], HardPage]]] = {
+Kinds = Mapping[str, Callable[[int], HardPage]]
+
+LEGIBLE: Final[Kinds] = {
     "written": partial(_page, blur=(0.0, 0.06)),
     "pencil": partial(_page, contrast=(28, 70), blur=(0.0, 0.06), noise=(0, 3)),
     "a little blurred": partial(_page, blur=(0.06, 0.12)),
@@ -260,14 +262,14 @@ LEGIBLE: Final[Mapping[str, Callable[[int], HardPage]]] = {
     "sums": partial(_page, draw=sums),
     "table": partial(_page, draw=table),
 }
-FAINT: Final = {
+FAINT: Final[Kinds] = {
     "faint": partial(_page, contrast=(7, 11), blur=(0.0, 0.05), noise=(0, 1), shadow=20),
     "faint digit": partial(_page, contrast=(10, 40), draw=digit, noise=(0, 2)),
     "digit": partial(_page, contrast=(60, 200), draw=digit),
     "barely there": partial(_page, contrast=(5, 7), lines=1, blur=(0.0, 0.03), noise=(0, 0.5), shadow=20),
     "barely a digit": partial(_page, contrast=(8, 16), draw=digit, noise=(0, 0), shadow=0),
 }
-BLANK: Final = {
+BLANK: Final[Kinds] = {
     "white": partial(_blank, draw=lambda _, size: Image.new("L", size, 255)),
     "coloured": partial(_blank, draw=plain),
     "scanned": partial(_blank, draw=plain, noise=1.0, shadow=20),
@@ -275,9 +277,9 @@ BLANK: Final = {
     "ruled": partial(_blank, draw=ruled, noise=1.0),
     "squared": partial(_blank, draw=squared, noise=1.0),
 }
-BLURRED: Final = {"blurred": partial(_page, blur=(0.32, 0.6), noise=(0, 3))}
-SMALL: Final = {"small": partial(_page, letter=(3, 4.5), blur=(0.0, 0.06), noise=(0, 3))}
-TURNED: Final = {
+BLURRED: Final[Kinds] = {"blurred": partial(_page, blur=(0.32, 0.6), noise=(0, 3))}
+SMALL: Final[Kinds] = {"small": partial(_page, letter=(3, 4.5), blur=(0.0, 0.06), noise=(0, 3))}
+TURNED: Final[Kinds] = {
     "on its side": partial(_page, turned=(90, 270), blur=(0.0, 0.06)),
     "on its head": partial(_page, turned=(180,), blur=(0.0, 0.06)),
     "a few lines on their side": partial(_page, turned=(90, 270), lines=3, blur=(0.0, 0.06)),

@@ -8,6 +8,7 @@ from typing import Any
 from worker.adapters import prompts
 from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
+from worker.core.doubt import NO_CONFIDENCE
 from worker.core.file_refusals import TooManyPages
 from worker.documents.decoder import decoding
 from worker.documents.ink import Ink, ink_in
@@ -36,6 +37,7 @@ class Pages:
     ) -> None:
         self.total, self._attempt = total, attempt
         self._pages, self._ask, self._means, self._tokens = pages, ask, means, 0
+        self.confidence = NO_CONFIDENCE  # of the last answer
 
     def next_page(self) -> Page:
         """Return the next page. Raises VisionTransientError or VisionPermanentError."""
@@ -50,6 +52,7 @@ class Pages:
         answer = self._ask(page.picture, self._attempt)
         self._attempt = 0
         self._tokens += answer.tokens
+        self.confidence = answer.confidence
         return _reading(answer.text, page.picture)
 
     def metadata(self) -> dict[str, Any]:
@@ -114,6 +117,7 @@ class Vision:
             temperature=rung.temperature,
             seed=ladder.seed(attempt),
             stop=self._family.stop,
+            wants_logprobs=True,
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from worker.core.doubt import PageGrade
 from worker.core.outcome import Lease
 from worker.queue.connection import Connection
 from worker.queue.permits import HeldPermit, execute_and_give_back
@@ -25,11 +26,12 @@ class OcrResult:
 
 @dataclass(frozen=True, slots=True)
 class OcrPage:
-    """Text of one page, counted from 1. `fingerprint` is the hash of the whole text."""
+    """Text of one page, counted from 1, with its grade of doubt. `fingerprint` is the hash of the whole text."""
 
     page: int
     text_md: str
     fingerprint: str
+    grade: PageGrade | None = None
 
 
 def write_checkpoint(
@@ -62,7 +64,8 @@ def write_pages(connection: Connection, lease: Lease, pages: Sequence[OcrPage], 
 
 
 def _page_values(lease: Lease, page: OcrPage, lease_seconds: float) -> dict[str, Any]:
-    values = {"page": page.page, "text_md": page.text_md, "fingerprint": page.fingerprint}
+    grade = Jsonb(page.grade.as_json()) if page.grade else None
+    values = {"page": page.page, "text_md": page.text_md, "fingerprint": page.fingerprint, "grade": grade}
     return {**_fence(lease, lease_seconds), **values}
 
 
