@@ -57,7 +57,7 @@ NO_CONFIDENCE = Confidence()  # the server has sent no figures
 class ReadPage:
     """What is known of a page after it was read.
 
-    `confidence` is None if no model was asked. `attempt` counts earlier tries, of which the last ended with `last_error`, a class.
+    `confidence` is None if no model was asked. `attempt` counts earlier tries. The last of them ended with `last_error`, a class.
     """
 
     notes: tuple[str, ...]
@@ -130,6 +130,4 @@ def _codes(value: object) -> tuple[str, ...] | None:
 
 
 def _is_code(value: object) -> bool:
-    return (
-        isinstance(value, str) and 0 < len(value) <= MAX_CODE_CHARACTERS and value.isascii() and value.replace("_", "a").isalnum()
-    )
+    return isinstance(value, str) and _CODE.fullmatch(value) is not None
