@@ -55,7 +55,7 @@ NO_CONFIDENCE = Confidence()  # the server has sent no figures
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
-    """What is known of a page after it was read.
+    """Facts about a page after it was read.
 
     `confidence` is None if no model was asked. `attempt` counts earlier tries. The last of them ended with `last_error`, a class.
     """

@@ -65,7 +65,7 @@ def _span(picture: Image.Image) -> int:
 
 
 class _Marks:
-    """What is darker than the paper around it, without the rules of the paper. `contrast` is in levels of 255."""
+    """Points that are darker than the paper around them, without the rules of the paper. `contrast` is in levels of 255."""
 
     def __init__(self, grey: Image.Image) -> None:
         smooth = grey.filter(ImageFilter.BoxBlur(1))
