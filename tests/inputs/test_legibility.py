@@ -63,6 +63,13 @@ def test_a_dot_is_enough(place: tuple[int, int], dot: tuple[int, int]) -> None:
         assert not is_blank(page)
 
 
+def test_a_thin_dash_is_enough() -> None:
+    """A faint dash of one point's height is no blank page."""
+    page = Image.new("L", A4, 250)
+    ImageDraw.Draw(page).line((60, 40, 64, 40), fill=242)
+    assert not is_blank(page)
+
+
 def test_a_colour_of_equal_lightness_is_enough() -> None:
     """Writing that only its colour tells from the paper is seen."""
     page = Image.new("RGB", A4, (230, 230, 230))

@@ -12,9 +12,10 @@ from worker.documents.page import Note
 COARSE = 4  # reduced by this, a page shows soft and wide marks, and most pages are decided in a sixteenth of the time
 BLANK_LEVELS = 4  # of 255: the grain of a scan is below, the palest visible pencil is above
 BLANK_PIXELS = 8  # fewer at that level are grain. A full stop has more
+THIN_LEVELS, THIN_PIXELS = 7, 3  # of single points: a dash one point high is lost in the mean of three
 MAX_SHADE_LEVELS = 40  # over the whole page: a shadow is below, a painted area above
 LEAST_LEVELS = 4  # of a mark above the paper, and more on a page with noise
-LEAST_PIXELS = 60  # with fewer marks nothing is said about their quality
+LEAST_PIXELS = 400  # of marks: of fewer, as of a single digit, nothing is said about their quality
 DARKEST = 0.95  # the share of the marks that are lighter than the contrast of a page
 PALE_LEVELS = 13  # pencil has 21 and more
 SOFT_SHARE = 0.16  # of the contrast, between a blur of 3 pixels and one of 7. Sharp strokes have a third and more
@@ -45,6 +46,9 @@ def is_blank(picture: Image.Image) -> bool:
     """True if no part differs from the paper around it, in any colour, lighter or darker, sharp or soft."""
     coarse = picture.reduce(COARSE)
     if _span(coarse.reduce(COARSE)) > MAX_SHADE_LEVELS or _levels_around(coarse).point(_is_visible).getbbox():
+        return False
+    thin = _levels_around(picture)
+    if any(sum(band.histogram()[THIN_LEVELS:]) >= THIN_PIXELS for band in thin.split()):
         return False
     seen = _levels_around(picture, blur=1).point(_is_visible)
     return all(band.histogram()[255] < BLANK_PIXELS for band in seen.split())
