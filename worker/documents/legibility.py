@@ -44,22 +44,28 @@ def notes_of(picture: Image.Image) -> tuple[Note, ...]:
 
 def is_blank(picture: Image.Image) -> bool:
     """True if no part differs from the paper around it, in any colour, lighter or darker, sharp or soft."""
+    if _is_even(picture):
+        return True
     coarse = picture.reduce(COARSE)
-    if _span(coarse.reduce(COARSE)) > MAX_SHADE_LEVELS or _levels_around(coarse).point(_is_visible).getbbox():
+    if _span(coarse.reduce(COARSE)) > MAX_SHADE_LEVELS or _has_more(coarse, _around(coarse), BLANK_LEVELS, 1):
         return False
-    thin = _levels_around(picture)
-    if any(sum(band.histogram()[THIN_LEVELS:]) >= THIN_PIXELS for band in thin.split()):
-        return False
-    seen = _levels_around(picture, blur=1).point(_is_visible)
-    return all(band.histogram()[255] < BLANK_PIXELS for band in seen.split())
+    around, smooth = _around(picture), picture.filter(ImageFilter.BoxBlur(1))
+    return not (_has_more(picture, around, THIN_LEVELS, THIN_PIXELS) or _has_more(smooth, around, BLANK_LEVELS, BLANK_PIXELS))
 
 
-def _is_visible(level: int) -> int:
-    return 255 if level >= BLANK_LEVELS else 0
+def _is_even(picture: Image.Image) -> bool:
+    """True for a page of one colour, as an empty page of a PDF is."""
+    return all(picture.width * picture.height in band.histogram() for band in picture.split())
 
 
-def _levels_around(picture: Image.Image, blur: int = 0) -> Image.Image:
-    return ImageChops.difference(picture.filter(ImageFilter.BoxBlur(AROUND_PIXELS)), picture.filter(ImageFilter.BoxBlur(blur)))
+def _around(picture: Image.Image) -> Image.Image:
+    return picture.filter(ImageFilter.BoxBlur(AROUND_PIXELS))
+
+
+def _has_more(picture: Image.Image, around: Image.Image, levels: int, pixels: int) -> bool:
+    """True if that many pixels differ by that many levels."""
+    differences = ImageChops.difference(picture, around)
+    return any(sum(band.histogram()[levels:]) >= pixels for band in differences.split())
 
 
 def _span(picture: Image.Image) -> int:
