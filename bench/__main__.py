@@ -17,6 +17,7 @@ NAMES = {
     "efficiency": "bench.efficiency",
     "idle": "bench.idle",
     "instances": "bench.instances",
+    "legibility": "bench.legibility",
     "memory": "bench.memory",
     "overhead": "bench.overhead",
     "pickup": "bench.pickup",

@@ -44,6 +44,7 @@ _EVENT_LEVELS = {  # of a worker's events, the others being warnings
     EventKind.CALL: "DEBUG",
     EventKind.BOOTED: "INFO",
     EventKind.NEXT_RUNG: "INFO",
+    EventKind.PAGE_DOUBTFUL: "INFO",
 }
 
 
@@ -152,6 +153,7 @@ class EventLog:
             seconds=f"{event.seconds:.3f}" if event.seconds else "",
             **{f"{activity.name.lower()}_seconds": f"{seconds:.3f}" for activity, seconds in event.steps.items()},
             next_job=event.next_job_id,
+            page=event.page or "",
         )
 
     def wrong_setting(self, problem: Problem) -> None:

@@ -62,9 +62,11 @@ class School(Environment):
             yield worker
 
     @contextmanager
-    def admitted(self, admission: AdmissionRecord, **settings: object) -> Iterator[BareWorker]:
+    def admitted(
+        self, admission: AdmissionRecord, environ: Mapping[str, str] | None = None, **settings: object
+    ) -> Iterator[BareWorker]:
         """Run a worker for which the monitor's admission record exists before its start."""
-        with self.forker.worker(as_variables({**self.settings(), **settings}), {}, admission) as worker:
+        with self.forker.worker(as_variables({**self.settings(), **settings}), environ or {}, admission) as worker:
             yield worker
 
     def settings(self) -> dict[str, Value]:

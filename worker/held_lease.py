@@ -16,7 +16,14 @@ from worker.queue.sqlstate import is_damage, is_passing, is_refusal, reason_of
 from worker.rivals import RefusedAccesses, Rivals
 from worker.session import LeaseRanOut, always
 from worker.suspension import suspended_seconds
-from worker.timeouts import DEADLINE_SLACK_SECONDS, STATEMENT_DEADLINE_SECONDS, first_lease_seconds, lease_seconds_for
+from worker.timeouts import (
+    DEADLINE_SLACK_SECONDS,
+    READ_DEADLINE_SECONDS,
+    STATEMENT_DEADLINE_SECONDS,
+    covering_seconds,
+    first_lease_seconds,
+    lease_seconds_for,
+)
 
 PUT_BACK_SECONDS = 8.0  # before the end of a lease, for one more refused try and the write that puts the job back
 PERMIT_WAIT_SECONDS = 1.0  # longest delay before a stop is noticed while all permits are taken
@@ -55,6 +62,7 @@ class HeldLease:
         self._has_rival = refused_accesses.has_rival(lease.job_id)  # the row alone is at fault if it is refused again
         self._is_refused = self._has_rival
         self.access = Access.RESULT  # of the current statement
+        self._has_called = False  # a model, since the last commit of what one has answered
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
         self._suspended_seconds = suspended_seconds()
 
@@ -117,6 +125,7 @@ class HeldLease:
         """
         if not self.is_running():
             raise LeaseRanOut
+        self._has_called = True
         self._ctx.report.count(counter)
 
     def start_step(self, step: Step, hard_limit_seconds: float, model: str) -> None:
@@ -126,29 +135,36 @@ class HeldLease:
         would refuse the step's result.
         """
         self._rehearse(Access.of(step))
+        has_both = self.permit is not None and self._is_long_enough(hard_limit_seconds)  # from the lease or the page before
         while True:
             self._check_time(hard_limit_seconds)
             permits = self._check_gate(step, model)
-            if self.permit is None or not self._is_long_enough(hard_limit_seconds):  # else both came with the lease
+            if not has_both:  # after a wait too, because the lease may be lost by then
                 self._renew_with_permit(hard_limit_seconds, permits)
             if self.permit is not None or permits is NO_PERMITS:
                 break
             self._wait_for_permit(permits)
         self._enter_step(step, hard_limit_seconds)
 
-    def continue_step(self, step: Step, hard_limit_seconds: float, model: str, write: PageWrite) -> None:
-        """Commits a part of the step's result and renews the lease for the next part.
+    def continue_step(self, next_limit_seconds: float, write: PageWrite) -> None:
+        """Commits a part of the step's result and renews the lease for the next part. Raises JobEnded if the lease is lost.
 
-        The permit is kept unless its connection was lost. Raises JobEnded as `start_step` does, after the commit.
+        The permit is kept unless its connection was lost.
         """
         held = self.permit
-        self._commit(hard_limit_seconds, lambda c, seconds: StepStart(write(c, seconds), still_held(c, held)))
-        if self.permit is None:
-            self.start_step(step, hard_limit_seconds, model)
-            return
-        self._check_time(hard_limit_seconds)
-        self._check_gate(step, model)
-        self._enter_step(step, hard_limit_seconds)
+        self._commit(next_limit_seconds, lambda c, seconds: StepStart(write(c, seconds), still_held(c, held)))
+
+    def continue_reading(self, write: PageWrite) -> bool:
+        """Begins to read a further page without a call before it. True if the lease was too short: then `write` has renewed it.
+
+        Raises JobEnded if a stop leaves too little time, or if the lease is lost.
+        """
+        self._check_time(READ_DEADLINE_SECONDS)
+        is_renewed = not self._is_long_enough(READ_DEADLINE_SECONDS)
+        if is_renewed:
+            self.continue_step(READ_DEADLINE_SECONDS, write)
+        self._ctx.report.enter_activity(Activity.READ, READ_DEADLINE_SECONDS)
+        return is_renewed
 
     def finish_step(self, next_limit_seconds: float, write: TextWrite) -> None:
         """Commits the step's result, gives its permit back, and renews the lease for the next step. Raises JobEnded."""
@@ -169,7 +185,7 @@ class HeldLease:
 
     def _is_long_enough(self, hard_limit_seconds: float) -> bool:
         """True if the rest of the lease covers the step."""
-        return self._until_seconds - time.monotonic() >= lease_seconds_for(hard_limit_seconds, self._ctx.settings)
+        return self._until_seconds - time.monotonic() >= covering_seconds(hard_limit_seconds, self._ctx.settings)
 
     def _renew_with_permit(self, hard_limit_seconds: float, permits: Permits) -> None:
         """One round trip. It takes a permit if one is free and none is held.
@@ -197,6 +213,7 @@ class HeldLease:
         """Has a deadline of its own, because the step may have used up its time."""
         self._ctx.report.enter_activity(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
         self._renew(Access.CHECKPOINT, hard_limit_seconds, commit)
+        self._has_called = False
         self._ctx.report.advance()
 
     def _renew(self, access: Access, hard_limit_seconds: float, renew: Callable[[Connection, float], StepStart]) -> None:
@@ -225,12 +242,12 @@ class HeldLease:
         return answer
 
     def _refused(self, access: Access, sqlstate: str) -> Outcome:
-        """The outcome of a job to which an access is refused. Only a checkpoint follows a call to a model."""
+        """The outcome of a job to which an access is refused. Only a checkpoint may follow a call to a model."""
         self.access = Access.RESULT
         may_be_all, reason = self._may_be_all(access, sqlstate), reason_of(sqlstate)
         if access is Access.READ and is_damage(sqlstate):
             may_be_all = False
-        if access is Access.CHECKPOINT:
+        if access is Access.CHECKPOINT and self._has_called:
             return after_reading(self.lease, reason, self._ctx.settings.worker_max_retries, may_be_all=may_be_all)
         return before_call(self.lease, reason, may_be_all=may_be_all, is_too_old=self.is_too_old)
 

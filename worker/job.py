@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
+from worker.adapters import remarks
 from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
 from worker.core.outcome import (
@@ -38,6 +39,7 @@ class Job:
         self._ctx, self._held, self._lease = ctx, held, held.lease
         self._refused_before = refused_before
         self._calls = AdapterCalls(ctx, held.lease)
+        self._doubtful_pages: tuple[int, ...] = ()
         self.seconds: Mapping[Activity, float] = self._calls.seconds  # of each step that succeeded
 
     def run(self) -> Outcome:
@@ -88,7 +90,10 @@ class Job:
         """The typed text, or the text that the vision step reads."""
         if submission["kind"] == "text":
             return str(storable(submission["text_body"] or ""))
-        return VisionStep(self._ctx, self._held, self._calls).text(payload, submission)
+        vision = VisionStep(self._ctx, self._held, self._calls)
+        text_md = vision.text(payload, submission)
+        self._doubtful_pages = tuple(grade.page for grade in vision.grades if grade.is_doubtful)
+        return text_md
 
     def _feedback(self, payload: Payload, text_md: str) -> Completed:
         settings = self._ctx.settings
@@ -101,4 +106,10 @@ class Job:
         optional: dict[str, Any] = {name: given[name] for name in self._ctx.feedback_options}
         feedback = self._ctx.feedback_adapter.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
         self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
-        return Completed(text_md, returned_text(feedback.feedback_md), returned_document(feedback.analysis_json))
+        feedback_md = self._with_remark(returned_text(feedback.feedback_md))
+        return Completed(text_md, feedback_md, returned_document(feedback.analysis_json))
+
+    def _with_remark(self, feedback_md: str) -> str:
+        """Adds the doubtful pages to the feedback: the platform's schema of an analysis forbids further keys."""
+        remark = remarks.of(self._ctx.settings.ai_prompt_language).doubt(self._doubtful_pages)
+        return f"{feedback_md}\n\n{remark}" if remark else feedback_md

@@ -108,6 +108,7 @@ class Report:
         steps: Mapping[Activity, float] = MappingProxyType({}),
         step: Step | None = None,
         call: ModelCall | None = None,
+        page: int = 0,
     ) -> None:
         """Sends one datagram to the monitor."""
         event = Event(
@@ -121,6 +122,7 @@ class Report:
             steps=dict(steps),
             step=step,
             call=call,
+            page=page,
         )
         try:
             os.write(self._wiring.event_fd, event.encode()[:MAX_EVENT_BYTES])

@@ -4,14 +4,19 @@ from worker.settings import WorkerSettings
 
 STATEMENT_DEADLINE_SECONDS = 20.0  # twice the statement timeout
 READ_DEADLINE_SECONDS = 30.0  # the model's digest (5 s), the file (8 s of download) and the decoder's first picture
-RENDER_SECONDS = 13.0  # the next page: fetched, decoded and looked at for ink it takes up to 20 s, and the slack covers the rest
+RENDER_SECONDS = 13.0  # a picture decoded again with shorter sides, and looked at for ink
 LEASE_MARGIN_SECONDS = 10.0  # required by the queue contract beyond a step's hard limit and the grace period
 DEADLINE_SLACK_SECONDS = 8.0  # the adapter's own deadline ends first. Less than the margin: the kill precedes a takeover
 
 
 def page_limit_seconds(settings: WorkerSettings) -> float:
-    """Hard limit of one page. AI_TIMEOUT_VISION limits one request."""
+    """Hard limit of the call for one page. AI_TIMEOUT_VISION limits one request."""
     return RENDER_SECONDS + settings.ai_timeout_vision
+
+
+def next_page_limit_seconds(settings: WorkerSettings) -> float:
+    """Limit of reading the next page and of its call. A page that is read more slowly costs one more renewal."""
+    return RENDER_SECONDS + page_limit_seconds(settings)
 
 
 def feedback_limit_seconds(settings: WorkerSettings) -> float:
@@ -21,7 +26,12 @@ def feedback_limit_seconds(settings: WorkerSettings) -> float:
 
 def lease_seconds_for(hard_limit_seconds: float, settings: WorkerSettings) -> float:
     """The queue contract's formula: a worker that hangs in the step is killed before another worker may take the job."""
-    return max(settings.worker_lease_seconds, hard_limit_seconds + settings.terminate_grace_seconds + LEASE_MARGIN_SECONDS)
+    return max(settings.worker_lease_seconds, covering_seconds(hard_limit_seconds, settings))
+
+
+def covering_seconds(hard_limit_seconds: float, settings: WorkerSettings) -> float:
+    """The rest of a lease that still covers a step with this hard limit."""
+    return hard_limit_seconds + settings.terminate_grace_seconds + LEASE_MARGIN_SECONDS
 
 
 def first_lease_seconds(settings: WorkerSettings) -> float:

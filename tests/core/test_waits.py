@@ -38,8 +38,9 @@ BOUNDS = {
     "a permit": (PERMIT_WAIT_SECONDS + REPLY_TIMEOUT_SECONDS, STATEMENT_DEADLINE_SECONDS),
     "the model's digest": (client.LOOKUP_SECONDS, READ_DEADLINE_SECONDS),
     "a file and its first picture": (PICTURE_SECONDS, READ_DEADLINE_SECONDS),
-    "the next picture, the call and the picture's ink": (
-        PICTURE_SECONDS + SETTINGS.ai_timeout_vision + ink.INK_SECONDS + sandbox.END_SECONDS,
+    "the next picture": (PICTURE_SECONDS, READ_DEADLINE_SECONDS),
+    "a smaller picture, the call and the picture's ink": (
+        decoder.PAGE_SECONDS + sandbox.END_SECONDS + SETTINGS.ai_timeout_vision + ink.INK_SECONDS + sandbox.END_SECONDS,
         page_limit_seconds(SETTINGS) + DEADLINE_SLACK_SECONDS,
     ),
     "the monitor's connection": (TWO_CONNECTIONS_SECONDS, MONITOR_DEADLINE_SECONDS),

@@ -9,9 +9,10 @@ import pytest
 from supervisor.settings.model import parse
 from testkit.drawn_pages import draw_page, png_bytes
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
-from testkit.raw_server import Peer, raw_server, status
+from testkit.raw_server import END, HEAD, Peer, content_line, done, line, raw_server, status
 from worker.adapters import vision
-from worker.adapters.vision import Vision
+from worker.adapters.vision import Pages, Vision
+from worker.documents.page import Page
 from worker.ipc.contract import CallOutcome, ModelCall
 from worker.ollama import errors
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
@@ -121,6 +122,38 @@ def test_nothing_is_sent_to_a_model_that_is_not_described(tmp_path: Path, reply:
     with raw_server(script) as url, pytest.raises((errors.LookupFailed, errors.ModelMissing)):
         read(url, tmp_path, AI_VISION_MODEL="away")
     assert received == [b"POST /api/show"]
+
+
+def tokens_of(text: str, logprob: float) -> list[bytes]:
+    return [line(message={"content": word}, logprobs=[{"token": word, "logprob": logprob}], done=False) for word in text]
+
+
+ANSWERS = {
+    "sure": (tokens_of("Das ist ein Satz.", -0.01), False),
+    "unsure": (tokens_of("Das ist ein Satz.", -0.9), True),
+    "without figures": ([content_line("Das ist ein Satz.")], False),
+    "figures of another shape": ([line(message={"content": "Das ist ein Satz."}, logprobs=[7], done=False)], False),
+    "no figures at all": ([line(message={"content": "Das ist ein Satz."}, logprobs=None, done=False)], False),
+    "impossible figures": (tokens_of("Das ist ein Satz.", 3.0), False),
+}
+
+
+@pytest.mark.parametrize(("answer", "is_low"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_the_model_s_certainty_is_read(tmp_path: Path, answer: list[bytes], *, is_low: bool) -> None:
+    """A page is asked for with probabilities. An answer without usable ones is as good as before."""
+    received: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            received.append(request)
+            peer.send(HEAD, *answer, done(), END)
+
+    content = png_bytes(draw_page(TEXT, seed=1), TEXT)
+    with raw_server(script) as url:
+        pages = Pages(1, iter([Page(content)]), adapter(url, tmp_path)._ask, {}, 0)
+        assert pages.read(pages.next_page()) == "Das ist ein Satz."
+    assert b'"logprobs":true' in received[0].replace(b" ", b"")
+    assert pages.confidence.is_low is is_low
 
 
 def test_a_missing_description_is_reported_as_a_failed_call() -> None:

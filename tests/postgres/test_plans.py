@@ -55,6 +55,7 @@ VALUES: dict[str, object] = {
     "answer": "{}",
     "fingerprint": "fingerprint",
     "page": 2,
+    "grade": "{}",
     "permit_key": 1,
     "permit_keys": "{1}",
     "lost_pids": "{}",

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -628,7 +628,7 @@ def test_a_job_costs_few_round_trips(school: School, proxy: PgProxy, photo: Subm
     prepares a statement at its sixth execution, with one more round trip. A closed gate costs none if the job does not need it.
     """
     submissions = text_submissions(2, seed=1) if kind in {"text", "gated"} else [photo] * 2
-    settings = {"learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS}
+    settings: dict[str, Any] = {"learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS}
     is_gated, gate = kind == "gated", AdmissionRecord(vision_calls=0)
     with school.admitted(gate, **settings) if is_gated else school.worker(None, **settings) as worker:
         until(lambda: is_idle(worker))

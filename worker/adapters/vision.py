@@ -8,6 +8,7 @@ from typing import Any
 from worker.adapters import prompts
 from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
+from worker.core.doubt import NO_CONFIDENCE
 from worker.core.file_refusals import TooManyPages
 from worker.core.page_size import PAGES_VERSION
 from worker.documents.decoder import decoding
@@ -43,16 +44,22 @@ class Pages:
     ) -> None:
         self.total, self.continued, self._attempt = len(continued), continued, attempt
         self._pages, self._ask, self._means, self._tokens = pages, ask, means, 0
+        self.confidence = NO_CONFIDENCE  # of the last answer
 
     def next_page(self) -> Page:
         """Return the next page. Raises VisionTransientError or VisionPermanentError."""
         return next(self._pages)
+
+    def unasked_text(self, page: Page) -> str | None:
+        """Return the text of a page for which no model needs to be asked, otherwise None."""
+        return page.text
 
     def read(self, page: Page) -> str:
         """Return the text of a page. Raises VisionTransientError, VisionPermanentError or Unavailable."""
         answer = self._ask(page.picture, self._attempt)
         self._attempt = 0
         self._tokens += answer.tokens
+        self.confidence = answer.confidence
         return _reading(answer.text, page.picture)
 
     def metadata(self) -> dict[str, Any]:
@@ -119,6 +126,7 @@ class Vision:
             temperature=rung.temperature,
             seed=ladder.seed(attempt),
             stop=self._family.stop,
+            wants_logprobs=True,
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
 

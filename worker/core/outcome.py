@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from worker.core.doubt import PageGrade, parsed_grades
 from worker.core.evidence import HeldFailure
 from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
@@ -58,6 +59,14 @@ def _texts(value: object) -> object:
     return value if isinstance(value, list) and all(isinstance(text, str) for text in value) else ()
 
 
+def _page_grades(value: object) -> tuple[PageGrade, ...]:
+    return parsed_grades(list(value.values())) if isinstance(value, Mapping) else ()
+
+
+def _metadata(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _answer(value: object) -> object:
     """No answer if no worker can have written it."""
     try:
@@ -81,9 +90,11 @@ class Payload(BaseModel):
     instruction_md: str | None = None
     hints_md: str | None = None
     cached_text_md: str | None = None
+    cached_raw_metadata: Annotated[Mapping[str, Any], BeforeValidator(_metadata)] = {}
     cached_from: str | None = None
     cached_pages: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
     cached_pages_from: str | None = None
+    cached_page_grades: Annotated[tuple[PageGrade, ...], BeforeValidator(_page_grades)] = ()
     answer: Annotated[Completed | None, BeforeValidator(_answer)] = None  # that the database did not take before
     crashes: Count = 0
     expiries: Count = 0

@@ -4,6 +4,7 @@
     decoder   decodes it in a child process and passes its pages on
     sandbox   the child: no descriptors, little memory and time, no way to write files
     ink       finds writing on a page
+    legibility  judges a page: blank, pale, blurred, written too small
     pages     the decoding itself: pictures and PDFs to upright JPEG pages
     cutting   cuts a long page into pieces of legible size
 

@@ -63,9 +63,10 @@ def ink_of(picture: Image.Image) -> Ink:
 def _rules(marks: Image.Image) -> Image.Image:
     """Long straight runs, in both directions, with what is next to them."""
     thick = marks.filter(ImageFilter.MaxFilter(3))
-    return ImageChops.lighter(_runs(thick, RULE_PIXELS, 0), _runs(thick, 0, RULE_PIXELS))
+    return ImageChops.lighter(runs(thick, RULE_PIXELS, 0), runs(thick, 0, RULE_PIXELS))
 
 
-def _runs(marks: Image.Image, x: int, y: int) -> Image.Image:
+def runs(marks: Image.Image, x: int, y: int) -> Image.Image:
+    """Return straight runs of white in a mask, of twice `x` or `y` pixels and more, with what is next to them."""
     whole = marks.filter(ImageFilter.BoxBlur((x, y))).point(lambda level: 255 if level > 0.9 * 255 else 0)
     return whole.filter(ImageFilter.BoxBlur((x + 2, y + 2))).point(lambda level: 255 if level else 0)

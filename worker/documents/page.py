@@ -16,6 +16,10 @@ class Note(StrEnum):
 
     CUT = "cut"  # a piece of a long page
     OVERLAP = "overlap"  # a piece that begins with a part of the piece before
+    BLANK = "blank"  # nothing but paper: no model is asked, and the text is empty
+    LOW_CONTRAST = "low_contrast"  # too pale to be read with certainty
+    BLURRED = "blurred"
+    SMALL = "small"  # the writing is too small
 
 
 class _Head(BaseModel):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileTooLarge, NotADocument, TooManyPages
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import cutting, pdf, pictures
+from worker.documents import cutting, legibility, pdf, pictures
 from worker.documents.page import Document, Note, Page
 
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
@@ -87,11 +87,17 @@ def _pieces(source: Source, index: int, numbers: Sequence[int], max_side_pixels:
 
 
 def _whole(source: Source, index: int, max_side_pixels: int) -> Page:
-    return Page(_jpeg(source.image(index, _fitted(source.sizes[index], max_side_pixels))))
+    return _judged(source.image(index, _fitted(source.sizes[index], max_side_pixels)))
 
 
 def _piece(piece: cutting.Piece) -> Page:
-    return Page(_jpeg(piece.picture), (Note.CUT, Note.OVERLAP) if piece.overlaps else (Note.CUT,))
+    return _judged(piece.picture, (Note.CUT, Note.OVERLAP) if piece.overlaps else (Note.CUT,))
+
+
+def _judged(picture: Image.Image, done: tuple[Note, ...] = ()) -> Page:
+    """A page with what was done to it and what is wrong with it. A blank one has the empty text as its own: no model is asked."""
+    notes = (*done, *legibility.notes_of(picture))
+    return Page(_jpeg(picture), notes, "" if Note.BLANK in notes else None)
 
 
 @contextmanager

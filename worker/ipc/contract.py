@@ -139,6 +139,7 @@ class EventKind(Enum):
     UNSUITABLE = "unsuitable"  # the database or the settings: the worker ends with CONFIG
     BUG = "bug"
     CALL = "call"
+    PAGE_DOUBTFUL = "page_doubtful"  # `error_class` has the reasons
 
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_REPORTED_SECONDS)]
@@ -179,6 +180,7 @@ class Event(BaseModel):
     steps: Annotated[dict[Activity, Seconds], Field(max_length=len(Activity))] = {}
     step: Step | None = None
     call: ModelCall | None = None
+    page: Annotated[int, Field(ge=0, le=100_000)] = 0  # of the submission, counted from 1
 
     def encode(self) -> bytes:
         return self.model_dump_json(exclude_defaults=True).encode()

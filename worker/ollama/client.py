@@ -55,6 +55,7 @@ class ChatRequest:
     temperature: float = 0.0
     seed: int = 1
     stop: tuple[str, ...] = ()
+    wants_logprobs: bool = False  # servers without them ignore this
 
     @property
     def least_tokens(self) -> int:
@@ -71,7 +72,8 @@ class ChatRequest:
         options: dict[str, Any] = {**self.options, "temperature": self.temperature, "seed": self.seed}
         options |= {"num_predict": self.max_tokens} | ({"stop": list(self.stop)} if self.stop else {})
         prompt = {"model": self.model, "messages": list(self.messages), "think": self.think, "options": options}
-        return {**prompt, **form, "stream": True, "truncate": False}
+        certainty = {"logprobs": True} if self.wants_logprobs else {}
+        return {**prompt, **form, **certainty, "stream": True, "truncate": False}
 
 
 def ignore_progress() -> None:

@@ -1,12 +1,15 @@
 """An answer assembled line by line from its stream, until the last line or until it exceeds a limit."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
+from worker.core.doubt import NO_CONFIDENCE, Confidence
 from worker.ollama.errors import AnswerTruncated, EmptyAnswer, Runaway, ServerError, StreamBroken
 from worker.ollama.repetition import Repetition
 
+LEAST_LOGPROB = -10_000.0  # llama.cpp gives this much to a token of probability 0
 LINES_PER_TOKEN = 2  # a token comes as one line, or as two if it is split between thought and text
 SPARE_LINES = 64
 BYTES_PER_TOKEN = 32  # of text; German has about four, a row of dots sixteen
@@ -19,6 +22,7 @@ class Answer:
     text: str
     tokens: int
     prompt_tokens: int
+    confidence: Confidence = NO_CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,28 @@ class _Message(_Part):
     thinking: str = ""
 
 
+class _Token(_Part):
+    """`logprob` is the natural logarithm of the token's probability."""
+
+    logprob: Annotated[float, Field(ge=LEAST_LOGPROB, le=0)]
+
+
+_TOKENS: TypeAdapter[tuple[_Token, ...]] = TypeAdapter(tuple[_Token, ...])
+
+
+def _tokens(value: object) -> tuple[_Token, ...]:
+    """No tokens if the list is of another shape, because an answer is whole without it."""
+    try:
+        return _TOKENS.validate_python(value)
+    except ValidationError:
+        return ()
+
+
 class _Line(_Part):
     """`done_reason` and the counters come with the last line (docs/ollama-api.md 2.5). Some servers omit them."""
 
     message: _Message = _Message()
+    logprobs: Annotated[tuple[_Token, ...], BeforeValidator(_tokens)] = ()
     done: bool = False
     done_reason: str = ""
     eval_count: int = 0
@@ -75,6 +97,7 @@ class StreamedAnswer:
         self._pieces: list[str] = []
         self._lines = self._bytes = self._tokens = 0
         self._has_thought = False
+        self._confidence = NO_CONFIDENCE
         self._last: _Line | None = None
         self.first_token_at_seconds: float | None = None
 
@@ -100,6 +123,8 @@ class StreamedAnswer:
             self.first_token_at_seconds = now_seconds
         self._tokens += bool(text)
         self._stop_runaway(text)
+        for token in line.logprobs:
+            self._confidence = self._confidence.plus(token.logprob)
         if line.done:
             self._last = line
         return bool(text)
@@ -114,7 +139,7 @@ class StreamedAnswer:
         has_text = bool(text.strip())
         if last.done_reason in _NO_ANSWER or (not has_text and (self._has_thought or last.done_reason != "stop")):
             raise EmptyAnswer("no text")
-        return Answer(text, last.eval_count, last.prompt_eval_count)
+        return Answer(text, last.eval_count, last.prompt_eval_count, self._confidence)
 
     def _has_all_tokens(self, last: _Line) -> bool:
         """Judge an answer without the usual reason by its tokens. Without a count each line with text is one."""

@@ -1,11 +1,12 @@
 """Commits text that was read: each page of a document, and the whole text before the feedback step starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from worker.core.doubt import PageGrade
 from worker.core.outcome import Lease
 from worker.queue.connection import Connection
 from worker.queue.permits import HeldPermit, execute_and_give_back
@@ -25,11 +26,12 @@ class OcrResult:
 
 @dataclass(frozen=True, slots=True)
 class OcrPage:
-    """Text of one page, counted from 1. `fingerprint` is the hash of the whole text."""
+    """Text of one page, counted from 1, with its grade of doubt. `fingerprint` is the hash of the whole text."""
 
     page: int
     text_md: str
     fingerprint: str
+    grade: PageGrade | None = None
 
 
 def write_checkpoint(
@@ -49,8 +51,22 @@ def write_page(connection: Connection, lease: Lease, page: OcrPage, lease_second
 
     Page 1 discards all pages written before.
     """
-    values = {"page": page.page, "text_md": page.text_md, "fingerprint": page.fingerprint}
-    return connection.execute(_CHECKPOINT_PAGE, {**_fence(lease, lease_seconds), **values}).rowcount == 1
+    return connection.execute(_CHECKPOINT_PAGE, _page_values(lease, page, lease_seconds)).rowcount == 1
+
+
+def write_pages(connection: Connection, lease: Lease, pages: Sequence[OcrPage], lease_seconds: float) -> bool:
+    """Write several pages in one round trip and one transaction, each as `write_page` does."""
+    if len(pages) == 1:
+        return write_page(connection, lease, pages[0], lease_seconds)
+    with connection.pipeline():
+        cursors = [connection.execute(_CHECKPOINT_PAGE, _page_values(lease, page, lease_seconds)) for page in pages]
+    return all(cursor.rowcount == 1 for cursor in cursors)
+
+
+def _page_values(lease: Lease, page: OcrPage, lease_seconds: float) -> dict[str, Any]:
+    grade = Jsonb(page.grade.as_json()) if page.grade else None
+    values = {"page": page.page, "text_md": page.text_md, "fingerprint": page.fingerprint, "grade": grade}
+    return {**_fence(lease, lease_seconds), **values}
 
 
 def _fence(lease: Lease, lease_seconds: float) -> dict[str, Any]:

@@ -20,6 +20,7 @@ _STATEMENTS = {
 _TEXT = "rehearsal"
 _VALUES = {
     "page": 1,
+    "grade": Jsonb({}),
     "text_md": _TEXT,
     "fingerprint": _TEXT,
     "raw_metadata": Jsonb({}),
