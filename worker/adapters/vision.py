@@ -22,6 +22,7 @@ from worker.ollama.token_budget import MAX_PAGE_TOKENS
 from worker.settings import WorkerSettings
 
 SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
+OWN_TEXT = "\nown text of typed pages, 1"  # part of the fingerprint: the rules for a PDF's own text, with their version
 MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sentences
 
 
@@ -32,14 +33,24 @@ class Pages:
     """
 
     def __init__(
-        self, total: int, pages: Iterator[Page], ask: Callable[[bytes, int], Answer], means: Mapping[str, str], attempt: int
+        self,
+        total: int,
+        pages: Iterator[Page],
+        ask: Callable[[bytes, int], Answer],
+        means: Mapping[str, str],
+        attempt: int,
+        first_page: int = 1,
     ) -> None:
         self.total, self._attempt = total, attempt
         self._pages, self._ask, self._means, self._tokens = pages, ask, means, 0
+        self._number, self._notes = first_page - 1, dict[str, list[str]]()
 
     def next_page(self) -> Page:
         """Return the next page. Raises VisionTransientError or VisionPermanentError."""
-        return next(self._pages)
+        page, self._number = next(self._pages), self._number + 1
+        if page.notes:
+            self._notes[str(self._number)] = [note.value for note in page.notes]
+        return page
 
     def unasked_text(self, page: Page) -> str | None:
         """Return the text of a page for which no model needs to be asked, otherwise None."""
@@ -53,8 +64,11 @@ class Pages:
         return _reading(answer.text, page.picture)
 
     def metadata(self) -> dict[str, Any]:
-        """Return model, prompt version, pages and tokens. Pages that an earlier worker read are not in the tokens."""
-        return {**self._means, "pages": self.total, "tokens": self._tokens}
+        """Return model, prompt version, pages, tokens, and the notes of each page by its number.
+
+        Pages that an earlier worker read are not in the tokens and notes.
+        """
+        return {**self._means, "pages": self.total, "tokens": self._tokens, "notes": self._notes}
 
 
 class Vision:
@@ -68,6 +82,7 @@ class Vision:
         )
         self._prompts, self._prompt = texts, self._family.prompt or texts.page_text
         self._means = {"model": settings.ai_vision_model, "prompts": texts.version}
+        self._own_text = OWN_TEXT if settings.read_pdf_text else ""
         self._digest: str | None = None
 
     @contextmanager
@@ -80,11 +95,11 @@ class Vision:
         if len(keys) > self._settings.max_pdf_pages:
             raise TooManyPages
         if keys:
-            yield Pages(len(keys), map(self._rendered, keys[first_page - 1 :]), self._ask, self._means, attempt)
+            yield Pages(len(keys), map(self._rendered, keys[first_page - 1 :]), self._ask, self._means, attempt, first_page)
             return
         read = self._storage.original(submission)
-        with decoding(read, self._settings.max_pdf_pages, first_page) as document:
-            yield Pages(document.total, iter(document), self._ask, self._means, attempt)
+        with decoding(read, self._settings.max_pdf_pages, first_page, takes_own_text=self._settings.read_pdf_text) as document:
+            yield Pages(document.total, iter(document), self._ask, self._means, attempt, first_page)
 
     def fingerprint(self, submission: Mapping[str, Any]) -> str:
         """Return the fingerprint of a text that is read now. Raises VisionTransientError if the server is not reachable.
@@ -94,7 +109,7 @@ class Vision:
         model = self._settings.ai_vision_model
         with failures_reported(self._on_call):
             self._digest = self._digest or self._ollama.digest(model)  # not kept if none was found: another worker may find it
-        return checkpoint.fingerprint(str(submission["sha256"]), __name__, self._digest or model, self._prompt)
+        return checkpoint.fingerprint(str(submission["sha256"]), __name__, self._digest or model, self._prompt + self._own_text)
 
     def _rendered(self, storage_key: str) -> Page:
         with decoding(self._storage.page(storage_key), max_pages=1) as document:

@@ -46,15 +46,19 @@ def decoding(
     first_page: int = 1,
     page_seconds: float = PAGE_SECONDS,
     max_side_pixels: int = MAX_SIDE_PIXELS,
+    *,
+    takes_own_text: bool = False,
 ) -> Iterator["Decoding"]:
     """Read a file and decode its pages from `first_page` (counted from 1) on, in a child that ends with the block.
+
+    With `takes_own_text` a page of a PDF has its own text where that is sound.
 
     Raises, also while the pages are iterated:
     FileRefused if `read` raises it or the document cannot be read.
     FileUnavailable if `read` raises it or takes longer than READ_SECONDS (FileTimeout).
     DecoderFailed if a page took longer than `page_seconds`, if the child was killed, or if no child could be started.
     """
-    work = functools.partial(_send_document, read, max_pages, first_page, max_side_pixels)
+    work = functools.partial(_send_document, read, max_pages, first_page, max_side_pixels, takes_own_text)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(sandboxed(work))
@@ -148,7 +152,14 @@ def _page(payload: bytes) -> Page:
 # In the child
 
 
-def _send_document(read: Callable[[], bytes], max_pages: int, first_page: int, max_side_pixels: int, fd: int) -> None:
+def _send_document(
+    read: Callable[[], bytes],
+    max_pages: int,
+    first_page: int,
+    max_side_pixels: int,
+    takes_own_text: bool,
+    fd: int,
+) -> None:
     """Render pages until the pipe is full, which is mostly one page ahead of the one that the model reads.
 
     The total is sent after the first page is rendered, so an unreadable document raises before a model is called.
@@ -157,7 +168,7 @@ def _send_document(read: Callable[[], bytes], max_pages: int, first_page: int, m
         try:
             content = read()
             _send(pipe, _FILE, len(content).to_bytes(8, "big"))
-            document = open_document(content, max_pages, first_page, max_side_pixels)
+            document = open_document(content, max_pages, first_page, max_side_pixels, takes_own_text=takes_own_text)
             first = list(islice(document.pages, 1))
             _send(pipe, _TOTAL, document.total.to_bytes(4, "big"))
             for page in chain(first, document.pages):

@@ -13,7 +13,7 @@ from PIL import Image
 from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileTooLarge, NotADocument, TooManyPages
 from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import pdf, pictures
-from worker.documents.page import Document, Page
+from worker.documents.page import Document, Note, Page
 
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
 JPEG_QUALITY = 90
@@ -28,9 +28,21 @@ class Source(Protocol):
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger."""
 
+    def text(self, index: int, image: Image.Image) -> str | None:
+        """Return the page's own text if it is sound and says what this image of the page shows. None: a model must read it."""
 
-def open_document(content: bytes, max_pages: int, first_page: int = 1, max_side_pixels: int = MAX_SIDE_PIXELS) -> Document:
+
+def open_document(
+    content: bytes,
+    max_pages: int,
+    first_page: int = 1,
+    max_side_pixels: int = MAX_SIDE_PIXELS,
+    *,
+    takes_own_text: bool = False,
+) -> Document:
     """Open a document whose pages begin with `first_page` (counted from 1).
+
+    With `takes_own_text` a page has its own text where that is sound.
 
     This function and the iteration over the pages raise FileRefused.
     """
@@ -41,13 +53,15 @@ def open_document(content: bytes, max_pages: int, first_page: int = 1, max_side_
             raise FileEmpty
         if total > max_pages:
             raise TooManyPages
-    return Document(total, _pages(source, range(first_page, total + 1), max_side_pixels))
+    return Document(total, _pages(source, range(first_page, total + 1), max_side_pixels, takes_own_text))
 
 
-def _pages(source: Source, numbers: range, max_side_pixels: int) -> Iterator[Page]:
+def _pages(source: Source, numbers: range, max_side_pixels: int, takes_own_text: bool) -> Iterator[Page]:
     for number in numbers:
         with _decoder_errors_converted():
-            page = Page(_jpeg(_image(source, number - 1, max_side_pixels)))
+            image = _image(source, number - 1, max_side_pixels)
+            text = source.text(number - 1, image) if takes_own_text else None
+            page = Page(_jpeg(image), () if text is None else (Note.OWN_TEXT,), text)
         yield page
 
 
