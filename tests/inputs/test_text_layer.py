@@ -276,6 +276,7 @@ MORE: Mapping[str, bytes] = {
     "a pen's stroke": ink_of_a_pen(),
     "a pen's annotation": ink_annotation(),
     "a form's field": text_field(),
+    "letters with a thick outline": beside(b"9 w 0 G " + write("Fett", 60, 500, before="2 Tr")),
     "a short stroke": beside(b"1 w 300 500 m 300 515 l S "),
     "a light drawing": beside(rectangle(200, 300, 80, 80, "0.9 0.9 0.7")),
     "letters as drawings": beside(b"0 g 100 500 5 12 re f 105 506 6 4 re f "),

@@ -5,6 +5,8 @@
     sandbox   the child: no descriptors, little memory and time, no way to write files
     ink       finds writing on a page
     pages     the decoding itself: pictures and PDFs to upright JPEG or PNG pages
+    text_layer, glyph_shapes
+              a PDF page's own text, if it is what the page shows
 
 A worker never decodes a file in its own process.
 """

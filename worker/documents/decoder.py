@@ -58,7 +58,7 @@ def decoding(
     FileUnavailable if `read` raises it or takes longer than READ_SECONDS (FileTimeout).
     DecoderFailed if a page took longer than `page_seconds`, if the child was killed, or if no child could be started.
     """
-    work = functools.partial(_send_document, read, max_pages, first_page, max_side_pixels, takes_own_text)
+    work = functools.partial(_send_document, read, max_pages, first_page, max_side_pixels, takes_own_text=takes_own_text)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(sandboxed(work))
@@ -157,8 +157,9 @@ def _send_document(
     max_pages: int,
     first_page: int,
     max_side_pixels: int,
-    takes_own_text: bool,
     fd: int,
+    *,
+    takes_own_text: bool = False,
 ) -> None:
     """Render pages until the pipe is full, which is mostly one page ahead of the one that the model reads.
 
