@@ -5,11 +5,15 @@ A page is a content stream of `write`, `line` and others, one after the other.
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from random import Random
+from textwrap import wrap
 
 from PIL import Image, ImageFont
+
+from testkit.drawn_pages import draw_page
 
 A4_POINTS = (595, 842)
 MARGIN_POINTS = 60
@@ -26,13 +30,6 @@ class TypedPage:
     entries: bytes = b""
     font: bytes = b"/F 3 0 R"
     resources: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Streams:
-    """Further objects of a file, by their number from 10 on."""
-
-    bodies: Mapping[int, bytes] = field(default_factory=dict)
 
 
 def write(text: str, x: float, y: float, size: float = 11, *, font: str = "F", before: str = "") -> bytes:
@@ -141,3 +138,72 @@ def _assembled(bodies: Mapping[int, bytes]) -> bytes:
         max(bodies) + 1,
         len(content),
     )
+
+
+# A class of typed documents
+
+_SUBJECTS = (
+    ("Die Fotosynthese", "Pflanzen", "Licht", "Wasser", "Zucker", "Blattgrün"),
+    ("Der Wiener Kongress", "Fürsten", "Grenzen", "Frieden", "Bündnisse", "Österreich"),
+    ("Mein Praktikum", "Kollegen", "Werkstatt", "Maschinen", "Pausen", "Gerüste"),
+    ("Erörterung: Handys", "Schüler", "Regeln", "Unterricht", "Nachrichten", "Lösungen"),
+)
+_SENTENCES = (
+    "Zuerst geht es um {0}, denn ohne {1} wäre vieles nicht möglich.",
+    "{0} und {1} hängen zusammen (vgl. S. {2}).",
+    "Das zeigt sich an {0}: „Ohne {1} geht es nicht“, heißt es dort.",
+    "Etwa {2} % aller Fälle betreffen {0}; der Rest entfällt auf {1}.",
+    "Am Ende bleibt die Frage, was {0} für {1} bedeuten.",
+)
+LINES_OF_A_PAGE = (12, 40)
+LINE_CHARACTERS = 70
+
+
+@dataclass(frozen=True, slots=True)
+class TypedDocument:
+    """`texts` has the text that was written on each page, None for one that also has a picture or handwriting."""
+
+    content: bytes
+    texts: tuple[str | None, ...]
+
+
+def typed_class(documents: int, seed: int) -> list[TypedDocument]:
+    """Make typed work: one to three pages, in standard fonts and an embedded one. Every third document has a picture."""
+    chance = Random(seed)
+    return [_typed_work(chance, has_picture=number % 3 == 2) for number in range(documents)]
+
+
+def _typed_work(chance: Random, *, has_picture: bool) -> TypedDocument:
+    font = chance.choice((*STANDARD_FONTS, EMBEDDED_FONT))
+    size, pages = chance.choice((9, 10, 11, 12)), chance.randint(1, 3)
+    written = [_lines_of_a_page(chance, is_plain=font == EMBEDDED_FONT) for _ in range(pages)]
+    pictured = chance.randrange(pages) if has_picture else None
+    drawn = [
+        TypedPage(
+            write_lines(lines, size) + (b"q 180 0 0 60 350 40 cm /P Do Q" if number == pictured else b""),
+            resources=b"/XObject<</P 10 0 R>>" if number == pictured else b"",
+        )
+        for number, lines in enumerate(written)
+    ]
+    objects = {10: image(draw_page("Skizze", seed=chance.randrange(1000), size=(600, 200)))} if has_picture else {}
+    texts = tuple(None if number == pictured else "\n".join(lines) for number, lines in enumerate(written))
+    return TypedDocument(typed_pdf(drawn, font, objects), texts)
+
+
+def _lines_of_a_page(chance: Random, *, is_plain: bool) -> list[str]:
+    title, *nouns = chance.choice(_SUBJECTS)
+    lines, wanted = [title, ""], chance.randint(*LINES_OF_A_PAGE)
+    while len(lines) < wanted:
+        sentences = [
+            chance.choice(_SENTENCES).format(*chance.sample(nouns, 2), chance.randint(2, 98)) for _ in range(chance.randint(2, 5))
+        ]
+        lines += [*wrap(" ".join(sentences), LINE_CHARACTERS), ""]
+    whole = "\n".join(lines[:wanted]).rstrip().split("\n")
+    return [_plain(line) if is_plain else line for line in whole]
+
+
+def _plain(text: str) -> str:
+    """Write without the letters that the embedded font does not have."""
+    for letter, plain in {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ö": "Oe", "„": '"', "“": '"'}.items():
+        text = text.replace(letter, plain)
+    return text

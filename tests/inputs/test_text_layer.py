@@ -16,6 +16,7 @@ from testkit.inputs.typed_pdfs import (
     rectangle,
     stream,
     to_unicode,
+    typed_class,
     typed_pdf,
     write,
     write_lines,
@@ -111,6 +112,18 @@ def test_only_the_pages_that_are_sound_have_a_text() -> None:
     assert all(page.picture.startswith(b"\xff\xd8") for page in pages)
 
 
+@pytest.mark.parametrize(("documents", "seed"), [(6, 1), pytest.param(60, 2, marks=pytest.mark.second_tier, id="a class")])
+def test_the_texts_of_a_class_are_as_they_were_written(documents: int, seed: int) -> None:
+    """No page has another text than the one that was written, and hardly a page without a picture is left to the model."""
+    taken = written = 0
+    for work in typed_class(documents, seed):
+        texts = [page.text for page in pages_of(work.content)]
+        assert all(text in {None, meant} for text, meant in zip(texts, work.texts, strict=True))
+        taken += sum(text is not None for text in texts)
+        written += sum(text is not None for text in work.texts)
+    assert taken >= 0.9 * written
+
+
 def test_it_can_be_switched_off() -> None:
     """Without the setting each page is read from its picture."""
     (page,) = pages_of(typed_pdf([TEXT]), takes_own_text=False)
@@ -185,6 +198,7 @@ HIDING: Mapping[str, bytes] = {
     "covered by white and other text": beside(write(HIDDEN, 60, 500) + rectangle(50, 490, 500, 30) + write(VISIBLE[2], 60, 500)),
     "covered by a picture": covered_by_a_picture(),
     "below other text": beside(b"1 g " + write(HIDDEN, 60, 500) + b"0 g " + write("x" * 60, 60, 500)),
+    "in the place of one letter": beside(write("g", 60, 500) + b"BT /F 11 Tf 1 0 0 1 62 502 Tm (g) Tj ET "),
     "in the place of other text": beside(write(HIDDEN, 60, 500) + write(VISIBLE[2], 60, 500)),
     "transparent": with_states(b"/T<</ca 0>>", b"/T gs "),
     "nearly transparent": with_states(b"/T<</ca 0.05>>", b"/T gs "),
