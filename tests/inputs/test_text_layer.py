@@ -198,7 +198,7 @@ HIDING: Mapping[str, bytes] = {
     "covered by white and other text": beside(write(HIDDEN, 60, 500) + rectangle(50, 490, 500, 30) + write(VISIBLE[2], 60, 500)),
     "covered by a picture": covered_by_a_picture(),
     "below other text": beside(b"1 g " + write(HIDDEN, 60, 500) + b"0 g " + write("x" * 60, 60, 500)),
-    "in the place of one letter": beside(write("g", 60, 500) + b"BT /F 11 Tf 1 0 0 1 62 502 Tm (g) Tj ET "),
+    "in the place of one letter": beside(write("c", 60, 500) + b"BT /F 11 Tf 1 0 0 1 60.6 500 Tm (e) Tj ET "),
     "in the place of other text": beside(write(HIDDEN, 60, 500) + write(VISIBLE[2], 60, 500)),
     "transparent": with_states(b"/T<</ca 0>>", b"/T gs "),
     "nearly transparent": with_states(b"/T<</ca 0.05>>", b"/T gs "),
