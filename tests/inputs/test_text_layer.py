@@ -90,6 +90,28 @@ def test_rules_and_underlines_take_nothing_from_the_text() -> None:
     assert text_of(typed_pdf([TypedPage(content, entries=link)])) == "\n".join(VISIBLE)
 
 
+WRAPPED: Mapping[str, TypedPage] = {
+    "scaled": TypedPage(b"q .24 0 0 .24 0 0 cm " + write_lines(VISIBLE, 46, x=250, top=3200) + b"Q"),
+    "upside down twice": TypedPage(
+        b"q .75 0 0 -.75 0 842 cm "
+        + b"".join(
+            b"BT /F 15 Tf 1 0 0 -1 80 %d Tm (%s) Tj ET " % (100 + 22 * number, line.encode())
+            for number, line in enumerate(VISIBLE)
+            if line
+        )
+        + b"Q"
+    ),
+    "cropped": TypedPage(TEXT, entries=b"/CropBox[40 100 560 812]"),
+    "marked and clipped to the page": TypedPage(b"/P <</MCID 0>> BDC q 0 0 595 842 re W* n " + TEXT + b"Q EMC"),
+}
+
+
+@pytest.mark.parametrize("way", WRAPPED)
+def test_text_is_taken_as_programs_place_it(way: str) -> None:
+    """Browsers and word processors scale, turn, crop, clip and mark what they write."""
+    assert text_of(typed_pdf([WRAPPED[way]])) == "\n".join(VISIBLE)
+
+
 def test_two_columns_are_read_one_after_the_other() -> None:
     """If the file has one column after the other, a reader reads them in this order."""
     left, right = ["Links eins", "Links zwei", "Links drei"], ["Rechts eins", "Rechts zwei"]
