@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from random import Random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from testkit.drawn_pages import draw_page
@@ -21,6 +23,7 @@ from testkit.inputs.typed_pdfs import (
     write,
     write_lines,
 )
+from worker.core.file_refusals import FileRefused
 from worker.documents import text_layer
 from worker.documents.decoder import decoding
 from worker.documents.page import Note, Page
@@ -351,3 +354,30 @@ def test_a_text_that_cannot_be_examined_costs_no_page(monkeypatch: pytest.Monkey
     (page,) = pages_of(typed_pdf([TEXT]))
     assert page.text is None
     assert page.picture.startswith(b"\xff\xd8")
+
+
+PIECES = (TEXT, write(HIDDEN, 60, 500, before="3 Tr"), rectangle(50, 700, 200, 1), b"q 1 0 0 1 0 0 cm ", b"Q ", b"BT ", b"ET ")
+
+
+@st.composite
+def damaged_contents(draw: st.DrawFn) -> bytes:
+    """Operators in any order, of which some bytes were changed."""
+    content = bytearray(b"".join(draw(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6))))
+    for _ in range(draw(st.integers(0, 8))):
+        content[draw(st.integers(0, len(content) - 1))] = draw(st.sampled_from(b"0123456789.-+e()<>[]/ TjJmdfgQqnWR\\\xff"))
+    return bytes(content)
+
+
+def outcome_of(content: bytes, *, takes_own_text: bool) -> list[bytes] | str:
+    try:
+        return [page.picture for page in pages_of(content, takes_own_text=takes_own_text)]
+    except FileRefused as refusal:
+        return refusal.reason
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(damaged_contents())
+def test_the_examination_of_a_text_changes_no_picture(content: bytes) -> None:
+    """Any page has the same picture, or the same refusal, whether its text is examined or not."""
+    document = typed_pdf([content, TEXT])
+    assert outcome_of(document, takes_own_text=True) == outcome_of(document, takes_own_text=False)
