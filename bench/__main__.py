@@ -27,6 +27,7 @@ NAMES = {
     "respawn": "bench.respawn",
     "snapshot": "bench.open_snapshot",
     "soak": "bench.soak",
+    "typed": "bench.typed_documents",
 }
 
 

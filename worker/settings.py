@@ -230,6 +230,13 @@ class WorkerSettings(BaseModel):
             description="size limit of a submission's file, in bytes. A larger one fails as input_too_large",
         ),
     ] = 10_485_760
+    read_pdf_text: Annotated[
+        bool,
+        Field(
+            description="true: the text of a typed PDF page is taken from the file, without a call to the vision model, if it "
+            "is exactly what the page shows. false: the vision model reads every page"
+        ),
+    ] = True
     max_pdf_pages: Annotated[
         int,
         Field(

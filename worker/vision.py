@@ -32,7 +32,10 @@ T = TypeVar("T")
 
 
 class VisionStep:
-    """Reads page by page if the adapter has `pages`, as ours has. Any other adapter reads all pages in one call."""
+    """Reads page by page if the adapter has `pages`, as ours has. Any other adapter reads all pages in one call.
+
+    The pages may have `unasked_text`: the text of a page for which no model is asked, or None.
+    """
 
     def __init__(self, ctx: WorkerContext, held: HeldLease, calls: AdapterCalls) -> None:
         self._ctx, self._held, self._calls = ctx, held, calls

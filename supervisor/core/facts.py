@@ -82,7 +82,7 @@ class Exited:
     """A child was reaped. `status` is the exit code, or minus the signal.
 
     `lease_key` and `next_lease_key` come from its last scoreboard record: the lease of the job in hand, and one that it was
-    requesting. `is_before_call`: by this record it had not asked a model yet in its step. `is_oom`: the kernel has counted an
+    requesting. `is_before_call`: by this record it had not begun the next call to a model. `is_oom`: the kernel has counted an
     out-of-memory kill in the supervisor's control group. `jitter` in [0, 1) is the part of the backoff to wait. The system
     draws it, because `core` has no randomness.
     """

@@ -55,7 +55,7 @@ def test_a_grade_survives_its_payload() -> None:
 
 
 GOOD = PageGrade(1).as_json()
-FOREIGN = {
+FOREIGN: dict[str, object] = {
     "no list": "page",
     "null": None,
     "a number": 7,

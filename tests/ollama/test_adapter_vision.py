@@ -150,7 +150,7 @@ def test_the_model_s_certainty_is_read(tmp_path: Path, answer: list[bytes], *, i
 
     content = png_bytes(draw_page(TEXT, seed=1), TEXT)
     with raw_server(script) as url:
-        pages = Pages(1, iter([Page(content)]), adapter(url, tmp_path)._ask, {}, 0)
+        pages = Pages([False], iter([Page(content)]), adapter(url, tmp_path)._ask, {}, 0)
         assert pages.read(pages.next_page()) == "Das ist ein Satz."
     assert b'"logprobs":true' in received[0].replace(b" ", b"")
     assert pages.confidence.is_low is is_low

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -36,7 +37,7 @@ from worker.ipc.channel import LeaseReclaimedReport, ReclaimLeaseRequest
 from worker.ipc.contract import ErrorCode, Step
 from worker.queue import dead_leases
 from worker.queue.bounded import WORKER_BOUNDS
-from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
+from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page, write_pages
 from worker.queue.connection import (
     AsyncConnection,
     Connection,
@@ -436,6 +437,25 @@ def test_pages_are_stored_in_sequence(queue: FilledQueue) -> None:
     kept = {"hints_md": "kept", "cached_pages": ["page 1", "page 2", "page 3"], "cached_pages_from": "origin"}
     assert job["payload"].items() >= kept.items()
     assert job["leased_for"] > timedelta(minutes=50)
+
+
+def test_several_pages_are_stored_at_once(queue: FilledQueue) -> None:
+    """Pages that follow each other are one commit. A repetition changes nothing."""
+    entered = queue.enter(kind="file", leased_for_seconds=1)
+    pages = [OcrPage(page, f"page {page}", "origin") for page in (1, 2, 3)]
+    for some in (pages[:2], pages[1:], pages[1:]):
+        assert write_pages(queue.worker, as_lease(entered), some, HOUR_SECONDS)
+    job = queue.job(entered.job_id)
+    assert job["payload"]["cached_pages"] == ["page 1", "page 2", "page 3"]
+    assert job["leased_for"] > timedelta(minutes=50)
+
+
+def test_of_several_pages_none_is_stored_without_the_lease(queue: FilledQueue) -> None:
+    """The fence holds for each of them."""
+    entered = queue.enter(kind="file", leased_for_seconds=HOUR_SECONDS)
+    lost = replace(as_lease(entered), lease_key=uuid4())
+    assert not write_pages(queue.worker, lost, [OcrPage(page, "text", "origin") for page in (1, 2)], HOUR_SECONDS)
+    assert "cached_pages" not in queue.job(entered.job_id)["payload"]
 
 
 def test_the_first_page_starts_a_new_list(queue: FilledQueue) -> None:

@@ -3,9 +3,9 @@
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
-from worker.adapters import prompts
+from worker.adapters import prompts, remarks
 from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
 from worker.core.doubt import NO_CONFIDENCE
@@ -13,7 +13,7 @@ from worker.core.file_refusals import TooManyPages
 from worker.core.page_size import PAGES_VERSION
 from worker.documents.decoder import decoding
 from worker.documents.ink import Ink, ink_in
-from worker.documents.page import Page
+from worker.documents.page import Note, Page
 from worker.documents.storage import Storage, page_keys
 from worker.ollama.call_report import OnCall, failures_reported, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
@@ -24,6 +24,7 @@ from worker.ollama.token_budget import MAX_PAGE_TOKENS
 from worker.settings import WorkerSettings
 
 SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
+OWN_TEXT = "\nown text of typed pages, 1"  # part of the fingerprint: the rules for a PDF's own text, with their version
 MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sentences
 
 
@@ -41,17 +42,23 @@ class Pages:
         ask: Callable[[bytes, int], Answer],
         means: Mapping[str, str],
         attempt: int,
+        first_page: int = 1,
+        language: Literal["de", "en"] = "de",
     ) -> None:
         self.total, self.continued, self._attempt = len(continued), continued, attempt
         self._pages, self._ask, self._means, self._tokens = pages, ask, means, 0
+        self._number, self._language = first_page - 1, language
         self.confidence = NO_CONFIDENCE  # of the last answer
 
     def next_page(self) -> Page:
         """Return the next page. Raises VisionTransientError or VisionPermanentError."""
-        return next(self._pages)
+        page, self._number = next(self._pages), self._number + 1
+        return page
 
     def unasked_text(self, page: Page) -> str | None:
         """Return the text of a page for which no model needs to be asked, otherwise None."""
+        if Note.PAGE_MISSING in page.notes:
+            return remarks.of(self._language).missing_text(self._number)
         return page.text
 
     def read(self, page: Page) -> str:
@@ -78,6 +85,7 @@ class Vision:
         )
         self._prompts, self._prompt = texts, self._family.prompt or texts.page_text
         self._means = {"model": settings.ai_vision_model, "prompts": texts.version}
+        self._own_text = OWN_TEXT if settings.read_pdf_text else ""
         self._digest: str | None = None
 
     @contextmanager
@@ -90,11 +98,15 @@ class Vision:
         if len(keys) > self._settings.max_pdf_pages:
             raise TooManyPages
         if keys:
-            yield Pages([False] * len(keys), map(self._rendered, keys[first_page - 1 :]), self._ask, self._means, attempt)
+            pictures = map(self._rendered, keys[first_page - 1 :])
+            yield self._pages([False] * len(keys), pictures, attempt, first_page)
             return
         read = self._storage.original(submission)
-        with decoding(read, self._settings.max_pdf_pages, first_page) as document:
-            yield Pages(document.continued, iter(document), self._ask, self._means, attempt)
+        with decoding(read, self._settings.max_pdf_pages, first_page, takes_own_text=self._settings.read_pdf_text) as document:
+            yield self._pages(document.continued, iter(document), attempt, first_page)
+
+    def _pages(self, continued: Sequence[bool], pages: Iterator[Page], attempt: int, first_page: int) -> Pages:
+        return Pages(continued, pages, self._ask, self._means, attempt, first_page, self._settings.ai_prompt_language)
 
     def fingerprint(self, submission: Mapping[str, Any]) -> str:
         """Return the fingerprint of a text that is read now. Raises VisionTransientError if the server is not reachable.
@@ -104,8 +116,8 @@ class Vision:
         model = self._settings.ai_vision_model
         with failures_reported(self._on_call):
             self._digest = self._digest or self._ollama.digest(model)  # not kept if none was found: another worker may find it
-        made_by = f"{__name__} {PAGES_VERSION}"
-        return checkpoint.fingerprint(str(submission["sha256"]), made_by, self._digest or model, self._prompt)
+        made_by, prompt = f"{__name__} {PAGES_VERSION}", self._prompt + self._own_text
+        return checkpoint.fingerprint(str(submission["sha256"]), made_by, self._digest or model, prompt)
 
     def _rendered(self, storage_key: str) -> Page:
         """A page of the web side is one page, however long it is, because the web side has counted the pages."""

@@ -7,6 +7,8 @@
     legibility  judges a page: blank, pale, blurred, written too small
     pages     the decoding itself: pictures and PDFs to upright JPEG pages
     cutting   cuts a long page into pieces of legible size
+    text_layer, glyph_shapes
+              a PDF page's own text, if it is what the page shows
 
 A worker never decodes a file in its own process.
 """

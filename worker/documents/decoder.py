@@ -48,15 +48,19 @@ def decoding(
     max_side_pixels: int = MAX_SIDE_PIXELS,
     *,
     cuts_long_pages: bool = True,
+    takes_own_text: bool = False,
 ) -> Iterator["Decoding"]:
     """Read a file and decode its pages from `first_page` (counted from 1) on, in a child that ends with the block.
+
+    With `takes_own_text` a page of a PDF has its own text where that is sound.
 
     Raises, also while the pages are iterated:
     FileRefused if `read` raises it or the document cannot be read.
     FileUnavailable if `read` raises it or takes longer than READ_SECONDS (FileTimeout).
     DecoderFailed if a page took longer than `page_seconds`, if the child was killed, or if no child could be started.
     """
-    work = functools.partial(_send_document, read, max_pages, first_page, max_side_pixels, cuts_long_pages=cuts_long_pages)
+    making = {"cuts_long_pages": cuts_long_pages, "takes_own_text": takes_own_text}
+    work = functools.partial(_send_document, read, max_pages, first_page, max_side_pixels, **making)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(sandboxed(work))
@@ -155,7 +159,12 @@ def _page(payload: bytes) -> Page:
 
 
 def _send_document(
-    read: Callable[[], bytes], max_pages: int, first_page: int, max_side_pixels: int, fd: int, *, cuts_long_pages: bool = True
+    read: Callable[[], bytes],
+    max_pages: int,
+    first_page: int,
+    max_side_pixels: int,
+    fd: int,
+    **making: bool,
 ) -> None:
     """Render pages until the pipe is full, which is mostly one page ahead of the one that the model reads.
 
@@ -166,7 +175,7 @@ def _send_document(
         try:
             content = read()
             _send(pipe, _FILE, len(content).to_bytes(8, "big"))
-            document = open_document(content, max_pages, first_page, max_side_pixels, cuts_long_pages=cuts_long_pages)
+            document = open_document(content, max_pages, first_page, max_side_pixels, **making)
             first = list(islice(document.pages, 1))
             _send(pipe, _TOTAL, bytes(document.continued))
             for page in chain(first, document.pages):

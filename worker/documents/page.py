@@ -20,6 +20,7 @@ class Note(StrEnum):
     LOW_CONTRAST = "low_contrast"  # too pale to be read with certainty
     BLURRED = "blurred"
     SMALL = "small"  # the writing is too small
+    OWN_TEXT = "own_text"  # the text is the file's own, and no model has read the page
 
 
 class _Head(BaseModel):

@@ -31,6 +31,9 @@ class Source(Protocol):
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger."""
 
+    def text(self, index: int, image: Image.Image) -> str | None:
+        """Return the page's own text if it is sound and says what this image of the page shows. None: a model must read it."""
+
 
 def open_document(
     content: bytes,
@@ -39,8 +42,11 @@ def open_document(
     max_side_pixels: int = MAX_SIDE_PIXELS,
     *,
     cuts_long_pages: bool = True,
+    takes_own_text: bool = False,
 ) -> Document:
     """Open a document whose pages begin with `first_page` (counted from 1). Each piece of a long page counts as a page.
+
+    With `takes_own_text` a page has its own text where that is sound.
 
     This function and the iteration over the pages raise FileRefused.
     """
@@ -52,7 +58,8 @@ def open_document(
         if sum(counts) > max_pages or max(counts) > cutting.MAX_PIECES:
             raise TooManyPages
     places = [Place(index, piece, count) for index, count in enumerate(counts) for piece in range(count)]
-    return Document(_pages(source, places[first_page - 1 :], max_side_pixels), tuple(place.piece > 0 for place in places))
+    pages = _Pages(source, max_side_pixels, takes_own_text)
+    return Document(pages.at(places[first_page - 1 :]), tuple(place.piece > 0 for place in places))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +71,35 @@ class Place:
     count: int
 
 
-def _pages(source: Source, places: Sequence[Place], max_side_pixels: int) -> Iterator[Page]:
-    for index, group in groupby(places, attrgetter("index")):
-        wanted = list(group)
-        if wanted[0].count > 1:
-            yield from _pieces(source, index, [place.piece for place in wanted], max_side_pixels)
-        else:
-            with _decoder_errors_converted():
-                page = _whole(source, index, max_side_pixels)
-            yield page
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """The pages of a source, made when they are requested."""
 
+    source: Source
+    max_side_pixels: int
+    takes_own_text: bool
 
-def _pieces(source: Source, index: int, numbers: Sequence[int], max_side_pixels: int) -> Iterator[Page]:
-    """The pieces of one long page, whose picture is kept until the last piece was made."""
-    size = source.sizes[index]
-    with _decoder_errors_converted():
-        long_page = cutting.LongPage(source.image(index, cutting.fitted(size, max_side_pixels)), size)
-    for number in numbers:
+    def at(self, places: Sequence[Place]) -> Iterator[Page]:
+        for index, group in groupby(places, attrgetter("index")):
+            wanted = list(group)
+            yield from self._pieces(index, wanted) if wanted[0].count > 1 else self._whole(index)
+
+    def _whole(self, index: int) -> Iterator[Page]:
         with _decoder_errors_converted():
-            page = _piece(long_page.piece(number))
+            picture = self.source.image(index, _fitted(self.source.sizes[index], self.max_side_pixels))
+            text = self.source.text(index, picture) if self.takes_own_text else None
+            page = _judged(picture) if text is None else Page(_jpeg(picture), (Note.OWN_TEXT,), text)
         yield page
 
-
-def _whole(source: Source, index: int, max_side_pixels: int) -> Page:
-    return _judged(source.image(index, _fitted(source.sizes[index], max_side_pixels)))
+    def _pieces(self, index: int, places: Sequence[Place]) -> Iterator[Page]:
+        """The pieces of one long page, whose picture is kept until the last piece was made."""
+        size = self.source.sizes[index]
+        with _decoder_errors_converted():
+            long_page = cutting.LongPage(self.source.image(index, cutting.fitted(size, self.max_side_pixels)), size)
+        for place in places:
+            with _decoder_errors_converted():
+                page = _piece(long_page.piece(place.piece))
+            yield page
 
 
 def _piece(piece: cutting.Piece) -> Page:

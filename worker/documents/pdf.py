@@ -7,6 +7,7 @@ from PIL import Image
 from pypdfium2.raw import FPDF_ERR_PASSWORD, FPDF_ERR_SECURITY
 
 from worker.core.file_refusals import DocumentLocked
+from worker.documents.text_layer import own_text
 
 MAX_HEADER_BYTES = 1024  # PDF readers accept the signature anywhere in these bytes
 DOTS_PER_INCH = 150
@@ -28,6 +29,9 @@ class Pdf:
         scale = (max(size) - 0.5) / max(page.get_size())  # pdfium rounds up
         rendered: Image.Image = page.render(scale=scale).to_pil()
         return rendered
+
+    def text(self, index: int, image: Image.Image) -> str | None:
+        return own_text(self._document[index], image)
 
 
 def _size(points: tuple[float, float]) -> tuple[int, int]:

@@ -47,6 +47,11 @@ class Pictures:
         flat = flat if flat.size == size else flat.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
         return flat if self._turn is None else flat.transpose(self._turn)
 
+    def text(self, index: int, image: Image.Image) -> str | None:
+        """Return None, because a picture has no text of its own."""
+        del index, image
+        return None
+
 
 def draft(picture: Image.Image, size: tuple[int, int]) -> None:
     """Let the JPEG decoder reduce the picture to 1/2, 1/4 or 1/8, but not below `size`. It saves time and memory."""

@@ -58,7 +58,7 @@ JOB_ACTIVITIES = frozenset(Activity) - {Activity.BOOT, Activity.CONNECT, Activit
 MODEL_CALLS = frozenset({Activity.VISION, Activity.FEEDBACK})
 BEFORE_A_CALL = frozenset(
     {Activity.CONNECT, Activity.LEASE, Activity.READ, Activity.PERMIT}
-)  # no model was asked for the step yet
+)  # no call runs: its step has not begun, or its next page is read
 
 
 class Counter(IntEnum):
