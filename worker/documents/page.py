@@ -14,6 +14,8 @@ _HEAD = struct.Struct("!I")
 class Note(StrEnum):
     """Codes for what was done to a page or is wrong with it. The values stand in the metadata of a reading."""
 
+    INCOMPLETE = "incomplete"  # at most a twentieth of the picture is missing
+
 
 class _Head(BaseModel):
     notes: list[Note] = Field(default=[], max_length=len(Note))

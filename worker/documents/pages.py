@@ -14,6 +14,7 @@ from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileT
 from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import pdf, pictures
 from worker.documents.page import Document, Page
+from worker.documents.picture_formats import picture_format
 
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
 JPEG_QUALITY = 90
@@ -26,7 +27,10 @@ class Source(Protocol):
     def sizes(self) -> Sequence[tuple[int, int]]: ...
 
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
-        """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger."""
+        """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger.
+
+        Its `info` has no metadata. It may have the notes of the page under `pictures.NOTES`.
+        """
 
 
 def open_document(content: bytes, max_pages: int, first_page: int = 1, max_side_pixels: int = MAX_SIDE_PIXELS) -> Document:
@@ -47,7 +51,8 @@ def open_document(content: bytes, max_pages: int, first_page: int = 1, max_side_
 def _pages(source: Source, numbers: range, max_side_pixels: int) -> Iterator[Page]:
     for number in numbers:
         with _decoder_errors_converted():
-            page = Page(_jpeg(_image(source, number - 1, max_side_pixels)))
+            picture = _image(source, number - 1, max_side_pixels)
+            page = Page(_jpeg(picture), picture.info.get(pictures.NOTES, ()))
         yield page
 
 
@@ -67,8 +72,8 @@ def _decoder_errors_converted() -> Iterator[None]:
 def _source(content: bytes) -> Source:
     if not content:
         raise FileEmpty
-    if content.startswith(pictures.SIGNATURES):
-        return pictures.Pictures(content)
+    if kind := picture_format(content):
+        return pictures.Pictures(content, kind)
     if b"%PDF-" in content[: pdf.MAX_HEADER_BYTES]:
         return pdf.Pdf(content)
     raise NotADocument
