@@ -20,7 +20,8 @@ from worker.documents.whole import Decoded
 
 NOTES = "notes"  # the key in `info` of a page
 MAX_PIXELS = 250_000_000  # phones take up to 200 million
-MEMORY_BYTES = 440 * 2**20  # of the child's 512 MiB. The file and its copies take the rest
+MEMORY_BYTES = 480 * 2**20  # of the child's 512 MiB, for the picture and the file
+_FILE_COPIES = 3  # the file, the parts that are kept, and what the decoder reads
 _MIN_TAIL_BYTES = 512  # so many zeros at the end are the part of an upload that never came
 
 Image.preinit()  # before the fork, so that the child has nothing to import
@@ -63,7 +64,8 @@ class Pictures:
     def __init__(self, content: bytes, kind: PictureFormat) -> None:
         self._photo = _PHOTOS[kind](content if kind in _UNPACKED else _without_tail(content))
         self.sizes = [upright_size(size, self._photo.orientation) for size in self._photo.sizes]
-        if any(width * height > min(MAX_PIXELS, MEMORY_BYTES / (self._photo.pixel_bytes or 1)) for width, height in self.sizes):
+        pixels = max((width * height for width, height in self.sizes), default=0)
+        if pixels > MAX_PIXELS or pixels * self._photo.pixel_bytes + _FILE_COPIES * len(content) > MEMORY_BYTES:
             raise FileTooLarge("too many pixels")
 
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:

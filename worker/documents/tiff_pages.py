@@ -1,7 +1,6 @@
 """Reads TIFFs: every frame is a page, except previews. A camera's raw photo is a TIFF too, whose first frame is a preview."""
 
 from io import BytesIO
-from typing import Literal
 
 from PIL import TiffImagePlugin
 
@@ -12,22 +11,22 @@ MAX_FRAMES = 1000  # more than any setting allows, so the file is refused for it
 _ORIENTATION, _KIND, _PHOTOMETRIC, _SUB_FRAMES, _RAW_VERSION = 274, 254, 262, 330, 50706
 _PLACES = (273, 279), (324, 325)  # of strips and of tiles: where they are, and their sizes in bytes
 _REDUCED, _MASK = 1, 4
+_BIG = (b"+\0", b"\0+")
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 _SENSOR_DATA = {32803, 34892}
 
 
 class Tiff:
     """Pillow turns its pages upright."""
 
-    pixel_bytes = 4
     orientation = 1
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self.has_end = True
+        self.has_end, self.pixel_bytes = True, 1
+        _require_photo(content)
         self._frames: list[int] = []
         self.sizes: list[tuple[int, int]] = []
-        if _first_directory(content) >= len(content):
-            raise FileCutOff("no description of the picture")
         picture = self._opened()
         for frame in range(MAX_FRAMES):
             try:
@@ -40,14 +39,11 @@ class Tiff:
 
     def _take(self, picture: TiffImagePlugin.TiffImageFile, frame: int) -> None:
         tags = picture.tag_v2
-        if _RAW_VERSION in tags or tags.get(_PHOTOMETRIC) in _SENSOR_DATA:
-            raise PhotoFormatUnknown
         kind = int(tags.get(_KIND, 0))
-        if kind & _REDUCED and _SUB_FRAMES in tags and frame == 0:
-            raise PhotoFormatUnknown
         if not kind & (_REDUCED | _MASK):
             self._frames.append(frame)
             self.sizes.append(picture.size)
+            self.pixel_bytes = max(self.pixel_bytes, _PIXEL_BYTES.get(picture.mode, 4))
             self.has_end = self.has_end and _data_end(tags) <= len(self._content)
 
     @property
@@ -68,10 +64,17 @@ class Tiff:
         return TiffImagePlugin.TiffImageFile(BytesIO(self._content))
 
 
-def _first_directory(content: bytes) -> int:
-    order: Literal["little", "big"] = "little" if content.startswith(b"II") else "big"
-    is_big = 43 in content[2:4]
-    return int.from_bytes(content[8:16] if is_big else content[4:8], order)
+def _require_photo(content: bytes) -> None:
+    """Refuse a raw photo by the tags of its first frame, because Pillow may read its preview, or fail on its pixels."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2(content[: 16 if content[2:4] in _BIG else 8])
+    if tags.next >= len(content):
+        raise FileCutOff("no description of the picture")
+    source = BytesIO(content)
+    source.seek(tags.next)
+    tags.load(source)
+    has_preview = int(tags.get(_KIND, 0)) & _REDUCED and _SUB_FRAMES in tags
+    if has_preview or _RAW_VERSION in tags or tags.get(_PHOTOMETRIC) in _SENSOR_DATA:
+        raise PhotoFormatUnknown
 
 
 def _data_end(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:
