@@ -1,7 +1,7 @@
 """Pages that look like handwriting, drawn without a font file. Equal seeds give equal pages.
 
 The glyphs are those of Pillow's own font, slanted, turned a little and moved. The font has no umlauts, so their dots are drawn.
-The exact text is in the image's comment, which the simulator reads and a real model ignores.
+The exact text stands in pale squares below the page and in the image's comment, which the simulator reads.
 """
 
 import io
@@ -14,6 +14,8 @@ from itertools import accumulate
 from typing import Final
 
 from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
+
+from testkit.cells import with_text
 
 FONT_SIZE_PX: Final = 38
 LINE_HEIGHT_PX: Final = 54
@@ -77,7 +79,7 @@ def jpeg_bytes(image: Image.Image, text: str, *, exif_orientation: int = 1) -> b
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = exif_orientation
     out = io.BytesIO()
-    _stored(image, exif_orientation).save(out, "JPEG", quality=82, comment=comment, exif=exif)
+    _stored(with_text(image, text), exif_orientation).save(out, "JPEG", quality=82, comment=comment, exif=exif)
     return out.getvalue()
 
 
@@ -86,7 +88,7 @@ def png_bytes(image: Image.Image, text: str) -> bytes:
     chunks = PngImagePlugin.PngInfo()
     chunks.add_itxt("comment", text)
     out = io.BytesIO()
-    image.convert("L").save(out, "PNG", pnginfo=chunks, compress_level=4)
+    with_text(image, text).convert("L").save(out, "PNG", pnginfo=chunks, compress_level=4)
     return out.getvalue()
 
 

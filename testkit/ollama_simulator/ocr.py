@@ -5,6 +5,8 @@ import io
 
 from PIL import Image
 
+from testkit.cells import text_in
+
 READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # formats of the real engine, WebP is converted by Ollama
 SENTENCES = (
     "Zuerst habe ich die Länge gemessen und dann alles zusammengezählt.",
@@ -22,15 +24,15 @@ class UnreadableImageError(ValueError):
 
 
 def ocr_text(image_bytes: bytes) -> str:
-    """Return the metadata field "comment" (JPEG comment, PNG text chunk of that name in any case, UTF-8).
+    """Return the text below the picture (testkit.cells), or the metadata field "comment" of an image that no worker has decoded.
 
-    For an image without a comment, one or two sentences are chosen by the sha256 of its size and RGB pixels. Tests and the
+    For an image without either, one or two sentences are chosen by the sha256 of its size and RGB pixels. Tests and the
     demo compute the expected text of a submission with this function.
     """
     try:
         with Image.open(io.BytesIO(image_bytes), formats=READABLE_FORMATS) as image:
             image.load()  # raises for a damaged image, and reads the text chunks behind the pixels
-            return _comment(image) or _sentences(image)
+            return text_in(image) or _comment(image) or _sentences(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the four exceptions of Pillow
         raise UnreadableImageError("not a readable image") from error
 
