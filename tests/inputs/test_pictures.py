@@ -390,6 +390,34 @@ def test_a_file_with_a_hole_is_damaged(name: str) -> None:
     assert refusal_of(without_part(made(name), 0.4, 0.25)) in {FileDamaged, FileCutOff}
 
 
+@pytest.mark.parametrize("name", ["JPEG", "JPEG with restarts", "PNG", "WebP", "AVIF", "HEIC", "HEIC of tiles", "GIF"])
+@pytest.mark.parametrize("at", [0.3, 0.5])
+def test_a_block_that_never_came_is_damage(name: str, at: float) -> None:
+    """A few thousand zeros in the middle of packed data, whose end is there. Decoders lose their place and report nothing."""
+    content = made(name)
+    assert refusal_of(zeroed(content, at, 0.1)) in {FileDamaged, FileCutOff}
+
+
+@pytest.mark.parametrize("name", ["TIFF", "BMP"])
+def test_an_unpacked_picture_that_ends_with_zeros_is_cut_off(name: str) -> None:
+    """Zeros are black there. A black border at the edge of a scan is none."""
+    assert refusal_of(zeroed(made(name), 0.5)) is FileCutOff
+    border = DRAWN.copy()
+    border.paste(BLACK, (0, 560, 480, 640))
+    assert is_like(only(made(name, border)), border)
+
+
+@pytest.mark.parametrize("quality", [60, 95])
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
+def test_a_blank_part_is_no_missing_part(quality: int, options: dict[str, Any]) -> None:
+    """A page that is white for long has zeros in its data, if its tables code them so."""
+    page = Image.new("RGB", (3000, 4000), "white")
+    page.paste(DRAWN, (0, 0))
+    page.paste(DRAWN, (2400, 3300))
+    assert is_like(only(saved(page, "JPEG", quality=quality, **options)), page)
+    assert is_like(only(saved(Image.new("L", (3000, 4000), 255), "JPEG", **options)), Image.new("L", (8, 8), 255))
+
+
 @pytest.mark.parametrize("marker", [b"\xff\xd9", b"\xff\xe5\0\x04ab", b"\xff\xc4\0\x04ab", b"\xff\x01"])
 def test_a_marker_in_the_middle_of_a_jpeg_does_not_make_it_grey(marker: bytes) -> None:
     """libjpeg ends the picture at any marker and fills the rest with grey, without an error."""

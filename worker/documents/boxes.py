@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from worker.core.file_refusals import FileCutOff, FileDamaged
+from worker.documents.whole import HOLE
 
 _MAX_ITEMS = 20_000
 
@@ -14,12 +15,15 @@ class _Items:
     """Items of a file by their number."""
 
     primary: int = 0
-    ends: dict[int, int] = field(default_factory=dict)  # where the item's last byte is
+    places: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # begin and end in the file
     parts: dict[int, list[int]] = field(default_factory=dict)  # items of which a picture is made, as a grid of its tiles
 
 
 def require_picture_data(content: bytes) -> None:
-    """Raise FileCutOff if the file ends before the data of its picture. Other items, as a preview, may be missing."""
+    """Raise FileCutOff if the file ends before the data of its picture, and FileDamaged if a part of the data is zeros.
+
+    Other items, as a preview, may be missing.
+    """
     try:
         items = _items(content)
     except (struct.error, IndexError):
@@ -30,8 +34,11 @@ def require_picture_data(content: bytes) -> None:
         if number in seen:
             continue
         seen.add(number)
-        if items.ends.get(number, 0) > len(content):
-            raise FileCutOff("the picture's data is missing")
+        for start, end in items.places.get(number, []):
+            if end > len(content):
+                raise FileCutOff("the picture's data is missing")
+            if content.find(HOLE, start, end) >= 0:
+                raise FileDamaged("a part of the picture's data is missing")
         wanted += items.parts.get(number, [])
 
 
@@ -84,11 +91,12 @@ def _take_places(items: _Items, box: bytes) -> None:
         method = reader.take(2) & 15 if version in {1, 2} else 0
         reader.take(2)
         base = reader.take(sizes[2])
-        end = 0
+        places = []
         for _ in range(min(reader.take(2), _MAX_ITEMS)):
             reader.take(sizes[3])
-            end = max(end, base + reader.take(sizes[0]) + reader.take(sizes[1]))
-        items.ends[number] = end if method == 0 else 0  # other items are inside of the description
+            start = base + reader.take(sizes[0])
+            places.append((start, start + reader.take(sizes[1])))
+        items.places[number] = places if method == 0 else []  # other items are inside of the description
 
 
 def _take_parts(items: _Items, box: bytes) -> None:

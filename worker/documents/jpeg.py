@@ -16,14 +16,15 @@ from PIL import JpegImagePlugin
 from worker.core.file_refusals import FileDamaged
 from worker.documents.orientation import orientation
 from worker.documents.row_marks import RowMarks
-from worker.documents.whole import Decoded, partly
+from worker.documents.whole import HOLE, Decoded, partly
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # neither data nor a restart marker
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-_TABLES = {0xC4, 0xCC, 0xDB, 0xDD}
+_CODES = 0xC4
+_TABLES = {_CODES, 0xCC, 0xDB, 0xDD}
 _AFTER_SCAN = {0xC4, 0xDB, 0xDD, _SCAN, _END}
 _JFIF, _EXIF, _PROFILE, _ADOBE = (0xE0, b"JFIF\0"), (0xE1, b"Exif\0"), (0xE2, b"ICC_PROFILE\0"), (0xEE, b"Adobe")
 _FILLER = b"\xff\x00" * 16  # ones, which end the last block, are no code, and are too few for a row
@@ -55,6 +56,7 @@ class _Parts:
     profile: bytes = b""
     scans: list[_Scan] = field(default_factory=list)
     has_end: bool = False
+    codes_blank_as_zeros: bool = True  # the shortest code of each table, which is zeros, is that of a blank block
 
     @property
     def is_scanned_once(self) -> bool:
@@ -66,6 +68,7 @@ class Jpeg:
 
     def __init__(self, content: bytes) -> None:
         self._parts = _parts(content)
+        _cut_at_hole(self._parts)
         if not self._parts.scans or not self._parts.samplings or not all(self._parts.size):
             raise FileDamaged("no picture data")
         self.sizes, self.has_end = [self._parts.size], self._parts.has_end
@@ -165,8 +168,20 @@ def _parts(content: bytes) -> _Parts:
     return parts
 
 
+def _cut_at_hole(parts: _Parts) -> None:
+    """End the data where a part of the file never came. Decoders take its zeros for a pattern, and lose their place.
+
+    The later scans of a progressive picture have bits without a code, so zeros may be blank there.
+    """
+    hole = parts.data.find(HOLE)
+    if hole >= 0 and parts.scans and parts.is_scanned_once and not parts.codes_blank_as_zeros:
+        del parts.data[hole:]
+
+
 def _take(parts: _Parts, marker: int, segment: bytes, whole: bytes) -> None:
     target = parts.data if parts.scans else parts.head
+    if marker == _CODES:
+        parts.codes_blank_as_zeros &= all(first == 0 for first in _first_symbols(segment))
     if marker in _FRAMES and not parts.frame:
         _take_frame(parts, marker, segment)
         target += whole
@@ -176,6 +191,14 @@ def _take(parts: _Parts, marker: int, segment: bytes, whole: bytes) -> None:
         parts.exif = parts.exif or segment
     elif marker == _PROFILE[0] and segment.startswith(_PROFILE[1]):
         parts.profile += segment[len(_PROFILE[1]) + 2 :]
+
+
+def _first_symbols(segment: bytes) -> Iterator[int]:
+    """Yield the symbol with the shortest code of each table of a segment."""
+    at = 0
+    while at + 17 < len(segment):
+        yield segment[at + 17]
+        at += 17 + sum(segment[at + 1 : at + 17])
 
 
 def _take_frame(parts: _Parts, marker: int, segment: bytes) -> None:
@@ -199,6 +222,7 @@ def _take_scan(parts: _Parts, content: bytes, start: int, at: int) -> int:
     if count and parts.frame and len(head) >= 5 + 2 * count + 3:
         first, last, bits = head[5 + 2 * count : 8 + 2 * count]
         is_complete = following is not None and following[1][0] in _AFTER_SCAN
-        parts.scans.append(_Scan(head[5 : 5 + 2 * count : 2], range(first, min(last, 63) + 1), bits & 15, is_complete))
         parts.data += content[start:end]
+        components, coefficients = head[5 : 5 + 2 * count : 2], range(first, min(last, 63) + 1)
+        parts.scans.append(_Scan(components, coefficients, bits & 15, is_complete))
     return end

@@ -4,7 +4,8 @@ from io import BytesIO
 
 from PIL import BmpImagePlugin, GifImagePlugin
 
-from worker.documents.whole import Decoded, decoded
+from worker.core.file_refusals import FileCutOff
+from worker.documents.whole import Decoded, decoded, has_black_tail
 
 
 class Gif:
@@ -33,6 +34,8 @@ class Bmp:
         self._content = content
         self.sizes = [self._opened().size]
         self.has_end = len(content) >= int.from_bytes(content[2:6], "little")
+        if self._opened().mode == "RGB" and has_black_tail(content):
+            raise FileCutOff("only zeros")
 
     def decode(self, _index: int, _size: tuple[int, int]) -> Decoded:
         return decoded(self._opened)

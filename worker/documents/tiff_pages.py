@@ -5,12 +5,13 @@ from io import BytesIO
 from PIL import TiffImagePlugin
 
 from worker.core.file_refusals import FileCutOff, PhotoFormatUnknown
-from worker.documents.whole import Decoded, decoded
+from worker.documents.whole import Decoded, decoded, has_black_tail
 
 MAX_FRAMES = 1000  # more than any setting allows, so the file is refused for its pages
 _ORIENTATION, _KIND, _PHOTOMETRIC, _SUB_FRAMES, _RAW_VERSION = 274, 254, 262, 330, 50706
 _PLACES = (273, 279), (324, 325)  # of strips and of tiles: where they are, and their sizes in bytes
 _REDUCED, _MASK = 1, 4
+_COMPRESSION, _ZERO_IS_BLACK = 259, {1, 2}
 _BIG = (b"+\0", b"\0+")
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 _SENSOR_DATA = {32803, 34892}
@@ -75,6 +76,8 @@ def _require_photo(content: bytes) -> None:
     has_preview = int(tags.get(_KIND, 0)) & _REDUCED and _SUB_FRAMES in tags
     if has_preview or _RAW_VERSION in tags or tags.get(_PHOTOMETRIC) in _SENSOR_DATA:
         raise PhotoFormatUnknown
+    if tags.get(_COMPRESSION, 1) == 1 and tags.get(_PHOTOMETRIC) in _ZERO_IS_BLACK and has_black_tail(content):
+        raise FileCutOff("only zeros")
 
 
 def _data_end(tags: TiffImagePlugin.ImageFileDirectory_v2) -> int:

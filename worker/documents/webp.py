@@ -8,7 +8,7 @@ from PIL import WebPImagePlugin
 
 from worker.core.file_refusals import FileCutOff, FileDamaged
 from worker.documents.orientation import orientation
-from worker.documents.whole import Decoded
+from worker.documents.whole import HOLE, Decoded
 
 _DATA, _HEADER, _FRAME = {b"VP8 ", b"VP8L", b"ANMF"}, b"VP8X", b"ANMF"
 _KEPT = {b"VP8 ", b"VP8L", b"ALPH", b"ANIM"}
@@ -37,6 +37,8 @@ class Webp:
         for kind, body, is_whole in _chunks(content):
             if kind in _DATA and not is_whole:
                 break
+            if kind in _DATA and HOLE in body:
+                raise FileDamaged("a part of the picture data is missing")
             if kind == b"EXIF":
                 self.orientation = orientation(body if body.startswith(b"Exif\0\0") else b"Exif\0\0" + body)
             elif kind == b"ICCP" and is_whole:

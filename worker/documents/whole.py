@@ -10,6 +10,8 @@ from PIL import Image, ImageFile
 from worker.documents.row_marks import RowMarks
 
 NEARLY_WHOLE_SHARE = 0.95
+HOLE = bytes(256)  # packed data has no such run of zeros, so a part of the file never came
+_MAX_BLACK_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,11 @@ class Decoded:
     @property
     def is_nearly_whole(self) -> bool:
         return self.share >= NEARLY_WHOLE_SHARE
+
+
+def has_black_tail(content: bytes) -> bool:
+    """Return whether a quarter of a file whose zeros are black is zeros, at its end. So black is no paper, and no border."""
+    return len(content) - len(content.rstrip(b"\0")) > _MAX_BLACK_SHARE * len(content)
 
 
 def decoded(opened: Callable[[], ImageFile.ImageFile], counts_rows: bool = True) -> Decoded:
