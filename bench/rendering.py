@@ -12,7 +12,7 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
-from worker.documents import pages, pictures
+from worker.documents import jpeg, pages
 from worker.documents.decoder import decoding
 from worker.documents.sandbox import sandboxed
 
@@ -30,11 +30,11 @@ def measure() -> dict[str, float]:
     """Measure medians. The figures for the photo of 12 megapixels are from JPEG to JPEG."""
     pdf, photo = _text_pdf(), _photo()
     pdf_seconds, photo_seconds = _median(lambda: _decode(pdf)), _median(lambda: _decode(photo))
-    draft, pictures.draft = pictures.draft, lambda picture, size: None  # noqa: ARG005  the parameter names are part of the type
+    draft, jpeg.draft = jpeg.draft, lambda picture, size: None  # noqa: ARG005  the parameter names are part of the type
     try:
         photo_without_draft_seconds = _median(lambda: _decode(photo))
     finally:
-        pictures.draft = draft
+        jpeg.draft = draft
     return {
         "pages_per_second": round(PAGES / pdf_seconds, 1),
         "photo_ms": round(1000 * photo_seconds, 1),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 
 import psutil
@@ -431,10 +432,34 @@ def test_a_child_leaves_no_core() -> None:
     assert answer_of(lambda: ctypes.CDLL(None).prctl(get_dumpable, 0, 0, 0, 0)) == b"0"
 
 
-@pytest.mark.parametrize(("kind", "limit"), [("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0), ("RLIMIT_NOFILE", 16)])
+@pytest.mark.parametrize(("kind", "limit"), [("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NOFILE", 16)])
 def test_a_child_has_hard_limits(kind: str, limit: int) -> None:
-    """It cannot dump core, write a file, fork or open many files, and it cannot raise these limits."""
+    """It cannot dump core, write a file or open many files, and it cannot raise these limits."""
     assert answer_of(lambda: resource.getrlimit(getattr(resource, kind))) == str((limit, limit)).encode()
+
+
+def _process_and_thread() -> str:
+    started: list[str] = []
+    try:
+        os.fork()
+        started.append("process")
+    except PermissionError:
+        pass
+    thread = Thread(target=started.append, args=("thread",))
+    thread.start()
+    thread.join()
+    return " ".join(started)
+
+
+def test_a_child_starts_no_process() -> None:
+    """Not even as root, which no limit on processes binds. A thread starts, because the decoder of HEIC needs one."""
+    assert answer_of(_process_and_thread) == b"thread"
+
+
+def test_without_a_filter_a_child_has_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a kernel or processor without the filter of system calls."""
+    monkeypatch.setattr(sandbox, "forbid_processes", lambda: False)
+    assert answer_of(lambda: resource.getrlimit(resource.RLIMIT_NPROC)) == b"(0, 0)"
 
 
 def test_a_child_ends_with_its_worker() -> None:

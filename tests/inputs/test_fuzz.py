@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from supervisor.settings.model import parse
 from testkit.drawn_pages import pdf_bytes
-from testkit.inputs import files
+from testkit.inputs import files, photos
 from testkit.inputs.answers import document
 from worker.adapters.feedback import FeedbackWriter, build
 from worker.core.errors import (
@@ -28,11 +27,12 @@ from worker.documents.decoder import decoding
 from worker.ipc.contract import ErrorCode
 
 INPUT_CODES = {ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE}
-TYPES = ("image/jpeg", "image/png", "application/pdf")
+TYPES = ("JPEG", "progressive JPEG", "PNG", "interlaced PNG", "WEBP", "AVIF", "HEIF", "TIFF", "LZW TIFF", "GIF", "BMP", "PDF")
+EXAMPLES, SOAK_EXAMPLES = 150, 2_000  # the soak draws others each time
 CRITERIA = ("Rechenweg", "Rechtschreibung")
 SIZES = 200
 fuzzed = settings(
-    max_examples=150,
+    max_examples=EXAMPLES,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -40,21 +40,29 @@ fuzzed = settings(
 
 
 @cache
-def whole(mime_type: str) -> bytes:
-    picture = files.noise(60, 80)
-    match mime_type:
-        case "image/jpeg":
-            return files.encoded(picture, "JPEG", exif=Image.Exif())
-        case "image/png":
-            return files.encoded(picture.convert("P"), "PNG")
-    return pdf_bytes([picture] * 2)
+def whole(kind: str) -> bytes:
+    """Return a small file with metadata beside its picture, so that both are damaged."""
+    picture, options = files.noise(60, 80), {"exif": photos.personal()}
+    match kind.split():
+        case ["PDF"]:
+            return pdf_bytes([picture] * 2)
+        case ["progressive", "JPEG"]:
+            return files.encoded(picture, "JPEG", progressive=True, **options)
+        case ["interlaced", "PNG"]:
+            return photos.interlaced_png()
+        case ["LZW", "TIFF"]:
+            return files.encoded(picture, "TIFF", compression="tiff_lzw", save_all=True, append_images=[picture])
+        case ["HEIF"]:
+            return files.encoded(picture, "HEIF", tile_size=64, icc_profile=photos.wide_gamut_profile(), **options)
+        case ["PNG"]:
+            return files.encoded(picture.convert("P"), "PNG", icc_profile=photos.wide_gamut_profile())
+    return files.encoded(picture, kind, **options)
 
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
     """A real document with some bytes changed, cut or repeated, or bytes that never were one."""
-    mime_type = draw(st.sampled_from(TYPES))
-    content = bytearray(whole(mime_type))
+    content = bytearray(whole(draw(st.sampled_from(TYPES))))
     for _ in range(draw(st.integers(0, 12))):
         at = draw(st.integers(0, len(content) - 1))
         match draw(st.sampled_from(("change", "cut", "repeat", "insert"))):
@@ -74,6 +82,19 @@ def damaged(draw: st.DrawFn) -> bytes:
 @given(damaged())
 def test_any_bytes_are_pages_or_refused(content: bytes) -> None:
     """Any bytes yield pages that a model can read, or a reason for the refusal."""
+    decode(content)
+
+
+@pytest.mark.third_tier
+@settings(fuzzed, max_examples=SOAK_EXAMPLES, derandomize=False)
+@given(damaged())
+def test_ever_other_bytes_are_pages_or_refused(content: bytes) -> None:
+    """As above, with other bytes each time. Some minutes. The soak repeats it for half an hour."""
+    decode(content)
+
+
+def decode(content: bytes) -> None:
+    """Decode in the child, whose limits bound memory and time. Its crash is a refusal, and a time-out is a failure."""
     refusals = []
     try:
         with decoding(lambda: content, max_pages=5) as pages:

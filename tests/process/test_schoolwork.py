@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from testkit.drawn_pages import draw_page, png_bytes
+from testkit.inputs.files import encoded
 from testkit.school import FEEDBACK_MODEL, VISION_MODEL, School, enter_one, finish
 from testkit.site import Site
 from testkit.submissions import Submission
@@ -46,7 +47,7 @@ def words(count: int) -> str:
 def test_a_square_page(school: School, photo: Submission) -> None:
     """A full page of the largest size is read whole with nothing configured. It would not fit into Ollama's own window."""
     text = words(800)
-    page = png_bytes(draw_page("Der Fuchs", seed=1, size=(1600, 1600)), text)
+    page = png_bytes(draw_page("Der Fuchs", seed=1, size=(1600, 1536)), text)  # below it is the text for the simulator
     submission_id = enter_one(school, replace(photo, content=page))
     finish(school, submission_id)
     assert school.submission(submission_id)["text_body"] == text
@@ -66,7 +67,7 @@ def test_an_essay(school: School, typed: Submission) -> None:
 def test_a_blank_page(school: School, photo: Submission, said: str) -> None:
     """A blank page has no text, whatever the model says about it."""
     school.simulator.fault("say", VISION_MODEL, text=said)
-    blank = png_bytes(Image.new("L", (1000, 1400), 250), "never read")
+    blank = encoded(Image.new("L", (1000, 1400), 250), "PNG")
     submission_id = enter_one(school, replace(photo, content=blank))
     finish(school, submission_id)
     row = school.submission(submission_id)

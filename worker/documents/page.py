@@ -21,6 +21,7 @@ class Note(StrEnum):
     BLURRED = "blurred"
     SMALL = "small"  # the writing is too small
     OWN_TEXT = "own_text"  # the text is the file's own, and no model has read the page
+    INCOMPLETE = "incomplete"  # at most a twentieth of the picture is missing
 
 
 class _Head(BaseModel):

@@ -17,6 +17,7 @@ from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileT
 from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import cutting, legibility, pdf, pictures
 from worker.documents.page import Document, Note, Page
+from worker.documents.picture_formats import picture_format
 
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
 JPEG_QUALITY = 90
@@ -29,7 +30,10 @@ class Source(Protocol):
     def sizes(self) -> Sequence[tuple[int, int]]: ...
 
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
-        """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger."""
+        """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger.
+
+        Its `info` has no metadata. It may have the notes of the page under `pictures.NOTES`.
+        """
 
     def text(self, index: int, image: Image.Image) -> str | None:
         """Return the page's own text if it is sound and says what this image of the page shows. None: a model must read it."""
@@ -108,7 +112,7 @@ def _piece(piece: cutting.Piece) -> Page:
 
 def _judged(picture: Image.Image, done: tuple[Note, ...] = ()) -> Page:
     """A page with what was done to it and what is wrong with it. A blank one has the empty text as its own: no model is asked."""
-    notes = (*done, *legibility.notes_of(picture))
+    notes = (*done, *picture.info.get(pictures.NOTES, ()), *legibility.notes_of(picture))
     return Page(_jpeg(picture), notes, "" if Note.BLANK in notes else None)
 
 
@@ -128,8 +132,8 @@ def _decoder_errors_converted() -> Iterator[None]:
 def _source(content: bytes) -> Source:
     if not content:
         raise FileEmpty
-    if content.startswith(pictures.SIGNATURES):
-        return pictures.Pictures(content)
+    if kind := picture_format(content):
+        return pictures.Pictures(content, kind)
     if b"%PDF-" in content[: pdf.MAX_HEADER_BYTES]:
         return pdf.Pdf(content)
     raise NotADocument

@@ -1,51 +1,93 @@
-"""Decodes pictures: upright, opaque, of 8 bits."""
+"""Decodes pictures: upright, opaque, of 8 bits, without metadata. The bytes decide on the format."""
 
-from io import BytesIO
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from PIL import Image
 
-from worker.core.file_refusals import FileTooLarge
+from worker.core.file_refusals import FileCutOff, FileDamaged, FileRefused, FileTooLarge
+from worker.documents.colours import opaque
+from worker.documents.heif import Avif, Heif
+from worker.documents.jpeg import Jpeg
+from worker.documents.orientation import upright, upright_size
+from worker.documents.page import Note
+from worker.documents.picture_formats import PictureFormat
+from worker.documents.plain_pictures import Bmp, Gif
+from worker.documents.png import Png
+from worker.documents.tiff_pages import Tiff
+from worker.documents.webp import Webp
+from worker.documents.whole import Decoded
 
-MAX_PIXELS = 40_000_000  # phones take 12 or 24 million. Decoding 40 million takes up to 350 MiB of the child's 512
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-_EXIF_ORIENTATION = 0x0112
-_TURNS = {  # because ImageOps.exif_transpose writes the EXIF data back and fails on the data of some cameras
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-_SIDEWAYS = {Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90}
+NOTES = "notes"  # the key in `info` of a page
+MAX_PIXELS = 250_000_000  # phones take up to 200 million
+MEMORY_BYTES = 480 * 2**20  # of the child's 512 MiB, for the picture and the file
+_FILE_COPIES = 3  # the file, the parts that are kept, and what the decoder reads
+_MIN_TAIL_BYTES = 512  # so many zeros at the end are the part of an upload that never came
 
 Image.preinit()  # before the fork, so that the child has nothing to import
+Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is the limit, and Pillow's is a warning
+
+
+class _Photo(Protocol):
+    """A file of one format. `sizes` are those of the stored pictures. Decoding takes `pixel_bytes` of memory."""
+
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]: ...
+    @property
+    def pixel_bytes(self) -> float: ...
+    @property
+    def orientation(self) -> int: ...
+    @property
+    def profile(self) -> bytes: ...
+    @property
+    def has_end(self) -> bool: ...
+
+    def decode(self, index: int, size: tuple[int, int], /) -> Decoded: ...
+
+
+_PHOTOS: dict[PictureFormat, Callable[[bytes], _Photo]] = {
+    PictureFormat.JPEG: Jpeg,
+    PictureFormat.PNG: Png,
+    PictureFormat.WEBP: Webp,
+    PictureFormat.AVIF: Avif,
+    PictureFormat.HEIF: Heif,
+    PictureFormat.TIFF: Tiff,
+    PictureFormat.GIF: Gif,
+    PictureFormat.BMP: Bmp,
+}
+_UNPACKED = {PictureFormat.TIFF, PictureFormat.BMP}  # whose data may end with zeros
 
 
 class Pictures:
-    """The picture of a file, as a source of pages. The format is found in the bytes."""
+    """The pictures of a file, as a source of pages."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        picture = Image.open(BytesIO(content), formats=("JPEG", "PNG"))
-        if picture.width * picture.height > MAX_PIXELS:
+    def __init__(self, content: bytes, kind: PictureFormat) -> None:
+        self._photo = _PHOTOS[kind](content if kind in _UNPACKED else _without_tail(content))
+        self.sizes = [upright_size(size, self._photo.orientation) for size in self._photo.sizes]
+        pixels = max((width * height for width, height in self.sizes), default=0)
+        if pixels > MAX_PIXELS or pixels * self._photo.pixel_bytes + _FILE_COPIES * len(content) > MEMORY_BYTES:
             raise FileTooLarge("too many pixels")
-        width, height = picture.size
-        self._turn = _TURNS.get(_orientation(picture))
-        self.sizes: list[tuple[int, int]] = [(height, width) if self._turn in _SIDEWAYS else (width, height)]
 
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
-        """Decode a picture and reduce it to `size`. It is upright, opaque, and of 8 bits."""
-        del index
-        size = size if self._turn not in _SIDEWAYS else (size[1], size[0])
-        picture = Image.open(BytesIO(self._content), formats=("JPEG", "PNG"))
-        draft(picture, size)
-        picture.load()
-        flat = _flatten_alpha(picture)
-        flat = flat if flat.size == size else flat.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-        return flat if self._turn is None else flat.transpose(self._turn)
+        """Decode a picture and reduce it to `size`. Its `info` has nothing but notes."""
+        turned = upright_size(size, self._photo.orientation)
+        decoded = self._decoded(index, turned)
+        if not decoded.is_nearly_whole:
+            raise self._incomplete()
+        picture = upright(opaque(decoded.picture, turned, self._photo.profile), self._photo.orientation)
+        picture.info = {} if decoded.share == 1 else {NOTES: (Note.INCOMPLETE,)}
+        return picture
+
+    def _decoded(self, index: int, size: tuple[int, int]) -> Decoded:
+        try:
+            return self._photo.decode(index, size)
+        except (FileRefused, MemoryError):
+            raise
+        except Exception:  # noqa: BLE001  decoders raise exceptions of any class
+            raise self._incomplete() from None
+
+    def _incomplete(self) -> FileRefused:
+        return FileDamaged("the picture cannot be decoded") if self._photo.has_end else FileCutOff("the end is missing")
 
     def text(self, index: int, image: Image.Image) -> str | None:
         """Return None, because a picture has no text of its own."""
@@ -53,27 +95,7 @@ class Pictures:
         return None
 
 
-def draft(picture: Image.Image, size: tuple[int, int]) -> None:
-    """Let the JPEG decoder reduce the picture to 1/2, 1/4 or 1/8, but not below `size`. It saves time and memory."""
-    if size != picture.size:
-        picture.draft(None, size)
-
-
-def _orientation(picture: Image.Image) -> int:
-    """Return the EXIF orientation, or 1 (upright) if the EXIF data is broken, because the picture itself is readable."""
-    try:
-        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001  EXIF parsers raise exceptions of any class
-        return 1
-
-
-def _flatten_alpha(picture: Image.Image) -> Image.Image:
-    """Convert to RGB or L of 8 bits. Transparent parts become white, so that black ink stays readable."""
-    if picture.mode.startswith("I"):  # 16 bits: Pillow's own conversion clips instead of scaling, and leaves white
-        return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if picture.has_transparency_data:
-        inked = picture.convert("RGBA")
-        paper = Image.new("RGB", picture.size, "white")
-        paper.paste(inked, mask=inked)
-        return paper
-    return picture if picture.mode in {"RGB", "L"} else picture.convert("RGB")
+def _without_tail(content: bytes) -> bytes:
+    """An upload that stopped may have been filled with zeros. Decoders take them for grey or black."""
+    stripped = content.rstrip(b"\0")
+    return stripped if len(content) - len(stripped) >= _MIN_TAIL_BYTES else content

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from worker.documents.one_process import forbid_processes
 from worker.ipc.descriptors import opening, unshared
 from worker.memory import data_bytes
 
@@ -23,9 +24,9 @@ EXIT_BUG = 70
 _LIMITS = {
     resource.RLIMIT_FSIZE: 0,
     resource.RLIMIT_CORE: 0,
-    resource.RLIMIT_NPROC: 0,  # no children of its own that could outlive it
     resource.RLIMIT_NOFILE: 16,  # pdfium opens font files
 }
+_NO_PROCESSES = {resource.RLIMIT_NPROC: 0}  # nor threads, so no HEIC. No child of its own may outlive it
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SETTABLE_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -134,7 +135,8 @@ def _confine(fd: int, memory_bytes: int, worker_pid: int) -> None:
     _default_signals()
     _close_all_but(fd)
     gc.freeze()  # a finalizer of the worker could close a descriptor number that the child uses by then
-    for kind, limit in {**_LIMITS, resource.RLIMIT_DATA: data_bytes() + memory_bytes}.items():
+    limits = _LIMITS if forbid_processes() else _LIMITS | _NO_PROCESSES
+    for kind, limit in {**limits, resource.RLIMIT_DATA: data_bytes() + memory_bytes}.items():
         within = _within(resource.getrlimit(kind)[1], limit)
         resource.setrlimit(kind, (within, within))
     allow_cpu(CPU_SECONDS)
