@@ -13,6 +13,7 @@ from PIL import Image
 from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileTooLarge, NotADocument, TooManyPages
 from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import pdf, pictures
+from worker.documents.missing import missing_page, refused_if_all_are_missing
 from worker.documents.page import Document, Page
 
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
@@ -26,28 +27,38 @@ class Source(Protocol):
     def sizes(self) -> Sequence[tuple[int, int]]: ...
 
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
-        """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger."""
+        """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger.
+
+        Its `info` may have the notes of the page under `pictures.NOTES`.
+        """
 
 
-def open_document(content: bytes, max_pages: int, first_page: int = 1, max_side_pixels: int = MAX_SIDE_PIXELS) -> Document:
-    """Open a document whose pages begin with `first_page` (counted from 1).
+def open_document(
+    content: bytes, max_pages: int, first_page: int = 1, max_side_pixels: int = MAX_SIDE_PIXELS, with_forms: bool = True
+) -> Document:
+    """Open a document whose pages begin with `first_page` (counted from 1). A page that cannot be decoded is a missing page.
 
-    This function and the iteration over the pages raise FileRefused.
+    This function raises FileRefused, and so does the iteration if all pages of the document are missing.
     """
     with _decoder_errors_converted():
-        source = _source(content)
+        source = _source(content, with_forms)
         total = len(source.sizes)
         if not total:
             raise FileEmpty
         if total > max_pages:
             raise TooManyPages
-    return Document(total, _pages(source, range(first_page, total + 1), max_side_pixels))
+    pages = _pages(source, range(first_page, total + 1), max_side_pixels)
+    return Document(total, refused_if_all_are_missing(pages) if first_page == 1 else pages)
 
 
 def _pages(source: Source, numbers: range, max_side_pixels: int) -> Iterator[Page]:
     for number in numbers:
-        with _decoder_errors_converted():
-            page = Page(_jpeg(_image(source, number - 1, max_side_pixels)))
+        try:
+            with _decoder_errors_converted():
+                picture = _image(source, number - 1, max_side_pixels)
+                page = Page(_jpeg(picture), picture.info.get(pictures.NOTES, ()))
+        except FileRefused as refusal:
+            page = missing_page(refusal)
         yield page
 
 
@@ -64,13 +75,13 @@ def _decoder_errors_converted() -> Iterator[None]:
         raise FileDamaged(type(error).__name__) from None
 
 
-def _source(content: bytes) -> Source:
+def _source(content: bytes, with_forms: bool) -> Source:
     if not content:
         raise FileEmpty
     if content.startswith(pictures.SIGNATURES):
         return pictures.Pictures(content)
-    if b"%PDF-" in content[: pdf.MAX_HEADER_BYTES]:
-        return pdf.Pdf(content)
+    if pdf.is_pdf(content):
+        return pdf.Pdf(content, with_forms)
     raise NotADocument
 
 

@@ -8,6 +8,7 @@ from worker.core.file_refusals import FileTooLarge
 
 MAX_PIXELS = 40_000_000  # phones take 12 or 24 million. Decoding 40 million takes up to 350 MiB of the child's 512
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+NOTES = "notes"  # the key in `info` of a page
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {  # because ImageOps.exif_transpose writes the EXIF data back and fails on the data of some cameras
     2: Image.Transpose.FLIP_LEFT_RIGHT,
