@@ -9,6 +9,7 @@ from pypdfium2 import raw
 from pypdfium2._helpers.document import PdfFormEnv  # the form environment of a document that declares no form has no other way
 
 from worker.core.file_refusals import DocumentLocked, FileDamaged
+from worker.documents import host_fonts as host_fonts  # pdfium uses it from its first document on
 from worker.documents import pdf_annotations, pdf_fonts, pdf_forms, pdf_pictures
 from worker.documents.page import Note
 from worker.documents.pdf_dictionaries import user_unit
@@ -40,7 +41,7 @@ class Pdf:
         self.sizes: Sequence[tuple[int, int]] = _Sizes(self._document, user_unit(content))
         self._page: pypdfium2.PdfPage | None = None
         self._page_index = -1  # of the open page
-        self._notes: tuple[Note, ...] = ()  # on it
+        self._is_any_missing = False  # of its annotations
 
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Render a page with the longer side of `size`."""
@@ -48,7 +49,8 @@ class Pdf:
         scale = (max(size) - 0.5) / max(page.get_size())  # pdfium rounds up
         rendered: Image.Image = page.render(scale=scale).to_pil()
         pdf_pictures.refuse_missing(page, rendered)
-        rendered.info = {NOTES: self._notes}
+        found = {Note.ANNOTATION_MISSING: self._is_any_missing, Note.FONT_MISSING: pdf_fonts.is_any_missing(page, rendered)}
+        rendered.info = {NOTES: tuple(note for note, is_found in found.items() if is_found)}
         return rendered
 
     def _completed(self, index: int) -> pypdfium2.PdfPage:
@@ -58,9 +60,7 @@ class Pdf:
         if self._page:
             self._page.close()
         self._page, self._page_index = None, index
-        self._page, is_any_missing = pdf_annotations.completed(self._document, index)
-        found = {Note.ANNOTATION_MISSING: is_any_missing, Note.FONT_MISSING: pdf_fonts.is_any_missing(self._page)}
-        self._notes = tuple(note for note, is_found in found.items() if is_found)
+        self._page, self._is_any_missing = pdf_annotations.completed(self._document, index)
         return self._page
 
 

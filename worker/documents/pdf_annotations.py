@@ -24,6 +24,7 @@ _LINES = frozenset({raw.FPDF_ANNOT_LINE, raw.FPDF_ANNOT_POLYGON, raw.FPDF_ANNOT_
 _WITHOUT_PICTURE = frozenset({raw.FPDF_ANNOT_LINK, raw.FPDF_ANNOT_POPUP})
 _TYPED = frozenset({raw.FPDF_FORMFIELD_TEXTFIELD, raw.FPDF_FORMFIELD_COMBOBOX, raw.FPDF_FORMFIELD_LISTBOX})
 _CHECKED = frozenset({raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOBUTTON})
+_NOT_CHECKED = frozenset({"", "Off"})  # states. pdfium knows no state without an appearance
 _SHOWS_SOMETHING = re.compile(r"\b(?:Tj|TJ|Do|f|F|S|s|B|b)\b|f\*|B\*|b\*|['\"]|\bsh\b|\bBI\b")
 _STYLE = re.compile(r"([\d.]+) w(?:.*?(\[[\d. ]*\] [\d.]+ d))?", re.DOTALL)
 Form = ctypes.c_void_p
@@ -75,7 +76,7 @@ def _is_bare(annotation: raw.FPDF_ANNOTATION, form: Form | None) -> bool:
 def _has_value(annotation: raw.FPDF_ANNOTATION, form: Form) -> bool:
     kind = raw.FPDFAnnot_GetFormFieldType(form, annotation)
     if kind in _CHECKED:
-        return bool(raw.FPDFAnnot_IsChecked(form, annotation))
+        return bool(raw.FPDFAnnot_IsChecked(form, annotation)) or _string(annotation, b"AS") not in _NOT_CHECKED
     return kind in _TYPED and bool(_value(annotation, form).strip())
 
 

@@ -4,9 +4,11 @@ import ctypes
 import unicodedata
 
 import pypdfium2
+from PIL import Image
 from pypdfium2 import raw
 
 from worker.core.file_refusals import FormNotPrinted
+from worker.documents import pdf_pictures
 
 MOST_MISSING = 0.2  # of the letters of a page: with more it cannot be read
 _SYMBOLS = ("wingdings", "webdings")  # of letters that mean something else. Symbol and ZapfDingbats come with pdfium
@@ -16,13 +18,13 @@ _INKLESS = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn"})
 _UNSEEN = frozenset({raw.FPDF_TEXTRENDERMODE_INVISIBLE, raw.FPDF_TEXTRENDERMODE_CLIP})
 
 
-def is_any_missing(page: pypdfium2.PdfPage) -> bool:
+def is_any_missing(page: pypdfium2.PdfPage, rendered: Image.Image) -> bool:
     """True if some letters are missing. Raises FormNotPrinted if many are."""
     if not _has_foreign_font(page):
         return False
     text = page.get_textpage()
     letters = [index for index in range(text.count_chars()) if _is_letter(text, index)]
-    missing = [index for index in letters if _is_missing(text, index)]
+    missing = [index for index in letters if _is_missing(text, index, page, rendered)]
     if len(missing) > MOST_MISSING * len(letters):
         raise FormNotPrinted
     return bool(missing)
@@ -40,12 +42,14 @@ def _is_letter(text: pypdfium2.PdfTextPage, index: int) -> bool:
     return unicodedata.category(chr(raw.FPDFText_GetUnicode(text, index) % 0x110000)) not in _INKLESS
 
 
-def _is_missing(text: pypdfium2.PdfTextPage, index: int) -> bool:
+def _is_missing(text: pypdfium2.PdfTextPage, index: int, page: pypdfium2.PdfPage, rendered: Image.Image) -> bool:
     drawn = raw.FPDFText_GetTextObject(text, index)
     font = raw.FPDFTextObj_GetFont(drawn) if drawn else None
     if not font or raw.FPDFFont_GetIsEmbedded(font) or raw.FPDFTextObj_GetTextRenderMode(drawn) in _UNSEEN:
         return False
-    return bool(raw.FPDFText_HasUnicodeMapError(text, index)) or _is_flat(text, index) or _is_symbol(font)
+    if raw.FPDFText_HasUnicodeMapError(text, index) or _is_symbol(font):
+        return True
+    return _is_flat(text, index) and not _has_ink(text, index, page, rendered)
 
 
 def _is_flat(text: pypdfium2.PdfTextPage, index: int) -> bool:
@@ -53,6 +57,14 @@ def _is_flat(text: pypdfium2.PdfTextPage, index: int) -> bool:
     left, right, bottom, top = (ctypes.c_double() for _ in range(4))
     raw.FPDFText_GetCharBox(text, index, left, right, bottom, top)
     return top.value - bottom.value < _FLAT * (right.value - left.value)
+
+
+def _has_ink(text: pypdfium2.PdfTextPage, index: int, page: pypdfium2.PdfPage, rendered: Image.Image) -> bool:
+    """True if something is drawn where a letter is to be. A letter of a replaced font has ink and a box without a height."""
+    loose = raw.FS_RECTF()
+    raw.FPDFText_GetLooseCharBox(text, index, loose)
+    box = (loose.left, loose.bottom, loose.right, loose.top)
+    return not pdf_pictures.is_uniform(rendered, pdf_pictures.on_picture(page, rendered.size, box))
 
 
 def _is_symbol(font: raw.FPDF_FONT) -> bool:

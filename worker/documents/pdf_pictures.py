@@ -17,6 +17,7 @@ MAX_PICTURES = 200  # of a page that are examined. A scan has a few, or some doz
 _MAX_DEPTH = 4
 _LEAST_SHARE = 0.01  # of the page: a smaller picture is decoration
 _EXAMINED_SHARE = 0.1  # of the page: a picture of this size that left no mark is examined
+Box = tuple[float, float, float, float]
 _LONG = 2.0  # ratio of the sides: such a page is not reduced to the size of one picture
 
 
@@ -39,7 +40,7 @@ def refuse_missing(page: pypdfium2.PdfPage, rendered: Image.Image) -> None:
     for picture in _pictures(page, _EXAMINED_SHARE):
         if _bytes(picture) > MAX_BYTES:
             raise FileTooLarge("a picture of too many pixels")
-        if _is_uniform(rendered, _box(page, picture, rendered.size)) and not _is_decodable(picture):
+        if is_uniform(rendered, on_picture(page, rendered.size, picture.get_bounds())) and not _is_decodable(picture):
             raise (FileTooLarge if _bytes(picture) > _MEMORY_BYTES else FileDamaged)("a picture is missing")
 
 
@@ -69,9 +70,9 @@ def _bytes(picture: pypdfium2.PdfImage) -> int:
     return math.prod(_pixels(picture)) * len("RGB")
 
 
-def _box(page: pypdfium2.PdfPage, picture: pypdfium2.PdfImage, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the box of a picture in pixels of the rendered page."""
-    left, bottom, right, top = picture.get_bounds()
+def on_picture(page: pypdfium2.PdfPage, size: tuple[int, int], box: Box) -> tuple[int, int, int, int]:
+    """Return a box of the page (left, bottom, right, top) in pixels of the rendered page."""
+    left, bottom, right, top = box
     corners = [_on_device(page, size, *corner) for corner in ((left, bottom), (right, top))]
     (x0, x1), (y0, y1) = (sorted(values) for values in zip(*corners, strict=True))
     return max(0, x0), max(0, y0), min(size[0], x1), min(size[1], y1)
@@ -83,7 +84,8 @@ def _on_device(page: pypdfium2.PdfPage, size: tuple[int, int], x: float, y: floa
     return device_x.value, device_y.value
 
 
-def _is_uniform(rendered: Image.Image, box: tuple[int, int, int, int]) -> bool:
+def is_uniform(rendered: Image.Image, box: tuple[int, int, int, int]) -> bool:
+    """True if all pixels of a box have the same colour, False for a box outside of the page."""
     if box[2] <= box[0] or box[3] <= box[1]:
         return False
     return all(low == high for low, high in _extrema(rendered.crop(box)))
@@ -95,8 +97,13 @@ def _extrema(picture: Image.Image) -> list[tuple[int, int]]:
 
 
 def _is_decodable(picture: pypdfium2.PdfImage) -> bool:
+    """False if the decoder has no bitmap, or if the bytes of a packed picture end in its first half."""
     bitmap = raw.FPDFImageObj_GetBitmap(picture)
     if not bitmap:
         return False
     raw.FPDFBitmap_Destroy(bitmap)
-    return True
+    if picture.get_filters(skip_simple=True):
+        return True
+    width, height = _pixels(picture)
+    row_bytes = math.ceil(width * max(1, picture.get_metadata().bits_per_pixel) / 8)
+    return bool(raw.FPDFImageObj_GetImageDataDecoded(picture, None, 0) >= height * row_bytes / 2)
