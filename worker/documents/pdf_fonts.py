@@ -12,17 +12,22 @@ from worker.documents import pdf_pictures
 
 MOST_MISSING = 0.2  # of the letters of a page: with more it cannot be read
 _SYMBOLS = ("wingdings", "webdings")  # of letters that mean something else. Symbol and ZapfDingbats come with pdfium
+_STRIDE = 4  # letters of a font without a map come in words
 _FLAT = 0.01  # ratio of the sides of a box. A dash has 0.07
 _NAME_BYTES = 128
 _INKLESS = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn"})
+_COMMON = frozenset(bytes(range(256)).decode("cp1252", "ignore")) | {"\ufb01", "\ufb02"}
 _UNSEEN = frozenset({raw.FPDF_TEXTRENDERMODE_INVISIBLE, raw.FPDF_TEXTRENDERMODE_CLIP})
 
 
 def is_any_missing(page: pypdfium2.PdfPage, rendered: Image.Image) -> bool:
     """True if some letters are missing. Raises FormNotPrinted if many are."""
-    if not _has_foreign_font(page):
+    fonts = _foreign_fonts(page)
+    if not fonts:
         return False
     text = page.get_textpage()
+    if _is_common(text) and not any(_is_symbol(font) for font in fonts):
+        return False
     letters = [index for index in range(text.count_chars()) if _is_letter(text, index)]
     missing = [index for index in letters if _is_missing(text, index, page, rendered)]
     if len(missing) > MOST_MISSING * len(letters):
@@ -30,9 +35,18 @@ def is_any_missing(page: pypdfium2.PdfPage, rendered: Image.Image) -> bool:
     return bool(missing)
 
 
-def _has_foreign_font(page: pypdfium2.PdfPage) -> bool:
-    fonts = (raw.FPDFTextObj_GetFont(each) for each in page.get_objects(filter=[raw.FPDF_PAGEOBJ_TEXT]))
-    return any(not raw.FPDFFont_GetIsEmbedded(font) for font in fonts if font)
+def _foreign_fonts(page: pypdfium2.PdfPage) -> list[raw.FPDF_FONT]:
+    """Return the fonts of the page that are not in the file."""
+    drawn = (raw.FPDFTextObj_GetFont(each) for each in page.get_objects(filter=[raw.FPDF_PAGEOBJ_TEXT]))
+    fonts = {ctypes.cast(font, ctypes.c_void_p).value: font for font in drawn if font}
+    return [font for font in fonts.values() if not raw.FPDFFont_GetIsEmbedded(font)]
+
+
+def _is_common(text: pypdfium2.PdfTextPage) -> bool:
+    """True if all characters are of Western Europe, for which pdfium has fonts. It saves the look at each one."""
+    if set(text.get_text_range()) - _COMMON:
+        return False
+    return not any(raw.FPDFText_HasUnicodeMapError(text, index) for index in range(0, text.count_chars(), _STRIDE))
 
 
 def _is_letter(text: pypdfium2.PdfTextPage, index: int) -> bool:
