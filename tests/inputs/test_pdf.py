@@ -14,7 +14,7 @@ from testkit.inputs import files, pdfs
 from tests.inputs.alarm import alarmed
 from worker.core.file_refusals import FileDamaged, FileRefused, FileTooLarge, FormNotPrinted, NotADocument
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import host_fonts, sandbox
+from worker.documents import decoder, host_fonts, sandbox
 from worker.documents.decoder import Decoding, _file_bytes, _send_document, decoding
 from worker.documents.page import Note, Page
 from worker.documents.pages import open_document
@@ -148,7 +148,15 @@ def test_a_text_box_wraps_its_words_and_keeps_its_letters() -> None:
     assert (box[0] >= 20, 120 <= box[2] <= 180, box[1] >= 20, 70 <= box[3] <= 100) == (True,) * 4
     assert notes(page) == ()
     greek = BOX.replace(b"(Hallo Welt)", pdfs.utf16("\ufeffαβγ"))
-    assert notes(pdfs.annotated(greek, catalogue=FORM_WITHOUT_FONT)) == (Note.ANNOTATION_MISSING,)
+    for catalogue in (FORM_WITHOUT_FONT, FORM, b""):
+        assert notes(pdfs.annotated(greek, catalogue=catalogue)) == (Note.ANNOTATION_MISSING,)
+
+
+def test_a_dashed_line_has_gaps() -> None:
+    """Its style is that of the file."""
+    line = LINE.replace(b"/L[30 30 170 170]/C[1 0 0]/BS<</W 6>>", b"/L[20 100 180 100]/C[1 0 0]/BS<</W 4/S/D/D[40 40]>>")
+    page = drawn(pdfs.annotated(line))
+    assert [is_close(at(page, x, 100), RED) for x in (40, 80, 120, 160)] == [True, False, True, False]
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
@@ -242,6 +250,14 @@ def test_a_choice_and_a_tick_are_drawn(appearance: bytes) -> None:
         assert (ink_box(middle) is not None) == is_ticked
 
 
+def test_a_field_of_letters_without_a_font_is_noted() -> None:
+    """pdfium leaves it blank. Letters for which it finds a font are drawn."""
+    chinese, german = (FIELD.replace(b"(Hallo)", pdfs.utf16(f"\ufeff{text}")) for text in ("\ue000\ue001", "Mädchen"))
+    assert notes(with_field(chinese, FORM)) == (Note.ANNOTATION_MISSING,)
+    assert notes(with_field(german, FORM)) == ()
+    assert reds(drawn(with_field(german, FORM))) > 100
+
+
 def test_a_field_without_a_value_is_not_noted() -> None:
     """An empty worksheet is whole."""
     content = with_field(FIELD.replace(b"(Hallo)", b"()"), FORM, b"/AP<<>>")
@@ -327,14 +343,23 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.fixture
+def _short_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the processor time, so that a busy machine does not make the test long."""
+    monkeypatch.setattr(sandbox, "CPU_SECONDS", 1)
+    monkeypatch.setattr(decoder, "CPU_SECONDS", 1)
+
+
+@pytest.mark.usefixtures("_short_time")
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_short_file_that_unfolds_is_too_large(name: str) -> None:
-    """Processor time and memory that a file uses up are its own fault, with the real limits, and never the machine's."""
+    """Processor time and memory that a file uses up are its own fault, and never the machine's."""
     content = BOMBS[name]()
     with pytest.raises(FileTooLarge), decoding(lambda: content, MAX_PAGES, page_seconds=FAR_SECONDS) as document:
         list(document)
 
 
+@pytest.mark.usefixtures("_short_time")
 def test_a_form_that_unfolds_is_left_out() -> None:
     """The page itself is read, and the note tells that its field is missing."""
     content = pdfs.doubling_fields()
@@ -349,6 +374,7 @@ def test_pages_that_contain_themselves_are_damage() -> None:
     assert refusal_of(pdfs.looping_pages()) is FileDamaged
 
 
+@pytest.mark.usefixtures("_short_time")
 def test_a_page_that_unfolds_is_missing_among_others() -> None:
     """The pages before and behind it are read."""
     bomb = pdfs.dense_pattern()

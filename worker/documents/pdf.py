@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
-from pypdfium2._helpers.document import PdfFormEnv  # the form environment of a document that declares no form has no other way
 
 from worker.core.file_refusals import DocumentLocked, FileDamaged
 from worker.documents import host_fonts as host_fonts  # pdfium uses it from its first document on
@@ -26,7 +25,8 @@ _PIXELS_PER_POINT = DOTS_PER_INCH / _POINTS_PER_INCH
 
 def is_pdf(content: bytes) -> bool:
     """True for a header in the first bytes, and for the objects of a PDF whose header was lost."""
-    return _SIGNATURE in content[:MAX_HEADER_BYTES] or all(word in content for word in _BODY)
+    begin = content[:MAX_HEADER_BYTES]
+    return _SIGNATURE in begin or (_BODY[0] in begin and all(word in content for word in _BODY))
 
 
 class Pdf:
@@ -39,29 +39,31 @@ class Pdf:
         self._document = _opened(_from_header(content), with_forms)
         pdf_forms.refuse_unprinted(self._document, content)
         self.sizes: Sequence[tuple[int, int]] = _Sizes(self._document, user_unit(content))
-        self._page: pypdfium2.PdfPage | None = None
-        self._page_index = -1  # of the open page
-        self._is_any_missing = False  # of its annotations
+        self._open: pdf_annotations.Completed | None = None
+        self._open_index = -1
 
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Render a page with the longer side of `size`."""
-        page = self._completed(index)
+        completed = self._completed(index)
+        page = completed.page
         scale = (max(size) - 0.5) / max(page.get_size())  # pdfium rounds up
         rendered: Image.Image = page.render(scale=scale).to_pil()
         pdf_pictures.refuse_missing(page, rendered)
-        found = {Note.ANNOTATION_MISSING: self._is_any_missing, Note.FONT_MISSING: pdf_fonts.is_any_missing(page, rendered)}
+        found = {
+            Note.ANNOTATION_MISSING: completed.is_any_missing(rendered),
+            Note.FONT_MISSING: pdf_fonts.is_any_missing(page, rendered),
+        }
         rendered.info = {NOTES: tuple(note for note, is_found in found.items() if is_found)}
         return rendered
 
-    def _completed(self, index: int) -> pypdfium2.PdfPage:
+    def _completed(self, index: int) -> pdf_annotations.Completed:
         """Return a page with all its annotations. It is kept until another one is requested, because it is changed only once."""
-        if self._page and self._page_index == index:
-            return self._page
-        if self._page:
-            self._page.close()
-        self._page, self._page_index = None, index
-        self._page, self._is_any_missing = pdf_annotations.completed(self._document, index)
-        return self._page
+        if self._open is None or self._open_index != index:
+            if self._open:
+                self._open.page.close()
+            self._open, self._open_index = None, index
+            self._open = pdf_annotations.completed(self._document, index)
+        return self._open
 
 
 class _Sizes(Sequence[tuple[int, int]]):
@@ -128,4 +130,4 @@ def _init_forms(document: pypdfium2.PdfDocument) -> None:
     config = raw.FPDF_FORMFILLINFO(version=2)
     environment = raw.FPDFDOC_InitFormFillEnvironment(document, config)
     if environment:
-        document.formenv = PdfFormEnv(environment, config)
+        document.formenv = pypdfium2.PdfFormEnv(environment, config)

@@ -8,17 +8,20 @@ import ctypes
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pypdfium2
+from PIL import Image
 from pypdfium2 import raw
 
-from worker.documents import pdf_appearances
+from worker.documents import pdf_appearances, pdf_pictures
 from worker.documents.pdf_appearances import Box, Colour, Outline, Point
 
 MAX_ANNOTATIONS = 2000  # of a page. Further ones are drawn only if pdfium does it
 MAX_TEXT_CHARACTERS = 20_000
 _MAX_STRING_BYTES = 4 * 2**20
 _MAX_POINTS = 10_000  # of a polygon
+_DRAWN_BY_PDFIUM = b"PDFIUM_HasGeneratedAP"  # pdfium leaves out letters that its font lacks
 _UNSEEN = raw.FPDF_ANNOT_FLAG_HIDDEN | raw.FPDF_ANNOT_FLAG_NOVIEW
 _LINES = frozenset({raw.FPDF_ANNOT_LINE, raw.FPDF_ANNOT_POLYGON, raw.FPDF_ANNOT_POLYLINE})
 _WITHOUT_PICTURE = frozenset({raw.FPDF_ANNOT_LINK, raw.FPDF_ANNOT_POPUP})
@@ -30,19 +33,35 @@ _STYLE = re.compile(r"([\d.]+) w(?:.*?(\[[\d. ]*\] [\d.]+ d))?", re.DOTALL)
 Form = ctypes.c_void_p
 
 
-def completed(document: pypdfium2.PdfDocument, index: int) -> tuple[pypdfium2.PdfPage, bool]:
-    """Open a page and draw what has no appearance. Also return True if something cannot be drawn."""
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """An open page. `typed` are the boxes of fields with letters that pdfium draws only if it finds a font."""
+
+    page: pypdfium2.PdfPage
+    is_incomplete: bool
+    typed: tuple[Box, ...] = ()
+
+    def is_any_missing(self, rendered: Image.Image) -> bool:
+        """True if an annotation or a field is not on the rendered page."""
+        boxes = (pdf_pictures.on_picture(self.page, rendered.size, box) for box in self.typed)
+        return self.is_incomplete or any(pdf_pictures.is_uniform(rendered, box) for box in boxes)
+
+
+def completed(document: pypdfium2.PdfDocument, index: int) -> Completed:
+    """Open a page and draw what has no appearance."""
     page = document[index]
     form = document.formenv.raw if document.formenv else None
     bare = {number for number, each in _annotations(page) if _is_bare(each, form)}
+    typed = tuple(_rectangle(each) for _, each in _annotations(page) if _is_foreign_field(each, form))
+    is_incomplete = raw.FPDFPage_GetAnnotCount(page) > MAX_ANNOTATIONS
     if not bare:
-        return page, False
+        return Completed(page, is_incomplete, typed)
     outlines = {number: _outline(each) for number, each in _annotations(page) if number in bare}
     _let_pdfium_draw(page, bare)
     page.close()
     page = document[index]
     drawn = [_draw(each, form, outlines[number]) for number, each in _annotations(page) if number in bare]
-    return page, not all(drawn)
+    return Completed(page, is_incomplete or not all(drawn), typed)
 
 
 def _annotations(page: pypdfium2.PdfPage) -> Iterator[tuple[int, raw.FPDF_ANNOTATION]]:
@@ -70,6 +89,8 @@ def _is_bare(annotation: raw.FPDF_ANNOTATION, form: Form | None) -> bool:
         return form is None or (_has_value(annotation, form) and not _SHOWS_SOMETHING.search(_appearance(annotation)))
     if kind == raw.FPDF_ANNOT_TEXT and _string(annotation, b"Contents").strip():
         return True  # a note's icon is drawn, and its text is not
+    if kind == raw.FPDF_ANNOT_FREETEXT and raw.FPDFAnnot_HasKey(annotation, _DRAWN_BY_PDFIUM):
+        return not pdf_appearances.is_drawable(_string(annotation, b"Contents"))
     return kind not in _WITHOUT_PICTURE and not _appearance(annotation).strip()
 
 
@@ -78,6 +99,14 @@ def _has_value(annotation: raw.FPDF_ANNOTATION, form: Form) -> bool:
     if kind in _CHECKED:
         return bool(raw.FPDFAnnot_IsChecked(form, annotation)) or _string(annotation, b"AS") not in _NOT_CHECKED
     return kind in _TYPED and bool(_value(annotation, form).strip())
+
+
+def _is_foreign_field(annotation: raw.FPDF_ANNOTATION, form: Form | None) -> bool:
+    """True for a typed value with letters beyond those of Western Europe."""
+    if form is None or raw.FPDFAnnot_GetSubtype(annotation) != raw.FPDF_ANNOT_WIDGET:
+        return False
+    is_typed = raw.FPDFAnnot_GetFormFieldType(form, annotation) in _TYPED
+    return is_typed and not pdf_appearances.is_drawable(_value(annotation, form))
 
 
 def _let_pdfium_draw(page: pypdfium2.PdfPage, bare: set[int]) -> None:

@@ -60,7 +60,12 @@ def text(content: str, box: Box, style: str, background: Colour | None) -> tuple
     paper = f"{_numbers(background)} rg {_numbers((left, bottom, right - left, top - bottom))} re f" if background else ""
     start = _numbers((left + _MARGIN, top - _MARGIN - size))
     drawn = f"/GS gs q {paper} BT {colour[1] if colour else '0 g'} /Typed {size:.3f} Tf {start} Td {shown} ET Q"
-    return drawn, all(b"?" not in _encoded(letter) or letter == "?" for letter in set(content) - set("\r\n\t"))
+    return drawn, is_drawable(content)
+
+
+def is_drawable(content: str) -> bool:
+    """True if Helvetica has all letters."""
+    return all(letter == "?" or b"?" not in _encoded(letter) for letter in set(content) - set("\r\n\t\ufeff"))
 
 
 def _size_of(style: str) -> float:
@@ -99,7 +104,7 @@ def _wrapped(content: str, width: float, size: float) -> Iterator[str]:
 
 
 def _encoded(line: str) -> bytes:
-    return line.replace("\t", " ").encode("cp1252", "replace")
+    return line.replace("\t", " ").replace("\ufeff", "").encode("cp1252", "replace")
 
 
 def _numbers(values: tuple[float, ...]) -> str:
