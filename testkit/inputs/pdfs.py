@@ -63,10 +63,10 @@ def with_picture(width: int, height: int, media_box: str, *, user_unit: str = ""
     )
 
 
-def bomb_picture(width: int) -> bytes:
-    """A grey picture of `width` × `width` pixels of three colours, in a file of about a thousandth."""
+def packed_picture(width: int, rows: int | None = None) -> bytes:
+    """A grey picture of `width` × `width` pixels of three colours, in a file of about a thousandth. It may have fewer rows."""
     packer = zlib.compressobj(9)
-    data = b"".join(packer.compress(b"\x60" * width * 3) for _ in range(width)) + packer.flush()
+    data = b"".join(packer.compress(b"\x60" * width * 3) for _ in range(rows or width)) + packer.flush()
     entries = b"/Type/XObject/Subtype/Image/Width %d/Height %d/BitsPerComponent 8/ColorSpace/DeviceRGB" % (width, width)
     return document(
         stream(data, entries + b"/Filter/FlateDecode"),

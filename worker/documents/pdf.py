@@ -46,6 +46,7 @@ class Pdf:
         """Render a page with the longer side of `size`."""
         completed = self._completed(index)
         page = completed.page
+        pdf_pictures.refuse_huge(page)
         scale = (max(size) - 0.5) / max(page.get_size())  # pdfium rounds up
         rendered: Image.Image = page.render(scale=scale).to_pil()
         pdf_pictures.refuse_missing(page, rendered)

@@ -35,12 +35,17 @@ def pixels_per_point(document: pypdfium2.PdfDocument, index: int) -> float:
         page.close()
 
 
+def refuse_huge(page: pypdfium2.PdfPage) -> None:
+    """Raise FileTooLarge before a picture is decoded of which pdfium would show only a part."""
+    if any(_bytes(picture) > MAX_BYTES for picture in _pictures(page, 0.0)):
+        raise FileTooLarge("a picture of too many pixels")
+
+
 def refuse_missing(page: pypdfium2.PdfPage, rendered: Image.Image) -> None:
     """Raise if a picture that fills much of the page was not drawn, because pdfium leaves it out without an error."""
     for picture in _pictures(page, _EXAMINED_SHARE):
-        if _bytes(picture) > MAX_BYTES:
-            raise FileTooLarge("a picture of too many pixels")
-        if is_uniform(rendered, on_picture(page, rendered.size, picture.get_bounds())) and not _is_decodable(picture):
+        box = on_picture(page, rendered.size, picture.get_bounds())
+        if is_uniform(rendered, box) and not _is_decodable(picture):
             raise (FileTooLarge if _bytes(picture) > _MEMORY_BYTES else FileDamaged)("a picture is missing")
 
 
