@@ -32,3 +32,8 @@ def uss_bytes() -> int:
 def data_bytes() -> int:
     """Size that RLIMIT_DATA counts: private writable memory, and the stack."""
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+
+
+def rss_bytes() -> int:
+    """Size of the pages in memory, those of shared files included, as the kernel's peak of a child counts it."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -16,6 +16,7 @@ from supervisor.adapters.processes import THREADS_MEANING, THREADS_REMEDY, other
 from supervisor.adapters.runtime_directory import RuntimeDirectoryError, StateUnknown, as_before
 from supervisor.cli.child import Account, findings_of, service_account
 from supervisor.cli.files_trial import files
+from supervisor.cli.fonts_trial import fonts
 from supervisor.cli.instances import documents
 from supervisor.cli.port_trial import status_address
 from supervisor.doctor.model import VISION
@@ -56,6 +57,7 @@ def findings(settings: Settings, env_file: Path) -> list[Finding]:
         *_open_files(),
         *findings_of(lambda: _runtime(settings), "runtime directory", account),
         *_port(settings, account),
+        *findings_of(fonts, "fonts for PDFs", account),
         *_clients(settings, account),
         *_database(settings, account),
     ]

@@ -40,10 +40,10 @@ def pdf(pages: int = 1, *, media_box: str = "0 0 595 842", has_field: bool = Fal
         b"<</Type/Annot/Subtype/Widget/FT/Tx/T(a)/Rect[50 50 150 150]/F 4/AP<</N 4 0 R>>>>",
         *[page] * pages,
     ]
-    return _assembled(objects, trailer)
+    return assembled(objects, trailer)
 
 
-def _assembled(objects: list[bytes], trailer: bytes) -> bytes:
+def assembled(objects: list[bytes], trailer: bytes) -> bytes:
     content, offsets = b"%PDF-1.7\n", []
     for number, body in enumerate(objects, start=1):
         offsets.append(b"%010d 00000 n \n" % len(content))

@@ -37,7 +37,11 @@ BOUNDS = {
     "a statement or a pipeline": (REPLY_TIMEOUT_SECONDS, STATEMENT_DEADLINE_SECONDS),
     "a permit": (PERMIT_WAIT_SECONDS + REPLY_TIMEOUT_SECONDS, STATEMENT_DEADLINE_SECONDS),
     "the model's digest": (client.LOOKUP_SECONDS, READ_DEADLINE_SECONDS),
-    "a file and its first picture": (PICTURE_SECONDS, READ_DEADLINE_SECONDS),
+    "the model's digest, a file and its first picture with another child": (
+        client.LOOKUP_SECONDS + PICTURE_SECONDS + decoder.RETRY_SECONDS + sandbox.END_SECONDS,
+        READ_DEADLINE_SECONDS,
+    ),
+    "a later picture with another child": (decoder.PAGE_SECONDS + decoder.RETRY_SECONDS, PICTURE_SECONDS),
     "the next picture": (PICTURE_SECONDS, READ_DEADLINE_SECONDS),
     "a smaller picture, the call and the picture's ink": (
         decoder.PAGE_SECONDS + sandbox.END_SECONDS + SETTINGS.ai_timeout_vision + ink.INK_SECONDS + sandbox.END_SECONDS,

@@ -27,12 +27,13 @@ from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from tests.inputs.alarm import alarmed
 from tests.tiers import in_two_tiers
 from worker.core.errors import VisionPermanentError, VisionTransientError
-from worker.core.file_refusals import REASONS, FileTooLarge
+from worker.core.file_refusals import REASONS, FileDamaged, FileTooLarge
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import pages, sandbox
+from worker.documents import decoder, pages, sandbox
+from worker.documents import pdf as pdf_source
 from worker.documents.decoder import DecoderFailed, Decoding, _file_bytes, _send_document
 from worker.documents.decoder import decoding as in_a_child
-from worker.documents.page import Page
+from worker.documents.page import Note, Page
 from worker.documents.pages import open_document
 from worker.documents.pdf import Pdf
 from worker.documents.pictures import Pictures
@@ -53,15 +54,15 @@ def decoding(
     return in_a_child(lambda: content, max_pages, first_page, page_seconds)
 
 
-def pages_of(work: Work, memory_bytes: int = sandbox.MEMORY_BYTES) -> list[Page]:
+def pages_of(work: Work, memory_bytes: int = sandbox.MEMORY_BYTES, page_seconds: float = FAR_SECONDS) -> list[Page]:
     """Return what the worker reads from a child that runs `work` in place of decoding."""
     with sandboxed(work, memory_bytes) as child:
-        return list(Decoding(child, MAX_PAGES, 1, MEBIBYTE, FAR_SECONDS))
+        return list(Decoding(child, MAX_PAGES, 1, MEBIBYTE, page_seconds))
 
 
-def code_of(work: Work) -> ErrorCode | None:
+def code_of(work: Work, page_seconds: float = FAR_SECONDS) -> ErrorCode | None:
     with pytest.raises(VisionPermanentError) as refused:
-        pages_of(work)
+        pages_of(work, page_seconds=page_seconds)
     return refused.value.error_code
 
 
@@ -204,16 +205,115 @@ def test_a_refusal_has_its_reason(content: bytes, reason: str) -> None:
         pass
 
 
-def test_a_later_page_that_fails_has_its_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A document whose second page is unreadable yields its first page before that."""
+def test_a_later_page_that_fails_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other pages of the document are read, and the page in between has no picture, an empty text and its reason."""
     whole = Pdf.image
-    monkeypatch.setattr(Pdf, "image", lambda pdf, index, size: 1 / 0 if index else whole(pdf, index, size))
+    monkeypatch.setattr(Pdf, "image", lambda pdf, index, size: 1 / 0 if index == 1 else whole(pdf, index, size))
+    with decoding(pdf(3), MAX_PAGES) as document:
+        first, bad, last = document
+    assert read(first.picture).size == read(last.picture).size
+    assert bad == Page(b"", (Note.PAGE_MISSING,), "", "file_damaged")
+
+
+@pytest.mark.parametrize("first_page", [1, 2])
+def test_a_document_whose_pages_all_fail_is_refused(monkeypatch: pytest.MonkeyPatch, first_page: int) -> None:
+    """It has the reason of the first page, unless an earlier page was read before."""
+    monkeypatch.setattr(Pdf, "image", lambda _pdf, _index, _size: 1 / 0)
+    if first_page == 1:
+        assert refusal_of(pdf(3)) is ErrorCode.INPUT_CORRUPT
+        return
+    with decoding(pdf(3), MAX_PAGES, first_page) as document:
+        assert [page.notes for page in document] == [(Note.PAGE_MISSING,)] * 2
+
+
+# A child that dies of a page
+
+
+def deadly(monkeypatch: pytest.MonkeyPatch, die: Callable[[], object], *deadly_indexes: int) -> None:
+    """Let the decoder die of some pages, whatever child decodes them."""
+    whole = Pdf.image
+    monkeypatch.setattr(Pdf, "image", lambda pdf, index, size: die() if index in deadly_indexes else whole(pdf, index, size))
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def compute() -> None:
+    allow_cpu(1)
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(("die", "reason"), [(crash, "file_damaged"), (compute, "file_too_large")])
+def test_a_page_that_kills_the_decoder_is_missing(
+    monkeypatch: pytest.MonkeyPatch, die: Callable[[], object], reason: str
+) -> None:
+    """The next child goes on after it: the pages before and behind are whole."""
+    deadly(monkeypatch, die, 1, 3)
+    with decoding(pdf(5), MAX_PAGES) as document:
+        seen = [(bool(page.picture), page.reason) for page in document]
+    assert seen == [(True, ""), (False, reason), (True, ""), (False, reason), (True, "")]
+
+
+def test_a_first_page_that_kills_the_decoder_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document is not refused for its first page."""
+    deadly(monkeypatch, crash, 0)
     with decoding(pdf(2), MAX_PAGES) as document:
-        rest = iter(document)
-        assert read(next(rest).picture)
-        with pytest.raises(VisionPermanentError) as refused:
-            next(rest)
-    assert refused.value.error_code is ErrorCode.INPUT_CORRUPT
+        assert [page.reason for page in document] == ["file_damaged", ""]
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_a_document_that_kills_the_decoder_with_each_page_is_refused(monkeypatch: pytest.MonkeyPatch, pages: int) -> None:
+    """No page is there, so the document has the reason of its pages."""
+    deadly(monkeypatch, crash, *range(pages))
+    with pytest.raises(FileDamaged), decoding(pdf(pages), MAX_PAGES) as document:
+        list(document)
+
+
+def test_a_document_has_a_limited_number_of_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last child the other pages are missing, with the reason of the last one that was tried."""
+    started, forked = itertools.count(1), os.fork
+    monkeypatch.setattr(os, "fork", lambda: next(started) and forked())
+    deadly(monkeypatch, crash, *range(1, 15))
+    with decoding(pdf(20), MAX_PAGES) as document:
+        seen = [page.reason for page in document]
+    assert seen == ["", *["file_damaged"] * 19]
+    assert next(started) == decoder.MAX_CHILDREN + 1
+
+
+def test_a_form_that_kills_the_decoder_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same page is decoded again without form fields, and the note tells that they are missing."""
+    monkeypatch.setattr(pdf_source, "_init_forms", lambda _document: crash())
+    with decoding(pdf(2, has_field=True), MAX_PAGES) as document:
+        assert [(bool(page.picture), page.notes) for page in document] == [(True, (Note.ANNOTATION_MISSING,))] * 2
+
+
+def test_a_late_child_that_computes_is_the_documents_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the time is over before the processor time is. A child that only waits is the machine's fault."""
+    monkeypatch.setattr(decoder, "BUSY_SECONDS", 0.05)
+    assert code_of(busy, 0.5) is ErrorCode.INPUT_TOO_LARGE
+    with pytest.raises(DecoderFailed):
+        code_of(lambda _fd: signal.pause(), 0.5)
+
+
+def busy(_fd: int) -> None:
+    while True:
+        pass
+
+
+def test_a_crash_for_lack_of_memory_is_too_large() -> None:
+    """pdfium aborts if it gets no memory. A crash of a small child is damage."""
+
+    def abort_with(size_bytes: int) -> Work:
+        def work(_fd: int) -> None:
+            content = b"x" * size_bytes
+            os.kill(os.getpid(), signal.SIGABRT + 0 * len(content))
+
+        return work
+
+    assert code_of(abort_with(sandbox.MEMORY_BYTES // 2)) is ErrorCode.INPUT_TOO_LARGE
+    assert code_of(abort_with(MEBIBYTE)) is ErrorCode.INPUT_CORRUPT
 
 
 # Ends of a child

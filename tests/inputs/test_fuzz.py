@@ -24,6 +24,7 @@ from worker.core.errors import (
 )
 from worker.core.file_refusals import REASONS, FileRefused
 from worker.documents.decoder import decoding
+from worker.documents.page import Note
 from worker.ipc.contract import ErrorCode
 
 INPUT_CODES = {ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE}
@@ -99,7 +100,9 @@ def decode(content: bytes) -> None:
     try:
         with decoding(lambda: content, max_pages=5) as pages:
             for page in pages:
-                files.read(page.picture)
+                assert page.picture or page.notes == (Note.PAGE_MISSING,)
+                if page.picture:
+                    files.read(page.picture)
     except FileRefused as refusal:
         refusals.append(refusal.reason)
     assert {*refusals} <= {*REASONS}

@@ -19,6 +19,10 @@ Pictures:
     boxes            where a HEIC or AVIF file has the data of its picture
     whole, row_marks the share of a picture that was decoded
     colours, paper, orientation  modes, colour profiles, transparent drawings and turns
+    missing   pages that cannot be decoded, of a document that has others
+    host_fonts  fonts of this host, for letters of a PDF without a font
+    pdf       a PDF as a source of pages, with the modules pdf_annotations, pdf_appearances (what has no appearance is drawn),
+              pdf_dictionaries, pdf_fonts, pdf_forms and pdf_pictures (what pdfium leaves out is noted or refused)
 
 A worker never decodes a file in its own process.
 """

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pydantic import BaseModel, Field, ValidationError
 
 MAX_HEAD_BYTES = 2**20  # of the notes and of a page's own text
+MAX_REASON_CHARACTERS = 64
 _HEAD = struct.Struct("!I")
 
 
@@ -22,23 +23,31 @@ class Note(StrEnum):
     SMALL = "small"  # the writing is too small
     OWN_TEXT = "own_text"  # the text is the file's own, and no model has read the page
     INCOMPLETE = "incomplete"  # at most a twentieth of the picture is missing
+    PAGE_MISSING = "page_missing"  # it cannot be decoded, and other pages of its document can
+    ANNOTATION_MISSING = "annotation_missing"  # a stamp, a sound or a field that the file has without its picture
+    FONT_MISSING = "font_missing"  # some letters of a font that is neither in the file nor here
 
 
 class _Head(BaseModel):
     notes: list[Note] = Field(default=[], max_length=len(Note))
     text: str | None = None
+    reason: str = Field(default="", max_length=MAX_REASON_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`picture` is a JPEG. `text` is the page's own text if the file has a sound one, and then no model is asked."""
+    """`picture` is a JPEG. `text` is the page's own text if the file has a sound one, and then no model is asked.
+
+    A missing page has the note PAGE_MISSING, an empty text, no picture, and the reason of a refusal.
+    """
 
     picture: bytes
     notes: tuple[Note, ...] = ()
     text: str | None = None
+    reason: str = ""
 
     def to_bytes(self) -> bytes:
-        head = _Head(notes=list(self.notes), text=self.text).model_dump_json().encode()
+        head = _Head(notes=list(self.notes), text=self.text, reason=self.reason).model_dump_json().encode()
         return _HEAD.pack(len(head)) + head + self.picture
 
     @classmethod
@@ -54,7 +63,7 @@ class Page:
             head = _Head.model_validate_json(content[_HEAD.size : picture_at])
         except ValidationError:
             raise ValueError("a page with a broken head") from None  # its message would quote the page's text
-        return cls(content[picture_at:], tuple(head.notes), head.text)
+        return cls(content[picture_at:], tuple(head.notes), head.text, head.reason)
 
 
 @dataclass(frozen=True, slots=True)

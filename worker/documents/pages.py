@@ -3,9 +3,10 @@
 Runs in the decoder's child and has no effects. A decoder may crash the process that it runs in, so a worker never calls this.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from itertools import groupby
 from operator import attrgetter
@@ -16,6 +17,7 @@ from PIL import Image
 from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileTooLarge, NotADocument, TooManyPages
 from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import cutting, legibility, pdf, pictures
+from worker.documents.missing import missing_page, refused_if_all_are_missing
 from worker.documents.page import Document, Note, Page
 from worker.documents.picture_formats import picture_format
 
@@ -47,23 +49,25 @@ def open_document(
     *,
     cuts_long_pages: bool = True,
     takes_own_text: bool = False,
+    with_forms: bool = True,
 ) -> Document:
     """Open a document whose pages begin with `first_page` (counted from 1). Each piece of a long page counts as a page.
 
-    With `takes_own_text` a page has its own text where that is sound.
+    With `takes_own_text` a page has its own text where that is sound. A page that cannot be decoded is a missing page.
 
-    This function and the iteration over the pages raise FileRefused.
+    This function raises FileRefused, and so does the iteration if all pages of the document are missing.
     """
     with _decoder_errors_converted():
-        source = _source(content)
+        source = _source(content, with_forms)
         if not source.sizes:
             raise FileEmpty
         counts = [cutting.piece_count(size) if cuts_long_pages else 1 for size in source.sizes]
         if sum(counts) > max_pages or max(counts) > cutting.MAX_PIECES:
             raise TooManyPages
     places = [Place(index, piece, count) for index, count in enumerate(counts) for piece in range(count)]
-    pages = _Pages(source, max_side_pixels, takes_own_text)
-    return Document(pages.at(places[first_page - 1 :]), tuple(place.piece > 0 for place in places))
+    pages = _Pages(source, max_side_pixels, takes_own_text).at(places[first_page - 1 :])
+    continued = tuple(place.piece > 0 for place in places)
+    return Document(refused_if_all_are_missing(pages) if first_page == 1 else pages, continued)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """The pages of a source, made when they are requested."""
+    """The pages of a source, made when they are requested. One that cannot be decoded is a missing page."""
 
     source: Source
     max_side_pixels: int
@@ -86,34 +90,51 @@ class _Pages:
     def at(self, places: Sequence[Place]) -> Iterator[Page]:
         for index, group in groupby(places, attrgetter("index")):
             wanted = list(group)
-            yield from self._pieces(index, wanted) if wanted[0].count > 1 else self._whole(index)
+            if wanted[0].count == 1:
+                yield _or_missing(partial(self._whole, index))
+            else:
+                yield from self._pieces(index, wanted)
 
-    def _whole(self, index: int) -> Iterator[Page]:
-        with _decoder_errors_converted():
-            picture = self.source.image(index, _fitted(self.source.sizes[index], self.max_side_pixels))
-            text = self.source.text(index, picture) if self.takes_own_text else None
-            page = _judged(picture) if text is None else Page(_jpeg(picture), (Note.OWN_TEXT,), text)
-        yield page
+    def _whole(self, index: int) -> Page:
+        picture = self.source.image(index, _fitted(self.source.sizes[index], self.max_side_pixels))
+        text = self.source.text(index, picture) if self.takes_own_text and not _notes_of(picture) else None
+        return _judged(picture) if text is None else Page(_jpeg(picture), (Note.OWN_TEXT,), text)
 
     def _pieces(self, index: int, places: Sequence[Place]) -> Iterator[Page]:
         """The pieces of one long page, whose picture is kept until the last piece was made."""
         size = self.source.sizes[index]
-        with _decoder_errors_converted():
-            long_page = cutting.LongPage(self.source.image(index, cutting.fitted(size, self.max_side_pixels)), size)
-        for place in places:
+        try:
             with _decoder_errors_converted():
-                page = _piece(long_page.piece(place.piece))
-            yield page
+                long_page = cutting.LongPage(self.source.image(index, cutting.fitted(size, self.max_side_pixels)), size)
+        except FileRefused as refusal:
+            yield from [missing_page(refusal)] * len(places)
+            return
+        for place in places:
+            yield _or_missing(partial(_piece, long_page, place.piece))
 
 
-def _piece(piece: cutting.Piece) -> Page:
+def _or_missing(make: Callable[[], Page]) -> Page:
+    try:
+        with _decoder_errors_converted():
+            return make()
+    except FileRefused as refusal:
+        return missing_page(refusal)
+
+
+def _piece(long_page: cutting.LongPage, number: int) -> Page:
+    piece = long_page.piece(number)
     return _judged(piece.picture, (Note.CUT, Note.OVERLAP) if piece.overlaps else (Note.CUT,))
 
 
 def _judged(picture: Image.Image, done: tuple[Note, ...] = ()) -> Page:
     """A page with what was done to it and what is wrong with it. A blank one has the empty text as its own: no model is asked."""
-    notes = (*done, *picture.info.get(pictures.NOTES, ()), *legibility.notes_of(picture))
+    notes = (*done, *_notes_of(picture), *legibility.notes_of(picture))
     return Page(_jpeg(picture), notes, "" if Note.BLANK in notes else None)
+
+
+def _notes_of(picture: Image.Image) -> tuple[Note, ...]:
+    notes: tuple[Note, ...] = picture.info.get(pictures.NOTES, ())
+    return notes
 
 
 @contextmanager
@@ -129,13 +150,13 @@ def _decoder_errors_converted() -> Iterator[None]:
         raise FileDamaged(type(error).__name__) from None
 
 
-def _source(content: bytes) -> Source:
+def _source(content: bytes, with_forms: bool) -> Source:
     if not content:
         raise FileEmpty
     if kind := picture_format(content):
         return pictures.Pictures(content, kind)
-    if b"%PDF-" in content[: pdf.MAX_HEADER_BYTES]:
-        return pdf.Pdf(content)
+    if pdf.is_pdf(content):
+        return pdf.Pdf(content, with_forms)
     raise NotADocument
 
 

@@ -11,14 +11,16 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from worker.documents.one_process import forbid_processes
 from worker.ipc.descriptors import opening, unshared
-from worker.memory import data_bytes
+from worker.memory import data_bytes, rss_bytes
 
 MEMORY_BYTES = 512 * 2**20  # in addition to the worker's memory at the fork. 40 million pixels in the worst mode take 350 MiB
 CPU_SECONDS = 5  # for opening and the first page, and again for each further page. An ordinary page takes 0.1
+SHORT_SHARE = 0.4  # of the memory: a list that grows is copied to twice its size, which fails at half of it
 END_SECONDS = 0.5  # after SIGKILL. It takes a millisecond
 EXIT_BUG = 70
 _LIMITS = {
@@ -38,12 +40,27 @@ _left_pids: set[int] = set()  # killed children that had not ended
 class Sandbox:
     """The worker's handle of a child: its pid and the read end of its pipe."""
 
-    def __init__(self, pid: int, fd: int) -> None:
+    def __init__(self, pid: int, fd: int, memory_bytes: int = MEMORY_BYTES, start_bytes: int = 0) -> None:
         self.pid, self.fd = pid, fd
+        self._memory_bytes, self._start_bytes = memory_bytes, start_bytes
+        self._peak_bytes = 0
         self._exit_code: int | None = None
+
+    @property
+    def is_short_of_memory(self) -> bool:
+        """True of an ended child that used so much of its memory that a further allocation may have failed."""
+        return self._peak_bytes - self._start_bytes > self._memory_bytes * SHORT_SHARE
 
     def fileno(self) -> int:
         return self.fd if self._exit_code is None else -1
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time used so far (proc_pid_stat(5), fields 14 and 15), 0 if the child has ended."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> int:
         """Kill the child if it still runs, reap it, and return its exit code, or minus the number of the signal that ended it.
@@ -62,7 +79,9 @@ class Sandbox:
         has_ended = closed.poll(END_SECONDS * 1000)
         os.close(self.fd)
         if has_ended:
-            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            _, status, usage = os.wait4(self.pid, 0)
+            self._peak_bytes = usage.ru_maxrss * 1024
+            return os.waitstatus_to_exitcode(status)
         _left_pids.add(self.pid)
         return -signal.SIGKILL
 
@@ -113,7 +132,7 @@ def _fork(work: Callable[[int], object], memory_bytes: int) -> Sandbox:
     finally:
         os.close(write_fd)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return Sandbox(pid, read_fd)
+    return Sandbox(pid, read_fd, memory_bytes, rss_bytes())
 
 
 def _be_child(work: Callable[[int], object], fd: int, memory_bytes: int, worker_pid: int) -> NoReturn:
