@@ -13,10 +13,11 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageOps
 
 COLUMNS: Final = 24
+WIDTHS: Final = (24, 48, 96, 144)  # columns that a box may have
 FRAME: Final = 2
 EDGE: Final = FRAME + 1  # with the white line
 QUIET: Final = 2  # cells of paper around a box
-MAX_TEXT_BYTES: Final = 255
+MAX_TEXT_BYTES: Final = 8192
 MIN_CELL_PX: Final = 1.5  # of a box that can be read
 _DARK, _RUN = b"\0", re.compile(rb"\x00+")
 
@@ -24,29 +25,36 @@ Colour = str | int | tuple[int, ...]
 Rectangle = tuple[float, float, float, float]  # left, top, width, height, from the upper left corner
 
 
-def rectangles(text: str) -> list[Rectangle]:
+def rectangles(text: str, columns: int = COLUMNS) -> list[Rectangle]:
     """Return the black parts of a box, in cells: the four bars of the frame, then the cells."""
-    width, height = box_size(text)
+    width, height = box_size(text, columns)
     frame = [(0, 0, width, FRAME), (0, height - FRAME, width, FRAME), (0, 0, FRAME, height), (width - FRAME, 0, FRAME, height)]
-    cells = [(EDGE + at % COLUMNS, EDGE + at // COLUMNS, 1, 1) for at, bit in enumerate(_bits(text)) if bit]
+    cells = [(EDGE + at % columns, EDGE + at // columns, 1, 1) for at, bit in enumerate(_bits(text)) if bit]
     return [(float(left), float(top), float(wide), float(high)) for left, top, wide, high in (*frame, *cells)]
 
 
-def box_size(text: str) -> tuple[int, int]:
+def box_size(text: str, columns: int = COLUMNS) -> tuple[int, int]:
     """Return width and height of the text's box in cells."""
-    return COLUMNS + 2 * EDGE, -(-len(_bits(text)) // COLUMNS) + 2 * EDGE
+    return columns + 2 * EDGE, -(-len(_bits(text)) // columns) + 2 * EDGE
 
 
 def draw_mark(
-    page: Image.Image, text: str, at: tuple[int, int], *, cell_px: int = 6, ink: Colour = "black", paper: Colour | None = "white"
+    page: Image.Image,
+    text: str,
+    at: tuple[int, int],
+    *,
+    cell_px: int = 6,
+    columns: int = COLUMNS,
+    ink: Colour = "black",
+    paper: Colour | None = "white",
 ) -> None:
     """Draw the box with its upper left corner at a point, on paper that is a little larger. `paper` None draws the ink alone."""
     pen, (left, top) = ImageDraw.Draw(page), at
-    width, height = (side * cell_px for side in box_size(text))
+    width, height = (side * cell_px for side in box_size(text, columns))
     if paper is not None:
         quiet_px = QUIET * cell_px
         pen.rectangle((left - quiet_px, top - quiet_px, left + width + quiet_px - 1, top + height + quiet_px - 1), fill=paper)
-    for x, y, wide, high in rectangles(text):
+    for x, y, wide, high in rectangles(text, columns):
         corner = left + x * cell_px, top + y * cell_px
         pen.rectangle((*corner, corner[0] + wide * cell_px - 1, corner[1] + high * cell_px - 1), fill=ink)
 
@@ -88,7 +96,7 @@ def _found(grey: Image.Image) -> dict[tuple[int, int], str]:
 def _bands(black_and_white: Image.Image) -> Iterator[_Band]:
     """Yield the dark bars that may be the upper or lower one of a frame."""
     width, pixels = black_and_white.width, black_and_white.tobytes()
-    least_px = round((COLUMNS + 2 * EDGE) * MIN_CELL_PX)
+    least_px = round((WIDTHS[0] + 2 * EDGE) * MIN_CELL_PX)
     open_bands: list[_Band] = []
     if _DARK * least_px not in pixels:  # a page of handwriting, in a fraction of the time
         return
@@ -112,16 +120,20 @@ def _runs(row: bytes, least_px: int) -> list[tuple[int, int]]:
 
 
 def _text(grey: Image.Image, upper: _Band, lower: _Band) -> str | None:
-    """Return the text of a box between its two bars. None if there is none, because the checksum differs."""
-    cell_px = (upper.right - upper.left) / (COLUMNS + 2 * EDGE)
+    """Return the text of a box between its two bars. None if there is none for any number of columns, by its checksum."""
+    return next((text for columns in WIDTHS if (text := _text_of(grey, upper, lower, columns)) is not None), None)
+
+
+def _text_of(grey: Image.Image, upper: _Band, lower: _Band, columns: int) -> str | None:
+    cell_px = (upper.right - upper.left) / (columns + 2 * EDGE)
     rows = round((lower.bottom - upper.top) / cell_px) - 2 * EDGE
-    if not 1 <= rows <= (MAX_TEXT_BYTES + 8) * 8 // COLUMNS:
+    if cell_px < MIN_CELL_PX or not 1 <= rows <= MAX_TEXT_BYTES:
         return None
     row_px, pixels, bits = (lower.bottom - upper.top) / (rows + 2 * EDGE), grey.tobytes(), []
     for y in range(rows):
-        for x in range(COLUMNS):
-            left, top = int(upper.left + (EDGE + x + 0.5) * cell_px), int(upper.top + (EDGE + y + 0.5) * row_px)
-            bits.append(pixels[top * grey.width + left] < 128)
+        top = int(upper.top + (EDGE + y + 0.5) * row_px)
+        lefts = (int(upper.left + (EDGE + x + 0.5) * cell_px) for x in range(columns))
+        bits += [pixels[top * grey.width + left] < 128 for left in lefts]
     return _decoded(bits)
 
 
@@ -129,11 +141,12 @@ def _bits(text: str) -> list[bool]:
     content = text.encode()
     if len(content) > MAX_TEXT_BYTES:
         raise ValueError(f"a mark of {len(content)} bytes is longer than {MAX_TEXT_BYTES}")
-    whole = bytes([len(content)]) + content + zlib.crc32(content).to_bytes(4, "big")
+    whole = len(content).to_bytes(2, "big") + content + zlib.crc32(content).to_bytes(4, "big")
     return [bool(byte >> place & 1) for byte in whole for place in range(8)]
 
 
 def _decoded(bits: list[bool]) -> str | None:
     whole = bytes(sum(bit << place for place, bit in enumerate(byte)) for byte in zip(*[iter(bits)] * 8, strict=False))
-    content, checksum = whole[1 : 1 + whole[0]], whole[1 + whole[0] : 5 + whole[0]]
+    end = 2 + int.from_bytes(whole[:2], "big")
+    content, checksum = whole[2:end], whole[end : end + 4]
     return content.decode() if content and checksum == zlib.crc32(content).to_bytes(4, "big") else None

@@ -2,11 +2,13 @@
 
 import hashlib
 import io
+from functools import lru_cache
 
 from PIL import Image
 
 from testkit.drawn_marks import marks_in
 
+CACHED = 64  # pictures, because chaos and benchmarks show the same ones again
 READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # formats of the real engine, WebP is converted by Ollama
 SENTENCES = (
     "Zuerst habe ich die Länge gemessen und dann alles zusammengezählt.",
@@ -23,6 +25,7 @@ class UnreadableImageError(ValueError):
     """The bytes are not an image of a known format, or the image is damaged."""
 
 
+@lru_cache(maxsize=CACHED)
 def ocr_text(image_bytes: bytes) -> str:
     """Return the metadata field "comment" (JPEG comment, PNG text chunk of that name in any case, UTF-8).
 

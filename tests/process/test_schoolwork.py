@@ -66,7 +66,7 @@ def test_an_essay(school: School, typed: Submission) -> None:
 def test_a_blank_page(school: School, photo: Submission, said: str) -> None:
     """A blank page has no text, whatever the model says about it."""
     school.simulator.fault("say", VISION_MODEL, text=said)
-    blank = png_bytes(Image.new("L", (1000, 1400), 250), "never read")
+    blank = png_bytes(Image.new("L", (1000, 1400), 250), "")
     submission_id = enter_one(school, replace(photo, content=blank))
     finish(school, submission_id)
     row = school.submission(submission_id)
