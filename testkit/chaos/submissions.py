@@ -7,9 +7,10 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 import psycopg
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from testkit.chaos.plan import PlannedSubmission, Work
+from testkit.drawn_pages import with_text
 from testkit.schoolwork import SHORT_SENTENCES, SHORT_TASKS
 from testkit.submissions import COURSE_ID, Submission, damaged_jpeg_bytes, enter_submission
 
@@ -78,11 +79,9 @@ def _content(planned: PlannedSubmission, random: Random) -> tuple[str | bytes, s
         case Work.TEXT:
             return text, None
         case Work.PHOTO:
-            return _saved(_page(random), "JPEG", comment=text.encode()), "image/jpeg"
+            return _saved(with_text(_page(random), text), "JPEG"), "image/jpeg"
         case Work.SCAN:
-            chunks = PngImagePlugin.PngInfo()
-            chunks.add_itxt("comment", text)
-            return _saved(_page(random), "PNG", pnginfo=chunks), "image/png"
+            return _saved(with_text(_page(random), text), "PNG"), "image/png"
         case Work.DOCUMENT | Work.RENDERED | Work.READ:
             first, *rest = (_page(random) for _ in range(random.randint(*DOCUMENT_PAGES)))
             dates = {"creationDate": None, "modDate": None}  # a date would change the bytes

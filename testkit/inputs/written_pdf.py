@@ -4,10 +4,10 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from testkit.drawn_marks import box_size, rectangles
+from testkit.drawn_marks import rectangles
 
 A4 = (595.0, 842.0)
-CELL_POINTS = 4.0
+CELL_POINTS, LINE_POINTS = 4.0, 1.0
 HEADER = b"%PDF-1.7\n"
 FIRST_PAGE = 4  # the number of its object: before it are the catalogue, the list of pages and the font
 _FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>"
@@ -55,14 +55,14 @@ def mark_drawn(text: str, at: tuple[float, float], *, cell: float = CELL_POINTS)
 
 
 def mark_annotated(text: str, at: tuple[float, float], kind: str, *, cell: float = CELL_POINTS) -> tuple[Annotation, ...]:
-    return tuple(
-        Annotation(kind, at[0] + x * cell, at[1] - (y + high) * cell, wide * cell, high * cell)
-        for x, y, wide, high in rectangles(text)
-    )
-
-
-def mark_height(text: str, *, cell: float = CELL_POINTS) -> float:
-    return box_size(text)[1] * cell
+    bars = ((at[0] + x * cell, at[1] - (y + high) * cell, wide * cell, high * cell) for x, y, wide, high in rectangles(text))
+    if kind == "Line":  # thin ones, because their ends may be round
+        bars = (
+            (left + LINE_POINTS / 2, bottom + number * LINE_POINTS, width - LINE_POINTS, LINE_POINTS)
+            for left, bottom, width, height in bars
+            for number in range(int(height / LINE_POINTS))
+        )
+    return tuple(Annotation(kind, *bar) for bar in bars)
 
 
 def typed(lines: Iterable[str], *, at: tuple[float, float] = (60, 760), colour: bytes = b"0 g", points: int = 12) -> bytes:
