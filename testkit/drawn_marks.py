@@ -60,10 +60,10 @@ def draw_mark(
 
 
 def marks_in(page: Image.Image) -> list[str]:
-    """Return the texts of all whole, upright boxes of a page from top to bottom: dark ones, on a dark page light ones."""
+    """Return the texts of all whole, upright boxes of a page from top to bottom: dark ones, else light ones of a dark page."""
     grey = ImageOps.autocontrast(page.convert("L"))
     is_dark = grey.resize((1, 1), Image.Resampling.BOX).tobytes()[0] < 128
-    found = _found(ImageOps.invert(grey) if is_dark else grey)
+    found = _found(grey) or (_found(ImageOps.invert(grey)) if is_dark else {})
     return [found[at] for at in sorted(found)]
 
 

@@ -57,7 +57,9 @@ def made(planned: PlannedSubmission, seed: int) -> Submission:
         expected_text=None,
         expected_status="failed" if planned.work is Work.DAMAGED else "completed",
         expected_error_code="input_corrupt" if planned.work is Work.DAMAGED else None,
-        rendered_pages=tuple(_saved(_page(random), "PNG") for _ in range(pages)) if planned.work is Work.RENDERED else (),
+        rendered_pages=tuple(
+            _rendered(planned, number, random) for number in range(pages if planned.work is Work.RENDERED else 0)
+        ),
         cached_text_md=f"read before: {planned.number}" if planned.work is Work.READ else None,
     )
 
@@ -88,6 +90,11 @@ def _content(planned: PlannedSubmission, random: Random) -> tuple[str | bytes, s
             return _saved(first, "PDF", save_all=True, append_images=rest, **dates), "application/pdf"
         case Work.DAMAGED:
             return damaged_jpeg_bytes(planned.number), "image/jpeg"
+
+
+def _rendered(planned: PlannedSubmission, number: int, random: Random) -> bytes:
+    """Make a page of the web side. A worker encodes it anew, so its text is drawn on it."""
+    return _saved(with_text(_page(random), f"{planned.number}: page {number}"), "PNG")
 
 
 def _page(random: Random) -> Image.Image:
