@@ -14,6 +14,7 @@ from rich.table import Table
 NAMES = {
     "admission": "bench.admission",
     "backlog": "bench.backlog",
+    "damaged": "bench.damaged",
     "efficiency": "bench.efficiency",
     "idle": "bench.idle",
     "instances": "bench.instances",

@@ -7,7 +7,8 @@ Processes: `supervisor_process` and `live_fleet` (a whole supervisor), `bare_wor
 Scenes: `environment` (database, Ollama, files) with `site` for fleets and `school` for single workers, `outage`, `kill_sweep`,
 `refusals` (a database that refuses single rows), `monitor`, `pending_call`, `tmpfs` (a full or read-only disk), and faulty
 `adapters`.
-Work: `submissions`, `schoolwork`, `drawn_pages`, `picture`, `recording` (answers of a real Ollama), `results`.
+Work: `submissions`, `schoolwork`, `drawn_pages`, `drawn_marks` (texts that only a right page shows), `picture`, `recording`
+(answers of a real Ollama), `results`.
 Programs: `chaos`, `inputs`, `outages` (every request fails in every way), `simulation`. Waiting: `until` in `waiting`.
 `metrics_page` writes docs/metrics.md.
 """

@@ -1,7 +1,7 @@
 """Pages that look like handwriting, drawn without a font file. Equal seeds give equal pages.
 
 The glyphs are those of Pillow's own font, slanted, turned a little and moved. The font has no umlauts, so their dots are drawn.
-The exact text is in the image's comment, which the simulator reads and a real model ignores.
+The exact text is drawn below in cells, which the simulator reads and a real model cannot (`drawn_marks`).
 """
 
 import io
@@ -13,7 +13,9 @@ from functools import cache
 from itertools import accumulate
 from typing import Final
 
-from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import ExifTags, Image, ImageDraw, ImageFont
+
+from testkit.drawn_marks import QUIET, WIDTHS, box_size, draw_mark
 
 FONT_SIZE_PX: Final = 38
 LINE_HEIGHT_PX: Final = 54
@@ -26,7 +28,7 @@ VARIANTS: Final = 5  # of each glyph
 MAX_GLYPH_TURN_DEGREES: Final = 4.0
 MAX_PAGE_TURN_DEGREES: Final = 0.8
 PDF_RESOLUTION_DPI: Final = 121.0  # 1000 px on the 210 mm of A4
-MAX_JPEG_COMMENT_BYTES: Final = 65_533  # a marker's length field has 16 bits and counts itself
+CELL_PX: Final = 4
 
 PAPER: Final = (247, 244, 234)
 RULE: Final = (176, 198, 222)
@@ -66,27 +68,34 @@ def draw_page(text: str, *, seed: int, size: tuple[int, int] = (1000, 1400)) -> 
     return page.rotate(turn_degrees, Image.Resampling.BILINEAR, fillcolor=PAPER)
 
 
-def jpeg_bytes(image: Image.Image, text: str, *, exif_orientation: int = 1) -> bytes:
-    """Make a JPEG with `text` as its UTF-8 comment, stored turned for the EXIF orientation 3, 6 or 8.
+def with_text(image: Image.Image, text: str) -> Image.Image:
+    """Return a copy with `text` in cells at its lower end, none for an empty text. Raises ValueError if it does not fit."""
+    page = image.copy()
+    if not text:
+        return page
+    room = image.width // CELL_PX - 2 * QUIET
+    columns = max((each for each in WIDTHS if box_size(text, each)[0] <= room), default=WIDTHS[0])
+    width, height = ((side + 2 * QUIET) * CELL_PX for side in box_size(text, columns))
+    if width > image.width or height > image.height:
+        raise ValueError(f"a text of {len(text)} characters does not fit on {image.width} x {image.height} pixels")
+    at = ((image.width - width) // 2 + QUIET * CELL_PX, image.height - height + QUIET * CELL_PX)
+    draw_mark(page, text, at, cell_px=CELL_PX, columns=columns)
+    return page
 
-    Raises ValueError for other orientations, and for a text that is too long for a JPEG comment.
-    """
-    comment = text.encode()
-    if len(comment) > MAX_JPEG_COMMENT_BYTES:
-        raise ValueError(f"a comment of {len(comment)} bytes is beyond the {MAX_JPEG_COMMENT_BYTES} a JPEG can carry")
+
+def jpeg_bytes(image: Image.Image, text: str, *, exif_orientation: int = 1) -> bytes:
+    """Make a JPEG with `text` in cells, stored turned for the EXIF orientation 3, 6 or 8. Raises ValueError for other ones."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = exif_orientation
     out = io.BytesIO()
-    _stored(image, exif_orientation).save(out, "JPEG", quality=82, comment=comment, exif=exif)
+    _stored(with_text(image, text), exif_orientation).save(out, "JPEG", quality=82, exif=exif)
     return out.getvalue()
 
 
 def png_bytes(image: Image.Image, text: str) -> bytes:
-    """Make a greyscale PNG, like a scanner, with `text` in an iTXt chunk named `comment`."""
-    chunks = PngImagePlugin.PngInfo()
-    chunks.add_itxt("comment", text)
+    """Make a greyscale PNG, like a scanner, with `text` in cells."""
     out = io.BytesIO()
-    image.convert("L").save(out, "PNG", pnginfo=chunks, compress_level=4)
+    with_text(image, text).convert("L").save(out, "PNG", compress_level=4)
     return out.getvalue()
 
 

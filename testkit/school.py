@@ -16,7 +16,7 @@ from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.submissions import Submission
 from testkit.supervisor_process import as_variables
 from testkit.waiting import until
-from worker.ipc.contract import Activity, Counter
+from worker.ipc.contract import REFUSAL_COUNTERS, Activity, Counter
 from worker.ipc.scoreboard import AdmissionRecord
 from worker.queue.dead_leases import ReclaimResult, reclaim_lease
 
@@ -31,6 +31,7 @@ UNCOUNTED = {
     Counter.VISION_DIED,
     Counter.FEEDBACK_DIED,
     Counter.HELD,  # RELEASED counts them too
+    *REFUSAL_COUNTERS.values(),  # FAILED_INPUT_… count them too
 }
 CONNECTED: LiteralString = "select count(*)::int as n from pg_stat_activity where usename = %s"
 HELD, WAITED_FOR = True, False

@@ -48,7 +48,7 @@ class Submission:
     """A submission and its expected result.
 
     `content` is the typed text for kind `text`, else the bytes of the file. `expected_text` is the text that the simulator
-    reads, None if it is unknown (rendered pages of a PDF have no comment). `rendered_pages` are PNGs that the web
+    reads, None if it is unknown (no text is drawn on the pages of a PDF). `rendered_pages` are PNGs that the web
     application has made of a document, `cached_text_md` is the text that it has read.
     """
 

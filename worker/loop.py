@@ -20,7 +20,7 @@ from worker.core.outcome import (
 )
 from worker.core.retry import HELD_TOO_LONG
 from worker.held_lease import HeldLease
-from worker.ipc.contract import FAILURE_COUNTERS, WORKER_CRASHED, Activity, Counter, EventKind, Step
+from worker.ipc.contract import FAILURE_COUNTERS, REFUSAL_COUNTERS, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Job
 from worker.lease_search import LeaseSearch, PendingLease
 from worker.queue.connection import RowRefused
@@ -192,7 +192,7 @@ class Loop:
         self, lease: Lease, outcome: Written, seconds: float, steps: Mapping[Activity, float], next_held: HeldLease | None
     ) -> None:
         counter, label = _counter_and_label(outcome)
-        for each in (counter, _HELD.get(label)):
+        for each in (counter, _HELD.get(label), REFUSAL_COUNTERS.get(_error_class(outcome))):
             if each is not None:
                 self._ctx.report.count(each)
         if isinstance(outcome, AlreadyFinal):

@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.adapters.loading import AdapterMissing, load_adapter
 from worker.core.errors import VisionPermanentError, VisionTransientError
+from worker.core.file_refusals import KeyRefused
 from worker.documents.storage import Storage
 from worker.ipc.contract import Step
 from worker.settings import WorkerSettings
@@ -41,6 +42,8 @@ def file_fault(settings: WorkerSettings, submission: Mapping[str, Any]) -> str:
     """
     try:
         Storage(settings).original(submission)()
+    except KeyRefused as error:  # by the platform's fault or by a wrong root
+        return error.reason
     except VisionPermanentError:
         return ""
     except VisionTransientError as error:

@@ -33,6 +33,7 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "queue": _queue(state),
         "permit_waits": [_permit_wait(wait) for wait in state.permit_waits],
         "lost_permits": [_lost_permit(lost) for lost in state.lost_permits],
+        "refused_files": _refused_files(state),
         "silent_instances": [_silent_instance(silent) for silent in state.silent_instances],
         "progress": _progress(scoreboard, state),
         "admission": _admission(state.admission) if state.admission.is_governed else None,
@@ -105,6 +106,14 @@ def _refused_jobs(state: MonitorState) -> list[dict[str, Any]]:
         {"job_id": str(job_id), "sqlstate": row.sqlstate, "since_seconds": round(now - row.since_seconds, 1)}
         for job_id, row in list(state.refused_rows.rows.items())[:MAX_LISTED]
     ]
+
+
+def _refused_files(state: MonitorState) -> dict[str, Any] | None:
+    """The last files, if all of them were refused for one reason."""
+    row = state.refused_files.row(time.monotonic())
+    if row is None:
+        return None
+    return {"reason": row.reason, "count": row.count, "since_seconds": round(time.monotonic() - row.since_seconds, 1)}
 
 
 def _progress(scoreboard: Scoreboard, state: MonitorState) -> dict[str, Any]:

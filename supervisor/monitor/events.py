@@ -13,7 +13,7 @@ from supervisor.monitor.ollama.controller import AdmissionController
 from supervisor.monitor.queue.requests import DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from worker.ipc.contract import MAX_EVENT_BYTES, CallOutcome, Event, EventKind, ModelCall, Step
+from worker.ipc.contract import MAX_EVENT_BYTES, REFUSAL_COUNTERS, CallOutcome, Event, EventKind, ModelCall, Step
 from worker.ollama.errors import NameUnresolved, ServerUnreachable
 from worker.queue.sqlstate import sqlstate_in
 
@@ -67,6 +67,7 @@ class EventReader:
         self._update_connection(slot, event)
         self._update_refused_rows(event)
         self._note_file(event)
+        self._note_refused_file(event)
         if event.kind is EventKind.STEP_FAILED and event.error_class in UNCONNECTED:
             self._admission.list_now()
         if event.kind is EventKind.LEASED:
@@ -95,6 +96,11 @@ class EventReader:
             self._admission.file_failed(event.error_class, event.job_id)
         elif event.call is not None and event.call.outcome in READ_OUTCOMES:
             self._admission.file_read(event.job_id)
+            self._state.refused_files.read()
+
+    def _note_refused_file(self, event: Event) -> None:
+        if event.kind is EventKind.SETTLED and event.error_class in REFUSAL_COUNTERS:
+            self._state.refused_files.add(event.error_class, time.monotonic())
 
     def _note_call(self, step: Step, call: ModelCall) -> None:
         policy = self._state.admission.policy

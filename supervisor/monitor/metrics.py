@@ -14,7 +14,7 @@ from supervisor.monitor.slot_status import SlotStatus, present, slot_statuses
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import STATES, summary
 from supervisor.monitor.work import completed_at_seconds, work_facts
-from worker.ipc.contract import FAILURE_COUNTERS, WORKER_CRASHED, Counter, Event, EventKind
+from worker.ipc.contract import FAILURE_COUNTERS, REFUSAL_COUNTERS, WORKER_CRASHED, Counter, Event, EventKind
 from worker.ipc.scoreboard import Scoreboard
 
 _COUNTERS = {
@@ -77,6 +77,7 @@ class _Totals(Collector):
         for name, (counter, text) in _COUNTERS.items():
             yield CounterMetricFamily(name, text, _sum(slots, counter))
         yield _model_calls(slots)
+        yield _refused_files(slots)
         yield from self._processes(slots)
         yield from self._memory()
         yield from admission_metrics(self._state.admission)
@@ -180,6 +181,13 @@ def _model_calls(slots: list[SlotStatus]) -> Metric:
     calls.add_metric(["vision"], _sum(slots, Counter.VISION_CALLS))
     calls.add_metric(["feedback"], _sum(slots, Counter.FEEDBACK_CALLS))
     return calls
+
+
+def _refused_files(slots: list[SlotStatus]) -> Metric:
+    refused = CounterMetricFamily("learning_files_refused", "submissions that failed because of their file", labels=["reason"])
+    for reason, counter in REFUSAL_COUNTERS.items():
+        refused.add_metric([reason], _sum(slots, counter))
+    return refused
 
 
 def _sum(slots: list[SlotStatus], counter: Counter) -> int:

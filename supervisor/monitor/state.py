@@ -10,6 +10,7 @@ from supervisor.monitor.progress import ProgressView
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitWait
 from supervisor.monitor.queue.refused_rows import RefusedRows
 from supervisor.monitor.queue.silent_instances import SilentInstance
+from supervisor.monitor.refused_files import RefusedFiles
 from supervisor.monitor.suspensions import Suspensions
 from supervisor.settings.unknown import UnknownVariable
 from worker.queue.polls import JobsAhead, QueueStats, StepBacklog
@@ -18,7 +19,8 @@ from worker.queue.polls import JobsAhead, QueueStats, StepBacklog
 @dataclass(slots=True)
 class MonitorState:
     """Written by the queue listener. The admission controller writes `admission`, the events of workers `worker_outages`, the
-    progress watch `progress` and `suspensions`. Events, the reclaimer and the listener write `refused_rows`.
+    progress watch `progress` and `suspensions`. Events, the reclaimer and the listener write `refused_rows`, events alone
+    `refused_files`.
 
     `worker_outages` has, by slot, class and time of the last error that broke the worker's connection. A read-only or full
     database, and a limit of connections, break the connections of workers only.
@@ -36,6 +38,7 @@ class MonitorState:
     backlog: StepBacklog = field(default_factory=StepBacklog)
     counted_at_seconds: float = -math.inf
     refused_rows: RefusedRows = field(default_factory=RefusedRows)
+    refused_files: RefusedFiles = field(default_factory=RefusedFiles)
     stuck_jobs: Mapping[UUID, str] = field(default_factory=dict)  # rows that no worker can ever take, with their fault
     jobs_ahead: JobsAhead = field(default_factory=JobsAhead)  # that wait because the clock of the database was ahead
     http_address: str = ""

@@ -8,6 +8,7 @@ from supervisor.event_log import ending
 from supervisor.monitor import outages
 from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, standstill
 from supervisor.monitor.queue.refused_rows import in_short
+from supervisor.monitor.refused_files import KEY_REFUSED
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.work import (
@@ -58,6 +59,7 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _rows_refused(state)
         or _rows_stuck(state)
         or _jobs_ahead(state)
+        or _files_refused(state)
         or _all_well(scoreboard, state)
     )
 
@@ -259,6 +261,26 @@ def _jobs_ahead(state: MonitorState) -> Summary | None:
         f"{counted(ahead.count, 'job')} cannot start yet, because the clock of the database was ahead when they were written. "
         f"The other submissions go on. The first one, job {ahead.first_job_id}, starts by itself in "
         f"{duration(ahead.due_in_seconds)}. To start them now, set their visible_at to now."
+    )
+
+
+def _files_refused(state: MonitorState) -> Summary | None:
+    """Many files in a row with one reason: the store may be at fault, or a whole class needs the same sentence."""
+    row = state.refused_files.row(time.monotonic())
+    if row is None:
+        return None
+    return "degraded", (
+        f"The last {row.count} files were all refused ({row.reason}), {since(time.monotonic() - row.since_seconds)}. Their "
+        f"submissions have failed. {_remedy_of_files(row.reason)} This message ends with the next file that is read."
+    )
+
+
+def _remedy_of_files(reason: str) -> str:
+    if reason == KEY_REFUSED:
+        return "The platform wrote storage keys that lead to no file of the bucket: tell its developers."
+    return (
+        "Look at one of them in the place of the files: if it is not what the pupil handed in, repair the store. Otherwise give "
+        "the teacher the sentence for this reason."
     )
 
 

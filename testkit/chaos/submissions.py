@@ -7,9 +7,10 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 import psycopg
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from testkit.chaos.plan import PlannedSubmission, Work
+from testkit.drawn_pages import with_text
 from testkit.schoolwork import SHORT_SENTENCES, SHORT_TASKS
 from testkit.submissions import COURSE_ID, Submission, damaged_jpeg_bytes, enter_submission
 
@@ -56,7 +57,9 @@ def made(planned: PlannedSubmission, seed: int) -> Submission:
         expected_text=None,
         expected_status="failed" if planned.work is Work.DAMAGED else "completed",
         expected_error_code="input_corrupt" if planned.work is Work.DAMAGED else None,
-        rendered_pages=tuple(_saved(_page(random), "PNG") for _ in range(pages)) if planned.work is Work.RENDERED else (),
+        rendered_pages=tuple(
+            _rendered(planned, number, random) for number in range(pages if planned.work is Work.RENDERED else 0)
+        ),
         cached_text_md=f"read before: {planned.number}" if planned.work is Work.READ else None,
     )
 
@@ -78,17 +81,20 @@ def _content(planned: PlannedSubmission, random: Random) -> tuple[str | bytes, s
         case Work.TEXT:
             return text, None
         case Work.PHOTO:
-            return _saved(_page(random), "JPEG", comment=text.encode()), "image/jpeg"
+            return _saved(with_text(_page(random), text), "JPEG"), "image/jpeg"
         case Work.SCAN:
-            chunks = PngImagePlugin.PngInfo()
-            chunks.add_itxt("comment", text)
-            return _saved(_page(random), "PNG", pnginfo=chunks), "image/png"
+            return _saved(with_text(_page(random), text), "PNG"), "image/png"
         case Work.DOCUMENT | Work.RENDERED | Work.READ:
             first, *rest = (_page(random) for _ in range(random.randint(*DOCUMENT_PAGES)))
             dates = {"creationDate": None, "modDate": None}  # a date would change the bytes
             return _saved(first, "PDF", save_all=True, append_images=rest, **dates), "application/pdf"
         case Work.DAMAGED:
             return damaged_jpeg_bytes(planned.number), "image/jpeg"
+
+
+def _rendered(planned: PlannedSubmission, number: int, random: Random) -> bytes:
+    """Make a page of the web side. A worker encodes it anew, so its text is drawn on it."""
+    return _saved(with_text(_page(random), f"{planned.number}: page {number}"), "PNG")
 
 
 def _page(random: Random) -> Image.Image:

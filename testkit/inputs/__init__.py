@@ -1,5 +1,6 @@
 """Every kind of input and every answer of a model, run through a real queue with real supervisors (tests/system/test_inputs.py).
 
-`catalogue` lists the inputs. `files`, `answers` and `corruptions` make them. `run` runs them and compares the results.
+`catalogue` and `every_page` list the inputs. `files`, `written_pdf`, `answers` and `corruptions` make them. `run` runs them and
+compares the results, and `report` prints them (scripts/inputs).
 `leaks` searches logs, metrics and status for personal data.
 """

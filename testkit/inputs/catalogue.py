@@ -10,6 +10,7 @@ from PIL import Image
 
 from testkit import drawn_pages
 from testkit.inputs import answers, corruptions, files
+from testkit.inputs.every_page import every_page
 from testkit.inputs.input import Entered, Input, Place
 from testkit.submissions import Submission
 
@@ -36,7 +37,7 @@ Corrupt = Callable[[Entered], object]
 def inputs() -> tuple[Input, ...]:
     """Return all inputs."""
     files = (*_good(), *_damaged(), *_misplaced(), *_payloads(), *_texts())
-    return (*files, *_documents(), *_unusual_documents(), *_servers(), *_stores(), *_alone())
+    return (*files, *_documents(), *_unusual_documents(), *every_page(), *_servers(), *_stores(), *_alone())
 
 
 def mark(label: str) -> str:

@@ -56,7 +56,8 @@ class Entered:
 class Input:
     """`fault` is set in the simulator for this input's requests. `corrupt` is called after the submission was entered.
 
-    `error_code` None means that it must be completed. `is_alone`: its fault would affect other inputs.
+    `error_code` None means that it must be completed. `reason` is the expected text beside it. `parts` must be in the text that
+    was read, each once and in order, and `unwanted` must not. `is_alone`: its fault would affect other inputs.
     """
 
     label: str
@@ -66,6 +67,9 @@ class Input:
     corrupt: Callable[[Entered], object] | None = None
     place: Place = Place.DIRECTORY
     is_alone: bool = False
+    reason: str = ""
+    parts: tuple[str, ...] = ()
+    unwanted: str = ""
 
     @property
     def status(self) -> str:

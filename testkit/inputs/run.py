@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from testkit.inputs.catalogue import REFUSED, STORE_FAULTS, VISION_MODEL, document_of, inputs, mark
+from testkit.inputs.catalogue import REFUSED, STORE_FAULTS, VISION_MODEL, document_of, mark
 from testkit.inputs.environment import InputEnvironment, set_up
 from testkit.inputs.input import Entered, Input, Place
 from testkit.inputs.leaks import leaks
@@ -25,36 +25,50 @@ LEAKS: Final = "logs, metrics, status and errors"
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One input and its result. `problem` is the difference from the expected one, empty for a correct result."""
+
+    label: str
+    problem: str
+    outcome: str = ""
+    error_code: str | None = None
+    reason: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """`problems` are the differences from the expected result by label, empty for a correct result.
+    """`vision_calls` were made for a document of `PAGES` pages whose worker was killed at page `KILLED_AT`."""
 
-    `vision_calls` were made for a document of `PAGES` pages whose worker was killed at page `KILLED_AT`.
-    """
-
-    problems: dict[str, str]
+    rows: tuple[Row, ...]
     worker_crashes: int
     vision_calls: int
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """Return the problem of each input, empty for a correct result."""
+        return {row.label: row.problem for row in self.rows}
 
-def run() -> Run:
+
+def run(given: Sequence[Input]) -> Run:
     """Run all inputs of a place at the same time. An input that disturbs others runs alone."""
     store_faults: dict[str, str] = {}
     with set_up() as environment, start_store(files_below(environment.storage_root, store_faults)) as store:
-        problems: dict[str, str] = {}
+        rows: list[Row] = []
         vision_calls = 0
         for place in Place:
-            together = [each for each in inputs() if each.place is place and not each.is_alone]
-            alone = [each for each in inputs() if each.place is place and each.is_alone]
+            together = [each for each in given if each.place is place and not each.is_alone]
+            alone = [each for each in given if each.place is place and each.is_alone]
             ids = _enter(environment, together, store_faults)
             with environment.supervisor(environment.variables_for(place, store.url)) as supervisor:
-                problems |= _problems(environment, together, ids)
+                rows += _rows(environment, together, ids)
                 for each in alone:
-                    problems |= _problems(environment, [each], _enter(environment, [each], store_faults))
+                    rows += _rows(environment, [each], _enter(environment, [each], store_faults))
                 if place is Place.DIRECTORY:
                     vision_calls = _calls_after_a_kill(environment, supervisor)
-        problems |= {label: _refusal_problem(environment, settings) for label, settings in REFUSED.items()}
-        problems[LEAKS] = ", ".join(leaks(environment))
-        return Run(problems, environment.worker_crashes() - 1, vision_calls)
+        rows += [Row(label, _refusal_problem(environment, settings)) for label, settings in REFUSED.items()]
+        rows.append(Row(LEAKS, ", ".join(leaks(environment))))
+        return Run(tuple(rows), environment.worker_crashes() - 1, vision_calls)
 
 
 def _enter(environment: InputEnvironment, batch: Sequence[Input], store_faults: dict[str, str]) -> list[UUID]:
@@ -71,25 +85,39 @@ def _enter(environment: InputEnvironment, batch: Sequence[Input], store_faults: 
     return ids
 
 
-def _problems(environment: InputEnvironment, batch: Sequence[Input], ids: list[UUID]) -> dict[str, str]:
+def _rows(environment: InputEnvironment, batch: Sequence[Input], ids: list[UUID]) -> list[Row]:
     """Wait for the end of all inputs. One that is not final within the limit is a problem of its own."""
     with suppress(TimeoutError):
         until(lambda: all(result.is_final for result in read_results(environment.owner, ids)), LIMIT_SECONDS)
     results = zip(batch, read_results(environment.owner, ids), strict=True)
-    return {given.label: _problem(environment, given, result) for given, result in results}
+    return [_row(environment, given, result) for given, result in results]
+
+
+def _row(environment: InputEnvironment, given: Input, result: SubmissionResult) -> Row:
+    reason = environment.submission(result.submission_id)["vision_last_error"]
+    problem = _problem(environment, given, result)
+    return Row(given.label, problem, result.status, result.error_code, reason, result.seconds)
 
 
 def _problem(environment: InputEnvironment, given: Input, result: SubmissionResult) -> str:
     if (result.status, result.error_code) != (given.status, given.error_code):
         return f"{result.status} {result.error_code}, expected {given.status} {given.error_code}"
+    row = environment.submission(result.submission_id)
+    if given.reason and row["vision_last_error"] != given.reason:
+        return f"{row['vision_last_error']}, expected {given.reason}"
     if result.times_written != 1:
         return f"{result.times_written} results written"
     if result.status == "failed":
         return ""
-    text = environment.submission(result.submission_id)["text_body"]
-    if given.submission.expected_text not in (None, text):
+    if given.submission.expected_text not in (None, row["text_body"]) or not _has_parts(given, row["text_body"]):
         return "another text than was entered"
     return "" if _is_criteria_v2(result.analysis_json or {}, given.submission.criteria) else "analysis is not criteria.v2"
+
+
+def _has_parts(given: Input, text: str) -> bool:
+    places = [text.find(part) for part in given.parts]
+    is_each_once = all(text.count(part) == 1 for part in given.parts)
+    return is_each_once and places == sorted(places) and not (given.unwanted and given.unwanted in text)
 
 
 def _is_criteria_v2(analysis: dict[str, Any], criteria: tuple[str, ...]) -> bool:

@@ -4,8 +4,9 @@ import io
 from collections import Counter
 
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from testkit.drawn_marks import marks_in
 from testkit.submissions import Submission, damaged_jpeg_bytes, demo_submissions
 
 
@@ -32,9 +33,9 @@ def test_every_kind_of_file_occurs(submissions: tuple[Submission, ...]) -> None:
 
 
 def test_an_image_carries_the_expected_text(submissions: tuple[Submission, ...]) -> None:
-    """The comment of each readable image is the expected text."""
+    """The text in cells on each readable image is the expected one."""
     images = [each for each in submissions if each.kind == "image" and each.expected_status == "completed"]
-    assert [comment(each) for each in images] == [each.expected_text for each in images]
+    assert [drawn_text(each) for each in images] == [each.expected_text for each in images]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -58,6 +59,6 @@ def opened(submission: Submission) -> Image.Image:
     return Image.open(io.BytesIO(submission.content))
 
 
-def comment(submission: Submission) -> str:
-    found = opened(submission).info["comment"]
-    return found.decode() if isinstance(found, bytes) else str(found)
+def drawn_text(submission: Submission) -> str:
+    (text,) = marks_in(ImageOps.exif_transpose(opened(submission)))
+    return text

@@ -12,6 +12,7 @@ import worker.ollama.errors
 from supervisor.admission.store import STORE_ERRORS
 from worker.core import errors as core_errors
 from worker.core.faults import ANY_OTHER, ROWS, Fault, row_of
+from worker.core.file_refusals import REASONS, KeyRefused
 from worker.core.ladder import RUNGS
 from worker.ollama.error_status import error_for_status
 
@@ -36,6 +37,13 @@ def test_each_failure_of_a_file_is_known_to_the_hold_of_pictures() -> None:
     """The rules of the hold know the classes by their names only."""
     files = {each.__name__ for each in OURS if issubclass(each, worker.documents.errors.FileUnavailable)}
     assert files - ABSTRACT == STORE_ERRORS
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_refused_file_is_the_fault_of_the_input(reason: str) -> None:
+    """No later try reads it. A reason that is not the pupil's fault has a row of its own."""
+    row = row_of(REASONS[reason])
+    assert (row.fault, row.name) == (Fault.INPUT, "KeyRefused" if reason == KeyRefused.reason else "FileRefused")
 
 
 @pytest.mark.parametrize("status", [503, 429])

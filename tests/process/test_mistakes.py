@@ -19,6 +19,7 @@ from testkit.database import url
 from testkit.live_fleet import PROJECT_ROOT
 from testkit.object_store import SERVICE_KEY, Request, start_store
 from testkit.site import FEEDBACK_MODEL, Site, photo
+from testkit.submissions import BUCKET
 from testkit.supervisor_process import run_command
 from testkit.waiting import LIMIT_SECONDS
 
@@ -225,6 +226,14 @@ def another_disk(site: Site) -> dict[str, object]:
     return {"storage_verify_root": site.directory / "other"}
 
 
+def links_out_of_the_root(site: Site) -> dict[str, object]:
+    """With a bucket that is a link to another disk, which no worker follows."""
+    site.enter(photo())
+    (site.directory / "linked").mkdir()
+    (site.directory / "linked" / BUCKET).symlink_to(site.storage_root / BUCKET)
+    return {"storage_verify_root": site.directory / "linked"}
+
+
 def a_taken_port(site: Site) -> dict[str, object]:
     listener = site.undo.enter_context(socket.create_server(("127.0.0.1", 0)))
     return {"status_addr": f"127.0.0.1:{listener.getsockname()[1]}"}
@@ -279,6 +288,7 @@ FAULTS = {
     "a root that is not mounted": Fault(an_empty_root, "STORAGE_VERIFY_ROOT", "has no directory submissions"),
     "an empty bucket": Fault(an_empty_bucket, "STORAGE_VERIFY_ROOT", "its directory submissions is empty, but pictures wait"),
     "another disk": Fault(another_disk, "files of 1 waiting submission", "1 cannot be read ("),
+    "a bucket that is a link": Fault(links_out_of_the_root, "files of 1 waiting submission", "1 cannot be read (key_refused)"),
     "a taken port": Fault(a_taken_port, "STATUS_ADDR", "is in use by another program"),
     "no Ollama": Fault(no_program, "Ollama at http://127.0.0.1", "start Ollama, or correct OLLAMA_BASE_URL"),
     "another program for Ollama": Fault(another_program, "Ollama at http://127.0.0.1", "another program answers there"),

@@ -12,7 +12,7 @@ LABELS = [*(each.label for each in inputs()), *REFUSED, LEAKS]
 
 @pytest.fixture(scope="module")
 def finished() -> Run:
-    return run()
+    return run(inputs())
 
 
 @pytest.mark.parametrize("label", LABELS)

@@ -52,6 +52,8 @@ ROWS = (
     Row("FileTimeout", Fault.SURROUNDINGS, "the disk does not return the file in time"),
     Row("ImageUnreadable", Fault.INPUT, "the server cannot decode the picture"),
     Row("PromptTooLong", Fault.INPUT, "the text does not fit into the model's window"),
+    Row("KeyRefused", Fault.INPUT, "the platform's storage key leads to no file of the bucket, and no later try changes it"),
+    Row("FileRefused", Fault.INPUT, "the file cannot be read, for one of the reasons of documents.md"),
     Row("VisionPermanentError", Fault.INPUT, "the adapter says that no later try can succeed"),
     Row("FeedbackPermanentError", Fault.INPUT, "the adapter says that no later try can succeed"),
     Row("AnswerTruncated", Fault.ANSWER, "the answer used up its tokens before its end"),

@@ -1,7 +1,7 @@
 """The reasons for which a file that was handed in is refused, one class per remedy.
 
-`reason` is a stable code. It stands in the job's row (`vision_last_error`), in the log and in metrics, and docs/documents.md has
-for each the sentence that a teacher can pass on.
+`reason` is a stable code. It stands in the submission's row (`vision_last_error`), in the log and in metrics, by a counter
+(`REFUSAL_COUNTERS`). docs/documents.md has for each the sentence that a teacher can pass on.
 """
 
 from typing import ClassVar

@@ -95,6 +95,16 @@ class Counter(IntEnum):
     CHECKPOINTS = 25  # commits of a page or of a whole text
     STEPS_BEGUN = 26  # renewals of a lease for a step
     SUBMISSIONS_READ = 27  # rows, with the lease or after it
+    REFUSED_FILE_EMPTY = 28  # from here: submissions that FAILED_INPUT_… count too, by the reason
+    REFUSED_FILE_CUT_OFF = 29
+    REFUSED_FILE_DAMAGED = 30
+    REFUSED_FILE_TOO_LARGE = 31
+    REFUSED_TOO_MANY_PAGES = 32
+    REFUSED_DOCUMENT_LOCKED = 33
+    REFUSED_KEY_REFUSED = 34
+    REFUSED_PHOTO_FORMAT_UNKNOWN = 35
+    REFUSED_NOT_A_DOCUMENT = 36
+    REFUSED_FORM_NOT_PRINTED = 37
 
 
 FAILURE_COUNTERS = {
@@ -103,6 +113,19 @@ FAILURE_COUNTERS = {
     ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
     ErrorCode.INPUT_UNSUPPORTED: Counter.FAILED_INPUT_UNSUPPORTED,
     ErrorCode.INPUT_TOO_LARGE: Counter.FAILED_INPUT_TOO_LARGE,
+}
+
+REFUSAL_COUNTERS = {  # by the reason of a refused file, see worker.core.file_refusals
+    "file_empty": Counter.REFUSED_FILE_EMPTY,
+    "file_cut_off": Counter.REFUSED_FILE_CUT_OFF,
+    "file_damaged": Counter.REFUSED_FILE_DAMAGED,
+    "file_too_large": Counter.REFUSED_FILE_TOO_LARGE,
+    "too_many_pages": Counter.REFUSED_TOO_MANY_PAGES,
+    "document_locked": Counter.REFUSED_DOCUMENT_LOCKED,
+    "key_refused": Counter.REFUSED_KEY_REFUSED,
+    "photo_format_unknown": Counter.REFUSED_PHOTO_FORMAT_UNKNOWN,
+    "not_a_document": Counter.REFUSED_NOT_A_DOCUMENT,
+    "form_not_printed": Counter.REFUSED_FORM_NOT_PRINTED,
 }
 
 
