@@ -17,7 +17,7 @@ from worker.core.ladder import RUNGS
 from worker.ollama.error_status import error_for_status
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
-ABSTRACT = {"ServerFailed", "FileUnavailable"}  # never raised itself
+ABSTRACT = {"ServerFailed", "FileUnavailable", "_ChildDied"}  # never raised, or never seen outside of its module
 MODULES = (core_errors, worker.ollama.errors, worker.documents.errors, worker.documents.decoder)
 OURS: set[type[Exception]] = {
     each

@@ -25,6 +25,7 @@ from PIL import Image
 
 from testkit.inputs.files import ENCRYPTED, encoded, noise, pdf, read
 from tests.inputs.alarm import alarmed
+from tests.inputs.file_notes import file_notes
 from tests.tiers import in_two_tiers
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.core.file_refusals import REASONS, FileDamaged, FileTooLarge
@@ -286,7 +287,7 @@ def test_a_form_that_kills_the_decoder_is_left_out(monkeypatch: pytest.MonkeyPat
     """The same page is decoded again without form fields, and the note tells that they are missing."""
     monkeypatch.setattr(pdf_source, "_init_forms", lambda _document: crash())
     with decoding(pdf(2, has_field=True), MAX_PAGES) as document:
-        assert [(bool(page.picture), page.notes) for page in document] == [(True, (Note.ANNOTATION_MISSING,))] * 2
+        assert [(bool(page.picture), file_notes(page)) for page in document] == [(True, (Note.ANNOTATION_MISSING,))] * 2
 
 
 def test_a_late_child_that_computes_is_the_documents_fault(monkeypatch: pytest.MonkeyPatch) -> None:

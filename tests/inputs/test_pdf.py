@@ -12,6 +12,7 @@ from PIL import Image, ImageChops
 
 from testkit.inputs import files, pdfs
 from tests.inputs.alarm import alarmed
+from tests.inputs.file_notes import file_notes
 from worker.core.file_refusals import FileDamaged, FileRefused, FileTooLarge, FormNotPrinted, NotADocument
 from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import decoder, host_fonts, sandbox
@@ -42,7 +43,7 @@ def drawn(content: bytes) -> Image.Image:
 
 
 def notes(content: bytes) -> tuple[Note, ...]:
-    return pages(content)[0].notes
+    return file_notes(pages(content)[0])
 
 
 def refusal_of(content: bytes) -> type[FileRefused]:
@@ -366,7 +367,7 @@ def test_a_form_that_unfolds_is_left_out() -> None:
     with decoding(lambda: content, MAX_PAGES, page_seconds=FAR_SECONDS) as document:
         (page,) = document
     assert is_close(at(files.read(page.picture).convert("RGB"), 50, 50), BLACK)
-    assert page.notes == (Note.ANNOTATION_MISSING,)
+    assert file_notes(page) == (Note.ANNOTATION_MISSING,)
 
 
 def test_pages_that_contain_themselves_are_damage() -> None:
@@ -512,7 +513,7 @@ def test_a_font_of_the_host_is_used(font: bytes, letters: bytes) -> None:
     with decoding(lambda: content, MAX_PAGES, page_seconds=FAR_SECONDS) as document:
         (page,) = document
     box = files.read(page.picture).convert("L").point(lambda value: 255 * (value < 128)).getbbox()
-    assert page.notes == ()
+    assert file_notes(page) == ()
     assert box is not None
     assert (box[0] > 30, box[2] > 100, 100 < box[1] < box[3] < 260) == (True, True, True)
 

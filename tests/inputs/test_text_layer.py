@@ -52,6 +52,8 @@ def pages_of(content: bytes, *, takes_own_text: bool = True) -> list[Page]:
 
 def text_of(content: bytes) -> str | None:
     (page,) = pages_of(content)
+    if Note.BLANK in page.notes:
+        return None
     assert (page.text is not None) == (Note.OWN_TEXT in page.notes)
     return page.text
 
