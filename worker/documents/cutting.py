@@ -48,6 +48,12 @@ class Seam:
     ink: int
 
 
+def may_be_long(shape: tuple[float, float]) -> bool:
+    """True if a page of this width and height, in whatever unit, is not of an ordinary ratio."""
+    shorter, longer = sorted(shape)
+    return longer > WHOLE_RATIO * shorter
+
+
 def piece_count(size: tuple[int, int]) -> int:
     """Return the number of pieces of a page of `size`, which is 1 for a page of ordinary ratio."""
     shorter, longer = sorted(size)

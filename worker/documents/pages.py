@@ -31,6 +31,9 @@ class Source(Protocol):
     @property
     def sizes(self) -> Sequence[tuple[int, int]]: ...
 
+    def shape(self, index: int) -> tuple[float, float]:
+        """Return width and height of a page in whatever unit. Unlike the size, it is known for a page that cannot be decoded."""
+
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger.
 
@@ -61,13 +64,18 @@ def open_document(
         source = _source(content, with_forms)
         if not source.sizes:
             raise FileEmpty
-        counts = [cutting.piece_count(size) if cuts_long_pages else 1 for size in source.sizes]
+        counts = [_piece_count(source, index) if cuts_long_pages else 1 for index in range(len(source.sizes))]
         if sum(counts) > max_pages or max(counts) > cutting.MAX_PIECES:
             raise TooManyPages
     places = [Place(index, piece, count) for index, count in enumerate(counts) for piece in range(count)]
     pages = _Pages(source, max_side_pixels, takes_own_text).at(places[first_page - 1 :])
     continued = tuple(place.piece > 0 for place in places)
     return Document(refused_if_all_are_missing(pages) if first_page == 1 else pages, continued)
+
+
+def _piece_count(source: Source, index: int) -> int:
+    """The size of a page of ordinary ratio is not asked for here: finding it may take long, or fail with the page."""
+    return cutting.piece_count(source.sizes[index]) if cutting.may_be_long(source.shape(index)) else 1
 
 
 @dataclass(frozen=True, slots=True)

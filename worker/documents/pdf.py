@@ -43,6 +43,14 @@ class Pdf:
         self._open: pdf_annotations.Completed | None = None
         self._open_index = -1
 
+    def shape(self, index: int) -> tuple[float, float]:
+        """Return width and height in points, of a square for a page that has none."""
+        try:
+            width, height = self._document.get_page_size(index)
+        except pypdfium2.PdfiumError:  # raised again when the page is rendered
+            return 1.0, 1.0
+        return width, height
+
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Render a page with the longer side of `size`."""
         completed = self._completed(index)

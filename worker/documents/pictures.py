@@ -89,6 +89,9 @@ class Pictures:
     def _incomplete(self) -> FileRefused:
         return FileDamaged("the picture cannot be decoded") if self._photo.has_end else FileCutOff("the end is missing")
 
+    def shape(self, index: int) -> tuple[float, float]:
+        return self.sizes[index]
+
     def text(self, index: int, image: Image.Image) -> str | None:
         """Return None, because a picture has no text of its own."""
         del index, image
