@@ -269,11 +269,11 @@ def _user_unit(label: str) -> bytes:
 
 def _unshowable() -> Iterator[Page]:
     """Documents that show something else than their content."""
-    for label, make in {"XFA form": _xfa, "portfolio": _portfolio, "letters without a font": _letters}.items():
+    for label, make in {"XFA form": xfa_form, "portfolio": _portfolio, "letters without a font": _letters}.items():
         yield _refused(label, make, PDF_TYPE, "input_unsupported", "form_not_printed")
 
 
-def _xfa(_: str) -> bytes:
+def xfa_form(_: str) -> bytes:
     form = stream(b"<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'><template/></xdp:xdp>")
     return pdf_of([WAITING], catalogue=b"/NeedsRendering true/AcroForm<</Fields[]/XFA 6 0 R>>", objects=[form])
 

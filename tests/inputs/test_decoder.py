@@ -200,9 +200,10 @@ def test_the_time_of_the_reader_does_not_count() -> None:
     ],
     ids=["no bytes", "JPEG", "PDF", "archive", "locked PDF", "21 pages"],
 )
-def test_a_refusal_has_its_reason(content: bytes, reason: str) -> None:
-    """The worker raises the reason that the child has found."""
-    with pytest.raises(REASONS[reason]), decoding(content, MAX_PAGES):
+@pytest.mark.parametrize("max_pages", [1, MAX_PAGES])
+def test_a_refusal_has_its_reason(content: bytes, reason: str, max_pages: int) -> None:
+    """The worker raises the reason that the child has found, however few pages it expects."""
+    with pytest.raises(REASONS[reason]), decoding(content, max_pages):
         pass
 
 

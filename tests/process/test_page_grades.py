@@ -12,6 +12,7 @@ from PIL import Image
 from supervisor.event_log import EventLog
 from testkit.bare_worker import BareWorker
 from testkit.drawn_pages import draw_page, jpeg_bytes, pdf_bytes
+from testkit.inputs.files import encoded, read
 from testkit.school import FEEDBACK_MODEL, VISION_MODEL, School, counted, enter_one, finish, is_idle
 from testkit.submissions import Submission
 from testkit.waiting import until
@@ -103,11 +104,12 @@ def test_good_pages_leave_no_trace_in_the_result(school: School, document: Submi
 def test_a_pale_page_is_doubtful(school: School, demo: tuple[Submission, ...]) -> None:
     """The note of a picture is a reason, in the language of the setting."""
     photo = next(each for each in demo if each.kind == "image")
-    pale = drawn(WORDS[0]).convert("L").point(lambda level: 240 if level > 150 else 230)
-    submission_id = enter_one(school, replace(photo, content=jpeg_bytes(pale.convert("RGB"), WORDS[0])))
+    marked = read(jpeg_bytes(drawn(WORDS[0]), WORDS[0]))
+    pale = marked.convert("L").point(lambda level: 240 if level > 150 else 230)
+    submission_id = enter_one(school, replace(photo, content=encoded(pale, "PNG")))
     with school.worker(ai_prompt_language="en") as worker:
         until(lambda: school.is_final(submission_id) and is_idle(worker))
-        assert doubts(worker) == [(1, "low_contrast")]
+        assert [(page, "low_contrast" in reasons) for page, reasons in doubts(worker)] == [(1, True)]
     assert school.submission(submission_id)["feedback_md"].endswith(
         "*Note: page 1 was hard to read. The feedback on it may be inaccurate.*"
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from testkit.inputs import corruptions, files
+from testkit.inputs.every_page import FILM, xfa_form
 from testkit.inputs.input import Entered
 from testkit.live_fleet import LiveFleet
 from testkit.site import Site, photo
@@ -19,7 +20,6 @@ pytestmark = pytest.mark.postgres
 MAX_BYTES = 2**20
 TOO_MANY = 21  # pages
 NO_DOCUMENT = b"PK\x03\x04" + bytes(100)
-UNREACHABLE = {"photo_format_unknown", "form_not_printed"}  # no file of this version is refused for these
 
 
 def handed_in(content: bytes, *pages: bytes) -> Submission:
@@ -38,6 +38,8 @@ ORIGINALS: dict[str, Submission] = {
     "too_many_pages": handed_in(files.pdf(TOO_MANY)),
     "document_locked": handed_in(files.pdf(trailer=files.ENCRYPTED)),
     "not_a_document": handed_in(NO_DOCUMENT),
+    "photo_format_unknown": handed_in(FILM),
+    "form_not_printed": handed_in(xfa_form("")),
 }
 CORRUPTED: dict[str, Callable[[Entered], object]] = {
     "file_empty": corruptions.empty,
@@ -55,7 +57,7 @@ RENDERED: dict[str, Submission] = {
 
 def test_each_reason_is_tried() -> None:
     """A new reason needs a file here, and a counter."""
-    assert {*ORIGINALS, *CORRUPTED} == set(REASONS) - UNREACHABLE
+    assert {*ORIGINALS, *CORRUPTED} == set(REASONS)
     assert set(REFUSAL_COUNTERS) == set(REASONS)
 
 

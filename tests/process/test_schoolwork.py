@@ -63,12 +63,20 @@ def test_an_essay(school: School, typed: Submission) -> None:
     assert school.calls(FEEDBACK_MODEL) == 1
 
 
+def test_a_blank_page(school: School, photo: Submission) -> None:
+    """A page that is certainly blank has no text, and no model is asked."""
+    submission_id = enter_one(school, replace(photo, content=encoded(Image.new("L", (1000, 1400), 250), "PNG")))
+    finish(school, submission_id)
+    row = school.submission(submission_id)
+    assert (row["analysis_status"], row["text_body"], school.calls(VISION_MODEL)) == ("completed", "", 0)
+
+
 @pytest.mark.parametrize("said", ["", "Das Bild zeigt eine leere, weiße Seite ohne Text."])
-def test_a_blank_page(school: School, photo: Submission, said: str) -> None:
-    """A blank page has no text, whatever the model says about it."""
+def test_a_photo_of_a_blank_page(school: School, photo: Submission, said: str) -> None:
+    """It is not certainly blank, because of its shade. It has no text, whatever the model says about it."""
     school.simulator.fault("say", VISION_MODEL, text=said)
-    blank = encoded(Image.new("L", (1000, 1400), 250), "PNG")
-    submission_id = enter_one(school, replace(photo, content=blank))
+    shaded = Image.linear_gradient("L").resize((1000, 1400)).point(lambda level: 150 + level * 80 // 255)
+    submission_id = enter_one(school, replace(photo, content=encoded(shaded, "PNG")))
     finish(school, submission_id)
     row = school.submission(submission_id)
     assert (row["analysis_status"], row["text_body"], school.calls(VISION_MODEL)) == ("completed", "", 1)

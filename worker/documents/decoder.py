@@ -190,8 +190,8 @@ class Decoding:
         self._frames.allow(self._page_seconds)
 
     def _read_continued(self) -> tuple[bool, ...]:
-        flags = self._frames.read(_TOTAL, self._max_pages)
-        if not flags or flags[0]:
+        flags = self._frames.read(_TOTAL, max(self._max_pages, _MAX_SHORT_BYTES))
+        if not 1 <= len(flags) <= self._max_pages or flags[0]:
             raise FileDamaged("impossible pages")
         return tuple(map(bool, flags))
 
