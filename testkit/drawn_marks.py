@@ -89,10 +89,9 @@ def _found(grey: Image.Image) -> dict[tuple[int, int], str]:
     """Return the texts by their places. A box is closed by the next band with the ends of its upper bar."""
     bands = sorted(_bands(grey.point(lambda value: 0 if value < 128 else 255)), key=lambda band: band.top)
     found = {}
-    pixels = grey.tobytes()
     for number, upper in enumerate(bands):
         for lower in bands[number + 1 :]:
-            if lower.is_beside(upper) and (text := _text(pixels, grey.width, upper, lower)) is not None:
+            if lower.is_beside(upper) and (text := _text(grey, upper, lower)) is not None:
                 found[upper.top, upper.left] = text
                 break
     return found
@@ -124,12 +123,12 @@ def _runs(row: bytes, least_px: int) -> list[tuple[int, int]]:
     return [run.span() for run in _RUN.finditer(row) if run.end() - run.start() >= least_px]
 
 
-def _text(pixels: bytes, width: int, upper: _Band, lower: _Band) -> str | None:
+def _text(grey: Image.Image, upper: _Band, lower: _Band) -> str | None:
     """Return the text of a box between its two bars. None if there is none for any number of columns, by its checksum."""
-    return next((text for columns in WIDTHS if (text := _text_of(pixels, width, upper, lower, columns)) is not None), None)
+    return next((text for columns in WIDTHS if (text := _text_of(grey, upper, lower, columns)) is not None), None)
 
 
-def _text_of(pixels: bytes, width: int, upper: _Band, lower: _Band, columns: int) -> str | None:
+def _text_of(grey: Image.Image, upper: _Band, lower: _Band, columns: int) -> str | None:
     cell_px = (upper.right - upper.left) / (columns + 2 * EDGE)
     rows = round((lower.bottom - upper.top) / cell_px) - 2 * EDGE
     if cell_px < MIN_CELL_PX or not 1 <= rows <= MAX_TEXT_BYTES or not (upper.is_bar(cell_px) and lower.is_bar(cell_px)):
@@ -139,7 +138,8 @@ def _text_of(pixels: bytes, width: int, upper: _Band, lower: _Band, columns: int
     bits: list[bool] = []
     for y in range(rows):
         top = int(upper.top + (EDGE + y + 0.5) * row_px)
-        bits += [pixels[top * width + left] < 128 for left in lefts]
+        line = grey.crop((0, top, grey.width, top + 1)).tobytes()
+        bits += [line[left] < 128 for left in lefts]
         if y == 0 and abs(_rows_of(bits, columns) - rows) > 1:  # nearly every pair of bands that is no frame
             return None
     return _decoded(bits)
