@@ -70,6 +70,7 @@ def addresses(environment: DemoEnvironment, supervisor: SupervisorProcess, statu
         f"status     RUNTIME_DIRECTORY={runtime_directory} .venv/bin/learning-supervisor status (or scale, recycle)",
         f"metrics    http://{status.get('metrics_address', '?')}/metrics",
         f"database   {environment.database.admin_dsn}",
+        f"files      {environment.storage_root}",
         f"Ollama     {environment.ollama_url}",
         f"log        {supervisor.log_path}",
         f"supervisor pid {supervisor.pid}",

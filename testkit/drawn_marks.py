@@ -80,6 +80,10 @@ class _Band:
         slack_px = max(2, (self.right - self.left) // 60)
         return abs(self.left - other.left) <= slack_px and abs(self.right - other.right) <= slack_px
 
+    def is_bar(self, cell_px: float) -> bool:
+        """Return True if it is about as thick as a frame. Blurred writing has thousands of pairs of bands, nearly all thinner."""
+        return FRAME * cell_px / 2 <= self.bottom - self.top <= 2 * FRAME * cell_px + 1
+
 
 def _found(grey: Image.Image) -> dict[tuple[int, int], str]:
     """Return the texts by their places. A box is closed by the next band with the ends of its upper bar."""
@@ -127,14 +131,24 @@ def _text(grey: Image.Image, upper: _Band, lower: _Band) -> str | None:
 def _text_of(grey: Image.Image, upper: _Band, lower: _Band, columns: int) -> str | None:
     cell_px = (upper.right - upper.left) / (columns + 2 * EDGE)
     rows = round((lower.bottom - upper.top) / cell_px) - 2 * EDGE
-    if cell_px < MIN_CELL_PX or not 1 <= rows <= MAX_TEXT_BYTES:
+    if cell_px < MIN_CELL_PX or not 1 <= rows <= MAX_TEXT_BYTES or not (upper.is_bar(cell_px) and lower.is_bar(cell_px)):
         return None
-    row_px, pixels, bits = (lower.bottom - upper.top) / (rows + 2 * EDGE), grey.tobytes(), []
+    row_px = (lower.bottom - upper.top) / (rows + 2 * EDGE)
+    lefts = [int(upper.left + (EDGE + x + 0.5) * cell_px) for x in range(columns)]
+    bits: list[bool] = []
     for y in range(rows):
         top = int(upper.top + (EDGE + y + 0.5) * row_px)
-        lefts = (int(upper.left + (EDGE + x + 0.5) * cell_px) for x in range(columns))
-        bits += [pixels[top * grey.width + left] < 128 for left in lefts]
+        line = grey.crop((0, top, grey.width, top + 1)).tobytes()
+        bits += [line[left] < 128 for left in lefts]
+        if y == 0 and abs(_rows_of(bits, columns) - rows) > 1:  # nearly every pair of bands that is no frame
+            return None
     return _decoded(bits)
+
+
+def _rows_of(bits: list[bool], columns: int) -> int:
+    """Return the number of rows of a box whose first row is given, from the length in its first two bytes."""
+    length_bytes = sum(bit << (8 - place // 8 * 8 + place % 8) for place, bit in enumerate(bits[:16]))
+    return -(-8 * (length_bytes + 6) // columns)
 
 
 def _bits(text: str) -> list[bool]:

@@ -9,7 +9,7 @@ DIRECTORIES = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 FILES = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "FreeSans.ttf", "LiberationSans-Regular.ttf")
 _REMEDY = (
     "none of this host has Greek, Cyrillic and signs of mathematics, so PDFs that need them are refused. "
-    "Install the package fonts-dejavu-core, and for Chinese fonts-wqy-microhei"
+    "Install the package fonts-dejavu-core, and for Chinese fonts-wqy-microhei, then restart the service"
 )
 
 

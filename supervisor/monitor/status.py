@@ -280,7 +280,7 @@ def _remedy_of_files(reason: str) -> str:
         return "The platform wrote storage keys that lead to no file of the bucket: tell its developers."
     return (
         "Look at one of them in the place of the files: if it is not what the pupil handed in, repair the store. Otherwise give "
-        "the teacher the sentence for this reason."
+        "the teacher the sentence for this reason, from docs/documents.md."
     )
 
 
