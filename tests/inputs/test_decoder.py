@@ -31,13 +31,13 @@ from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.core.file_refusals import REASONS, FileDamaged, FileTooLarge
 from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import decoder, pages, sandbox
-from worker.documents import pdf as pdf_source
 from worker.documents.decoder import DecoderFailed, Decoding, _file_bytes, _send_document
 from worker.documents.decoder import decoding as in_a_child
 from worker.documents.page import Note, Page
 from worker.documents.pages import open_document
-from worker.documents.pdf import Pdf
-from worker.documents.pictures import Pictures
+from worker.documents.pdf import source as pdf_source
+from worker.documents.pdf.source import Pdf
+from worker.documents.pictures.source import Pictures
 from worker.documents.sandbox import allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
 

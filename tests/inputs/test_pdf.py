@@ -15,10 +15,11 @@ from tests.inputs.alarm import alarmed
 from tests.inputs.file_notes import file_notes
 from worker.core.file_refusals import FileDamaged, FileRefused, FileTooLarge, FormNotPrinted, NotADocument
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import decoder, host_fonts, sandbox
+from worker.documents import decoder, sandbox
 from worker.documents.decoder import Decoding, _file_bytes, _send_document, decoding
 from worker.documents.page import Note, Page
 from worker.documents.pages import open_document
+from worker.documents.pdf import host_fonts
 
 POINT = 417 / 200
 MAX_PAGES = 20

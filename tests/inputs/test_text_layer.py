@@ -24,10 +24,10 @@ from testkit.inputs.typed_pdfs import (
     write_lines,
 )
 from worker.core.file_refusals import FileRefused
-from worker.documents import text_layer
 from worker.documents.decoder import decoding
 from worker.documents.page import Note, Page
-from worker.documents.text_layer import MAX_GLYPHS
+from worker.documents.pdf import text_layer
+from worker.documents.pdf.text_layer import MAX_GLYPHS
 
 LINES = (
     "Die Fotosynthese",

@@ -16,10 +16,12 @@ from PIL import Image
 
 from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileTooLarge, NotADocument, TooManyPages
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import cutting, legibility, pdf, pictures
+from worker.documents import cutting, legibility
 from worker.documents.missing import missing_page, refused_if_all_are_missing
-from worker.documents.page import Document, Note, Page
-from worker.documents.picture_formats import picture_format
+from worker.documents.page import NOTES, Document, Note, Page
+from worker.documents.pdf.source import Pdf, is_pdf
+from worker.documents.pictures.formats import picture_format
+from worker.documents.pictures.source import Pictures
 
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
 JPEG_QUALITY = 90
@@ -37,7 +39,7 @@ class Source(Protocol):
     def image(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger.
 
-        Its `info` has no metadata. It may have the notes of the page under `pictures.NOTES`.
+        Its `info` has no metadata. It may have the notes of the page under NOTES.
         """
 
     def text(self, index: int, image: Image.Image) -> str | None:
@@ -141,7 +143,7 @@ def _judged(picture: Image.Image, done: tuple[Note, ...] = ()) -> Page:
 
 
 def _notes_of(picture: Image.Image) -> tuple[Note, ...]:
-    notes: tuple[Note, ...] = picture.info.get(pictures.NOTES, ())
+    notes: tuple[Note, ...] = picture.info.get(NOTES, ())
     return notes
 
 
@@ -162,9 +164,9 @@ def _source(content: bytes, with_forms: bool) -> Source:
     if not content:
         raise FileEmpty
     if kind := picture_format(content):
-        return pictures.Pictures(content, kind)
-    if pdf.is_pdf(content):
-        return pdf.Pdf(content, with_forms)
+        return Pictures(content, kind)
+    if is_pdf(content):
+        return Pdf(content, with_forms)
     raise NotADocument
 
 

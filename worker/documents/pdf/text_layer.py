@@ -18,7 +18,7 @@ import pypdfium2
 from PIL import Image, ImageDraw
 from pypdfium2 import raw
 
-from worker.documents.glyph_shapes import PIXELS_PER_POINT, Letters, shape
+from worker.documents.pdf.glyph_shapes import PIXELS_PER_POINT, Letters, shape
 
 MAX_GLYPHS, MAX_OBJECTS, MAX_LINES = 8_000, 20_000, 300
 MIN_POINTS = 4.0  # size of a letter that a reader of the page can read

@@ -11,8 +11,8 @@ from itertools import chain
 from PIL import PngImagePlugin
 
 from worker.core.file_refusals import FileDamaged
-from worker.documents.orientation import orientation
-from worker.documents.whole import Decoded, decoded
+from worker.documents.pictures.orientation import orientation
+from worker.documents.pictures.whole import Decoded, decoded
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NEEDED, _KEPT = {b"IHDR", b"PLTE"}, {b"IHDR", b"PLTE", b"tRNS", b"gAMA"}

@@ -6,19 +6,18 @@ from typing import Protocol
 from PIL import Image
 
 from worker.core.file_refusals import FileCutOff, FileDamaged, FileRefused, FileTooLarge
-from worker.documents.colours import opaque
-from worker.documents.heif import Avif, Heif
-from worker.documents.jpeg import Jpeg
-from worker.documents.orientation import upright, upright_size
-from worker.documents.page import Note
-from worker.documents.picture_formats import PictureFormat
-from worker.documents.plain_pictures import Bmp, Gif
-from worker.documents.png import Png
-from worker.documents.tiff_pages import Tiff
-from worker.documents.webp import Webp
-from worker.documents.whole import Decoded
+from worker.documents.page import NOTES, Note
+from worker.documents.pictures.colours import opaque
+from worker.documents.pictures.formats import PictureFormat
+from worker.documents.pictures.heif import Avif, Heif
+from worker.documents.pictures.jpeg import Jpeg
+from worker.documents.pictures.orientation import upright, upright_size
+from worker.documents.pictures.plain import Bmp, Gif
+from worker.documents.pictures.png import Png
+from worker.documents.pictures.tiff import Tiff
+from worker.documents.pictures.webp import Webp
+from worker.documents.pictures.whole import Decoded
 
-NOTES = "notes"  # the key in `info` of a page
 MAX_PIXELS = 250_000_000  # phones take up to 200 million
 MEMORY_BYTES = 480 * 2**20  # of the child's 512 MiB, for the picture and the file
 _FILE_COPIES = 3  # the file, the parts that are kept, and what the decoder reads
