@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from testkit.drawn_pages import draw_page
+from testkit.inputs.pdf_objects import stream
 from testkit.inputs.typed_pdfs import (
     A4_POINTS,
     EMBEDDED_FONT,
@@ -16,7 +17,6 @@ from testkit.inputs.typed_pdfs import (
     TypedPage,
     image,
     rectangle,
-    stream,
     to_unicode,
     typed_class,
     typed_pdf,
