@@ -29,7 +29,6 @@ from tests.inputs.file_notes import file_notes
 from tests.tiers import in_two_tiers
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.core.file_refusals import REASONS, FileDamaged, FileTooLarge
-from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import decoder, pages, sandbox
 from worker.documents.decoder import DecoderFailed, Decoding, _file_bytes, _send_document
 from worker.documents.decoder import decoding as in_a_child
@@ -403,7 +402,7 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
 def test_a_large_photo_is_decoded_at_reduced_size() -> None:
     """The JPEG decoder reduces 24 megapixels while it reads, so they fit into little memory."""
     content = encoded(Image.new("RGB", (6000, 4000)), "JPEG")
-    with sandboxed(partial(_send_document, lambda: content, 1, 1, MAX_SIDE_PIXELS), 64 * MEBIBYTE) as child:
+    with sandboxed(partial(_send_document, lambda: content, partial(open_document, max_pages=1)), 64 * MEBIBYTE) as child:
         assert _file_bytes(child) == len(content)
         assert len(list(Decoding(child, 1, 1, MEBIBYTE, FAR_SECONDS))) == 1
 

@@ -412,7 +412,7 @@ def test_a_picture_of_too_many_pixels_is_too_large() -> None:
 def test_too_little_memory_never_makes_a_blank_page(mebibytes: int) -> None:
     """The page is either drawn, or the document is too large. Less memory than for a picture leaves it out without an error."""
     content = odd_pdfs.packed_picture(5000)
-    work = partial(_send_document, lambda: content, 1, 1, MAX_SIDE_PIXELS)
+    work = partial(_send_document, lambda: content, partial(open_document, max_pages=1))
     try:
         with sandbox.sandboxed(work, mebibytes * MEBIBYTE) as child:
             _file_bytes(child)
