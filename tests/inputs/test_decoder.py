@@ -208,8 +208,8 @@ def test_a_refusal_has_its_reason(content: bytes, reason: str, max_pages: int) -
 
 def test_a_later_page_that_fails_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other pages of the document are read, and the page in between has no picture, an empty text and its reason."""
-    whole = Pdf.image
-    monkeypatch.setattr(Pdf, "image", lambda pdf, index, size: 1 / 0 if index == 1 else whole(pdf, index, size))
+    whole = Pdf.picture
+    monkeypatch.setattr(Pdf, "picture", lambda pdf, index, size: 1 / 0 if index == 1 else whole(pdf, index, size))
     with decoding(pdf(3), MAX_PAGES) as document:
         first, bad, last = document
     assert read(first.picture).size == read(last.picture).size
@@ -219,7 +219,7 @@ def test_a_later_page_that_fails_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("first_page", [1, 2])
 def test_a_document_whose_pages_all_fail_is_refused(monkeypatch: pytest.MonkeyPatch, first_page: int) -> None:
     """It has the reason of the first page, unless an earlier page was read before."""
-    monkeypatch.setattr(Pdf, "image", lambda _pdf, _index, _size: 1 / 0)
+    monkeypatch.setattr(Pdf, "picture", lambda _pdf, _index, _size: 1 / 0)
     if first_page == 1:
         assert refusal_of(pdf(3)) is ErrorCode.INPUT_CORRUPT
         return
@@ -232,8 +232,8 @@ def test_a_document_whose_pages_all_fail_is_refused(monkeypatch: pytest.MonkeyPa
 
 def deadly(monkeypatch: pytest.MonkeyPatch, die: Callable[[], object], *deadly_indexes: int) -> None:
     """Let the decoder die of some pages, whatever child decodes them."""
-    whole = Pdf.image
-    monkeypatch.setattr(Pdf, "image", lambda pdf, index, size: die() if index in deadly_indexes else whole(pdf, index, size))
+    whole = Pdf.picture
+    monkeypatch.setattr(Pdf, "picture", lambda pdf, index, size: die() if index in deadly_indexes else whole(pdf, index, size))
 
 
 def crash() -> None:
@@ -366,7 +366,7 @@ def test_no_more_memory_than_allowed() -> None:
 
 def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that needs more memory than the child has is rejected as too large."""
-    monkeypatch.setattr(Pictures, "image", lambda _pictures, _index, _size: bytes(2 * sandbox.MEMORY_BYTES))
+    monkeypatch.setattr(Pictures, "picture", lambda _pictures, _index, _size: bytes(2 * sandbox.MEMORY_BYTES))
     assert refusal_of(encoded(noise(4, 4), "PNG")) is ErrorCode.INPUT_TOO_LARGE
 
 

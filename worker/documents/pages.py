@@ -36,14 +36,14 @@ class Source(Protocol):
     def shape(self, index: int) -> tuple[float, float]:
         """Return width and height of a page in whatever unit. Unlike the size, it is known for a page that cannot be decoded."""
 
-    def image(self, index: int, size: tuple[int, int]) -> Image.Image:
+    def picture(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger.
 
         Its `info` has no metadata. It may have the notes of the page under NOTES.
         """
 
-    def text(self, index: int, image: Image.Image) -> str | None:
-        """Return the page's own text if it is sound and says what this image of the page shows. None: a model must read it."""
+    def text(self, index: int, picture: Image.Image) -> str | None:
+        """Return the page's own text if it is sound and says what this picture of the page shows. None: a model must read it."""
 
 
 def open_document(
@@ -106,7 +106,7 @@ class _Pages:
                 yield from self._pieces(index, wanted)
 
     def _whole(self, index: int) -> Page:
-        picture = self.source.image(index, _fitted(self.source.sizes[index], self.max_side_pixels))
+        picture = self.source.picture(index, _fitted(self.source.sizes[index], self.max_side_pixels))
         text = self.source.text(index, picture) if self.takes_own_text and not _notes_of(picture) else None
         return _judged(picture) if text is None else Page(_jpeg(picture), (Note.OWN_TEXT,), text)
 
@@ -115,7 +115,7 @@ class _Pages:
         size = self.source.sizes[index]
         try:
             with _decoder_errors_converted():
-                long_page = cutting.LongPage(self.source.image(index, cutting.fitted(size, self.max_side_pixels)), size)
+                long_page = cutting.LongPage(self.source.picture(index, cutting.fitted(size, self.max_side_pixels)), size)
         except FileRefused as refusal:
             yield from [missing_page(refusal)] * len(places)
             return

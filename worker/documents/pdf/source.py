@@ -50,7 +50,7 @@ class Pdf:
             return 1.0, 1.0
         return width, height
 
-    def image(self, index: int, size: tuple[int, int]) -> Image.Image:
+    def picture(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Render a page with the longer side of `size`."""
         completed = self._completed(index)
         page = completed.page
@@ -65,8 +65,8 @@ class Pdf:
         rendered.info = {NOTES: tuple(note for note, is_found in found.items() if is_found)}
         return rendered
 
-    def text(self, index: int, image: Image.Image) -> str | None:
-        return own_text(self._document[index], image)
+    def text(self, index: int, picture: Image.Image) -> str | None:
+        return own_text(self._document[index], picture)
 
     def _completed(self, index: int) -> annotations.Completed:
         """Return a page with all its annotations. It is kept until another one is requested, because it is changed only once."""

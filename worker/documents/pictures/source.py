@@ -67,7 +67,7 @@ class Pictures:
         if pixels > MAX_PIXELS or pixels * self._photo.pixel_bytes + _FILE_COPIES * len(content) > MEMORY_BYTES:
             raise FileTooLarge("too many pixels")
 
-    def image(self, index: int, size: tuple[int, int]) -> Image.Image:
+    def picture(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Decode a picture and reduce it to `size`. Its `info` has nothing but notes."""
         turned = upright_size(size, self._photo.orientation)
         decoded = self._decoded(index, turned)
@@ -91,9 +91,9 @@ class Pictures:
     def shape(self, index: int) -> tuple[float, float]:
         return self.sizes[index]
 
-    def text(self, index: int, image: Image.Image) -> str | None:
+    def text(self, index: int, picture: Image.Image) -> str | None:
         """Return None, because a picture has no text of its own."""
-        del index, image
+        del index, picture
         return None
 
 
