@@ -12,8 +12,9 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
-from worker.documents import jpeg, pages
+from worker.documents import pages
 from worker.documents.decoder import decoding
+from worker.documents.pictures import jpeg
 from worker.documents.sandbox import sandboxed
 
 PAGES = 20

@@ -87,12 +87,14 @@ class _Band:
 
 def _found(grey: Image.Image) -> dict[tuple[int, int], str]:
     """Return the texts by their places. A box is closed by the next band with the ends of its upper bar."""
-    bands = sorted(_bands(grey.point(lambda value: 0 if value < 128 else 255)), key=lambda band: band.top)
+    open_bands = sorted(_bands(grey.point(lambda value: 0 if value < 128 else 255)), key=lambda band: band.top)
     found = {}
-    for number, upper in enumerate(bands):
-        for lower in bands[number + 1 :]:
-            if lower.is_beside(upper) and (text := _text(grey, upper, lower)) is not None:
+    while open_bands:
+        upper = open_bands.pop(0)
+        for lower in filter(upper.is_beside, open_bands):
+            if (text := _text(grey, upper, lower)) is not None:
                 found[upper.top, upper.left] = text
+                open_bands.remove(lower)
                 break
     return found
 

@@ -110,10 +110,10 @@ def _refused_jobs(state: MonitorState) -> list[dict[str, Any]]:
 
 def _refused_files(state: MonitorState) -> dict[str, Any] | None:
     """The last files, if all of them were refused for one reason."""
-    row = state.refused_files.row(time.monotonic())
-    if row is None:
+    streak = state.refused_files.streak(time.monotonic())
+    if streak is None:
         return None
-    return {"reason": row.reason, "count": row.count, "since_seconds": round(time.monotonic() - row.since_seconds, 1)}
+    return {"reason": streak.reason, "count": streak.count, "since_seconds": round(time.monotonic() - streak.since_seconds, 1)}
 
 
 def _progress(scoreboard: Scoreboard, state: MonitorState) -> dict[str, Any]:

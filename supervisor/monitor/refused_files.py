@@ -8,7 +8,7 @@ FORGET_AFTER_SECONDS = 3600.0  # without another one: the class is over
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Streak:
     """`since_seconds` and `seen_at_seconds` are the times of the first and of the last one (monotonic)."""
 
     reason: str
@@ -18,24 +18,24 @@ class Row:
 
 
 class RefusedFiles:
-    """The present row of files with one reason. A file that is read, or refused for another reason, ends it."""
+    """Files with one reason, one after another. A file that is read, or refused for another reason, ends it."""
 
     def __init__(self) -> None:
-        self._row: Row | None = None
+        self._streak: Streak | None = None
 
-    def row(self, now_seconds: float) -> Row | None:
-        """Return the row if it is long and not over."""
-        row = self._row
-        if row is None or row.count < MANY or now_seconds - row.seen_at_seconds > FORGET_AFTER_SECONDS:
+    def streak(self, now_seconds: float) -> Streak | None:
+        """Return the streak if it is long and not over."""
+        streak = self._streak
+        if streak is None or streak.count < MANY or now_seconds - streak.seen_at_seconds > FORGET_AFTER_SECONDS:
             return None
-        return row
+        return streak
 
     def add(self, reason: str, now_seconds: float) -> None:
-        row = self._row
-        if row is None or row.reason != reason or now_seconds - row.seen_at_seconds > FORGET_AFTER_SECONDS:
-            row = Row(reason, 0, now_seconds, now_seconds)
-        self._row = replace(row, count=row.count + 1, seen_at_seconds=now_seconds)
+        streak = self._streak
+        if streak is None or streak.reason != reason or now_seconds - streak.seen_at_seconds > FORGET_AFTER_SECONDS:
+            streak = Streak(reason, 0, now_seconds, now_seconds)
+        self._streak = replace(streak, count=streak.count + 1, seen_at_seconds=now_seconds)
 
     def read(self) -> None:
         """A file was read, so the place of the files is in order."""
-        self._row = None
+        self._streak = None

@@ -266,12 +266,12 @@ def _jobs_ahead(state: MonitorState) -> Summary | None:
 
 def _files_refused(state: MonitorState) -> Summary | None:
     """Many files in a row with one reason: the store may be at fault, or a whole class needs the same sentence."""
-    row = state.refused_files.row(time.monotonic())
-    if row is None:
+    streak = state.refused_files.streak(time.monotonic())
+    if streak is None:
         return None
     return "degraded", (
-        f"The last {row.count} files were all refused ({row.reason}), {since(time.monotonic() - row.since_seconds)}. Their "
-        f"submissions have failed. {_remedy_of_files(row.reason)} This message ends with the next file that is read."
+        f"The last {streak.count} files were all refused ({streak.reason}), {since(time.monotonic() - streak.since_seconds)}. "
+        f"Their submissions have failed. {_remedy_of_files(streak.reason)} This message ends with the next file that is read."
     )
 
 

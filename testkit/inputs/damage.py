@@ -17,7 +17,7 @@ from PIL import Image
 from testkit.drawn_marks import draw_mark
 from testkit.drawn_pages import draw_page, pdf_bytes
 from testkit.inputs.files import ENCRYPTED, encoded, pdf
-from testkit.inputs.written_pdf import PdfPage, mark_drawn, pdf_of, typed
+from testkit.inputs.marked_pdfs import PdfPage, mark_drawn, pdf_of, typed
 
 Damage = Callable[[bytes, "Format", random.Random], bytes]
 CUT_OFF, DAMAGED, TOO_LARGE = "file_cut_off", "file_damaged", "file_too_large"

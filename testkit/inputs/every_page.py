@@ -13,9 +13,10 @@ from PIL import Image
 
 from testkit.drawn_marks import draw_mark
 from testkit.drawn_pages import draw_page
-from testkit.inputs import files
+from testkit.inputs import files, odd_pdfs
 from testkit.inputs.input import Input
-from testkit.inputs.written_pdf import A4, PdfPage, mark_annotated, mark_drawn, pdf_of, stream, typed
+from testkit.inputs.marked_pdfs import A4, PdfPage, mark_annotated, mark_drawn, pdf_of, typed
+from testkit.inputs.pdf_objects import stream
 from testkit.submissions import Submission
 
 CRITERIA = ("Der Rechenweg ist nachvollziehbar.",)
@@ -37,13 +38,6 @@ HIDDEN = {
     "typed PDF with invisible text": typed([INJECTED], at=(60, 100), colour=b"3 Tr"),
     "typed PDF with text outside of the page": typed([INJECTED], at=(900, 100)),
 }
-WAITING = PdfPage(typed(["Please wait... If this message is not replaced, this viewer cannot show the document."]))
-FOREIGN_FONT = b"/Font<</F9 6 0 R>>"
-NEVER_EMBEDDED = (  # Chinese letters, whose font no host of a test has
-    b"<</Type/Font/Subtype/Type0/BaseFont/STSong-Light/Encoding/UniGB-UCS2-H/DescendantFonts[<</Type/Font/Subtype/CIDFontType0"
-    b"/BaseFont/STSong-Light/CIDSystemInfo<</Registry(Adobe)/Ordering(GB1)/Supplement 2>>/FontDescriptor<</Type/FontDescriptor"
-    b"/FontName/STSong-Light/Flags 6/FontBBox[0 0 1000 1000]/ItalicAngle 0/Ascent 800/Descent -200/CapHeight 700/StemV 80>>>>]>>"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,24 +263,17 @@ def _user_unit(label: str) -> bytes:
 
 def _unshowable() -> Iterator[Page]:
     """Documents that show something else than their content."""
-    for label, make in {"XFA form": xfa_form, "portfolio": _portfolio, "letters without a font": _letters}.items():
-        yield _refused(label, make, PDF_TYPE, "input_unsupported", "form_not_printed")
+    documents = {
+        "XFA form": odd_pdfs.xfa_form(),
+        "portfolio": odd_pdfs.with_attachment(is_collection=True),
+        "letters without a font": odd_pdfs.with_text(odd_pdfs.utf16("你好" * 4), *odd_pdfs.asian_font()),
+    }
+    for label, content in documents.items():
+        yield _refused(label, partial(_same, content), PDF_TYPE, "input_unsupported", "form_not_printed")
 
 
-def xfa_form(_: str) -> bytes:
-    form = stream(b"<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'><template/></xdp:xdp>")
-    return pdf_of([WAITING], catalogue=b"/NeedsRendering true/AcroForm<</Fields[]/XFA 6 0 R>>", objects=[form])
-
-
-def _portfolio(_: str) -> bytes:
-    names = b"/Collection<</View/D>>/Names<</EmbeddedFiles<</Names[(a.pdf) 6 0 R]>>>>"
-    enclosed = [b"<</Type/Filespec/F(a.pdf)/EF<</F 7 0 R>>>>", stream(_pdf("enclosed"), b"/Type/EmbeddedFile")]
-    return pdf_of([WAITING], catalogue=names, objects=enclosed)
-
-
-def _letters(_: str) -> bytes:
-    shown = b"BT /F9 24 Tf 60 700 Td <4F60597D4E16754C4F60597D4E16754C> Tj ET"
-    return pdf_of([PdfPage(shown, resources=FOREIGN_FONT)], objects=[NEVER_EMBEDDED])
+def _same(content: bytes, _: str) -> bytes:
+    return content
 
 
 def _odd_documents() -> Iterator[Page]:
@@ -294,7 +281,7 @@ def _odd_documents() -> Iterator[Page]:
     yield _refused("only bad pages", lambda _: pdf_of([None, None]), PDF_TYPE, "input_corrupt", "file_damaged")
     yield _read("blank page of three", _one_blank_page, PDF_TYPE, "first", "third")
     yield _read("PDF behind other bytes", lambda label: BEFORE_THE_HEADER + _pdf(label), PDF_TYPE)
-    yield _refused("forms within forms", _nested, PDF_TYPE, "input_too_large", "file_too_large")
+    yield _refused("forms within forms", lambda _: odd_pdfs.doubling_forms(), PDF_TYPE, "input_too_large", "file_too_large")
     yield _refused("picture that unfolds to 625 MB", _unfolding, PDF_TYPE, "input_too_large", "file_too_large")
 
 
@@ -304,15 +291,6 @@ def _one_bad_page(_: str) -> bytes:
 
 def _one_blank_page(_: str) -> bytes:
     return pdf_of([_page_with("first"), PdfPage(), _page_with("third")])
-
-
-def _nested(_: str) -> bytes:
-    """Make twelve forms, each of which draws the next one ten times."""
-    first, count = 6, 12
-    head = b"/Type/XObject/Subtype/Form/BBox[0 0 999 999]/Resources<</XObject<</N %d 0 R>>>>"
-    forms = [stream(b"/N Do " * 10, head % number) for number in range(first + 1, first + count)]
-    forms.append(stream(b"0 0 9 9 re f", head % first))
-    return pdf_of([PdfPage(b"/N Do", resources=b"/XObject<</N %d 0 R>>" % first)], objects=forms)
 
 
 def _unfolding(_: str) -> bytes:

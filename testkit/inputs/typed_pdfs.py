@@ -1,9 +1,8 @@
-"""PDFs with text, written object by object: typed work as programs export it, and ways to hide text in it.
+"""PDFs with text: typed work as programs export it, and ways to hide text in it.
 
 A page is a content stream of `write`, `line` and others, one after the other.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,7 @@ from textwrap import wrap
 from PIL import Image, ImageFont
 
 from testkit.drawn_pages import draw_page
+from testkit.inputs.pdf_objects import assembled, packed, stream
 
 A4_POINTS = (595, 842)
 MARGIN_POINTS = 60
@@ -72,30 +72,22 @@ def typed_pdf(
             page.resources,
             page.entries,
         )
-        bodies[place + 1] = stream(page.content)
-    return _assembled(bodies)
-
-
-def stream(content: bytes, entries: bytes = b"") -> bytes:
-    packed = zlib.compress(content)
-    return b"<</Length %d/Filter/FlateDecode%s>>stream\n%s\nendstream" % (len(packed), entries, packed)
+        bodies[place + 1] = packed(page.content)
+    return assembled([bodies.get(number) for number in range(1, max(bodies) + 1)])
 
 
 def image(picture: Image.Image) -> bytes:
     """Make an image object of a picture."""
     target = BytesIO()
     picture.convert("RGB").save(target, "JPEG", quality=85)
-    content = target.getvalue()
-    entries = (
-        b"/Type/XObject/Subtype/Image/Width %d/Height %d/ColorSpace/DeviceRGB/BitsPerComponent 8/Filter/DCTDecode" % picture.size
-    )
-    return b"<<%s/Length %d>>stream\n%s\nendstream" % (entries, len(content), content)
+    entries = b"/Type/XObject/Subtype/Image/Width %d/Height %d/ColorSpace/DeviceRGB/BitsPerComponent 8/Filter/DCTDecode"
+    return stream(target.getvalue(), entries % picture.size)
 
 
 def to_unicode(mapping: Mapping[int, int]) -> bytes:
     """Make a ToUnicode map of codes of one byte."""
     rows = b"".join(b"<%02X> <%04X>\n" % (code, character) for code, character in mapping.items())
-    return stream(
+    return packed(
         b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /M def /CMapType 2 def\n"
         b"1 begincodespacerange <00> <FF> endcodespacerange\n%d beginbfchar\n%sendbfchar\nendcmap end end" % (len(mapping), rows)
     )
@@ -110,7 +102,7 @@ def _font_objects(font: str) -> dict[int, bytes]:
         b"/FontDescriptor 4 0 R>>" % (font.encode(), widths),
         4: b"<</Type/FontDescriptor/FontName/%s/Flags 32/FontBBox[-200 -250 1200 950]/ItalicAngle 0/Ascent 900/Descent -200"
         b"/CapHeight 700/StemV 80/FontFile2 5 0 R>>" % font.encode(),
-        5: stream(content, b"/Length1 %d" % len(content)),
+        5: packed(content, b"/Length1 %d" % len(content)),
     }
 
 
@@ -121,23 +113,6 @@ def _embedded() -> tuple[bytes, bytes]:
     assert isinstance(font, ImageFont.FreeTypeFont)
     characters = (bytes([code]).decode("cp1252", "replace") for code in range(32, 256))
     return font.font_bytes, b" ".join(b"%d" % round(font.getlength(character)) for character in characters)
-
-
-def _assembled(bodies: Mapping[int, bytes]) -> bytes:
-    content, offsets = b"%PDF-1.7\n", {}
-    for number, body in sorted(bodies.items()):
-        offsets[number] = len(content)
-        content += b"%d 0 obj%s\nendobj\n" % (number, body)
-    rows = b"".join(
-        b"%010d 00000 n \n" % offsets[number] if number in offsets else b"0000000000 65535 f \n"
-        for number in range(max(bodies) + 1)
-    )
-    return content + b"xref\n0 %d\n%strailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (
-        max(bodies) + 1,
-        rows,
-        max(bodies) + 1,
-        len(content),
-    )
 
 
 # A class of typed documents

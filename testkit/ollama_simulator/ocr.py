@@ -7,7 +7,6 @@ from functools import lru_cache
 from PIL import Image
 
 from testkit.drawn_marks import marks_in
-from testkit.line_marks import marked_lines
 
 CACHED = 64  # pictures, because chaos and benchmarks show the same ones again
 READABLE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # formats of the real engine, WebP is converted by Ollama
@@ -30,14 +29,14 @@ class UnreadableImageError(ValueError):
 def ocr_text(image_bytes: bytes) -> str:
     """Return the metadata field "comment" (JPEG comment, PNG text chunk of that name in any case, UTF-8).
 
-    For an image without a comment, the marks that are drawn on it, or its lines with marks, are read from top to bottom.
-    Without marks, one or two sentences are chosen by the sha256 of its size and RGB pixels. Tests and the demo compute the
-    expected text of a submission with this function.
+    For an image without a comment, the marks that are drawn on it are read from top to bottom. Without marks, one or two
+    sentences are chosen by the sha256 of its size and RGB pixels. Tests and the demo compute the expected text of a submission
+    with this function.
     """
     try:
         with Image.open(io.BytesIO(image_bytes), formats=READABLE_FORMATS) as image:
             image.load()  # raises for a damaged image, and reads the text chunks behind the pixels
-            return _comment(image) or "\n".join(marks_in(image) or marked_lines(image)) or _sentences(image)
+            return _comment(image) or "\n".join(marks_in(image)) or _sentences(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the four exceptions of Pillow
         raise UnreadableImageError("not a readable image") from error
 

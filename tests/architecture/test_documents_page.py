@@ -40,4 +40,4 @@ def test_no_row_is_about_a_reason_that_is_gone() -> None:
 
 
 def test_each_note_has_its_row() -> None:
-    assert [note.value for note in Note if [f"`{note.value}`"] not in [row[:1] for row in rows("What is told")]] == []
+    assert [note.value for note in Note if [f"`{note.value}`"] not in [row[:1] for row in rows("What is noted")]] == []

@@ -6,7 +6,7 @@ import pytest
 
 from supervisor.cli.fonts_trial import FILES, fonts
 from supervisor.findings import Level
-from worker.documents.host_fonts import FAMILIES
+from worker.documents.pdf.host_fonts import FAMILIES
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -29,15 +29,14 @@ from tests.inputs.file_notes import file_notes
 from tests.tiers import in_two_tiers
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.core.file_refusals import REASONS, FileDamaged, FileTooLarge
-from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents import decoder, pages, sandbox
-from worker.documents import pdf as pdf_source
 from worker.documents.decoder import DecoderFailed, Decoding, _file_bytes, _send_document
 from worker.documents.decoder import decoding as in_a_child
 from worker.documents.page import Note, Page
 from worker.documents.pages import open_document
-from worker.documents.pdf import Pdf
-from worker.documents.pictures import Pictures
+from worker.documents.pdf import source as pdf_source
+from worker.documents.pdf.source import Pdf
+from worker.documents.pictures.source import Pictures
 from worker.documents.sandbox import allow_cpu, sandboxed
 from worker.ipc.contract import ErrorCode
 
@@ -209,8 +208,8 @@ def test_a_refusal_has_its_reason(content: bytes, reason: str, max_pages: int) -
 
 def test_a_later_page_that_fails_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other pages of the document are read, and the page in between has no picture, an empty text and its reason."""
-    whole = Pdf.image
-    monkeypatch.setattr(Pdf, "image", lambda pdf, index, size: 1 / 0 if index == 1 else whole(pdf, index, size))
+    whole = Pdf.picture
+    monkeypatch.setattr(Pdf, "picture", lambda pdf, index, size: 1 / 0 if index == 1 else whole(pdf, index, size))
     with decoding(pdf(3), MAX_PAGES) as document:
         first, bad, last = document
     assert read(first.picture).size == read(last.picture).size
@@ -220,7 +219,7 @@ def test_a_later_page_that_fails_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("first_page", [1, 2])
 def test_a_document_whose_pages_all_fail_is_refused(monkeypatch: pytest.MonkeyPatch, first_page: int) -> None:
     """It has the reason of the first page, unless an earlier page was read before."""
-    monkeypatch.setattr(Pdf, "image", lambda _pdf, _index, _size: 1 / 0)
+    monkeypatch.setattr(Pdf, "picture", lambda _pdf, _index, _size: 1 / 0)
     if first_page == 1:
         assert refusal_of(pdf(3)) is ErrorCode.INPUT_CORRUPT
         return
@@ -233,8 +232,8 @@ def test_a_document_whose_pages_all_fail_is_refused(monkeypatch: pytest.MonkeyPa
 
 def deadly(monkeypatch: pytest.MonkeyPatch, die: Callable[[], object], *deadly_indexes: int) -> None:
     """Let the decoder die of some pages, whatever child decodes them."""
-    whole = Pdf.image
-    monkeypatch.setattr(Pdf, "image", lambda pdf, index, size: die() if index in deadly_indexes else whole(pdf, index, size))
+    whole = Pdf.picture
+    monkeypatch.setattr(Pdf, "picture", lambda pdf, index, size: die() if index in deadly_indexes else whole(pdf, index, size))
 
 
 def crash() -> None:
@@ -367,7 +366,7 @@ def test_no_more_memory_than_allowed() -> None:
 
 def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that needs more memory than the child has is rejected as too large."""
-    monkeypatch.setattr(Pictures, "image", lambda _pictures, _index, _size: bytes(2 * sandbox.MEMORY_BYTES))
+    monkeypatch.setattr(Pictures, "picture", lambda _pictures, _index, _size: bytes(2 * sandbox.MEMORY_BYTES))
     assert refusal_of(encoded(noise(4, 4), "PNG")) is ErrorCode.INPUT_TOO_LARGE
 
 
@@ -403,7 +402,7 @@ def test_each_page_has_its_own_processor_time(monkeypatch: pytest.MonkeyPatch) -
 def test_a_large_photo_is_decoded_at_reduced_size() -> None:
     """The JPEG decoder reduces 24 megapixels while it reads, so they fit into little memory."""
     content = encoded(Image.new("RGB", (6000, 4000)), "JPEG")
-    with sandboxed(partial(_send_document, lambda: content, 1, 1, MAX_SIDE_PIXELS), 64 * MEBIBYTE) as child:
+    with sandboxed(partial(_send_document, lambda: content, partial(open_document, max_pages=1)), 64 * MEBIBYTE) as child:
         assert _file_bytes(child) == len(content)
         assert len(list(Decoding(child, 1, 1, MEBIBYTE, FAR_SECONDS))) == 1
 

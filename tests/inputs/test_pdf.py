@@ -10,22 +10,24 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from testkit.inputs import files, pdfs
+from testkit.inputs import files, odd_pdfs
+from testkit.inputs.pdf_objects import packed, stream
 from tests.inputs.alarm import alarmed
 from tests.inputs.file_notes import file_notes
 from worker.core.file_refusals import FileDamaged, FileRefused, FileTooLarge, FormNotPrinted, NotADocument
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import decoder, host_fonts, sandbox
+from worker.documents import decoder, sandbox
 from worker.documents.decoder import Decoding, _file_bytes, _send_document, decoding
 from worker.documents.page import Note, Page
 from worker.documents.pages import open_document
+from worker.documents.pdf import host_fonts
 
 POINT = 417 / 200
 MAX_PAGES = 20
 FAR_SECONDS = 60.0
 MEBIBYTE = 2**20
 WHITE, BLACK, RED, GREEN, YELLOW = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (255, 255, 0)
-FORM = b"/AcroForm<</Fields[5 0 R]" + pdfs.FONTS + b">>"
+FORM = b"/AcroForm<</Fields[5 0 R]" + odd_pdfs.FONTS + b">>"
 FORM_WITHOUT_FONT = b"/AcroForm<</Fields[]>>"
 LINE = b"/Subtype/Line/Rect[20 20 180 180]/L[30 30 170 170]/C[1 0 0]/BS<</W 6>>"
 BOX = b"/Subtype/FreeText/Rect[20 100 180 180]/Contents(Hallo Welt)/DA(/Helv 24 Tf 1 0 0 rg)"
@@ -92,7 +94,7 @@ def _ends() -> Iterator[None]:
 @pytest.mark.parametrize("appearance", [b"", b"/AP<<>>", b"/AP<</N 99 0 R>>", b"/AP null"])
 def test_a_line_without_appearance_is_drawn(appearance: bytes) -> None:
     """It has its colour, its place and its width, and beside it is paper. A missing or empty appearance counts as none."""
-    page = drawn(pdfs.annotated(LINE + appearance))
+    page = drawn(odd_pdfs.annotated(LINE + appearance))
     assert is_close(at(page, 100, 100), RED)
     assert is_close(at(page, 101.5, 98.5), RED)
     assert is_close(at(page, 40, 160), WHITE)
@@ -103,8 +105,8 @@ def test_a_line_without_appearance_is_drawn(appearance: bytes) -> None:
 def test_a_polygon_is_closed_and_filled_and_a_polyline_is_not() -> None:
     """The third side is there only for the polygon, and so is the colour inside."""
     corners = b"/Rect[20 20 180 180]/Vertices[30 30 170 30 100 170]/C[1 0 0]/BS<</W 4>>"
-    polygon = drawn(pdfs.annotated(b"/Subtype/Polygon/IC[0 1 0]" + corners))
-    polyline = drawn(pdfs.annotated(b"/Subtype/PolyLine" + corners))
+    polygon = drawn(odd_pdfs.annotated(b"/Subtype/Polygon/IC[0 1 0]" + corners))
+    polyline = drawn(odd_pdfs.annotated(b"/Subtype/PolyLine" + corners))
     assert is_close(at(polygon, 65, 100), RED)
     assert is_close(at(polygon, 100, 80), GREEN)
     assert is_close(at(polyline, 65, 100), WHITE)
@@ -125,7 +127,7 @@ def test_a_polygon_is_closed_and_filled_and_a_polyline_is_not() -> None:
 )
 def test_what_pdfium_draws_itself_stays_so(kind: bytes, x: float, y: float, colour: Colour) -> None:
     """These kinds have their colour in their place, and nothing is noted."""
-    content = pdfs.annotated(kind)
+    content = odd_pdfs.annotated(kind)
     assert is_close(at(drawn(content), x, y), colour)
     assert notes(content) == ()
 
@@ -133,7 +135,7 @@ def test_what_pdfium_draws_itself_stays_so(kind: bytes, x: float, y: float, colo
 @pytest.mark.parametrize("catalogue", [b"", FORM_WITHOUT_FONT])
 def test_a_text_box_is_drawn(catalogue: bytes) -> None:
     """pdfium draws none in a document whose form has no font."""
-    page = drawn(pdfs.annotated(BOX + b"/C[1 1 0]", catalogue=catalogue))
+    page = drawn(odd_pdfs.annotated(BOX + b"/C[1 1 0]", catalogue=catalogue))
     letters = ImageChops.difference(page, Image.new("RGB", page.size, YELLOW)).crop((45, 45, 370, 200)).convert("L")
     assert is_close(at(page, 170, 110), YELLOW)
     assert is_close(at(page, 10, 110), WHITE)
@@ -143,20 +145,20 @@ def test_a_text_box_is_drawn(catalogue: bytes) -> None:
 def test_a_text_box_wraps_its_words_and_keeps_its_letters() -> None:
     """A long text stays in its box, and letters of no font are noted."""
     long = BOX.replace(b"Hallo Welt", b"Aufgabe " * 40)
-    page = pdfs.annotated(long, catalogue=FORM_WITHOUT_FONT)
+    page = odd_pdfs.annotated(long, catalogue=FORM_WITHOUT_FONT)
     box = ink_box(drawn(page))
     assert box is not None
     assert (box[0] >= 20, 120 <= box[2] <= 180, box[1] >= 20, 70 <= box[3] <= 100) == (True,) * 4
     assert notes(page) == ()
-    greek = BOX.replace(b"(Hallo Welt)", pdfs.utf16("\ufeffαβγ"))
+    greek = BOX.replace(b"(Hallo Welt)", odd_pdfs.utf16("\ufeffαβγ"))
     for catalogue in (FORM_WITHOUT_FONT, FORM, b""):
-        assert notes(pdfs.annotated(greek, catalogue=catalogue)) == (Note.ANNOTATION_MISSING,)
+        assert notes(odd_pdfs.annotated(greek, catalogue=catalogue)) == (Note.ANNOTATION_MISSING,)
 
 
 def test_a_dashed_line_has_gaps() -> None:
     """Its style is that of the file."""
     line = LINE.replace(b"/L[30 30 170 170]/C[1 0 0]/BS<</W 6>>", b"/L[20 100 180 100]/C[1 0 0]/BS<</W 4/S/D/D[40 40]>>")
-    page = drawn(pdfs.annotated(line))
+    page = drawn(odd_pdfs.annotated(line))
     assert [is_close(at(page, x, 100), RED) for x in (40, 80, 120, 160)] == [True, False, True, False]
 
 
@@ -164,14 +166,14 @@ def test_a_dashed_line_has_gaps() -> None:
 def test_a_line_turns_with_its_page(rotation: int) -> None:
     """A line in the lower left quarter of the page is where the page's rotation puts it."""
     line = LINE.replace(b"[30 30 170 170]", b"[20 20 90 90]")
-    page = drawn(pdfs.annotated(line, page=b"/Rotate %d" % rotation))
+    page = drawn(odd_pdfs.annotated(line, page=b"/Rotate %d" % rotation))
     quarter = {0: (17, 107, 93, 183), 90: (17, 17, 93, 93), 180: (107, 17, 183, 93), 270: (107, 107, 183, 183)}
     assert is_near(ink_box(page), quarter[rotation])
 
 
 def test_a_line_is_cut_with_its_page() -> None:
     """The crop box moves the line with everything else."""
-    page = drawn(pdfs.annotated(LINE, page=b"/CropBox[100 100 200 200]"))
+    page = drawn(odd_pdfs.annotated(LINE, page=b"/CropBox[100 100 200 200]"))
     assert page.size == (209, 209)
     assert reds(page.crop((60, 60, 150, 150))) > 400
     assert ink_box(page.crop((160, 160, 209, 209))) is None
@@ -181,7 +183,7 @@ def test_a_line_is_cut_with_its_page() -> None:
 @pytest.mark.parametrize("kind", [LINE, BOX, FIELD, b"/Subtype/Stamp/Rect[20 20 180 180]"])
 def test_what_is_hidden_stays_hidden(kind: bytes, flags: bytes) -> None:
     """It is neither drawn nor noted."""
-    content = pdfs.annotated(kind + flags, catalogue=FORM_WITHOUT_FONT)
+    content = odd_pdfs.annotated(kind + flags, catalogue=FORM_WITHOUT_FONT)
     assert (ink_box(drawn(content)), notes(content)) == (None, ())
 
 
@@ -200,14 +202,14 @@ def test_what_is_hidden_stays_hidden(kind: bytes, flags: bytes) -> None:
 )
 def test_what_cannot_be_drawn_is_noted(kind: bytes, is_noted: bool) -> None:
     """A kind without a picture is not left out in silence. Links and windows have none anywhere."""
-    assert notes(pdfs.annotated(kind)) == ((Note.ANNOTATION_MISSING,) if is_noted else ())
+    assert notes(odd_pdfs.annotated(kind)) == ((Note.ANNOTATION_MISSING,) if is_noted else ())
 
 
 def test_an_annotation_with_an_appearance_is_shown_by_it() -> None:
     """Its other values do not count."""
-    green = pdfs.stream(b"0 1 0 rg 0 0 160 160 re f", b"/Type/XObject/Subtype/Form/BBox[0 0 160 160]")
+    green = stream(b"0 1 0 rg 0 0 160 160 re f", b"/Type/XObject/Subtype/Form/BBox[0 0 160 160]")
     line = b"<</Type/Annot/F 4" + LINE + b"/AP<</N 6 0 R>>>>"
-    page = drawn(pdfs.document(line, green, page=b"/Annots[5 0 R]"))
+    page = drawn(odd_pdfs.document(line, green, page=b"/Annots[5 0 R]"))
     assert is_close(at(page, 40, 160), GREEN)
     assert is_close(at(page, 100, 100), GREEN)
 
@@ -220,8 +222,10 @@ EMPTY_APPEARANCES = [b"", b"/AP<<>>", b"/AP<</N 99 0 R>>", b"/AP<</N 6 0 R>>"]
 
 def with_field(field: bytes, catalogue: bytes, appearance: bytes = b"") -> bytes:
     """A page with a form field. Object 6 is an appearance that shows nothing, as programs leave it that fill in a value only."""
-    nothing = pdfs.stream(b"/Tx BMC q Q EMC", b"/Type/XObject/Subtype/Form/BBox[0 0 160 80]")
-    return pdfs.document(b"<</Type/Annot/F 4" + field + appearance + b">>", nothing, page=b"/Annots[5 0 R]", catalogue=catalogue)
+    nothing = stream(b"/Tx BMC q Q EMC", b"/Type/XObject/Subtype/Form/BBox[0 0 160 80]")
+    return odd_pdfs.document(
+        b"<</Type/Annot/F 4" + field + appearance + b">>", nothing, page=b"/Annots[5 0 R]", catalogue=catalogue
+    )
 
 
 @pytest.mark.parametrize("catalogue", [FORM, b"", FORM_WITHOUT_FONT], ids=["form", "no form", "form of no fields"])
@@ -253,7 +257,7 @@ def test_a_choice_and_a_tick_are_drawn(appearance: bytes) -> None:
 
 def test_a_field_of_letters_without_a_font_is_noted() -> None:
     """pdfium leaves it blank. Letters for which it finds a font are drawn."""
-    chinese, german = (FIELD.replace(b"(Hallo)", pdfs.utf16(f"\ufeff{text}")) for text in ("\ue000\ue001", "Mädchen"))
+    chinese, german = (FIELD.replace(b"(Hallo)", odd_pdfs.utf16(f"\ufeff{text}")) for text in ("\ue000\ue001", "Mädchen"))
     assert notes(with_field(chinese, FORM)) == (Note.ANNOTATION_MISSING,)
     assert notes(with_field(german, FORM)) == ()
     assert reds(drawn(with_field(german, FORM))) > 100
@@ -270,7 +274,7 @@ def test_a_field_without_a_value_is_not_noted() -> None:
 )
 def test_a_broken_form_does_not_cost_its_pages(form: bytes) -> None:
     """The page is read without it."""
-    content = pdfs.document(content=b"1 0 0 rg 50 50 100 100 re f", catalogue=form)
+    content = odd_pdfs.document(content=b"1 0 0 rg 50 50 100 100 re f", catalogue=form)
     assert is_close(at(drawn(content), 100, 100), RED)
 
 
@@ -293,14 +297,14 @@ def test_a_page_has_the_size_of_its_content(
     media_box: str, pixels: tuple[int, int], user_unit: str, becomes: tuple[int, int]
 ) -> None:
     """A scan keeps its pixels, up to the limit, whatever size in points its page has. A page's measure counts too."""
-    (page,) = pages(pdfs.with_picture(*pixels, media_box, user_unit=user_unit))
+    (page,) = pages(odd_pdfs.with_picture(*pixels, media_box, user_unit=user_unit))
     width, height = files.read(page.picture).size
     assert (abs(width - becomes[0]) <= 1, abs(height - becomes[1]) <= 1) == (True, True)
 
 
 def test_a_measure_in_a_packed_dictionary_counts() -> None:
     """Newer programs pack dictionaries, where only unpacking finds them."""
-    content = pdfs.document(pdfs.packed(b"1 0 <</UserUnit 3>>", b"/Type/ObjStm/N 1/First 4"), media_box="0 0 100 100")
+    content = odd_pdfs.document(packed(b"1 0 <</UserUnit 3>>", b"/Type/ObjStm/N 1/First 4"), media_box="0 0 100 100")
     assert drawn(content).size == (625, 625)
 
 
@@ -320,7 +324,7 @@ def test_a_measure_in_a_packed_dictionary_counts() -> None:
 )
 def test_bytes_before_the_header_do_not_matter(junk: bytes) -> None:
     """Offsets in the file count from the header or from the first byte, and both are read."""
-    plain = pdfs.document(content=b"1 0 0 rg 50 50 100 100 re f")
+    plain = odd_pdfs.document(content=b"1 0 0 rg 50 50 100 100 re f")
     shifted = plain.replace(b"startxref\n", b"startxref\n%d" % len(junk))
     for content in (junk + plain, junk + shifted):
         assert is_close(at(drawn(content), 100, 100), RED)
@@ -328,7 +332,7 @@ def test_bytes_before_the_header_do_not_matter(junk: bytes) -> None:
 
 def test_a_lost_header_does_not_matter() -> None:
     """The objects are those of a PDF."""
-    content = pdfs.document(content=b"1 0 0 rg 50 50 100 100 re f")
+    content = odd_pdfs.document(content=b"1 0 0 rg 50 50 100 100 re f")
     assert is_close(at(drawn(content.removeprefix(b"%PDF-1.7\n")), 100, 100), RED)
     assert refusal_of(b"x" * 3000 + b"%PDF-1.7\n") is NotADocument
 
@@ -337,10 +341,10 @@ def test_a_lost_header_does_not_matter() -> None:
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "forms that double": pdfs.doubling_forms,
-    "dense pattern": pdfs.dense_pattern,
-    "packed twice": pdfs.unfolding_content,
-    "many annotations": pdfs.many_annotations,
+    "forms that double": odd_pdfs.doubling_forms,
+    "dense pattern": odd_pdfs.dense_pattern,
+    "packed twice": odd_pdfs.unfolding_content,
+    "many annotations": odd_pdfs.many_annotations,
 }
 
 
@@ -363,7 +367,7 @@ def test_a_short_file_that_unfolds_is_too_large(name: str) -> None:
 @pytest.mark.usefixtures("_short_time")
 def test_a_form_that_unfolds_is_left_out() -> None:
     """The page itself is read, and the note tells that its field is missing."""
-    content = pdfs.doubling_fields()
+    content = odd_pdfs.doubling_fields()
     with decoding(lambda: content, MAX_PAGES, page_seconds=FAR_SECONDS) as document:
         (page,) = document
     assert is_close(at(files.read(page.picture).convert("RGB"), 50, 50), BLACK)
@@ -372,13 +376,13 @@ def test_a_form_that_unfolds_is_left_out() -> None:
 
 def test_pages_that_contain_themselves_are_damage() -> None:
     """No endless loop."""
-    assert refusal_of(pdfs.looping_pages()) is FileDamaged
+    assert refusal_of(odd_pdfs.looping_pages()) is FileDamaged
 
 
 @pytest.mark.usefixtures("_short_time")
 def test_a_page_that_unfolds_is_missing_among_others() -> None:
     """The pages before and behind it are read."""
-    bomb = pdfs.dense_pattern()
+    bomb = odd_pdfs.dense_pattern()
     content = bomb.replace(b"/Kids[3 0 R ]/Count 1", b"/Kids[6 0 R 3 0 R 6 0 R]/Count 3")
     content = content.replace(b"xref\n", b"6 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]>>endobj\nxref\n", 1)
     content = content.replace(b"startxref", b"startnone").replace(b"xref\n0", b"none\n0")
@@ -391,24 +395,24 @@ def test_a_page_that_unfolds_is_missing_among_others() -> None:
 
 def test_a_damaged_picture_that_fills_its_page_is_no_blank_page() -> None:
     """pdfium leaves it out without an error."""
-    assert refusal_of(pdfs.with_picture(400, 400, "0 0 200 200", data=b"no stream of a picture")) is FileDamaged
+    assert refusal_of(odd_pdfs.with_picture(400, 400, "0 0 200 200", data=b"no stream of a picture")) is FileDamaged
 
 
 def test_a_picture_of_plain_colour_is_no_damage() -> None:
     """A white or black picture that was decoded is a page like another."""
-    assert is_close(at(drawn(pdfs.with_picture(400, 400, "0 0 200 200", grey=0)), 100, 100), BLACK)
+    assert is_close(at(drawn(odd_pdfs.with_picture(400, 400, "0 0 200 200", grey=0)), 100, 100), BLACK)
 
 
 def test_a_picture_of_too_many_pixels_is_too_large() -> None:
     """pdfium would decode a part of it and leave the rest black."""
-    assert refusal_of(pdfs.packed_picture(20_000, rows=100)) is FileTooLarge
+    assert refusal_of(odd_pdfs.packed_picture(20_000, rows=100)) is FileTooLarge
 
 
 @pytest.mark.parametrize("mebibytes", [2, 4, 8, 16, 24, 64])
 def test_too_little_memory_never_makes_a_blank_page(mebibytes: int) -> None:
     """The page is either drawn, or the document is too large. Less memory than for a picture leaves it out without an error."""
-    content = pdfs.packed_picture(5000)
-    work = partial(_send_document, lambda: content, 1, 1, MAX_SIDE_PIXELS)
+    content = odd_pdfs.packed_picture(5000)
+    work = partial(_send_document, lambda: content, partial(open_document, max_pages=1))
     try:
         with sandbox.sandboxed(work, mebibytes * MEBIBYTE) as child:
             _file_bytes(child)
@@ -424,12 +428,12 @@ def test_too_little_memory_never_makes_a_blank_page(mebibytes: int) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        pdfs.xfa_form(),
-        pdfs.xfa_form(needs_rendering=False),
-        pdfs.xfa_form(b"(If this message is not eventually replaced by the proper contents)", needs_rendering=False),
-        pdfs.with_attachment(is_collection=True),
-        pdfs.with_attachment(is_collection=True, is_packed=True),
-        pdfs.with_attachment(b"(For the best experience, open this PDF portfolio in Acrobat)"),
+        odd_pdfs.xfa_form(),
+        odd_pdfs.xfa_form(needs_rendering=False),
+        odd_pdfs.xfa_form(b"(If this message is not eventually replaced by the proper contents)", needs_rendering=False),
+        odd_pdfs.with_attachment(is_collection=True),
+        odd_pdfs.with_attachment(is_collection=True, is_packed=True),
+        odd_pdfs.with_attachment(b"(For the best experience, open this PDF portfolio in Acrobat)"),
     ],
     ids=["form", "form that may be shown", "form's other words", "collection", "packed collection", "portfolio's words"],
 )
@@ -441,11 +445,11 @@ def test_a_cover_page_is_not_read(content: bytes) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        pdfs.xfa_form(b"(Name, Klasse)", needs_rendering=False),
-        pdfs.xfa_form(has_field=True),
-        pdfs.with_attachment(),
-        pdfs.document(
-            pdfs.HELVETICA, content=b"BT /F 12 Tf 20 150 Td (Please wait) Tj ET", page=b"/Resources<</Font<</F 5 0 R>>>>"
+        odd_pdfs.xfa_form(b"(Name, Klasse)", needs_rendering=False),
+        odd_pdfs.xfa_form(has_field=True),
+        odd_pdfs.with_attachment(),
+        odd_pdfs.document(
+            odd_pdfs.HELVETICA, content=b"BT /F 12 Tf 20 150 Td (Please wait) Tj ET", page=b"/Resources<</Font<</F 5 0 R>>>>"
         ),
     ],
     ids=["form of two kinds without fields", "form of two kinds", "attachment", "words"],
@@ -461,14 +465,16 @@ def test_an_ordinary_page_is_no_cover(content: bytes) -> None:
 
 FONTS_OF_HOST = {path.name for path in Path("/usr/share/fonts").rglob("*.tt?")}
 has_dejavu = pytest.mark.skipif("DejaVuSans.ttf" not in FONTS_OF_HOST, reason="needs fonts-dejavu-core")
-CYRILLIC = pdfs.with_text(b"(ABC)", *pdfs.named_font(b"Schrift", b"65/uni0410/uni0411/uni0416"))
+CYRILLIC = odd_pdfs.with_text(b"(ABC)", *odd_pdfs.named_font(b"Schrift", b"65/uni0410/uni0411/uni0416"))
 FOREIGN = {
-    "Chinese": pdfs.with_text(pdfs.utf16("你好世界"), *pdfs.asian_font()),
-    "Japanese": pdfs.with_text(pdfs.utf16("日本語"), *pdfs.asian_font(b"HeiseiMin-W3", b"UniJIS-UCS2-H", b"Japan1")),
-    "Korean": pdfs.with_text(pdfs.utf16("한국어"), *pdfs.asian_font(b"HYSMyeongJo-Medium", b"UniKS-UCS2-H", b"Korea1")),
-    "Greek in a built-in font": pdfs.with_text(b"(ABC)", *pdfs.named_font(b"Arial", b"65/alpha/beta/gamma")),
-    "Wingdings": pdfs.with_text(b"(abc)", *pdfs.named_font(b"Wingdings")),
-    "glyph numbers": pdfs.with_text(b"<0024002500260027>", *pdfs.asian_font(b"ArialMT", b"Identity-H", b"Identity")),
+    "Chinese": odd_pdfs.with_text(odd_pdfs.utf16("你好世界"), *odd_pdfs.asian_font()),
+    "Japanese": odd_pdfs.with_text(odd_pdfs.utf16("日本語"), *odd_pdfs.asian_font(b"HeiseiMin-W3", b"UniJIS-UCS2-H", b"Japan1")),
+    "Korean": odd_pdfs.with_text(
+        odd_pdfs.utf16("한국어"), *odd_pdfs.asian_font(b"HYSMyeongJo-Medium", b"UniKS-UCS2-H", b"Korea1")
+    ),
+    "Greek in a built-in font": odd_pdfs.with_text(b"(ABC)", *odd_pdfs.named_font(b"Arial", b"65/alpha/beta/gamma")),
+    "Wingdings": odd_pdfs.with_text(b"(abc)", *odd_pdfs.named_font(b"Wingdings")),
+    "glyph numbers": odd_pdfs.with_text(b"<0024002500260027>", *odd_pdfs.asian_font(b"ArialMT", b"Identity-H", b"Identity")),
 }
 LATIN = b"0 -40 Td /H 24 Tf (Hallo liebe Lehrerin) Tj"
 
@@ -491,14 +497,14 @@ def test_a_few_letters_without_a_font_are_noted(name: str) -> None:
 def test_latin_letters_need_no_font_of_the_file() -> None:
     """Umlauts and dashes too: pdfium has a font for every name."""
     for name in (b"Helvetica", b"Arial", b"TimesNewRoman", b"Schulschrift"):
-        content = pdfs.with_text(b"(M\\344dchen \\226 Stra\\337e - _ . ')", *pdfs.named_font(name))
+        content = odd_pdfs.with_text(b"(M\\344dchen \\226 Stra\\337e - _ . ')", *odd_pdfs.named_font(name))
         assert notes(content) == ()
         assert ink_box(drawn(content)) is not None
 
 
 def test_an_invisible_text_needs_no_font() -> None:
     """The text layer of a scan, which has no ink anywhere."""
-    content = pdfs.with_text(b"3 Tr " + pdfs.utf16("你好世界"), *pdfs.asian_font())
+    content = odd_pdfs.with_text(b"3 Tr " + odd_pdfs.utf16("你好世界"), *odd_pdfs.asian_font())
     assert notes(content) == ()
 
 
@@ -509,7 +515,7 @@ def test_an_invisible_text_needs_no_font() -> None:
 )
 def test_a_font_of_the_host_is_used(font: bytes, letters: bytes) -> None:
     """Letters that pdfium's own font lacks are drawn if a font of the host has them, in the child with its few descriptors."""
-    content = pdfs.with_text(b"(ABC)", *pdfs.named_font(font, b"65/" + letters))
+    content = odd_pdfs.with_text(b"(ABC)", *odd_pdfs.named_font(font, b"65/" + letters))
     with decoding(lambda: content, MAX_PAGES, page_seconds=FAR_SECONDS) as document:
         (page,) = document
     box = files.read(page.picture).convert("L").point(lambda value: 255 * (value < 128)).getbbox()

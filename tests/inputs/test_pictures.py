@@ -21,9 +21,9 @@ from worker.core.file_refusals import (
     PhotoFormatUnknown,
     TooManyPages,
 )
-from worker.documents import pictures
 from worker.documents.page import Note, Page
 from worker.documents.pages import open_document
+from worker.documents.pictures import source
 
 MAX_PAGES = 5
 WHITE, BLACK, YELLOW, GREY = (255, 255, 255), (0, 0, 0), (250, 240, 120), (128, 128, 128)
@@ -270,7 +270,7 @@ def test_a_photo_of_200_megapixels_is_read() -> None:
 def test_what_would_not_fit_is_refused_by_its_header(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a pixel is decoded. Each format has its own measure of memory."""
     content = made(name)
-    monkeypatch.setattr(pictures, "MEMORY_BYTES", 3 * len(content) + 200_000)
+    monkeypatch.setattr(source, "MEMORY_BYTES", 3 * len(content) + 200_000)
     assert refusal_of(content) is FileTooLarge
 
 

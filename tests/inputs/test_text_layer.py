@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from testkit.drawn_pages import draw_page
+from testkit.inputs.pdf_objects import stream
 from testkit.inputs.typed_pdfs import (
     A4_POINTS,
     EMBEDDED_FONT,
@@ -16,7 +17,6 @@ from testkit.inputs.typed_pdfs import (
     TypedPage,
     image,
     rectangle,
-    stream,
     to_unicode,
     typed_class,
     typed_pdf,
@@ -24,10 +24,10 @@ from testkit.inputs.typed_pdfs import (
     write_lines,
 )
 from worker.core.file_refusals import FileRefused
-from worker.documents import text_layer
 from worker.documents.decoder import decoding
 from worker.documents.page import Note, Page
-from worker.documents.text_layer import MAX_GLYPHS
+from worker.documents.pdf import text_layer
+from worker.documents.pdf.text_layer import MAX_GLYPHS
 
 LINES = (
     "Die Fotosynthese",

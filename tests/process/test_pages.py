@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 from psycopg.types.json import Jsonb
 
 from testkit.bare_worker import BareWorker
+from testkit.drawn_marks import draw_mark
 from testkit.drawn_pages import draw_page, pdf_bytes, png_bytes
 from testkit.inputs.files import encoded
-from testkit.line_marks import draw_mark, line_text
 from testkit.school import VISION_MODEL, School, counted, enter_one, finish, is_idle
 from testkit.submissions import BUCKET, Submission
 from testkit.waiting import until
@@ -180,18 +180,16 @@ LONG_SIZE, LONG_PIECES, LINE_PIXELS = (1080, 6000), 5, 60
 
 
 def long_page(*, is_over_a_photo: bool) -> tuple[bytes, str]:
-    """A scrolling screenshot whose lines have marks, and its text."""
+    """A scrolling screenshot whose lines are marks, of which a cut one is not read, and its text."""
     ground = (
         Image.effect_noise(LONG_SIZE, 90).point(lambda level: 128 + level // 2)
         if is_over_a_photo
         else Image.new("L", LONG_SIZE, 255)
     )
-    count = LONG_SIZE[1] // LINE_PIXELS - 1
-    pen = ImageDraw.Draw(ground)
-    for number in range(count):
-        draw_mark(ground, number, number * LINE_PIXELS + 12)
-        pen.text((220, number * LINE_PIXELS + 10), line_text(number), fill=0, font_size=40)
-    return encoded(ground, "JPEG", quality=95), "\n".join(map(line_text, range(count)))
+    lines = [f"Zeile {number} der langen Seite" for number in range(LONG_SIZE[1] // LINE_PIXELS - 1)]
+    for number, line in enumerate(lines):
+        draw_mark(ground, line, (90, number * LINE_PIXELS + 12), cell_px=4, columns=144)
+    return encoded(ground, "JPEG", quality=95), "\n".join(lines)
 
 
 @pytest.mark.second_tier

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from testkit.inputs import corruptions, files
-from testkit.inputs.every_page import FILM, xfa_form
+from testkit.inputs import corruptions, files, odd_pdfs
+from testkit.inputs.every_page import FILM
 from testkit.inputs.input import Entered
 from testkit.live_fleet import LiveFleet
 from testkit.site import Site, photo
@@ -39,7 +39,7 @@ ORIGINALS: dict[str, Submission] = {
     "document_locked": handed_in(files.pdf(trailer=files.ENCRYPTED)),
     "not_a_document": handed_in(NO_DOCUMENT),
     "photo_format_unknown": handed_in(FILM),
-    "form_not_printed": handed_in(xfa_form("")),
+    "form_not_printed": handed_in(odd_pdfs.xfa_form()),
 }
 CORRUPTED: dict[str, Callable[[Entered], object]] = {
     "file_empty": corruptions.empty,

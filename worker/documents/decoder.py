@@ -3,7 +3,6 @@
 No time-out ends a system call that waits for a network disk. In the child such a call costs the attempt, and not the worker.
 """
 
-import functools
 import os
 import select
 import signal
@@ -11,6 +10,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import chain, islice
 from typing import BinaryIO
 
@@ -19,7 +19,7 @@ from worker.core.file_refusals import REASONS, FileDamaged, FileRefused, FileToo
 from worker.core.page_size import MAX_SIDE_PIXELS
 from worker.documents.errors import LOCAL_ERRORS, FileTimeout, FileUnavailable
 from worker.documents.missing import missing_page
-from worker.documents.page import MAX_HEAD_BYTES, Note, Page
+from worker.documents.page import MAX_HEAD_BYTES, Document, Note, Page
 from worker.documents.pages import open_document
 from worker.documents.sandbox import CPU_SECONDS, Sandbox, allow_cpu, sandboxed
 
@@ -73,12 +73,18 @@ def decoding(
     FileUnavailable if `read` raises it or takes longer than READ_SECONDS (FileTimeout).
     DecoderFailed if a page took longer than `page_seconds`, if the child was killed, or if no child could be started.
     """
+    opened = partial(
+        open_document,
+        max_pages=max_pages,
+        max_side_pixels=max_side_pixels,
+        cuts_long_pages=cuts_long_pages,
+        takes_own_text=takes_own_text,
+    )
     with ExitStack() as stack:
 
         def start(number: int, with_forms: bool) -> Sandbox:
-            making = {"cuts_long_pages": cuts_long_pages, "takes_own_text": takes_own_text, "with_forms": with_forms}
-            work = functools.partial(_send_document, read, max_pages, number, max_side_pixels, **making)
-            return stack.enter_context(sandboxed(work))
+            opened_there = partial(opened, first_page=number, with_forms=with_forms)
+            return stack.enter_context(sandboxed(partial(_send_document, read, opened_there)))
 
         child = _started(start, first_page)
         max_page_bytes = max(MAX_PAGE_BYTES, _file_bytes(child))
@@ -276,14 +282,7 @@ def _page(payload: bytes) -> Page:
 # In the child
 
 
-def _send_document(
-    read: Callable[[], bytes],
-    max_pages: int,
-    first_page: int,
-    max_side_pixels: int,
-    fd: int,
-    **making: bool,
-) -> None:
+def _send_document(read: Callable[[], bytes], opened: Callable[[bytes], Document], fd: int) -> None:
     """Render pages until the pipe is full, which is mostly one page ahead of the one that the model reads.
 
     Before them, a byte for each page is sent: 1 if it continues the page before.
@@ -292,7 +291,7 @@ def _send_document(
         try:
             content = read()
             _send(pipe, _FILE, len(content).to_bytes(8, "big"))
-            document = open_document(content, max_pages, first_page, max_side_pixels, **making)
+            document = opened(content)
             _send(pipe, _TOTAL, bytes(document.continued))
             for page in document.pages:
                 _send(pipe, _PAGE, page.to_bytes())

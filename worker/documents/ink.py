@@ -51,13 +51,18 @@ def _send_ink(picture: bytes, fd: int) -> None:
 def ink_of(picture: Image.Image) -> Ink:
     """Compare each point with the paper around it, so that shadows and the paper's colour do not count."""
     grey = picture.convert("L")
-    darker = ImageChops.subtract(grey.filter(ImageFilter.BoxBlur(AROUND_PIXELS)), grey.filter(ImageFilter.BoxBlur(1)))
+    darker = darkness(grey, grey.filter(ImageFilter.BoxBlur(1)))
     if sum(darker.histogram()[FAINT:]) < FAINT_PIXELS:
         return Ink.NONE
     marks = darker.point(lambda level: 255 if level >= CLEAR else 0)
     cells = ImageChops.subtract(marks, _rules(marks)).reduce(CELL_PIXELS)
     filled = sum(cells.histogram()[INK_PIXELS * 255 // CELL_PIXELS**2 :])
     return Ink.WRITTEN if filled >= LEAST_CELLS else Ink.LITTLE
+
+
+def darkness(grey: Image.Image, smooth: Image.Image) -> Image.Image:
+    """Return the levels by which each point of a smoothed page is darker than the paper around it."""
+    return ImageChops.subtract(grey.filter(ImageFilter.BoxBlur(AROUND_PIXELS)), smooth)
 
 
 def _rules(marks: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ A page is blank only if nothing at all stands out from its paper, because a page
 
 from PIL import Image, ImageChops, ImageFilter
 
-from worker.documents.ink import AROUND_PIXELS, runs
+from worker.documents.ink import AROUND_PIXELS, RULE_PIXELS, darkness, runs
 from worker.documents.page import Note
 
 COARSE = 4  # reduced by this, a page shows soft and wide marks, and most pages are decided in a sixteenth of the time
@@ -24,7 +24,6 @@ WASHED_LEVELS = 28  # contrast of black ink that is spread over more than its st
 JOIN_PIXELS = 8  # to each side: joins the strokes of a small letter
 SMALL_PIXELS = 3.2  # mean height of joined strokes: of letters of 4 pixels and less
 FINE_SHARE = 0.62  # as SOFT_SHARE: strokes of one or two pixels
-RULE_PIXELS = 24  # to each side, as for ink
 
 
 def notes_of(picture: Image.Image) -> tuple[Note, ...]:
@@ -79,13 +78,13 @@ class _Marks:
 
     def __init__(self, grey: Image.Image) -> None:
         smooth = grey.filter(ImageFilter.BoxBlur(1))
-        darkness = ImageChops.subtract(grey.filter(ImageFilter.BoxBlur(AROUND_PIXELS)), smooth)
+        darker = darkness(grey, smooth)
         least = LEAST_LEVELS + _noise_levels(grey, smooth)
-        marks = _at_least(darkness, least)
+        marks = _at_least(darker, least)
         written = ImageChops.subtract(marks, _rules(marks))
-        levels = darkness.histogram(written)
+        levels = darker.histogram(written)
         self.pixels, self.contrast = sum(levels), _quantile(levels, DARKEST)
-        self._strong = ImageChops.multiply(_at_least(darkness, max(least, self.contrast // 2)), written)
+        self._strong = ImageChops.multiply(_at_least(darker, max(least, self.contrast // 2)), written)
         detail = ImageChops.difference(smooth, grey.filter(ImageFilter.BoxBlur(3)))
         self.softness = _quantile(detail.histogram(self._strong), DARKEST) / max(1, self.contrast)
 

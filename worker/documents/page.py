@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 MAX_HEAD_BYTES = 2**20  # of the notes and of a page's own text
 MAX_REASON_CHARACTERS = 64
+NOTES = "notes"  # the key in `info` of a picture that is to become a page
 _HEAD = struct.Struct("!I")
 
 

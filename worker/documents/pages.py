@@ -16,10 +16,12 @@ from PIL import Image
 
 from worker.core.file_refusals import FileDamaged, FileEmpty, FileRefused, FileTooLarge, NotADocument, TooManyPages
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.documents import cutting, legibility, pdf, pictures
+from worker.documents import cutting, legibility
 from worker.documents.missing import missing_page, refused_if_all_are_missing
-from worker.documents.page import Document, Note, Page
-from worker.documents.picture_formats import picture_format
+from worker.documents.page import NOTES, Document, Note, Page
+from worker.documents.pdf.source import Pdf, is_pdf
+from worker.documents.pictures.formats import picture_format
+from worker.documents.pictures.source import Pictures
 
 MIN_SIDE_PIXELS = 32  # qwen3-vl's engine panics below 32, qwen2.5vl's below 28, and both at a ratio of 200 between the sides
 JPEG_QUALITY = 90
@@ -34,14 +36,14 @@ class Source(Protocol):
     def shape(self, index: int) -> tuple[float, float]:
         """Return width and height of a page in whatever unit. Unlike the size, it is known for a page that cannot be decoded."""
 
-    def image(self, index: int, size: tuple[int, int]) -> Image.Image:
+    def picture(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Return a page as RGB or L, reduced to `size`, which has the ratio of `sizes[index]` and is not larger.
 
-        Its `info` has no metadata. It may have the notes of the page under `pictures.NOTES`.
+        Its `info` has no metadata. It may have the notes of the page under NOTES.
         """
 
-    def text(self, index: int, image: Image.Image) -> str | None:
-        """Return the page's own text if it is sound and says what this image of the page shows. None: a model must read it."""
+    def text(self, index: int, picture: Image.Image) -> str | None:
+        """Return the page's own text if it is sound and says what this picture of the page shows. None: a model must read it."""
 
 
 def open_document(
@@ -104,7 +106,7 @@ class _Pages:
                 yield from self._pieces(index, wanted)
 
     def _whole(self, index: int) -> Page:
-        picture = self.source.image(index, _fitted(self.source.sizes[index], self.max_side_pixels))
+        picture = self.source.picture(index, _fitted(self.source.sizes[index], self.max_side_pixels))
         text = self.source.text(index, picture) if self.takes_own_text and not _notes_of(picture) else None
         return _judged(picture) if text is None else Page(_jpeg(picture), (Note.OWN_TEXT,), text)
 
@@ -113,7 +115,7 @@ class _Pages:
         size = self.source.sizes[index]
         try:
             with _decoder_errors_converted():
-                long_page = cutting.LongPage(self.source.image(index, cutting.fitted(size, self.max_side_pixels)), size)
+                long_page = cutting.LongPage(self.source.picture(index, cutting.fitted(size, self.max_side_pixels)), size)
         except FileRefused as refusal:
             yield from [missing_page(refusal)] * len(places)
             return
@@ -141,7 +143,7 @@ def _judged(picture: Image.Image, done: tuple[Note, ...] = ()) -> Page:
 
 
 def _notes_of(picture: Image.Image) -> tuple[Note, ...]:
-    notes: tuple[Note, ...] = picture.info.get(pictures.NOTES, ())
+    notes: tuple[Note, ...] = picture.info.get(NOTES, ())
     return notes
 
 
@@ -162,9 +164,9 @@ def _source(content: bytes, with_forms: bool) -> Source:
     if not content:
         raise FileEmpty
     if kind := picture_format(content):
-        return pictures.Pictures(content, kind)
-    if pdf.is_pdf(content):
-        return pdf.Pdf(content, with_forms)
+        return Pictures(content, kind)
+    if is_pdf(content):
+        return Pdf(content, with_forms)
     raise NotADocument
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from PIL import JpegImagePlugin
 
 from worker.core.file_refusals import FileDamaged
-from worker.documents.orientation import orientation
-from worker.documents.row_marks import RowMarks
-from worker.documents.whole import HOLE, Decoded, partly
+from worker.documents.pictures.orientation import orientation
+from worker.documents.pictures.row_marks import RowMarks
+from worker.documents.pictures.whole import HOLE, Decoded, partly
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA

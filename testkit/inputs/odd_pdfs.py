@@ -1,22 +1,11 @@
-"""PDFs written byte by byte, each with one trait that a viewer has to handle."""
+"""PDFs of which each has one trait that a viewer has to handle."""
 
 import zlib
 
-from testkit.inputs.files import assembled
+from testkit.inputs.pdf_objects import assembled, packed, stream
 
 FONTS = b"/DR<</Font<</Helv<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>"
 LETTER_WIDTHS = b"600 " * 256
-
-
-def stream(content: bytes, entries: bytes = b"") -> bytes:
-    return b"<<%s/Length %d>>stream\n%s\nendstream" % (entries, len(content), content)
-
-
-def packed(content: bytes, entries: bytes = b"", times: int = 1) -> bytes:
-    """A stream that is compressed `times` times."""
-    for _ in range(times):
-        content = zlib.compress(content, 9)
-    return stream(content, entries + b"/Filter[%s]" % (b"/FlateDecode" * times))
 
 
 def document(
@@ -116,8 +105,7 @@ def unfolding_content(times: int = 2) -> bytes:
             b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
             entries,
             packed(b"0 0 m 9 9 l S\n" * 6_000_000, times=times),
-        ],
-        b"",
+        ]
     )
 
 
@@ -128,10 +116,7 @@ def many_annotations(count: int = 600_000) -> bytes:
 
 def looping_pages() -> bytes:
     """A page tree that contains itself."""
-    return assembled(
-        [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[2 0 R 2 0 R]/Count 5>>"],
-        b"",
-    )
+    return assembled([b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[2 0 R 2 0 R]/Count 5>>"])
 
 
 # Texts

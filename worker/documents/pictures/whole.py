@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageFile
 
-from worker.documents.row_marks import RowMarks
+from worker.documents.pictures.row_marks import RowMarks
 
 NEARLY_WHOLE_SHARE = 0.95
 HOLE = bytes(256)  # packed data has no such run of zeros, so a part of the file never came

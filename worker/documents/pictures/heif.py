@@ -11,9 +11,9 @@ import pillow_heif
 from PIL import AvifImagePlugin, Image
 
 from worker.core.file_refusals import FileDamaged
-from worker.documents.boxes import require_picture_data, without_exif
-from worker.documents.orientation import orientation
-from worker.documents.whole import Decoded
+from worker.documents.pictures.boxes import require_picture_data, without_exif
+from worker.documents.pictures.orientation import orientation
+from worker.documents.pictures.whole import Decoded
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the child may start no thread
 pillow_heif.options.DECODE_THREADS = 1

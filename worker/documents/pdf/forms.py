@@ -6,7 +6,7 @@ import pypdfium2
 from pypdfium2 import raw
 
 from worker.core.file_refusals import FormNotPrinted
-from worker.documents.pdf_dictionaries import has_collection
+from worker.documents.pdf.dictionaries import has_collection
 
 _XFA = frozenset({raw.FORMTYPE_XFA_FULL, raw.FORMTYPE_XFA_FOREGROUND})
 _WAIT = re.compile(r"please wait|not eventually replaced|bitte warten", re.IGNORECASE)

@@ -11,10 +11,10 @@ from itertools import chain
 from PIL import PngImagePlugin
 
 from worker.core.file_refusals import FileDamaged
-from worker.documents.orientation import orientation
-from worker.documents.whole import Decoded, decoded
+from worker.documents.pictures.formats import PNG_SIGNATURE
+from worker.documents.pictures.orientation import orientation
+from worker.documents.pictures.whole import Decoded, decoded
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NEEDED, _KEPT = {b"IHDR", b"PLTE"}, {b"IHDR", b"PLTE", b"tRNS", b"gAMA"}
 _MAX_PROFILE_BYTES = 2**22
 _COUNT_BYTES = 2**18
@@ -63,13 +63,13 @@ class Png:
         return decoded(lambda: self._opened(data), counts_rows=not self.is_interlaced)
 
     def _opened(self, data: bytes) -> PngImagePlugin.PngImageFile:
-        parts = _SIGNATURE, self._head, *_packed(b"IDAT", data), *_packed(b"IEND", b"")
+        parts = PNG_SIGNATURE, self._head, *_packed(b"IDAT", data), *_packed(b"IEND", b"")
         return PngImagePlugin.PngImageFile(BytesIO(b"".join(parts)))
 
 
 def _chunks(content: bytes) -> Iterator[_Chunk]:
     """Yield the chunks up to the end of the picture. The last one may be cut off."""
-    at, view = len(_SIGNATURE), memoryview(content)
+    at, view = len(PNG_SIGNATURE), memoryview(content)
     while at + 8 <= len(content):
         size_bytes, kind = struct.unpack_from("!I4s", content, at)
         end = at + 8 + size_bytes

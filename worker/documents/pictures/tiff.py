@@ -5,7 +5,7 @@ from io import BytesIO
 from PIL import TiffImagePlugin
 
 from worker.core.file_refusals import FileCutOff, PhotoFormatUnknown
-from worker.documents.whole import Decoded, decoded, has_black_tail
+from worker.documents.pictures.whole import Decoded, decoded, has_black_tail
 
 MAX_FRAMES = 1000  # more than any setting allows, so the file is refused for its pages
 _ORIENTATION, _KIND, _PHOTOMETRIC, _SUB_FRAMES, _RAW_VERSION = 274, 254, 262, 330, 50706

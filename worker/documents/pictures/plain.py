@@ -5,7 +5,7 @@ from io import BytesIO
 from PIL import BmpImagePlugin, GifImagePlugin
 
 from worker.core.file_refusals import FileCutOff
-from worker.documents.whole import Decoded, decoded, has_black_tail
+from worker.documents.pictures.whole import Decoded, decoded, has_black_tail
 
 
 class Gif:

@@ -14,8 +14,8 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
-from worker.documents import pdf_appearances, pdf_pictures
-from worker.documents.pdf_appearances import Box, Colour, Outline, Point
+from worker.documents.pdf import appearances, pictures
+from worker.documents.pdf.appearances import Box, Colour, Outline, Point
 
 MAX_ANNOTATIONS = 2000  # of a page. Further ones are drawn only if pdfium does it
 MAX_TEXT_CHARACTERS = 20_000
@@ -43,8 +43,8 @@ class Completed:
 
     def is_any_missing(self, rendered: Image.Image) -> bool:
         """True if an annotation or a field is not on the rendered page."""
-        boxes = (pdf_pictures.on_picture(self.page, rendered.size, box) for box in self.typed)
-        return self.is_incomplete or any(pdf_pictures.is_uniform(rendered, box) for box in boxes)
+        boxes = (pictures.on_picture(self.page, rendered.size, box) for box in self.typed)
+        return self.is_incomplete or any(pictures.is_uniform(rendered, box) for box in boxes)
 
 
 def completed(document: pypdfium2.PdfDocument, index: int) -> Completed:
@@ -90,7 +90,7 @@ def _is_bare(annotation: raw.FPDF_ANNOTATION, form: Form | None) -> bool:
     if kind == raw.FPDF_ANNOT_TEXT and _string(annotation, b"Contents").strip():
         return True  # a note's icon is drawn, and its text is not
     if kind == raw.FPDF_ANNOT_FREETEXT and raw.FPDFAnnot_HasKey(annotation, _DRAWN_BY_PDFIUM):
-        return not pdf_appearances.is_drawable(_string(annotation, b"Contents"))
+        return not appearances.is_drawable(_string(annotation, b"Contents"))
     return kind not in _WITHOUT_PICTURE and not _appearance(annotation).strip()
 
 
@@ -106,7 +106,7 @@ def _is_foreign_field(annotation: raw.FPDF_ANNOTATION, form: Form | None) -> boo
     if form is None or raw.FPDFAnnot_GetSubtype(annotation) != raw.FPDF_ANNOT_WIDGET:
         return False
     is_typed = raw.FPDFAnnot_GetFormFieldType(form, annotation) in _TYPED
-    return is_typed and not pdf_appearances.is_drawable(_value(annotation, form))
+    return is_typed and not appearances.is_drawable(_value(annotation, form))
 
 
 def _let_pdfium_draw(page: pypdfium2.PdfPage, bare: set[int]) -> None:
@@ -131,7 +131,7 @@ def _draw(annotation: raw.FPDF_ANNOTATION, form: Form | None, outline: Outline |
     if _SHOWS_SOMETHING.search(_appearance(annotation)):
         return True
     if raw.FPDFAnnot_GetFormFieldType(form, annotation) in _CHECKED:
-        return _set_appearance(annotation, pdf_appearances.check(_rectangle(annotation)))
+        return _set_appearance(annotation, appearances.check(_rectangle(annotation)))
     return _draw_text(annotation, _value(annotation, form), has_box=False)
 
 
@@ -156,7 +156,7 @@ def _draw_outline(annotation: raw.FPDF_ANNOTATION, outline: Outline) -> bool:
 def _draw_text(annotation: raw.FPDF_ANNOTATION, text: str, *, has_box: bool) -> bool:
     box = _colour(annotation) if has_box and raw.FPDFAnnot_HasKey(annotation, b"C") else None
     style = _string(annotation, b"DA")
-    content, is_whole = pdf_appearances.text(text[:MAX_TEXT_CHARACTERS], _rectangle(annotation), style, box)
+    content, is_whole = appearances.text(text[:MAX_TEXT_CHARACTERS], _rectangle(annotation), style, box)
     return _set_appearance(annotation, content) and is_whole
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from worker.core.file_refusals import FileCutOff, FileDamaged
-from worker.documents.whole import HOLE
+from worker.documents.pictures.whole import HOLE
 
 _MAX_ITEMS = 20_000
 

@@ -8,12 +8,11 @@ from PIL import Image
 from pypdfium2 import raw
 
 from worker.core.file_refusals import DocumentLocked, FileDamaged
-from worker.documents import host_fonts as host_fonts  # pdfium uses it from its first document on
-from worker.documents import pdf_annotations, pdf_fonts, pdf_forms, pdf_pictures
-from worker.documents.page import Note
-from worker.documents.pdf_dictionaries import user_unit
-from worker.documents.pictures import NOTES
-from worker.documents.text_layer import own_text
+from worker.documents.page import NOTES, Note
+from worker.documents.pdf import annotations, fonts, forms, pictures
+from worker.documents.pdf import host_fonts as host_fonts  # pdfium uses it from its first document on
+from worker.documents.pdf.dictionaries import user_unit
+from worker.documents.pdf.text_layer import own_text
 
 MAX_HEADER_BYTES = 1024  # PDF readers accept the signature anywhere in these bytes
 _SIGNATURE = b"%PDF-"
@@ -38,9 +37,9 @@ class Pdf:
 
     def __init__(self, content: bytes, with_forms: bool = True) -> None:
         self._document = _opened(_from_header(content), with_forms)
-        pdf_forms.refuse_unprinted(self._document, content)
+        forms.refuse_unprinted(self._document, content)
         self.sizes: Sequence[tuple[int, int]] = _Sizes(self._document, user_unit(content))
-        self._open: pdf_annotations.Completed | None = None
+        self._open: annotations.Completed | None = None
         self._open_index = -1
 
     def shape(self, index: int) -> tuple[float, float]:
@@ -51,31 +50,31 @@ class Pdf:
             return 1.0, 1.0
         return width, height
 
-    def image(self, index: int, size: tuple[int, int]) -> Image.Image:
+    def picture(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Render a page with the longer side of `size`."""
         completed = self._completed(index)
         page = completed.page
-        pdf_pictures.refuse_huge(page)
+        pictures.refuse_huge(page)
         scale = (max(size) - 0.5) / max(page.get_size())  # pdfium rounds up
         rendered: Image.Image = page.render(scale=scale).to_pil()
-        pdf_pictures.refuse_missing(page, rendered)
+        pictures.refuse_missing(page, rendered)
         found = {
             Note.ANNOTATION_MISSING: completed.is_any_missing(rendered),
-            Note.FONT_MISSING: pdf_fonts.is_any_missing(page, rendered),
+            Note.FONT_MISSING: fonts.is_any_missing(page, rendered),
         }
         rendered.info = {NOTES: tuple(note for note, is_found in found.items() if is_found)}
         return rendered
 
-    def text(self, index: int, image: Image.Image) -> str | None:
-        return own_text(self._document[index], image)
+    def text(self, index: int, picture: Image.Image) -> str | None:
+        return own_text(self._document[index], picture)
 
-    def _completed(self, index: int) -> pdf_annotations.Completed:
+    def _completed(self, index: int) -> annotations.Completed:
         """Return a page with all its annotations. It is kept until another one is requested, because it is changed only once."""
         if self._open is None or self._open_index != index:
             if self._open:
                 self._open.page.close()
             self._open, self._open_index = None, index
-            self._open = pdf_annotations.completed(self._document, index)
+            self._open = annotations.completed(self._document, index)
         return self._open
 
 
@@ -97,10 +96,10 @@ class _Sizes(Sequence[tuple[int, int]]):
     def _size(self, index: int) -> tuple[int, int]:
         points = self._document.get_page_size(index)
         size = _pixels(points, _PIXELS_PER_POINT * self._user_unit)
-        if pdf_pictures.is_large_enough(size):
+        if pictures.is_large_enough(size):
             return size
         try:
-            density = pdf_pictures.pixels_per_point(self._document, index)
+            density = pictures.pixels_per_point(self._document, index)
         except pypdfium2.PdfiumError:  # raised again when the page is rendered
             return size
         return max(size, _pixels(points, density))

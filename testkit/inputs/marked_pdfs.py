@@ -1,14 +1,13 @@
-"""PDFs that are written object by object: drawn and annotated marks, typed text, and documents that are broken on purpose."""
+"""PDFs whose pages have marks, drawn or as annotations, beside typed text. A page of them may be missing."""
 
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from testkit.drawn_marks import rectangles
+from testkit.inputs.pdf_objects import assembled, stream
 
 A4 = (595.0, 842.0)
 CELL_POINTS, LINE_POINTS = 4.0, 1.0
-HEADER = b"%PDF-1.7\n"
 FIRST_PAGE = 4  # the number of its object: before it are the catalogue, the list of pages and the font
 _FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>"
 
@@ -89,24 +88,4 @@ def _objects(page: PdfPage | None, content_number: int) -> list[bytes | None]:
         return [None, None]
     annotations = b" ".join(annotation.to_bytes() for annotation in page.annotations)
     head = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %g %g]/Contents %d 0 R/Annots[%s]/Resources<<%s>>%s>>"
-    return [
-        head % (*page.size, content_number, annotations, page.resources, page.more),
-        stream(page.content),
-    ]
-
-
-def stream(content: bytes, head: bytes = b"", *, is_packed: bool = False) -> bytes:
-    """Return a stream object. A packed one may be a bomb."""
-    packed = zlib.compress(content, 9) if is_packed else content
-    return b"<</Length %d%s%s>>stream\n%s\nendstream" % (len(packed), b"/Filter/FlateDecode" * is_packed, head, packed)
-
-
-def assembled(bodies: Sequence[bytes | None], trailer: bytes = b"") -> bytes:
-    """Number the objects from 1 and add their table. None is an object that is missing."""
-    content, entries = HEADER, []
-    for number, body in enumerate(bodies, start=1):
-        entries.append(b"%010d 00000 n \n" % len(content) if body is not None else b"0000000000 65535 f \n")
-        content += b"%d 0 obj%s\nendobj\n" % (number, body) if body is not None else b""
-    size = len(bodies) + 1
-    table = b"xref\n0 %d\n0000000000 65535 f \n%s" % (size, b"".join(entries))
-    return content + table + b"trailer<</Size %d/Root 1 0 R%s>>\nstartxref\n%d\n%%%%EOF" % (size, trailer, len(content))
+    return [head % (*page.size, content_number, annotations, page.resources, page.more), stream(page.content)]

@@ -6,19 +6,18 @@ from typing import Protocol
 from PIL import Image
 
 from worker.core.file_refusals import FileCutOff, FileDamaged, FileRefused, FileTooLarge
-from worker.documents.colours import opaque
-from worker.documents.heif import Avif, Heif
-from worker.documents.jpeg import Jpeg
-from worker.documents.orientation import upright, upright_size
-from worker.documents.page import Note
-from worker.documents.picture_formats import PictureFormat
-from worker.documents.plain_pictures import Bmp, Gif
-from worker.documents.png import Png
-from worker.documents.tiff_pages import Tiff
-from worker.documents.webp import Webp
-from worker.documents.whole import Decoded
+from worker.documents.page import NOTES, Note
+from worker.documents.pictures.colours import opaque
+from worker.documents.pictures.formats import PictureFormat
+from worker.documents.pictures.heif import Avif, Heif
+from worker.documents.pictures.jpeg import Jpeg
+from worker.documents.pictures.orientation import upright, upright_size
+from worker.documents.pictures.plain import Bmp, Gif
+from worker.documents.pictures.png import Png
+from worker.documents.pictures.tiff import Tiff
+from worker.documents.pictures.webp import Webp
+from worker.documents.pictures.whole import Decoded
 
-NOTES = "notes"  # the key in `info` of a page
 MAX_PIXELS = 250_000_000  # phones take up to 200 million
 MEMORY_BYTES = 480 * 2**20  # of the child's 512 MiB, for the picture and the file
 _FILE_COPIES = 3  # the file, the parts that are kept, and what the decoder reads
@@ -68,7 +67,7 @@ class Pictures:
         if pixels > MAX_PIXELS or pixels * self._photo.pixel_bytes + _FILE_COPIES * len(content) > MEMORY_BYTES:
             raise FileTooLarge("too many pixels")
 
-    def image(self, index: int, size: tuple[int, int]) -> Image.Image:
+    def picture(self, index: int, size: tuple[int, int]) -> Image.Image:
         """Decode a picture and reduce it to `size`. Its `info` has nothing but notes."""
         turned = upright_size(size, self._photo.orientation)
         decoded = self._decoded(index, turned)
@@ -92,9 +91,9 @@ class Pictures:
     def shape(self, index: int) -> tuple[float, float]:
         return self.sizes[index]
 
-    def text(self, index: int, image: Image.Image) -> str | None:
+    def text(self, index: int, picture: Image.Image) -> str | None:
         """Return None, because a picture has no text of its own."""
-        del index, image
+        del index, picture
         return None
 
 

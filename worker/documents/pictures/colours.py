@@ -5,7 +5,7 @@ from io import BytesIO
 
 from PIL import Image, ImageCms
 
-from worker.documents.paper import on_paper
+from worker.documents.pictures.paper import on_paper
 
 _BAND_PIXELS = 2**20  # at most so many pixels exist twice
 _PLAIN = {"L", "RGB", "RGBA", "CMYK"}

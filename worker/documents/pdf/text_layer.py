@@ -2,7 +2,7 @@
 
 A text layer may hold what no reader of the page sees, such as an instruction to the model. A page may show what no text holds. So
 each letter must be drawn where the file says, dark on white and legible, and it must look like the letter that it stands for.
-There must be nothing else on the page but rules. Any doubt ends in None, which costs a call to a model and never a wrong text.
+There must be nothing else on the page but rules. Otherwise the text is None: it costs a call to a model, and is never wrong.
 
 Runs in the decoder's child.
 """
@@ -18,7 +18,7 @@ import pypdfium2
 from PIL import Image, ImageDraw
 from pypdfium2 import raw
 
-from worker.documents.glyph_shapes import PIXELS_PER_POINT, Letters, shape
+from worker.documents.pdf.glyph_shapes import PIXELS_PER_POINT, Letters, shape
 
 MAX_GLYPHS, MAX_OBJECTS, MAX_LINES = 8_000, 20_000, 300
 MIN_POINTS = 4.0  # size of a letter that a reader of the page can read
@@ -42,7 +42,7 @@ _SPACES, _OPAQUE = " \u00a0", 255
 Box = tuple[float, float, float, float]  # left, bottom, right, top in points
 
 
-class Doubt(Exception):
+class Unsound(Exception):
     """The text is not taken. The message names the rule and never quotes the page."""
 
 
@@ -87,12 +87,12 @@ def own_text(page: pypdfium2.PdfPage, picture: Image.Image) -> str | None:
     """Return the text of a page with this picture, its lines separated by newlines. None if it is not sound or not there."""
     try:
         return _sound_text(page, picture)
-    except Exception:  # noqa: BLE001  Doubt, and whatever a damaged text causes: the picture is there, and a model reads it
+    except Exception:  # noqa: BLE001  Unsound, and whatever a damaged text causes: the picture is there, and a model reads it
         return None
 
 
 def _sound_text(page: pypdfium2.PdfPage, picture: Image.Image) -> str:
-    """Check what costs least first. Raises Doubt."""
+    """Check what costs least first. Raises Unsound."""
     until_seconds = time.process_time() + CPU_SECONDS
     _require(page.get_rotation() == 0, "turned page")
     _check_annotations(page)
@@ -116,7 +116,7 @@ def _in_time(glyphs: Iterable[Glyph], until_seconds: float) -> Iterator[Glyph]:
 
 def _require(condition: object, rule: str) -> None:
     if not condition:
-        raise Doubt(rule)
+        raise Unsound(rule)
 
 
 # Everything else on the page
@@ -131,7 +131,7 @@ def _check_annotations(page: pypdfium2.PdfPage) -> None:
 
 
 def _rules(page: pypdfium2.PdfPage) -> list[Box]:
-    """Return the rules of the page. Everything else but text and a white ground below it is a doubt."""
+    """Return the rules of the page. Raises Unsound for everything else but text and a white ground below it."""
     count, found, has_text = raw.FPDFPage_CountObjects(page), [], False
     _require(0 < count <= MAX_OBJECTS, "no objects, or too many")
     for index in range(count):
@@ -208,7 +208,7 @@ def _check_rules(rules: Sequence[Box], glyphs: Iterable[Glyph]) -> None:
 
 
 def _glyphs(page: pypdfium2.PdfPage) -> Iterator[Glyph]:
-    """Return the letters of the page in the file's order, with the spaces that are missing between two words. Raises Doubt."""
+    """Return the letters of the page in the file's order, with the spaces that are missing between two words. Raises Unsound."""
     text = page.get_textpage()
     count = text.count_chars()
     _require(0 < count <= MAX_GLYPHS, "no text, or too much")
@@ -371,7 +371,7 @@ def _check_ink(grey: Image.Image, view: _View, glyphs: Iterable[Glyph], rules: S
 
 
 def _whole(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return whole pixels with at least one in the box. A letter outside of the page is a doubt."""
+    """Return whole pixels with at least one in the box. Raises Unsound for a letter outside of the page."""
     left, top = math.floor(box[0]), math.floor(box[1])
     right, bottom = max(left + 1, math.ceil(box[2])), max(top + 1, math.ceil(box[3]))
     _require(left >= -1 and top >= -1 and right <= size[0] + 1 and bottom <= size[1] + 1, "letter outside of the page")

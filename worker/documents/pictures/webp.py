@@ -7,8 +7,8 @@ from io import BytesIO
 from PIL import WebPImagePlugin
 
 from worker.core.file_refusals import FileCutOff, FileDamaged
-from worker.documents.orientation import orientation
-from worker.documents.whole import HOLE, Decoded
+from worker.documents.pictures.orientation import orientation
+from worker.documents.pictures.whole import HOLE, Decoded
 
 _DATA, _HEADER, _FRAME = {b"VP8 ", b"VP8L", b"ANMF"}, b"VP8X", b"ANMF"
 _KEPT = {b"VP8 ", b"VP8L", b"ALPH", b"ANIM"}

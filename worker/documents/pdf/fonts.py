@@ -8,7 +8,7 @@ from PIL import Image
 from pypdfium2 import raw
 
 from worker.core.file_refusals import FormNotPrinted
-from worker.documents import pdf_pictures
+from worker.documents.pdf import pictures
 
 MOST_MISSING = 0.2  # of the letters of a page: with more it cannot be read
 _SYMBOLS = ("wingdings", "webdings")  # of letters that mean something else. Symbol and ZapfDingbats come with pdfium
@@ -78,7 +78,7 @@ def _has_ink(text: pypdfium2.PdfTextPage, index: int, page: pypdfium2.PdfPage, r
     loose = raw.FS_RECTF()
     raw.FPDFText_GetLooseCharBox(text, index, loose)
     box = (loose.left, loose.bottom, loose.right, loose.top)
-    return not pdf_pictures.is_uniform(rendered, pdf_pictures.on_picture(page, rendered.size, box))
+    return not pictures.is_uniform(rendered, pictures.on_picture(page, rendered.size, box))
 
 
 def _is_symbol(font: raw.FPDF_FONT) -> bool:

@@ -21,9 +21,10 @@ class PictureFormat(Enum):
     BMP = auto()
 
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BY_SIGNATURE = {
     b"\xff\xd8\xff": PictureFormat.JPEG,  # MPO too: its first picture is an ordinary JPEG
-    b"\x89PNG\r\n\x1a\n": PictureFormat.PNG,
+    PNG_SIGNATURE: PictureFormat.PNG,
     b"GIF87a": PictureFormat.GIF,
     b"GIF89a": PictureFormat.GIF,
     b"BM": PictureFormat.BMP,
