@@ -58,8 +58,8 @@ class Pdf:
         pdf_pictures.refuse_huge(page)
         scale = (max(size) - 0.5) / max(page.get_size())  # pdfium rounds up
         rendered: Image.Image = page.render(scale=scale).to_pil()
-        pdf_pictures.refuse_missing(page, rendered)
         found = {
+            Note.INCOMPLETE: not pdf_pictures.is_whole(page, rendered),
             Note.ANNOTATION_MISSING: completed.is_any_missing(rendered),
             Note.FONT_MISSING: pdf_fonts.is_any_missing(page, rendered),
         }
