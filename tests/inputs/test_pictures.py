@@ -449,6 +449,16 @@ def test_a_block_that_never_came_is_damage(name: str, at: float) -> None:
     assert refusal_of(zeroed(content, at, 0.1)) in {FileDamaged, FileCutOff}
 
 
+@pytest.mark.parametrize("size", [(1500, 2000), (3000, 4000)])
+@pytest.mark.parametrize("name", ["WebP", "AVIF", "HEIC", "progressive JPEG", "TIFF with LZW"])
+def test_white_paper_with_a_line_of_writing_is_read(name: str, size: tuple[int, int]) -> None:
+    """Its data has runs of zeros in some formats, and they are no missing part."""
+    paper = Image.new("RGB", size, WHITE)
+    paper.paste(DRAWN.resize((300, 400)), (100, 100))
+    seen = only(made(name, paper))
+    assert is_like(seen, paper.resize(seen.size))
+
+
 @pytest.mark.parametrize("name", ["TIFF", "BMP"])
 def test_an_unpacked_picture_that_ends_with_zeros_is_cut_off(name: str) -> None:
     """Zeros are black there. A black border at the edge of a scan is none."""
