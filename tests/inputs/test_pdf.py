@@ -556,7 +556,7 @@ def test_a_page_whose_picture_is_half_there_is_refused(name: str, kept: float) -
 
 
 def test_a_hole_in_the_picture_of_a_page_is_found() -> None:
-    """Where data never came, a JPEG's rows are shifted or of another colour."""
+    """A JPEG's rows after the part that never came are shifted, or of another colour."""
     data, entries = STORED["JPEG"]
     third = len(data) // 3
     assert refusal_of(scan(data[:third] + bytes(third) + data[2 * third :], entries)) is FileDamaged
