@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 
 import pytest
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from testkit.drawn_pages import draw_page
 from worker.documents import ink
 from worker.documents.ink import Ink, ink_in, ink_of
 
 A4 = (1131, 1600)
+Colour = tuple[int, int, int]
 PAPER, RULE = (250, 250, 250), (190, 200, 220)
 
 
@@ -53,6 +54,12 @@ def pencil() -> Image.Image:
     return draw_page("Mit Bleistift", seed=3).convert("L").point(lambda level: 205 if level < 140 else 235)
 
 
+def drawn_on(text: str, ink: Colour, paper: Colour, letter_pixels: int = 40) -> Image.Image:
+    page = Image.new("RGB", A4, paper)
+    ImageDraw.Draw(page).text((300, 300), text, fill=ink, font=ImageFont.load_default(letter_pixels))
+    return page
+
+
 PAGES: dict[str, tuple[Callable[[], Image.Image], Ink]] = {
     "white": (lambda: Image.new("L", A4, 255), Ink.NONE),
     "coloured": (lambda: Image.new("RGB", A4, (250, 240, 180)), Ink.NONE),
@@ -68,6 +75,10 @@ PAGES: dict[str, tuple[Callable[[], Image.Image], Ink]] = {
     "a word": (lambda: draw_page("Ja.", seed=2), Ink.WRITTEN),
     "a word on squares": (lambda: ImageChops.darker(squared(1), draw_page("Ja.", seed=1, size=A4)), Ink.WRITTEN),
     "pencil": (pencil, Ink.WRITTEN),
+    "pale yellow": (lambda: drawn_on("x = 12", (255, 255, 190), (255, 255, 255)), Ink.LITTLE),
+    "red on green of one lightness": (lambda: drawn_on("x = 12", (200, 40, 40), (0, 109, 0)), Ink.LITTLE),
+    "a small digit in chalk": (lambda: drawn_on("1", (255, 255, 255), (0, 0, 0), 16), Ink.LITTLE),
+    "a minus": (lambda: drawn_on("-", (0, 0, 0), (255, 255, 255), 16), Ink.LITTLE),
     "a full page": (lambda: draw_page("Der Fuchs läuft durch den Wald. " * 20, seed=1), Ink.WRITTEN),
 }
 

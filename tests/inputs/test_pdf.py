@@ -3,6 +3,7 @@
 Pages have 200 points and become 417 pixels, so a point has 2.08 pixels.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from testkit.inputs import files, odd_pdfs
+from testkit.inputs import files, odd_pdfs, photos
 from testkit.inputs.pdf_objects import packed, stream
 from tests.inputs.alarm import alarmed
 from tests.inputs.file_notes import file_notes
@@ -529,3 +530,70 @@ def test_letters_without_a_font_of_the_host_are_not_read(monkeypatch: pytest.Mon
     monkeypatch.setattr(host_fonts, "FAMILIES", ())
     with pytest.raises(FormNotPrinted), decoding(lambda: CYRILLIC, MAX_PAGES, page_seconds=FAR_SECONDS):
         pass
+
+
+PHOTO = photos.drawn()
+
+
+def scan(data: bytes, entries: bytes) -> bytes:
+    """A page that is filled by one picture of the size of PHOTO."""
+    size = b"/Type/XObject/Subtype/Image/Width %d/Height %d" % PHOTO.size
+    return odd_pdfs.document(
+        stream(data, size + entries), content=b"200 0 0 200 0 0 cm /I Do", page=b"/Resources<</XObject<</I 5 0 R>>>>"
+    )
+
+
+JPEG_ENTRIES = b"/BitsPerComponent 8/ColorSpace/DeviceRGB/Filter/DCTDecode"
+ROWS_ENTRIES = b"/BitsPerComponent 8/ColorSpace/DeviceRGB/Filter/FlateDecode"
+STORED = {
+    "JPEG": (photos.saved(PHOTO, "JPEG"), JPEG_ENTRIES),
+    "progressive JPEG": (photos.saved(PHOTO, "JPEG", progressive=True), JPEG_ENTRIES),
+    "rows": (zlib.compress(PHOTO.tobytes()), ROWS_ENTRIES),
+}
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6])
+@pytest.mark.parametrize("name", STORED)
+def test_a_page_whose_picture_is_half_there_is_refused(name: str, kept: float) -> None:
+    """pdfium draws the rest grey or black, and that is not what was handed in."""
+    data, entries = STORED[name]
+    assert notes(scan(data, entries)) == ()
+    assert refusal_of(scan(data[: int(len(data) * kept)], entries)) is FileDamaged
+
+
+def test_a_hole_in_the_picture_of_a_page_is_found() -> None:
+    """A JPEG's rows after the part that never came are shifted, or of another colour."""
+    data, entries = STORED["JPEG"]
+    third = len(data) // 3
+    assert refusal_of(scan(data[:third] + bytes(third) + data[2 * third :], entries)) is FileDamaged
+
+
+def test_a_picture_on_a_page_that_is_nearly_whole_is_noted() -> None:
+    """It is read with a note, as it is if it is handed in by itself. A missing end marker is no damage."""
+    data, entries = STORED["JPEG"]
+    assert notes(scan(data[:-2], entries)) == ()
+    assert notes(scan(data[: int(len(data) * 0.985)], entries)) == (Note.INCOMPLETE,)
+
+
+ROWS_OF_BITS = bytes((PHOTO.width + 7) // 8 * PHOTO.height)
+WHOLE: dict[str, tuple[bytes, bytes]] = {
+    "of 16 bits": (
+        zlib.compress(bytes(value for value in PHOTO.convert("L").tobytes() for _ in "hi")),
+        b"/BitsPerComponent 16/ColorSpace/DeviceGray/Filter/FlateDecode",
+    ),
+    "blank, with a palette": (
+        zlib.compress(ROWS_OF_BITS),
+        b"/BitsPerComponent 1/ColorSpace[/Indexed/DeviceRGB 1<ffffff000000>]/Filter/FlateDecode",
+    ),
+    "JPEG, packed": (
+        zlib.compress(STORED["JPEG"][0]),
+        JPEG_ENTRIES.replace(b"/DCT", b"[/FlateDecode/DCT") + b"]",
+    ),
+    "a mask": (zlib.compress(ROWS_OF_BITS), b"/ImageMask true/BitsPerComponent 1/Filter/FlateDecode"),
+}
+
+
+@pytest.mark.parametrize(("data", "entries"), WHOLE.values(), ids=WHOLE.keys())
+def test_a_whole_picture_on_a_page_counts_as_whole(data: bytes, entries: bytes) -> None:
+    """Few bits for a pixel, or none on the page, are no damage."""
+    assert notes(scan(data, entries)) == ()

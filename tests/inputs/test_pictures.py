@@ -123,6 +123,56 @@ def test_each_frame_of_a_tiff_is_a_page(name: str) -> None:
     assert refusal_of(made(name, frames[0], save_all=True, append_images=frames[1:] * 2)) is TooManyPages
 
 
+def tiff_of_three(**options: object) -> tuple[bytes, list[int]]:
+    """Three pages, and the places of their descriptions."""
+    content = saved(DRAWN, "TIFF", save_all=True, append_images=[drawn(seed=2), drawn(seed=3)], **options)
+    (at,) = struct.unpack_from("<I", content, 4)
+    places = []
+    while at:
+        places.append(at)
+        (entries,) = struct.unpack_from("<H", content, at)
+        (at,) = struct.unpack_from("<I", content, at + 2 + 12 * entries)
+    return content, places
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "jpeg", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("damage", [b"\xff\xff", b"\0\0", b"\2\0" + bytes(60)], ids=["many entries", "no entry", "zeros"])
+def test_a_tiff_page_whose_description_is_broken_is_missing(compression: str, damage: bytes) -> None:
+    """The page before is read, and what cannot be found is one missing page: neither blank, nor left out, nor a lost document."""
+    content, places = tiff_of_three(compression=compression)
+    at = places[2]
+    broken = content[:at] + damage + content[at + len(damage) :]
+    try:
+        first, second, third = open_document(broken, MAX_PAGES).pages
+    except FileCutOff:
+        assert compression == "raw"  # its descriptions stand before the data, so many entries point to no page
+        return
+    assert Note.PAGE_MISSING in third.notes
+    assert_right(read(first.picture))
+    assert is_like(read(second.picture), drawn(seed=2))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "group4"])
+def test_a_tiff_that_ends_before_the_description_of_a_page_is_cut_off(compression: str) -> None:
+    """Nothing tells how many pages are missing, so the file is to be handed in again."""
+    fax = {"compression": compression}
+    content = (
+        saved(DRAWN.convert("1"), "TIFF", save_all=True, append_images=[drawn(seed=2).convert("1")], **fax)
+        if compression == "group4"
+        else tiff_of_three(**fax)[0]
+    )
+    with pytest.raises(FileCutOff):
+        list(open_document(content[: len(content) * 6 // 10], MAX_PAGES).pages)
+
+
+def test_a_tiff_page_without_data_is_missing() -> None:
+    """The decoder leaves it white or black without an error, and it is not a blank page."""
+    content, places = tiff_of_three(compression="tiff_lzw")
+    entry = next(at for at in range(places[1] + 2, len(content), 12) if content[at : at + 2] == struct.pack("<H", 273))
+    pages = [*open_document(content[:entry] + struct.pack("<H", 60000) + content[entry + 2 :], MAX_PAGES).pages]
+    assert [Note.PAGE_MISSING in page.notes for page in pages] == [False, True, False]
+
+
 def test_a_preview_in_a_tiff_is_no_page() -> None:
     """Only the frame that is declared as the reduced copy is left out."""
     preview = photos.tiff_with_tags(drawn((48, 64)), tag_254=1)
@@ -397,6 +447,16 @@ def test_a_block_that_never_came_is_damage(name: str, at: float) -> None:
     """A few thousand zeros in the middle of packed data, whose end is there. Decoders lose their place and report nothing."""
     content = made(name)
     assert refusal_of(zeroed(content, at, 0.1)) in {FileDamaged, FileCutOff}
+
+
+@pytest.mark.parametrize("size", [(1500, 2000), (3000, 4000)])
+@pytest.mark.parametrize("name", ["WebP", "AVIF", "HEIC", "progressive JPEG", "TIFF with LZW"])
+def test_white_paper_with_a_line_of_writing_is_read(name: str, size: tuple[int, int]) -> None:
+    """Its data has runs of zeros in some formats, and they are no missing part."""
+    paper = Image.new("RGB", size, WHITE)
+    paper.paste(DRAWN.resize((300, 400)), (100, 100))
+    seen = only(made(name, paper))
+    assert is_like(seen, paper.resize(seen.size))
 
 
 @pytest.mark.parametrize("name", ["TIFF", "BMP"])

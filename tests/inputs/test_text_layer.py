@@ -383,3 +383,20 @@ def test_the_examination_of_a_text_changes_no_picture(content: bytes) -> None:
     """Any page has the same picture, or the same refusal, whether its text is examined or not."""
     document = typed_pdf([content, TEXT])
     assert outcome_of(document, takes_own_text=True) == outcome_of(document, takes_own_text=False)
+
+
+BAR = b"q 1 w 58 496 m 128 496 l S Q\n"
+MEANINGFUL_PLACES: dict[str, bytes] = {
+    "exponent": write("10", 60, 500) + write("3", 72.5, 504, 7) + write(" Meter", 77, 500),
+    "exponent at the end of a line": write("Das sind 10", 60, 500) + write("3", 118, 506.5, 6),
+    "exponent of the same size": write("x", 60, 500) + write("2", 66, 504.5) + write(" + 3 = 12", 73, 500),
+    "exponent by the rise of the text": b"BT /F 11 Tf 1 0 0 1 60 500 Tm (x) Tj /F 7 Tf 4 Ts (2) Tj 0 Ts /F 11 Tf ( + 3) Tj ET\n",
+    "index": write("H", 60, 500) + write("2", 68.2, 497.5, 7) + write("O ist Wasser", 72.5, 500),
+    "fraction": write("3a + 4b + 5c", 60, 500) + BAR + write("6d + 7e + 8f", 60, 486),
+}
+
+
+@pytest.mark.parametrize("way", MEANINGFUL_PLACES)
+def test_text_whose_place_has_a_meaning_is_read_by_a_model(way: str) -> None:
+    """As plain text 10³ would be 103, and a fraction two lines."""
+    assert text_of(typed_pdf([TEXT + MEANINGFUL_PLACES[way]])) is None

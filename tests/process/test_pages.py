@@ -43,6 +43,11 @@ def document(demo: tuple[Submission, ...]) -> Submission:
 def enter_rendered(school: School, document: Submission) -> UUID:
     """The same document with its pages beside it, so that each has a text that is known."""
     submission_id = enter_one(school, document)
+    render(school, submission_id)
+    return submission_id
+
+
+def render(school: School, submission_id: UUID) -> None:
     keys = [f"{BUCKET}/derived/{submission_id}/page_{number:04}.png" for number in range(1, PAGES + 1)]
     for key, word in zip(keys, WORDS, strict=True):
         path = school.storage_root / key
@@ -51,7 +56,6 @@ def enter_rendered(school: School, document: Submission) -> UUID:
     school.owner.execute(
         "update learning_submissions set internal_metadata = %s where id = %s", [Jsonb({"page_keys": keys}), submission_id]
     )
-    return submission_id
 
 
 def hang_at(school: School, page: int) -> None:
@@ -174,6 +178,46 @@ def test_a_lost_page_commit_is_noticed(school: School, document: Submission) -> 
         until(lambda: is_idle(worker))
         assert (counted(worker)[Counter.VISION_CALLS], counted(worker)[Counter.REJECTED_BY_FENCE]) == (1, 1)
     assert "cached_pages" not in school.job(submission_id)["payload"]
+
+
+def broken(school: School, submission_id: UUID, pages: range) -> None:
+    """Damage pages that the web side has rendered."""
+    for number in pages:
+        path = school.storage_root / f"{BUCKET}/derived/{submission_id}/page_{number:04}.png"
+        path.write_bytes(path.read_bytes()[:200])
+
+
+def test_a_rendered_page_that_cannot_be_read_is_named(school: School, document: Submission) -> None:
+    """It costs neither the other pages nor a call, and the text says which one is missing."""
+    submission_id = enter_rendered(school, document)
+    broken(school, submission_id, range(1, 3))
+    assert finish(school, submission_id, **ONLY_READING)[Counter.VISION_CALLS] == PAGES - 2
+    missing = [f"[Seite {number} konnte nicht gelesen werden]" for number in (1, 2)]
+    assert school.submission(submission_id)["text_body"] == "\n\n".join([*missing, *WORDS[2:]])
+
+
+def test_a_document_without_a_readable_rendered_page_is_refused(school: School, document: Submission) -> None:
+    """No text is made of remarks alone, and no model is asked."""
+    submission_id = enter_rendered(school, document)
+    broken(school, submission_id, range(1, PAGES + 1))
+    assert Counter.VISION_CALLS not in finish(school, submission_id, **ONLY_READING)
+    assert school.results(submission_id) == ["failed"]
+    assert school.submission(submission_id)["error_code"] == "input_corrupt"
+
+
+def test_pages_of_the_original_are_not_mixed_with_rendered_ones(school: School, document: Submission) -> None:
+    """A long page is several pages of the original, and one that the web side renders. So their numbers differ."""
+    hang_at(school, 3)
+    submission_id = enter_one(school, document)
+    with school.worker(**ONLY_READING) as worker:
+        until_called(school, worker, 3)
+        worker.signal(signal.SIGKILL)
+        worker.exit_status()
+        school.reclaim_lease(worker)
+    render(school, submission_id)
+    done = finish(school, submission_id, **ONLY_READING)
+    assert (done[Counter.VISION_CALLS], Counter.PAGES_REUSED in done) == (PAGES, False)
+    assert school.submission(submission_id)["text_body"] == TEXT
 
 
 LONG_SIZE, LONG_PIECES, LINE_PIXELS = (1080, 6000), 5, 60

@@ -9,10 +9,11 @@ from worker.adapters import prompts, remarks
 from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
 from worker.core.doubt import NO_CONFIDENCE
-from worker.core.file_refusals import TooManyPages
+from worker.core.file_refusals import FileRefused, KeyRefused, TooManyPages
 from worker.core.page_size import PAGES_VERSION
 from worker.documents.decoder import decoding
 from worker.documents.ink import Ink, ink_in
+from worker.documents.missing import missing_page, refused_if_all_are_missing
 from worker.documents.page import Note, Page
 from worker.documents.storage import Storage, page_keys
 from worker.ollama.call_report import OnCall, failures_reported, ignore_call
@@ -25,6 +26,7 @@ from worker.settings import WorkerSettings
 
 SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
 OWN_TEXT = "\nown text of typed pages, 1"  # part of the fingerprint: the rules for a PDF's own text, with their version
+RENDERED = ", rendered by the web side"  # part of the fingerprint
 MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sentences
 
 
@@ -98,7 +100,8 @@ class Vision:
         if len(keys) > self._settings.max_pdf_pages:
             raise TooManyPages
         if keys:
-            pictures = map(self._rendered, keys[first_page - 1 :])
+            pictures: Iterator[Page] = map(self._rendered_or_missing, keys[first_page - 1 :])
+            pictures = refused_if_all_are_missing(pictures) if first_page == 1 else pictures
             yield self._pages([False] * len(keys), pictures, attempt, first_page)
             return
         read = self._storage.original(submission)
@@ -117,7 +120,17 @@ class Vision:
         with failures_reported(self._on_call):
             self._digest = self._digest or self._ollama.digest(model)  # not kept if none was found: another worker may find it
         made_by, prompt = f"{__name__} {PAGES_VERSION}", self._prompt + self._own_text
+        if page_keys(submission):  # a long page is one of these, and several of the original's
+            made_by += RENDERED
         return checkpoint.fingerprint(str(submission["sha256"]), made_by, self._digest or model, prompt)
+
+    def _rendered_or_missing(self, storage_key: str) -> Page:
+        try:
+            return self._rendered(storage_key)
+        except KeyRefused:
+            raise
+        except FileRefused as refusal:
+            return missing_page(refusal)
 
     def _rendered(self, storage_key: str) -> Page:
         """A page of the web side is one page, however long it is, because the web side has counted the pages."""

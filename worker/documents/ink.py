@@ -17,12 +17,13 @@ INK_SECONDS = 2.0  # for a picture of the largest size, which takes 0.15 s of an
 FAINT, CLEAR = 8, 16  # levels of 255 darker than the paper around: the noise of a scan is below, pencil above
 AROUND_PIXELS = 25  # to each side: wider than a stroke, narrower than a shadow
 FAINT_PIXELS = 30  # fewer are dust
+STRONG, STRONG_PIXELS = 40, 6  # of a small minus or full stop in ink
 RULE_PIXELS = 24  # to each side: a straight run of twice this length is a rule of the paper and not a letter
 CELL_PIXELS, INK_PIXELS, LEAST_CELLS = 16, 20, 3  # writing fills some cells, and dust fills none
 
 
 class Ink(Enum):
-    """NONE: plain paper. LITTLE: rules, squares or dust, and nothing that looks written."""
+    """NONE: nothing stands out from the paper. LITTLE: rules, squares or dust, and nothing that looks written."""
 
     NONE = b"0"
     LITTLE = b"1"
@@ -51,9 +52,9 @@ def _send_ink(picture: bytes, fd: int) -> None:
 def ink_of(picture: Image.Image) -> Ink:
     """Compare each point with the paper around it, so that shadows and the paper's colour do not count."""
     grey = picture.convert("L")
-    darker = darkness(grey, grey.filter(ImageFilter.BoxBlur(1)))
-    if sum(darker.histogram()[FAINT:]) < FAINT_PIXELS:
+    if not _stands_out(picture if picture.mode in {"L", "RGB"} else grey):
         return Ink.NONE
+    darker = darkness(grey, grey.filter(ImageFilter.BoxBlur(1)))
     marks = darker.point(lambda level: 255 if level >= CLEAR else 0)
     cells = ImageChops.subtract(marks, _rules(marks)).reduce(CELL_PIXELS)
     filled = sum(cells.histogram()[INK_PIXELS * 255 // CELL_PIXELS**2 :])
@@ -63,6 +64,13 @@ def ink_of(picture: Image.Image) -> Ink:
 def darkness(grey: Image.Image, smooth: Image.Image) -> Image.Image:
     """Return the levels by which each point of a smoothed page is darker than the paper around it."""
     return ImageChops.subtract(grey.filter(ImageFilter.BoxBlur(AROUND_PIXELS)), smooth)
+
+
+def _stands_out(picture: Image.Image) -> bool:
+    """True if something differs from what is around it, in any colour: yellow on white and red on green have no darkness."""
+    around, smooth = picture.filter(ImageFilter.BoxBlur(AROUND_PIXELS)), picture.filter(ImageFilter.BoxBlur(1))
+    histograms = [band.histogram() for band in ImageChops.difference(around, smooth).split()]
+    return any(sum(each[FAINT:]) >= FAINT_PIXELS or sum(each[STRONG:]) >= STRONG_PIXELS for each in histograms)
 
 
 def _rules(marks: Image.Image) -> Image.Image:

@@ -10,10 +10,14 @@ from pypdfium2 import raw
 
 from worker.core.file_refusals import FileDamaged, FileTooLarge
 from worker.core.page_size import MAX_SIDE_PIXELS
+from worker.documents.pictures.jpeg import Jpeg
+from worker.documents.pictures.png import is_zlib_sound
+from worker.documents.pictures.whole import NEARLY_WHOLE_SHARE
 
 MAX_BYTES = 1_000_000_000  # of one decoded picture. pdfium leaves the rest of a larger one black
 _MEMORY_BYTES = 64 * 2**20  # of one decoded picture. A smaller one is missing because it is damaged
 MAX_PICTURES = 200  # of a page that are examined. A scan has a few, or some dozens of strips
+_HALF = 0.5
 _MAX_DEPTH = 4
 _LEAST_SHARE = 0.01  # of the page: a smaller picture is decoration
 _EXAMINED_SHARE = 0.1  # of the page: a picture of this size that left no mark is examined
@@ -41,12 +45,23 @@ def refuse_huge(page: pypdfium2.PdfPage) -> None:
         raise FileTooLarge("a picture of too many pixels")
 
 
-def refuse_missing(page: pypdfium2.PdfPage, rendered: Image.Image) -> None:
-    """Raise if a picture that fills much of the page was not drawn, because pdfium leaves it out without an error."""
-    for picture in _pictures(page, _EXAMINED_SHARE):
-        box = on_picture(page, rendered.size, picture.get_bounds())
-        if is_uniform(rendered, box) and not _is_decodable(picture):
-            raise (FileTooLarge if _bytes(picture) > _MEMORY_BYTES else FileDamaged)("a picture is missing")
+def is_whole(page: pypdfium2.PdfPage, rendered: Image.Image) -> bool:
+    """False if a little of a picture that fills much of the page is missing. Raises if much is, or if it was not drawn.
+
+    pdfium leaves a picture out without an error, and draws what is missing of one in grey or black.
+    """
+    shares = [_share(picture, page, rendered) for picture in _pictures(page, _EXAMINED_SHARE)]
+    return min(shares, default=1.0) == 1.0
+
+
+def _share(picture: pypdfium2.PdfImage, page: pypdfium2.PdfPage, rendered: Image.Image) -> float:
+    """Return the share of a picture that is in the file."""
+    is_blank = is_uniform(rendered, on_picture(page, rendered.size, picture.get_bounds()))
+    is_drawn = not is_blank or _has_bitmap(picture)
+    share = _stored_share(picture, is_blank) if is_drawn else 0.0
+    if share < NEARLY_WHOLE_SHARE:
+        raise (FileTooLarge if is_blank and _bytes(picture) > _MEMORY_BYTES else FileDamaged)("a picture is missing")
+    return share
 
 
 def _pictures(page: pypdfium2.PdfPage, least_share: float) -> Iterator[pypdfium2.PdfImage]:
@@ -101,14 +116,45 @@ def _extrema(picture: Image.Image) -> list[tuple[int, int]]:
     return [found] if isinstance(found[0], int | float) else list(found)  # type: ignore[list-item]
 
 
-def _is_decodable(picture: pypdfium2.PdfImage) -> bool:
-    """False if the decoder has no bitmap, or if the bytes of a packed picture end in its first half."""
+def _has_bitmap(picture: pypdfium2.PdfImage) -> bool:
     bitmap = raw.FPDFImageObj_GetBitmap(picture)
-    if not bitmap:
-        return False
-    raw.FPDFBitmap_Destroy(bitmap)
+    if bitmap:
+        raw.FPDFBitmap_Destroy(bitmap)
+    return bool(bitmap)
+
+
+def _stored_share(picture: pypdfium2.PdfImage, is_blank: bool) -> float:
+    """Return the share of a JPEG, or of a picture without a format of its own. It is 1 where it is not known."""
+    filters = picture.get_filters()
+    if filters[-1:] == ["DCTDecode"]:
+        return _share_of_jpeg(bytes(picture.get_data(decode_simple=True)), _pixels(picture))
     if picture.get_filters(skip_simple=True):
-        return True
+        return 1.0
+    if filters[:1] == ["FlateDecode"] and not is_zlib_sound(bytes(picture.get_data(decode_simple=False))):
+        return _share_of_rows(picture)
+    return 1.0 if not is_blank or _share_of_rows(picture) >= _HALF else 0.0
+
+
+def _share_of_rows(picture: pypdfium2.PdfImage) -> float:
+    """The bits of a pixel are those that pdfium has drawn. In the file, a pixel with a palette may have one."""
     width, height = _pixels(picture)
-    row_bytes = math.ceil(width * max(1, picture.get_metadata().bits_per_pixel) / 8)
-    return bool(raw.FPDFImageObj_GetImageDataDecoded(picture, None, 0) >= height * row_bytes / 2)
+    told = picture.get_metadata()
+    bits = 1 if told.colorspace == raw.FPDF_COLORSPACE_INDEXED else max(1, told.bits_per_pixel)
+    found_bytes = int(raw.FPDFImageObj_GetImageDataDecoded(picture, None, 0))
+    return min(1.0, found_bytes / max(1, height * math.ceil(width * bits / 8)))
+
+
+def _share_of_jpeg(content: bytes, size: tuple[int, int]) -> float:
+    """A JPEG that a PDF gives another size is one that only pdfium can tell the size of."""
+    try:
+        jpeg = Jpeg(content)
+    except FileDamaged:
+        return 1.0
+    if jpeg.sizes != [size]:
+        return 1.0
+    try:
+        return jpeg.share()
+    except (FileDamaged, OSError):
+        return 0.0
+    except SyntaxError:
+        return 1.0  # of a kind that Pillow does not open

@@ -57,8 +57,8 @@ class Pdf:
         pictures.refuse_huge(page)
         scale = (max(size) - 0.5) / max(page.get_size())  # pdfium rounds up
         rendered: Image.Image = page.render(scale=scale).to_pil()
-        pictures.refuse_missing(page, rendered)
         found = {
+            Note.INCOMPLETE: not pictures.is_whole(page, rendered),
             Note.ANNOTATION_MISSING: completed.is_any_missing(rendered),
             Note.FONT_MISSING: fonts.is_any_missing(page, rendered),
         }

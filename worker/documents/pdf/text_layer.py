@@ -29,6 +29,7 @@ RULE_POINTS, MIN_RULE_POINTS = 2.0, 24.0  # thickest and shortest rule. A short 
 LOW, HIGH = 0.12, 0.9  # a rule below the first or above the second part of a letter's size does not strike it out
 NEW_LINE, GAP, PARAGRAPH = 0.5, 2.5, 1.5  # in sizes: step of the baseline, gap in a line. In line distances: gap of paragraphs
 FEW_STEPS, LINE = 4, 1.4  # with fewer steps from line to line, the usual one is not known. Then it is this many sizes at most
+RAISED = 0.06  # in sizes: 10³ and H₂O have 0.15 and more, and the rounding of a program less than 0.02
 MAX_GAPPED_LINES = 1  # "Name … Date" at the top. More are columns or a table, whose order is not sure
 MAX_SKEW = 0.4  # of letters that a program slants itself
 MIN_LETTERS = 2
@@ -103,6 +104,8 @@ def _sound_text(page: pypdfium2.PdfPage, picture: Image.Image) -> str:
     _check_rules(rules, inked)
     lines = _lines(glyphs)
     _check_order(lines)
+    _check_baselines(lines)
+    _check_fractions(rules, lines)
     _check_ink(picture.convert("L"), _view(page, picture), _in_time(inked, until_seconds), rules)
     _check_shapes(page, _in_time(inked, until_seconds))
     return _joined(lines)
@@ -295,6 +298,28 @@ def _check_order(lines: Sequence[Sequence[Glyph]]) -> None:
     gapped = sum(any(_is_gap(*pair) for pair in pairwise(_without_spaces(line))) for line in lines)
     split = sum(_is_beside(*pair) for pair in pairwise(boxes))
     _require(gapped + split <= MAX_GAPPED_LINES, "columns or a table")
+
+
+def _check_baselines(lines: Sequence[Sequence[Glyph]]) -> None:
+    """A raised or lowered letter means something else than the letters beside it. Plain text would have 103 for 10³."""
+    for line in lines:
+        for before, glyph in pairwise(_without_spaces(line)):
+            _require(abs(glyph.y - before.y) <= RAISED * max(before.size, glyph.size), "raised letter")
+    for line, following in pairwise(lines):
+        box, other, size = _around(line), _around(following), max(line[-1].size, following[0].size)
+        is_close = -NEW_LINE * size < other[0] - box[2] < size
+        _require(not is_close or min(box[3], other[3]) <= max(box[1], other[1]), "letter raised above its line")
+
+
+def _check_fractions(rules: Sequence[Box], lines: Sequence[Sequence[Glyph]]) -> None:
+    """A rule that is as long as the longer one of the lines above and below it may be the bar of a fraction."""
+    for rule in rules:
+        for above, below in pairwise(map(_around, lines)):
+            is_between = below[3] <= rule[3] and rule[1] <= above[1] and above[1] - below[3] < above[3] - above[1]
+            slack = above[3] - above[1] + below[3] - below[1]
+            left, right = min(above[0], below[0]), max(above[2], below[2])
+            is_bar = abs(rule[0] - left) <= slack and abs(rule[2] - right) <= slack
+            _require(not (is_between and is_bar), "fraction")
 
 
 def _around(line: Iterable[Glyph]) -> Box:

@@ -58,7 +58,7 @@ class Png:
 
     def decode(self, _index: int, _size: tuple[int, int]) -> Decoded:
         data = self._data
-        if self._sound_bytes < len(data) and not _is_zlib_sound(data):
+        if self._sound_bytes < len(data) and not is_zlib_sound(data):
             data = data[: self._sound_bytes]
         return decoded(lambda: self._opened(data), counts_rows=not self.is_interlaced)
 
@@ -102,7 +102,7 @@ def _sound_bytes(data: list[_Chunk]) -> int:
     return sound
 
 
-def _is_zlib_sound(data: bytes) -> bool:
+def is_zlib_sound(data: bytes) -> bool:
     """Unpack the data, without keeping it, to compare it with the checksum at its end."""
     unpacking, rest = zlib.decompressobj(), data
     with contextlib.suppress(zlib.error):

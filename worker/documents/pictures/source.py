@@ -54,14 +54,14 @@ _PHOTOS: dict[PictureFormat, Callable[[bytes], _Photo]] = {
     PictureFormat.GIF: Gif,
     PictureFormat.BMP: Bmp,
 }
-_UNPACKED = {PictureFormat.TIFF, PictureFormat.BMP}  # whose data may end with zeros
+_MAY_END_WITH_ZEROS = {PictureFormat.TIFF, PictureFormat.BMP, PictureFormat.WEBP}
 
 
 class Pictures:
     """The pictures of a file, as a source of pages."""
 
     def __init__(self, content: bytes, kind: PictureFormat) -> None:
-        self._photo = _PHOTOS[kind](content if kind in _UNPACKED else _without_tail(content))
+        self._photo = _PHOTOS[kind](content if kind in _MAY_END_WITH_ZEROS else _without_tail(content))
         self.sizes = [upright_size(size, self._photo.orientation) for size in self._photo.sizes]
         pixels = max((width * height for width, height in self.sizes), default=0)
         if pixels > MAX_PIXELS or pixels * self._photo.pixel_bytes + _FILE_COPIES * len(content) > MEMORY_BYTES:

@@ -13,6 +13,8 @@ from worker.documents.pictures.whole import HOLE, Decoded
 _DATA, _HEADER, _FRAME = {b"VP8 ", b"VP8L", b"ANMF"}, b"VP8X", b"ANMF"
 _KEPT = {b"VP8 ", b"VP8L", b"ALPH", b"ANIM"}
 _FLAGS = 0b0001_0010  # an alpha channel, an animation. The other bits declare metadata
+_BLOCK_PIXELS = 16 * 16
+_BLOCKS_OF_ZERO = 24  # blocks of white paper that one byte of zeros codes: 42 and more
 
 
 class Webp:
@@ -21,7 +23,9 @@ class Webp:
     pixel_bytes = 16  # the canvas twice, its copy, and Pillow's picture
 
     def __init__(self, content: bytes) -> None:
-        self.has_end = len(content) >= 8 + int.from_bytes(content[4:8], "little")
+        self._hole = _hole(_size(content))
+        is_long_enough = len(content) >= 8 + int.from_bytes(content[4:8], "little")
+        self.has_end = is_long_enough and not content.endswith(self._hole)
         self.orientation, self.profile = 1, b""
         kept = b"".join(self._kept(content))
         self._content = b"RIFF" + struct.pack("<I", len(kept) + 4) + b"WEBP" + kept
@@ -37,8 +41,8 @@ class Webp:
         for kind, body, is_whole in _chunks(content):
             if kind in _DATA and not is_whole:
                 break
-            if kind in _DATA and HOLE in body:
-                raise FileDamaged("a part of the picture data is missing")
+            if kind in _DATA and self._hole in body:
+                raise (FileDamaged if self.has_end else FileCutOff)("a part of the picture data is missing")
             if kind == b"EXIF":
                 self.orientation = orientation(body if body.startswith(b"Exif\0\0") else b"Exif\0\0" + body)
             elif kind == b"ICCP" and is_whole:
@@ -63,6 +67,11 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def _hole(size: tuple[int, int]) -> bytes:
+    """More zeros than white paper of this size has."""
+    return bytes(max(len(HOLE), size[0] * size[1] // _BLOCK_PIXELS // _BLOCKS_OF_ZERO))
 
 
 def _size(content: bytes) -> tuple[int, int]:
