@@ -35,7 +35,7 @@ MAX_KEY_BYTES = 1024  # the limit of object stores. A path may be longer, but no
 
 def page_keys(submission: Mapping[str, Any]) -> list[str]:
     """Storage keys of the pages that the web side rendered from a PDF, in order. Empty if the metadata is malformed."""
-    metadata = submission["internal_metadata"]
+    metadata = submission.get("internal_metadata")
     keys = metadata.get("page_keys") if isinstance(metadata, dict) else None
     return keys if isinstance(keys, list) and all(isinstance(key, str) for key in keys) else []
 
