@@ -147,4 +147,10 @@ def _pictures(submission: Submission, work: Work) -> tuple[bytes, ...]:
     """Return the pictures as a worker sends them to the model."""
     if isinstance(submission.content, str) or submission.mime_type is None or work is Work.DAMAGED:
         return ()
-    return submission.rendered_pages or tuple(page.picture for page in open_document(submission.content, MAX_PAGES).pages)
+    if submission.rendered_pages:
+        return tuple(_sent(page, max_pages=1, cuts_long_pages=False)[0] for page in submission.rendered_pages)
+    return _sent(submission.content, MAX_PAGES)
+
+
+def _sent(content: bytes, max_pages: int, *, cuts_long_pages: bool = True) -> tuple[bytes, ...]:
+    return tuple(page.picture for page in open_document(content, max_pages, cuts_long_pages=cuts_long_pages).pages)
