@@ -20,6 +20,7 @@ from tests.inputs.alarm import alarmed
 from worker.documents import decoder, sandbox
 from worker.documents.decoder import decoding
 from worker.documents.errors import FileTimeout
+from worker.documents.pages import open_document
 from worker.documents.storage import Storage
 
 pytestmark = pytest.mark.second_tier
@@ -86,7 +87,7 @@ def test_a_disk_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with silent_disk(mounted, takes_requests=takes_requests), pytest.raises(FileTimeout):
             read(mounted)
         until_ended([process for process in psutil.Process().children() if process not in before])
-        assert read(sound) == PICTURE
+        assert [read(sound)] == [page.picture for page in open_document(PICTURE, 1).pages]
     assert psutil.Process().children() == before
 
 

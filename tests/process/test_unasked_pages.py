@@ -150,6 +150,10 @@ def test_a_stop_ends_between_two_pages_without_a_call(school: School, document: 
     assert finish(school, submission_id, {"UNASKED": "2 3 4 5 6"})[Counter.PAGES_REUSED] == 1
 
 
+def is_queued(school: School, submission_id: UUID) -> bool:
+    return bool(school.job(submission_id)["status"] == "queued")
+
+
 @pytest.mark.second_tier  # a lone worker tries for half a minute
 def test_a_refused_page_without_a_call_uses_no_attempt(school: School, document: Submission) -> None:
     """The database refuses the text of a document for which no model was called: the job is held, as nothing was in vain."""
@@ -157,6 +161,6 @@ def test_a_refused_page_without_a_call_uses_no_attempt(school: School, document:
     submission_id = enter_one(school, document)
     refuse(school.owner, submission_id, "23514", "checkpoint")
     with school.worker({"UNASKED": ALL}, **SPARING) as worker:
-        until(lambda: counted(worker).get(Counter.RELEASED) == 1 and is_idle(worker), within_seconds=60)
+        until(lambda: school.leases(submission_id) and is_idle(worker) and is_queued(school, submission_id), within_seconds=60)
         job = school.job(submission_id)
-        assert (job["status"], job["retry_count"]) == ("queued", 0)
+        assert (job["retry_count"], job["payload"].get("expiries")) == (0, None)
