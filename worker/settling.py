@@ -21,7 +21,7 @@ from worker.core.outcome import (
     Retried,
     fallbacks,
 )
-from worker.core.refusal import ALL_REFUSED, Access, after_answer, hold
+from worker.core.refusal import ALL_REFUSED, Access, after_answer, hold, hold_answer
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, Activity, Counter, EventKind
 from worker.lease_search import PendingLease
@@ -74,7 +74,8 @@ class Settling:
             try:
                 return held.ask(first, after_reconnect, _counters(outcome), KEPT_ANSWER_SECONDS)
             except LeaseRanOut as end:
-                is_put_back = not end.suspect or self._put_back(held.lease, hold(reason_of(end.suspect), outcome))
+                held_answer = hold_answer(held.lease, outcome, reason_of(end.suspect), self._counts())
+                is_put_back = not end.suspect or self._put_back(held.lease, held_answer)
                 if is_put_back or time.monotonic() > last_round_at_seconds:
                     raise
             first = after_reconnect = partial(after_reconnect, may_have_committed=False)  # but the put-back may have
@@ -114,9 +115,12 @@ class Settling:
         if not isinstance(outcome, Completed):
             return fallbacks(outcome, lease, reason, may_retry=may_pass)
         self._refused_accesses.add(Access.RESULT, lease.job_id)
-        counts = CallCounts(self._ctx.wiring.instance, answered=self._refused_accesses.accepted(Access.RESULT))
-        judged = after_answer(lease, outcome, reason, counts, is_passing=may_pass, is_too_old=held.is_too_old)
+        judged = after_answer(lease, outcome, reason, self._counts(), is_passing=may_pass, is_too_old=held.is_too_old)
         return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None))
+
+    def _counts(self) -> CallCounts:
+        """The results that the database has taken from this instance."""
+        return CallCounts(self._ctx.wiring.instance, answered=self._refused_accesses.accepted(Access.RESULT))
 
     def lost(self, held: HeldLease, end: LeaseRanOut) -> Lost:
         """The lease has ended, or was given up before its end.
