@@ -105,6 +105,8 @@ class Settling:
             for each in (outcome, *others) if has_next else others:
                 with suppress(RowRefused):
                     return self.written(held.lease, each, self.write(held, each, None))
+            if isinstance(outcome, Completed) and isinstance(others[0], Released):
+                return self._leave(held, others[0], sqlstate)
             return self._park(held, outcome, sqlstate)
         except LeaseRanOut as end:
             return self.lost(held, end)
@@ -144,7 +146,7 @@ class Settling:
         """
         writes: tuple[Callable[[Connection], bool], ...] = (
             lambda connection: settle(connection, lease, released),
-            lambda connection: mark_refused(connection, lease, released.error_class, released.answer),
+            lambda connection: mark_refused(connection, lease, released.error_class, released),
         )
         return any(map(self._is_done_at_once, writes))
 
@@ -155,6 +157,18 @@ class Settling:
             self._ctx.session.ask(write, None, -math.inf)
             return True
         return False
+
+    def _leave(self, held: HeldLease, held_answer: Released, sqlstate: str) -> Refused:
+        """Leaves the answer in the row of a job that keeps its lease, because no evidence is against it.
+
+        If the row takes only the reason, the next lease writes the failure, so that no model is called again.
+        """
+        lease, reason = held.lease, reason_of(sqlstate)
+        if not self._put_back(lease, held_answer):
+            self._is_done_at_once(lambda connection: mark_refused(connection, lease, reason))
+        self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
+        self._report_refused(lease, reason)
+        return Refused(reason)
 
     def _park(self, held: HeldLease, outcome: Outcome, sqlstate: str) -> Written:
         """Puts the job aside. A job that was only to be released keeps its lease, because its result is not refused yet.
