@@ -87,7 +87,7 @@ class HeldLease:
         kept_seconds: float = 0.0,
     ) -> T:
         try:
-            suspect_until_seconds = self._until_seconds - PUT_BACK_SECONDS if kept_seconds and self.is_running() else math.inf
+            suspect_until_seconds = self._until_seconds - PUT_BACK_SECONDS if self.is_running() else math.inf
             return self._ctx.session.ask(first, later, self._until_seconds + kept_seconds, is_of_row, suspect_until_seconds)
         except RowRefused:
             self._drop_permit()
