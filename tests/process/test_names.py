@@ -65,7 +65,7 @@ def test_the_name_of_the_model_server_hangs(site: Site, names: HostNames) -> Non
     pids = fleet.worker_pids()
     names.hang(MODEL_SERVER)
     entered = [*site.enter_photos(4), *site.enter_texts(4)]
-    until(lambda: {line["slot"] for line in fleet.logged("step_failed") if line["error"] == "NameUnresolved"} == {"0", "1"})
+    until(lambda: "NameUnresolved" in {line["error"] for line in fleet.logged("step_failed")})  # of one: then the gate may close
     until(lambda: "host name is not resolved" in fleet.status()["message"])
     names.heal()
     site.until_done_once(entered)
@@ -85,7 +85,7 @@ def test_the_name_of_the_object_store_hangs(site: Site, names: HostNames) -> Non
         pids = fleet.worker_pids()
         names.hang(OBJECT_STORE)
         entered = site.enter_photos(8)
-        until(lambda: {line["slot"] for line in fleet.logged("step_failed")} == {"0", "1"})
+        until(lambda: fleet.logged("step_failed"))  # of one: then the gate may close
         assert {line["error"] for line in fleet.logged("step_failed")} == {"StoreNameUnresolved"}
         names.heal()
         site.until_done_once(entered)
