@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from worker.context import WorkerContext
-from worker.core.outcome import Lease, Lost, Outcome, Released
+from worker.core.outcome import Lease, Lost, Outcome, Released, has_answer
 from worker.core.refusal import Access, after_reading, before_call
 from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection, RowRefused
@@ -60,7 +60,7 @@ class HeldLease:
     ) -> None:
         self._ctx, self.lease, self.permit, self._refused_accesses = ctx, lease, permit, refused_accesses
         self._has_rival = refused_accesses.has_rival(lease.job_id)  # the row alone is at fault if it is refused again
-        self._is_refused = self._has_rival
+        self._is_refused = self._has_rival or has_answer(lease)  # a kept answer is written or held at once, without a call
         self.access = Access.RESULT  # of the current statement
         self._has_called = False  # a model, since the last commit of what one has answered
         self._until_seconds = leased_at_seconds + first_lease_seconds(ctx.settings)
@@ -95,7 +95,7 @@ class HeldLease:
         kept_seconds: float = 0.0,
     ) -> T:
         try:
-            suspect_until_seconds = self._until_seconds - PUT_BACK_SECONDS if kept_seconds and self.is_running() else math.inf
+            suspect_until_seconds = self._until_seconds - PUT_BACK_SECONDS if self.is_running() else math.inf
             return self._ctx.session.ask(first, later, self._until_seconds + kept_seconds, is_of_row, suspect_until_seconds)
         except RowRefused:
             self._drop_permit()

@@ -15,6 +15,7 @@ from worker.core.outcome import (
     Payload,
     Submission,
     fail_refused,
+    has_answer,
     parse_payload,
     quarantine,
     storable,
@@ -74,9 +75,10 @@ class Job:
     def _end_parked(self) -> None:
         """Ends a job whose end the database has refused before, without another call to a model.
 
-        A lock or a slow statement may be over by now.
+        A lock or a slow statement may be over by now. An answer in the payload is tried again, because that is no call either.
         """
-        sqlstate = sqlstate_in(self._lease.error_code) or self._refused_before
+        refused_before = None if has_answer(self._lease) else self._refused_before
+        sqlstate = sqlstate_in(self._lease.error_code) or refused_before
         if sqlstate and not is_passing(sqlstate):
             raise JobEnded(fail_refused(self._lease, reason_of(sqlstate)))
 

@@ -21,7 +21,7 @@ from worker.core.outcome import (
     Retried,
     fallbacks,
 )
-from worker.core.refusal import ALL_REFUSED, Access, after_answer, hold
+from worker.core.refusal import ALL_REFUSED, Access, after_answer, hold, hold_answer
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, Activity, Counter, EventKind
 from worker.lease_search import PendingLease
@@ -74,7 +74,8 @@ class Settling:
             try:
                 return held.ask(first, after_reconnect, _counters(outcome), KEPT_ANSWER_SECONDS)
             except LeaseRanOut as end:
-                is_put_back = not end.suspect or self._put_back(held.lease, hold(reason_of(end.suspect), outcome))
+                held_answer = hold_answer(held.lease, outcome, reason_of(end.suspect), self._counts())
+                is_put_back = not end.suspect or self._put_back(held.lease, held_answer)
                 if is_put_back or time.monotonic() > last_round_at_seconds:
                     raise
             first = after_reconnect = partial(after_reconnect, may_have_committed=False)  # but the put-back may have
@@ -104,6 +105,8 @@ class Settling:
             for each in (outcome, *others) if has_next else others:
                 with suppress(RowRefused):
                     return self.written(held.lease, each, self.write(held, each, None))
+            if isinstance(outcome, Completed) and isinstance(others[0], Released):
+                return self._leave(held, others[0], sqlstate)
             return self._park(held, outcome, sqlstate)
         except LeaseRanOut as end:
             return self.lost(held, end)
@@ -114,9 +117,12 @@ class Settling:
         if not isinstance(outcome, Completed):
             return fallbacks(outcome, lease, reason, may_retry=may_pass)
         self._refused_accesses.add(Access.RESULT, lease.job_id)
-        counts = CallCounts(self._ctx.wiring.instance, answered=self._refused_accesses.accepted(Access.RESULT))
-        judged = after_answer(lease, outcome, reason, counts, is_passing=may_pass, is_too_old=held.is_too_old)
+        judged = after_answer(lease, outcome, reason, self._counts(), is_passing=may_pass, is_too_old=held.is_too_old)
         return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None))
+
+    def _counts(self) -> CallCounts:
+        """The results that the database has taken from this instance."""
+        return CallCounts(self._ctx.wiring.instance, answered=self._refused_accesses.accepted(Access.RESULT))
 
     def lost(self, held: HeldLease, end: LeaseRanOut) -> Lost:
         """The lease has ended, or was given up before its end.
@@ -140,7 +146,7 @@ class Settling:
         """
         writes: tuple[Callable[[Connection], bool], ...] = (
             lambda connection: settle(connection, lease, released),
-            lambda connection: mark_refused(connection, lease, released.error_class, released.answer),
+            lambda connection: mark_refused(connection, lease, released.error_class, released),
         )
         return any(map(self._is_done_at_once, writes))
 
@@ -151,6 +157,18 @@ class Settling:
             self._ctx.session.ask(write, None, -math.inf)
             return True
         return False
+
+    def _leave(self, held: HeldLease, held_answer: Released, sqlstate: str) -> Refused:
+        """Leaves the answer in the row of a job that keeps its lease, because no evidence is against it.
+
+        If the row takes only the reason, the next lease writes the failure, so that no model is called again.
+        """
+        lease, reason = held.lease, reason_of(sqlstate)
+        if not self._put_back(lease, held_answer):
+            self._is_done_at_once(lambda connection: mark_refused(connection, lease, reason))
+        self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
+        self._report_refused(lease, reason)
+        return Refused(reason)
 
     def _park(self, held: HeldLease, outcome: Outcome, sqlstate: str) -> Written:
         """Puts the job aside. A job that was only to be released keeps its lease, because its result is not refused yet.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -45,6 +46,11 @@ def try_again(school: School, submission_id: UUID) -> None:
     leases = len(school.leases(submission_id))
     school.change_job("visible_at = now()", submission_id)
     until(lambda: len(school.leases(submission_id)) > leases and school.job(submission_id)["status"] == "queued")
+
+
+def is_back(school: School, submission_id: UUID, leases: int) -> bool:
+    """Report whether the job is queued after so many leases."""
+    return len(school.leases(submission_id)) >= leases and school.job(submission_id)["status"] == "queued"
 
 
 def refusals(worker: BareWorker) -> list[Event]:
@@ -310,6 +316,18 @@ def test_a_job_that_accepts_no_end_costs_one_call_of_all_workers(guarded: School
     assert (len(guarded.leases(refused_id)), guarded.calls(FEEDBACK_MODEL)) == (3, 1)
 
 
+def test_an_answer_outlives_a_database_that_takes_no_end(guarded: School) -> None:
+    """A trigger refuses every end of the job for a while. After the repair the next worker writes the answer of the only call."""
+    (refused_id,) = enter_texts(guarded, 1)
+    refuse(guarded.owner, refused_id, "P0001", "complete", "fail", "queue", "delete")
+    with guarded.worker() as worker:
+        until(lambda: refusals(worker) and is_idle(worker))
+        accept(guarded.owner, refused_id)
+        guarded.change_job("leased_until = now() - interval '1 second'", refused_id)
+        until(lambda: guarded.is_final(refused_id))
+    assert (guarded.results(refused_id), guarded.calls(FEEDBACK_MODEL)) == (["completed"], 1)
+
+
 def test_a_result_that_is_refused_by_its_text_is_not_made_again(guarded: School) -> None:
     """No rehearsal shows this refusal. The reason in the row, which accepts no end, spares the next worker the call."""
     (refused_id,) = enter_texts(guarded, 1)
@@ -364,6 +382,20 @@ def test_a_trigger_that_refuses_all_checkpoints_holds_the_jobs(
             guarded.change_job("visible_at = now()", each)
         until(lambda: statuses(guarded, *entered) == {"completed"})
         assert worker.exit_status(0) is None
+
+
+@pytest.mark.second_tier
+def test_a_page_whose_checkpoint_is_refused_is_put_back_before_its_lease_ends(guarded: School, photo: Submission) -> None:
+    """The reason in the row spares the next worker a call to the model."""
+    (refused_id,) = guarded.enter(photo)
+    refuse(guarded.owner, refused_id, MISSING, "checkpoint")
+    for leases in (1, 2):
+        with guarded.worker(None, **SHORT_LEASE, ai_timeout_vision=2):
+            until(partial(is_back, guarded, refused_id, leases), within_seconds=60)
+        job = guarded.job(refused_id)
+        assert (job["error_code"], job["retry_count"], len(guarded.leases(refused_id))) == ("database_42883_all", 0, leases)
+        guarded.change_job("visible_at = now()", refused_id)
+    assert guarded.calls(VISION_MODEL) == 1
 
 
 def test_a_trigger_that_refuses_every_begin_of_a_step_holds_the_jobs(guarded: School) -> None:

@@ -171,6 +171,11 @@ def parse_payload(lease: Lease) -> Payload | Failed:
     return payload
 
 
+def has_answer(lease: Lease) -> bool:
+    """True if the payload keeps an answer that the database did not take before."""
+    return isinstance(lease.payload, Mapping) and "answer" in lease.payload
+
+
 def quarantine(payload: Payload, max_crashes: int) -> Failed | None:
     """Fails a job that killed `max_crashes` workers, or whose lease ended MAX_EXPIRIES times without a result."""
     if payload.crashes < max_crashes and payload.expiries < MAX_EXPIRIES:

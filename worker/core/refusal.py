@@ -34,6 +34,16 @@ def hold(reason: str, answer: Completed | None = None) -> Released:
     return Released("refused", HOLD_SECONDS, reason + ALL_REFUSED, answer=answer)
 
 
+def hold_answer(lease: Lease, answer: Completed, reason: str, counts: CallCounts) -> Released:
+    """Gives the job back with its answer and with the evidence, by which the next worker judges its row."""
+    evidence = remembered(held_failure_in(lease.payload), _suspect(reason), counts)
+    return replace(hold(reason, answer), held_failure=evidence)
+
+
+def _suspect(reason: str) -> Suspect:
+    return Suspect(Suspicion.ODD, reason, Step.FEEDBACK)
+
+
 def after_answer(
     lease: Lease, answer: Completed, reason: str, counts: CallCounts, *, is_passing: bool, is_too_old: bool
 ) -> Released | Failed:
@@ -41,12 +51,11 @@ def after_answer(
 
     Until then the answer is kept in the payload, so that each try is one write and no call.
     """
-    before, suspect = held_failure_in(lease.payload), Suspect(Suspicion.ODD, reason, Step.FEEDBACK)
-    if not is_passing and convicts(before, suspect, counts):
+    if not is_passing and convicts(held_failure_in(lease.payload), _suspect(reason), counts):
         return fail_refused(lease, reason, has_text=True)
     if is_too_old:
         return fail_refused(lease, f"{HELD_TOO_LONG}:{reason}", has_text=True)
-    return replace(hold(reason, answer), held_failure=remembered(before, suspect, counts))
+    return hold_answer(lease, answer, reason, counts)
 
 
 def before_call(lease: Lease, reason: str, *, may_be_all: bool, is_too_old: bool) -> Released | Failed:

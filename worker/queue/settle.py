@@ -56,9 +56,10 @@ def park(connection: Connection, lease: Lease, job_error_code: str) -> bool:
     return _write_reason(connection, _PARK, lease, {"job_error_code": job_error_code})
 
 
-def mark_refused(connection: Connection, lease: Lease, job_error_code: str, answer: Completed | None = None) -> bool:
-    """Leave the reason to the next worker if the job cannot be put aside either. Its lease ends by itself."""
-    return _write_reason(connection, _MARK, lease, {"job_error_code": job_error_code, **_kept(None, answer)})
+def mark_refused(connection: Connection, lease: Lease, job_error_code: str, kept: Released | None = None) -> bool:
+    """Leave the reason, with answer and evidence, to the next worker if the job cannot be put aside. Its lease ends by itself."""
+    values = _kept(kept.held_failure, kept.answer) if kept else _kept(None, None)
+    return _write_reason(connection, _MARK, lease, {"job_error_code": job_error_code, **values})
 
 
 def _write_reason(connection: Connection, sql: LiteralString, lease: Lease, values: Mapping[str, Any]) -> bool:
