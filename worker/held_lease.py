@@ -245,8 +245,6 @@ class HeldLease:
         """The outcome of a job to which an access is refused. Only a checkpoint may follow a call to a model."""
         self.access = Access.RESULT
         may_be_all, reason = self._may_be_all(access, sqlstate), reason_of(sqlstate)
-        if access is Access.READ and is_damage(sqlstate):
-            may_be_all = False
         if access is Access.CHECKPOINT and self._has_called:
             return after_reading(self.lease, reason, self._ctx.settings.worker_max_retries, may_be_all=may_be_all)
         return before_call(self.lease, reason, may_be_all=may_be_all, is_too_old=self.is_too_old)
@@ -272,8 +270,13 @@ class HeldLease:
         return self._refused_accesses.is_refused(access) or self._has_rival or is_refusal(self.lease.error_code)
 
     def _may_be_all(self, access: Access, sqlstate: str) -> bool:
-        """Counts a refusal. True if it may pass, or until it is refused again after the same access of another job."""
+        """Counts a refusal. True if it may pass, or until it is refused again after the same access of another job.
+
+        A row with damaged values cannot be read, whatever becomes of other rows.
+        """
         self._refused_accesses.add(access, self.lease.job_id)
+        if access is Access.READ and is_damage(sqlstate):
+            return False
         return not self._has_rival or is_passing(sqlstate)
 
     def _left_seconds(self) -> float:

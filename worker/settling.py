@@ -74,8 +74,9 @@ class Settling:
             try:
                 return held.ask(first, after_reconnect, _counters(outcome), KEPT_ANSWER_SECONDS)
             except LeaseRanOut as end:
-                held_answer = hold_answer(held.lease, outcome, reason_of(end.suspect), self._counts())
-                is_put_back = not end.suspect or self._put_back(held.lease, held_answer)
+                is_put_back = not end.suspect or self._put_back(
+                    held.lease, hold_answer(held.lease, outcome, reason_of(end.suspect), self._counts())
+                )
                 if is_put_back or time.monotonic() > last_round_at_seconds:
                     raise
             first = after_reconnect = partial(after_reconnect, may_have_committed=False)  # but the put-back may have
@@ -133,8 +134,7 @@ class Settling:
         lease = held.lease
         if end.suspect:
             self._refused_accesses.add(held.access, lease.job_id)
-            self._refusals.add(lease.job_id, end.suspect, time.monotonic(), is_result=True)
-            self._report_refused(lease, reason_of(end.suspect))
+            self._pass_over(lease, end.suspect)
             if held.is_running():
                 self._put_back(lease, hold(reason_of(end.suspect)))
         return Lost()
@@ -166,8 +166,7 @@ class Settling:
         lease, reason = held.lease, reason_of(sqlstate)
         if not self._put_back(lease, held_answer):
             self._is_done_at_once(lambda connection: mark_refused(connection, lease, reason))
-        self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
-        self._report_refused(lease, reason)
+        self._pass_over(lease, sqlstate)
         return Refused(reason)
 
     def _park(self, held: HeldLease, outcome: Outcome, sqlstate: str) -> Written:
@@ -189,6 +188,11 @@ class Settling:
             self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
         self._report_refused(lease, reason)
         return Refused(reason)
+
+    def _pass_over(self, lease: Lease, sqlstate: str) -> None:
+        """Passes over a refused row for a while, and reports it."""
+        self._refusals.add(lease.job_id, sqlstate, time.monotonic(), is_result=True)
+        self._report_refused(lease, reason_of(sqlstate))
 
     def _report_refused(self, lease: Lease, reason: str) -> None:
         self._ctx.report.send(

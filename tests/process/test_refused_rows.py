@@ -43,9 +43,9 @@ def statuses(school: School, *submission_ids: UUID) -> set[str]:
 
 def try_again(school: School, submission_id: UUID) -> None:
     """Let a worker lease a held job now, and wait until the job is held again."""
-    leases = len(school.leases(submission_id))
+    leases = len(school.leases(submission_id)) + 1
     school.change_job("visible_at = now()", submission_id)
-    until(lambda: len(school.leases(submission_id)) > leases and school.job(submission_id)["status"] == "queued")
+    until(partial(is_back, school, submission_id, leases))
 
 
 def is_back(school: School, submission_id: UUID, leases: int) -> bool:

@@ -49,6 +49,7 @@ _FAULTS = {
 }
 
 _PASSING = ("40", "55", "57014")  # may end without a change of the row, so its job is tried again as often as any other
+_DAMAGE = ("22", "XX001")  # of the values of the row itself
 
 
 def fault_of(sqlstate: str) -> Fault:
@@ -71,7 +72,7 @@ def is_passing(sqlstate: str) -> bool:
 
 def is_damage(sqlstate: str) -> bool:
     """Report whether the values of the row itself are at fault: they cannot be read, whatever other rows are like."""
-    return sqlstate.startswith(("22", "XX001"))
+    return sqlstate.startswith(_DAMAGE)
 
 
 def reason_of(sqlstate: str) -> str:
