@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psycopg
 
@@ -21,10 +22,11 @@ STARTS_AT_ONCE = 2  # of lanes: each start computes for seconds
 
 @dataclass(slots=True)
 class Lanes:
-    """`on_case` is called after each case, by one thread at a time."""
+    """`on_case` is called after each case, by one thread at a time. `logs` gets the log of each fleet whose case was wrong."""
 
     plan: Plan
     on_case: Callable[[Figures], None]
+    logs: Path | None = None
     _found: list[Figures] = field(default_factory=list)
     _mutex: threading.Lock = field(default_factory=threading.Lock)
     _starts: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(STARTS_AT_ONCE))
@@ -51,7 +53,10 @@ class Lanes:
                     scene = undo.enter_context(open_scene(admin_dsn, site, number, self.plan.seed, is_long=self.plan.is_long))
                     scene.running()
                 while left:
-                    self._note(play(scene, left[0], self.plan.seconds(left[0])))
+                    figures = play(scene, left[0], self.plan.seconds(left[0]))
+                    if self.logs and figures.was_met and not figures.is_right:
+                        scene.keep_log(self.logs / f"{figures.case.name.replace('/', '-')}.log")
+                    self._note(figures)
                     left.pop(0)
         except Exception as error:  # noqa: BLE001  the cases that are left are reported as not played
             print(f"lane {number}: {type(error).__name__}: {error}", file=sys.stderr)
