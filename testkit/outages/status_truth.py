@@ -11,7 +11,7 @@ SHOWN_SECONDS: Final = 5.0  # the longest time until `status` shows a part that 
 SHOWN_BY_TIMEOUT_SECONDS: Final = 10.0  # of a silent model server, store or disk: the longest limit of one request, and a sample
 SHOWN_BY_LOOKUP_SECONDS: Final = 12.0  # of a name: a lookup (6 s), the wait before the next one (5 s), and a sample
 SHOWN_BY_DATABASE_SECONDS: Final = 13.0  # of a database that is silent (10 s) or locked, and the next poll
-SHOWN_AS_STANDSTILL_SECONDS: Final = 56.0  # of a row that waits: the longest step with the short settings, and the next poll
+SHOWN_AS_STANDSTILL_SECONDS: Final = 56.0  # of a row or a load that waits: the longest step with the short settings, and a poll
 LONG_CALL_SECONDS: Final = 40.0  # instead of SHOWN_BY_TIMEOUT_SECONDS with the default limits of a call (30 s)
 LONG_STANDSTILL_SECONDS: Final = 92.0  # instead of SHOWN_AS_STANDSTILL_SECONDS with the default settings
 OF_TWO_TURNS_SECONDS: Final = 12.0  # without an outage: each change between two models waits for their memory (5 s)
@@ -46,6 +46,8 @@ def shown_seconds(case: Case, *, is_long: bool = False) -> float:
             return SHOWN_BY_DATABASE_SECONDS if is_silent or case.is_lock else SHOWN_SECONDS
         case Target.NAMES:
             return SHOWN_BY_LOOKUP_SECONDS
+        case _ if case.request is Request.PRELOAD and is_silent:  # as a slow load is: until then `status` names the model
+            return LONG_STANDSTILL_SECONDS if is_long else SHOWN_AS_STANDSTILL_SECONDS
         case Target.MODEL_SERVER if is_silent and is_long:
             return LONG_CALL_SECONDS
         case _ if case.request is Request.UNLOAD:
