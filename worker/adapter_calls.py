@@ -83,8 +83,14 @@ class AdapterCalls:
         return replace(outcome, delay_seconds=0.0 if is_closed else jittered(outcome.delay_seconds))
 
     def _count_answer(self, step: Step) -> None:
-        self._answered[step] += 1
+        """A call that began before another one died is no evidence that calls are answered since. It is counted first and taken
+        back, because a worker whose call dies in this instant must see the count now or never.
+        """
         self._ctx.report.count(ANSWERED[step])
+        if self._neighbours.have_died(step):
+            self._ctx.report.count(ANSWERED[step], -1)
+        else:
+            self._answered[step] += 1
 
     def _count_end(self, failure: Failure) -> None:
         """An unusable answer is an answer too. A call that died may have died with others."""

@@ -23,6 +23,7 @@ from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, REFUSAL_COUNTERS, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Job
 from worker.lease_search import LeaseSearch, PendingLease
+from worker.neighbours import Neighbours
 from worker.queue.connection import RowRefused
 from worker.queue.cursor import QueueCursor
 from worker.queue.leases import LOOK_AHEAD, LeaseOwner, LeaseRequest
@@ -47,7 +48,7 @@ class Loop:
         self._gates, self._skipped_job_ids = ALL_OPEN, deque[UUID](maxlen=LOOK_AHEAD)
         self._owner = LeaseOwner(ctx.wiring.instance, ctx.wiring.incarnation)
         self._pending: PendingLease | None = None
-        self._refusals = Refusals()
+        self._neighbours, self._refusals = Neighbours(ctx.wiring, ctx.settings), Refusals()
         self._search = LeaseSearch(ctx, self._refusals)
         self._refused_accesses = RefusedAccesses(ctx.wiring.scoreboard)
         self._settling = Settling(ctx, self._refusals, self._refused_accesses)
@@ -93,15 +94,16 @@ class Loop:
     def _new_request(self) -> PendingLease:
         """A lease request with a new key. While a gate is closed, it skips jobs that were released at this gate."""
         gates = self._observe_gates()
-        calls = self._ctx.admission.calls(Step.FEEDBACK)
+        calls, position = self._ctx.admission.calls(Step.FEEDBACK), self._cursor.position()
         request = LeaseRequest(
             self._owner.new_key(),
             first_lease_seconds(self._ctx.settings),
-            self._cursor.position(),
+            position,
             gates,
             tuple(self._skipped_job_ids),
             self._ctx.permits(Step.FEEDBACK, self._ctx.settings.ai_feedback_model, calls),
             self._refusals.job_ids(),
+            self._neighbours.lease_keys() if position is None else (),
         )
         return PendingLease(request, time.monotonic())
 

@@ -1,7 +1,8 @@
-"""The other workers' calls to a model: evidence about a failed call of this worker."""
+"""The other workers of the instance: their calls to a model, as evidence about a failed call of this worker, and their leases."""
 
 import time
 from collections.abc import Iterable
+from uuid import UUID
 
 from worker.core.evidence import CallCounts
 from worker.ipc.contract import Activity, Counter, Step, Wiring
@@ -30,6 +31,10 @@ class Neighbours:
         """Remember the deaths until now, so that later ones are known to be during the call."""
         self._died_before = self._died(step, self._others())
 
+    def have_died(self, step: Step) -> bool:
+        """Report whether another worker's call died since this one began."""
+        return self._died(step, self._others()) > self._died_before
+
     def counts(self, step: Step, own_answered: int) -> CallCounts:
         """The step's calls now. `own_answered` of the answered ones were for the job itself."""
         admission, records = self._wiring.scoreboard.admission.read(), self._records().values()
@@ -42,6 +47,11 @@ class Neighbours:
             died_meanwhile=self._died(step, self._others()) - self._died_before,
             probes=admission.vision_probes if step is Step.VISION else admission.feedback_probes,
         )
+
+    def lease_keys(self) -> tuple[UUID, ...]:
+        """Return the keys of the leases in the others' hands. One that is past its deadline may be dead, and holds none."""
+        now_seconds = time.monotonic()
+        return tuple(each.lease_key for each in self._others() if each.lease_key and each.deadline_seconds > now_seconds)
 
     def _died(self, step: Step, records: Iterable[WorkerRecord]) -> int:
         counters = [DIED[each] for each in self._steps[step]]

@@ -159,12 +159,12 @@ def _with_speed(state: AdmissionState, fact: CallEnded) -> Interference:
 
 
 def _with_outcome(model: ModelStatus, fact: CallEnded) -> ModelStatus:
-    """Ignore calls that began before the breaker opened: only a probe ends it."""
+    """Ignore calls that began before the breaker opened: only a probe ends it. An answer shows that the model has been loaded."""
     if model.breaker.is_open:
         return model
     match fact.call.outcome:
         case CallOutcome.ANSWERED | CallOutcome.RUNAWAY:
-            return replace(model, breaker=model.breaker.answered(model.num_parallel))
+            return replace(model, breaker=model.breaker.answered(model.num_parallel), load_failures=0)
         case CallOutcome.BUSY | CallOutcome.FAILED | CallOutcome.SILENT:
             is_silent = fact.call.outcome is CallOutcome.SILENT
             return replace(model, breaker=model.breaker.failed(fact.at_seconds, is_silent=is_silent))

@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 
 from testkit.outages.lanes import Lanes
 from testkit.outages.plan import draw
@@ -18,7 +19,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends all started processes, like Ctrl-C
     plan, began_at_seconds = draw(arguments.seed, arguments.only, is_long=arguments.long), time.monotonic()
     print(f"outages: {len(plan.cases)} cases in {len(plan.lanes)} lanes, seed {plan.seed}", file=sys.stderr)
-    figures = Lanes(plan, _silent if arguments.json else _show).play()
+    figures = Lanes(plan, _silent if arguments.json else _show, arguments.logs).play()
     found = totals(figures)
     if arguments.json:
         print(json.dumps({**document(plan, figures), "seconds": round(time.monotonic() - began_at_seconds)}))
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", default="", metavar="PATTERN", help="only cases whose name contains or matches it, such as 'store/*/120s/*'")
     add("--seed", type=int, default=0, help="determines the moments, the order and the lanes (0)")
     add("--long", action="store_true", help="outages of real length with the default settings, which takes more than an hour")
+    add("--logs", type=Path, metavar="DIRECTORY", help="keep the log of each fleet whose case was wrong")
     add("--json", action="store_true", help="print one JSON object")
     return parser
 

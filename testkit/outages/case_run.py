@@ -247,6 +247,7 @@ class CaseRun:
             wrong_status=wrong,
             met=self.met,
             planned_deaths=self.deaths,
+            cut_calls=self.scene.model_server.cut if self.case.request is Request.MODEL_SERVER else 0,
         )
 
     def _answered(self) -> list[dict[str, Any]]:

@@ -28,11 +28,12 @@ class HttpFault:
 
 @dataclass(slots=True)
 class HttpProxy:
-    """`met` counts the requests that met a fault since it began."""
+    """`met` counts the requests that met a fault since it began, `cut` those in flight that its beginning ended."""
 
     upstream_url: str
     listener: socket.socket
     met: int = 0
+    cut: int = 0
     _fault: HttpFault | None = None
     _ended: threading.Event = field(default_factory=threading.Event)  # of the fault
     _is_stopped: bool = False
@@ -52,12 +53,12 @@ class HttpProxy:
 
     def begin(self, request: Request, way: Way) -> None:
         """Let requests fail from now on. A whole server that fails also fails the requests in flight."""
-        self.met, self._ended, self._fault = 0, threading.Event(), HttpFault(request, way)
+        self.met, self.cut, self._ended, self._fault = 0, 0, threading.Event(), HttpFault(request, way)
         is_whole = request in {Request.MODEL_SERVER, Request.STORE}
         if way is Way.REFUSED:
             self.listener.shutdown(socket.SHUT_RDWR)  # a bound socket that does not listen refuses
         if is_whole and way in {Way.REFUSED, Way.RESET}:
-            self._end_all()
+            self.cut = self._end_all()
 
     def end(self) -> None:
         """Answer again. Requests that met silence get no answer, because their network was another one."""
@@ -73,11 +74,13 @@ class HttpProxy:
             self.listener.shutdown(socket.SHUT_RDWR)
         self._end_all()
 
-    def _end_all(self) -> None:
+    def _end_all(self) -> int:
+        """End the connections, and return their number."""
         with self._mutex:
             for client in self._open:
                 with suppress(OSError):
                     client.shutdown(socket.SHUT_RDWR)
+            return len(self._open)
 
     # Traffic
 

@@ -21,7 +21,7 @@ from testkit.outages.matrix import WAYS, Case, Length, Moment, Request, Target
 
 QUICK_SECONDS: Final = {Length.SHORT: 3.0, Length.MEDIUM: 1.2, Length.LONG: 12.0}
 LOCK_SECONDS: Final = {Length.SHORT: 3.0, Length.MEDIUM: 14.0, Length.LONG: 75.0}
-QUICK_LANES, LONG_LANES = 24, 32
+QUICK_LANES, LONG_LANES = 28, 32
 SHORT_WAITS: Final[Mapping[str, float]] = {
     "worker_backoff_seconds": 0.1,
     "ai_timeout_vision": 2,
@@ -35,9 +35,9 @@ SHORT_WAITS: Final[Mapping[str, float]] = {
 class Site(Enum):
     """The settings of a lane's fleet. `overhead_seconds` is the time of a case beside its outage."""
 
-    ROOT = "files below a local root", 4.0
-    STORE = "files in the object store, and servers under names", 4.0
-    TURNS = "a model server that holds one model at a time, so that models are unloaded and loaded", 12.0
+    ROOT = "files below a local root", 5.0
+    STORE = "files in the object store, and servers under names", 5.0
+    TURNS = "a model server that holds one model at a time, so that models are unloaded and loaded", 18.0
 
     def __init__(self, _meaning: str, overhead_seconds: float) -> None:
         self.overhead_seconds = overhead_seconds
@@ -77,7 +77,7 @@ def draw(seed: int, pattern: str = "", *, is_long: bool = False) -> Plan:
     loads = {site: [plan.load_seconds(case) for case in cases if site_of(case.request) is site] for site in Site}
     total_seconds = sum(map(sum, loads.values())) or 1.0
     lanes: list[tuple[Site, tuple[Case, ...]]] = []
-    for site in Site:
+    for site in sorted(Site, key=lambda each: each.overhead_seconds, reverse=True):  # the slow ones start first
         here = [case for case in cases if site_of(case.request) is site]
         share = sum(loads[site]) / total_seconds
         count = min(max(1, round(share * (LONG_LANES if is_long else QUICK_LANES))), len(here))

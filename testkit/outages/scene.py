@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -61,9 +62,8 @@ class Scene:
         if self.fleet is None:
             self._fleets += 1
             wrapper = ROOT_WITHOUT_RIGHTS if os.geteuid() == 0 else ()
-            log_path = self.directory / f"fleet{self._fleets}.log"
             program = (*wrapper, PROGRAM)
-            self.fleet = LiveFleet.spawn(self._environ(), self.directory, program=program, log_path=log_path)
+            self.fleet = LiveFleet.spawn(self._environ(), self.directory, program=program, log_path=self._log_path)
             until(self.is_idle, BOOT_SECONDS, "an idle fleet")
         return self.fleet
 
@@ -72,6 +72,11 @@ class Scene:
         if self.fleet is not None:
             self.fleet.kill()
         self.fleet = None
+
+    def keep_log(self, path: Path) -> None:
+        """Copy the log of the last fleet, which ends with the scene."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self._log_path, path)
 
     def status(self) -> dict[str, Any]:
         """Return the status document, empty if no monitor answers."""
@@ -85,6 +90,10 @@ class Scene:
     @property
     def _runtime(self) -> Path:
         return self.directory / f"run{self._fleets}"
+
+    @property
+    def _log_path(self) -> Path:
+        return self.directory / f"fleet{self._fleets}.log"
 
     def _environ(self) -> dict[str, str]:
         own: dict[str, Value] = {

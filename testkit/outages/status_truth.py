@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from testkit.outages.matrix import Case, Request, Target, Way
+from testkit.outages.matrix import Case, Moment, Request, Target, Way
 
 SHOWN_SECONDS: Final = 5.0  # the longest time until `status` shows a part that answers with errors or refuses connections
 SHOWN_BY_TIMEOUT_SECONDS: Final = 10.0  # of a silent model server, store or disk: the longest limit of one request, and a sample
 SHOWN_BY_LOOKUP_SECONDS: Final = 12.0  # of a name: a lookup (6 s), the wait before the next one (5 s), and a sample
 SHOWN_BY_DATABASE_SECONDS: Final = 13.0  # of a database that is silent (10 s) or locked, and the next poll
 SHOWN_AS_STANDSTILL_SECONDS: Final = 56.0  # of a row or a load that waits: the longest step with the short settings, and a poll
+SHOWN_BY_ONE_JOB_SECONDS: Final = 12.0  # of calls to a model that one job is left to make: five tries, up to two seconds apart
 LONG_CALL_SECONDS: Final = 40.0  # instead of SHOWN_BY_TIMEOUT_SECONDS with the default limits of a call (30 s)
 LONG_STANDSTILL_SECONDS: Final = 92.0  # instead of SHOWN_AS_STANDSTILL_SECONDS with the default settings
 OF_TWO_TURNS_SECONDS: Final = 12.0  # without an outage: each change between two models waits for their memory (5 s)
@@ -50,6 +51,8 @@ def shown_seconds(case: Case, *, is_long: bool = False) -> float:
             return LONG_STANDSTILL_SECONDS if is_long else SHOWN_AS_STANDSTILL_SECONDS
         case Target.MODEL_SERVER if is_silent and is_long:
             return LONG_CALL_SECONDS
+        case _ if case.request in {Request.VISION, Request.FEEDBACK} and case.moment is Moment.LAST and not is_silent:
+            return SHOWN_BY_ONE_JOB_SECONDS
         case _ if case.request is Request.UNLOAD:
             return OF_TWO_TURNS_SECONDS
         case _:

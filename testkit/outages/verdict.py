@@ -19,7 +19,8 @@ class Observed:
 
     `open_ids` were not final at the end of the outage, `ended_at` in Unix time. `recovered_at` is the first text or result of
     them after it. `met` counts the requests that met the fault, None if they cannot be counted. `vision_calls` and
-    `feedback_calls` are the answered ones. `planned_deaths` are the kills of the case itself.
+    `feedback_calls` are the answered ones. `planned_deaths` are the kills of the case itself, `cut_calls` those that the
+    beginning of the outage ended: the server may have answered them.
     """
 
     works: Mapping[UUID, Work]
@@ -34,6 +35,7 @@ class Observed:
     wrong_status: Sequence[str]
     met: int | None
     planned_deaths: int = 0
+    cut_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,11 @@ def judge(case: Case, seen: Observed) -> Figures:
 
 
 def _wasted(seen: Observed) -> int:
-    """Answered calls whose answer was not committed. A killed worker may lose one."""
+    """Answered calls whose answer was not committed. A killed worker may lose one, and a call that was cut is lost."""
     completed = seen.done_at.keys() - set(seen.failed_ids)
     has_text = {each.submission_id for each in seen.histories if each.has_text}
     used_vision = sum(work is not Work.TEXT and (each in completed or each in has_text) for each, work in seen.works.items())
-    spare = seen.planned_deaths
+    spare = seen.planned_deaths + seen.cut_calls
     return max(0, seen.vision_calls - used_vision + seen.feedback_calls - len(completed) - spare)
 
 

@@ -359,6 +359,13 @@ def test_a_load_is_timed_and_its_failures_are_counted() -> None:
     assert after(LoadBegun("foreign", NOW)) == NEW
 
 
+def test_a_call_that_loads_the_model_ends_its_failed_loads() -> None:
+    """Otherwise the first load after the next unload would wait as if it had failed."""
+    failed = after(LoadBegun(V, NOW), LoadEnded(V, is_ok=False, at_seconds=NOW + 5))
+    assert model_of(after(ended(ANSWERED, at=NOW + 6), state=failed)).load_failures == 0
+    assert model_of(after(ended(FAILED, at=NOW + 6), state=failed)).load_failures == 1
+
+
 def test_an_unloaded_model_is_gone_when_the_list_omits_it() -> None:
     """The time of each end counts, because its memory is released after it."""
     vision, feedback = loaded_model(V), loaded_model(F)

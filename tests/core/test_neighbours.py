@@ -1,7 +1,9 @@
 """Calls of the other workers, read from the scoreboard, as evidence about a failed call."""
 
 import time
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -65,6 +67,29 @@ def test_only_deaths_during_the_call_are_deaths_with_it(scoreboard: Scoreboard) 
     assert (counts.others_in_flight, counts.died, counts.died_meanwhile) == (0, 102, 1)
     seen.call_begins(Step.VISION)
     assert seen.counts(Step.VISION, own_answered=0).died_meanwhile == 0
+
+
+def test_a_call_that_outlives_a_death_is_known(scoreboard: Scoreboard) -> None:
+    """Its answer says nothing about calls that begin afterwards. Its own deaths and the other model's do not count."""
+    seen = neighbours(scoreboard)
+    seen.call_begins(Step.VISION)
+    scoreboard.write_worker(OWN_SLOT, record(Activity.VISION, VISION_DIED=101))
+    scoreboard.write_worker(2, record(Activity.FEEDBACK, FEEDBACK_DIED=4))
+    assert not seen.have_died(Step.VISION)
+    scoreboard.write_worker(0, record(Activity.SETTLE, VISION_DIED=2))
+    assert seen.have_died(Step.VISION)
+    seen.call_begins(Step.VISION)
+    assert not seen.have_died(Step.VISION)
+
+
+def test_leases_in_the_others_hands(scoreboard: Scoreboard) -> None:
+    """Those of living workers. The monitor that reclaims a dead worker's lease may be dead too."""
+    held = record(Activity.SETTLE)
+    keys = [uuid4() for _ in range(3)]
+    scoreboard.write_worker(0, replace(held, lease_key=keys[0]))
+    scoreboard.write_worker(OWN_SLOT, replace(held, lease_key=keys[1]))
+    scoreboard.write_worker(2, replace(record(Activity.SETTLE, deadline_in_seconds=-1.0), lease_key=keys[2]))
+    assert neighbours(scoreboard).lease_keys() == (keys[0],)
 
 
 def test_the_record_of_a_killed_worker_is_no_call(scoreboard: Scoreboard) -> None:

@@ -108,6 +108,12 @@ def test_a_planned_death_may_be_counted_and_lose_one_call() -> None:
     assert judge(CASE, killed).is_right
 
 
+def test_a_call_that_the_outage_cuts_may_be_lost() -> None:
+    """The server had sent its answer when the connection broke. A second lost call is the product's."""
+    assert judge(CASE, replace(GOOD, feedback_calls=GOOD.feedback_calls + 1, cut_calls=1)).is_right
+    assert judge(CASE, replace(GOOD, feedback_calls=GOOD.feedback_calls + 2, cut_calls=1)).calls_wasted == 1
+
+
 def test_a_case_whose_fault_was_not_met_does_not_count() -> None:
     """A fault that no request met proves nothing."""
     assert totals([judge(CASE, replace(GOOD, met=0))])["cases"] == 0

@@ -63,6 +63,7 @@ VALUES: dict[str, object] = {
     "raw_metadata": "{}",
     "position": None,
     "refused_job_ids": "{}",
+    "sibling_keys": "{}",
     "step": "vision",
     "text_md": "text",
     "skipped_job_ids": "{}",

@@ -31,6 +31,7 @@ from testkit.filled_queue import STUDENT, Entered, FilledQueue, open_queue, owne
 from testkit.waiting import until
 from worker.core.evidence import HeldFailure
 from worker.core.faults import Suspicion
+from worker.core.gates import ALL_OPEN, Gates
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, parse_payload
 from worker.ipc import channel
 from worker.ipc.channel import LeaseReclaimedReport, ReclaimLeaseRequest
@@ -122,6 +123,18 @@ def test_an_expired_lease_is_taken_over_before_anything_else(queue: FilledQueue)
     queue.enter(visible_in_seconds=-HOUR_SECONDS)
     expired = queue.enter(leased_for_seconds=-1)
     assert take(queue).job_id == expired.job_id
+
+
+@pytest.mark.parametrize("gates", [ALL_OPEN, Gates(vision=False, feedback=True)])
+def test_an_expired_lease_of_a_living_sibling_is_left_to_it(queue: FilledQueue, gates: Gates) -> None:
+    """The next job is leased instead. An expired lease without a key, and one of another worker, is taken over."""
+    held, other = queue.enter(leased_for_seconds=-3), queue.enter(leased_for_seconds=-2)
+    waiting = queue.enter(visible_in_seconds=-1)
+    keyless = queue.enter(leased_for_seconds=-1)
+    queue.owner.execute("update learning_submission_jobs set lease_key = null where id = %s", [keyless.job_id])
+    siblings = (uuid4(), held.lease_key or uuid4())
+    leased = [lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS, gates=gates, sibling_keys=siblings)) for _ in range(4)]
+    assert [lease and lease.job_id for lease in leased] == [other.job_id, keyless.job_id, waiting.job_id, None]
 
 
 @pytest.mark.parametrize(

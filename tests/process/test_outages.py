@@ -31,6 +31,7 @@ TAKE_OVER: LiteralString = """
     update learning_submission_jobs set lease_key = gen_random_uuid(), leased_until = clock_timestamp() + interval '1 hour'
     where status = 'leased'
 """
+COMPLETED: LiteralString = "select count(*)::int as n from learning_submissions where analysis_status = 'completed'"
 OURS: LiteralString = "select count(*)::int as n from pg_stat_activity where application_name like 'learning-supervisor%%'"
 
 
@@ -150,6 +151,24 @@ def test_an_outage_longer_than_the_lease(site: Site) -> None:
     scene.fleet.until_state("ok")
     assert scene.fleet.metrics()["learning_writes_rejected_total"] == 2
     assert scene.fleet.worker_pids() == scene.pids
+
+
+def test_a_sibling_does_not_take_a_job_whose_answer_is_in_hand(site: Site) -> None:
+    """After an outage longer than the lease one worker is back before the other, and each still writes its own answer."""
+    scene = set_scene(site, worker_lease_seconds=5, ai_timeout_feedback=2, terminate_grace_seconds=0.1)
+    late = scene.pids[1]
+    site.shut_out()
+    scene.answer()
+    scene.until_lost("InvalidAuthorizationSpecification")
+    until(lambda: site.one(ALL_RAN_OUT)["it"])
+    os.kill(late, signal.SIGSTOP)
+    try:
+        site.let_in()
+        until(lambda: site.one(COMPLETED)["n"] == len(scene.entered) - 1)
+        until(lambda: all(worker["activity"] != "lease" for worker in scene.fleet.workers()))
+    finally:
+        os.kill(late, signal.SIGCONT)
+    scene.assert_survived(site)
 
 
 # A server that is there and does not answer

@@ -225,6 +225,6 @@ def test_each_slot_shows_the_age_of_its_step(site: Site) -> None:
     assert "learning_success_age_seconds" not in scene.fleet.metrics()
     scene.answer()
     site.until_done(scene.entered)
+    until(lambda: re.search(r"0 in work, 0 failed, last completed \d+ s ago", run_status(site)[1]))
     assert scene.fleet.status()["progress"]["completed_age_seconds"] is not None
-    assert re.search(r"0 in work, 0 failed, last completed \d+ s ago", run_status(site)[1])
     assert scene.fleet.metrics()["learning_success_age_seconds"] >= 0

@@ -20,9 +20,9 @@ from worker.ipc.contract import Step
 class CallCounts:
     """The step's calls in this instance at the moment of a failure.
 
-    `answered`: answered calls of all jobs, `own_answered` of them for this one since its lease. `others_in_flight`: calls of
-    other workers that have not ended. `died`: calls of all jobs that died. `died_meanwhile`: calls of other workers that died
-    during this call. `probes`: the monitor's own requests that were answered.
+    `answered`: answered calls of all jobs during which no other call died, `own_answered` of them for this one since its lease.
+    `others_in_flight`: calls of other workers that have not ended. `died`: calls of all jobs that died. `died_meanwhile`: those
+    of other workers during this call. `probes`: the monitor's own requests that were answered.
     """
 
     instance: int
@@ -38,7 +38,8 @@ class CallCounts:
 class HeldFailure:
     """The key `suspect` of a payload: the failure for which the job was held, and the calls that were answered until then.
 
-    The calls that were `in_flight` began before the failure, so their answers are no evidence. `times` counts the holds.
+    The calls that were `in_flight` began before the failure, so their answers are no evidence. After a call that died they are 0,
+    because the answers of calls that began before a death are not counted. `times` counts the holds.
     """
 
     group: Suspicion
@@ -81,7 +82,8 @@ def remembered(before: HeldFailure | None, suspect: Suspect, counts: CallCounts)
     """Return the held failure after one that convicts no job. The counts of the first failure stay."""
     if before is not None and _is_same(before, suspect, counts):
         return replace(before, error_class=suspect.error_class, times=before.times + 1)
-    at_failure = counts.answered, counts.others_in_flight, counts.died, counts.probes
+    in_flight = 0 if suspect.group is Suspicion.DIED else counts.others_in_flight
+    at_failure = counts.answered, in_flight, counts.died, counts.probes
     return HeldFailure(suspect.group, suspect.error_class, suspect.step, counts.instance, *at_failure)
 
 
@@ -100,8 +102,7 @@ def convicts(before: HeldFailure | None, suspect: Suspect, counts: CallCounts) -
 
 def _answered_since(before: HeldFailure, counts: CallCounts) -> int:
     """Lower bound of the calls of other jobs that began after the failure and were answered."""
-    old = max(0, before.in_flight - others_died_since(before, counts))  # calls that were in flight and may have been answered
-    return counts.answered - counts.own_answered - before.answered - old
+    return counts.answered - counts.own_answered - before.answered - before.in_flight
 
 
 def others_died_since(before: HeldFailure, counts: CallCounts) -> int:

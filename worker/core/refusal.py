@@ -10,7 +10,7 @@ from worker.core.retry import HELD_TOO_LONG
 from worker.ipc.backoff import doubling
 from worker.ipc.contract import Counter, Step
 
-HOLD_SECONDS = 30.0
+HOLD_SECONDS = 15.0  # each try is one write and no call
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 10.0, 300.0  # those of park.sql
 ALL_REFUSED = "_all"  # ends the error code of a job that is tried again, because the refusal may concern all jobs
 

@@ -46,8 +46,8 @@ class LeaseRequest:
     """`position`: the `visible_at` at which the search begins. None: an expired lease first, then the start of the queue.
 
     While a gate is closed, only a job whose next step has an open gate is leased. `skipped_job_ids` came to a closed gate before
-    and are passed over, and so are `refused_job_ids`, whose rows the database refused. `permits` are those of the feedback model,
-    for typed text.
+    and are passed over, and so are `refused_job_ids`, whose rows the database refused. `sibling_keys` are leases of other workers
+    of the instance, which end them even after they have expired. `permits` are those of the feedback model, for typed text.
     """
 
     lease_key: UUID
@@ -57,6 +57,7 @@ class LeaseRequest:
     skipped_job_ids: tuple[UUID, ...] = ()
     permits: Permits = NO_PERMITS
     refused_job_ids: tuple[UUID, ...] = ()
+    sibling_keys: tuple[UUID, ...] = ()
 
 
 def lease_job(connection: Connection, request: LeaseRequest) -> Lease | None:
@@ -92,7 +93,12 @@ def send_request(connection: Connection, request: LeaseRequest) -> SentRequest:
 
 
 def _execute(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:
-    values = {"lease_key": request.lease_key, "lease_seconds": request.lease_seconds, "position": request.position}
+    values = {
+        "lease_key": request.lease_key,
+        "lease_seconds": request.lease_seconds,
+        "position": request.position,
+        "sibling_keys": list(request.sibling_keys),
+    }
     if request.gates.are_all_open and not request.refused_job_ids:
         return connection.execute(_LEASE, values)
     passed_over = {"skipped_job_ids": list(request.skipped_job_ids), "refused_job_ids": list(request.refused_job_ids)}

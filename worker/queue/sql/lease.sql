@@ -2,6 +2,8 @@
 -- An expiry is counted against the job, unless a session shows that the lease's owner lives: its worker, whose name ends with the
 -- last eight digits of the key, or the monitor of its instance, whose name ends with the first eight. Then the database has kept
 -- the owner from ending the lease, or the owner was suspended.
+-- Expired leases with one of the `sibling_keys` are skipped: their workers of the same instance live and still want to end them, as
+-- after an outage of the database, when one worker is connected again before another.
 -- With a `position` the search begins at that `visible_at`. It skips expired leases, all earlier jobs, and the dead index entries
 -- before it, which stay as long as any snapshot is open.
 -- Index (status, visible_at), twice: there are only as many leased rows as workers, and the queued rows are walked from the
@@ -12,6 +14,7 @@ with expired as (
     select id
     from public.learning_submission_jobs
     where %(position)s::timestamptz is null and status = 'leased' and leased_until <= clock_timestamp()
+        and coalesce(lease_key <> all(%(sibling_keys)s::uuid[]), true)
     order by visible_at
     limit 1
     for update skip locked
