@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from worker.core.doubt import PageGrade, parsed_grades
 from worker.core.evidence import HeldFailure
+from worker.core.usage import UsageEvent
 from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
 MAX_CRITERIA = 10
@@ -39,11 +40,12 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The submission has a result. `analysis` is a criteria.v2 document."""
+    """The submission has a result. `text_md` is None for a mode without a text. `analysis` is a criteria.v2 document, or `{}`."""
 
-    text_md: str
+    text_md: str | None
     feedback_md: str
     analysis: Mapping[str, Any]
+    usage: tuple[UsageEvent, ...] = ()
 
 
 _ANSWER: TypeAdapter[Completed] = TypeAdapter(Completed)
@@ -107,6 +109,7 @@ class Failed:
     error_code: ErrorCode
     job_error_code: str
     error_class: str = ""
+    usage: tuple[UsageEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class Retried:
     step: Step
     error_class: str
     delay_seconds: float
+    usage: tuple[UsageEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class Released:
     error_class: str = ""
     held_failure: HeldFailure | None = None
     answer: Completed | None = None
+    usage: tuple[UsageEvent, ...] = ()
 
     @property
     def is_at_gate(self) -> bool:

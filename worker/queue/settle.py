@@ -68,15 +68,15 @@ def _write_reason(connection: Connection, sql: LiteralString, lease: Lease, valu
 
 def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
     match outcome:
-        case Completed(text_md, feedback_md, analysis):
+        case Completed(text_md, feedback_md, analysis, _):
             return _SETTLE, {"text_md": text_md, "feedback_md": feedback_md, "analysis": Jsonb(dict(analysis))}
-        case Failed(error_code, job_error_code, error_class):
+        case Failed(error_code, job_error_code, error_class, _):
             return _FAIL, {
                 "error_code": error_code,
                 "job_error_code": job_error_code,
                 "error_class": error_class or job_error_code,
             }
-        case Retried(step, error_class, delay_seconds):
+        case Retried(step, error_class, delay_seconds, _):
             return _RETRY, {"step": step, "error_class": error_class, "delay_seconds": delay_seconds}
         case Released("held" | "refused", delay_seconds, error_class, held_failure, answer):
             values = {"delay_seconds": delay_seconds, "error_class": error_class}

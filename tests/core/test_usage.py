@@ -1,0 +1,77 @@
+"""Usage events of adapters, before they come into the settling transaction."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from worker.core.usage import MAX_TOKENS, UsageEvent, usage_of
+
+
+@dataclass
+class ForeignEvent:
+    """An event of another package, with a field of its own."""
+
+    event_key: str = field(default_factory=lambda: str(uuid4()))
+    model: str = "mistral-small"
+    stage: str = "analysis"
+    modality: str = "text"
+    call_kind: str = "primary"
+    usage_known: bool = True
+    input_tokens: int | None = 10
+    output_tokens: int | None = 5
+    total_tokens: int | None = 15
+    unknown_reason: str | None = None
+    error_code: str | None = None
+
+
+UNKNOWN: dict[str, Any] = {
+    "usage_known": False,
+    "input_tokens": None,
+    "output_tokens": None,
+    "total_tokens": None,
+    "unknown_reason": "missing_provider_usage",
+}
+BAD: dict[str, Any] = {
+    "no UUID": {"event_key": "seven"},
+    "a blank model": {"model": " "},
+    "an unknown stage": {"stage": "thinking"},
+    "negative tokens": {"input_tokens": -1},
+    "too many tokens": {"input_tokens": MAX_TOKENS + 1},
+    "a boolean for a number": {"input_tokens": True},
+    "known without a number": {"input_tokens": None, "output_tokens": None, "total_tokens": None},
+    "unknown with numbers": {"usage_known": False, "unknown_reason": "missing_provider_usage"},
+    "unknown without a reason": {**UNKNOWN, "unknown_reason": None},
+    "known with a reason": {"unknown_reason": "missing_provider_usage"},
+}
+
+
+def test_a_foreign_event_is_taken_over() -> None:
+    """Its class does not matter, its fields do. Fields without a column are left out."""
+    offered = ForeignEvent()
+    (event,) = usage_of([offered]).events
+    values = asdict(offered) | {"event_key": UUID(offered.event_key)}
+    del values["error_code"]
+    assert event == UsageEvent(**values)
+
+
+def test_an_answer_without_numbers_is_unknown() -> None:
+    assert len(usage_of([ForeignEvent(**UNKNOWN)]).events) == 1
+
+
+@pytest.mark.parametrize("change", BAD.values(), ids=BAD.keys())
+def test_what_the_database_would_refuse_is_left_out(change: dict[str, Any]) -> None:
+    """The good event beside it is kept."""
+    usage = usage_of([ForeignEvent(**change), ForeignEvent()])
+    assert (len(usage.events), usage.rejected) == (1, 1)
+
+
+def test_an_event_counts_once() -> None:
+    offered = ForeignEvent()
+    assert usage_of([offered, offered]).events == usage_of([offered]).events
+
+
+@pytest.mark.parametrize("offered", [None, 7, "events", b"events", {}, [None, object()]])
+def test_what_is_no_list_of_events_has_none(offered: object) -> None:
+    assert usage_of(offered).events == ()
