@@ -62,7 +62,7 @@ def _script() -> str:
     """
     held = {"job_id": ":id", "lease_key": ":lease_key", "lease_seconds": "65"}
     texts = {"text_md": "'two plus two is four'", "feedback_md": "'well done'", "analysis": f"'{_ANALYSIS}'"}
-    lease = {"lease_key": "gen_random_uuid()", "lease_seconds": "65", "position": "null"}
+    lease = {"lease_key": "gen_random_uuid()", "lease_seconds": "65", "position": "null", "sibling_keys": "'{}'"}
     return "\n".join(
         (
             _written("lease", lease) + "\\gset",

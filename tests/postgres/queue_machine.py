@@ -191,7 +191,7 @@ class QueueMachine(RuleBasedStateMachine):
         return lease
 
     def execute_lease(self, key: UUID) -> DictRow | None:
-        values = {"lease_key": key, "lease_seconds": HOUR_SECONDS, "position": None}
+        values = {"lease_key": key, "lease_seconds": HOUR_SECONDS, "position": None, "sibling_keys": []}
         return self.queue.worker.execute(statement("lease"), values).fetchone()
 
     def check_payload(self, lease: Lease) -> None:

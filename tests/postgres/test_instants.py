@@ -39,6 +39,7 @@ from worker.session import Session, Stopped
 from worker.wakeups import Wakeups
 
 pytestmark = pytest.mark.postgres
+SCHEMAS = (2025,)  # sessions and locks are the same in each
 
 LONG_SECONDS = 60.0
 LEASE_SECONDS = 0.004
