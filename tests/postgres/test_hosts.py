@@ -18,6 +18,7 @@ from worker.queue.connection import DatabaseUnavailable, connect, connect_monito
 from worker.queue.hosts import CONNECT_SECONDS, MAX_ADDRESSES, host_options
 
 pytestmark = pytest.mark.postgres
+SCHEMAS = (2025,)  # sessions and locks are the same in each
 
 HERE, SILENT, REFUSING = "127.0.0.1", "127.0.0.77", "127.0.0.78"
 MANY = tuple(f"10.0.0.{number}" for number in range(1, 30))

@@ -25,6 +25,7 @@ from worker.queue.leases import LeaseOwner
 from worker.queue.polls import CHANNEL
 
 pytestmark = pytest.mark.postgres
+SCHEMAS = (2025,)  # sessions and locks are the same in each
 
 WAIT_SECONDS = 0.003
 Send = Callable[[DatabaseRequests, AsyncConnection], Awaitable[None]]

@@ -19,6 +19,7 @@ from worker.queue.model_lock import ModelLockKeys, acquire_model_lock, release_m
 from worker.queue.settle import settle
 
 pytestmark = pytest.mark.postgres
+SCHEMAS = (2025,)  # sessions and locks are the same in each
 
 SEED = 20261128
 KEYS = ModelLockKeys.of("http://127.0.0.1:11434", "vision", "feedback")

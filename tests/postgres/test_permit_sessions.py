@@ -30,6 +30,7 @@ from worker.queue.permits import Permits, begin_step
 from worker.settings import WorkerSettings
 
 pytestmark = pytest.mark.postgres
+SCHEMAS = (2025,)  # sessions and locks are the same in each
 
 LEASE_SECONDS = 60.0
 ALIVE = "select from pg_stat_activity where pid = %s"

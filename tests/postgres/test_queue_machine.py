@@ -18,6 +18,7 @@ from worker.queue.bounded import BoundedAsyncConnection, BoundedConnection
 from worker.queue.statements import statement
 
 pytestmark = pytest.mark.postgres
+SCHEMAS = (2025, pytest.param(2026, marks=pytest.mark.second_tier))
 
 FENCE = "and lease_key = %(lease_key)s"
 FENCED = (
@@ -105,10 +106,11 @@ def test_a_missing_guard_is_found(queue: FilledQueue, monitor: Monitor) -> None:
 
 @contextmanager
 def guarded(queue: FilledQueue) -> Iterator[None]:
-    """Install the functions with the platform's guard and keep the audit. Remove the guard afterwards."""
+    """Install the platform's guard and keep the audit. Remove the guard afterwards."""
     functions, audit = ((SCHEMA / name).read_text() for name in ("functions.sql", "audit.sql"))
+    guard = next(part for part in functions.split("\n\n") if "function public.learning_submission_accepts_result" in part)
     try:
-        queue.owner.execute(functions.encode())
+        queue.owner.execute(guard.encode())
         yield
     finally:
         queue.owner.execute(audit.encode())
