@@ -7,12 +7,14 @@ from worker.adapter_calls import AdapterCalls, returned_document, returned_text
 from worker.adapters import remarks
 from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
+from worker.core.abilities import needs_of, obstacle_between
 from worker.core.outcome import (
     AlreadyFinal,
     Completed,
     Failed,
     Outcome,
     Payload,
+    Released,
     Submission,
     fail_refused,
     has_answer,
@@ -69,8 +71,15 @@ class Job:
         if row["analysis_status"] in _FINAL:
             raise JobEnded(AlreadyFinal())
         self._ctx.report.count(Counter.SUBMISSIONS_READ)
+        self._leave_unable(row)
         self._end_parked()
         return row
+
+    def _leave_unable(self, submission: Submission) -> None:
+        """Leaves a job in the queue whose submission shows that this instance cannot do it."""
+        needs = needs_of(self._lease.payload, submission)
+        if obstacle := obstacle_between(needs, self._ctx.abilities_now):
+            raise JobEnded(Released("unable", error_class=obstacle, needs=needs))
 
     def _end_parked(self) -> None:
         """Ends a job whose end the database has refused before, without another call to a model.

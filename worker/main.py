@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from worker.adapters.abilities import abilities_of
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of, reads_by_attempt
 from worker.admission import Admission
 from worker.context import WorkerContext
@@ -73,6 +74,7 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
         wakeups,
         Session(_connector(wiring, settings), report, wakeups),
         reads_by_attempt(vision_adapter),
+        abilities_of(vision_adapter, feedback_adapter, settings),
     )
     Loop(ctx).run()
     return ExitCode.DONE
