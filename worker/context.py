@@ -5,7 +5,7 @@ from typing import Any
 
 from worker.adapters.loading import ATTEMPT
 from worker.admission import Admission
-from worker.core.platform import PLATFORM_OF_2025, Platform
+from worker.core.platform import Platform
 from worker.core.practice import Practice
 from worker.core.retry import RetryPolicy
 from worker.ipc.contract import Step, Wiring
@@ -36,7 +36,7 @@ class WorkerContext:
     @property
     def platform(self) -> Platform:
         """The abilities of the live database."""
-        return getattr(self.session, "platform", PLATFORM_OF_2025)
+        return self.session.platform
 
     def can_end(self, attempt: str | None) -> bool:
         """True if a job's practice attempt can be ended with it, or if the job has none."""

@@ -108,9 +108,9 @@ class Job:
 
     def _task(self, payload: Payload, submission: Submission) -> Task:
         """The task, with what the platform's table says of it beyond the payload."""
-        row, columns, given = NO_TASK, self._ctx.platform.context_columns, self._lease.payload
-        if is_read_from_the_table(given, columns):
-            row = self._read(lambda connection: read_task(connection, submission, columns))
+        row, given = NO_TASK, self._lease.payload
+        if is_read_from_the_table(given, self._ctx.platform.context_columns):
+            row = self._read(lambda connection: read_task(connection, submission))
         return task_of(given, payload.criteria, row)
 
     def _completed(self, payload: Payload, submission: Submission) -> Completed:

@@ -1,11 +1,13 @@
 """Both adapters as on the platform in 2026, with every method, and its functions for practice attempts, which become importable.
 
-Each call leaves one line of JSON in the file LEDGER: the method and its arguments. PLATFORM_FAULT is the class of the exception
-that each call of the feedback adapter raises. With PLATFORM_SCORES the results have these scores, such as "10 4".
+Each call leaves one line of JSON in the file LEDGER: the method and its arguments. PLATFORM_FAULT is the fault of each call of the
+feedback adapter: the class of an exception, hang, or wait until the file LEDGER with the suffix .go exists. With PLATFORM_SCORES
+the results have these scores, such as "10 4".
 """
 
 import json
 import os
+import select
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,8 +64,7 @@ class Platform:
 
 def answer(method: str, criteria: list[str], **given: Any) -> SimpleNamespace:
     note(method, criteria=criteria, **given)
-    if fault := os.environ.get("PLATFORM_FAULT"):
-        raise {each.__name__: each for each in (FeedbackTransientError, FeedbackPermanentError)}[fault]
+    misbehave(os.environ.get("PLATFORM_FAULT", ""))
     scores = [int(each) for each in os.environ.get("PLATFORM_SCORES", "").split()] or [5] * len(criteria)
     results = [
         {"criterion": criterion, "score": score, "max_score": 10, "explanation_md": "because"}
@@ -71,6 +72,19 @@ def answer(method: str, criteria: list[str], **given: Any) -> SimpleNamespace:
     ]
     analysis = {"schema": "criteria.v2", "score": 3, "criteria_results": results} if criteria else {}
     return SimpleNamespace(feedback_md=f"by {method}", analysis_json=analysis, parse_status="parsed_structured", usage_events=[])
+
+
+def misbehave(fault: str) -> None:
+    match fault:
+        case "FeedbackTransientError":
+            raise FeedbackTransientError("timeout")
+        case "FeedbackPermanentError":
+            raise FeedbackPermanentError("unsupported_mime")
+        case "hang":
+            select.select([], [], [])
+        case "wait":
+            while not Path(os.environ["LEDGER"]).with_suffix(".go").exists():
+                select.select([], [], [], 0.01)
 
 
 def note(method: str, **given: Any) -> None:
