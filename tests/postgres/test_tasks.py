@@ -26,7 +26,7 @@ from worker.queue.tasks import read_task
 
 pytestmark = pytest.mark.postgres
 
-WHOLE = {"instruction_md": "instruction", "teacher_context_md": "context", "model_solution_md": "solution"}
+WHOLE: dict[str, Any] = {"instruction_md": "instruction", "teacher_context_md": "context", "model_solution_md": "solution"}
 SUBJECT: LiteralString = (
     "select current_setting('app.current_sub', true) || current_setting('app.current_course_id', true) as setting"
 )

@@ -25,7 +25,7 @@ from worker.queue.dead_leases import ReclaimResult
 pytestmark = pytest.mark.postgres
 
 ADAPTERS = dict.fromkeys(("learning_vision_adapter", "learning_feedback_adapter"), "testkit.adapters.platform_practice")
-TASK = {"instruction_md": "of the table", "teacher_context_md": "context", "model_solution_md": "solution"}
+TASK: dict[str, Any] = {"instruction_md": "of the table", "teacher_context_md": "context", "model_solution_md": "solution"}
 DIALOG = {
     "student_performance": {
         "messages": [{"text": "my round", "starter_text": None, "starter_source": None}],
@@ -169,7 +169,7 @@ def test_the_table_stands_in_for_the_payload(pupils: Class) -> None:
 
 
 def test_a_hidden_task_leaves_the_context_out(pupils: Class) -> None:
-    """A pupil who has left the course gets feedback from the payload alone."""
+    """After the end of a membership the feedback is made from the payload alone."""
     submission_id = pupils.hand_in("text_direct")
     pupils.school.owner.execute("update course_memberships set ended_at = now()")
     pupils.finish(submission_id)

@@ -1,8 +1,8 @@
 """Both adapters as on the platform in 2026, with every method, and its functions for practice attempts, which become importable.
 
-Each call leaves one line of JSON in the file LEDGER: the method and its arguments. PLATFORM_FAULT is the fault of each call of the
-feedback adapter: the class of an exception, hang, or wait until the file LEDGER with the suffix .go exists. With PLATFORM_SCORES
-the results have these scores, such as "10 4".
+Each call leaves one line of JSON in the file LEDGER: the method and its arguments. PLATFORM_FAULT is the fault of each call of
+the feedback adapter: the class of an exception, hang, or wait until the file LEDGER with the suffix .go exists. With
+PLATFORM_SCORES the results have these scores, such as "10 4".
 """
 
 import json
