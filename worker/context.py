@@ -6,7 +6,8 @@ from typing import Any
 from worker.adapters.loading import ATTEMPT
 from worker.admission import Admission
 from worker.core.abilities import ABILITIES_OF_2025, Abilities
-from worker.core.platform import PLATFORM_OF_2025, Platform
+from worker.core.platform import Platform
+from worker.core.practice import Practice
 from worker.core.retry import RetryPolicy
 from worker.ipc.contract import Step, Wiring
 from worker.queue.permits import NO_PERMITS, Permits
@@ -31,13 +32,18 @@ class WorkerContext:
     wakeups: Wakeups
     session: Session
     reads_by_attempt: bool = False  # the vision adapter's `pages` takes the attempt
-    abilities: Abilities = ABILITIES_OF_2025  # of the adapters and the settings
+    practice: Practice | None = None  # the platform's functions, where they can be imported
+    abilities: Abilities = ABILITIES_OF_2025  # of the adapters, the functions and the settings
+
+    @property
+    def platform(self) -> Platform:
+        """The abilities of the live database."""
+        return self.session.platform
 
     @property
     def abilities_now(self) -> Abilities:
-        """The abilities on the database of the present connection, which was probed."""
-        platform: Platform = getattr(self.session, "platform", PLATFORM_OF_2025)
-        return self.abilities.on(platform)
+        """The jobs that this worker takes from the live database."""
+        return self.abilities.on(self.platform)
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -8,10 +8,10 @@ from typing import Any
 
 from worker.adapters.abilities import abilities_of
 from worker.adapters.loading import AdapterMissing, load_adapter
+from worker.adapters.practice import load_practice
 from worker.core.abilities import Abilities
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.core.file_refusals import KeyRefused
-from worker.core.platform import PLATFORM_OF_2025
 from worker.documents.storage import Storage
 from worker.ipc.contract import Step
 from worker.settings import WorkerSettings
@@ -45,7 +45,7 @@ def adapter_abilities(settings: WorkerSettings) -> Abilities | None:
         vision_adapter, feedback_adapter = (load_adapter(module, settings, lambda: None) for module in modules)
     except Exception:  # noqa: BLE001  a foreign module may raise anything, and has a line of its own
         return None
-    return abilities_of(vision_adapter, feedback_adapter, settings).on(PLATFORM_OF_2025)
+    return abilities_of(vision_adapter, feedback_adapter, settings, has_practice=load_practice() is not None)
 
 
 def file_fault(settings: WorkerSettings, submission: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from supervisor.findings import Finding, Level
 from supervisor.monitor.left_queued import REMEDIES, kinds_in_words, troubling
 from worker.queue.connection import Connection, DatabaseUnavailable, UnsuitableDatabase, connect
 from worker.queue.contract_check import left_queued
+from worker.queue.platform_probe import platform_of
 from worker.settings import WorkerSettings
 from worker.trial import adapter_abilities
 
@@ -17,7 +18,7 @@ def left_jobs(settings: WorkerSettings) -> Iterator[Finding]:
     """Runs in the child with the service's rights, on its own connection. A database or adapter at fault has a line already."""
     with suppress(DatabaseUnavailable, UnsuitableDatabase), _connect(settings) as connection:
         abilities = adapter_abilities(settings)
-        left = troubling(left_queued(connection, abilities)) if abilities else []
+        left = troubling(left_queued(connection, abilities.on(platform_of(connection)))) if abilities else []
         for each in left:
             yield Finding(Level.WARNING, f"submissions stay queued: {kinds_in_words([each])}", REMEDIES[each.obstacle])
 

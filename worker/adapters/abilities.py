@@ -9,11 +9,12 @@ from worker.settings import WorkerSettings
 _METHODS = {Mode.VISUAL_DIRECT: "analyze_visual", Mode.DIALOG: "analyze_dialog"}  # of the feedback adapter
 
 
-def abilities_of(vision_adapter: Any, feedback_adapter: Any, settings: WorkerSettings) -> Abilities:
+def abilities_of(vision_adapter: Any, feedback_adapter: Any, settings: WorkerSettings, *, has_practice: bool) -> Abilities:
     """Return what the adapters can do. Typed text and pages are the contract of every adapter."""
     more = {mode for mode, method in _METHODS.items() if callable(getattr(feedback_adapter, method, None))}
     return Abilities(
         ABILITIES_OF_2025.modes | more,
+        has_practice,
         program_files=_program_files(vision_adapter, feedback_adapter),
         skips_tests=settings.worker_skip_pytest_jobs,
         test_run_id=settings.worker_test_run_id,

@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.core.modes import Mode, mode_of, mode_word
 from worker.core.platform import Platform
+from worker.core.task import practice_attempt_of
 from worker.ipc.contract import Obstacle
 
 KINDS = ("text", "image", "file", "dialog")
@@ -63,14 +64,15 @@ ALL_ABILITIES = Abilities(frozenset(Mode), has_practice=True, program_files=froz
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Needs of a job that only its submission shows: kind, mode, and the type of its file if that is neither picture nor PDF.
+    """Needs of a job: kind, mode, the type of its file if that is neither picture nor PDF, and the functions of practice.
 
-    The payload keeps them for a job that stays queued, so that no worker has to read its submission again.
+    The payload keeps those of the submission for a job that stays queued, so that no worker has to read the submission again.
     """
 
     kind: str
     mode: str
     file_type: str = ""
+    is_practice: bool = False
 
     def as_json(self) -> dict[str, str]:
         return {"kind": self.kind, "mode": self.mode, "file_type": self.file_type}
@@ -79,7 +81,7 @@ class Needs:
 def needs_of(payload: Mapping[str, Any], submission: Mapping[str, Any]) -> Needs:
     kind, mode = str(submission.get("kind") or ""), mode_of(payload, submission)
     word = mode.value if mode else mode_word(payload, submission)
-    return Needs(kind[:MAX_WORD], word[:MAX_WORD], _file_type(submission))
+    return Needs(kind[:MAX_WORD], word[:MAX_WORD], _file_type(submission), practice_attempt_of(payload) is not None)
 
 
 def obstacle_between(needs: Needs, abilities: Abilities) -> Obstacle | None:
@@ -89,7 +91,7 @@ def obstacle_between(needs: Needs, abilities: Abilities) -> Obstacle | None:
     if needs.file_type and needs.file_type not in abilities.program_files:
         return Obstacle.FILE_TYPE
     if needs.mode in abilities.modes:
-        return None
+        return Obstacle.PRACTICE if needs.is_practice and not abilities.has_practice else None
     return Obstacle.ADAPTER if needs.mode in set(Mode) else Obstacle.MODE
 
 
