@@ -5,6 +5,9 @@ from typing import Any
 
 from worker.adapters.loading import ATTEMPT
 from worker.admission import Admission
+from worker.core.abilities import ABILITIES_OF_2025, Abilities
+from worker.core.platform import Platform
+from worker.core.practice import Practice
 from worker.core.retry import RetryPolicy
 from worker.ipc.contract import Step, Wiring
 from worker.queue.permits import NO_PERMITS, Permits
@@ -29,6 +32,18 @@ class WorkerContext:
     wakeups: Wakeups
     session: Session
     reads_by_attempt: bool = False  # the vision adapter's `pages` takes the attempt
+    practice: Practice | None = None  # the platform's functions, where they can be imported
+    abilities: Abilities = ABILITIES_OF_2025  # of the adapters, the functions and the settings
+
+    @property
+    def platform(self) -> Platform:
+        """The abilities of the live database."""
+        return self.session.platform
+
+    @property
+    def abilities_now(self) -> Abilities:
+        """The jobs that this worker takes from the live database."""
+        return self.abilities.on(self.platform)
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from worker.context import WorkerContext
+from worker.core.abilities import Abilities
 from worker.core.gates import ALL_OPEN, Gates
 from worker.core.outcome import (
     AlreadyFinal,
@@ -19,6 +20,7 @@ from worker.core.outcome import (
     Retried,
 )
 from worker.core.retry import HELD_TOO_LONG
+from worker.core.task import practice_attempt_of
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, REFUSAL_COUNTERS, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Job
@@ -46,6 +48,7 @@ class Loop:
     def __init__(self, ctx: WorkerContext) -> None:
         self._ctx, self._cursor = ctx, QueueCursor()
         self._gates, self._skipped_job_ids = ALL_OPEN, deque[UUID](maxlen=LOOK_AHEAD)
+        self._abilities = ctx.abilities_now  # of the last search
         self._owner = LeaseOwner(ctx.wiring.instance, ctx.wiring.incarnation)
         self._pending: PendingLease | None = None
         self._neighbours, self._refusals = Neighbours(ctx.wiring, ctx.settings), Refusals()
@@ -68,9 +71,12 @@ class Loop:
             self._ctx.session.close()
 
     def _should_search(self) -> bool:
-        """After an empty result, search again only after a notification, when a gate opens or for a refused row that is due."""
+        """After an empty result, search again only after a notification, for a refused row that is due, or when more jobs may be
+        taken: a gate opens, or the database was found to have more functions.
+        """
         admission = self._ctx.admission
-        is_of_use = not self._cursor.is_exhausted or admission.gates() != self._gates or self._search.is_due()
+        has_more = admission.gates() != self._gates or self._ctx.abilities_now != self._abilities
+        is_of_use = not self._cursor.is_exhausted or has_more or self._search.is_due()
         return admission.may_lease() and is_of_use
 
     def _lease(self) -> HeldLease | None:
@@ -93,7 +99,7 @@ class Loop:
 
     def _new_request(self) -> PendingLease:
         """A lease request with a new key. While a gate is closed, it skips jobs that were released at this gate."""
-        gates = self._observe_gates()
+        gates, abilities = self._observe_gates(), self._observe_abilities()
         calls, position = self._ctx.admission.calls(Step.FEEDBACK), self._cursor.position()
         request = LeaseRequest(
             self._owner.new_key(),
@@ -104,6 +110,7 @@ class Loop:
             self._ctx.permits(Step.FEEDBACK, self._ctx.settings.ai_feedback_model, calls),
             self._refusals.job_ids(),
             self._neighbours.lease_keys() if position is None else (),
+            abilities,
         )
         return PendingLease(request, time.monotonic())
 
@@ -147,9 +154,15 @@ class Loop:
         self._gates = gates
         return gates
 
+    def _observe_abilities(self) -> Abilities:
+        """The abilities now, also for the monitor, which must not take other jobs for waiting work."""
+        self._abilities = self._ctx.abilities_now
+        self._ctx.report.set_abilities(self._abilities.as_bits())
+        return self._abilities
+
     def _settle(self, held: HeldLease, outcome: Outcome) -> tuple[Written, HeldLease | None]:
         """Writes the outcome and leases the next job in one transaction. Returns what became of the outcome, and the next job."""
-        pending = self._new_request() if self._leases_next_after(outcome) else None
+        pending = self._new_request() if self._leases_next_after(held.lease, outcome) else None
         try:
             settlement = self._settling.write(held, outcome, pending)
         except LeaseRanOut as end:
@@ -170,10 +183,14 @@ class Loop:
         self._cursor.reset()  # the job may be found again, and so may older ones
         self._ctx.report.set_lease(None, None)
 
-    def _leases_next_after(self, outcome: Outcome) -> bool:
-        """A job that was just released would be found again at once. A refused row that is due is tried alone first."""
+    def _leases_next_after(self, lease: Lease, outcome: Outcome) -> bool:
+        """A job that was just released would be found again at once. A refused row that is due is tried alone first.
+
+        A practice attempt is ended by functions of the platform, in a transaction that leases nothing.
+        """
         may_lease = not self._ctx.wakeups.is_leaving and self._ctx.admission.may_lease()
-        return may_lease and not isinstance(outcome, Lost | Released) and not self._search.is_due()
+        is_ordinary = not isinstance(outcome, Lost | Released) and practice_attempt_of(lease.payload) is None
+        return may_lease and is_ordinary and not self._search.is_due()
 
     def _wait(self) -> None:
         """Waits for a wake-up by the monitor. Without a live monitor each worker polls for itself.
@@ -219,9 +236,9 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
         case Failed(_, job_error_code) if job_error_code == WORKER_CRASHED:
             return Counter.QUARANTINED, "quarantined"
         case Failed(error_code, job_error_code) if job_error_code.startswith(HELD_TOO_LONG):
-            return FAILURE_COUNTERS[error_code], HELD_TOO_LONG
+            return _failure_counter(error_code), HELD_TOO_LONG
         case Failed(error_code):
-            return FAILURE_COUNTERS[error_code], error_code
+            return _failure_counter(error_code), error_code
         case Retried(step):
             return Counter.RETRIED_VISION if step is Step.VISION else Counter.RETRIED_FEEDBACK, f"{step}_retrying"
         case Released(reason):
@@ -232,6 +249,11 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
             return Counter.REJECTED_BY_FENCE, "lease_lost"
         case Refused():
             return None, "refused"
+
+
+def _failure_counter(error_code: str) -> Counter:
+    """The counter of a code. The codes of later platforms are about analyses."""
+    return FAILURE_COUNTERS.get(error_code, Counter.FAILED_FEEDBACK)
 
 
 def _error_class(outcome: Written) -> str:

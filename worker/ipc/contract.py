@@ -107,7 +107,7 @@ class Counter(IntEnum):
     REFUSED_FORM_NOT_PRINTED = 37
 
 
-FAILURE_COUNTERS = {
+FAILURE_COUNTERS: dict[str, Counter] = {
     ErrorCode.VISION_FAILED: Counter.FAILED_VISION,
     ErrorCode.FEEDBACK_FAILED: Counter.FAILED_FEEDBACK,
     ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
@@ -127,6 +127,18 @@ REFUSAL_COUNTERS = {  # by the reason of a refused file, see worker.core.file_re
     "not_a_document": Counter.REFUSED_NOT_A_DOCUMENT,
     "form_not_printed": Counter.REFUSED_FORM_NOT_PRINTED,
 }
+
+
+class Obstacle(StrEnum):
+    """The reason for which a job stays queued. The same words are in obstacle.sql."""
+
+    TEST = "test"  # the job belongs to a test, and those are skipped
+    TEST_RUN = "test_run"  # the job belongs to none or another test run than the one that is set
+    KIND = "kind"  # unknown kind of submission
+    FILE_TYPE = "file_type"  # a program file, or an unknown type, that the vision adapter does not take
+    MODE = "mode"  # unknown mode of analysis
+    ADAPTER = "adapter"  # the feedback adapter has no method for the mode
+    PRACTICE = "practice"  # an attempt of practice without its functions
 
 
 class ExitCode(IntEnum):

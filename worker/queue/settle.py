@@ -15,16 +15,21 @@ from worker.queue.statements import statement
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
 _RELEASE, _HOLD, _DELETE = statement("release"), statement("hold"), statement("delete_job")
+_LEAVE = statement("leave")
 _PARK, _MARK = statement("park"), statement("mark_refused")
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """`is_written`: the lease was still valid. `next_lease` and `next_permit`: the next job, if one was requested and found."""
+    """`is_written`: the lease was still valid. `next_lease` and `next_permit`: the next job, if one was requested and found.
+
+    `instead`: the outcome that was written for another one.
+    """
 
     is_written: bool
     next_lease: Lease | None = None
     next_permit: HeldPermit | None = None
+    instead: Failed | None = None
 
 
 def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None) -> bool:
@@ -81,6 +86,8 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
         case Released("held" | "refused", delay_seconds, error_class, held_failure, answer):
             values = {"delay_seconds": delay_seconds, "error_class": error_class}
             return _HOLD, {**values, **_kept(held_failure, answer)}
+        case Released("unable", needs=needs):
+            return _LEAVE, {"needs": Jsonb(needs.as_json() if needs else {})}
         case Released():
             return _RELEASE, {}
         case AlreadyFinal():
