@@ -403,12 +403,24 @@ def test_a_mode_costs_few_round_trips(pupils: Class, proxy: PgProxy, mode: str, 
         assert proxy.round_trips - before - first_lease - first_read - round_trips in {0, last_look}
 
 
+@pytest.mark.parametrize("statement", ["BEGIN", "update_completed", "complete_practice", "COMMIT"])
+def test_a_lost_acknowledgement_ends_an_attempt_once(pupils: Class, proxy: PgProxy, statement: str) -> None:
+    """Each statement of the transaction may be the last before the connection breaks, also the one that commits it."""
+    submission_id = pupils.practise(criteria=["a"])
+    proxy.lose_answer_to(statement)
+    totals = pupils.finish(submission_id, learning_database_url=proxy.dsn)
+    assert proxy.answers_lost == 1
+    assert totals == {Counter.COMPLETED: 1, Counter.FEEDBACK_CALLS: 1}
+    assert pupils.attempt(submission_id) == ("completed", None, "partial", "feedback")
+    assert pupils.school.results(submission_id) == ["completed"]
+
+
 @pytest.mark.parametrize(
     ("pooled", "step"),
-    [("auto", 4), pytest.param("auto", 1, marks=pytest.mark.third_tier), pytest.param("true", 1, marks=pytest.mark.third_tier)],
+    [("auto", 9), pytest.param("auto", 1, marks=pytest.mark.third_tier), pytest.param("true", 1, marks=pytest.mark.third_tier)],
 )
 def test_an_attempt_is_ended_once_whatever_message_is_the_last(pupils: Class, proxy: PgProxy, pooled: str, step: int) -> None:
-    """The connection is cut after the k-th message: job and attempt end once and together, after one call. Every k in the soak."""
+    """The connection is cut after the k-th message: job and attempt end once, after one call, for every k in the soak."""
     settings = {**ADAPTERS, "learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS, "database_pooled": pooled}
     with pupils.school.worker(pupils.environ(), **settings) as worker:
         until(lambda: is_idle(worker))
