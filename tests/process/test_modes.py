@@ -389,13 +389,18 @@ def test_a_lost_connection_costs_the_permit_of_the_lease(pupils: Class, proxy: P
         until(lambda: pupils.school.is_final(first, second) and is_idle(worker))
 
 
-@pytest.mark.parametrize(("mode", "round_trips"), [("text_direct", 3), ("dialog", 3), ("visual_direct", 4), ("ocr_text", 5)])
+@pytest.mark.parametrize(
+    ("mode", "round_trips"), [("text_direct", 3), ("dialog", 3), ("visual_direct", 3), ("ocr_text", 5), ("practice", 8)]
+)
 def test_a_mode_costs_few_round_trips(pupils: Class, proxy: PgProxy, mode: str, round_trips: int) -> None:
-    """The read of the task is the only further round trip beside the lease, the submission, the calls and the settlement."""
+    """The read of the task is the only further round trip beside the lease, the submission, the calls and the settlement.
+
+    The transaction of a practice attempt takes five more.
+    """
     settings = {**ADAPTERS, "learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS}
     with pupils.school.worker(pupils.environ(), **settings) as worker:
         until(lambda: is_idle(worker))
-        submission_id = pupils.hand_in(mode)
+        submission_id = pupils.practise() if mode == "practice" else pupils.hand_in(mode)
         before = proxy.round_trips
         worker.wake()
         until(lambda: pupils.school.is_final(submission_id) and is_idle(worker))
