@@ -23,7 +23,7 @@ from worker.core.outcome import (
     quarantine,
 )
 from worker.core.refusal import hold
-from worker.core.task import NO_TASK, Task, is_read_from_the_table, task_of
+from worker.core.task import NO_TASK, Task, is_read_from_the_table, practice_attempt_of, task_of
 from worker.feedback import FeedbackStep
 from worker.held_lease import HeldLease, JobEnded
 from worker.ipc.contract import Activity, Counter, ErrorCode, Obstacle
@@ -34,6 +34,7 @@ from worker.queue.tasks import read_task
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 from worker.vision import VisionStep
 
+_UNABLE = Released("held", 2.0, "practice_functions_missing")  # since the lease: the next one passes the job over
 _FINAL = frozenset({"completed", "failed"})
 T = TypeVar("T")
 
@@ -61,6 +62,8 @@ class Job:
             return hold(reason_of(refusal.sqlstate))  # of a permit, which has no row
 
     def _payload(self) -> Payload:
+        if practice_attempt_of(self._lease.payload) and not self._ctx.abilities_now.has_practice:
+            raise JobEnded(_UNABLE)
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
             raise JobEnded(payload)
