@@ -5,6 +5,7 @@ from typing import Any
 
 from worker.adapters.loading import ATTEMPT
 from worker.admission import Admission
+from worker.core.platform import PLATFORM_OF_2025, Platform
 from worker.core.retry import RetryPolicy
 from worker.ipc.contract import Step, Wiring
 from worker.queue.permits import NO_PERMITS, Permits
@@ -29,6 +30,11 @@ class WorkerContext:
     wakeups: Wakeups
     session: Session
     reads_by_attempt: bool = False  # the vision adapter's `pages` takes the attempt
+
+    @property
+    def platform(self) -> Platform:
+        """The abilities of the live database."""
+        return getattr(self.session, "platform", PLATFORM_OF_2025)
 
     @property
     def retry_policy(self) -> RetryPolicy:

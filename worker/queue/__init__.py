@@ -13,6 +13,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     leases         takes a job, and makes and reads lease keys
     cursor         position in the queue at which the next search begins
     submissions    reads a submission under its student's subject
+    tasks          reads the submission's task, under its student and course
     permits        the right to one call to a model, as advisory locks
     permit_sessions  the sessions that hold permits, and the end of one that holds a permit for no job
     host_permits   the same as sockets, where a pooler shares the sessions

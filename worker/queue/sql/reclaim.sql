@@ -23,11 +23,12 @@ with locked as (
     from judged
     where job.id = judged.id
     returning job.submission_id, job.status,
-        judged.payload ->> 'kind' = 'text' or coalesce(judged.payload ->> 'cached_text_md', '') <> '' as has_text
+        judged.payload ->> 'kind' in ('text', 'dialog') or coalesce(judged.payload ->> 'cached_text_md', '') <> ''
+            or lower(judged.payload ->> 'analysis_mode') = 'visual_direct' as is_past_reading
 )
 select status = 'failed' as is_quarantined,
     case when status = 'failed' then public.learning_worker_update_failed(
         submission_id,
-        case when coalesce(has_text, false) then 'feedback_failed' else 'vision_failed' end,
+        case when coalesce(is_past_reading, false) then 'feedback_failed' else 'vision_failed' end,
         'worker_crashed')::text end
 from reclaimed
