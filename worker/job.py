@@ -22,7 +22,7 @@ from worker.core.outcome import (
     quarantine,
 )
 from worker.core.refusal import hold
-from worker.core.task import NO_TASK, Task, is_read_from_the_table, task_of
+from worker.core.task import NO_TASK, Task, is_read_from_the_table, practice_attempt_of, task_of
 from worker.feedback import METHODS, FeedbackStep
 from worker.held_lease import HeldLease, JobEnded
 from worker.ipc.contract import Activity, Counter, ErrorCode
@@ -33,9 +33,7 @@ from worker.queue.tasks import read_task
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 from worker.vision import VisionStep
 
-MODE_UNABLE = "mode_unable"  # this worker has no way to do the job: another version or platform may
-UNABLE_SECONDS = 60.0
-
+_UNABLE = Released("held", 60.0, "worker_unable")  # no method for the mode, or no functions for practice: the job stays queued
 _FINAL = frozenset({"completed", "failed"})
 T = TypeVar("T")
 
@@ -63,6 +61,8 @@ class Job:
             return hold(reason_of(refusal.sqlstate))  # of a permit, which has no row
 
     def _payload(self) -> Payload:
+        if not self._ctx.can_end(practice_attempt_of(self._lease.payload)):
+            raise JobEnded(_UNABLE)
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
             raise JobEnded(payload)
@@ -103,14 +103,14 @@ class Job:
         """The job's mode. Raises JobEnded if its word is unknown or the adapter has no method for it: then it stays queued."""
         mode = mode_of(self._lease.payload, submission)
         if mode is None or not hasattr(self._ctx.feedback_adapter, METHODS[mode]):
-            raise JobEnded(Released("held", UNABLE_SECONDS, MODE_UNABLE))
+            raise JobEnded(_UNABLE)
         return mode
 
     def _task(self, payload: Payload, submission: Submission) -> Task:
         """The task, with what the platform's table says of it beyond the payload."""
-        row, columns, given = NO_TASK, self._ctx.platform.context_columns, self._lease.payload
-        if is_read_from_the_table(given, columns):
-            row = self._read(lambda connection: read_task(connection, submission, columns))
+        row, given = NO_TASK, self._lease.payload
+        if is_read_from_the_table(given, self._ctx.platform.context_columns):
+            row = self._read(lambda connection: read_task(connection, submission))
         return task_of(given, payload.criteria, row)
 
     def _completed(self, payload: Payload, submission: Submission) -> Completed:

@@ -20,6 +20,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     checkpoints    commits text that was read, by page or as a whole
     rehearsal      runs a write and rolls it back, before a model is called for it
     settle         ends a job, and leases the next one in the same round trip
+    attempts       ends a job together with its practice attempt
 
     polls          waiting jobs, next due time, row counts, stuck and parked rows, jobs by the model that they need next, LISTEN
     dead_leases    takes back the leases of dead workers
