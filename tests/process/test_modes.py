@@ -15,7 +15,8 @@ from testkit.bare_worker import BareWorker
 from testkit.class_tasks import begin_attempt, open_task
 from testkit.database import Database, temporary_database
 from testkit.pg_proxy import PgProxy, proxy_before
-from testkit.school import School, counted, enter_one, is_idle
+from testkit.refusals import accept, install_refusals, refuse
+from testkit.school import HELD, School, counted, enter_one, is_idle
 from testkit.submissions import Submission
 from testkit.waiting import until
 from worker.ipc.contract import Counter, ErrorCode
@@ -36,6 +37,8 @@ DIALOG = {
 MODES = ("text_direct", "ocr_text", "visual_direct", "dialog")
 METHODS = {"text_direct": "analyze", "ocr_text": "analyze", "visual_direct": "analyze_visual", "dialog": "analyze_dialog"}
 LONG_SECONDS = 60.0
+MAX_MESSAGES = 1000  # far more than a job takes
+FEWEST_MESSAGES = 50  # of its statements
 
 
 @pytest.fixture(scope="module")
@@ -337,6 +340,55 @@ def proxy(school: School) -> Iterator[PgProxy]:
         yield before
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("is_practice", [False, True])
+def test_a_refused_result_is_kept_and_written(pupils: Class, mode: str, *, is_practice: bool) -> None:
+    """A database that takes no result keeps the answer, also one without a text. It is written later without a call."""
+    install_refusals(pupils.school.owner)
+    submission_id = pupils.practise(mode) if is_practice else pupils.hand_in(mode)
+    refuse(pupils.school.owner, submission_id, "P0001", "complete")
+    with pupils.school.worker(pupils.environ(), **ADAPTERS) as worker:
+        until(lambda: pupils.school.job(submission_id)["error_code"] == "database_P0001_all" and is_idle(worker))
+        assert "answer" in pupils.school.job(submission_id)["payload"]
+        accept(pupils.school.owner, submission_id)
+        pupils.school.change_job("visible_at = now()", submission_id)
+        until(lambda: pupils.school.results(submission_id) == ["completed"] and is_idle(worker))
+    assert pupils.methods().count(METHODS[mode]) == 1
+    assert not is_practice or pupils.attempt(submission_id)[0] == "completed"
+
+
+@pytest.mark.parametrize("mode", ["visual_direct", "dialog"])
+def test_a_result_without_a_text_is_rehearsed_without_one(pupils: Class, mode: str) -> None:
+    """After a refusal the write of the next job is rehearsed. A text would be refused there, though the result is not."""
+    install_refusals(pupils.school.owner)
+    refused = pupils.hand_in("text_direct")
+    pupils.school.owner.execute("truncate unit_tasks")
+    refuse(pupils.school.owner, refused, "P0001", "complete")
+    with pupils.school.worker(pupils.environ(), **ADAPTERS) as worker:
+        until(lambda: "answer" in pupils.school.job(refused)["payload"] and is_idle(worker))
+        other = pupils.hand_in(mode)
+        worker.wake()
+        until(lambda: pupils.school.results(other) == ["completed"] and is_idle(worker))
+
+
+def test_a_lost_connection_costs_the_permit_of_the_lease(pupils: Class, proxy: PgProxy) -> None:
+    """A permit came with the lease. If its session ends while the task is read, the call is made with another one."""
+    first = pupils.hand_in("text_direct")
+    pupils.school.owner.execute("truncate unit_tasks")
+    second = pupils.hand_in("text_direct")
+    settings = {**ADAPTERS, "learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS}
+    with pupils.school.worker(pupils.environ(PLATFORM_FAULT="wait"), **settings) as worker:
+        until(pupils.calls)
+        proxy.lose_answer_to("public.unit_tasks")
+        pupils.ledger.with_suffix(".go").touch()
+        until(lambda: proxy.answers_lost == 1)
+        pupils.ledger.with_suffix(".go").unlink()
+        until(lambda: len(pupils.calls()) == 2)
+        assert pupils.school.permits() == [HELD]
+        pupils.ledger.with_suffix(".go").touch()
+        until(lambda: pupils.school.is_final(first, second) and is_idle(worker))
+
+
 @pytest.mark.parametrize(("mode", "round_trips"), [("text_direct", 3), ("dialog", 3), ("visual_direct", 4), ("ocr_text", 5)])
 def test_a_mode_costs_few_round_trips(pupils: Class, proxy: PgProxy, mode: str, round_trips: int) -> None:
     """The read of the task is the only further round trip beside the lease, the submission, the calls and the settlement."""
@@ -349,3 +401,39 @@ def test_a_mode_costs_few_round_trips(pupils: Class, proxy: PgProxy, mode: str, 
         until(lambda: pupils.school.is_final(submission_id) and is_idle(worker))
         first_lease, first_read, last_look = 1, 1, 1
         assert proxy.round_trips - before - first_lease - first_read - round_trips in {0, last_look}
+
+
+@pytest.mark.parametrize(
+    ("pooled", "step"),
+    [("auto", 4), pytest.param("auto", 1, marks=pytest.mark.third_tier), pytest.param("true", 1, marks=pytest.mark.third_tier)],
+)
+def test_an_attempt_is_ended_once_whatever_message_is_the_last(pupils: Class, proxy: PgProxy, pooled: str, step: int) -> None:
+    """The connection is cut after the k-th message: job and attempt end once and together, after one call. Every k in the soak."""
+    settings = {**ADAPTERS, "learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS, "database_pooled": pooled}
+    with pupils.school.worker(pupils.environ(), **settings) as worker:
+        until(lambda: is_idle(worker))
+        rounds = next(k for k in range(1, MAX_MESSAGES, step) if not _is_cut_after(pupils, proxy, worker, k))
+        assert Counter.REJECTED_BY_FENCE not in counted(worker)
+    assert rounds > FEWEST_MESSAGES
+
+
+def _is_cut_after(pupils: Class, proxy: PgProxy, worker: BareWorker, k: int) -> bool:
+    """Return False if the job was over before message k."""
+    pupils.school.owner.execute("truncate unit_tasks, practice_states")
+    submission_id, calls = pupils.practise(criteria=["a"]), len(pupils.calls())
+    proxy.strike_after(k)
+    until(lambda: _is_at_rest(pupils, worker, submission_id), what=f"the end of an attempt cut off after message {k}")
+    has_struck = proxy.has_struck
+    proxy.spare()
+    assert pupils.attempt(submission_id) == ("completed", None, "partial", "feedback"), f"message {k}"
+    assert pupils.school.results(submission_id) == ["completed"], f"message {k}"
+    assert (len(pupils.calls()) - calls, len(pupils.school.leases(submission_id))) == (1, 1), f"message {k}"
+    assert pupils.school.one("select review_count from practice_states")["review_count"] == 1
+    return has_struck
+
+
+def _is_at_rest(pupils: Class, worker: BareWorker, submission_id: UUID) -> bool:
+    if pupils.school.is_final(submission_id):
+        return is_idle(worker)
+    worker.wake()
+    return False
