@@ -33,6 +33,7 @@ from worker.queue.submissions import read_submission
 from worker.queue.tasks import read_task
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 from worker.vision import VisionStep
+from worker.visual import VisualStep
 
 _UNABLE = Released("held", 2.0, "practice_functions_missing")  # since the lease: the next one passes the job over
 _FINAL = frozenset({"completed", "failed"})
@@ -117,10 +118,13 @@ class Job:
 
     def _completed(self, payload: Payload, submission: Submission) -> Completed:
         mode = self._mode(submission)
-        feedback = FeedbackStep(self._ctx, self._held, self._calls, self._task(payload, submission))
+        task = self._task(payload, submission)
+        feedback = FeedbackStep(self._ctx, self._held, self._calls, task)
         match mode:
             case Mode.DIALOG:
                 return feedback.on_dialog(self._lease.payload)
+            case Mode.VISUAL_DIRECT if hasattr(self._ctx.feedback_adapter, "visual_pages"):
+                return self._with_remark(self._judge_pages(payload, submission, task))
             case Mode.VISUAL_DIRECT:
                 return feedback.on_pages(submission)
             case Mode.TEXT_DIRECT | Mode.OCR_TEXT if submission["kind"] == "text":
@@ -135,6 +139,12 @@ class Job:
         text_md = vision.text(payload, submission)
         self._doubtful_pages = tuple(grade.page for grade in vision.grades if grade.is_doubtful)
         return text_md
+
+    def _judge_pages(self, payload: Payload, submission: Submission, task: Task) -> Completed:
+        visual = VisualStep(self._ctx, self._held, self._calls, task)
+        completed = visual.completed(payload, submission)
+        self._doubtful_pages = tuple(grade.page for grade in visual.grades if grade.is_doubtful)
+        return completed
 
     def _with_remark(self, completed: Completed) -> Completed:
         """Adds the doubtful pages to the feedback: the platform's schema of an analysis forbids further keys."""
