@@ -113,10 +113,7 @@ GERMAN = Prompts(
         "explanation_md begründet die Bewertung in ein bis drei Sätzen und verweist dabei auf die Abgabe.",
         "score ist eine ganze Zahl von 0 (nicht erfüllt) bis 10 (ganz erfüllt).",
     ),
-    overall=(
-        "Es hat die Felder feedback_md und score.",
-        "score bewertet die Abgabe im Ganzen mit einer ganzen Zahl von 0 (nicht gelungen) bis 5 (sehr gut gelungen).",
-    ),
+    overall=("Es hat nur das Feld feedback_md.",),
     feedback=(
         "feedback_md ist die Rückmeldung auf Deutsch an die Schülerin oder den Schüler, in drei bis sechs Sätzen.",
         "Sie sagt, was gelungen ist und was der nächste Schritt wäre, und nennt keine Punktzahlen.",
@@ -154,10 +151,7 @@ ENGLISH = Prompts(
         "explanation_md gives the reasons in one to three sentences and refers to the submission.",
         "score is a whole number from 0 (not met) to 10 (fully met).",
     ),
-    overall=(
-        "It has the fields feedback_md and score.",
-        "score rates the submission as a whole with a whole number from 0 (failed) to 5 (very good).",
-    ),
+    overall=("It has the field feedback_md alone.",),
     feedback=(
         "feedback_md is the feedback in English to the pupil, in three to six sentences.",
         "It says what went well and what the next step would be, and gives no scores.",
