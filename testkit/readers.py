@@ -1,4 +1,4 @@
-"""What the platform's pages, its export and its teachers' view expect of a submission, checked on every result of a test.
+"""Expectations of the platform's pages, export and teachers' view of a submission, checked on every result of a test.
 
 The rules are the readers' and not the worker's: no function of the worker is called here.
 """
