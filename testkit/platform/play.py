@@ -1,0 +1,145 @@
+"""Play one case: arrange what goes wrong, let workers end the job, and collect what was written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from testkit.bare_worker import BareWorker
+from testkit.pg_proxy import Strike
+from testkit.platform.case import Adapter, Case, Ending
+from testkit.platform.entry import enter
+from testkit.platform.room import Room
+from testkit.readers import unreadable_results
+from testkit.school import FEEDBACK_MODEL, VISION_MODEL
+from testkit.waiting import until
+from worker.ipc.contract import Activity
+
+ALWAYS: Final = 100
+ROUNDS: Final = 5  # of a job, more than it has retries
+STATEMENTS: Final = {  # a part of the statement at which a worker is killed, and whether that is committed
+    Ending.KILLED_READING: ("internal_metadata", False),
+    Ending.KILLED_CHECKPOINT: ("'cached_text_md', $", False),
+    Ending.KILLED_SETTLING: ("learning_worker_update_completed(", False),
+    Ending.KILLED_SETTLED: ("learning_worker_update_completed(", True),
+}
+WORDS: Final = {"transient": ["transient"], "permanent": ["permanent"] * ALWAYS, "killed": ["hang"]}
+FAULTS: Final = {  # of the simulated model server: an unusable answer, once or for ever, and one that never ends
+    "transient": ("thinking_only", 1),
+    "permanent": ("thinking_only", ALWAYS),
+    "killed": ("hang", 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """Content of the database and of the logs of calls after the end of a case.
+
+    `between` is the job after the first worker: None if it is gone. `round_trips` are those of a job without a fault.
+    """
+
+    case: Case
+    submission: dict[str, Any]
+    job: dict[str, Any] | None
+    between: dict[str, Any] | None
+    results: list[str]
+    calls: list[str]
+    unreadable: list[str]
+    round_trips: int | None = None
+    has_struck: bool = True
+
+
+def play(room: Room, case: Case) -> Played:
+    _clear(room)
+    _arrange(room, case)
+    submission_id = enter(room.school, case)
+    round_trips, has_struck = None, True
+    if case.ending.is_kill:
+        has_struck = _killed(room, case)
+    else:
+        before = room.wire.round_trips
+        room.work_on(submission_id)
+        round_trips = room.wire.round_trips - before if case.ending is Ending.SUCCESS else None
+    between = _job(room, submission_id)
+    _end(room, submission_id)
+    return Played(
+        case,
+        dict(room.school.submission(submission_id)),
+        _job(room, submission_id),
+        between,
+        room.school.results(submission_id),
+        _calls(room, case),
+        unreadable_results(room.school.owner),
+        round_trips,
+        has_struck,
+    )
+
+
+def _clear(room: Room) -> None:
+    room.school.owner.execute("truncate learning_submissions, audit_results, audit_leases, audit_finishes cascade")
+    room.school.simulator.clear_faults()
+    room.school.simulator.reset_calls()
+
+
+def _arrange(room: Room, case: Case) -> None:
+    """Plan the case's error for the call in which it happens."""
+    kind = case.ending.value.split()[0]
+    if not case.ending.step or kind not in WORDS:
+        return None
+    if room.adapter is Adapter.FOREIGN:
+        return room.scene.plan(case.mark, case.ending.step, WORDS[kind])
+    fault, times = FAULTS[kind]
+    model = VISION_MODEL if case.ending.step == "vision" else FEEDBACK_MODEL
+    return room.school.simulator.fault(fault, model=model, times=times)
+
+
+def _killed(room: Room, case: Case) -> bool:
+    """Kill a worker in this case's step and reclaim its lease. False if the job ended before."""
+    if statement := STATEMENTS.get(case.ending):
+        part, is_committed = statement
+        room.wire.strike_at(part, Strike.KILL, is_committed=is_committed)
+    with room.victim() as worker:
+        if statement:
+            room.wire.name_victim(worker.pid)
+            until(lambda: room.wire.has_struck, what=f"the statement of {case.name}")
+        else:
+            until(lambda: _is_in_call(room, case, worker), what=f"the call of {case.name}")
+            worker.signal(9)
+        has_struck = worker.exit_status() == -9
+        room.reclaim(worker)
+    return has_struck
+
+
+def _is_in_call(room: Room, case: Case, worker: BareWorker) -> bool:
+    if worker.record().activity != Activity[case.ending.step.upper()]:
+        return False
+    if room.adapter is Adapter.FOREIGN:
+        return case.ending.step in room.scene.calls(case.mark)
+    return room.school.is_called(VISION_MODEL if case.ending.step == "vision" else FEEDBACK_MODEL)
+
+
+def _end(room: Room, submission_id: UUID) -> None:
+    """Let the heir end the job, with all its retries."""
+    for _ in range(ROUNDS):
+        if room.school.is_final(submission_id):
+            return
+        room.hasten(submission_id)
+        room.work_on(submission_id)
+
+
+def _job(room: Room, submission_id: UUID) -> dict[str, Any] | None:
+    rows = room.school.all("select * from learning_submission_jobs where submission_id = %s", submission_id)
+    return dict(rows[0]) if rows else None
+
+
+def _calls(room: Room, case: Case) -> list[str]:
+    """Return the steps of all calls that were made for the case, in order."""
+    if room.adapter is Adapter.FOREIGN:
+        return room.scene.calls(case.mark)
+    return list(_simulated(room.school.simulator.calls()))
+
+
+def _simulated(calls: list[dict[str, Any]]) -> Iterator[str]:
+    for call in calls:
+        if not call["is_empty"]:
+            yield "vision" if call["has_image"] else "feedback"
