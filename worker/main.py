@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of, reads_by_attempt
+from worker.adapters.practice import load_practice
 from worker.admission import Admission
 from worker.context import WorkerContext
 from worker.ipc.contract import Activity, EventKind, ExitCode, Step, Wiring, place_of
@@ -73,6 +74,7 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
         wakeups,
         Session(_connector(wiring, settings), report, wakeups),
         reads_by_attempt(vision_adapter),
+        practice=load_practice(),
     )
     Loop(ctx).run()
     return ExitCode.DONE

@@ -31,6 +31,7 @@ WITHOUT_JOBS = {
     "end_session",
     "open_session",
     "permits_held",
+    "probe_platform",
     "read_leased",
     "read_submission",
     "set_subject",

@@ -107,7 +107,7 @@ class Counter(IntEnum):
     REFUSED_FORM_NOT_PRINTED = 37
 
 
-FAILURE_COUNTERS = {
+FAILURE_COUNTERS: dict[str, Counter] = {
     ErrorCode.VISION_FAILED: Counter.FAILED_VISION,
     ErrorCode.FEEDBACK_FAILED: Counter.FAILED_FEEDBACK,
     ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
