@@ -303,7 +303,7 @@ class PgProxy:
     def _note_answer(self, link: Link, message: bytes) -> None:
         is_ready = message[:1] == READY
         link.unanswered -= is_ready and link.is_open
-        if is_ready and link.is_marked:
+        if is_ready and link.is_marked and message[5:] == IDLE:
             link.is_marked, self._left = False, 1
         if self._asks_for_subjects and is_ready and message[5:] == IDLE and not link.unanswered:
             self.subjects.append(_subject(link))

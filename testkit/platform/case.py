@@ -1,11 +1,12 @@
 """One cell of the table, and all cells that the product has so far."""
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from testkit.database import Year
 from worker.core.modes import Mode
 
 
@@ -40,29 +41,51 @@ class Ending(StrEnum):
         return self.value.rpartition(" in ")[2] if " in " in self.value else ""
 
 
+class Work(StrEnum):
+    """The kinds of work that pupils hand in: the platform's modes, and two that need something beyond a mode."""
+
+    TEXT_DIRECT = "text_direct"
+    OCR_TEXT = "ocr_text"
+    VISUAL_DIRECT = "visual_direct"
+    DIALOG = "dialog"
+    PRACTICE = "practice"  # typed, for an attempt that ends together with the job
+
+    @property
+    def mode(self) -> Mode:
+        return Mode.TEXT_DIRECT if self is Work.PRACTICE else Mode(self.value)
+
+
 OF_VISION: Final = frozenset(
     {Ending.TRANSIENT_VISION, Ending.PERMANENT_VISION, Ending.KILLED_VISION, Ending.KILLED_CHECKPOINT}
 )  # ends that only a mode with a text of the vision adapter has
-BUILT: Final = {2025: (Mode.TEXT_DIRECT, Mode.OCR_TEXT)}  # the modes of each schema
+WORKS: Final[Mapping[Year, tuple[Work, ...]]] = {2025: (Work.TEXT_DIRECT, Work.OCR_TEXT), 2026: tuple(Work)}
+UNABLE: Final = frozenset(  # work that no worker may take: no method for it, or no functions for practice
+    {(Work.VISUAL_DIRECT, Adapter.OURS), (Work.PRACTICE, Adapter.OURS)}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """`year` names the schema, see `testkit.database`."""
 
-    mode: Mode
-    year: int
+    work: Work
+    year: Year
     adapter: Adapter
     ending: Ending
 
     @property
     def name(self) -> str:
-        return f"{self.mode}/{self.year}/{self.adapter}/{self.ending}"
+        return f"{self.work}/{self.year}/{self.adapter}/{self.ending}"
 
     @property
     def steps(self) -> tuple[str, ...]:
         """The steps of the job that call an adapter, in order."""
-        return ("vision", "feedback") if self.mode is Mode.OCR_TEXT else ("feedback",)
+        return ("vision", "feedback") if self.work is Work.OCR_TEXT else ("feedback",)
+
+    @property
+    def sees_in(self) -> str:
+        """The step whose call shows the model a picture, '' if none does."""
+        return {Work.OCR_TEXT: "vision", Work.VISUAL_DIRECT: "feedback"}.get(self.work, "")
 
     @property
     def mark(self) -> str:
@@ -71,10 +94,10 @@ class Case:
 
 
 def all_cases() -> Iterator[Case]:
-    for year, modes in BUILT.items():
+    for year, works in WORKS.items():
         for adapter in Adapter:
-            for mode in modes:
-                yield from (Case(mode, year, adapter, ending) for ending in _endings(mode))
+            for work in works:
+                yield from (Case(work, year, adapter, ending) for ending in _endings(work, adapter))
 
 
 def chosen(pattern: str) -> list[Case]:
@@ -82,7 +105,10 @@ def chosen(pattern: str) -> list[Case]:
     return [each for each in all_cases() if pattern in each.name or fnmatch.fnmatch(each.name, pattern)]
 
 
-def _endings(mode: Mode) -> Iterator[Ending]:
+def _endings(work: Work, adapter: Adapter) -> Iterator[Ending]:
+    if (work, adapter) in UNABLE:
+        yield Ending.LEFT
+        return
     for ending in Ending:
-        if ending is not Ending.LEFT and (mode is Mode.OCR_TEXT or ending not in OF_VISION):
+        if ending is not Ending.LEFT and (work is Work.OCR_TEXT or ending not in OF_VISION):
             yield ending

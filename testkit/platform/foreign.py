@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import testkit.adapters.platform_practice  # noqa: F401  makes the platform's functions for practice importable
+
 CALLS: Final = "calls"
 TRANSIENT: Final = {"vision": "empty_ocr_text", "feedback": "timeout"}
 PERMANENT: Final = {"vision": "hash_mismatch", "feedback": "empty_feedback_md"}

@@ -1,13 +1,13 @@
 """Play one case: arrange what goes wrong, let workers end the job, and collect what was written."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from testkit.bare_worker import BareWorker
+from testkit.filled_queue import CLEAR
 from testkit.pg_proxy import Strike
-from testkit.platform.case import Adapter, Case, Ending
+from testkit.platform.case import Adapter, Case, Ending, Work
 from testkit.platform.entry import enter
 from testkit.platform.room import Room
 from testkit.readers import unreadable_results
@@ -20,9 +20,15 @@ ROUNDS: Final = 5  # of a job, more than it has retries
 STATEMENTS: Final = {  # a part of the statement at which a worker is killed, and whether that is committed
     Ending.KILLED_READING: ("internal_metadata", False),
     Ending.KILLED_CHECKPOINT: ("'cached_text_md', $", False),
-    Ending.KILLED_SETTLING: ("learning_worker_update_completed(", False),
-    Ending.KILLED_SETTLED: ("learning_worker_update_completed(", True),
+    Ending.KILLED_SETTLING: ("select public.learning_worker_update_completed(", False),
+    Ending.KILLED_SETTLED: ("select public.learning_worker_update_completed(", True),
 }
+CLEAR_2026: Final[LiteralString] = "truncate unit_tasks, courses, practice_session_items, practice_states cascade"
+ATTEMPT: Final[LiteralString] = """
+    select attempt.status as attempt, item.status as item
+    from practice_attempts as attempt join practice_session_items as item on item.id = attempt.item_id
+    where attempt.submission_id = %s
+"""
 WORDS: Final = {"transient": ["transient"], "permanent": ["permanent"] * ALWAYS, "killed": ["hang"]}
 FAULTS: Final = {  # of the simulated model server: an unusable answer, once or for ever, and one that never ends
     "transient": ("thinking_only", 1),
@@ -35,6 +41,7 @@ FAULTS: Final = {  # of the simulated model server: an unusable answer, once or 
 class Played:
     """Content of the database and of the logs of calls after the end of a case.
 
+    `attempt`: the states of the practice attempt and of its item, if there is one.
     `between` is the job after the first worker: None if it is gone. `round_trips` are those of a job without a fault.
     """
 
@@ -45,12 +52,13 @@ class Played:
     results: list[str]
     calls: list[str]
     unreadable: list[str]
+    attempt: tuple[str, str] | None = None
     round_trips: int | None = None
     has_struck: bool = True
 
 
 def play(room: Room, case: Case) -> Played:
-    _clear(room)
+    _clear(room, case)
     _arrange(room, case)
     submission_id = enter(room.school, case)
     round_trips, has_struck = None, True
@@ -70,13 +78,16 @@ def play(room: Room, case: Case) -> Played:
         room.school.results(submission_id),
         _calls(room, case),
         unreadable_results(room.school.owner),
+        _attempt(room, case, submission_id),
         round_trips,
         has_struck,
     )
 
 
-def _clear(room: Room) -> None:
-    room.school.owner.execute("truncate learning_submissions, audit_results, audit_leases, audit_finishes cascade")
+def _clear(room: Room, case: Case) -> None:
+    room.school.owner.execute(CLEAR)
+    if case.year > 2025:
+        room.school.owner.execute(CLEAR_2026)
     room.school.simulator.clear_faults()
     room.school.simulator.reset_calls()
 
@@ -89,8 +100,7 @@ def _arrange(room: Room, case: Case) -> None:
     if room.adapter is Adapter.FOREIGN:
         return room.scene.plan(case.mark, case.ending.step, WORDS[kind])
     fault, times = FAULTS[kind]
-    model = VISION_MODEL if case.ending.step == "vision" else FEEDBACK_MODEL
-    return room.school.simulator.fault(fault, model=model, times=times)
+    return room.school.simulator.fault(fault, model=_model(case), times=times)
 
 
 def _killed(room: Room, case: Case) -> bool:
@@ -111,11 +121,17 @@ def _killed(room: Room, case: Case) -> bool:
 
 
 def _is_in_call(room: Room, case: Case, worker: BareWorker) -> bool:
-    if worker.record().activity != Activity[case.ending.step.upper()]:
+    is_seeing = case.sees_in == case.ending.step
+    if worker.record().activity != (Activity.VISION if is_seeing else Activity.FEEDBACK):
         return False
     if room.adapter is Adapter.FOREIGN:
         return case.ending.step in room.scene.calls(case.mark)
-    return room.school.is_called(VISION_MODEL if case.ending.step == "vision" else FEEDBACK_MODEL)
+    return room.school.is_called(_model(case))
+
+
+def _model(case: Case) -> str:
+    """Return the model of the call that goes wrong."""
+    return VISION_MODEL if case.sees_in == case.ending.step else FEEDBACK_MODEL
 
 
 def _end(room: Room, submission_id: UUID) -> None:
@@ -136,10 +152,11 @@ def _calls(room: Room, case: Case) -> list[str]:
     """Return the steps of all calls that were made for the case, in order."""
     if room.adapter is Adapter.FOREIGN:
         return room.scene.calls(case.mark)
-    return list(_simulated(room.school.simulator.calls()))
+    return [case.sees_in if call["has_image"] else "feedback" for call in room.school.simulator.calls() if not call["is_empty"]]
 
 
-def _simulated(calls: list[dict[str, Any]]) -> Iterator[str]:
-    for call in calls:
-        if not call["is_empty"]:
-            yield "vision" if call["has_image"] else "feedback"
+def _attempt(room: Room, case: Case, submission_id: UUID) -> tuple[str, str] | None:
+    if case.work is not Work.PRACTICE:
+        return None
+    row = room.school.one(ATTEMPT, submission_id)
+    return row["attempt"], row["item"]

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from testkit.bare_worker import BareWorker, Forker
-from testkit.database import temporary_database
+from testkit.database import Year, temporary_database
 from testkit.environment import Value
 from testkit.monitor import Monitor, open_monitor
 from testkit.ollama_simulator.process import start_simulator
@@ -70,12 +70,11 @@ class Room:
 
 
 @contextmanager
-def open_room(cluster_dsn: str, forker: Forker, year: int, adapter: Adapter) -> Iterator[Room]:
+def open_room(cluster_dsn: str, forker: Forker, year: Year, adapter: Adapter) -> Iterator[Room]:
     """Open a room with its own database, simulated model server and worker."""
-    assert year == 2025  # the schema that there is
     with (
         TemporaryDirectory(prefix="room-") as directory,
-        temporary_database(cluster_dsn) as database,
+        temporary_database(cluster_dsn, year=year) as database,
         start_simulator(tokens_per_second=20_000, load_seconds=0.01, vision_seconds=0.01) as simulator,
         psycopg.connect(database.admin_dsn, autocommit=True, row_factory=dict_row) as owner,
         proxy_before(database.worker_dsn) as wire,

@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from testkit.platform.case import Adapter, Case, Ending
+from testkit.platform.case import Adapter, Case, Ending, Work
 from testkit.platform.entry import text_of, work_of
 from testkit.platform.play import Played
-from worker.core.modes import Mode
 
-WITHOUT_TEXT: Final = frozenset({Mode.VISUAL_DIRECT, Mode.DIALOG})
+WITHOUT_TEXT: Final = frozenset({Work.VISUAL_DIRECT, Work.DIALOG})
 CODES: Final = {Ending.PERMANENT_VISION: "vision_failed", Ending.PERMANENT_FEEDBACK: "feedback_failed"}
 TWICE: Final = {  # the step whose call is made again, because its answer was no use or was not committed
     Ending.TRANSIENT_VISION: "vision",
@@ -55,6 +54,8 @@ def _of_left(played: Played) -> Iterator[str]:
         yield "an attempt, a crash or an expiry was counted"
     if played.calls:
         yield "a model was asked"
+    if played.attempt not in (None, ("pending", "awaiting_analysis")):
+        yield f"attempt and item are {played.attempt}"
 
 
 def _of_every(played: Played) -> Iterator[str]:
@@ -75,6 +76,8 @@ def _of_completed(played: Played) -> Iterator[str]:
         yield "the job is still there"
     if row["text_body"] != _text_of(played.case):
         yield "another text than was handed in or read"
+    if played.attempt not in (None, ("completed", "feedback")):
+        yield f"attempt and item are {played.attempt}"
 
 
 def _of_failed(played: Played) -> Iterator[str]:
@@ -83,6 +86,8 @@ def _of_failed(played: Played) -> Iterator[str]:
         yield f"the submission is {row['analysis_status']} {row['error_code']}, expected failed {code}"
     if played.job is None or (played.job["status"], played.job["error_code"]) != ("failed", code):
         yield "the job is not failed with the same code"
+    if played.attempt not in (None, ("failed", "active")):
+        yield f"attempt and item are {played.attempt}"
 
 
 def _of_first_worker(played: Played) -> Iterator[str]:
@@ -109,6 +114,6 @@ def _calls_of(case: Case) -> list[str]:
 
 
 def _text_of(case: Case) -> str | None:
-    if case.mode in WITHOUT_TEXT:
+    if case.work in WITHOUT_TEXT:
         return None
-    return str(work_of(case).content) if case.mode is Mode.TEXT_DIRECT else text_of(case)
+    return text_of(case) if case.work is Work.OCR_TEXT else str(work_of(case).content)

@@ -5,23 +5,22 @@ from typing import Any
 
 import pytest
 
-from testkit.platform.case import Adapter, Case, Ending, all_cases, chosen
+from testkit.platform.case import Adapter, Case, Ending, Work, all_cases, chosen
 from testkit.platform.entry import text_of, work_of
 from testkit.platform.play import Played
 from testkit.platform.report import document, row_of
 from testkit.platform.verdict import faults_in
-from worker.core.modes import Mode
 
 Columns = dict[str, Any]
 
 
-def case(ending: Ending, mode: Mode = Mode.TEXT_DIRECT, adapter: Adapter = Adapter.FOREIGN) -> Case:
-    return Case(mode, 2025, adapter, ending)
+def case(ending: Ending, work: Work = Work.TEXT_DIRECT, adapter: Adapter = Adapter.FOREIGN) -> Case:
+    return Case(work, 2025, adapter, ending)
 
 
 def right(of: Case, **columns: object) -> Played:
     """A case as it must end, with other columns of its submission."""
-    text = work_of(of).content if of.mode is Mode.TEXT_DIRECT else text_of(of)
+    text = text_of(of) if of.work is Work.OCR_TEXT else work_of(of).content
     submission = {"analysis_status": "completed", "error_code": None, "text_body": text, **columns}
     calls = list(of.steps)
     return Played(of, submission, None, None, ["completed"], calls, [])
@@ -49,18 +48,27 @@ def left(**changes: Any) -> Played:
 
 RIGHT = {
     "success": right(case(Ending.SUCCESS)),
-    "success with a text that was read": right(case(Ending.SUCCESS, Mode.OCR_TEXT)),
+    "success with a text that was read": right(case(Ending.SUCCESS, Work.OCR_TEXT)),
     "failed": failed(),
     "put back": put_back(Ending.TRANSIENT_FEEDBACK),
     "killed": put_back(Ending.KILLED_SETTLING),
     "left": left(),
+    "practised": replace(right(case(Ending.SUCCESS, Work.PRACTICE)), attempt=("completed", "feedback")),
+    "a picture without a text": right(case(Ending.SUCCESS, Work.VISUAL_DIRECT), text_body=None),
 }
 WRONG = {
     "lost": (right(case(Ending.SUCCESS), analysis_status="pending"), "the submission is pending"),
     "written twice": (replace(RIGHT["success"], results=["completed"] * 2), "2 results"),
     "never written": (replace(RIGHT["success"], results=[]), "0 results"),
     "another text": (right(case(Ending.SUCCESS), text_body="Drei mal vierzehn ist"), "another text"),
-    "no text": (right(case(Ending.SUCCESS, Mode.OCR_TEXT), text_body=None), "another text"),
+    "no text": (right(case(Ending.SUCCESS, Work.OCR_TEXT), text_body=None), "another text"),
+    "an attempt that waits for ever": (
+        replace(RIGHT["practised"], attempt=("pending", "awaiting_analysis")),
+        "attempt and item",
+    ),
+    "a failed attempt that cannot be repeated": (failed(attempt=("failed", "awaiting_analysis")), "attempt and item"),
+    "an attempt of a job that is left": (left(attempt=("failed", "active")), "attempt and item"),
+    "a text of a picture": (right(case(Ending.SUCCESS, Work.VISUAL_DIRECT), text_body="Drei"), "another text"),
     "a job that stays": (replace(RIGHT["success"], job={"status": "leased"}), "still there"),
     "a call too many": (replace(RIGHT["success"], calls=["feedback"] * 2), "calls"),
     "a page read again": (replace(RIGHT["success with a text that was read"], calls=["vision", "vision", "feedback"]), "calls"),
@@ -109,4 +117,4 @@ def test_no_two_cases_are_the_same() -> None:
     """Names are unique, marks too, and a pattern chooses among them."""
     cases = list(all_cases())
     assert len({each.name for each in cases}) == len({each.mark for each in cases}) == len(cases)
-    assert {each.mode for each in chosen("ocr_text/*")} == {Mode.OCR_TEXT}
+    assert {each.work for each in chosen("ocr_text/*")} == {Work.OCR_TEXT}
