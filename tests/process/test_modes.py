@@ -15,7 +15,8 @@ from testkit.bare_worker import BareWorker
 from testkit.class_tasks import begin_attempt, open_task
 from testkit.database import Database, temporary_database
 from testkit.pg_proxy import PgProxy, proxy_before
-from testkit.school import School, counted, enter_one, is_idle
+from testkit.refusals import accept, install_refusals, refuse
+from testkit.school import HELD, School, counted, enter_one, is_idle
 from testkit.submissions import Submission
 from testkit.waiting import until
 from worker.ipc.contract import Counter, ErrorCode
@@ -329,6 +330,55 @@ def test_without_the_functions_an_attempt_stays_queued(pupils: Class) -> None:
 
 
 # The database
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("is_practice", [False, True])
+def test_a_refused_result_is_kept_and_written(pupils: Class, mode: str, *, is_practice: bool) -> None:
+    """A database that takes no result keeps the answer, also one without a text. It is written later without a call."""
+    install_refusals(pupils.school.owner)
+    submission_id = pupils.practise(mode) if is_practice else pupils.hand_in(mode)
+    refuse(pupils.school.owner, submission_id, "P0001", "complete")
+    with pupils.school.worker(pupils.environ(), **ADAPTERS) as worker:
+        until(lambda: pupils.school.job(submission_id)["error_code"] == "database_P0001_all" and is_idle(worker))
+        assert "answer" in pupils.school.job(submission_id)["payload"]
+        accept(pupils.school.owner, submission_id)
+        pupils.school.change_job("visible_at = now()", submission_id)
+        until(lambda: pupils.school.results(submission_id) == ["completed"] and is_idle(worker))
+    assert pupils.methods().count(METHODS[mode]) == 1
+    assert not is_practice or pupils.attempt(submission_id)[0] == "completed"
+
+
+@pytest.mark.parametrize("mode", ["visual_direct", "dialog"])
+def test_a_result_without_a_text_is_rehearsed_without_one(pupils: Class, mode: str) -> None:
+    """After a refusal the write of the next job is rehearsed. A text would be refused there, though the result is not."""
+    install_refusals(pupils.school.owner)
+    refused = pupils.hand_in("text_direct")
+    pupils.school.owner.execute("truncate unit_tasks")
+    refuse(pupils.school.owner, refused, "P0001", "complete")
+    with pupils.school.worker(pupils.environ(), **ADAPTERS) as worker:
+        until(lambda: "answer" in pupils.school.job(refused)["payload"] and is_idle(worker))
+        other = pupils.hand_in(mode)
+        worker.wake()
+        until(lambda: pupils.school.results(other) == ["completed"] and is_idle(worker))
+
+
+def test_a_lost_connection_costs_the_permit_of_the_lease(pupils: Class, proxy: PgProxy) -> None:
+    """A permit came with the lease. If its session ends while the task is read, the call is made with another one."""
+    first = pupils.hand_in("text_direct")
+    pupils.school.owner.execute("truncate unit_tasks")
+    second = pupils.hand_in("text_direct")
+    settings = {**ADAPTERS, "learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS}
+    with pupils.school.worker(pupils.environ(PLATFORM_FAULT="wait"), **settings) as worker:
+        until(pupils.calls)
+        proxy.lose_answer_to("public.unit_tasks")
+        pupils.ledger.with_suffix(".go").touch()
+        until(lambda: proxy.answers_lost == 1)
+        pupils.ledger.with_suffix(".go").unlink()
+        until(lambda: len(pupils.calls()) == 2)
+        assert pupils.school.permits() == [HELD]
+        pupils.ledger.with_suffix(".go").touch()
+        until(lambda: pupils.school.is_final(first, second) and is_idle(worker))
 
 
 @pytest.fixture
