@@ -7,6 +7,7 @@ from typing import TypeVar, assert_never
 from worker.adapter_calls import AdapterCalls
 from worker.adapters import remarks
 from worker.context import WorkerContext
+from worker.core.abilities import needs_of, obstacle_between
 from worker.core.modes import Mode, mode_of
 from worker.core.outcome import (
     AlreadyFinal,
@@ -22,10 +23,10 @@ from worker.core.outcome import (
     quarantine,
 )
 from worker.core.refusal import hold
-from worker.core.task import NO_TASK, Task, is_read_from_the_table, practice_attempt_of, task_of
-from worker.feedback import METHODS, FeedbackStep
+from worker.core.task import NO_TASK, Task, is_read_from_the_table, task_of
+from worker.feedback import FeedbackStep
 from worker.held_lease import HeldLease, JobEnded
-from worker.ipc.contract import Activity, Counter, ErrorCode
+from worker.ipc.contract import Activity, Counter, ErrorCode, Obstacle
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.sqlstate import is_passing, reason_of, sqlstate_in
 from worker.queue.submissions import read_submission
@@ -33,7 +34,6 @@ from worker.queue.tasks import read_task
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 from worker.vision import VisionStep
 
-_UNABLE = Released("held", 60.0, "worker_unable")  # no method for the mode, or no functions for practice: the job stays queued
 _FINAL = frozenset({"completed", "failed"})
 T = TypeVar("T")
 
@@ -61,8 +61,6 @@ class Job:
             return hold(reason_of(refusal.sqlstate))  # of a permit, which has no row
 
     def _payload(self) -> Payload:
-        if not self._ctx.can_end(practice_attempt_of(self._lease.payload)):
-            raise JobEnded(_UNABLE)
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
             raise JobEnded(payload)
@@ -100,10 +98,11 @@ class Job:
             return self._held.read(ask)
 
     def _mode(self, submission: Submission) -> Mode:
-        """The job's mode. Raises JobEnded if its word is unknown or the adapter has no method for it: then it stays queued."""
-        mode = mode_of(self._lease.payload, submission)
-        if mode is None or not hasattr(self._ctx.feedback_adapter, METHODS[mode]):
-            raise JobEnded(_UNABLE)
+        """The job's mode. Raises JobEnded if the submission shows that this instance cannot do the job: then it stays queued."""
+        mode, needs = mode_of(self._lease.payload, submission), needs_of(self._lease.payload, submission)
+        obstacle = obstacle_between(needs, self._ctx.abilities_now)
+        if mode is None or obstacle:
+            raise JobEnded(Released("unable", error_class=obstacle or Obstacle.MODE, needs=needs))
         return mode
 
     def _task(self, payload: Payload, submission: Submission) -> Task:
