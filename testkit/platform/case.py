@@ -49,18 +49,26 @@ class Work(StrEnum):
     VISUAL_DIRECT = "visual_direct"
     DIALOG = "dialog"
     PRACTICE = "practice"  # typed, for an attempt that ends together with the job
+    PROGRAM = "program"  # a Scratch file, of which the platform's vision adapter makes a text
 
     @property
     def mode(self) -> Mode:
-        return Mode.TEXT_DIRECT if self is Work.PRACTICE else Mode(self.value)
+        return {Work.PRACTICE: Mode.TEXT_DIRECT, Work.PROGRAM: Mode.OCR_TEXT}.get(self) or Mode(self.value)
+
+    @property
+    def is_read(self) -> bool:
+        """True if the vision adapter makes a text of it."""
+        return self.mode is Mode.OCR_TEXT
 
 
 OF_VISION: Final = frozenset(
     {Ending.TRANSIENT_VISION, Ending.PERMANENT_VISION, Ending.KILLED_VISION, Ending.KILLED_CHECKPOINT}
 )  # ends that only a mode with a text of the vision adapter has
 WORKS: Final[Mapping[Year, tuple[Work, ...]]] = {2025: (Work.TEXT_DIRECT, Work.OCR_TEXT), 2026: tuple(Work)}
-UNABLE: Final = frozenset(  # work that no worker may take: no method for it, or no functions for practice
-    {(Work.VISUAL_DIRECT, Adapter.OURS), (Work.PRACTICE, Adapter.OURS)}
+UNABLE: Final = (
+    frozenset(  # work that no worker may take: no method for it, or no functions for practice, or no way to read such a file
+        {(Work.VISUAL_DIRECT, Adapter.OURS), (Work.PRACTICE, Adapter.OURS), (Work.PROGRAM, Adapter.OURS)}
+    )
 )
 
 
@@ -80,12 +88,12 @@ class Case:
     @property
     def steps(self) -> tuple[str, ...]:
         """The steps of the job that call an adapter, in order."""
-        return ("vision", "feedback") if self.work is Work.OCR_TEXT else ("feedback",)
+        return ("vision", "feedback") if self.work.is_read else ("feedback",)
 
     @property
     def sees_in(self) -> str:
         """The step whose call shows the model a picture, '' if none does."""
-        return {Work.OCR_TEXT: "vision", Work.VISUAL_DIRECT: "feedback"}.get(self.work, "")
+        return {Work.OCR_TEXT: "vision", Work.PROGRAM: "vision", Work.VISUAL_DIRECT: "feedback"}.get(self.work, "")
 
     @property
     def mark(self) -> str:
@@ -110,5 +118,5 @@ def _endings(work: Work, adapter: Adapter) -> Iterator[Ending]:
         yield Ending.LEFT
         return
     for ending in Ending:
-        if ending is not Ending.LEFT and (work is Work.OCR_TEXT or ending not in OF_VISION):
+        if ending is not Ending.LEFT and (work.is_read or ending not in OF_VISION):
             yield ending

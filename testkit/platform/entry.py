@@ -1,5 +1,6 @@
 """The work of a case, handed in as the web application does in that year."""
 
+from collections.abc import Mapping
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from testkit.submissions import Submission, damaged_jpeg_bytes
 
 SIZE: Final = (700, 980)
 INSTRUCTION: Final = "Rechne und schreibe einen Antwortsatz."
-TASK: Final = {"instruction_md": INSTRUCTION, "teacher_context_md": "Klasse 5.", "model_solution_md": "42"}
+TASK_KINDS: Final = {Work.DIALOG: "dialog", Work.PROGRAM: "scratch"}
+TASK: Final[Mapping[str, Any]] = {"instruction_md": INSTRUCTION, "teacher_context_md": "Klasse 5.", "model_solution_md": "42"}
 CONVERSATION: Final = {
     "student_performance": {
         "messages": [{"text": "Drei mal vierzehn.", "starter_text": None, "starter_source": None}],
@@ -24,6 +26,9 @@ CONVERSATION: Final = {
 }
 AS_DIALOG: Final[LiteralString] = """
     update learning_submissions set kind = 'dialog', text_body = null, dialog_session_id = gen_random_uuid() where id = %s
+"""
+AS_PROGRAM: Final[LiteralString] = """
+    update learning_submissions set kind = 'file', mime_type = 'application/x.scratch.sb3' where id = %s
 """
 CHANGE_ROW: Final[LiteralString] = """
     update learning_submissions set intent = %s, internal_metadata = internal_metadata || %s where id = %s
@@ -41,11 +46,14 @@ def enter(school: School, case: Case) -> UUID:
 def _as_of_2026(school: School, case: Case, submission_id: UUID) -> None:
     """Add what the web application writes since 2026, and the task with the teacher's context."""
     intent = "feedback" if case.work is Work.PRACTICE else "submit"
-    is_dialog = case.work is Work.DIALOG
-    words: dict[str, Any] = {"analysis_mode": case.work.mode, "task_kind": "dialog" if is_dialog else "native", "intent": intent}
+    kind_of_task = TASK_KINDS.get(case.work, "native")
+    words: dict[str, Any] = {"analysis_mode": case.work.mode, "task_kind": kind_of_task, "intent": intent}
     metadata: dict[str, Any] = {"analysis_mode": case.work.mode}
     open_task(school.owner, submission_id, **TASK)
-    if is_dialog:
+    if case.work is Work.PROGRAM:
+        words |= {"kind": "file"}
+        school.owner.execute(AS_PROGRAM, [submission_id])
+    if case.work is Work.DIALOG:
         words |= {"kind": "dialog", **CONVERSATION}
         school.owner.execute(AS_DIALOG, [submission_id])
     if case.work is Work.PRACTICE:

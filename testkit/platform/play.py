@@ -1,5 +1,6 @@
 """Play one case: arrange what goes wrong, let workers end the job, and collect what was written."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 from uuid import UUID
@@ -9,13 +10,14 @@ from testkit.filled_queue import CLEAR
 from testkit.pg_proxy import Strike
 from testkit.platform.case import Adapter, Case, Ending, Work
 from testkit.platform.entry import enter
-from testkit.platform.room import Room
+from testkit.platform.room import LIMIT_SECONDS, Room
 from testkit.readers import unreadable_results
-from testkit.school import FEEDBACK_MODEL, VISION_MODEL
+from testkit.school import FEEDBACK_MODEL, VISION_MODEL, is_idle
 from testkit.waiting import until
 from worker.ipc.contract import Activity
 
 ALWAYS: Final = 100
+LOOKS: Final = 3  # at a job that is left queued
 ROUNDS: Final = 5  # of a job, more than it has retries
 STATEMENTS: Final = {  # a part of the statement at which a worker is killed, and whether that is committed
     Ending.KILLED_READING: ("internal_metadata", False),
@@ -61,15 +63,13 @@ def play(room: Room, case: Case) -> Played:
     _clear(room, case)
     _arrange(room, case)
     submission_id = enter(room.school, case)
-    round_trips, has_struck = None, True
-    if case.ending.is_kill:
-        has_struck = _killed(room, case)
-    else:
-        before = room.wire.round_trips
-        room.work_on(submission_id)
-        round_trips = room.wire.round_trips - before if case.ending is Ending.SUCCESS else None
-    between = _job(room, submission_id)
-    _end(room, submission_id)
+    before, round_trips, has_struck = room.wire.round_trips, 0, not case.ending.is_kill
+    between: dict[str, Any] | None = None
+    with suppress(TimeoutError):  # the verdict finds how far the job has come
+        has_struck = _first_worker(room, case, submission_id)
+        between = _job(room, submission_id)
+        round_trips = room.wire.round_trips - before
+        _end(room, case, submission_id)
     return Played(
         case,
         dict(room.school.submission(submission_id)),
@@ -79,12 +79,25 @@ def play(room: Room, case: Case) -> Played:
         _calls(room, case),
         unreadable_results(room.school.owner),
         _attempt(room, case, submission_id),
-        round_trips,
+        round_trips if case.ending is Ending.SUCCESS else None,
         has_struck,
     )
 
 
+def _first_worker(room: Room, case: Case, submission_id: UUID) -> bool:
+    """Let the first worker do its part. False if it was to be killed and has ended the job before."""
+    if case.ending.is_kill:
+        return _killed(room, case)
+    if case.ending is Ending.LEFT:
+        for _ in range(LOOKS):
+            room.look()
+    else:
+        room.work_on(submission_id)
+    return True
+
+
 def _clear(room: Room, case: Case) -> None:
+    room.wire.spare()
     room.school.owner.execute(CLEAR)
     if case.year > 2025:
         room.school.owner.execute(CLEAR_2026)
@@ -111,16 +124,25 @@ def _killed(room: Room, case: Case) -> bool:
     with room.victim() as worker:
         if statement:
             room.wire.name_victim(worker.pid)
-            until(lambda: room.wire.has_struck, what=f"the statement of {case.name}")
+            until(lambda: _is_struck(room, worker), LIMIT_SECONDS, f"the statement of {case.name}")
         else:
-            until(lambda: _is_in_call(room, case, worker), what=f"the call of {case.name}")
+            until(lambda: _is_in_call(room, case, worker), LIMIT_SECONDS, f"the call of {case.name}")
             worker.signal(9)
         has_struck = worker.exit_status() == -9
         room.reclaim(worker)
     return has_struck
 
 
+def _is_struck(room: Room, worker: BareWorker) -> bool:
+    """Report whether the worker is killed. An idle one is woken, because its first search may have known fewer abilities."""
+    if not room.wire.has_struck and is_idle(worker):
+        worker.wake()
+    return room.wire.has_struck
+
+
 def _is_in_call(room: Room, case: Case, worker: BareWorker) -> bool:
+    if is_idle(worker):
+        worker.wake()
     is_seeing = case.sees_in == case.ending.step
     if worker.record().activity != (Activity.VISION if is_seeing else Activity.FEEDBACK):
         return False
@@ -134,10 +156,10 @@ def _model(case: Case) -> str:
     return VISION_MODEL if case.sees_in == case.ending.step else FEEDBACK_MODEL
 
 
-def _end(room: Room, submission_id: UUID) -> None:
-    """Let the heir end the job, with all its retries."""
+def _end(room: Room, case: Case, submission_id: UUID) -> None:
+    """Let the heir end the job, with all its retries. A job that is to be left is left."""
     for _ in range(ROUNDS):
-        if room.school.is_final(submission_id):
+        if case.ending is Ending.LEFT or room.school.is_final(submission_id):
             return
         room.hasten(submission_id)
         room.work_on(submission_id)

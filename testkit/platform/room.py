@@ -25,6 +25,7 @@ from worker.ipc.scoreboard import ControlRecord
 
 FOREIGN: Final = "testkit.platform.foreign"
 LONG_SECONDS: Final = 300.0  # a worker polls only after a wake-up, a retry waits until the test ends its wait
+LIMIT_SECONDS: Final = 20.0  # of a job, whose calls take milliseconds
 MAX_CRASHES: Final = 2
 IS_DUE: Final[LiteralString] = """
     select exists (select from learning_submission_jobs
@@ -50,9 +51,15 @@ class Room:
             yield worker
 
     def work_on(self, submission_id: UUID) -> None:
-        """Let the heir work until it is idle and the job is not due."""
+        """Let the heir work until it is idle and the job is not due. Raises TimeoutError."""
         self.heir.wake()
-        until(lambda: self.is_resting(submission_id), what="an idle worker without a due job")
+        until(lambda: self.is_resting(submission_id), LIMIT_SECONDS, "an idle worker without a due job")
+
+    def look(self) -> None:
+        """Let the heir poll the queue and become idle again, whatever it finds. Raises TimeoutError."""
+        before = self.wire.round_trips
+        self.heir.wake()
+        until(lambda: self.wire.round_trips > before and is_idle(self.heir), LIMIT_SECONDS, "a poll of the queue")
 
     def is_resting(self, submission_id: UUID) -> bool:
         return not self.school.one(IS_DUE, submission_id)["it"] and is_idle(self.heir)

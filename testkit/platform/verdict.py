@@ -10,6 +10,7 @@ from testkit.platform.play import Played
 
 WITHOUT_TEXT: Final = frozenset({Work.VISUAL_DIRECT, Work.DIALOG})
 CODES: Final = {Ending.PERMANENT_VISION: "vision_failed", Ending.PERMANENT_FEEDBACK: "feedback_failed"}
+ROUND_TRIPS: Final = {(Work.TEXT_DIRECT, 2025): 5, (Work.OCR_TEXT, 2025): 7}  # of a job: later modes must not slow these down
 TWICE: Final = {  # the step whose call is made again, because its answer was no use or was not committed
     Ending.TRANSIENT_VISION: "vision",
     Ending.TRANSIENT_FEEDBACK: "feedback",
@@ -59,6 +60,9 @@ def _of_left(played: Played) -> Iterator[str]:
 
 
 def _of_every(played: Played) -> Iterator[str]:
+    limit = ROUND_TRIPS.get((played.case.work, played.case.year))
+    if limit and played.round_trips and played.round_trips > limit:
+        yield f"{played.round_trips} round trips, at most {limit} are needed"
     if not played.has_struck:
         yield "the worker was not killed there"
     if len(played.results) != 1:
@@ -116,4 +120,4 @@ def _calls_of(case: Case) -> list[str]:
 def _text_of(case: Case) -> str | None:
     if case.work in WITHOUT_TEXT:
         return None
-    return text_of(case) if case.work is Work.OCR_TEXT else str(work_of(case).content)
+    return text_of(case) if case.work.is_read else str(work_of(case).content)

@@ -20,7 +20,7 @@ def case(ending: Ending, work: Work = Work.TEXT_DIRECT, adapter: Adapter = Adapt
 
 def right(of: Case, **columns: object) -> Played:
     """A case as it must end, with other columns of its submission."""
-    text = text_of(of) if of.work is Work.OCR_TEXT else work_of(of).content
+    text = text_of(of) if of.work.is_read else work_of(of).content
     submission = {"analysis_status": "completed", "error_code": None, "text_body": text, **columns}
     calls = list(of.steps)
     return Played(of, submission, None, None, ["completed"], calls, [])
@@ -72,6 +72,7 @@ WRONG = {
     "a job that stays": (replace(RIGHT["success"], job={"status": "leased"}), "still there"),
     "a call too many": (replace(RIGHT["success"], calls=["feedback"] * 2), "calls"),
     "a page read again": (replace(RIGHT["success with a text that was read"], calls=["vision", "vision", "feedback"]), "calls"),
+    "a round trip too many": (replace(RIGHT["success"], round_trips=6), "6 round trips"),
     "unreadable": (replace(RIGHT["success"], unreadable=["a score has no reason"]), "a score has no reason"),
     "not killed": (put_back(Ending.KILLED_SETTLING, has_struck=False), "not killed"),
     "no crash counted": (
