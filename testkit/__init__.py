@@ -8,7 +8,9 @@ Scenes: `environment` (database, Ollama, files) with `site` for fleets and `scho
 `refusals` (a database that refuses single rows), `monitor`, `pending_call`, `tmpfs` (a full or read-only disk), and faulty
 `adapters`.
 Work: `submissions`, `schoolwork`, `drawn_pages`, `drawn_marks` (texts that only a right page shows), `picture`, `recording`
-(answers of a real Ollama), `results`.
-Programs: `chaos`, `inputs`, `outages` (every request fails in every way), `simulation`. Waiting: `until` in `waiting`.
+(answers of a real Ollama), `results`, `readers` (what the
+platform's pages expect of a result).
+Programs: `chaos`, `inputs`, `outages` (every request fails in every way), `platform` (every mode ends in every way),
+`simulation`. Waiting: `until` in `waiting`.
 `metrics_page` writes docs/metrics.md.
 """

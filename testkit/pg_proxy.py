@@ -87,6 +87,7 @@ class Link:
     """One client and its connection to the server.
 
     `is_open` is True after the login. `unanswered` counts the ReadyForQuery messages that the server still owes.
+    `is_marked`: its next transaction's end is the moment of a fault.
     """
 
     client: socket.socket
@@ -96,6 +97,7 @@ class Link:
     is_open: bool = False
     unanswered: int = 0
     is_losing: bool = False
+    is_marked: bool = False
     has_server_sent_last: bool = True
     has_client_ended: bool = False
 
@@ -114,6 +116,8 @@ class PgProxy:
     _how = Strike.CUT
     _first: Callable[[], object] | None = None
     _lost_text: bytes | None = None
+    _struck_text: bytes | None = None
+    _strikes_its_end = False
     _to_lose = 0
     _is_silent = False
     _stalled_until = 0.0
@@ -143,12 +147,21 @@ class PgProxy:
         self._has_struck.clear()
         self._how, self._first, self._left = strike, first, messages
 
+    def strike_at(self, part: str, strike: Strike = Strike.KILL, *, is_committed: bool = False) -> None:
+        """Inject the fault at the next statement with this text, before it runs or after it is committed.
+
+        The statement must be new to its connection, because a repeated one is sent without its text.
+        """
+        self._has_struck.clear()
+        self._how, self._first = strike, None
+        self._struck_text, self._strikes_its_end = part.encode(), is_committed
+
     def name_victim(self, pid: int) -> None:
         self._victims.put(pid)
 
     def spare(self) -> None:
         """Cancel the fault."""
-        self._left = None
+        self._left = self._struck_text = None
 
     @property
     def has_struck(self) -> bool:
@@ -278,6 +291,9 @@ class PgProxy:
         self.round_trips += link.has_server_sent_last
         if kind == PARSE:
             self.statements.append(message[5:].split(b"\0")[1].decode())
+        if self._struck_text is not None and self._struck_text in message:
+            self._struck_text, link.is_marked = None, self._strikes_its_end
+            self._left = None if link.is_marked else 1
         if self._lost_text is not None and self._lost_text in message:
             link.is_losing, self._lost_text = True, None
         elif self._to_lose and not link.is_losing:
@@ -287,6 +303,8 @@ class PgProxy:
     def _note_answer(self, link: Link, message: bytes) -> None:
         is_ready = message[:1] == READY
         link.unanswered -= is_ready and link.is_open
+        if is_ready and link.is_marked and message[5:] == IDLE:
+            link.is_marked, self._left = False, 1
         if self._asks_for_subjects and is_ready and message[5:] == IDLE and not link.unanswered:
             self.subjects.append(_subject(link))
 

@@ -91,6 +91,6 @@ def _connector(wiring: Wiring, settings: WorkerSettings) -> Callable[[], Connect
         connect,
         settings.learning_database_url.get_secret_value(),
         worker_name(wiring.slot, os.getpid(), wiring.incarnation),
-        allows_service_role=settings.allow_service_dsn_for_testing,
+        allows_service_role=settings.allows_service_role,
         pooled=settings.database_pooled,
     )

@@ -1,7 +1,8 @@
 """The settings of a worker. One field is one setting: its variable is the field's name in capitals."""
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -16,23 +17,29 @@ from pydantic import (
 )
 
 from worker.amounts import FileBytes, Seconds, WholeSeconds
-from worker.ollama.address import LOOPBACK
+from worker.ollama.address import HOST_OF_CONTAINER, LOOPBACK
 from worker.ollama.models import is_cloud_name, listed_name
 from worker.ollama.token_budget import feedback_window, page_window
-from worker.queue.dsn import SERVICE_ROLES, database_of, fault_of, role_of
+from worker.queue.dsn import SERVICE_ROLES, database_of, fault_of, joined, role_of
 
 STUB = "worker.adapters.stub"
 ADAPTERS = {
     "stub": (STUB, STUB),
     "local": ("worker.adapters.vision", "worker.adapters.feedback"),
 }
+PRODUCTION = frozenset({"prod", "production", "stage", "staging"})  # as the platform names its environments of real pupils
+_PLATFORM_S_STUB = ".stub_"
+_NO_LOGIN = (
+    "must be set: address of the platform's PostgreSQL database, with the worker's restricted role. Or set "
+    "LEARNING_WORKER_DB_PASSWORD, with LEARNING_WORKER_DB_USER, TEST_DB_HOST and TEST_DB_PORT where they differ"
+)
 _SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*")  # not a digit first: a plain number is an IPv4 address too
 
 
 def _is_near(url: str) -> bool:
-    """True for loopback and for a service name without a dot, so that pupils' work stays on this host or container network."""
+    """True for loopback, a container's own host and a service name without a dot: pupils' work stays on this host or network."""
     host = _parts(url).hostname or ""
-    return host in LOOPBACK or _SERVICE_NAME.fullmatch(host) is not None
+    return host in LOOPBACK | {HOST_OF_CONTAINER} or _SERVICE_NAME.fullmatch(host) is not None
 
 
 def _near_url(url: str) -> str:
@@ -92,6 +99,23 @@ BucketName = Annotated[str, _matching(r"[\w-]+", "give the name of the bucket al
 AbsolutePath = Annotated[str, _matching(r"(?:/.*)?", "give the path from the root directory on, such as /srv/files")]
 
 
+_ALLOWING_SERVICE_ROLES = ("allow_service_dsn_for_testing", "run_e2e", "run_supabase_e2e")  # one is enough, as on the platform
+
+
+def _login_of_parts(values: Mapping[str, Any]) -> str:
+    """The DSN of the platform's single variables. Without a password none is made, because a role's name is no login."""
+    password: SecretStr = values.get("learning_worker_db_password", SecretStr(""))
+    names = ("learning_worker_db_user", "test_db_host", "test_db_port")
+    if not password.get_secret_value() or not all(name in values for name in names):
+        raise ValueError(_NO_LOGIN)
+    user, host, port = (values[name] for name in names)
+    return joined(user, password.get_secret_value(), host, port)
+
+
+def _is_production(values: Mapping[str, Any]) -> bool:
+    return str(values.get("gustav_env")).lower() in PRODUCTION
+
+
 class WorkerSettings(BaseModel):
     """Names, meanings and defaults are the platform's wherever it has the same setting."""
 
@@ -100,19 +124,42 @@ class WorkerSettings(BaseModel):
     allow_service_dsn_for_testing: Annotated[
         bool, Field(description="for tests only: accept a superuser or service role in the DSN")
     ] = False
+    run_e2e: Annotated[bool, Field(description="the platform's own tests are running: as ALLOW_SERVICE_DSN_FOR_TESTING")] = False
+    run_supabase_e2e: Annotated[bool, Field(description="as RUN_E2E")] = False
+    learning_worker_db_user: Annotated[
+        str, Field(description="role of the worker, where no address of the database is set. The platform creates gustav_worker")
+    ] = "gustav_worker"
+    learning_worker_db_password: Annotated[
+        SecretStr, Field(description="password of LEARNING_WORKER_DB_USER. Used only where no address of the database is set")
+    ] = SecretStr("")
+    test_db_host: Annotated[str, Field(description="host of the database, where no address of it is set")] = "127.0.0.1"
+    test_db_port: Annotated[int, Field(ge=1, le=65_535, description="port of the database, where no address of it is set")] = (
+        54_322
+    )
     learning_database_url: Annotated[
         SecretStr,
         Field(
-            validation_alias=AliasChoices("LEARNING_DATABASE_URL", "LEARNING_DB_URL", "DATABASE_URL"),
-            description="address of the platform's PostgreSQL database, with the worker's restricted role. If not set: "
-            "LEARNING_DB_URL, then DATABASE_URL",
+            validate_default=True,
+            validation_alias=AliasChoices(
+                "LEARNING_WORKER_DATABASE_URL",
+                "LEARNING_WORKER_DB_URL",
+                "LEARNING_DATABASE_URL",
+                "LEARNING_DB_URL",
+                "DATABASE_URL",
+            ),
+            description="address of the platform's PostgreSQL database, with the worker's restricted role. The first one that "
+            "is set counts: LEARNING_WORKER_DATABASE_URL, LEARNING_WORKER_DB_URL, this one, LEARNING_DB_URL, DATABASE_URL, then "
+            "LEARNING_WORKER_DB_USER with its password",
         ),
-    ]
+    ] = SecretStr("")
     database_pooled: Annotated[
         Literal["auto", "true", "false"],
         Field(description="true if a transaction pooler is in front of the database. auto: detected at each connection"),
     ] = "auto"
 
+    gustav_env: Annotated[
+        str, Field(description="environment of the platform. With prod, production, stage or staging a stub is rejected")
+    ] = "dev"
     learning_vision_adapter: Annotated[
         ModuleName, Field(description="Python module of the adapter that reads pages. Empty: chosen by AI_BACKEND")
     ] = ""
@@ -207,9 +254,10 @@ class WorkerSettings(BaseModel):
         int | None,
         Field(validate_default=True, ge=-1, le=1024, description="layers of the feedback model on the GPU. Not set: AI_NUM_GPU"),
     ] = None
-    ollama_base_url: Annotated[NearUrl, Field(description="URL of Ollama, on loopback or under a service name without a dot")] = (
-        "http://127.0.0.1:11434"
-    )
+    ollama_base_url: Annotated[
+        NearUrl,
+        Field(description="URL of Ollama: on loopback, at host.docker.internal or under a service name without a dot"),
+    ] = "http://ollama:11434"
     ollama_num_parallel: Annotated[
         int, Field(ge=1, le=64, description="calls that each model processes at once. Must be the same as on the Ollama server")
     ] = 1
@@ -244,7 +292,7 @@ class WorkerSettings(BaseModel):
             le=200,
             description="page limit of a document, with all pieces of long pages. A longer one fails as input_too_large",
         ),
-    ] = 20
+    ] = 100
 
     worker_skip_pytest_jobs: Annotated[
         bool, Field(description="for tests only: true leaves jobs in the queue that a test of the platform has entered")
@@ -282,12 +330,20 @@ class WorkerSettings(BaseModel):
     @field_validator("learning_database_url")
     @classmethod
     def _is_no_service_dsn(cls, dsn: SecretStr, info: ValidationInfo) -> SecretStr:
-        role = role_of(dsn.get_secret_value())
-        if fault := fault_of(dsn.get_secret_value()):
+        address = dsn.get_secret_value() or _login_of_parts(info.data)
+        role = role_of(address)
+        if fault := fault_of(address):
             raise ValueError(fault)
-        if role.partition(".")[0] in SERVICE_ROLES and not info.data.get("allow_service_dsn_for_testing"):
+        if role.partition(".")[0] in SERVICE_ROLES and not any(info.data.get(name) for name in _ALLOWING_SERVICE_ROLES):
             raise ValueError(f"{role} bypasses row security: use the worker's own restricted role")
-        return dsn
+        return SecretStr(address)
+
+    @field_validator("learning_vision_adapter", "learning_feedback_adapter")
+    @classmethod
+    def _is_no_stub_in_production(cls, module: str, info: ValidationInfo) -> str:
+        if _is_production(info.data) and (module == STUB or _PLATFORM_S_STUB in module):
+            raise ValueError(f"a stub invents its results, and GUSTAV_ENV={info.data['gustav_env']} has real pupils")
+        return module
 
     @field_validator("ai_vision_model", "ai_feedback_model")
     @classmethod
@@ -308,6 +364,8 @@ class WorkerSettings(BaseModel):
             raise ValueError(
                 "must be chosen: write local for real feedback by Ollama, or stub for a trial with invented feedback"
             )
+        if backend == "stub" and _is_production(info.data) and not are_named:
+            raise ValueError(f"a stub invents its results, and GUSTAV_ENV={info.data['gustav_env']} has real pupils: write local")
         return backend
 
     @field_validator("ai_num_ctx_feedback", "ai_num_batch_feedback", "ai_num_thread_feedback", "ai_num_gpu_feedback")
@@ -327,6 +385,11 @@ class WorkerSettings(BaseModel):
         if info.data.get("supabase_url") and not key.get_secret_value():
             raise ValueError("SUPABASE_URL is set without this key: set both or neither")
         return key
+
+    @property
+    def allows_service_role(self) -> bool:
+        """True for tests alone: the role may bypass row security."""
+        return any(getattr(self, name) for name in _ALLOWING_SERVICE_ROLES)
 
     def is_stub(self, step: Literal["vision", "feedback"]) -> bool:
         """True if the step's results are invented."""

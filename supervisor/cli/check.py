@@ -241,7 +241,7 @@ def _database(settings: Settings, account: Account | None) -> Iterator[Finding]:
     dsn = worker.learning_database_url.get_secret_value()
     waiting: list[dict[str, Any]] = []
     try:
-        allows = worker.allow_service_dsn_for_testing
+        allows = worker.allows_service_role
         connection = queue.connect(dsn, f"{DISTRIBUTION} check", allows_service_role=allows, pooled=worker.database_pooled)
     except queue.DatabaseUnavailable as outage:
         yield Finding(Level.FAILED, "database", f"{_reason(outage, dsn)}: {remedy_of(str(outage)) or _CHECK_DSN}")

@@ -38,6 +38,7 @@ _PRODUCTION = """\
 #LEARNING_DATABASE_URL=
 #WORKER_CONCURRENCY=2
 #AI_BACKEND=local
+#OLLAMA_BASE_URL=http://127.0.0.1:11434
 #OLLAMA_NUM_PARALLEL=2
 #AI_TIMEOUT_VISION=120
 #AI_TIMEOUT_FEEDBACK=120
@@ -68,6 +69,12 @@ error message lists all wrong settings at once and masks secrets.
 * **Durations** are numbers of seconds, or `500ms`, `45s`, `5m`, `2h`, `1d`.
 * **Sizes** are numbers of bytes, or `7B`, `64k`, `512MiB`, `8GB`. Units are powers of 1024. A plain number that is too small to
   be meant in bytes is rejected.
+* **The platform's variables** have its names, meanings and defaults here, so its settings file can be used unchanged. The login
+  is the first one that is set of `LEARNING_WORKER_DATABASE_URL`, `LEARNING_WORKER_DB_URL`, `LEARNING_DATABASE_URL`,
+  `LEARNING_DB_URL` and `DATABASE_URL`. Without any of them it is made of `LEARNING_WORKER_DB_USER`,
+  `LEARNING_WORKER_DB_PASSWORD`, `TEST_DB_HOST` and `TEST_DB_PORT`, in the database `postgres`. In the platform's environment
+  `LEARNING_DATABASE_URL` is the web application's login, so set `LEARNING_WORKER_DATABASE_URL` there.
+  [Which defaults differ](decisions/0051-the-platform-s-variables-have-its-defaults.md)
 * **Words** may be in any case. True and false may also be written as yes and no, on and off, 1 and 0.
 
 [.env.example](../.env.example) is a template with one profile for development and one for production.

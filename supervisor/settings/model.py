@@ -304,8 +304,8 @@ def _word(value: str, info: FieldInfo) -> str:
 
 
 def _problem(model: type[BaseModel], error: dict[str, Any], values: Mapping[str, str | None]) -> Problem:
-    name = str(error["loc"][0]).lower()
-    info = model.model_fields[name]
+    loc = str(error["loc"][0])
+    name, info = next((name, info) for name, info in model.model_fields.items() if loc in {name, *_variables(name, info)})
     variable, bound = _given_variable(name, info, values), in_words(_bound(info))
     value = values.get(variable) or ""
     remedy = remedy_for(error["type"], error["msg"].removeprefix("Value error, "), value, _choices(info))
@@ -346,7 +346,8 @@ def _variables(name: str, info: FieldInfo) -> list[str]:
 
 
 def _variable(name: str, info: FieldInfo) -> str:
-    return _variables(name, info)[0]
+    """The variable of the documentation and of messages."""
+    return name.upper() if name.upper() in _variables(name, info) else _variables(name, info)[0]
 
 
 def _choices(info: FieldInfo) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ _OLLAMA = """
 """
 _PLATFORM = """
     AI_TEXT_MODEL AI_VISUAL_MODEL AI_OCR_MODEL AI_OCR_TEMPERATURE AI_OCR_THINK_LEVEL WORKER_TEST_RUN_ID WORKER_SKIP_PYTEST_JOBS
-    LEARNING_WORKER_DATABASE_URL LEARNING_WORKER_DB_URL LEARNING_WORKER_DB_USER LEARNING_WORKER_DB_PASSWORD
-    LEARNING_EXPORT_MAX_BYTES
+    LEARNING_EXPORT_MAX_BYTES WORKER_LEASE_MULTIPLIER
 """
+_PLATFORM_PREFIXES = ("OPENAI_", "DSPY_", "KC_", "GUSTAV_", "H5P_", "SESSION_", "TEACHING_", "COURSE_INVITE_")
 _STAGES = [f"AI_{kind}{stage}" for kind in ("TEXT", "VISUAL") for stage in ("", "_ANALYSIS", "_SYNTHESIS")]
 _OF_STAGES = [f"{stage}_{option}" for stage in _STAGES for option in ("TEMPERATURE", "REASONING_EFFORT", "THINK_LEVEL")]
 FOREIGN = frozenset((*_OLLAMA.split(), *_PLATFORM.split(), *_OF_STAGES))  # of the Ollama server and of the platform
@@ -41,7 +41,7 @@ class UnknownVariable:
 def unknown_among(names: Iterable[str], settings: Collection[str]) -> Iterator[UnknownVariable]:
     """Yield the names with a prefix of ours, or nearly that of a setting, which neither we nor a known neighbour reads."""
     for name in names:
-        if name in settings or name in FOREIGN:
+        if name in settings or name in FOREIGN or name.startswith(_PLATFORM_PREFIXES):
             continue
         is_ours = name.upper().startswith(OWN_PREFIXES)
         meant = _meant(name.upper(), settings, _CLOSE if is_ours else _CLOSE_ELSEWHERE)

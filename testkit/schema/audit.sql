@@ -31,6 +31,9 @@ create table if not exists public.audit_finishes (
     at               timestamptz not null default clock_timestamp()
 );
 
+-- The job as it was, because a result is judged by the job's criteria and mode, and its row is gone.
+alter table public.audit_finishes add column if not exists payload jsonb;
+
 create or replace function public.audit_result() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -55,8 +58,8 @@ create or replace function public.audit_finish() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     as $$
         begin
-            insert into public.audit_finishes (job_id, submission_id, lease_key)
-            values (old.id, old.submission_id, old.lease_key);
+            insert into public.audit_finishes (job_id, submission_id, lease_key, payload)
+            values (old.id, old.submission_id, old.lease_key, old.payload);
             return null;
         end
     $$;

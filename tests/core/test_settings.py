@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from supervisor.core.policy import Policy
 from supervisor.settings.model import Setting, Settings, all_settings, parse
 from supervisor.settings.policy import policy_of
 from supervisor.settings.problems import SettingsError
+from worker.ollama.address import server_name
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "dont-tell"
@@ -123,7 +125,7 @@ PLATFORM_DEFAULTS = {
     "AI_TIMEOUT_VISION": 30,
     "AI_TIMEOUT_FEEDBACK": 15,
     "AI_THINK_LEVEL": "",
-    "OLLAMA_BASE_URL": "http://127.0.0.1:11434",
+    "OLLAMA_BASE_URL": "http://ollama:11434",
     "WORKER_CONCURRENCY": 1,
     "WORKER_MAX_RETRIES": 3,
     "WORKER_BACKOFF_SECONDS": 10,
@@ -134,7 +136,12 @@ PLATFORM_DEFAULTS = {
     "LOG_LEVEL": "INFO",
     "LEARNING_STORAGE_BUCKET": "submissions",
     "LEARNING_MAX_UPLOAD_BYTES": 10 * 1024 * 1024,
-    "MAX_PDF_PAGES": 20,
+    "MAX_PDF_PAGES": 100,
+    "GUSTAV_ENV": "dev",
+    "RUN_E2E": False,
+    "LEARNING_WORKER_DB_USER": "gustav_worker",
+    "TEST_DB_HOST": "127.0.0.1",
+    "TEST_DB_PORT": 54_322,
     "STORAGE_VERIFY_ROOT": "",
     "SUPABASE_URL": "",
 }
@@ -238,20 +245,62 @@ def test_accepted_settings_show_no_secret() -> None:
     assert PASSWORD not in repr(settings) + settings.worker.model_dump_json()
     assert {setting.variable for setting in SETTINGS if setting.is_secret} == {
         "LEARNING_DATABASE_URL",
+        "LEARNING_WORKER_DB_PASSWORD",
         "SUPABASE_SERVICE_ROLE_KEY",
     }
 
 
-DSN_NAMES = ("LEARNING_DATABASE_URL", "LEARNING_DB_URL", "DATABASE_URL")
+DSN_NAMES = (
+    "LEARNING_WORKER_DATABASE_URL",
+    "LEARNING_WORKER_DB_URL",
+    "LEARNING_DATABASE_URL",
+    "LEARNING_DB_URL",
+    "DATABASE_URL",
+)
 
 
-@pytest.mark.parametrize("place", range(3), ids=DSN_NAMES)
+@pytest.mark.parametrize("place", range(len(DSN_NAMES)), ids=DSN_NAMES)
 def test_a_dsn_is_read_from_the_first_variable_that_is_set(place: int) -> None:
-    """The DSN is the first non-empty one of its three names."""
-    values = {"AI_BACKEND": "stub"}
+    """The DSN is the first non-empty one of its names. The platform's single variables count last."""
+    values = {"AI_BACKEND": "stub", "LEARNING_WORKER_DB_PASSWORD": "of-the-parts"}
     values |= {name: f"postgresql://worker@host{number}/db" for number, name in enumerate(DSN_NAMES)}
     values.update(dict.fromkeys(DSN_NAMES[:place], ""))
     assert parse(values).worker.learning_database_url.get_secret_value() == f"postgresql://worker@host{place}/db"
+
+
+PARTS = {
+    "the password alone": ({}, "gustav_worker", "127.0.0.1", "54322"),
+    "all": (
+        {"LEARNING_WORKER_DB_USER": "another", "TEST_DB_HOST": "db", "TEST_DB_PORT": "5432"},
+        "another",
+        "db",
+        "5432",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "user", "host", "port"), PARTS.values(), ids=PARTS.keys())
+def test_a_dsn_of_parts(given: dict[str, str], user: str, host: str, port: str) -> None:
+    """Without an address the login is made of the platform's single variables, with any character in the password."""
+    password = "p@ss/w:o?r%d 'x\\"
+    dsn = parse({"AI_BACKEND": "stub", "LEARNING_WORKER_DB_PASSWORD": password, **given}).worker.learning_database_url
+    parts = conninfo_to_dict(dsn.get_secret_value())
+    assert parts == {"user": user, "password": password, "host": host, "port": port, "dbname": "postgres"}
+
+
+def test_parts_without_a_password_are_no_login() -> None:
+    """A host and a role that are set for other programs start nothing, and the message names both ways."""
+    (problem,) = refused({"AI_BACKEND": "stub", "TEST_DB_HOST": "db", "LEARNING_WORKER_DB_USER": "gustav_worker"}).problems
+    assert (problem.variable, problem.shown_value) == ("LEARNING_DATABASE_URL", "(unset)")
+    assert "must be set" in problem.remedy
+    assert "LEARNING_WORKER_DB_PASSWORD" in problem.remedy
+
+
+def test_a_service_role_of_parts_is_rejected_too() -> None:
+    """The role is judged however the DSN was made, and no part of the password is shown."""
+    error = refused({"AI_BACKEND": "stub", "LEARNING_WORKER_DB_USER": "postgres", "LEARNING_WORKER_DB_PASSWORD": PASSWORD})
+    assert [problem.remedy.startswith("postgres bypasses row security") for problem in error.problems] == [True]
+    assert PASSWORD not in str(error)
 
 
 ROLES = {
@@ -269,8 +318,9 @@ def test_service_roles(dsn: str, role: str) -> None:
     """A role that bypasses row security is rejected by name in every form of DSN, except if a test allows it."""
     (problem,) = refused({**GIVEN, "LEARNING_DATABASE_URL": dsn}).problems
     assert problem.remedy.startswith(f"{role} bypasses row security")
-    allowed = parsed(LEARNING_DATABASE_URL=dsn, ALLOW_SERVICE_DSN_FOR_TESTING="true")
-    assert allowed.worker.learning_database_url.get_secret_value() == dsn
+    for variable in ("ALLOW_SERVICE_DSN_FOR_TESTING", "RUN_E2E", "RUN_SUPABASE_E2E"):
+        allowed = parsed(LEARNING_DATABASE_URL=dsn, **{variable: "true"}).worker
+        assert (allowed.learning_database_url.get_secret_value(), allowed.allows_service_role) == (dsn, True)
 
 
 PAGE, ESSAY = {"num_ctx": 12_288}, {"num_ctx": 17_408}  # of the default models, gpt-oss thinks
@@ -334,6 +384,7 @@ NEAR = [
     "http://localhost",
     "http://[::1]:11434",
     "http://ollama:11434",
+    "http://host.docker.internal:11434",
     "https://ollama",
     "HTTP://OLLAMA",
 ]
@@ -357,6 +408,14 @@ def test_a_local_ollama_address_is_accepted(url: str) -> None:
     assert parsed(OLLAMA_BASE_URL=f"{url}/").worker.ollama_base_url == url
 
 
+def test_the_host_of_a_container_is_one_server_for_all_its_containers() -> None:
+    """Its permits are shared on one host and not with another host, although the URL is the same on both."""
+    name = server_name("http://host.docker.internal:11434")
+    assert "docker" not in name
+    assert name.endswith("host port 11434")
+    assert name != server_name("http://127.0.0.1:11434")
+
+
 @pytest.mark.parametrize("url", FAR)
 def test_a_remote_ollama_address_is_rejected(url: str) -> None:
     """Any other host is rejected, so that a pupil's work does not leave the machine."""
@@ -369,6 +428,8 @@ STORES = {
     "https anywhere": ("https://store.example/", True),
     "http to a service name": ("http://kong:8000", True),
     "http to loopback": ("http://127.0.0.1:54321", True),
+    "http to the container's host": ("http://host.docker.internal:54321", True),
+    "http to a name that only begins so": ("http://host.docker.internal.example", False),
     "http to a far host": ("http://store.example", False),
     "another scheme": ("ftp://store", False),
     "no scheme": ("store.example", False),
@@ -402,6 +463,25 @@ def test_adapters(values: dict[str, str], vision: str, feedback: str) -> None:
     """The named module, else that of the backend."""
     worker = parsed(**values).worker
     assert (worker.vision_adapter, worker.feedback_adapter) == (vision, feedback)
+
+
+STUBS = {
+    "of the backend": {"AI_BACKEND": "stub"},
+    "of one step": {"AI_BACKEND": "stub", "LEARNING_VISION_ADAPTER": "platform.ocr"},
+    "by its name": {"AI_BACKEND": "local", "LEARNING_FEEDBACK_ADAPTER": "worker.adapters.stub"},
+    "the platform's": {"AI_BACKEND": "local", "LEARNING_FEEDBACK_ADAPTER": "backend.learning.adapters.stub_feedback"},
+}
+
+
+@pytest.mark.parametrize("values", STUBS.values(), ids=STUBS.keys())
+@pytest.mark.parametrize("environment", ["prod", "production", "Stage", "STAGING"])
+def test_real_pupils_get_no_invented_feedback(environment: str, values: dict[str, str | None]) -> None:
+    """With the platform's word for such an environment a stub is rejected. Without it a stub is a trial."""
+    (problem,) = refused({"LEARNING_DATABASE_URL": DSN, "GUSTAV_ENV": environment, **values}).problems
+    assert problem.variable in values
+    assert "a stub invents its results" in problem.remedy
+    assert parse({"LEARNING_DATABASE_URL": DSN, "GUSTAV_ENV": "dev", **values})
+    assert parsed(AI_BACKEND="local", GUSTAV_ENV=environment)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.variable)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ from testkit.bare_worker import Forker, start_forker
 from testkit.database import Database, temporary_database
 from testkit.far_host import FarHost, NotAllowed, far_host
 from testkit.ollama_simulator.process import SimulatorProcess, start_simulator
+from testkit.readers import unreadable_results
 from testkit.school import School
 from testkit.site import FEEDBACK_MODEL, PARALLEL, VISION_MODEL, Site, open_site
 from testkit.submissions import Submission, demo_submissions
@@ -25,7 +27,7 @@ def fleets_simulator() -> Iterator[SimulatorProcess]:
 
 
 @pytest.fixture
-def site(database: Database, fleets_simulator: SimulatorProcess) -> Iterator[Site]:
+def site(database: Database, fleets_simulator: SimulatorProcess, request: pytest.FixtureRequest) -> Iterator[Site]:
     """Open a site with both models loaded. Else the first fleet's gates would be closed and a job leased once more."""
     with open_site(database, fleets_simulator) as opened:
         for model, num_ctx in ((VISION_MODEL, page_window(VISION_MODEL)), (FEEDBACK_MODEL, feedback_window(FEEDBACK_MODEL, ""))):
@@ -33,6 +35,13 @@ def site(database: Database, fleets_simulator: SimulatorProcess) -> Iterator[Sit
             fleets_simulator.client.post("/api/generate", json=load).raise_for_status()
         fleets_simulator.reset_calls()
         yield opened
+        check_results(request, opened.owner)
+
+
+def check_results(request: pytest.FixtureRequest, owner: psycopg.Connection[Any]) -> None:
+    """Every result that was written in the test is one that the platform's pages can show."""
+    if not request.node.get_closest_marker("unreadable"):
+        assert unreadable_results(owner) == []
 
 
 @pytest.fixture
@@ -66,12 +75,19 @@ def shared_database(cluster_dsn: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def school(shared_database: Database, running_simulator: SimulatorProcess, forker: Forker, tmp_path: Path) -> Iterator[School]:
+def school(
+    shared_database: Database,
+    running_simulator: SimulatorProcess,
+    forker: Forker,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[School]:
     """Make a school without submissions, faults and recorded calls."""
     with psycopg.connect(shared_database.admin_dsn, autocommit=True, row_factory=dict_row) as owner:
         school = School(shared_database, owner, running_simulator.url, tmp_path, running_simulator, forker)
         school.clear()
         yield school
+        check_results(request, owner)
 
 
 @pytest.fixture(scope="module")

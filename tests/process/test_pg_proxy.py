@@ -1,4 +1,4 @@
-"""The commands of the proxy process of scripts/chaos, with a real server."""
+"""The commands of the proxy process of scripts/chaos, and a fault at one statement, with a real server."""
 
 import select
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from testkit.database import Database
-from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
+from testkit.pg_proxy import ProxyProcess, Strike, dsn_through, proxy_before, start_proxy
 from testkit.waiting import until
 
 MANY = 20_000  # a command takes effect some requests later
@@ -59,6 +59,20 @@ def test_a_stall_ends(database: Database, proxy: ProxyProcess) -> None:
         assert result is not None
         assert result.get_value(0, 0) == str(late).encode()
         assert client.pgconn.get_result() is None  # the only answer
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_a_fault_at_a_statement_is_before_or_after_its_commit(database: Database, *, is_committed: bool) -> None:
+    """The client sees the same end of its connection, and only in the second case the server has the row."""
+    with psycopg.connect(database.admin_dsn, autocommit=True) as owner, proxy_before(database.admin_dsn) as wire:
+        owner.execute("create table seen (number int)")
+        wire.strike_at("insert into seen", Strike.CUT, is_committed=is_committed)
+        with psycopg.connect(wire.dsn, autocommit=True) as client:
+            assert is_answered(client, "select 1")
+            is_answered(client, "insert into seen values (%s)", [1])  # the answer may have passed before the cut
+            until(lambda: wire.has_struck)
+            assert not is_answered(client, "select 1")
+        assert owner.execute("select count(*)::int from seen").fetchone() == (int(is_committed),)
 
 
 def is_answered(client: psycopg.Connection[tuple[int]], query: LiteralString, values: Sequence[int] = ()) -> bool:

@@ -6,14 +6,20 @@ import re
 from collections.abc import Mapping
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 SERVICE_ROLES = frozenset({"postgres", "service_role", "supabase_admin"})
 _MAX_PORT = 65_535
 _LONE_PERCENT = re.compile(r"%(?![0-9a-fA-F]{2})")
 _ESCAPE = "write special characters of the password with %: %40 for @, %2F for /, %3A for :, %3F for ?, %25 for %"
 _EXAMPLE = "give a PostgreSQL address such as postgresql://role:password@host/database"
+_DATABASE_OF_PARTS = "postgres"  # the platform's, which has no setting of its own
 _DATABASE_PARTS = {"host": "host", "hostaddr": "address", "port": "port", "dbname": "name"}
+
+
+def joined(user: str, password: str, host: str, port: int) -> str:
+    """Return the DSN of these parts, in the platform's database. Any character may stand in the password."""
+    return make_conninfo(user=user, password=password, host=host, port=port, dbname=_DATABASE_OF_PARTS)
 
 
 def role_of(dsn: str) -> str:

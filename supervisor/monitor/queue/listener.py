@@ -112,7 +112,7 @@ class QueueListener:
         connection = await connect_monitor(
             self._settings.learning_database_url.get_secret_value(),
             self._session_name,
-            allows_service_role=self._settings.allow_service_dsn_for_testing,
+            allows_service_role=self._settings.allows_service_role,
             pooled=self._settings.database_pooled,
         )
         self._state.is_pooled = is_pooled(connection)
