@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from worker.core.doubt import PageGrade, parsed_grades
 from worker.core.evidence import HeldFailure
-from worker.core.usage import UsageEvent
+from worker.core.usage import UsageEvent, usage_of
 from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
 MAX_CRITERIA = 10
@@ -45,7 +45,11 @@ class Completed:
     text_md: str | None
     feedback_md: str
     analysis: Mapping[str, Any]
-    usage: tuple[UsageEvent, ...] = ()
+    usage: Annotated[tuple[UsageEvent, ...], BeforeValidator(lambda value: usage_of(value).events)] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the answer as the payload keeps it, with its events: they are recorded with the result."""
+        return {**asdict(self), "usage": [event.as_json() for event in self.usage]}
 
 
 _ANSWER: TypeAdapter[Completed] = TypeAdapter(Completed)
@@ -164,6 +168,11 @@ Settled = Completed | Failed | Retried | Released | AlreadyFinal  # each is one 
 Outcome = Settled | Lost
 
 
+def with_usage(outcome: Outcome, usage: tuple[UsageEvent, ...]) -> Outcome:
+    """Return the outcome with the events that are recorded in its transaction. Nothing is recorded without a write."""
+    return outcome if isinstance(outcome, AlreadyFinal | Lost) else replace(outcome, usage=usage)
+
+
 def parse_payload(lease: Lease) -> Payload | Failed:
     """The payload, or a failure that names the invalid fields. Their values are left out: they may contain a pupil's text."""
     try:
@@ -203,7 +212,7 @@ def fallbacks(outcome: Outcome, lease: Lease, reason: str, *, may_retry: bool) -
     """
     if may_retry or isinstance(outcome, AlreadyFinal | Released | Lost):
         return ()
-    failure = fail_refused(lease, reason)
+    failure = replace(fail_refused(lease, reason), usage=outcome.usage)
     return () if outcome == failure else (failure,)
 
 
