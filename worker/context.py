@@ -11,6 +11,7 @@ from worker.queue.permits import NO_PERMITS, Permits
 from worker.report import Report
 from worker.session import Session
 from worker.settings import WorkerSettings
+from worker.usage import JobUsage
 from worker.wakeups import Wakeups
 
 
@@ -28,6 +29,7 @@ class WorkerContext:
     report: Report
     wakeups: Wakeups
     session: Session
+    usage: JobUsage
     reads_by_attempt: bool = False  # the vision adapter's `pages` takes the attempt
 
     @property

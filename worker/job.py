@@ -19,6 +19,7 @@ from worker.core.outcome import (
     parse_payload,
     quarantine,
     storable,
+    with_usage,
 )
 from worker.core.refusal import hold
 from worker.held_lease import HeldLease, JobEnded
@@ -44,7 +45,12 @@ class Job:
         self.seconds: Mapping[Activity, float] = self._calls.seconds  # of each step that succeeded
 
     def run(self) -> Outcome:
-        """Every job has exactly one outcome. Raises LeaseRanOut."""
+        """Every job has exactly one outcome, with the usage that no checkpoint has recorded. Raises LeaseRanOut."""
+        self._ctx.usage.begin()
+        outcome = self._outcome()
+        return with_usage(outcome, self._ctx.usage.events)
+
+    def _outcome(self) -> Outcome:
         try:
             payload = self._payload()
             submission = self._submission(payload)
@@ -58,6 +64,8 @@ class Job:
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
             raise JobEnded(payload)
+        if payload.answer:
+            self._ctx.usage.add(*payload.answer.usage)
         if quarantined := quarantine(payload, self._ctx.settings.worker_max_crashes):
             raise JobEnded(quarantined)
         return payload
@@ -107,6 +115,7 @@ class Job:
         given = {"instruction_md": payload.instruction_md, "hints_md": payload.hints_md, ATTEMPT: self._calls.attempts}
         optional: dict[str, Any] = {name: given[name] for name in self._ctx.feedback_options}
         feedback = self._ctx.feedback_adapter.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
+        self._ctx.usage.take(feedback)
         self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
         feedback_md = self._with_remark(returned_text(feedback.feedback_md))
         return Completed(text_md, feedback_md, returned_document(feedback.analysis_json))

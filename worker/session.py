@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from worker.core.platform import PLATFORM_OF_2025, Platform
 from worker.ipc.backoff import doubling, jittered
 from worker.ipc.contract import Activity, EventKind
 from worker.ipc.descriptors import opening, unshared
@@ -87,6 +88,7 @@ class Session:
     def __init__(self, connect: Callable[[], Connection], report: Report, wakeups: Wakeups) -> None:
         self._connect, self._report, self._wakeups = connect, report, wakeups
         self._connection: Connection | None = None
+        self.platform: Platform = PLATFORM_OF_2025
 
     def ask(
         self,

@@ -20,6 +20,7 @@ from worker.core.outcome import (
     Released,
     Retried,
     fallbacks,
+    usage_in,
 )
 from worker.core.refusal import ALL_REFUSED, Access, after_answer, hold, hold_answer
 from worker.held_lease import HeldLease
@@ -45,19 +46,27 @@ class Settling:
         self._ctx, self._refusals, self._refused_accesses = ctx, refusals, refused_accesses
 
     def write(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
-        """Writes the outcome, and leases the next job if one is requested. Raises LeaseRanOut and RowRefused."""
+        """Writes the outcome with its usage, and leases the next job if one is requested. Raises LeaseRanOut and RowRefused."""
+        usage = self._ctx.usage.write(usage_in(outcome))
 
         def first(connection: Connection) -> Settlement:
             if pending is None or isinstance(outcome, Lost):  # without a next job: see `Loop._leases_next_after`
-                return Settlement(settle(connection, held.lease, outcome, held.permit))
+                return Settlement(settle(connection, held.lease, outcome, held.permit, usage))
             self._ctx.report.set_pending_lease(pending.request.lease_key)
-            return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request)
+            return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request, usage)
 
         def after_reconnect(connection: Connection, *, may_have_committed: bool = True) -> Settlement:
             """If the job's row is gone while the lease runs, the first try has committed: no other worker may end the job yet."""
-            is_written = settle(connection, held.lease, outcome, held.permit) or (may_have_committed and held.is_running())
+            is_written = settle(connection, held.lease, outcome, held.permit, usage)
+            is_written = is_written or (may_have_committed and held.is_running())
             return Settlement(is_written, pending.find(connection) if pending else None)
 
+        settlement = self._write(held, outcome, first, after_reconnect)
+        if settlement.is_written:
+            self._ctx.usage.written(usage, held.lease.job_id)
+        return settlement
+
+    def _write(self, held: HeldLease, outcome: Outcome, first: Write, after_reconnect: Write) -> Settlement:
         if isinstance(outcome, Completed):
             return self._write_answer(held, outcome, first, after_reconnect)
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
@@ -119,7 +128,7 @@ class Settling:
             return fallbacks(outcome, lease, reason, may_retry=may_pass)
         self._refused_accesses.add(Access.RESULT, lease.job_id)
         judged = after_answer(lease, outcome, reason, self._counts(), is_passing=may_pass, is_too_old=held.is_too_old)
-        return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None))
+        return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None, usage=outcome.usage))
 
     def _counts(self) -> CallCounts:
         """The results that the database has taken from this instance."""

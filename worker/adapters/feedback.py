@@ -17,6 +17,7 @@ from worker.ollama.errors import AnswerTruncated
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 from worker.ollama.thinking import thinking
 from worker.ollama.token_budget import MAX_DOCUMENT_TOKENS
+from worker.ollama.usage import OnUsage, Purpose, ignore_usage
 from worker.settings import WorkerSettings
 
 
@@ -95,6 +96,7 @@ class FeedbackWriter:
             think=thought.think,
             temperature=rung.temperature,
             seed=ladder.seed(attempt, is_second_try=is_second_try),
+            purpose=Purpose("feedback", "repair" if is_second_try else "primary" if count else "no_criteria"),
         )
 
 
@@ -104,6 +106,12 @@ def _has_time(started_at_seconds: float, again: Deadline) -> bool:
     return again.end_at_seconds - now_seconds >= now_seconds - started_at_seconds
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> FeedbackWriter:
+def build(
+    settings: WorkerSettings,
+    on_progress: Callable[[], None],
+    on_call: OnCall = ignore_call,
+    on_usage: OnUsage = ignore_usage,
+) -> FeedbackWriter:
     may_leave = settings.ai_send_pupils_work_to_cloud
-    return FeedbackWriter(settings, Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave))
+    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, on_usage=on_usage, may_leave_the_house=may_leave)
+    return FeedbackWriter(settings, ollama)

@@ -173,6 +173,11 @@ def with_usage(outcome: Outcome, usage: tuple[UsageEvent, ...]) -> Outcome:
     return outcome if isinstance(outcome, AlreadyFinal | Lost) else replace(outcome, usage=usage)
 
 
+def usage_in(outcome: Outcome) -> tuple[UsageEvent, ...]:
+    """Return the events that are recorded with the outcome. Those of a held answer wait for it."""
+    return () if isinstance(outcome, AlreadyFinal | Lost) else outcome.usage
+
+
 def parse_payload(lease: Lease) -> Payload | Failed:
     """The payload, or a failure that names the invalid fields. Their values are left out: they may contain a pupil's text."""
     try:

@@ -105,6 +105,9 @@ class Counter(IntEnum):
     REFUSED_PHOTO_FORMAT_UNKNOWN = 35
     REFUSED_NOT_A_DOCUMENT = 36
     REFUSED_FORM_NOT_PRINTED = 37
+    USAGE_RECORDED = 38
+    USAGE_INVALID = 39
+    USAGE_REFUSED = 40
 
 
 FAILURE_COUNTERS = {
@@ -163,6 +166,7 @@ class EventKind(Enum):
     BUG = "bug"
     CALL = "call"
     PAGE_DOUBTFUL = "page_doubtful"  # `error_class` has the reasons
+    USAGE_REFUSED = "usage_refused"  # the database does not record the tokens of a job. Its outcome was written
 
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_REPORTED_SECONDS)]

@@ -14,7 +14,7 @@ from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, SentRequest, send_request
 from worker.queue.permits import HeldPermit, execute_and_give_back, give_back
 from worker.queue.statements import statement
-from worker.queue.usage import UsageWrite, in_transaction
+from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
 _RELEASE, _HOLD, _DELETE = statement("release"), statement("hold"), statement("delete_job")
@@ -31,7 +31,7 @@ class Settlement:
 
 
 def settle(
-    connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None, usage: UsageWrite | None = None
+    connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None, usage: UsageWrite = NO_USAGE
 ) -> bool:
     """Write the outcome and give the permit back in one round trip. False if the lease was lost: then nothing was written.
 
@@ -47,7 +47,7 @@ def settle(
         give_back(connection, held)
         return cursor
 
-    if usage is None or not usage.is_due:
+    if not usage.is_due:
         return execute_and_give_back(connection, sql, values, held) == 1
     return in_transaction(connection, lease, usage, send).rowcount == 1
 
@@ -58,7 +58,7 @@ def settle_and_lease(
     outcome: Settled,
     held: HeldPermit | None,
     request: LeaseRequest,
-    usage: UsageWrite | None = None,
+    usage: UsageWrite = NO_USAGE,
 ) -> Settlement:
     """Settle one job and lease the next in one transaction and one round trip, so that both are committed or neither is."""
     sql, values = _fenced(lease, outcome)
@@ -68,7 +68,7 @@ def settle_and_lease(
         give_back(connection, held)
         return written, send_request(connection, request)
 
-    written, sent = in_transaction(connection, lease, usage or UsageWrite(), send)
+    written, sent = in_transaction(connection, lease, usage, send)
     return Settlement(written.rowcount == 1, *sent.result())
 
 

@@ -23,14 +23,22 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class UsageWrite:
-    """Events for one write and its repetitions. `refused` is the SQLSTATE with which the database has refused to record them."""
+    """Events for one write and its repetitions. `refused` is the SQLSTATE with which the database has refused to record them.
+
+    `is_possible` reports whether the database of the open connection records usage at all.
+    """
 
     events: tuple[UsageEvent, ...] = ()
+    is_possible: Callable[[], bool] = lambda: True
+    is_recorded: bool = False
     refused: str = ""
 
     @property
     def is_due(self) -> bool:
-        return bool(self.events) and not self.refused
+        return bool(self.events) and not self.refused and self.is_possible()
+
+
+NO_USAGE = UsageWrite()
 
 
 def in_transaction(connection: Connection, lease: Lease, usage: UsageWrite, send: Callable[[], T]) -> T:
@@ -44,12 +52,15 @@ def in_transaction(connection: Connection, lease: Lease, usage: UsageWrite, send
         try:
             with connection.pipeline():
                 _send_record(record, lease, usage)
-                return send()
+                sent = send()
         except psycopg.Error as error:
             usage.refused = _refusal(record, error)
             if connection.closed or not usage.refused:
                 connection.close()
                 raise
+        else:
+            usage.is_recorded = True
+            return sent
     with closed_after_an_error(connection), connection.pipeline():
         return send()
 
