@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import LiteralString
+from typing import Literal, LiteralString
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -18,8 +18,11 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 SCHEMA = Path(__file__).parent / "schema"
-STANDALONE_FILES = ("tables.sql", "functions.sql", "notify.sql", "rights.sql")
+FILES_OF_2025 = ("tables.sql", "functions.sql", "notify.sql", "rights.sql")
+FILES_OF_2026 = (*FILES_OF_2025, "tables_2026.sql", "functions_2026.sql", "practice_2026.sql", "rights_2026.sql")
 AUDIT_FILE = "audit.sql"
+Year = Literal[2025, 2026]  # of the platform's schema, as it was in 2025-12 or as it is in 2026
+YEARS: tuple[Year, ...] = (2025, 2026)
 
 MARKER = "learning-supervisor standalone schema"  # the comment in tables.sql and rights.sql
 SCHEMA_LOCK = 0x6C65_6172_6E70_6701  # any number, equal in all processes
@@ -32,7 +35,7 @@ FOREIGN_OBJECTS = """
     union all
     select 'role ' || rolname
       from pg_roles
-     where rolname = 'learning_worker' and shobj_description(oid, 'pg_authid') is distinct from %(marker)s
+     where rolname in ('learning_worker', 'learning_limited') and shobj_description(oid, 'pg_authid') is distinct from %(marker)s
 """
 
 
@@ -42,48 +45,50 @@ class DatabaseRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """`admin_dsn` is the URL for the owner of the schema, `worker_dsn` for the restricted login role."""
+    """`admin_dsn` is the URL for the owner of the schema, `worker_dsn` for the restricted login role.
+
+    `limited_dsn` is for a login that may take jobs, but has none of the functions of 2026. Empty in a schema of 2025-12.
+    """
 
     name: str
     admin_dsn: str = field(repr=False)
     worker_dsn: str = field(repr=False)
+    limited_dsn: str = field(repr=False, default="")
 
 
-def create_database(admin_dsn: str, name: str | None = None, *, audited: bool = True) -> Database:
+def create_database(admin_dsn: str, name: str | None = None, *, audited: bool = True, year: Year = 2025) -> Database:
     """Make a database on the superuser's server. An audited one records every result, lease and finish (audit.sql).
 
     Raises DatabaseRefused if the server has another program's role `learning_worker`.
     """
     name = name or f"learning_{secrets.token_hex(6)}"
     with psycopg.connect(admin_dsn, autocommit=True) as admin:
-        template = ensure_template(admin, admin_dsn, audited=audited)
-        execute(admin, "create database {} template {}", name, template)
-        login, password = login_role(admin, f"{name}_worker")
+        execute(admin, "create database {} template {}", name, ensure_template(admin, admin_dsn, files_of(year, audited=audited)))
         execute(admin, "revoke all on database {} from public", name)
-        execute(admin, "grant connect on database {} to {}", name, login)
-    owner = url(admin_dsn, dbname=name)
-    return Database(name, owner, url(owner, user=login, password=password))
+        owner = url(admin_dsn, dbname=name)
+        return Database(name, owner, *(login_dsn(admin, owner, name, group) for group in groups(year)))
 
 
 def drop_database(admin_dsn: str, database: Database) -> None:
     """Drop the database and its login role, also with open connections. `admin_dsn` must be that of `create_database`."""
     with psycopg.connect(admin_dsn, autocommit=True) as admin:
         execute(admin, "drop database if exists {} with (force)", database.name)
-        execute(admin, "drop role if exists {}", f"{database.name}_worker")
+        for group in groups(2026):
+            execute(admin, "drop role if exists {}", login_name(database.name, group))
 
 
 @contextmanager
-def temporary_database(admin_dsn: str, *, audited: bool = True) -> Iterator[Database]:
+def temporary_database(admin_dsn: str, *, audited: bool = True, year: Year = 2025) -> Iterator[Database]:
     """Create a database for the length of the block."""
-    database = create_database(admin_dsn, audited=audited)
+    database = create_database(admin_dsn, audited=audited, year=year)
     try:
         yield database
     finally:
         drop_database(admin_dsn, database)
 
 
-def adopt_database(dsn: str, *, audited: bool = False) -> Database:
-    """Create or reuse the schema in a user's own database, in one transaction.
+def adopt_database(dsn: str, *, audited: bool = False, year: Year = 2025) -> Database:
+    """Create or reuse the schema in a user's own database, in one transaction. A schema of 2026 stays one.
 
     The worker's role gets a new password each time, so two programs cannot use one database at once. Raises
     DatabaseRefused if tables or role belong to another program, as in the platform's database, or if the user of `dsn`
@@ -93,13 +98,27 @@ def adopt_database(dsn: str, *, audited: bool = False) -> Database:
         with psycopg.connect(dsn) as owner:
             owner.execute("select pg_advisory_xact_lock(%s)", [SCHEMA_LOCK])
             refuse_foreign_objects(owner)
-            apply(owner, (*STANDALONE_FILES, AUDIT_FILE) if audited else STANDALONE_FILES)
+            year = year_of(owner) or year
+            apply(owner, files_of(year, audited=audited))
             name = owner.info.dbname
-            login, password = login_role(owner, f"{name}_worker")
-            execute(owner, "grant connect on database {} to {}", name, login)
+            return Database(name, url(dsn), *(login_dsn(owner, dsn, name, group) for group in groups(year)))
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseRefused(f"{error}: name a user that owns the database and has CREATEROLE") from error
-    return Database(name, url(dsn), url(dsn, user=login, password=password))
+
+
+def files_of(year: Year, *, audited: bool) -> tuple[str, ...]:
+    files = FILES_OF_2025 if year == 2025 else FILES_OF_2026
+    return (*files, AUDIT_FILE) if audited else files
+
+
+def groups(year: Year) -> tuple[str, ...]:
+    """Return the groups of which each login of a database is a member, the workers' first."""
+    return ("learning_worker",) if year == 2025 else ("learning_worker", "learning_limited")
+
+
+def year_of(owner: psycopg.Connection) -> Year | None:
+    """Return 2026 for a database that has that schema already, and None for every other."""
+    return 2026 if owner.execute("select where to_regclass('public.ai_usage_events') is not null").rowcount else None
 
 
 def refuse_foreign_objects(connection: psycopg.Connection) -> None:
@@ -111,9 +130,8 @@ def refuse_foreign_objects(connection: psycopg.Connection) -> None:
         )
 
 
-def ensure_template(admin: psycopg.Connection, admin_dsn: str, *, audited: bool) -> str:
+def ensure_template(admin: psycopg.Connection, admin_dsn: str, files: tuple[str, ...]) -> str:
     """Return the name of the template with this schema. The first caller on a server builds it, the others wait."""
-    files = (*STANDALONE_FILES, AUDIT_FILE) if audited else STANDALONE_FILES
     template = f"learning_template_{digest(files)}"
     if not is_template(admin, template):
         admin.execute("select pg_advisory_lock(%s)", [SCHEMA_LOCK])
@@ -148,13 +166,18 @@ def apply(owner: psycopg.Connection, files: tuple[str, ...]) -> None:
         owner.execute((SCHEMA / name).read_bytes())
 
 
-def login_role(owner: psycopg.Connection, name: str) -> tuple[str, str]:
-    """Make a member of the group `learning_worker`, or change its password. Return name and password."""
-    password = secrets.token_urlsafe(24)
+def login_dsn(owner: psycopg.Connection, dsn: str, database: str, group: str) -> str:
+    """Make a login role of this database, a member of the group, or change its password. Return its URL."""
+    name, password = login_name(database, group), secrets.token_urlsafe(24)
     if owner.execute("select from pg_roles where rolname = %s", [name]).fetchone() is None:
-        execute(owner, "create role {} login in role learning_worker", name)
+        execute(owner, "create role {} login in role {}", name, group)
     owner.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(name), sql.Literal(password)))
-    return name, password
+    execute(owner, "grant connect on database {} to {}", database, name)
+    return url(dsn, user=name, password=password)
+
+
+def login_name(database: str, group: str) -> str:
+    return f"{database}_{group.removeprefix('learning_')}"
 
 
 def execute(connection: psycopg.Connection, statement: LiteralString, *names: str) -> None:

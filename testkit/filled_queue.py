@@ -33,7 +33,10 @@ EVERYTHING: LiteralString = """
     union all select to_jsonb(submission) from learning_submissions submission
     order by row
 """
-CLEAR: LiteralString = "truncate learning_submissions, learning_submission_jobs, audit_results, audit_leases, audit_finishes"
+# `cascade` empties the tables of 2026 that name a submission
+CLEAR: LiteralString = """
+    truncate learning_submissions, learning_submission_jobs, audit_results, audit_leases, audit_finishes cascade
+"""
 
 
 @dataclass(frozen=True, slots=True)

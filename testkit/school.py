@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 
 from testkit.bare_worker import BareWorker, Forker
 from testkit.environment import Environment, Value
+from testkit.filled_queue import CLEAR
 from testkit.ollama_simulator.process import SimulatorProcess
 from testkit.submissions import Submission
 from testkit.supervisor_process import as_variables
@@ -53,7 +54,7 @@ class School(Environment):
     def clear(self) -> None:
         """Delete everything, after the workers of the test before have disconnected."""
         until(lambda: self.one(CONNECTED, f"{self.database.name}_worker")["n"] == 0, what="the end of all workers' connections")
-        self.owner.execute("truncate learning_submissions, learning_submission_jobs, audit_results, audit_leases, audit_finishes")
+        self.owner.execute(CLEAR)
         self.simulator.clear_faults()
         self.simulator.reset_calls()
 

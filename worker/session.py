@@ -11,12 +11,14 @@ from worker.ipc.backoff import doubling, jittered
 from worker.ipc.contract import Activity, EventKind
 from worker.ipc.descriptors import opening, unshared
 from worker.queue.connection import Connection, DatabaseUnavailable, RowRefused, check_open, outages_named
+from worker.queue.platform_probe import MIGRATION_SIGNS, forget, platform_of
 from worker.report import Report
 from worker.wakeups import Wakeups
 
 CONNECT_DEADLINE_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.1
 MAX_WAIT_SECONDS = 5.0
+PROBE_EVERY_SECONDS = 60.0  # a migration that only adds causes no error, and its jobs would stay queued
 SUSPECT_SECONDS = 30.0  # so long a job is held whose row may be the only one that is refused, while other jobs wait
 
 T = TypeVar("T")
@@ -83,11 +85,16 @@ class _Failures:
 
 
 class Session:
-    """One connection at a time. The waits have jitter, so that the workers do not all reconnect at the same moment."""
+    """One connection at a time. The waits have jitter, so that the workers do not all reconnect at the same moment.
+
+    `platform`: the abilities of the database, read with each connection. A request of `ask` that reads it while it runs has those
+    of its own connection.
+    """
 
     def __init__(self, connect: Callable[[], Connection], report: Report, wakeups: Wakeups) -> None:
         self._connect, self._report, self._wakeups = connect, report, wakeups
         self._connection: Connection | None = None
+        self._probed_at_seconds = -math.inf
         self.platform: Platform = PLATFORM_OF_2025
 
     def ask(
@@ -114,10 +121,18 @@ class Session:
                     # only a try that reached an open connection can have committed
                     this_try, next_try = next_try, after_reconnect or first
                     return this_try(connection)
+            except RowRefused as refusal:
+                self.note_refusal(refusal.sqlstate)
+                raise
             except DatabaseUnavailable as outage:
                 self._lose(outage, is_of_row)
                 failures.add(outage.suspect, time.monotonic())
             self._wait(failures)
+
+    def note_refusal(self, sqlstate: str) -> None:
+        """Reads the abilities again before the next request, if the refusal may be the sign of a migration."""
+        if sqlstate in MIGRATION_SIGNS:
+            self._probed_at_seconds = -math.inf
 
     def close(self) -> None:
         if self._connection is not None:
@@ -132,9 +147,18 @@ class Session:
                 self._connection = unshared(self._connect())
             self._report.set_connected(self._connection.info.backend_pid)
             self._report.enter_activity(activity, CONNECT_DEADLINE_SECONDS)
+            self._probed_at_seconds = -math.inf
         else:
             check_open(self._connection)
+        self._probe(self._connection)
         return self._connection
+
+    def _probe(self, connection: Connection) -> None:
+        """Reads the abilities of a new connection, and again from time to time and after signs of a migration."""
+        now_seconds = time.monotonic()
+        if now_seconds >= self._probed_at_seconds + PROBE_EVERY_SECONDS:
+            forget(connection)
+            self.platform, self._probed_at_seconds = platform_of(connection), now_seconds
 
     def _lose(self, outage: DatabaseUnavailable, is_of_row: Callable[[], bool]) -> None:
         """Closes the connection. Raises RowRefused if the error is the row's fault, which is no loss of the connection."""

@@ -48,6 +48,7 @@ class JobUsage:
     def written(self, write: UsageWrite, job_id: UUID) -> None:
         """Count the events of a write that has succeeded. A database of 2025-12 has no place for them."""
         if write.refused:
+            self._session.note_refusal(write.refused)
             self._report.count(Counter.USAGE_REFUSED, len(write.events))
             self._report.send(EventKind.USAGE_REFUSED, job_id=job_id, error_class=reason_of(write.refused))
         elif write.is_recorded:

@@ -43,6 +43,7 @@ RELEASE: Final[LiteralString] = """
 HELD_SECONDS: Final = 3600
 CLEAR: Final[LiteralString] = """
     truncate learning_submissions, learning_submission_jobs, job_transitions, audit_results, audit_leases, audit_finishes
+    cascade
 """
 
 

@@ -1,7 +1,7 @@
 -- The only way for a worker to write submissions. All functions have their owner's rights. The search path is fixed and
 -- every name is qualified, so that a caller cannot substitute a table.
 
--- The guard of both functions that write a result. Audited databases replace this function.
+-- The guard of the functions that write a result or a retry. Audited databases replace this function.
 create or replace function public.learning_submission_accepts_result(p_status text) returns boolean
     language sql immutable
     as $$ select p_status in ('pending', 'extracted') $$;
@@ -56,7 +56,7 @@ create or replace function public.learning_worker_update_failed(
         end
     $$;
 
--- Has no guard, as on the platform. The caller must fence the write.
+-- The guard ignores a retry of a final submission. In an audited database only the caller's fence does that.
 create or replace function public.learning_worker_mark_retry(
     p_submission_id uuid, p_phase text, p_message text, p_attempted_at timestamptz) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -69,13 +69,15 @@ create or replace function public.learning_worker_mark_retry(
                        vision_attempts = vision_attempts + 1,
                        vision_last_error = left(p_message, 1024),
                        vision_last_attempt_at = p_attempted_at
-                 where id = p_submission_id;
+                 where id = p_submission_id
+                   and public.learning_submission_accepts_result(analysis_status);
             when 'feedback' then
                 update public.learning_submissions
                    set error_code = 'feedback_retrying',
                        feedback_last_error = left(p_message, 1024),
                        feedback_last_attempt_at = p_attempted_at
-                 where id = p_submission_id;
+                 where id = p_submission_id
+                   and public.learning_submission_accepts_result(analysis_status);
             else
                 raise exception 'unknown phase: %', p_phase using errcode = 'invalid_parameter_value';
             end case;

@@ -200,7 +200,7 @@ def test_a_reply_in_the_instant_of_its_timeout(queue: FilledQueue, monkeypatch: 
             assert outcome == COMPLETED
             assert queue.results() == [(job.submission_id, "completed")]
             assert queue.job(following.job_id)["lease_key"] == (next_held.lease.lease_key if next_held else None)
-            queue.owner.execute("truncate audit_results, learning_submission_jobs, learning_submissions")
+            queue.owner.execute("truncate audit_results, learning_submission_jobs, learning_submissions cascade")
     assert len(connections) > 1
 
 

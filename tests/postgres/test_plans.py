@@ -31,6 +31,7 @@ WITHOUT_JOBS = {
     "end_session",
     "open_session",
     "permits_held",
+    "probe_platform",
     "read_leased",
     "read_submission",
     "record_usage",  # its function is not in every schema: tests/postgres/test_usage.py has its plan

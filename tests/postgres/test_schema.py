@@ -1,4 +1,7 @@
-"""The standalone schema keeps the queue contract: tables, rights, functions, notifications, and databases that may be adopted."""
+"""The standalone schema keeps the queue contract: tables, rights, functions, notifications, and databases that may be adopted.
+
+Both years are tested: the schema as of 2025-12 and as of 2026. test_schema_2026.py has what is new.
+"""
 
 import uuid
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ import pytest
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
-from testkit.database import Database, DatabaseRefused, adopt_database, temporary_database
+from testkit.database import YEARS, Database, DatabaseRefused, Year, adopt_database, temporary_database
 
 pytestmark = pytest.mark.postgres
 
@@ -30,6 +33,26 @@ CONTRACT_COLUMNS = {
         leased_until timestamp with time zone, error_code text, created_at timestamp with time zone not null,
         updated_at timestamp with time zone not null
     """,
+}
+COLUMNS_OF_2026 = {
+    "learning_submissions": """,
+        intent text not null, section_id uuid not null, score_raw integer, score_max integer, dialog_session_id uuid
+    """,
+    "learning_submission_jobs": "",
+}
+FUNCTIONS = {
+    2025: ["health_probe", "mark_retry", "update_completed", "update_completed", "update_failed"],
+    2026: [
+        "complete_practice_attempt",
+        "fail_practice_attempt",
+        "get_practice_attempt_context",
+        "health_probe",
+        "mark_retry",
+        "record_ai_usage",
+        "update_completed",
+        "update_completed",
+        "update_failed",
+    ],
 }
 COLUMNS = """
     select attname || ' ' || format_type(atttypid, atttypmod) || case when attnotnull then ' not null' else '' end as written
@@ -57,6 +80,19 @@ Connection = psycopg.Connection[DictRow]
 
 def connect(dsn: str) -> Connection:
     return psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
+
+
+@pytest.fixture(params=YEARS)
+def year(request: pytest.FixtureRequest) -> Year:
+    chosen: Year = request.param
+    return chosen
+
+
+@pytest.fixture
+def plain_database(cluster_dsn: str, year: Year) -> Iterator[Database]:
+    """A database of each year, with the platform's guards."""
+    with temporary_database(cluster_dsn, audited=False, year=year) as fresh:
+        yield fresh
 
 
 @pytest.fixture
@@ -106,9 +142,10 @@ def written(connection: Connection, query: LiteralString, parameters: Any = None
 
 
 @pytest.mark.parametrize("table", CONTRACT_COLUMNS)
-def test_tables_have_the_contracts_columns(owner: Connection, table: str) -> None:
-    """Both tables have exactly the contract's columns, with its types and its not-nulls."""
-    assert written(owner, COLUMNS, [table]) == [" ".join(column.split()) for column in CONTRACT_COLUMNS[table].split(",")]
+def test_tables_have_the_contracts_columns(owner: Connection, year: Year, table: str) -> None:
+    """Both tables have exactly the contract's columns of the year, with its types and its not-nulls."""
+    columns = CONTRACT_COLUMNS[table] + (COLUMNS_OF_2026[table] if year == 2026 else "")
+    assert written(owner, COLUMNS, [table]) == [" ".join(column.split()) for column in columns.split(",")]
 
 
 def test_the_queue_is_indexed_by_visibility(owner: Connection) -> None:
@@ -159,12 +196,13 @@ def test_an_attempt_is_unique_and_deleted_with_its_job(owner: Connection, submis
 # Rights
 
 
-def test_workers_have_exactly_the_contracts_rights(owner: Connection, worker: Connection) -> None:
-    """A worker's group has four rights on tables, the public has none, and a worker can call the contract's functions only."""
+def test_workers_have_exactly_the_contracts_rights(owner: Connection, worker: Connection, year: Year) -> None:
+    """A worker's group has the contract's rights on tables, the public has none. It can call the contract's functions only."""
     queue_rights = [f"learning_submission_jobs {right}" for right in ("DELETE", "SELECT", "UPDATE")]
-    assert written(owner, RIGHTS_ON_TABLES) == [*queue_rights, "learning_submissions SELECT"]
-    names = ["health_probe", "mark_retry", "update_completed", "update_completed", "update_failed"]
-    assert written(worker, CALLABLE_FUNCTIONS) == [f"learning_worker_{name}" for name in names]
+    tasks = ["unit_tasks SELECT"] if year == 2026 else []
+    assert written(owner, RIGHTS_ON_TABLES) == [*queue_rights, "learning_submissions SELECT", *tasks]
+    names = [f"learning_worker_{name}" for name in FUNCTIONS[year]]
+    assert written(worker, CALLABLE_FUNCTIONS) == (names if year == 2025 else [*names, "student_can_access_section"])
 
 
 @pytest.mark.parametrize(
@@ -226,13 +264,13 @@ def test_an_analysis_without_its_type_is_ambiguous(worker: Connection, submissio
     ("code", "column"), [("vision_failed", "vision"), ("feedback_failed", "feedback"), ("input_corrupt", "vision")]
 )
 def test_failing_keeps_a_bounded_error(
-    owner: Connection, worker: Connection, submission_id: uuid.UUID, code: str, column: str
+    owner: Connection, worker: Connection, submission_id: uuid.UUID, year: Year, code: str, column: str
 ) -> None:
-    """A failed submission has its code, an error of at most 1024 characters, and no analysis."""
+    """A failed submission has its code and an error of at most 1024 characters. The analysis is removed in 2025 only."""
     owner.execute("update learning_submissions set analysis_json = '{}'")
     worker.execute(FAIL, [submission_id, code, "x" * 1025])
     row = submission(owner, submission_id)
-    assert (row["analysis_status"], row["error_code"], row["analysis_json"]) == ("failed", code, None)
+    assert (row["analysis_status"], row["error_code"], row["analysis_json"]) == ("failed", code, None if year == 2025 else {})
     assert row[f"{column}_last_error"] == "x" * 1024
 
 
@@ -246,10 +284,10 @@ def test_unknown_codes_and_steps_raise(worker: Connection, submission_id: uuid.U
 
 
 @pytest.mark.parametrize(("phase", "vision_attempts"), [("vision", 1), ("feedback", 0)])
-def test_a_retry_counts_vision_attempts_and_has_no_guard(
+def test_a_retry_counts_vision_attempts_and_has_the_guard(
     owner: Connection, worker: Connection, submission_id: uuid.UUID, phase: str, vision_attempts: int
 ) -> None:
-    """It keeps the status and writes phase, time and error. It also changes a completed submission, so workers fence it."""
+    """It keeps the status and writes phase, time and error. A completed submission is not changed."""
     worker.execute(RETRY, [submission_id, phase, "busy", ATTEMPTED_AT])
     row = submission(owner, submission_id)
     assert (row["analysis_status"], row["error_code"]) == ("pending", f"{phase}_retrying")
@@ -258,16 +296,20 @@ def test_a_retry_counts_vision_attempts_and_has_no_guard(
     worker.execute(COMPLETE, [submission_id, Jsonb({})])
     worker.execute(RETRY, [submission_id, phase, "late", ATTEMPTED_AT])
     row = submission(owner, submission_id)
-    assert (row["analysis_status"], row["error_code"]) == ("completed", f"{phase}_retrying")
+    assert (row["analysis_status"], row["error_code"], row[f"{phase}_last_error"]) == ("completed", None, None)
 
 
-def test_the_probe_counts_visible_jobs(owner: Connection, worker: Connection) -> None:
-    """The health probe finds the role and counts the jobs that are due now."""
+def test_the_probe_counts_visible_jobs(owner: Connection, worker: Connection, year: Year) -> None:
+    """The health probe finds the role and counts the jobs that are due now, with the words of the year."""
     for _ in range(3):
         later = hand_in(owner)
     owner.execute("update learning_submission_jobs set visible_at = now() + interval '1 hour' where submission_id = %s", [later])
     rows = worker.execute("select * from learning_worker_health_probe()").fetchall()
-    assert [tuple(row.values()) for row in rows] == [("worker_role", "ok", "learning_worker"), ("visible_jobs", "ok", "2")]
+    assert [tuple(row.values()) for row in rows] == (
+        [("worker_role", "ok", "learning_worker"), ("visible_jobs", "ok", "2")]
+        if year == 2025
+        else [("queue_visibility", "ok", "visible_jobs=2"), ("lifecycle_commands", "ok", worker.info.user)]
+    )
 
 
 def test_new_submissions_and_results_are_notified(owner: Connection, worker: Connection) -> None:
@@ -325,16 +367,19 @@ def bare_dsn(cluster_dsn: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("audited", [False, True])
-def test_an_adopted_database_gets_the_schema_and_keeps_its_rows(bare_dsn: str, *, audited: bool) -> None:
-    """A user's own empty database gets the schema and a restricted worker. Adopting it again keeps the submissions."""
-    adopted = adopt_database(bare_dsn, audited=audited)
+def test_an_adopted_database_gets_the_schema_and_keeps_its_rows(bare_dsn: str, year: Year, *, audited: bool) -> None:
+    """A user's own empty database gets the schema and a restricted worker. Adopting it again keeps submissions and year."""
+    adopted = adopt_database(bare_dsn, audited=audited, year=year)
     with connect(adopted.admin_dsn) as owner, connect(adopted.worker_dsn) as worker:
         submission_id = hand_in(owner)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             worker.execute("delete from learning_submissions")
         worker.execute(COMPLETE, [submission_id, Jsonb({})])
-    with connect(adopt_database(bare_dsn, audited=audited).admin_dsn) as owner:
+    again = adopt_database(bare_dsn, audited=audited)
+    assert bool(again.limited_dsn) == (year == 2026)
+    with connect(again.admin_dsn) as owner, connect(again.worker_dsn) as worker:
         assert submission(owner, submission_id)["analysis_status"] == "completed"
+        assert len([name for name in written(worker, CALLABLE_FUNCTIONS) if "worker" in name]) == len(FUNCTIONS[year])
 
 
 @pytest.mark.parametrize("table", ["learning_submissions", "learning_submission_jobs"])

@@ -11,7 +11,6 @@ import pytest
 
 from testkit.database import Database, temporary_database
 from testkit.filled_queue import STUDENT, Entered, FilledQueue, open_queue
-from testkit.usage_table import make_usage_table, recorded
 from worker.core.outcome import Completed, Failed, Lease, Lost, Outcome, Released, Retried, parse_payload
 from worker.core.usage import UsageEvent
 from worker.ipc.contract import ErrorCode, Step
@@ -39,25 +38,30 @@ REFUSED_BY_A_CHECK = "alter table public.ai_usage_events add constraint later ch
 
 @pytest.fixture(scope="module")
 def shared_database(cluster_dsn: str) -> Iterator[Database]:
-    with temporary_database(cluster_dsn) as fresh:
+    """Give a schema of 2026 whose table of events also keeps the subject under which each was recorded."""
+    with temporary_database(cluster_dsn, year=2026) as fresh:
         with open_queue(fresh) as queue:
-            make_usage_table(queue.owner)
+            queue.owner.execute(
+                "alter table public.ai_usage_events add subject text default current_setting('app.current_sub', true)"
+            )
         yield fresh
 
 
 @pytest.fixture
 def queue(shared_database: Database) -> Iterator[FilledQueue]:
     with open_queue(shared_database) as cleared:
-        cleared.owner.execute("truncate public.ai_usage_events")
         yield cleared
 
 
 @pytest.fixture
 def changed_queue(cluster_dsn: str) -> Iterator[FilledQueue]:
     """Give a database of its own, whose function a test may break."""
-    with temporary_database(cluster_dsn) as fresh, open_queue(fresh) as queue:
-        make_usage_table(queue.owner)
+    with temporary_database(cluster_dsn, year=2026) as fresh, open_queue(fresh) as queue:
         yield queue
+
+
+def recorded(queue: FilledQueue) -> list[dict[str, Any]]:
+    return [dict(row) for row in queue.owner.execute("select * from public.ai_usage_events order by id")]
 
 
 def event(tokens: int = 10) -> UsageEvent:
