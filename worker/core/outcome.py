@@ -15,6 +15,7 @@ from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
 MAX_CRITERIA = 10
 MAX_EXPIRIES = 5
+MAX_LAST_ERROR = 200  # characters: no class has a longer name
 
 Submission = Mapping[str, Any]  # a row of learning_submissions
 
@@ -35,7 +36,7 @@ class Lease:
     age_seconds: float = 0.0
     visible_at: str = ""
     submission: Submission | None = None
-    error_code: str = ""  # of the job's last try
+    error_code: str = ""  # of the job's last try: of its row, or of its payload after a retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,12 @@ def parse_payload(lease: Lease) -> Payload | Failed:
     if payload.submission_id != lease.submission_id:
         return Failed(ErrorCode.VISION_FAILED, "payload_invalid", "payload_invalid: submission_id")
     return payload
+
+
+def last_error_in(payload: object) -> str:
+    """Return the class with which the last attempt failed. Empty if there is none, or if no worker can have written it."""
+    last_error = payload.get("last_error") if isinstance(payload, Mapping) else None
+    return last_error if isinstance(last_error, str) and len(last_error) <= MAX_LAST_ERROR else ""
 
 
 def has_answer(lease: Lease) -> bool:

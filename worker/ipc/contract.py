@@ -208,6 +208,7 @@ class Event(BaseModel):
     step: Step | None = None
     call: ModelCall | None = None
     page: Annotated[int, Field(ge=0, le=100_000)] = 0  # of the submission, counted from 1
+    retry_in_seconds: Seconds | None = None  # of a job that was put back into the queue for later
 
     def encode(self) -> bytes:
         return self.model_dump_json(exclude_defaults=True).encode()

@@ -13,6 +13,7 @@ from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Ou
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, SentRequest, send_request
 from worker.queue.permits import HeldPermit, execute_and_give_back, give_back
+from worker.queue.sqlstate import is_refusal
 from worker.queue.statements import statement
 from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
 
@@ -103,7 +104,12 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
                 "error_class": error_class or job_error_code,
             }
         case Retried(step, error_class, delay_seconds, _):
-            return _RETRY, {"step": step, "error_class": error_class, "delay_seconds": delay_seconds}
+            return _RETRY, {
+                "step": step,
+                "error_class": error_class,
+                "job_error_code": error_class if is_refusal(error_class) else None,
+                "delay_seconds": delay_seconds,
+            }
         case Released("held" | "refused", delay_seconds, error_class, held_failure, answer):
             values = {"delay_seconds": delay_seconds, "error_class": error_class}
             return _HOLD, {**values, **_kept(held_failure, answer)}
