@@ -31,12 +31,18 @@ from worker.ollama.errors import REQUEST_FAILURES, InvalidReply, NameUnresolved,
 from worker.queue import connection as queue
 from worker.queue.contract_check import inspect, jobs_ahead, stuck_rows, waiting_files
 from worker.queue.dsn import password_of
+from worker.queue.platform_probe import PRACTICE, QUEUE, USAGE, Probe, probe
 from worker.settings import WorkerSettings
 from worker.trial import adapter_fault, adapter_module
 
 DISTRIBUTION = "learning-supervisor"
 MONITOR_CONNECTIONS = 1
 FOR_OTHERS, WRITABLE_BY_OTHERS = 0o004, 0o022
+_WITHHELD = {
+    QUEUE: ("the queue", "no job is done"),
+    USAGE: ("usage events", "the tokens of the answers are not recorded"),
+    PRACTICE: ("practice attempts", "practice attempts stay queued"),
+}
 _CHECK_DSN = "check host, port and the options in LEARNING_DATABASE_URL, and that the server runs"
 _OLLAMA_REMEDIES: dict[type[Exception], str] = {
     ServerUnreachable: "start Ollama, or correct OLLAMA_BASE_URL",
@@ -261,9 +267,26 @@ def _contract(connection: queue.Connection, settings: Settings) -> Iterator[Find
     if queue.is_pooled(connection):
         remedy = "new jobs start later and hosts cannot share their limits: connect directly if you can"
         yield Finding(Level.WARNING, "the database is behind a transaction pooler", remedy)
+    yield from _platform(probe(connection))
     points = list(inspect(connection, settings.supervisor.worker_concurrency + MONITOR_CONNECTIONS))
     for point in points:
         yield Finding(Level.FAILED if point.remedy else Level.OK, point.subject, point.remedy)
     if not any(point.remedy for point in points):
         for point in filter(None, (stuck_rows(connection), jobs_ahead(connection))):
             yield Finding(Level.WARNING, point.subject, point.remedy)
+
+
+def _platform(found: Probe) -> Iterator[Finding]:
+    """The schema that was found, with its abilities, and a role that has not all rights of a worker."""
+    listed = ", ".join(f"{name} {'on' if is_on else 'off'}" for name, is_on in found.abilities.items())
+    yield Finding(Level.OK, f"database schema of {'2026' if found.is_of_2026 else '2025-12'}: {listed}")
+    if found.withheld:
+        yield _unfit_role(found)
+
+
+def _unfit_role(found: Probe) -> Finding:
+    withheld = [(name, effect) for group, (name, effect) in _WITHHELD.items() if group in found.withheld]
+    subject = f"the role {found.role} has not the rights of a worker for {', '.join(name for name, _ in withheld)}"
+    remedy = "use the role {0}, or a member of it" if found.fitting_role else "grant them to it"
+    effects = ", and ".join(effect for _, effect in withheld)
+    return Finding(Level.WARNING, subject, f"{effects}: {remedy.format(found.fitting_role)}")

@@ -131,6 +131,26 @@ def test_each_ability_is_found_by_itself(
     assert as_worker(owner, databases[2026], change).platform == Platform(**abilities | expected)
 
 
+@pytest.mark.parametrize(
+    "check",
+    [
+        "error_code in ('vision_failed', 'feedback_invalid_analysis')",
+        "error_code is null or error_code = any (array['feedback_invalid_analysis'::text, 'vision_failed'])",
+        "error_code = any ('{vision_failed,feedback_invalid_analysis}'::text[])",
+        "error_code = 'vision_failed' or error_code::varchar = 'feedback_invalid_analysis'",
+        "error_code <> 'ä' and error_code <> 'none'",
+    ],
+)
+def test_the_codes_of_a_check_are_found_in_each_form(
+    databases: dict[int, Database], owner: Connection, check: LiteralString
+) -> None:
+    """The parsed form of a check has the codes, in whatever form it was written. The last one has not the new code."""
+    change = psycopg.sql.SQL("alter table learning_submissions drop constraint known_error_code, add check ({})")
+    owner.execute(change.format(psycopg.sql.SQL(check)))
+    new = as_worker(owner, databases[2026]).platform.error_codes - CODES_OF_2025
+    assert new == ({"feedback_invalid_analysis"} if "feedback" in check else frozenset())
+
+
 def test_a_schema_that_may_not_be_used_is_taken_as_of_2025(databases: dict[int, Database], owner: Connection) -> None:
     """Without the right to the schema's names no ability is assumed, and nothing raises."""
     assert as_worker(owner, databases[2026], "revoke usage on schema public from learning_worker, public") == Probe()
@@ -162,8 +182,19 @@ def test_the_facts_are_kept_with_their_connection(databases: dict[int, Database]
 
 
 def test_a_missing_function_of_the_queue_is_not_withheld(databases: dict[int, Database], owner: Connection) -> None:
-    """A function that no role has is missing. `check` names it as such, and no other role would help."""
-    assert as_worker(owner, databases[2026], "drop function learning_worker_mark_retry").withheld == {QUEUE}
+    """A function that no role has is missing, and no other role would help. A table without a right is withheld."""
+    assert as_worker(owner, databases[2026], "drop function learning_worker_mark_retry").withheld == frozenset()
+    owner.rollback()
+    change: LiteralString = "revoke delete on learning_submission_jobs from learning_worker"
+    assert as_worker(owner, databases[2026], change).withheld == frozenset({QUEUE})
+
+
+def test_a_probe_waits_for_no_lock(databases: dict[int, Database], owner: Connection) -> None:
+    """The facts are read while a migration holds every table exclusively."""
+    owner.execute("lock table learning_submissions, learning_submission_jobs, unit_tasks in access exclusive mode")
+    with connect(databases[2026].worker_dsn, "test") as worker:
+        worker.execute("set lock_timeout = '1ms'")
+        assert probe(worker).platform == PLATFORM_OF_2026
 
 
 # Sessions
@@ -182,7 +213,7 @@ REFUSING: LiteralString = """
 
 @pytest.fixture
 def migrated(databases: dict[int, Database]) -> Iterator[Connection]:
-    """A second session of the owner, who changes the schema while a worker is connected. The right comes back at the end."""
+    """A second session of the owner, which changes the schema while a worker is connected. The right comes back at the end."""
     with psycopg.connect(databases[2026].admin_dsn, autocommit=True, row_factory=dict_row) as connection:
         connection.execute(REFUSING)
         yield connection

@@ -20,7 +20,7 @@ from psycopg import sql
 
 import supervisor.cli.main
 from supervisor.adapters.runtime_directory import user_name
-from testkit.database import url
+from testkit.database import YEARS, Year, temporary_database, url
 from testkit.live_fleet import PROGRAM, PROJECT_ROOT
 from testkit.site import Site
 from testkit.supervisor_process import COMMAND_SECONDS, run_command
@@ -374,6 +374,9 @@ def test_status_of_two_instances(site: Site) -> None:
 # check
 
 
+ABILITIES = ("usage events", "practice attempts", "dialogs", "task context", "new error codes")
+
+
 @pytest.mark.postgres
 def test_check_finds_nothing_on_a_good_database(site: Site) -> None:
     """Exit code 0, no failed finding, the same as JSON, and no runtime directory is left."""
@@ -421,6 +424,29 @@ def test_check_of_missing_rights(site: Site) -> None:
     assert "grant delete on learning_submission_jobs" in right
     assert "learning_worker_mark_retry" in function
     assert "create it" in index
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("year", YEARS)
+def test_check_names_the_schema_that_it_found(site: Site, cluster_dsn: str, year: Year) -> None:
+    """The year, and for each new ability whether it is on. A worker's role gets no warning about its rights."""
+    with temporary_database(cluster_dsn, year=year) as database:
+        lines = run(site, "check", learning_database_url=database.worker_dsn).stdout.splitlines()
+    switch = "on" if year == 2026 else "off"
+    abilities = ", ".join(f"{name} {switch}" for name in ABILITIES)
+    assert f"ok      database schema of {'2025-12' if year == 2025 else 2026}: {abilities}" in lines
+    assert [line for line in lines if "has not the rights of a worker" in line] == []
+
+
+@pytest.mark.postgres
+def test_check_of_a_role_without_the_new_functions(site: Site, cluster_dsn: str) -> None:
+    """It may take jobs, so nothing fails. A warning says what is not done, and names the role that would do."""
+    with temporary_database(cluster_dsn, year=2026) as database:
+        result = run(site, "check", learning_database_url=database.limited_dsn)
+    (warning,) = [line for line in result.stdout.splitlines() if "has not the rights of a worker" in line]
+    assert f"the role {database.name}_limited has not the rights of a worker for usage events, practice attempts" in warning
+    assert warning.endswith("practice attempts stay queued: use the role learning_worker, or a member of it")
+    assert result.returncode == OK
 
 
 def test_check_fits_80_columns(site: Site) -> None:

@@ -8,6 +8,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     bounded        timeouts on every wait
     pooled         the same connections behind a transaction pooler
     dsn            reads a connection string without connecting
+    platform_probe finds out what the live schema can do beyond the contract of 2025-12
     contract_check compares a database with the contract, for `check`
 
     leases         takes a job, and makes and reads lease keys

@@ -5,7 +5,7 @@ the sign of a migration.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,22 +19,23 @@ from worker.queue.statements import statement
 
 # a function, column or table that is gone, a right, a check, and an exception of a function
 MIGRATION_SIGNS = frozenset({"42883", "42703", "42P01", "42501", "23514", "P0001"})
-USAGE, PRACTICE, QUEUE = "usage", "practice", "queue"  # the groups of functions in probe_platform.sql
+USAGE, PRACTICE, QUEUE = "usage", "practice", "queue"  # the groups of functions and tables in probe_platform.sql
 WORKER_ROLE = "gustav_worker"  # on the platform
 
 _PROBE = statement("probe_platform")
 _CONTEXT = frozenset({"instruction_md", "teacher_context_md", "hints_md", "model_solution_md"})
 _OPEN_ROLES = SERVICE_ROLES | {"anon", "authenticated"}  # the host of the database grants these every function
 _QUOTED = re.compile(r"'([a-z0-9_]{1,64})'")
+_CONSTANT = re.compile(r"\[ ((?:-?\d+ )+)\]")  # the bytes of a constant in a parsed expression, as signed numbers
+_WORD = re.compile(rb"[a-z0-9_]{2,64}")
 _COMMENT = re.compile(r"--[^\n]*")
-_probed: WeakKeyDictionary[Connection | AsyncConnection, Platform] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """The facts of one connection, and those about its role that only `check` shows.
 
-    `withheld`: groups of functions that exist, of which the role may not call all. `fitting_role`: one that may, or ''.
+    `withheld`: groups with a function or table that exists and that the role may not use. `fitting_role`: one that may, or ''.
     """
 
     platform: Platform = PLATFORM_OF_2025
@@ -43,6 +44,20 @@ class Probe:
     withheld: frozenset[str] = frozenset()
     fitting_role: str = ""
 
+    @property
+    def abilities(self) -> dict[str, bool]:
+        """Words for `check`."""
+        return {
+            "usage events": self.platform.records_usage,
+            "practice attempts": self.platform.has_practice,
+            "dialogs": self.platform.has_dialog,
+            "task context": bool(self.platform.context_columns),
+            "new error codes": self.platform.error_codes > CODES_OF_2025,
+        }
+
+
+_probed: WeakKeyDictionary[Connection, Probe] = WeakKeyDictionary()
+
 
 def platform_of(connection: Connection) -> Platform:
     """Return the facts, which are read once per connection. Raises DatabaseUnavailable.
@@ -50,22 +65,20 @@ def platform_of(connection: Connection) -> Platform:
     The first call is one statement. It must not be within a pipeline.
     """
     if connection not in _probed:
-        _probed[connection] = probe(connection).platform
-    return _probed[connection]
+        _probed[connection] = probe(connection)
+    return _probed[connection].platform
 
 
-async def platform_of_monitor(connection: AsyncConnection) -> Platform:
-    """Return the same for the monitor. Raises psycopg's errors."""
-    if connection not in _probed:
-        try:
-            row = await (await connection.execute(_PROBE)).fetchone()
-        except InsufficientPrivilege:
-            row = None
-        _probed[connection] = probe_of(row).platform
-    return _probed[connection]
+async def probe_by_monitor(connection: AsyncConnection) -> Probe:
+    """Read the same for the monitor. Raises psycopg's errors."""
+    try:
+        row = await (await connection.execute(_PROBE)).fetchone()
+    except InsufficientPrivilege:
+        row = None
+    return probe_of(row)
 
 
-def forget(connection: Connection | AsyncConnection) -> None:
+def forget(connection: Connection) -> None:
     """Read the facts again at the next request."""
     _probed.pop(connection, None)
 
@@ -90,23 +103,24 @@ def probe_of(row: Mapping[str, Any] | None) -> Probe:
     platform = Platform(
         records_usage=USAGE in granted,
         has_practice=PRACTICE in granted,
-        has_dialog="dialog_session_id" in columns and "dialog" in _common_words(row["kind_checks"] or ["'dialog'"]),
+        has_dialog="dialog_session_id" in columns and all("dialog" in _constants(check) for check in row["kind_checks"] or ()),
         context_columns=task_columns & _CONTEXT if "id" in task_columns else frozenset(),
         error_codes=codes,
     )
     is_of_2026 = bool({USAGE, PRACTICE} & installed) or "intent" in columns or codes > CODES_OF_2025
-    return Probe(platform, is_of_2026, row["session_user"], installed - granted, _fitting_role(row))
+    return Probe(platform, is_of_2026, row["session_user"], frozenset(row["withheld"] or ()), _fitting_role(row))
 
 
 def _codes(checks: list[str] | None, failing: str | None) -> frozenset[str]:
     """Return the codes that both the table and the function take. Those of 2025-12 are in the contract."""
-    taken = _common_words([*(checks or ()), _COMMENT.sub("", failing or "")])
+    taken = frozenset(_QUOTED.findall(_COMMENT.sub("", failing or ""))).intersection(*map(_constants, checks or ()))
     return CODES_OF_2025 | {code for code in taken if not code.endswith("_retrying")}
 
 
-def _common_words(texts: Iterable[str]) -> frozenset[str]:
-    """Return the quoted words that are in each of the texts."""
-    return frozenset.intersection(*(frozenset(_QUOTED.findall(text)) for text in texts))
+def _constants(check: str) -> frozenset[str]:
+    """Return the words in the constants of a parsed check. Length and type, which come first, are no words."""
+    constants = (bytes(int(byte) % 256 for byte in found.split()) for found in _CONSTANT.findall(check))
+    return frozenset(word.decode() for constant in constants for word in _WORD.findall(constant))
 
 
 def _fitting_role(row: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 -- Nothing is locked and no table of the platform is read. `null` of an array means that there is none.
 -- - A function that is missing has a null privilege, one without the right has false.
 -- - Roles that fit have a function that this one lacks. The platform's name for its worker comes first.
--- - Codes and kinds are the quoted words of the checks on one column alone, whatever the constraint's name is.
+-- - Codes and kinds are in the checks on one column alone, whatever the constraint's name is. Their parsed form is read, because
+--   pg_get_constraintdef would wait for the lock of a migration.
 with ability (name, signature) as (
     values ('usage', 'public.learning_worker_record_ai_usage('
                 'uuid,uuid,text,text,text,text,boolean,integer,integer,integer,text)'),
@@ -16,11 +17,19 @@ with ability (name, signature) as (
 ), function as (
     select name, to_regprocedure(signature) as found, has_function_privilege(to_regprocedure(signature), 'execute') as is_granted
       from ability
+), needed (name, is_found, is_granted) as (
+    select name, found is not null, is_granted from function
+    union all
+    select 'queue', relation is not null, has_table_privilege(relation, privilege)
+      from (values (to_regclass('public.learning_submission_jobs'), 'select'),
+                   (to_regclass('public.learning_submission_jobs'), 'update'),
+                   (to_regclass('public.learning_submission_jobs'), 'delete'),
+                   (to_regclass('public.learning_submissions'), 'select')) as own (relation, privilege)
 ), submission_column as (
     select attnum, attname from pg_attribute
      where attrelid = to_regclass('public.learning_submissions') and attnum > 0 and not attisdropped
 ), submission_check as (
-    select attname, pg_get_constraintdef(pg_constraint.oid) as definition
+    select attname, conbin::text as definition
       from pg_constraint join submission_column on conkey = array[attnum]
      where conrelid = to_regclass('public.learning_submissions') and contype = 'c'
 ), task_column as (
@@ -30,9 +39,10 @@ with ability (name, signature) as (
        and attname in ('id', 'instruction_md', 'teacher_context_md', 'hints_md', 'model_solution_md')
 )
 select session_user::text as session_user,
-    (select array_agg(distinct name) from function where found is not null) as installed,
+    (select array_agg(distinct name) from needed where is_found) as installed,
+    (select array_agg(distinct name) from needed where not is_granted) as withheld,
     (select array_agg(name) from (
-        select name from function group by name having bool_and(coalesce(is_granted, false))) granted) as granted,
+        select name from needed group by name having bool_and(coalesce(is_granted, false))) granted) as granted,
     (select array_agg(name) from task_column where is_granted) as task_columns,
     (select array_agg(attname::text) from submission_column) as submission_columns,
     (select array_agg(definition) from submission_check where attname = 'kind') as kind_checks,
