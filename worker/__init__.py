@@ -5,7 +5,9 @@ The process, from the top down:
   loop           leases a job, works on it, settles it, waits
   settling       writes the outcome of a job, or what the database accepts instead
   lease_search   leases the next job, past rows that the database refuses
-  job, vision    the steps of one job, and the vision step page by page
+  job            the steps of one job, by its mode
+  vision         the vision step, page by page
+  feedback       the feedback step: on a text, on the pages themselves or on a dialog
   adapter_calls  calls an adapter and turns its exception into the job's outcome
   held_lease     renews the lease of the job in hand and takes permits for model calls
   neighbours     other workers' calls to a model, as evidence about a failed one
@@ -28,6 +30,6 @@ The packages:
   ollama         client of the model server, and its limits on an answer
   documents      fetches a submission's file and decodes it in a child process
   adapters       vision and feedback, with their prompts, and the stub
-  core           decisions without effects: outcome, modes, platform, usage, faults, evidence, retry, refusal, checkpoint,
-                 joining, criteria, gates, errors
+  core           decisions without effects: outcome, modes, task, platform, practice, usage, faults, evidence, retry, refusal,
+                 checkpoint, joining, criteria, gates, errors
 """

@@ -40,21 +40,24 @@ class AdapterCalls:
         """A committed page gives the job's attempts back, and the evidence begins anew: its statement has written both."""
         self._attempts, self._held_failure = 0, None
 
-    def call(self, step: Step, call: Callable[[], T]) -> T:
-        """The result of one call to the step's model. Raises JobEnded as `ask` does."""
+    def call(self, step: Step, call: Callable[[], T], phase: Step | None = None) -> T:
+        """The result of one call to the step's model. Raises JobEnded as `ask` does.
+
+        `phase` is named in the submission if the call fails. None: the step itself.
+        """
         self._neighbours.call_begins(step)
         with self.timed(Activity[step.name]):
-            result = self.ask(step, call, is_call=True)
+            result = self.ask(step, call, phase, is_call=True)
         self._count_answer(step)
         return result
 
-    def ask(self, step: Step, ask: Callable[[], T], *, is_call: bool = False) -> T:
+    def ask(self, step: Step, ask: Callable[[], T], phase: Step | None = None, *, is_call: bool = False) -> T:
         """The adapter's result. Raises JobEnded with the outcome that an exception of the adapter means."""
         started_at_seconds = time.monotonic()
         try:
             return ask()
         except Exception as error:
-            failure = failure_of(error, step)
+            failure = replace(failure_of(error, step), phase=phase)
             self._ctx.usage.take(error)
             if is_call:
                 self._count_end(failure)

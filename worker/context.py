@@ -5,6 +5,8 @@ from typing import Any
 
 from worker.adapters.loading import ATTEMPT
 from worker.admission import Admission
+from worker.core.platform import Platform
+from worker.core.practice import Practice
 from worker.core.retry import RetryPolicy
 from worker.ipc.contract import Step, Wiring
 from worker.queue.permits import NO_PERMITS, Permits
@@ -31,6 +33,16 @@ class WorkerContext:
     session: Session
     usage: JobUsage
     reads_by_attempt: bool = False  # the vision adapter's `pages` takes the attempt
+    practice: Practice | None = None  # the platform's functions, where they can be imported
+
+    @property
+    def platform(self) -> Platform:
+        """The abilities of the live database."""
+        return self.session.platform
+
+    def can_end(self, attempt: str | None) -> bool:
+        """True if a job's practice attempt can be ended with it, or if the job has none."""
+        return attempt is None or (self.practice is not None and self.platform.has_practice)
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -128,13 +128,17 @@ class HeldLease:
         self._has_called = True
         self._ctx.report.count(counter)
 
-    def start_step(self, step: Step, hard_limit_seconds: float, model: str) -> None:
+    def start_step(
+        self, step: Step, hard_limit_seconds: float, model: str, access: Access | None = None, *, has_text: bool = True
+    ) -> None:
         """Renews the lease for a step and takes one of the model's permits, waiting until one is free.
+
+        `access` stores the step's result. None: the usual one of the step. `has_text`: the result stores a text.
 
         Raises JobEnded if the lease is lost, if a stop leaves too little time, if the step's gate is closed, or if the database
         would refuse the step's result.
         """
-        self._rehearse(Access.of(step))
+        self._rehearse(access or Access.of(step), has_text=has_text)
         has_both = self.permit is not None and self._is_long_enough(hard_limit_seconds)  # from the lease or the page before
         while True:
             self._check_time(hard_limit_seconds)
@@ -228,8 +232,17 @@ class HeldLease:
         self._ctx.report.count(access.value)
 
     def read(self, ask: Callable[[Connection], T]) -> T:
-        """Reads a row of the job. Raises JobEnded if the database refuses that, and LeaseRanOut."""
-        return self._try(Access.READ, ask)
+        """Reads a row of the job. Raises JobEnded if the database refuses that, and LeaseRanOut.
+
+        A new connection has lost the permit that came with the lease.
+        """
+        held = self.permit
+
+        def read(connection: Connection) -> T:
+            self.permit = still_held(connection, held)
+            return ask(connection)
+
+        return self._try(Access.READ, read)
 
     def _try(self, access: Access, ask: Callable[[Connection], T]) -> T:
         """Raises JobEnded if the database refuses this kind of access, and LeaseRanOut with `access` set."""
@@ -249,13 +262,13 @@ class HeldLease:
             return after_reading(self.lease, reason, self._ctx.settings.worker_max_retries, may_be_all=may_be_all)
         return before_call(self.lease, reason, may_be_all=may_be_all, is_too_old=self.is_too_old)
 
-    def _rehearse(self, access: Access) -> None:
+    def _rehearse(self, access: Access, *, has_text: bool) -> None:
         """Tries the write of the step's result, if it may be refused. Raises JobEnded: then no model is called in vain."""
         if not self._may_be_refused(access):
             return
 
         def run(connection: Connection) -> None:
-            rehearse(connection, self.lease, access, self._left_seconds())
+            rehearse(connection, self.lease, access, self._left_seconds(), has_text=has_text)
 
         self._ctx.report.enter_activity(Activity.CHECKPOINT, STATEMENT_DEADLINE_SECONDS)
         try:

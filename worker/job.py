@@ -1,36 +1,42 @@
-"""One job: read the submission, vision, feedback. A job that ends early raises JobEnded with its outcome."""
+"""One job: read the submission and its task, vision, feedback. A job that ends early raises JobEnded with its outcome."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar, assert_never
 
-from worker.adapter_calls import AdapterCalls, returned_document, returned_text
+from worker.adapter_calls import AdapterCalls
 from worker.adapters import remarks
-from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
+from worker.core.modes import Mode, mode_of
 from worker.core.outcome import (
     AlreadyFinal,
     Completed,
     Failed,
     Outcome,
     Payload,
+    Released,
     Submission,
     fail_refused,
     has_answer,
     parse_payload,
     quarantine,
-    storable,
     with_usage,
 )
 from worker.core.refusal import hold
+from worker.core.task import NO_TASK, Task, is_read_from_the_table, practice_attempt_of, task_of
+from worker.feedback import METHODS, FeedbackStep
 from worker.held_lease import HeldLease, JobEnded
-from worker.ipc.contract import Activity, Counter, ErrorCode, Step
-from worker.queue.connection import RowRefused
+from worker.ipc.contract import Activity, Counter, ErrorCode
+from worker.queue.connection import Connection, RowRefused
 from worker.queue.sqlstate import is_passing, reason_of, sqlstate_in
 from worker.queue.submissions import read_submission
-from worker.timeouts import STATEMENT_DEADLINE_SECONDS, feedback_limit_seconds
+from worker.queue.tasks import read_task
+from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 from worker.vision import VisionStep
 
+_UNABLE = Released("held", 60.0, "worker_unable")  # no method for the mode, or no functions for practice: the job stays queued
 _FINAL = frozenset({"completed", "failed"})
+T = TypeVar("T")
 
 
 class Job:
@@ -54,13 +60,15 @@ class Job:
         try:
             payload = self._payload()
             submission = self._submission(payload)
-            return payload.answer or self._feedback(payload, self._text(payload, submission))
+            return payload.answer or self._completed(payload, submission)
         except JobEnded as ended:
             return ended.outcome
         except RowRefused as refusal:
             return hold(reason_of(refusal.sqlstate))  # of a permit, which has no row
 
     def _payload(self) -> Payload:
+        if not self._ctx.can_end(practice_attempt_of(self._lease.payload)):
+            raise JobEnded(_UNABLE)
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
             raise JobEnded(payload)
@@ -92,35 +100,49 @@ class Job:
 
     def _read_submission(self, payload: Payload) -> Submission | None:
         """A round trip of its own, for the first job after a pause, which was leased without its submission."""
+        return self._read(lambda connection: read_submission(connection, self._lease.submission_id, payload.student_sub))
+
+    def _read(self, ask: Callable[[Connection], T]) -> T:
         self._ctx.report.enter_activity(Activity.READ, STATEMENT_DEADLINE_SECONDS)
         with self._calls.timed(Activity.READ):
-            return self._held.read(lambda c: read_submission(c, self._lease.submission_id, payload.student_sub))
+            return self._held.read(ask)
 
-    def _text(self, payload: Payload, submission: Submission) -> str:
-        """The typed text, or the text that the vision step reads."""
-        if submission["kind"] == "text":
-            return str(storable(submission["text_body"] or ""))
+    def _mode(self, submission: Submission) -> Mode:
+        """The job's mode. Raises JobEnded if its word is unknown or the adapter has no method for it: then it stays queued."""
+        mode = mode_of(self._lease.payload, submission)
+        if mode is None or not hasattr(self._ctx.feedback_adapter, METHODS[mode]):
+            raise JobEnded(_UNABLE)
+        return mode
+
+    def _task(self, payload: Payload, submission: Submission) -> Task:
+        """The task, with what the platform's table says of it beyond the payload."""
+        row, given = NO_TASK, self._lease.payload
+        if is_read_from_the_table(given, self._ctx.platform.context_columns):
+            row = self._read(lambda connection: read_task(connection, submission))
+        return task_of(given, payload.criteria, row)
+
+    def _completed(self, payload: Payload, submission: Submission) -> Completed:
+        mode = self._mode(submission)
+        feedback = FeedbackStep(self._ctx, self._held, self._calls, self._task(payload, submission))
+        match mode:
+            case Mode.DIALOG:
+                return feedback.on_dialog(self._lease.payload)
+            case Mode.VISUAL_DIRECT:
+                return feedback.on_pages(submission)
+            case Mode.TEXT_DIRECT | Mode.OCR_TEXT if submission["kind"] == "text":
+                return feedback.on_text(str(submission["text_body"] or ""))
+            case Mode.TEXT_DIRECT | Mode.OCR_TEXT:
+                return self._with_remark(feedback.on_text(self._read_text(payload, submission)))
+            case _:
+                assert_never(mode)
+
+    def _read_text(self, payload: Payload, submission: Submission) -> str:
         vision = VisionStep(self._ctx, self._held, self._calls)
         text_md = vision.text(payload, submission)
         self._doubtful_pages = tuple(grade.page for grade in vision.grades if grade.is_doubtful)
         return text_md
 
-    def _feedback(self, payload: Payload, text_md: str) -> Completed:
-        settings = self._ctx.settings
-        self._held.start_step(Step.FEEDBACK, feedback_limit_seconds(settings), settings.ai_feedback_model)
-        self._held.count_call(Counter.FEEDBACK_CALLS)
-        return self._calls.call(Step.FEEDBACK, lambda: self._analyze(payload, text_md))
-
-    def _analyze(self, payload: Payload, text_md: str) -> Completed:
-        given = {"instruction_md": payload.instruction_md, "hints_md": payload.hints_md, ATTEMPT: self._calls.attempts}
-        optional: dict[str, Any] = {name: given[name] for name in self._ctx.feedback_options}
-        feedback = self._ctx.feedback_adapter.analyze(text_md=text_md, criteria=list(payload.criteria), **optional)
-        self._ctx.usage.take(feedback)
-        self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
-        feedback_md = self._with_remark(returned_text(feedback.feedback_md))
-        return Completed(text_md, feedback_md, returned_document(feedback.analysis_json))
-
-    def _with_remark(self, feedback_md: str) -> str:
+    def _with_remark(self, completed: Completed) -> Completed:
         """Adds the doubtful pages to the feedback: the platform's schema of an analysis forbids further keys."""
         remark = remarks.of(self._ctx.settings.ai_prompt_language).doubt(self._doubtful_pages)
-        return f"{feedback_md}\n\n{remark}" if remark else feedback_md
+        return replace(completed, feedback_md=f"{completed.feedback_md}\n\n{remark}") if remark else completed

@@ -19,6 +19,7 @@ from worker.core.outcome import (
     Retried,
 )
 from worker.core.retry import HELD_TOO_LONG
+from worker.core.task import practice_attempt_of
 from worker.held_lease import HeldLease
 from worker.ipc.contract import FAILURE_COUNTERS, REFUSAL_COUNTERS, WORKER_CRASHED, Activity, Counter, EventKind, Step
 from worker.job import Job
@@ -149,7 +150,7 @@ class Loop:
 
     def _settle(self, held: HeldLease, outcome: Outcome) -> tuple[Written, HeldLease | None]:
         """Writes the outcome and leases the next job in one transaction. Returns what became of the outcome, and the next job."""
-        pending = self._new_request() if self._leases_next_after(outcome) else None
+        pending = self._new_request() if self._leases_next_after(held.lease, outcome) else None
         try:
             settlement = self._settling.write(held, outcome, pending)
         except LeaseRanOut as end:
@@ -170,10 +171,14 @@ class Loop:
         self._cursor.reset()  # the job may be found again, and so may older ones
         self._ctx.report.set_lease(None, None)
 
-    def _leases_next_after(self, outcome: Outcome) -> bool:
-        """A job that was just released would be found again at once. A refused row that is due is tried alone first."""
+    def _leases_next_after(self, lease: Lease, outcome: Outcome) -> bool:
+        """A job that was just released would be found again at once. A refused row that is due is tried alone first.
+
+        A practice attempt is ended by functions of the platform, in a transaction that leases nothing.
+        """
         may_lease = not self._ctx.wakeups.is_leaving and self._ctx.admission.may_lease()
-        return may_lease and not isinstance(outcome, Lost | Released) and not self._search.is_due()
+        is_ordinary = not isinstance(outcome, Lost | Released) and practice_attempt_of(lease.payload) is None
+        return may_lease and is_ordinary and not self._search.is_due()
 
     def _wait(self) -> None:
         """Waits for a wake-up by the monitor. Without a live monitor each worker polls for itself.
@@ -220,9 +225,9 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
         case Failed(_, job_error_code) if job_error_code == WORKER_CRASHED:
             return Counter.QUARANTINED, "quarantined"
         case Failed(error_code, job_error_code) if job_error_code.startswith(HELD_TOO_LONG):
-            return FAILURE_COUNTERS[error_code], HELD_TOO_LONG
+            return _failure_counter(error_code), HELD_TOO_LONG
         case Failed(error_code):
-            return FAILURE_COUNTERS[error_code], error_code
+            return _failure_counter(error_code), error_code
         case Retried(step):
             return Counter.RETRIED_VISION if step is Step.VISION else Counter.RETRIED_FEEDBACK, f"{step}_retrying"
         case Released(reason):
@@ -233,6 +238,11 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
             return Counter.REJECTED_BY_FENCE, "lease_lost"
         case Refused():
             return None, "refused"
+
+
+def _failure_counter(error_code: str) -> Counter:
+    """The counter of a code. The codes of later platforms are about analyses."""
+    return FAILURE_COUNTERS.get(error_code, Counter.FAILED_FEEDBACK)
 
 
 def _error_class(outcome: Written) -> str:

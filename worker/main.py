@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of, reads_by_attempt
+from worker.adapters.practice import load_practice
 from worker.admission import Admission
 from worker.context import WorkerContext
 from worker.ipc.contract import Activity, EventKind, ExitCode, Step, Wiring, place_of
@@ -77,6 +78,7 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
         session,
         usage,
         reads_by_attempt(vision_adapter),
+        practice=load_practice(),
     )
     Loop(ctx).run()
     return ExitCode.DONE

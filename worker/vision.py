@@ -157,8 +157,7 @@ class VisionStep:
 
     def _in_one_call(self, submission: Submission, fingerprint: str) -> OcrResult:
         settings = self._ctx.settings
-        hard_limit_seconds = FOREIGN_FETCH_SECONDS + _max_pages(submission, settings) * page_limit_seconds(settings)
-        self._held.start_step(Step.VISION, hard_limit_seconds, settings.ai_vision_model)
+        self._held.start_step(Step.VISION, one_call_limit_seconds(submission, settings), settings.ai_vision_model)
         return self._call(lambda: self._extract(submission, fingerprint))
 
     def _extract(self, submission: Submission, fingerprint: str) -> OcrResult:
@@ -210,6 +209,11 @@ def _unasked_text(pages: Any, page: Any) -> str | None:
 def _continuation(before: str, text: str, page: Any) -> str:
     """The text of a page without what the page before has too. It is removed before the page is committed."""
     return joining.without_repeated(before, text) if Note.OVERLAP in getattr(page, "notes", ()) else text
+
+
+def one_call_limit_seconds(submission: Submission, settings: WorkerSettings) -> float:
+    """Hard limit of one call of an adapter that fetches and reads all pages."""
+    return FOREIGN_FETCH_SECONDS + _max_pages(submission, settings) * page_limit_seconds(settings)
 
 
 def _max_pages(submission: Submission, settings: WorkerSettings) -> int:

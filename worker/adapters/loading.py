@@ -10,6 +10,7 @@ from worker.ollama.usage import OnUsage, ignore_usage
 from worker.settings import WorkerSettings
 
 _OPTIONS = frozenset({"instruction_md", "hints_md"})
+TEACHER_CONTEXT = "teacher_context_md"  # the name of 2026 for `hints_md`, which is not given beside it
 ATTEMPT = "attempt"  # the job's rung of the ladder, given only to an adapter whose signature names it
 
 
@@ -38,11 +39,15 @@ def load_adapter(
     return build(**{name: value for name, value in offered.items() if name in taken})
 
 
-def options_of(adapter: Any) -> frozenset[str]:
-    """Return which of instruction_md, hints_md and attempt the adapter's `analyze` accepts. The inspection takes 50 µs."""
-    parameters = _parameters(getattr(adapter, "analyze", None))
+def options_of(adapter: Any, method: str = "analyze") -> frozenset[str]:
+    """Return which of instruction_md, teacher_context_md, hints_md and attempt a method of the feedback adapter accepts.
+
+    The inspection takes 50 µs.
+    """
+    parameters = _parameters(getattr(adapter, method, None))
     takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    return (_OPTIONS if takes_all else _OPTIONS & parameters.keys()) | {ATTEMPT} & parameters.keys()
+    options = (_OPTIONS if takes_all else _OPTIONS & parameters.keys()) | {ATTEMPT, TEACHER_CONTEXT} & parameters.keys()
+    return options - {"hints_md"} if TEACHER_CONTEXT in options else options
 
 
 def reads_by_attempt(adapter: Any) -> bool:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from worker.core.doubt import PageGrade, parsed_grades
 from worker.core.evidence import HeldFailure
+from worker.core.modes import Mode
 from worker.core.usage import UsageEvent, usage_of
 from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
@@ -92,7 +93,8 @@ class Payload(BaseModel):
 
     submission_id: UUID
     student_sub: Annotated[str, Field(min_length=1)]
-    kind: Literal["text", "image", "file"]
+    kind: Literal["text", "image", "file", "dialog"]
+    analysis_mode: Any = None  # may be a word of a later platform
     criteria: Annotated[tuple[str, ...], Field(max_length=MAX_CRITERIA)]
     instruction_md: str | None = None
     hints_md: str | None = None
@@ -111,7 +113,7 @@ class Payload(BaseModel):
 class Failed:
     """Final failure. The submission gets `error_code`. The job's row stays as `failed` with `job_error_code`."""
 
-    error_code: ErrorCode
+    error_code: str  # one that the database takes
     job_error_code: str
     error_class: str = ""
     usage: tuple[UsageEvent, ...] = ()
@@ -206,14 +208,15 @@ def quarantine(payload: Payload, max_crashes: int) -> Failed | None:
     """Fails a job that killed `max_crashes` workers, or whose lease ended MAX_EXPIRIES times without a result."""
     if payload.crashes < max_crashes and payload.expiries < MAX_EXPIRIES:
         return None
-    has_text = _has_text(payload.kind, payload.cached_text_md)
+    has_text = _is_past_reading(payload.kind, payload.cached_text_md, payload.analysis_mode)
     return Failed(ErrorCode.FEEDBACK_FAILED if has_text else ErrorCode.VISION_FAILED, WORKER_CRASHED, WORKER_CRASHED)
 
 
 def fail_refused(lease: Lease, reason: str, *, has_text: bool = False) -> Failed:
     """Fails a job whose row or result the database refuses. `has_text`: its text was committed since it was leased."""
     payload = lease.payload if isinstance(lease.payload, Mapping) else {}
-    has_text = has_text or _has_text(payload.get("kind"), payload.get("cached_text_md"))
+    words = (payload.get(name) for name in ("kind", "cached_text_md", "analysis_mode"))
+    has_text = has_text or _is_past_reading(*words)
     return Failed(ErrorCode.FEEDBACK_FAILED if has_text else ErrorCode.VISION_FAILED, reason, reason)
 
 
@@ -228,8 +231,10 @@ def fallbacks(outcome: Outcome, lease: Lease, reason: str, *, may_retry: bool) -
     return () if outcome == failure else (failure,)
 
 
-def _has_text(kind: object, cached_text_md: object) -> bool:
-    return kind == "text" or bool(cached_text_md)
+def _is_past_reading(kind: object, cached_text_md: object, analysis_mode: object) -> bool:
+    """Report whether the job needs feedback only, so that it fails as feedback. The same rule is in reclaim.sql."""
+    is_visual = isinstance(analysis_mode, str) and analysis_mode.lower() == Mode.VISUAL_DIRECT
+    return kind in {"text", "dialog"} or bool(cached_text_md) or is_visual
 
 
 def storable(value: Any) -> Any:

@@ -26,11 +26,17 @@ class Failure:
     error_code: ErrorCode | None = None
     suspicion: Suspicion = Suspicion.ODD
     is_bug: bool = False  # an exception outside the contract
+    phase: Step | None = None  # of the submission, if it is not the step of the model: pictures are judged by the vision model
+
+    @property
+    def written_phase(self) -> Step:
+        """Phase that the submission's row names for this failure."""
+        return self.phase or self.step
 
     @property
     def code(self) -> ErrorCode:
         """Code of the submission if it fails by this."""
-        return self.error_code or self.step.failure
+        return self.error_code or self.written_phase.failure
 
 
 def failure_of(error: BaseException, step: Step) -> Failure:
@@ -101,7 +107,7 @@ def _attempted(failure: Failure, job: JobAtFailure, policy: RetryPolicy) -> Fail
     if policy.is_too_old(job.age_seconds) or job.attempts >= policy.max_retries:
         return _failed(failure)
     delay_seconds = doubling(policy.backoff_seconds, MAX_BACKOFF_SECONDS, job.attempts)
-    return Retried(failure.step, failure.error_class, delay_seconds)
+    return Retried(failure.written_phase, failure.error_class, delay_seconds)
 
 
 def _failed(failure: Failure) -> Failed:

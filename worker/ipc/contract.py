@@ -110,7 +110,7 @@ class Counter(IntEnum):
     USAGE_REFUSED = 40
 
 
-FAILURE_COUNTERS = {
+FAILURE_COUNTERS: dict[str, Counter] = {
     ErrorCode.VISION_FAILED: Counter.FAILED_VISION,
     ErrorCode.FEEDBACK_FAILED: Counter.FAILED_FEEDBACK,
     ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,

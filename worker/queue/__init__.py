@@ -14,6 +14,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     leases         takes a job, and makes and reads lease keys
     cursor         position in the queue at which the next search begins
     submissions    reads a submission under its student's subject
+    tasks          reads the submission's task, under its student and course
     permits        the right to one call to a model, as advisory locks
     permit_sessions  the sessions that hold permits, and the end of one that holds a permit for no job
     host_permits   the same as sockets, where a pooler shares the sessions
@@ -21,6 +22,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     rehearsal      runs a write and rolls it back, before a model is called for it
     usage          records the tokens of models in the transaction of a write
     settle         ends a job, and leases the next one in the same round trip
+    attempts       ends a job together with its practice attempt
 
     polls          waiting jobs, next due time, row counts, stuck and parked rows, jobs by the model that they need next, LISTEN
     dead_leases    takes back the leases of dead workers

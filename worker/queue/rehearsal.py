@@ -29,9 +29,13 @@ _VALUES = {
 }
 
 
-def rehearse(connection: Connection, lease: Lease, access: Access, lease_seconds: float) -> None:
-    """Raise the server's error if it refuses the write. Changes nothing, and the session keeps its permit."""
+def rehearse(connection: Connection, lease: Lease, access: Access, lease_seconds: float, *, has_text: bool = True) -> None:
+    """Raise the server's error if it refuses the write. Changes nothing, and the session keeps its permit.
+
+    Without `has_text` the result has none, as of a dialog, whose row the database refuses with one.
+    """
     values = {"job_id": lease.job_id, "lease_key": lease.lease_key, "lease_seconds": lease_seconds, **_VALUES}
+    values["text_md"] = _TEXT if has_text else None
     with connection.transaction(force_rollback=True):
         for sql in _STATEMENTS[access]:
             connection.execute(sql, values)

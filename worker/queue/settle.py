@@ -24,11 +24,15 @@ _PARK, _MARK = statement("park"), statement("mark_refused")
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """`is_written`: the lease was still valid. `next_lease` and `next_permit`: the next job, if one was requested and found."""
+    """`is_written`: the lease was still valid. `next_lease` and `next_permit`: the next job, if one was requested and found.
+
+    `instead`: the outcome that was written for another one.
+    """
 
     is_written: bool
     next_lease: Lease | None = None
     next_permit: HeldPermit | None = None
+    instead: Failed | None = None
 
 
 def settle(

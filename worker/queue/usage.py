@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import Cursor
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
@@ -49,6 +50,7 @@ def in_transaction(connection: Connection, lease: Lease, usage: UsageWrite, send
     """
     if usage.is_due:
         record = connection.cursor()
+        is_in_transaction = connection.info.transaction_status is not TransactionStatus.IDLE
         try:
             with connection.pipeline():
                 _send_record(record, lease, usage)
@@ -58,6 +60,8 @@ def in_transaction(connection: Connection, lease: Lease, usage: UsageWrite, send
             if connection.closed or not usage.refused:
                 connection.close()
                 raise
+            if is_in_transaction:
+                raise  # the caller's transaction has failed, and only the caller can begin it again
         else:
             usage.is_recorded = True
             return sent

@@ -11,7 +11,7 @@ select
         as feedback_oldest_seconds
 from (
     select greatest(visible_at, '2000-01-01') as visible_at,
-        payload ->> 'kind' is distinct from 'text' and payload ->> 'cached_text_md' is null as needs_vision
+        coalesce(payload ->> 'kind', '') not in ('text', 'dialog') and payload ->> 'cached_text_md' is null as needs_vision
     from (
         (select visible_at, payload from public.learning_submission_jobs
             where status = 'queued' and visible_at <= now() and id <> all(%(refused_job_ids)s::uuid[])

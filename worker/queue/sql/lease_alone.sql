@@ -4,7 +4,7 @@ with chosen as (
     from public.learning_submission_jobs
     where id = %(job_id)s
         and (status = 'queued' and visible_at <= now() or status = 'leased' and leased_until <= clock_timestamp())
-        and case when payload ->> 'kind' = 'text' or payload ->> 'cached_text_md' is not null
+        and case when payload ->> 'kind' in ('text', 'dialog') or payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end
     for update skip locked
 ), expired as (

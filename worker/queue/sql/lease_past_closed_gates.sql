@@ -1,6 +1,6 @@
 -- Leases one job as lease.sql does, while the gate of one or both models is closed or the database has refused rows: the first job
 -- whose next model has an open gate and whose row was not refused. It examines the expired leases and the first hundred jobs of the
--- queue. A job with typed text or a checkpoint needs the feedback model next, any other job the vision model. `skipped_job_ids`
+-- queue. A job with typed text, a dialog or a checkpoint needs the feedback model next, any other job the vision model. `skipped_job_ids`
 -- came to a closed gate before. `refused_job_ids` do not count among the hundred. Their payloads may be damaged, so they are
 -- excluded before a payload is read: the order of `case` is fixed, that of `and` is not. `sibling_keys`: as in lease.sql.
 -- Index (status, visible_at), twice. The hundred rows are read without locks, so that other workers can read them too. The one
@@ -15,7 +15,7 @@ with expired as (
         and coalesce(lease_key <> all(%(sibling_keys)s::uuid[]), true)
         and id <> all(%(skipped_job_ids)s::uuid[])
         and case when id = any(%(refused_job_ids)s::uuid[]) then false
-            when payload ->> 'kind' = 'text' or payload ->> 'cached_text_md' is not null
+            when payload ->> 'kind' in ('text', 'dialog') or payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end
     order by visible_at
     limit 1
@@ -34,7 +34,7 @@ with expired as (
     join public.learning_submission_jobs as job on job.id = ahead.id
     where not exists (select from expired) and job.status = 'queued' and job.visible_at <= now()
         and ahead.id <> all(%(skipped_job_ids)s::uuid[])
-        and case when ahead.payload ->> 'kind' = 'text' or ahead.payload ->> 'cached_text_md' is not null
+        and case when ahead.payload ->> 'kind' in ('text', 'dialog') or ahead.payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end
     order by ahead.visible_at
     limit 1

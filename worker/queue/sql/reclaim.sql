@@ -1,6 +1,7 @@
 -- Puts a dead worker's job back into the queue and counts the death. At the limit the job is quarantined: it fails. Primary key.
 -- `count_as` is crashes or expiries, or null if the job did not cause the death. A payload that is not an object has no place for
--- a count, and no worker can use it, so its first death is the last.
+-- a count, and no worker can use it, so its first death is the last. A practice attempt is ended by functions that only a worker has,
+-- so the next worker quarantines its job.
 with locked as (
     select id, jsonb_typeof(payload) = 'object' as is_countable,
         case when jsonb_typeof(payload) = 'object' then payload else '{}'::jsonb end as payload,
@@ -11,7 +12,8 @@ with locked as (
     for update
 ), judged as (
     select id, payload, deaths,
-        %(count_as)s::text is not null and (deaths >= %(limit)s::int or not is_countable) as is_over
+        %(count_as)s::text is not null and (deaths >= %(limit)s::int or not is_countable)
+            and coalesce(payload ->> 'practice_attempt_id', '') = '' as is_over
     from locked
 ), reclaimed as (
     update public.learning_submission_jobs as job
@@ -23,11 +25,12 @@ with locked as (
     from judged
     where job.id = judged.id
     returning job.submission_id, job.status,
-        judged.payload ->> 'kind' = 'text' or coalesce(judged.payload ->> 'cached_text_md', '') <> '' as has_text
+        judged.payload ->> 'kind' in ('text', 'dialog') or coalesce(judged.payload ->> 'cached_text_md', '') <> ''
+            or lower(judged.payload ->> 'analysis_mode') = 'visual_direct' as is_past_reading
 )
 select status = 'failed' as is_quarantined,
     case when status = 'failed' then public.learning_worker_update_failed(
         submission_id,
-        case when coalesce(has_text, false) then 'feedback_failed' else 'vision_failed' end,
+        case when coalesce(is_past_reading, false) then 'feedback_failed' else 'vision_failed' end,
         'worker_crashed')::text end
 from reclaimed
