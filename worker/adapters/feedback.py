@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from worker.adapters import prompts
 from worker.adapters.prompts import Assignment
 from worker.core import criteria as criteria_v2
 from worker.core import ladder
-from worker.core.errors import InvalidDocument
+from worker.core.confidential import OMISSION, Confidential
+from worker.core.conversation import conversation_of
+from worker.core.criteria import CriteriaDocument
+from worker.core.errors import ContextQuoted, InvalidDocument
 from worker.ollama.call_report import OnCall, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.deadline import Deadline
@@ -48,14 +51,34 @@ class FeedbackWriter:
         criteria: Sequence[str],
         instruction_md: str | None = None,
         hints_md: str | None = None,
+        teacher_context_md: str | None = None,
         attempt: int = 0,
     ) -> Feedback:
+        """Assess a text. `hints_md` is the earlier name of `teacher_context_md`.
+
+        `attempt`, counted from 0, is the job's rung of the ladder. Raises FeedbackTransientError, FeedbackPermanentError or
+        Unavailable.
+        """
+        return self._assessed(Assignment(text_md, criteria, instruction_md, teacher_context_md or hints_md), attempt)
+
+    def analyze_dialog(
+        self,
+        *,
+        student_performance: Mapping[str, Any],
+        conversation_context: Mapping[str, Any],
+        criteria: Sequence[str],
+        instruction_md: str = "",
+        attempt: int = 0,
+    ) -> Feedback:
+        """Assess the pupil's words in a conversation, of which the assistant's words are context. Raises as `analyze` does."""
+        conversation = conversation_of(student_performance, conversation_context)
+        return self._assessed(Assignment(conversation, criteria, instruction_md or None, None), attempt)
+
+    def _assessed(self, assignment: Assignment, attempt: int) -> Feedback:
         """Call the model, and a second time if its answer is not a valid document and the time suffices.
 
-        AI_TIMEOUT_FEEDBACK covers both calls. `attempt`, counted from 0, is the job's rung of the ladder.
-        Raises FeedbackTransientError, FeedbackPermanentError or Unavailable.
+        AI_TIMEOUT_FEEDBACK covers both calls.
         """
-        assignment = Assignment(text_md, criteria, instruction_md, hints_md)
         started_at_seconds = time.monotonic()
         deadline = deadline_in(self._settings.ai_timeout_feedback)
         try:
@@ -69,10 +92,8 @@ class FeedbackWriter:
     def _answered(self, assignment: Assignment, deadline: Deadline, attempt: int, *, is_second_try: bool) -> Feedback:
         request = self._request(assignment, attempt, is_second_try=is_second_try)
         answer = self._ollama.chat(request, deadline)
-        try:
-            document = criteria_v2.parse(answer.text, len(assignment.criteria))
-        except criteria_v2.DocumentError as error:
-            raise InvalidDocument(str(error)) from None
+        document = _document(answer.text, assignment)
+        document = _discreet(document, assignment, may_refuse=attempt == 0 and not is_second_try)
         found = criteria_v2.analysis(document, assignment.criteria)
         status: Literal["parsed", "second_try"] = "second_try" if is_second_try else "parsed"
         return Feedback(document.feedback_md, found.criteria_v2, status, found.clamped_scores)
@@ -86,7 +107,7 @@ class FeedbackWriter:
         return ChatRequest(
             model=model,
             messages=(
-                {"role": "system", "content": self._prompts.system_text(has_criteria=count > 0)},
+                {"role": "system", "content": self._prompts.system_text(assignment)},
                 {"role": "user", "content": user_text},
             ),
             options=self._settings.model_options("feedback"),
@@ -98,6 +119,32 @@ class FeedbackWriter:
             seed=ladder.seed(attempt, is_second_try=is_second_try),
             purpose=Purpose("feedback", "repair" if is_second_try else "primary" if count else "no_criteria"),
         )
+
+
+def _document(text: str, assignment: Assignment) -> CriteriaDocument:
+    """Parse an answer. About a conversation it must be exact, as the platform requires."""
+    is_exact = isinstance(assignment.work, tuple)
+    try:
+        return criteria_v2.parse(text, len(assignment.criteria), is_exact=is_exact)
+    except criteria_v2.DocumentError as error:
+        raise InvalidDocument(str(error)) from None
+
+
+def _discreet(document: CriteriaDocument, assignment: Assignment, *, may_refuse: bool) -> CriteriaDocument:
+    """Return the document without quotations of the confidential context.
+
+    The first one is refused, so that another answer has none. Later ones lose their quotations, because a pupil's own words may
+    be those of a model solution, and no job fails for that. Raises ContextQuoted, also if no feedback is left.
+    """
+    context = Confidential.of(assignment.teacher_context_md, assignment.known_texts)
+    texts = (document.feedback_md, *(judgement.explanation_md for judgement in document.judgements))
+    if not any(map(context.is_quoted_in, texts)):
+        return document
+    feedback_md = context.removed_from(document.feedback_md)
+    if may_refuse or not any(letter.isalnum() for letter in feedback_md.replace(OMISSION, "")):
+        raise ContextQuoted("quotes the context")
+    judgements = (replace(each, explanation_md=context.removed_from(each.explanation_md)) for each in document.judgements)
+    return CriteriaDocument(tuple(judgements), feedback_md)
 
 
 def _has_time(started_at_seconds: float, again: Deadline) -> bool:
