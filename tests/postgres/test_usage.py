@@ -14,6 +14,7 @@ from testkit.filled_queue import STUDENT, Entered, FilledQueue, open_queue
 from worker.core.outcome import Completed, Failed, Lease, Lost, Outcome, Released, Retried, parse_payload
 from worker.core.usage import UsageEvent
 from worker.ipc.contract import ErrorCode, Step
+from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_pages
 from worker.queue.connection import connect
 from worker.queue.leases import LeaseRequest, lease_job
 from worker.queue.settle import Settlement, settle, settle_and_lease
@@ -161,6 +162,40 @@ def test_the_record_reads_one_job_by_its_key(queue: FilledQueue) -> None:
     plan = "\n".join(row["QUERY PLAN"] for row in rows)
     assert "Index Scan using learning_submission_jobs_pkey" in plan
     assert "Seq Scan" not in plan
+
+
+def test_a_refused_record_behind_a_pooler_costs_no_outcome(changed_queue: FilledQueue) -> None:
+    """The timeouts that begin each transaction there come before the record."""
+    queue = changed_queue
+    queue.owner.execute(TAKEN_AWAY)
+    entered, usage = queue.enter(leased_for_seconds=HOUR_SECONDS), UsageWrite((event(),))
+    with connect(queue.database.worker_dsn, "test", pooled="true") as pooled:
+        assert settle(pooled, as_lease(entered), COMPLETED, usage=usage)
+    assert (usage.refused, queue.submission(entered.submission_id)["analysis_status"]) == ("42501", "completed")
+
+
+def test_a_lost_connection_refuses_no_record(queue: FilledQueue) -> None:
+    """The end of the session is no word about the events, so they are recorded by the next try."""
+    entered, usage = queue.enter(leased_for_seconds=HOUR_SECONDS), UsageWrite((event(),))
+    queue.owner.execute("select pg_terminate_backend(%s)", [queue.worker.info.backend_pid])
+    with pytest.raises(psycopg.OperationalError):
+        settle(queue.worker, as_lease(entered), COMPLETED, usage=usage)
+    assert usage.refused == ""
+    with connect(queue.database.worker_dsn, "test") as again:
+        assert settle(again, as_lease(entered), COMPLETED, usage=usage)
+    assert keys(queue) == [each.event_key for each in usage.events]
+
+
+def test_pages_and_texts_are_committed_with_their_usage(queue: FilledQueue) -> None:
+    """Each checkpoint is one transaction with its events, and a lost lease commits neither."""
+    entered, first, second = queue.enter(leased_for_seconds=HOUR_SECONDS), event(1), event(2)
+    lease, page = as_lease(entered), OcrPage(1, "a page", "made from")
+    assert write_pages(queue.worker, lease, [page], HOUR_SECONDS, UsageWrite((first,)))
+    assert write_checkpoint(queue.worker, lease, OcrResult("text", {}, "made from"), HOUR_SECONDS, None, UsageWrite((second,)))
+    stranger = replace(lease, lease_key=uuid4())
+    assert not write_pages(queue.worker, stranger, [page], HOUR_SECONDS, UsageWrite((event(3),)))
+    assert keys(queue) == [first.event_key, second.event_key]
+    assert queue.job(entered.job_id)["payload"]["cached_text_md"] == "text"
 
 
 def test_a_kept_answer_keeps_its_usage(queue: FilledQueue) -> None:
