@@ -1,6 +1,7 @@
 """Usage events in the settling transaction, run as the worker's restricted role."""
 
 import json
+import select
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,9 +15,11 @@ from testkit.filled_queue import STUDENT, Entered, FilledQueue, open_queue
 from worker.core.outcome import Completed, Failed, Lease, Lost, Outcome, Released, Retried, parse_payload
 from worker.core.usage import UsageEvent
 from worker.ipc.contract import ErrorCode, Step
+from worker.queue import settle as settling
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_pages
-from worker.queue.connection import connect
+from worker.queue.connection import Connection, connect
 from worker.queue.leases import LeaseRequest, lease_job
+from worker.queue.permits import HeldPermit
 from worker.queue.settle import Settlement, settle, settle_and_lease
 from worker.queue.statements import statement
 from worker.queue.usage import UsageWrite
@@ -143,6 +146,21 @@ def test_a_refused_record_costs_no_outcome(
         settlement = Settlement(settle(queue.worker, as_lease(entered), outcome, usage=usage))
     assert (settlement.is_written, usage.refused, recorded(queue)) == (True, sqlstate, [])
     assert (queue.worker.closed, queue.worker.info.backend_pid) == (False, backend_pid)
+
+
+def test_a_refusal_that_arrives_early_costs_no_outcome(changed_queue: FilledQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server sends an error at once, so it may arrive while the statements after the record are still sent."""
+    queue, give_back = changed_queue, settling.send_give_back
+    queue.owner.execute(TAKEN_AWAY)
+
+    def give_back_late(connection: Connection, held: HeldPermit | None) -> None:
+        select.select([connection.fileno()], [], [], 2.0)
+        give_back(connection, held)
+
+    monkeypatch.setattr(settling, "send_give_back", give_back_late)
+    entered, usage = queue.enter(leased_for_seconds=HOUR_SECONDS), UsageWrite((event(),))
+    assert settle(queue.worker, as_lease(entered), COMPLETED, usage=usage)
+    assert (usage.refused, queue.worker.closed) == ("42501", False)
 
 
 def test_usage_is_recorded_behind_a_pooler_too(queue: FilledQueue) -> None:

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from worker.core.doubt import PageGrade
 from worker.core.outcome import Lease
 from worker.queue.connection import Connection
-from worker.queue.permits import HeldPermit, execute_and_give_back, give_back
+from worker.queue.permits import HeldPermit, execute_and_give_back, send_give_back
 from worker.queue.statements import statement
 from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
 
@@ -55,7 +55,7 @@ def write_checkpoint(
 
     def send() -> Cursor[DictRow]:
         cursor = connection.execute(_CHECKPOINT, values)
-        give_back(connection, held)
+        send_give_back(connection, held)
         return cursor
 
     if not usage.is_due:

@@ -12,7 +12,7 @@ from worker.core.evidence import HeldFailure
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, SentRequest, send_request
-from worker.queue.permits import HeldPermit, execute_and_give_back, give_back
+from worker.queue.permits import HeldPermit, execute_and_give_back, give_back, send_give_back
 from worker.queue.sqlstate import is_refusal
 from worker.queue.statements import statement
 from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
@@ -49,7 +49,7 @@ def settle(
 
     def send() -> Cursor[DictRow]:
         cursor = connection.execute(sql, values)
-        give_back(connection, held)
+        send_give_back(connection, held)
         return cursor
 
     if not usage.is_due:
@@ -70,7 +70,7 @@ def settle_and_lease(
 
     def send() -> tuple[Cursor[DictRow], SentRequest]:
         written = connection.execute(sql, values)
-        give_back(connection, held)
+        send_give_back(connection, held)
         return written, send_request(connection, request)
 
     written, sent = in_transaction(connection, lease, usage, send)
