@@ -62,7 +62,7 @@ def _script() -> str:
     """
     held = {"job_id": ":id", "lease_key": ":lease_key", "lease_seconds": "65"}
     texts = {"text_md": "'two plus two is four'", "feedback_md": "'well done'", "analysis": f"'{_ANALYSIS}'"}
-    lease = {"lease_key": "gen_random_uuid()", "lease_seconds": "65", "position": "null"}
+    lease = {"lease_key": "gen_random_uuid()", "lease_seconds": "65", "position": "null", "sibling_keys": "'{}'", **_ABILITIES}
     return "\n".join(
         (
             _written("lease", lease) + "\\gset",
@@ -74,6 +74,16 @@ def _script() -> str:
             "",
         )
     )
+
+
+_ABILITIES = {
+    "kinds": "'{text,image,file,dialog}'",
+    "modes": "'{text_direct,ocr_text}'",
+    "practice": "false",
+    "program_files": "'{\"\"}'",
+    "skips_tests": "false",
+    "test_run_id": "''",
+}
 
 
 def _written(name: str, values: Mapping[str, Any]) -> str:

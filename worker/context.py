@@ -5,6 +5,7 @@ from typing import Any
 
 from worker.adapters.loading import ATTEMPT
 from worker.admission import Admission
+from worker.core.abilities import ABILITIES_OF_2025, Abilities
 from worker.core.platform import Platform
 from worker.core.practice import Practice
 from worker.core.retry import RetryPolicy
@@ -34,15 +35,17 @@ class WorkerContext:
     usage: JobUsage
     reads_by_attempt: bool = False  # the vision adapter's `pages` takes the attempt
     practice: Practice | None = None  # the platform's functions, where they can be imported
+    abilities: Abilities = ABILITIES_OF_2025  # of the adapters, the functions and the settings
 
     @property
     def platform(self) -> Platform:
         """The abilities of the live database."""
         return self.session.platform
 
-    def can_end(self, attempt: str | None) -> bool:
-        """True if a job's practice attempt can be ended with it, or if the job has none."""
-        return attempt is None or (self.practice is not None and self.platform.has_practice)
+    @property
+    def abilities_now(self) -> Abilities:
+        """The jobs that this worker takes from the live database."""
+        return self.abilities.on(self.platform)
 
     @property
     def retry_policy(self) -> RetryPolicy:

@@ -9,7 +9,6 @@ from typing import Any
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
 from worker.adapters.loading import ATTEMPT, TEACHER_CONTEXT, options_of
 from worker.context import WorkerContext
-from worker.core.modes import Mode
 from worker.core.outcome import Completed, Submission
 from worker.core.refusal import Access
 from worker.core.task import Task
@@ -17,13 +16,6 @@ from worker.held_lease import HeldLease
 from worker.ipc.contract import Counter, Step
 from worker.timeouts import feedback_limit_seconds
 from worker.vision import one_call_limit_seconds
-
-METHODS = {
-    Mode.TEXT_DIRECT: "analyze",
-    Mode.OCR_TEXT: "analyze",
-    Mode.VISUAL_DIRECT: "analyze_visual",
-    Mode.DIALOG: "analyze_dialog",
-}
 
 
 class FeedbackStep:

@@ -7,6 +7,7 @@ from typing import TypeVar, assert_never
 from worker.adapter_calls import AdapterCalls
 from worker.adapters import remarks
 from worker.context import WorkerContext
+from worker.core.abilities import needs_of, obstacle_between
 from worker.core.modes import Mode, mode_of
 from worker.core.outcome import (
     AlreadyFinal,
@@ -24,17 +25,18 @@ from worker.core.outcome import (
 )
 from worker.core.refusal import hold
 from worker.core.task import NO_TASK, Task, is_read_from_the_table, practice_attempt_of, task_of
-from worker.feedback import METHODS, FeedbackStep
+from worker.feedback import FeedbackStep
 from worker.held_lease import HeldLease, JobEnded
-from worker.ipc.contract import Activity, Counter, ErrorCode
+from worker.ipc.contract import Activity, Counter, ErrorCode, Obstacle
 from worker.queue.connection import Connection, RowRefused
 from worker.queue.sqlstate import is_passing, reason_of, sqlstate_in
 from worker.queue.submissions import read_submission
 from worker.queue.tasks import read_task
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 from worker.vision import VisionStep
+from worker.visual import VisualStep
 
-_UNABLE = Released("held", 60.0, "worker_unable")  # no method for the mode, or no functions for practice: the job stays queued
+_UNABLE = Released("held", 2.0, "practice_functions_missing")  # since the lease: the next one passes the job over
 _FINAL = frozenset({"completed", "failed"})
 T = TypeVar("T")
 
@@ -67,7 +69,7 @@ class Job:
             return hold(reason_of(refusal.sqlstate))  # of a permit, which has no row
 
     def _payload(self) -> Payload:
-        if not self._ctx.can_end(practice_attempt_of(self._lease.payload)):
+        if practice_attempt_of(self._lease.payload) and not self._ctx.abilities_now.has_practice:
             raise JobEnded(_UNABLE)
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
@@ -108,10 +110,11 @@ class Job:
             return self._held.read(ask)
 
     def _mode(self, submission: Submission) -> Mode:
-        """The job's mode. Raises JobEnded if its word is unknown or the adapter has no method for it: then it stays queued."""
-        mode = mode_of(self._lease.payload, submission)
-        if mode is None or not hasattr(self._ctx.feedback_adapter, METHODS[mode]):
-            raise JobEnded(_UNABLE)
+        """The job's mode. Raises JobEnded if the submission shows that this instance cannot do the job: then it stays queued."""
+        mode, needs = mode_of(self._lease.payload, submission), needs_of(self._lease.payload, submission)
+        obstacle = obstacle_between(needs, self._ctx.abilities_now)
+        if mode is None or obstacle:
+            raise JobEnded(Released("unable", error_class=obstacle or Obstacle.MODE, needs=needs))
         return mode
 
     def _task(self, payload: Payload, submission: Submission) -> Task:
@@ -123,10 +126,13 @@ class Job:
 
     def _completed(self, payload: Payload, submission: Submission) -> Completed:
         mode = self._mode(submission)
-        feedback = FeedbackStep(self._ctx, self._held, self._calls, self._task(payload, submission))
+        task = self._task(payload, submission)
+        feedback = FeedbackStep(self._ctx, self._held, self._calls, task)
         match mode:
             case Mode.DIALOG:
                 return feedback.on_dialog(self._lease.payload)
+            case Mode.VISUAL_DIRECT if hasattr(self._ctx.feedback_adapter, "visual_pages"):
+                return self._with_remark(self._judge_pages(payload, submission, task))
             case Mode.VISUAL_DIRECT:
                 return feedback.on_pages(submission)
             case Mode.TEXT_DIRECT | Mode.OCR_TEXT if submission["kind"] == "text":
@@ -141,6 +147,12 @@ class Job:
         text_md = vision.text(payload, submission)
         self._doubtful_pages = tuple(grade.page for grade in vision.grades if grade.is_doubtful)
         return text_md
+
+    def _judge_pages(self, payload: Payload, submission: Submission, task: Task) -> Completed:
+        visual = VisualStep(self._ctx, self._held, self._calls, task)
+        completed = visual.completed(payload, submission)
+        self._doubtful_pages = tuple(grade.page for grade in visual.grades if grade.is_doubtful)
+        return completed
 
     def _with_remark(self, completed: Completed) -> Completed:
         """Adds the doubtful pages to the feedback: the platform's schema of an analysis forbids further keys."""

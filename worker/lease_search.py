@@ -72,14 +72,16 @@ class LeaseSearch:
             return self._lease_past_refused(pending)
 
     def _lease_past_refused(self, pending: PendingLease) -> Lease | None:
-        """Tries the candidates one by one, until one is leased."""
+        """Tries the candidates one by one, until one is leased. Jobs with an obstacle may hide the refused row."""
+        tried: set[UUID] = set()
         for _ in range(MAX_ROWS // CANDIDATES):
-            known = self._refusals.job_ids()
+            known = tuple(tried.union(self._refusals.job_ids()))
             candidates = self._ctx.session.ask(partial(lease_candidates, refused_job_ids=known))
             if lease := self._first_leased(pending, candidates):
                 return lease
-            if self._refusals.job_ids() == known:  # no further row was refused, so none hides a job
+            if not candidates:
                 return None
+            tried.update(candidates)
         return None
 
     def _first_leased(self, pending: PendingLease, job_ids: list[UUID]) -> Lease | None:

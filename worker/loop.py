@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from worker.context import WorkerContext
+from worker.core.abilities import Abilities
 from worker.core.gates import ALL_OPEN, Gates
 from worker.core.outcome import (
     AlreadyFinal,
@@ -47,6 +48,7 @@ class Loop:
     def __init__(self, ctx: WorkerContext) -> None:
         self._ctx, self._cursor = ctx, QueueCursor()
         self._gates, self._skipped_job_ids = ALL_OPEN, deque[UUID](maxlen=LOOK_AHEAD)
+        self._abilities = ctx.abilities_now  # of the last search
         self._owner = LeaseOwner(ctx.wiring.instance, ctx.wiring.incarnation)
         self._pending: PendingLease | None = None
         self._neighbours, self._refusals = Neighbours(ctx.wiring, ctx.settings), Refusals()
@@ -69,9 +71,12 @@ class Loop:
             self._ctx.session.close()
 
     def _should_search(self) -> bool:
-        """After an empty result, search again only after a notification, when a gate opens or for a refused row that is due."""
+        """After an empty result, search again only after a notification, for a refused row that is due, or when more jobs may be
+        taken: a gate opens, or the database was found to have more functions.
+        """
         admission = self._ctx.admission
-        is_of_use = not self._cursor.is_exhausted or admission.gates() != self._gates or self._search.is_due()
+        has_more = admission.gates() != self._gates or self._ctx.abilities_now != self._abilities
+        is_of_use = not self._cursor.is_exhausted or has_more or self._search.is_due()
         return admission.may_lease() and is_of_use
 
     def _lease(self) -> HeldLease | None:
@@ -94,7 +99,7 @@ class Loop:
 
     def _new_request(self) -> PendingLease:
         """A lease request with a new key. While a gate is closed, it skips jobs that were released at this gate."""
-        gates = self._observe_gates()
+        gates, abilities = self._observe_gates(), self._observe_abilities()
         calls, position = self._ctx.admission.calls(Step.FEEDBACK), self._cursor.position()
         request = LeaseRequest(
             self._owner.new_key(),
@@ -105,6 +110,7 @@ class Loop:
             self._ctx.permits(Step.FEEDBACK, self._ctx.settings.ai_feedback_model, calls),
             self._refusals.job_ids(),
             self._neighbours.lease_keys() if position is None else (),
+            abilities,
         )
         return PendingLease(request, time.monotonic())
 
@@ -147,6 +153,12 @@ class Loop:
             self._skipped_job_ids.clear()
         self._gates = gates
         return gates
+
+    def _observe_abilities(self) -> Abilities:
+        """The abilities now, also for the monitor, which must not take other jobs for waiting work."""
+        self._abilities = self._ctx.abilities_now
+        self._ctx.report.set_abilities(self._abilities.as_bits())
+        return self._abilities
 
     def _settle(self, held: HeldLease, outcome: Outcome) -> tuple[Written, HeldLease | None]:
         """Writes the outcome and leases the next job in one transaction. Returns what became of the outcome, and the next job."""

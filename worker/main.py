@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from worker.adapters.abilities import abilities_of
 from worker.adapters.loading import AdapterMissing, load_adapter, options_of, reads_by_attempt
 from worker.adapters.practice import load_practice
 from worker.admission import Admission
@@ -78,7 +79,8 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
         session,
         usage,
         reads_by_attempt(vision_adapter),
-        practice=load_practice(),
+        practice := load_practice(),
+        abilities_of(vision_adapter, feedback_adapter, settings, has_practice=practice is not None),
     )
     Loop(ctx).run()
     return ExitCode.DONE

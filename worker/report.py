@@ -37,6 +37,7 @@ class Report:
             activity_since_seconds=clock(),
             advanced_seconds=before.advanced_seconds,
             completed_seconds=before.completed_seconds,
+            abilities=before.abilities,
             counters=before.counters,
         )
 
@@ -83,6 +84,11 @@ class Report:
     def set_connected(self, backend_pid: int) -> None:
         """Written before the next deadline: a reader of that deadline then sees `is_ready` too."""
         self._write(replace(self._record, is_ready=True, backend_pid=backend_pid))
+
+    def set_abilities(self, bits: int) -> None:
+        """Publishes which jobs this worker takes, for the monitor."""
+        if bits != self._record.abilities:
+            self._write(replace(self._record, abilities=bits))
 
     def sample_memory(self) -> None:
         """Publishes the worker's private memory between two jobs, at most once in SAMPLE_EVERY_SECONDS."""

@@ -246,6 +246,12 @@ class WorkerSettings(BaseModel):
         ),
     ] = 20
 
+    worker_skip_pytest_jobs: Annotated[
+        bool, Field(description="for tests only: true leaves jobs in the queue that a test of the platform has entered")
+    ] = False
+    worker_test_run_id: Annotated[
+        str, Field(max_length=200, description="for tests only: id of a test run. All other jobs stay in the queue")
+    ] = ""
     worker_max_retries: Annotated[int, Field(ge=0, le=100, description="number of retries of a job after transient errors")] = 3
     worker_backoff_seconds: Annotated[
         Seconds, Field(ge=0, le=3600, description="wait before the first retry, in seconds. It doubles with each further retry")

@@ -6,7 +6,10 @@ They run in a child process with the rights of the service, because a foreign mo
 from collections.abc import Mapping
 from typing import Any
 
+from worker.adapters.abilities import abilities_of
 from worker.adapters.loading import AdapterMissing, load_adapter
+from worker.adapters.practice import load_practice
+from worker.core.abilities import Abilities
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.core.file_refusals import KeyRefused
 from worker.documents.storage import Storage
@@ -33,6 +36,16 @@ def adapter_fault(settings: WorkerSettings, step: Step) -> tuple[str, str] | Non
         return None
     remedy = f"its adapter has no method `{_METHODS[step][0]}`: LEARNING_{step.name}_ADAPTER names another kind of module"
     return f"adapter module {module}", remedy
+
+
+def adapter_abilities(settings: WorkerSettings) -> Abilities | None:
+    """Return the jobs that a worker with these settings takes. None if an adapter cannot be built."""
+    try:
+        modules = (settings.vision_adapter, settings.feedback_adapter)
+        vision_adapter, feedback_adapter = (load_adapter(module, settings, lambda: None) for module in modules)
+    except Exception:  # noqa: BLE001  a foreign module may raise anything, and has a line of its own
+        return None
+    return abilities_of(vision_adapter, feedback_adapter, settings, has_practice=load_practice() is not None)
 
 
 def file_fault(settings: WorkerSettings, submission: Mapping[str, Any]) -> str:

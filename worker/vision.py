@@ -15,7 +15,7 @@ from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
 from worker.core import checkpoint, joining
 from worker.core.doubt import NO_CONFIDENCE, Confidence, PageGrade, ReadPage, grade_of, parsed_grades
-from worker.core.outcome import Payload, Submission
+from worker.core.outcome import Lease, Payload, Submission
 from worker.documents.page import Note
 from worker.documents.storage import page_keys
 from worker.held_lease import HeldLease, PageWrite
@@ -115,18 +115,7 @@ class VisionStep:
         reading.texts.append(_continuation(reading.texts[-1] if reading.texts else "", text, page))
         reading.grades.append(grade)
         if grade.is_doubtful:
-            self._report_doubt(grade)
-
-    def _report_doubt(self, grade: PageGrade) -> None:
-        lease = self._held.lease
-        self._ctx.report.send(
-            EventKind.PAGE_DOUBTFUL,
-            job_id=lease.job_id,
-            submission_id=lease.submission_id,
-            error_class=",".join(grade.reasons),
-            step=Step.VISION,
-            page=grade.page,
-        )
+            report_doubt(self._ctx, self._held.lease, grade)
 
     def _begin_call(self, reading: "_Reading") -> None:
         """Commits the pages before the call that needed none, and takes a permit if none is held."""
@@ -178,6 +167,17 @@ class VisionStep:
         )
         self._calls.page_committed()
         self._ctx.usage.written(usage, lease.job_id)
+
+
+def report_doubt(ctx: WorkerContext, lease: Lease, grade: PageGrade) -> None:
+    ctx.report.send(
+        EventKind.PAGE_DOUBTFUL,
+        job_id=lease.job_id,
+        submission_id=lease.submission_id,
+        error_class=",".join(grade.reasons),
+        step=Step.VISION,
+        page=grade.page,
+    )
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from supervisor.cli.child import Account, findings_of, service_account
 from supervisor.cli.files_trial import files
 from supervisor.cli.fonts_trial import fonts
 from supervisor.cli.instances import documents
+from supervisor.cli.left_trial import left_jobs
 from supervisor.cli.port_trial import status_address
 from supervisor.doctor.model import VISION
 from supervisor.findings import Finding, Level, worst_level
@@ -252,6 +253,7 @@ def _database(settings: Settings, account: Account | None) -> Iterator[Finding]:
             yield from points
             if worst_level(points) is not Level.FAILED:
                 waiting = waiting_files(connection)
+                yield from findings_of(lambda: left_jobs(worker), "jobs that stay queued", account)
     if not worker.is_stub("vision"):
         yield from findings_of(lambda: files(worker, waiting), "files of submissions", account)
 

@@ -50,6 +50,7 @@ def _queue(state: MonitorState) -> dict[str, Any]:
         "is_listening": state.is_listening,
         "is_pooled": state.is_pooled,
         "queued": state.stats.queued,
+        "left_queued": [{"kind": each.kind, "cause": each.obstacle, "jobs": each.jobs} for each in state.left_queued],
         "leased": state.stats.leased,
         "failed": state.stats.failed,
         "oldest_wait_seconds": state.stats.oldest_wait_seconds,

@@ -143,6 +143,14 @@ class _Totals(Collector):
         for status in ("queued", "leased", "failed"):
             jobs.add_metric([status], getattr(stats, status))
         yield jobs
+        left = GaugeMetricFamily(
+            "learning_jobs_left_queued",
+            "jobs that stay queued because this instance cannot do them, counted up to a limit",
+            labels=["kind", "cause"],
+        )
+        for each in self._state.left_queued:
+            left.add_metric([each.kind, each.obstacle], each.jobs)
+        yield left
         refused, stuck = len(self._state.refused_rows.rows), len(self._state.stuck_jobs)
         yield GaugeMetricFamily("learning_queue_refused_jobs", "jobs whose rows the database refuses to change", refused)
         yield GaugeMetricFamily("learning_queue_stuck_jobs", "jobs that no worker can ever take", stuck)

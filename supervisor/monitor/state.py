@@ -14,7 +14,7 @@ from supervisor.monitor.refused_files import RefusedFiles
 from supervisor.monitor.suspensions import Suspensions
 from supervisor.settings.unknown import UnknownVariable
 from worker.queue.platform_probe import Probe
-from worker.queue.polls import JobsAhead, QueueStats, StepBacklog
+from worker.queue.polls import JobsAhead, LeftQueued, QueueStats, StepBacklog
 
 
 @dataclass(slots=True)
@@ -43,6 +43,7 @@ class MonitorState:
     refused_files: RefusedFiles = field(default_factory=RefusedFiles)
     stuck_jobs: Mapping[UUID, str] = field(default_factory=dict)  # rows that no worker can ever take, with their fault
     jobs_ahead: JobsAhead = field(default_factory=JobsAhead)  # that wait because the clock of the database was ahead
+    left_queued: tuple[LeftQueued, ...] = ()  # jobs that this instance cannot do
     http_address: str = ""
     worker_outages: dict[int, tuple[str, float]] = field(default_factory=dict)
     admission: AdmissionView = field(default_factory=AdmissionView)
@@ -54,6 +55,11 @@ class MonitorState:
     supervisor_pid: int = 0
     unknown_settings: tuple[UnknownVariable, ...] = ()  # of the environment of `start`
     database_address: str = ""  # role, host and database, without the password
+
+    @property
+    def waiting_jobs(self) -> int:
+        """The queued jobs without those that this instance leaves queued, which are counted less often."""
+        return max(0, self.stats.queued - sum(each.jobs for each in self.left_queued))
 
     def mark_connected(self, now_seconds: float) -> None:
         """Also resets the time of the last poll, so that the outage does not count as a database that does not answer."""

@@ -6,6 +6,7 @@ import time
 from supervisor.core.fleet import ExitCause, ReloadProblem, SlotState
 from supervisor.event_log import ending
 from supervisor.monitor import outages
+from supervisor.monitor.left_queued import left_in_words, troubling
 from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, standstill
 from supervisor.monitor.queue.refused_rows import in_short
 from supervisor.monitor.refused_files import KEY_REFUSED
@@ -60,6 +61,7 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _rows_stuck(state)
         or _jobs_ahead(state)
         or _files_refused(state)
+        or _left_queued(state)
         or _all_well(scoreboard, state)
     )
 
@@ -264,6 +266,12 @@ def _jobs_ahead(state: MonitorState) -> Summary | None:
     )
 
 
+def _left_queued(state: MonitorState) -> Summary | None:
+    """Jobs that this instance cannot do: their pupils get no feedback. Last, because it may stay so for long."""
+    left = troubling(state.left_queued)
+    return ("degraded", left_in_words(left)) if left else None
+
+
 def _files_refused(state: MonitorState) -> Summary | None:
     """Many files in a row with one reason: the store may be at fault, or a whole class needs the same sentence."""
     streak = state.refused_files.streak(time.monotonic())
@@ -286,7 +294,7 @@ def _remedy_of_files(reason: str) -> str:
 
 def _all_well(scoreboard: Scoreboard, state: MonitorState) -> Summary:
     busy = sum(slot.is_busy for slot in present(scoreboard))
-    work = f"{counted(len(_wanted(scoreboard)), 'worker')}, {busy} at work, {_bounded(state.stats.queued)} waiting"
+    work = f"{counted(len(_wanted(scoreboard)), 'worker')}, {busy} at work, {_bounded(state.waiting_jobs)} waiting"
     delay = f" Short delay: {state.admission.explanation()}." if state.admission.is_holding else ""
     pooler = (
         " A transaction pooler is in between, so a new submission may wait for WORKER_POLL_INTERVAL." if state.is_pooled else ""

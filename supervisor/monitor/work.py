@@ -35,7 +35,7 @@ def work_facts(scoreboard: Scoreboard, state: MonitorState, now_seconds: float) 
         now_seconds,
         max((min(slot.claim.advanced_seconds, now_seconds) for slot in slots if slot.claim), default=0.0),
         has_work=state.is_connected and (state.is_waiting or is_in_work),
-        is_idle=not (state.is_waiting or is_in_work or stats.queued or stats.leased),
+        is_idle=not (state.is_waiting or is_in_work or state.waiting_jobs or stats.leased),
         is_excused=view.is_holding and view.severity(view.reason) is HoldSeverity.PASSING,
         calls=tuple(_calls(model, slots, state) for model in view.policy.models),
     )

@@ -14,8 +14,9 @@ from supervisor.admission.decision import HoldReason
 from supervisor.cli.main import main
 from supervisor.core.actions import Kill, Retire, Spawn, Terminate
 from supervisor.core.fleet import ActionReason, ExitCause, ReloadProblem
+from supervisor.monitor.left_queued import REMEDIES
 from testkit.metrics_page import metrics_page
-from worker.ipc.contract import EventKind
+from worker.ipc.contract import EventKind, Obstacle
 
 ROOT = Path(__file__).parents[2]
 README, DOCS = ROOT / "README.md", ROOT / "docs"
@@ -109,6 +110,13 @@ def test_every_status_message_has_a_row() -> None:
     assert len(list(shown_lines())) == 1
     assert [part for part in (*parts, *shown_lines()) if part not in table] == []
     assert [problem.value for problem in ReloadProblem if problem.value not in table] == []
+
+
+def test_every_cause_of_a_job_that_stays_queued_has_a_row() -> None:
+    """A new obstacle needs its row with the remedy that `status` and `check` name."""
+    table = read("operations.md").partition("\n## Jobs that stay queued\n")[2].partition("\n## ")[0]
+    assert [cause for cause, remedy in REMEDIES.items() if not explained(table, cause) or not explained(table, remedy)] == []
+    assert set(REMEDIES) == set(Obstacle)
 
 
 def test_each_status_message_has_one_row() -> None:

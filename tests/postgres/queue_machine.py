@@ -32,6 +32,7 @@ from worker.core.outcome import (
 )
 from worker.ipc.contract import ErrorCode, Step
 from worker.queue import dead_leases
+from worker.queue.abilities import ABILITIES_OF_2025, ability_values
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
 from worker.queue.leases import LeaseOwner, fail_unleased, find_lease
 from worker.queue.permits import NO_PERMITS, begin_step
@@ -191,7 +192,8 @@ class QueueMachine(RuleBasedStateMachine):
         return lease
 
     def execute_lease(self, key: UUID) -> DictRow | None:
-        values = {"lease_key": key, "lease_seconds": HOUR_SECONDS, "position": None}
+        values: dict[str, object] = {"lease_key": key, "lease_seconds": HOUR_SECONDS, "position": None, "sibling_keys": []}
+        values |= ability_values(ABILITIES_OF_2025)
         return self.queue.worker.execute(statement("lease"), values).fetchone()
 
     def check_payload(self, lease: Lease) -> None:

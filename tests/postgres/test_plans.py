@@ -12,6 +12,8 @@ import pytest
 
 from testkit.database import Database, temporary_database
 from testkit.filled_queue import FilledQueue, open_queue
+from worker.core.abilities import ALL_ABILITIES
+from worker.queue.abilities import ability_values
 from worker.queue.connection import Connection, Pooled, connect
 from worker.queue.polls import COUNT_BOUND
 from worker.queue.statements import statement
@@ -19,6 +21,13 @@ from worker.queue.statements import statement
 pytestmark = pytest.mark.postgres
 
 QUEUED, LEASED = 200_000, 4
+
+
+def _parameter(value: object) -> object:
+    """Write a list as text of an array, for both ways to ask for a plan."""
+    return "{" + ",".join(f'"{each}"' for each in value) + "}" if isinstance(value, list) else value
+
+
 SEARCHES = ("poll_queue", "lease", "lease_past_closed_gates", "find_job", "leased_keys")
 MANY_PAGES = 100
 FILL: LiteralString = """
@@ -27,6 +36,7 @@ FILL: LiteralString = """
 """
 WITHOUT_JOBS = {
     "bound_transaction",
+    "obstacle",  # a part of others
     "acquire_model_lock",
     "end_session",
     "open_session",
@@ -54,6 +64,7 @@ VALUES: dict[str, object] = {
     "lease_seconds": 45.0,
     "limit": 2,
     "held_failure": "{}",
+    "needs": "{}",
     "answer": "{}",
     "fingerprint": "fingerprint",
     "page": 2,
@@ -67,6 +78,7 @@ VALUES: dict[str, object] = {
     "refused_job_ids": "{}",
     "sibling_keys": "{}",
     "step": "vision",
+    **{name: _parameter(value) for name, value in ability_values(ALL_ABILITIES).items()},
     "text_md": "text",
     "skipped_job_ids": "{}",
     "vision": True,

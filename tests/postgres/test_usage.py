@@ -15,11 +15,10 @@ from testkit.filled_queue import STUDENT, Entered, FilledQueue, open_queue
 from worker.core.outcome import Completed, Failed, Lease, Lost, Outcome, Released, Retried, parse_payload
 from worker.core.usage import UsageEvent
 from worker.ipc.contract import ErrorCode, Step
-from worker.queue import settle as settling
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_pages
 from worker.queue.connection import Connection, connect
 from worker.queue.leases import LeaseRequest, lease_job
-from worker.queue.permits import HeldPermit
+from worker.queue.permits import HeldPermit, send_give_back
 from worker.queue.settle import Settlement, settle, settle_and_lease
 from worker.queue.statements import statement
 from worker.queue.usage import UsageWrite
@@ -150,14 +149,14 @@ def test_a_refused_record_costs_no_outcome(
 
 def test_a_refusal_that_arrives_early_costs_no_outcome(changed_queue: FilledQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server sends an error at once, so it may arrive while the statements after the record are still sent."""
-    queue, give_back = changed_queue, settling.send_give_back
+    queue = changed_queue
     queue.owner.execute(TAKEN_AWAY)
 
     def give_back_late(connection: Connection, held: HeldPermit | None) -> None:
         select.select([connection.fileno()], [], [], 2.0)
-        give_back(connection, held)
+        send_give_back(connection, held)
 
-    monkeypatch.setattr(settling, "send_give_back", give_back_late)
+    monkeypatch.setattr("worker.queue.settle.send_give_back", give_back_late)
     entered, usage = queue.enter(leased_for_seconds=HOUR_SECONDS), UsageWrite((event(),))
     assert settle(queue.worker, as_lease(entered), COMPLETED, usage=usage)
     assert (usage.refused, queue.worker.closed) == ("42501", False)

@@ -25,6 +25,7 @@ COUNTING = {
     "learning_feedback_adapter": "tests.platform_adapters.counting",
 }
 OCR, FEEDBACK = ("ocr", "visual", "primary"), ("feedback", "text", "primary")
+JUDGED = ("feedback", "visual", "primary")
 REPAIR = ("feedback", "text", "repair")
 
 
@@ -97,6 +98,22 @@ def test_a_killed_worker_has_recorded_its_pages(school: School, pages: Submissio
     assert kinds(school, submission_id) == Tally({OCR: 1})
     finish(school, submission_id)
     assert kinds(school, submission_id) == Tally({OCR: 3, FEEDBACK: 1})
+
+
+def test_a_killed_worker_has_recorded_its_judgements(school: School, pages: Submission) -> None:
+    """Pages that are judged and not read are committed with their tokens too."""
+    school.simulator.fault("slow", model=VISION_MODEL, seconds=0)
+    school.simulator.fault("hang", model=VISION_MODEL)
+    submission_id = enter_one(school, pages)
+    school.change_job("payload = payload || %s", submission_id, Jsonb({"analysis_mode": "visual_direct"}))
+    with school.worker() as worker:
+        until(lambda: counted(worker).get(Counter.VISION_CALLS) == 2 and school.is_called(VISION_MODEL))
+        worker.signal(signal.SIGKILL)
+        worker.exit_status()
+        school.reclaim_lease(worker)
+    assert kinds(school, submission_id) == Tally({JUDGED: 1})
+    finish(school, submission_id)
+    assert kinds(school, submission_id) == Tally({JUDGED: 3})
 
 
 def test_a_worker_killed_after_the_reading_has_recorded_it(school: School, photo: Submission) -> None:
@@ -227,5 +244,5 @@ def test_pages_that_are_judged_have_usage(school: School, photo: Submission) -> 
         until(lambda: school.is_final(submission_id))
     assert (school.results(submission_id), kinds(school, submission_id)) == (
         ["completed"],
-        Tally([("feedback", "visual", "primary")]),
+        Tally([JUDGED]),
     )

@@ -1,6 +1,7 @@
 """The adapters, each with `build()`: modules that turn a submission into text, and text into feedback.
 
 loading   imports the two adapters that the settings name, ours or the platform's
+abilities the jobs that two adapters can do
 vision    reads pages with a vision model in Ollama
 feedback  writes feedback with a language model in Ollama
 prompts   the texts for both

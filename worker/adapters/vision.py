@@ -10,7 +10,7 @@ from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
 from worker.core.doubt import NO_CONFIDENCE
 from worker.core.page_size import PAGES_VERSION
-from worker.documents.decoder import decoding
+from worker.documents.decoder import smaller
 from worker.documents.ink import Ink, ink_in
 from worker.documents.page import Note, Page
 from worker.documents.storage import page_keys
@@ -24,7 +24,6 @@ from worker.ollama.token_budget import MAX_PAGE_TOKENS
 from worker.ollama.usage import OnUsage, Purpose, ignore_usage
 from worker.settings import WorkerSettings
 
-SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
 OWN_TEXT = "\nown text of typed pages, 1"  # part of the fingerprint: the rules for a PDF's own text, with their version
 RENDERED = ", rendered by the web side"  # part of the fingerprint
 MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sentences
@@ -116,7 +115,7 @@ class Vision:
 
     def _ask(self, picture: bytes, attempt: int) -> Answer:
         rung = ladder.rung(attempt)
-        shown = _smaller(picture) if rung.is_smaller else picture
+        shown = smaller(picture) if rung.is_smaller else picture
         content = self._family.prompt or self._prompts.page_text_at(rung)
         message = {"role": "user", "content": content, "images": [base64.b64encode(shown).decode()]}
         request = ChatRequest(
@@ -132,12 +131,6 @@ class Vision:
             purpose=Purpose("ocr"),
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
-
-
-def _smaller(picture: bytes) -> bytes:
-    """Decode a page again, in a child as before, with shorter sides."""
-    with decoding(lambda: picture, max_pages=1, max_side_pixels=SMALLER_SIDE_PIXELS) as document:
-        return next(iter(document)).picture
 
 
 def _reading(text: str, picture: bytes) -> str:

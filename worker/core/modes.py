@@ -19,9 +19,7 @@ def mode_of(payload: Mapping[str, Any], submission: Mapping[str, Any]) -> Mode |
 
     The row's kind counts, not the payload's. Without a mode and a kind of task, as in 2025-12, a picture is `ocr_text`.
     """
-    metadata = submission.get("internal_metadata")
-    metadata = metadata if isinstance(metadata, Mapping) else {}
-    word = payload.get("analysis_mode") or metadata.get("analysis_mode")
+    word = _word(payload, submission)
     if word:
         return _known(word)
     kind, task_kind = submission.get("kind"), payload.get("task_kind")
@@ -32,6 +30,17 @@ def mode_of(payload: Mapping[str, Any], submission: Mapping[str, Any]) -> Mode |
     if kind not in {"image", "file"}:
         return None
     return Mode.VISUAL_DIRECT if task_kind in {"native", "visual"} else Mode.OCR_TEXT
+
+
+def mode_word(payload: Mapping[str, Any], submission: Mapping[str, Any]) -> str:
+    """Return the mode as it is written, in lower case, which may be a word of a later platform. '' if none is written."""
+    return str(_word(payload, submission) or "").lower()
+
+
+def _word(payload: Mapping[str, Any], submission: Mapping[str, Any]) -> object:
+    metadata = submission.get("internal_metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    return payload.get("analysis_mode") or metadata.get("analysis_mode")
 
 
 def _known(word: object) -> Mode | None:

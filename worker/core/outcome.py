@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from worker.core.abilities import Needs
 from worker.core.doubt import PageGrade, parsed_grades
 from worker.core.evidence import HeldFailure
 from worker.core.modes import Mode
@@ -62,6 +63,16 @@ def _counted(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
+def _text(value: object) -> str | None:
+    """None instead of a value that is no text."""
+    return value if isinstance(value, str) else None
+
+
+def _criteria(value: object) -> tuple[str, ...]:
+    """None of them is left out, because each gets a result by its place. Without a list there are none, as on the platform."""
+    return tuple(each if isinstance(each, str) else str(each) for each in value) if isinstance(value, list | tuple) else ()
+
+
 def _texts(value: object) -> object:
     """No pages if no worker can have written them."""
     return value if isinstance(value, list) and all(isinstance(text, str) for text in value) else ()
@@ -84,25 +95,29 @@ def _answer(value: object) -> object:
 
 
 Count = Annotated[int, BeforeValidator(_counted)]
+Text = Annotated[str | None, BeforeValidator(_text)]
 
 
 class Payload(BaseModel):
-    """Keys of the platform, and keys added by workers. Unknown keys stay in `Lease.payload`, which foreign adapters receive."""
+    """Keys of the platform, and keys added by workers. Unknown keys stay in `Lease.payload`, which foreign adapters receive.
+
+    Only the student must be there. The submission's id and kind are those of the rows. Other keys without a usable value are
+    left out, because a later platform may write other ones.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    submission_id: UUID
     student_sub: Annotated[str, Field(min_length=1)]
-    kind: Literal["text", "image", "file", "dialog"]
-    analysis_mode: Any = None  # may be a word of a later platform
-    criteria: Annotated[tuple[str, ...], Field(max_length=MAX_CRITERIA)]
-    instruction_md: str | None = None
-    hints_md: str | None = None
-    cached_text_md: str | None = None
+    kind: Text = None
+    analysis_mode: Text = None
+    criteria: Annotated[tuple[str, ...], BeforeValidator(_criteria)] = ()
+    instruction_md: Text = None
+    hints_md: Text = None
+    cached_text_md: Text = None
     cached_raw_metadata: Annotated[Mapping[str, Any], BeforeValidator(_metadata)] = {}
-    cached_from: str | None = None
+    cached_from: Text = None
     cached_pages: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
-    cached_pages_from: str | None = None
+    cached_pages_from: Text = None
     cached_page_grades: Annotated[tuple[PageGrade, ...], BeforeValidator(_page_grades)] = ()
     answer: Annotated[Completed | None, BeforeValidator(_answer)] = None  # that the database did not take before
     crashes: Count = 0
@@ -133,16 +148,19 @@ class Retried:
 class Released:
     """Given back without using an attempt: for a drain, a closed gate, a refused write, or a fault of the surroundings (held).
 
+    `unable`: the instance cannot do the job, which stays queued. `needs`: what its submission shows about that.
+
     `error_class` is written into the job's row, the others into its payload. `held_failure`: the evidence about a held job.
     `answer`: the models' answer that the database did not take. None leaves what the payload has.
     """
 
-    reason: Literal["drain", "gate", "refused", "held"]
+    reason: Literal["drain", "gate", "refused", "held", "unable"]
     delay_seconds: float = 0.0
     error_class: str = ""
     held_failure: HeldFailure | None = None
     answer: Completed | None = None
     usage: tuple[UsageEvent, ...] = ()
+    needs: Needs | None = None
 
     @property
     def is_at_gate(self) -> bool:
@@ -184,13 +202,10 @@ def usage_in(outcome: Outcome) -> tuple[UsageEvent, ...]:
 def parse_payload(lease: Lease) -> Payload | Failed:
     """The payload, or a failure that names the invalid fields. Their values are left out: they may contain a pupil's text."""
     try:
-        payload = Payload.model_validate(lease.payload)
+        return Payload.model_validate(lease.payload)
     except ValidationError as error:
         fields = sorted({str(e["loc"][0]) if e["loc"] else "payload" for e in error.errors()})
         return Failed(ErrorCode.VISION_FAILED, "payload_invalid", f"payload_invalid: {', '.join(fields)[:100]}")
-    if payload.submission_id != lease.submission_id:
-        return Failed(ErrorCode.VISION_FAILED, "payload_invalid", "payload_invalid: submission_id")
-    return payload
 
 
 def last_error_in(payload: object) -> str:
@@ -234,7 +249,7 @@ def fallbacks(outcome: Outcome, lease: Lease, reason: str, *, may_retry: bool) -
 def _is_past_reading(kind: object, cached_text_md: object, analysis_mode: object) -> bool:
     """Report whether the job needs feedback only, so that it fails as feedback. The same rule is in reclaim.sql."""
     is_visual = isinstance(analysis_mode, str) and analysis_mode.lower() == Mode.VISUAL_DIRECT
-    return kind in {"text", "dialog"} or bool(cached_text_md) or is_visual
+    return kind in ("text", "dialog") or bool(cached_text_md) or is_visual
 
 
 def storable(value: Any) -> Any:

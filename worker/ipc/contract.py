@@ -132,6 +132,18 @@ REFUSAL_COUNTERS = {  # by the reason of a refused file, see worker.core.file_re
 }
 
 
+class Obstacle(StrEnum):
+    """The reason for which a job stays queued. The same words are in obstacle.sql."""
+
+    TEST = "test"  # the job belongs to a test, and those are skipped
+    TEST_RUN = "test_run"  # the job belongs to none or another test run than the one that is set
+    KIND = "kind"  # unknown kind of submission
+    FILE_TYPE = "file_type"  # a program file, or an unknown type, that the vision adapter does not take
+    MODE = "mode"  # unknown mode of analysis
+    ADAPTER = "adapter"  # the feedback adapter has no method for the mode
+    PRACTICE = "practice"  # an attempt of practice without its functions
+
+
 class ExitCode(IntEnum):
     """Exit codes of a worker and of the monitor; 70 and 78 are EX_SOFTWARE and EX_CONFIG of sysexits.h."""
 

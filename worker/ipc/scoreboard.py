@@ -22,6 +22,7 @@ COUNTERS = 41  # of a worker: the members of contract.Counter
 OLLAMA_COUNTERS = 15  # of the monitor
 CAUSES = 8  # of a process's end
 MAX_ACTIVITY = 10
+MAX_ABILITIES = 511  # of a worker: the bits of worker.core.abilities
 _NO_ID = bytes(16)
 _HEADER = struct.Struct("<QI")  # sequence, checksum
 _BLANK = bytes(_HEADER.size)
@@ -52,7 +53,7 @@ class WorkerRecord:
     only the database knows whether a job carries it. The last two times are continued from the slot's worker before.
     """
 
-    FORMAT: ClassVar[struct.Struct] = struct.Struct(f"<IB16s16s16sdddQ?iddd{COUNTERS}Q")
+    FORMAT: ClassVar[struct.Struct] = struct.Struct(f"<IB16s16s16sdddQ?idddH{COUNTERS}Q")
 
     incarnation: int = 0
     activity: int = 0  # a member of contract.Activity
@@ -68,6 +69,7 @@ class WorkerRecord:
     activity_since_seconds: float = 0.0  # not moved by entering the same activity again
     advanced_seconds: float = 0.0  # last progress: see Report.advance
     completed_seconds: float = 0.0  # end of the last completed job
+    abilities: int = 0  # see Abilities.as_bits. 0 before the first search for a job
     counters: tuple[int, ...] = (0,) * COUNTERS
 
     def pack(self) -> bytes:
@@ -86,6 +88,7 @@ class WorkerRecord:
             self.activity_since_seconds,
             self.advanced_seconds,
             self.completed_seconds,
+            self.abilities,
             *self.counters,
         )
 
@@ -107,7 +110,8 @@ class WorkerRecord:
             self.advanced_seconds,
             self.completed_seconds,
         )
-        return 1 <= self.activity <= MAX_ACTIVITY and not any(map(math.isnan, moments))
+        is_known = 1 <= self.activity <= MAX_ACTIVITY and self.abilities <= MAX_ABILITIES
+        return is_known and not any(map(math.isnan, moments))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from psycopg.rows import DictRow
 
+from worker.queue.abilities import Abilities, ability_values
 from worker.queue.connection import Connection
-from worker.queue.polls import STUCK_BOUND
+from worker.queue.polls import COUNT_BOUND, STUCK_BOUND, LeftQueued, left_in
 from worker.queue.statements import statement
 from worker.queue.submissions import read_submission
 
 _STUCK, _AHEAD, _WAITING_FILES = statement("stuck_jobs"), statement("jobs_ahead"), statement("waiting_files")
+_LEFT = statement("left_queued")
 
 _COLUMNS = {
     "learning_submissions": (
@@ -145,6 +147,12 @@ def jobs_ahead(connection: Connection) -> ContractPoint | None:
     subject = f"jobs that were written while the clock of the database was ahead: {len(rows)}, such as {rows[0]['id']}"
     minutes = int(rows[0]["due_in_seconds"] // 60)
     return ContractPoint(subject, f"they start in {minutes} min and later. To start them now, set visible_at = now() for them")
+
+
+def left_queued(connection: Connection, abilities: Abilities) -> list[LeftQueued]:
+    """Return the jobs that stay queued, the most of them first. The contract must be in order."""
+    values = {"bound": COUNT_BOUND, "refused_job_ids": [], **ability_values(abilities)}
+    return sorted(map(left_in, connection.execute(_LEFT, values).fetchall()), key=lambda each: -each.jobs)
 
 
 def _free_connections(connection: Connection, needed: int) -> ContractPoint:

@@ -7,8 +7,10 @@ from uuid import UUID
 from psycopg import Cursor
 from psycopg.rows import DictRow
 
+from worker.core.abilities import ABILITIES_OF_2025, Abilities
 from worker.core.gates import ALL_OPEN, Gates
 from worker.core.outcome import Lease, last_error_in
+from worker.queue.abilities import ability_values
 from worker.queue.connection import Connection, is_pooled
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, held_permit
 from worker.queue.statements import statement
@@ -47,7 +49,8 @@ class LeaseRequest:
 
     While a gate is closed, only a job whose next step has an open gate is leased. `skipped_job_ids` came to a closed gate before
     and are passed over, and so are `refused_job_ids`, whose rows the database refused. `sibling_keys` are leases of other workers
-    of the instance, which end them even after they have expired. `permits` are those of the feedback model, for typed text.
+    of the instance, which end them even after they have expired. `permits` are those of the feedback model, for typed text. Only
+    jobs within the `abilities` are leased.
     """
 
     lease_key: UUID
@@ -58,6 +61,7 @@ class LeaseRequest:
     permits: Permits = NO_PERMITS
     refused_job_ids: tuple[UUID, ...] = ()
     sibling_keys: tuple[UUID, ...] = ()
+    abilities: Abilities = ABILITIES_OF_2025
 
 
 def lease_job(connection: Connection, request: LeaseRequest) -> Lease | None:
@@ -98,6 +102,7 @@ def _execute(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:
         "lease_seconds": request.lease_seconds,
         "position": request.position,
         "sibling_keys": list(request.sibling_keys),
+        **ability_values(request.abilities),
     }
     if request.gates.are_all_open and not request.refused_job_ids:
         return connection.execute(_LEASE, values)
@@ -117,7 +122,7 @@ def lease_candidates(connection: Connection, refused_job_ids: tuple[UUID, ...]) 
 def lease_alone(connection: Connection, request: LeaseRequest, job_id: UUID) -> Lease | None:
     """Lease this job and no other, so that an error is about its row. None if it may not be leased now."""
     values = {"job_id": job_id, "lease_key": request.lease_key, "lease_seconds": request.lease_seconds}
-    row = connection.execute(_LEASE_ALONE, {**values, **_gates(request)}).fetchone()
+    row = connection.execute(_LEASE_ALONE, {**values, **_gates(request), **ability_values(request.abilities)}).fetchone()
     return _lease(row) if row else None
 
 

@@ -5,7 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from psycopg.rows import DictRow
+
 from worker.core.refusal import ALL_REFUSED
+from worker.ipc.contract import Obstacle
+from worker.queue.abilities import ABILITIES_OF_2025, Abilities, ability_values
 from worker.queue.connection import AsyncConnection
 from worker.queue.leases import LOOK_AHEAD
 from worker.queue.sqlstate import sqlstate_in
@@ -17,7 +21,7 @@ STUCK_BOUND = 100
 _POLL, _STATS, _BACKLOG = statement("poll_queue"), statement("queue_stats"), statement("backlog")
 _STUCK, _PARKED, _OPEN = statement("stuck_jobs"), statement("parked_jobs"), statement("open_jobs")
 _AHEAD = statement("jobs_ahead")
-_BESIDES = statement("waiting_besides")
+_BESIDES, _LEFT = statement("waiting_besides"), statement("left_queued")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +67,58 @@ class StepBacklog:
     feedback_oldest_seconds: float = 0.0
 
 
-async def poll_queue(connection: AsyncConnection) -> QueuePoll:
-    row = await (await connection.execute(_POLL)).fetchone()
+@dataclass(frozen=True, slots=True)
+class LeftQueued:
+    """Jobs among the first COUNT_BOUND of the queue that stay queued, because the instance cannot do them.
+
+    `kind` is a kind of submission, a program file's kind of task, or `other`.
+    """
+
+    kind: str
+    obstacle: Obstacle
+    jobs: int
+
+
+async def poll_queue(
+    connection: AsyncConnection, refused_job_ids: Collection[UUID] = (), abilities: Abilities = ABILITIES_OF_2025
+) -> QueuePoll:
+    """A refused row is a waiting job, and its payload is not read."""
+    values = {"refused_job_ids": list(refused_job_ids), **ability_values(abilities)}
+    row = await (await connection.execute(_POLL, values)).fetchone()
     due = row["due_in_seconds"] if row else None
     return QueuePoll(bool(row and row["is_waiting"]), math.inf if due is None else due)
 
 
-async def is_waiting_besides(connection: AsyncConnection, job_ids: list[UUID]) -> bool:
-    row = await (await connection.execute(_BESIDES, {"job_ids": job_ids})).fetchone()
+async def is_waiting_besides(connection: AsyncConnection, job_ids: list[UUID], abilities: Abilities = ABILITIES_OF_2025) -> bool:
+    row = await (await connection.execute(_BESIDES, {"job_ids": job_ids, **ability_values(abilities)})).fetchone()
     return bool(row and row["is_waiting"])
 
 
-async def queue_stats(connection: AsyncConnection) -> QueueStats:
-    row = await (await connection.execute(_STATS, {"bound": COUNT_BOUND})).fetchone()
+async def queue_stats(
+    connection: AsyncConnection, refused_job_ids: Collection[UUID] = (), abilities: Abilities = ABILITIES_OF_2025
+) -> QueueStats:
+    values = {"bound": COUNT_BOUND, "refused_job_ids": list(refused_job_ids), **ability_values(abilities)}
+    row = await (await connection.execute(_STATS, values)).fetchone()
     return QueueStats(**row) if row else QueueStats()
 
 
-async def step_backlog(connection: AsyncConnection, refused_job_ids: Collection[UUID] = ()) -> StepBacklog:
+async def left_queued(
+    connection: AsyncConnection, refused_job_ids: Collection[UUID] = (), abilities: Abilities = ABILITIES_OF_2025
+) -> tuple[LeftQueued, ...]:
+    values = {"bound": COUNT_BOUND, "refused_job_ids": list(refused_job_ids), **ability_values(abilities)}
+    rows = await (await connection.execute(_LEFT, values)).fetchall()
+    return tuple(sorted(map(left_in, rows), key=lambda each: (-each.jobs, each.kind, each.obstacle)))
+
+
+def left_in(row: DictRow) -> LeftQueued:
+    return LeftQueued(row["kind"], Obstacle(row["obstacle"]), row["jobs"])
+
+
+async def step_backlog(
+    connection: AsyncConnection, refused_job_ids: Collection[UUID] = (), abilities: Abilities = ABILITIES_OF_2025
+) -> StepBacklog:
     """Count without the rows that the database refused: no worker can take them."""
-    values = {"bound": LOOK_AHEAD, "refused_job_ids": list(refused_job_ids)}
+    values = {"bound": LOOK_AHEAD, "refused_job_ids": list(refused_job_ids), **ability_values(abilities)}
     row = await (await connection.execute(_BACKLOG, values)).fetchone()
     return StepBacklog(**row) if row else StepBacklog()
 

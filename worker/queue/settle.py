@@ -19,6 +19,7 @@ from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
 _RELEASE, _HOLD, _DELETE = statement("release"), statement("hold"), statement("delete_job")
+_LEAVE = statement("leave")
 _PARK, _MARK = statement("park"), statement("mark_refused")
 
 
@@ -117,6 +118,8 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
         case Released("held" | "refused", delay_seconds, error_class, held_failure, answer):
             values = {"delay_seconds": delay_seconds, "error_class": error_class}
             return _HOLD, {**values, **_kept(held_failure, answer)}
+        case Released("unable", needs=needs):
+            return _LEAVE, {"needs": Jsonb(needs.as_json() if needs else {})}
         case Released():
             return _RELEASE, {}
         case AlreadyFinal():

@@ -7,7 +7,14 @@ _FILES = {file.name.removesuffix(".sql"): file.read_text() for file in files("wo
 
 
 def statement(name: str) -> LiteralString:
-    """Return the text of sql/<name>.sql without its comments. Raises KeyError if there is no such file."""
+    """Return the text of sql/<name>.sql without its comments. Raises KeyError if there is no such file.
+
+    `{obstacle}` in it is replaced by obstacle.sql, an expression over `payload`.
+    """
+    return _without_comments(name).replace("{obstacle}", _without_comments("obstacle"))
+
+
+def _without_comments(name: str) -> LiteralString:
     lines = _FILES[name].splitlines()
     text: LiteralString = "\n".join(line for line in lines if not line.lstrip().startswith("--"))
     return text

@@ -23,6 +23,7 @@ from supervisor.monitor.state import MonitorState
 from worker.ipc.backoff import doubling, jittered
 from worker.ipc.channel import ReclaimLeaseRequest
 from worker.ipc.scoreboard import Scoreboard
+from worker.queue.abilities import Abilities, abilities_claimed
 from worker.queue.connection import AsyncConnection, connect_monitor, has_answered, is_pooled, refused_row
 from worker.queue.dead_leases import ReclaimResult
 from worker.queue.instances import all_instances
@@ -31,9 +32,11 @@ from worker.queue.outages import outage_of
 from worker.queue.permit_sessions import monitor_name
 from worker.queue.platform_probe import probe_by_monitor
 from worker.queue.polls import (
+    QueuePoll,
     StepBacklog,
     is_waiting_besides,
     jobs_ahead,
+    left_queued,
     listen,
     open_jobs,
     parked_jobs,
@@ -42,6 +45,7 @@ from worker.queue.polls import (
     step_backlog,
     stuck_jobs,
 )
+from worker.queue.sqlstate import is_damage
 from worker.settings import WorkerSettings
 
 MONITOR_DEADLINE_SECONDS = 60.0
@@ -151,7 +155,7 @@ class QueueListener:
     async def _poll(self, connection: AsyncConnection) -> None:
         """Polls the queue, wakes a worker if a job waits, and sets the time of the next poll."""
         self._waker.refresh_worker_pids()
-        poll = await poll_queue(connection)
+        poll = await self._poll_queue(connection)
         self._mark_connected()
         if poll.is_waiting:
             self._waker.wake_one()
@@ -161,7 +165,7 @@ class QueueListener:
             self._on_poll()
         now = time.monotonic()
         if now >= self._state.counted_at_seconds + COUNT_EVERY_SECONDS:
-            self._state.stats, self._state.counted_at_seconds = await queue_stats(connection), now
+            await self._count(connection, now)
         if now >= self._surveyed_at_seconds + SURVEY_EVERY_SECONDS:
             await self._survey(connection, now)
             await self._find_silent_instances(connection, now)
@@ -169,16 +173,44 @@ class QueueListener:
         self._set_deadline()
         self._poll_at_seconds = now + min(self._settings.worker_poll_interval, poll.due_in_seconds)
 
+    async def _poll_queue(self, connection: AsyncConnection) -> QueuePoll:
+        """A damaged payload that cannot be read belongs to a waiting job, until a worker reports its row."""
+        try:
+            return await poll_queue(connection, self._state.refused_rows.rows, self._abilities())
+        except psycopg.Error as error:
+            if not is_damage(error.sqlstate or ""):
+                raise
+            return QueuePoll(is_waiting=True, due_in_seconds=math.inf)
+
+    async def _count(self, connection: AsyncConnection, now: float) -> None:
+        """Keeps the last count if a damaged payload cannot be read."""
+        self._state.counted_at_seconds = now
+        try:
+            self._state.stats = await queue_stats(connection, self._state.refused_rows.rows, self._abilities())
+        except psycopg.Error as error:
+            if not is_damage(error.sqlstate or ""):
+                raise
+
+    def _abilities(self) -> Abilities:
+        """The jobs that any worker of this instance takes."""
+        slots = range(self._scoreboard.control.read().leasing_slots)
+        records = filter(None, map(self._scoreboard.worker, slots))
+        return abilities_claimed(
+            (record.abilities for record in records),
+            skips_tests=self._settings.worker_skip_pytest_jobs,
+            test_run_id=self._settings.worker_test_run_id,
+        )
+
     async def _is_workable(self, connection: AsyncConnection) -> bool:
         """True if a waiting job is none of those that the database refuses to change."""
         refused = self._state.refused_rows.rows
-        return not refused or await is_waiting_besides(connection, list(refused))
+        return not refused or await is_waiting_besides(connection, list(refused), self._abilities())
 
     async def _count_backlog(self, connection: AsyncConnection, *, is_waiting: bool) -> None:
         """Keeps the last count if a damaged payload cannot be read: a worker will report that row."""
         with _without_damaged_rows():
             refused = self._state.refused_rows.rows
-            self._state.backlog = await step_backlog(connection, refused) if is_waiting else StepBacklog()
+            self._state.backlog = await step_backlog(connection, refused, self._abilities()) if is_waiting else StepBacklog()
 
     async def _find_silent_instances(self, connection: AsyncConnection, now: float) -> None:
         """Finds instances that hold jobs and do nothing. Behind a pooler no session is an instance's own."""
@@ -197,6 +229,7 @@ class QueueListener:
             await self._probe(connection)
         with _without_damaged_rows():
             self._state.stuck_jobs, self._state.jobs_ahead = await stuck_jobs(connection), await jobs_ahead(connection)
+            self._state.left_queued = await left_queued(connection, refused_rows.rows, self._abilities())
             for job_id, sqlstate in (await parked_jobs(connection)).items():
                 refused_rows.add(job_id, sqlstate, now)
             if refused_rows.rows:

@@ -1,6 +1,6 @@
 -- Counts the jobs at the front of the queue by the model that they need next, and measures the age of the oldest.
 -- These are the same rows, and the same rule for the next model, as in lease_past_closed_gates.sql. Expired leases count as
--- waiting jobs. `refused_job_ids` do not count: the database refuses their rows, and their payloads may be damaged.
+-- waiting jobs. Jobs with an obstacle do not count, nor do `refused_job_ids`: the database refuses their rows, and their payloads may be damaged.
 -- Index (status, visible_at), two bounded walks: there are only as many leased rows as workers.
 select
     count(*) filter (where needs_vision)::int as vision_jobs,
@@ -14,11 +14,13 @@ from (
         coalesce(payload ->> 'kind', '') not in ('text', 'dialog') and payload ->> 'cached_text_md' is null as needs_vision
     from (
         (select visible_at, payload from public.learning_submission_jobs
-            where status = 'queued' and visible_at <= now() and id <> all(%(refused_job_ids)s::uuid[])
+            where status = 'queued' and visible_at <= now()
+                and case when id = any(%(refused_job_ids)s::uuid[]) then false when {obstacle} is null then true else false end
             order by visible_at limit %(bound)s)
         union all
         (select visible_at, payload from public.learning_submission_jobs
-            where status = 'leased' and leased_until <= clock_timestamp() and id <> all(%(refused_job_ids)s::uuid[])
+            where status = 'leased' and leased_until <= clock_timestamp()
+                and case when id = any(%(refused_job_ids)s::uuid[]) then false when {obstacle} is null then true else false end
             order by visible_at limit %(bound)s)
     ) as waiting
 ) as front

@@ -1,4 +1,5 @@
--- Leases one job: the oldest expired lease if there is one, otherwise the oldest visible job.
+-- Leases one job: the oldest expired lease if there is one, otherwise the oldest visible job. Jobs with an obstacle, which this
+-- instance cannot do, are passed over: see obstacle.sql.
 -- An expiry is counted against the job, unless a session shows that the lease's owner lives: its worker, whose name ends with the
 -- last eight digits of the key, or the monitor of its instance, whose name ends with the first eight. Then the database has kept
 -- the owner from ending the lease, or the owner was suspended.
@@ -15,6 +16,7 @@ with expired as (
     from public.learning_submission_jobs
     where %(position)s::timestamptz is null and status = 'leased' and leased_until <= clock_timestamp()
         and coalesce(lease_key <> all(%(sibling_keys)s::uuid[]), true)
+        and case when {obstacle} is null then true else false end
     order by visible_at
     limit 1
     for update skip locked
@@ -23,6 +25,7 @@ with expired as (
     from public.learning_submission_jobs
     where status = 'queued' and visible_at <= now() and not exists (select from expired)
         and visible_at >= coalesce(%(position)s::timestamptz, '-infinity')
+        and case when {obstacle} is null then true else false end
     order by visible_at
     limit 1
     for update skip locked

@@ -2,7 +2,7 @@
 with chosen as (
     select id, status = 'leased' as is_expired
     from public.learning_submission_jobs
-    where id = %(job_id)s
+    where id = %(job_id)s and case when {obstacle} is null then true else false end
         and (status = 'queued' and visible_at <= now() or status = 'leased' and leased_until <= clock_timestamp())
         and case when payload ->> 'kind' in ('text', 'dialog') or payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end

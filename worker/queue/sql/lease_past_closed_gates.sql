@@ -1,8 +1,9 @@
 -- Leases one job as lease.sql does, while the gate of one or both models is closed or the database has refused rows: the first job
 -- whose next model has an open gate and whose row was not refused. It examines the expired leases and the first hundred jobs of the
--- queue. A job with typed text, a dialog or a checkpoint needs the feedback model next, any other job the vision model. `skipped_job_ids`
--- came to a closed gate before. `refused_job_ids` do not count among the hundred. Their payloads may be damaged, so they are
--- excluded before a payload is read: the order of `case` is fixed, that of `and` is not. `sibling_keys`: as in lease.sql.
+-- queue. A job with typed text, a dialog or a checkpoint needs the feedback model next, any other job the vision model.
+-- `skipped_job_ids` came to a closed gate before. `refused_job_ids` and jobs with an obstacle (obstacle.sql) do not count among the
+-- hundred. The payloads of the former may be damaged, so they are excluded before a payload is read: the order of `case` is fixed,
+-- that of `and` is not. `sibling_keys`: as in lease.sql.
 -- Index (status, visible_at), twice. The hundred rows are read without locks, so that other workers can read them too. The one
 -- that is chosen is locked and checked again by its primary key. The returned position is the start of the queue, because older
 -- jobs were passed over.
@@ -15,6 +16,7 @@ with expired as (
         and coalesce(lease_key <> all(%(sibling_keys)s::uuid[]), true)
         and id <> all(%(skipped_job_ids)s::uuid[])
         and case when id = any(%(refused_job_ids)s::uuid[]) then false
+            when {obstacle} is not null then false
             when payload ->> 'kind' in ('text', 'dialog') or payload ->> 'cached_text_md' is not null
             then %(feedback)s::boolean else %(vision)s::boolean end
     order by visible_at
@@ -27,7 +29,7 @@ with expired as (
         from public.learning_submission_jobs
         where status = 'queued' and visible_at <= now()
             and visible_at >= coalesce(%(position)s::timestamptz, '-infinity')
-            and id <> all(%(refused_job_ids)s::uuid[])
+            and case when id = any(%(refused_job_ids)s::uuid[]) then false when {obstacle} is null then true else false end
         order by visible_at
         limit 100
     ) as ahead
