@@ -58,6 +58,7 @@ class AdapterCalls:
             return ask()
         except Exception as error:
             failure = replace(failure_of(error, step), phase=phase)
+            self._ctx.usage.take(error)
             if is_call:
                 self._count_end(failure)
             outcome, seconds = self._outcome(failure), time.monotonic() - started_at_seconds
