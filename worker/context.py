@@ -5,6 +5,7 @@ from typing import Any
 
 from worker.adapters.loading import ATTEMPT
 from worker.admission import Admission
+from worker.core.platform import PLATFORM_OF_2025, Platform
 from worker.core.retry import RetryPolicy
 from worker.ipc.contract import Step, Wiring
 from worker.queue.permits import NO_PERMITS, Permits
@@ -34,6 +35,12 @@ class WorkerContext:
     def retry_policy(self) -> RetryPolicy:
         settings = self.settings
         return RetryPolicy(settings.worker_max_retries, settings.worker_backoff_seconds, settings.worker_max_job_age_seconds)
+
+    @property
+    def platform(self) -> Platform:
+        """Abilities of the database, as the session has probed them."""
+        platform: Platform = getattr(self.session, "platform", PLATFORM_OF_2025)
+        return platform
 
     def climbs(self, step: Step) -> bool:
         """True if the step's adapter answers a retry by another rung of the ladder."""

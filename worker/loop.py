@@ -219,9 +219,9 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
         case Failed(_, job_error_code) if job_error_code == WORKER_CRASHED:
             return Counter.QUARANTINED, "quarantined"
         case Failed(error_code, job_error_code) if job_error_code.startswith(HELD_TOO_LONG):
-            return FAILURE_COUNTERS[error_code], HELD_TOO_LONG
+            return _failure_counter(error_code), HELD_TOO_LONG
         case Failed(error_code):
-            return FAILURE_COUNTERS[error_code], error_code
+            return _failure_counter(error_code), error_code
         case Retried(step):
             return Counter.RETRIED_VISION if step is Step.VISION else Counter.RETRIED_FEEDBACK, f"{step}_retrying"
         case Released(reason):
@@ -232,6 +232,11 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
             return Counter.REJECTED_BY_FENCE, "lease_lost"
         case Refused():
             return None, "refused"
+
+
+def _failure_counter(error_code: str) -> Counter:
+    """The counter of a code. The codes of later platforms are about analyses."""
+    return FAILURE_COUNTERS.get(error_code, Counter.FAILED_INVALID_ANALYSIS)
 
 
 def _error_class(outcome: Written) -> str:

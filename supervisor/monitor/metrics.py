@@ -97,7 +97,7 @@ class _Totals(Collector):
         processed.add_metric(["failed"], sum(by_code.values()) + quarantined)
         processed.add_metric(["returned"], _sum(slots, Counter.RELEASED))
         for code, total in by_code.items():
-            failed.add_metric([code.value], total)
+            failed.add_metric([str(code)], total)
         failed.add_metric([WORKER_CRASHED], quarantined)
         retried.add_metric(["vision"], _sum(slots, Counter.RETRIED_VISION))
         retried.add_metric(["feedback"], _sum(slots, Counter.RETRIED_FEEDBACK))

@@ -1,6 +1,7 @@
 """The adapters, each with `build()`: modules that turn a submission into text, and text into feedback.
 
 loading   imports the two adapters that the settings name, ours or the platform's
+needs     finds what an adapter of another package will need when it is called
 vision    reads pages with a vision model in Ollama
 feedback  writes feedback with a language model in Ollama
 prompts   the texts for both

@@ -106,7 +106,7 @@ class Payload(BaseModel):
 class Failed:
     """Final failure. The submission gets `error_code`. The job's row stays as `failed` with `job_error_code`."""
 
-    error_code: ErrorCode
+    error_code: str  # one that the database takes
     job_error_code: str
     error_class: str = ""
     usage: tuple[UsageEvent, ...] = ()

@@ -105,14 +105,16 @@ class Counter(IntEnum):
     REFUSED_PHOTO_FORMAT_UNKNOWN = 35
     REFUSED_NOT_A_DOCUMENT = 36
     REFUSED_FORM_NOT_PRINTED = 37
+    FAILED_INVALID_ANALYSIS = 38  # also of practice attempts
 
 
-FAILURE_COUNTERS = {
+FAILURE_COUNTERS: dict[str, Counter] = {
     ErrorCode.VISION_FAILED: Counter.FAILED_VISION,
     ErrorCode.FEEDBACK_FAILED: Counter.FAILED_FEEDBACK,
     ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
     ErrorCode.INPUT_UNSUPPORTED: Counter.FAILED_INPUT_UNSUPPORTED,
     ErrorCode.INPUT_TOO_LARGE: Counter.FAILED_INPUT_TOO_LARGE,
+    "feedback_invalid_analysis": Counter.FAILED_INVALID_ANALYSIS,  # of a later platform, if its database takes it
 }
 
 REFUSAL_COUNTERS = {  # by the reason of a refused file, see worker.core.file_refusals
