@@ -108,6 +108,7 @@ class Counter(IntEnum):
     USAGE_RECORDED = 38
     USAGE_INVALID = 39
     USAGE_REFUSED = 40
+    FAILED_INVALID_ANALYSIS = 41  # also of practice attempts
 
 
 FAILURE_COUNTERS: dict[str, Counter] = {
@@ -116,6 +117,7 @@ FAILURE_COUNTERS: dict[str, Counter] = {
     ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
     ErrorCode.INPUT_UNSUPPORTED: Counter.FAILED_INPUT_UNSUPPORTED,
     ErrorCode.INPUT_TOO_LARGE: Counter.FAILED_INPUT_TOO_LARGE,
+    "feedback_invalid_analysis": Counter.FAILED_INVALID_ANALYSIS,  # of a later platform, if its database takes it
 }
 
 REFUSAL_COUNTERS = {  # by the reason of a refused file, see worker.core.file_refusals
