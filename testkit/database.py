@@ -106,6 +106,12 @@ def adopt_database(dsn: str, *, audited: bool = False, year: Year = 2025) -> Dat
         raise DatabaseRefused(f"{error}: name a user that owns the database and has CREATEROLE") from error
 
 
+def migrate_to_2026(owner: psycopg.Connection) -> None:
+    """Apply the changes of 2026 to a database of 2025-12, also while workers use it."""
+    with owner.transaction():
+        apply(owner, FILES_OF_2026[len(FILES_OF_2025) :])
+
+
 def files_of(year: Year, *, audited: bool) -> tuple[str, ...]:
     files = FILES_OF_2025 if year == 2025 else FILES_OF_2026
     return (*files, AUDIT_FILE) if audited else files

@@ -14,7 +14,7 @@ from testkit.chaos.own_faults import MAX_CRASHES, MAX_RETRIES
 from testkit.chaos.plan import FLEETS, PERMITS, WORKERS, Kind
 from testkit.chaos.silent_link import SilentLink
 from testkit.chaos.status_sampler import StatusSampler, start_sampler
-from testkit.database import Database, create_database, url
+from testkit.database import Database, Year, create_database, url
 from testkit.far_host import NotAllowed, accept_hosts, far_host
 from testkit.host_names import DATABASE, MODEL_SERVER, HostNames, NoCompiler
 from testkit.object_store import SERVICE_KEY, files_below, start_store
@@ -61,13 +61,13 @@ class ChaosEnvironment:
 
 
 @contextmanager
-def set_up() -> Iterator[ChaosEnvironment]:
-    """Start everything but the fleets. Raises ClusterError."""
+def set_up(year: Year) -> Iterator[ChaosEnvironment]:
+    """Start everything but the fleets, with the schema of this year. Raises ClusterError."""
     with ExitStack() as undo:
         home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         not_possible: dict[Kind, str] = {}
         cluster = undo.enter_context(Cluster.start(memory_parent(), tcp=True, durable=True))  # a crash must not lose a commit
-        database = create_database(cluster.admin_dsn)
+        database = create_database(cluster.admin_dsn, year=year)
         with psycopg.connect(database.admin_dsn) as owner:
             owner.execute(JOB_TRANSITIONS.read_bytes())
             install_refusals(owner)

@@ -12,6 +12,7 @@ import pytest
 from psycopg.rows import DictRow
 
 from testkit.bare_worker import BareWorker
+from testkit.database import Database, temporary_database
 from testkit.kill_sweep import KINDS, LONG_SECONDS, MAX_CRASHES, Kind, Sweep
 from testkit.monitor import open_monitor
 from testkit.pg_proxy import Strike, proxy_before
@@ -53,6 +54,13 @@ def kinds(*first_tier: str) -> pytest.MarkDecorator:
     """All kinds of jobs. Those not named run in the soak."""
     marks = {kind.name: [] if kind.name in first_tier else [pytest.mark.third_tier] for kind in KINDS}
     return pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name, marks=marks[kind.name]) for kind in KINDS])
+
+
+@pytest.fixture(scope="module", params=[2025, pytest.param(2026, marks=pytest.mark.second_tier)])
+def shared_database(cluster_dsn: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database of each schema."""
+    with temporary_database(cluster_dsn, year=request.param) as fresh:
+        yield fresh
 
 
 @pytest.fixture(params=["auto", pytest.param("true", marks=pytest.mark.third_tier)])
