@@ -44,6 +44,8 @@ WITHOUT_JOBS = {
     "probe_platform",
     "read_leased",
     "read_submission",
+    "read_task",
+    "set_course",
     "set_subject",
 }
 STATEMENTS = sorted({file.name.removesuffix(".sql") for file in files("worker.queue").joinpath("sql").iterdir()} - WITHOUT_JOBS)
