@@ -253,7 +253,7 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
 
 def _failure_counter(error_code: str) -> Counter:
     """The counter of a code. The codes of later platforms are about analyses."""
-    return FAILURE_COUNTERS.get(error_code, Counter.FAILED_FEEDBACK)
+    return FAILURE_COUNTERS.get(error_code, Counter.FAILED_INVALID_ANALYSIS)
 
 
 def _error_class(outcome: Written) -> str:

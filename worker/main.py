@@ -4,11 +4,12 @@ import contextlib
 import functools
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from worker.adapters.abilities import abilities_of
-from worker.adapters.loading import AdapterMissing, load_adapter, options_of, reads_by_attempt
+from worker.adapters.loading import AdapterMissing, load_adapter, options_of, prepare, reads_by_attempt
 from worker.adapters.practice import load_practice
 from worker.admission import Admission
 from worker.context import WorkerContext
@@ -39,8 +40,11 @@ def preload() -> None:
     trusted_authorities()
 
 
-def run(wiring: Wiring, settings: WorkerSettings) -> int:
-    """Runs one worker and returns its exit code. Signals stay blocked until `Wakeups.install`."""
+def run(wiring: Wiring, settings: WorkerSettings, exported: Mapping[str, str] = MappingProxyType({})) -> int:
+    """Runs one worker and returns its exit code. Signals stay blocked until `Wakeups.install`.
+
+    `exported` are variables that adapters of another package read from the environment.
+    """
     limit_memory(wiring.memory_bytes)
     wakeups = Wakeups(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control.read().is_retiring(wiring.slot))
     unshare_at_fork(wiring.scoreboard)  # the pipe of the wake-ups too
@@ -48,6 +52,7 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
     report.enter_activity(Activity.BOOT)  # without a deadline here: the supervisor applies BOOT_TIMEOUT_SECONDS
     wakeups.install()
     try:
+        prepare(settings, exported)
         return _work(wiring, settings, report, wakeups)
     except (UnsuitableDatabase, AdapterMissing, ModelRejected) as refusal:
         report.send(EventKind.UNSUITABLE, error_class=str(refusal))

@@ -199,7 +199,20 @@ def test_a_failed_call_is_one_of_feedback(pupils: Class, mode: str, kind: str) -
         assert (row["analysis_status"], row["error_code"]) == ("failed", "feedback_failed")
         assert (job["status"], job["error_code"]) == ("failed", "feedback_failed")
     else:
-        assert (row["analysis_status"], job["status"], job["error_code"]) == ("pending", "queued", "FeedbackTransientError")
+        assert (row["analysis_status"], job["status"], job["error_code"]) == ("pending", "queued", "timeout")
+
+
+@pytest.mark.parametrize("mode", ["visual_direct", "dialog"])
+def test_a_slow_call_ends_at_the_limit_of_foreign_calls(pupils: Class, mode: str) -> None:
+    """In every mode a call without an end becomes a timeout of the job, which uses no attempt, and the worker lives on."""
+    submission_id = pupils.hand_in(mode)
+    settings = {**ADAPTERS, "ai_foreign_timeout_seconds": 1}
+    with pupils.school.worker(pupils.environ(PLATFORM_FAULT="hang"), **settings) as worker:
+        until(lambda: _released_or_final(pupils, worker, submission_id))
+        job, row = pupils.school.job(submission_id), pupils.school.submission(submission_id)
+        assert worker.exit_status(0) is None
+    assert (job["status"], job["retry_count"], job["error_code"]) == ("queued", 0, "ForeignTimeout")
+    assert row["analysis_status"] == "pending"
 
 
 def _released_or_final(pupils: Class, worker: BareWorker, submission_id: UUID) -> bool:

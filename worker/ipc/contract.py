@@ -105,6 +105,7 @@ class Counter(IntEnum):
     REFUSED_PHOTO_FORMAT_UNKNOWN = 35
     REFUSED_NOT_A_DOCUMENT = 36
     REFUSED_FORM_NOT_PRINTED = 37
+    FAILED_INVALID_ANALYSIS = 38  # also of practice attempts
 
 
 FAILURE_COUNTERS: dict[str, Counter] = {
@@ -113,6 +114,7 @@ FAILURE_COUNTERS: dict[str, Counter] = {
     ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
     ErrorCode.INPUT_UNSUPPORTED: Counter.FAILED_INPUT_UNSUPPORTED,
     ErrorCode.INPUT_TOO_LARGE: Counter.FAILED_INPUT_TOO_LARGE,
+    "feedback_invalid_analysis": Counter.FAILED_INVALID_ANALYSIS,  # of a later platform, if its database takes it
 }
 
 REFUSAL_COUNTERS = {  # by the reason of a refused file, see worker.core.file_refusals
