@@ -8,6 +8,7 @@ The process, from the top down:
   job            the steps of one job, by its mode
   vision         the vision step, page by page
   feedback       the feedback step: on a text, on the pages themselves or on a dialog
+  visual         the same on pages, one after another, for an adapter that judges each by itself
   adapter_calls  calls an adapter and turns its exception into the job's outcome
   foreign_call   ends a call to an adapter of another package at its limit
   held_lease     renews the lease of the job in hand and takes permits for model calls

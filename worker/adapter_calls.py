@@ -65,6 +65,7 @@ class AdapterCalls:
             return ask()
         except Exception as error:
             failure = replace(failure_of(error, phase or step), step=step, phase=phase)
+            self._ctx.usage.take(error)
             if is_call:
                 self._count_end(failure)
             if failure.error_class == RATE_LIMITED:

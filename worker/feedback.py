@@ -56,6 +56,7 @@ class FeedbackStep:
     def _judged(self, method: str, text_md: str | None, given: Mapping[str, Any]) -> Completed:
         arguments = {**self._options(method), **given, "criteria": list(self._task.criteria)}
         feedback = getattr(self._ctx.feedback_adapter, method)(**arguments)
+        self._ctx.usage.take(feedback)
         self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
         return Completed(text_md, returned_text(feedback.feedback_md), returned_document(feedback.analysis_json))
 

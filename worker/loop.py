@@ -225,6 +225,7 @@ class Loop:
             error_class=_error_class(outcome),
             seconds=seconds,
             steps=steps,
+            retry_in_seconds=_retry_in_seconds(outcome),
         )
 
 
@@ -260,3 +261,10 @@ def _error_class(outcome: Written) -> str:
     if isinstance(outcome, Refused):
         return outcome.reason
     return outcome.error_class if isinstance(outcome, Failed | Retried | Released) else ""
+
+
+def _retry_in_seconds(outcome: Written) -> float | None:
+    """The wait of a job that is tried again. None for a job that has ended or kept its place in the queue."""
+    if isinstance(outcome, Retried):
+        return outcome.delay_seconds
+    return (outcome.delay_seconds or None) if isinstance(outcome, Released) else None

@@ -25,6 +25,7 @@ from worker.queue.permit_sessions import worker_name
 from worker.report import Report
 from worker.session import Session
 from worker.settings import ADAPTERS, WorkerSettings
+from worker.usage import JobUsage
 from worker.wakeups import Wakeups
 
 
@@ -63,8 +64,10 @@ def run(wiring: Wiring, settings: WorkerSettings, exported: Mapping[str, str] = 
 
 
 def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wakeups) -> int:
-    vision_adapter = _adapter(Step.VISION, settings.vision_adapter, settings, report)
-    feedback_adapter = _adapter(Step.FEEDBACK, settings.feedback_adapter, settings, report)
+    session = Session(_connector(wiring, settings), report, wakeups)
+    usage = JobUsage(report, session)
+    vision_adapter = _adapter(Step.VISION, settings.vision_adapter, settings, report, usage)
+    feedback_adapter = _adapter(Step.FEEDBACK, settings.feedback_adapter, settings, report, usage)
     reject_models_elsewhere(settings)
     report.sample_memory()
     report.send(EventKind.BOOTED)
@@ -78,7 +81,8 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
         server_name(settings.ollama_base_url),
         report,
         wakeups,
-        Session(_connector(wiring, settings), report, wakeups),
+        session,
+        usage,
         reads_by_attempt(vision_adapter),
         practice := load_practice(),
         abilities_of(vision_adapter, feedback_adapter, settings, has_practice=practice is not None),
@@ -87,8 +91,8 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
     return ExitCode.DONE
 
 
-def _adapter(step: Step, module_name: str, settings: WorkerSettings, report: Report) -> Any:
-    return load_adapter(module_name, settings, report.progress, functools.partial(report.report_call, step))
+def _adapter(step: Step, module_name: str, settings: WorkerSettings, report: Report, usage: JobUsage) -> Any:
+    return load_adapter(module_name, settings, report.progress, functools.partial(report.report_call, step), usage.add)
 
 
 def _connector(wiring: Wiring, settings: WorkerSettings) -> Callable[[], Connection]:

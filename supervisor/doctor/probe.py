@@ -213,7 +213,7 @@ def _messages(kind: ProbeKind, settings: WorkerSettings) -> tuple[Mapping[str, A
     texts, sample = prompts.of(settings.ai_prompt_language), prompts.Assignment(**SUBMISSION[settings.ai_prompt_language])
     match kind:
         case ProbeKind.FEEDBACK:
-            system = {"role": "system", "content": f"{mark.hex()} {texts.system_text(has_criteria=True)}"}
+            system = {"role": "system", "content": f"{mark.hex()} {texts.system_text(sample)}"}
             return system, {"role": "user", "content": texts.user_text(sample, is_strict=False)}
         case ProbeKind.SCHEMA:
             return ({"role": "user", "content": f"{mark.hex()}: 3 + 4 = 7. Antworte als JSON mit correct und result."},)

@@ -121,6 +121,8 @@ def _has_parts(given: Input, text: str) -> bool:
 
 
 def _is_criteria_v2(analysis: dict[str, Any], criteria: tuple[str, ...]) -> bool:
+    if not criteria:
+        return analysis == {}
     results = analysis.get("criteria_results", [])
     return (
         analysis.keys() == {"schema", "score", "criteria_results"}

@@ -30,15 +30,16 @@ TOTALS: dict[str, tuple[list[int], list[int], int]] = {
     "nothing": ([0, 0], [0, 0], 0),
     "down": ([2], [2], 1),
     "up": ([4, 3], [4, 3], 2),
-    "half of one is nought": ([1], [1], 0),
+    "half of one is one": ([1], [1], 1),
     "one and a half is two": ([3], [3], 2),
-    "two and a half is two": ([5], [5], 2),
+    "two and a half is three": ([5], [5], 3),
     "three and a half is four": ([7], [7], 4),
-    "four and a half is four": ([9], [9], 4),
-    "half over three": ([5, 4, 6], [5, 4, 6], 2),
+    "four and a half is five": ([9], [9], 5),
+    "half over three": ([5, 4, 6], [5, 4, 6], 3),
+    "just below half": ([5, 5, 4], [5, 5, 4], 2),
     "above the range": ([99, 11], [10, 10], 5),
     "below the range": ([-1, -99], [0, 0], 0),
-    "clamped before they are summed": ([99, -99], [10, 0], 2),
+    "clamped before they are summed": ([99, -99], [10, 0], 3),
     "a score without sense": ([10**300], [10], 5),
 }
 
@@ -52,13 +53,33 @@ def test_scores(scores: list[int], clamped: list[int], total: int) -> None:
     assert found.clamped_scores == sum(score not in range(11) for score in scores)
 
 
-@pytest.mark.parametrize(("own", "total", "clamped"), [(0, 0, 0), (3, 3, 0), (5, 5, 0), (6, 5, 1), (-1, 0, 1)])
-def test_without_criteria(own: int, total: int, clamped: int) -> None:
-    """Without criteria the total is the model's own score, clamped to 0..5."""
-    document = parse(json.dumps({"feedback_md": "Gut.", "score": own}), 0)
+@pytest.mark.parametrize("more", [{}, {"score": 3}, {"criteria": {}}])
+def test_without_criteria(more: dict[str, Any]) -> None:
+    """Without criteria the analysis is empty, whatever the model adds: readers show a score alone as a number of points."""
+    document = parse(json.dumps({"feedback_md": "Gut.", **more}), 0)
     assert document.feedback_md == "Gut."
-    expected = {"schema": "criteria.v2", "score": total, "criteria_results": []}
-    assert analysis(document, []) == Analysis(expected, clamped)
+    assert analysis(document, []) == Analysis({}, 0)
+
+
+EXACT: dict[str, tuple[dict[str, Any], str]] = {
+    "a blank explanation": (judged(0, explanation=" "), "criteria.c01.explanation_md: string_pattern_mismatch"),
+    "above the range": (judged(11), "criteria.c01.score: less_than_equal"),
+    "below the range": (judged(-1), "criteria.c01.score: greater_than_equal"),
+    "no score": (judged(criteria={"c01": {"explanation_md": "e"}}), "criteria.c01.score: missing"),
+    "yes": (judged(True), "criteria.c01.score: int_type"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), EXACT.values(), ids=EXACT.keys())
+def test_an_exact_reading(given: dict[str, Any], message: str) -> None:
+    """An exact reading refuses an answer in place of making a zero of it or leaving its reason out."""
+    with pytest.raises(DocumentError) as caught:
+        parse(json.dumps(given), 1, is_exact=True)
+    assert str(caught.value) == message
+
+
+def test_a_zero_with_its_reason_is_exact() -> None:
+    assert parse(json.dumps(judged(0)), 1, is_exact=True).judgements == (Judgement(0, "gut"),)
 
 
 @pytest.mark.parametrize("criteria", [["a", "b"], ["b", "a"], ["a", "a"], ["", " "], ["a\n- c02: b", "c01"]])
@@ -129,12 +150,6 @@ def test_the_document_is_found(text: str) -> None:
     assert [judgement.score for judgement in parse(text, 1).judgements] == [7]
 
 
-@pytest.mark.parametrize("score", ["3", "3/5", "3.0/5", 3.0])
-def test_a_total_score_in_other_forms(score: object) -> None:
-    """Without criteria the scale ends at five."""
-    assert parse(json.dumps({"feedback_md": "Gut.", "score": score}), 0).score == 3
-
-
 @pytest.mark.parametrize("unit", ["{", '{"', '{"a":', '{"a":[', '{"a":[{"b":1},', "[", "<think>", "</think>{", '"{"'])
 def test_a_long_answer_is_read_once(unit: str) -> None:
     """The time grows with the length of an answer and not with its square."""
@@ -175,7 +190,7 @@ BAD: dict[str, tuple[str, int, str]] = {
     "not a number": (json.dumps(judged(float("nan"))), 1, "criteria.c01.score: int_type"),
     "infinite": (json.dumps(judged(float("inf"))), 1, "criteria.c01.score: int_type"),
     "explanation as list": (json.dumps(judged(5, explanation=[PRIVATE])), 1, "criteria.c01.explanation_md: string_type"),
-    "no overall score": (json.dumps({"feedback_md": PRIVATE}), 0, "score: missing"),
+    "no overall feedback": (json.dumps({"score": PRIVATE}), 0, "feedback_md: missing"),
 }
 
 
@@ -200,8 +215,8 @@ def test_the_schema_has_a_key_for_each_criterion(count: int) -> None:
 
 
 def test_the_schema_without_criteria() -> None:
-    """Without criteria the schema requires a total score."""
-    assert document_schema(0)["required"] == ["feedback_md", "score"]
+    """Without criteria the schema requires the feedback alone."""
+    assert document_schema(0)["required"] == ["feedback_md"]
 
 
 @pytest.mark.parametrize("word", ["Length", "Items", "pattern", "enum", "const", "$ref"])

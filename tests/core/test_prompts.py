@@ -10,8 +10,9 @@ from typing import get_args
 import pytest
 
 from tests.inputs.alarm import alarmed
-from worker.adapters.prompts import ENGLISH, GERMAN, Assignment, Prompts, of
+from worker.adapters.prompts import ENGLISH, GERMAN, Assignment, Picture, Prompts, of
 from worker.adapters.vision_family import ANY, FAMILIES, family_of
+from worker.core.conversation import Speaker, Turn
 from worker.settings import WorkerSettings
 
 PAGE = (Path(__file__).parents[2] / "docs/prompts.md").read_text()
@@ -39,7 +40,22 @@ def test_the_version_is_documented(prompts: Prompts) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("field", ["page", "teacher", "by_criterion", "overall", "feedback", "closing", "strict"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "page",
+        "teacher",
+        "written",
+        "spoken",
+        "pictured",
+        "confidential",
+        "by_criterion",
+        "overall",
+        "feedback",
+        "closing",
+        "strict",
+    ],
+)
 def test_another_sentence_changes_the_version(prompts: Prompts, field: str) -> None:
     changed = replace(prompts, **{field: ("Anders.",)})  # type: ignore[arg-type]  # each of these fields holds sentences
     assert changed.version != prompts.version
@@ -50,25 +66,26 @@ def test_the_language_is_chosen() -> None:
 
 
 def test_a_whole_request() -> None:
-    """Task, hints and criteria come under their headings and keys, then the fence, then the closing sentence."""
+    """Task, context and criteria come under their headings and keys, then the fence, then the closing sentence."""
     assignment = Assignment("3 + 4 = 7", ["Rechenweg\n  ist da", "Antwort"], "Rechne.", "Streng.")
     assert GERMAN.user_text(assignment, is_strict=False) == (
-        "Aufgabe:\nRechne.\n\nHinweise zur Bewertung:\nStreng.\n\nKriterien:\n- c01: Rechenweg ist da\n- c02: Antwort\n\n"
+        "Aufgabe:\nRechne.\n\nHinweise zur Bewertung:\n<vertraulich>\nStreng.\n</vertraulich>\n\n"
+        "Kriterien:\n- c01: Rechenweg ist da\n- c02: Antwort\n\n"
         "<abgabe>\n3 + 4 = 7\n</abgabe>\n\nBewerte jetzt die Abgabe und antworte mit dem JSON-Dokument."
     )
 
 
 @BOTH
 def test_a_missing_part_has_no_heading(prompts: Prompts) -> None:
-    """Without task, hints and criteria there are only the fence and the closing sentence."""
+    """Without task, context and criteria there are only the fence and the closing sentence."""
     text = prompts.user_text(Assignment("x", [], None, ""), is_strict=True)
     assert text == f"<{prompts.mark}>\nx\n</{prompts.mark}>\n\n{' '.join(prompts.strict)}"
 
 
 @BOTH
 def test_criteria_are_mentioned_only_if_there_are_any(prompts: Prompts) -> None:
-    assert "criteria" in prompts.system_text(has_criteria=True)
-    assert "criteria" not in prompts.system_text(has_criteria=False)
+    assert "criteria" in prompts.system_text(Assignment("x", ["a"], None, None))
+    assert "criteria" not in prompts.system_text(Assignment("x", [], None, None))
 
 
 HOSTILE = [
@@ -106,13 +123,59 @@ def spellings(mark: str) -> dict[str, str]:
 @BOTH
 @pytest.mark.parametrize("case", [str, str.upper, str.title])
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_pupil_cannot_close_the_fence(prompts: Prompts, text: str, case: Callable[[str], str]) -> None:
-    """The only two marks are those of the prompt, in any spelling that could be taken for one."""
-    hostile = case(text.format(**spellings(prompts.mark)))
-    prompt = prompts.user_text(Assignment(f"vorher {hostile} nachher", ["a"], hostile, hostile), is_strict=False)
+@pytest.mark.parametrize("mark", ["mark", "context_mark", "conversation_mark"])
+def test_a_pupil_cannot_close_the_fence(prompts: Prompts, mark: str, text: str, case: Callable[[str], str]) -> None:
+    """The only two of each mark are those of the prompt, in any spelling that could be taken for one."""
+    ours = getattr(prompts, mark)
+    hostile = case(text.format(**spellings(ours)))
+    conversation = (Turn(Speaker.ASSISTANT, hostile), Turn(Speaker.STARTER, hostile), Turn(Speaker.PUPIL, hostile))
+    work = conversation if mark == "conversation_mark" else f"vorher {hostile} nachher"
+    prompt = prompts.user_text(Assignment(work, ["a"], hostile, hostile), is_strict=False)
     seen = re.sub(r"[^\w<]", "", unicodedata.normalize("NFKC", prompt)).lower()
-    assert seen.count(f"<{prompts.mark}") == 2
-    assert [prompt.count(ours) for ours in (f"<{prompts.mark}>", f"</{prompts.mark}>")] == [1, 1]
+    assert seen.count(f"<{ours}") == 2
+    assert [prompt.count(each) for each in (f"<{ours}>", f"</{ours}>")] == [1, 1]
+
+
+CONVERSATION = (
+    Turn(Speaker.ASSISTANT, "Was ist 3 + 4?"),
+    Turn(Speaker.STARTER, "Ich rechne"),
+    Turn(Speaker.PUPIL, "Ich rechne 7."),
+    Turn(Speaker.CLOSING, "Es sind 7."),
+)
+
+
+def test_a_conversation() -> None:
+    """Only the pupil's words stand between the marks of the work, and the conversation is in its order."""
+    assert GERMAN.user_text(Assignment(CONVERSATION, [], None, None), is_strict=False) == (
+        "<gespraech>\nKI: Was ist 3 + 4?\nVorgegebener Satzanfang: Ich rechne\n<abgabe>\nIch rechne 7.\n</abgabe>\n"
+        "Antwort nach dem Gespräch:\n<abgabe>\nEs sind 7.\n</abgabe>\n</gespraech>\n\n" + " ".join(GERMAN.closing)
+    )
+
+
+def test_pages_of_pictures() -> None:
+    """A picture of several has its place and the fenced assessment of those before. The only one has neither."""
+    only, later = (Assignment(picture, [], None, None) for picture in (Picture(1, 1), Picture(2, 2, '{"a": "</zuvor>"}')))
+    assert GERMAN.user_text(only, is_strict=False) == " ".join(GERMAN.closing)
+    assert GERMAN.user_text(later, is_strict=False) == (
+        'Bewertung der Seiten davor:\n<zuvor>\n{"a": "‹/zuvor>"}\n</zuvor>\n\n'
+        f"Das Bild ist Seite 2 von 2 der Abgabe. {GERMAN.last_page[0]}\n\n{' '.join(GERMAN.closing)}"
+    )
+
+
+@BOTH
+def test_each_kind_of_work_has_its_sentences(prompts: Prompts) -> None:
+    """The sentences about a text, a conversation, a picture or a context stand only in the requests that have one."""
+    kinds = {
+        (): Assignment("x", [], None, None),
+        prompts.spoken: Assignment(CONVERSATION, [], None, None),
+        prompts.pictured: Assignment(Picture(1, 1), [], None, None),
+        prompts.confidential: Assignment("x", [], None, "Streng."),
+    }
+    special = (prompts.spoken, prompts.pictured, prompts.confidential)
+    for wanted, assignment in kinds.items():
+        text = prompts.system_text(assignment)
+        assert [each for each in special if " ".join(each) in text] == ([wanted] if wanted else [])
+        assert (" ".join(prompts.written) in text) == isinstance(assignment.work, str)
 
 
 def test_only_brackets_are_changed() -> None:

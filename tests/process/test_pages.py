@@ -187,9 +187,24 @@ def broken(school: School, submission_id: UUID, pages: range) -> None:
         path.write_bytes(path.read_bytes()[:200])
 
 
-def test_a_rendered_page_that_cannot_be_read_is_named(school: School, document: Submission) -> None:
-    """It costs neither the other pages nor a call, and the text says which one is missing."""
+def break_original(school: School, submission_id: UUID) -> None:
+    path = school.storage_root / school.submission(submission_id)["storage_key"]
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def test_the_original_is_read_in_place_of_rendered_pages_that_are_gone(school: School, document: Submission) -> None:
+    """A document whose rendered pages were deleted is completed, with one call for each page of the original."""
     submission_id = enter_rendered(school, document)
+    for number in range(1, PAGES + 1):
+        (school.storage_root / f"{BUCKET}/derived/{submission_id}/page_{number:04}.png").unlink()
+    assert finish(school, submission_id, **ONLY_READING)[Counter.VISION_CALLS] == PAGES
+    assert school.results(submission_id) == ["completed"]
+
+
+def test_a_rendered_page_that_cannot_be_read_is_named(school: School, document: Submission) -> None:
+    """Without an original it costs neither the other pages nor a call, and the text says which one is missing."""
+    submission_id = enter_rendered(school, document)
+    break_original(school, submission_id)
     broken(school, submission_id, range(1, 3))
     assert finish(school, submission_id, **ONLY_READING)[Counter.VISION_CALLS] == PAGES - 2
     missing = [f"[Seite {number} konnte nicht gelesen werden]" for number in (1, 2)]
@@ -199,6 +214,7 @@ def test_a_rendered_page_that_cannot_be_read_is_named(school: School, document: 
 def test_a_document_without_a_readable_rendered_page_is_refused(school: School, document: Submission) -> None:
     """No text is made of remarks alone, and no model is asked."""
     submission_id = enter_rendered(school, document)
+    break_original(school, submission_id)
     broken(school, submission_id, range(1, PAGES + 1))
     assert Counter.VISION_CALLS not in finish(school, submission_id, **ONLY_READING)
     assert school.results(submission_id) == ["failed"]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from worker.ollama.call_report import OnCall, ignore_call
+from worker.ollama.usage import OnUsage, ignore_usage
 from worker.settings import WorkerSettings
 
 _OPTIONS = frozenset({"instruction_md", "hints_md"})
@@ -45,16 +46,20 @@ def _importing(subject: str) -> Iterator[None]:
 
 
 def load_adapter(
-    module_name: str, settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call
+    module_name: str,
+    settings: WorkerSettings,
+    on_progress: Callable[[], None],
+    on_call: OnCall = ignore_call,
+    on_usage: OnUsage = ignore_usage,
 ) -> Any:
     """Import the module and return the result of its `build()`.
 
-    `build` gets those of the three arguments that its signature has. The platform's adapters have none of them. Raises
+    `build` gets those of the four arguments that its signature has. The platform's adapters have none of them. Raises
     AdapterMissing if a restart cannot help. An exception of `build` itself may be gone at the next start.
     """
     with _importing(f"adapter module {module_name}"):
         build = importlib.import_module(module_name).build
-    offered = {"settings": settings, "on_progress": on_progress, "on_call": on_call}
+    offered = {"settings": settings, "on_progress": on_progress, "on_call": on_call, "on_usage": on_usage}
     taken = inspect.signature(build).parameters
     return build(**{name: value for name, value in offered.items() if name in taken})
 

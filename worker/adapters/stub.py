@@ -30,7 +30,7 @@ class Stub:
 
     def analyze(self, *, text_md: str, criteria: Sequence[str]) -> StubFeedback:  # noqa: ARG002  the interface
         judgements = tuple(Judgement(MAX_SCORE // 2, _EXPLANATION) for _ in criteria)
-        return StubFeedback(analysis(CriteriaDocument(judgements, _EXPLANATION, score=3), criteria).criteria_v2)
+        return StubFeedback(analysis(CriteriaDocument(judgements, _EXPLANATION), criteria).criteria_v2)
 
 
 def build() -> Stub:

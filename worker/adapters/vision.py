@@ -9,22 +9,21 @@ from worker.adapters import prompts, remarks
 from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
 from worker.core.doubt import NO_CONFIDENCE
-from worker.core.file_refusals import FileRefused, KeyRefused, TooManyPages
 from worker.core.page_size import PAGES_VERSION
-from worker.documents.decoder import decoding
+from worker.documents.decoder import smaller
 from worker.documents.ink import Ink, ink_in
-from worker.documents.missing import missing_page, refused_if_all_are_missing
 from worker.documents.page import Note, Page
-from worker.documents.storage import Storage, page_keys
+from worker.documents.storage import page_keys
+from worker.documents.submitted import Submitted
 from worker.ollama.call_report import OnCall, failures_reported, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.errors import EmptyAnswer
 from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
 from worker.ollama.token_budget import MAX_PAGE_TOKENS
+from worker.ollama.usage import OnUsage, Purpose, ignore_usage
 from worker.settings import WorkerSettings
 
-SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
 OWN_TEXT = "\nown text of typed pages, 1"  # part of the fingerprint: the rules for a PDF's own text, with their version
 RENDERED = ", rendered by the web side"  # part of the fingerprint
 MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sentences
@@ -80,7 +79,8 @@ class Vision:
     """The vision adapter of AI_BACKEND=local. It reads page by page, so that each page can be committed before the next."""
 
     def __init__(self, settings: WorkerSettings, ollama: Ollama, on_call: OnCall = ignore_call) -> None:
-        self._settings, self._ollama, self._storage, self._on_call = settings, ollama, Storage(settings), on_call
+        self._settings, self._ollama, self._on_call = settings, ollama, on_call
+        self._submitted = Submitted(settings, takes_own_text=settings.read_pdf_text)
         texts, self._family = (
             prompts.of(settings.ai_prompt_language),
             family_of(settings.ai_vision_model, settings.ai_vision_prompt),
@@ -96,20 +96,9 @@ class Vision:
 
         Raises VisionTransientError or VisionPermanentError.
         """
-        keys = page_keys(submission)
-        if len(keys) > self._settings.max_pdf_pages:
-            raise TooManyPages
-        if keys:
-            pictures: Iterator[Page] = map(self._rendered_or_missing, keys[first_page - 1 :])
-            pictures = refused_if_all_are_missing(pictures) if first_page == 1 else pictures
-            yield self._pages([False] * len(keys), pictures, attempt, first_page)
-            return
-        read = self._storage.original(submission)
-        with decoding(read, self._settings.max_pdf_pages, first_page, takes_own_text=self._settings.read_pdf_text) as document:
-            yield self._pages(document.continued, iter(document), attempt, first_page)
-
-    def _pages(self, continued: Sequence[bool], pages: Iterator[Page], attempt: int, first_page: int) -> Pages:
-        return Pages(continued, pages, self._ask, self._means, attempt, first_page, self._settings.ai_prompt_language)
+        with self._submitted.opened(submission, first_page) as document:
+            language = self._settings.ai_prompt_language
+            yield Pages(document.continued, document.pages, self._ask, self._means, attempt, first_page, language)
 
     def fingerprint(self, submission: Mapping[str, Any]) -> str:
         """Return the fingerprint of a text that is read now. Raises VisionTransientError if the server is not reachable.
@@ -124,22 +113,9 @@ class Vision:
             made_by += RENDERED
         return checkpoint.fingerprint(str(submission["sha256"]), made_by, self._digest or model, prompt)
 
-    def _rendered_or_missing(self, storage_key: str) -> Page:
-        try:
-            return self._rendered(storage_key)
-        except KeyRefused:
-            raise
-        except FileRefused as refusal:
-            return missing_page(refusal)
-
-    def _rendered(self, storage_key: str) -> Page:
-        """A page of the web side is one page, however long it is, because the web side has counted the pages."""
-        with decoding(self._storage.page(storage_key), max_pages=1, cuts_long_pages=False) as document:
-            return next(iter(document))
-
     def _ask(self, picture: bytes, attempt: int) -> Answer:
         rung = ladder.rung(attempt)
-        shown = _smaller(picture) if rung.is_smaller else picture
+        shown = smaller(picture) if rung.is_smaller else picture
         content = self._family.prompt or self._prompts.page_text_at(rung)
         message = {"role": "user", "content": content, "images": [base64.b64encode(shown).decode()]}
         request = ChatRequest(
@@ -152,14 +128,9 @@ class Vision:
             seed=ladder.seed(attempt),
             stop=self._family.stop,
             wants_logprobs=True,
+            purpose=Purpose("ocr"),
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
-
-
-def _smaller(picture: bytes) -> bytes:
-    """Decode a page again, in a child as before, with shorter sides."""
-    with decoding(lambda: picture, max_pages=1, max_side_pixels=SMALLER_SIDE_PIXELS) as document:
-        return next(iter(document)).picture
 
 
 def _reading(text: str, picture: bytes) -> str:
@@ -172,7 +143,12 @@ def _reading(text: str, picture: bytes) -> str:
     return "" if ink is Ink.NONE else text
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:
+def build(
+    settings: WorkerSettings,
+    on_progress: Callable[[], None],
+    on_call: OnCall = ignore_call,
+    on_usage: OnUsage = ignore_usage,
+) -> Vision:
     may_leave = settings.ai_send_pupils_work_to_cloud
-    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave)
+    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, on_usage=on_usage, may_leave_the_house=may_leave)
     return Vision(settings, ollama, on_call)

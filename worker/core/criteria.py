@@ -4,9 +4,10 @@ The answer is an object with one key for each criterion, not a list. The grammar
 criteria, and the model does not repeat their texts.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Annotated, Any
 
@@ -31,16 +32,15 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class CriteriaDocument:
-    """The model's answer: one judgement for each criterion, in order. `score` is used only without criteria."""
+    """The model's answer: one judgement for each criterion, in order."""
 
     judgements: tuple[Judgement, ...]
     feedback_md: str
-    score: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A criteria.v2 document, and the number of scores that were clamped into their range."""
+    """A criteria.v2 document, `{}` without criteria, and the number of scores that were clamped into their range."""
 
     criteria_v2: Mapping[str, Any]
     clamped_scores: int
@@ -50,17 +50,17 @@ class DocumentError(ValueError):
     """The answer does not match these criteria. The message names the field and the kind of error, never the answer."""
 
 
-def _whole(value: object, maximum: int) -> object:
+def _whole(value: object) -> object:
     """Accepts 7.0, "7" and "7/10" as 7, because models write whole numbers in these ways. `true` and "sieben" are no numbers."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     found = _SCORE_TEXT.fullmatch(value) if isinstance(value, str) else None
-    return int(found["score"]) if found and int(found["maximum"] or maximum) == maximum else value
+    return int(found["score"]) if found and int(found["maximum"] or MAX_SCORE) == MAX_SCORE else value
 
 
-Score = Annotated[int, BeforeValidator(lambda value: _whole(value, MAX_SCORE)), Field(strict=True)]
-Total = Annotated[int, BeforeValidator(lambda value: _whole(value, MAX_TOTAL)), Field(strict=True)]
-Feedback = Annotated[str, Field(pattern=r"\S")]
+Score = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
+ExactScore = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=MAX_SCORE)]
+Prose = Annotated[str, Field(pattern=r"\S")]
 
 
 class _Judgement(BaseModel):
@@ -68,11 +68,17 @@ class _Judgement(BaseModel):
     score: Score
 
 
+class _ExactJudgement(BaseModel):
+    """A judgement with its reason, and with a score that need not be clamped."""
+
+    explanation_md: Prose
+    score: ExactScore
+
+
 class _Overall(BaseModel):
     """The answer without criteria."""
 
-    feedback_md: Feedback
-    score: Total
+    feedback_md: Prose
 
 
 class _Keyed(BaseModel):
@@ -105,18 +111,18 @@ def document_schema(count: int) -> dict[str, Any]:
     grammar compilers fail.
     """
     if count == 0:
-        return _object({"feedback_md": {"type": "string"}, "score": _integer(MAX_TOTAL)})
-    judgement = _object({"explanation_md": {"type": "string"}, "score": _integer(MAX_SCORE)})
+        return _object({"feedback_md": {"type": "string"}})
+    judgement = _object({"explanation_md": {"type": "string"}, "score": {"type": "integer", "minimum": 0, "maximum": MAX_SCORE}})
     return _object({"criteria": _object(dict.fromkeys(keys(count), judgement)), "feedback_md": {"type": "string"}})
 
 
-def parse(text: str, count: int) -> CriteriaDocument:
+def parse(text: str, count: int, *, is_exact: bool = False) -> CriteriaDocument:
     """Parses the answer to a request with `document_schema(count)`. Raises DocumentError.
 
     The document may stand in a code fence, after prose or thoughts, or before a farewell. Two different ones are none, because
-    one of them may be a quotation of a pupil.
+    one of them may be a quotation of a pupil. With `is_exact` a blank explanation or a score out of range is an error.
     """
-    read = [_read(found, count) for found in _objects(text)]
+    read = [_read(found, count, is_exact) for found in _objects(text)]
     documents = [each for each in read if isinstance(each, CriteriaDocument)]
     if not documents:
         raise next((each for each in read if isinstance(each, DocumentError)), DocumentError("document: json_invalid"))
@@ -133,43 +139,49 @@ def _objects(text: str) -> list[dict[str, object]]:
         return []
 
 
-def _read(found: dict[str, object], count: int) -> CriteriaDocument | DocumentError:
+def _read(found: dict[str, object], count: int, is_exact: bool) -> CriteriaDocument | DocumentError:
     try:
-        answered = (_judged_model(count) if count else _Overall).model_validate(found)
+        answered = (_judged_model(count, is_exact) if count else _Overall).model_validate(found)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         return DocumentError(f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['type']}")
     fields = answered.model_dump()
     judgements = tuple(Judgement(**fields["criteria"][name]) for name in keys(count))
-    return CriteriaDocument(judgements, fields["feedback_md"], fields.get("score", 0))
+    return CriteriaDocument(judgements, fields["feedback_md"])
+
+
+def as_json(document: CriteriaDocument) -> str:
+    """Return the document in the form of the model's answer, compact."""
+    judged = {key(place): asdict(judgement) for place, judgement in enumerate(document.judgements, 1)}
+    fields = {"criteria": judged} if judged else {}
+    return json.dumps({**fields, "feedback_md": document.feedback_md}, ensure_ascii=False, separators=(",", ":"))
 
 
 def analysis(document: CriteriaDocument, criteria: Sequence[str]) -> Analysis:
-    """The criteria.v2 document: one result per criterion, in the given order, with the given text and a score in range."""
-    given = [judgement.score for judgement in document.judgements] if criteria else [document.score]
-    limit = MAX_SCORE if criteria else MAX_TOTAL
-    scores = [max(0, min(limit, score)) for score in given]
-    pairs = zip(criteria, scores, document.judgements, strict=True) if criteria else ()
+    """The criteria.v2 document: one result per criterion, in the given order, with the given text and a score in range.
+
+    Without criteria it is empty, because readers show a score without results as a number of points.
+    """
+    if not criteria:
+        return Analysis({}, 0)
+    given = [judgement.score for judgement in document.judgements]
+    scores = [max(0, min(MAX_SCORE, score)) for score in given]
+    pairs = zip(criteria, scores, document.judgements, strict=True)
     results = [_result(criterion, score, judgement.explanation_md) for criterion, score, judgement in pairs]
-    total = _total(scores) if criteria else scores[0]
     clamped_scores = sum(score != bounded for score, bounded in zip(given, scores, strict=True))
-    return Analysis({"schema": "criteria.v2", "score": total, "criteria_results": results}, clamped_scores)
+    return Analysis({"schema": "criteria.v2", "score": _total(scores), "criteria_results": results}, clamped_scores)
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": dict(properties), "required": list(properties), "additionalProperties": False}
 
 
-def _integer(maximum: int) -> dict[str, Any]:
-    return {"type": "integer", "minimum": 0, "maximum": maximum}
-
-
 @cache
-def _judged_model(count: int) -> type[BaseModel]:
+def _judged_model(count: int, is_exact: bool) -> type[BaseModel]:
     """The answer with criteria. Other keys are ignored, so that no error message contains a key that the model invented."""
-    fields: dict[str, Any] = dict.fromkeys(keys(count), (_Judgement, ...))
+    fields: dict[str, Any] = dict.fromkeys(keys(count), (_ExactJudgement if is_exact else _Judgement, ...))
     criteria = create_model("_Criteria", __base__=_Keyed, **fields)
-    return create_model("_Judged", criteria=(criteria, ...), feedback_md=(Feedback, ...))
+    return create_model("_Judged", criteria=(criteria, ...), feedback_md=(Prose, ...))
 
 
 def _result(criterion: str, score: int, explanation_md: str) -> dict[str, Any]:
@@ -177,5 +189,6 @@ def _result(criterion: str, score: int, explanation_md: str) -> dict[str, Any]:
 
 
 def _total(scores: Sequence[int]) -> int:
-    """round(5 · Σ score / Σ max_score), as the platform does."""
-    return round(MAX_TOTAL * sum(scores) / (MAX_SCORE * len(scores)))
+    """5 · Σ score / Σ max_score, rounded half up as readers expect. `round` would turn 2.5 into 2."""
+    most = MAX_SCORE * len(scores)
+    return (2 * MAX_TOTAL * sum(scores) + most) // (2 * most)

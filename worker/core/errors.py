@@ -36,3 +36,7 @@ class FeedbackPermanentError(Exception):
 
 class InvalidDocument(FeedbackTransientError):
     """The answer does not match the requested schema."""
+
+
+class ContextQuoted(InvalidDocument):
+    """The answer quotes the teacher's confidential context."""

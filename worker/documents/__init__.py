@@ -1,5 +1,6 @@
 """From a submission's file to pages for a vision model. A worker never decodes a file in its own process.
 
+    submitted the pages of a submission: rendered by the web side, or the original's
     storage   reads the file, from a local directory or the object store
     decoder   decodes it in a child process and passes its pages on
     sandbox   the child: no descriptors, little memory and time, no way to write files

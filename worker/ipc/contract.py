@@ -106,6 +106,9 @@ class Counter(IntEnum):
     REFUSED_NOT_A_DOCUMENT = 36
     REFUSED_FORM_NOT_PRINTED = 37
     FAILED_INVALID_ANALYSIS = 38  # also of practice attempts
+    USAGE_RECORDED = 39
+    USAGE_INVALID = 40
+    USAGE_REFUSED = 41
 
 
 FAILURE_COUNTERS: dict[str, Counter] = {
@@ -177,6 +180,7 @@ class EventKind(Enum):
     BUG = "bug"
     CALL = "call"
     PAGE_DOUBTFUL = "page_doubtful"  # `error_class` has the reasons
+    USAGE_REFUSED = "usage_refused"  # the database does not record the tokens of a job. Its outcome was written
 
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_REPORTED_SECONDS)]
@@ -218,6 +222,7 @@ class Event(BaseModel):
     step: Step | None = None
     call: ModelCall | None = None
     page: Annotated[int, Field(ge=0, le=100_000)] = 0  # of the submission, counted from 1
+    retry_in_seconds: Seconds | None = None  # of a job that was put back into the queue for later
 
     def encode(self) -> bytes:
         return self.model_dump_json(exclude_defaults=True).encode()
