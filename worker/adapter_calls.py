@@ -46,11 +46,11 @@ class AdapterCalls:
     def call(self, step: Step, call: Callable[[], T], phase: Step | None = None, limit_seconds: float | None = None) -> T:
         """The result of one call to the step's model. Raises JobEnded as `ask` does.
 
-        `phase` is named in the submission if the call fails. None: the step itself. A foreign adapter's call is interrupted after
-        `limit_seconds`, by default that of the setting.
+        `phase` is that of the adapter, which is named in the submission if the call fails. None: the step itself.
+        A foreign adapter's call is interrupted after `limit_seconds`, by default that of the setting.
         """
         self._neighbours.call_begins(step)
-        if self._ctx.settings.is_foreign(step.value):
+        if self._ctx.settings.is_foreign((phase or step).value):
             call = partial(_limited, call, limit_seconds or self._ctx.settings.ai_foreign_timeout_seconds)
         with self.timed(Activity[step.name]):
             result = self.ask(step, call, phase, is_call=True)
@@ -64,7 +64,7 @@ class AdapterCalls:
         try:
             return ask()
         except Exception as error:
-            failure = replace(failure_of(error, step), phase=phase)
+            failure = replace(failure_of(error, phase or step), step=step, phase=phase)
             self._ctx.usage.take(error)
             if is_call:
                 self._count_end(failure)
@@ -91,7 +91,7 @@ class AdapterCalls:
         job = JobAtFailure(self._attempts, self._lease.age_seconds, counts, self._held_failure)
         outcome = outcome_of(failure, job, self._ctx.retry_policy)
         if isinstance(outcome, Failed):
-            return replace(outcome, error_code=accepted_code(outcome.error_code, self._ctx.platform, failure.step))
+            return replace(outcome, error_code=accepted_code(outcome.error_code, self._ctx.platform, failure.written_phase))
         if isinstance(outcome, Retried):
             return outcome
         is_closed = self._ctx.admission.calls(failure.step) == 0

@@ -150,7 +150,7 @@ class VisionStep:
 
     def _in_one_call(self, submission: Submission, fingerprint: str) -> OcrResult:
         settings = self._ctx.settings
-        hard_limit_seconds = one_call_limit_seconds(submission, settings)
+        hard_limit_seconds = reading_limit_seconds(_max_pages(submission, settings), settings)
         self._held.start_step(Step.VISION, hard_limit_seconds, settings.ai_vision_model)
         return self._call(lambda: self._extract(submission, fingerprint), hard_limit_seconds)
 
@@ -214,11 +214,6 @@ def _unasked_text(pages: Any, page: Any) -> str | None:
 def _continuation(before: str, text: str, page: Any) -> str:
     """The text of a page without what the page before has too. It is removed before the page is committed."""
     return joining.without_repeated(before, text) if Note.OVERLAP in getattr(page, "notes", ()) else text
-
-
-def one_call_limit_seconds(submission: Submission, settings: WorkerSettings) -> float:
-    """Hard limit of one call of an adapter that fetches and reads all pages."""
-    return reading_limit_seconds(_max_pages(submission, settings), settings)
 
 
 def _max_pages(submission: Submission, settings: WorkerSettings) -> int:

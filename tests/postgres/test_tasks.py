@@ -208,6 +208,20 @@ def test_a_refused_result_writes_nothing(
     assert states(owner) == ("pending", "pending", None, "awaiting_analysis", 1)
 
 
+def test_a_bug_in_the_failing_function_costs_no_attempt(
+    owner: psycopg.Connection[Any], worker: Connection, submission_id: UUID
+) -> None:
+    """A function of the platform that raises would end one worker after another: the database's own ends the attempt."""
+    begin_attempt(owner, submission_id, ["a"])
+
+    def break_down(**given: Any) -> None:
+        raise KeyError(given["submission_id"])
+
+    failed = Failed(ErrorCode.FEEDBACK_FAILED, "a_code")
+    assert settle_attempt(worker, leased(worker), failed, None, Practice(complete, break_down))
+    assert states(owner) == ("failed", "failed", "a_code", "active", 0)
+
+
 def test_without_the_lease_no_attempt_is_ended(owner: psycopg.Connection[Any], worker: Connection, submission_id: UUID) -> None:
     """The fence of the job is the fence of its attempt."""
     begin_attempt(owner, submission_id, ["a"])

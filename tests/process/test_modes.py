@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import pytest
@@ -16,12 +16,14 @@ from testkit.class_tasks import begin_attempt, open_task
 from testkit.database import Database, temporary_database
 from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.refusals import accept, install_refusals, refuse
-from testkit.school import HELD, School, counted, enter_one, is_idle
+from testkit.school import FEEDBACK_MODEL, HELD, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle
 from testkit.submissions import Submission
 from testkit.waiting import until
-from worker.ipc.contract import Counter, ErrorCode
+from worker.ipc.contract import Counter, ErrorCode, ExitCode
 from worker.ipc.scoreboard import AdmissionRecord
+from worker.ollama.address import server_name
 from worker.queue.dead_leases import ReclaimResult
+from worker.queue.permits import Permits
 
 pytestmark = pytest.mark.postgres
 
@@ -37,6 +39,11 @@ DIALOG = {
 MODES = ("text_direct", "ocr_text", "visual_direct", "dialog")
 METHODS = {"text_direct": "analyze", "ocr_text": "analyze", "visual_direct": "analyze_visual", "dialog": "analyze_dialog"}
 LONG_SECONDS = 60.0
+LOCK_KEYS: LiteralString = """
+    select classid::bigint from pg_locks where locktype = 'advisory' and granted and objid > 0
+       and database = (select oid from pg_database where datname = current_database())
+"""
+WAITS: LiteralString = "select granted from pg_locks where locktype = 'advisory' and not granted"
 MAX_MESSAGES = 1000  # far more than a job takes
 FEWEST_MESSAGES = 50  # of its statements
 
@@ -199,7 +206,20 @@ def test_a_failed_call_is_one_of_feedback(pupils: Class, mode: str, kind: str) -
         assert (row["analysis_status"], row["error_code"]) == ("failed", "feedback_failed")
         assert (job["status"], job["error_code"]) == ("failed", "feedback_failed")
     else:
-        assert (row["analysis_status"], job["status"], job["error_code"]) == ("pending", "queued", "FeedbackTransientError")
+        assert (row["analysis_status"], job["status"], job["error_code"]) == ("pending", "queued", "timeout")
+
+
+@pytest.mark.parametrize("mode", ["visual_direct", "dialog"])
+def test_a_slow_call_ends_at_the_limit_of_foreign_calls(pupils: Class, mode: str) -> None:
+    """In every mode a call without an end becomes a timeout of the job, which uses no attempt, and the worker lives on."""
+    submission_id = pupils.hand_in(mode)
+    settings = {**ADAPTERS, "ai_foreign_timeout_seconds": 1}
+    with pupils.school.worker(pupils.environ(PLATFORM_FAULT="hang"), **settings) as worker:
+        until(lambda: _released_or_final(pupils, worker, submission_id))
+        job, row = pupils.school.job(submission_id), pupils.school.submission(submission_id)
+        assert worker.exit_status(0) is None
+    assert (job["status"], job["retry_count"], job["error_code"]) == ("queued", 0, "ForeignTimeout")
+    assert row["analysis_status"] == "pending"
 
 
 def _released_or_final(pupils: Class, worker: BareWorker, submission_id: UUID) -> bool:
@@ -253,6 +273,45 @@ def test_a_job_waits_at_the_gate_of_its_model(pupils: Class, mode: str, closed: 
         assert pupils.school.job(waiting)["retry_count"] == 0
         worker.admit(AdmissionRecord())
         until(lambda: pupils.school.results(waiting) == ["completed"] and is_idle(worker))
+
+
+@pytest.mark.parametrize(
+    ("mode", "model"),
+    [
+        *[(mode, FEEDBACK_MODEL) for mode in ("text_direct", "ocr_text", "dialog", "practice")],
+        ("visual_direct", VISION_MODEL),
+    ],
+)
+def test_a_call_holds_the_permit_of_its_model(pupils: Class, mode: str, model: str) -> None:
+    """During the feedback call one permit is held, that of the model, and a stop waits for the end of the job."""
+    submission_id = pupils.practise() if mode == "practice" else pupils.hand_in(mode)
+    key = Permits.of(server_name(pupils.school.ollama_url), model, 1).key
+    with pupils.school.worker(pupils.environ(PLATFORM_FAULT="wait"), **ADAPTERS) as worker:
+        until(lambda: any(call["method"].startswith("analyze") for call in pupils.calls()))
+        assert [row["classid"] for row in pupils.school.all(LOCK_KEYS)] == [key % 2**32]
+        worker.signal(signal.SIGTERM)
+        pupils.ledger.with_suffix(".go").touch()
+        assert worker.exit_status() == ExitCode.DONE
+    assert (pupils.school.results(submission_id), pupils.school.permits()) == (["completed"], [])
+
+
+@pytest.mark.parametrize(
+    ("mode", "model"), [("visual_direct", VISION_MODEL), ("dialog", FEEDBACK_MODEL), ("practice", FEEDBACK_MODEL)]
+)
+def test_a_stop_ends_the_wait_for_a_permit(pupils: Class, mode: str, model: str) -> None:
+    """While the only permit of its model is taken, a job waits without a call, and a stop returns it without an attempt."""
+    submission_id = pupils.practise() if mode == "practice" else pupils.hand_in(mode)
+    key = Permits.of(server_name(pupils.school.ollama_url), model, 1).key
+    pupils.school.owner.execute("select pg_advisory_lock(%s::int, 1)", [key])
+    try:
+        with pupils.school.worker(pupils.environ(), **ADAPTERS) as worker:
+            until(lambda: WAITED_FOR in [row["granted"] for row in pupils.school.all(WAITS)])
+            worker.signal(signal.SIGTERM)
+            assert worker.exit_status() == ExitCode.DONE
+    finally:
+        pupils.school.owner.execute("select pg_advisory_unlock_all()")
+    job = pupils.school.job(submission_id)
+    assert (job["status"], job["retry_count"], job["error_code"], pupils.calls()) == ("queued", 0, None, [])
 
 
 # Practice attempts

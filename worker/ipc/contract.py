@@ -105,10 +105,10 @@ class Counter(IntEnum):
     REFUSED_PHOTO_FORMAT_UNKNOWN = 35
     REFUSED_NOT_A_DOCUMENT = 36
     REFUSED_FORM_NOT_PRINTED = 37
-    USAGE_RECORDED = 38
-    USAGE_INVALID = 39
-    USAGE_REFUSED = 40
-    FAILED_INVALID_ANALYSIS = 41  # also of practice attempts
+    FAILED_INVALID_ANALYSIS = 38  # also of practice attempts
+    USAGE_RECORDED = 39
+    USAGE_INVALID = 40
+    USAGE_REFUSED = 41
 
 
 FAILURE_COUNTERS: dict[str, Counter] = {
