@@ -21,6 +21,7 @@ from worker.core.outcome import (
     has_answer,
     parse_payload,
     quarantine,
+    with_usage,
 )
 from worker.core.refusal import hold
 from worker.core.task import NO_TASK, Task, is_read_from_the_table, practice_attempt_of, task_of
@@ -52,7 +53,12 @@ class Job:
         self.seconds: Mapping[Activity, float] = self._calls.seconds  # of each step that succeeded
 
     def run(self) -> Outcome:
-        """Every job has exactly one outcome. Raises LeaseRanOut."""
+        """Every job has exactly one outcome, with the usage that no checkpoint has recorded. Raises LeaseRanOut."""
+        self._ctx.usage.begin()
+        outcome = self._outcome()
+        return with_usage(outcome, self._ctx.usage.events)
+
+    def _outcome(self) -> Outcome:
         try:
             payload = self._payload()
             submission = self._submission(payload)
@@ -68,6 +74,8 @@ class Job:
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
             raise JobEnded(payload)
+        if payload.answer:
+            self._ctx.usage.add(*payload.answer.usage)
         if quarantined := quarantine(payload, self._ctx.settings.worker_max_crashes):
             raise JobEnded(quarantined)
         return payload

@@ -19,6 +19,7 @@ from worker.core.task import Task
 from worker.held_lease import HeldLease, PageWrite
 from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.checkpoints import OcrPage, write_pages
+from worker.queue.usage import UsageWrite
 from worker.timeouts import READ_DEADLINE_SECONDS, next_page_limit_seconds, page_limit_seconds
 from worker.vision import report_doubt
 
@@ -91,7 +92,8 @@ class VisualStep:
         self._add(judged, pages.assessment, page)
         if len(judged.assessments) == pages.total:
             return
-        write = self._writing(judged, submission)
+        usage = self._ctx.usage.write(self._ctx.usage.events)
+        write = self._writing(judged, submission, usage)
         if needs_model:
             self._held.continue_step(next_page_limit_seconds(self._ctx.settings), write)
             self._ctx.report.enter_activity(Activity.READ, READ_DEADLINE_SECONDS)
@@ -99,6 +101,7 @@ class VisualStep:
             return
         judged.written = len(judged.assessments)
         self._calls.page_committed()
+        self._ctx.usage.written(usage, self._held.lease.job_id)
 
     def _call(self, pages: Any, page: Any, *, is_last: bool) -> None:
         """The answer about the last page is the result, which is settled at once. The others are checkpoints."""
@@ -117,9 +120,9 @@ class VisualStep:
         if grade.is_doubtful:
             report_doubt(self._ctx, self._held.lease, grade)
 
-    def _writing(self, judged: _Judged, submission: Submission) -> PageWrite:
+    def _writing(self, judged: _Judged, submission: Submission, usage: UsageWrite) -> PageWrite:
         """The pages without a checkpoint, with the grades that are known."""
         grades = {grade.page: grade for grade in judged.grades}
         numbers, fingerprint = range(judged.written + 1, len(judged.assessments) + 1), self._fingerprint_of(submission)
         pages = [OcrPage(each, judged.assessments[each - 1], fingerprint, grades.get(each)) for each in numbers]
-        return lambda connection, lease_seconds: write_pages(connection, self._held.lease, pages, lease_seconds)
+        return lambda connection, lease_seconds: write_pages(connection, self._held.lease, pages, lease_seconds, usage)

@@ -199,7 +199,20 @@ def test_a_failed_call_is_one_of_feedback(pupils: Class, mode: str, kind: str) -
         assert (row["analysis_status"], row["error_code"]) == ("failed", "feedback_failed")
         assert (job["status"], job["error_code"]) == ("failed", "feedback_failed")
     else:
-        assert (row["analysis_status"], job["status"], job["error_code"]) == ("pending", "queued", "FeedbackTransientError")
+        assert (row["analysis_status"], job["status"], job["error_code"]) == ("pending", "queued", "timeout")
+
+
+@pytest.mark.parametrize("mode", ["visual_direct", "dialog"])
+def test_a_slow_call_ends_at_the_limit_of_foreign_calls(pupils: Class, mode: str) -> None:
+    """In every mode a call without an end becomes a timeout of the job, which uses no attempt, and the worker lives on."""
+    submission_id = pupils.hand_in(mode)
+    settings = {**ADAPTERS, "ai_foreign_timeout_seconds": 1}
+    with pupils.school.worker(pupils.environ(PLATFORM_FAULT="hang"), **settings) as worker:
+        until(lambda: _released_or_final(pupils, worker, submission_id))
+        job, row = pupils.school.job(submission_id), pupils.school.submission(submission_id)
+        assert worker.exit_status(0) is None
+    assert (job["status"], job["retry_count"], job["error_code"]) == ("queued", 0, "ForeignTimeout")
+    assert row["analysis_status"] == "pending"
 
 
 def _released_or_final(pupils: Class, worker: BareWorker, submission_id: UUID) -> bool:
@@ -389,13 +402,18 @@ def test_a_lost_connection_costs_the_permit_of_the_lease(pupils: Class, proxy: P
         until(lambda: pupils.school.is_final(first, second) and is_idle(worker))
 
 
-@pytest.mark.parametrize(("mode", "round_trips"), [("text_direct", 3), ("dialog", 3), ("visual_direct", 4), ("ocr_text", 5)])
+@pytest.mark.parametrize(
+    ("mode", "round_trips"), [("text_direct", 3), ("dialog", 3), ("visual_direct", 3), ("ocr_text", 5), ("practice", 8)]
+)
 def test_a_mode_costs_few_round_trips(pupils: Class, proxy: PgProxy, mode: str, round_trips: int) -> None:
-    """The read of the task is the only further round trip beside the lease, the submission, the calls and the settlement."""
+    """The read of the task is the only further round trip beside the lease, the submission, the calls and the settlement.
+
+    The transaction of a practice attempt takes five more.
+    """
     settings = {**ADAPTERS, "learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS}
     with pupils.school.worker(pupils.environ(), **settings) as worker:
         until(lambda: is_idle(worker))
-        submission_id = pupils.hand_in(mode)
+        submission_id = pupils.practise() if mode == "practice" else pupils.hand_in(mode)
         before = proxy.round_trips
         worker.wake()
         until(lambda: pupils.school.is_final(submission_id) and is_idle(worker))
@@ -403,12 +421,24 @@ def test_a_mode_costs_few_round_trips(pupils: Class, proxy: PgProxy, mode: str, 
         assert proxy.round_trips - before - first_lease - first_read - round_trips in {0, last_look}
 
 
+@pytest.mark.parametrize("statement", ["BEGIN", "update_completed", "complete_practice", "COMMIT"])
+def test_a_lost_acknowledgement_ends_an_attempt_once(pupils: Class, proxy: PgProxy, statement: str) -> None:
+    """Each statement of the transaction may be the last before the connection breaks, also the one that commits it."""
+    submission_id = pupils.practise(criteria=["a"])
+    proxy.lose_answer_to(statement)
+    totals = pupils.finish(submission_id, learning_database_url=proxy.dsn)
+    assert proxy.answers_lost == 1
+    assert totals == {Counter.COMPLETED: 1, Counter.FEEDBACK_CALLS: 1}
+    assert pupils.attempt(submission_id) == ("completed", None, "partial", "feedback")
+    assert pupils.school.results(submission_id) == ["completed"]
+
+
 @pytest.mark.parametrize(
     ("pooled", "step"),
-    [("auto", 4), pytest.param("auto", 1, marks=pytest.mark.third_tier), pytest.param("true", 1, marks=pytest.mark.third_tier)],
+    [("auto", 9), pytest.param("auto", 1, marks=pytest.mark.third_tier), pytest.param("true", 1, marks=pytest.mark.third_tier)],
 )
 def test_an_attempt_is_ended_once_whatever_message_is_the_last(pupils: Class, proxy: PgProxy, pooled: str, step: int) -> None:
-    """The connection is cut after the k-th message: job and attempt end once and together, after one call. Every k in the soak."""
+    """The connection is cut after the k-th message: job and attempt end once, after one call, for every k in the soak."""
     settings = {**ADAPTERS, "learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS, "database_pooled": pooled}
     with pupils.school.worker(pupils.environ(), **settings) as worker:
         until(lambda: is_idle(worker))

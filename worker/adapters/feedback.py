@@ -28,6 +28,7 @@ from worker.ollama.errors import AnswerTruncated
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 from worker.ollama.thinking import thinking
 from worker.ollama.token_budget import MAX_DOCUMENT_TOKENS
+from worker.ollama.usage import OnUsage, Purpose, ignore_usage
 from worker.settings import WorkerSettings
 
 ParseStatus = Literal["parsed", "second_try"]
@@ -122,6 +123,7 @@ class FeedbackWriter:
             think=thought.think,
             temperature=rung.temperature,
             seed=ladder.seed(attempt, is_second_try=is_second_try),
+            purpose=Purpose("feedback", "repair" if is_second_try else "primary" if assignment.criteria else "no_criteria"),
         )
 
     def _messages(
@@ -241,10 +243,15 @@ def _has_time(started_at_seconds: float, again: Deadline) -> bool:
     return again.end_at_seconds - now_seconds >= now_seconds - started_at_seconds
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> FeedbackWriter:
+def build(
+    settings: WorkerSettings,
+    on_progress: Callable[[], None],
+    on_call: OnCall = ignore_call,
+    on_usage: OnUsage = ignore_usage,
+) -> FeedbackWriter:
     """A vision model that can only read, as those for text recognition, has no assessment of pictures."""
     may_leave = settings.ai_send_pupils_work_to_cloud
-    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave)
+    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, on_usage=on_usage, may_leave_the_house=may_leave)
     if family_of(settings.ai_vision_model, settings.ai_vision_prompt) is ANY:
         return VisualFeedbackWriter(settings, ollama, on_call)
     return FeedbackWriter(settings, ollama)

@@ -21,6 +21,7 @@ from worker.ollama.errors import EmptyAnswer
 from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
 from worker.ollama.token_budget import MAX_PAGE_TOKENS
+from worker.ollama.usage import OnUsage, Purpose, ignore_usage
 from worker.settings import WorkerSettings
 
 OWN_TEXT = "\nown text of typed pages, 1"  # part of the fingerprint: the rules for a PDF's own text, with their version
@@ -127,6 +128,7 @@ class Vision:
             seed=ladder.seed(attempt),
             stop=self._family.stop,
             wants_logprobs=True,
+            purpose=Purpose("ocr"),
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
 
@@ -141,7 +143,12 @@ def _reading(text: str, picture: bytes) -> str:
     return "" if ink is Ink.NONE else text
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:
+def build(
+    settings: WorkerSettings,
+    on_progress: Callable[[], None],
+    on_call: OnCall = ignore_call,
+    on_usage: OnUsage = ignore_usage,
+) -> Vision:
     may_leave = settings.ai_send_pupils_work_to_cloud
-    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave)
+    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, on_usage=on_usage, may_leave_the_house=may_leave)
     return Vision(settings, ollama, on_call)
