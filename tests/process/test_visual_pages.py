@@ -178,6 +178,18 @@ def test_an_unusable_answer_is_retried_as_feedback(clean: School, document: Subm
     assert clean.results(submission_id)[-1] == "completed"
 
 
+def test_an_analysis_that_stays_invalid_has_its_code(clean: School, typed: Submission) -> None:
+    """A judgement of a conversation without its score is no zero: after the last try the submission fails by its own code."""
+    incomplete = {f"c{n:02}": {"explanation_md": "ja"} for n in range(1, len(typed.criteria) + 1)}
+    answer = json.dumps({"criteria": incomplete, "feedback_md": "Gut."})
+    clean.simulator.fault("say", model=FEEDBACK_MODEL, times=100, text=answer)
+    submission_id = hand_in_dialog(clean, typed)
+    finish(clean, submission_id, worker_max_retries=1)
+    row = clean.submission(submission_id)
+    assert (row["analysis_status"], row["error_code"]) == ("failed", "feedback_invalid_analysis")
+    assert row["feedback_last_error"] == "InvalidDocument"
+
+
 def test_a_damaged_document_fails_as_its_input(clean: School, document: Submission) -> None:
     submission_id = hand_in(clean, replace(document, content=b"%PDF-1.4 and no more"))
     assert Counter.VISION_CALLS not in finish(clean, submission_id)
