@@ -154,6 +154,7 @@ class EventLog:
             **{f"{activity.name.lower()}_seconds": f"{seconds:.3f}" for activity, seconds in event.steps.items()},
             next_job=event.next_job_id,
             page=event.page or "",
+            retry_at=_in_time(event.retry_in_seconds),
         )
 
     def wrong_setting(self, problem: Problem) -> None:
@@ -244,7 +245,7 @@ class EventLog:
     def _line(self, level: str, event: str, **details: object) -> None:
         if LEVELS.index(level) < self._least:
             return
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        now = _in_time(0.0)
         pairs = " ".join(f"{key}={_quoted(value)}" for key, value in details.items() if value not in (None, ""))
         self._write(f"{now} {level} {event} {pairs}".rstrip())
 
@@ -252,6 +253,13 @@ class EventLog:
 def ending(status: int) -> str:
     """Return an exit status in words, such as `exit 70` or `signal 9`."""
     return f"signal {-status}" if status < 0 else f"exit {status}"
+
+
+def _in_time(seconds: float | None) -> str:
+    """Return the time in so many seconds by this host's clock, for readers alone: the database decides by its own."""
+    if seconds is None:
+        return ""
+    return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
 
 def _slot(number: int) -> str:

@@ -39,7 +39,7 @@ class ChildLauncher:
         processes.rename(process_name(incarnation))
         self.instance.lock_in_worker()
         memory_bytes = settings.supervisor.worker_memory_hard_bytes
-        return worker_main.run(self._worker_wiring(slot, incarnation, memory_bytes), settings.worker)
+        return worker_main.run(self._worker_wiring(slot, incarnation, memory_bytes), settings.worker, settings.exported)
 
     def _worker_wiring(self, slot: int, incarnation: int, memory_bytes: int) -> Wiring:
         return Wiring(

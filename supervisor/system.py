@@ -227,7 +227,8 @@ class UnixSystem:
             claim = self._claim_of(slot) or WorkerRecord()  # the empty record has no job and no lease
             leases = claim.job_id, claim.lease_key, claim.next_lease_key
             is_oom, jitter = self._is_oom(slot, status), random.random()  # noqa: S311  jitter is no secret
-            yield Exited(slot.number, pid, status, self.now(), *leases, is_oom, jitter, claim.activity in BEFORE_A_CALL)
+            calls = claim.activity in BEFORE_A_CALL, claim.activity in self.policy(slot.generation).foreign_calls
+            yield Exited(slot.number, pid, status, self.now(), *leases, is_oom, jitter, *calls)
             yield from self._survivors_killed(slot, slots.keys())
 
     def _survivors_killed(self, slot: Slot, own_pids: Collection[int]) -> Iterator[SurvivorKilled]:

@@ -31,6 +31,7 @@ UNCOUNTED = {
     Counter.FEEDBACK_ANSWERED,
     Counter.VISION_DIED,
     Counter.FEEDBACK_DIED,
+    Counter.USAGE_RECORDED,  # only where the database records it
     Counter.HELD,  # RELEASED counts them too
     *REFUSAL_COUNTERS.values(),  # FAILED_INPUT_… count them too
 }

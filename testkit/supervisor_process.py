@@ -23,6 +23,7 @@ PROGRAM: Final = Path(sys.executable).with_name("learning-supervisor")
 MARK: Final = "SUPERVISOR_MARK"  # in the environment of the supervisor and of all its descendants
 STOP_SECONDS: Final = 90.0
 COMMAND_SECONDS: Final = 30.0
+FEEDBACK_SECONDS: Final = 15  # default of AI_TIMEOUT_FEEDBACK
 
 Row = dict[str, Any]
 
@@ -195,8 +196,9 @@ class SupervisorProcess:
 
 
 def as_variables(settings: Mapping[str, object]) -> dict[str, str]:
-    """Turn settings by field name into environment variables."""
-    return {name.upper(): str(value) for name, value in settings.items()}
+    """Turn settings by field name into environment variables. A test's adapter has as much time as the product's own."""
+    limits = {"ai_foreign_timeout_seconds": settings.get("ai_timeout_feedback", FEEDBACK_SECONDS)}
+    return {name.upper(): str(value) for name, value in {**limits, **settings}.items()}
 
 
 def _mark_of(process: psutil.Process) -> str | None:

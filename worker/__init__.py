@@ -8,7 +8,9 @@ The process, from the top down:
   job            the steps of one job, by its mode
   vision         the vision step, page by page
   feedback       the feedback step: on a text, on the pages themselves or on a dialog
+  visual         the same on pages, one after another, for an adapter that judges each by itself
   adapter_calls  calls an adapter and turns its exception into the job's outcome
+  foreign_call   ends a call to an adapter of another package at its limit
   held_lease     renews the lease of the job in hand and takes permits for model calls
   neighbours     other workers' calls to a model, as evidence about a failed one
   context        what does not change from job to job
@@ -30,6 +32,6 @@ The packages:
   ollama         client of the model server, and its limits on an answer
   documents      fetches a submission's file and decodes it in a child process
   adapters       vision and feedback, with their prompts, and the stub
-  core           decisions without effects: outcome, modes, task, platform, practice, usage, faults, evidence, retry, refusal,
-                 checkpoint, joining, criteria, gates, errors
+  core           decisions without effects: outcome, modes, task, platform, practice, usage, faults, adapter_codes, evidence,
+                 retry, refusal, checkpoint, joining, criteria, gates, errors
 """

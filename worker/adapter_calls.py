@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from worker.context import WorkerContext
+from worker.core.adapter_codes import RATE_LIMITED, accepted_code
 from worker.core.evidence import held_failure_in
 from worker.core.faults import Fault, Suspicion
 from worker.core.ladder import rung
 from worker.core.outcome import Failed, Lease, Released, Retried, storable
 from worker.core.retry import Failure, JobAtFailure, failure_of, outcome_of
+from worker.foreign_call import limited, retry_after_seconds
 from worker.held_lease import JobEnded
 from worker.ipc.backoff import jittered
 from worker.ipc.contract import Activity, Counter, EventKind, Step
@@ -40,15 +43,19 @@ class AdapterCalls:
         """A committed page gives the job's attempts back, and the evidence begins anew: its statement has written both."""
         self._attempts, self._held_failure = 0, None
 
-    def call(self, step: Step, call: Callable[[], T], phase: Step | None = None) -> T:
+    def call(self, step: Step, call: Callable[[], T], phase: Step | None = None, limit_seconds: float | None = None) -> T:
         """The result of one call to the step's model. Raises JobEnded as `ask` does.
 
-        `phase` is named in the submission if the call fails. None: the step itself.
+        `phase` is that of the adapter, which is named in the submission if the call fails. None: the step itself.
+        A foreign adapter's call is interrupted after `limit_seconds`, by default that of the setting.
         """
         self._neighbours.call_begins(step)
+        if self._ctx.settings.is_foreign((phase or step).value):
+            call = partial(_limited, call, limit_seconds or self._ctx.settings.ai_foreign_timeout_seconds)
         with self.timed(Activity[step.name]):
             result = self.ask(step, call, phase, is_call=True)
         self._count_answer(step)
+        self._ctx.admission.answered(step)
         return result
 
     def ask(self, step: Step, ask: Callable[[], T], phase: Step | None = None, *, is_call: bool = False) -> T:
@@ -57,9 +64,12 @@ class AdapterCalls:
         try:
             return ask()
         except Exception as error:
-            failure = replace(failure_of(error, step), phase=phase)
+            failure = replace(failure_of(error, phase or step), step=step, phase=phase)
+            self._ctx.usage.take(error)
             if is_call:
                 self._count_end(failure)
+            if failure.error_class == RATE_LIMITED:
+                self._ctx.admission.pause(step, retry_after_seconds(error))
             outcome, seconds = self._outcome(failure), time.monotonic() - started_at_seconds
             self._report(failure, seconds)
             if isinstance(outcome, Retried) and self._ctx.climbs(step):
@@ -80,7 +90,9 @@ class AdapterCalls:
         counts = self._neighbours.counts(failure.step, self._answered[failure.step])
         job = JobAtFailure(self._attempts, self._lease.age_seconds, counts, self._held_failure)
         outcome = outcome_of(failure, job, self._ctx.retry_policy)
-        if not isinstance(outcome, Released):
+        if isinstance(outcome, Failed):
+            return replace(outcome, error_code=accepted_code(outcome.error_code, self._ctx.platform, failure.written_phase))
+        if isinstance(outcome, Retried):
             return outcome
         is_closed = self._ctx.admission.calls(failure.step) == 0
         return replace(outcome, delay_seconds=0.0 if is_closed else jittered(outcome.delay_seconds))
@@ -128,6 +140,11 @@ class AdapterCalls:
             seconds=seconds,
             step=failure.step,
         )
+
+
+def _limited(call: Callable[[], T], limit_seconds: float) -> T:
+    with limited(limit_seconds):
+        return call()
 
 
 def returned_text(value: object) -> str:

@@ -3,9 +3,12 @@
 import time
 
 from worker.core.gates import Gates
+from worker.ipc.backoff import doubling
 from worker.ipc.contract import Step, Wiring
 from worker.ipc.scoreboard import MAX_CALLS, AdmissionRecord
 from worker.settings import WorkerSettings
+
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 2.0, 60.0  # after a rate limit. The longer one also ends a named pause
 
 
 class Admission:
@@ -13,6 +16,7 @@ class Admission:
 
     def __init__(self, wiring: Wiring, settings: WorkerSettings) -> None:
         self._slot, self._scoreboard, self._settings = wiring.slot, wiring.scoreboard, settings
+        self._paused_until_seconds, self._pauses = dict.fromkeys(Step, 0.0), dict.fromkeys(Step, 0)
 
     def may_lease(self) -> bool:
         """False also if every gate is closed, because no job could get past them."""
@@ -28,6 +32,20 @@ class Admission:
         """Number of calls that the step's model may have at once, over all workers. 0: its gate is closed. A stub has no gate."""
         return self._calls(step, self._scoreboard.admission.read())
 
+    def pause(self, step: Step, retry_after_seconds: float) -> None:
+        """Closes the step's gate for this worker, because a foreign adapter's provider wants no calls.
+
+        Without a named time the pause doubles. Each worker learns by one call of its own.
+        """
+        self._pauses[step] += 1
+        doubled_seconds = doubling(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, self._pauses[step] - 1)
+        pause_seconds = min(MAX_PAUSE_SECONDS, retry_after_seconds or doubled_seconds)
+        self._paused_until_seconds[step] = time.monotonic() + pause_seconds
+
+    def answered(self, step: Step) -> None:
+        """A call was answered, so the next pause is a short one."""
+        self._pauses[step] = 0
+
     def lost_permits(self, step: Step) -> frozenset[int]:
         """Numbers of the step's permits that are held for no job and cannot be freed yet."""
         record = self._scoreboard.permits.read()
@@ -41,4 +59,6 @@ class Admission:
         limit = self._settings.ollama_num_parallel
         if self._settings.is_stub(step.value):
             return limit
+        if time.monotonic() < self._paused_until_seconds[step]:
+            return 0
         return min(limit, admission.vision_calls if step is Step.VISION else admission.feedback_calls)

@@ -14,6 +14,7 @@ from worker.queue.permits import NO_PERMITS, Permits
 from worker.report import Report
 from worker.session import Session
 from worker.settings import WorkerSettings
+from worker.usage import JobUsage
 from worker.wakeups import Wakeups
 
 
@@ -31,6 +32,7 @@ class WorkerContext:
     report: Report
     wakeups: Wakeups
     session: Session
+    usage: JobUsage
     reads_by_attempt: bool = False  # the vision adapter's `pages` takes the attempt
     practice: Practice | None = None  # the platform's functions, where they can be imported
     abilities: Abilities = ABILITIES_OF_2025  # of the adapters, the functions and the settings

@@ -9,21 +9,12 @@ from typing import Any
 from worker.adapter_calls import AdapterCalls, returned_document, returned_text
 from worker.adapters.loading import ATTEMPT, TEACHER_CONTEXT, options_of
 from worker.context import WorkerContext
-from worker.core.modes import Mode
 from worker.core.outcome import Completed, Submission
 from worker.core.refusal import Access
 from worker.core.task import Task
 from worker.held_lease import HeldLease
 from worker.ipc.contract import Counter, Step
 from worker.timeouts import feedback_limit_seconds
-from worker.vision import one_call_limit_seconds
-
-METHODS = {
-    Mode.TEXT_DIRECT: "analyze",
-    Mode.OCR_TEXT: "analyze",
-    Mode.VISUAL_DIRECT: "analyze_visual",
-    Mode.DIALOG: "analyze_dialog",
-}
 
 
 class FeedbackStep:
@@ -40,8 +31,8 @@ class FeedbackStep:
     def on_pages(self, submission: Submission) -> Completed:
         """The feedback on a picture or document, without a text in between."""
         settings = self._ctx.settings
-        hard_limit_seconds = one_call_limit_seconds(submission, settings) + feedback_limit_seconds(settings)
-        self._held.start_step(Step.VISION, hard_limit_seconds, settings.ai_vision_model, Access.RESULT, has_text=False)
+        limit_seconds = feedback_limit_seconds(settings)
+        self._held.start_step(Step.VISION, limit_seconds, settings.ai_vision_model, Access.RESULT, has_text=False)
         self._held.count_call(Counter.VISION_CALLS)
         given = {"submission": dict(submission), "job_payload": dict(self._held.lease.payload)}
         return self._calls.call(Step.VISION, lambda: self._judged("analyze_visual", None, given), Step.FEEDBACK)
@@ -65,6 +56,7 @@ class FeedbackStep:
     def _judged(self, method: str, text_md: str | None, given: Mapping[str, Any]) -> Completed:
         arguments = {**self._options(method), **given, "criteria": list(self._task.criteria)}
         feedback = getattr(self._ctx.feedback_adapter, method)(**arguments)
+        self._ctx.usage.take(feedback)
         self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
         return Completed(text_md, returned_text(feedback.feedback_md), returned_document(feedback.analysis_json))
 

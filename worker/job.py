@@ -21,9 +21,10 @@ from worker.core.outcome import (
     has_answer,
     parse_payload,
     quarantine,
+    with_usage,
 )
 from worker.core.refusal import hold
-from worker.core.task import NO_TASK, Task, is_read_from_the_table, task_of
+from worker.core.task import NO_TASK, Task, is_read_from_the_table, practice_attempt_of, task_of
 from worker.feedback import FeedbackStep
 from worker.held_lease import HeldLease, JobEnded
 from worker.ipc.contract import Activity, Counter, ErrorCode, Obstacle
@@ -33,7 +34,9 @@ from worker.queue.submissions import read_submission
 from worker.queue.tasks import read_task
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 from worker.vision import VisionStep
+from worker.visual import VisualStep
 
+_UNABLE = Released("held", 2.0, "practice_functions_missing")  # since the lease: the next one passes the job over
 _FINAL = frozenset({"completed", "failed"})
 T = TypeVar("T")
 
@@ -50,7 +53,12 @@ class Job:
         self.seconds: Mapping[Activity, float] = self._calls.seconds  # of each step that succeeded
 
     def run(self) -> Outcome:
-        """Every job has exactly one outcome. Raises LeaseRanOut."""
+        """Every job has exactly one outcome, with the usage that no checkpoint has recorded. Raises LeaseRanOut."""
+        self._ctx.usage.begin()
+        outcome = self._outcome()
+        return with_usage(outcome, self._ctx.usage.events)
+
+    def _outcome(self) -> Outcome:
         try:
             payload = self._payload()
             submission = self._submission(payload)
@@ -61,9 +69,13 @@ class Job:
             return hold(reason_of(refusal.sqlstate))  # of a permit, which has no row
 
     def _payload(self) -> Payload:
+        if practice_attempt_of(self._lease.payload) and not self._ctx.abilities_now.has_practice:
+            raise JobEnded(_UNABLE)
         payload = parse_payload(self._lease)
         if isinstance(payload, Failed):
             raise JobEnded(payload)
+        if payload.answer:
+            self._ctx.usage.add(*payload.answer.usage)
         if quarantined := quarantine(payload, self._ctx.settings.worker_max_crashes):
             raise JobEnded(quarantined)
         return payload
@@ -114,10 +126,13 @@ class Job:
 
     def _completed(self, payload: Payload, submission: Submission) -> Completed:
         mode = self._mode(submission)
-        feedback = FeedbackStep(self._ctx, self._held, self._calls, self._task(payload, submission))
+        task = self._task(payload, submission)
+        feedback = FeedbackStep(self._ctx, self._held, self._calls, task)
         match mode:
             case Mode.DIALOG:
                 return feedback.on_dialog(self._lease.payload)
+            case Mode.VISUAL_DIRECT if hasattr(self._ctx.feedback_adapter, "visual_pages"):
+                return self._with_remark(self._judge_pages(payload, submission, task))
             case Mode.VISUAL_DIRECT:
                 return feedback.on_pages(submission)
             case Mode.TEXT_DIRECT | Mode.OCR_TEXT if submission["kind"] == "text":
@@ -132,6 +147,12 @@ class Job:
         text_md = vision.text(payload, submission)
         self._doubtful_pages = tuple(grade.page for grade in vision.grades if grade.is_doubtful)
         return text_md
+
+    def _judge_pages(self, payload: Payload, submission: Submission, task: Task) -> Completed:
+        visual = VisualStep(self._ctx, self._held, self._calls, task)
+        completed = visual.completed(payload, submission)
+        self._doubtful_pages = tuple(grade.page for grade in visual.grades if grade.is_doubtful)
+        return completed
 
     def _with_remark(self, completed: Completed) -> Completed:
         """Adds the doubtful pages to the feedback: the platform's schema of an analysis forbids further keys."""

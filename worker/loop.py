@@ -225,6 +225,7 @@ class Loop:
             error_class=_error_class(outcome),
             seconds=seconds,
             steps=steps,
+            retry_in_seconds=_retry_in_seconds(outcome),
         )
 
 
@@ -253,10 +254,17 @@ def _counter_and_label(outcome: Written) -> tuple[Counter | None, str]:
 
 def _failure_counter(error_code: str) -> Counter:
     """The counter of a code. The codes of later platforms are about analyses."""
-    return FAILURE_COUNTERS.get(error_code, Counter.FAILED_FEEDBACK)
+    return FAILURE_COUNTERS.get(error_code, Counter.FAILED_INVALID_ANALYSIS)
 
 
 def _error_class(outcome: Written) -> str:
     if isinstance(outcome, Refused):
         return outcome.reason
     return outcome.error_class if isinstance(outcome, Failed | Retried | Released) else ""
+
+
+def _retry_in_seconds(outcome: Written) -> float | None:
+    """The wait of a job that is tried again. None for a job that has ended or kept its place in the queue."""
+    if isinstance(outcome, Retried):
+        return outcome.delay_seconds
+    return (outcome.delay_seconds or None) if isinstance(outcome, Released) else None

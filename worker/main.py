@@ -4,11 +4,12 @@ import contextlib
 import functools
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from worker.adapters.abilities import abilities_of
-from worker.adapters.loading import AdapterMissing, load_adapter, options_of, reads_by_attempt
+from worker.adapters.loading import AdapterMissing, load_adapter, options_of, prepare, reads_by_attempt
 from worker.adapters.practice import load_practice
 from worker.admission import Admission
 from worker.context import WorkerContext
@@ -24,6 +25,7 @@ from worker.queue.permit_sessions import worker_name
 from worker.report import Report
 from worker.session import Session
 from worker.settings import ADAPTERS, WorkerSettings
+from worker.usage import JobUsage
 from worker.wakeups import Wakeups
 
 
@@ -39,8 +41,11 @@ def preload() -> None:
     trusted_authorities()
 
 
-def run(wiring: Wiring, settings: WorkerSettings) -> int:
-    """Runs one worker and returns its exit code. Signals stay blocked until `Wakeups.install`."""
+def run(wiring: Wiring, settings: WorkerSettings, exported: Mapping[str, str] = MappingProxyType({})) -> int:
+    """Runs one worker and returns its exit code. Signals stay blocked until `Wakeups.install`.
+
+    `exported` are variables that adapters of another package read from the environment.
+    """
     limit_memory(wiring.memory_bytes)
     wakeups = Wakeups(wiring.wake_fd, wiring.lifeline_fd, lambda: wiring.scoreboard.control.read().is_retiring(wiring.slot))
     unshare_at_fork(wiring.scoreboard)  # the pipe of the wake-ups too
@@ -48,6 +53,7 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
     report.enter_activity(Activity.BOOT)  # without a deadline here: the supervisor applies BOOT_TIMEOUT_SECONDS
     wakeups.install()
     try:
+        prepare(settings, exported)
         return _work(wiring, settings, report, wakeups)
     except (UnsuitableDatabase, AdapterMissing, ModelRejected) as refusal:
         report.send(EventKind.UNSUITABLE, error_class=str(refusal))
@@ -58,8 +64,10 @@ def run(wiring: Wiring, settings: WorkerSettings) -> int:
 
 
 def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wakeups) -> int:
-    vision_adapter = _adapter(Step.VISION, settings.vision_adapter, settings, report)
-    feedback_adapter = _adapter(Step.FEEDBACK, settings.feedback_adapter, settings, report)
+    session = Session(_connector(wiring, settings), report, wakeups)
+    usage = JobUsage(report, session)
+    vision_adapter = _adapter(Step.VISION, settings.vision_adapter, settings, report, usage)
+    feedback_adapter = _adapter(Step.FEEDBACK, settings.feedback_adapter, settings, report, usage)
     reject_models_elsewhere(settings)
     report.sample_memory()
     report.send(EventKind.BOOTED)
@@ -73,7 +81,8 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
         server_name(settings.ollama_base_url),
         report,
         wakeups,
-        Session(_connector(wiring, settings), report, wakeups),
+        session,
+        usage,
         reads_by_attempt(vision_adapter),
         practice := load_practice(),
         abilities_of(vision_adapter, feedback_adapter, settings, has_practice=practice is not None),
@@ -82,8 +91,8 @@ def _work(wiring: Wiring, settings: WorkerSettings, report: Report, wakeups: Wak
     return ExitCode.DONE
 
 
-def _adapter(step: Step, module_name: str, settings: WorkerSettings, report: Report) -> Any:
-    return load_adapter(module_name, settings, report.progress, functools.partial(report.report_call, step))
+def _adapter(step: Step, module_name: str, settings: WorkerSettings, report: Report, usage: JobUsage) -> Any:
+    return load_adapter(module_name, settings, report.progress, functools.partial(report.report_call, step), usage.add)
 
 
 def _connector(wiring: Wiring, settings: WorkerSettings) -> Callable[[], Connection]:

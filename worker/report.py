@@ -115,6 +115,7 @@ class Report:
         step: Step | None = None,
         call: ModelCall | None = None,
         page: int = 0,
+        retry_in_seconds: float | None = None,
     ) -> None:
         """Sends one datagram to the monitor."""
         event = Event(
@@ -129,6 +130,7 @@ class Report:
             step=step,
             call=call,
             page=page,
+            retry_in_seconds=retry_in_seconds,
         )
         try:
             os.write(self._wiring.event_fd, event.encode()[:MAX_EVENT_BYTES])

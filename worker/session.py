@@ -122,12 +122,17 @@ class Session:
                     this_try, next_try = next_try, after_reconnect or first
                     return this_try(connection)
             except RowRefused as refusal:
-                self._probed_at_seconds = -math.inf if refusal.sqlstate in MIGRATION_SIGNS else self._probed_at_seconds
+                self.note_refusal(refusal.sqlstate)
                 raise
             except DatabaseUnavailable as outage:
                 self._lose(outage, is_of_row)
                 failures.add(outage.suspect, time.monotonic())
             self._wait(failures)
+
+    def note_refusal(self, sqlstate: str) -> None:
+        """Reads the abilities again before the next request, if the refusal may be the sign of a migration."""
+        if sqlstate in MIGRATION_SIGNS:
+            self._probed_at_seconds = -math.inf
 
     def close(self) -> None:
         if self._connection is not None:

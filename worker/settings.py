@@ -94,6 +94,10 @@ StoreUrl = Annotated[str, BeforeValidator(_store_url)]
 ModuleName = Annotated[
     str, _matching(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)?", "give the name of a Python module, such as platform.feedback")
 ]
+FunctionName = Annotated[
+    str,
+    _matching(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)?", "give module and function, such as school.setup:configure"),
+]
 ModelName = Annotated[str, _matching(r"[\w.:/-]{1,500}", "give the name of the model as `ollama list` prints it")]
 BucketName = Annotated[str, _matching(r"[\w-]+", "give the name of the bucket alone: letters, digits, - and _")]
 AbsolutePath = Annotated[str, _matching(r"(?:/.*)?", "give the path from the root directory on, such as /srv/files")]
@@ -166,6 +170,13 @@ class WorkerSettings(BaseModel):
     learning_feedback_adapter: Annotated[
         ModuleName, Field(description="Python module of the adapter that writes feedback. Empty: chosen by AI_BACKEND")
     ] = ""
+    learning_worker_setup: Annotated[
+        FunctionName,
+        Field(
+            description="function that prepares each worker for adapters of another package, such as school.setup:configure. "
+            "It is called once, without arguments, before an adapter is built"
+        ),
+    ] = ""
     ai_send_pupils_work_to_cloud: Annotated[
         bool,
         Field(
@@ -188,6 +199,14 @@ class WorkerSettings(BaseModel):
     ai_timeout_feedback: Annotated[
         WholeSeconds, Field(ge=1, le=300, description="longest time for the feedback of one submission, in seconds")
     ] = 15
+    ai_foreign_timeout_seconds: Annotated[
+        Seconds,
+        Field(
+            ge=1,
+            le=3600,
+            description="longest time for one call of an adapter of another package, which may ask its model three times",
+        ),
+    ] = 300
     ai_think_level: Annotated[
         Literal["", "low", "medium", "high"],
         Field(description="reasoning effort of gpt-oss. Empty: low. For other models reasoning is off"),
@@ -398,6 +417,10 @@ class WorkerSettings(BaseModel):
     def asks_ollama(self, step: Literal["vision", "feedback"]) -> bool:
         """True if the step uses our Ollama adapter. The requests of a foreign adapter are unknown."""
         return self._adapter(step) in ADAPTERS["local"]
+
+    def is_foreign(self, step: Literal["vision", "feedback"]) -> bool:
+        """True if the step uses an adapter of another package."""
+        return not self.asks_ollama(step) and not self.is_stub(step)
 
     def _adapter(self, step: Literal["vision", "feedback"]) -> str:
         return self.vision_adapter if step == "vision" else self.feedback_adapter

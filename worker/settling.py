@@ -20,6 +20,7 @@ from worker.core.outcome import (
     Released,
     Retried,
     fallbacks,
+    usage_in,
 )
 from worker.core.practice import AttemptRefused
 from worker.core.refusal import ALL_REFUSED, Access, after_answer, hold, hold_answer
@@ -32,6 +33,7 @@ from worker.queue.connection import Connection, RowRefused
 from worker.queue.refusals import Refusals
 from worker.queue.settle import Settlement, mark_refused, park, settle, settle_and_lease
 from worker.queue.sqlstate import is_passing, reason_of
+from worker.queue.usage import UsageWrite
 from worker.rivals import RefusedAccesses
 from worker.session import LeaseRanOut
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
@@ -48,38 +50,47 @@ class Settling:
         self._ctx, self._refusals, self._refused_accesses = ctx, refusals, refused_accesses
 
     def write(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
-        """Writes the outcome, and leases the next job if one is requested. Raises LeaseRanOut and RowRefused.
+        """Writes the outcome with its usage, and leases the next job if one is requested. Raises LeaseRanOut and RowRefused.
 
         A practice attempt whose result the platform's functions refuse fails instead.
         """
         try:
             return self._write(held, outcome, pending)
         except AttemptRefused as refusal:
-            failure = refusal.failure(self._ctx.platform)
+            failure = replace(refusal.failure(self._ctx.platform), usage=usage_in(outcome))
         return replace(self._write(held, failure, None), instead=failure)
 
     def _write(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
+        usage = self._ctx.usage.write(usage_in(outcome))
+
         def first(connection: Connection) -> Settlement:
             if pending is None or isinstance(outcome, Lost):  # without a next job: see `Loop._leases_next_after`
-                return Settlement(self._settle(connection, held, outcome))
+                return Settlement(self._settle(connection, held, outcome, usage))
             self._ctx.report.set_pending_lease(pending.request.lease_key)
-            return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request)
+            return settle_and_lease(connection, held.lease, outcome, held.permit, pending.request, usage)
 
         def after_reconnect(connection: Connection, *, may_have_committed: bool = True) -> Settlement:
             """If the job's row is gone while the lease runs, the first try has committed: no other worker may end the job yet."""
-            is_written = self._settle(connection, held, outcome) or (may_have_committed and held.is_running())
+            is_written = self._settle(connection, held, outcome, usage)
+            is_written = is_written or (may_have_committed and held.is_running())
             return Settlement(is_written, pending.find(connection) if pending else None)
 
+        settlement = self._ask(held, outcome, first, after_reconnect)
+        if settlement.is_written:
+            self._ctx.usage.written(usage, held.lease.job_id)
+        return settlement
+
+    def _ask(self, held: HeldLease, outcome: Outcome, first: Write, after_reconnect: Write) -> Settlement:
         if isinstance(outcome, Completed):
             return self._write_answer(held, outcome, first, after_reconnect)
         self._ctx.report.enter_activity(Activity.SETTLE, STATEMENT_DEADLINE_SECONDS)
         return held.ask(first, after_reconnect, _counters(outcome))
 
-    def _settle(self, connection: Connection, held: HeldLease, outcome: Outcome) -> bool:
+    def _settle(self, connection: Connection, held: HeldLease, outcome: Outcome, usage: UsageWrite) -> bool:
         practice = self._ctx.practice if practice_attempt_of(held.lease.payload) else None
         if practice and isinstance(outcome, Completed | Failed):
-            return settle_attempt(connection, held.lease, outcome, held.permit, practice)
-        return settle(connection, held.lease, outcome, held.permit)
+            return settle_attempt(connection, held.lease, outcome, held.permit, practice, usage)
+        return settle(connection, held.lease, outcome, held.permit, usage)
 
     def _write_answer(self, held: HeldLease, outcome: Completed, first: Write, after_reconnect: Write) -> Settlement:
         """Tries for KEPT_ANSWER_SECONDS after the lease. If the row may be refused, the job is put back with its answer before.
@@ -138,7 +149,7 @@ class Settling:
             return fallbacks(outcome, lease, reason, may_retry=may_pass)
         self._refused_accesses.add(Access.RESULT, lease.job_id)
         judged = after_answer(lease, outcome, reason, self._counts(), is_passing=may_pass, is_too_old=held.is_too_old)
-        return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None))
+        return (judged,) if isinstance(judged, Failed) else (judged, replace(judged, answer=None, usage=outcome.usage))
 
     def _counts(self) -> CallCounts:
         """The results that the database has taken from this instance."""

@@ -4,6 +4,7 @@ from worker.settings import WorkerSettings
 
 STATEMENT_DEADLINE_SECONDS = 20.0  # twice the statement timeout
 READ_DEADLINE_SECONDS = 30.0  # the model's digest (5 s), the file (8 s of download) and the decoder's first picture
+FOREIGN_FETCH_SECONDS = 15.0  # for an adapter that reads all pages in one call: its time beside the model's requests
 RENDER_SECONDS = 13.0  # a picture decoded again with shorter sides, and looked at for ink
 LEASE_MARGIN_SECONDS = 10.0  # required by the queue contract beyond a step's hard limit and the grace period
 DEADLINE_SLACK_SECONDS = 8.0  # the adapter's own deadline ends first. Less than the margin: the kill precedes a takeover
@@ -20,8 +21,13 @@ def next_page_limit_seconds(settings: WorkerSettings) -> float:
 
 
 def feedback_limit_seconds(settings: WorkerSettings) -> float:
-    """Hard limit of the feedback step. AI_TIMEOUT_FEEDBACK covers both tries."""
-    return float(settings.ai_timeout_feedback)
+    """Hard limit of the feedback step. AI_TIMEOUT_FEEDBACK covers both tries of our adapter."""
+    return float(settings.ai_foreign_timeout_seconds if settings.is_foreign("feedback") else settings.ai_timeout_feedback)
+
+
+def reading_limit_seconds(pages: int, settings: WorkerSettings) -> float:
+    """Hard limit of a call in which an adapter reads all pages."""
+    return max(FOREIGN_FETCH_SECONDS + pages * page_limit_seconds(settings), settings.ai_foreign_timeout_seconds)
 
 
 def lease_seconds_for(hard_limit_seconds: float, settings: WorkerSettings) -> float:
@@ -44,7 +50,7 @@ def longest_step_seconds(settings: WorkerSettings) -> float:
 
     It reads a file and then makes the longest call. A foreign adapter may read all pages in one call.
     """
-    is_foreign = not settings.asks_ollama("vision") and not settings.is_stub("vision")
-    vision_seconds = page_limit_seconds(settings) * (settings.max_pdf_pages if is_foreign else 1)
+    is_foreign = settings.is_foreign("vision")
+    vision_seconds = reading_limit_seconds(settings.max_pdf_pages, settings) if is_foreign else page_limit_seconds(settings)
     call_seconds = max(vision_seconds, feedback_limit_seconds(settings)) + DEADLINE_SLACK_SECONDS
     return READ_DEADLINE_SECONDS + call_seconds + settings.terminate_grace_seconds

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.adapters.abilities import abilities_of
-from worker.adapters.loading import AdapterMissing, load_adapter
+from worker.adapters.loading import SETUP, AdapterMissing, load_adapter, prepare
+from worker.adapters.needs import Needs, needs_of, variable_in
 from worker.adapters.practice import load_practice
 from worker.core.abilities import Abilities
 from worker.core.errors import VisionPermanentError, VisionTransientError
@@ -24,14 +25,19 @@ def adapter_module(settings: WorkerSettings, step: Step) -> str:
     return settings.vision_adapter if step is Step.VISION else settings.feedback_adapter
 
 
-def adapter_fault(settings: WorkerSettings, step: Step) -> tuple[str, str] | None:
-    """Return what is wrong with the adapter of the step, and the remedy. None if a worker can use it."""
+def adapter_fault(settings: WorkerSettings, exported: Mapping[str, str], step: Step) -> tuple[str, str] | None:
+    """Return what is wrong with the adapter of the step, and the remedy. None if a worker can use it.
+
+    Prepares the process as a worker does.
+    """
     module = adapter_module(settings, step)
     try:
+        prepare(settings, exported)
         built = load_adapter(module, settings, lambda: None)
+    except AdapterMissing as error:
+        return str(error), f"correct {_setting_in(error, step)}, or install its package"
     except Exception as error:  # noqa: BLE001  a foreign module may raise anything
-        reason = str(error) if isinstance(error, AdapterMissing) else f"adapter module {module}: {type(error).__name__}"
-        return reason, f"correct LEARNING_{step.name}_ADAPTER, or install its package"
+        return _failed_build(module, error, step)
     if any(callable(getattr(built, method, None)) for method in _METHODS[step]):
         return None
     remedy = f"its adapter has no method `{_METHODS[step][0]}`: LEARNING_{step.name}_ADAPTER names another kind of module"
@@ -46,6 +52,24 @@ def adapter_abilities(settings: WorkerSettings) -> Abilities | None:
     except Exception:  # noqa: BLE001  a foreign module may raise anything, and has a line of its own
         return None
     return abilities_of(vision_adapter, feedback_adapter, settings, has_practice=load_practice() is not None)
+
+
+def _setting_in(error: AdapterMissing, step: Step) -> str:
+    return SETUP if str(error).startswith(SETUP) else f"LEARNING_{step.name}_ADAPTER"
+
+
+def _failed_build(module: str, error: Exception, step: Step) -> tuple[str, str]:
+    """A set-up or a `build()` that raised. A KeyError may name a variable, and other messages are left out."""
+    if name := variable_in(error):
+        return f"adapter module {module}: {name} is not set", "set it in the settings file or in the environment"
+    return f"adapter module {module}: {type(error).__name__}", f"correct LEARNING_{step.name}_ADAPTER or {SETUP}"
+
+
+def adapter_needs(settings: WorkerSettings, step: Step) -> Needs:
+    """Return what the built adapter of the step will need when it is called, and does not have here."""
+    if not settings.is_foreign(step.value):
+        return Needs()
+    return needs_of(adapter_module(settings, step))
 
 
 def file_fault(settings: WorkerSettings, submission: Mapping[str, Any]) -> str:

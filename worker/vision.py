@@ -15,16 +15,21 @@ from worker.adapters.loading import ATTEMPT
 from worker.context import WorkerContext
 from worker.core import checkpoint, joining
 from worker.core.doubt import NO_CONFIDENCE, Confidence, PageGrade, ReadPage, grade_of, parsed_grades
-from worker.core.outcome import Payload, Submission
+from worker.core.outcome import Lease, Payload, Submission
 from worker.documents.page import Note
 from worker.documents.storage import page_keys
 from worker.held_lease import HeldLease, PageWrite
 from worker.ipc.contract import Activity, Counter, EventKind, Step
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_pages
+from worker.queue.usage import UsageWrite
 from worker.settings import WorkerSettings
-from worker.timeouts import READ_DEADLINE_SECONDS, feedback_limit_seconds, next_page_limit_seconds, page_limit_seconds
-
-FOREIGN_FETCH_SECONDS = 15.0  # for an adapter that reads all pages in one call: its time beside the model's requests
+from worker.timeouts import (
+    READ_DEADLINE_SECONDS,
+    feedback_limit_seconds,
+    next_page_limit_seconds,
+    page_limit_seconds,
+    reading_limit_seconds,
+)
 
 PAGE_GRADES = "page_grades"  # in the metadata of a reading
 
@@ -95,15 +100,16 @@ class VisionStep:
         text = self._calls.ask(Step.VISION, lambda: _unasked_text(pages, page))
         if text is None:
             self._begin_call(reading)
-            text = self._call(lambda: returned_text(pages.read(page)))
+            text = self._call(lambda: returned_text(pages.read(page)), page_limit_seconds(self._ctx.settings))
             self._add(reading, text, page, getattr(pages, "confidence", NO_CONFIDENCE))
             if len(reading.texts) < pages.total:
                 self._commit_pages(reading)
                 self._ctx.report.enter_activity(Activity.READ, READ_DEADLINE_SECONDS)
             return
         self._add(reading, text, page)
-        if len(reading.texts) < pages.total and self._held.continue_reading(self._writing(reading)):
-            self._committed(reading)
+        usage = self._usage()
+        if len(reading.texts) < pages.total and self._held.continue_reading(self._writing(reading, usage)):
+            self._committed(reading, usage)
 
     def _add(self, reading: "_Reading", text: str, page: Any, confidence: Confidence | None = None) -> None:
         """Adds a page with its grade. `confidence` is None if no model was asked for it."""
@@ -113,18 +119,7 @@ class VisionStep:
         reading.texts.append(_continuation(reading.texts[-1] if reading.texts else "", text, page))
         reading.grades.append(grade)
         if grade.is_doubtful:
-            self._report_doubt(grade)
-
-    def _report_doubt(self, grade: PageGrade) -> None:
-        lease = self._held.lease
-        self._ctx.report.send(
-            EventKind.PAGE_DOUBTFUL,
-            job_id=lease.job_id,
-            submission_id=lease.submission_id,
-            error_class=",".join(grade.reasons),
-            step=Step.VISION,
-            page=grade.page,
-        )
+            report_doubt(self._ctx, self._held.lease, grade)
 
     def _begin_call(self, reading: "_Reading") -> None:
         """Commits the pages before the call that needed none, and takes a permit if none is held."""
@@ -135,36 +130,59 @@ class VisionStep:
 
     def _commit_pages(self, reading: "_Reading") -> None:
         """Commits the pages in the round trip that renews the lease for the next one."""
-        self._held.continue_step(next_page_limit_seconds(self._ctx.settings), self._writing(reading))
-        self._committed(reading)
+        usage = self._usage()
+        self._held.continue_step(next_page_limit_seconds(self._ctx.settings), self._writing(reading, usage))
+        self._committed(reading, usage)
 
-    def _writing(self, reading: "_Reading") -> PageWrite:
-        return lambda connection, lease_seconds: write_pages(connection, self._held.lease, reading.unwritten, lease_seconds)
+    def _writing(self, reading: "_Reading", usage: UsageWrite) -> PageWrite:
+        return lambda connection, lease_seconds: write_pages(
+            connection, self._held.lease, reading.unwritten, lease_seconds, usage
+        )
 
-    def _committed(self, reading: "_Reading") -> None:
+    def _usage(self) -> UsageWrite:
+        """The usage of the pages since the last checkpoint."""
+        return self._ctx.usage.write(self._ctx.usage.events)
+
+    def _committed(self, reading: "_Reading", usage: UsageWrite) -> None:
         reading.written = len(reading.texts)
         self._calls.page_committed()
+        self._ctx.usage.written(usage, self._held.lease.job_id)
 
     def _in_one_call(self, submission: Submission, fingerprint: str) -> OcrResult:
         settings = self._ctx.settings
-        self._held.start_step(Step.VISION, one_call_limit_seconds(submission, settings), settings.ai_vision_model)
-        return self._call(lambda: self._extract(submission, fingerprint))
+        hard_limit_seconds = reading_limit_seconds(_max_pages(submission, settings), settings)
+        self._held.start_step(Step.VISION, hard_limit_seconds, settings.ai_vision_model)
+        return self._call(lambda: self._extract(submission, fingerprint), hard_limit_seconds)
 
     def _extract(self, submission: Submission, fingerprint: str) -> OcrResult:
         extracted = self._ctx.vision_adapter.extract(submission=dict(submission), job_payload=dict(self._held.lease.payload))
+        self._ctx.usage.take(extracted)
         return OcrResult(returned_text(extracted.text_md), returned_document(extracted.raw_metadata or {}), fingerprint)
 
-    def _call(self, call: Callable[[], T]) -> T:
+    def _call(self, call: Callable[[], T], limit_seconds: float) -> T:
         self._held.count_call(Counter.VISION_CALLS)
-        return self._calls.call(Step.VISION, call)
+        return self._calls.call(Step.VISION, call, limit_seconds=limit_seconds)
 
     def _commit(self, ocr: OcrResult) -> None:
         """Commits the whole text. The permit is given back in the same round trip."""
+        lease, usage = self._held.lease, self._usage()
         self._held.finish_step(
             feedback_limit_seconds(self._ctx.settings),
-            lambda connection, lease_seconds, permit: write_checkpoint(connection, self._held.lease, ocr, lease_seconds, permit),
+            lambda connection, lease_seconds, permit: write_checkpoint(connection, lease, ocr, lease_seconds, permit, usage),
         )
         self._calls.page_committed()
+        self._ctx.usage.written(usage, lease.job_id)
+
+
+def report_doubt(ctx: WorkerContext, lease: Lease, grade: PageGrade) -> None:
+    ctx.report.send(
+        EventKind.PAGE_DOUBTFUL,
+        job_id=lease.job_id,
+        submission_id=lease.submission_id,
+        error_class=",".join(grade.reasons),
+        step=Step.VISION,
+        page=grade.page,
+    )
 
 
 @dataclass(slots=True)
@@ -196,11 +214,6 @@ def _unasked_text(pages: Any, page: Any) -> str | None:
 def _continuation(before: str, text: str, page: Any) -> str:
     """The text of a page without what the page before has too. It is removed before the page is committed."""
     return joining.without_repeated(before, text) if Note.OVERLAP in getattr(page, "notes", ()) else text
-
-
-def one_call_limit_seconds(submission: Submission, settings: WorkerSettings) -> float:
-    """Hard limit of one call of an adapter that fetches and reads all pages."""
-    return FOREIGN_FETCH_SECONDS + _max_pages(submission, settings) * page_limit_seconds(settings)
 
 
 def _max_pages(submission: Submission, settings: WorkerSettings) -> int:

@@ -34,7 +34,7 @@ from worker.queue.contract_check import inspect, jobs_ahead, stuck_rows, waiting
 from worker.queue.dsn import password_of
 from worker.queue.platform_probe import PRACTICE, QUEUE, USAGE, Probe, probe
 from worker.settings import WorkerSettings
-from worker.trial import adapter_fault, adapter_module
+from worker.trial import adapter_fault, adapter_module, adapter_needs
 
 DISTRIBUTION = "learning-supervisor"
 MONITOR_CONNECTIONS = 1
@@ -168,7 +168,7 @@ def _clients(settings: Settings, account: Account | None) -> Iterator[Finding]:
 def _adapters(settings: Settings, account: Account | None) -> Iterator[Finding]:
     worker = settings.worker
     for step in (Step.VISION, Step.FEEDBACK):
-        trial = functools.partial(_adapter, worker, step)
+        trial = functools.partial(_adapter, settings, step)
         yield from findings_of(trial, f"adapter module {adapter_module(worker, step)}", account)
     if worker.invents_something:
         yield Finding(
@@ -176,12 +176,22 @@ def _adapters(settings: Settings, account: Account | None) -> Iterator[Finding]:
         )
 
 
-def _adapter(settings: WorkerSettings, step: Step) -> Iterator[Finding]:
+def _adapter(settings: Settings, step: Step) -> Iterator[Finding]:
     """Runs in the child with the service's rights."""
-    if fault := adapter_fault(settings, step):
+    if fault := adapter_fault(settings.worker, settings.exported, step):
         yield Finding(Level.FAILED, *fault)
-    else:
-        yield Finding(Level.OK, f"{step.value} adapter {adapter_module(settings, step)}")
+        return
+    yield Finding(Level.OK, f"{step.value} adapter {adapter_module(settings.worker, step)}")
+    needs = adapter_needs(settings.worker, step)
+    for name in needs.variables:
+        remedy = "set it in the settings file or in the environment: without it submissions wait"
+        yield Finding(Level.FAILED, f"{step.value} adapter: {name} is not set", remedy)
+    for name in needs.variables_of_a_mode:
+        remedy = "set it if submissions need this model: without it they wait"
+        yield Finding(Level.WARNING, f"{step.value} adapter: {name} is not set", remedy)
+    for name in needs.packages:
+        remedy = "install it in the environment of the service: the adapter imports it when it is called"
+        yield Finding(Level.WARNING, f"{step.value} adapter: package {name} is not installed", remedy)
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

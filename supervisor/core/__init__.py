@@ -46,7 +46,7 @@ Invariants (numbers of README.md, "What always holds")
      3  SIGKILL needs an expired grace period, an exceeded deadline in a drain, the hard memory limit, the end of the drain or
         the third request to stop.
      7  A job that kills its workers is quarantined: `DeadLease.is_counted` tells the monitor whether to count the death. A
-        hang before a model was asked does not count, nor does the first such crash of a job (culprits.py).
+        hang before a model was asked or in a foreign call does not count, nor the first such crash of a job (culprits.py).
      8  A crash loop costs at most `burst_starts` forks per slot in `burst_seconds`, and the healthy slots go on.
     10  `decide` is a function: equal arguments give equal actions. `apply` raises ImpossibleFact for a fact that cannot happen.
 

@@ -3,6 +3,8 @@
 Before a model is asked, a worker looks names up, reads files and asks the database. A hang there is the fault of the
 surroundings: a name server, a dead mount, a lock. A crash there may be, so the first one of a job is not counted. Without any
 count, a job that crashes each worker would never end.
+
+In a call of a foreign adapter a worker waits for a model as long as the adapter allows. A hang there is a slow model, too.
 """
 
 from uuid import UUID
@@ -15,7 +17,7 @@ MAX_SPARED = 64  # jobs that are remembered
 
 def is_counted(fact: Exited, cause: ExitCause, spared_job_ids: tuple[UUID, ...]) -> bool:
     """Report whether the job in hand is at fault."""
-    if not cause.is_crash:
+    if not cause.is_crash or (cause is ExitCause.HUNG and fact.is_foreign_call):
         return False
     if not fact.is_before_call:
         return True

@@ -82,9 +82,9 @@ class Exited:
     """A child was reaped. `status` is the exit code, or minus the signal.
 
     `lease_key` and `next_lease_key` come from its last scoreboard record: the lease of the job in hand, and one that it was
-    requesting. `is_before_call`: by this record it had not begun the next call to a model. `is_oom`: the kernel has counted an
-    out-of-memory kill in the supervisor's control group. `jitter` in [0, 1) is the part of the backoff to wait. The system
-    draws it, because `core` has no randomness.
+    requesting. `is_before_call`: by this record it had not begun the next call to a model. `is_foreign_call`: it was in a call
+    of a foreign adapter. `is_oom`: the kernel has counted an out-of-memory kill in the supervisor's control group. `jitter` in
+    [0, 1) is the part of the backoff to wait. The system draws it, because `core` has no randomness.
     """
 
     slot: int
@@ -97,6 +97,7 @@ class Exited:
     is_oom: bool = False
     jitter: float = 1.0  # the whole wait
     is_before_call: bool = False
+    is_foreign_call: bool = False
 
     @property
     def is_bad_configuration(self) -> bool:

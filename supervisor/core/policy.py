@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from worker.ipc.backoff import doubling
+from worker.ipc.contract import Activity
 
 MEBIBYTE = 2**20
 
@@ -29,6 +30,7 @@ class Policy:
     memory_hard_bytes: int = 1024 * MEBIBYTE  # resident set, 0: no limit
     minimum_lifetime_seconds: float = 60.0
     longest_step_seconds: float = 86.0  # after which a worker that waits for an unused permit is replaced
+    foreign_calls: frozenset[Activity] = frozenset()  # calls of adapters of another package, which may ignore their limit
 
     def restart_delay_seconds(self, crashes_in_a_row: int) -> float:
         """Return the longest wait before a restart: none after the first crash, then doubling."""

@@ -25,6 +25,12 @@ _COUNTERS = {
         Counter.SCORES_CLAMPED,
         "scores of a model that were outside the allowed range and were corrected",
     ),
+    "learning_usage_events_recorded": (Counter.USAGE_RECORDED, "answers of models whose tokens the platform has recorded"),
+    "learning_usage_events_invalid": (
+        Counter.USAGE_INVALID,
+        "usage events of adapters left out because the platform refuses such",
+    ),
+    "learning_usage_events_refused": (Counter.USAGE_REFUSED, "usage events that the database has refused to record"),
     "learning_writes_rejected": (Counter.REJECTED_BY_FENCE, "results not written because the lease was taken over"),
     "learning_adapter_bugs": (Counter.ADAPTER_BUGS, "unexpected exceptions of an adapter"),
     "learning_jobs_held": (

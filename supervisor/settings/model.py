@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -132,11 +132,15 @@ def default_runtime_path() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings of one generation. `unknown` are variables of the environment that look like settings and are none."""
+    """All settings of one generation. `unknown` are variables of the environment that look like settings and are none.
+
+    `exported` are the variables of the settings file and of the credentials that the environment has not, for foreign adapters.
+    """
 
     supervisor: SupervisorSettings
     worker: WorkerSettings
     unknown: tuple[UnknownVariable, ...] = ()
+    exported: Mapping[str, str] = field(default_factory=dict, repr=False)  # may have secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,18 +182,21 @@ def read_settings(flags: Mapping[str, str], env_file: Path | None = None) -> Set
         raise SettingsError([*problems, *error.problems]) from None
     if problems:
         raise SettingsError(problems)
-    return replace(settings, unknown=tuple(unknown_among(sorted(os.environ), _all_variables())))
+    unknown = tuple(unknown_among(sorted(os.environ), _all_variables()))
+    return replace(settings, unknown=unknown, exported=sources.exported())
 
 
 def changed_variables(before: Settings, after: Settings) -> tuple[str, ...]:
-    """The variables of the settings that differ, in the order of their fields."""
+    """The variables of the settings that differ, in the order of their fields, then those for foreign adapters."""
     pairs = ((before.supervisor, after.supervisor), (before.worker, after.worker))
-    return tuple(
+    fields = tuple(
         _variable(name, info)
         for old, new in pairs
         for name, info in type(old).model_fields.items()
         if getattr(old, name) != getattr(new, name)
     )
+    foreign = (before.exported.keys() | after.exported.keys()) - set(_all_variables())
+    return (*fields, *sorted(name for name in foreign if before.exported.get(name) != after.exported.get(name)))
 
 
 def has_secret(env_file: Path) -> bool:
@@ -246,22 +253,30 @@ def all_settings() -> Iterator[Setting]:
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """The settings file, and all sources in ascending precedence."""
+    """The settings file, and the sources above it in ascending precedence."""
 
     file: EnvFile
-    above: tuple[Mapping[str, str], ...]
+    environment: Mapping[str, str]
+    credentials: Mapping[str, str]
+    flags: Mapping[str, str]
 
     def merged(self) -> dict[str, str | None]:
         """Each variable from its strongest source. Blanks around a value have no meaning."""
-        given = (pair for source in (self.file.values, *self.above) for pair in source.items())
+        sources = self.file.values, self.environment, self.credentials, self.flags
+        given = (pair for source in sources for pair in source.items())
         return {name: value.strip() for name, value in given if value and value.strip()}
+
+    def exported(self) -> dict[str, str]:
+        """The variables that an adapter finds in the environment only if a worker puts them there."""
+        given = {name: value for name, value in self.file.values.items() if value and not self.environment.get(name)}
+        return {**given, **self.credentials}
 
 
 def _sources(flags: Mapping[str, str], env_file: Path | None) -> _Sources:
     given, directory = dict(os.environ), os.environ.get("CREDENTIALS_DIRECTORY")
     try:
         secrets = credentials(Path(directory), _all_variables()) if directory else {}
-        return _Sources(read_env_file(env_file), (given, secrets, flags))
+        return _Sources(read_env_file(env_file), given, secrets, flags)
     except Unreadable as file:
         raise SettingsError([Problem(file.variable, str(file.path), f"cannot be read: {file.reason}")]) from None
 

@@ -2,6 +2,7 @@
 
 from supervisor.core.policy import Policy
 from supervisor.settings.model import Settings
+from worker.ipc.contract import Activity, Step
 from worker.timeouts import longest_step_seconds
 
 
@@ -22,4 +23,5 @@ def policy_of(settings: Settings) -> Policy:
         memory_hard_bytes=own.worker_memory_hard_bytes,
         minimum_lifetime_seconds=own.worker_minimum_lifetime_seconds,
         longest_step_seconds=longest_step_seconds(settings.worker),
+        foreign_calls=frozenset(Activity[step.name] for step in Step if settings.worker.is_foreign(step.value)),
     )

@@ -29,13 +29,12 @@ class HelperLeaving(FeedbackWriter):
         text_md: str,
         criteria: Sequence[str],
         instruction_md: str | None = None,
-        hints_md: str | None = None,
         teacher_context_md: str | None = None,
         attempt: int = 0,
     ) -> Feedback:
         with suppress(OSError):  # no order
             _obey(Path(os.environ["HELPERS"]))
-        texts = {"instruction_md": instruction_md, "hints_md": hints_md, "teacher_context_md": teacher_context_md}
+        texts = {"instruction_md": instruction_md, "teacher_context_md": teacher_context_md}
         return super().analyze(text_md=text_md, criteria=criteria, attempt=attempt, **texts)
 
 

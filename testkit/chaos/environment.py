@@ -23,6 +23,7 @@ from testkit.outages.http_proxy import http_proxy
 from testkit.pg_proxy import ProxyProcess, dsn_through, start_proxy
 from testkit.postgres import Cluster, memory_parent
 from testkit.refusals import install_refusals
+from testkit.supervisor_process import FEEDBACK_SECONDS
 
 VISION_SECONDS: Final = 0.6
 CONNECT_SECONDS: Final = 2
@@ -90,7 +91,7 @@ def set_up() -> Iterator[ChaosEnvironment]:
             fleet.settings.update(_settings(environment, fleet))
             undo.callback(fleet.end_helpers)
             undo.callback(fleet.stop)
-        fleets[-1].settings["LEARNING_FEEDBACK_ADAPTER"] = HELPER_ADAPTER
+        fleets[-1].settings.update(LEARNING_FEEDBACK_ADAPTER=HELPER_ADAPTER, AI_FOREIGN_TIMEOUT_SECONDS=str(FEEDBACK_SECONDS))
         yield environment
 
 

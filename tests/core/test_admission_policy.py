@@ -99,7 +99,7 @@ def test_a_foreign_adapter_is_never_held_back() -> None:
 def test_the_policy_defaults_are_the_settings_defaults() -> None:
     """Both places that define a default must agree."""
     defaults = AdmissionPolicy("qwen2.5vl:3b", "gpt-oss:latest")
-    assert policy_of(**LOCAL) == replace(defaults, vision_context_tokens=6144, feedback_context_tokens=17_408)
+    assert policy_of(**LOCAL) == replace(defaults, vision_context_tokens=12_288, feedback_context_tokens=17_408)
 
 
 def test_the_settings_numbers_reach_the_rules() -> None:

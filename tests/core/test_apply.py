@@ -268,6 +268,13 @@ def test_a_hang_before_a_model_was_asked_is_not_the_job_s_fault() -> None:
     assert again.slot(0).last_cause is ExitCause.HUNG
 
 
+def test_a_hang_in_a_foreign_call_is_not_the_job_s_fault() -> None:
+    """A slow model behind an adapter without a time-out hangs the worker with any job. A crash in such a call counts."""
+    exited = Exited(0, PID, -9, 50.0, JOB, KEY, is_foreign_call=True)
+    assert counted(apply(Fleet.of(2).with_slot(HUNG), exited)) == [False]
+    assert counted(apply(Fleet.of(2).with_slot(in_state(SlotState.RUNNING).slot(0)), exited)) == [True]
+
+
 def test_a_first_crash_before_a_model_was_asked_is_not_counted() -> None:
     """The second crash of the same job counts, so that a job that crashes every worker ends. Other jobs are not concerned."""
     alive, other_job = in_state(SlotState.RUNNING).slot(0), UUID(int=99)

@@ -70,7 +70,7 @@ def test_codes(given: object, code: ErrorCode | None) -> None:
     """Only a code for a faulty input is taken from an exception. Any other value is ignored."""
     error = foreign("VisionPermanentError")()
     error.error_code = given  # type: ignore[attr-defined]
-    assert failure_of(error, Step.VISION).error_code is code
+    assert failure_of(error, Step.VISION).error_code == (code or "")
 
 
 POLICY = RetryPolicy(max_retries=3, backoff_seconds=10)
@@ -84,7 +84,7 @@ HELD_FAILURE = HeldFailure(Suspicion.ODD, "E", Step.VISION, instance=7, answered
 
 
 def failure(fault: Fault, step: Step = Step.VISION, code: ErrorCode | None = None) -> Failure:
-    return Failure(step, fault, "E", code)
+    return Failure(step, fault, "E", code or "")
 
 
 def retried(delay_seconds: float, step: Step = Step.VISION) -> Retried:

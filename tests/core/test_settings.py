@@ -323,7 +323,7 @@ def test_service_roles(dsn: str, role: str) -> None:
         assert (allowed.learning_database_url.get_secret_value(), allowed.allows_service_role) == (dsn, True)
 
 
-PAGE, ESSAY = {"num_ctx": 6144}, {"num_ctx": 17_408}  # of the default models, gpt-oss thinks
+PAGE, ESSAY = {"num_ctx": 12_288}, {"num_ctx": 17_408}  # of the default models, gpt-oss thinks
 OPTIONS: dict[str, tuple[dict[str, str], dict[str, int], dict[str, int]]] = {
     "none": ({}, PAGE, ESSAY),
     "both models": (
@@ -339,7 +339,7 @@ OPTIONS: dict[str, tuple[dict[str, str], dict[str, int], dict[str, int]]] = {
     "one window": ({"AI_NUM_CTX_VISION": "4096"}, {"num_ctx": 4096}, ESSAY),
     "more thought": ({"AI_THINK_LEVEL": "high"}, PAGE, {"num_ctx": 28_672}),
     "no thought": ({"AI_FEEDBACK_MODEL": "mistral"}, PAGE, {"num_ctx": 16_384}),
-    "a picture of fixed size": ({"AI_VISION_MODEL": "gemma3:4b"}, {"num_ctx": 3072}, ESSAY),
+    "a picture of fixed size": ({"AI_VISION_MODEL": "gemma3:4b"}, {"num_ctx": 9216}, ESSAY),
     "one model": ({"AI_VISION_MODEL": "gemma3", "AI_FEEDBACK_MODEL": "gemma3:latest"}, {"num_ctx": 16_384}, {"num_ctx": 16_384}),
 }
 

@@ -1,5 +1,7 @@
 """Usage events of adapters, before they come into the settling transaction."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -36,6 +38,7 @@ UNKNOWN: dict[str, Any] = {
 BAD: dict[str, Any] = {
     "no UUID": {"event_key": "seven"},
     "a blank model": {"model": " "},
+    "a model that PostgreSQL cannot store": {"model": "a\0b"},
     "an unknown stage": {"stage": "thinking"},
     "negative tokens": {"input_tokens": -1},
     "too many tokens": {"input_tokens": MAX_TOKENS + 1},
@@ -70,6 +73,32 @@ def test_what_the_database_would_refuse_is_left_out(change: dict[str, Any]) -> N
 def test_an_event_counts_once() -> None:
     offered = ForeignEvent()
     assert usage_of([offered, offered]).events == usage_of([offered]).events
+
+
+class Exploding:
+    """An event of an adapter with a bug."""
+
+    @property
+    def event_key(self) -> str:
+        raise ZeroDivisionError
+
+
+def exploding() -> Iterator[ForeignEvent]:
+    yield ForeignEvent()
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("offered", "good"), [([Exploding(), ForeignEvent()], 1), (exploding(), 0), (ForeignEvent(), 0)])
+def test_an_adapters_bug_costs_no_result(offered: object, good: int) -> None:
+    """Whatever an adapter offers raises nothing, and is counted."""
+    usage = usage_of(offered)
+    assert (len(usage.events), usage.rejected) == (good, 1)
+
+
+def test_an_event_comes_back_from_json() -> None:
+    """A kept answer keeps its events in the payload."""
+    (event,) = usage_of([ForeignEvent()]).events
+    assert usage_of(json.loads(json.dumps([event.as_json()]))).events == (event,)
 
 
 @pytest.mark.parametrize("offered", [None, 7, "events", b"events", {}, [None, object()]])

@@ -62,10 +62,10 @@ def test_a_window_is_within_the_model() -> None:
 
 
 def test_the_window_holds_a_page_and_an_essay() -> None:
-    """A square page of 28 pixels a token with a mark per row, and an essay of 4000 words, with prompt and whole answer."""
+    """A square page of 28 pixels a token with a mark per row, its task and two assessments, and an essay of 4000 words."""
     squares = -(-MAX_SIDE_PIXELS // 28)
     assert page_tokens("qwen2.5vl:3b") == squares * squares + squares
-    assert page_window("qwen2.5vl:3b") >= page_tokens("qwen2.5vl:3b") + 350 + 2048
+    assert page_window("qwen2.5vl:3b") >= page_tokens("qwen2.5vl:3b") + 350 + 10 * 128 + 2048 + 2 * 2048
     assert feedback_window("mistral", "") >= 2 * 4000 + 350 + 2048
     assert feedback_window("gpt-oss", "high") - feedback_window("mistral", "") >= 12_288 - 1024
 

@@ -57,7 +57,9 @@ def test_a_feedback(simulator: SimulatorProcess) -> None:
 @pytest.mark.parametrize("criteria", [[], ["a"], ["", ""], [f"Kriterium {n}" for n in range(10)]], ids=len)
 def test_the_schema_is_kept(simulator: SimulatorProcess, criteria: list[str]) -> None:
     """A model that obeys the schema gives a whole feedback at the first try, with any names of criteria."""
-    feedback = writer(simulator.url).analyze(text_md="Text", criteria=criteria, instruction_md="Rechne.", hints_md="Streng.")
+    feedback = writer(simulator.url).analyze(
+        text_md="Text", criteria=criteria, instruction_md="Rechne.", teacher_context_md="Streng."
+    )
     assert [result["criterion"] for result in feedback.analysis_json.get("criteria_results", [])] == criteria
     assert bool(feedback.analysis_json) == bool(criteria)
     assert feedback.parse_status == "parsed"

@@ -133,12 +133,12 @@ def test_the_windows_are_those_of_the_workers(simulator: SimulatorProcess) -> No
     simulator.reset_calls()
     result = doctor(simulator.url, "--json", AI_FEEDBACK_MODEL="narrow")
     asked = {(call["model"], call["num_ctx"]) for call in simulator.calls()}
-    assert asked == {("eyes:latest", 6144), ("narrow:latest", 8192)}
+    assert asked == {("eyes:latest", 12_288), ("narrow:latest", 8192)}
     [(level, subject, _)] = wrong(result)
     assert (level, "at most 8192 tokens, and an essay of 4000 words needs up to 16384" in subject) == ("warning", True)
     models = json.loads(result.stdout)["memory"]["models"]
     contexts = [term["how"] for terms in models.values() for term in terms if term["what"] == "context"]
-    assert ["6144 tokens" in contexts[0], "8192 tokens" in contexts[1]] == [True, True]
+    assert ["12288 tokens" in contexts[0], "8192 tokens" in contexts[1]] == [True, True]
 
 
 def test_memory_of_loaded_models_is_available(simulator: SimulatorProcess) -> None:

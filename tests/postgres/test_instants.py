@@ -36,6 +36,7 @@ from worker.queue.refusals import Refusals
 from worker.report import Report
 from worker.rivals import RefusedAccesses
 from worker.session import Session, Stopped
+from worker.usage import JobUsage
 from worker.wakeups import Wakeups
 
 pytestmark = pytest.mark.postgres
@@ -165,7 +166,19 @@ def working(queue: FilledQueue) -> Iterator[WorkerContext]:
         report, wakeups = Report(wiring), Wakeups(fds[0], fds[3], lambda: False)
         session = Session(partial(connect, queue.database.worker_dsn, "test"), report, wakeups)
         undo.callback(session.close)
-        yield WorkerContext(wiring, Admission(wiring, settings), settings, None, None, frozenset(), "", report, wakeups, session)
+        yield WorkerContext(
+            wiring,
+            Admission(wiring, settings),
+            settings,
+            None,
+            None,
+            frozenset(),
+            "",
+            report,
+            wakeups,
+            session,
+            JobUsage(report, session),
+        )
 
 
 @rounds(15, 1_000)

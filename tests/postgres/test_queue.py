@@ -334,11 +334,15 @@ def test_a_code_that_the_function_rejects_leaves_the_job(queue: FilledQueue) -> 
 
 @pytest.mark.parametrize(("step", "attempts"), [(Step.VISION, 1), (Step.FEEDBACK, 0)])
 def test_a_retry_counts_an_attempt_and_waits(queue: FilledQueue, step: Step, attempts: int) -> None:
-    """The job is queued for later with one more retry, and the submission has the code of the step."""
+    """The job is queued for later with one more retry, and the submission has the code of the step.
+
+    The job has no error code, as on the platform. The next worker reads the class in the payload.
+    """
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS, retry_count=1)
     assert settle(queue.worker, as_lease(entered), Retried(step, "SomeError", HOUR_SECONDS))
     job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
-    assert (job["status"], job["retry_count"], job["error_code"], job["lease_key"]) == ("queued", 2, "SomeError", None)
+    assert (job["status"], job["retry_count"], job["error_code"], job["lease_key"]) == ("queued", 2, None, None)
+    assert job["payload"]["last_error"] == "SomeError"
     assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None
     assert (row["analysis_status"], row["error_code"]) == ("pending", f"{step}_retrying")
     assert (row["vision_attempts"], row[f"{step}_last_error"]) == (attempts, "SomeError")
@@ -348,7 +352,39 @@ def test_a_retry_without_a_wait_is_visible_at_once(queue: FilledQueue) -> None:
     """WORKER_BACKOFF_SECONDS may be 0."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
     settle(queue.worker, as_lease(entered), Retried(Step.VISION, "SomeError", 0))
-    assert take(queue).retry_count == 1
+    lease = take(queue)
+    assert (lease.retry_count, lease.error_code) == (1, "SomeError")
+
+
+def test_a_later_hold_is_the_last_error(queue: FilledQueue) -> None:
+    """The error code of a hold is newer than the class of the retry before it."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+    settle(queue.worker, as_lease(entered), Retried(Step.VISION, "SomeError", 0))
+    settle(queue.worker, take(queue), Released("held", 0, "Unavailable"))
+    assert take(queue).error_code == "Unavailable"
+
+
+def test_a_retry_after_a_refused_write_keeps_its_reason(queue: FilledQueue) -> None:
+    """Its SQLSTATE is a mark in the row: `status` counts such jobs, and the next worker rehearses the write."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+    settle(queue.worker, as_lease(entered), Retried(Step.VISION, "database_23514_all", 0))
+    assert queue.job(entered.job_id)["error_code"] == "database_23514_all"
+
+
+@pytest.mark.parametrize("last_error", [7, ["SomeError"], {"a": 1}, None, "x" * 300])
+def test_a_last_error_may_be_anything(queue: FilledQueue, last_error: object) -> None:
+    """A payload is the platform's, and no worker need have written what it has."""
+    queue.enter(payload={"last_error": last_error})
+    assert take(queue).error_code == ""
+
+
+@pytest.mark.parametrize("payload", ["[]", "3", "null", '"text"'])
+def test_any_payload_can_be_retried(queue: FilledQueue, payload: str) -> None:
+    """A payload that is no object has no place for the class and stays as it is."""
+    entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
+    queue.owner.execute("update learning_submission_jobs set payload = %s::jsonb where id = %s", [payload, entered.job_id])
+    assert settle(queue.worker, as_lease(entered), Retried(Step.VISION, "SomeError", 0))
+    assert queue.job(entered.job_id)["payload"] == json.loads(payload)
 
 
 def test_a_release_keeps_the_position_in_the_queue(queue: FilledQueue) -> None:

@@ -37,6 +37,8 @@ DIALOG = {
 MODES = ("text_direct", "ocr_text", "visual_direct", "dialog")
 METHODS = {"text_direct": "analyze", "ocr_text": "analyze", "visual_direct": "analyze_visual", "dialog": "analyze_dialog"}
 LONG_SECONDS = 60.0
+MAX_MESSAGES = 1000  # far more than a job takes
+FEWEST_MESSAGES = 50  # of its statements
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +199,20 @@ def test_a_failed_call_is_one_of_feedback(pupils: Class, mode: str, kind: str) -
         assert (row["analysis_status"], row["error_code"]) == ("failed", "feedback_failed")
         assert (job["status"], job["error_code"]) == ("failed", "feedback_failed")
     else:
-        assert (row["analysis_status"], job["status"], job["error_code"]) == ("pending", "queued", "FeedbackTransientError")
+        assert (row["analysis_status"], job["status"], job["error_code"]) == ("pending", "queued", "timeout")
+
+
+@pytest.mark.parametrize("mode", ["visual_direct", "dialog"])
+def test_a_slow_call_ends_at_the_limit_of_foreign_calls(pupils: Class, mode: str) -> None:
+    """In every mode a call without an end becomes a timeout of the job, which uses no attempt, and the worker lives on."""
+    submission_id = pupils.hand_in(mode)
+    settings = {**ADAPTERS, "ai_foreign_timeout_seconds": 1}
+    with pupils.school.worker(pupils.environ(PLATFORM_FAULT="hang"), **settings) as worker:
+        until(lambda: _released_or_final(pupils, worker, submission_id))
+        job, row = pupils.school.job(submission_id), pupils.school.submission(submission_id)
+        assert worker.exit_status(0) is None
+    assert (job["status"], job["retry_count"], job["error_code"]) == ("queued", 0, "ForeignTimeout")
+    assert row["analysis_status"] == "pending"
 
 
 def _released_or_final(pupils: Class, worker: BareWorker, submission_id: UUID) -> bool:
@@ -332,6 +347,12 @@ def test_without_the_functions_an_attempt_stays_queued(pupils: Class) -> None:
 # The database
 
 
+@pytest.fixture
+def proxy(school: School) -> Iterator[PgProxy]:
+    with proxy_before(school.database.worker_dsn) as before:
+        yield before
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("is_practice", [False, True])
 def test_a_refused_result_is_kept_and_written(pupils: Class, mode: str, *, is_practice: bool) -> None:
@@ -381,21 +402,68 @@ def test_a_lost_connection_costs_the_permit_of_the_lease(pupils: Class, proxy: P
         until(lambda: pupils.school.is_final(first, second) and is_idle(worker))
 
 
-@pytest.fixture
-def proxy(school: School) -> Iterator[PgProxy]:
-    with proxy_before(school.database.worker_dsn) as before:
-        yield before
-
-
-@pytest.mark.parametrize(("mode", "round_trips"), [("text_direct", 3), ("dialog", 3), ("visual_direct", 4), ("ocr_text", 5)])
+@pytest.mark.parametrize(
+    ("mode", "round_trips"), [("text_direct", 3), ("dialog", 3), ("visual_direct", 3), ("ocr_text", 5), ("practice", 8)]
+)
 def test_a_mode_costs_few_round_trips(pupils: Class, proxy: PgProxy, mode: str, round_trips: int) -> None:
-    """The read of the task is the only further round trip beside the lease, the submission, the calls and the settlement."""
+    """The read of the task is the only further round trip beside the lease, the submission, the calls and the settlement.
+
+    The transaction of a practice attempt takes five more.
+    """
     settings = {**ADAPTERS, "learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS}
     with pupils.school.worker(pupils.environ(), **settings) as worker:
         until(lambda: is_idle(worker))
-        submission_id = pupils.hand_in(mode)
+        submission_id = pupils.practise() if mode == "practice" else pupils.hand_in(mode)
         before = proxy.round_trips
         worker.wake()
         until(lambda: pupils.school.is_final(submission_id) and is_idle(worker))
         first_lease, first_read, last_look = 1, 1, 1
         assert proxy.round_trips - before - first_lease - first_read - round_trips in {0, last_look}
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "update_completed", "complete_practice", "COMMIT"])
+def test_a_lost_acknowledgement_ends_an_attempt_once(pupils: Class, proxy: PgProxy, statement: str) -> None:
+    """Each statement of the transaction may be the last before the connection breaks, also the one that commits it."""
+    submission_id = pupils.practise(criteria=["a"])
+    proxy.lose_answer_to(statement)
+    totals = pupils.finish(submission_id, learning_database_url=proxy.dsn)
+    assert proxy.answers_lost == 1
+    assert totals == {Counter.COMPLETED: 1, Counter.FEEDBACK_CALLS: 1}
+    assert pupils.attempt(submission_id) == ("completed", None, "partial", "feedback")
+    assert pupils.school.results(submission_id) == ["completed"]
+
+
+@pytest.mark.parametrize(
+    ("pooled", "step"),
+    [("auto", 9), pytest.param("auto", 1, marks=pytest.mark.third_tier), pytest.param("true", 1, marks=pytest.mark.third_tier)],
+)
+def test_an_attempt_is_ended_once_whatever_message_is_the_last(pupils: Class, proxy: PgProxy, pooled: str, step: int) -> None:
+    """The connection is cut after the k-th message: job and attempt end once, after one call, for every k in the soak."""
+    settings = {**ADAPTERS, "learning_database_url": proxy.dsn, "worker_poll_interval": LONG_SECONDS, "database_pooled": pooled}
+    with pupils.school.worker(pupils.environ(), **settings) as worker:
+        until(lambda: is_idle(worker))
+        rounds = next(k for k in range(1, MAX_MESSAGES, step) if not _is_cut_after(pupils, proxy, worker, k))
+        assert Counter.REJECTED_BY_FENCE not in counted(worker)
+    assert rounds > FEWEST_MESSAGES
+
+
+def _is_cut_after(pupils: Class, proxy: PgProxy, worker: BareWorker, k: int) -> bool:
+    """Return False if the job was over before message k."""
+    pupils.school.owner.execute("truncate unit_tasks, practice_states")
+    submission_id, calls = pupils.practise(criteria=["a"]), len(pupils.calls())
+    proxy.strike_after(k)
+    until(lambda: _is_at_rest(pupils, worker, submission_id), what=f"the end of an attempt cut off after message {k}")
+    has_struck = proxy.has_struck
+    proxy.spare()
+    assert pupils.attempt(submission_id) == ("completed", None, "partial", "feedback"), f"message {k}"
+    assert pupils.school.results(submission_id) == ["completed"], f"message {k}"
+    assert (len(pupils.calls()) - calls, len(pupils.school.leases(submission_id))) == (1, 1), f"message {k}"
+    assert pupils.school.one("select review_count from practice_states")["review_count"] == 1
+    return has_struck
+
+
+def _is_at_rest(pupils: Class, worker: BareWorker, submission_id: UUID) -> bool:
+    if pupils.school.is_final(submission_id):
+        return is_idle(worker)
+    worker.wake()
+    return False

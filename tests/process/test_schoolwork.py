@@ -100,5 +100,5 @@ def test_preload_and_calls_ask_for_one_window(site: Site) -> None:
     site.start(worker_concurrency=2)
     site.until_done(site.enter_photos(3))
     asked = {(call["model"], call["num_ctx"]) for call in site.simulator.calls()}
-    assert asked == {(VISION_MODEL, 6144), (FEEDBACK_MODEL, 17_408)}
+    assert asked == {(VISION_MODEL, 12_288), (FEEDBACK_MODEL, 17_408)}
     assert any(call["is_empty"] for call in site.simulator.calls())

@@ -3,11 +3,13 @@
 import signal
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
+from supervisor.event_log import EventLog
 from testkit.bare_worker import BareWorker
 from testkit.database import url
 from testkit.pg_proxy import PgProxy, proxy_before
@@ -285,13 +287,23 @@ def test_a_later_try_completes(school: School, photo: Submission) -> None:
 
 
 def test_a_retry_waits_and_is_shown_on_the_submission(school: School, photo: Submission) -> None:
-    """Between two tries the job waits for WORKER_BACKOFF_SECONDS, and the submission has the step that is tried again."""
+    """Between two tries the job waits for WORKER_BACKOFF_SECONDS, and the submission has the step that is tried again.
+
+    The line of the log has the reason and the time of the next try.
+    """
     submission_id = enter_one(school, photo)
     school.simulator.fault("truncated", model=VISION_MODEL)
     with school.worker(worker_backoff_seconds=LONG_SECONDS) as worker:
         until(lambda: school.job(submission_id)["retry_count"] == 1)
         until(lambda: is_idle(worker))
+        (settled,) = [event for event in worker.read_events() if event.kind is EventKind.SETTLED]
     job = school.one("select status, extract(epoch from visible_at - now())::float as due from learning_submission_jobs")
+    lines: list[str] = []
+    EventLog("INFO", lines.append).event(0, settled)
+    assert "outcome=vision_retrying error=AnswerTruncated" in lines[0]
+    retry_at = datetime.fromisoformat(lines[0].split("retry_at=")[1].split()[0])
+    due_at = school.one("select visible_at from learning_submission_jobs")["visible_at"]
+    assert abs(retry_at - due_at) < timedelta(seconds=10)
     assert job["status"] == "queued"
     assert LONG_SECONDS - 10 < job["due"] <= LONG_SECONDS
     assert school.submission(submission_id)["error_code"] == "vision_retrying"

@@ -1,26 +1,37 @@
-"""Writes feedback with a language model in Ollama."""
+"""Writes feedback with a language model in Ollama, or on pictures with a vision model."""
 
+import base64
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from worker.adapters import prompts
-from worker.adapters.prompts import Assignment
+from worker.adapters.prompts import Assignment, Picture
+from worker.adapters.vision_family import ANY, family_of
+from worker.adapters.visual import VisualPages, visual_assignment
+from worker.core import checkpoint, ladder
 from worker.core import criteria as criteria_v2
-from worker.core import ladder
 from worker.core.confidential import OMISSION, Confidential
 from worker.core.conversation import conversation_of
 from worker.core.criteria import CriteriaDocument
 from worker.core.errors import ContextQuoted, InvalidDocument
-from worker.ollama.call_report import OnCall, ignore_call
+from worker.core.page_size import PAGES_VERSION
+from worker.documents.decoder import smaller
+from worker.documents.storage import page_keys
+from worker.documents.submitted import Submitted
+from worker.ollama.call_report import OnCall, failures_reported, ignore_call
 from worker.ollama.client import ChatRequest, Ollama, deadline_in
 from worker.ollama.deadline import Deadline
 from worker.ollama.errors import AnswerTruncated
 from worker.ollama.repetition import DOCUMENT_CHARACTERS
 from worker.ollama.thinking import thinking
 from worker.ollama.token_budget import MAX_DOCUMENT_TOKENS
+from worker.ollama.usage import OnUsage, Purpose, ignore_usage
 from worker.settings import WorkerSettings
+
+ParseStatus = Literal["parsed", "second_try"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,7 @@ class Feedback:
 
     feedback_md: str
     analysis_json: Mapping[str, Any]
-    parse_status: Literal["parsed", "second_try"]
+    parse_status: ParseStatus
     clamped_scores: int
 
 
@@ -49,16 +60,14 @@ class FeedbackWriter:
         text_md: str,
         criteria: Sequence[str],
         instruction_md: str | None = None,
-        hints_md: str | None = None,
         teacher_context_md: str | None = None,
         attempt: int = 0,
     ) -> Feedback:
-        """Assess a text. `hints_md` is the earlier name of `teacher_context_md`.
+        """Assess a text. `attempt`, counted from 0, is the job's rung of the ladder.
 
-        `attempt`, counted from 0, is the job's rung of the ladder. Raises FeedbackTransientError, FeedbackPermanentError or
-        Unavailable.
+        Raises FeedbackTransientError, FeedbackPermanentError or Unavailable.
         """
-        return self._assessed(Assignment(text_md, criteria, instruction_md, teacher_context_md or hints_md), attempt)
+        return self._assessed(Assignment(text_md, criteria, instruction_md, teacher_context_md), attempt)
 
     def analyze_dialog(
         self,
@@ -74,49 +83,132 @@ class FeedbackWriter:
         return self._assessed(Assignment(conversation, criteria, instruction_md or None, None), attempt)
 
     def _assessed(self, assignment: Assignment, attempt: int) -> Feedback:
-        """Call the model, and a second time if its answer is not a valid document and the time suffices.
+        """AI_TIMEOUT_FEEDBACK covers both tries."""
+        document, status = self._judged(assignment, deadline_in(self._settings.ai_timeout_feedback), attempt)
+        return _feedback(document, assignment.criteria, status)
 
-        AI_TIMEOUT_FEEDBACK covers both calls.
-        """
+    def _judged(
+        self, assignment: Assignment, deadline: Deadline, attempt: int, picture: bytes = b""
+    ) -> tuple[CriteriaDocument, ParseStatus]:
+        """Call the model, and a second time if its answer is not a valid document and the time suffices."""
         started_at_seconds = time.monotonic()
-        deadline = deadline_in(self._settings.ai_timeout_feedback)
         try:
-            return self._answered(assignment, deadline, attempt, is_second_try=False)
+            return self._answered(assignment, deadline, attempt, picture, is_second_try=False), "parsed"
         except (AnswerTruncated, InvalidDocument):
             again = deadline.next_try(time.monotonic())
             if not _has_time(started_at_seconds, again):
                 raise
-        return self._answered(assignment, again, attempt, is_second_try=True)
+        return self._answered(assignment, again, attempt, picture, is_second_try=True), "second_try"
 
-    def _answered(self, assignment: Assignment, deadline: Deadline, attempt: int, *, is_second_try: bool) -> Feedback:
-        request = self._request(assignment, attempt, is_second_try=is_second_try)
+    def _answered(
+        self, assignment: Assignment, deadline: Deadline, attempt: int, picture: bytes, *, is_second_try: bool
+    ) -> CriteriaDocument:
+        request = self._request(assignment, attempt, picture, is_second_try=is_second_try)
         answer = self._ollama.chat(request, deadline)
         document = _document(answer.text, assignment)
-        document = _discreet(document, assignment, may_refuse=attempt == 0 and not is_second_try)
-        found = criteria_v2.analysis(document, assignment.criteria)
-        status: Literal["parsed", "second_try"] = "second_try" if is_second_try else "parsed"
-        return Feedback(document.feedback_md, found.criteria_v2, status, found.clamped_scores)
+        return _discreet(document, assignment, may_refuse=attempt == 0 and not is_second_try)
 
-    def _request(self, assignment: Assignment, attempt: int, *, is_second_try: bool) -> ChatRequest:
+    def _request(self, assignment: Assignment, attempt: int, picture: bytes, *, is_second_try: bool) -> ChatRequest:
         """Build the request. All begin with the same text, so the server has most of a second one in its cache."""
-        rung = ladder.rung(attempt)
-        user_text = self._prompts.user_text(assignment, is_second_try or rung.is_strict, rung.is_smaller)
-        model, count = self._settings.ai_feedback_model, len(assignment.criteria)
-        thought = thinking(model, self._settings.ai_think_level)
+        rung, settings = ladder.rung(attempt), self._settings
+        model = settings.ai_vision_model if picture else settings.ai_feedback_model
+        thought = thinking(model, settings.ai_think_level)
         return ChatRequest(
             model=model,
-            messages=(
-                {"role": "system", "content": self._prompts.system_text(assignment)},
-                {"role": "user", "content": user_text},
-            ),
-            options=self._settings.model_options("feedback"),
+            messages=self._messages(assignment, rung, picture, is_strict=is_second_try or rung.is_strict),
+            options=settings.model_options("vision" if picture else "feedback"),
             max_tokens=MAX_DOCUMENT_TOKENS + thought.tokens,
             repetition_limit_characters=DOCUMENT_CHARACTERS,
-            document_schema=criteria_v2.document_schema(count),
+            document_schema=criteria_v2.document_schema(len(assignment.criteria)),
             think=thought.think,
             temperature=rung.temperature,
             seed=ladder.seed(attempt, is_second_try=is_second_try),
+            purpose=Purpose("feedback", "repair" if is_second_try else "primary" if assignment.criteria else "no_criteria"),
         )
+
+    def _messages(
+        self, assignment: Assignment, rung: ladder.Rung, picture: bytes, *, is_strict: bool
+    ) -> tuple[Mapping[str, Any], ...]:
+        """A text is reworded on the rung on which a picture is made smaller."""
+        is_reworded = rung.is_reworded if picture else rung.is_smaller
+        user_text = self._prompts.user_text(assignment, is_strict, is_reworded)
+        images = {"images": [base64.b64encode(picture).decode()]} if picture else {}
+        return (
+            {"role": "system", "content": self._prompts.system_text(assignment)},
+            {"role": "user", "content": user_text, **images},
+        )
+
+
+class VisualFeedbackWriter(FeedbackWriter):
+    """The same with a vision model that can judge a picture, for pages that are judged and not read."""
+
+    def __init__(self, settings: WorkerSettings, ollama: Ollama, on_call: OnCall = ignore_call) -> None:
+        super().__init__(settings, ollama)
+        self._on_call, self._submitted = on_call, Submitted(settings, takes_own_text=False)
+        self._digest: str | None = None
+
+    def analyze_visual(
+        self,
+        *,
+        submission: Mapping[str, Any],
+        job_payload: Mapping[str, Any],  # noqa: ARG002  the interface
+        criteria: Sequence[str],
+        instruction_md: str | None = None,
+        teacher_context_md: str | None = None,
+        attempt: int = 0,
+    ) -> Feedback:
+        """Assess all pages in one call. A worker calls `visual_pages` instead, so that each page can be committed."""
+        assignment = visual_assignment(criteria, instruction_md, teacher_context_md)
+        with self.visual_pages(submission, assignment, attempt=attempt) as pages:
+            for _ in range(pages.total):
+                page = pages.next_page()
+                if pages.needs_model(page):
+                    pages.judge(page)
+            return self.visual_feedback(pages)
+
+    @contextmanager
+    def visual_pages(
+        self,
+        submission: Mapping[str, Any],
+        assignment: Assignment,
+        first_page: int = 1,
+        assessment: str = "",
+        attempt: int = 0,
+    ) -> Iterator[VisualPages]:
+        """Open the pages from `first_page` on. `assessment` is that of the pages before.
+
+        Raises VisionTransientError or VisionPermanentError.
+        """
+        with self._submitted.opened(submission, first_page) as submitted:
+            yield VisualPages(submitted, assignment, self._judge_page, first_page, assessment, attempt)
+
+    def visual_feedback(self, pages: VisualPages) -> Feedback:
+        """Return the feedback on pages that were all judged."""
+        return _feedback(pages.document(), pages.assignment.criteria, "parsed")
+
+    def visual_fingerprint(self, submission: Mapping[str, Any], assignment: Assignment) -> str:
+        """Return the fingerprint of an assessment that is made now. It covers the whole request.
+
+        A failure is reported as one of a call, so that the monitor learns of a server that fails before the first page.
+        """
+        model = self._settings.ai_vision_model
+        with failures_reported(self._on_call):
+            self._digest = self._digest or self._ollama.digest(model)
+        made_by = f"{__name__} {PAGES_VERSION}" + (" rendered" if page_keys(submission) else "")
+        sample = replace(assignment, work=Picture(1, 2))
+        prompt = self._prompts.system_text(sample) + self._prompts.user_text(sample, is_strict=False)
+        return checkpoint.fingerprint(str(submission["sha256"]), made_by, self._digest or model, prompt)
+
+    def _judge_page(self, assignment: Assignment, picture: bytes, attempt: int) -> CriteriaDocument:
+        """AI_TIMEOUT_VISION covers both tries for a page."""
+        shown = smaller(picture) if ladder.rung(attempt).is_smaller else picture
+        document, _ = self._judged(assignment, deadline_in(self._settings.ai_timeout_vision), attempt, shown)
+        return document
+
+
+def _feedback(document: CriteriaDocument, criteria: Sequence[str], status: ParseStatus) -> Feedback:
+    found = criteria_v2.analysis(document, criteria)
+    return Feedback(document.feedback_md, found.criteria_v2, status, found.clamped_scores)
 
 
 def _document(text: str, assignment: Assignment) -> CriteriaDocument:
@@ -151,6 +243,15 @@ def _has_time(started_at_seconds: float, again: Deadline) -> bool:
     return again.end_at_seconds - now_seconds >= now_seconds - started_at_seconds
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> FeedbackWriter:
+def build(
+    settings: WorkerSettings,
+    on_progress: Callable[[], None],
+    on_call: OnCall = ignore_call,
+    on_usage: OnUsage = ignore_usage,
+) -> FeedbackWriter:
+    """A vision model that can only read, as those for text recognition, has no assessment of pictures."""
     may_leave = settings.ai_send_pupils_work_to_cloud
-    return FeedbackWriter(settings, Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave))
+    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, on_usage=on_usage, may_leave_the_house=may_leave)
+    if family_of(settings.ai_vision_model, settings.ai_vision_prompt) is ANY:
+        return VisualFeedbackWriter(settings, ollama, on_call)
+    return FeedbackWriter(settings, ollama)

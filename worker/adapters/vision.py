@@ -10,7 +10,7 @@ from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
 from worker.core.doubt import NO_CONFIDENCE
 from worker.core.page_size import PAGES_VERSION
-from worker.documents.decoder import decoding
+from worker.documents.decoder import smaller
 from worker.documents.ink import Ink, ink_in
 from worker.documents.page import Note, Page
 from worker.documents.storage import page_keys
@@ -21,9 +21,9 @@ from worker.ollama.errors import EmptyAnswer
 from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
 from worker.ollama.token_budget import MAX_PAGE_TOKENS
+from worker.ollama.usage import OnUsage, Purpose, ignore_usage
 from worker.settings import WorkerSettings
 
-SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
 OWN_TEXT = "\nown text of typed pages, 1"  # part of the fingerprint: the rules for a PDF's own text, with their version
 RENDERED = ", rendered by the web side"  # part of the fingerprint
 MOST_DOUBTED_CHARACTERS = 200  # "The picture shows a blank page" in a few sentences
@@ -115,7 +115,7 @@ class Vision:
 
     def _ask(self, picture: bytes, attempt: int) -> Answer:
         rung = ladder.rung(attempt)
-        shown = _smaller(picture) if rung.is_smaller else picture
+        shown = smaller(picture) if rung.is_smaller else picture
         content = self._family.prompt or self._prompts.page_text_at(rung)
         message = {"role": "user", "content": content, "images": [base64.b64encode(shown).decode()]}
         request = ChatRequest(
@@ -128,14 +128,9 @@ class Vision:
             seed=ladder.seed(attempt),
             stop=self._family.stop,
             wants_logprobs=True,
+            purpose=Purpose("ocr"),
         )
         return self._ollama.chat(request, deadline_in(self._settings.ai_timeout_vision))
-
-
-def _smaller(picture: bytes) -> bytes:
-    """Decode a page again, in a child as before, with shorter sides."""
-    with decoding(lambda: picture, max_pages=1, max_side_pixels=SMALLER_SIDE_PIXELS) as document:
-        return next(iter(document)).picture
 
 
 def _reading(text: str, picture: bytes) -> str:
@@ -148,7 +143,12 @@ def _reading(text: str, picture: bytes) -> str:
     return "" if ink is Ink.NONE else text
 
 
-def build(settings: WorkerSettings, on_progress: Callable[[], None], on_call: OnCall = ignore_call) -> Vision:
+def build(
+    settings: WorkerSettings,
+    on_progress: Callable[[], None],
+    on_call: OnCall = ignore_call,
+    on_usage: OnUsage = ignore_usage,
+) -> Vision:
     may_leave = settings.ai_send_pupils_work_to_cloud
-    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, may_leave_the_house=may_leave)
+    ollama = Ollama(settings.ollama_base_url, on_progress, on_call, on_usage=on_usage, may_leave_the_house=may_leave)
     return Vision(settings, ollama, on_call)

@@ -4,9 +4,10 @@ The answer is an object with one key for each criterion, not a list. The grammar
 criteria, and the model does not repeat their texts.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Annotated, Any
 
@@ -147,6 +148,13 @@ def _read(found: dict[str, object], count: int, is_exact: bool) -> CriteriaDocum
     fields = answered.model_dump()
     judgements = tuple(Judgement(**fields["criteria"][name]) for name in keys(count))
     return CriteriaDocument(judgements, fields["feedback_md"])
+
+
+def as_json(document: CriteriaDocument) -> str:
+    """Return the document in the form of the model's answer, compact."""
+    judged = {key(place): asdict(judgement) for place, judgement in enumerate(document.judgements, 1)}
+    fields = {"criteria": judged} if judged else {}
+    return json.dumps({**fields, "feedback_md": document.feedback_md}, ensure_ascii=False, separators=(",", ":"))
 
 
 def analysis(document: CriteriaDocument, criteria: Sequence[str]) -> Analysis:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,11 +12,12 @@ from worker.core.abilities import Needs
 from worker.core.doubt import PageGrade, parsed_grades
 from worker.core.evidence import HeldFailure
 from worker.core.modes import Mode
-from worker.core.usage import UsageEvent
+from worker.core.usage import UsageEvent, usage_of
 from worker.ipc.contract import WORKER_CRASHED, ErrorCode, Step
 
 MAX_CRITERIA = 10
 MAX_EXPIRIES = 5
+MAX_LAST_ERROR = 200  # characters: no class has a longer name
 
 Submission = Mapping[str, Any]  # a row of learning_submissions
 
@@ -37,7 +38,7 @@ class Lease:
     age_seconds: float = 0.0
     visible_at: str = ""
     submission: Submission | None = None
-    error_code: str = ""  # of the job's last try
+    error_code: str = ""  # of the job's last try: of its row, or of its payload after a retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,11 @@ class Completed:
     text_md: str | None
     feedback_md: str
     analysis: Mapping[str, Any]
-    usage: tuple[UsageEvent, ...] = ()
+    usage: Annotated[tuple[UsageEvent, ...], BeforeValidator(lambda value: usage_of(value).events)] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the answer as the payload keeps it, with its events: they are recorded with the result."""
+        return {**asdict(self), "usage": [event.as_json() for event in self.usage]}
 
 
 _ANSWER: TypeAdapter[Completed] = TypeAdapter(Completed)
@@ -184,6 +189,16 @@ Settled = Completed | Failed | Retried | Released | AlreadyFinal  # each is one 
 Outcome = Settled | Lost
 
 
+def with_usage(outcome: Outcome, usage: tuple[UsageEvent, ...]) -> Outcome:
+    """Return the outcome with the events that are recorded in its transaction. Nothing is recorded without a write."""
+    return outcome if isinstance(outcome, AlreadyFinal | Lost) else replace(outcome, usage=usage)
+
+
+def usage_in(outcome: Outcome) -> tuple[UsageEvent, ...]:
+    """Return the events that are recorded with the outcome. Those of a held answer wait for it."""
+    return () if isinstance(outcome, AlreadyFinal | Lost) else outcome.usage
+
+
 def parse_payload(lease: Lease) -> Payload | Failed:
     """The payload, or a failure that names the invalid fields. Their values are left out: they may contain a pupil's text."""
     try:
@@ -191,6 +206,12 @@ def parse_payload(lease: Lease) -> Payload | Failed:
     except ValidationError as error:
         fields = sorted({str(e["loc"][0]) if e["loc"] else "payload" for e in error.errors()})
         return Failed(ErrorCode.VISION_FAILED, "payload_invalid", f"payload_invalid: {', '.join(fields)[:100]}")
+
+
+def last_error_in(payload: object) -> str:
+    """Return the class with which the last attempt failed. Empty if there is none, or if no worker can have written it."""
+    last_error = payload.get("last_error") if isinstance(payload, Mapping) else None
+    return last_error if isinstance(last_error, str) and len(last_error) <= MAX_LAST_ERROR else ""
 
 
 def has_answer(lease: Lease) -> bool:
@@ -221,7 +242,7 @@ def fallbacks(outcome: Outcome, lease: Lease, reason: str, *, may_retry: bool) -
     """
     if may_retry or isinstance(outcome, AlreadyFinal | Released | Lost):
         return ()
-    failure = fail_refused(lease, reason)
+    failure = replace(fail_refused(lease, reason), usage=outcome.usage)
     return () if outcome == failure else (failure,)
 
 

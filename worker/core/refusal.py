@@ -52,9 +52,9 @@ def after_answer(
     Until then the answer is kept in the payload, so that each try is one write and no call.
     """
     if not is_passing and convicts(held_failure_in(lease.payload), _suspect(reason), counts):
-        return fail_refused(lease, reason, has_text=True)
+        return replace(fail_refused(lease, reason, has_text=True), usage=answer.usage)
     if is_too_old:
-        return fail_refused(lease, f"{HELD_TOO_LONG}:{reason}", has_text=True)
+        return replace(fail_refused(lease, f"{HELD_TOO_LONG}:{reason}", has_text=True), usage=answer.usage)
     return hold_answer(lease, answer, reason, counts)
 
 

@@ -2,28 +2,31 @@
 
 from dataclasses import dataclass
 
+from worker.core.adapter_codes import INPUT_CODES, code_in, row_of_code, submission_code
 from worker.core.evidence import CallCounts, HeldFailure, Suspect, convicts, others_died_since, remembered
 from worker.core.faults import ANY_OTHER, Fault, Suspicion, row_of
 from worker.core.file_refusals import FileRefused
 from worker.core.outcome import Failed, Released, Retried
 from worker.ipc.backoff import doubling
-from worker.ipc.contract import ErrorCode, Step
+from worker.ipc.contract import Step
 
 HELD_SECONDS = 2.0  # a held job is tried again so soon, unless a gate closes for it meanwhile
 MAX_HELD_SECONDS = 60.0  # of a suspect job: without evidence it is asked again and again, and its calls take a model's time
 MAX_BACKOFF_SECONDS = 86_400.0
 HELD_TOO_LONG = "held_too_long"
-_INPUT_CODES = frozenset({ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An adapter's failure without its message, which may contain a pupil's text."""
+    """An adapter's failure without its message, which may contain a pupil's text.
+
+    `error_class` is the code that was the message, the reason of a refused file, or the name of the class.
+    """
 
     step: Step
     fault: Fault
     error_class: str
-    error_code: ErrorCode | None = None
+    error_code: str = ""
     suspicion: Suspicion = Suspicion.ODD
     is_bug: bool = False  # an exception outside the contract
     phase: Step | None = None  # of the submission, if it is not the step of the model: pictures are judged by the vision model
@@ -34,16 +37,18 @@ class Failure:
         return self.phase or self.step
 
     @property
-    def code(self) -> ErrorCode:
-        """Code of the submission if it fails by this."""
+    def code(self) -> str:
+        """Code of the submission if it fails by this, and if the database takes it."""
         return self.error_code or self.written_phase.failure
 
 
 def failure_of(error: BaseException, step: Step) -> Failure:
-    """Classify an exception by the table of faults."""
-    row, code = row_of(type(error)), getattr(error, "error_code", None)
-    error_code = ErrorCode(code) if isinstance(code, str) and code in _INPUT_CODES else None
-    return Failure(step, row.fault, name_of(error), error_code, row.suspicion, is_bug=row is ANY_OTHER)
+    """Classify an exception by the tables of faults: by the code that is its message, or by its class."""
+    of_class, named = row_of(type(error)), getattr(error, "error_code", None)
+    code = code_in(error, of_class)
+    row = row_of_code(code, of_class)
+    error_code = str(named) if isinstance(named, str) and named in INPUT_CODES else submission_code(code, row, step)
+    return Failure(step, row.fault, code or name_of(error), error_code, row.suspicion, is_bug=row is ANY_OTHER)
 
 
 def name_of(error: BaseException) -> str:

@@ -30,6 +30,7 @@ RETRY_SECONDS = 5.0  # in addition to PAGE_SECONDS for another child
 LEAST_SECONDS = 0.5  # for another child. An ordinary page takes 0.1
 MAX_CHILDREN = 9  # for a document, two for each page that a child died of
 MAX_PAGE_BYTES = 16 * 2**20 + MAX_HEAD_BYTES  # a picture of the largest size, filled with noise, takes 5 MB as JPEG
+SMALLER_SIDE_PIXELS = 1120  # half of the picture's tokens, and letters of a written page stay legible
 _HEADER = struct.Struct("!cI")  # kind, size in bytes
 _FILE, _NO_FILE, _TOTAL, _PAGE, _ERROR = b"F", b"U", b"T", b"P", b"R"
 _MAX_SHORT_BYTES = 32  # a size or an error code
@@ -89,6 +90,12 @@ def decoding(
         child = _started(start, first_page)
         max_page_bytes = max(MAX_PAGE_BYTES, _file_bytes(child))
         yield Decoding(child, max_pages, first_page, max_page_bytes, page_seconds, start if max_pages > 1 else None)
+
+
+def smaller(picture: bytes) -> bytes:
+    """Decode a page again with shorter sides, in a child as before. Raises as `decoding` does."""
+    with decoding(lambda: picture, max_pages=1, max_side_pixels=SMALLER_SIDE_PIXELS) as document:
+        return next(iter(document)).picture
 
 
 def _started(start: Start, number: int, with_forms: bool = True) -> Sandbox:

@@ -105,6 +105,10 @@ class Counter(IntEnum):
     REFUSED_PHOTO_FORMAT_UNKNOWN = 35
     REFUSED_NOT_A_DOCUMENT = 36
     REFUSED_FORM_NOT_PRINTED = 37
+    FAILED_INVALID_ANALYSIS = 38  # also of practice attempts
+    USAGE_RECORDED = 39
+    USAGE_INVALID = 40
+    USAGE_REFUSED = 41
 
 
 FAILURE_COUNTERS: dict[str, Counter] = {
@@ -113,6 +117,7 @@ FAILURE_COUNTERS: dict[str, Counter] = {
     ErrorCode.INPUT_CORRUPT: Counter.FAILED_INPUT_CORRUPT,
     ErrorCode.INPUT_UNSUPPORTED: Counter.FAILED_INPUT_UNSUPPORTED,
     ErrorCode.INPUT_TOO_LARGE: Counter.FAILED_INPUT_TOO_LARGE,
+    "feedback_invalid_analysis": Counter.FAILED_INVALID_ANALYSIS,  # of a later platform, if its database takes it
 }
 
 REFUSAL_COUNTERS = {  # by the reason of a refused file, see worker.core.file_refusals
@@ -175,6 +180,7 @@ class EventKind(Enum):
     BUG = "bug"
     CALL = "call"
     PAGE_DOUBTFUL = "page_doubtful"  # `error_class` has the reasons
+    USAGE_REFUSED = "usage_refused"  # the database does not record the tokens of a job. Its outcome was written
 
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_REPORTED_SECONDS)]
@@ -216,6 +222,7 @@ class Event(BaseModel):
     step: Step | None = None
     call: ModelCall | None = None
     page: Annotated[int, Field(ge=0, le=100_000)] = 0  # of the submission, counted from 1
+    retry_in_seconds: Seconds | None = None  # of a job that was put back into the queue for later
 
     def encode(self) -> bytes:
         return self.model_dump_json(exclude_defaults=True).encode()

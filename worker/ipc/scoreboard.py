@@ -18,7 +18,7 @@ from uuid import UUID
 
 MAX_SLOTS = 64
 MAX_CALLS = 64  # at once, of one model: the bound of OLLAMA_NUM_PARALLEL
-COUNTERS = 38  # of a worker: the members of contract.Counter
+COUNTERS = 42  # of a worker: the members of contract.Counter
 OLLAMA_COUNTERS = 15  # of the monitor
 CAUSES = 8  # of a process's end
 MAX_ACTIVITY = 10

@@ -11,6 +11,6 @@ window.py         does a prompt fit into the context window?
 token_budget.py   tokens of a page, of a text and of the answers, and the window that they need
 thinking.py       models that think even if asked not to
 errors.py         the ways in which a request fails; error_status.py maps HTTP statuses to them
-call_report.py    the figures of one finished call
+call_report.py    the figures of one finished call; usage.py has its tokens, as the platform records them
 address.py        one name for one server, on every host and in every container
 """

@@ -30,6 +30,7 @@ from worker.ollama.errors import (
 )
 from worker.ollama.stream import Answer, StreamedAnswer
 from worker.ollama.transport import DeadlineHolder, bounded, bounded_client, is_unresolved
+from worker.ollama.usage import FEEDBACK, OnUsage, Purpose, ignore_usage, recorded
 
 LOOKUP_SECONDS = 5.0  # for a list or a description, which a healthy server sends in milliseconds
 REST_SECONDS = 1.0  # for the end of a body after its last line: a later end costs the connection, not the answer
@@ -56,12 +57,17 @@ class ChatRequest:
     seed: int = 1
     stop: tuple[str, ...] = ()
     wants_logprobs: bool = False  # servers without them ignore this
+    purpose: Purpose = FEEDBACK
 
     @property
     def least_tokens(self) -> int:
         """Lower bound of the prompt's tokens."""
-        images = sum(len(message.get("images", ())) for message in self.messages)
-        return window.least_tokens((str(message["content"]) for message in self.messages), images)
+        return window.least_tokens((str(message["content"]) for message in self.messages), self.images)
+
+    @property
+    def images(self) -> int:
+        """Number of pictures in the prompt."""
+        return sum(len(message.get("images", ())) for message in self.messages)
 
     def body(self) -> dict[str, Any]:
         """With `truncate` false the server rejects a prompt that it would otherwise cut.
@@ -83,7 +89,8 @@ def ignore_progress() -> None:
 class Ollama:
     """A client for one server.
 
-    `on_progress` is called with every line that carries text. `on_call` is called at the end of each chat that was sent.
+    `on_progress` is called with every line that carries text. `on_call` is called at the end of each chat that was sent, and
+    `on_usage` at the end of each answer, also of one that is of no use.
     With `may_leave_the_house` False no chat is sent to a model that runs elsewhere, or that cannot be described.
     All methods raise Unavailable, BadRequest, ServerFailed or a subclass: see worker.ollama.errors.
     """
@@ -94,9 +101,10 @@ class Ollama:
         on_progress: Callable[[], None] = ignore_progress,
         on_call: OnCall = ignore_call,
         *,
+        on_usage: OnUsage = ignore_usage,
         may_leave_the_house: bool = True,
     ) -> None:
-        self._holder, self._on_progress, self._on_call = DeadlineHolder(), on_progress, on_call
+        self._holder, self._on_progress, self._on_call, self._on_usage = DeadlineHolder(), on_progress, on_call, on_usage
         self._http = bounded_client(base_url, self._holder)
         self._may_leave_the_house = may_leave_the_house
         self._model_tokens: dict[str, int] = {}  # the largest window of each model, 0 if not known
@@ -163,7 +171,8 @@ class Ollama:
 
     def _streamed(self, request: ChatRequest, deadline: Deadline) -> Answer:
         answer = StreamedAnswer(request.max_tokens, request.repetition_limit_characters)
-        with reported(answer, self._on_call):
+        usage = recorded(answer, request.model, request.purpose, self._on_usage, has_image=request.images > 0)
+        with reported(answer, self._on_call), usage:
             self._read_stream(answer, request, deadline)
             return answer.whole()
 

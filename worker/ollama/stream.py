@@ -106,6 +106,17 @@ class StreamedAnswer:
         return self._last is not None
 
     @property
+    def has_begun(self) -> bool:
+        """True once the model has answered anything. A reply to a request without a prompt is no answer."""
+        is_empty_answer = self._last is not None and self._last.done_reason not in _NO_ANSWER
+        return self.first_token_at_seconds is not None or is_empty_answer
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Tokens read and written, as the server counts them. 0 for a count that it omitted or has not sent yet."""
+        return (self._last.prompt_eval_count, self._last.eval_count) if self._last else (0, 0)
+
+    @property
     def timings(self) -> Timings | None:
         """None before the last line, or if that line has none."""
         last = self._last

@@ -15,6 +15,7 @@ MAX_DOCUMENT_TOKENS = 2048  # ten criteria with three sentences of some forty to
 PROMPT_TOKENS = 512  # our own sentences and the chat format: the longest prompt has some 350
 CRITERION_TOKENS = 128  # a criterion of some fifty words
 TASK_TOKENS = 2048  # the teacher's task and hints, some eight hundred words
+_TASK_TOKENS = MAX_CRITERIA * CRITERION_TOKENS + TASK_TOKENS
 LONGEST_TEXT_WORDS = 4000
 TOKENS_PER_WORD = 2.5  # German takes 1.5 to 2, with the mistakes of a pupil or of a reading more
 _SQUARE_PIXELS = 28  # of a token of qwen2.5vl, Mistral and glm-ocr, the most of the usual families. qwen3-vl has 32
@@ -23,8 +24,8 @@ _STEP_TOKENS = 1024  # windows are multiples of it
 
 
 def page_window(model: str) -> int:
-    """Window for the largest page, its prompt and its text."""
-    return _rounded(PROMPT_TOKENS + page_tokens(model) + MAX_PAGE_TOKENS)
+    """Window for judging the largest page: its task, the assessment of the pages before, and the next one. Reading needs less."""
+    return _rounded(PROMPT_TOKENS + _TASK_TOKENS + page_tokens(model) + 2 * MAX_DOCUMENT_TOKENS)
 
 
 def page_tokens(model: str) -> int:
@@ -36,7 +37,7 @@ def page_tokens(model: str) -> int:
 
 def feedback_window(model: str, level: ThinkLevel | Literal[""]) -> int:
     """Window for ten criteria, the longest text, the thoughts of the model and its answer."""
-    given = PROMPT_TOKENS + MAX_CRITERIA * CRITERION_TOKENS + TASK_TOKENS + round(LONGEST_TEXT_WORDS * TOKENS_PER_WORD)
+    given = PROMPT_TOKENS + _TASK_TOKENS + round(LONGEST_TEXT_WORDS * TOKENS_PER_WORD)
     return _rounded(given + thinking(model, level).tokens + MAX_DOCUMENT_TOKENS)
 
 

@@ -20,6 +20,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     host_permits   the same as sockets, where a pooler shares the sessions
     checkpoints    commits text that was read, by page or as a whole
     rehearsal      runs a write and rolls it back, before a model is called for it
+    usage          records the tokens of models in the transaction of a write
     settle         ends a job, and leases the next one in the same round trip
     attempts       ends a job together with its practice attempt
 

@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg import Cursor
+from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from worker.core.doubt import PageGrade
 from worker.core.outcome import Lease
 from worker.queue.connection import Connection
-from worker.queue.permits import HeldPermit, execute_and_give_back
+from worker.queue.permits import HeldPermit, execute_and_give_back, send_give_back
 from worker.queue.statements import statement
+from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
 
 _CHECKPOINT, _CHECKPOINT_PAGE = statement("checkpoint"), statement("checkpoint_page")
 
@@ -35,15 +38,29 @@ class OcrPage:
 
 
 def write_checkpoint(
-    connection: Connection, lease: Lease, result: OcrResult, lease_seconds: float, held: HeldPermit | None = None
+    connection: Connection,
+    lease: Lease,
+    result: OcrResult,
+    lease_seconds: float,
+    held: HeldPermit | None = None,
+    usage: UsageWrite = NO_USAGE,
 ) -> bool:
     """Write the text and give the permit back in one round trip. False if the lease was lost: then nothing was written."""
     values = {
+        **_fence(lease, lease_seconds),
         "text_md": result.text_md,
         "raw_metadata": Jsonb(dict(result.raw_metadata)),
         "fingerprint": result.fingerprint,
     }
-    return execute_and_give_back(connection, _CHECKPOINT, {**_fence(lease, lease_seconds), **values}, held) == 1
+
+    def send() -> Cursor[DictRow]:
+        cursor = connection.execute(_CHECKPOINT, values)
+        send_give_back(connection, held)
+        return cursor
+
+    if not usage.is_due:
+        return execute_and_give_back(connection, _CHECKPOINT, values, held) == 1
+    return in_transaction(connection, lease, usage, send).rowcount == 1
 
 
 def write_page(connection: Connection, lease: Lease, page: OcrPage, lease_seconds: float) -> bool:
@@ -54,12 +71,20 @@ def write_page(connection: Connection, lease: Lease, page: OcrPage, lease_second
     return connection.execute(_CHECKPOINT_PAGE, _page_values(lease, page, lease_seconds)).rowcount == 1
 
 
-def write_pages(connection: Connection, lease: Lease, pages: Sequence[OcrPage], lease_seconds: float) -> bool:
+def write_pages(
+    connection: Connection, lease: Lease, pages: Sequence[OcrPage], lease_seconds: float, usage: UsageWrite = NO_USAGE
+) -> bool:
     """Write several pages in one round trip and one transaction, each as `write_page` does."""
+
+    def send() -> list[Cursor[DictRow]]:
+        return [connection.execute(_CHECKPOINT_PAGE, _page_values(lease, page, lease_seconds)) for page in pages]
+
+    if usage.is_due:
+        return all(cursor.rowcount == 1 for cursor in in_transaction(connection, lease, usage, send))
     if len(pages) == 1:
         return write_page(connection, lease, pages[0], lease_seconds)
     with connection.pipeline():
-        cursors = [connection.execute(_CHECKPOINT_PAGE, _page_values(lease, page, lease_seconds)) for page in pages]
+        cursors = send()
     return all(cursor.rowcount == 1 for cursor in cursors)
 
 

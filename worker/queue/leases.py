@@ -9,7 +9,7 @@ from psycopg.rows import DictRow
 
 from worker.core.abilities import ABILITIES_OF_2025, Abilities
 from worker.core.gates import ALL_OPEN, Gates
-from worker.core.outcome import Lease
+from worker.core.outcome import Lease, last_error_in
 from worker.queue.abilities import ability_values
 from worker.queue.connection import Connection, is_pooled
 from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, held_permit
@@ -146,6 +146,6 @@ def _lease(row: DictRow, submission: DictRow | None = None) -> Lease:
         retry_count=max(row["retry_count"] or 0, 0),  # another program may have written any number, or none
         age_seconds=row["age_seconds"] or 0.0,
         visible_at=row["visible_at"],
-        error_code=row["error_code"] or "",
+        error_code=row["error_code"] or last_error_in(row["payload"]),
         submission=submission,
     )

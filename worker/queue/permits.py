@@ -147,11 +147,16 @@ def give_back(connection: Connection, held: HeldPermit | None) -> None:
 
     All locks of the session are released, also without a known permit, so that no lock outlives the job.
     """
+    with closed_after_an_error(connection):
+        send_give_back(connection, held)
+
+
+def send_give_back(connection: Connection, held: HeldPermit | None) -> None:
+    """The same in a pipeline. An error of a statement before it may arrive here, so the owner of the pipeline closes."""
     if held is not None and held.sock:
         held.sock.close()
     if not is_pooled(connection):
-        with closed_after_an_error(connection):
-            connection.execute(_RELEASE_ALL)
+        connection.execute(_RELEASE_ALL)
 
 
 @contextmanager

@@ -1,17 +1,21 @@
 """Ends a job: each Outcome is one fenced statement. The next job is leased in the same round trip."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, LiteralString, assert_never
 
+from psycopg import Cursor
+from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from worker.core.evidence import HeldFailure
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
-from worker.queue.leases import LeaseRequest, send_request
-from worker.queue.permits import HeldPermit, closed_after_an_error, execute_and_give_back, give_back
+from worker.queue.leases import LeaseRequest, SentRequest, send_request
+from worker.queue.permits import HeldPermit, execute_and_give_back, give_back, send_give_back
+from worker.queue.sqlstate import is_refusal
 from worker.queue.statements import statement
+from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
 _RELEASE, _HOLD, _DELETE = statement("release"), statement("hold"), statement("delete_job")
@@ -32,7 +36,9 @@ class Settlement:
     instead: Failed | None = None
 
 
-def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None) -> bool:
+def settle(
+    connection: Connection, lease: Lease, outcome: Outcome, held: HeldPermit | None = None, usage: UsageWrite = NO_USAGE
+) -> bool:
     """Write the outcome and give the permit back in one round trip. False if the lease was lost: then nothing was written.
 
     Repeating the call after a lost connection is safe. Outcome Lost writes nothing and only gives the permit back.
@@ -40,20 +46,41 @@ def settle(connection: Connection, lease: Lease, outcome: Outcome, held: HeldPer
     if isinstance(outcome, Lost):
         give_back(connection, held)
         return False
-    sql, fields = _statement_of(outcome)
-    return execute_and_give_back(connection, sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}, held) == 1
+    sql, values = _fenced(lease, outcome)
+
+    def send() -> Cursor[DictRow]:
+        cursor = connection.execute(sql, values)
+        send_give_back(connection, held)
+        return cursor
+
+    if not usage.is_due:
+        return execute_and_give_back(connection, sql, values, held) == 1
+    return in_transaction(connection, lease, usage, send).rowcount == 1
 
 
 def settle_and_lease(
-    connection: Connection, lease: Lease, outcome: Settled, held: HeldPermit | None, request: LeaseRequest
+    connection: Connection,
+    lease: Lease,
+    outcome: Settled,
+    held: HeldPermit | None,
+    request: LeaseRequest,
+    usage: UsageWrite = NO_USAGE,
 ) -> Settlement:
     """Settle one job and lease the next in one transaction and one round trip, so that both are committed or neither is."""
-    sql, fields = _statement_of(outcome)
-    with closed_after_an_error(connection), connection.pipeline():
-        written = connection.execute(sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields})
-        give_back(connection, held)
-        sent = send_request(connection, request)
+    sql, values = _fenced(lease, outcome)
+
+    def send() -> tuple[Cursor[DictRow], SentRequest]:
+        written = connection.execute(sql, values)
+        send_give_back(connection, held)
+        return written, send_request(connection, request)
+
+    written, sent = in_transaction(connection, lease, usage, send)
     return Settlement(written.rowcount == 1, *sent.result())
+
+
+def _fenced(lease: Lease, outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
+    sql, fields = _statement_of(outcome)
+    return sql, {"job_id": lease.job_id, "lease_key": lease.lease_key, **fields}
 
 
 def park(connection: Connection, lease: Lease, job_error_code: str) -> bool:
@@ -82,7 +109,12 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
                 "error_class": error_class or job_error_code,
             }
         case Retried(step, error_class, delay_seconds, _):
-            return _RETRY, {"step": step, "error_class": error_class, "delay_seconds": delay_seconds}
+            return _RETRY, {
+                "step": step,
+                "error_class": error_class,
+                "job_error_code": error_class if is_refusal(error_class) else None,
+                "delay_seconds": delay_seconds,
+            }
         case Released("held" | "refused", delay_seconds, error_class, held_failure, answer):
             values = {"delay_seconds": delay_seconds, "error_class": error_class}
             return _HOLD, {**values, **_kept(held_failure, answer)}
@@ -100,5 +132,5 @@ def _kept(held_failure: HeldFailure | None, answer: Completed | None) -> dict[st
     """Return the values that a held job keeps in its payload."""
     return {
         "held_failure": Jsonb(held_failure.as_json()) if held_failure else None,
-        "answer": Jsonb(asdict(answer)) if answer else None,
+        "answer": Jsonb(answer.as_json()) if answer else None,
     }

@@ -2,7 +2,7 @@
 
 Each call leaves one line of JSON in the file LEDGER: the method and its arguments. PLATFORM_FAULT is the fault of each call of
 the feedback adapter: the class of an exception, hang, or wait until the file LEDGER with the suffix .go exists. With
-PLATFORM_SCORES the results have these scores, such as "10 4".
+PLATFORM_SCORES the results have these scores, such as "10 4". With PLATFORM_USAGE each result has a usage event.
 """
 
 import json
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 from testkit.readers import total
 
@@ -73,7 +74,15 @@ def answer(method: str, criteria: list[str], **given: Any) -> SimpleNamespace:
         for criterion, score in zip(criteria, scores, strict=False)
     ]
     analysis = {"schema": "criteria.v2", "score": total(scores), "criteria_results": results} if criteria else {}
-    return SimpleNamespace(feedback_md=f"by {method}", analysis_json=analysis, parse_status="parsed_structured", usage_events=[])
+    events = [usage_event("visual" if method == "analyze_visual" else "text")] if "PLATFORM_USAGE" in os.environ else []
+    words = {"feedback_md": f"by {method}", "analysis_json": analysis, "parse_status": "parsed_structured"}
+    return SimpleNamespace(**words, usage_events=events)
+
+
+def usage_event(modality: str) -> SimpleNamespace:
+    key, tokens = str(uuid4()), {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
+    kind = {"stage": "feedback", "modality": modality, "call_kind": "primary"}
+    return SimpleNamespace(event_key=key, model="mistral-small", **kind, **tokens, usage_known=True, unknown_reason=None)
 
 
 def misbehave(fault: str) -> None:
