@@ -160,8 +160,9 @@ class PgProxy:
         self._victims.put(pid)
 
     def spare(self) -> None:
-        """Cancel the fault."""
+        """Cancel the fault, also for a victim that was named and lives."""
         self._left = self._struck_text = None
+        self._victims = queue.SimpleQueue()
 
     @property
     def has_struck(self) -> bool:

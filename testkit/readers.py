@@ -19,7 +19,8 @@ FAILURES: Final = frozenset(
 CODE: Final = re.compile(r"[A-Za-z0-9_.:]{1,256}(: [a-z_, ]+)?")  # the page of a pupil tells one code from every other text
 ENDED: Final[LiteralString] = """
     select submission.id, submission.kind, submission.text_body, submission.analysis_status, submission.analysis_json,
-        submission.feedback_md, submission.error_code, submission.vision_last_error, submission.feedback_last_error,
+        submission.feedback_md, submission.error_code,
+        submission.internal_metadata as metadata, submission.vision_last_error, submission.feedback_last_error,
         coalesce(finish.payload, job.payload) as payload
     from learning_submissions as submission
     left join audit_finishes as finish on finish.submission_id = submission.id
@@ -64,10 +65,18 @@ def _of_completed(row: Mapping[str, Any]) -> Iterator[str]:
         yield "the feedback is empty"
     if row["error_code"] is not None:
         yield f"a completed submission has the code {row['error_code']}"
-    payload = row["payload"] if isinstance(row["payload"], Mapping) else {}
     has_text = row["text_body"] is not None
-    if has_text == (row["kind"] == "dialog" or payload.get("analysis_mode") in WITHOUT_TEXT):
+    payload = row["payload"] if isinstance(row["payload"], Mapping) else {}
+    if has_text != _is_with_text(row["kind"], payload, row["metadata"]):
         yield "a text of a mode that has none" if has_text else "no text of a mode that has one"
+
+
+def _is_with_text(kind: str, payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
+    """Report whether the mode has a text. Without a word for it, the kind of the task decides about a picture."""
+    if kind in {"text", "dialog"}:
+        return kind == "text"
+    word = str(payload.get("analysis_mode") or metadata.get("analysis_mode") or "").lower()
+    return word not in WITHOUT_TEXT and (bool(word) or payload.get("task_kind") not in {"native", "visual"})
 
 
 def _of_analysis(analysis: object, criteria: Sequence[str] | None) -> Iterator[str]:

@@ -67,7 +67,7 @@ OF_VISION: Final = frozenset(
 WORKS: Final[Mapping[Year, tuple[Work, ...]]] = {2025: (Work.TEXT_DIRECT, Work.OCR_TEXT), 2026: tuple(Work)}
 UNABLE: Final = (
     frozenset(  # work that no worker may take: no method for it, or no functions for practice, or no way to read such a file
-        {(Work.VISUAL_DIRECT, Adapter.OURS), (Work.PRACTICE, Adapter.OURS), (Work.PROGRAM, Adapter.OURS)}
+        {(Work.PRACTICE, Adapter.OURS), (Work.PROGRAM, Adapter.OURS)}
     )
 )
 

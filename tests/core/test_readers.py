@@ -23,6 +23,7 @@ def completed(**columns: object) -> Row:
         "vision_last_error": None,
         "feedback_last_error": None,
         "payload": {},
+        "metadata": {},
         **columns,
     }
 
@@ -41,7 +42,8 @@ BREACHES: dict[str, tuple[Callable[[Row], object], str]] = {
     "blank feedback": (lambda row: row.update(feedback_md=" \n"), "feedback is empty"),
     "a code": (lambda row: row.update(error_code="vision_retrying"), "has the code vision_retrying"),
     "no text": (lambda row: row.update(text_body=None), "no text of a mode that has one"),
-    "a text of a picture": (lambda row: row["payload"].update(analysis_mode="visual_direct"), "a mode that has none"),
+    "a text of a picture": (lambda row: row.update(kind="image", payload={"analysis_mode": "Visual_Direct"}), "that has none"),
+    "a text of a task's picture": (lambda row: row.update(kind="image", payload={"task_kind": "native"}), "that has none"),
     "a text of a dialog": (lambda row: row.update(kind="dialog"), "a mode that has none"),
     "nothing for the criteria": (lambda row: row.update(analysis_json={}), "none for its criteria"),
     "a score alone": (lambda row: row.update(analysis_json={"score": 3}), "other keys"),
@@ -64,6 +66,9 @@ def test_a_result_as_the_readers_expect_it() -> None:
     assert faults_in(completed(), CRITERIA) == []
     assert faults_in(completed(analysis_json={}), ()) == []
     assert faults_in(completed(kind="dialog", text_body=None), CRITERIA) == []
+    assert faults_in(completed(kind="image"), CRITERIA) == []
+    assert faults_in(completed(kind="file", payload={"analysis_mode": "ocr_text", "task_kind": "native"}), CRITERIA) == []
+    assert faults_in(completed(kind="image", text_body=None, metadata={"analysis_mode": "visual_direct"}), CRITERIA) == []
     assert faults_in(failed(), CRITERIA) == []
 
 

@@ -14,6 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+from testkit.readers import total
+
 sys.path.append(str(Path(__file__).parent))  # the platform's package is named `backend`
 
 TEXT_MD = "# scratch.evidence.v2"
@@ -71,7 +73,7 @@ def answer(method: str, criteria: list[str], **given: Any) -> SimpleNamespace:
         {"criterion": criterion, "score": score, "max_score": 10, "explanation_md": "because"}
         for criterion, score in zip(criteria, scores, strict=False)
     ]
-    analysis = {"schema": "criteria.v2", "score": 3, "criteria_results": results} if criteria else {}
+    analysis = {"schema": "criteria.v2", "score": total(scores), "criteria_results": results} if criteria else {}
     events = [usage_event("visual" if method == "analyze_visual" else "text")] if "PLATFORM_USAGE" in os.environ else []
     words = {"feedback_md": f"by {method}", "analysis_json": analysis, "parse_status": "parsed_structured"}
     return SimpleNamespace(**words, usage_events=events)
