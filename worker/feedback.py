@@ -35,9 +35,7 @@ class FeedbackStep:
         self._held.start_step(Step.VISION, limit_seconds, settings.ai_vision_model, Access.RESULT, has_text=False)
         self._held.count_call(Counter.VISION_CALLS)
         given = {"submission": dict(submission), "job_payload": dict(self._held.lease.payload)}
-        return self._calls.call(
-            Step.VISION, lambda: self._judged("analyze_visual", None, given), Step.FEEDBACK, hard_limit_seconds
-        )
+        return self._calls.call(Step.VISION, lambda: self._judged("analyze_visual", None, given), Step.FEEDBACK)
 
     def on_dialog(self, payload: Mapping[str, Any]) -> Completed:
         """The feedback on a pupil's part of a conversation. The platform's adapter takes no teacher's context for it."""
