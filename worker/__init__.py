@@ -32,6 +32,6 @@ The packages:
   ollama         client of the model server, and its limits on an answer
   documents      fetches a submission's file and decodes it in a child process
   adapters       vision and feedback, with their prompts, and the stub
-  core           decisions without effects: outcome, modes, task, platform, practice, usage, faults, adapter_codes, evidence,
-                 retry, refusal, checkpoint, joining, criteria, gates, errors
+  core           decisions without effects: outcome, abilities, modes, task, platform, practice, usage, faults, adapter_codes,
+                 evidence, retry, refusal, checkpoint, joining, criteria, gates, errors
 """

@@ -12,5 +12,6 @@ check.py            the findings of `check`
 child.py            trials of `check` in a child process with the rights of the service
 files_trial.py      the place of the submitted files, tried there
 fonts_trial.py      fonts of the host for PDFs, tried there
+left_trial.py       the jobs that stay queued, tried there
 port_trial.py       STATUS_ADDR, tried there
 """

@@ -11,12 +11,14 @@ from psycopg.types.json import Jsonb
 
 from testkit.class_tasks import begin_attempt, open_task
 from testkit.database import Database, temporary_database
+from testkit.refusals import install_refusals, refuse
 from testkit.school import School, counted, enter_one, is_idle
 from testkit.site import Site, Value
 from testkit.submissions import Submission
 from testkit.waiting import until
 from tests.process.test_cli import run
 from worker.ipc.contract import Counter, EventKind
+from worker.queue.leases import LOOK_AHEAD
 
 pytestmark = pytest.mark.postgres
 
@@ -148,7 +150,7 @@ def test_a_need_that_the_submission_shows_is_found_once(
 
 
 def test_a_job_is_done_as_soon_as_an_instance_can(school: School, typed: Submission, photo: Submission) -> None:
-    """What one instance has left queued another one does, whose adapter has the method."""
+    """A job that one instance has left queued is taken by another one, whose adapter has the method."""
     left = enter(school, photo)
     change_row(school.owner, left, ROWS["pictures"][0])
     do_behind(school, typed, **OLD)
@@ -163,6 +165,21 @@ def test_a_final_submission_of_a_later_kind_is_left_alone(school: School, typed:
     change_row(school.owner, final, "analysis_status = 'completed'")
     do_behind(school, typed, **OLD)
     assert not school.has_job(final)
+
+
+def test_a_refused_row_behind_them_is_found(school: School, typed: Submission) -> None:
+    """More jobs than one list of candidates has are left queued before it, and the job behind it is done all the same."""
+    for left in school.enter(*[typed] * (LOOK_AHEAD + 5)):
+        school.change_job("payload = payload || %s", left, Jsonb(PAYLOADS["a later mode"]))
+    install_refusals(school.owner)
+    refused, last = school.enter(typed, typed)
+    refuse(school.owner, refused, "23514", "lease")
+    try:
+        with school.worker(environ_of(school), **OLD) as worker:
+            until(lambda: not school.has_job(last) and is_idle(worker))
+    finally:
+        install_refusals(school.owner)
+    assert school.submission(last)["analysis_status"] == "completed"
 
 
 # A payload with news and gaps
@@ -182,7 +199,7 @@ def test_a_final_submission_of_a_later_kind_is_left_alone(school: School, typed:
     ],
 )
 def test_a_payload_with_news_and_gaps_is_done(school: School, typed: Submission, change: LiteralString) -> None:
-    """What is missing is taken from the rows, and unknown words are no corruption."""
+    """Missing keys are taken from the rows, and unknown words are no corruption."""
     submission_id = enter(school, typed)
     school.change_job(change, submission_id)
     do_behind(school, typed, **OLD)

@@ -9,6 +9,7 @@ A worker's connection is synchronous and holds at most one job. The monitor's co
     pooled         the same connections behind a transaction pooler
     dsn            reads a connection string without connecting
     platform_probe finds out what the live schema can do beyond the contract of 2025-12
+    abilities      the instance's abilities as parameters of the statements that search and count jobs
     contract_check compares a database with the contract, for `check`
 
     leases         takes a job, and makes and reads lease keys
