@@ -92,6 +92,7 @@ def test_a_timeout_is_evidence_like_one_of_ours() -> None:
 SUBMISSION_CODES: dict[str, tuple[str, str, Step, str]] = {
     "a class of its own": ("FeedbackInvalidAnalysisError", "any_detail", Step.FEEDBACK, FEEDBACK_INVALID_ANALYSIS),
     "its class without a code": ("FeedbackInvalidAnalysisError", "the pupil wrote", Step.FEEDBACK, FEEDBACK_INVALID_ANALYSIS),
+    "an invalid document of our own adapter": ("InvalidDocument", "json_invalid", Step.FEEDBACK, FEEDBACK_INVALID_ANALYSIS),
     "an input": ("FeedbackPermanentError", "input_too_large", Step.FEEDBACK, "input_too_large"),
     "an input of the vision, as on the platform": ("VisionPermanentError", "input_corrupt", Step.VISION, "vision_failed"),
     "a transient error": ("FeedbackTransientError", "input_corrupt", Step.FEEDBACK, "feedback_failed"),

@@ -58,6 +58,7 @@ def document(demo: tuple[Submission, ...]) -> Submission:
 def hand_in(school: School, work: Submission, **payload: object) -> UUID:
     """Hand in work whose pages are judged, for a task with a confidential context."""
     submission_id = enter_one(school, work)
+    school.owner.execute("truncate unit_tasks")  # the same work is for the same task
     open_task(school.owner, submission_id, teacher_context_md=CONTEXT)
     words = {"analysis_mode": "visual_direct", "task_kind": "native"} | payload
     school.change_job("payload = payload - 'hints_md' || %s", submission_id, Jsonb(words))
@@ -177,6 +178,18 @@ def test_an_unusable_answer_is_retried_as_feedback(clean: School, document: Subm
     assert clean.results(submission_id)[-1] == "completed"
 
 
+def test_an_analysis_that_stays_invalid_has_its_code(clean: School, typed: Submission) -> None:
+    """A judgement of a conversation without its score is no zero: after the last try the submission fails by its own code."""
+    incomplete = {f"c{n:02}": {"explanation_md": "ja"} for n in range(1, len(typed.criteria) + 1)}
+    answer = json.dumps({"criteria": incomplete, "feedback_md": "Gut."})
+    clean.simulator.fault("say", model=FEEDBACK_MODEL, times=100, text=answer)
+    submission_id = hand_in_dialog(clean, typed)
+    finish(clean, submission_id, worker_max_retries=1)
+    row = clean.submission(submission_id)
+    assert (row["analysis_status"], row["error_code"]) == ("failed", "feedback_invalid_analysis")
+    assert row["feedback_last_error"] == "InvalidDocument"
+
+
 def test_a_damaged_document_fails_as_its_input(clean: School, document: Submission) -> None:
     submission_id = hand_in(clean, replace(document, content=b"%PDF-1.4 and no more"))
     assert Counter.VISION_CALLS not in finish(clean, submission_id)
@@ -215,14 +228,42 @@ def test_the_context_reaches_no_result(clean: School, document: Submission) -> N
     assert "waagerechten" not in json.dumps([row["feedback_md"], row["analysis_json"]])
 
 
-def test_a_conversation_is_assessed_without_a_text(clean: School, typed: Submission) -> None:
-    """A dialog is one call of the feedback model, and its row gets no text."""
-    submission_id = hand_in(clean, typed, analysis_mode="dialog", task_kind="dialog", kind="dialog", **DIALOG)
-    clean.owner.execute(
+def hand_in_dialog(school: School, typed: Submission) -> UUID:
+    submission_id = hand_in(school, typed, analysis_mode="dialog", task_kind="dialog", kind="dialog", **DIALOG)
+    school.owner.execute(
         "update learning_submissions set kind = 'dialog', text_body = null, dialog_session_id = gen_random_uuid() where id = %s",
         [submission_id],
     )
+    return submission_id
+
+
+def test_a_conversation_is_assessed_without_a_text(clean: School, typed: Submission) -> None:
+    """A dialog is one call of the feedback model, and its row gets no text."""
+    submission_id = hand_in_dialog(clean, typed)
     done = finish(clean, submission_id)
     row: dict[str, Any] = clean.submission(submission_id)
     assert (done[Counter.FEEDBACK_CALLS], row["analysis_status"], row["text_body"]) == (1, "completed", None)
     assert criteria_of(clean, submission_id) == list(typed.criteria)
+
+
+def test_the_stub_does_every_mode(clean: School, document: Submission, typed: Submission) -> None:
+    """Without a model, pages and conversations get the invented result."""
+    stub = dict.fromkeys(("learning_vision_adapter", "learning_feedback_adapter"), "worker.adapters.stub")
+    for submission_id in (hand_in(clean, document), hand_in_dialog(clean, typed)):
+        finish(clean, submission_id, **stub)
+        row = clean.submission(submission_id)
+        assert (row["analysis_status"], row["text_body"]) == ("completed", None)
+        assert "Platzhalter" in row["feedback_md"]
+
+
+@pytest.mark.parametrize("adapter", [{}, {"learning_feedback_adapter": "worker.adapters.stub"}], ids=["ours", "stub"])
+def test_program_files_stay_queued(clean: School, document: Submission, adapter: dict[str, str]) -> None:
+    """A Scratch project is not leased, and a job behind it is done."""
+    scratch = hand_in(clean, document, analysis_mode="ocr_text", task_kind="scratch")
+    clean.owner.execute("update learning_submissions set mime_type = 'application/x.scratch.sb3' where id = %s", [scratch])
+    behind = hand_in(clean, document)
+    stub = {**adapter, "learning_vision_adapter": "worker.adapters.stub"} if adapter else {}
+    with clean.worker(None, **stub):
+        until(lambda: clean.results(behind) == ["completed"])
+    job = clean.job(scratch)
+    assert (job["status"], job["retry_count"], clean.leases(scratch)) == ("queued", 0, [])

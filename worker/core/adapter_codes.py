@@ -14,6 +14,7 @@ FEEDBACK_INVALID_ANALYSIS = "feedback_invalid_analysis"
 PRACTICE_ANALYSIS_INVALID = "practice_analysis_invalid"
 RATE_LIMITED = "provider_rate_limited"
 INPUT_CODES = frozenset({ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE})
+_INVALID_ANALYSIS = {"FeedbackInvalidAnalysisError", "InvalidDocument", "ContextQuoted"}  # the last two are ours
 _CODE = re.compile(r"(?!database_)[a-z0-9_]{1,64}")  # that beginning means a refusal by the database, see worker.queue.sqlstate
 _CONTRACT = {
     "VisionTransientError",
@@ -62,7 +63,7 @@ def row_of_code(code: str, row: Row) -> Row:
 
 def submission_code(code: str, row: Row, step: Step) -> str:
     """Return the code that the submission gets if it fails by this. Codes of the input are the feedback's alone, as there."""
-    if row.name == "FeedbackInvalidAnalysisError" or code == FEEDBACK_INVALID_ANALYSIS:
+    if row.name in _INVALID_ANALYSIS or code == FEEDBACK_INVALID_ANALYSIS:
         return FEEDBACK_INVALID_ANALYSIS
     is_named = step is Step.FEEDBACK and row.fault is Fault.INPUT and code in {*INPUT_CODES, PRACTICE_ANALYSIS_INVALID}
     return code if is_named else ""

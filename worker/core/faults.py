@@ -61,6 +61,7 @@ ROWS = (
     Row("EmptyAnswer", Fault.ANSWER, "the answer has no text"),
     Row("Runaway", Fault.ANSWER, "the answer repeats itself or does not end"),
     Row("InvalidDocument", Fault.ANSWER, "the answer does not match the schema"),
+    Row("ContextQuoted", Fault.ANSWER, "the answer quotes the teacher's confidential context"),
     Row("ServerError", Fault.SUSPECT, "an error status: a runner died, a load failed, or one prompt is at fault", Suspicion.DIED),
     Row("StreamBroken", Fault.SUSPECT, "the connection ended before the answer", Suspicion.DIED),
     Row("InvalidReply", Fault.SUSPECT, "the reply is not what the server sends", Suspicion.DIED),
