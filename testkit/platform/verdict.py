@@ -82,6 +82,14 @@ def _of_completed(played: Played) -> Iterator[str]:
         yield "another text than was handed in or read"
     if played.attempt not in (None, ("completed", "feedback")):
         yield f"attempt and item are {played.attempt}"
+    yield from _of_usage(played)
+
+
+def _of_usage(played: Played) -> Iterator[str]:
+    """Judge the recorded answers: those of the result, and not more than there were calls. A killed worker's may be lost."""
+    fewest = len(played.case.steps) if played.case.ending is Ending.SUCCESS else 1
+    if played.usage is not None and not fewest <= played.usage <= len(played.calls):
+        yield f"{played.usage} answers were recorded for {len(played.calls)} calls"
 
 
 def _of_failed(played: Played) -> Iterator[str]:
