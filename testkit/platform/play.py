@@ -1,7 +1,7 @@
 """Play one case: arrange what goes wrong, let workers end the job, and collect what was written."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
@@ -43,8 +43,9 @@ FAULTS: Final = {  # of the simulated model server: an unusable answer, once or 
 class Played:
     """Content of the database and of the logs of calls after the end of a case.
 
-    `attempt`: the states of the practice attempt and of its item, if there is one.
-    `between` is the job after the first worker: None if it is gone. `round_trips` are those of a job without a fault.
+    `attempt`: the states of the practice attempt and of its item, if there is one. `usage`: the recorded answers of models, None
+    in a schema that records none. `between` is the job after the first worker, None if it is gone. `round_trips` are those of a
+    job without a fault.
     """
 
     case: Case
@@ -55,32 +56,38 @@ class Played:
     calls: list[str]
     unreadable: list[str]
     attempt: tuple[str, str] | None = None
+    usage: int | None = None
     round_trips: int | None = None
     has_struck: bool = True
 
 
 def play(room: Room, case: Case) -> Played:
+    """Run the case. One that does not come to its end is judged by how far it has come."""
     _clear(room, case)
     _arrange(room, case)
     submission_id = enter(room.school, case)
     before, round_trips, has_struck = room.wire.round_trips, 0, not case.ending.is_kill
     between: dict[str, Any] | None = None
-    with suppress(TimeoutError):  # the verdict finds how far the job has come
+    with suppress(TimeoutError):
         has_struck = _first_worker(room, case, submission_id)
-        between = _job(room, submission_id)
-        round_trips = room.wire.round_trips - before
+        between, round_trips = _job(room, submission_id), room.wire.round_trips - before
         _end(room, case, submission_id)
+    counted = round_trips if case.ending is Ending.SUCCESS else None
+    return replace(_read(room, case, submission_id), between=between, round_trips=counted, has_struck=has_struck)
+
+
+def _read(room: Room, case: Case, submission_id: UUID) -> Played:
+    school = room.school
     return Played(
         case,
-        dict(room.school.submission(submission_id)),
+        dict(school.submission(submission_id)),
         _job(room, submission_id),
-        between,
-        room.school.results(submission_id),
+        None,
+        school.results(submission_id),
         _calls(room, case),
-        unreadable_results(room.school.owner),
+        unreadable_results(school.owner),
         _attempt(room, case, submission_id),
-        round_trips if case.ending is Ending.SUCCESS else None,
-        has_struck,
+        _usage(room, case, submission_id),
     )
 
 
@@ -175,6 +182,12 @@ def _calls(room: Room, case: Case) -> list[str]:
     if room.adapter is Adapter.FOREIGN:
         return room.scene.calls(case.mark)
     return [case.sees_in if call["has_image"] else "feedback" for call in room.school.simulator.calls() if not call["is_empty"]]
+
+
+def _usage(room: Room, case: Case, submission_id: UUID) -> int | None:
+    if case.year == 2025:
+        return None
+    return int(room.school.one("select count(*)::int as n from ai_usage_events where submission_id = %s", submission_id)["n"])
 
 
 def _attempt(room: Room, case: Case, submission_id: UUID) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from testkit.platform.case import Adapter, Case, Ending, Work
 from testkit.platform.entry import text_of, work_of
+from testkit.platform.foreign import PERMANENT
 from testkit.platform.play import Played
 
 WITHOUT_TEXT: Final = frozenset({Work.VISUAL_DIRECT, Work.DIALOG})
@@ -82,6 +83,14 @@ def _of_completed(played: Played) -> Iterator[str]:
         yield "another text than was handed in or read"
     if played.attempt not in (None, ("completed", "feedback")):
         yield f"attempt and item are {played.attempt}"
+    yield from _of_usage(played)
+
+
+def _of_usage(played: Played) -> Iterator[str]:
+    """Judge the recorded answers: those of the result, and not more than there were calls. A killed worker's may be lost."""
+    fewest = len(played.case.steps) if played.case.ending is Ending.SUCCESS else 1
+    if played.usage is not None and not fewest <= played.usage <= len(played.calls):
+        yield f"{played.usage} answers were recorded for {len(played.calls)} calls"
 
 
 def _of_failed(played: Played) -> Iterator[str]:
@@ -90,6 +99,9 @@ def _of_failed(played: Played) -> Iterator[str]:
         yield f"the submission is {row['analysis_status']} {row['error_code']}, expected failed {code}"
     if played.job is None or (played.job["status"], played.job["error_code"]) != ("failed", code):
         yield "the job is not failed with the same code"
+    step = played.case.ending.step
+    if played.case.adapter is Adapter.FOREIGN and row[f"{step}_last_error"] != PERMANENT[step]:
+        yield f"the reason is {row[f'{step}_last_error']} and not the adapter's code"
     if played.attempt not in (None, ("failed", "active")):
         yield f"attempt and item are {played.attempt}"
 

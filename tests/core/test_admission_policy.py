@@ -17,7 +17,9 @@ LOCAL = {"AI_BACKEND": "local"}
 
 
 def parsed(**values: str) -> Settings:
-    return parse({"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": DSN, **values})
+    """The settings, with Ollama on this host if no other address is given."""
+    here = {"OLLAMA_BASE_URL": "http://127.0.0.1:11434"}
+    return parse({"AI_BACKEND": "stub", "LEARNING_DATABASE_URL": DSN, **here, **values})
 
 
 def policy_of(**values: str) -> AdmissionPolicy:

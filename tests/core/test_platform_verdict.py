@@ -28,7 +28,8 @@ def right(of: Case, **columns: object) -> Played:
 
 def failed(**changes: Any) -> Played:
     of = case(Ending.PERMANENT_FEEDBACK)
-    end = replace(right(of, analysis_status="failed", error_code="feedback_failed"), results=["failed"])
+    columns = {"analysis_status": "failed", "error_code": "feedback_failed", "feedback_last_error": "empty_feedback_md"}
+    end = replace(right(of, **columns), results=["failed"])
     changed: Columns = {"job": {"status": "failed", "error_code": "feedback_failed", "payload": {}}, **changes}
     return replace(end, **changed)
 
@@ -72,6 +73,8 @@ WRONG = {
     "a job that stays": (replace(RIGHT["success"], job={"status": "leased"}), "still there"),
     "a call too many": (replace(RIGHT["success"], calls=["feedback"] * 2), "calls"),
     "a page read again": (replace(RIGHT["success with a text that was read"], calls=["vision", "vision", "feedback"]), "calls"),
+    "an answer that was not recorded": (replace(RIGHT["success with a text that was read"], usage=1), "1 answers were recorded"),
+    "an answer recorded twice": (replace(RIGHT["success"], usage=2), "2 answers were recorded"),
     "a round trip too many": (replace(RIGHT["success"], round_trips=6), "6 round trips"),
     "unreadable": (replace(RIGHT["success"], unreadable=["a score has no reason"]), "a score has no reason"),
     "not killed": (put_back(Ending.KILLED_SETTLING, has_struck=False), "not killed"),
@@ -85,7 +88,11 @@ WRONG = {
     ),
     "not put back": (put_back(Ending.TRANSIENT_FEEDBACK, between={"status": "failed", "payload": {}}), "not put back"),
     "not committed": (replace(right(case(Ending.KILLED_SETTLED)), between={"status": "queued"}), "not committed"),
-    "another code": (failed(submission={"analysis_status": "failed", "error_code": "vision_failed"}), "expected failed"),
+    "another code": (failed(submission={**failed().submission, "error_code": "vision_failed"}), "expected failed"),
+    "a class instead of the adapter's code": (
+        failed(submission={**failed().submission, "feedback_last_error": "FeedbackPermanentError"}),
+        "not the adapter's code",
+    ),
     "a job with another code": (failed(job={"status": "failed", "error_code": "worker_crashed"}), "same code"),
     "left with an attempt": (left(job={"status": "queued", "retry_count": 1, "payload": {}}), "was counted"),
     "left with an expiry": (left(job={"status": "queued", "retry_count": 0, "payload": {"expiries": 1}}), "was counted"),
