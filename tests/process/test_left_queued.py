@@ -148,7 +148,7 @@ def test_a_need_that_the_submission_shows_is_found_once(
 
 
 def test_a_job_is_done_as_soon_as_an_instance_can(school: School, typed: Submission, photo: Submission) -> None:
-    """What one instance has left queued another one does, whose adapter has the method."""
+    """A job that one instance has left queued is taken by another one, whose adapter has the method."""
     left = enter(school, photo)
     change_row(school.owner, left, ROWS["pictures"][0])
     do_behind(school, typed, **OLD)
@@ -182,7 +182,7 @@ def test_a_final_submission_of_a_later_kind_is_left_alone(school: School, typed:
     ],
 )
 def test_a_payload_with_news_and_gaps_is_done(school: School, typed: Submission, change: LiteralString) -> None:
-    """What is missing is taken from the rows, and unknown words are no corruption."""
+    """Missing keys are taken from the rows, and unknown words are no corruption."""
     submission_id = enter(school, typed)
     school.change_job(change, submission_id)
     do_behind(school, typed, **OLD)
