@@ -39,8 +39,8 @@ class VisionResult:
 @dataclass
 class FeedbackResult:
     usage_events: Any
+    analysis_json: dict[str, Any]
     feedback_md: str = "well done"
-    analysis_json: dict[str, Any] = field(default_factory=dict)
     parse_status: str | None = None
 
 
@@ -54,16 +54,22 @@ class Adapter:
     def analyze(self, *, text_md: str, criteria: list[str]) -> FeedbackResult:  # noqa: ARG002  the interface
         self.tries += 1
         events: list[Any] = [TokenUsageEvent("analysis"), TokenUsageEvent("feedback")]
-        if self.behaviour == "fails" or (self.behaviour == "fails once" and self.tries == 1):
+        if self.behaviour == "fails once" and self.tries == 1:
             raise FeedbackTransientError("timeout", events[:1])
+        return FeedbackResult(self.offered(events), analysis_of(criteria))
+
+    def offered(self, events: list[Any]) -> Any:
         match self.behaviour:
             case "spoilt":
-                return FeedbackResult(
-                    [*events, TokenUsageEvent("thinking"), TokenUsageEvent("feedback", usage_known=False), None]
-                )
+                return [*events, TokenUsageEvent("thinking"), TokenUsageEvent("feedback", usage_known=False), None]
             case "nonsense":
-                return FeedbackResult(7)
-        return FeedbackResult(events)
+                return 7
+        return events
+
+
+def analysis_of(criteria: list[str]) -> dict[str, Any]:
+    results = [{"criterion": each, "score": 6, "max_score": 10, "explanation_md": "because"} for each in criteria]
+    return {"schema": "criteria.v2", "score": 3, "criteria_results": results} if criteria else {}
 
 
 def build() -> Adapter:
