@@ -12,6 +12,7 @@ WORKERS, TEXTS = 2, 5
 ALL_RAN_OUT: LiteralString = """
     select coalesce(bool_and(leased_until < clock_timestamp()), true) as it from learning_submission_jobs where status = 'leased'
 """
+GATE_SECONDS = 8.0  # the gate may stay closed for so much longer than a call of ours would take
 NO_MODEL: dict[str, Value] = {"ai_backend": "stub", "learning_feedback_adapter": "testkit.adapters.gated"}
 
 
@@ -56,5 +57,6 @@ def set_scene(site: Site, wrapper: tuple[str, ...] = (), **settings: Value) -> S
     entered = site.enter_texts(TEXTS)
     gate: dict[str, Value] = {"gate": site.directory / "gate", "worker_concurrency": WORKERS, "ai_timeout_feedback": 60}
     values = {**NO_MODEL, **gate, **settings}
+    values.setdefault("ai_foreign_timeout_seconds", float(str(values["ai_timeout_feedback"])) + GATE_SECONDS)
     fleet = site.start_with(values, wrapper=wrapper)
     return Scene(site, fleet, fleet.until_busy("feedback", WORKERS), entered, values)

@@ -84,7 +84,9 @@ def start(site: Site, name: str, clock: dict[str, Value]) -> LiveFleet:
 )
 def test_a_process_frozen_past_its_leases_writes_nothing(site: Site, frozen_part: str, lease: str) -> None:
     """During model calls a worker, or a whole instance, is stopped until other workers have leased its jobs."""
-    scene = set_scene(site, worker_lease_seconds=5, ai_timeout_feedback=5, terminate_grace_seconds=0.1)
+    limit_seconds = 13 if lease == "slept through" else 60
+    short = {"worker_lease_seconds": 5, "ai_timeout_feedback": 5, "terminate_grace_seconds": 0.1}
+    scene = set_scene(site, (), **short, ai_foreign_timeout_seconds=limit_seconds)
     frozen = scene.fleet.living() if frozen_part == "an instance" else [psutil.Process(scene.pids[0])]
     for process in frozen:
         process.suspend()
@@ -95,6 +97,7 @@ def test_a_process_frozen_past_its_leases_writes_nothing(site: Site, frozen_part
         "runtime_directory": site.directory / "other",
         "gate": site.directory / "other gate",
         "ai_timeout_feedback": 60,
+        "ai_foreign_timeout_seconds": 60,
     }
     other = site.start_with({**scene.settings, **place})
     other.until_busy("feedback", 2)
