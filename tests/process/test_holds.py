@@ -106,6 +106,7 @@ def test_a_server_that_is_away_before_the_first_photo(outage: Outage) -> None:
     outage.end_server()
     fleet = site.start_with(SETTINGS)
     until_held(fleet, "server")
+    fleet.until_idle()  # a worker's first search may have begun before the gate was closed
     entered = [*site.enter_photos(3), *site.enter_texts(3)]
     until(lambda: fleet.status()["queue"]["queued"] == 6)
     until_sampled(fleet, "server")
