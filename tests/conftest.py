@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from testkit.database import Database, temporary_database
 from testkit.postgres import Cluster, memory_parent
@@ -16,6 +17,9 @@ from testkit.real_ollama.server import why_not
 VARIABLE = "TEST_DATABASE_URL"
 SLOW_FOLDERS = {"process", "system"}
 SHARED_CLUSTER = pytest.StashKey[Cluster]()
+
+settings.register_profile("untimed", deadline=None)  # a busy machine makes no example wrong
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
