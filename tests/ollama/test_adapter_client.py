@@ -171,7 +171,7 @@ def test_every_class_means_the_same_in_both_steps(error: type[Exception]) -> Non
     is_transient = issubclass(error, errors.ServerFailed)
     names = (VisionTransientError, FeedbackTransientError) if is_transient else (VisionPermanentError, FeedbackPermanentError)
     assert all(issubclass(error, name) for name in names)
-    assert failure_of(error("x"), Step.VISION).error_class == error.__name__
+    assert failure_of(error("no code"), Step.VISION).error_class == error.__name__
 
 
 def test_an_input_error_has_its_code() -> None:

@@ -180,7 +180,7 @@ def test_a_text_that_is_too_long(simulator: SimulatorProcess) -> None:
     """It fails permanently as too large an input, without a call."""
     with pytest.raises(FeedbackPermanentError) as raised:
         writer(simulator.url, AI_NUM_CTX=4096).analyze(text_md="wort " * 5000, criteria=CRITERIA)
-    assert failure_of(raised.value, Step.FEEDBACK).error_code is ErrorCode.INPUT_TOO_LARGE
+    assert failure_of(raised.value, Step.FEEDBACK).error_code == ErrorCode.INPUT_TOO_LARGE
     assert simulator.calls() == []
 
 
