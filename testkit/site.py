@@ -38,7 +38,7 @@ VISION_MODEL, FEEDBACK_MODEL = "qwen2.5vl:3b", "gpt-oss:latest"
 PARALLEL = 8
 LONGEST_CALL_SECONDS = 300  # of a model: a call that hangs for a test is not to end by its timeout under load
 TERMINATE_OTHERS: LiteralString = """
-    select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+    select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
 """
 IS_LOCK_AWAITED: LiteralString = """
     select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock') as it
@@ -127,7 +127,6 @@ class Site(Environment):
     # Outages
 
     def cut_connections(self) -> None:
-        """End all connections, and wait until each client has the server's reason: a statement sent before may lose it."""
         self.owner.execute(TERMINATE_OTHERS)
 
     def shut_out(self) -> None:

@@ -151,6 +151,10 @@ def set_messages(site: Site, name: str) -> None:
     until(lambda: site.one("select current_setting('lc_messages') as it")["it"] == name)
 
 
+WORKERS_CONNECTED: LiteralString = """
+    select exists (select from pg_stat_activity
+        where datname = current_database() and application_name like 'learning-supervisor slot %%') as it
+"""
 OUTAGES: dict[str, tuple[LiteralString, LiteralString]] = {
     "ReadOnlySqlTransaction": (
         "alter database {} set default_transaction_read_only = on",
@@ -177,6 +181,7 @@ def test_an_outage_keeps_its_class(german_site: Site, name: str) -> None:
     german_site.owner.execute(begin)
     if name in {"ReadOnlySqlTransaction", "AdminShutdown"}:
         german_site.cut_connections()
+        until(lambda: not german_site.one(WORKERS_CONNECTED)["it"])  # a statement sent before may lose the server's reason
     scene.answer()
     scene.until_lost(name)
     german_site.owner.execute(end)
