@@ -33,7 +33,7 @@ class Neighbours:
 
     def have_died(self, step: Step) -> bool:
         """Report whether another worker's call died since this one began."""
-        return self._died(step, self._others()) > self._died_before
+        return self._died_meanwhile(step) > 0
 
     def counts(self, step: Step, own_answered: int) -> CallCounts:
         """The step's calls now. `own_answered` of the answered ones were for the job itself."""
@@ -44,7 +44,7 @@ class Neighbours:
             own_answered=own_answered,
             others_in_flight=sum(self._is_in_call(record, step) for record in self._others()),
             died=self._died(step, records),
-            died_meanwhile=self._died(step, self._others()) - self._died_before,
+            died_meanwhile=self._died_meanwhile(step),
             probes=admission.vision_probes if step is Step.VISION else admission.feedback_probes,
         )
 
@@ -52,6 +52,9 @@ class Neighbours:
         """Return the keys of the leases in the others' hands. One that is past its deadline may be dead, and holds none."""
         now_seconds = time.monotonic()
         return tuple(each.lease_key for each in self._others() if each.lease_key and each.deadline_seconds > now_seconds)
+
+    def _died_meanwhile(self, step: Step) -> int:
+        return self._died(step, self._others()) - self._died_before
 
     def _died(self, step: Step, records: Iterable[WorkerRecord]) -> int:
         counters = [DIED[each] for each in self._steps[step]]
