@@ -1,6 +1,6 @@
 """A trial of `check`: the jobs that stay queued, because the adapters of the settings or this version cannot do them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from supervisor.findings import Finding, Level
@@ -14,10 +14,10 @@ from worker.trial import adapter_abilities
 NAME = "learning-supervisor check"
 
 
-def left_jobs(settings: WorkerSettings) -> Iterator[Finding]:
+def left_jobs(settings: WorkerSettings, exported: Mapping[str, str]) -> Iterator[Finding]:
     """Runs in the child with the service's rights, on its own connection. A database or adapter at fault has a line already."""
     with suppress(DatabaseUnavailable, UnsuitableDatabase), _connect(settings) as connection:
-        abilities = adapter_abilities(settings)
+        abilities = adapter_abilities(settings, exported)
         left = troubling(left_queued(connection, abilities.on(platform_of(connection)))) if abilities else []
         for each in left:
             yield Finding(Level.WARNING, f"submissions stay queued: {kinds_in_words([each])}", REMEDIES[each.obstacle])
