@@ -36,7 +36,7 @@ class _Judged:
 
 
 class VisualStep:
-    """For a feedback adapter that judges page by page, as ours does."""
+    """Judges page by page, with a feedback adapter that has `visual_pages`, as the one for Ollama."""
 
     def __init__(self, ctx: WorkerContext, held: HeldLease, calls: AdapterCalls, task: Task) -> None:
         self._ctx, self._held, self._calls = ctx, held, calls
@@ -92,7 +92,7 @@ class VisualStep:
         self._add(judged, pages.assessment, page)
         if len(judged.assessments) == pages.total:
             return
-        usage = self._ctx.usage.write(self._ctx.usage.events)
+        usage = self._ctx.usage.for_checkpoint()
         write = self._writing(judged, submission, usage)
         if needs_model:
             self._held.continue_step(next_page_limit_seconds(self._ctx.settings), write)

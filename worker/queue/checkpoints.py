@@ -11,9 +11,9 @@ from psycopg.types.json import Jsonb
 from worker.core.doubt import PageGrade
 from worker.core.outcome import Lease
 from worker.queue.connection import Connection
-from worker.queue.permits import HeldPermit, execute_and_give_back, send_give_back
+from worker.queue.permits import HeldPermit
 from worker.queue.statements import statement
-from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
+from worker.queue.usage import NO_USAGE, UsageWrite, execute_with_usage, in_transaction
 
 _CHECKPOINT, _CHECKPOINT_PAGE = statement("checkpoint"), statement("checkpoint_page")
 
@@ -52,15 +52,7 @@ def write_checkpoint(
         "raw_metadata": Jsonb(dict(result.raw_metadata)),
         "fingerprint": result.fingerprint,
     }
-
-    def send() -> Cursor[DictRow]:
-        cursor = connection.execute(_CHECKPOINT, values)
-        send_give_back(connection, held)
-        return cursor
-
-    if not usage.is_due:
-        return execute_and_give_back(connection, _CHECKPOINT, values, held) == 1
-    return in_transaction(connection, lease, usage, send).rowcount == 1
+    return execute_with_usage(connection, lease, usage, _CHECKPOINT, values, held) == 1
 
 
 def write_page(connection: Connection, lease: Lease, page: OcrPage, lease_seconds: float) -> bool:
