@@ -1,8 +1,7 @@
-"""The abilities of the live database are found in its catalogs, for each connection and again after signs of a migration."""
+"""The features of the live database are found in its catalogs, for each connection and again after signs of a migration."""
 
-import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import LiteralString
@@ -11,10 +10,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from supervisor.monitor.queue.requests import DatabaseRequests
 from testkit.bare_worker import event_pair
 from testkit.database import Database, temporary_database
-from tests.postgres.test_listener_instants import listener_of
 from worker.core.platform import CODES_OF_2025, PLATFORM_OF_2025, Platform
 from worker.ipc.contract import Wiring
 from worker.ipc.scoreboard import Scoreboard
@@ -299,30 +296,3 @@ def test_a_session_finds_an_added_function_without_an_error(
         monkeypatch.setattr("worker.session.PROBE_EVERY_SECONDS", 0.0)
         assert session.ask(lambda _: session.platform.records_usage)
         assert backend_pid(session) == pid
-
-
-# The monitor
-
-
-def test_the_monitor_has_the_facts_too(
-    databases: dict[int, Database], migrated: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has them before its first poll, and finds a change from time to time, without an error."""
-
-    async def run() -> None:
-        listener = listener_of(databases[2026], DatabaseRequests())
-        state = listener._state
-        serving = asyncio.create_task(listener.run())
-        await arrives(lambda: state.is_connected)
-        assert state.probe.platform == PLATFORM_OF_2026
-        migrated.execute(REVOKE)
-        await arrives(lambda: not state.probe.platform.records_usage)
-        serving.cancel()
-
-    async def arrives(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            while not condition():
-                await asyncio.sleep(0.01)
-
-    monkeypatch.setattr("supervisor.monitor.queue.listener.PROBE_EVERY_SECONDS", 0.0)
-    asyncio.run(run())

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from psycopg.errors import InsufficientPrivilege
 
 from worker.core.platform import CODES_OF_2025, PLATFORM_OF_2025, Platform
-from worker.queue.connection import AsyncConnection, Connection, outages_named
+from worker.queue.connection import Connection, outages_named
 from worker.queue.dsn import SERVICE_ROLES
 from worker.queue.statements import statement
 
@@ -67,15 +67,6 @@ def platform_of(connection: Connection) -> Platform:
     if connection not in _probed:
         _probed[connection] = probe(connection)
     return _probed[connection].platform
-
-
-async def probe_by_monitor(connection: AsyncConnection) -> PlatformProbe:
-    """Read the same for the monitor. Raises psycopg's errors."""
-    try:
-        row = await (await connection.execute(_PROBE)).fetchone()
-    except InsufficientPrivilege:
-        row = None
-    return probe_of(row)
 
 
 def forget(connection: Connection) -> None:
