@@ -20,7 +20,7 @@ from worker.documents.page import Note
 from worker.documents.storage import page_keys
 from worker.held_lease import HeldLease, PageWrite
 from worker.ipc.contract import Activity, Counter, EventKind, Step
-from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_pages
+from worker.queue.checkpoints import OcrPage, OcrResult, pages_after, write_checkpoint, write_pages
 from worker.queue.usage import UsageWrite
 from worker.settings import WorkerSettings
 from worker.timeouts import (
@@ -195,9 +195,7 @@ class _Reading:
 
     @property
     def unwritten(self) -> list[OcrPage]:
-        grades = {grade.page: grade for grade in self.grades}
-        numbers = range(self.written + 1, len(self.texts) + 1)
-        return [OcrPage(number, self.texts[number - 1], self.fingerprint, grades.get(number)) for number in numbers]
+        return pages_after(self.written, self.texts, self.grades, self.fingerprint)
 
 
 def _unasked_text(pages: Any, page: Any) -> str | None:

@@ -1,6 +1,6 @@
-"""Commits text that was read: each page of a document, and the whole text before the feedback step starts."""
+"""Commits what a model made of pages: the text or assessment of each, and the whole text before the feedback step starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +29,18 @@ class OcrResult:
 
 @dataclass(frozen=True, slots=True)
 class OcrPage:
-    """Text of one page, counted from 1, with its grade of doubt. `fingerprint` is the hash of the whole text."""
+    """Text or assessment of one page, counted from 1, with its grade of doubt. `fingerprint` is that of the whole document."""
 
     page: int
     text_md: str
     fingerprint: str
     grade: PageGrade | None = None
+
+
+def pages_after(written: int, texts: Sequence[str], grades: Iterable[PageGrade], fingerprint: str) -> list[OcrPage]:
+    """Return the pages of a document after the first `written` ones. `texts` begins with page 1. Any page may have no grade."""
+    by_page = {grade.page: grade for grade in grades}
+    return [OcrPage(page, texts[page - 1], fingerprint, by_page.get(page)) for page in range(written + 1, len(texts) + 1)]
 
 
 def write_checkpoint(
