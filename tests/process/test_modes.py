@@ -368,6 +368,16 @@ def test_a_practice_attempt_taken_over_is_not_ended(pupils: Class) -> None:
     assert pupils.school.results(submission_id) == []
 
 
+def test_without_the_functions_an_attempt_stays_queued(pupils: Class) -> None:
+    """Without the platform's package nothing could end the attempt: no model is called, and no attempt of the job is used."""
+    submission_id, other = pupils.practise(), enter_one(pupils.school, pupils.typed)
+    with pupils.school.worker() as worker:
+        until(lambda: pupils.school.results(other) == ["completed"] and is_idle(worker))
+        job = pupils.school.job(submission_id)
+    assert (job["status"], job["retry_count"], pupils.school.submission(submission_id)["error_code"]) == ("queued", 0, None)
+    assert pupils.attempt(submission_id)[0] == "pending"
+
+
 # The database
 
 

@@ -11,7 +11,7 @@ from worker.core.platform import Platform
 from worker.ipc.contract import ErrorCode, Step
 
 FEEDBACK_INVALID_ANALYSIS = "feedback_invalid_analysis"
-PRACTICE_ANALYSIS_INVALID = "practice_analysis_invalid"  # not one of the attempt's criteria
+PRACTICE_ANALYSIS_INVALID = "practice_analysis_invalid"
 RATE_LIMITED = "provider_rate_limited"
 INPUT_CODES = frozenset({ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE})
 _INVALID_ANALYSIS = {"FeedbackInvalidAnalysisError", "InvalidDocument", "ContextQuoted"}  # the last two are in worker.core.errors

@@ -23,7 +23,6 @@ class Confidential:
         return cls(secret.difference(*map(_runs, known)) if secret else secret)
 
     def is_quoted_in(self, text: str) -> bool:
-        """Report whether the text has any of the runs."""
         return bool(self.runs) and any(run in self.runs for run in _runs(text))
 
     def removed_from(self, text: str) -> str:

@@ -1,6 +1,6 @@
 """Records the usage of models in the transaction of the write that it belongs to. It never costs that write."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 
@@ -48,7 +48,7 @@ def execute_with_usage(
     lease: Lease,
     usage: UsageWrite,
     sql: LiteralString,
-    values: Mapping[str, Any],
+    values: dict[str, Any],
     held: HeldPermit | None,
 ) -> int:
     """Run a statement after the record of the usage, give the permit back in the same round trip, and return the row count."""
