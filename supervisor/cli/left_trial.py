@@ -24,5 +24,5 @@ def left_jobs(settings: WorkerSettings, exported: Mapping[str, str]) -> Iterator
 
 
 def _connect(settings: WorkerSettings) -> Connection:
-    dsn, allows = settings.learning_database_url.get_secret_value(), settings.allow_service_dsn_for_testing
+    dsn, allows = settings.learning_database_url.get_secret_value(), settings.allows_service_role
     return connect(dsn, NAME, allows_service_role=allows, pooled=settings.database_pooled)
