@@ -46,6 +46,7 @@ class Neighbours:
             died=self._died(step, records),
             died_meanwhile=self._died_meanwhile(step),
             probes=admission.vision_probes if step is Step.VISION else admission.feedback_probes,
+            suspects=admission.vision_suspects if step is Step.VISION else admission.feedback_suspects,
         )
 
     def lease_keys(self) -> tuple[UUID, ...]:

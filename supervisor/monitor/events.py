@@ -13,13 +13,13 @@ from supervisor.monitor.ollama.controller import AdmissionController
 from supervisor.monitor.queue.requests import DatabaseRequests, PollSoon
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
-from worker.ipc.contract import MAX_EVENT_BYTES, REFUSAL_COUNTERS, CallOutcome, Event, EventKind, ModelCall, Step
+from worker.ipc.contract import MAX_EVENT_BYTES, REFUSAL_COUNTERS, Event, EventKind, ModelCall, Step
 from worker.ollama.errors import NameUnresolved, ServerUnreachable
 from worker.queue.sqlstate import sqlstate_in
 
 MAX_EVENTS_AT_ONCE = 100
 UNENDED_OUTCOMES = ("refused", "lease_lost")
-READ_OUTCOMES = (CallOutcome.ANSWERED, CallOutcome.RUNAWAY)  # of a call whose picture was read before
+SUSPECT = "suspect"  # outcome of a failed step, see worker.core.faults
 UNCONNECTED = (ServerUnreachable.__name__, NameUnresolved.__name__)
 DELAYED_OUTCOMES = ("vision_retrying", "feedback_retrying", "released_")  # prefixes
 
@@ -68,6 +68,7 @@ class EventReader:
         self._update_refused_rows(event)
         self._note_file(event)
         self._note_refused_file(event)
+        self._note_suspect(event)
         if event.kind is EventKind.STEP_FAILED and event.error_class in UNCONNECTED:
             self._admission.list_now()
         if event.kind is EventKind.LEASED:
@@ -94,13 +95,22 @@ class EventReader:
             return
         if event.kind is EventKind.STEP_FAILED and event.error_class in STORE_ERRORS:
             self._admission.file_failed(event.error_class, event.job_id)
-        elif event.call is not None and event.call.outcome in READ_OUTCOMES:
+        elif event.call is not None and event.call.outcome.is_answer:
             self._admission.file_read(event.job_id)
             self._state.refused_files.read()
 
     def _note_refused_file(self, event: Event) -> None:
         if event.kind is EventKind.SETTLED and event.error_class in REFUSAL_COUNTERS:
             self._state.refused_files.add(event.error_class, time.monotonic())
+
+    def _note_suspect(self, event: Event) -> None:
+        """A suspect's failure may be its own fault. Only one that ends the job is known to be."""
+        if event.job_id is None:
+            return
+        if event.kind is EventKind.STEP_FAILED and event.step is not None and event.outcome == SUSPECT:
+            self._admission.call_suspect(event.step, event.job_id)
+        elif event.kind is EventKind.SETTLED and not event.outcome.startswith((*DELAYED_OUTCOMES, *UNENDED_OUTCOMES)):
+            self._admission.job_ended(event.job_id)
 
     def _note_call(self, step: Step, call: ModelCall) -> None:
         policy = self._state.admission.policy

@@ -152,10 +152,14 @@ def _payloads() -> Iterator[Input]:
     yield Input("no criteria", _typed("no criteria", criteria=()))
     yield Input("ten long criteria", _typed("ten long criteria", criteria=long))
     yield Input("criteria that are equal or empty", _typed("criteria that are equal or empty", criteria=same))
-    broken: dict[str, Corrupt] = {
+    odd: dict[str, Corrupt] = {
         "criteria that are no strings": corruptions.with_payload(criteria=["gut", 7, None]),
         "criteria that are no list": corruptions.with_payload(criteria="gut"),
         "eleven criteria": corruptions.with_payload(criteria=["gut"] * 11),
+    }
+    for label, corrupt in odd.items():
+        yield Input(label, _typed(label), corrupt=corrupt)
+    broken: dict[str, Corrupt] = {
         "payload without keys": corruptions.payload({}),
         "payload without a pupil": corruptions.without("student_sub"),
         "payload that is a list": corruptions.payload(["gut"]),

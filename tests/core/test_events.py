@@ -14,6 +14,7 @@ from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.queue.requests import DatabaseRequests
 from supervisor.monitor.queue.waker import Waker
 from supervisor.monitor.state import MonitorState
+from worker.core.faults import Fault
 from worker.ipc.contract import CallOutcome, Event, EventKind, ModelCall, Step
 from worker.ipc.scoreboard import Scoreboard
 
@@ -35,7 +36,7 @@ def test_a_new_lease_ends_the_outage_of_a_worker(lease: Event) -> None:
         for reader, writer in pairs:
             sockets.enter_context(reader).setblocking(False)
             sockets.enter_context(writer)
-        admission: Any = SimpleNamespace()
+        admission: Any = SimpleNamespace(job_ended=lambda _: None)
         log = EventLog("ERROR", lambda _: None)
         requests, waker = DatabaseRequests(), Waker(board, [])
         readers = [reader.fileno() for reader, _ in pairs]
@@ -65,6 +66,12 @@ class Noted:
     def list_now(self) -> None:
         self.notes.append(("list",))
 
+    def call_suspect(self, step: Step, job_id: object) -> None:
+        self.notes.append(("suspect", step, job_id))
+
+    def job_ended(self, job_id: object) -> None:
+        self.notes.append(("ended", job_id))
+
     def call_ended(self, *_: object) -> None:
         """Tested by test_controller."""
 
@@ -72,8 +79,12 @@ class Noted:
 JOB = uuid4()
 
 
-def failed_step(error_class: str, step: Step = Step.VISION) -> Event:
-    return Event(kind=EventKind.STEP_FAILED, job_id=JOB, step=step, error_class=error_class, outcome="x", seconds=7.0)
+def failed_step(error_class: str, step: Step = Step.VISION, outcome: str = "x") -> Event:
+    return Event(kind=EventKind.STEP_FAILED, job_id=JOB, step=step, error_class=error_class, outcome=outcome, seconds=7.0)
+
+
+def settled(outcome: str) -> Event:
+    return Event(kind=EventKind.SETTLED, job_id=JOB, outcome=outcome)
 
 
 def call(outcome: CallOutcome, step: Step = Step.VISION) -> Event:
@@ -88,6 +99,11 @@ NOTES: dict[str, tuple[Event, list[tuple[object, ...]]]] = {
     "a page that was read": (call(CallOutcome.ANSWERED), [("read", JOB)]),
     "a call that failed, perhaps before the file was read": (call(CallOutcome.FAILED), []),
     "an answer about a text": (call(CallOutcome.ANSWERED, Step.FEEDBACK), []),
+    "a suspect": (failed_step("ServerError", Step.FEEDBACK, Fault.SUSPECT.value), [("suspect", Step.FEEDBACK, JOB)]),
+    "a job that is held": (settled("released_held"), []),
+    "a job that is tried again": (settled("feedback_retrying"), []),
+    "a result": (settled("completed"), [("ended", JOB)]),
+    "a failed job": (settled("feedback_failed"), [("ended", JOB)]),
 }
 
 

@@ -31,6 +31,8 @@ VERDICTS: dict[str, tuple[HeldFailure | None, Suspicion, Step, CallCounts, bool]
     "fewer than before": (HELD_FAILURE, DIED, Step.VISION, replace(QUIET, answered=9), False),
     "it died together with others": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, died=7, died_meanwhile=1), False),
     "a probe was answered, and another job died too": (HELD_FAILURE, DIED, Step.VISION, replace(PROBED, died=7), False),
+    "a probe was answered, and another job died before": (HELD_FAILURE, DIED, Step.VISION, replace(PROBED, suspects=2), False),
+    "a probe was answered, and only this job died": (HELD_FAILURE, DIED, Step.VISION, replace(PROBED, suspects=1), True),
     "it died three times, and no other": (replace(HELD_FAILURE, times=2), DIED, Step.VISION, replace(PROBED, died=7), True),
     "more of the others died than were answered": (HELD_FAILURE, DIED, Step.VISION, replace(ANSWERED, died=8), False),
     "as many of the others were answered as died": (HELD_FAILURE, DIED, Step.VISION, replace(QUIET, answered=12, died=8), True),

@@ -401,6 +401,7 @@ def test_check_by_root_tries_the_runtime_directory_as_the_service(site: Site) ->
 
 
 @pytest.mark.second_tier
+@pytest.mark.unreadable
 def test_check_of_an_empty_database(site: Site) -> None:
     """First the right to use the schema is missing, then both tables, each with its remedy."""
     site.owner.execute("drop schema public cascade")

@@ -154,6 +154,20 @@ def test_a_probe_that_was_answered_convicts_a_dying_job(school: School, typed: S
     assert school.calls(FEEDBACK_MODEL) == 4
 
 
+def test_a_probe_convicts_no_job_beside_others_that_failed(school: School, typed: Submission) -> None:
+    """They failed before it, and none was answered since: the model answers probes and fails every call."""
+    submission_id = enter_one(school, typed)
+    school.simulator.fault("status_500", model=FEEDBACK_MODEL, times=4)
+    with school.admitted(AdmissionRecord(feedback_suspects=4), worker_max_retries=0) as worker:
+        for probes in (1, 2, 3, 4):
+            until_held(worker, probes)
+            until(lambda: is_idle(worker))
+            worker.admit(AdmissionRecord(feedback_probes=probes, feedback_suspects=4))
+            let_run(school, submission_id)
+        until(lambda: school.is_final(submission_id))
+    assert school.results(submission_id) == ["completed"]
+
+
 def test_calls_of_other_jobs_convict_a_job(school: School, typed: Submission) -> None:
     """A text at which the server always fails is held once, and uses its attempt after another text was answered."""
     bad, good = (replace(typed, content=text) for text in ("the word is xyzzy", "two plus two is four"))

@@ -3,7 +3,7 @@
 A first failure convicts no job. It is remembered in the payload with the number of calls that were answered until then. The
 same failure again convicts the job if calls of other jobs were answered since: then the surroundings work, and not for this job.
 A call that died together with others convicts no job, because any of them may have ended the model's process. Calls of other jobs
-that died one by one since speak for the job: a server may answer probes and fail each real call.
+that died one by one since the last answer speak for the job: a server may answer probes and fail each real call.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,8 @@ class CallCounts:
 
     `answered`: answered calls of all jobs during which no other call died, `own_answered` of them for this one since its lease.
     `others_in_flight`: calls of other workers that have not ended. `died`: calls of all jobs that died. `died_meanwhile`: those
-    of other workers during this call. `probes`: the monitor's own requests that were answered.
+    of other workers during this call. `probes`: the monitor's own requests that were answered. `suspects`: jobs whose calls
+    failed since the last answer, with this one.
     """
 
     instance: int
@@ -32,6 +33,7 @@ class CallCounts:
     died: int = 0
     died_meanwhile: int = 0
     probes: int = 0
+    suspects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def convicts(before: HeldFailure | None, suspect: Suspect, counts: CallCounts) -
     if counts.died_meanwhile or counts.others_in_flight:
         return False
     others_died = others_died_since(before, counts)
-    is_probe_evidence = others_died == 0 and counts.probes > before.probes
+    is_probe_evidence = others_died == 0 and counts.suspects <= 1 and counts.probes > before.probes
     return is_probe_evidence or _answered_since(before, counts) >= max(1, others_died)
 
 

@@ -165,6 +165,11 @@ class CallOutcome(StrEnum):
     RUNAWAY = "runaway"  # more than num_predict explains, or endless repetition
     BAD_REQUEST = "bad_request"  # 400: this request is at fault
 
+    @property
+    def is_answer(self) -> bool:
+        """True if the model answered. Whether the answer is usable is not asked."""
+        return self in (CallOutcome.ANSWERED, CallOutcome.RUNAWAY)
+
 
 class EventKind(Enum):
     """Kinds of event."""

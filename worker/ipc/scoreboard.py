@@ -231,9 +231,10 @@ class AdmissionRecord:
     64 is no limit, 0 calls are a closed gate. After `until_seconds` no worker leases, because a monitor that no longer writes
     cannot keep Ollama below its memory limit. If both steps use one model, both numbers are equal.
     `vision_probes` and `feedback_probes` count the monitor's own requests to the step's model that were answered.
+    `vision_suspects` and `feedback_suspects` are the jobs whose calls to it failed since it last answered one.
     """
 
-    FORMAT: ClassVar[struct.Struct] = struct.Struct("<IIIdQQ")
+    FORMAT: ClassVar[struct.Struct] = struct.Struct("<IIIdQQII")
 
     slots: int = MAX_SLOTS
     vision_calls: int = MAX_CALLS
@@ -241,10 +242,13 @@ class AdmissionRecord:
     until_seconds: float = math.inf
     vision_probes: int = 0
     feedback_probes: int = 0
+    vision_suspects: int = 0
+    feedback_suspects: int = 0
 
     def pack(self) -> bytes:
         limits = self.slots, self.vision_calls, self.feedback_calls, self.until_seconds
-        return self.FORMAT.pack(*limits, self.vision_probes, self.feedback_probes)
+        evidence = self.vision_probes, self.feedback_probes, self.vision_suspects, self.feedback_suspects
+        return self.FORMAT.pack(*limits, *evidence)
 
     @classmethod
     def unpack(cls, body: bytes) -> "AdmissionRecord":

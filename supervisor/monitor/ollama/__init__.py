@@ -4,6 +4,7 @@
     server      requests to the Ollama server: list, load, unload, probe
     host        memory of this host and of Ollama, by `processes` (psutil), a cgroup or `gpu` (NVML)
     workload    calls in flight, from the scoreboard, and jobs that wait for each model
+    suspects    jobs whose calls failed since the last answer
     policy      the settings, as the numbers of the rules
     view        the decision and its reason, in words for status and log
     metrics     the same as metric families

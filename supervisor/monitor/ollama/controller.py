@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, assert_never
 from uuid import UUID
@@ -32,6 +32,7 @@ from supervisor.event_log import EventLog
 from supervisor.monitor.ollama.counters import ModelOperation, OllamaCounters
 from supervisor.monitor.ollama.host import Host
 from supervisor.monitor.ollama.server import OllamaServer
+from supervisor.monitor.ollama.suspects import Suspects
 from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.ollama.workload import Workload
 from supervisor.monitor.queue.requests import DatabaseRequests
@@ -81,6 +82,8 @@ class AdmissionController:
         self._view.policy, self._view.is_remote = dependencies.policy, dependencies.host.is_remote
         before = scoreboard.admission.read()
         self._probes = {Step.VISION: before.vision_probes, Step.FEEDBACK: before.feedback_probes}  # that were answered
+        carried = ((self._model(Step.VISION), before.vision_suspects), (self._model(Step.FEEDBACK), before.feedback_suspects))
+        self._suspects = Suspects({model: count for model, count in carried if model})
         self._view.state = AdmissionState.of(dependencies.policy, now_seconds, before.slots)
 
     @property
@@ -108,11 +111,24 @@ class AdmissionController:
     def call_ended(self, step: Step, call: ModelCall) -> None:
         """Handles the event of a worker about a finished call."""
         self._counters.count((step, call.outcome))
-        model = self._policy.vision_model if step is Step.VISION else self._policy.feedback_model
+        model = self._model(step)
         if model is not None:
+            if call.outcome.is_answer:
+                self._suspects.answered(model)
             self._workload.call_ended(model)
             self._apply(CallEnded(model, call, time.monotonic()))
             self._decide()  # at once, because the next event may be of a call that started under the old decision
+
+    def call_suspect(self, step: Step, job_id: UUID) -> None:
+        """Handles the event of a worker about a failed call that may be its job's own fault."""
+        model = self._model(step)
+        if model is not None:
+            self._suspects.add(model, job_id)
+            self._decide()
+
+    def job_ended(self, job_id: UUID) -> None:
+        """Handles the event of a worker about a job that has its result, or has failed."""
+        self._suspects.forget(job_id)
 
     def file_failed(self, error_class: str, job_id: UUID) -> None:
         """Handles the event of a worker that could not read a file."""
@@ -175,7 +191,7 @@ class AdmissionController:
         """Writes the decision to the scoreboard, and to the log if it differs from the one before."""
         decision, before = view.decision, self._published
         self._published = decision
-        self._scoreboard.admission.write(_record(decision, self._policy, self._probes))
+        self._scoreboard.admission.write(self._record(decision))
         if before is None or _log_values(before, self._policy) != _log_values(decision, self._policy):
             self._log(view)
         if before is not None and _admits_more(decision, before, self._policy):
@@ -189,7 +205,7 @@ class AdmissionController:
         self._anomalies = found
 
     def _log(self, view: AdmissionView) -> None:
-        decision, limits = view.decision, _record(view.decision, self._policy, self._probes)
+        decision, limits = view.decision, self._record(view.decision)
         self._event_log.admission(
             needs_attention=view.needs_attention,
             slots=limits.slots,
@@ -279,13 +295,29 @@ class AdmissionController:
             timeout_seconds=act.timeout_seconds,
         )
         if probed.is_ok:
-            for step, model in ((Step.VISION, self._policy.vision_model), (Step.FEEDBACK, self._policy.feedback_model)):
-                self._probes[step] += model == act.model
+            for step in Step:
+                self._probes[step] += self._model(step) == act.model
         self._apply(ProbeEnded(act.model, probed.error_class, time.monotonic(), probed.retry_after_seconds))
 
     async def _probe_store(self) -> None:
         probed = await self._dependencies.store.run()
         self._apply(StoreProbeEnded(probed.error_class, time.monotonic(), probed.retry_after_seconds))
+
+    def _model(self, step: Step) -> str | None:
+        return self._policy.vision_model if step is Step.VISION else self._policy.feedback_model
+
+    def _record(self, decision: Decision) -> AdmissionRecord:
+        vision_model, feedback_model = self._policy.vision_model, self._policy.feedback_model
+        return AdmissionRecord(
+            slots=decision.slots,
+            vision_calls=decision.vision_calls(vision_model),
+            feedback_calls=decision.calls_of(feedback_model),
+            until_seconds=decision.until_seconds,
+            vision_probes=self._probes[Step.VISION],
+            feedback_probes=self._probes[Step.FEEDBACK],
+            vision_suspects=self._suspects.count(vision_model),
+            feedback_suspects=self._suspects.count(feedback_model),
+        )
 
     def _options(self, model: str) -> dict[str, int]:
         return self._dependencies.settings.model_options("vision" if model == self._policy.vision_model else "feedback")
@@ -298,17 +330,6 @@ class AdmissionController:
         """Name of the model in the settings. Workers use that name for their permits."""
         names = (self._dependencies.settings.ai_vision_model, self._dependencies.settings.ai_feedback_model)
         return next(name for name in names if listed_name(name) == model)
-
-
-def _record(decision: Decision, policy: AdmissionPolicy, probes: Mapping[Step, int]) -> AdmissionRecord:
-    return AdmissionRecord(
-        slots=decision.slots,
-        vision_calls=decision.vision_calls(policy.vision_model),
-        feedback_calls=decision.calls_of(policy.feedback_model),
-        until_seconds=decision.until_seconds,
-        vision_probes=probes[Step.VISION],
-        feedback_probes=probes[Step.FEEDBACK],
-    )
 
 
 def _log_values(decision: Decision, policy: AdmissionPolicy) -> tuple[object, ...]:
