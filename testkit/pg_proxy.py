@@ -147,13 +147,15 @@ class PgProxy:
         self._has_struck.clear()
         self._how, self._first, self._left = strike, first, messages
 
-    def strike_at(self, part: str, strike: Strike = Strike.KILL, *, is_committed: bool = False) -> None:
+    def strike_at(
+        self, part: str, strike: Strike = Strike.KILL, first: Callable[[], object] | None = None, *, is_committed: bool = False
+    ) -> None:
         """Inject the fault at the next statement with this text, before it runs or after it is committed.
 
         The statement must be new to its connection, because a repeated one is sent without its text.
         """
         self._has_struck.clear()
-        self._how, self._first = strike, None
+        self._how, self._first = strike, first
         self._struck_text, self._strikes_its_end = part.encode(), is_committed
 
     def name_victim(self, pid: int) -> None:

@@ -13,10 +13,11 @@ from testkit.filled_queue import FilledQueue
 from worker.core.outcome import Lease, Retried
 from worker.core.refusal import ALL_REFUSED, Access
 from worker.ipc.contract import Step
+from worker.queue.attempts import fail_unleased
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.contract_check import jobs_ahead as jobs_ahead_in_check
 from worker.queue.contract_check import stuck_rows
-from worker.queue.leases import LeaseRequest, fail_unleased, lease_alone, lease_candidates, lease_job
+from worker.queue.leases import LeaseRequest, lease_alone, lease_candidates, lease_job
 from worker.queue.permits import Permits, begin_step
 from worker.queue.polls import STUCK_BOUND, JobsAhead, jobs_ahead, open_jobs, parked_jobs, step_backlog, stuck_jobs
 from worker.queue.rehearsal import rehearse
