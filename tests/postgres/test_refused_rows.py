@@ -99,6 +99,16 @@ def test_one_row_alone_is_leased_or_failed_only_if_it_is_free(
         assert queue.submission(second.submission_id)["error_code"] == "vision_failed"
 
 
+@pytest.mark.parametrize("attempt_id", [str(UUID(int=9)), "", None])
+def test_a_job_whose_attempt_could_not_be_ended_is_not_failed(queue: FilledQueue, attempt_id: str | None) -> None:
+    """A worker without the platform's functions leaves such a job where the platform has attempts."""
+    job_id = queue.enter(payload={"practice_attempt_id": attempt_id}).job_id
+    found = queue.one("select to_regproc('public.learning_worker_fail_practice_attempt') is not null as it")
+    is_left = bool(found["it"] and attempt_id)
+    assert fail_unleased(queue.worker, job_id, REASON) is not is_left
+    assert queue.job(job_id)["status"] == ("queued" if is_left else "failed")
+
+
 # The result
 
 

@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID
@@ -14,7 +15,7 @@ from psycopg.types.json import Jsonb
 from testkit.bare_worker import BareWorker
 from testkit.class_tasks import begin_attempt, open_task
 from testkit.database import Database, temporary_database
-from testkit.pg_proxy import PgProxy, Strike, proxy_before
+from testkit.pg_proxy import PgProxy, proxy_before
 from testkit.refusals import accept, install_refusals, refuse
 from testkit.school import FEEDBACK_MODEL, HELD, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle
 from testkit.submissions import Submission
@@ -442,23 +443,24 @@ def test_an_attempt_whose_job_cannot_be_leased_ends_with_it(pupils: Class, *, is
     assert pupils.attempt(submission_id) == expected
 
 
-def test_an_attempt_whose_functions_vanish_after_the_lease_stays_queued(pupils: Class, proxy: PgProxy) -> None:
-    """The connection breaks right after the lease, and the next one finds no functions: no attempt is used."""
-    submission_id = pupils.practise(criteria=["a"])
-    proxy.strike_at(
-        "for update skip locked", Strike.CUT, lambda: pupils.school.owner.execute(WITHOUT_PRACTICE), is_committed=True
-    )
+@pytest.mark.parametrize(("crashes", "end"), [(0, "completed"), (2, "failed")])
+def test_an_attempt_whose_functions_vanish_after_the_lease_stays_queued(
+    pupils: Class, proxy: PgProxy, crashes: int, end: str
+) -> None:
+    """The lease commits as the connection breaks, and the next one finds no functions: nothing is called, and nothing fails."""
+    submission_id = pupils.practise(criteria=["a"], crashes=crashes)
+    proxy.lose_answer_to("for update skip locked", partial(pupils.school.owner.execute, WITHOUT_PRACTICE))
     try:
         with pupils.school.worker(pupils.environ(), **ADAPTERS, learning_database_url=proxy.dsn) as worker:
             until(lambda: any(each.kind is EventKind.SETTLED for each in worker.read_events()) and is_idle(worker))
-            assert counted(worker) == {Counter.RELEASED: 1}
+            settled = [(each.outcome, each.error_class) for each in worker.read_events() if each.kind is EventKind.SETTLED]
             job = pupils.school.job(submission_id)
-            assert proxy.has_struck
-            assert (job["status"], job["retry_count"], pupils.methods()) == ("queued", 0, [])
     finally:
         pupils.school.owner.execute(WITH_PRACTICE)
+    assert (settled, proxy.answers_lost) == ([("released_held", "practice_functions_missing")], 1)
+    assert (job["status"], job["retry_count"], pupils.methods()) == ("queued", 0, [])
     pupils.finish(submission_id)
-    assert pupils.attempt(submission_id)[0] == "completed"
+    assert pupils.attempt(submission_id)[0] == end
 
 
 # The database
