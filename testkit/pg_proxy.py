@@ -116,6 +116,7 @@ class PgProxy:
     _how = Strike.CUT
     _first: Callable[[], object] | None = None
     _lost_text: bytes | None = None
+    _before_loss: Callable[[], object] | None = None
     _struck_text: bytes | None = None
     _strikes_its_end = False
     _to_lose = 0
@@ -168,9 +169,12 @@ class PgProxy:
     def has_struck(self) -> bool:
         return self._has_struck.is_set()
 
-    def lose_answer_to(self, part: str) -> None:
-        """Forward the next statement with this text, and reset the connection in place of the server's answer."""
-        self._lost_text = part.encode()
+    def lose_answer_to(self, part: str, first: Callable[[], object] | None = None) -> None:
+        """Forward the next statement with this text, and reset the connection in place of the server's answer.
+
+        `first` is called before the reset.
+        """
+        self._lost_text, self._before_loss = part.encode(), first
 
     def fall_silent(self) -> None:
         """Drop all data from now on and close nothing, so that both sides see an open connection."""
@@ -270,6 +274,8 @@ class PgProxy:
         """Reset the connection in place of an answer that is to be lost."""
         if not link.is_losing or answer[:1] in ASYNCHRONOUS:
             return False
+        if self._before_loss is not None:
+            self._before_loss()
         self.answers_lost += 1
         self._drop(link)
         return True

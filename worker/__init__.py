@@ -27,7 +27,8 @@ The process, from the top down:
   names          looks host names up in a child process, also for the monitor and the commands
 
 The packages:
-  ipc            scoreboard, contract and channel, shared with supervisor and monitor, and the descriptors kept from forks
+  ipc            scoreboard, pauses, contract and channel, shared with supervisor and monitor, and the descriptors kept from
+                 forks
   queue          every SQL statement, for worker and monitor
   ollama         client of the model server, and its limits on an answer
   documents      fetches a submission's file and decodes it in a child process

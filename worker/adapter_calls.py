@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from worker.context import WorkerContext
-from worker.core.adapter_codes import RATE_LIMITED, accepted_code
+from worker.core.adapter_codes import accepted_code
 from worker.core.evidence import held_failure_in
 from worker.core.faults import Fault, Suspicion
 from worker.core.ladder import rung
@@ -18,7 +18,7 @@ from worker.core.retry import Failure, JobAtFailure, failure_of, outcome_of
 from worker.foreign_call import limited, retry_after_seconds
 from worker.held_lease import JobEnded
 from worker.ipc.backoff import jittered
-from worker.ipc.contract import Activity, Counter, EventKind, Step
+from worker.ipc.contract import RATE_LIMITED, Activity, Counter, EventKind, Step
 from worker.neighbours import ANSWERED, DIED, Neighbours
 
 T = TypeVar("T")
@@ -69,7 +69,8 @@ class AdapterCalls:
             if is_call:
                 self._count_end(failure)
             if failure.error_class == RATE_LIMITED:
-                self._ctx.admission.pause(step, retry_after_seconds(error))
+                end_seconds = self._ctx.admission.pause_end_seconds(step, retry_after_seconds(error))
+                self._ctx.report.set_paused(step, end_seconds)
             outcome, seconds = self._outcome(failure), time.monotonic() - started_at_seconds
             self._report(failure, seconds)
             if isinstance(outcome, Retried) and self._ctx.climbs(step):

@@ -5,10 +5,11 @@ import time
 from worker.core.gates import Gates
 from worker.ipc.backoff import doubling
 from worker.ipc.contract import Step, Wiring
+from worker.ipc.pauses import MAX_PAUSE_SECONDS, paused_until_seconds
 from worker.ipc.scoreboard import MAX_CALLS, AdmissionRecord
 from worker.settings import WorkerSettings
 
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 2.0, 60.0  # after a rate limit. The longer one also ends a named pause
+FIRST_PAUSE_SECONDS = 2.0  # after a rate limit without a named time
 
 
 class Admission:
@@ -16,7 +17,8 @@ class Admission:
 
     def __init__(self, wiring: Wiring, settings: WorkerSettings) -> None:
         self._slot, self._scoreboard, self._settings = wiring.slot, wiring.scoreboard, settings
-        self._paused_until_seconds, self._pauses = dict.fromkeys(Step, 0.0), dict.fromkeys(Step, 0)
+        self._may_pause = settings.is_foreign("vision") or settings.is_foreign("feedback")
+        self._pauses = dict.fromkeys(Step, 0)
 
     def may_lease(self) -> bool:
         """False also if every gate is closed, because no job could get past them."""
@@ -32,15 +34,14 @@ class Admission:
         """Number of calls that the step's model may have at once, over all workers. 0: its gate is closed. A stub has no gate."""
         return self._calls(step, self._scoreboard.admission.read())
 
-    def pause(self, step: Step, retry_after_seconds: float) -> None:
-        """Closes the step's gate for this worker, because a foreign adapter's provider wants no calls.
+    def pause_end_seconds(self, step: Step, retry_after_seconds: float) -> float:
+        """The end (monotonic) of a pause, because a foreign adapter's provider wants no calls. Without a named time it doubles.
 
-        Without a named time the pause doubles. Each worker learns by one call of its own.
+        Once published, it closes the step's gate for all workers of the instance.
         """
         self._pauses[step] += 1
         doubled_seconds = doubling(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, self._pauses[step] - 1)
-        pause_seconds = min(MAX_PAUSE_SECONDS, retry_after_seconds or doubled_seconds)
-        self._paused_until_seconds[step] = time.monotonic() + pause_seconds
+        return time.monotonic() + min(MAX_PAUSE_SECONDS, retry_after_seconds or doubled_seconds)
 
     def answered(self, step: Step) -> None:
         """A call was answered, so the next pause is a short one."""
@@ -57,8 +58,8 @@ class Admission:
 
     def _calls(self, step: Step, admission: AdmissionRecord) -> int:
         limit = self._settings.ollama_num_parallel
-        if self._settings.is_stub(step.value):
+        if not self._settings.may_call(step.value):
             return limit
-        if time.monotonic() < self._paused_until_seconds[step]:
+        if self._may_pause and paused_until_seconds(self._scoreboard, step, time.monotonic()):
             return 0
         return min(limit, admission.vision_calls if step is Step.VISION else admission.feedback_calls)

@@ -67,6 +67,6 @@ class WorkerContext:
 
     def permits(self, step: Step, model: str, calls: int) -> Permits:
         """The permits of the step's model, which may have so many calls at once. A stub needs none."""
-        if self.settings.is_stub(step.value):
+        if not self.settings.may_call(step.value):
             return NO_PERMITS
         return Permits.of(self.model_server, model, calls, self.admission.lost_permits(step))

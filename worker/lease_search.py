@@ -14,15 +14,16 @@ from uuid import UUID
 from worker.context import WorkerContext
 from worker.core.outcome import Lease
 from worker.ipc.contract import Activity, Counter, EventKind
+from worker.queue.attempts import fail_unleased
 from worker.queue.connection import Connection, RowRefused, SessionEnded, is_pooled
-from worker.queue.leases import LeaseRequest, fail_unleased, find_lease, lease_alone, lease_candidates, lease_job
-from worker.queue.refusals import MAX_ROWS, Refusals
+from worker.queue.leases import LeaseRequest, find_lease, lease_alone, lease_candidates, lease_job
+from worker.queue.refusals import Refusals
 from worker.queue.sqlstate import reason_of
 from worker.session import always
 from worker.timeouts import STATEMENT_DEADLINE_SECONDS
 
 DUE_ROWS_AT_ONCE = 10  # tries between two jobs
-CANDIDATES = 200  # the two limits of lease_candidates.sql
+MAX_CANDIDATES = 1000  # tried in search of a refused row, a hundred or two at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class LeaseSearch:
     def _lease_past_refused(self, pending: PendingLease) -> Lease | None:
         """Tries the candidates one by one, until one is leased. Jobs with an obstacle may hide the refused row."""
         tried: set[UUID] = set()
-        for _ in range(MAX_ROWS // CANDIDATES):
+        while len(tried) < MAX_CANDIDATES and not self._ctx.wakeups.is_leaving:
             known = tuple(tried.union(self._refusals.job_ids()))
             candidates = self._ctx.session.ask(partial(lease_candidates, refused_job_ids=known))
             if lease := self._first_leased(pending, candidates):
@@ -109,9 +110,14 @@ class LeaseSearch:
 
     def _fail(self, job_id: UUID, sqlstate: str) -> bool:
         """False if the database refuses this too: then the row stays as it is, and `status` reports it."""
+
+        def fail(connection: Connection) -> bool:
+            practice = self._ctx.practice if self._ctx.platform.has_practice else None
+            return fail_unleased(connection, job_id, reason_of(sqlstate), practice)
+
         self._ctx.report.enter_activity(Activity.LEASE, STATEMENT_DEADLINE_SECONDS)
         try:
-            is_failed = self._ctx.session.ask(lambda c: fail_unleased(c, job_id, reason_of(sqlstate)), is_of_row=always)
+            is_failed = self._ctx.session.ask(fail, is_of_row=always)
         except RowRefused:
             return False
         self._refusals.forget(job_id)

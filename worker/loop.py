@@ -90,6 +90,7 @@ class Loop:
         return held
 
     def _lease_new(self) -> HeldLease | None:
+        self._ctx.session.connect()  # the request asks for what the database has
         pending = self._new_request()
         return self._store_lease(pending, self._search.lease(pending))
 

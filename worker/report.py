@@ -37,6 +37,8 @@ class Report:
             activity_since_seconds=clock(),
             advanced_seconds=before.advanced_seconds,
             completed_seconds=before.completed_seconds,
+            vision_paused_until_seconds=before.vision_paused_until_seconds,
+            feedback_paused_until_seconds=before.feedback_paused_until_seconds,
             abilities=before.abilities,
             counters=before.counters,
         )
@@ -89,6 +91,13 @@ class Report:
         """Publishes which jobs this worker takes, for the monitor."""
         if bits != self._record.abilities:
             self._write(replace(self._record, abilities=bits))
+
+    def set_paused(self, step: Step, until_seconds: float) -> None:
+        """Publishes the end of a step's pause, for the other workers and the monitor."""
+        if step is Step.VISION:
+            self._write(replace(self._record, vision_paused_until_seconds=until_seconds))
+        else:
+            self._write(replace(self._record, feedback_paused_until_seconds=until_seconds))
 
     def sample_memory(self) -> None:
         """Publishes the worker's private memory between two jobs, at most once in SAMPLE_EVERY_SECONDS."""

@@ -129,6 +129,10 @@ class Session:
                 failures.add(outage.suspect, time.monotonic())
             self._wait(failures)
 
+    def connect(self) -> None:
+        """Opens the connection if there is none, and reads the abilities if that is due. Raises Stopped, UnsuitableDatabase."""
+        self.ask(lambda _: None)
+
     def note_refusal(self, sqlstate: str) -> None:
         """Reads the features again before the next request, if the refusal may be the sign of a migration."""
         if sqlstate in MIGRATION_SIGNS:

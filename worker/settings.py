@@ -414,6 +414,10 @@ class WorkerSettings(BaseModel):
         """True if the step's results are invented."""
         return self._adapter(step) == STUB
 
+    def may_call(self, step: Literal["vision", "feedback"]) -> bool:
+        """True if a call may reach the step's model. A feedback adapter judges pages by the vision model."""
+        return not self.is_stub("feedback") or (step == "vision" and not self.is_stub("vision"))
+
     def asks_ollama(self, step: Literal["vision", "feedback"]) -> bool:
         """True if the step uses our Ollama adapter. The requests of a foreign adapter are unknown."""
         return self._adapter(step) in ADAPTERS["local"]

@@ -250,6 +250,7 @@ def _database(settings: Settings, account: Account | None) -> Iterator[Finding]:
     worker = settings.worker
     dsn = worker.learning_database_url.get_secret_value()
     waiting: list[dict[str, Any]] = []
+    yield Finding(Level.OK, f"database login from {settings.login_variable}")
     try:
         allows = worker.allows_service_role
         connection = queue.connect(dsn, f"{DISTRIBUTION} check", allows_service_role=allows, pooled=worker.database_pooled)

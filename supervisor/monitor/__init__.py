@@ -16,6 +16,7 @@ Its knowledge, and the pages that are made from it:
     state, slot_status  the monitor's own knowledge, and a slot of the scoreboard
     work, progress      the work of this instance as facts, and the decision whether it stands still. `progress` is pure
     left_queued         jobs that this instance cannot do, in words
+    rate_limits         pauses of a foreign adapter's provider
     suspensions         workers whose processes are stopped, sampled each second
     status, outages     one state and one message about it, and the words for outages of the database
     document, metrics   the status document, and /metrics

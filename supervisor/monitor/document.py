@@ -10,11 +10,12 @@ from supervisor.monitor.ollama.view import AdmissionView
 from supervisor.monitor.progress import standing_seconds
 from supervisor.monitor.queue.permit_waits import LostPermit, PermitHolder, PermitWait
 from supervisor.monitor.queue.silent_instances import SilentInstance
+from supervisor.monitor.rate_limits import rate_limits
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
 from supervisor.monitor.status import summary
 from supervisor.monitor.work import completed_at_seconds, work_facts
-from worker.ipc.contract import Counter
+from worker.ipc.contract import RATE_LIMITED, Counter
 from worker.ipc.scoreboard import LedgerRecord, Scoreboard
 
 MAX_LISTED = 100  # of refused jobs, and of those that can never be taken
@@ -34,6 +35,10 @@ def snapshot(scoreboard: Scoreboard, state: MonitorState, *, instance: int, is_s
         "permit_waits": [_permit_wait(wait) for wait in state.permit_waits],
         "lost_permits": [_lost_permit(lost) for lost in state.lost_permits],
         "refused_files": _refused_files(state),
+        "rate_limits": [
+            {"step": step, "code": RATE_LIMITED, "left_seconds": round(seconds, 1)}
+            for step, seconds in rate_limits(scoreboard, time.monotonic()).items()
+        ],
         "silent_instances": [_silent_instance(silent) for silent in state.silent_instances],
         "progress": _progress(scoreboard, state),
         "admission": _admission(state.admission) if state.admission.is_governed else None,

@@ -48,6 +48,8 @@ _KNOWN: dict[str, tuple[str, str]] = {
     NameNotResolved.__name__: _UNRESOLVED,
     NameLookupTimeout.__name__: _UNRESOLVED,
 }
+RIGHT_MISSING = "InsufficientPrivilege"
+GRANT = "`learning-supervisor check` names the missing right: grant it. Then work resumes automatically."
 _OF_ONE_SESSION = frozenset({"AdminShutdown"})  # while the monitor is connected, an administrator has ended the worker's session
 
 
@@ -90,6 +92,11 @@ def lost_by_workers(outage: str, address: str) -> str:
             f"Workers get no connection to the database, although the monitor has one. {what} ({outage}, {address}). "
             f"No submission is lost, but feedback takes longer. {remedy}"
         )
+    if outage == RIGHT_MISSING:
+        return (
+            f"The database answers, but the role of the workers lacks a right ({outage}, {address}). No submission is lost, but "
+            f"pupils get no feedback meanwhile. {GRANT}"
+        )
     return (
         f"The database answers, but statements of the workers fail ({outage}). No submission is lost, workers try again. "
         "If this stays, pupils get no feedback: look for a full disk or a read-only database."
@@ -101,4 +108,6 @@ def lost_by_workers_in_short(outage: str) -> str:
     if outage in _KNOWN.keys() - _OF_ONE_SESSION:
         what, remedy = _KNOWN[outage]
         return f"Workers get no connection to the database. {what} ({outage}). {remedy}"
+    if outage == RIGHT_MISSING:
+        return f"The role of the workers lacks a right ({outage}). {GRANT}"
     return f"Statements of the workers fail ({outage}). Check the database."

@@ -9,6 +9,7 @@ from supervisor.monitor import outages
 from supervisor.monitor.left_queued import left_in_words, troubling
 from supervisor.monitor.progress import ASLEEP_SECONDS, Severity, Standstill, standstill
 from supervisor.monitor.queue.refused_rows import in_short
+from supervisor.monitor.rate_limits import rate_limits
 from supervisor.monitor.refused_files import KEY_REFUSED
 from supervisor.monitor.slot_status import SlotStatus, present
 from supervisor.monitor.state import MonitorState
@@ -21,9 +22,11 @@ from supervisor.monitor.work import (
     work_in_words,
 )
 from supervisor.wording import counted, duration, since
+from worker.ipc.contract import RATE_LIMITED
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.polls import COUNT_BOUND
 
+NO_RIGHT = "42501"  # SQLSTATE
 STALE_SECONDS = 10.0  # far above the longest time between two polls
 HEARTBEAT_LATE_SECONDS = 5.0  # beyond the supervisor's tick of one second
 CUT_SECONDS = 2.0  # a worker's last commit before an outage may be so much later than the last poll
@@ -51,6 +54,7 @@ def summary(scoreboard: Scoreboard, state: MonitorState) -> Summary:
         or _workers_suspended(scoreboard, state)
         or _workers_cut_off(state)
         or _held_back(state)
+        or _rate_limited(scoreboard)
         or _standing(standing, scoreboard, state, Severity.EARLY)
         or _workers_missing(scoreboard)
         or _list_missing(state)
@@ -167,6 +171,18 @@ def _held_back(state: MonitorState) -> Summary | None:
     return ("degraded", state.admission.trouble(time.monotonic())) if state.admission.needs_attention else None
 
 
+def _rate_limited(scoreboard: Scoreboard) -> Summary | None:
+    """A foreign adapter's provider takes no calls for a while."""
+    limits = rate_limits(scoreboard, time.monotonic())
+    if not limits:
+        return None
+    steps = ", ".join(f"{step}, for another {duration(seconds)}" for step, seconds in limits.items())
+    return "degraded", (
+        f"The provider of the model takes no calls for a while ({RATE_LIMITED}): {steps}. Submissions wait, and none is "
+        "lost or has failed. If this comes often, start fewer workers, or ask the provider for a higher limit."
+    )
+
+
 def _workers_missing(scoreboard: Scoreboard) -> Summary | None:
     slots = _wanted(scoreboard)
     missing = [slot for slot in slots if not slot.is_running]
@@ -235,12 +251,14 @@ def _rows_refused(state: MonitorState) -> Summary | None:
     rows = state.refused_rows.rows
     if not rows:
         return None
-    codes = in_short(row.sqlstate for row in rows.values())
+    sqlstates = [row.sqlstate for row in rows.values()]
     period = since(time.monotonic() - min(row.since_seconds for row in rows.values()))
+    remedy = "correct the trigger, constraint or row that refuses it. Then work on it resumes automatically."
+    if set(sqlstates) == {NO_RIGHT}:
+        remedy = f"the role of the workers lacks a right. {outages.GRANT}"
     return "degraded", (
-        f"The database refuses to change {counted(len(rows), 'job')} (SQLSTATE {codes}), {period}. "
-        f"They wait and are tried again, and none is lost. The first one is job {next(iter(rows))}: correct the trigger, "
-        "constraint or row that refuses it. Then work on it resumes automatically."
+        f"The database refuses to change {counted(len(rows), 'job')} (SQLSTATE {in_short(sqlstates)}), {period}. "
+        f"They wait and are tried again, and none is lost. The first one is job {next(iter(rows))}: {remedy}"
     )
 
 

@@ -23,6 +23,7 @@ from worker.settings import WorkerSettings
 MAX_PORT = 65_535
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}|localhost|\[::1\]")
 _TRUTHS = {"yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false"}
+_LEVELS_OF_PYTHON = {"WARN": "WARNING", "CRITICAL": "ERROR", "FATAL": "ERROR", "NOTSET": "DEBUG"}
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -31,6 +32,11 @@ def _loopback_address(address: str) -> str:
     if not _LOOPBACK.fullmatch(host) or not port.isdecimal() or int(port) > MAX_PORT:
         raise ValueError("give a loopback address and a port, such as 127.0.0.1:9464")
     return address
+
+
+def _level(word: str) -> str:
+    """Translate the levels of Python's logging that have another name here, or are above the most severe one."""
+    return _LEVELS_OF_PYTHON.get(word.upper(), word)
 
 
 def _size(text: str) -> str:
@@ -44,9 +50,11 @@ class SupervisorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     worker_concurrency: Annotated[int, Field(ge=1, le=64, description="number of workers (`--procs`)")] = 1
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="least severe level that is logged")] = (
-        "INFO"
-    )
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        BeforeValidator(_level),
+        Field(description="least severe level that is logged. Python's other names are known: WARN, CRITICAL, FATAL"),
+    ] = "INFO"
     status_addr: Annotated[
         str,
         BeforeValidator(_loopback_address),
@@ -135,12 +143,14 @@ class Settings:
     """All settings of one generation. `unknown` are variables of the environment that look like settings and are none.
 
     `exported` are the variables of the settings file and of the credentials that the environment has not, for foreign adapters.
+    `login_variable` is the name of the variable with the login at the database, or with its password.
     """
 
     supervisor: SupervisorSettings
     worker: WorkerSettings
     unknown: tuple[UnknownVariable, ...] = ()
     exported: Mapping[str, str] = field(default_factory=dict, repr=False)  # may have secrets
+    login_variable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +233,14 @@ def parse(values: Mapping[str, str | None]) -> Settings:
         problems.extend(_missing_authority(worker, values))
     if problems or supervisor is None or worker is None:
         raise SettingsError(problems)
-    return Settings(supervisor, worker)
+    return Settings(supervisor, worker, login_variable=_login_variable(values))
+
+
+def _login_variable(values: Mapping[str, str | None]) -> str:
+    """The variable of the address, else that of the password among its parts."""
+    name = "learning_database_url"
+    variables = [*_variables(name, WorkerSettings.model_fields[name]), "LEARNING_WORKER_DB_PASSWORD"]
+    return next((variable for variable in variables if values.get(variable)), "")
 
 
 def _contradictions(supervisor: SupervisorSettings, worker: WorkerSettings) -> Iterator[Problem]:

@@ -11,8 +11,15 @@ from worker.core.modes import Mode
 
 
 class Adapter(StrEnum):
+    """`WITH_PACKAGE`: ours in an environment in which the platform's package can be imported, as it is for its functions."""
+
     OURS = "ours"
+    WITH_PACKAGE = "ours with the package"
     FOREIGN = "foreign"
+
+    @property
+    def is_ours(self) -> bool:
+        return self is not Adapter.FOREIGN
 
 
 class Ending(StrEnum):
@@ -102,7 +109,8 @@ def all_cases() -> Iterator[Case]:
     for year, works in WORKS.items():
         for adapter in Adapter:
             for work in works:
-                yield from (Case(work, year, adapter, ending) for ending in _endings(work, adapter))
+                if adapter is not Adapter.WITH_PACKAGE or work is Work.PRACTICE:  # it changes nothing else
+                    yield from (Case(work, year, adapter, ending) for ending in _endings(work, adapter))
 
 
 def chosen(pattern: str) -> list[Case]:

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from testkit import drawn_pages
 from testkit.class_tasks import begin_attempt, open_task
-from testkit.platform.case import Adapter, Case, Ending, Work
+from testkit.platform.case import Case, Ending, Work
 from testkit.platform.foreign import read_text
 from testkit.school import School
 from testkit.submissions import Submission, damaged_jpeg_bytes
@@ -69,7 +69,7 @@ def work_of(case: Case) -> Submission:
     if not case.sees_in:
         text = f"Drei mal vierzehn ist zweiundvierzig.  {case.mark}\n"
         return Submission(case.name, "text", text, None, criteria, INSTRUCTION, None, text)
-    is_damaged = case.ending is Ending.PERMANENT_VISION and case.adapter is Adapter.OURS
+    is_damaged = case.ending is Ending.PERMANENT_VISION and case.adapter.is_ours
     content = damaged_jpeg_bytes(1) if is_damaged else _page(case)
     mime_type = "image/jpeg" if is_damaged else "image/png"
     return Submission(case.name, "image", content, mime_type, criteria, INSTRUCTION, None, text_of(case))
@@ -77,7 +77,7 @@ def work_of(case: Case) -> Submission:
 
 def text_of(case: Case) -> str:
     """Return the text that the page shows, or that the foreign adapter reads."""
-    return read_text(case.mark) if case.adapter is Adapter.FOREIGN else f"Drei mal vierzehn. {case.mark}"
+    return f"Drei mal vierzehn. {case.mark}" if case.adapter.is_ours else read_text(case.mark)
 
 
 def _page(case: Case) -> bytes:

@@ -12,7 +12,7 @@ from testkit.platform.case import Adapter, Case, Ending, Work
 from testkit.platform.entry import enter
 from testkit.platform.room import LIMIT_SECONDS, Room
 from testkit.readers import unreadable_results
-from testkit.school import FEEDBACK_MODEL, VISION_MODEL, is_idle
+from testkit.school import FEEDBACK_MODEL, VISION_MODEL
 from testkit.waiting import until
 from worker.ipc.contract import Activity
 
@@ -132,7 +132,7 @@ def _killed(room: Room, case: Case) -> bool:
     with room.victim() as worker:
         if statement:
             room.wire.name_victim(worker.pid)
-            until(lambda: _is_struck(room, worker), LIMIT_SECONDS, f"the statement of {case.name}")
+            until(lambda: room.wire.has_struck, LIMIT_SECONDS, f"the statement of {case.name}")
         else:
             until(lambda: _is_in_call(room, case, worker), LIMIT_SECONDS, f"the call of {case.name}")
             worker.signal(9)
@@ -141,16 +141,7 @@ def _killed(room: Room, case: Case) -> bool:
     return has_struck
 
 
-def _is_struck(room: Room, worker: BareWorker) -> bool:
-    """Report whether the worker is killed. An idle one is woken, because its first search may have known fewer abilities."""
-    if not room.wire.has_struck and is_idle(worker):
-        worker.wake()
-    return room.wire.has_struck
-
-
 def _is_in_call(room: Room, case: Case, worker: BareWorker) -> bool:
-    if is_idle(worker):
-        worker.wake()
     is_seeing = case.sees_in == case.ending.step
     if worker.record().activity != (Activity.VISION if is_seeing else Activity.FEEDBACK):
         return False

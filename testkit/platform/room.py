@@ -24,6 +24,7 @@ from testkit.waiting import until
 from worker.ipc.scoreboard import ControlRecord
 
 FOREIGN: Final = "testkit.platform.foreign"
+PACKAGE: Final = "testkit.adapters.platform_practice:build"  # a set-up function that makes the platform's package importable
 LONG_SECONDS: Final = 300.0  # a worker polls only after a wake-up, a retry waits until the test ends its wait
 LIMIT_SECONDS: Final = 20.0  # of a job, whose calls take milliseconds
 MAX_CRASHES: Final = 2
@@ -107,7 +108,11 @@ def environ(directory: Path) -> dict[str, str]:
 
 def settings(adapter: Adapter, wire: PgProxy) -> dict[str, Value]:
     """Return the settings of a worker behind the proxy. A call that hangs is not to end by its timeout."""
-    foreign = {"learning_vision_adapter": FOREIGN, "learning_feedback_adapter": FOREIGN}
+    named: dict[Adapter, dict[str, Value]] = {
+        Adapter.OURS: {},
+        Adapter.WITH_PACKAGE: {"learning_worker_setup": PACKAGE},
+        Adapter.FOREIGN: {"learning_vision_adapter": FOREIGN, "learning_feedback_adapter": FOREIGN},
+    }
     return {
         "learning_database_url": wire.dsn,
         "ai_timeout_vision": LONG_SECONDS,
@@ -116,5 +121,5 @@ def settings(adapter: Adapter, wire: PgProxy) -> dict[str, Value]:
         "worker_backoff_seconds": LONG_SECONDS,
         "worker_max_crashes": MAX_CRASHES,
         "worker_max_retries": 1,
-        **(foreign if adapter is Adapter.FOREIGN else {}),
+        **named[adapter],
     }

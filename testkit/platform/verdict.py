@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from testkit.platform.case import Adapter, Case, Ending, Work
+from testkit.platform.case import Case, Ending, Work
 from testkit.platform.entry import text_of, work_of
 from testkit.platform.foreign import PERMANENT
 from testkit.platform.play import Played
@@ -45,7 +45,7 @@ def failed_unknown(played: Played) -> bool:
 
 def code_of(case: Case) -> str | None:
     """Return the code with which the case fails. Our vision adapter is given a file that is damaged."""
-    is_damaged = case.adapter is Adapter.OURS and case.ending is Ending.PERMANENT_VISION
+    is_damaged = case.adapter.is_ours and case.ending is Ending.PERMANENT_VISION
     return "input_corrupt" if is_damaged else CODES.get(case.ending)
 
 
@@ -102,7 +102,7 @@ def _of_failed(played: Played) -> Iterator[str]:
     if played.job is None or (played.job["status"], played.job["error_code"]) != ("failed", code):
         yield "the job is not failed with the same code"
     step = played.case.ending.step
-    if played.case.adapter is Adapter.FOREIGN and row[f"{step}_last_error"] != PERMANENT[step]:
+    if not played.case.adapter.is_ours and row[f"{step}_last_error"] != PERMANENT[step]:
         yield f"the reason is {row[f'{step}_last_error']} and not the adapter's code"
     if played.attempt not in (None, ("failed", "active")):
         yield f"attempt and item are {played.attempt}"
@@ -125,8 +125,8 @@ def _calls_of(case: Case) -> list[str]:
     """Return the calls that the case needs. Ours repeats an unusable answer once, a foreign permanent error is final."""
     calls = [step for step in case.steps for _ in range(2 if TWICE.get(case.ending) == step else 1)]
     if case.ending is Ending.PERMANENT_VISION:
-        return ["vision"] if case.adapter is Adapter.FOREIGN else []
-    if case.ending is Ending.PERMANENT_FEEDBACK and case.adapter is Adapter.OURS:
+        return [] if case.adapter.is_ours else ["vision"]
+    if case.ending is Ending.PERMANENT_FEEDBACK and case.adapter.is_ours:
         return [*calls, "feedback"]
     return calls
 

@@ -60,7 +60,9 @@ KILLS, READS, MAX_WRITES, MAX_WAIT_READS = 200, 5_000, 1_000_000, 1_000_000
 
 IDS = UUID(int=5), UUID(int=6), UUID(int=7)
 TOTALS = tuple(range(2**40, 2**40 + COUNTERS))
-WORKER = WorkerRecord(2**32 - 1, Activity.VISION, *IDS, 1e9 + 0.25, 12.5, 11.25, 2**41, True, 2**22, 10.5, 9.5, 8.5, 511, TOTALS)
+WORKER = WorkerRecord(
+    2**32 - 1, Activity.VISION, *IDS, 1e9 + 0.25, 12.5, 11.25, 2**41, True, 2**22, 10.5, 9.5, 8.5, 7.5, 6.5, 511, TOTALS
+)
 LEDGER = LedgerRecord(4, 2**22, 9, 77.5, -9, 3, True, 2**41, tuple(range(CAUSES)))
 FLEET = FleetRecord(64, True, True, 2)
 CONTROL = ControlRecord(64, True, 99.5)
@@ -238,6 +240,7 @@ CLAIMS: dict[str, tuple[WorkerRecord, bool]] = {
     "start of an activity that is no number": (WorkerRecord(activity=3, activity_since_seconds=math.nan), False),
     "advance that is no number": (WorkerRecord(activity=3, advanced_seconds=math.nan), False),
     "success that is no number": (WorkerRecord(activity=3, completed_seconds=math.nan), False),
+    "pause that is no number": (WorkerRecord(activity=3, feedback_paused_until_seconds=math.nan), False),
 }
 
 

@@ -265,7 +265,9 @@ def test_a_dsn_is_read_from_the_first_variable_that_is_set(place: int) -> None:
     values = {"AI_BACKEND": "stub", "LEARNING_WORKER_DB_PASSWORD": "of-the-parts"}
     values |= {name: f"postgresql://worker@host{number}/db" for number, name in enumerate(DSN_NAMES)}
     values.update(dict.fromkeys(DSN_NAMES[:place], ""))
-    assert parse(values).worker.learning_database_url.get_secret_value() == f"postgresql://worker@host{place}/db"
+    settings = parse(values)
+    assert settings.worker.learning_database_url.get_secret_value() == f"postgresql://worker@host{place}/db"
+    assert settings.login_variable == DSN_NAMES[place]
 
 
 PARTS = {
@@ -283,9 +285,26 @@ PARTS = {
 def test_a_dsn_of_parts(given: dict[str, str], user: str, host: str, port: str) -> None:
     """Without an address the login is made of the platform's single variables, with any character in the password."""
     password = "p@ss/w:o?r%d 'x\\"
-    dsn = parse({"AI_BACKEND": "stub", "LEARNING_WORKER_DB_PASSWORD": password, **given}).worker.learning_database_url
-    parts = conninfo_to_dict(dsn.get_secret_value())
+    settings = parse({"AI_BACKEND": "stub", "LEARNING_WORKER_DB_PASSWORD": password, **given})
+    parts = conninfo_to_dict(settings.worker.learning_database_url.get_secret_value())
+    assert settings.login_variable == "LEARNING_WORKER_DB_PASSWORD"
     assert parts == {"user": user, "password": password, "host": host, "port": port, "dbname": "postgres"}
+
+
+@pytest.mark.parametrize(
+    ("word", "level"),
+    [
+        ("warn", "WARNING"),
+        ("Warning", "WARNING"),
+        ("critical", "ERROR"),
+        ("FATAL", "ERROR"),
+        ("notset", "DEBUG"),
+        ("error", "ERROR"),
+    ],
+)
+def test_the_levels_of_python_are_known(word: str, level: str) -> None:
+    """A level that the platform's worker accepts is no error, in any case of its letters."""
+    assert parse({**GIVEN, "LOG_LEVEL": word}).supervisor.log_level == level
 
 
 def test_parts_without_a_password_are_no_login() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from supervisor.core.fleet import SlotState
 from supervisor.event_log import EventLog
+from supervisor.monitor.outages import lost_by_workers, lost_by_workers_in_short
 from supervisor.monitor.progress import EARLY_PART, ProgressPolicy, Watch
 from supervisor.monitor.progress_watch import HANDOVER_SECONDS, ProgressWatch
 from supervisor.monitor.queue.requests import DatabaseRequests
@@ -65,6 +66,16 @@ def test_a_database_without_rights_differs_from_an_unreachable_one() -> None:
     assert (state, other_state) == ("down", "down")
     assert "answers, but does not let the service use the queue (LockNotAvailable)" in message
     assert "cannot be reached (OperationalError)" in other_message
+
+
+def test_a_right_that_the_workers_lack_has_its_own_remedy() -> None:
+    """Neither the disk nor a trigger is at fault."""
+    words = [
+        lost_by_workers("InsufficientPrivilege", "worker@host/db"),
+        lost_by_workers_in_short("InsufficientPrivilege"),
+        lost_by_workers("DiskFull", ""),
+    ]
+    assert ["check` names the missing right" in each for each in words] == [True, True, False]
 
 
 def test_an_outage_names_its_duration() -> None:

@@ -33,8 +33,9 @@ from worker.core.outcome import (
 from worker.ipc.contract import ErrorCode, Step
 from worker.queue import dead_leases
 from worker.queue.abilities import ABILITIES_OF_2025, ability_values
+from worker.queue.attempts import fail_unleased
 from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_page
-from worker.queue.leases import LeaseOwner, fail_unleased, find_lease
+from worker.queue.leases import LeaseOwner, find_lease
 from worker.queue.permits import NO_PERMITS, begin_step
 from worker.queue.settle import mark_refused, park, settle
 from worker.queue.statements import statement

@@ -107,7 +107,7 @@ def monitor(queue: FilledQueue, read: Callable[..., Awaitable[Answer]], *argumen
 def test_a_job_that_cannot_be_done_is_left_alone(
     queue: FilledQueue, payload: dict[str, object], abilities: Abilities, kind: str, obstacle: Obstacle, status: str
 ) -> None:
-    """No statement leases it or changes a column of it, none takes it for waiting work, and a queued one is counted."""
+    """No statement leases it or changes a column of it, none takes it for waiting work, and it is counted."""
     leased_for_seconds = -1.0 if status == "expired" else None
     job_id = queue.enter(payload=payload, visible_in_seconds=-OLD_SECONDS, leased_for_seconds=leased_for_seconds).job_id
     before = queue.everything()
@@ -122,8 +122,7 @@ def test_a_job_that_cannot_be_done_is_left_alone(
     backlog = monitor(queue, step_backlog, (), abilities)
     assert backlog.vision_jobs + backlog.feedback_jobs == 0
     assert monitor(queue, queue_stats, (), abilities).oldest_wait_seconds is None
-    counted = (LeftQueued(kind, obstacle, 1),) if status == "queued" else ()
-    assert monitor(queue, left_queued, (), abilities) == counted
+    assert monitor(queue, left_queued, (), abilities) == (LeftQueued(kind, obstacle, 1),)
 
 
 @pytest.mark.parametrize("status", ["queued", "expired"])
@@ -163,6 +162,12 @@ def test_they_are_counted_by_kind_and_obstacle(queue: FilledQueue) -> None:
         LeftQueued("scratch", Obstacle.FILE_TYPE, 2),
         LeftQueued("dialog", Obstacle.ADAPTER, 1),
     )
+
+
+def test_a_job_in_work_elsewhere_is_not_counted(queue: FilledQueue) -> None:
+    """Another instance does it, so it does not wait."""
+    queue.enter(payload={"analysis_mode": "hologram"}, leased_for_seconds=OLD_SECONDS)
+    assert monitor(queue, left_queued, (), ALL_ABILITIES) == ()
 
 
 def test_a_refused_row_waits_without_its_payload_being_read(queue: FilledQueue) -> None:

@@ -13,10 +13,11 @@ from testkit.filled_queue import FilledQueue
 from worker.core.outcome import Lease, Retried
 from worker.core.refusal import ALL_REFUSED, Access
 from worker.ipc.contract import Step
+from worker.queue.attempts import fail_unleased
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.contract_check import jobs_ahead as jobs_ahead_in_check
 from worker.queue.contract_check import stuck_rows
-from worker.queue.leases import LeaseRequest, fail_unleased, lease_alone, lease_candidates, lease_job
+from worker.queue.leases import LeaseRequest, lease_alone, lease_candidates, lease_job
 from worker.queue.permits import Permits, begin_step
 from worker.queue.polls import STUCK_BOUND, JobsAhead, jobs_ahead, open_jobs, parked_jobs, step_backlog, stuck_jobs
 from worker.queue.rehearsal import rehearse
@@ -96,6 +97,16 @@ def test_one_row_alone_is_leased_or_failed_only_if_it_is_free(
     if may_be_taken:
         assert (queue.job(second.job_id)["status"], queue.job(second.job_id)["error_code"]) == ("failed", REASON)
         assert queue.submission(second.submission_id)["error_code"] == "vision_failed"
+
+
+@pytest.mark.parametrize("attempt_id", [str(UUID(int=9)), "", None])
+def test_a_job_whose_attempt_could_not_be_ended_is_not_failed(queue: FilledQueue, attempt_id: str | None) -> None:
+    """A worker without the platform's functions leaves such a job where the platform has attempts."""
+    job_id = queue.enter(payload={"practice_attempt_id": attempt_id}).job_id
+    found = queue.one("select to_regproc('public.learning_worker_fail_practice_attempt') is not null as it")
+    is_left = bool(found["it"] and attempt_id)
+    assert fail_unleased(queue.worker, job_id, REASON) is not is_left
+    assert queue.job(job_id)["status"] == ("queued" if is_left else "failed")
 
 
 # The result

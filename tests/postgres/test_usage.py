@@ -3,8 +3,9 @@
 import json
 import select
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
@@ -145,6 +146,35 @@ def test_a_refused_record_costs_no_outcome(
         settlement = Settlement(settle(queue.worker, as_lease(entered), outcome, usage=usage))
     assert (settlement.is_written, usage.refused, recorded(queue)) == (True, sqlstate, [])
     assert (queue.worker.closed, queue.worker.info.backend_pid) == (False, backend_pid)
+
+
+@contextmanager
+def locked(queue: FilledQueue, lock: LiteralString, *values: object) -> Iterator[None]:
+    """Hold a lock for which the worker waits only for a moment."""
+    queue.worker.execute("set lock_timeout = '100ms'")
+    with psycopg.connect(queue.database.admin_dsn) as locker:
+        locker.execute(lock, values)
+        yield
+
+
+def test_a_lock_in_the_platform_s_function_costs_no_outcome(queue: FilledQueue) -> None:
+    """The record waits as long as any statement for a lock. Then the outcome is written without the events."""
+    entered, usage = queue.enter(leased_for_seconds=HOUR_SECONDS), UsageWrite((event(),))
+    with locked(queue, "lock table ai_usage_events in access exclusive mode"):
+        assert settle(queue.worker, as_lease(entered), COMPLETED, usage=usage)
+    assert (usage.refused, recorded(queue)) == ("55P03", [])
+    assert queue.submission(entered.submission_id)["analysis_status"] == "completed"
+
+
+def test_a_lock_on_the_job_s_row_costs_no_event(queue: FilledQueue) -> None:
+    """Record and outcome meet the same lock. The next try writes both."""
+    entered, usage = queue.enter(leased_for_seconds=HOUR_SECONDS), UsageWrite((event(),))
+    row = "select from learning_submission_jobs where id = %s for update"
+    with locked(queue, row, entered.job_id), pytest.raises(psycopg.errors.LockNotAvailable):
+        settle(queue.worker, as_lease(entered), COMPLETED, usage=usage)
+    with connect(queue.database.worker_dsn, "test") as again:
+        assert settle(again, as_lease(entered), COMPLETED, usage=usage)
+    assert (usage.refused, keys(queue)) == ("", [usage.events[0].event_key])
 
 
 def test_a_refusal_that_arrives_early_costs_no_outcome(changed_queue: FilledQueue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -435,6 +435,7 @@ def test_check_names_the_schema_that_it_found(site: Site, cluster_dsn: str, year
         lines = run(site, "check", learning_database_url=database.worker_dsn).stdout.splitlines()
     switch = "on" if year == 2026 else "off"
     abilities = ", ".join(f"{name} {switch}" for name in ABILITIES)
+    assert "ok      database login from LEARNING_DATABASE_URL" in lines
     assert f"ok      database schema of {'2025-12' if year == 2025 else 2026}: {abilities}" in lines
     assert [line for line in lines if "has not the rights of a worker" in line] == []
 

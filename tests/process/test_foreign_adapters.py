@@ -87,6 +87,19 @@ def test_a_reload_gives_the_adapters_the_new_file(site: Site, model: Provider) -
     assert site.submission(text)["feedback_md"] == "a feedback"
 
 
+def test_a_rate_limit_has_a_line_in_the_status(site: Site, model: Provider) -> None:
+    """Step, code and time are there while the step is held, and the service is well again without an operator."""
+    model.answer(replace(LIMITED, retry_after="12"))
+    entered = site.enter(*texts(2))
+    fleet = start(site, OF_2026, {"AI_TEXT_MODEL": "mistral", "OPENAI_BASE_URL": model.url})
+    until(lambda: fleet.status()["rate_limits"])
+    status = fleet.status()
+    assert (status["state"], "(provider_rate_limited): feedback, for another " in status["message"]) == ("degraded", True)
+    assert [(each["step"], each["code"]) for each in status["rate_limits"]] == [("feedback", "provider_rate_limited")]
+    site.until_done_once(entered)
+    fleet.until_state("ok")
+
+
 # What `check` says
 
 

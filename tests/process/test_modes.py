@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID
@@ -19,7 +20,7 @@ from testkit.refusals import accept, install_refusals, refuse
 from testkit.school import FEEDBACK_MODEL, HELD, VISION_MODEL, WAITED_FOR, School, counted, enter_one, is_idle
 from testkit.submissions import Submission
 from testkit.waiting import until
-from worker.ipc.contract import Counter, ErrorCode, ExitCode
+from worker.ipc.contract import Counter, ErrorCode, EventKind, ExitCode
 from worker.ipc.scoreboard import AdmissionRecord
 from worker.ollama.address import server_name
 from worker.queue.dead_leases import ReclaimResult
@@ -44,6 +45,8 @@ LOCK_KEYS: LiteralString = """
        and database = (select oid from pg_database where datname = current_database())
 """
 WAITS: LiteralString = "select granted from pg_locks where locktype = 'advisory' and not granted"
+WITHOUT_PRACTICE: LiteralString = "alter function learning_worker_fail_practice_attempt rename to of_a_later_platform"
+WITH_PRACTICE: LiteralString = "alter function of_a_later_platform rename to learning_worker_fail_practice_attempt"
 MAX_MESSAGES = 1000  # far more than a job takes
 FEWEST_MESSAGES = 50  # of its statements
 
@@ -283,6 +286,35 @@ def test_a_call_holds_the_permit_of_its_model(pupils: Class, mode: str, model: s
     assert (pupils.school.results(submission_id), pupils.school.permits()) == (["completed"], [])
 
 
+def test_pages_take_a_permit_beside_a_stub_that_reads_none(pupils: Class) -> None:
+    """The feedback adapter calls the vision model, so its permit does not depend on the vision adapter."""
+    submission_id = pupils.hand_in("visual_direct")
+    adapters = ADAPTERS | {"learning_vision_adapter": "worker.adapters.stub"}
+    key = Permits.of(server_name(pupils.school.ollama_url), VISION_MODEL, 1).key
+    with pupils.school.worker(pupils.environ(PLATFORM_FAULT="wait"), **adapters) as worker:
+        until(lambda: "analyze_visual" in pupils.methods())
+        assert [row["classid"] for row in pupils.school.all(LOCK_KEYS)] == [key % 2**32]
+        pupils.ledger.with_suffix(".go").touch()
+        until(lambda: pupils.school.is_final(submission_id) and is_idle(worker))
+
+
+def test_a_typed_text_judged_by_the_vision_model_takes_its_permit(pupils: Class) -> None:
+    """The lease behind another job brings a permit of the feedback model, which is not the right one for this mode."""
+    enter_one(pupils.school, pupils.typed)
+    visual = pupils.hand_in("text_direct", analysis_mode="visual_direct")
+    pupils.school.change_job("visible_at = now() + interval '1 microsecond'", visual)
+    key = Permits.of(server_name(pupils.school.ollama_url), VISION_MODEL, 1).key
+    pupils.school.owner.execute("select pg_advisory_lock(%s::int, 1)", [key])
+    try:
+        with pupils.school.worker(pupils.environ(), **ADAPTERS) as worker:
+            until(lambda: WAITED_FOR in [row["granted"] for row in pupils.school.all(WAITS)])
+            assert pupils.methods() == ["analyze"]
+            pupils.school.owner.execute("select pg_advisory_unlock_all()")
+            until(lambda: pupils.methods() == ["analyze", "analyze_visual"] and is_idle(worker))
+    finally:
+        pupils.school.owner.execute("select pg_advisory_unlock_all()")
+
+
 @pytest.mark.parametrize(
     ("mode", "model"), [("visual_direct", VISION_MODEL), ("dialog", FEEDBACK_MODEL), ("practice", FEEDBACK_MODEL)]
 )
@@ -376,6 +408,47 @@ def test_without_the_functions_an_attempt_stays_queued(pupils: Class) -> None:
         job = pupils.school.job(submission_id)
     assert (job["status"], job["retry_count"], pupils.school.submission(submission_id)["error_code"]) == ("queued", 0, None)
     assert pupils.attempt(submission_id)[0] == "pending"
+
+
+def test_an_attempt_is_found_by_the_first_search(pupils: Class) -> None:
+    """A worker knows the functions of the database before it searches, so that no pupil waits for its second poll."""
+    submission_id = pupils.practise(criteria=["a"])
+    pupils.finish(submission_id, worker_poll_interval=LONG_SECONDS)
+    assert pupils.attempt(submission_id)[0] == "completed"
+
+
+@pytest.mark.parametrize("is_able", [True, False])
+def test_an_attempt_whose_job_cannot_be_leased_ends_with_it(pupils: Class, *, is_able: bool) -> None:
+    """The database refuses the lease of one row: job and attempt fail together, and where no worker can end it, neither does."""
+    install_refusals(pupils.school.owner)
+    submission_id, others = pupils.practise(criteria=["a"]), [enter_one(pupils.school, pupils.typed) for _ in range(2)]
+    refuse(pupils.school.owner, submission_id, "23514", "lease")
+    with pupils.school.worker(pupils.environ(), **(ADAPTERS if is_able else {})) as worker:
+        until(lambda: {status for each in others for status in pupils.school.results(each)} == {"completed"})
+        if is_able:
+            until(lambda: pupils.school.job(submission_id)["status"] == "failed" and is_idle(worker))
+    expected = ("failed", "database_23514", None, "active") if is_able else ("pending", None, None, "awaiting_analysis")
+    assert pupils.attempt(submission_id) == expected
+
+
+@pytest.mark.parametrize(("crashes", "end"), [(0, "completed"), (2, "failed")])
+def test_an_attempt_whose_functions_vanish_after_the_lease_stays_queued(
+    pupils: Class, proxy: PgProxy, crashes: int, end: str
+) -> None:
+    """The lease commits as the connection breaks, and the next one finds no functions: nothing is called, and nothing fails."""
+    submission_id = pupils.practise(criteria=["a"], crashes=crashes)
+    proxy.lose_answer_to("for update skip locked", partial(pupils.school.owner.execute, WITHOUT_PRACTICE))
+    try:
+        with pupils.school.worker(pupils.environ(), **ADAPTERS, learning_database_url=proxy.dsn) as worker:
+            until(lambda: any(each.kind is EventKind.SETTLED for each in worker.read_events()) and is_idle(worker))
+            settled = [(each.outcome, each.error_class) for each in worker.read_events() if each.kind is EventKind.SETTLED]
+            job = pupils.school.job(submission_id)
+    finally:
+        pupils.school.owner.execute(WITH_PRACTICE)
+    assert (settled, proxy.answers_lost) == ([("released_held", "practice_functions_missing")], 1)
+    assert (job["status"], job["retry_count"], pupils.methods()) == ("queued", 0, [])
+    pupils.finish(submission_id)
+    assert pupils.attempt(submission_id)[0] == end
 
 
 # The database

@@ -69,6 +69,20 @@ def test_a_fleet_reports_refused_rows(guarded: Site) -> None:
     assert_nothing_broke(fleet)
 
 
+def test_a_right_that_the_workers_lack_is_named(guarded: Site) -> None:
+    """The monitor reads the queue, and no lease is allowed. Status and check lead to the right, and its return is enough."""
+    fleet = guarded.start_with({"worker_concurrency": 1, **STUB})
+    fleet.until_state("ok")
+    guarded.owner.execute("revoke update on learning_submission_jobs from learning_worker")
+    entered = guarded.enter_texts(2)
+    until(lambda: "lacks a right" in fleet.status()["message"])
+    assert fleet.status()["state"] in {"degraded", "down"}
+    assert "check` names the missing right" in fleet.status()["message"]
+    assert "grant update on learning_submission_jobs" in run(guarded, "check", ai_backend="stub").stdout
+    guarded.owner.execute("grant update on learning_submission_jobs to learning_worker")
+    until_completed(guarded, entered)
+
+
 def test_no_text_of_the_server_is_logged(guarded: Site) -> None:
     """The message of the refusal quotes a pupil's text. Log and status have the SQLSTATE only."""
     refused_id, other = guarded.enter_texts(2)

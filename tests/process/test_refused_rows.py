@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
+from typing import LiteralString
 from uuid import UUID
 
 import pytest
@@ -19,6 +20,10 @@ from worker.queue.refusals import TRIES_BEFORE_THE_END
 pytestmark = pytest.mark.postgres
 
 INNOCENTS = 40
+LEFT = 600
+LEAVE: LiteralString = """
+    update learning_submission_jobs set payload = payload || '{"analysis_mode": "hologram"}' where submission_id = any(%s)
+"""
 ROW_CODES = ("22003", "22021", "23505", "23514", "54000", "54001", "P0001", "XX001", "ZZ999")
 SUSPECT_CODES = ("40001", "40P01", "42501", "55P03", "57014", "XX000", MISSING)
 SHORT_LEASE: Mapping[str, float] = {"worker_lease_seconds": 5, "ai_timeout_feedback": 2, "terminate_grace_seconds": 0.1}
@@ -85,6 +90,16 @@ def test_many_refused_rows_do_not_hide_the_others(guarded: School) -> None:
         until(lambda: statuses(guarded, *entered[300:]) == {"completed"})
         assert [worker.exit_status(0) for worker in workers] == [None, None]
     assert statuses(guarded, *entered[:300]) == {"pending"}
+
+
+def test_a_refused_row_behind_many_jobs_that_stay_queued_is_found(guarded: School) -> None:
+    """Six hundred jobs at the head that no worker here can do are tried one by one, before the row that refuses its lease."""
+    *left, refused_id, other = enter_texts(guarded, LEFT + 2)
+    guarded.owner.execute(LEAVE, [left])
+    refuse(guarded.owner, refused_id, "P0001", "every")
+    with guarded.worker():
+        until(lambda: statuses(guarded, other) == {"completed"})
+    assert statuses(guarded, refused_id, *left) == {"pending"}
 
 
 def test_a_row_that_refuses_everything_is_reported_and_tried_again(guarded: School) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -63,6 +64,19 @@ def test_each_answer_is_recorded(school: School, photo: Submission, typed: Submi
     assert [row["model"] for row in rows] == [VISION_MODEL, FEEDBACK_MODEL]
     assert all(row["usage_known"] and row["total_tokens"] == row["input_tokens"] + row["output_tokens"] > 0 for row in rows)
     assert {row["student_sub"] for row in rows} == {school.submission(entered[0])["student_sub"]}
+
+
+def test_events_that_a_lock_drops_are_counted_and_logged(school: School, typed: Submission) -> None:
+    """The result is written without them after the lock timeout, and counter and log have the loss."""
+    submission_id = enter_one(school, typed)
+    with psycopg.connect(school.database.admin_dsn) as locker:
+        locker.execute("lock table ai_usage_events in access exclusive mode")
+        with school.worker() as worker:
+            until(lambda: school.is_final(submission_id) and is_idle(worker))
+            assert counted(worker)[Counter.USAGE_REFUSED] == 1
+            refused = [each for each in worker.read_events() if each.kind is EventKind.USAGE_REFUSED]
+    assert [(each.job_id is not None, each.error_class) for each in refused] == [(True, "database_55P03")]
+    assert (school.results(submission_id), events(school, submission_id)) == (["completed"], [])
 
 
 def test_failed_tries_are_recorded_too(school: School, photo: Submission) -> None:

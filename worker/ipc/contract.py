@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from worker.ipc.scoreboard import Scoreboard
 
 WORKER_CRASHED = "worker_crashed"
+RATE_LIMITED = "provider_rate_limited"  # code of a foreign adapter whose provider answers 429
 MAX_EVENT_BYTES = 2048
 MAX_REPORTED_SECONDS = 1e6
 MAX_TOKENS_PER_SECOND = 1e9

@@ -53,7 +53,7 @@ class WorkerRecord:
     only the database knows whether a job carries it. The last two times are continued from the slot's worker before.
     """
 
-    FORMAT: ClassVar[struct.Struct] = struct.Struct(f"<IB16s16s16sdddQ?idddH{COUNTERS}Q")
+    FORMAT: ClassVar[struct.Struct] = struct.Struct(f"<IB16s16s16sdddQ?idddddH{COUNTERS}Q")
 
     incarnation: int = 0
     activity: int = 0  # a member of contract.Activity
@@ -69,6 +69,8 @@ class WorkerRecord:
     activity_since_seconds: float = 0.0  # not moved by entering the same activity again
     advanced_seconds: float = 0.0  # last progress: see Report.advance
     completed_seconds: float = 0.0  # end of the last completed job
+    vision_paused_until_seconds: float = 0.0  # see worker.ipc.pauses
+    feedback_paused_until_seconds: float = 0.0
     abilities: int = 0  # see Abilities.as_bits. 0 before the first search for a job
     counters: tuple[int, ...] = (0,) * COUNTERS
 
@@ -88,6 +90,8 @@ class WorkerRecord:
             self.activity_since_seconds,
             self.advanced_seconds,
             self.completed_seconds,
+            self.vision_paused_until_seconds,
+            self.feedback_paused_until_seconds,
             self.abilities,
             *self.counters,
         )
@@ -109,6 +113,8 @@ class WorkerRecord:
             self.activity_since_seconds,
             self.advanced_seconds,
             self.completed_seconds,
+            self.vision_paused_until_seconds,
+            self.feedback_paused_until_seconds,
         )
         is_known = 1 <= self.activity <= MAX_ACTIVITY and self.abilities <= MAX_ABILITIES
         return is_known and not any(map(math.isnan, moments))

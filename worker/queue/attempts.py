@@ -1,5 +1,7 @@
 """Ends a job together with its practice attempt: both in one transaction, so that no pupil waits for an attempt without a job."""
 
+from uuid import UUID
+
 import psycopg
 
 from worker.core.outcome import Completed, Failed, Lease
@@ -8,9 +10,9 @@ from worker.queue.connection import Connection
 from worker.queue.permits import HeldPermit
 from worker.queue.settle import settle
 from worker.queue.statements import statement
-from worker.queue.usage import NO_USAGE, UsageWrite
+from worker.queue.usage import NO_USAGE, UsageWrite, without_record
 
-_SUBJECT, _FAIL_ATTEMPT = statement("set_subject"), statement("fail_attempt")
+_SUBJECT, _FAIL_ATTEMPT, _FAIL_UNLEASED = statement("set_subject"), statement("fail_attempt"), statement("fail_unleased")
 
 
 def settle_attempt(
@@ -32,7 +34,8 @@ def settle_attempt(
         except psycopg.Error:
             if connection.closed or not usage.refused:
                 raise
-    return _settle_both(connection, lease, outcome, held, practice, NO_USAGE)
+    with without_record(usage):
+        return _settle_both(connection, lease, outcome, held, practice, NO_USAGE)
 
 
 def _settle_both(
@@ -49,6 +52,19 @@ def _settle_both(
             return False
         _end_attempt(connection, lease, outcome, practice)
     return True
+
+
+def fail_unleased(connection: Connection, job_id: UUID, job_error_code: str, practice: Practice | None = None) -> bool:
+    """Fail a job that cannot be leased, with its practice attempt. False if it is leased, finished or not due.
+
+    Without the platform's functions an attempt could not be ended, so its job is left as it is.
+    """
+    values = {"job_id": job_id, "job_error_code": job_error_code, "ends_attempts": practice is not None}
+    with connection.transaction():
+        row = connection.execute(_FAIL_UNLEASED, values).fetchone()
+        if row and practice:
+            _fail_attempt(connection, str(row["submission_id"]), job_error_code, practice)
+    return row is not None
 
 
 def _end_attempt(connection: Connection, lease: Lease, outcome: Completed | Failed, practice: Practice) -> None:

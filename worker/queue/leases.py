@@ -16,8 +16,7 @@ from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, held_permit
 from worker.queue.statements import statement
 
 _LEASE, _LEASE_PAST_CLOSED_GATES, _FIND = statement("lease"), statement("lease_past_closed_gates"), statement("find_lease")
-_READ_LEASED, _CANDIDATES = statement("read_leased"), statement("lease_candidates")
-_LEASE_ALONE, _FAIL_UNLEASED = statement("lease_alone"), statement("fail_unleased")
+_READ_LEASED, _CANDIDATES, _LEASE_ALONE = statement("read_leased"), statement("lease_candidates"), statement("lease_alone")
 LOOK_AHEAD = 100  # jobs that are examined while a gate is closed: the number in lease_past_closed_gates.sql
 
 
@@ -76,6 +75,7 @@ class SentRequest:
 
     job: Cursor[DictRow]
     submission: Cursor[DictRow]
+    permits: Permits
 
     def result(self) -> tuple[Lease | None, HeldPermit | None]:
         """Return the lease with its submission, and the permit. The session holds the permit from now on."""
@@ -83,7 +83,7 @@ class SentRequest:
         if row is None or submission is None:
             return (_lease(row) if row else None), None
         number = submission.pop("permit")
-        return _lease(row, submission), (held_permit(self.job.connection, number) if number else None)
+        return _lease(row, submission), (held_permit(self.job.connection, self.permits, number) if number else None)
 
 
 def send_request(connection: Connection, request: LeaseRequest) -> SentRequest:
@@ -93,7 +93,7 @@ def send_request(connection: Connection, request: LeaseRequest) -> SentRequest:
     """
     permits = NO_PERMITS if is_pooled(connection) else request.permits
     values = {"permit_key": permits.key, "permits": permits.reach}
-    return SentRequest(_execute(connection, request), connection.execute(_READ_LEASED, values))
+    return SentRequest(_execute(connection, request), connection.execute(_READ_LEASED, values), permits)
 
 
 def _execute(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:
@@ -124,11 +124,6 @@ def lease_alone(connection: Connection, request: LeaseRequest, job_id: UUID) -> 
     values = {"job_id": job_id, "lease_key": request.lease_key, "lease_seconds": request.lease_seconds}
     row = connection.execute(_LEASE_ALONE, {**values, **_gates(request), **ability_values(request.abilities)}).fetchone()
     return _lease(row) if row else None
-
-
-def fail_unleased(connection: Connection, job_id: UUID, job_error_code: str) -> bool:
-    """Fail a job that cannot be leased. False if it is leased, finished or not due."""
-    return connection.execute(_FAIL_UNLEASED, {"job_id": job_id, "job_error_code": job_error_code}).rowcount == 1
 
 
 def find_lease(connection: Connection, lease_key: UUID) -> Lease | None:

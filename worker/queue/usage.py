@@ -1,6 +1,7 @@
 """Records the usage of models in the transaction of the write that it belongs to. It never costs that write."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 
@@ -86,8 +87,18 @@ def in_transaction(connection: Connection, lease: Lease, usage: UsageWrite, send
         else:
             usage.is_recorded = True
             return sent
-    with closed_after_an_error(connection), connection.pipeline():
+    with without_record(usage), closed_after_an_error(connection), connection.pipeline():
         return send()
+
+
+@contextmanager
+def without_record(usage: UsageWrite) -> Iterator[None]:
+    """Withdraw the refusal if the write fails too: a lock on the job's row stops both, and both are repeated."""
+    try:
+        yield
+    except psycopg.Error:
+        usage.refused = ""
+        raise
 
 
 def _send_record(record: Cursor[DictRow], lease: Lease, usage: UsageWrite) -> None:

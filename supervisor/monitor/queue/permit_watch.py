@@ -26,8 +26,8 @@ class PermitWatch:
 
     def __init__(self, settings: WorkerSettings, scoreboard: Scoreboard, state: MonitorState, event_log: EventLog) -> None:
         self._scoreboard, self._state, self._event_log = scoreboard, state, event_log
-        self._vision_model = "" if settings.is_stub("vision") else settings.ai_vision_model
-        self._feedback_model = "" if settings.is_stub("feedback") else settings.ai_feedback_model
+        self._vision_model = settings.ai_vision_model if settings.may_call("vision") else ""
+        self._feedback_model = settings.ai_feedback_model if settings.may_call("feedback") else ""
         server, count = server_name(settings.ollama_base_url), settings.ollama_num_parallel
         self._permits = {model: Permits.of(server, model, count) for model in (self._vision_model, self._feedback_model) if model}
         self._model_of = {permits.key: model for model, permits in self._permits.items()}

@@ -1,6 +1,7 @@
 -- Counts the jobs among the first of the queue that this instance cannot do, by kind and by the obstacle. The kind is one of a fixed
 -- list, because it becomes a label. `refused_job_ids` do not count, and their payloads are not read, because they may be damaged.
--- Index (status, visible_at), one bounded walk.
+-- A job whose lease has expired waits too: an instance that can do it takes it at once, and counts the expiry.
+-- Index (status, visible_at), two bounded walks.
 select kind, obstacle, count(*)::int as jobs
 from (
     select
@@ -12,9 +13,13 @@ from (
         end as kind,
         {obstacle} as obstacle
     from (
-        select payload from public.learning_submission_jobs
-        where status = 'queued' and id <> all(%(refused_job_ids)s::uuid[])
-        order by visible_at limit %(bound)s
+        (select payload from public.learning_submission_jobs
+            where status = 'queued' and id <> all(%(refused_job_ids)s::uuid[])
+            order by visible_at limit %(bound)s)
+        union all
+        (select payload from public.learning_submission_jobs
+            where status = 'leased' and leased_until <= now() and id <> all(%(refused_job_ids)s::uuid[])
+            order by visible_at limit %(bound)s)
     ) as front
 ) as judged
 where obstacle is not null
