@@ -44,9 +44,13 @@ def adapter_fault(settings: WorkerSettings, exported: Mapping[str, str], step: S
     return f"adapter module {module}", remedy
 
 
-def adapter_abilities(settings: WorkerSettings) -> Abilities | None:
-    """Return the jobs that a worker with these settings takes. None if an adapter cannot be built."""
+def adapter_abilities(settings: WorkerSettings, exported: Mapping[str, str]) -> Abilities | None:
+    """Return the jobs that a worker with these settings takes. None if an adapter cannot be built.
+
+    Prepares the process as a worker does.
+    """
     try:
+        prepare(settings, exported)
         modules = (settings.vision_adapter, settings.feedback_adapter)
         vision_adapter, feedback_adapter = (load_adapter(module, settings, lambda: None) for module in modules)
     except Exception:  # noqa: BLE001  a foreign module may raise anything, and has a line of its own

@@ -263,7 +263,7 @@ def _database(settings: Settings, account: Account | None) -> Iterator[Finding]:
             yield from points
             if worst_level(points) is not Level.FAILED:
                 waiting = waiting_files(connection)
-                yield from findings_of(lambda: left_jobs(worker), "jobs that stay queued", account)
+                yield from findings_of(lambda: left_jobs(worker, settings.exported), "jobs that stay queued", account)
     if not worker.is_stub("vision"):
         yield from findings_of(lambda: files(worker, waiting), "files of submissions", account)
 
