@@ -586,6 +586,28 @@ def test_a_foreign_transient_error_is_suspect(school: School, photo: Submission,
     assert (school.submission(submission_id)["error_code"], school.job(submission_id)["retry_count"]) == (None, 0)
 
 
+@pytest.mark.parametrize("behaviour", ["exit", "cancelled", "odd"])
+def test_no_exception_of_a_foreign_adapter_ends_the_worker(school: School, typed: Submission, behaviour: str) -> None:
+    """The death would count against the job: two of them fail it, although no model has judged the text."""
+    submission_id = enter_one(school, typed)
+    with school.worker({"PLATFORM_VISION": "read", "PLATFORM_FEEDBACK": behaviour}, **PLATFORM, worker_max_retries=0) as worker:
+        until(lambda: counted(worker).get(Counter.RELEASED) == 1 and is_idle(worker))
+        assert worker.exit_status(0) is None
+        assert "what the pupil wrote" not in f"{school.job(submission_id)} {worker.read_events()}"
+    job = school.job(submission_id)
+    assert (job["status"], job["retry_count"], job["payload"].get("crashes")) == ("queued", 0, None)
+
+
+def test_a_blank_feedback_is_no_result(school: School, typed: Submission) -> None:
+    """The pupil would see an empty page. The answer counts as one without a text and is tried again."""
+    submission_id = enter_one(school, typed)
+    with school.worker({"PLATFORM_VISION": "read", "PLATFORM_FEEDBACK": "blank"}, **PLATFORM, worker_max_retries=1) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        assert counted(worker)[Counter.FEEDBACK_CALLS] == 2
+    row = school.submission(submission_id)
+    assert (row["analysis_status"], row["feedback_last_error"]) == ("failed", "EmptyAnswer")
+
+
 def failures(worker: BareWorker) -> list[tuple[str | None, str]]:
     return [(event.step, event.outcome) for event in worker.read_events() if event.kind is EventKind.STEP_FAILED]
 
