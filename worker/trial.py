@@ -45,10 +45,7 @@ def adapter_fault(settings: WorkerSettings, exported: Mapping[str, str], step: S
 
 
 def adapter_abilities(settings: WorkerSettings, exported: Mapping[str, str]) -> Abilities | None:
-    """Return the jobs that a worker with these settings takes. None if an adapter cannot be built.
-
-    Prepares the process as a worker does.
-    """
+    """Return the jobs that a worker with these settings takes. None if an adapter cannot be built."""
     try:
         prepare(settings, exported)
         modules = (settings.vision_adapter, settings.feedback_adapter)

@@ -263,9 +263,15 @@ def _database(settings: Settings, account: Account | None) -> Iterator[Finding]:
             yield from points
             if worst_level(points) is not Level.FAILED:
                 waiting = waiting_files(connection)
-                yield from findings_of(lambda: left_jobs(worker, settings.exported), "jobs that stay queued", account)
+                yield from _left_jobs(settings, account)
     if not worker.is_stub("vision"):
         yield from findings_of(lambda: files(worker, waiting), "files of submissions", account)
+
+
+def _left_jobs(settings: Settings, account: Account | None) -> Iterator[Finding]:
+    """Only warnings: an adapter that ends or hangs the trial has a failed line already."""
+    found = findings_of(lambda: left_jobs(settings.worker, settings.exported), "jobs that stay queued", account)
+    yield from (finding for finding in found if finding.level is Level.WARNING)
 
 
 def _reason(outage: queue.DatabaseUnavailable, dsn: str) -> str:
