@@ -173,6 +173,34 @@ def test_a_worker_quarantines_a_job_that_reached_the_limit_before(school: School
     assert school.simulator.calls() == []
 
 
+RESET: tuple[LiteralString, LiteralString] = (
+    "update learning_submissions set analysis_status = 'pending', error_code = null",
+    "update learning_submission_jobs set status = 'queued', retry_count = 0, visible_at = now()",
+)
+
+
+@pytest.mark.parametrize("is_reclaimed", [True, False], ids=["by the monitor", "by a worker"])
+def test_a_quarantined_job_that_is_put_back_is_a_fresh_one(school: School, typed: Submission, *, is_reclaimed: bool) -> None:
+    """The platform's script sets status and retry_count alone. The deaths of before must not fail the job again."""
+    submission_id = enter_one(school, typed)
+    if is_reclaimed:
+        school.simulator.fault("hang", model=FEEDBACK_MODEL)
+        with school.worker() as worker:
+            until(lambda: school.is_called(FEEDBACK_MODEL))
+            worker.signal(signal.SIGKILL)
+            worker.exit_status()
+            assert school.reclaim_lease(worker, max_crashes=1) is ReclaimResult.QUARANTINED
+        school.simulator.clear_faults()
+    else:
+        school.change_job('payload = payload || \'{"crashes": 2, "expiries": 1}\'', submission_id)
+        assert finish(school, submission_id) == {Counter.QUARANTINED: 1}
+    for statement in RESET:
+        school.owner.execute(statement)
+    with school.worker() as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+    assert school.results(submission_id) == ["failed", "completed"]
+
+
 # Stopping
 
 
