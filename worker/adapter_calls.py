@@ -59,11 +59,15 @@ class AdapterCalls:
         return result
 
     def ask(self, step: Step, ask: Callable[[], T], phase: Step | None = None, *, is_call: bool = False) -> T:
-        """The adapter's result. Raises JobEnded with the outcome that an exception of the adapter means."""
+        """The adapter's result. Raises JobEnded with the outcome that an exception of the adapter means.
+
+        A foreign library may raise SystemExit or a CancelledError, which are no Exception. They must not end the worker, because
+        its death would count against the job.
+        """
         started_at_seconds = time.monotonic()
         try:
             return ask()
-        except Exception as error:
+        except BaseException as error:  # no signal handler of the worker raises
             failure = replace(failure_of(error, phase or step), step=step, phase=phase)
             self._ctx.usage.take(error)
             if is_call:

@@ -14,6 +14,7 @@ from worker.core.refusal import Access
 from worker.core.task import Task
 from worker.held_lease import HeldLease
 from worker.ipc.contract import Counter, Step
+from worker.ollama.errors import EmptyAnswer
 from worker.timeouts import feedback_limit_seconds
 
 
@@ -58,7 +59,7 @@ class FeedbackStep:
         feedback = getattr(self._ctx.feedback_adapter, method)(**arguments)
         self._ctx.usage.take(feedback)
         self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
-        return Completed(text_md, returned_text(feedback.feedback_md), returned_document(feedback.analysis_json))
+        return Completed(text_md, _shown(returned_text(feedback.feedback_md)), returned_document(feedback.analysis_json))
 
     def _options(self, method: str) -> dict[str, Any]:
         task = self._task
@@ -69,3 +70,10 @@ class FeedbackStep:
             ATTEMPT: self._calls.attempts,
         }
         return {name: offered[name] for name in options_of(self._ctx.feedback_adapter, method)}
+
+
+def _shown(feedback_md: str) -> str:
+    """The feedback. Raises EmptyAnswer for a blank one, which the pupil would see as an empty page."""
+    if not feedback_md.strip():
+        raise EmptyAnswer("no text")
+    return feedback_md

@@ -55,7 +55,7 @@ def limited(limit_seconds: float) -> Iterator[None]:
             yield
         finally:
             alarm.is_active = False
-    except (Exception, _Interrupted) as error:
+    except BaseException as error:
         if alarm.has_rung and not _is_transient(error):
             raise ForeignTimeout from error
         raise
@@ -91,10 +91,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _named_seconds(error: BaseException) -> float:
     """The seconds of `retry_after_seconds`, or of the response that an HTTP client has put into its error. 0 for none."""
-    headers = getattr(getattr(error, "response", None), "headers", None)
-    header = headers.get("retry-after") if isinstance(headers, Mapping) else None
-    given = header if header is not None else getattr(error, "retry_after_seconds", None)
     try:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+        header = headers.get("retry-after") if isinstance(headers, Mapping) else None
+        given = header if header is not None else getattr(error, "retry_after_seconds", None)
         return max(0.0, float(given)) if isinstance(given, str | int | float) else 0.0
-    except ValueError:
+    except Exception:  # noqa: BLE001  a property of a foreign exception may raise anything, and names no pause then
         return 0.0

@@ -58,7 +58,7 @@ def run(wiring: Wiring, settings: WorkerSettings, exported: Mapping[str, str] = 
     except (UnsuitableDatabase, AdapterMissing, ModelRejected) as refusal:
         report.send(EventKind.UNSUITABLE, error_class=str(refusal))
         return ExitCode.CONFIG
-    except Exception as bug:  # noqa: BLE001  last handler of the process: reports class and location
+    except BaseException as bug:  # noqa: BLE001  last handler of the process: reports class and location
         report.send(EventKind.BUG, error_class=f"{type(bug).__name__} at {place_of(bug)}")
         return ExitCode.BUG
 

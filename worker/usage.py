@@ -36,7 +36,7 @@ class JobUsage:
         """Add the `usage_events` of a foreign result or exception. Invalid ones are counted and left out."""
         try:
             offered = getattr(source, "usage_events", None)
-        except Exception:  # noqa: BLE001  a bug of an adapter's property costs no result
+        except BaseException:  # noqa: BLE001  a bug of an adapter's property costs no result, whatever it raises
             offered = 0
         usage = usage_of(offered)
         self.add(*usage.events)

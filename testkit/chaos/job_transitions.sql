@@ -35,8 +35,8 @@ create function public.record_job_transition() returns trigger
                 case when tg_op <> 'DELETE' then new.lease_key end,
                 coalesce(jsonb_array_length(job.payload -> 'cached_pages'), 0),
                 coalesce(job.payload ->> 'cached_text_md', '') <> '',
-                coalesce((job.payload ->> 'crashes')::int, 0),
-                coalesce((job.payload ->> 'expiries')::int, 0),
+                coalesce((job.payload ->> 'crashes')::int, (job.payload #>> '{quarantined,crashes}')::int, 0),
+                coalesce((job.payload ->> 'expiries')::int, (job.payload #>> '{quarantined,expiries}')::int, 0),
                 job.retry_count, job.error_code);
             return null;
         end

@@ -29,6 +29,7 @@ SETTINGS = WorkerSettings.model_validate(
     {"LEARNING_DATABASE_URL": "postgresql://w@h/d", "ai_backend": "stub", "worker_test_run_id": "run-1"}
 )
 PROGRAMS = frozenset(PROGRAM_FILES.values())
+DIALOG: dict[str, Any] = {"analysis_mode": "dialog", "student_performance": {"messages": []}}
 
 
 class Old:
@@ -114,6 +115,13 @@ def test_practice_needs_the_database_too() -> None:
         ({}, {"kind": "file", "mime_type": "application/later"}, ALL_ABILITIES, Obstacle.FILE_TYPE),
         ({"task_kind": "native"}, {"kind": "image"}, ABILITIES_OF_2025, Obstacle.ADAPTER),
         ({"analysis_mode": "hologram"}, {"kind": "image"}, ALL_ABILITIES, Obstacle.MODE),
+        (DIALOG, {"kind": "dialog"}, ALL_ABILITIES, None),
+        (DIALOG, {"kind": "image"}, ALL_ABILITIES, None),
+        (DIALOG, {"kind": "text"}, ALL_ABILITIES, Obstacle.MODE),
+        (DIALOG | {"student_performance": ["a later form"]}, {"kind": "dialog"}, ALL_ABILITIES, Obstacle.MODE),
+        ({"task_kind": "dialog"}, {"kind": "text"}, ALL_ABILITIES, Obstacle.MODE),
+        ({"analysis_mode": "text_direct"}, {"kind": "dialog"}, ALL_ABILITIES, Obstacle.MODE),
+        ({"analysis_mode": "visual_direct"}, {"kind": "text"}, ALL_ABILITIES, Obstacle.MODE),
         ({"practice_attempt_id": "1"}, {"kind": "text"}, ABILITIES_OF_2025, Obstacle.PRACTICE),
         ({"practice_attempt_id": "1"}, {"kind": "text"}, ALL_ABILITIES, None),
     ],

@@ -12,7 +12,7 @@ from supervisor.settings.model import parse
 from testkit.drawn_pages import draw_page, pdf_bytes
 from testkit.inputs.files import encoded, read
 from worker.core.file_refusals import FileCutOff, KeyRefused
-from worker.documents.errors import StoreFileMissing
+from worker.documents.errors import RootUnreadable, StoreFileMissing
 from worker.documents.page import Note
 from worker.documents.submitted import Submitted
 
@@ -100,6 +100,15 @@ def test_the_original_is_read_from_the_first_bad_page_on(
 def test_a_key_that_leads_elsewhere_is_replaced_by_the_original(tmp_path: Path, submission: dict[str, Any]) -> None:
     submission["internal_metadata"]["page_keys"][0] = "../elsewhere.png"
     assert origins(tmp_path, submission) == [ORIGINAL] * PAGES
+
+
+def test_pages_in_an_unreadable_directory_are_replaced_by_the_original(tmp_path: Path, submission: dict[str, Any]) -> None:
+    """Else the document would wait for ever, although the pupil's file is there. Without that file too it waits."""
+    submission["internal_metadata"]["page_keys"] = [f"elsewhere/{number}.png" for number in range(1, PAGES + 1)]
+    assert origins(tmp_path, submission) == [ORIGINAL] * PAGES
+    (tmp_path / "bucket").rename(tmp_path / "unmounted")
+    with pytest.raises(RootUnreadable):
+        origins(tmp_path, submission)
 
 
 def other_document(root: Path, submission: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """Writes feedback that repeats its input, or fails as PLATFORM_FEEDBACK demands."""
 
+import asyncio
 import os
+import sys
 from typing import Any
 
 
@@ -33,6 +35,8 @@ class Adapter:
         result = Result(f"{instruction_md} | {hints_md} | {text_md}", criteria)
         if self.behaviour == "nan":
             result.analysis_json["score"] = float("nan")
+        if self.behaviour == "blank":
+            result.feedback_md = " \n"
         return result
 
 
@@ -44,6 +48,20 @@ def fail(behaviour: str) -> None:
             raise FeedbackPermanentError("what the pupil wrote")
         case "bug":
             raise ZeroDivisionError("what the pupil wrote")
+        case "exit":
+            sys.exit("what the pupil wrote")
+        case "cancelled":
+            raise asyncio.CancelledError("what the pupil wrote")
+        case "odd":
+            raise FeedbackTransientError("provider_rate_limited") from OddError("what the pupil wrote")
+
+
+class OddError(Exception):
+    """An exception whose attributes raise."""
+
+    @property
+    def response(self) -> None:
+        raise RuntimeError("what the pupil wrote")
 
 
 def build() -> Adapter:

@@ -56,7 +56,8 @@ DELAYS = (
 )
 JOBS: LiteralString = """
     select id, status, lease_key, leased_until <= clock_timestamp() as is_expired, visible_at <= now() as is_visible, retry_count,
-        coalesce((payload ->> 'crashes')::int, 0) as crashes, coalesce((payload ->> 'expiries')::int, 0) as expiries,
+        coalesce((payload ->> 'crashes')::int, (payload #>> '{quarantined,crashes}')::int, 0) as crashes,
+        coalesce((payload ->> 'expiries')::int, (payload #>> '{quarantined,expiries}')::int, 0) as expiries,
         coalesce(jsonb_array_length(payload -> 'cached_pages'), 0) as pages, payload ? 'cached_text_md' as has_text,
         payload ? 'suspect' as is_suspect
     from learning_submission_jobs

@@ -43,6 +43,25 @@ LEFT: dict[str, tuple[dict[str, object], Abilities, str, Obstacle]] = {
     "in capitals": ({"analysis_mode": "VISUAL_DIRECT"}, ABILITIES_OF_2025, "text", Obstacle.ADAPTER),
     "a dialog without its method": ({"analysis_mode": "dialog", "kind": "dialog"}, ABILITIES_OF_2025, "dialog", Obstacle.ADAPTER),
     "a dialog by its task": ({"task_kind": "dialog"}, ABILITIES_OF_2025, "text", Obstacle.ADAPTER),
+    "a dialog without a conversation": ({"analysis_mode": "dialog", "kind": "dialog"}, ALL_ABILITIES, "dialog", Obstacle.MODE),
+    "a dialog in a later form": (
+        {"analysis_mode": "dialog", "kind": "dialog", "student_performance": []},
+        ALL_ABILITIES,
+        "dialog",
+        Obstacle.MODE,
+    ),
+    "pages of a typed text": (
+        {"analysis_mode": "visual_direct", "needs": {"kind": "text", "mode": "visual_direct"}},
+        ALL_ABILITIES,
+        "text",
+        Obstacle.MODE,
+    ),
+    "a dialog of another mode": (
+        {"analysis_mode": "ocr_text", "needs": {"kind": "dialog", "mode": "ocr_text"}},
+        ALL_ABILITIES,
+        "dialog",
+        Obstacle.MODE,
+    ),
     "a Scratch file": ({"kind": "file", "task_kind": "scratch"}, ABILITIES_OF_2025, "scratch", Obstacle.FILE_TYPE),
     "a MakeCode file": (
         {"kind": "file", "task_kind": "calliope", "analysis_mode": "ocr_text"},
@@ -77,6 +96,10 @@ TAKEN: dict[str, tuple[dict[str, object], Abilities]] = {
     "an unknown kind in the payload, because the row's counts": ({"kind": "hologram"}, ABILITIES_OF_2025),
     "an unknown kind of task": ({"task_kind": "hologram"}, ABILITIES_OF_2025),
     "pictures with their method": ({"analysis_mode": "visual_direct"}, ALL_ABILITIES),
+    "a dialog with its conversation": (
+        {"analysis_mode": "dialog", "student_performance": {}, "needs": {"kind": "dialog", "mode": "dialog"}},
+        ALL_ABILITIES,
+    ),
     "a Scratch file with its adapter": ({"kind": "file", "task_kind": "scratch"}, ALL_ABILITIES),
     "a picture for a Scratch task": ({"kind": "image", "task_kind": "scratch"}, ABILITIES_OF_2025),
     "practice with its functions": ({"practice_attempt_id": str(UUID(int=9))}, ALL_ABILITIES),
@@ -179,7 +202,8 @@ def test_a_refused_row_waits_without_its_payload_being_read(queue: FilledQueue) 
 
 def test_a_job_that_is_put_back_keeps_everything_but_its_needs(queue: FilledQueue) -> None:
     """No attempt, crash or expiry is counted, its place stays, and the same instance passes it over from now on."""
-    job_id = queue.enter(kind="image", visible_in_seconds=-OLD_SECONDS, retry_count=2).job_id
+    payload: dict[str, object] = {"student_performance": {}}
+    job_id = queue.enter(kind="image", payload=payload, visible_in_seconds=-OLD_SECONDS, retry_count=2).job_id
     before, needs = queue.job(job_id), needs_of({}, {"kind": "image", "internal_metadata": {"analysis_mode": "dialog"}})
     lease = lease_job(queue.worker, request(ABILITIES_OF_2025))
     assert lease is not None
@@ -211,6 +235,7 @@ ROWS = tuple(
     )
 )
 TASK_KINDS = (None, "native", "scratch", "dialog", "hologram")
+CONVERSATIONS: tuple[object, ...] = (None, {}, [])
 JUDGE = f"select {statement('obstacle')} as obstacle from jsonb_array_elements(%(payloads)s::jsonb) as given(payload)"
 EACH_ABILITY = (
     ABILITIES_OF_2025,
@@ -225,8 +250,8 @@ def test_a_job_that_a_worker_puts_back_is_found_by_no_search(queue: FilledQueue,
     """The worker's judgement of a submission and the statement's of its needs agree, else a job would go round for ever."""
     judged = [
         (payload, row, obstacle_between(needs_of(payload, row), abilities))
-        for word, task_kind, row in product(WORDS, TASK_KINDS, ROWS)
-        for payload in [{"analysis_mode": word, "task_kind": task_kind, "kind": row["kind"]}]
+        for word, task_kind, row, conversation in product(WORDS, TASK_KINDS, ROWS, CONVERSATIONS)
+        for payload in [{"analysis_mode": word, "task_kind": task_kind, "kind": row["kind"], "student_performance": conversation}]
     ]
     left = [(payload | {"needs": needs_of(payload, row).as_json()}, obstacle) for payload, row, obstacle in judged if obstacle]
     found = queue.worker.execute(JUDGE, {"payloads": json.dumps([payload for payload, _ in left]), **ability_values(abilities)})

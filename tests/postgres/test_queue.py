@@ -600,12 +600,16 @@ def test_a_crash_is_counted_up_to_the_quarantine(
     crashes: int | None,
     error_code: str | None,
 ) -> None:
-    """A dead worker's job is queued with its crashes counted. At the limit it fails with the code of its step."""
+    """A dead worker's job is queued with its crashes counted. At the limit it fails with the code of its step.
+
+    Then the count is kept aside.
+    """
     entered = queue.enter(kind=kind, payload=payload, leased_for_seconds=HOUR_SECONDS)
     answer = monitor(queue, reclaim_lease, entered.job_id, entered.lease_key, max_crashes=max_crashes)
     job, row = queue.job(entered.job_id), queue.submission(entered.submission_id)
     status, job_error = ("failed", "worker_crashed") if error_code else ("queued", None)
-    assert (answer, job["payload"].get("crashes")) == (result, crashes)
+    counts = job["payload"]["quarantined"] if error_code else job["payload"]
+    assert (answer, counts.get("crashes")) == (result, crashes)
     assert (job["status"], job["error_code"], job["lease_key"], job["leased_until"]) == (status, job_error, None, None)
     assert (row["analysis_status"], row["error_code"]) == ("failed" if error_code else "pending", error_code)
 
@@ -615,7 +619,8 @@ def test_the_fifth_expiry_quarantines_the_job(queue: FilledQueue, expiries: int,
     """The lease of a dead instance is reclaimed and counted as an expiry. At the fifth the job is quarantined."""
     entered = queue.enter(kind="image", payload={"expiries": expiries}, leased_for_seconds=HOUR_SECONDS)
     assert monitor(queue, reclaim_orphaned_lease, entered.job_id, entered.lease_key) == result
-    assert queue.job(entered.job_id)["payload"]["expiries"] == expiries + 1
+    payload = queue.job(entered.job_id)["payload"]
+    assert payload.get("quarantined", payload)["expiries"] == expiries + 1
     assert queue.results() == ([(entered.submission_id, "failed")] if result == "quarantined" else [])
 
 

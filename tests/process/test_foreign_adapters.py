@@ -144,6 +144,15 @@ def test_check_names_a_set_up_that_is_missing(site: Site, model: Provider, setup
     assert "correct LEARNING_WORKER_SETUP" in lines
 
 
+def test_check_counts_the_jobs_that_prepared_adapters_leave(site: Site, model: Provider) -> None:
+    """An adapter whose settings are in the file alone is built as by a worker, and its role may be a test's."""
+    (text,) = site.enter_texts(1)
+    mode = "payload = payload || '{\"analysis_mode\": \"dialog\"}', visible_at = now() - interval '1 hour'"
+    site.owner.execute(f"update learning_submission_jobs set {mode} where submission_id = %s", [text])
+    lines = check(site, OF_2025, {**of_2025(site, model), "LEARNING_WORKER_SETUP": SETUP}, without="OLLAMA_BASE_URL")
+    assert len(lines_with(lines, "submissions stay queued")) == 1
+
+
 # Errors and limits, in single workers
 
 

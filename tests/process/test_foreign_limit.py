@@ -73,6 +73,13 @@ def standard_sentence() -> None:
         sleep()
 
 
+def leave() -> None:
+    try:
+        sleep()
+    except BaseException:  # noqa: BLE001
+        sys.exit(1)
+
+
 def again_and_again() -> None:
     while True:
         with suppress(Exception):
@@ -95,6 +102,12 @@ def test_a_standard_sentence_of_an_interrupted_call_is_no_result() -> None:
     """An adapter that puts a sentence in the place of an answer has not asked the model."""
     with pytest.raises(ForeignTimeout), limited(SOON_SECONDS):
         standard_sentence()
+
+
+def test_an_adapter_that_would_leave_has_run_out_of_time() -> None:
+    """SystemExit after the alarm is the adapter's end of the call, not a bug."""
+    with pytest.raises(ForeignTimeout), limited(SOON_SECONDS):
+        leave()
 
 
 def test_an_adapter_that_tries_again_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,5 +147,23 @@ def test_the_pause_of_a_provider_is_read_from_the_cause(header: str, seconds: fl
     assert retry_after_seconds(error) == seconds
 
 
-def test_no_named_pause_is_none() -> None:
-    assert retry_after_seconds(FeedbackTransientError("provider_rate_limited")) == 0.0
+class Odd(Exception):
+    """The attributes raise, or are beyond a float."""
+
+    retry_after_seconds = 10**400
+
+    @property
+    def response(self) -> None:
+        raise RuntimeError
+
+
+class TooLong(Exception):
+    retry_after_seconds = 10**400
+
+
+@pytest.mark.parametrize("cause", [None, Odd(), TooLong()])
+def test_no_usable_pause_is_none(cause: Exception | None) -> None:
+    """A foreign exception may have any attributes."""
+    error = FeedbackTransientError("provider_rate_limited")
+    error.__cause__ = cause
+    assert retry_after_seconds(error) == 0.0

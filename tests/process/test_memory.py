@@ -101,7 +101,7 @@ def test_one_gigabyte_a_second_is_stopped_at_the_hard_limit(site: Site) -> None:
     assert {each["why"] for each in fleet.logged("kill")} == {"memory over the hard limit"}
     assert [each["cause"] for each in fleet.logged("exited")] == ["memory"] * 2
     job = site.job(greedy)
-    assert (job["error_code"], job["payload"]["crashes"]) == ("worker_crashed", 2)
+    assert (job["error_code"], job["payload"]["quarantined"]) == ("worker_crashed", {"crashes": 2})
     assert fleet.metrics()['learning_worker_crashes_total{cause="memory"}'] == 2
 
 

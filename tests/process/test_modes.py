@@ -356,6 +356,9 @@ def test_a_result_ends_the_practice_attempt(pupils: Class, scores: str, classifi
         ([], {}, "practice_analysis_invalid"),
         (["a"], {"PLATFORM_SCORES": "11"}, "practice_analysis_invalid"),
         (["a"], {"PRACTICE_BUG": "KeyError"}, "practice_not_completed"),
+        (["a"], {"PRACTICE_BUG": "SystemExit"}, "practice_not_completed"),
+        (["a"], {"PRACTICE_BUG": "concealed"}, "practice_not_completed"),
+        (["a"], {"PRACTICE_BUG": "commits"}, "practice_not_completed"),
         (["a"], {"PLATFORM_FAULT": "FeedbackPermanentError"}, "feedback_failed"),
     ],
 )

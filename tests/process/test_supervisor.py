@@ -163,7 +163,7 @@ def test_a_job_that_kills_its_workers_is_quarantined_while_others_run(site: Site
     site.until_done_once([poison, *others])
     assert site.submission(poison)["error_code"] == "feedback_failed"
     job = site.job(poison)
-    assert (job["status"], job["error_code"], job["payload"]["crashes"]) == ("failed", "worker_crashed", 2)
+    assert (job["status"], job["error_code"], job["payload"]["quarantined"]) == ("failed", "worker_crashed", {"crashes": 2})
     assert {site.submission(other)["analysis_status"] for other in others} == {"completed"}
     assert len(site.leases(poison)) == 2
     assert until(lambda: fleet.metrics()['ai_worker_failed_total{error_code="worker_crashed"}']) == 1

@@ -83,7 +83,7 @@ def test_a_job_that_kills_five_supervisors_is_quarantined(site: Site) -> None:
     last = site.start()
     site.until_done_once([text])
     job = site.job(text)
-    assert (job["status"], job["error_code"], job["payload"]["expiries"]) == ("failed", "worker_crashed", 5)
+    assert (job["status"], job["error_code"], job["payload"]["quarantined"]) == ("failed", "worker_crashed", {"expiries": 5})
     assert site.submission(text)["analysis_status"] == "failed"
     site.until_done(site.enter_texts(2))
     assert last.logged("exited") == []

@@ -173,6 +173,34 @@ def test_a_worker_quarantines_a_job_that_reached_the_limit_before(school: School
     assert school.simulator.calls() == []
 
 
+RESET: tuple[LiteralString, LiteralString] = (
+    "update learning_submissions set analysis_status = 'pending', error_code = null",
+    "update learning_submission_jobs set status = 'queued', retry_count = 0, visible_at = now()",
+)
+
+
+@pytest.mark.parametrize("is_reclaimed", [True, False], ids=["by the monitor", "by a worker"])
+def test_a_quarantined_job_that_is_put_back_is_a_fresh_one(school: School, typed: Submission, *, is_reclaimed: bool) -> None:
+    """The platform's script sets status and retry_count alone. The deaths of before must not fail the job again."""
+    submission_id = enter_one(school, typed)
+    if is_reclaimed:
+        school.simulator.fault("hang", model=FEEDBACK_MODEL)
+        with school.worker() as worker:
+            until(lambda: school.is_called(FEEDBACK_MODEL))
+            worker.signal(signal.SIGKILL)
+            worker.exit_status()
+            assert school.reclaim_lease(worker, max_crashes=1) is ReclaimResult.QUARANTINED
+        school.simulator.clear_faults()
+    else:
+        school.change_job('payload = payload || \'{"crashes": 2, "expiries": 1}\'', submission_id)
+        assert finish(school, submission_id) == {Counter.QUARANTINED: 1}
+    for statement in RESET:
+        school.owner.execute(statement)
+    with school.worker() as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+    assert school.results(submission_id) == ["failed", "completed"]
+
+
 # Stopping
 
 
@@ -584,6 +612,28 @@ def test_a_foreign_transient_error_is_suspect(school: School, photo: Submission,
         assert counted(worker).get(Counter.ADAPTER_BUGS, 0) == bugs
         assert failures(worker) == [(step, "suspect")]
     assert (school.submission(submission_id)["error_code"], school.job(submission_id)["retry_count"]) == (None, 0)
+
+
+@pytest.mark.parametrize("behaviour", ["exit", "cancelled", "odd"])
+def test_no_exception_of_a_foreign_adapter_ends_the_worker(school: School, typed: Submission, behaviour: str) -> None:
+    """The death would count against the job: two of them fail it, although no model has judged the text."""
+    submission_id = enter_one(school, typed)
+    with school.worker({"PLATFORM_VISION": "read", "PLATFORM_FEEDBACK": behaviour}, **PLATFORM, worker_max_retries=0) as worker:
+        until(lambda: counted(worker).get(Counter.RELEASED) == 1 and is_idle(worker))
+        assert worker.exit_status(0) is None
+        assert "what the pupil wrote" not in f"{school.job(submission_id)} {worker.read_events()}"
+    job = school.job(submission_id)
+    assert (job["status"], job["retry_count"], job["payload"].get("crashes")) == ("queued", 0, None)
+
+
+def test_a_blank_feedback_is_no_result(school: School, typed: Submission) -> None:
+    """The pupil would see an empty page. The answer counts as one without a text and is tried again."""
+    submission_id = enter_one(school, typed)
+    with school.worker({"PLATFORM_VISION": "read", "PLATFORM_FEEDBACK": "blank"}, **PLATFORM, worker_max_retries=1) as worker:
+        until(lambda: school.is_final(submission_id) and is_idle(worker))
+        assert counted(worker)[Counter.FEEDBACK_CALLS] == 2
+    row = school.submission(submission_id)
+    assert (row["analysis_status"], row["feedback_last_error"]) == ("failed", "EmptyAnswer")
 
 
 def failures(worker: BareWorker) -> list[tuple[str | None, str]]:

@@ -12,5 +12,5 @@ def load_practice() -> Practice | None:
     try:
         module = importlib.import_module(MODULE)
         return Practice(module.complete_worker_practice_attempt, module.fail_worker_practice_attempt)
-    except Exception:  # noqa: BLE001  a foreign module may raise anything, and is not needed for other jobs
+    except BaseException:  # noqa: BLE001  a foreign module may raise anything, and is not needed for other jobs
         return None

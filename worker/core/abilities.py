@@ -66,6 +66,7 @@ ALL_ABILITIES = Abilities(frozenset(Mode), has_practice=True, program_files=froz
 class Needs:
     """Needs of a job: kind, mode, the type of its file if that is neither picture nor PDF, and the functions of practice.
 
+    `is_odd`: the mode has nothing to work on, so the platform means something else by it than this version.
     The payload keeps those of the submission for a job that stays queued, so that no worker has to read the submission again.
     """
 
@@ -73,6 +74,7 @@ class Needs:
     mode: str
     file_type: str = ""
     is_practice: bool = False
+    is_odd: bool = False
 
     def as_json(self) -> dict[str, str]:
         """Return the needs that the payload keeps and obstacle.sql reads."""
@@ -83,7 +85,8 @@ def needs_of(payload: Mapping[str, Any], submission: Mapping[str, Any]) -> Needs
     """Return the needs of a job. Words of a later platform stay as they are written, at most MAX_WORD characters of each."""
     kind, mode = str(submission.get("kind") or ""), mode_of(payload, submission)
     word = mode.value if mode else mode_word(payload, submission)
-    return Needs(kind[:MAX_WORD], word[:MAX_WORD], _file_type(submission), practice_attempt_of(payload) is not None)
+    is_practice, is_odd = practice_attempt_of(payload) is not None, _is_odd(kind, mode, payload)
+    return Needs(kind[:MAX_WORD], word[:MAX_WORD], _file_type(submission), is_practice, is_odd)
 
 
 def obstacle_between(needs: Needs, abilities: Abilities) -> Obstacle | None:
@@ -92,9 +95,18 @@ def obstacle_between(needs: Needs, abilities: Abilities) -> Obstacle | None:
         return Obstacle.KIND
     if needs.file_type and needs.file_type not in abilities.program_files:
         return Obstacle.FILE_TYPE
-    if needs.mode in abilities.modes:
-        return Obstacle.PRACTICE if needs.is_practice and not abilities.has_practice else None
-    return Obstacle.ADAPTER if needs.mode in set(Mode) else Obstacle.MODE
+    if needs.mode not in abilities.modes:
+        return Obstacle.ADAPTER if needs.mode in set(Mode) else Obstacle.MODE
+    if needs.is_odd:
+        return Obstacle.MODE
+    return Obstacle.PRACTICE if needs.is_practice and not abilities.has_practice else None
+
+
+def _is_odd(kind: str, mode: Mode | None, payload: Mapping[str, Any]) -> bool:
+    """Report a dialog without a conversation, or one of another mode, and pages or a dialog where a text was typed."""
+    if mode is Mode.DIALOG and not isinstance(payload.get("student_performance"), Mapping):
+        return True
+    return (kind == "dialog" and mode is not Mode.DIALOG) or (kind == "text" and mode in {Mode.VISUAL_DIRECT, Mode.DIALOG})
 
 
 def _file_type(submission: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ class AttemptRefused(Exception):
         self.reason, self.error_class = reason, error_class
 
     @classmethod
-    def of(cls, error: Exception) -> "AttemptRefused":
+    def of(cls, error: BaseException) -> "AttemptRefused":
         """Return the refusal. A ValueError is about the analysis, anything else about the attempt or a bug of the platform."""
         return cls(PRACTICE_ANALYSIS_INVALID if isinstance(error, ValueError) else NOT_COMPLETED, type(error).__name__)
 

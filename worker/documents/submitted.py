@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.core.file_refusals import FileRefused, KeyRefused, TooManyPages
 from worker.documents.decoder import Decoding, decoding
-from worker.documents.errors import StoreFileMissing
+from worker.documents.errors import RootUnreadable, StoreFileMissing
 from worker.documents.missing import missing_page, refused_if_all_are_missing
 from worker.documents.page import Page
 from worker.documents.storage import Storage, page_keys
@@ -51,7 +51,7 @@ class Submitted:
         for number in range(first_page, len(keys) + 1):
             try:
                 page = self._rendered(keys[number - 1])
-            except (FileRefused, StoreFileMissing) as error:
+            except (FileRefused, StoreFileMissing, RootUnreadable) as error:
                 rest = self._original_from(submission, number, len(keys), stack) if may_have_original else None
                 may_have_original = False
                 if rest is not None:

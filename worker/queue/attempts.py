@@ -3,9 +3,11 @@
 from uuid import UUID
 
 import psycopg
+from psycopg.errors import InFailedSqlTransaction
+from psycopg.pq import TransactionStatus
 
 from worker.core.outcome import Completed, Failed, Lease
-from worker.core.practice import AttemptRefused, Practice
+from worker.core.practice import NOT_COMPLETED, AttemptRefused, Practice
 from worker.queue.connection import Connection
 from worker.queue.permits import HeldPermit
 from worker.queue.settle import settle
@@ -75,10 +77,12 @@ def _end_attempt(connection: Connection, lease: Lease, outcome: Completed | Fail
     result = {"analysis_json": dict(outcome.analysis), "feedback_md": outcome.feedback_md}
     try:
         practice.complete(conn=connection, submission_id=submission_id, **result)
-    except psycopg.Error:
-        raise  # the database's word, as of every other write
-    except Exception as error:
+    except BaseException as error:
+        if _is_of_the_database(connection, error):
+            raise  # as of every other write
         raise AttemptRefused.of(error) from error
+    if _is_aborted(connection):
+        raise AttemptRefused(NOT_COMPLETED, InFailedSqlTransaction.__name__)
 
 
 def _fail_attempt(connection: Connection, submission_id: str, error_code: str, practice: Practice) -> None:
@@ -86,7 +90,19 @@ def _fail_attempt(connection: Connection, submission_id: str, error_code: str, p
     values = {"submission_id": submission_id, "error_code": error_code}
     try:
         practice.fail(conn=connection, **values)
-    except psycopg.Error:
-        raise
-    except Exception:  # noqa: BLE001  a foreign function may raise anything
+    except BaseException as error:
+        if _is_of_the_database(connection, error):
+            raise
         connection.execute(_FAIL_ATTEMPT, values)
+    if _is_aborted(connection):
+        raise InFailedSqlTransaction
+
+
+def _is_of_the_database(connection: Connection, error: BaseException) -> bool:
+    """Report whether the database or its connection has failed. Other errors of psycopg are bugs, such as a commit in here."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate is not None or connection.closed)
+
+
+def _is_aborted(connection: Connection) -> bool:
+    """Report whether the function has concealed an error of the database. The commit would then undo everything silently."""
+    return connection.info.transaction_status is TransactionStatus.INERROR

@@ -1,8 +1,13 @@
 -- Fails the submission for good. The job's row stays, so that an administrator can examine it. Primary key.
+-- A quarantined job keeps its counts aside, so that it is a fresh one if an administrator puts it back. No other payload is read,
+-- because it may be damaged.
 with ended as (
     update public.learning_submission_jobs
     set status = 'failed', error_code = %(job_error_code)s, lease_key = null, leased_until = null,
-        updated_at = clock_timestamp()
+        updated_at = clock_timestamp(),
+        payload = case when %(job_error_code)s::text <> 'worker_crashed' or jsonb_typeof(payload) <> 'object' then payload
+            else payload - array['crashes', 'expiries', 'suspect'] || jsonb_build_object('quarantined', jsonb_strip_nulls(
+                jsonb_build_object('crashes', payload -> 'crashes', 'expiries', payload -> 'expiries'))) end
     where id = %(job_id)s and lease_key = %(lease_key)s
     returning submission_id
 )

@@ -1,4 +1,5 @@
 -- Puts a dead worker's job back into the queue and counts the death. At the limit the job is quarantined: it fails. Primary key.
+-- Then its counts are kept aside, so that it is a fresh job if an administrator puts it back.
 -- `count_as` is crashes or expiries, or null if the job did not cause the death. A payload that is not an object has no place for
 -- a count, and no worker can use it, so its first death is the last. A practice attempt is ended by functions that only a worker has,
 -- so the next worker quarantines its job.
@@ -20,6 +21,8 @@ with locked as (
     set status = case when judged.is_over then 'failed' else 'queued' end,
         error_code = case when judged.is_over then 'worker_crashed' else job.error_code end,
         payload = case when %(count_as)s::text is null or jsonb_typeof(job.payload) <> 'object' then job.payload
+            when judged.is_over then job.payload - array['crashes', 'expiries', 'suspect']
+                || jsonb_build_object('quarantined', jsonb_build_object(%(count_as)s::text, judged.deaths))
             else jsonb_set(job.payload, array[%(count_as)s::text], to_jsonb(judged.deaths)) end,
         lease_key = null, leased_until = null, updated_at = clock_timestamp()
     from judged

@@ -1,13 +1,17 @@
 """The rules `gustav-practice-v1` between a result and the pupil's next date, with the interface of the platform's functions.
 
-PRACTICE_BUG is the class of an exception that the completion raises.
+PRACTICE_BUG is the class of an exception that the completion raises, or `commits`, or `concealed`, which is the suppression of an
+error of the database.
 """
 
+import contextlib
 import math
 import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+import psycopg
 
 SECURE, PARTIAL = 0.85, 0.40  # least fulfillment
 FIRST_STABILITY_DAYS, MAX_STABILITY_DAYS = 2.0, 36_525.0
@@ -24,8 +28,15 @@ class State:
 
 
 def complete_worker_practice_attempt(*, conn: Any, submission_id: str, analysis_json: dict[str, Any], feedback_md: str) -> None:
-    if bug := os.environ.get("PRACTICE_BUG"):
-        raise {"KeyError": KeyError, "ValueError": ValueError}[bug]("supported_initial_attempt")
+    match os.environ.get("PRACTICE_BUG"):
+        case "concealed":
+            with contextlib.suppress(psycopg.Error):
+                conn.execute("select 1 / 0")
+            return
+        case "commits":
+            conn.commit()
+        case str(bug):
+            raise {"KeyError": KeyError, "ValueError": ValueError, "SystemExit": SystemExit}[bug]("supported_initial_attempt")
     with conn.cursor() as cursor:
         cursor.execute("select * from public.learning_worker_get_practice_attempt_context(%s::uuid)", (submission_id,))
         context = cursor.fetchone()
