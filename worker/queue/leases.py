@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 
 from worker.core.abilities import ABILITIES_OF_2025, Abilities
 from worker.core.gates import ALL_OPEN, Gates
+from worker.core.last_error import code_of
 from worker.core.outcome import Lease, last_error_in
 from worker.queue.abilities import ability_values
 from worker.queue.connection import Connection, is_pooled
@@ -128,7 +129,8 @@ def lease_alone(connection: Connection, request: LeaseRequest, job_id: UUID) -> 
 
 def fail_unleased(connection: Connection, job_id: UUID, job_error_code: str) -> bool:
     """Fail a job that cannot be leased. False if it is leased, finished or not due."""
-    return connection.execute(_FAIL_UNLEASED, {"job_id": job_id, "job_error_code": job_error_code}).rowcount == 1
+    values = {"job_id": job_id, "job_error_code": job_error_code, "last_error": code_of(job_error_code)}
+    return connection.execute(_FAIL_UNLEASED, values).rowcount == 1
 
 
 def find_lease(connection: Connection, lease_key: UUID) -> Lease | None:

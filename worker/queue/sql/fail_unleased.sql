@@ -8,5 +8,5 @@ with ended as (
         and (status = 'queued' and visible_at <= now() or status = 'leased' and leased_until <= clock_timestamp())
     returning submission_id
 )
-select public.learning_worker_update_failed(ended.submission_id, 'vision_failed', %(job_error_code)s::text)
+select public.learning_worker_update_failed(ended.submission_id, 'vision_failed', %(last_error)s::text)
 from ended
