@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from worker.adapters import prompts, remarks
 from worker.adapters.prompts import Assignment, Picture
-from worker.adapters.vision_family import ANY, family_of
 from worker.adapters.visual import VisualPages, visual_assignment
 from worker.core import checkpoint, ladder
 from worker.core import criteria as criteria_v2
@@ -252,6 +251,6 @@ def build(
     """A vision model that can only read, as those for text recognition, has no assessment of pictures."""
     may_leave = settings.ai_send_pupils_work_to_cloud
     ollama = Ollama(settings.ollama_base_url, on_progress, on_call, on_usage=on_usage, may_leave_the_house=may_leave)
-    if family_of(settings.ai_vision_model, settings.ai_vision_prompt) is ANY:
+    if settings.judges_pictures:
         return VisualFeedbackWriter(settings, ollama, on_call)
     return FeedbackWriter(settings, ollama)
