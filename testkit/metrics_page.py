@@ -1,6 +1,7 @@
 """Text of docs/metrics.md, generated from a scrape of a registry in which every family has a sample."""
 
 from collections.abc import Iterator
+from itertools import product
 from uuid import UUID
 
 from prometheus_client.metrics_core import Metric
@@ -8,11 +9,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from supervisor.monitor.metrics import Metrics
 from supervisor.monitor.state import MonitorState
-from worker.ipc.contract import Activity, CallOutcome, Event, EventKind, ModelCall, Step
+from worker.core.abilities import KINDS, PROGRAM_FILES
+from worker.ipc.contract import Activity, CallOutcome, Event, EventKind, ModelCall, Obstacle, Step
 from worker.ipc.scoreboard import FleetRecord, LedgerRecord, Scoreboard, WorkerRecord
+from worker.queue.polls import LeftQueued
 
 _JOB_STEPS = {Activity.READ: 1.0, Activity.VISION: 1.0, Activity.FEEDBACK: 1.0, Activity.SETTLE: 1.0}
 _CALL = ModelCall(CallOutcome.ANSWERED, first_token_seconds=1, tokens_per_second=1, load_seconds=1, wait_seconds=1)
+_LEFT = tuple(LeftQueued(kind, obstacle, 1) for kind, obstacle in product((*KINDS, *PROGRAM_FILES.values(), "other"), Obstacle))
 _HEAD = """\
 # Metrics
 
@@ -55,7 +59,7 @@ def metrics_page() -> str:
 
 def families() -> Iterator[Metric]:
     """Metric families of a registry with one worker, one finished job and one call to each model."""
-    scoreboard, state = Scoreboard(), MonitorState()
+    scoreboard, state = Scoreboard(), MonitorState(left_queued=_LEFT)
     scoreboard.ledgers[0].write(LedgerRecord(pid=1, starts=1, rss_bytes=1))
     scoreboard.write_worker(0, WorkerRecord(incarnation=1, activity=Activity.IDLE, uss_bytes=1))
     scoreboard.fleet.write(FleetRecord(wanted=1))

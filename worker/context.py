@@ -39,7 +39,7 @@ class WorkerContext:
 
     @property
     def platform(self) -> Platform:
-        """The abilities of the live database."""
+        """The features of the live database."""
         return self.session.platform
 
     @property

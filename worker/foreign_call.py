@@ -14,7 +14,7 @@ from worker.core.faults import Fault, row_of
 
 AGAIN_SECONDS = 2.0  # between two interruptions of one call
 _MAX_CAUSES = 8  # in a chain of exceptions
-_LEAST_SECONDS = 0.001  # an alarm after 0 s would be none
+_LEAST_SECONDS = 0.001  # setitimer with 0 s sets no alarm
 
 
 class ForeignTimeout(TimeoutError):

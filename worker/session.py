@@ -87,7 +87,7 @@ class _Failures:
 class Session:
     """One connection at a time. The waits have jitter, so that the workers do not all reconnect at the same moment.
 
-    `platform`: the abilities of the database, read with each connection. A request of `ask` that reads it while it runs has those
+    `platform`: the features of the database, read with each connection. A request of `ask` that reads it while it runs has those
     of its own connection.
     """
 
@@ -130,7 +130,7 @@ class Session:
             self._wait(failures)
 
     def note_refusal(self, sqlstate: str) -> None:
-        """Reads the abilities again before the next request, if the refusal may be the sign of a migration."""
+        """Reads the features again before the next request, if the refusal may be the sign of a migration."""
         if sqlstate in MIGRATION_SIGNS:
             self._probed_at_seconds = -math.inf
 
@@ -154,7 +154,7 @@ class Session:
         return self._connection
 
     def _probe(self, connection: Connection) -> None:
-        """Reads the abilities of a new connection, and again from time to time and after signs of a migration."""
+        """Reads the features of a new connection, and again from time to time and after signs of a migration."""
         now_seconds = time.monotonic()
         if now_seconds >= self._probed_at_seconds + PROBE_EVERY_SECONDS:
             forget(connection)

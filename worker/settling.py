@@ -61,7 +61,7 @@ class Settling:
         return replace(self._write(held, failure, None), instead=failure)
 
     def _write(self, held: HeldLease, outcome: Outcome, pending: PendingLease | None) -> Settlement:
-        usage = self._ctx.usage.write(usage_in(outcome))
+        usage = self._ctx.usage.for_write(usage_in(outcome))
 
         def first(connection: Connection) -> Settlement:
             if pending is None or isinstance(outcome, Lost):  # without a next job: see `Loop._leases_next_after`

@@ -8,8 +8,8 @@ from typing import Any
 
 from worker.adapters.abilities import abilities_of
 from worker.adapters.loading import SETUP, AdapterMissing, load_adapter, prepare
-from worker.adapters.needs import Needs, needs_of, variable_in
 from worker.adapters.practice import load_practice
+from worker.adapters.prerequisites import Missing, missing_for, variable_in
 from worker.core.abilities import Abilities
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.core.file_refusals import KeyRefused
@@ -44,9 +44,10 @@ def adapter_fault(settings: WorkerSettings, exported: Mapping[str, str], step: S
     return f"adapter module {module}", remedy
 
 
-def adapter_abilities(settings: WorkerSettings) -> Abilities | None:
+def adapter_abilities(settings: WorkerSettings, exported: Mapping[str, str]) -> Abilities | None:
     """Return the jobs that a worker with these settings takes. None if an adapter cannot be built."""
     try:
+        prepare(settings, exported)
         modules = (settings.vision_adapter, settings.feedback_adapter)
         vision_adapter, feedback_adapter = (load_adapter(module, settings, lambda: None) for module in modules)
     except Exception:  # noqa: BLE001  a foreign module may raise anything, and has a line of its own
@@ -65,11 +66,11 @@ def _failed_build(module: str, error: Exception, step: Step) -> tuple[str, str]:
     return f"adapter module {module}: {type(error).__name__}", f"correct LEARNING_{step.name}_ADAPTER or {SETUP}"
 
 
-def adapter_needs(settings: WorkerSettings, step: Step) -> Needs:
+def missing_prerequisites(settings: WorkerSettings, step: Step) -> Missing:
     """Return what the built adapter of the step will need when it is called, and does not have here."""
     if not settings.is_foreign(step.value):
-        return Needs()
-    return needs_of(adapter_module(settings, step))
+        return Missing()
+    return missing_for(adapter_module(settings, step))
 
 
 def file_fault(settings: WorkerSettings, submission: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ class JobUsage:
 
     @property
     def events(self) -> tuple[UsageEvent, ...]:
+        """Events in the order of their calls."""
         return tuple(self._events.values())
 
     def begin(self) -> None:
@@ -41,12 +42,16 @@ class JobUsage:
         self.add(*usage.events)
         self._report.count(Counter.USAGE_INVALID, usage.rejected)
 
-    def write(self, events: tuple[UsageEvent, ...]) -> UsageWrite:
-        """Events for one write, on whatever connection it is tried."""
+    def for_checkpoint(self) -> UsageWrite:
+        """Return all events, for the write of the pages whose answers they belong to."""
+        return self.for_write(self.events)
+
+    def for_write(self, events: tuple[UsageEvent, ...]) -> UsageWrite:
+        """Return the events for one write, on whatever connection it is tried."""
         return UsageWrite(events, lambda: self._session.platform.records_usage)
 
     def written(self, write: UsageWrite, job_id: UUID) -> None:
-        """Count the events of a write that has succeeded. A database of 2025-12 has no place for them."""
+        """Count and forget the events of a write that has succeeded. A database of 2025-12 has no place for them."""
         if write.refused:
             self._session.note_refusal(write.refused)
             self._report.count(Counter.USAGE_REFUSED, len(write.events))

@@ -20,7 +20,7 @@ from worker.documents.page import Note
 from worker.documents.storage import page_keys
 from worker.held_lease import HeldLease, PageWrite
 from worker.ipc.contract import Activity, Counter, EventKind, Step
-from worker.queue.checkpoints import OcrPage, OcrResult, write_checkpoint, write_pages
+from worker.queue.checkpoints import OcrPage, OcrResult, pages_after, write_checkpoint, write_pages
 from worker.queue.usage import UsageWrite
 from worker.settings import WorkerSettings
 from worker.timeouts import (
@@ -107,7 +107,7 @@ class VisionStep:
                 self._ctx.report.enter_activity(Activity.READ, READ_DEADLINE_SECONDS)
             return
         self._add(reading, text, page)
-        usage = self._usage()
+        usage = self._ctx.usage.for_checkpoint()
         if len(reading.texts) < pages.total and self._held.continue_reading(self._writing(reading, usage)):
             self._committed(reading, usage)
 
@@ -130,7 +130,7 @@ class VisionStep:
 
     def _commit_pages(self, reading: "_Reading") -> None:
         """Commits the pages in the round trip that renews the lease for the next one."""
-        usage = self._usage()
+        usage = self._ctx.usage.for_checkpoint()
         self._held.continue_step(next_page_limit_seconds(self._ctx.settings), self._writing(reading, usage))
         self._committed(reading, usage)
 
@@ -138,10 +138,6 @@ class VisionStep:
         return lambda connection, lease_seconds: write_pages(
             connection, self._held.lease, reading.unwritten, lease_seconds, usage
         )
-
-    def _usage(self) -> UsageWrite:
-        """The usage of the pages since the last checkpoint."""
-        return self._ctx.usage.write(self._ctx.usage.events)
 
     def _committed(self, reading: "_Reading", usage: UsageWrite) -> None:
         reading.written = len(reading.texts)
@@ -165,7 +161,7 @@ class VisionStep:
 
     def _commit(self, ocr: OcrResult) -> None:
         """Commits the whole text. The permit is given back in the same round trip."""
-        lease, usage = self._held.lease, self._usage()
+        lease, usage = self._held.lease, self._ctx.usage.for_checkpoint()
         self._held.finish_step(
             feedback_limit_seconds(self._ctx.settings),
             lambda connection, lease_seconds, permit: write_checkpoint(connection, lease, ocr, lease_seconds, permit, usage),
@@ -199,9 +195,7 @@ class _Reading:
 
     @property
     def unwritten(self) -> list[OcrPage]:
-        grades = {grade.page: grade for grade in self.grades}
-        numbers = range(self.written + 1, len(self.texts) + 1)
-        return [OcrPage(number, self.texts[number - 1], self.fingerprint, grades.get(number)) for number in numbers]
+        return pages_after(self.written, self.texts, self.grades, self.fingerprint)
 
 
 def _unasked_text(pages: Any, page: Any) -> str | None:

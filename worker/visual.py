@@ -18,7 +18,7 @@ from worker.core.refusal import Access
 from worker.core.task import Task
 from worker.held_lease import HeldLease, PageWrite
 from worker.ipc.contract import Activity, Counter, Step
-from worker.queue.checkpoints import OcrPage, write_pages
+from worker.queue.checkpoints import pages_after, write_pages
 from worker.queue.usage import UsageWrite
 from worker.timeouts import READ_DEADLINE_SECONDS, next_page_limit_seconds, page_limit_seconds
 from worker.vision import report_doubt
@@ -36,7 +36,7 @@ class _Judged:
 
 
 class VisualStep:
-    """For a feedback adapter that judges page by page, as ours does."""
+    """Judges page by page, with a feedback adapter that has `visual_pages`, as the one for Ollama."""
 
     def __init__(self, ctx: WorkerContext, held: HeldLease, calls: AdapterCalls, task: Task) -> None:
         self._ctx, self._held, self._calls = ctx, held, calls
@@ -92,7 +92,7 @@ class VisualStep:
         self._add(judged, pages.assessment, page)
         if len(judged.assessments) == pages.total:
             return
-        usage = self._ctx.usage.write(self._ctx.usage.events)
+        usage = self._ctx.usage.for_checkpoint()
         write = self._writing(judged, submission, usage)
         if needs_model:
             self._held.continue_step(next_page_limit_seconds(self._ctx.settings), write)
@@ -121,8 +121,6 @@ class VisualStep:
             report_doubt(self._ctx, self._held.lease, grade)
 
     def _writing(self, judged: _Judged, submission: Submission, usage: UsageWrite) -> PageWrite:
-        """The pages without a checkpoint, with the grades that are known."""
-        grades = {grade.page: grade for grade in judged.grades}
-        numbers, fingerprint = range(judged.written + 1, len(judged.assessments) + 1), self._fingerprint_of(submission)
-        pages = [OcrPage(each, judged.assessments[each - 1], fingerprint, grades.get(each)) for each in numbers]
+        """The write of the pages without a checkpoint."""
+        pages = pages_after(judged.written, judged.assessments, judged.grades, self._fingerprint_of(submission))
         return lambda connection, lease_seconds: write_pages(connection, self._held.lease, pages, lease_seconds, usage)

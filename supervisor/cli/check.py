@@ -32,9 +32,9 @@ from worker.ollama.errors import REQUEST_FAILURES, InvalidReply, NameUnresolved,
 from worker.queue import connection as queue
 from worker.queue.contract_check import inspect, jobs_ahead, stuck_rows, waiting_files
 from worker.queue.dsn import password_of
-from worker.queue.platform_probe import PRACTICE, QUEUE, USAGE, Probe, probe
+from worker.queue.platform_probe import PRACTICE, QUEUE, USAGE, PlatformProbe, probe
 from worker.settings import WorkerSettings
-from worker.trial import adapter_fault, adapter_module, adapter_needs
+from worker.trial import adapter_fault, adapter_module, missing_prerequisites
 
 DISTRIBUTION = "learning-supervisor"
 MONITOR_CONNECTIONS = 1
@@ -182,14 +182,14 @@ def _adapter(settings: Settings, step: Step) -> Iterator[Finding]:
         yield Finding(Level.FAILED, *fault)
         return
     yield Finding(Level.OK, f"{step.value} adapter {adapter_module(settings.worker, step)}")
-    needs = adapter_needs(settings.worker, step)
-    for name in needs.variables:
+    missing = missing_prerequisites(settings.worker, step)
+    for name in missing.variables:
         remedy = "set it in the settings file or in the environment: without it submissions wait"
         yield Finding(Level.FAILED, f"{step.value} adapter: {name} is not set", remedy)
-    for name in needs.variables_of_a_mode:
+    for name in missing.variables_of_a_mode:
         remedy = "set it if submissions need this model: without it they wait"
         yield Finding(Level.WARNING, f"{step.value} adapter: {name} is not set", remedy)
-    for name in needs.packages:
+    for name in missing.packages:
         remedy = "install it in the environment of the service: the adapter imports it when it is called"
         yield Finding(Level.WARNING, f"{step.value} adapter: package {name} is not installed", remedy)
 
@@ -263,9 +263,15 @@ def _database(settings: Settings, account: Account | None) -> Iterator[Finding]:
             yield from points
             if worst_level(points) is not Level.FAILED:
                 waiting = waiting_files(connection)
-                yield from findings_of(lambda: left_jobs(worker), "jobs that stay queued", account)
+                yield from _left_jobs(settings, account)
     if not worker.is_stub("vision"):
         yield from findings_of(lambda: files(worker, waiting), "files of submissions", account)
+
+
+def _left_jobs(settings: Settings, account: Account | None) -> Iterator[Finding]:
+    """Only warnings: an adapter that ends or hangs the trial has a failed line already."""
+    found = findings_of(lambda: left_jobs(settings.worker, settings.exported), "jobs that stay queued", account)
+    yield from (finding for finding in found if finding.level is Level.WARNING)
 
 
 def _reason(outage: queue.DatabaseUnavailable, dsn: str) -> str:
@@ -288,15 +294,15 @@ def _contract(connection: queue.Connection, settings: Settings) -> Iterator[Find
             yield Finding(Level.WARNING, point.subject, point.remedy)
 
 
-def _platform(found: Probe) -> Iterator[Finding]:
-    """The schema that was found, with its abilities, and a role that has not all rights of a worker."""
-    listed = ", ".join(f"{name} {'on' if is_on else 'off'}" for name, is_on in found.abilities.items())
+def _platform(found: PlatformProbe) -> Iterator[Finding]:
+    """The schema that was found, with its features, and a role that lacks rights of a worker."""
+    listed = ", ".join(f"{name} {'on' if is_on else 'off'}" for name, is_on in found.features.items())
     yield Finding(Level.OK, f"database schema of {'2026' if found.is_of_2026 else '2025-12'}: {listed}")
     if found.withheld:
         yield _unfit_role(found)
 
 
-def _unfit_role(found: Probe) -> Finding:
+def _unfit_role(found: PlatformProbe) -> Finding:
     withheld = [(name, effect) for group, (name, effect) in _WITHHELD.items() if group in found.withheld]
     subject = f"the role {found.role} has not the rights of a worker for {', '.join(name for name, _ in withheld)}"
     remedy = "use the role {0}, or a member of it" if found.fitting_role else "grant them to it"

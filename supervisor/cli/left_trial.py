@@ -1,6 +1,6 @@
 """A trial of `check`: the jobs that stay queued, because the adapters of the settings or this version cannot do them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from supervisor.findings import Finding, Level
@@ -14,15 +14,15 @@ from worker.trial import adapter_abilities
 NAME = "learning-supervisor check"
 
 
-def left_jobs(settings: WorkerSettings) -> Iterator[Finding]:
+def left_jobs(settings: WorkerSettings, exported: Mapping[str, str]) -> Iterator[Finding]:
     """Runs in the child with the service's rights, on its own connection. A database or adapter at fault has a line already."""
     with suppress(DatabaseUnavailable, UnsuitableDatabase), _connect(settings) as connection:
-        abilities = adapter_abilities(settings)
+        abilities = adapter_abilities(settings, exported)
         left = troubling(left_queued(connection, abilities.on(platform_of(connection)))) if abilities else []
         for each in left:
             yield Finding(Level.WARNING, f"submissions stay queued: {kinds_in_words([each])}", REMEDIES[each.obstacle])
 
 
 def _connect(settings: WorkerSettings) -> Connection:
-    dsn, allows = settings.learning_database_url.get_secret_value(), settings.allow_service_dsn_for_testing
+    dsn, allows = settings.learning_database_url.get_secret_value(), settings.allows_service_role
     return connect(dsn, NAME, allows_service_role=allows, pooled=settings.database_pooled)

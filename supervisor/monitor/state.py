@@ -13,7 +13,6 @@ from supervisor.monitor.queue.silent_instances import SilentInstance
 from supervisor.monitor.refused_files import RefusedFiles
 from supervisor.monitor.suspensions import Suspensions
 from supervisor.settings.unknown import UnknownVariable
-from worker.queue.platform_probe import Probe
 from worker.queue.polls import JobsAhead, LeftQueued, QueueStats, StepBacklog
 
 
@@ -32,7 +31,6 @@ class MonitorState:
     is_pooled: bool = False  # behind a transaction pooler, where no notification arrives
     outage: str = "not connected yet"
     has_error_reply: bool = False  # the database itself rejected the connection or a statement, so server and network are up
-    probe: Probe = field(default_factory=Probe)  # the abilities of the database
     polled_at_seconds: float = 0.0  # the last successful poll, 0: none yet
     lost_at_seconds: float = 0.0  # the first failed connection since the last good one, 0: none
     is_waiting: bool = False  # by the last poll: a job can be leased now

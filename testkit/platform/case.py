@@ -65,11 +65,8 @@ OF_VISION: Final = frozenset(
     {Ending.TRANSIENT_VISION, Ending.PERMANENT_VISION, Ending.KILLED_VISION, Ending.KILLED_CHECKPOINT}
 )  # ends that only a mode with a text of the vision adapter has
 WORKS: Final[Mapping[Year, tuple[Work, ...]]] = {2025: (Work.TEXT_DIRECT, Work.OCR_TEXT), 2026: tuple(Work)}
-UNABLE: Final = (
-    frozenset(  # work that no worker may take: no method for it, or no functions for practice, or no way to read such a file
-        {(Work.PRACTICE, Adapter.OURS), (Work.PROGRAM, Adapter.OURS)}
-    )
-)
+# Work that no worker may take: no functions for practice are installed, or no adapter reads such a file.
+UNABLE: Final = frozenset({(Work.PRACTICE, Adapter.OURS), (Work.PROGRAM, Adapter.OURS)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Played:
 
     `attempt`: the states of the practice attempt and of its item, if there is one. `usage`: the recorded answers of models, None
     in a schema that records none. `between` is the job after the first worker, None if it is gone. `round_trips` are those of a
-    job without a fault.
+    job without a fault. `has_struck`: the worker was killed where it should, or has searched the queue for a job that is left.
     """
 
     case: Case
@@ -66,7 +66,8 @@ def play(room: Room, case: Case) -> Played:
     _clear(room, case)
     _arrange(room, case)
     submission_id = enter(room.school, case)
-    before, round_trips, has_struck = room.wire.round_trips, 0, not case.ending.is_kill
+    before, round_trips = room.wire.round_trips, 0
+    has_struck = not (case.ending.is_kill or case.ending is Ending.LEFT)
     between: dict[str, Any] | None = None
     with suppress(TimeoutError):
         has_struck = _first_worker(room, case, submission_id)

@@ -56,6 +56,8 @@ def _of_left(played: Played) -> Iterator[str]:
         yield "an attempt, a crash or an expiry was counted"
     if played.calls:
         yield "a model was asked"
+    if not played.has_struck:
+        yield "no worker has searched the queue"
     if played.attempt not in (None, ("pending", "awaiting_analysis")):
         yield f"attempt and item are {played.attempt}"
 

@@ -98,6 +98,7 @@ WRONG = {
     "left with an expiry": (left(job={"status": "queued", "retry_count": 0, "payload": {"expiries": 1}}), "was counted"),
     "taken": (left(job=None), "not left queued"),
     "left after a call": (left(calls=["feedback"]), "a model was asked"),
+    "left without a search": (left(has_struck=False), "no worker has searched"),
 }
 
 

@@ -2,31 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
+from tests.platform_adapters.counting import TokenUsageEvent
 from worker.core.usage import MAX_TOKENS, UsageEvent, usage_of
-
-
-@dataclass
-class ForeignEvent:
-    """An event of another package, with a field of its own."""
-
-    event_key: str = field(default_factory=lambda: str(uuid4()))
-    model: str = "mistral-small"
-    stage: str = "analysis"
-    modality: str = "text"
-    call_kind: str = "primary"
-    usage_known: bool = True
-    input_tokens: int | None = 10
-    output_tokens: int | None = 5
-    total_tokens: int | None = 15
-    unknown_reason: str | None = None
-    error_code: str | None = None
-
 
 UNKNOWN: dict[str, Any] = {
     "usage_known": False,
@@ -52,7 +35,7 @@ BAD: dict[str, Any] = {
 
 def test_a_foreign_event_is_taken_over() -> None:
     """Its class does not matter, its fields do. Fields without a column are left out."""
-    offered = ForeignEvent()
+    offered = TokenUsageEvent()
     (event,) = usage_of([offered]).events
     values = asdict(offered) | {"event_key": UUID(offered.event_key)}
     del values["error_code"]
@@ -60,18 +43,18 @@ def test_a_foreign_event_is_taken_over() -> None:
 
 
 def test_an_answer_without_numbers_is_unknown() -> None:
-    assert len(usage_of([ForeignEvent(**UNKNOWN)]).events) == 1
+    assert len(usage_of([TokenUsageEvent(**UNKNOWN)]).events) == 1
 
 
 @pytest.mark.parametrize("change", BAD.values(), ids=BAD.keys())
 def test_what_the_database_would_refuse_is_left_out(change: dict[str, Any]) -> None:
     """The good event beside it is kept."""
-    usage = usage_of([ForeignEvent(**change), ForeignEvent()])
+    usage = usage_of([TokenUsageEvent(**change), TokenUsageEvent()])
     assert (len(usage.events), usage.rejected) == (1, 1)
 
 
 def test_an_event_counts_once() -> None:
-    offered = ForeignEvent()
+    offered = TokenUsageEvent()
     assert usage_of([offered, offered]).events == usage_of([offered]).events
 
 
@@ -83,12 +66,12 @@ class Exploding:
         raise ZeroDivisionError
 
 
-def exploding() -> Iterator[ForeignEvent]:
-    yield ForeignEvent()
+def exploding() -> Iterator[TokenUsageEvent]:
+    yield TokenUsageEvent()
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize(("offered", "good"), [([Exploding(), ForeignEvent()], 1), (exploding(), 0), (ForeignEvent(), 0)])
+@pytest.mark.parametrize(("offered", "good"), [([Exploding(), TokenUsageEvent()], 1), (exploding(), 0), (TokenUsageEvent(), 0)])
 def test_an_adapters_bug_costs_no_result(offered: object, good: int) -> None:
     """Whatever an adapter offers raises nothing, and is counted."""
     usage = usage_of(offered)
@@ -97,7 +80,7 @@ def test_an_adapters_bug_costs_no_result(offered: object, good: int) -> None:
 
 def test_an_event_comes_back_from_json() -> None:
     """A kept answer keeps its events in the payload."""
-    (event,) = usage_of([ForeignEvent()]).events
+    (event,) = usage_of([TokenUsageEvent()]).events
     assert usage_of(json.loads(json.dumps([event.as_json()]))).events == (event,)
 
 

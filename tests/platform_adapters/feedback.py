@@ -16,7 +16,9 @@ class Result:
     def __init__(self, feedback_md: str, criteria: list[str]) -> None:
         results = [{"criterion": each, "score": 5, "max_score": 10, "explanation_md": "Weil."} for each in criteria]
         self.feedback_md = feedback_md
-        self.analysis_json: dict[str, Any] = {"schema": "criteria.v2", "score": 3, "criteria_results": results}
+        self.analysis_json: dict[str, Any] = (
+            {"schema": "criteria.v2", "score": 3, "criteria_results": results} if criteria else {}
+        )
         self.parse_status = "parsed"
 
 

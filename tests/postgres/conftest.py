@@ -7,6 +7,8 @@ import pytest
 from testkit.database import YEARS, Database, temporary_database
 from testkit.filled_queue import FilledQueue, open_queue
 
+pytest.register_assert_rewrite("tests.postgres.queue_machine")  # its failures show what differs
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on both schemas. A module with `SCHEMAS` names its years: the other one takes long and shows nothing."""

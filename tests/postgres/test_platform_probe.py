@@ -1,8 +1,7 @@
-"""The abilities of the live database are found in its catalogs, for each connection and again after signs of a migration."""
+"""The features of the live database are found in its catalogs, for each connection and again after signs of a migration."""
 
-import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import LiteralString
@@ -11,15 +10,13 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from supervisor.monitor.queue.requests import DatabaseRequests
 from testkit.bare_worker import event_pair
 from testkit.database import Database, temporary_database
-from tests.postgres.test_listener_instants import listener_of
 from worker.core.platform import CODES_OF_2025, PLATFORM_OF_2025, Platform
-from worker.ipc.contract import ErrorCode, Wiring
+from worker.ipc.contract import Wiring
 from worker.ipc.scoreboard import Scoreboard
 from worker.queue.connection import Connection, Pooled, RowRefused, connect
-from worker.queue.platform_probe import PRACTICE, QUEUE, USAGE, Probe, forget, platform_of, probe
+from worker.queue.platform_probe import PRACTICE, QUEUE, USAGE, PlatformProbe, forget, platform_of, probe
 from worker.report import Report
 from worker.session import Session
 from worker.wakeups import Wakeups
@@ -54,7 +51,7 @@ def owner(databases: dict[int, Database]) -> Iterator[Connection]:
         connection.rollback()
 
 
-def as_worker(owner: Connection, database: Database, *changes: LiteralString) -> Probe:
+def as_worker(owner: Connection, database: Database, *changes: LiteralString) -> PlatformProbe:
     """Probe the changed schema with the worker's rights, in the owner's transaction."""
     for change in changes:
         owner.execute(change)
@@ -157,7 +154,7 @@ def test_the_codes_of_a_check_are_found_in_each_form(
 
 def test_a_schema_that_may_not_be_used_is_taken_as_of_2025(databases: dict[int, Database], owner: Connection) -> None:
     """Without the right to the schema's names no ability is assumed, and nothing raises."""
-    assert as_worker(owner, databases[2026], "revoke usage on schema public from learning_worker, public") == Probe()
+    assert as_worker(owner, databases[2026], "revoke usage on schema public from learning_worker, public") == PlatformProbe()
 
 
 @pytest.mark.parametrize(("member_of", "is_told"), [("learning_worker", True), ("gustav_worker", False)])
@@ -178,7 +175,7 @@ def test_the_platforms_own_role_is_named_first(
 def test_the_facts_are_kept_with_their_connection(databases: dict[int, Database]) -> None:
     """One statement per connection. After a migration the old facts stay until they are forgotten, or for a new connection."""
     with connect(databases[2026].admin_dsn, "test", allows_service_role=True) as worker, worker.transaction(force_rollback=True):
-        assert platform_of(worker).code("feedback_invalid_analysis", ErrorCode.FEEDBACK_FAILED) == "feedback_invalid_analysis"
+        assert "feedback_invalid_analysis" in platform_of(worker).error_codes
         worker.execute("drop function learning_worker_record_ai_usage")
         assert platform_of(worker).records_usage
         forget(worker)
@@ -299,30 +296,3 @@ def test_a_session_finds_an_added_function_without_an_error(
         monkeypatch.setattr("worker.session.PROBE_EVERY_SECONDS", 0.0)
         assert session.ask(lambda _: session.platform.records_usage)
         assert backend_pid(session) == pid
-
-
-# The monitor
-
-
-def test_the_monitor_has_the_facts_too(
-    databases: dict[int, Database], migrated: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has them before its first poll, and finds a change from time to time, without an error."""
-
-    async def run() -> None:
-        listener = listener_of(databases[2026], DatabaseRequests())
-        state = listener._state
-        serving = asyncio.create_task(listener.run())
-        await arrives(lambda: state.is_connected)
-        assert state.probe.platform == PLATFORM_OF_2026
-        migrated.execute(REVOKE)
-        await arrives(lambda: not state.probe.platform.records_usage)
-        serving.cancel()
-
-    async def arrives(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            while not condition():
-                await asyncio.sleep(0.01)
-
-    monkeypatch.setattr("supervisor.monitor.queue.listener.PROBE_EVERY_SECONDS", 0.0)
-    asyncio.run(run())

@@ -12,8 +12,9 @@ from psycopg.rows import dict_row
 from testkit.class_tasks import begin_attempt, open_task
 from testkit.database import Database, temporary_database
 from testkit.submissions import enter_all, text_submissions
+from worker.core.adapter_codes import PRACTICE_ANALYSIS_INVALID
 from worker.core.outcome import Completed, Failed, Lease
-from worker.core.practice import ANALYSIS_INVALID, NOT_COMPLETED, AttemptRefused, Practice
+from worker.core.practice import NOT_COMPLETED, AttemptRefused, Practice
 from worker.core.refusal import Access
 from worker.core.task import NO_TASK, TaskRow
 from worker.ipc.contract import ErrorCode
@@ -189,7 +190,7 @@ def test_job_and_attempt_end_together(
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"), [(ValueError("invalid_practice_analysis"), ANALYSIS_INVALID), (KeyError("x"), NOT_COMPLETED)]
+    ("error", "reason"), [(ValueError("invalid_practice_analysis"), PRACTICE_ANALYSIS_INVALID), (KeyError("x"), NOT_COMPLETED)]
 )
 def test_a_refused_result_writes_nothing(
     owner: psycopg.Connection[Any], worker: Connection, submission_id: UUID, error: Exception, reason: str

@@ -449,6 +449,7 @@ def test_check_of_a_role_without_the_new_functions(site: Site, cluster_dsn: str)
     assert result.returncode == OK
 
 
+@pytest.mark.unreadable
 def test_check_fits_80_columns(site: Site) -> None:
     """Findings are wrapped between words, with the remedies of a missing table, model and adapter among them."""
     site.owner.execute("drop table learning_submissions cascade")

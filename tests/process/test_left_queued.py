@@ -158,6 +158,7 @@ def test_a_job_is_done_as_soon_as_an_instance_can(school: School, typed: Submiss
     assert (school.submission(left)["feedback_md"], school.has_job(left)) == ("by analyze_visual", False)
 
 
+@pytest.mark.unreadable
 def test_a_final_submission_of_a_later_kind_is_left_alone(school: School, typed: Submission, photo: Submission) -> None:
     """Its job is deleted, as for any other kind, because nothing is left to do."""
     final = enter(school, photo)

@@ -502,6 +502,7 @@ def check(site: Site, values: Mapping[str, object], *arguments: str) -> subproce
     return run_command(site.directory, {"COLUMNS": "1000", **settings}, "check", *arguments)
 
 
+@pytest.mark.unreadable
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_mistake_in_the_surroundings_is_a_failed_line(site: Site, fault: Fault) -> None:
     """With code 1, the thing and the remedy. No traceback is printed, and the password is in no line."""

@@ -227,18 +227,6 @@ def _released_or_final(pupils: Class, worker: BareWorker, submission_id: UUID) -
     return (is_held or pupils.school.is_final(submission_id)) and is_idle(worker)
 
 
-@pytest.mark.parametrize("mode", ["visual_direct", "dialog"])
-def test_a_mode_without_a_method_stays_queued(pupils: Class, mode: str) -> None:
-    """An adapter of 2025-12 has no method for the mode: the job costs no attempt and no submission, and others are done."""
-    submission_id, other = pupils.hand_in(mode), enter_one(pupils.school, pupils.typed)
-    settings = {**ADAPTERS, "learning_feedback_adapter": "tests.platform_adapters.feedback"}
-    with pupils.school.worker(pupils.environ(), **settings) as worker:
-        until(lambda: pupils.school.results(other) == ["completed"] and is_idle(worker))
-        job, row = pupils.school.job(submission_id), pupils.school.submission(submission_id)
-    assert (job["status"], job["retry_count"], row["analysis_status"], row["error_code"]) == ("queued", 0, "pending", None)
-    assert pupils.calls() == []
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_a_job_that_kills_fails_as_feedback(pupils: Class, mode: str) -> None:
     """At its second death in the feedback call a job is quarantined, in every mode as one that needed feedback only."""

@@ -18,7 +18,8 @@ from worker.ipc.contract import REFUSAL_COUNTERS
 pytestmark = pytest.mark.postgres
 
 MAX_BYTES = 2**20
-TOO_MANY = 21  # pages
+MAX_PAGES = 20
+TOO_MANY = MAX_PAGES + 1
 NO_DOCUMENT = b"PK\x03\x04" + bytes(100)
 
 
@@ -46,12 +47,12 @@ CORRUPTED: dict[str, Callable[[Entered], object]] = {
     "file_cut_off": halve,
     "key_refused": corruptions.beside_the_root,
 }
-RENDERED: dict[str, Submission] = {
-    "file_empty": handed_in(files.pdf(), b""),
-    "file_damaged": handed_in(files.pdf(), b"\x89PNG\r\n\x1a\n" + bytes(100)),
-    "file_too_large": handed_in(files.pdf(), bytes(MAX_BYTES + 1)),
-    "too_many_pages": handed_in(files.pdf(), *[b"any"] * TOO_MANY),
-    "not_a_document": handed_in(files.pdf(), b"<html>"),
+RENDERED: dict[str, Submission] = {  # the original has other pages, so it cannot take their place
+    "file_empty": handed_in(files.pdf(2), b""),
+    "file_damaged": handed_in(files.pdf(2), b"\x89PNG\r\n\x1a\n" + bytes(100)),
+    "file_too_large": handed_in(files.pdf(2), bytes(MAX_BYTES + 1)),
+    "too_many_pages": handed_in(files.pdf(2), *[b"any"] * TOO_MANY),
+    "not_a_document": handed_in(files.pdf(2), b"<html>"),
 }
 
 
@@ -70,7 +71,7 @@ def test_a_refusal_is_told_with_its_reason(site: Site) -> None:
     reasons = dict(zip(entered, [*ORIGINALS, *CORRUPTED, *RENDERED], strict=True))
     for submission_id, corrupt in zip(entered[len(ORIGINALS) :], CORRUPTED.values(), strict=False):
         corrupt(Entered(site.owner, submission_id, site.storage_root))
-    fleet = site.start(worker_concurrency=2, learning_max_upload_bytes=MAX_BYTES)
+    fleet = site.start(worker_concurrency=2, learning_max_upload_bytes=MAX_BYTES, max_pdf_pages=MAX_PAGES)
     site.until_done_once(entered)
     rows = {submission_id: site.submission(submission_id) for submission_id in entered}
     assert {each: row["vision_last_error"] for each, row in rows.items()} == reasons

@@ -85,16 +85,21 @@ def test_a_call_without_an_answer_is_not_recorded(school: School, typed: Submiss
     assert kinds(school, submission_id) == Tally([FEEDBACK])
 
 
-def test_a_killed_worker_has_recorded_its_pages(school: School, pages: Submission) -> None:
-    """Each page is committed with its tokens, so the death of the worker loses those of the running call alone."""
+def kill_on_the_second_page(school: School) -> None:
+    """Let a worker die in the call for the second page of the only job, and reclaim its lease."""
     school.simulator.fault("slow", model=VISION_MODEL, seconds=0)
     school.simulator.fault("hang", model=VISION_MODEL)
-    submission_id = enter_one(school, pages)
     with school.worker() as worker:
         until(lambda: counted(worker).get(Counter.VISION_CALLS) == 2 and school.is_called(VISION_MODEL))
         worker.signal(signal.SIGKILL)
         worker.exit_status()
         school.reclaim_lease(worker)
+
+
+def test_a_killed_worker_has_recorded_its_pages(school: School, pages: Submission) -> None:
+    """Each page is committed with its tokens, so the death of the worker loses those of the running call alone."""
+    submission_id = enter_one(school, pages)
+    kill_on_the_second_page(school)
     assert kinds(school, submission_id) == Tally({OCR: 1})
     finish(school, submission_id)
     assert kinds(school, submission_id) == Tally({OCR: 3, FEEDBACK: 1})
@@ -102,15 +107,9 @@ def test_a_killed_worker_has_recorded_its_pages(school: School, pages: Submissio
 
 def test_a_killed_worker_has_recorded_its_judgements(school: School, pages: Submission) -> None:
     """Pages that are judged and not read are committed with their tokens too."""
-    school.simulator.fault("slow", model=VISION_MODEL, seconds=0)
-    school.simulator.fault("hang", model=VISION_MODEL)
     submission_id = enter_one(school, pages)
     school.change_job("payload = payload || %s", submission_id, Jsonb({"analysis_mode": "visual_direct"}))
-    with school.worker() as worker:
-        until(lambda: counted(worker).get(Counter.VISION_CALLS) == 2 and school.is_called(VISION_MODEL))
-        worker.signal(signal.SIGKILL)
-        worker.exit_status()
-        school.reclaim_lease(worker)
+    kill_on_the_second_page(school)
     assert kinds(school, submission_id) == Tally({JUDGED: 1})
     finish(school, submission_id)
     assert kinds(school, submission_id) == Tally({JUDGED: 3})

@@ -112,7 +112,7 @@ class Prompts:
         return _joined(self.teacher, kind, confidential, self.document, fields, self.feedback)
 
     def user_text(self, assignment: Assignment, is_strict: bool, is_reworded: bool = False) -> str:
-        """Put the pupil's words between two marks, of which it cannot forge the second, and end with a sentence of our own."""
+        """Put the pupil's words between two marks, which they cannot contain, and end with a sentence of our own."""
         closing = self.strict if is_strict else self.reworded if is_reworded else self.closing
         listed = "\n".join(f"- {key(place)}: {_line(text)}" for place, text in enumerate(assignment.criteria, 1))
         context_md = assignment.teacher_context_md

@@ -25,7 +25,7 @@ class StubFeedback:
 class Stub:
     """Both adapters in one class, for every mode. The result is always the same."""
 
-    program_files: ClassVar[tuple[str, ...]] = ()  # none, as ours
+    program_files: ClassVar[tuple[str, ...]] = ()  # none, as the adapters for Ollama
 
     def extract(self, *, submission: Mapping[str, Any], job_payload: Mapping[str, Any]) -> StubReading:  # noqa: ARG002  the interface
         return StubReading()

@@ -75,10 +75,12 @@ class Needs:
     is_practice: bool = False
 
     def as_json(self) -> dict[str, str]:
+        """Return the needs that the payload keeps and obstacle.sql reads."""
         return {"kind": self.kind, "mode": self.mode, "file_type": self.file_type}
 
 
 def needs_of(payload: Mapping[str, Any], submission: Mapping[str, Any]) -> Needs:
+    """Return the needs of a job. Words of a later platform stay as they are written, at most MAX_WORD characters of each."""
     kind, mode = str(submission.get("kind") or ""), mode_of(payload, submission)
     word = mode.value if mode else mode_word(payload, submission)
     return Needs(kind[:MAX_WORD], word[:MAX_WORD], _file_type(submission), practice_attempt_of(payload) is not None)

@@ -14,7 +14,7 @@ FEEDBACK_INVALID_ANALYSIS = "feedback_invalid_analysis"
 PRACTICE_ANALYSIS_INVALID = "practice_analysis_invalid"
 RATE_LIMITED = "provider_rate_limited"
 INPUT_CODES = frozenset({ErrorCode.INPUT_CORRUPT, ErrorCode.INPUT_UNSUPPORTED, ErrorCode.INPUT_TOO_LARGE})
-_INVALID_ANALYSIS = {"FeedbackInvalidAnalysisError", "InvalidDocument", "ContextQuoted"}  # the last two are ours
+_INVALID_ANALYSIS = {"FeedbackInvalidAnalysisError", "InvalidDocument", "ContextQuoted"}  # the last two are in worker.core.errors
 _CODE = re.compile(r"(?!database_)[a-z0-9_]{1,64}")  # that beginning means a refusal by the database, see worker.queue.sqlstate
 _CONTRACT = {
     "VisionTransientError",

@@ -24,6 +24,8 @@ class Speaker(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
+    """One contribution to the conversation. The text is never blank."""
+
     speaker: Speaker
     text_md: str
 

@@ -1,4 +1,4 @@
-"""Abilities of the live database beyond the contract of 2025-12. Everything absent is that contract."""
+"""Features of the live database beyond the contract of 2025-12. Everything absent is that contract."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ CODES_OF_2025 = frozenset(ErrorCode)
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Facts that were probed on one connection. The defaults are the schema of 2025-12.
+    """Features that were probed on one connection. The defaults are the schema of 2025-12.
 
     `context_columns`: those of teacher_context_md, hints_md, model_solution_md and instruction_md that the role may read in
     `unit_tasks`, empty without that table. `error_codes`: codes that a failed submission may have.
@@ -20,10 +20,6 @@ class Platform:
     has_dialog: bool = False
     context_columns: frozenset[str] = frozenset()
     error_codes: frozenset[str] = CODES_OF_2025
-
-    def code(self, wanted: str, otherwise: ErrorCode) -> str:
-        """Return the code if the database takes it, else the code of 2025-12 that means the same."""
-        return wanted if wanted in self.error_codes else otherwise
 
 
 PLATFORM_OF_2025 = Platform()

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from worker.core.adapter_codes import PRACTICE_ANALYSIS_INVALID, accepted_code
 from worker.core.outcome import Failed
 from worker.core.platform import Platform
-from worker.ipc.contract import ErrorCode
+from worker.ipc.contract import Step
 
-ANALYSIS_INVALID = "practice_analysis_invalid"  # the platform's code: the analysis is not one of the attempt's criteria
 NOT_COMPLETED = "practice_not_completed"  # the platform's function failed otherwise
 
 
@@ -28,11 +28,10 @@ class AttemptRefused(Exception):
 
     @classmethod
     def of(cls, error: Exception) -> "AttemptRefused":
-        """A ValueError is about the analysis, anything else about the attempt or a bug of the platform."""
-        return cls(ANALYSIS_INVALID if isinstance(error, ValueError) else NOT_COMPLETED, type(error).__name__)
+        """Return the refusal. A ValueError is about the analysis, anything else about the attempt or a bug of the platform."""
+        return cls(PRACTICE_ANALYSIS_INVALID if isinstance(error, ValueError) else NOT_COMPLETED, type(error).__name__)
 
     def failure(self, platform: Platform) -> Failed:
         """The failure to write instead: the submission gets the most precise code that the database takes."""
-        invalid = platform.code("feedback_invalid_analysis", ErrorCode.FEEDBACK_FAILED)
-        code = invalid if ANALYSIS_INVALID not in platform.error_codes else ANALYSIS_INVALID
-        return Failed(code, self.reason, self.reason if self.reason == ANALYSIS_INVALID else self.error_class)
+        code = accepted_code(PRACTICE_ANALYSIS_INVALID, platform, Step.FEEDBACK)
+        return Failed(code, self.reason, self.reason if self.reason == PRACTICE_ANALYSIS_INVALID else self.error_class)

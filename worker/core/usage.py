@@ -39,6 +39,7 @@ class UsageEvent:
         return self.usage_known == has_numbers == (self.unknown_reason is None)
 
     def as_json(self) -> dict[str, Any]:
+        """Return the event as record_usage.sql and a kept answer have it."""
         return asdict(self) | {"event_key": str(self.event_key)}
 
 
@@ -79,7 +80,7 @@ def _listed(offered: object) -> list[object]:
 def _validated(offered: object) -> UsageEvent | None:
     try:
         event = _EVENT.validate_python(offered if isinstance(offered, UsageEvent) else _values(offered))
-    except Exception:  # noqa: BLE001  so may a property of its event
+    except Exception:  # noqa: BLE001  a property of an adapter's event may raise anything
         return None
     return event if event.is_consistent else None
 

@@ -9,6 +9,7 @@ __all__ = ["ABILITIES_OF_2025", "Abilities", "abilities_claimed", "ability_value
 
 
 def ability_values(abilities: Abilities) -> dict[str, object]:
+    """Return the parameters of obstacle.sql by name."""
     return {
         "kinds": list(KINDS),
         "modes": [mode.value for mode in abilities.modes],

@@ -1,6 +1,6 @@
-"""Commits text that was read: each page of a document, and the whole text before the feedback step starts."""
+"""Commits what a model made of pages: the text or assessment of each, and the whole text before the feedback step starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from psycopg.types.json import Jsonb
 from worker.core.doubt import PageGrade
 from worker.core.outcome import Lease
 from worker.queue.connection import Connection
-from worker.queue.permits import HeldPermit, execute_and_give_back, send_give_back
+from worker.queue.permits import HeldPermit
 from worker.queue.statements import statement
-from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
+from worker.queue.usage import NO_USAGE, UsageWrite, execute_with_usage, in_transaction
 
 _CHECKPOINT, _CHECKPOINT_PAGE = statement("checkpoint"), statement("checkpoint_page")
 
@@ -29,12 +29,18 @@ class OcrResult:
 
 @dataclass(frozen=True, slots=True)
 class OcrPage:
-    """Text of one page, counted from 1, with its grade of doubt. `fingerprint` is the hash of the whole text."""
+    """Text or assessment of one page, counted from 1, with its grade of doubt. `fingerprint` is that of the whole document."""
 
     page: int
     text_md: str
     fingerprint: str
     grade: PageGrade | None = None
+
+
+def pages_after(written: int, texts: Sequence[str], grades: Iterable[PageGrade], fingerprint: str) -> list[OcrPage]:
+    """Return the pages of a document after the first `written` ones. `texts` begins with page 1. Any page may have no grade."""
+    by_page = {grade.page: grade for grade in grades}
+    return [OcrPage(page, texts[page - 1], fingerprint, by_page.get(page)) for page in range(written + 1, len(texts) + 1)]
 
 
 def write_checkpoint(
@@ -52,15 +58,7 @@ def write_checkpoint(
         "raw_metadata": Jsonb(dict(result.raw_metadata)),
         "fingerprint": result.fingerprint,
     }
-
-    def send() -> Cursor[DictRow]:
-        cursor = connection.execute(_CHECKPOINT, values)
-        send_give_back(connection, held)
-        return cursor
-
-    if not usage.is_due:
-        return execute_and_give_back(connection, _CHECKPOINT, values, held) == 1
-    return in_transaction(connection, lease, usage, send).rowcount == 1
+    return execute_with_usage(connection, lease, usage, _CHECKPOINT, values, held) == 1
 
 
 def write_page(connection: Connection, lease: Lease, page: OcrPage, lease_seconds: float) -> bool:

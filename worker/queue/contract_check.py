@@ -149,10 +149,10 @@ def jobs_ahead(connection: Connection) -> ContractPoint | None:
     return ContractPoint(subject, f"they start in {minutes} min and later. To start them now, set visible_at = now() for them")
 
 
-def left_queued(connection: Connection, abilities: Abilities) -> list[LeftQueued]:
+def left_queued(connection: Connection, abilities: Abilities) -> tuple[LeftQueued, ...]:
     """Return the jobs that stay queued, the most of them first. The contract must be in order."""
     values = {"bound": COUNT_BOUND, "refused_job_ids": [], **ability_values(abilities)}
-    return sorted(map(left_in, connection.execute(_LEFT, values).fetchall()), key=lambda each: -each.jobs)
+    return left_in(connection.execute(_LEFT, values))
 
 
 def _free_connections(connection: Connection, needed: int) -> ContractPoint:

@@ -1,4 +1,4 @@
-"""Finds out which abilities the live database has beyond the contract of 2025-12. Reads catalogs, never a version number.
+"""Finds out which features the live database has beyond the contract of 2025-12. Reads catalogs, never a version number.
 
 A migration may run while workers live. So the facts are kept with their connection, and are read again after an error that may be
 the sign of a migration.
@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from psycopg.errors import InsufficientPrivilege
 
 from worker.core.platform import CODES_OF_2025, PLATFORM_OF_2025, Platform
-from worker.queue.connection import AsyncConnection, Connection, outages_named
+from worker.queue.connection import Connection, outages_named
 from worker.queue.dsn import SERVICE_ROLES
 from worker.queue.statements import statement
 
@@ -32,7 +32,7 @@ _COMMENT = re.compile(r"--[^\n]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class PlatformProbe:
     """The facts of one connection, and those about its role that only `check` shows.
 
     `withheld`: groups with a function or table that exists and that the role may not use. `fitting_role`: one that may, or ''.
@@ -45,8 +45,8 @@ class Probe:
     fitting_role: str = ""
 
     @property
-    def abilities(self) -> dict[str, bool]:
-        """Words for `check`."""
+    def features(self) -> dict[str, bool]:
+        """Return for each feature whether it is on, by its name in `check`."""
         return {
             "usage events": self.platform.records_usage,
             "practice attempts": self.platform.has_practice,
@@ -56,7 +56,7 @@ class Probe:
         }
 
 
-_probed: WeakKeyDictionary[Connection, Probe] = WeakKeyDictionary()
+_probed: WeakKeyDictionary[Connection, PlatformProbe] = WeakKeyDictionary()
 
 
 def platform_of(connection: Connection) -> Platform:
@@ -69,21 +69,12 @@ def platform_of(connection: Connection) -> Platform:
     return _probed[connection].platform
 
 
-async def probe_by_monitor(connection: AsyncConnection) -> Probe:
-    """Read the same for the monitor. Raises psycopg's errors."""
-    try:
-        row = await (await connection.execute(_PROBE)).fetchone()
-    except InsufficientPrivilege:
-        row = None
-    return probe_of(row)
-
-
 def forget(connection: Connection) -> None:
     """Read the facts again at the next request."""
     _probed.pop(connection, None)
 
 
-def probe(connection: Connection) -> Probe:
+def probe(connection: Connection) -> PlatformProbe:
     """Read the facts now. Raises DatabaseUnavailable."""
     with outages_named(names_row=False):
         try:
@@ -93,10 +84,10 @@ def probe(connection: Connection) -> Probe:
     return probe_of(row)
 
 
-def probe_of(row: Mapping[str, Any] | None) -> Probe:
+def probe_of(row: Mapping[str, Any] | None) -> PlatformProbe:
     """Read the statement's row. Without one, everything is as in 2025-12."""
     if row is None:
-        return Probe()
+        return PlatformProbe()
     installed, granted = frozenset(row["installed"] or ()), frozenset(row["granted"] or ())
     columns, task_columns = frozenset(row["submission_columns"] or ()), frozenset(row["task_columns"] or ())
     codes = _codes(row["error_code_checks"], row["failing"])
@@ -108,7 +99,7 @@ def probe_of(row: Mapping[str, Any] | None) -> Probe:
         error_codes=codes,
     )
     is_of_2026 = bool({USAGE, PRACTICE} & installed) or "intent" in columns or codes > CODES_OF_2025
-    return Probe(platform, is_of_2026, row["session_user"], frozenset(row["withheld"] or ()), _fitting_role(row))
+    return PlatformProbe(platform, is_of_2026, row["session_user"], frozenset(row["withheld"] or ()), _fitting_role(row))
 
 
 def _codes(checks: list[str] | None, failing: str | None) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """The monitor's regular queries: is a job waiting, when is the next one due, how many rows are there, and for which model."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -90,6 +90,7 @@ async def poll_queue(
 
 
 async def is_waiting_besides(connection: AsyncConnection, job_ids: list[UUID], abilities: Abilities = ABILITIES_OF_2025) -> bool:
+    """Report whether a job other than these can be leased now."""
     row = await (await connection.execute(_BESIDES, {"job_ids": job_ids, **ability_values(abilities)})).fetchone()
     return bool(row and row["is_waiting"])
 
@@ -97,6 +98,7 @@ async def is_waiting_besides(connection: AsyncConnection, job_ids: list[UUID], a
 async def queue_stats(
     connection: AsyncConnection, refused_job_ids: Collection[UUID] = (), abilities: Abilities = ABILITIES_OF_2025
 ) -> QueueStats:
+    """Count the rows. Refused ones count too, and their payloads are not read."""
     values = {"bound": COUNT_BOUND, "refused_job_ids": list(refused_job_ids), **ability_values(abilities)}
     row = await (await connection.execute(_STATS, values)).fetchone()
     return QueueStats(**row) if row else QueueStats()
@@ -105,13 +107,16 @@ async def queue_stats(
 async def left_queued(
     connection: AsyncConnection, refused_job_ids: Collection[UUID] = (), abilities: Abilities = ABILITIES_OF_2025
 ) -> tuple[LeftQueued, ...]:
+    """Count the jobs of the queue that the abilities do not reach. The payloads of refused rows are not read."""
     values = {"bound": COUNT_BOUND, "refused_job_ids": list(refused_job_ids), **ability_values(abilities)}
     rows = await (await connection.execute(_LEFT, values)).fetchall()
-    return tuple(sorted(map(left_in, rows), key=lambda each: (-each.jobs, each.kind, each.obstacle)))
+    return left_in(rows)
 
 
-def left_in(row: DictRow) -> LeftQueued:
-    return LeftQueued(row["kind"], Obstacle(row["obstacle"]), row["jobs"])
+def left_in(rows: Iterable[DictRow]) -> tuple[LeftQueued, ...]:
+    """Return the rows of left_queued.sql, the most jobs first."""
+    found = (LeftQueued(row["kind"], Obstacle(row["obstacle"]), row["jobs"]) for row in rows)
+    return tuple(sorted(found, key=lambda each: (-each.jobs, each.kind, each.obstacle)))
 
 
 async def step_backlog(

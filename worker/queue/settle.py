@@ -13,10 +13,10 @@ from worker.core.last_error import code_of
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, SentRequest, send_request
-from worker.queue.permits import HeldPermit, execute_and_give_back, give_back, send_give_back
+from worker.queue.permits import HeldPermit, give_back, send_give_back
 from worker.queue.sqlstate import is_refusal
 from worker.queue.statements import statement
-from worker.queue.usage import NO_USAGE, UsageWrite, in_transaction
+from worker.queue.usage import NO_USAGE, UsageWrite, execute_with_usage, in_transaction
 
 _SETTLE, _FAIL, _RETRY = statement("settle"), statement("fail"), statement("retry")
 _RELEASE, _HOLD, _DELETE = statement("release"), statement("hold"), statement("delete_job")
@@ -48,15 +48,7 @@ def settle(
         give_back(connection, held)
         return False
     sql, values = _fenced(lease, outcome)
-
-    def send() -> Cursor[DictRow]:
-        cursor = connection.execute(sql, values)
-        send_give_back(connection, held)
-        return cursor
-
-    if not usage.is_due:
-        return execute_and_give_back(connection, sql, values, held) == 1
-    return in_transaction(connection, lease, usage, send).rowcount == 1
+    return execute_with_usage(connection, lease, usage, sql, values, held) == 1
 
 
 def settle_and_lease(

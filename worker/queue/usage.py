@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import Cursor
@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from worker.core.outcome import Lease
 from worker.core.usage import UsageEvent
 from worker.queue.connection import Connection
-from worker.queue.permits import closed_after_an_error
+from worker.queue.permits import HeldPermit, closed_after_an_error, execute_and_give_back, send_give_back
 from worker.queue.sqlstate import Fault, fault_of, sqlstate_of
 from worker.queue.statements import statement
 
@@ -36,10 +36,31 @@ class UsageWrite:
 
     @property
     def is_due(self) -> bool:
+        """Report whether the next try of the write records the events."""
         return bool(self.events) and not self.refused and self.is_possible()
 
 
 NO_USAGE = UsageWrite()
+
+
+def execute_with_usage(
+    connection: Connection,
+    lease: Lease,
+    usage: UsageWrite,
+    sql: LiteralString,
+    values: dict[str, Any],
+    held: HeldPermit | None,
+) -> int:
+    """Run a statement after the record of the usage, give the permit back in the same round trip, and return the row count."""
+    if not usage.is_due:
+        return execute_and_give_back(connection, sql, values, held)
+
+    def send() -> Cursor[DictRow]:
+        cursor = connection.execute(sql, values)
+        send_give_back(connection, held)
+        return cursor
+
+    return in_transaction(connection, lease, usage, send).rowcount
 
 
 def in_transaction(connection: Connection, lease: Lease, usage: UsageWrite, send: Callable[[], T]) -> T:

@@ -30,7 +30,6 @@ from worker.queue.instances import all_instances
 from worker.queue.leases import LeaseOwner
 from worker.queue.outages import outage_of
 from worker.queue.permit_sessions import monitor_name
-from worker.queue.platform_probe import probe_by_monitor
 from worker.queue.polls import (
     QueuePoll,
     StepBacklog,
@@ -51,7 +50,6 @@ from worker.settings import WorkerSettings
 MONITOR_DEADLINE_SECONDS = 60.0
 COUNT_EVERY_SECONDS = 1.0
 SURVEY_EVERY_SECONDS = 5.0
-PROBE_EVERY_SECONDS = 60.0  # a migration that only adds causes no error
 POLL_SOON_SECONDS = 0.05  # after a notification: the job may have been leased already, or be delayed
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 5.0  # between two attempts to connect
 
@@ -87,7 +85,7 @@ class QueueListener:
         self._session_name = monitor_name(owner.incarnation, owner.instance)
         self._instances = InstanceWatch(f"{owner.instance:08x}")
         self._sender_pids: list[int] = []  # of notifications that are not dispatched yet
-        self._poll_at_seconds = self._surveyed_at_seconds = self._probed_at_seconds = -math.inf
+        self._poll_at_seconds = self._surveyed_at_seconds = -math.inf
         self._is_renewing = False
 
     async def run(self) -> None:
@@ -124,7 +122,6 @@ class QueueListener:
     async def _serve(self, connection: AsyncConnection) -> None:
         """Serves until a new connection is requested."""
         self._poll_at_seconds, self._is_renewing = -math.inf, False
-        await self._probe(connection)  # before the first poll, whose counts depend on it
         while not self._is_renewing:
             self._set_deadline()
             for request in self._requests.take_all():
@@ -218,15 +215,9 @@ class QueueListener:
             rows = await all_instances(connection)
             self._state.silent_instances = self._instances.silent(rows, now, self._settings.worker_poll_interval)
 
-    async def _probe(self, connection: AsyncConnection) -> None:
-        """Finds the abilities of the database. Every error ends the connection, so they are found again after it."""
-        self._state.probe, self._probed_at_seconds = await probe_by_monitor(connection), time.monotonic()
-
     async def _survey(self, connection: AsyncConnection, now: float) -> None:
         """Finds rows that no worker can take, jobs that any instance has put aside, and refused rows whose jobs have ended."""
         self._surveyed_at_seconds, refused_rows = now, self._state.refused_rows
-        if now >= self._probed_at_seconds + PROBE_EVERY_SECONDS:
-            await self._probe(connection)
         with _without_damaged_rows():
             self._state.stuck_jobs, self._state.jobs_ahead = await stuck_jobs(connection), await jobs_ahead(connection)
             self._state.left_queued = await left_queued(connection, refused_rows.rows, self._abilities())

@@ -21,7 +21,7 @@ class Adapter:
         self, *, text_md: str, criteria: Sequence[str], instruction_md: str | None = None, hints_md: str | None = None
     ) -> FeedbackResult:
         results = [{"criterion": each, "score": 6, "max_score": 10, "explanation_md": "so"} for each in criteria]
-        analysis: dict[str, Any] = {"schema": "criteria.v2", "score": 3, "criteria_results": results}
+        analysis: dict[str, Any] = {"schema": "criteria.v2", "score": 3, "criteria_results": results} if criteria else {}
         if self._model is None:
             return FeedbackResult(STANDARD_SENTENCE, analysis, "skipped")
         feedback_md = self._ask(f"{instruction_md} {hints_md} {text_md}")

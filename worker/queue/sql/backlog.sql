@@ -1,6 +1,7 @@
 -- Counts the jobs at the front of the queue by the model that they need next, and measures the age of the oldest.
 -- These are the same rows, and the same rule for the next model, as in lease_past_closed_gates.sql. Expired leases count as
--- waiting jobs. Jobs with an obstacle do not count, nor do `refused_job_ids`: the database refuses their rows, and their payloads may be damaged.
+-- waiting jobs. Jobs with an obstacle do not count, nor do `refused_job_ids`: the database refuses their rows, and their payloads may
+-- be damaged.
 -- Index (status, visible_at), two bounded walks: there are only as many leased rows as workers.
 select
     count(*) filter (where needs_vision)::int as vision_jobs,

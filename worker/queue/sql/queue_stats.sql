@@ -9,4 +9,5 @@ select
         where status = 'failed' order by visible_at limit %(bound)s) as counted)::int as failed,
     (select extract(epoch from clock_timestamp() - min(visible_at))::float8 from public.learning_submission_jobs
         where status = 'queued' and visible_at <= now() and visible_at > '-infinity'
-            and case when id = any(%(refused_job_ids)s::uuid[]) then true when {obstacle} is null then true else false end) as oldest_wait_seconds
+            and case when id = any(%(refused_job_ids)s::uuid[]) then true when {obstacle} is null then true else false end
+        ) as oldest_wait_seconds

@@ -4,7 +4,9 @@
 select
     (select min(visible_at) from public.learning_submission_jobs
         where status = 'queued' and visible_at <= now()
-            and case when id = any(%(job_ids)s::uuid[]) then false when {obstacle} is null then true else false end) is not null
+            and case when id = any(%(job_ids)s::uuid[]) then false when {obstacle} is null then true else false end
+        ) is not null
     or (select min(visible_at) from public.learning_submission_jobs
         where status = 'leased' and leased_until <= now()
-            and case when id = any(%(job_ids)s::uuid[]) then false when {obstacle} is null then true else false end) is not null as is_waiting
+            and case when id = any(%(job_ids)s::uuid[]) then false when {obstacle} is null then true else false end
+        ) is not null as is_waiting

@@ -18,19 +18,19 @@ _OF_A_MODE = ("AI_VISUAL_MODEL", "AI_OCR_MODEL")
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """Names that are missing here. The variables of a mode are needed for submissions of this mode alone."""
+class Missing:
+    """Prerequisites that are missing here, by name. The variables of a mode are needed for submissions of this mode alone."""
 
     variables: tuple[str, ...] = ()
     variables_of_a_mode: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
 
 
-def needs_of(module_name: str) -> Needs:
+def missing_for(module_name: str) -> Missing:
     """Return what the loaded module, and the modules of its package that it has loaded, name in their source and lack here."""
     trees = [tree for module in _modules_of(module_name) if (tree := _tree(module))]
     texts = {text.removeprefix("missing_") for tree in trees for text in _texts(tree)}
-    return Needs(
+    return Missing(
         tuple(name for name in _ALWAYS if name in texts and not _is_set(name)),
         tuple(name for name in _OF_A_MODE if name in texts and not _is_set(name)),
         tuple(sorted({name for tree in trees for name in _imported(tree) if not _is_installed(name)})),
