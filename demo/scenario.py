@@ -14,6 +14,7 @@ from rich.live import Live
 
 from demo import view
 from demo.environment import DemoEnvironment, set_up
+from testkit.readers import faults_of_results
 from testkit.results import SubmissionResult, read_results, summary
 from testkit.submissions import Submission, demo_submissions
 from testkit.supervisor_process import SupervisorProcess
@@ -66,13 +67,18 @@ class DemoRun:
         self.results = read_results(self.environment.owner, self.ids)
 
     @property
+    def unreadable(self) -> list[str]:
+        """Faults of the demo's results, by the rules of the platform's readers."""
+        return [fault for submission_id, fault in faults_of_results(self.environment.owner) if submission_id in self.ids]
+
+    @property
     def is_over(self) -> bool:
         return bool(self.results) and all(result.is_final for result in self.results) and bool(self.victim.replaced_by)
 
     @property
     def is_as_expected(self) -> bool:
-        """Each submission has exactly one result, with the expected status and error code."""
-        return all(
+        """Each submission has exactly one result, with the expected status and error code, that readers can show."""
+        return not self.unreadable and all(
             (result.status, result.error_code, result.times_written)
             == (submission.expected_status, submission.expected_error_code, 1)
             for submission, result in zip(self.submissions, self.results, strict=True)
@@ -91,6 +97,8 @@ def run(console: Console, *, keeps: bool) -> int:
         console.print(view.results_table(demo_run.submissions, demo_run.results, demo_run.victim.pid))
         console.print(view.one_feedback(demo_run.submissions, demo_run.results))
         is_right = exit_code == 0 and bool(replaced) and demo_run.is_as_expected
+        for fault in demo_run.unreadable:
+            console.print(f"a result that the platform's readers show wrongly: {fault}", style="bold red")
         if not is_right:
             console.print(view.failure(demo_run.supervisor.log(), exit_code))
         console.print(f"drained with exit code {exit_code}, {time.monotonic() - began_at_seconds:.1f} s in all", style="dim")

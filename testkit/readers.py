@@ -6,6 +6,7 @@ The rules are the readers' and not the worker's: no function of the worker is ca
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, LiteralString
+from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
@@ -16,7 +17,7 @@ WITHOUT_TEXT: Final = frozenset({"visual_direct", "dialog"})
 FAILURES: Final = frozenset(
     {"vision_failed", "feedback_failed", "feedback_invalid_analysis", "input_corrupt", "input_unsupported", "input_too_large"}
 )
-CODE: Final = re.compile(r"[A-Za-z0-9_.:]{1,256}(: [a-z_, ]+)?")  # the page of a pupil tells one code from every other text
+CODE: Final = re.compile(r"[a-z0-9_]{1,64}|missing_[A-Z_]{1,56}")  # the second form has the name of a variable
 ENDED: Final[LiteralString] = """
     select submission.id, submission.kind, submission.text_body, submission.analysis_status, submission.analysis_json,
         submission.feedback_md, submission.error_code,
@@ -31,10 +32,15 @@ ENDED: Final[LiteralString] = """
 
 
 def unreadable_results(connection: psycopg.Connection[Any]) -> list[str]:
-    """Return what is wrong with each result in an audited database, with its submission."""
+    """Return a line for each fault of a result in an audited database."""
+    return [f"{submission_id}: {fault}" for submission_id, fault in faults_of_results(connection)]
+
+
+def faults_of_results(connection: psycopg.Connection[Any]) -> list[tuple[UUID, str]]:
+    """Return each fault of a result in an audited database, with its submission."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(ENDED).fetchall()
-    return [f"{row['id']}: {fault}" for row in rows for fault in faults_in(row, criteria_in(row["payload"]))]
+    return [(row["id"], fault) for row in rows for fault in faults_in(row, criteria_in(row["payload"]))]
 
 
 def criteria_in(payload: object) -> Sequence[str] | None:

@@ -58,7 +58,7 @@ class FeedbackStep:
         arguments = {**self._options(method), **given, "criteria": list(self._task.criteria)}
         feedback = getattr(self._ctx.feedback_adapter, method)(**arguments)
         self._ctx.usage.take(feedback)
-        self._ctx.report.count(Counter.SCORES_CLAMPED, getattr(feedback, "clamped_scores", 0))
+        self._ctx.report.count(Counter.REASONS_MISSING, getattr(feedback, "missing_reasons", 0))
         return Completed(text_md, _shown(returned_text(feedback.feedback_md)), returned_document(feedback.analysis_json))
 
     def _options(self, method: str) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from pydantic import (
 from worker.amounts import FileBytes, Seconds, WholeSeconds
 from worker.ollama.address import HOST_OF_CONTAINER, LOOPBACK
 from worker.ollama.models import is_cloud_name, listed_name
-from worker.ollama.token_budget import feedback_window, page_window
+from worker.ollama.token_budget import feedback_window, page_window, reading_window
+from worker.ollama.vision_family import ANY, family_of
 from worker.queue.dsn import SERVICE_ROLES, database_of, fault_of, joined, role_of
 
 STUB = "worker.adapters.stub"
@@ -225,7 +226,12 @@ class WorkerSettings(BaseModel):
         ),
     ] = None
     ai_num_ctx_vision: Annotated[
-        int | None, Field(ge=4, le=1_048_576, description="context window of the vision model, in tokens. Not set: AI_NUM_CTX")
+        int | None,
+        Field(
+            ge=4,
+            le=1_048_576,
+            description="context window of the vision model, in tokens. Not set: AI_NUM_CTX. Reading alone needs 6144",
+        ),
     ] = None
     ai_num_ctx_feedback: Annotated[
         int | None,
@@ -469,10 +475,15 @@ class WorkerSettings(BaseModel):
                 chosen[name] = value
         return chosen
 
+    @property
+    def judges_pictures(self) -> bool:
+        """False for a vision model that can only read, as those for text recognition."""
+        return family_of(self.ai_vision_model, self.ai_vision_prompt) is ANY
+
     def _needed_window(self, step: Literal["vision", "feedback"]) -> int:
         """Tokens of the context window if the settings give none. A model of both steps has the larger one."""
         needed = {
-            "vision": page_window(self.ai_vision_model),
+            "vision": (page_window if self.judges_pictures else reading_window)(self.ai_vision_model),
             "feedback": feedback_window(self.ai_feedback_model, self.ai_think_level),
         }
         is_one_model = listed_name(self.ai_vision_model) == listed_name(self.ai_feedback_model)

@@ -60,7 +60,7 @@ class VisualStep:
                 self._next(pages, judged, submission)
             feedback = self._ask(lambda: self._adapter.visual_feedback(pages))
         self.grades = tuple(judged.grades)
-        self._ctx.report.count(Counter.SCORES_CLAMPED, feedback.clamped_scores)
+        self._ctx.report.count(Counter.REASONS_MISSING, feedback.missing_reasons)
         return Completed(None, returned_text(feedback.feedback_md), returned_document(feedback.analysis_json))
 
     def _checkpoint(self, payload: Payload, submission: Submission) -> _Judged:

@@ -14,7 +14,6 @@ from supervisor.doctor.known_page import KnownPage, Reading
 from supervisor.doctor.sample import SUBMISSION
 from supervisor.settings.model import Settings
 from worker.adapters import prompts
-from worker.adapters.vision_family import FAMILIES, family_of
 from worker.core.criteria import document_schema
 from worker.core.json_object import objects_in
 from worker.ipc.contract import Step
@@ -22,6 +21,7 @@ from worker.ollama.api import CHAT, GENERATE, Body, ModelReply, load_request
 from worker.ollama.client import ChatRequest, Ollama
 from worker.ollama.errors import ERROR_STATUSES, REQUEST_FAILURES
 from worker.ollama.thinking import Thinking, thinking
+from worker.ollama.vision_family import FAMILIES, family_of
 from worker.settings import WorkerSettings
 
 PROBE_SECONDS = 300.0  # upper bound of AI_TIMEOUT_VISION and AI_TIMEOUT_FEEDBACK

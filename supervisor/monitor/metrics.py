@@ -21,9 +21,9 @@ _COUNTERS = {
     "learning_ocr_reused": (Counter.OCR_REUSED, "jobs that reused the OCR text of an earlier try"),
     "learning_pages_reused": (Counter.PAGES_REUSED, "PDF pages that reused the text of an earlier try"),
     "learning_runaway_answers": (Counter.RUNAWAYS, "answers cut off because the model repeated itself or did not stop"),
-    "learning_scores_clamped": (
-        Counter.SCORES_CLAMPED,
-        "scores of a model that were outside the allowed range and were corrected",
+    "learning_reasons_missing": (
+        Counter.REASONS_MISSING,
+        "scores for which a model gave no reason, stored with a standard sentence",
     ),
     "learning_usage_events_recorded": (Counter.USAGE_RECORDED, "answers of models whose tokens the platform has recorded"),
     "learning_usage_events_invalid": (

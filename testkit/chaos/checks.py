@@ -11,12 +11,14 @@ from testkit.chaos.own_faults import MAX_CRASHES, MAX_RETRIES, is_own
 from testkit.chaos.plan import Kind, Work
 from testkit.chaos.rerun import Rerun, RerunReason, is_explained, reruns
 from testkit.chaos.run_record import JobTransition, RunRecord, SubmissionState
+from worker.core.last_error import code_of
 from worker.core.outcome import MAX_EXPIRIES
 from worker.ipc.contract import WORKER_CRASHED
 
 FINAL: Final = frozenset({"completed", "failed"})
 TRANSIENT: Final = frozenset(
-    {
+    code_of(name)
+    for name in (
         "AnswerTruncated",
         "TokenTimeout",
         "FirstTokenTimeout",
@@ -34,9 +36,9 @@ TRANSIENT: Final = frozenset(
         "StoreNameUnresolved",
         "StoreUnreachable",
         "VisionTransientError",
-    }
+    )
 )
-PERMANENT: Final = frozenset({"BadRequest"})
+PERMANENT: Final = frozenset({code_of("BadRequest")})
 MAKES_A_STEP_FAIL: Final = frozenset(
     {
         Kind.MODEL_FAULT,
@@ -60,6 +62,7 @@ class Violation(StrEnum):
     WRITTEN_TWICE = "written twice"
     READ_AGAIN = "read again after its commit"
     WRONG_TEXT = "completed with a wrong text"
+    UNREADABLE = "a result that the platform's readers show wrongly"
     FOR_OTHERS = "failed for somebody else's fault"
     UNEXPLAINED = "failed or started again without a fault that explains it"
 
@@ -100,7 +103,7 @@ class Verdict:
 def check(record: RunRecord) -> Verdict:
     transitions = record.transitions_of()
     again = {each: tuple(reruns(found)) for each, found in transitions.items()}
-    findings = [*_lost(record), *_written_twice(record), *_read_again(record), *_wrong_texts(record)]
+    findings = [*_lost(record), *_written_twice(record), *_read_again(record), *_wrong_texts(record), *_unreadable(record)]
     for state in record.submissions:
         job = transitions.get(state.submission_id, [])
         findings += _unexplained(state, job, again.get(state.submission_id, ()), record)
@@ -164,6 +167,11 @@ def _wrong_texts(record: RunRecord) -> Iterator[Finding]:
             yield Finding(Violation.WRONG_TEXT, state.submission_id, state.work)
 
 
+def _unreadable(record: RunRecord) -> Iterator[Finding]:
+    for submission_id, fault in record.unreadable:
+        yield Finding(Violation.UNREADABLE, submission_id, fault)
+
+
 def _unexplained(
     state: SubmissionState, job: list[JobTransition], again: tuple[Rerun, ...], record: RunRecord
 ) -> Iterator[Finding]:
@@ -172,7 +180,7 @@ def _unexplained(
         could_not_return = bool(refused) and rerun.why is RerunReason.LEASE_EXPIRED
         if rerun.why.is_duplicate and not could_not_return and not is_explained(rerun, record):
             yield Finding(Violation.UNEXPLAINED, state.submission_id, f"{rerun.why}: pid {rerun.before.pid} was not hit")
-    names_its_refusal = any(sqlstate in _reason(state) for sqlstate in refused)
+    names_its_refusal = any(sqlstate.lower() in _reason(state) for sqlstate in refused)
     if state.status == "failed" and not names_its_refusal and not _is_expected_failure(state, job, record):
         yield Finding(Violation.UNEXPLAINED, state.submission_id, _reason(state))
 
@@ -182,14 +190,14 @@ def _is_expected_failure(state: SubmissionState, job: list[JobTransition], recor
 
     `_unexplained` checks that each of the deaths had its fault.
     """
-    if state.error_class == WORKER_CRASHED:
+    if state.last_error == WORKER_CRASHED:
         return job[-1].crashes >= MAX_CRASHES or job[-1].expiries >= MAX_EXPIRIES
     if state.work is Work.DAMAGED and state.error_code == "input_corrupt":
         return True
-    is_out_of_tries = state.error_class in TRANSIENT and job[-1].retry_count >= MAX_RETRIES
+    is_out_of_tries = state.last_error in TRANSIENT and job[-1].retry_count >= MAX_RETRIES
     was_hit = any(fault.kind in MAKES_A_STEP_FAIL for fault in record.injected)
-    return was_hit and (is_out_of_tries or state.error_class in PERMANENT)
+    return was_hit and (is_out_of_tries or state.last_error in PERMANENT)
 
 
 def _reason(state: SubmissionState) -> str:
-    return f"{state.error_code} ({state.error_class})"
+    return f"{state.error_code} ({state.last_error})"

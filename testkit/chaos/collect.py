@@ -24,13 +24,14 @@ from testkit.chaos.run_record import (
 )
 from testkit.chaos.submissions import PUPIL, made
 from testkit.ollama_simulator.ocr import ocr_text
+from testkit.readers import faults_of_results
 from testkit.submissions import Submission
 from worker.documents.pages import open_document
 
 MAX_PAGES: Final = 20
 SUBMISSIONS: Final[LiteralString] = """
     select submission.id, student_sub, analysis_status, submission.error_code, text_body, job.status,
-        case submission.error_code when 'feedback_failed' then feedback_last_error else vision_last_error end as error_class
+        case when submission.error_code like 'feedback%' then feedback_last_error else vision_last_error end as last_error
     from learning_submissions as submission left join learning_submission_jobs as job on job.submission_id = submission.id
     order by submission.created_at
 """
@@ -79,6 +80,7 @@ def collect(environment: ChaosEnvironment, plan: Plan, observed: Observed) -> Ru
         state = tuple(_submission_state(row, plan) for row in rows)
         transitions = owner.cursor(row_factory=class_row(JobTransition)).execute(TRANSITIONS).fetchall()
         written = owner.cursor(row_factory=class_row(WrittenResult)).execute(WRITTEN).fetchall()
+        unreadable = tuple(faults_of_results(owner))
     calls = environment.simulator.calls()
     transitions.sort(key=lambda transition: transition.at)
     return RunRecord(
@@ -96,6 +98,7 @@ def collect(environment: ChaosEnvironment, plan: Plan, observed: Observed) -> Ru
         samples=environment.sampler.samples(),
         lives=tuple(life for fleet in environment.fleets for life in fleet.lives),
         model_progress=tuple(at for call in calls if not call["is_empty"] for at in _progress(call)),
+        unreadable=unreadable,
         hosts={fleet.home.name: frozenset(fleet.worker_pids) for fleet in environment.fleets},
     )
 
@@ -130,7 +133,7 @@ def _submission_state(row: DictRow, plan: Plan) -> SubmissionState:
         work=planned.work,
         status=row["analysis_status"],
         error_code=row["error_code"],
-        error_class=row["error_class"],
+        last_error=row["last_error"],
         job_status=row["status"],
         text_body=row["text_body"],
         expected_text=str(text),

@@ -7,13 +7,14 @@ from testkit.chaos.plan import Kind, Work
 from testkit.chaos.rerun import Rerun, RerunReason, is_explained
 from testkit.chaos.run_record import JobTransition, RunRecord, SubmissionState
 from testkit.ollama_simulator.fault import FaultKind
+from worker.core.last_error import code_of
 from worker.core.outcome import MAX_EXPIRIES
 from worker.ipc.contract import WORKER_CRASHED
 
 MAX_RETRIES: Final = 3
 MAX_CRASHES: Final = 2
-OF_THE_ANSWER: Final = frozenset({"AnswerTruncated", "EmptyAnswer", "InvalidDocument", "Runaway"})
-OF_A_RUNNER: Final = frozenset({"ServerError", "StreamBroken"})
+OF_THE_ANSWER: Final = frozenset(map(code_of, ("AnswerTruncated", "EmptyAnswer", "InvalidDocument", "Runaway")))
+OF_A_RUNNER: Final = frozenset(map(code_of, ("ServerError", "StreamBroken")))
 UNUSABLE: Final = frozenset({FaultKind.TRUNCATED, FaultKind.ENDLESS, FaultKind.REPEAT, FaultKind.THINKING_ONLY})
 
 
@@ -25,14 +26,17 @@ def is_own(state: SubmissionState, job: Sequence[JobTransition], again: Sequence
     """
     if state.work is Work.DAMAGED:
         return state.error_code == "input_corrupt"
-    if state.error_class == WORKER_CRASHED:
+    if state.last_error == WORKER_CRASHED:
         return _is_crash(again, record)
-    if any(each.submission_id == state.submission_id and each.sqlstate in (state.error_class or "") for each in record.refusals):
+    if any(
+        each.submission_id == state.submission_id and each.sqlstate.lower() in (state.last_error or "")
+        for each in record.refusals
+    ):
         return True
-    if state.submission_id in record.runner_killers and state.error_class in OF_A_RUNNER:
+    if state.submission_id in record.runner_killers and state.last_error in OF_A_RUNNER:
         return True
     is_out_of_tries = job[-1].retry_count >= MAX_RETRIES
-    return state.error_class in OF_THE_ANSWER and is_out_of_tries and _were_unusable(record)
+    return state.last_error in OF_THE_ANSWER and is_out_of_tries and _were_unusable(record)
 
 
 def _is_crash(again: Sequence[Rerun], record: RunRecord) -> bool:

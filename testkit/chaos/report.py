@@ -66,6 +66,7 @@ class Report:
             "written_twice": verdict.count(Violation.WRITTEN_TWICE),
             "vision_after_checkpoint": verdict.count(Violation.READ_AGAIN),
             "wrong_text": verdict.count(Violation.WRONG_TEXT),
+            "unreadable_results": verdict.count(Violation.UNREADABLE),
             "failed_for_others": len(self.verdict.for_others),
             "unexplained": verdict.count(Violation.UNEXPLAINED),
             "duplicate_executions": verdict.duplicate_executions,
@@ -133,7 +134,7 @@ class Report:
         refused = {each.submission_id for each in self.finished.record.refusals}
         for state in self.finished.record.submissions:
             if state.submission_id in refused:
-                yield f"failed as {state.error_class}" if state.status == "failed" else state.status
+                yield f"failed as {state.last_error}" if state.status == "failed" else state.status
 
 
 def timeline(finding: Finding, record: RunRecord) -> Iterator[str]:

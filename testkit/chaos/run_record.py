@@ -27,7 +27,7 @@ class SubmissionState:
     work: Work
     status: str
     error_code: str | None
-    error_class: str | None
+    last_error: str | None
     job_status: str | None
     text_body: str | None
     expected_text: str
@@ -147,7 +147,8 @@ class RunRecord:
     """`acknowledged` are the submissions whose commit the server has confirmed. `transitions` are in order.
 
     `model_progress` are the times of first tokens and of ends of successful calls. `hosts` has the pids of each host's workers.
-    `runner_killers` are submissions whose text killed the model's runner.
+    `runner_killers` are submissions whose text killed the model's runner. `unreadable` has each fault of a result, by the rules
+    of the platform's readers.
     """
 
     acknowledged: frozenset[UUID]
@@ -165,6 +166,7 @@ class RunRecord:
     lives: tuple[SupervisorLife, ...] = ()
     model_progress: tuple[float, ...] = ()
     hosts: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    unreadable: tuple[tuple[UUID, str], ...] = ()
 
     def transitions_of(self) -> Mapping[UUID, list[JobTransition]]:
         """Return the transitions by submission."""

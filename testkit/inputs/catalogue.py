@@ -152,13 +152,13 @@ def _payloads() -> Iterator[Input]:
     yield Input("no criteria", _typed("no criteria", criteria=()))
     yield Input("ten long criteria", _typed("ten long criteria", criteria=long))
     yield Input("criteria that are equal or empty", _typed("criteria that are equal or empty", criteria=same))
-    odd: dict[str, Corrupt] = {
-        "criteria that are no strings": corruptions.with_payload(criteria=["gut", 7, None]),
-        "criteria that are no list": corruptions.with_payload(criteria="gut"),
-        "eleven criteria": corruptions.with_payload(criteria=["gut"] * 11),
+    odd: dict[str, tuple[object, tuple[str, ...]]] = {
+        "criteria that are no strings": (["gut", 7, None], ("gut", "7", "None")),
+        "criteria that are no list": ("gut", ()),
+        "eleven criteria": (["gut"] * 11, ("gut",) * 11),
     }
-    for label, corrupt in odd.items():
-        yield Input(label, _typed(label), corrupt=corrupt)
+    for label, (given, read) in odd.items():
+        yield Input(label, _typed(label, criteria=read), corrupt=corruptions.with_payload(criteria=given))
     broken: dict[str, Corrupt] = {
         "payload without keys": corruptions.payload({}),
         "payload without a pupil": corruptions.without("student_sub"),
@@ -192,6 +192,8 @@ def _documents() -> Iterator[Input]:
         "answer without feedback": answers.EMPTY_FEEDBACK,
         "answer nested 100 000 deep": answers.DEEP,
         "answer with a score of 5000 digits": answers.HUGE_NUMBER,
+        "score of 9999": answers.TOO_HIGH,
+        "score of -5": answers.TOO_LOW,
         "empty answer": "",
     }
     for label, text in bad.items():
@@ -201,8 +203,6 @@ def _documents() -> Iterator[Input]:
 def _unusual_documents() -> Iterator[Input]:
     """Answers that are valid, or become valid at a retry, and answers without a document."""
     good = {
-        "score of 9999": answers.TOO_HIGH,
-        "score of -5": answers.TOO_LOW,
         "criterion that was not requested": answers.ANOTHER_CRITERION,
         "NUL and unpaired surrogates in an answer": answers.UNSTORABLE,
     }

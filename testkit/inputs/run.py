@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import psycopg
+
 from testkit.inputs.catalogue import REFUSED, STORE_FAULTS, VISION_MODEL, document_of, mark
 from testkit.inputs.environment import InputEnvironment, set_up
 from testkit.inputs.input import Entered, Input, Place
 from testkit.inputs.leaks import leaks
 from testkit.object_store import files_below, start_store
+from testkit.readers import unreadable_results
 from testkit.results import SubmissionResult, read_results
 from testkit.supervisor_process import SupervisorProcess
 from testkit.waiting import until
@@ -22,6 +25,7 @@ LIMIT_SECONDS: Final = 120.0
 EXIT_CONFIG: Final = 78
 PAGES, KILLED_AT = 20, 19
 LEAKS: Final = "logs, metrics, status and errors"
+READERS: Final = "results for the platform's readers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,13 @@ def run(given: Sequence[Input]) -> Run:
                     vision_calls = _calls_after_a_kill(environment, supervisor)
         rows += [Row(label, _refusal_problem(environment, settings)) for label, settings in REFUSED.items()]
         rows.append(Row(LEAKS, ", ".join(leaks(environment))))
+        rows.append(readers_row(environment.owner))
         return Run(tuple(rows), environment.worker_crashes() - 1, vision_calls)
+
+
+def readers_row(owner: psycopg.Connection[Any]) -> Row:
+    """Judge all results in the database by the rules of the platform's readers."""
+    return Row(READERS, ", ".join(unreadable_results(owner)))
 
 
 def _enter(environment: InputEnvironment, batch: Sequence[Input], store_faults: dict[str, str]) -> list[UUID]:

@@ -51,7 +51,7 @@ RETURNED = replace(PAGE, at=3.5, status="queued", lease_key=None, crashes=1, app
 AGAIN = replace(RETURNED, at=3.6, old_status="queued", old_lease_key=None, status="leased", lease_key=SECOND_KEY)
 AGAIN = replace(AGAIN, application_name=OTHER)
 KILLED = InjectedFault(3.4, Kind.KILL_WORKER, frozenset({FIRST_PID}))
-QUARANTINED = replace(STATE, status="failed", error_code="vision_failed", error_class="worker_crashed", job_status="failed")
+QUARANTINED = replace(STATE, status="failed", error_code="vision_failed", last_error="worker_crashed", job_status="failed")
 OVER = replace(AGAIN, at=4.5, old_status="leased", old_lease_key=SECOND_KEY, status="failed", lease_key=None, crashes=2)
 
 
@@ -99,6 +99,12 @@ def test_a_submission_written_twice_is_found() -> None:
     ]
 
 
+def test_a_result_that_readers_show_wrongly_is_found() -> None:
+    """A run with such a result has a violation, with its fault."""
+    (found,) = check(run(unreadable=((ID, "a score has no reason"),))).findings
+    assert (found.violation, found.submission_id, found.detail) == (Violation.UNREADABLE, ID, "a score has no reason")
+
+
 @pytest.mark.parametrize(
     ("picture", "at"),
     [
@@ -136,7 +142,7 @@ def test_a_wrong_text_is_found() -> None:
 
 def test_a_damaged_file_must_fail_as_input_corrupt() -> None:
     """A damaged file must fail with input_corrupt. Another code needs a fault, and it must not be completed."""
-    corrupt = replace(STATE, work=Work.DAMAGED, status="failed", error_code="input_corrupt", error_class="VisionPermanentError")
+    corrupt = replace(STATE, work=Work.DAMAGED, status="failed", error_code="input_corrupt", last_error="vision_failed")
     assert violations(run(state=corrupt)) == []
     assert violations(run(state=replace(corrupt, error_code="vision_failed"))) == [Violation.UNEXPLAINED]
     assert violations(run(state=replace(STATE, work=Work.DAMAGED))) == [Violation.WRONG_TEXT]
@@ -196,12 +202,12 @@ def test_a_quarantine_needs_its_deaths() -> None:
 
 
 @pytest.mark.parametrize(
-    ("retries", "error_class", "is_expected"),
-    [(3, "StreamBroken", True), (2, "StreamBroken", False), (0, "BadRequest", True), (3, "KeyError", False)],
+    ("retries", "last_error", "is_expected"),
+    [(3, "stream_broken", True), (2, "stream_broken", False), (0, "bad_request", True), (3, "key_error", False)],
 )
-def test_a_failure_needs_its_faults(retries: int, error_class: str, is_expected: bool) -> None:
+def test_a_failure_needs_its_faults(retries: int, last_error: str, is_expected: bool) -> None:
     """A model may fail a job permanently only after all retries, or by rejecting it. A bug is never expected."""
-    failed = replace(STATE, status="failed", error_code="vision_failed", error_class=error_class, job_status="failed")
+    failed = replace(STATE, status="failed", error_code="vision_failed", last_error=last_error, job_status="failed")
     end = replace(PAGE, at=4.0, status="failed", lease_key=None, retry_count=retries)
     start = replace(LEASED, retry_count=retries)
     fault = InjectedFault(2.0, Kind.MODEL_FAULT, frozenset())
@@ -254,16 +260,16 @@ def test_a_timeline_has_all_events_of_a_submission() -> None:
 
 
 @pytest.mark.parametrize(
-    ("until", "error_class", "is_expected"),
+    ("until", "last_error", "is_expected"),
     [
         pytest.param(None, "refused_23514", True, id="the reason names the SQLSTATE"),
         pytest.param(None, "worker_crashed", False, id="the reason names another thing"),
         pytest.param(None, "refused_54000", False, id="the reason names another SQLSTATE"),
     ],
 )
-def test_a_refused_submission_fails_with_its_sqlstate(until: float | None, error_class: str, *, is_expected: bool) -> None:
+def test_a_refused_submission_fails_with_its_sqlstate(until: float | None, last_error: str, *, is_expected: bool) -> None:
     """A submission that the database refused may fail, with a reason that names the SQLSTATE."""
-    failed = replace(STATE, status="failed", error_code="feedback_failed", error_class=error_class, job_status="failed")
+    failed = replace(STATE, status="failed", error_code="feedback_failed", last_error=last_error, job_status="failed")
     end = replace(TEXT, at=6.0, status="failed", lease_key=None)
     record = run(ENTERED, LEASED, PAGE, TEXT, end, state=failed, refusals=(Refusal(ID, "23514", 2.0, until),))
     assert violations(record) == ([] if is_expected else [Violation.UNEXPLAINED])

@@ -31,8 +31,8 @@ BROKEN = InjectedFault(1.5, Kind.MODEL_FAULT, frozenset(), "eof × 3")
 KILLED_AGAIN = InjectedFault(4.4, Kind.KILL_REPEATEDLY, frozenset({SECOND_PID}))
 
 
-def failed_with(error_class: str, *injected: InjectedFault, **changes: Any) -> RunRecord:
-    state = replace(FAILED, error_class=error_class)
+def failed_with(last_error: str, *injected: InjectedFault, **changes: Any) -> RunRecord:
+    state = replace(FAILED, last_error=last_error)
     return run(ENTERED, LEASED, OUT_OF_TRIES, state=state, injected=injected, calls=(), **changes)
 
 
@@ -41,7 +41,7 @@ def for_others(record: RunRecord) -> int:
 
 
 def damaged(error_code: str) -> SubmissionState:
-    return replace(STATE, work=Work.DAMAGED, status="failed", error_code=error_code, error_class="VisionPermanentError")
+    return replace(STATE, work=Work.DAMAGED, status="failed", error_code=error_code, last_error="vision_failed")
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def damaged(error_code: str) -> SubmissionState:
     [
         pytest.param(run(state=damaged("input_corrupt")), 0, id="a damaged file"),
         pytest.param(run(state=damaged("vision_failed")), 1, id="a damaged file that failed as something else"),
-        pytest.param(failed_with("AnswerTruncated", CUT_OFF), 0, id="four unusable answers"),
-        pytest.param(failed_with("AnswerTruncated"), 1, id="unusable answers that were not planned"),
-        pytest.param(failed_with("StreamBroken", BROKEN), 1, id="a model server that breaks off"),
-        pytest.param(failed_with("StoreUnreachable"), 1, id="a store that is away"),
-        pytest.param(failed_with("BadRequest", BROKEN), 1, id="a server that refuses the request"),
-        pytest.param(failed_with("ServerError", runner_killers=frozenset({ID})), 0, id="its text kills the runner"),
-        pytest.param(failed_with("ServerError"), 1, id="a neighbour of a text that kills the runner"),
+        pytest.param(failed_with("answer_truncated", CUT_OFF), 0, id="four unusable answers"),
+        pytest.param(failed_with("answer_truncated"), 1, id="unusable answers that were not planned"),
+        pytest.param(failed_with("stream_broken", BROKEN), 1, id="a model server that breaks off"),
+        pytest.param(failed_with("remote_fetch_failed"), 1, id="a store that is away"),
+        pytest.param(failed_with("bad_request", BROKEN), 1, id="a server that refuses the request"),
+        pytest.param(failed_with("server_error", runner_killers=frozenset({ID})), 0, id="its text kills the runner"),
+        pytest.param(failed_with("server_error"), 1, id="a neighbour of a text that kills the runner"),
         pytest.param(failed_with("database_23514", refusals=(Refusal(ID, "23514", 1.0, None),)), 0, id="its row is refused"),
         pytest.param(failed_with("database_23514"), 1, id="a refusal that was not planned"),
     ],
@@ -79,7 +79,7 @@ def test_a_failure_for_others_makes_a_run_wrong() -> None:
     """A run is right with no failure for others, and its figures name the number."""
     assert report_of().figures()["failed_for_others"] == 0
     assert report_of(model_progress=(50.0,)).is_right
-    state = replace(FAILED, error_class="StoreUnreachable")
+    state = replace(FAILED, last_error="remote_fetch_failed")
     away = InjectedFault(1.5, Kind.STORE_AWAY, frozenset())
     transitions = (ENTERED, LEASED, OUT_OF_TRIES)
     report = report_of(submissions=(state,), transitions=transitions, injected=(away,), ended_at=7.0)

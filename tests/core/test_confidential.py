@@ -22,6 +22,7 @@ def test_a_quotation_is_found_and_removed(text: str, left: str) -> None:
     assert not context.is_quoted_in(left)
 
 
+SEVEN = "Der Kaiser starb im Winter in Apulien."
 NOT_FOUND = {
     "one word less": (CONTEXT, " ".join(QUOTED.replace("- ", "").split()[: QUOTED_WORDS - 1])),
     "other words": (CONTEXT, "Gut gemacht. Nenne noch die Einheiten und begründe deinen Weg in einem ganzen Satz."),
@@ -36,6 +37,15 @@ def test_what_is_no_quotation_stays(context_md: str | None, text: str) -> None:
     context = Confidential.of(context_md, [])
     assert not context.is_quoted_in(text)
     assert context.removed_from(text) == text
+
+
+@pytest.mark.parametrize("context_md", ["Die Lösung ist genau 42.", "Das Endergebnis lautet: **sieben** mal sechs", SEVEN])
+def test_a_short_context_is_a_quotation_as_a_whole(context_md: str) -> None:
+    """A context of five to seven words may be the solution. All its words in a row are a quotation, and a part is none."""
+    context = Confidential.of(context_md, [])
+    assert context.removed_from(f"Gern: {context_md}").startswith(f"Gern: {OMISSION}")
+    assert not context.is_quoted_in(context_md.rpartition(" ")[0])
+    assert not Confidential.of(context_md, [f"Ich meine: {context_md}"]).is_quoted_in(context_md)
 
 
 def test_what_the_pupil_has_may_be_quoted() -> None:

@@ -90,7 +90,7 @@ WRONG = {
     "not committed": (replace(right(case(Ending.KILLED_SETTLED)), between={"status": "queued"}), "not committed"),
     "another code": (failed(submission={**failed().submission, "error_code": "vision_failed"}), "expected failed"),
     "a class instead of the adapter's code": (
-        failed(submission={**failed().submission, "feedback_last_error": "FeedbackPermanentError"}),
+        failed(submission={**failed().submission, "feedback_last_error": "feedback_failed"}),
         "not the adapter's code",
     ),
     "a job with another code": (failed(job={"status": "failed", "error_code": "worker_crashed"}), "same code"),

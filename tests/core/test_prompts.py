@@ -11,8 +11,8 @@ import pytest
 
 from tests.inputs.alarm import alarmed
 from worker.adapters.prompts import ENGLISH, GERMAN, Assignment, Picture, Prompts, of
-from worker.adapters.vision_family import ANY, FAMILIES, family_of
 from worker.core.conversation import Speaker, Turn
+from worker.ollama.vision_family import ANY, FAMILIES, family_of
 from worker.settings import WorkerSettings
 
 PAGE = (Path(__file__).parents[2] / "docs/prompts.md").read_text()

@@ -84,6 +84,7 @@ def test_each_breach_is_found(breach: Callable[[Row], object], fault: str) -> No
 FAILURES = {
     "a retry's code": ({"error_code": "feedback_retrying"}, "has the code feedback_retrying"),
     "no code": ({"error_code": None}, "has the code None"),
+    "a class": ({"feedback_last_error": "InvalidDocument"}, "is a text and no code"),
     "a sentence": ({"feedback_last_error": "Der Schüler schrieb: Hallo"}, "is a text and no code"),
     "no reason": ({"feedback_last_error": None}, "has no reason"),
 }

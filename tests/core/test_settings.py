@@ -359,6 +359,9 @@ OPTIONS: dict[str, tuple[dict[str, str], dict[str, int], dict[str, int]]] = {
     "more thought": ({"AI_THINK_LEVEL": "high"}, PAGE, {"num_ctx": 28_672}),
     "no thought": ({"AI_FEEDBACK_MODEL": "mistral"}, PAGE, {"num_ctx": 16_384}),
     "a picture of fixed size": ({"AI_VISION_MODEL": "gemma3:4b"}, {"num_ctx": 9216}, ESSAY),
+    "a model that only reads": ({"AI_VISION_MODEL": "glm-ocr:latest"}, {"num_ctx": 6144}, ESSAY),
+    "a prompt that only reads": ({"AI_VISION_PROMPT": "glm-ocr"}, {"num_ctx": 6144}, ESSAY),
+    "a smaller one where pages are only read": ({"AI_NUM_CTX_VISION": "6144"}, {"num_ctx": 6144}, ESSAY),
     "one model": ({"AI_VISION_MODEL": "gemma3", "AI_FEEDBACK_MODEL": "gemma3:latest"}, {"num_ctx": 16_384}, {"num_ctx": 16_384}),
 }
 

@@ -3,7 +3,7 @@
 import pytest
 
 from worker.core.page_size import MAX_SIDE_PIXELS
-from worker.ollama.token_budget import feedback_window, page_tokens, page_window
+from worker.ollama.token_budget import feedback_window, page_tokens, page_window, reading_window
 from worker.ollama.window import LEAST_ANSWER_TOKENS, is_too_small, least_tokens, was_cut, within
 
 BOUNDS: dict[str, tuple[str, int]] = {
@@ -66,6 +66,7 @@ def test_the_window_holds_a_page_and_an_essay() -> None:
     squares = -(-MAX_SIDE_PIXELS // 28)
     assert page_tokens("qwen2.5vl:3b") == squares * squares + squares
     assert page_window("qwen2.5vl:3b") >= page_tokens("qwen2.5vl:3b") + 350 + 10 * 128 + 2048 + 2 * 2048
+    assert reading_window("qwen2.5vl:3b") >= page_tokens("qwen2.5vl:3b") + 350 + 2048
     assert feedback_window("mistral", "") >= 2 * 4000 + 350 + 2048
     assert feedback_window("gpt-oss", "high") - feedback_window("mistral", "") >= 12_288 - 1024
 

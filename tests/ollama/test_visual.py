@@ -174,6 +174,13 @@ def test_a_missing_score_is_no_zero(tmp_path: Path) -> None:
     assert (len(requests), type(failed)) == (2, InvalidDocument)
 
 
+@pytest.mark.parametrize("score", [85, -1])
+def test_a_score_out_of_range_is_no_answer(tmp_path: Path, score: int) -> None:
+    """On a picture as on a text it is asked for again and never clamped."""
+    requests, failed = asked(tmp_path, drawing(tmp_path), [document(score, 1), document(1, score)])
+    assert (len(requests), type(failed)) == (2, InvalidDocument)
+
+
 def test_a_higher_rung_shows_a_smaller_picture(tmp_path: Path) -> None:
     """The ladder of a text holds for a picture: another temperature, stricter words, then a smaller picture."""
     work = handed_in(tmp_path, png_bytes(draw_page("x", seed=1, size=(1500, 1500)), "x"))

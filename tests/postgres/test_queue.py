@@ -314,13 +314,13 @@ def test_failing_keeps_the_row_for_the_administrator(queue: FilledQueue) -> None
 
 @pytest.mark.parametrize("code", ErrorCode)
 def test_every_error_code_is_one_of_the_platforms(queue: FilledQueue, code: ErrorCode) -> None:
-    """The platform's function accepts each code that a worker may use, and stores the class of the error."""
+    """The platform's function accepts each code that a worker may use, and stores the code of the error."""
     entered = queue.enter(leased_for_seconds=HOUR_SECONDS)
     assert settle(queue.worker, as_lease(entered), Failed(code, code, "SomeError"))
     row = queue.submission(entered.submission_id)
     assert (row["error_code"], queue.job(entered.job_id)["error_code"]) == (code, code)
     last_error = "feedback_last_error" if code is ErrorCode.FEEDBACK_FAILED else "vision_last_error"
-    assert row[last_error] == "SomeError"
+    assert row[last_error] == "some_error"
 
 
 def test_a_code_that_the_function_rejects_leaves_the_job(queue: FilledQueue) -> None:
@@ -345,7 +345,7 @@ def test_a_retry_counts_an_attempt_and_waits(queue: FilledQueue, step: Step, att
     assert job["payload"]["last_error"] == "SomeError"
     assert lease_job(queue.worker, LeaseRequest(uuid4(), LEASE_SECONDS)) is None
     assert (row["analysis_status"], row["error_code"]) == ("pending", f"{step}_retrying")
-    assert (row["vision_attempts"], row[f"{step}_last_error"]) == (attempts, "SomeError")
+    assert (row["vision_attempts"], row[f"{step}_last_error"]) == (attempts, "some_error")
 
 
 def test_a_retry_without_a_wait_is_visible_at_once(queue: FilledQueue) -> None:

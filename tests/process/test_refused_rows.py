@@ -227,7 +227,7 @@ def test_a_refused_result_fails_its_job_alone(guarded: School, code: str) -> Non
         totals = counted(worker)
     job, submission = guarded.job(refused_id), guarded.submission(refused_id)
     assert (job["status"], job["error_code"]) == ("failed", f"database_{code}")
-    assert (submission["error_code"], submission["feedback_last_error"]) == ("feedback_failed", f"database_{code}")
+    assert (submission["error_code"], submission["feedback_last_error"]) == ("feedback_failed", f"database_{code.lower()}")
     assert guarded.results(other) == ["completed"]
     assert totals == {Counter.COMPLETED: 1, Counter.FAILED_FEEDBACK: 1, Counter.FEEDBACK_CALLS: 2}
 

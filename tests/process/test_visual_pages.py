@@ -187,7 +187,7 @@ def test_an_analysis_that_stays_invalid_has_its_code(clean: School, typed: Submi
     finish(clean, submission_id, worker_max_retries=1)
     row = clean.submission(submission_id)
     assert (row["analysis_status"], row["error_code"]) == ("failed", "feedback_invalid_analysis")
-    assert row["feedback_last_error"] == "InvalidDocument"
+    assert row["feedback_last_error"] == "feedback_invalid_analysis"
 
 
 def test_a_damaged_document_fails_as_its_input(clean: School, document: Submission) -> None:

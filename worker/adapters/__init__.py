@@ -6,7 +6,6 @@ needs     finds what an adapter of another package will need when it is called
 vision    reads pages with a vision model in Ollama
 feedback  writes feedback with a language model in Ollama
 prompts   the texts for both
-vision_family   the prompts that some vision models need
 control_tokens  makes a chat format's tokens plain in the texts of pupils and teachers
 stub      invents both results, for AI_BACKEND=stub
 """

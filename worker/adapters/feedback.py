@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from worker.adapters import prompts
+from worker.adapters import prompts, remarks
 from worker.adapters.prompts import Assignment, Picture
-from worker.adapters.vision_family import ANY, family_of
 from worker.adapters.visual import VisualPages, visual_assignment
 from worker.core import checkpoint, ladder
 from worker.core import criteria as criteria_v2
@@ -38,13 +37,13 @@ ParseStatus = Literal["parsed", "second_try"]
 class Feedback:
     """Feedback for the pupil, and the criteria.v2 document for the teacher.
 
-    `clamped_scores` counts scores of the model that were out of range.
+    `missing_reasons` counts scores for which the model gave no reason.
     """
 
     feedback_md: str
     analysis_json: Mapping[str, Any]
     parse_status: ParseStatus
-    clamped_scores: int
+    missing_reasons: int
 
 
 class FeedbackWriter:
@@ -85,7 +84,12 @@ class FeedbackWriter:
     def _assessed(self, assignment: Assignment, attempt: int) -> Feedback:
         """AI_TIMEOUT_FEEDBACK covers both tries."""
         document, status = self._judged(assignment, deadline_in(self._settings.ai_timeout_feedback), attempt)
-        return _feedback(document, assignment.criteria, status)
+        return self._feedback(document, assignment.criteria, status)
+
+    def _feedback(self, document: CriteriaDocument, criteria: Sequence[str], status: ParseStatus) -> Feedback:
+        no_reason = remarks.of(self._settings.ai_prompt_language).no_reason
+        found = criteria_v2.analysis(document, criteria, no_reason)
+        return Feedback(document.feedback_md, found.criteria_v2, status, found.missing_reasons)
 
     def _judged(
         self, assignment: Assignment, deadline: Deadline, attempt: int, picture: bytes = b""
@@ -184,7 +188,7 @@ class VisualFeedbackWriter(FeedbackWriter):
 
     def visual_feedback(self, pages: VisualPages) -> Feedback:
         """Return the feedback on pages that were all judged."""
-        return _feedback(pages.document(), pages.assignment.criteria, "parsed")
+        return self._feedback(pages.document(), pages.assignment.criteria, "parsed")
 
     def visual_fingerprint(self, submission: Mapping[str, Any], assignment: Assignment) -> str:
         """Return the fingerprint of an assessment that is made now. It covers the whole request.
@@ -206,16 +210,11 @@ class VisualFeedbackWriter(FeedbackWriter):
         return document
 
 
-def _feedback(document: CriteriaDocument, criteria: Sequence[str], status: ParseStatus) -> Feedback:
-    found = criteria_v2.analysis(document, criteria)
-    return Feedback(document.feedback_md, found.criteria_v2, status, found.clamped_scores)
-
-
 def _document(text: str, assignment: Assignment) -> CriteriaDocument:
-    """Parse an answer. About a conversation it must be exact, as the platform requires."""
-    is_exact = isinstance(assignment.work, tuple)
+    """Parse an answer. About a conversation each score needs its reason, as the platform requires."""
+    needs_reasons = isinstance(assignment.work, tuple)
     try:
-        return criteria_v2.parse(text, len(assignment.criteria), is_exact=is_exact)
+        return criteria_v2.parse(text, len(assignment.criteria), needs_reasons=needs_reasons)
     except criteria_v2.DocumentError as error:
         raise InvalidDocument(str(error)) from None
 
@@ -252,6 +251,6 @@ def build(
     """A vision model that can only read, as those for text recognition, has no assessment of pictures."""
     may_leave = settings.ai_send_pupils_work_to_cloud
     ollama = Ollama(settings.ollama_base_url, on_progress, on_call, on_usage=on_usage, may_leave_the_house=may_leave)
-    if family_of(settings.ai_vision_model, settings.ai_vision_prompt) is ANY:
+    if settings.judges_pictures:
         return VisualFeedbackWriter(settings, ollama, on_call)
     return FeedbackWriter(settings, ollama)

@@ -7,12 +7,16 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Remarks:
-    """`missing` stands in the text in place of a page. The other two stand at the end of the feedback."""
+    """`missing` stands in the text in place of a page, and `no_reason` in an analysis in place of a blank explanation.
+
+    The doubtful pages stand at the end of the feedback.
+    """
 
     missing: str
     doubtful_page: str
     doubtful_pages: str
     conjunction: str
+    no_reason: str
 
     def missing_text(self, page: int) -> str:
         """The text of a page that cannot be read, counted from 1."""
@@ -32,12 +36,14 @@ GERMAN = Remarks(
     doubtful_page="*Hinweis: Seite {pages} war schwer zu lesen. Die Rückmeldung kann dort ungenau sein.*",
     doubtful_pages="*Hinweis: Die Seiten {pages} waren schwer zu lesen. Die Rückmeldung kann dort ungenau sein.*",
     conjunction="und",
+    no_reason="Zu dieser Bewertung liegt keine Begründung vor.",
 )
 ENGLISH = Remarks(
     missing="[Page {page} could not be read]",
     doubtful_page="*Note: page {pages} was hard to read. The feedback on it may be inaccurate.*",
     doubtful_pages="*Note: pages {pages} were hard to read. The feedback on them may be inaccurate.*",
     conjunction="and",
+    no_reason="No reason was given for this score.",
 )
 
 

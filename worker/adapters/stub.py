@@ -55,7 +55,7 @@ class Stub:
 
 def _invented(criteria: Sequence[str]) -> StubFeedback:
     judgements = tuple(Judgement(MAX_SCORE // 2, _EXPLANATION) for _ in criteria)
-    return StubFeedback(analysis(CriteriaDocument(judgements, _EXPLANATION), criteria).criteria_v2)
+    return StubFeedback(analysis(CriteriaDocument(judgements, _EXPLANATION), criteria, _EXPLANATION).criteria_v2)
 
 
 def build() -> Stub:

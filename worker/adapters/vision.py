@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from worker.adapters import prompts, remarks
-from worker.adapters.vision_family import family_of
 from worker.core import checkpoint, ladder
 from worker.core.doubt import NO_CONFIDENCE
 from worker.core.page_size import PAGES_VERSION
@@ -22,6 +21,7 @@ from worker.ollama.repetition import PAGE_CHARACTERS
 from worker.ollama.stream import Answer
 from worker.ollama.token_budget import MAX_PAGE_TOKENS
 from worker.ollama.usage import OnUsage, Purpose, ignore_usage
+from worker.ollama.vision_family import family_of
 from worker.settings import WorkerSettings
 
 OWN_TEXT = "\nown text of typed pages, 1"  # part of the fingerprint: the rules for a PDF's own text, with their version

@@ -1,7 +1,7 @@
 """The codes that adapters of other packages raise as their message, and whose fault each is.
 
-The platform shows and diagnoses by these codes. So they stand in `vision_last_error`, in `feedback_last_error` and in the log
-where other failures have the name of their class. Any other message may contain a pupil's text and is dropped.
+The platform shows and diagnoses by these codes. So they stand in `vision_last_error` and `feedback_last_error` as they are, and
+in the log where other failures have the name of their class. Any other message may contain a pupil's text and is dropped.
 """
 
 import re

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 QUOTED_WORDS = 8  # fewer equal words in a row are common to texts about one task
+SHORTEST_CONTEXT_WORDS = (
+    5  # a shorter context, such as "Kurz und freundlich", is common too. One of five to seven words is one run
+)
 OMISSION = "[…]"
 _WORD = re.compile(r"[^\W_]+")
 Run = tuple[str, ...]
@@ -12,18 +15,21 @@ Run = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Confidential:
-    """Runs of QUOTED_WORDS words that must not stand in an answer."""
+    """Runs of `length` words that must not stand in an answer. A context of fewer than QUOTED_WORDS words is one run."""
 
     runs: frozenset[Run]
+    length: int
 
     @classmethod
     def of(cls, context_md: str | None, known: Iterable[str]) -> "Confidential":
         """`known` are the texts of which the pupil has each: an answer may quote them, even if the context has them too."""
-        secret = frozenset(_runs(context_md or ""))
-        return cls(secret.difference(*map(_runs, known)) if secret else secret)
+        words = _WORD.findall(context_md or "")
+        length = max(SHORTEST_CONTEXT_WORDS, min(QUOTED_WORDS, len(words)))
+        secret = frozenset(_runs(context_md or "", length))
+        return cls(secret.difference(*(_runs(text, length) for text in known)) if secret else secret, length)
 
     def is_quoted_in(self, text: str) -> bool:
-        return bool(self.runs) and any(run in self.runs for run in _runs(text))
+        return bool(self.runs) and any(run in self.runs for run in _runs(text, self.length))
 
     def removed_from(self, text: str) -> str:
         """Return the text with an omission in place of each quotation."""
@@ -37,10 +43,10 @@ class Confidential:
             return
         spans = [found.span() for found in _WORD.finditer(text)]
         found_at: tuple[int, int] | None = None
-        for place, run in enumerate(_runs(text)):
+        for place, run in enumerate(_runs(text, self.length)):
             if run not in self.runs:
                 continue
-            begin, end = spans[place][0], spans[place + QUOTED_WORDS - 1][1]
+            begin, end = spans[place][0], spans[place + self.length - 1][1]
             if found_at is not None and begin > found_at[1]:
                 yield found_at
                 found_at = None
@@ -49,6 +55,6 @@ class Confidential:
             yield found_at
 
 
-def _runs(text: str) -> Iterator[Run]:
+def _runs(text: str, length: int) -> Iterator[Run]:
     words = [word.casefold() for word in _WORD.findall(text)]
-    return (tuple(words[place : place + QUOTED_WORDS]) for place in range(len(words) - QUOTED_WORDS + 1))
+    return (tuple(words[place : place + length]) for place in range(len(words) - length + 1))

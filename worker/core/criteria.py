@@ -24,7 +24,7 @@ _KEY = re.compile(r"[cC]0*([1-9][0-9]?)")
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The model's judgement of one criterion. Its score may be out of range."""
+    """The model's judgement of one criterion. Its explanation may be blank."""
 
     score: int
     explanation_md: str
@@ -40,10 +40,10 @@ class CriteriaDocument:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A criteria.v2 document, `{}` without criteria, and the number of scores that were clamped into their range."""
+    """A criteria.v2 document, `{}` without criteria, and the number of its scores for which the model gave no reason."""
 
     criteria_v2: Mapping[str, Any]
-    clamped_scores: int
+    missing_reasons: int
 
 
 class DocumentError(ValueError):
@@ -58,21 +58,19 @@ def _whole(value: object) -> object:
     return int(found["score"]) if found and int(found["maximum"] or MAX_SCORE) == MAX_SCORE else value
 
 
-Score = Annotated[int, BeforeValidator(_whole), Field(strict=True)]
-ExactScore = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=MAX_SCORE)]
+Score = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=MAX_SCORE)]
 Prose = Annotated[str, Field(pattern=r"\S")]
 
 
 class _Judgement(BaseModel):
-    explanation_md: str
+    explanation_md: str = ""
     score: Score
 
 
-class _ExactJudgement(BaseModel):
-    """A judgement with its reason, and with a score that need not be clamped."""
+class _ReasonedJudgement(_Judgement):
+    """A judgement with its reason."""
 
     explanation_md: Prose
-    score: ExactScore
 
 
 class _Overall(BaseModel):
@@ -116,13 +114,14 @@ def document_schema(count: int) -> dict[str, Any]:
     return _object({"criteria": _object(dict.fromkeys(keys(count), judgement)), "feedback_md": {"type": "string"}})
 
 
-def parse(text: str, count: int, *, is_exact: bool = False) -> CriteriaDocument:
+def parse(text: str, count: int, *, needs_reasons: bool = False) -> CriteriaDocument:
     """Parses the answer to a request with `document_schema(count)`. Raises DocumentError.
 
     The document may stand in a code fence, after prose or thoughts, or before a farewell. Two different ones are none, because
-    one of them may be a quotation of a pupil. With `is_exact` a blank explanation or a score out of range is an error.
+    one of them may be a quotation of a pupil. A score out of range is an error, because its scale is unknown: 85 is not the best
+    of grades. With `needs_reasons` a missing or blank explanation is an error too.
     """
-    read = [_read(found, count, is_exact) for found in _objects(text)]
+    read = [_read(found, count, needs_reasons) for found in _objects(text)]
     documents = [each for each in read if isinstance(each, CriteriaDocument)]
     if not documents:
         raise next((each for each in read if isinstance(each, DocumentError)), DocumentError("document: json_invalid"))
@@ -139,9 +138,9 @@ def _objects(text: str) -> list[dict[str, object]]:
         return []
 
 
-def _read(found: dict[str, object], count: int, is_exact: bool) -> CriteriaDocument | DocumentError:
+def _read(found: dict[str, object], count: int, needs_reasons: bool) -> CriteriaDocument | DocumentError:
     try:
-        answered = (_judged_model(count, is_exact) if count else _Overall).model_validate(found)
+        answered = (_judged_model(count, needs_reasons) if count else _Overall).model_validate(found)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         return DocumentError(f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['type']}")
@@ -157,19 +156,23 @@ def as_json(document: CriteriaDocument) -> str:
     return json.dumps({**fields, "feedback_md": document.feedback_md}, ensure_ascii=False, separators=(",", ":"))
 
 
-def analysis(document: CriteriaDocument, criteria: Sequence[str]) -> Analysis:
-    """The criteria.v2 document: one result per criterion, in the given order, with the given text and a score in range.
+def analysis(document: CriteriaDocument, criteria: Sequence[str], no_reason: str) -> Analysis:
+    """The criteria.v2 document: one result per criterion, in the given order, with the given text.
+
+    `no_reason` is the sentence in place of a blank explanation.
 
     Without criteria it is empty, because readers show a score without results as a number of points.
     """
     if not criteria:
         return Analysis({}, 0)
-    given = [judgement.score for judgement in document.judgements]
-    scores = [max(0, min(MAX_SCORE, score)) for score in given]
-    pairs = zip(criteria, scores, document.judgements, strict=True)
-    results = [_result(criterion, score, judgement.explanation_md) for criterion, score, judgement in pairs]
-    clamped_scores = sum(score != bounded for score, bounded in zip(given, scores, strict=True))
-    return Analysis({"schema": "criteria.v2", "score": _total(scores), "criteria_results": results}, clamped_scores)
+    reasons = [judgement.explanation_md for judgement in document.judgements]
+    scores = [judgement.score for judgement in document.judgements]
+    results = [
+        _result(criterion, score, reason if reason.strip() else no_reason)
+        for criterion, score, reason in zip(criteria, scores, reasons, strict=True)
+    ]
+    missing_reasons = sum(not reason.strip() for reason in reasons)
+    return Analysis({"schema": "criteria.v2", "score": _total(scores), "criteria_results": results}, missing_reasons)
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,9 +180,9 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _judged_model(count: int, is_exact: bool) -> type[BaseModel]:
+def _judged_model(count: int, needs_reasons: bool) -> type[BaseModel]:
     """The answer with criteria. Other keys are ignored, so that no error message contains a key that the model invented."""
-    fields: dict[str, Any] = dict.fromkeys(keys(count), (_ExactJudgement if is_exact else _Judgement, ...))
+    fields: dict[str, Any] = dict.fromkeys(keys(count), (_ReasonedJudgement if needs_reasons else _Judgement, ...))
     criteria = create_model("_Criteria", __base__=_Keyed, **fields)
     return create_model("_Judged", criteria=(criteria, ...), feedback_md=(Prose, ...))
 

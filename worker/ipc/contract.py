@@ -86,7 +86,7 @@ class Counter(IntEnum):
     QUARANTINED = 15
     PAGES_REUSED = 16
     RUNAWAYS = 17
-    SCORES_CLAMPED = 18
+    REASONS_MISSING = 18
     VISION_ANSWERED = 19  # calls with an answer, usable or not, during which no other call died
     FEEDBACK_ANSWERED = 20
     VISION_DIED = 21  # calls that ended without their answer and not for lack of time

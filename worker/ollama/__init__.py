@@ -10,6 +10,7 @@ repetition.py     detects a model that repeats itself without end
 window.py         does a prompt fit into the context window?
 token_budget.py   tokens of a page, of a text and of the answers, and the window that they need
 thinking.py       models that think even if asked not to
+vision_family.py  vision models that can only read, and the prompt that each needs
 errors.py         the ways in which a request fails; error_status.py maps HTTP statuses to them
 call_report.py    the figures of one finished call; usage.py has its tokens, as the platform records them
 address.py        one name for one server, on every host and in every container

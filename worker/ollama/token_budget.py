@@ -28,6 +28,11 @@ def page_window(model: str) -> int:
     return _rounded(PROMPT_TOKENS + _TASK_TOKENS + page_tokens(model) + 2 * MAX_DOCUMENT_TOKENS)
 
 
+def reading_window(model: str) -> int:
+    """Window for reading the largest page: its prompt and its text."""
+    return _rounded(PROMPT_TOKENS + page_tokens(model) + MAX_PAGE_TOKENS)
+
+
 def page_tokens(model: str) -> int:
     """Tokens of the largest page: its squares, and a mark at the end of each row of them."""
     family = model.rpartition("/")[2].partition(":")[0].lower()

@@ -6,6 +6,7 @@ import psycopg
 from psycopg.errors import InFailedSqlTransaction
 from psycopg.pq import TransactionStatus
 
+from worker.core.last_error import code_of
 from worker.core.outcome import Completed, Failed, Lease
 from worker.core.practice import NOT_COMPLETED, AttemptRefused, Practice
 from worker.queue.connection import Connection
@@ -61,9 +62,9 @@ def fail_unleased(connection: Connection, job_id: UUID, job_error_code: str, pra
 
     Without the platform's functions an attempt could not be ended, so its job is left as it is.
     """
-    values = {"job_id": job_id, "job_error_code": job_error_code, "ends_attempts": practice is not None}
+    codes = {"job_error_code": job_error_code, "last_error": code_of(job_error_code)}
     with connection.transaction():
-        row = connection.execute(_FAIL_UNLEASED, values).fetchone()
+        row = connection.execute(_FAIL_UNLEASED, {"job_id": job_id, "ends_attempts": practice is not None, **codes}).fetchone()
         if row and practice:
             _fail_attempt(connection, str(row["submission_id"]), job_error_code, practice)
     return row is not None

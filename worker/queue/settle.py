@@ -9,6 +9,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from worker.core.evidence import HeldFailure
+from worker.core.last_error import code_of
 from worker.core.outcome import AlreadyFinal, Completed, Failed, Lease, Lost, Outcome, Released, Retried, Settled
 from worker.queue.connection import Connection
 from worker.queue.leases import LeaseRequest, SentRequest, send_request
@@ -98,12 +99,13 @@ def _statement_of(outcome: Settled) -> tuple[LiteralString, dict[str, Any]]:
             return _FAIL, {
                 "error_code": error_code,
                 "job_error_code": job_error_code,
-                "error_class": error_class or job_error_code,
+                "last_error": code_of(error_class or job_error_code),
             }
         case Retried(step, error_class, delay_seconds, _):
             return _RETRY, {
                 "step": step,
                 "error_class": error_class,
+                "last_error": code_of(error_class),
                 "job_error_code": error_class if is_refusal(error_class) else None,
                 "delay_seconds": delay_seconds,
             }

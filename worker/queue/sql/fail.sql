@@ -11,5 +11,5 @@ with ended as (
     where id = %(job_id)s and lease_key = %(lease_key)s
     returning submission_id
 )
-select public.learning_worker_update_failed(ended.submission_id, %(error_code)s::text, %(error_class)s::text)
+select public.learning_worker_update_failed(ended.submission_id, %(error_code)s::text, %(last_error)s::text)
 from ended

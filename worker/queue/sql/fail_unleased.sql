@@ -13,5 +13,5 @@ with ended as (
     returning submission_id
 )
 select submission_id::text,
-    public.learning_worker_update_failed(ended.submission_id, 'vision_failed', %(job_error_code)s::text)::text
+    public.learning_worker_update_failed(ended.submission_id, 'vision_failed', %(last_error)s::text)::text
 from ended

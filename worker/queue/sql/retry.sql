@@ -1,6 +1,7 @@
 -- Puts the job back into the queue after a failure that is the model's or the job's own, with a delay, and counts an attempt. The
 -- evidence for it begins anew. Primary key. As on the platform the row has no error code, unless the database has refused a write:
--- that is a mark for the next worker and for `status`. The class of the failure is in the payload, for the next try.
+-- that is a mark for the next worker and for `status`. The class of the failure is in the payload, for the next try, and its
+-- code in the submission.
 -- learning_worker_mark_retry may change a final submission, so it runs only for the holder of the lease.
 with queued as (
     update public.learning_submission_jobs
@@ -13,5 +14,5 @@ with queued as (
     returning submission_id
 )
 select public.learning_worker_mark_retry(
-    queued.submission_id, %(step)s::text, %(error_class)s::text, clock_timestamp())
+    queued.submission_id, %(step)s::text, %(last_error)s::text, clock_timestamp())
 from queued
