@@ -1,0 +1,242 @@
+"""The change-over to and from the platform's worker, by the steps of docs/deployment.md.
+
+The database has no guard against a second result, so each step must keep the two workers apart by itself.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, LiteralString, cast
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from testkit.database import YEARS, Year, temporary_database
+from testkit.live_fleet import LiveFleet
+from testkit.ollama_simulator.process import SimulatorProcess
+from testkit.platform.case import WORKS, Adapter, Case, Ending, Work
+from testkit.platform.entry import enter
+from testkit.platform.foreign import Scene
+from testkit.platform_worker.process import PlatformWorker, install_duties, start_platform_worker
+from testkit.readers import unreadable_results
+from testkit.site import Site, Value, open_site
+from testkit.supervisor_process import as_variables, run_command
+from testkit.waiting import until
+
+pytestmark = pytest.mark.postgres
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "deployment.md"
+STEP: Final = re.compile(r"^\d+\. (.*?)(?=^\d+\. |^[^\s\d]|\Z)", re.MULTILINE | re.DOTALL)
+SQL: Final = re.compile(r"```sql\n(.*?)```", re.DOTALL)
+COMMAND: Final = re.compile(r"learning-supervisor ([a-z]+)\n")
+THERE, BACK = "Change over from the platform's worker", "Change back to the platform's worker"
+TEMPFAIL: Final = 75
+FOREIGN: Final = "testkit.platform.foreign"
+SOON_SECONDS, LATE_SECONDS = 2.0, 25.0  # a lease of the platform's worker that ends in the test, and a wait that does not
+DUTIES: Final = ("export", "course deletion", "expired export", "purge", "invitation mail")
+WAITS: LiteralString = (
+    "select visible_at > now() as it from learning_submission_jobs where submission_id = %s and status = 'queued'"
+)
+LATER: LiteralString = "alter table learning_submission_jobs alter column visible_at set default now() + interval '1 hour'"
+DONE: LiteralString = "select coalesce(bool_and(done_pid is not null), true) as it from other_duties"
+COUNTS: LiteralString = (
+    "select payload -> 'expiries' as expiries, payload -> 'crashes' as crashes from audit_finishes where submission_id = %s"
+)
+FIRST_LEASE: LiteralString = (
+    "select min(at) as it from audit_leases where submission_id = %s and application_name like 'platform%%'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The queue of one year, with adapters that both workers use. `cases` are works that have not been handed in."""
+
+    year: Year
+    site: Site
+    scene: Scene
+    cases: Iterator[Case]
+
+    def hand_in(self, count: int) -> dict[UUID, Case]:
+        """Hand in the next works, each of another kind."""
+        return {self.enter(case): case for case, _ in zip(self.cases, range(count), strict=False)}
+
+    def enter(self, case: Case) -> UUID:
+        """Enter a work in several statements. No worker sees its job before the last one."""
+        submission_id = enter(self.site, case)
+        self.site.delay(submission_id, 0)
+        return submission_id
+
+    def hand_in_with(self, word: str, step: str) -> tuple[UUID, Case]:
+        """Hand in a work whose first call, for this step, is answered by this word of the scene."""
+        case = next(case for case in self.cases if case.steps[0] == step)
+        self.scene.plan(case.mark, step, [word])
+        return self.enter(case), case
+
+    def start_platform(self, **environ: str) -> PlatformWorker:
+        """Start the platform's worker, which polls quickly."""
+        values = {
+            "LEARNING_WORKER_DATABASE_URL": self.site.database.worker_dsn,
+            "LEARNING_VISION_ADAPTER": FOREIGN,
+            "LEARNING_FEEDBACK_ADAPTER": FOREIGN,
+            "SCENE": str(self.site.directory),
+            "WORKER_POLL_INTERVAL": "0.05",
+        }
+        return self.site.undo.enter_context(start_platform_worker(self.year, values | environ))
+
+    def start_duties(self) -> PlatformWorker | None:
+        """Start the platform's worker for its other duties, if the year has any."""
+        return self.start_platform(WORKER_TEST_RUN_ID="other-duties") if self.year > 2025 else None
+
+    def settings(self) -> dict[str, Value]:
+        """Return the settings of this service."""
+        adapters: dict[str, Value] = {"learning_vision_adapter": FOREIGN, "learning_feedback_adapter": FOREIGN}
+        return {**adapters, "scene": self.site.directory, "worker_concurrency": 2, "worker_backoff_seconds": LATE_SECONDS}
+
+    def start(self, **settings: Value) -> LiveFleet:
+        return self.site.start_with({**self.settings(), **settings})
+
+    def check(self) -> str:
+        """Run `check` with the settings of this service, and return its report."""
+        values = as_variables({**self.site.settings(), **self.settings()})
+        done = run_command(self.site.directory, values, "check")
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def until_called(self, case: Case) -> None:
+        until(lambda: self.scene.calls(case.mark), what=f"a call for {case.name}")
+
+    # Other duties
+
+    def ask_for_duties(self) -> UUID | None:
+        """Enter one of each duty. Return the submission of the course that is to be deleted."""
+        if self.year == 2025:
+            return None
+        course_id, (submission_id,) = uuid4(), self.hand_in(1)
+        self.site.owner.execute("update learning_submissions set course_id = %s where id = %s", [course_id, submission_id])
+        for duty in DUTIES:
+            self.site.owner.execute("insert into other_duties (duty, course_id) values (%s, %s)", [duty, course_id])
+        return submission_id
+
+    def until_duties_are_done(self) -> None:
+        if self.year > 2025:
+            until(lambda: self.site.one(DONE)["it"], what="the end of all other duties")
+
+
+@pytest.fixture(params=YEARS)
+def place(cluster_dsn: str, fleets_simulator: SimulatorProcess, request: pytest.FixtureRequest) -> Iterator[Place]:
+    year: Year = request.param
+    with temporary_database(cluster_dsn, year=year) as database, open_site(database, fleets_simulator) as site:
+        site.owner.execute(LATER)
+        if year > 2025:
+            with psycopg.connect(database.admin_dsn, autocommit=True) as owner:
+                install_duties(owner)
+        yield Place(year, site, Scene(site.directory), cases_of(year))
+        assert unreadable_results(site.owner) == []
+
+
+def cases_of(year: Year) -> Iterator[Case]:
+    """Yield works of every kind that both workers do, in turn."""
+    for ending in Ending:
+        yield from (Case(work, year, Adapter.FOREIGN, ending) for work in WORKS[year] if work is not Work.PROGRAM)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The numbered steps of a section of the page."""
+
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, heading: str) -> "Steps":
+        section = PAGE.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        return cls(tuple(STEP.findall(section)))
+
+    def sql(self, number: int) -> LiteralString:
+        (statement,) = SQL.findall(self.texts[number - 1])
+        return cast("LiteralString", statement.strip().rstrip(";"))
+
+    def commands(self) -> list[str]:
+        return COMMAND.findall("".join(self.texts))
+
+
+def assert_done_once(
+    place: Place, handed_in: Mapping[UUID, Case], twice: Mapping[UUID, Case], *, reads_again: bool = False
+) -> None:
+    """Each submission has one result. No call was made twice, but the first one of those that were in work.
+
+    With `reads_again` a page that was read before the change may be read again, as the platform's worker does.
+    """
+    place.site.until_done_once([*handed_in, *twice])
+    for case in handed_in.values():
+        assert place.scene.calls(case.mark) in ([*case.steps], ["vision", *case.steps] if reads_again else None)
+    for case in twice.values():
+        assert place.scene.calls(case.mark) == [case.steps[0], *case.steps]
+    assert {row["analysis_status"] for row in place.site.all("select analysis_status from learning_submissions")} == {"completed"}
+    assert place.site.jobs() == []
+
+
+@pytest.mark.parametrize("is_given_back", [True, pytest.param(False, marks=pytest.mark.second_tier)])
+def test_the_steps_to_this_service(place: Place, is_given_back: bool) -> None:
+    """Jobs done, in work and queued at the change-over, and those handed in meanwhile, end once. Without step 4 the one in work
+    waits for the end of its lease, which is counted.
+    """
+    steps = Steps.of(THERE)
+    assert (len(steps.texts), steps.commands()) == (7, ["check", "start", "status"])
+    platform = place.start_platform(WORKER_LEASE_SECONDS=str(LATE_SECONDS if is_given_back else SOON_SECONDS / 4))
+    handed_in = place.hand_in(5)
+    place.site.until_done(list(handed_in))
+    in_work, case = place.hand_in_with("hang", "feedback")
+    place.until_called(case)
+    handed_in |= place.hand_in(5)
+    deleted = place.ask_for_duties()
+
+    assert "FAILED" not in place.check()  # step 1
+    queued = 5 + (deleted is not None)
+    assert {row["status"]: row["count"] for row in place.site.all(steps.sql(2))} == {"leased": 1, "queued": queued}
+    platform.stop()  # step 3
+    handed_in |= place.hand_in(2)
+    if is_given_back:
+        assert place.site.owner.execute(steps.sql(4)).rowcount == 1
+    place.start_duties()  # step 5
+    place.until_duties_are_done()
+    fleet = place.start()  # step 6
+
+    assert_done_once(place, handed_in, {in_work: case})
+    fleet.until_idle()
+    assert fleet.status()["state"] == "ok"  # step 7
+    assert place.site.one(COUNTS, in_work) == {"expiries": None if is_given_back else 1, "crashes": None}
+    assert len(place.site.leases(*handed_in, in_work)) == len(handed_in) + 2
+    assert deleted not in place.site.results()
+
+
+def test_the_steps_back_to_the_platforms_worker(place: Place) -> None:
+    """Jobs done, in work, queued and waiting for a retry at the change back, and those handed in meanwhile, end once. The waiting
+    one is taken early.
+    """
+    steps = Steps.of(BACK)
+    assert len(steps.texts) == 5
+    duties, fleet = place.start_duties(), place.start(drain_timeout_seconds=1)
+    handed_in = place.hand_in(5)
+    place.site.until_done(list(handed_in))
+    waiting, refused = place.hand_in_with("transient", "vision")
+    until(lambda: place.site.all(WAITS, waiting) == [{"it": True}], what="a job that waits")
+    due_at = place.site.job(waiting)["visible_at"]
+    in_work, case = place.hand_in_with("hang", "feedback")
+    place.until_called(case)
+    handed_in |= place.hand_in(5)
+
+    assert place.site.one(steps.sql(1)) == {"count": 0}
+    assert fleet.stop() == TEMPFAIL  # step 2: a call was longer than the drain
+    handed_in |= place.hand_in(2)
+    deleted = place.ask_for_duties()
+    place.until_duties_are_done()
+    assert place.site.one(steps.sql(3)) == {"count": 0}
+    if duties:
+        duties.stop()  # step 4
+    place.start_platform()  # step 5
+
+    assert_done_once(place, handed_in, {in_work: case, waiting: refused}, reads_again=True)
+    assert place.site.one(FIRST_LEASE, waiting)["it"] < due_at
+    assert deleted not in place.site.results()
