@@ -4,8 +4,10 @@ The database has no guard against a second result, so each step must keep the tw
 """
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, LiteralString, cast
 from uuid import UUID, uuid4
@@ -35,11 +37,19 @@ THERE, BACK = "Change over from the platform's worker", "Change back to the plat
 TEMPFAIL: Final = 75
 FOREIGN: Final = "testkit.platform.foreign"
 SOON_SECONDS, LATE_SECONDS = 2.0, 25.0  # a lease of the platform's worker that ends in the test, and a wait that does not
-DUTIES: Final = ("export", "course deletion", "expired export", "purge", "invitation mail")
+DUTIES: Final = ("export", "expired export", "purge", "invitation mail")
 WAITS: LiteralString = (
     "select visible_at > now() as it from learning_submission_jobs where submission_id = %s and status = 'queued'"
 )
+GUARD: LiteralString = """
+    create or replace function learning_submission_accepts_result(p_status text) returns boolean
+        language sql immutable as $$ select p_status in ('pending', 'extracted') $$
+"""
 LATER: LiteralString = "alter table learning_submission_jobs alter column visible_at set default now() + interval '1 hour'"
+PLATFORM_LEASES: LiteralString = "select count(*) as n from audit_leases where application_name like 'platform%%'"
+NOW: LiteralString = "select clock_timestamp() as it"
+WAITED: LiteralString = "select count(*) as jobs, max(at - %s) as longest from audit_results where at > %s"
+DELETION: LiteralString = "insert into other_duties (duty, course_id) values ('course deletion', %s)"
 DONE: LiteralString = "select coalesce(bool_and(done_pid is not null), true) as it from other_duties"
 COUNTS: LiteralString = (
     "select payload -> 'expiries' as expiries, payload -> 'crashes' as crashes from audit_finishes where submission_id = %s"
@@ -107,17 +117,34 @@ class Place:
     def until_called(self, case: Case) -> None:
         until(lambda: self.scene.calls(case.mark), what=f"a call for {case.name}")
 
+    def now(self) -> datetime:
+        """Return the time of the database."""
+        at: datetime = self.site.one(NOW)["it"]
+        return at
+
+    def waited(self, since: datetime) -> int:
+        """Return the number of jobs that ended since then. The output has the longest wait."""
+        row = self.site.one(WAITED, since, since)
+        sys.stdout.write(f"schema of {self.year}: {row['jobs']} jobs waited, the longest {row['longest']} until its result\n")
+        return int(row["jobs"])
+
     # Other duties
 
     def ask_for_duties(self) -> UUID | None:
         """Enter one of each duty. Return the submission of the course that is to be deleted."""
         if self.year == 2025:
             return None
-        course_id, (submission_id,) = uuid4(), self.hand_in(1)
-        self.site.owner.execute("update learning_submissions set course_id = %s where id = %s", [course_id, submission_id])
+        (submission_id,) = self.hand_in(1)
+        self.delete_course_of(submission_id)
         for duty in DUTIES:
-            self.site.owner.execute("insert into other_duties (duty, course_id) values (%s, %s)", [duty, course_id])
+            self.site.owner.execute("insert into other_duties (duty) values (%s)", [duty])
         return submission_id
+
+    def delete_course_of(self, submission_id: UUID) -> None:
+        """Ask for the deletion of a course that has this submission alone."""
+        course_id = uuid4()
+        self.site.owner.execute("update learning_submissions set course_id = %s where id = %s", [course_id, submission_id])
+        self.site.owner.execute(DELETION, [course_id])
 
     def until_duties_are_done(self) -> None:
         if self.year > 2025:
@@ -192,9 +219,10 @@ def test_the_steps_to_this_service(place: Place, is_given_back: bool) -> None:
     handed_in |= place.hand_in(5)
     deleted = place.ask_for_duties()
 
-    assert "FAILED" not in place.check()  # step 1
+    assert f"database schema of {'2025-12' if place.year == 2025 else 2026}" in place.check()  # step 1
     queued = 5 + (deleted is not None)
     assert {row["status"]: row["count"] for row in place.site.all(steps.sql(2))} == {"leased": 1, "queued": queued}
+    stopped_at = place.now()
     platform.stop()  # step 3
     handed_in |= place.hand_in(2)
     if is_given_back:
@@ -204,10 +232,12 @@ def test_the_steps_to_this_service(place: Place, is_given_back: bool) -> None:
     fleet = place.start()  # step 6
 
     assert_done_once(place, handed_in, {in_work: case})
+    assert place.waited(stopped_at) == 8  # one in work, five queued, two that came later
     fleet.until_idle()
     assert fleet.status()["state"] == "ok"  # step 7
     assert place.site.one(COUNTS, in_work) == {"expiries": None if is_given_back else 1, "crashes": None}
     assert len(place.site.leases(*handed_in, in_work)) == len(handed_in) + 2
+    assert place.site.one(PLATFORM_LEASES)["n"] == 6  # those before step 3
     assert deleted not in place.site.results()
 
 
@@ -228,15 +258,51 @@ def test_the_steps_back_to_the_platforms_worker(place: Place) -> None:
     handed_in |= place.hand_in(5)
 
     assert place.site.one(steps.sql(1)) == {"count": 0}
+    stopped_at = place.now()
     assert fleet.stop() == TEMPFAIL  # step 2: a call was longer than the drain
     handed_in |= place.hand_in(2)
     deleted = place.ask_for_duties()
     place.until_duties_are_done()
     assert place.site.one(steps.sql(3)) == {"count": 0}
+    assert place.site.one(PLATFORM_LEASES)["n"] == 0
     if duties:
         duties.stop()  # step 4
     place.start_platform()  # step 5
 
     assert_done_once(place, handed_in, {in_work: case, waiting: refused}, reads_again=True)
+    assert 4 <= place.waited(stopped_at) <= 9  # one in work, one that waited, two that came later, and the queued ones
     assert place.site.one(FIRST_LEASE, waiting)["it"] < due_at
     assert deleted not in place.site.results()
+
+
+@pytest.mark.parametrize("place", [2026], indirect=True)
+def test_a_course_that_is_deleted_during_its_job_takes_the_job_along(place: Place) -> None:
+    """The deletion does not wait for the call. The result is dropped, and the fleet goes on."""
+    fleet = place.start()
+    deleted, case = place.hand_in_with("hang", "feedback")
+    place.until_called(case)
+    place.delete_course_of(deleted)
+    place.start_duties()
+    place.until_duties_are_done()
+    place.scene.release(case.mark)
+    fleet.until_logged("settled")
+    assert [line["outcome"] for line in fleet.logged("settled")] == ["lease_lost"]
+    place.site.until_done_once(list(place.hand_in(2)))
+
+
+@pytest.mark.second_tier
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_a_job_that_outlasts_the_lease_of_the_platforms_worker_is_done_twice(place: Place, is_guarded: bool) -> None:
+    """Side by side, this service takes it over. Only the guard prevents a second result of the platform's worker."""
+    if is_guarded:
+        place.site.owner.execute(GUARD)
+    place.start_platform(WORKER_LEASE_SECONDS=str(SOON_SECONDS / 4))
+    submission_id, case = place.hand_in_with("hang", "feedback")
+    place.until_called(case)
+    fleet = place.start()
+    place.site.until_done_once([submission_id])
+    assert fleet.stop() == 0
+    place.scene.release(case.mark)
+    place.site.until_done(list(place.hand_in(1)))
+    assert place.scene.calls(case.mark) == ["feedback", "feedback"]
+    assert place.site.results().count(submission_id) == (1 if is_guarded else 2)
