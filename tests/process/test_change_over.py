@@ -36,6 +36,7 @@ COMMAND: Final = re.compile(r"learning-supervisor ([a-z]+)\n")
 THERE, BACK = "Change over from the platform's worker", "Change back to the platform's worker"
 TEMPFAIL: Final = 75
 FOREIGN: Final = "testkit.platform.foreign"
+CHECK_SECONDS: Final = 90.0  # of a busy machine
 SOON_SECONDS, LATE_SECONDS = 2.0, 25.0  # a lease of the platform's worker that ends in the test, and a wait that does not
 DUTIES: Final = ("export", "expired export", "purge", "invitation mail")
 WAITS: LiteralString = (
@@ -110,7 +111,7 @@ class Place:
     def check(self) -> str:
         """Run `check` with the settings of this service, and return its report."""
         values = as_variables({**self.site.settings(), **self.settings()})
-        done = run_command(self.site.directory, values, "check")
+        done = run_command(self.site.directory, values, "check", timeout_seconds=CHECK_SECONDS)
         assert done.returncode == 0, done.stdout
         return done.stdout
 
