@@ -235,7 +235,7 @@ def test_the_steps_to_this_service(place: Place, is_given_back: bool) -> None:
     assert_done_once(place, handed_in, {in_work: case})
     assert place.waited(stopped_at) == 8  # one in work, five queued, two that came later
     fleet.until_idle()
-    assert fleet.status()["state"] == "ok"  # step 7
+    fleet.until_state("ok")  # step 7
     assert place.site.one(COUNTS, in_work) == {"expiries": None if is_given_back else 1, "crashes": None}
     assert len(place.site.leases(*handed_in, in_work)) == len(handed_in) + 2
     assert place.site.one(PLATFORM_LEASES)["n"] == 6  # those before step 3
