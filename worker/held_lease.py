@@ -10,7 +10,7 @@ from worker.core.outcome import Lease, Lost, Outcome, Released, has_answer
 from worker.core.refusal import Access, after_reading, before_call
 from worker.ipc.contract import Activity, Counter, Step
 from worker.queue.connection import Connection, RowRefused
-from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, give_back, still_held, wait_for_permit
+from worker.queue.permits import NO_PERMITS, HeldPermit, Permits, StepStart, begin_step, still_held, wait_for_permit
 from worker.queue.rehearsal import rehearse
 from worker.queue.sqlstate import is_damage, is_passing, is_refusal, reason_of
 from worker.rivals import RefusedAccesses, Rivals
@@ -143,7 +143,6 @@ class HeldLease:
         while True:
             self._check_time(hard_limit_seconds)
             permits = self._check_gate(step, model)
-            has_both = has_both and self._holds_one_of(permits)
             if not has_both:  # after a wait too, because the lease may be lost by then
                 self._renew_with_permit(hard_limit_seconds, permits)
             if self.permit is not None or permits is NO_PERMITS:
@@ -187,16 +186,6 @@ class HeldLease:
         if calls == 0:
             raise JobEnded(Released("gate"))
         return self._ctx.permits(step, model, calls)
-
-    def _holds_one_of(self, permits: Permits) -> bool:
-        """False if the permit is another model's, which is given back: it came with the lease of a typed text."""
-        held = self.permit
-        if held is None or held.key == permits.key:
-            return held is not None
-        self.permit = None
-        self._ctx.report.enter_activity(Activity.PERMIT, STATEMENT_DEADLINE_SECONDS)
-        self.ask(lambda connection: give_back(connection, still_held(connection, held)), counters=())
-        return False
 
     def _is_long_enough(self, hard_limit_seconds: float) -> bool:
         """True if the rest of the lease covers the step."""

@@ -68,8 +68,10 @@ def system(scoreboard: Scoreboard, descriptors: Descriptors, signals: SignalInbo
 def test_a_suspended_supervisor_compares_deadlines_with_its_observation(system: UnixSystem, scoreboard: Scoreboard) -> None:
     """After a suspension between observation and decision, no deadline that held at the observation counts as exceeded."""
     fleet = Fleet.of(1).with_slot(Slot(0, SlotState.RUNNING, pid=2**22 + 1, incarnation=7))
-    deadline_seconds = time.monotonic() + SOON_SECONDS
-    scoreboard.write_worker(0, WorkerRecord(7, Activity.VISION, deadline_seconds=deadline_seconds))
+    alive_seconds = time.monotonic()
+    deadline_seconds = alive_seconds + SOON_SECONDS
+    record = WorkerRecord(7, Activity.VISION, deadline_seconds=deadline_seconds, alive_seconds=alive_seconds)
+    scoreboard.write_worker(0, record)
     (fact,) = system.wait(fleet, time.monotonic())
     until(lambda: time.monotonic() > deadline_seconds)
     signalled = [action for action in decide(apply(fleet, fact), Policy(), system.now()) if getattr(action, "slot", None) == 0]

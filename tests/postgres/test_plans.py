@@ -68,6 +68,7 @@ VALUES: dict[str, object] = {
     "feedback": False,
     "feedback_md": "feedback",
     "job_error_code": "vision_failed",
+    "last_error": "vision_failed",
     "job_id": uuid4(),
     "job_ids": "{}",
     "lease_key": uuid4(),

@@ -298,23 +298,6 @@ def test_pages_take_a_permit_beside_a_stub_that_reads_none(pupils: Class) -> Non
         until(lambda: pupils.school.is_final(submission_id) and is_idle(worker))
 
 
-def test_a_typed_text_judged_by_the_vision_model_takes_its_permit(pupils: Class) -> None:
-    """The lease behind another job brings a permit of the feedback model, which is not the right one for this mode."""
-    enter_one(pupils.school, pupils.typed)
-    visual = pupils.hand_in("text_direct", analysis_mode="visual_direct")
-    pupils.school.change_job("visible_at = now() + interval '1 microsecond'", visual)
-    key = Permits.of(server_name(pupils.school.ollama_url), VISION_MODEL, 1).key
-    pupils.school.owner.execute("select pg_advisory_lock(%s::int, 1)", [key])
-    try:
-        with pupils.school.worker(pupils.environ(), **ADAPTERS) as worker:
-            until(lambda: WAITED_FOR in [row["granted"] for row in pupils.school.all(WAITS)])
-            assert pupils.methods() == ["analyze"]
-            pupils.school.owner.execute("select pg_advisory_unlock_all()")
-            until(lambda: pupils.methods() == ["analyze", "analyze_visual"] and is_idle(worker))
-    finally:
-        pupils.school.owner.execute("select pg_advisory_unlock_all()")
-
-
 @pytest.mark.parametrize(
     ("mode", "model"), [("visual_direct", VISION_MODEL), ("dialog", FEEDBACK_MODEL), ("practice", FEEDBACK_MODEL)]
 )

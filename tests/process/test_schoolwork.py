@@ -11,6 +11,7 @@ from testkit.inputs.files import encoded
 from testkit.school import FEEDBACK_MODEL, VISION_MODEL, School, enter_one, finish
 from testkit.site import Site
 from testkit.submissions import Submission
+from testkit.waiting import until
 
 pytestmark = pytest.mark.postgres
 
@@ -96,6 +97,7 @@ def test_preload_and_calls_ask_for_one_window(site: Site) -> None:
     """The preload of the monitor and the calls of all workers have equal options, so no model is loaded twice."""
     for model in (VISION_MODEL, FEEDBACK_MODEL):
         site.simulator.client.post("/api/generate", json={"model": model, "keep_alive": 0})
+    until(lambda: not site.simulator.client.get("/api/ps").json()["models"])
     site.simulator.reset_calls()
     site.start(worker_concurrency=2)
     site.until_done(site.enter_photos(3))

@@ -633,7 +633,7 @@ def test_a_blank_feedback_is_no_result(school: School, typed: Submission) -> Non
         until(lambda: school.is_final(submission_id) and is_idle(worker))
         assert counted(worker)[Counter.FEEDBACK_CALLS] == 2
     row = school.submission(submission_id)
-    assert (row["analysis_status"], row["feedback_last_error"]) == ("failed", "EmptyAnswer")
+    assert (row["analysis_status"], row["feedback_last_error"]) == ("failed", "empty_answer")
 
 
 def failures(worker: BareWorker) -> list[tuple[str | None, str]]:

@@ -83,7 +83,7 @@ class SentRequest:
         if row is None or submission is None:
             return (_lease(row) if row else None), None
         number = submission.pop("permit")
-        return _lease(row, submission), (held_permit(self.job.connection, self.permits, number) if number else None)
+        return _lease(row, submission), (held_permit(self.job.connection, number) if number else None)
 
 
 def send_request(connection: Connection, request: LeaseRequest) -> SentRequest:

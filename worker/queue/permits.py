@@ -65,13 +65,9 @@ NO_PERMITS = Permits(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class HeldPermit:
-    """A permit that is held: by the session with this backend pid, so that a lost connection has lost it, or by a socket.
-
-    `key` is that of its model, see `Permits`.
-    """
+    """A permit that is held: by the session with this backend pid, so that a lost connection has lost it, or by a socket."""
 
     number: int
-    key: int = field(default=0, compare=False)
     backend_pid: int = field(default=0, compare=False)
     sock: socket.socket | None = field(default=None, compare=False)
 
@@ -99,14 +95,14 @@ def begin_step(connection: Connection, lease: Lease, lease_seconds: float, permi
     is_ours, number = (row["is_ours"], row["permit"]) if row else (False, None)
     if is_on_host:
         return StepStart(is_ours, _any_on_host(permits) if is_ours else None)
-    return StepStart(is_ours, held_permit(connection, permits, number) if number else None)
+    return StepStart(is_ours, held_permit(connection, number) if number else None)
 
 
 def wait_for_permit(connection: Connection, permits: Permits, number: int, timeout_seconds: float) -> HeldPermit | None:
     """Sleep in PostgreSQL's lock queue until `number` is free. No polling. None after the timeout."""
     if is_pooled(connection):
         sock = host_permits.wait(permits.key, number, timeout_seconds)
-        return HeldPermit(number, permits.key, sock=sock) if sock else None
+        return HeldPermit(number, sock=sock) if sock else None
     with closed_after_an_error(connection):
         try:
             with connection.pipeline():  # one implicit transaction: the timeout ends with it, the lock does not
@@ -115,7 +111,7 @@ def wait_for_permit(connection: Connection, permits: Permits, number: int, timeo
         except errors.LockNotAvailable:
             connection.execute(_RELEASE_ALL)  # a timeout in the instant of the grant is reported, and the lock is held
             return None
-    return held_permit(connection, permits, number)
+    return held_permit(connection, number)
 
 
 def still_held(connection: Connection, held: HeldPermit | None) -> HeldPermit | None:
@@ -123,15 +119,15 @@ def still_held(connection: Connection, held: HeldPermit | None) -> HeldPermit | 
     return held if held and (held.sock or held.backend_pid == connection.info.backend_pid) else None
 
 
-def held_permit(connection: Connection, permits: Permits, number: int) -> HeldPermit:
-    return HeldPermit(number, permits.key, connection.info.backend_pid)
+def held_permit(connection: Connection, number: int) -> HeldPermit:
+    return HeldPermit(number, connection.info.backend_pid)
 
 
 def _any_on_host(permits: Permits) -> HeldPermit | None:
     """Take the first free number."""
     for number in permits.numbers:
         if sock := host_permits.take(permits.key, number):
-            return HeldPermit(number, permits.key, sock=sock)
+            return HeldPermit(number, sock=sock)
     return None
 
 

@@ -22,7 +22,9 @@ with locked as (
         error_code = case when judged.is_over then 'worker_crashed' else job.error_code end,
         payload = case when %(count_as)s::text is null or jsonb_typeof(job.payload) <> 'object' then job.payload
             when judged.is_over then job.payload - array['crashes', 'expiries', 'suspect']
-                || jsonb_build_object('quarantined', jsonb_build_object(%(count_as)s::text, judged.deaths))
+                || jsonb_build_object('quarantined', jsonb_strip_nulls(
+                    jsonb_build_object('crashes', job.payload -> 'crashes', 'expiries', job.payload -> 'expiries')
+                    || jsonb_build_object(%(count_as)s::text, judged.deaths)))
             else jsonb_set(job.payload, array[%(count_as)s::text], to_jsonb(judged.deaths)) end,
         lease_key = null, leased_until = null, updated_at = clock_timestamp()
     from judged
