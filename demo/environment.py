@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import dict_row
 
-from testkit.database import Database, adopt_database, temporary_database
+from testkit.database import Database, Year, adopt_database, temporary_database
 from testkit.environment import Environment
 from testkit.ollama_simulator.process import start_simulator
 from testkit.postgres import Cluster
@@ -40,20 +40,20 @@ class DemoEnvironment(Environment):
 
 
 @contextmanager
-def set_up() -> Iterator[DemoEnvironment]:
-    """Start everything but the supervisor. Raises DatabaseRefused or ClusterError."""
+def set_up(year: Year) -> Iterator[DemoEnvironment]:
+    """Start everything but the supervisor, with the schema of this year. Raises DatabaseRefused or ClusterError."""
     with ExitStack() as undo:
         directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="learning-demo-")))
-        database = _database(undo)
+        database = _database(undo, year)
         given_url = os.environ.get("OLLAMA_BASE_URL", "")
         ollama_url = given_url or undo.enter_context(start_simulator(num_parallel=PROCS, vision_seconds=VISION_SECONDS)).url
         owner = undo.enter_context(psycopg.connect(database.admin_dsn, autocommit=True, row_factory=dict_row))
         yield DemoEnvironment(database, owner, ollama_url, directory, is_simulated=not given_url)
 
 
-def _database(undo: ExitStack) -> Database:
+def _database(undo: ExitStack, year: Year) -> Database:
     given = os.environ.get("DEMO_DATABASE_URL", "")
     if given:
-        return adopt_database(given, audited=True)
+        return adopt_database(given, audited=True, year=year)
     cluster = undo.enter_context(Cluster.start())
-    return undo.enter_context(temporary_database(cluster.admin_dsn))
+    return undo.enter_context(temporary_database(cluster.admin_dsn, year=year))

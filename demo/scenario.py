@@ -14,6 +14,7 @@ from rich.live import Live
 
 from demo import view
 from demo.environment import DemoEnvironment, set_up
+from testkit.database import Year
 from testkit.readers import faults_of_results
 from testkit.results import SubmissionResult, read_results, summary
 from testkit.submissions import Submission, demo_submissions
@@ -85,10 +86,10 @@ class DemoRun:
         )
 
 
-def run(console: Console, *, keeps: bool) -> int:
+def run(console: Console, *, keeps: bool, year: Year) -> int:
     """Return 0 only if all results are as expected and the killed worker was replaced."""
     began_at_seconds = time.monotonic()
-    with _started(console) as demo_run:
+    with _started(console, year) as demo_run:
         _watch(demo_run, console)
         if keeps:
             _keep(demo_run, console)
@@ -107,8 +108,8 @@ def run(console: Console, *, keeps: bool) -> int:
 
 
 @contextmanager
-def _started(console: Console) -> Iterator[DemoRun]:
-    with console.status("starting a database and a model server"), set_up() as environment:
+def _started(console: Console, year: Year) -> Iterator[DemoRun]:
+    with console.status("starting a database and a model server"), set_up(year) as environment:
         submissions = demo_submissions()
         ids = environment.enter(*submissions)
         with environment.supervisor() as supervisor:

@@ -4,7 +4,8 @@ Servers: `postgres` (a throw-away server) with `database` and `schema` (as of 20
 `class_tasks` (tasks and practice attempts of 2026), `ollama_simulator`, `real_ollama`, `raw_server`, `object_store`, `provider`
 (an OpenAI-compatible server), `host_names` (lookups that hang), `name_server`, `pooler`, `pg_proxy` (counts, cuts and loses
 messages), `service_manager`, `far_host`.
-Processes: `supervisor_process` and `live_fleet` (a whole supervisor), `bare_worker` (one worker), `parent_death`.
+Processes: `supervisor_process` and `live_fleet` (a whole supervisor), `bare_worker` (one worker), `platform_worker` (a stand-in
+for the platform's own worker, with its other duties), `parent_death`.
 Scenes: `environment` (database, Ollama, files) with `site` for fleets and `school` for single workers, `outage`, `kill_sweep`,
 `refusals` (a database that refuses single rows), `monitor`, `pending_call`, `tmpfs` (a full or read-only disk), and
 `adapters`: faulty ones, and two packages that behave like the platform's.

@@ -22,7 +22,7 @@ _ATTEMPT: LiteralString = """
 
 
 def open_task(owner: psycopg.Connection[Any], submission_id: UUID, *, is_modular: bool = False, **columns: object) -> UUID:
-    """Insert the task of a submission, visible to its student, and return its id.
+    """Insert the task of a submission, visible to its student, and return its id. Work of two students may have one task.
 
     A task of a modular unit is visible only while the course is set too.
     """
@@ -33,7 +33,7 @@ def open_task(owner: psycopg.Connection[Any], submission_id: UUID, *, is_modular
         owner.execute(statement, row | {"is_modular": is_modular})
     task = {"id": row["task_id"], "section_id": row["section_id"], **columns}
     names, values = (sql.SQL(", ").join(map(kind, task)) for kind in (sql.Identifier, sql.Placeholder))
-    owner.execute(sql.SQL("insert into unit_tasks ({}) values ({})").format(names, values), task)
+    owner.execute(sql.SQL("insert into unit_tasks ({}) values ({}) on conflict do nothing").format(names, values), task)
     task_id: UUID = row["task_id"]
     return task_id
 

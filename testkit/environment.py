@@ -53,6 +53,11 @@ class Environment:
     def job(self, submission_id: UUID) -> DictRow:
         return self.one("select * from learning_submission_jobs where submission_id = %s", submission_id)
 
+    def change_job(self, change: LiteralString, submission_id: UUID, *values: object) -> None:
+        self.owner.execute(
+            "update learning_submission_jobs set " + change + " where submission_id = %s", [*values, submission_id]
+        )
+
     def all(self, query: LiteralString, *values: Any) -> list[DictRow]:
         return self.owner.execute(query, values).fetchall()
 

@@ -9,11 +9,13 @@ from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from testkit.adapters.ledger import FEEDBACK, PAGES_OF_A_FILE, Ledger, page_line
 from testkit.bare_worker import BareWorker
 from testkit.monitor import Monitor
 from testkit.pg_proxy import PgProxy
+from testkit.platform.entry import AS_DIALOG, CONVERSATION
 from testkit.school import School, is_idle
 from testkit.submissions import Submission, enter_all
 from worker.queue.connection import Connection
@@ -21,12 +23,20 @@ from worker.queue.connection import Connection
 ADAPTER = "testkit.adapters.ledger"
 LONG_SECONDS = 60.0  # an idle worker polls only after a wake-up
 MAX_CRASHES = 2
+MODES = frozenset({"dialog", "visual_direct"})
+CHANGE_METADATA: LiteralString = "update learning_submissions set internal_metadata = internal_metadata || %s where id = %s"
 NOTHING_TO_DO: LiteralString = """
     select not exists (select from learning_submission_jobs where status <> 'failed' and visible_at <= now()) as it
 """
 
-MIME_TYPES = {"text": None, "image": "image/png", "file": "application/pdf"}
-PAGES_OF = {"text": (), "image": (page_line(1),), "file": tuple(page_line(n) for n in range(1, PAGES_OF_A_FILE + 1))}
+MIME_TYPES = {"image": "image/png", "visual_direct": "image/png", "file": "application/pdf"}
+PAGES_OF = {
+    "text": (),
+    "dialog": (),
+    "visual_direct": (),
+    "image": (page_line(1),),
+    "file": tuple(page_line(n) for n in range(1, PAGES_OF_A_FILE + 1)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,7 @@ KINDS = (
     Kind("held", ("text",), ("hold",), "unavailable", pauses=1),
     Kind("failed", ("text",), ("fail",), "permanent", failures=1),
 )
+KINDS_OF_2026 = (Kind("dialog", ("dialog",), ("settle",)), Kind("visual", ("visual_direct",), ("settle",)))
 
 
 @dataclass(slots=True)
@@ -100,6 +111,17 @@ class Sweep:
     def enter(self) -> None:
         self.ledger_path.write_text("")
         self.entered = enter_all(self.platform, map(submitted, self.kind.submitted), storage_root=self.school.storage_root)
+        for submission_id, each in zip(self.entered, self.kind.submitted, strict=True):
+            if each in MODES:
+                self._change_mode(submission_id, each)
+
+    def _change_mode(self, submission_id: UUID, mode: str) -> None:
+        """Add what the web application of 2026 writes for a submission of this mode. No worker looks for its job yet."""
+        words = {"analysis_mode": mode, **(CONVERSATION if mode == "dialog" else {})}
+        if mode == "dialog":
+            self.platform.execute(AS_DIALOG, [submission_id])
+        self.platform.execute(CHANGE_METADATA, [Jsonb({"analysis_mode": mode}), submission_id])
+        self.school.change_job("payload = payload || %s", submission_id, Jsonb(words))
 
     def called(self) -> list[str]:
         return Ledger(self.ledger_path).lines()
@@ -136,7 +158,7 @@ class Sweep:
 
     def _committed_of(self, submission_id: UUID) -> tuple[str, ...]:
         row = self.school.submission(submission_id)
-        pages = PAGES_OF[row["kind"]]
+        pages = PAGES_OF[row["internal_metadata"].get("analysis_mode", row["kind"])]
         if row["analysis_status"] in {"completed", "failed"}:
             return (*pages, FEEDBACK)
         payload = self.school.job(submission_id)["payload"]
@@ -152,5 +174,7 @@ class Sweep:
 
 def submitted(kind: Any) -> Submission:
     """Make a submission. Its content is not read, because the adapters only count calls."""
-    content = "typed" if kind == "text" else b"a file"
-    return Submission(kind, kind, content, MIME_TYPES[kind], ("criterion",), "task", None, None)
+    mime_type = MIME_TYPES.get(kind)
+    row_kind: Any = {"dialog": "text", "visual_direct": "image"}.get(kind, kind)
+    content = b"a file" if mime_type else "typed"
+    return Submission(kind, row_kind, content, mime_type, ("criterion",), "task", None, None)

@@ -79,11 +79,6 @@ class School(Environment):
         row = self.one("select exists (select from learning_submission_jobs where submission_id = %s) as it", submission_id)
         return bool(row["it"])
 
-    def change_job(self, change: LiteralString, submission_id: UUID, *values: object) -> None:
-        self.owner.execute(
-            "update learning_submission_jobs set " + change + " where submission_id = %s", [*values, submission_id]
-        )
-
     def is_final(self, *submission_ids: UUID) -> bool:
         """Return True if each submission is completed or failed and only failed jobs are left."""
         states = self.owner.execute("select analysis_status from learning_submissions where id = any(%s)", [list(submission_ids)])

@@ -61,11 +61,32 @@ class Counting(Stub):
         yield Pages(self._ledger, first_page, PAGES_OF_A_FILE if submission["kind"] == "file" else 1)
 
     def analyze(self, *, text_md: str, criteria: Sequence[str]) -> StubFeedback:
+        self._note_feedback()
+        return super().analyze(text_md=text_md, criteria=criteria)
+
+    def analyze_visual(
+        self, *, submission: Mapping[str, Any], job_payload: Mapping[str, Any], criteria: Sequence[str]
+    ) -> StubFeedback:
+        self._note_feedback()
+        return super().analyze_visual(submission=submission, job_payload=job_payload, criteria=criteria)
+
+    def analyze_dialog(
+        self,
+        *,
+        student_performance: Mapping[str, Any],
+        conversation_context: Mapping[str, Any],
+        criteria: Sequence[str],
+        instruction_md: str,
+    ) -> StubFeedback:
+        self._note_feedback()
+        words = {"student_performance": student_performance, "conversation_context": conversation_context}
+        return super().analyze_dialog(criteria=criteria, instruction_md=instruction_md, **words)
+
+    def _note_feedback(self) -> None:
         number = self._ledger.lines().count(FEEDBACK)
         self._ledger.note(FEEDBACK)
         if number < len(self._errors):
             raise ERRORS[self._errors[number]]
-        return super().analyze(text_md=text_md, criteria=criteria)
 
 
 def page_line(number: int) -> str:

@@ -8,9 +8,9 @@ from psycopg.types.json import Jsonb
 
 from testkit import drawn_pages
 from testkit.class_tasks import begin_attempt, open_task
+from testkit.environment import Environment
 from testkit.platform.case import Case, Ending, Work
 from testkit.platform.foreign import read_text
-from testkit.school import School
 from testkit.submissions import Submission, damaged_jpeg_bytes
 
 SIZE: Final = (700, 980)
@@ -35,32 +35,32 @@ CHANGE_ROW: Final[LiteralString] = """
 """
 
 
-def enter(school: School, case: Case) -> UUID:
+def enter(environment: Environment, case: Case) -> UUID:
     """Hand in the work. No worker looks for it before it is woken."""
-    (submission_id,) = school.enter(work_of(case))
+    (submission_id,) = environment.enter(work_of(case))
     if case.year > 2025:
-        _as_of_2026(school, case, submission_id)
+        _as_of_2026(environment, case, submission_id)
     return submission_id
 
 
-def _as_of_2026(school: School, case: Case, submission_id: UUID) -> None:
+def _as_of_2026(environment: Environment, case: Case, submission_id: UUID) -> None:
     """Add what the web application writes since 2026, and the task with the teacher's context."""
     intent = "feedback" if case.work is Work.PRACTICE else "submit"
     kind_of_task = TASK_KINDS.get(case.work, "native")
     words: dict[str, Any] = {"analysis_mode": case.work.mode, "task_kind": kind_of_task, "intent": intent}
     metadata: dict[str, Any] = {"analysis_mode": case.work.mode}
-    open_task(school.owner, submission_id, **TASK)
+    open_task(environment.owner, submission_id, **TASK)
     if case.work is Work.PROGRAM:
         words |= {"kind": "file"}
-        school.owner.execute(AS_PROGRAM, [submission_id])
+        environment.owner.execute(AS_PROGRAM, [submission_id])
     if case.work is Work.DIALOG:
         words |= {"kind": "dialog", **CONVERSATION}
-        school.owner.execute(AS_DIALOG, [submission_id])
+        environment.owner.execute(AS_DIALOG, [submission_id])
     if case.work is Work.PRACTICE:
-        attempt_id = begin_attempt(school.owner, submission_id, list(work_of(case).criteria))
+        attempt_id = begin_attempt(environment.owner, submission_id, list(work_of(case).criteria))
         words["practice_attempt_id"] = metadata["practice_attempt_id"] = str(attempt_id)
-    school.owner.execute(CHANGE_ROW, [intent, Jsonb(metadata), submission_id])
-    school.change_job("payload = payload - 'hints_md' || %s", submission_id, Jsonb(words))
+    environment.owner.execute(CHANGE_ROW, [intent, Jsonb(metadata), submission_id])
+    environment.change_job("payload = payload - 'hints_md' || %s", submission_id, Jsonb(words))
 
 
 def work_of(case: Case) -> Submission:

@@ -1,7 +1,7 @@
 """A pair of adapters as the platform's: built without arguments, configured by the environment, with codes as their messages.
 
-Directory SCENE has a file for each mark and step with one word for each call: answer, transient, permanent or hang. Each call
-leaves a line in its file `calls`.
+Directory SCENE has a file for each mark and step with one word for each call: answer, transient, permanent or hang. A call that
+hangs goes on after `release`. Each call leaves a line in its file `calls`.
 """
 
 import os
@@ -84,6 +84,9 @@ class Scene:
     def plan(self, mark: str, step: str, words: Sequence[str]) -> None:
         (self._directory / f"{mark}.{step}").write_text(" ".join(words))
 
+    def release(self, mark: str) -> None:
+        (self._directory / f"{mark}.released").touch()
+
     def calls(self, mark: str) -> list[str]:
         """Return the steps of all calls for the mark, in order."""
         file = self._directory / CALLS
@@ -98,8 +101,8 @@ class Scene:
         planned = self._directory / f"{mark}.{step}"
         words = planned.read_text().split() if planned.exists() else []
         word = words[number] if number < len(words) else "answer"
-        if word == "hang":
-            select.select([], [], [])
+        while word == "hang" and not (self._directory / f"{mark}.released").exists():
+            select.select([], [], [], 0.01)
         if error := ERRORS.get((step, word)):
             raise error((TRANSIENT if word == "transient" else PERMANENT)[step])
 

@@ -16,6 +16,7 @@ from supervisor.core.actions import Kill, Retire, Spawn, Terminate
 from supervisor.core.fleet import ActionReason, ExitCause, ReloadProblem
 from supervisor.monitor.left_queued import REMEDIES
 from testkit.metrics_page import metrics_page
+from testkit.platform.page import cases_page
 from worker.ipc.contract import EventKind, Obstacle
 
 ROOT = Path(__file__).parents[2]
@@ -177,3 +178,8 @@ def test_every_citation_has_its_section() -> None:
 def test_the_metrics_page_is_current() -> None:
     """A change of a metric needs a run of scripts/settings."""
     assert read("metrics.md") == metrics_page()
+
+
+def test_the_page_of_cases_is_current() -> None:
+    """A change of the cases of scripts/platform, or of what each must write, needs a run of scripts/settings."""
+    assert read("platform-cases.md") == cases_page()

@@ -13,7 +13,7 @@ from psycopg.rows import DictRow
 
 from testkit.bare_worker import BareWorker
 from testkit.database import Database, temporary_database
-from testkit.kill_sweep import KINDS, LONG_SECONDS, MAX_CRASHES, Kind, Sweep
+from testkit.kill_sweep import KINDS, KINDS_OF_2026, LONG_SECONDS, MAX_CRASHES, Kind, Sweep
 from testkit.monitor import open_monitor
 from testkit.pg_proxy import Strike, proxy_before
 from testkit.school import School, counted, is_idle
@@ -112,6 +112,14 @@ def test_a_worker_killed_after_any_message_costs_no_committed_call(sweep: Sweep)
         heir.control(ControlRecord(leasing_slots=0))
         rounds = next(k for k in range(1, MAX_MESSAGES) if not killed_after(sweep, heir, k))
     assert_all_were_met(sweep, rounds)
+
+
+@pytest.mark.second_tier
+@pytest.mark.parametrize("shared_database", [2026], indirect=True)
+@pytest.mark.parametrize("kind", KINDS_OF_2026, ids=[kind.name for kind in KINDS_OF_2026])
+def test_a_mode_of_2026_costs_no_committed_call(sweep: Sweep) -> None:
+    """The same for a dialog, and for a picture that is judged without a text."""
+    test_a_worker_killed_after_any_message_costs_no_committed_call(sweep)
 
 
 def killed_after(sweep: Sweep, heir: BareWorker, k: int) -> bool:

@@ -24,14 +24,16 @@ def home() -> Iterator[Path]:
         yield Path(path)
 
 
-def start(home: Path) -> subprocess.Popen[str]:
+def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = {"PATH": os.environ["PATH"], "TMPDIR": str(home), "COLUMNS": "80"}
-    return subprocess.Popen([sys.executable, "-m", "demo"], env=environment, stdout=subprocess.PIPE, text=True, process_group=0)
+    command = [sys.executable, "-m", "demo", *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, process_group=0)
 
 
-def test_the_demo_accounts_for_every_submission(home: Path) -> None:
-    """It ends with its last line and exit code 0, and removes its files."""
-    demo = start(home)
+@pytest.mark.parametrize("year", ["2025", pytest.param("2026", marks=pytest.mark.second_tier)])
+def test_the_demo_accounts_for_every_submission(home: Path, year: str) -> None:
+    """It ends with its last line and exit code 0 on each schema, and removes its files."""
+    demo = start(home, "--year", year)
     output, _ = demo.communicate(timeout=90)
     assert (demo.returncode, output.splitlines()[-1]) == (0, LAST_LINE)
     assert max(map(len, output.splitlines()[:-1])) <= 80
