@@ -41,6 +41,8 @@ The platform's dashboards read `analysis_jobs_inflight`, `ai_worker_processed_to
 * `learning_admission_held{reason="memory"} == 1` or `{reason="unknown"} == 1` for five minutes: no new job starts, see
   [held back](ollama.md#held-back)
 * `learning_queue_oldest_wait_seconds` above what a class can wait: the models are too slow for the number of submissions
+* an increase of `learning_jobs_held_total` for five minutes without one of `ai_worker_processed_total{status="completed"}`: each
+  call of an adapter of another package fails, see [errors](platform-adapters.md#errors)
 * an increase of `ai_worker_failed_total{error_code="worker_crashed"}`: a job that killed its workers was quarantined, see
   [failed jobs](operations.md#failed-jobs)
 * an increase of `learning_writes_rejected_total`: a lease ran out before its job ended

@@ -308,6 +308,8 @@ def initialise(binaries: Path, home: Home, undo: ExitStack) -> None:
     undo.callback(end, initdb)
     with suppress(subprocess.TimeoutExpired):
         initdb.wait(START_TIMEOUT_SECONDS)
+    if initdb.returncode is None:
+        raise ClusterError(f"initdb did not end within {START_TIMEOUT_SECONDS:.0f} s: try again when this machine is less busy")
     if initdb.returncode != 0:
         raise ClusterError(f"initdb failed:\n{log_tail(home)}")
 

@@ -387,7 +387,8 @@ class WorkerSettings(BaseModel):
         are_named = info.data.get("learning_vision_adapter") and info.data.get("learning_feedback_adapter")
         if backend is None and not are_named:
             raise ValueError(
-                "must be chosen: write local for real feedback by Ollama, or stub for a trial with invented feedback"
+                "must be chosen: write local for real feedback by Ollama, or stub for a trial with invented feedback, or name "
+                "the platform's adapters in LEARNING_VISION_ADAPTER and LEARNING_FEEDBACK_ADAPTER"
             )
         if backend == "stub" and _is_production(info.data) and not are_named:
             raise ValueError(f"a stub invents its results, and GUSTAV_ENV={info.data['gustav_env']} has real pupils: write local")

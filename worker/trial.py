@@ -3,7 +3,7 @@
 They run in a child process with the rights of the service, because a foreign module or a disk may do anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from worker.adapters.abilities import abilities_of
@@ -13,10 +13,13 @@ from worker.adapters.prerequisites import Missing, missing_for, variable_in
 from worker.core.abilities import Abilities
 from worker.core.errors import VisionPermanentError, VisionTransientError
 from worker.core.file_refusals import KeyRefused
+from worker.core.modes import Mode
+from worker.core.platform import Platform
 from worker.documents.storage import Storage
-from worker.ipc.contract import Step
+from worker.ipc.contract import Obstacle, Step
 from worker.settings import WorkerSettings
 
+_OF_2026 = {Mode.VISUAL_DIRECT: "pictures without a text", Mode.DIALOG: "dialogs"}
 _METHODS = {Step.VISION: ("extract", "pages"), Step.FEEDBACK: ("analyze",)}  # one of these
 
 
@@ -53,6 +56,16 @@ def adapter_abilities(settings: WorkerSettings, exported: Mapping[str, str]) -> 
     except Exception:  # noqa: BLE001  a foreign module may raise anything, and has a line of its own
         return None
     return abilities_of(vision_adapter, feedback_adapter, settings, has_practice=load_practice() is not None)
+
+
+def undoable_work(abilities: Abilities, platform: Platform) -> Iterator[tuple[Obstacle, str]]:
+    """Yield work of 2026 that these adapters cannot do, before the first job of its kind is in the queue."""
+    if platform.has_practice and not abilities.has_practice:
+        yield Obstacle.PRACTICE, "practice attempts"
+    if platform.has_dialog and (work := [word for mode, word in _OF_2026.items() if mode not in abilities.modes]):
+        yield Obstacle.ADAPTER, " and ".join(work)
+    if platform.has_dialog and not abilities.program_files:
+        yield Obstacle.FILE_TYPE, "Scratch, MakeCode and Filius files"
 
 
 def _setting_in(error: AdapterMissing, step: Step) -> str:

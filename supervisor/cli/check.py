@@ -189,6 +189,9 @@ def _adapter(settings: Settings, step: Step) -> Iterator[Finding]:
     for name in missing.variables_of_a_mode:
         remedy = "set it if submissions need this model: without it they wait"
         yield Finding(Level.WARNING, f"{step.value} adapter: {name} is not set", remedy)
+    if step is Step.FEEDBACK and missing.needs_setup and not settings.worker.learning_worker_setup:
+        remedy = "set it, as docs/platform-adapters.md shows: without it the adapters of 2025-12 ask no model for feedback"
+        yield Finding(Level.WARNING, f"{step.value} adapter: LEARNING_WORKER_SETUP is not set", remedy)
     for name in missing.packages:
         remedy = "install it in the environment of the service: the adapter imports it when it is called"
         yield Finding(Level.WARNING, f"{step.value} adapter: package {name} is not installed", remedy)

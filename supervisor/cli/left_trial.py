@@ -9,7 +9,7 @@ from worker.queue.connection import Connection, DatabaseUnavailable, UnsuitableD
 from worker.queue.contract_check import left_queued
 from worker.queue.platform_probe import platform_of
 from worker.settings import WorkerSettings
-from worker.trial import adapter_abilities
+from worker.trial import adapter_abilities, undoable_work
 
 NAME = "learning-supervisor check"
 
@@ -18,9 +18,15 @@ def left_jobs(settings: WorkerSettings, exported: Mapping[str, str]) -> Iterator
     """Runs in the child with the service's rights, on its own connection. A database or adapter at fault has a line already."""
     with suppress(DatabaseUnavailable, UnsuitableDatabase), _connect(settings) as connection:
         abilities = adapter_abilities(settings, exported)
-        left = troubling(left_queued(connection, abilities.on(platform_of(connection)))) if abilities else []
+        if not abilities:
+            return
+        platform = platform_of(connection)
+        left = troubling(left_queued(connection, abilities.on(platform)))
         for each in left:
             yield Finding(Level.WARNING, f"submissions stay queued: {kinds_in_words([each])}", REMEDIES[each.obstacle])
+        for obstacle, work in undoable_work(abilities, platform):
+            if obstacle not in {each.obstacle for each in left}:
+                yield Finding(Level.WARNING, f"{work} will stay queued", REMEDIES[obstacle])
 
 
 def _connect(settings: WorkerSettings) -> Connection:

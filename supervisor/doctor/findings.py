@@ -32,7 +32,7 @@ _FAILED_PROBE = {
 def findings(report: DoctorReport) -> list[Finding]:
     """FAILED: jobs would fail with these settings. WARNING: jobs would succeed, but slowly or not always."""
     if report.version is None:
-        return [Finding(Level.FAILED, f"Ollama at {report.base_url} does not answer ({report.error})", _START_IT)]
+        return [_no_answer(report)]
     found = [Finding(Level.OK, f"Ollama {report.version} answers at {report.base_url}"), *_adapters(report)]
     for check in report.models:
         found += _model(check, report)
@@ -41,13 +41,23 @@ def findings(report: DoctorReport) -> list[Finding]:
     return found
 
 
+def _no_answer(report: DoctorReport) -> Finding:
+    """A fault, but for two adapters of another package, which may do without Ollama."""
+    subject = f"Ollama at {report.base_url} does not answer ({report.error})"
+    worker = report.settings.worker
+    if worker.is_foreign("vision") and worker.is_foreign("feedback"):
+        remedy = f"both adapters are of another package: if they use Ollama, {_START_IT}. `doctor` tests no other model server"
+        return Finding(Level.WARNING, subject, remedy)
+    return Finding(Level.FAILED, subject, _START_IT)
+
+
 def _adapters(report: DoctorReport) -> Iterator[Finding]:
     if report.settings.worker.invents_something:
         remedy = "no model reads the pupils' pages: set AI_BACKEND=local"
         yield Finding(Level.WARNING, "results are still invented", remedy)
     if not report.models:
         remedy = "`doctor` does not know their models and cannot test them"
-        yield Finding(Level.WARNING, "both adapters are your own", remedy)
+        yield Finding(Level.WARNING, "both adapters are of another package", remedy)
 
 
 def _model(check: ModelCheck, report: DoctorReport) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ def show(report: DoctorReport, findings: Sequence[Finding], console: Console) ->
         _show_service(report.memory.lines, console)
     console.print("[bold]Findings[/]")
     show_findings(findings, console)
-    console.print(f"\n{_summary(findings)}")
+    console.print(f"\n{_summary(findings, has_models=bool(report.models))}")
 
 
 def _show_memory(memory: MemoryReport, console: Console) -> None:
@@ -97,9 +97,10 @@ def _print(text: str, console: Console, style: str = "") -> None:
     console.print(escape(text), style=style, soft_wrap=True, highlight=False)
 
 
-def _summary(findings: Sequence[Finding]) -> str:
+def _summary(findings: Sequence[Finding], *, has_models: bool) -> str:
     failed = sum(finding.level is Level.FAILED for finding in findings)
     warnings = sum(finding.level is Level.WARNING for finding in findings)
     if failed:
         return f"[bold red]Jobs would fail[/]: {failed} to correct first"
-    return f"[green]Ollama can do this work[/]{f'; {warnings} to check' if warnings else ''}"
+    result = "[green]Ollama can do this work[/]" if has_models else "No model was tested"
+    return f"{result}{f'; {warnings} to check' if warnings else ''}"

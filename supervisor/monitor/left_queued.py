@@ -13,8 +13,8 @@ REMEDIES = {
     Obstacle.FILE_TYPE: "The vision adapter takes no such files: name an adapter that does in LEARNING_VISION_ADAPTER.",
     Obstacle.MODE: "The platform is newer than this version: install a newer one.",
     Obstacle.ADAPTER: "The feedback adapter has no method for them: name one that has in LEARNING_FEEDBACK_ADAPTER.",
-    Obstacle.PRACTICE: "The functions for practice are missing: install the platform's package beside this one, and let the "
-    "worker log in as gustav_worker.",
+    Obstacle.PRACTICE: "The functions for practice are missing: make the platform's module backend.learning.practice.completion "
+    "importable for the service, and let the worker log in as gustav_worker.",
 }
 
 
@@ -30,8 +30,10 @@ def kinds_in_words(left: Sequence[LeftQueued]) -> str:
 
 def left_in_words(left: Sequence[LeftQueued]) -> str:
     """One message for an administrator, with the remedy for the most of them. `left` is not empty."""
-    jobs = counted(sum(each.jobs for each in left), "submission")
+    count = sum(each.jobs for each in left)
+    stay = "stays" if count == 1 else "stay"
     return (
-        f"{jobs} cannot be done here and stay queued: {kinds_in_words(left)}. The others go on, and none is lost or has failed. "
+        f"{counted(count, 'submission')} cannot be done here and {stay} queued: {kinds_in_words(left)}. "
+        "The others go on, and none is lost or has failed. "
         f"{REMEDIES[left[0].obstacle]}"
     )

@@ -143,3 +143,4 @@ def test_skipped_tests_are_no_trouble() -> None:
     message = left_in_words(troubling(left))
     assert message.startswith("3 submissions cannot be done here and stay queued: 2 scratch (file_type), 1 x (mode).")
     assert "LEARNING_VISION_ADAPTER" in message
+    assert left_in_words(left[2:]).startswith("1 submission cannot be done here and stays queued: 1 x (mode).")

@@ -176,7 +176,8 @@ def test_the_backend_must_be_chosen() -> None:
         parse({"LEARNING_DATABASE_URL": DSN})
     (problem,) = caught.value.problems
     assert str(problem) == (
-        "AI_BACKEND=(unset): must be chosen: write local for real feedback by Ollama, or stub for a trial with invented feedback "
+        "AI_BACKEND=(unset): must be chosen: write local for real feedback by Ollama, or stub for a trial with invented "
+        "feedback, or name the platform's adapters in LEARNING_VISION_ADAPTER and LEARNING_FEEDBACK_ADAPTER "
         "(allowed: stub, local)"
     )
 

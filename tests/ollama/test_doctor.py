@@ -308,3 +308,10 @@ def test_foreign_adapters_are_not_probed(simulator: SimulatorProcess) -> None:
     foreign = "tests.platform_adapters.vision"
     result = doctor(simulator.url, "--json", LEARNING_VISION_ADAPTER=foreign, LEARNING_FEEDBACK_ADAPTER=foreign)
     assert (result.exit_code, [level for level, _, _ in wrong(result)], simulator.calls()) == (READY, ["warning"], [])
+
+
+def test_foreign_adapters_need_no_ollama() -> None:
+    """Their model server may be another one, so an Ollama that does not answer is a warning."""
+    foreign = "tests.platform_adapters.vision"
+    result = doctor("http://127.0.0.1:9", LEARNING_VISION_ADAPTER=foreign, LEARNING_FEEDBACK_ADAPTER=foreign)
+    assert (result.exit_code, "No model was tested; 1 to check" in result.stdout) == (READY, True)

@@ -441,6 +441,18 @@ def test_check_names_the_schema_that_it_found(site: Site, cluster_dsn: str, year
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("year", YEARS)
+def test_check_names_work_that_will_stay_queued(site: Site, cluster_dsn: str, year: Year) -> None:
+    """Before the first of these jobs: the product's own adapters read no program files and have no functions for practice."""
+    with temporary_database(cluster_dsn, year=year) as database:
+        result = run(site, "check", learning_database_url=database.worker_dsn)
+    lines = [line.split(":")[0] for line in result.stdout.splitlines() if "will stay queued" in line]
+    work = ("practice attempts", "Scratch, MakeCode and Filius files")
+    assert lines == ([f"warning {each} will stay queued" for each in work] if year == 2026 else [])
+    assert result.returncode == OK
+
+
+@pytest.mark.postgres
 def test_check_of_a_role_without_the_new_functions(site: Site, cluster_dsn: str) -> None:
     """It may take jobs, so nothing fails. A warning says what is not done, and names the role that would do."""
     with temporary_database(cluster_dsn, year=2026) as database:

@@ -14,6 +14,7 @@ from inspect import getsource
 from types import ModuleType
 
 _ALWAYS = ("OPENAI_BASE_URL", "AI_TEXT_MODEL")
+_LIBRARY = "dspy"  # configured at each call by adapters that name _ALWAYS
 _OF_A_MODE = ("AI_VISUAL_MODEL", "AI_OCR_MODEL")
 
 
@@ -24,16 +25,20 @@ class Missing:
     variables: tuple[str, ...] = ()
     variables_of_a_mode: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    needs_setup: bool = False
+    """The adapter uses a library that only its own worker's `main()` has configured, as that of 2025-12 does."""
 
 
 def missing_for(module_name: str) -> Missing:
     """Return what the loaded module, and the modules of its package that it has loaded, name in their source and lack here."""
     trees = [tree for module in _modules_of(module_name) if (tree := _tree(module))]
     texts = {text.removeprefix("missing_") for tree in trees for text in _texts(tree)}
+    imported = {name for tree in trees for name in _imported(tree)}
     return Missing(
         tuple(name for name in _ALWAYS if name in texts and not _is_set(name)),
         tuple(name for name in _OF_A_MODE if name in texts and not _is_set(name)),
-        tuple(sorted({name for tree in trees for name in _imported(tree) if not _is_installed(name)})),
+        tuple(sorted(name for name in imported if not _is_installed(name))),
+        needs_setup=_LIBRARY in imported and texts.isdisjoint(_ALWAYS),
     )
 
 
