@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from testkit.filled_queue import FilledQueue, worker_connection
+from testkit.waiting import until
 from worker.core.outcome import Lease
 from worker.queue.connection import AsyncConnection, connect_monitor
 from worker.queue.leases import LOOK_AHEAD
@@ -121,5 +122,6 @@ def test_a_model_is_in_use_while_a_permit_is_held(queue: FilledQueue, model: str
 
     with worker_connection(queue.database) as worker:
         lease = Lease(entered.job_id, entered.submission_id, entered.lease_key, {}, 0)
+        until(lambda: not any(asyncio.run(used_models()).values()))  # the sessions of the test before have ended
         assert begin_step(worker, lease, 60, permits[model]).permit
         assert asyncio.run(used_models()) == {name: name == model for name in permits}
