@@ -279,12 +279,12 @@ def test_a_row_is_refused_behind_a_pooler_too(guarded: School, write: str) -> No
 
 
 def test_no_permit_is_left_after_a_refused_result(guarded: School) -> None:
-    """A permit is a lock of the session, and the session goes on after the refusal."""
+    """A permit is a lock of the session, which ends with the refused statement, a moment after the worker has gone on."""
     refused_id = enter_one(guarded, next(text_submissions(1, seed=1)))
     refuse(guarded.owner, refused_id, "23514", "complete")
     with guarded.worker() as worker:
         until(lambda: guarded.job(refused_id)["error_code"] == "database_23514_all" and is_idle(worker))
-        assert guarded.permits() == []
+        until(lambda: guarded.permits() == [])
 
 
 def test_a_refused_failure_is_parked(guarded: School) -> None:
