@@ -3,11 +3,11 @@
 import pytest
 
 from testkit.inputs.catalogue import REFUSED, inputs
-from testkit.inputs.run import LEAKS, PAGES, Run, run
+from testkit.inputs.run import LEAKS, PAGES, READERS, Run, run
 
 pytestmark = pytest.mark.second_tier
 
-LABELS = [*(each.label for each in inputs()), *REFUSED, LEAKS]
+LABELS = [*(each.label for each in inputs()), *REFUSED, LEAKS, READERS]
 
 
 @pytest.fixture(scope="module")
