@@ -43,6 +43,7 @@ FILL_TASKS: LiteralString = """
 WITHOUT_JOBS = {
     "bound_transaction",
     "obstacle",  # a part of others
+    "quarantined",  # the same
     "acquire_model_lock",
     "end_session",
     "fail_attempt",  # its function is not in every schema

@@ -1,13 +1,11 @@
 -- Fails the submission for good. The job's row stays, so that an administrator can examine it. Primary key.
--- A quarantined job keeps its counts aside, so that it is a fresh one if an administrator puts it back. No other payload is read,
--- because it may be damaged.
+-- Only the payload of a quarantined job is read, because any other may be damaged: see quarantined.sql.
 with ended as (
     update public.learning_submission_jobs
     set status = 'failed', error_code = %(job_error_code)s, lease_key = null, leased_until = null,
         updated_at = clock_timestamp(),
         payload = case when %(job_error_code)s::text <> 'worker_crashed' or jsonb_typeof(payload) <> 'object' then payload
-            else payload - array['crashes', 'expiries', 'suspect'] || jsonb_build_object('quarantined', jsonb_strip_nulls(
-                jsonb_build_object('crashes', payload -> 'crashes', 'expiries', payload -> 'expiries'))) end
+            else {quarantined} end
     where id = %(job_id)s and lease_key = %(lease_key)s
     returning submission_id
 )
