@@ -130,7 +130,7 @@ class Session:
             self._wait(failures)
 
     def connect(self) -> None:
-        """Opens the connection if there is none, and reads the abilities if that is due. Raises Stopped, UnsuitableDatabase."""
+        """Opens the connection if there is none, and reads the features if that is due. Raises Stopped, UnsuitableDatabase."""
         self.ask(lambda _: None)
 
     def note_refusal(self, sqlstate: str) -> None:

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
+from worker.ipc.contract import Step
+
 PROBE_SHARE = 1 / 8  # of the timeout of a call, whose prompt is more than eight times as long as that of a probe
 
 
@@ -42,6 +44,10 @@ class AdmissionPolicy:
     exclusive_loads: float = 10.0  # and at least so many times its load, so that loads take a tenth of the time at most
     turn_seconds: float = 10.0  # turn of a model that fits, but slows the other down
     turns_below: float = 0.9  # turns are taken if both together do less than this part of what they do by turns
+
+    def model_of(self, step: Step) -> str | None:
+        """Return the model of Ollama that the step calls, None if it calls none."""
+        return self.vision_model if step is Step.VISION else self.feedback_model
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -113,8 +113,7 @@ class EventReader:
             self._admission.job_ended(event.job_id)
 
     def _note_call(self, step: Step, call: ModelCall) -> None:
-        policy = self._state.admission.policy
-        model = policy.vision_model if step is Step.VISION else policy.feedback_model
+        model = self._state.admission.policy.model_of(step)
         if model is not None:
             self._state.progress.call_ended(model, call, time.monotonic())
 

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 QUOTED_WORDS = 8  # fewer equal words in a row are common to texts about one task
-SHORTEST_CONTEXT_WORDS = (
-    5  # a shorter context, such as "Kurz und freundlich", is common too. One of five to seven words is one run
-)
+SHORTEST_CONTEXT_WORDS = 5  # a shorter one, such as "Kurz und freundlich", is common too
 OMISSION = "[…]"
 _WORD = re.compile(r"[^\W_]+")
 Run = tuple[str, ...]

@@ -75,7 +75,6 @@ class SentRequest:
 
     job: Cursor[DictRow]
     submission: Cursor[DictRow]
-    permits: Permits
 
     def result(self) -> tuple[Lease | None, HeldPermit | None]:
         """Return the lease with its submission, and the permit. The session holds the permit from now on."""
@@ -93,7 +92,7 @@ def send_request(connection: Connection, request: LeaseRequest) -> SentRequest:
     """
     permits = NO_PERMITS if is_pooled(connection) else request.permits
     values = {"permit_key": permits.key, "permits": permits.reach}
-    return SentRequest(_execute(connection, request), connection.execute(_READ_LEASED, values), permits)
+    return SentRequest(_execute(connection, request), connection.execute(_READ_LEASED, values))
 
 
 def _execute(connection: Connection, request: LeaseRequest) -> Cursor[DictRow]:

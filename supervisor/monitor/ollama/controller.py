@@ -82,8 +82,8 @@ class AdmissionController:
         self._view.policy, self._view.is_remote = dependencies.policy, dependencies.host.is_remote
         before = scoreboard.admission.read()
         self._probes = {Step.VISION: before.vision_probes, Step.FEEDBACK: before.feedback_probes}  # that were answered
-        carried = ((self._model(Step.VISION), before.vision_suspects), (self._model(Step.FEEDBACK), before.feedback_suspects))
-        self._suspects = Suspects({model: count for model, count in carried if model})
+        policy, carried = self._policy, {Step.VISION: before.vision_suspects, Step.FEEDBACK: before.feedback_suspects}
+        self._suspects = Suspects({model: count for step, count in carried.items() if (model := policy.model_of(step))})
         self._view.state = AdmissionState.of(dependencies.policy, now_seconds, before.slots)
 
     @property
@@ -111,7 +111,7 @@ class AdmissionController:
     def call_ended(self, step: Step, call: ModelCall) -> None:
         """Handles the event of a worker about a finished call."""
         self._counters.count((step, call.outcome))
-        model = self._model(step)
+        model = self._policy.model_of(step)
         if model is not None:
             if call.outcome.is_answer:
                 self._suspects.answered(model)
@@ -121,7 +121,7 @@ class AdmissionController:
 
     def call_suspect(self, step: Step, job_id: UUID) -> None:
         """Handles the event of a worker about a failed call that may be its job's own fault."""
-        model = self._model(step)
+        model = self._policy.model_of(step)
         if model is not None:
             self._suspects.add(model, job_id)
             self._decide()
@@ -296,15 +296,12 @@ class AdmissionController:
         )
         if probed.is_ok:
             for step in Step:
-                self._probes[step] += self._model(step) == act.model
+                self._probes[step] += self._policy.model_of(step) == act.model
         self._apply(ProbeEnded(act.model, probed.error_class, time.monotonic(), probed.retry_after_seconds))
 
     async def _probe_store(self) -> None:
         probed = await self._dependencies.store.run()
         self._apply(StoreProbeEnded(probed.error_class, time.monotonic(), probed.retry_after_seconds))
-
-    def _model(self, step: Step) -> str | None:
-        return self._policy.vision_model if step is Step.VISION else self._policy.feedback_model
 
     def _record(self, decision: Decision) -> AdmissionRecord:
         vision_model, feedback_model = self._policy.vision_model, self._policy.feedback_model
